@@ -1,0 +1,141 @@
+"""One hierarchy, by whose fault it is: the caller's, the remote's, or the machine's (ours).
+
+Every class carries the process's exit code; `docs/commands.md` lists them. A message is one clear line that
+says what happened and, where there is something to do, what to do.
+"""
+
+from __future__ import annotations
+
+
+class DfengineError(Exception):
+    """Root of everything dfengine raises on purpose."""
+
+    exit_code = 1
+
+
+# The caller's fault: wrong arguments, wrong use of a structure.
+
+
+class CallerError(DfengineError):
+    """The request itself is wrong; repeating it will not help."""
+
+    exit_code = 2
+
+
+class BadValue(CallerError, ValueError):
+    """A field, flag or setting has a value that cannot be meant."""
+
+
+class IllegalEvent(CallerError):
+    """A state machine was given an event that its state does not allow."""
+
+
+# The remote's fault: what another process sent, or did not send.
+
+
+class RemoteError(DfengineError):
+    """Another party failed; another source, or another try, may help."""
+
+    exit_code = 3
+
+
+class ProtocolViolation(RemoteError):
+    """Bytes arrived that the protocol does not allow."""
+
+
+class BadFrame(ProtocolViolation):
+    """A piece's head or tail is not the frame that was announced."""
+
+
+class BadRange(ProtocolViolation, ValueError):
+    """A range is malformed, or is no piece of this task."""
+
+
+class BadPiece(ProtocolViolation, IndexError):
+    """A piece number outside the task or outside the window."""
+
+
+class DigestMismatch(RemoteError):
+    """Bytes arrived whole but are not the announced ones."""
+
+    exit_code = 5
+
+
+class SourceGone(RemoteError):
+    """A piece's source refused, closed early or does not answer."""
+
+
+class TooSlow(RemoteError):
+    """A transfer fell below the least rate it was allowed."""
+
+    exit_code = 6
+
+
+class OriginError(RemoteError):
+    """The origin answered, but not with the file.
+
+    `status` is the HTTP status, 0 where there was none.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class OriginUnreachable(OriginError):
+    """The origin could not be connected to or did not answer in time."""
+
+
+class OriginTruncated(OriginError):
+    """The origin's body ended before its announced length."""
+
+
+class OriginChanged(OriginError):
+    """The origin's file became another one in mid-transfer."""
+
+
+class SupernodeError(RemoteError):
+    """A supernode answered with a code that ends this download there.
+
+    `code` is the 1.x code of the answer, 0 where there was none.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UnknownTask(SupernodeError, KeyError):
+    """No such task at this supernode (1.x code 502)."""
+
+    def __init__(self, message: str, code: int = 502) -> None:
+        super().__init__(message, code)
+
+    __str__ = Exception.__str__
+
+
+class UnknownDownload(UnknownTask):
+    """No such CID at this task (1.x code 502)."""
+
+
+# This machine's fault.
+
+
+class LocalError(DfengineError):
+    """This host cannot do its part: disk, memory, permission."""
+
+    exit_code = 7
+
+
+class StorageError(LocalError):
+    """A file could not be opened, written or renamed."""
+
+
+class TimedOut(DfengineError):
+    """The time the user allowed is over."""
+
+    exit_code = 8

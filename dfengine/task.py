@@ -1,0 +1,123 @@
+"""Frozen values of the engine: what is distributed, by whom, and how it is named.
+
+Sources: the 1.x wire (`docs/protocol.md`). Nothing here reads a clock or a socket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from dfengine.errors import BadValue
+
+KEY = """>I$pg-~AS~sP'rqu_`Oh&lz#9]"=;nE%"""
+"""32 characters that 1.x wraps a task's identity in."""
+
+ALGORITHMS = {"md5": 32, "sha256": 64, "blake3": 64, "xxh3": 32}
+"""Digest algorithm -> length of its hex form. xxh3 is XXH3-128."""
+
+PEER_PORTS = range(15000, 65001)
+"""Ports a peer may serve on (1.x refuses others); 0 means it serves nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A digest as users write it: `algorithm:hex`."""
+
+    algorithm: str
+    hex: str
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """`sha256:...`, `blake3:...`, `xxh3:...` or `md5:...`; raises BadValue."""
+        algorithm, colon, value = text.partition(":")
+        length = ALGORITHMS.get(algorithm)
+        value = value.lower()
+        if not colon or length is None:
+            raise BadValue(f"digest {text!r} is not ALGORITHM:HEX with one of {', '.join(ALGORITHMS)}")
+        if len(value) != length or not set(value) <= set("0123456789abcdef"):
+            raise BadValue(f"digest {text!r}: {algorithm} wants {length} hex characters")
+        return cls(algorithm, value)
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A host's piece server as the supernode knows it.
+
+    `port` 0 means that it serves nobody. `path` is what to GET there. `id` is 1.x's peerID, one per host.
+    """
+
+    ip: str
+    port: int
+    path: str
+    host: str = ""
+    id: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one piece can be fetched: a peer's CID and its piece server."""
+
+    cid: str
+    ip: str
+    port: int
+    path: str
+
+
+def task_url(raw_url: str, unwanted: str = "") -> str:
+    """The URL less the query parameters that `unwanted` (`a&b`) names; the order of the others stays.
+
+    Raises BadValue for what is not an http or https URL with a host.
+    """
+    check_url(raw_url)
+    names = {name for name in unwanted.split("&") if name}
+    if not names:
+        return raw_url
+    head, mark, tail = raw_url.partition("?")
+    if not mark:
+        return raw_url
+    query, hash_mark, fragment = tail.partition("#")
+    kept = [part for part in query.split("&") if part.partition("=")[0] not in names]
+    return head + ("?" + "&".join(kept) if kept else "") + hash_mark + fragment
+
+
+def check_url(url: str) -> str:
+    """`url` itself when it is http or https, names a host and holds no control character; else BadValue."""
+    if any(character <= " " or character == "\x7f" for character in url):
+        raise BadValue(f"URL {url!r} holds a space or control character: percent-encode it")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise BadValue(f"URL {url!r} cannot be read: {error}") from None
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+        raise BadValue(f"URL {url!r} is not http://HOST/... or https://HOST/...")
+    return url
+
+
+def task_id(url: str, sign: str = "", range_header: str = "") -> str:
+    """1.x's task identity: sha256 hex of KEY + taskURL + sign [+ Range header] + KEY.
+
+    `sign` is the md5 the user gave, else the identifier, else empty.
+    """
+    return hashlib.sha256((KEY + url + sign + range_header + KEY).encode()).hexdigest()
+
+
+def download_sign(pid: int, now: float) -> str:
+    """`<pid>-<unix seconds>.<millis>`: tells one download process from another."""
+    return f"{pid}-{now:.3f}"
+
+
+def cdn_cid(supernode_ip: str, task: str) -> str:
+    """The supernode's own CID for a task."""
+    return f"cdnnode:{supernode_ip}~{task}"
+
+
+def cdn_path(task: str) -> str:
+    """Where the supernode's download port serves a task."""
+    return f"/download/{task[:3]}/{task}"

@@ -1,0 +1,164 @@
+"""Settings of each role as frozen values, and how rates, sizes, durations and nodes are written.
+
+Where a setting comes from (files, environment, flags) is `cli`'s business; what it may be is decided here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from dfengine.errors import BadValue
+from dfengine.task import Digest
+
+CONTROL_PORT = 8002
+DOWNLOAD_PORT = 8001
+HOME = "~/.dfengine"
+
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
+_SPAN = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)")
+_SCALE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from `4096`, `20M`, `1.5G`, `64KB`, `2MiB`: powers of 1024, as 1.x. Raises BadValue."""
+    match = _SIZE.fullmatch(str(text).strip())
+    if not match:
+        raise BadValue(f"size {str(text)!r} is not a number with K, M, G or T")
+    return int(float(match[1]) * _SCALE[match[2].lower()]) if "." in match[1] else int(match[1]) * _SCALE[match[2].lower()]
+
+
+def parse_rate(text: str | int) -> int:
+    """Bytes per second from `20M` or `20M/s`; 0 is no limit. Raises BadValue."""
+    return parse_size(str(text).strip().removesuffix("/s"))
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds from `90`, `300ms`, `5m`, `1h30m` (Go's form). Raises BadValue."""
+    plain = str(text).strip()
+    if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", plain):
+        return float(plain)
+    total, at = 0.0, 0
+    for match in _SPAN.finditer(plain):
+        if match.start() != at:
+            break
+        total, at = total + float(match[1]) * _SECONDS[match[2]], match.end()
+    if not plain or at != len(plain):
+        raise BadValue(f"duration {plain!r} is not like 90, 300ms, 5m or 1h30m")
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A supernode's control address; a node of weight 2 takes twice the tasks of one of weight 1."""
+
+    host: str
+    port: int = CONTROL_PORT
+    weight: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Node:
+        """`HOST[:PORT][=WEIGHT]`, IPv6 in brackets. Raises BadValue."""
+        address, equals, weight = text.strip().partition("=")
+        match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+)(?::(\d{1,5}))?", address)
+        if not match or (equals and not re.fullmatch(r"\d{1,6}", weight)):
+            raise BadValue(f"node {text!r} is not HOST[:PORT][=WEIGHT]")
+        port = int(match[2] or CONTROL_PORT)
+        if not 0 < port < 65536 or (equals and int(weight) == 0):
+            raise BadValue(f"node {text!r}: a port is 1..65535 and a weight at least 1")
+        return cls(match[1].strip("[]"), port, int(weight) if equals else 1)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetSettings:
+    """What `dfengine get` was asked for. Rates in bytes per second (0: none), times in seconds (0: none)."""
+
+    url: str
+    output: str
+    nodes: tuple[Node, ...] = ()
+    pattern: str = "p2p"
+    notbs: bool = False
+    filter: str = ""
+    identifier: str = ""
+    md5: str = ""
+    digest: Digest | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    locallimit: int = 0
+    totallimit: int = 0
+    minrate: int = 64 << 10
+    timeout: float = 0.0
+    ip: str = ""
+    port: int = 0
+    home: str = HOME
+    alivetime: float = 300.0
+    expiretime: float = 180.0
+    cacerts: tuple[str, ...] = ()
+    insecure: bool = False
+    callsystem: str = ""
+    verbose: bool = False
+    report_digest: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupernodeSettings:
+    """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once."""
+
+    port: int = CONTROL_PORT
+    download_port: int = DOWNLOAD_PORT
+    host: str = "0.0.0.0"
+    home_dir: str = "~/.dfengine/supernode"
+    advertise_ip: str = ""
+    up_limit: int = 5
+    down_limit: int = 4
+    supernode_limit: int = 4
+    max_bandwidth: int = 0
+    fail_access_interval: float = 180.0
+    task_expire_time: float = 180.0
+    peer_gc_delay: float = 180.0
+    revalidate_interval: float = 3.0
+    disk_low: int = 1 << 30
+    disk_high: int = 5 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSettings:
+    """What `dfengine peer` runs with. `socket_fd` and `lock_fd` are handed over by the `get` that starts it, -1: none."""
+
+    home: str = HOME
+    ip: str = ""
+    port: int = 0
+    totallimit: int = 0
+    alivetime: float = 300.0
+    socket_fd: int = -1
+    lock_fd: int = -1
+
+
+Settings = TypeVar("Settings", GetSettings, SupernodeSettings, PeerSettings)
+
+
+def names(kind: type[Any]) -> frozenset[str]:
+    """The settings that a role knows, with underscores."""
+    return frozenset(field.name for field in fields(kind))
+
+
+def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping of the layers given weakest first; absent and None leave the weaker value. `-` and `_` are one."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update({key.replace("-", "_"): value for key, value in layer.items() if value is not None})
+    return merged
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """(`name`, `value`) of `Name: value`; raises BadValue for CR, LF, NUL or a name that is no token."""
+    name, colon, value = text.partition(":")
+    if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\r\n\0]", value):
+        raise BadValue(f"header {text.partition(':')[0]!r} is not 'Name: value' on one line")
+    return name, value.strip()

@@ -1,0 +1,300 @@
+"""Messages between client and supernode: bytes <-> values, 1.x and native. No sockets.
+
+1.x messages keep the field names that its programs send and expect; keys of requests are matched without regard
+to case. The native pull is dfengine's own: one long-polled request reports any number of pieces and asks for more.
+`docs/protocol.md` is the reference for both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from dfengine.errors import BadValue, ProtocolViolation
+
+NATIVE = 1
+"""Version of the native pull that this code speaks; a registration offers it, the answer confirms it."""
+
+# Codes of 1.x answers (`code`).
+SUCCESS, FINISHED, CONTINUE, WAIT, LIMITED = 200, 600, 601, 602, 603
+CDN_FAILED, UNREACHABLE, NEED_AUTH, WAIT_AUTH = 604, 607, 608, 609
+REPORTED, LEFT = 611, 612
+SYSTEM_ERROR, BAD_PARAMETER, NOT_FOUND = 500, 501, 502
+
+# `status` of a 1.x pull, and `result` of the piece it reports.
+START, RUNNING, DONE = 700, 701, 702
+FAILED, WRITTEN, NO_RESULT, ARRIVED = 500, 501, 502, 503
+
+
+def _lower(name: str) -> str:
+    return name.replace("_", "")
+
+
+class Registration(msgspec.Struct, rename=_lower, kw_only=True):
+    """`POST /peer/registry`, keys folded to lower case. Bytes, pieces and ports are plain integers."""
+
+    super_node_ip: str = ""
+    raw_url: str = ""
+    task_url: str = ""
+    cid: str = ""
+    ip: str = ""
+    host_name: str = ""
+    port: int = 0
+    path: str = ""
+    version: str = ""
+    md5: str = ""
+    identifier: str = ""
+    call_system: str = ""
+    headers: list[str] | None = None
+    dfdaemon: bool = False
+    insecure: bool = False
+    root_cas: list[str] | None = None
+    task_id: str = ""
+    file_length: int = 0
+    as_seed: bool = False
+    pattern: str = ""
+    stream_mode: bool = False
+    window_size: int = -1
+    native: int = 0
+
+    @classmethod
+    def decode(cls, body: bytes, form: bool = False) -> Registration:
+        """Raises ProtocolViolation when `body` is no JSON object (or form), BadValue when a field has the wrong type."""
+        fields = _fields(body, form)
+        if form:
+            for name in ("headers", "rootcas"):
+                if name in fields:
+                    fields[name] = [fields[name]] if isinstance(fields[name], str) else fields[name]
+        try:
+            return msgspec.convert(fields, cls, strict=not form)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise BadValue(f"validation failure list:\n{error}") from None
+
+    def encode(self) -> bytes:
+        """The JSON that 1.x clients send; fields at their defaults are left out but for those 1.x always sends."""
+        values: dict[str, Any] = {
+            "superNodeIp": self.super_node_ip,
+            "rawUrl": self.raw_url,
+            "taskUrl": self.task_url,
+            "cid": self.cid,
+            "ip": self.ip,
+            "hostName": self.host_name,
+            "port": self.port,
+            "path": self.path,
+            "version": self.version,
+            "md5": self.md5,
+            "identifier": self.identifier,
+            "callSystem": self.call_system,
+            "headers": self.headers,
+            "dfdaemon": self.dfdaemon,
+            "insecure": self.insecure,
+            "rootCAs": self.root_cas,
+            "taskId": self.task_id,
+            "fileLength": self.file_length,
+            "pattern": self.pattern,
+            "streamMode": self.stream_mode,
+            "windowsize": self.window_size if self.stream_mode else None,
+            "native": self.native,
+        }
+        always = ("superNodeIp", "rawUrl", "taskUrl", "cid", "ip", "hostName", "port", "path", "version")
+        return msgspec.json.encode({key: value for key, value in values.items() if value or key in always})
+
+
+def _fields(body: bytes, form: bool) -> dict[str, Any]:
+    """A JSON object's or a form's fields, keys folded; null counts as absent."""
+    try:
+        if form:
+            pairs: list[tuple[str, Any]] = list(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=256))
+        else:
+            value = msgspec.json.decode(body)
+            if not isinstance(value, dict):
+                raise ProtocolViolation("request body is not a JSON object")
+            pairs = list(value.items())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ProtocolViolation(f"request body cannot be read: {error}") from None
+    return {key.lower(): value for key, value in pairs if value is not None}
+
+
+def folded(body: bytes) -> dict[str, Any]:
+    """A JSON request's fields with lower-case keys, nulls dropped; raises ProtocolViolation."""
+    return _fields(body, False)
+
+
+class Registered(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """`data` of a registration's answer. `file_length` is raw bytes, -1 unknown. The last three are native only."""
+
+    task_id: str = msgspec.field(name="taskId")
+    file_length: int
+    piece_size: int
+    cdn_source: str
+    as_seed: bool | None = None
+    seed_task_id: str | None = msgspec.field(default=None, name="seedTaskID")
+    native: int = 0
+    generation: str = ""
+    digest: str = ""
+
+
+class RegistrationAnswer(msgspec.Struct, omit_defaults=True):
+    """`code` 200 with `data`, or a refusal with `message` (HTTP 500) or `msg`."""
+
+    code: int
+    data: Registered | None = None
+    msg: str = ""
+    message: str = ""
+
+
+class PieceSource(msgspec.Struct, rename="camel"):
+    """One element of a 1.x 601 answer: a piece and who has it."""
+
+    range: str
+    piece_num: int
+    piece_size: int
+    piece_md5: str
+    cid: str
+    peer_ip: str
+    peer_port: int
+    path: str
+    down_link: int = 0
+
+
+class Finished(msgspec.Struct, rename="camel"):
+    """`data` of a 600 answer: framed length, md5 of the raw file."""
+
+    file_length: int
+    md5: str
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    """Any 1.x answer the supernode makes: a code, and what belongs to it."""
+
+    code: int
+    data: list[PieceSource] | Finished | Registered | None = None
+    msg: str = ""
+    message: str = ""
+
+
+class PullAnswer1(msgspec.Struct):
+    """A 1.x pull's answer as the client reads it; `data` is read by what `code` says."""
+
+    code: int
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    msg: str = ""
+
+
+class Pull(msgspec.Struct, omit_defaults=True):
+    """`POST /swarm/pull`: reports, and a wish.
+
+    done: [piece, CID it came from] each; "" = the origin, or here before this download began.
+    failed: [piece, CID it was asked of, "gone" | "digest" | "slow" | "other"] each.
+    held: [first, past] runs of pieces that are here already (resume, or a supernode that forgot).
+    evicted: [first, past] runs that a streaming peer no longer has.
+    want: pieces asked for, 0 to report only. wait: seconds the request may be parked for them.
+    A newer pull of the same CID releases the older one.
+    """
+
+    task: str
+    cid: str
+    done: list[tuple[int, str]] = []
+    failed: list[tuple[int, str, str]] = []
+    held: list[tuple[int, int]] = []
+    evicted: list[tuple[int, int]] = []
+    want: int = 0
+    wait: float = 0.0
+
+
+class Where(msgspec.Struct, array_like=True, frozen=True):
+    """A source: its CID, address (ip, port) and the path to GET."""
+
+    cid: str
+    ip: str
+    port: int
+    path: str
+
+
+class Offer(msgspec.Struct, array_like=True, frozen=True):
+    """One piece: its number, digest (hex, by the algorithm that registration named) and one to three sources, best first."""
+
+    piece: int
+    digest: str
+    sources: tuple[Where, ...]
+
+
+class Pulled(msgspec.Struct, omit_defaults=True):
+    """Answer to a native pull.
+
+    code: CONTINUE with offers; WAIT without (nothing offered in time); FINISHED when all is reported here;
+    NOT_FOUND, CDN_FAILED, UNREACHABLE, NEED_AUTH as in 1.x, with `msg`.
+    length: raw bytes of the file, -1 unknown. count: pieces, -1 unknown.
+    """
+
+    code: int
+    offers: list[Offer] = []
+    length: int = -1
+    count: int = -1
+    msg: str = ""
+
+
+class Report(msgspec.Struct, rename="camel", omit_defaults=True):
+    """`POST /task/metrics`: how a download went. duration in seconds, file_length in raw bytes."""
+
+    task_id: str = msgspec.field(name="taskId")
+    cid: str = msgspec.field(name="cID")
+    ip: str = msgspec.field(name="IP")
+    port: int
+    success: bool
+    duration: float
+    file_length: int = 0
+    call_system: str = ""
+    backsource_reason: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+_pull = msgspec.json.Decoder(Pull)
+_pulled = msgspec.json.Decoder(Pulled)
+_registered = msgspec.json.Decoder(RegistrationAnswer)
+_pulled1 = msgspec.json.Decoder(PullAnswer1)
+_sources1 = msgspec.json.Decoder(list[PieceSource])
+_finished1 = msgspec.json.Decoder(Finished)
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """Any message above as JSON."""
+    return _encoder.encode(message)
+
+
+def decode_pull(body: bytes) -> Pull:
+    """Raises ProtocolViolation."""
+    try:
+        return _pull.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolViolation(f"pull cannot be read: {error}") from None
+
+
+def decode_pulled(body: bytes) -> Pulled:
+    """Raises ProtocolViolation."""
+    try:
+        return _pulled.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolViolation(f"the supernode's answer cannot be read: {error}") from None
+
+
+def decode_registered(body: bytes) -> RegistrationAnswer:
+    """Raises ProtocolViolation."""
+    try:
+        return _registered.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolViolation(f"the supernode's answer cannot be read: {error}") from None
+
+
+def decode_pulled1(body: bytes) -> tuple[int, str, list[PieceSource], Finished | None]:
+    """A 1.x pull's answer: (code, message, pieces of a 601, finish of a 600). Raises ProtocolViolation."""
+    try:
+        answer = _pulled1.decode(body)
+        absent = bytes(answer.data) == b"null"
+        pieces = [] if absent or answer.code != CONTINUE else _sources1.decode(answer.data)
+        finish = None if absent or answer.code != FINISHED else _finished1.decode(answer.data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolViolation(f"the supernode's answer cannot be read: {error}") from None
+    return answer.code, answer.msg, pieces, finish

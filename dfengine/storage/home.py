@@ -1,0 +1,209 @@
+"""The peer's home directory: which downloads of this host its peer server may serve.
+
+    HOME/tasks/NAME     what the download is (JSON, written once, replaced never)
+    HOME/data/NAME      hard link to the data, where the output lies on HOME's file system
+    HOME/records/NAME   hard link to the record, or a copy of it made when the download ended
+    HOME/peer.lock      locked by the peer server; holds its address
+
+Across file systems there is no link and never a second copy: the data is found at its part's or its output's path,
+and must be the same inode. NAME is one path segment; nothing here follows a symbolic link.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+
+import msgspec
+
+from dfengine._piece import Geometry
+from dfengine.errors import BadValue, StorageError
+from dfengine.storage.piece_file import PieceFile
+from dfengine.storage.record import Record
+from dfengine.storage.target import Target
+
+_NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
+
+
+def valid_name(name: str) -> bool:
+    """One plain path segment of at most 200 harmless characters that does not begin with a dot."""
+    return _NAME.fullmatch(name) is not None
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What HOME/tasks/NAME says. expire: seconds without access after which the download is no longer served.
+
+    paths: where the data may lie, first the part, then the output. node: HOST:PORT of the supernode, "" if none.
+    """
+
+    name: str
+    task: str
+    cid: str
+    node: str
+    paths: list[str]
+    record: str
+    device: int
+    inode: int
+    expire: float
+
+
+class Shared:
+    """One download as the peer server sees it, open for reading."""
+
+    def __init__(self, entry: Entry, file: PieceFile) -> None:
+        self.entry = entry
+        self.file = file
+        self.fd = file.fd
+
+    @property
+    def geometry(self) -> Geometry:
+        """Of the task."""
+        return self.file.geometry
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole file, -1 while unknown."""
+        return self.file.geometry.length
+
+    def here(self, offset: int, length: int) -> bool:
+        """The raw bytes offset..offset+length are all written, and nobody changed the file since it was complete."""
+        first, past = self.geometry.covering(offset, length)
+        bits = self.file.here
+        # No more than the record has room for, whatever a request asks.
+        return past <= len(bits) and bool(bits.all_in_range(first, past)) and self.file.unchanged()
+
+    def locate(self, n: int) -> tuple[int, int, int]:
+        """(descriptor, offset, length) of piece n's content."""
+        return self.file.locate(n)
+
+    def close(self) -> None:
+        """Release the descriptors."""
+        self.file.close()
+
+
+class Home:
+    """A peer's home directory; made when missing. Safe to use from several processes."""
+
+    def __init__(self, path: str) -> None:
+        """Raises StorageError when the directory cannot be made or written."""
+        self.path = os.path.realpath(os.path.expanduser(path))
+        self.lock_path = os.path.join(self.path, "peer.lock")
+        try:
+            for part in ("tasks", "data", "records"):
+                os.makedirs(os.path.join(self.path, part), mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot use home directory {self.path}: {error.strerror}") from error
+
+    def _at(self, part: str, name: str) -> str:
+        if not valid_name(name):
+            raise BadValue(f"{name!r} is no task file name")
+        return os.path.join(self.path, part, name)
+
+    def share(self, name: str, file: PieceFile, target: Target, *, task: str, cid: str, node: str, expire: float) -> None:
+        """Let the peer server serve `file` from now on, piece by piece as its bits appear. Raises StorageError."""
+        stat = os.fstat(file.fd)
+        for source, part in ((target.part, "data"), (target.record, "records")):
+            # Another file system, or one that has no hard links: found by its path then.
+            with contextlib.suppress(OSError):
+                os.link(source, self._at(part, name), follow_symlinks=False)
+        entry = Entry(name, task, cid, node, [target.part, target.path], target.record, stat.st_dev, stat.st_ino, expire)
+        path = self._at("tasks", name)
+        # Dotted names are none of ours to list, so a half-written entry is never seen.
+        fresh = os.path.join(self.path, "tasks", f".{name}.{os.getpid()}")
+        try:
+            with open(fresh, "xb") as out:
+                out.write(msgspec.json.encode(entry))
+            os.rename(fresh, path)
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+
+    def keep(self, name: str, file: PieceFile) -> None:
+        """Call before the record beside the output goes: the peer server's own is a copy where no link could be made."""
+        path = self._at("records", name)
+        if not os.path.exists(path):
+            try:
+                fresh = os.path.join(self.path, "records", f".{name}.{os.getpid()}")
+                shutil.copyfile(file.record.path, fresh, follow_symlinks=False)
+                os.rename(fresh, path)
+            except OSError as error:
+                raise StorageError(f"cannot write {path}: {error.strerror}") from error
+
+    def withdraw(self, name: str) -> None:
+        """Serve it no longer; the output, and what can be resumed, stay."""
+        for part in ("tasks", "data", "records"):
+            with contextlib.suppress(OSError):
+                os.unlink(self._at(part, name))
+
+    def names(self) -> list[str]:
+        """Names of all downloads that are shared."""
+        return sorted(name for name in os.listdir(os.path.join(self.path, "tasks")) if valid_name(name))
+
+    def entry(self, name: str) -> Entry | None:
+        """What is known of a name; None when it is not shared or not readable."""
+        try:
+            with open(self._at("tasks", name), "rb", opener=_no_follow) as file:
+                return msgspec.json.decode(file.read(1 << 16), type=Entry)
+        except (OSError, BadValue, msgspec.DecodeError):
+            return None
+
+    def find(self, name: str) -> Shared | None:
+        """Open a shared download; None when there is none of this exact name, or its data is gone or replaced."""
+        entry = self.entry(name)
+        if entry is None:
+            return None
+        for record_path in (self._at("records", name), entry.record):
+            try:
+                record = Record.open(record_path)
+            except StorageError:
+                continue
+            for path in (self._at("data", name), *entry.paths):
+                try:
+                    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                except OSError:
+                    continue
+                stat = os.fstat(fd)
+                if (stat.st_dev, stat.st_ino) == (entry.device, entry.inode):
+                    return Shared(entry, PieceFile(path, fd, record))
+                os.close(fd)
+            record.close()
+        return None
+
+    def touch(self, name: str, now: float) -> None:
+        """It was asked for at unix time `now`."""
+        with contextlib.suppress(OSError, BadValue):
+            os.utime(self._at("tasks", name), (now, now))
+
+    def sweep(self, now: float) -> list[Entry]:
+        """Withdraw what nobody asked for within its expire time before unix time `now`, unless its download still runs."""
+        gone = []
+        for name in self.names():
+            entry = self.entry(name)
+            try:
+                idle = now - os.stat(self._at("tasks", name)).st_mtime
+            except OSError:
+                continue
+            if entry is None or (idle > entry.expire and not self._running(name)):
+                self.withdraw(name)
+                if entry is not None:
+                    gone.append(entry)
+        return gone
+
+    def _running(self, name: str) -> bool:
+        """A process still writes it: downloads hold a lock on their data."""
+        shared = self.find(name)
+        if shared is None:
+            return False
+        try:
+            fcntl.flock(shared.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            shared.close()
+        return False
+
+
+def _no_follow(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -1,0 +1,154 @@
+"""A task's data in one plain file, with its record: the answer to `locate(piece)`.
+
+Data is written at its place once and is never framed on disk: the wire's 5 bytes are added on the way out.
+Blocking pread and pwrite on a descriptor are used throughout, because they release the GIL, need no shared file
+position, and a page-cache write is a memory copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import xxhash
+
+from dfengine._bitset import Bitset
+from dfengine._piece import Geometry
+from dfengine.errors import StorageError
+from dfengine.storage.record import Record
+
+
+class PieceFile:
+    """Data file and record, open. One process writes; any number read."""
+
+    def __init__(self, path: str, fd: int, record: Record) -> None:
+        self.path = path
+        self.fd = fd
+        self.record = record
+
+    @classmethod
+    def create(cls, path: str, record_path: str, geometry: Geometry, generation: bytes = b"", fd: int = -1) -> PieceFile:
+        """Empty, with room for `geometry` (sparse); whatever lay at the two paths is replaced.
+
+        `fd`: the data file when the caller has it open (and locked); it is the caller's again when this raises StorageError.
+        """
+        with _data(path, fd, os.O_CREAT) as data:
+            # The record is replaced first: bits that outlive their bytes would be served.
+            record = Record.create(record_path, geometry, generation)
+            os.ftruncate(data, 0)
+            os.ftruncate(data, max(geometry.length, 0))
+            return cls(path, data, record)
+
+    @classmethod
+    def open(cls, path: str, record_path: str, fd: int = -1) -> PieceFile:
+        """What an earlier process left. Raises StorageError when either file is missing, foreign or cut short; `fd` as in create."""
+        with _data(path, fd, 0) as data:
+            record = Record.open(record_path)
+            length = record.geometry.length
+            if length >= 0 and os.fstat(data).st_size != length:
+                record.close()
+                raise StorageError(f"{path} is not as long as its record says")
+            return cls(path, data, record)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Of the task; its length may become known while the file is open."""
+        return self.record.geometry
+
+    @property
+    def here(self) -> Bitset:
+        """Pieces written and servable, shared with every process that has the record open."""
+        return self.record.here
+
+    def locate(self, n: int) -> tuple[int, int, int]:
+        """(descriptor, offset, length) of piece n's content in bytes; the caller has seen its bit."""
+        offset, length = self.geometry.content(n)
+        return self.fd, offset, length
+
+    def write(self, n: int, content: bytes | bytearray | memoryview, digest: bytes) -> None:
+        """Put piece n's verified content in its place, record its xxh3-128 and offer it. Raises StorageError (disk full)."""
+        offset, _ = self.geometry.content(n)
+        view = memoryview(content).cast("B")
+        try:
+            while view:
+                written = os.pwrite(self.fd, view, offset)
+                view, offset = view[written:], offset + written
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+        self.record.set_digest(n, digest)
+        self.record.here.set(n)
+
+    def learn_length(self, length: int) -> None:
+        """The file's length in bytes, once unknown, is known now: the file gets exactly that size."""
+        try:
+            os.ftruncate(self.fd, length)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+        self.record.learn_length(length)
+
+    def read_into(self, n: int, buffer: memoryview) -> int:
+        """Read piece n's content into `buffer`, at least as long as it; returns its length. Raises StorageError."""
+        fd, offset, length = self.locate(n)
+        got = 0
+        while got < length:
+            try:
+                count = os.preadv(fd, [buffer[got:length]], offset + got)
+            except OSError as error:
+                raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
+            if count == 0:
+                if self.geometry.length >= 0:
+                    raise StorageError(f"{self.path} is cut short at byte {offset + got}")
+                break
+            got += count
+        return got
+
+    def recheck(self) -> list[int]:
+        """Hash every piece that is here against its recorded xxh3-128; bits of those that differ are cleared and returned.
+
+        A bit can outlive its bytes: the page of the record may reach the disk before the data's does, and then the power goes.
+        """
+        buffer = memoryview(bytearray(self.geometry.content_size))
+        bad = []
+        for n in list(self.here):
+            try:
+                length = self.read_into(n, buffer)
+            except StorageError:
+                length = -1
+            if length < 0 or xxhash.xxh3_128_digest(buffer[:length]) != self.record.digest(n):
+                self.here.clear(n)
+                bad.append(n)
+        return bad
+
+    def seal(self) -> None:
+        """All is here and verified: remember the data's mtime, by which a later change shows."""
+        self.record.set_complete(os.fstat(self.fd).st_mtime_ns)
+
+    def unchanged(self) -> bool:
+        """False when somebody changed, cut or extended the data after it was sealed."""
+        mtime = self.record.complete_mtime
+        if not mtime:
+            return True
+        stat = os.fstat(self.fd)
+        return stat.st_mtime_ns == mtime and stat.st_size == self.geometry.length
+
+    def close(self) -> None:
+        """Both descriptors; the files stay."""
+        os.close(self.fd)
+        self.record.close()
+
+
+@contextlib.contextmanager
+def _data(path: str, fd: int, flags: int) -> Iterator[int]:
+    """The data file's descriptor, `fd` if that is open; closed again on an error if it was opened here. Raises StorageError."""
+    opened = -1
+    try:
+        if fd < 0:
+            fd = opened = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o666)
+        yield fd
+    except (OSError, StorageError) as error:
+        if opened >= 0:
+            os.close(opened)
+        if isinstance(error, OSError):
+            raise StorageError(f"cannot open {path}: {error.strerror}") from error
+        raise

@@ -1,0 +1,126 @@
+"""Where a download's bytes go: a part file beside the output, which takes the output's name when all is verified.
+
+Beside OUTPUT lie, while it is being downloaded or after a failure, `.OUTPUT.<task>.part` (the plain data, sparse)
+and `.OUTPUT.<task>.record`. The next download of the same task to the same output goes on from them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+
+from dfengine._piece import Geometry
+from dfengine.errors import BadValue, StorageError
+from dfengine.storage.piece_file import PieceFile
+
+
+class Target:
+    """One output path of one task, locked against other processes from `open` to `finish` or `close`.
+
+    Law: OUTPUT never holds anything but a complete, verified file; a process that dies leaves part and record.
+    """
+
+    def __init__(self, output: str, task: str) -> None:
+        """Raises BadValue when `output` is something that a rename must not replace."""
+        self.path = os.path.realpath(output)
+        folder, name = os.path.split(self.path)
+        try:
+            mode = os.stat(self.path).st_mode
+        except OSError:
+            mode = stat.S_IFREG
+        if stat.S_ISDIR(mode):
+            raise BadValue(f"output {output} is a directory: name a file in it")
+        if not stat.S_ISREG(mode):
+            raise BadValue(f"output {output} is no regular file: use -o - and redirect")
+        stem = os.path.join(folder, f".{name[:180]}.{task[:12]}")
+        self._stems = (stem, f"{stem}.{os.getpid()}")
+        self.part = self.record = ""
+        self.private = False
+
+    def open(self, geometry: Geometry, generation: bytes) -> PieceFile:
+        """The part file: what is left of an earlier download of the same length, piece size and generation, or a fresh one.
+
+        Pieces left over were hashed again. When another process downloads to the same output the part is private to
+        this one. Raises StorageError (permission, or no room for the bytes that are missing).
+        """
+        fd = self._lock()
+        file = None
+        try:
+            with contextlib.suppress(StorageError):
+                file = PieceFile.open(self.part, self.record, fd)
+            if file is not None and (file.geometry != geometry or file.record.generation != generation.rstrip(b"\0")):
+                file.record.close()
+                file = None
+            if file is None:
+                file = PieceFile.create(self.part, self.record, geometry, generation, fd)
+            else:
+                file.recheck()
+            self._room(file)
+        except BaseException:
+            os.close(fd)
+            raise
+        return file
+
+    def _lock(self) -> int:
+        """An open, exclusively locked descriptor of the part file at the first stem that is free."""
+        for stem in self._stems:
+            self.part, self.record = stem + ".part", stem + ".record"
+            self.private = stem == self._stems[1]
+            while True:
+                try:
+                    fd = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+                except OSError as error:
+                    raise StorageError(f"cannot write beside {self.path}: {error.strerror}") from error
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    os.close(fd)
+                    break
+                # Its last owner may have renamed it to the output between our open and our lock.
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(os.stat(self.part, follow_symlinks=False), os.fstat(fd)):
+                        return fd
+                os.close(fd)
+        raise StorageError(f"cannot lock a part file beside {self.path}")
+
+    def _room(self, file: PieceFile) -> None:
+        """StorageError now rather than in the middle when the file system has no room for what is missing."""
+        geometry = file.geometry
+        if geometry.length < 0:
+            return
+        missing = geometry.length - file.here.count() * geometry.content_size
+        room = os.statvfs(os.path.dirname(self.part))
+        if missing > room.f_bavail * room.f_frsize:
+            raise StorageError(
+                f"no room for {self.path}: {missing} bytes are missing, {room.f_bavail * room.f_frsize} are free"
+            )
+
+    def finish(self, file: PieceFile, sync: bool = False) -> None:
+        """`file` is complete and verified: give it the output's name. Raises StorageError; part and record stay then."""
+        try:
+            if sync:
+                os.fsync(file.fd)
+            file.seal()
+            os.rename(self.part, self.path)
+            if sync:
+                _sync_folder(os.path.dirname(self.path))
+            os.unlink(self.record)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def discard(self) -> None:
+        """Remove part and record: they hold nothing worth resuming."""
+        for path in (self.part, self.record):
+            if path:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+
+def _sync_folder(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

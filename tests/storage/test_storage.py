@@ -1,0 +1,352 @@
+"""Storage: the record's sharing and durability, the part file's laws, what the peer's home finds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import xxhash
+
+from dfengine._piece import Geometry
+from dfengine.errors import BadValue, StorageError
+from dfengine.storage.home import Home, valid_name
+from dfengine.storage.piece_file import PieceFile
+from dfengine.storage.record import HEAD, Record
+from dfengine.storage.target import Target
+
+PIECE = 105  # 100 bytes of content: small pieces make many of them
+TASK = "ab" * 32
+
+
+def content_of(geometry: Geometry, n: int) -> bytes:
+    offset, length = geometry.content(n)
+    return bytes((offset + i) * 7 % 251 for i in range(length))
+
+
+def fill(file: PieceFile, pieces: range) -> None:
+    for n in pieces:
+        content = content_of(file.geometry, n)
+        file.write(n, content, xxhash.xxh3_128_digest(content))
+
+
+@pytest.fixture
+def geometry() -> Geometry:
+    return Geometry(1050, PIECE)
+
+
+class TestRecord:
+    def test_survives_and_is_shared_between_two_that_have_it_open(self, tmp_path: Path, geometry: Geometry) -> None:
+        path = str(tmp_path / "r")
+        writer = Record.create(path, geometry, b"v1")
+        reader = Record.open(path)
+        writer.set_digest(3, b"d" * 16)
+        writer.here.set(3)
+        assert 3 in reader.here
+        assert list(reader.here) == [3]
+        assert reader.digest(3) == b"d" * 16
+        assert reader.generation == b"v1"
+        assert reader.md5(3) is None
+        writer.set_md5(3, b"m" * 16)
+        assert reader.md5(3) == b"m" * 16
+        os.unlink(path)
+        writer.here.set(4)
+        assert 4 in reader.here
+        writer.close()
+        reader.close()
+
+    def test_learns_its_length_in_every_process(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "r")
+        writer = Record.create(path, Geometry(-1, PIECE))
+        reader = Record.open(path)
+        assert reader.geometry.count == -1
+        writer.learn_length(250)
+        assert reader.geometry == Geometry(250, PIECE)
+        assert not reader.all_here()
+        for n in range(3):
+            writer.here.set(n)
+        assert reader.all_here()
+        writer.close()
+        reader.close()
+
+    @pytest.mark.parametrize("damage", [
+        lambda raw: raw[:10],
+        lambda raw: b"",
+        lambda raw: b"x" + raw[1:],
+        lambda raw: raw[:-1],
+        lambda raw: raw + b"\0",
+        lambda raw: raw[:8] + (1 << 62).to_bytes(8, "little") + raw[16:],
+        lambda raw: raw[:8] + (-5).to_bytes(8, "little", signed=True) + raw[16:],
+        lambda raw: raw[:16] + b"\0\0\0\0" + raw[20:],
+        lambda raw: raw[:20] + b"\xff\xff\xff\xff" + raw[24:],
+        lambda raw: raw[:20] + b"\0\0\0\0" + raw[24:],
+    ])
+    def test_refuses_what_is_no_record(self, tmp_path: Path, geometry: Geometry, damage) -> None:
+        path = tmp_path / "r"
+        Record.create(str(path), geometry).close()
+        path.write_bytes(damage(path.read_bytes()))
+        with pytest.raises(StorageError):
+            Record.open(str(path))
+
+    def test_refuses_a_symbolic_link(self, tmp_path: Path, geometry: Geometry) -> None:
+        Record.create(str(tmp_path / "r"), geometry).close()
+        (tmp_path / "link").symlink_to(tmp_path / "r")
+        with pytest.raises(StorageError):
+            Record.open(str(tmp_path / "link"))
+
+
+class TestPieceFile:
+    def test_holds_plain_bytes_and_locates_them(self, tmp_path: Path, geometry: Geometry) -> None:
+        file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
+        fill(file, range(geometry.count - 1, -1, -1))
+        assert file.record.all_here()
+        whole = b"".join(content_of(geometry, n) for n in range(geometry.count))
+        assert (tmp_path / "d").read_bytes() == whole
+        for n in range(geometry.count):
+            fd, offset, length = file.locate(n)
+            assert os.pread(fd, length, offset) == content_of(geometry, n)
+        file.close()
+
+    def test_recheck_drops_bits_whose_bytes_are_not_there(self, tmp_path: Path, geometry: Geometry) -> None:
+        file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
+        fill(file, range(5))
+        os.pwrite(file.fd, b"\xff", 230)
+        file.here.set(7)  # a bit that reached the disk before its bytes did
+        file.close()
+        file = PieceFile.open(str(tmp_path / "d"), str(tmp_path / "r"))
+        assert file.recheck() == [2, 7]
+        assert list(file.here) == [0, 1, 3, 4]
+        file.close()
+
+    def test_open_refuses_a_data_file_of_another_length(self, tmp_path: Path, geometry: Geometry) -> None:
+        PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry).close()
+        os.truncate(tmp_path / "d", 5)
+        with pytest.raises(StorageError):
+            PieceFile.open(str(tmp_path / "d"), str(tmp_path / "r"))
+
+    def test_create_forgets_what_was_there(self, tmp_path: Path, geometry: Geometry) -> None:
+        file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
+        fill(file, range(3))
+        file.close()
+        file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
+        assert file.here.count() == 0
+        assert (tmp_path / "d").read_bytes() == bytes(geometry.length)
+        file.close()
+
+    def test_unknown_length_grows_and_is_cut_to_size(self, tmp_path: Path) -> None:
+        file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), Geometry(-1, PIECE))
+        file.write(0, b"a" * 100, b"0" * 16)
+        file.write(1, b"b" * 30, b"1" * 16)
+        file.learn_length(130)
+        assert file.record.all_here()
+        assert (tmp_path / "d").read_bytes() == b"a" * 100 + b"b" * 30
+        assert file.locate(1) == (file.fd, 100, 30)
+        file.close()
+
+    def test_a_change_after_sealing_shows(self, tmp_path: Path, geometry: Geometry) -> None:
+        file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
+        fill(file, range(geometry.count))
+        file.seal()
+        assert file.unchanged()
+        os.utime(tmp_path / "d", ns=(1, 1))
+        assert not file.unchanged()
+        file.close()
+
+
+class TestTarget:
+    def test_nothing_under_the_output_name_before_finish(self, tmp_path: Path, geometry: Geometry) -> None:
+        out = tmp_path / "out"
+        target = Target(str(out), TASK)
+        file = target.open(geometry, b"g")
+        fill(file, range(geometry.count))
+        assert not out.exists()
+        target.finish(file, sync=True)
+        file.close()
+        assert out.read_bytes() == b"".join(content_of(geometry, n) for n in range(geometry.count))
+        assert os.listdir(tmp_path) == ["out"]
+
+    def test_goes_on_from_what_is_left(self, tmp_path: Path, geometry: Geometry) -> None:
+        out = str(tmp_path / "out")
+        file = Target(out, TASK).open(geometry, b"g")
+        fill(file, range(4))
+        file.close()  # as a killed process would leave it
+        file = Target(out, TASK).open(geometry, b"g")
+        assert list(file.here) == [0, 1, 2, 3]
+        file.close()
+
+    @pytest.mark.parametrize(("other", "generation"), [(Geometry(1051, PIECE), b"g"), (Geometry(1050, 110), b"g"), (Geometry(1050, PIECE), b"h")])
+    def test_starts_over_when_the_file_is_another(self, tmp_path: Path, geometry: Geometry, other: Geometry, generation: bytes) -> None:
+        out = str(tmp_path / "out")
+        file = Target(out, TASK).open(geometry, b"g")
+        fill(file, range(4))
+        file.close()
+        file = Target(out, TASK).open(other, generation)
+        assert file.here.count() == 0
+        assert file.geometry == other
+        file.close()
+
+    def test_two_downloads_of_one_output_keep_apart(self, tmp_path: Path, geometry: Geometry) -> None:
+        out = tmp_path / "out"
+        first, second = Target(str(out), TASK), Target(str(out), TASK)
+        one, two = first.open(geometry, b"g"), second.open(geometry, b"g")
+        assert not first.private
+        assert second.private
+        assert first.part != second.part
+        fill(one, range(geometry.count))
+        fill(two, range(geometry.count))
+        first.finish(one)
+        second.finish(two)
+        one.close()
+        two.close()
+        assert os.listdir(tmp_path) == ["out"]
+
+    def test_an_existing_output_stays_whole_until_it_is_replaced(self, tmp_path: Path, geometry: Geometry) -> None:
+        out = tmp_path / "out"
+        out.write_bytes(b"old")
+        target = Target(str(out), TASK)
+        file = target.open(geometry, b"g")
+        assert out.read_bytes() == b"old"
+        fill(file, range(geometry.count))
+        target.finish(file)
+        file.close()
+        assert out.stat().st_size == geometry.length
+
+    def test_a_link_keeps_pointing(self, tmp_path: Path, geometry: Geometry) -> None:
+        (tmp_path / "real").write_bytes(b"old")
+        (tmp_path / "link").symlink_to(tmp_path / "real")
+        target = Target(str(tmp_path / "link"), TASK)
+        file = target.open(geometry, b"g")
+        fill(file, range(geometry.count))
+        target.finish(file)
+        file.close()
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "real").stat().st_size == geometry.length
+
+    def test_refuses_what_a_rename_must_not_replace(self, tmp_path: Path) -> None:
+        with pytest.raises(BadValue, match="directory"):
+            Target(str(tmp_path), TASK)
+        with pytest.raises(BadValue, match="regular"):
+            Target("/dev/null", TASK)
+
+    def test_a_missing_folder_is_said(self, tmp_path: Path, geometry: Geometry) -> None:
+        with pytest.raises(StorageError, match="No such file"):
+            Target(str(tmp_path / "no" / "out"), TASK).open(geometry, b"")
+
+    def test_no_room_is_said_at_once(self, tmp_path: Path) -> None:
+        before = set(os.listdir("/proc/self/fd"))
+        with pytest.raises(StorageError, match="no room"):
+            Target(str(tmp_path / "out"), TASK).open(Geometry(1 << 55), b"")
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+class TestHome:
+    def share(self, home: Home, folder: Path, geometry: Geometry, name: str = "f-1-2.000") -> tuple[Target, PieceFile]:
+        target = Target(str(folder / "out"), TASK)
+        file = target.open(geometry, b"g")
+        home.share(name, file, target, task=TASK, cid="c", node="127.0.0.1:8002", expire=60.0)
+        return target, file
+
+    def test_serves_a_piece_from_the_moment_it_is_written_and_after_the_end(self, tmp_path: Path, geometry: Geometry) -> None:
+        home = Home(str(tmp_path / "home"))
+        target, file = self.share(home, tmp_path, geometry)
+        shared = home.find("f-1-2.000")
+        assert shared is not None
+        assert not shared.here(0, 100)
+        fill(file, range(3))
+        assert shared.here(0, 300)
+        assert shared.here(50, 200)
+        assert not shared.here(250, 51)
+        fill(file, range(3, geometry.count))
+        home.keep("f-1-2.000", file)
+        target.finish(file)
+        file.close()
+        late = Home(str(tmp_path / "home")).find("f-1-2.000")
+        assert late is not None
+        for one in (shared, late):
+            assert one.here(0, geometry.length)
+            fd, offset, length = one.locate(2)
+            assert os.pread(fd, length, offset) == content_of(geometry, 2)
+            one.close()
+
+    def test_a_changed_output_is_served_no_longer(self, tmp_path: Path, geometry: Geometry) -> None:
+        home = Home(str(tmp_path / "home"))
+        target, file = self.share(home, tmp_path, geometry)
+        fill(file, range(geometry.count))
+        home.keep("f-1-2.000", file)
+        target.finish(file)
+        shared = home.find("f-1-2.000")
+        assert shared is not None
+        assert shared.here(0, 100)
+        with open(tmp_path / "out", "r+b") as out:
+            out.write(b"changed")
+        os.utime(tmp_path / "out", ns=(5, 5))
+        assert not shared.here(0, 100)
+        shared.close()
+        file.close()
+
+    def test_finds_data_on_another_file_system_by_path_and_inode(self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch) -> None:
+        def no_link(*_: object, **__: object) -> None:
+            raise OSError(18, "Invalid cross-device link")
+
+        monkeypatch.setattr(os, "link", no_link)
+        home = Home(str(tmp_path / "home"))
+        target, file = self.share(home, tmp_path, geometry)
+        assert os.listdir(tmp_path / "home" / "data") == []
+        during = home.find("f-1-2.000")
+        assert during is not None
+        fill(file, range(geometry.count))
+        home.keep("f-1-2.000", file)
+        target.finish(file)
+        file.close()
+        after = home.find("f-1-2.000")
+        assert after is not None
+        for one in (during, after):
+            assert one.here(0, geometry.length)
+            one.close()
+        (tmp_path / "other").write_bytes((tmp_path / "out").read_bytes())
+        os.replace(tmp_path / "other", tmp_path / "out")
+        assert home.find("f-1-2.000") is None
+
+    def test_sweep_withdraws_the_unused_and_never_the_output(self, tmp_path: Path, geometry: Geometry) -> None:
+        home = Home(str(tmp_path / "home"))
+        target, file = self.share(home, tmp_path, geometry)
+        home.touch("f-1-2.000", 1000.0)
+        assert home.sweep(5000.0) == []  # its download still holds the lock
+        fill(file, range(geometry.count))
+        home.keep("f-1-2.000", file)
+        target.finish(file)
+        file.close()
+        assert home.sweep(1059.0) == []
+        assert [entry.task for entry in home.sweep(1061.0)] == [TASK]
+        assert home.names() == []
+        assert home.find("f-1-2.000") is None
+        assert (tmp_path / "out").exists()
+        assert [len(os.listdir(tmp_path / "home" / part)) for part in ("tasks", "data", "records")] == [0, 0, 0]
+
+    def test_follows_no_link_out(self, tmp_path: Path, geometry: Geometry) -> None:
+        home = Home(str(tmp_path / "home"))
+        _, file = self.share(home, tmp_path, geometry)
+        file.close()
+        secret = tmp_path / "secret"
+        secret.write_bytes(bytes(geometry.length))
+        os.unlink(tmp_path / "home" / "data" / "f-1-2.000")
+        (tmp_path / "home" / "data" / "f-1-2.000").symlink_to(secret)
+        shared = home.find("f-1-2.000")
+        assert shared is not None
+        assert not os.path.samestat(os.fstat(shared.fd), os.stat(secret))
+        shared.close()
+        (tmp_path / "home" / "tasks" / "g").symlink_to(secret)
+        assert home.find("g") is None
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc/passwd", "a/b", "a\0b", "é", "a" * 201, ".hidden", "a b", "a\n"])
+    def test_refuses_names_that_are_no_plain_segment(self, tmp_path: Path, name: str) -> None:
+        assert not valid_name(name)
+        assert Home(str(tmp_path)).find(name) is None
+
+    def test_garbage_in_the_home_is_skipped_and_swept(self, tmp_path: Path) -> None:
+        home = Home(str(tmp_path))
+        for name, content in (("a", b""), ("b", b"{}"), ("c", b"[" * 60000), ("d", b"\xff" * 100000)):
+            (tmp_path / "tasks" / name).write_bytes(content)
+            assert home.find(name) is None
+        home.sweep(0.0)
+        assert home.names() == []

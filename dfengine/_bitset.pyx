@@ -1,0 +1,240 @@
+"""Packed bits over memory of its own or over a buffer that processes share.
+
+`set` is a release and `test` an acquire: who sees a bit sees what was written before it was set, in any process.
+"""
+
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport uint64_t, uintptr_t
+from libc.string cimport memcpy
+
+from dfengine._bitset cimport bit_clear, bit_set, bit_test, df_and, df_ctz, df_load, df_or, df_popcount
+from dfengine.errors import BadValue
+
+_LIMIT = 1 << 40
+
+
+def words(size: int) -> int:
+    """64-bit words that hold `size` bits."""
+    return (size + 63) // 64
+
+
+cdef inline uint64_t _mask(Py_ssize_t low, Py_ssize_t high) noexcept nogil:
+    """Bits low..high-1 of a word, 0 <= low < high <= 64."""
+    cdef uint64_t mask = <uint64_t>-1 if high == 64 else ((<uint64_t>1 << high) - 1)
+    return mask & (<uint64_t>-1 << low)
+
+
+cdef class Bitset:
+    """`size` bits, all zero. Raises BadValue for a size that cannot be."""
+
+    def __cinit__(self, size):
+        if not 0 <= size < _LIMIT:
+            raise BadValue(f"a bitset of {size} bits cannot be")
+        self.size = size
+        self.nwords = (self.size + 63) // 64
+        self.words = <uint64_t *>PyMem_Calloc(max(self.nwords, 1), 8)
+        if self.words == NULL:
+            raise MemoryError()
+        self.owner = None
+
+    def __dealloc__(self):
+        if self.owner is None:
+            PyMem_Free(self.words)
+
+    @staticmethod
+    def over(buffer, size):
+        cdef Bitset bits
+        cdef unsigned char[::1] view = memoryview(buffer).cast("B")
+        if not 0 <= size < _LIMIT or view.shape[0] < words(size) * 8:
+            raise BadValue(f"{view.shape[0]} bytes have no room for {size} bits")
+        bits = Bitset.__new__(Bitset, 0)
+        if size == 0:
+            return bits
+        if <uintptr_t>&view[0] % 8:
+            raise BadValue("a bitset's buffer is not aligned to 8 bytes")
+        PyMem_Free(bits.words)
+        bits.words = <uint64_t *>&view[0]
+        bits.size = size
+        bits.nwords = words(size)
+        bits.owner = view
+        return bits
+
+    cdef uint64_t word(self, Py_ssize_t i) noexcept nogil:
+        cdef uint64_t value = df_load(self.words + i)
+        if i == self.nwords - 1 and self.size & 63:
+            value &= _mask(0, self.size & 63)
+        return value
+
+    cdef Py_ssize_t _check(self, object n) except -1:
+        if not 0 <= n < self.size:
+            raise IndexError(f"bit {n} of {self.size}")
+        return n
+
+    def set(self, n):
+        return bit_set(self.words, self._check(n))
+
+    def clear(self, n):
+        return bit_clear(self.words, self._check(n))
+
+    def test(self, n):
+        return bit_test(self.words, self._check(n))
+
+    def __contains__(self, n):
+        return bit_test(self.words, self._check(n))
+
+    def __len__(self):
+        return self.size
+
+    def _ends(self, a, b):
+        if not 0 <= a <= b <= self.size:
+            raise IndexError(f"bits {a}..{b} of {self.size}")
+        return a, b
+
+    def set_range(self, a, b):
+        cdef Py_ssize_t low, high, i
+        low, high = self._ends(a, b)
+        while low < high:
+            i = low >> 6
+            df_or(self.words + i, _mask(low & 63, min(high - (i << 6), 64)))
+            low = (i + 1) << 6
+
+    def clear_range(self, a, b):
+        cdef Py_ssize_t low, high, i
+        low, high = self._ends(a, b)
+        while low < high:
+            i = low >> 6
+            df_and(self.words + i, ~_mask(low & 63, min(high - (i << 6), 64)))
+            low = (i + 1) << 6
+
+    def all_in_range(self, a, b):
+        cdef Py_ssize_t low, high, i
+        cdef uint64_t mask
+        low, high = self._ends(a, b)
+        while low < high:
+            i = low >> 6
+            mask = _mask(low & 63, min(high - (i << 6), 64))
+            if df_load(self.words + i) & mask != mask:
+                return False
+            low = (i + 1) << 6
+        return True
+
+    def count_range(self, a, b):
+        cdef Py_ssize_t low, high, i, total = 0
+        low, high = self._ends(a, b)
+        while low < high:
+            i = low >> 6
+            total += df_popcount(df_load(self.words + i) & _mask(low & 63, min(high - (i << 6), 64)))
+            low = (i + 1) << 6
+        return total
+
+    def count(self):
+        return self.count_range(0, self.size)
+
+    def full(self):
+        return self.all_in_range(0, self.size)
+
+    cdef Py_ssize_t _first(self, Bitset minus, Bitset minus2, bint inverted, object start) except -2:
+        if start < 0:
+            raise IndexError(f"bit {start} of {self.size}")
+        if start >= self.size:
+            return -1
+        cdef Py_ssize_t begin = start, i = begin >> 6, n
+        cdef uint64_t value
+        with nogil:
+            while i < self.nwords:
+                value = self.word(i)
+                if inverted:
+                    value = ~value
+                if minus is not None and i < minus.nwords:
+                    value &= ~minus.word(i)
+                if minus2 is not None and i < minus2.nwords:
+                    value &= ~minus2.word(i)
+                if i == begin >> 6:
+                    value &= _mask(begin & 63, 64)
+                if value:
+                    n = (i << 6) + df_ctz(value)
+                    return n if n < self.size else -1
+                i += 1
+        return -1
+
+    def first_set(self, start=0):
+        return self._first(None, None, False, start)
+
+    def first_clear(self, start=0):
+        return self._first(None, None, True, start)
+
+    def first_missing(self):
+        return self._first(None, None, True, 0)
+
+    def first_and_not(self, Bitset other not None, start=0):
+        return self._first(other, None, False, start)
+
+    def first_and_not2(self, Bitset b not None, Bitset c not None, start=0):
+        return self._first(b, c, False, start)
+
+    def and_not_count(self, Bitset other not None):
+        cdef Py_ssize_t i, total = 0
+        cdef uint64_t value
+        for i in range(self.nwords):
+            value = self.word(i)
+            if i < other.nwords:
+                value &= ~other.word(i)
+            total += df_popcount(value)
+        return total
+
+    def update_or(self, Bitset other not None):
+        cdef Py_ssize_t i
+        if other.size > self.size:
+            raise BadValue(f"{other.size} bits do not fit into {self.size}")
+        for i in range(other.nwords):
+            df_or(self.words + i, other.word(i))
+
+    def __iter__(self):
+        n = self.first_set()
+        while n >= 0:
+            yield n
+            n = self.first_set(n + 1)
+
+    def runs(self):
+        found = []
+        low = self.first_set()
+        while low >= 0:
+            high = self.first_clear(low)
+            if high < 0:
+                high = self.size
+            found.append((low, high))
+            low = self.first_set(high)
+        return found
+
+    def grow(self, size):
+        if self.owner is not None:
+            raise BadValue("a bitset over a given buffer cannot grow")
+        if not self.size <= size < _LIMIT:
+            raise BadValue(f"a bitset of {self.size} bits cannot grow to {size}")
+        cdef Py_ssize_t count = words(size)
+        cdef uint64_t *fresh = <uint64_t *>PyMem_Calloc(max(count, 1), 8)
+        if fresh == NULL:
+            raise MemoryError()
+        memcpy(fresh, self.words, self.nwords * 8)
+        PyMem_Free(self.words)
+        self.words, self.nwords, self.size = fresh, count, size
+
+    def copy(self):
+        cdef Bitset fresh = Bitset(self.size)
+        cdef Py_ssize_t i
+        for i in range(self.nwords):
+            fresh.words[i] = self.word(i)
+        return fresh
+
+    def tobytes(self):
+        return b"".join([int(self.word(i)).to_bytes(8, "little") for i in range(self.nwords)])
+
+    def __eq__(self, other):
+        if not isinstance(other, Bitset):
+            return NotImplemented
+        return self.size == len(other) and self.tobytes() == other.tobytes()
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"Bitset({self.count()} of {self.size})"

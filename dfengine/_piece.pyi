@@ -1,0 +1,59 @@
+FRAME_HEAD: int
+FRAME_TAIL: int
+FRAME: int
+TAIL: int
+MIN_PIECE_SIZE: int
+MAX_PIECE_SIZE: int
+UNKNOWN: int
+
+def piece_size(length: int) -> int:
+    """Bytes of a full framed piece for a file of `length` bytes, -1 unknown."""
+
+def frame_head(content_length: int, piece_size: int) -> bytes:
+    """The 4 bytes before `content_length` bytes of content. Raises BadFrame."""
+
+def parse_frame_head(head: bytes) -> tuple[int, int]:
+    """(content_length, piece_size) of a head whose piece size is whole MiB. Raises BadFrame."""
+
+def parse_range(text: str) -> tuple[int, int]:
+    """(start, end) of `a-b`, digits only, a < b < 2**63. Raises BadRange."""
+
+class Geometry:
+    """Length (bytes, -1 unknown) and piece size (bytes, 0: the rule's) of a task, and what follows. Immutable. Raises BadValue."""
+
+    def __new__(cls, length: int, piece_size: int = 0) -> Geometry: ...
+    @property
+    def length(self) -> int:
+        """Bytes of the file, -1 unknown."""
+    @property
+    def piece_size(self) -> int:
+        """Bytes of a full framed piece."""
+    @property
+    def content_size(self) -> int:
+        """Bytes of a full piece's content."""
+    @property
+    def count(self) -> int:
+        """Pieces; 1 for an empty file, -1 unknown."""
+    @property
+    def framed_length(self) -> int:
+        """Bytes of all framed pieces, -1 unknown."""
+    def check(self, n: int) -> int:
+        """n itself, or BadPiece when the task has no piece n."""
+    def range(self, n: int) -> tuple[int, int]:
+        """Piece n's range on the wire, framed bytes (first, last). Raises BadPiece."""
+    def range_text(self, n: int) -> str:
+        """The same as `first-last`."""
+    def number(self, start: int, end: int) -> int:
+        """The piece whose range this exactly is. Raises BadRange."""
+    def content(self, n: int) -> tuple[int, int]:
+        """(offset, length) of piece n's raw bytes; a full piece's length while the file's is unknown. Raises BadPiece."""
+    def framed(self, n: int) -> int:
+        """Bytes of framed piece n. Raises BadPiece."""
+    def head(self, n: int) -> bytes:
+        """Piece n's 4 bytes of head. Raises BadPiece."""
+    def covering(self, offset: int, length: int) -> tuple[int, int]:
+        """(first, past): the pieces that hold raw bytes offset..offset+length. Raises BadRange."""
+    def segments(self, start: int, end: int) -> list[tuple[str, bytes] | tuple[str, int, int]]:
+        """Framed bytes start..end (inclusive, clipped) as ("bytes", b) and ("file", offset, length). Raises BadRange."""
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...

@@ -24,6 +24,25 @@ cdef inline uint64_t _mask(Py_ssize_t low, Py_ssize_t high) noexcept nogil:
     return mask & (<uint64_t>-1 << low)
 
 
+cdef Py_ssize_t _scan(
+    const uint64_t *a, Py_ssize_t na, const uint64_t *b, Py_ssize_t nb, const uint64_t *c, Py_ssize_t nc, uint64_t flip, Py_ssize_t start
+) noexcept nogil:
+    """First bit from `start` on of (a ^ flip) & ~b & ~c, b and c zero past their ends; -1 if none."""
+    cdef Py_ssize_t i = start >> 6
+    cdef uint64_t value, mask = <uint64_t>-1 << (start & 63)
+    while i < na:
+        value = (df_load(a + i) ^ flip) & mask
+        if value and i < nb:
+            value &= ~df_load(b + i)
+        if value and i < nc:
+            value &= ~df_load(c + i)
+        if value:
+            return (i << 6) + df_ctz(value)
+        mask = <uint64_t>-1
+        i += 1
+    return -1
+
+
 cdef class Bitset:
     """`size` bits, all zero. Raises BadValue for a size that cannot be."""
 
@@ -57,6 +76,8 @@ cdef class Bitset:
         bits.size = size
         bits.nwords = words(size)
         bits.owner = view
+        if bits.size & 63:
+            df_and(bits.words + bits.nwords - 1, _mask(0, bits.size & 63))
         return bits
 
     cdef uint64_t word(self, Py_ssize_t i) noexcept nogil:
@@ -134,28 +155,26 @@ cdef class Bitset:
         return self.all_in_range(0, self.size)
 
     cdef Py_ssize_t _first(self, Bitset minus, Bitset minus2, bint inverted, object start) except -2:
+        """First bit from `start` on that is set (inverted: clear) here and set in neither of the others; -1 if none."""
         if start < 0:
             raise IndexError(f"bit {start} of {self.size}")
         if start >= self.size:
             return -1
-        cdef Py_ssize_t begin = start, i = begin >> 6, n
-        cdef uint64_t value
+        cdef const uint64_t *a = self.words
+        cdef const uint64_t *b = NULL
+        cdef const uint64_t *c = NULL
+        cdef Py_ssize_t nb = 0, nc = 0, n, begin = start
+        cdef uint64_t flip = 0
+        if inverted:
+            flip = ~flip
+        if minus is not None:
+            b, nb = minus.words, minus.nwords
+        if minus2 is not None:
+            c, nc = minus2.words, minus2.nwords
         with nogil:
-            while i < self.nwords:
-                value = self.word(i)
-                if inverted:
-                    value = ~value
-                if minus is not None and i < minus.nwords:
-                    value &= ~minus.word(i)
-                if minus2 is not None and i < minus2.nwords:
-                    value &= ~minus2.word(i)
-                if i == begin >> 6:
-                    value &= _mask(begin & 63, 64)
-                if value:
-                    n = (i << 6) + df_ctz(value)
-                    return n if n < self.size else -1
-                i += 1
-        return -1
+            n = _scan(a, self.nwords, b, nb, c, nc, flip, begin)
+        # A bit past the end can only come from a given buffer's last word.
+        return n if n < self.size else -1
 
     def first_set(self, start=0):
         return self._first(None, None, False, start)

@@ -1,0 +1,206 @@
+"""Bitset against a set, alone, over foreign memory and between processes."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from dfengine._bitset import Bitset, words
+from dfengine.errors import BadValue
+
+SIZES = st.one_of(st.integers(0, 200), st.sampled_from([63, 64, 65, 127, 128, 129, 1000]))
+
+
+class BitsetAgainstASet(RuleBasedStateMachine):
+    """Random operations on a bitset and on a Python set that always tells the truth."""
+
+    @initialize(size=SIZES, owned=st.booleans(), junk=st.integers(0, 255))
+    def start(self, size: int, owned: bool, junk: int) -> None:
+        self.model: set[int] = set()
+        self.owned = owned
+        if owned:
+            self.bits = Bitset(size)
+            return
+        memory = bytearray([junk]) * (words(size) * 8 + 8)
+        self.bits = Bitset.over(memory, size)
+        self.model = {n for n in range(size) if junk >> n % 8 & 1}
+
+    def ends(self, a: float, b: float) -> tuple[int, int]:
+        low, high = sorted((int(a * len(self.bits)), int(b * len(self.bits))))
+        return low, high
+
+    @rule(at=st.floats(0, 1, exclude_max=True))
+    def set(self, at: float) -> None:
+        if len(self.bits):
+            n = int(at * len(self.bits))
+            assert self.bits.set(n) == (n not in self.model)
+            self.model.add(n)
+
+    @rule(at=st.floats(0, 1, exclude_max=True))
+    def clear(self, at: float) -> None:
+        if len(self.bits):
+            n = int(at * len(self.bits))
+            assert self.bits.clear(n) == (n in self.model)
+            self.model.discard(n)
+
+    @rule(a=st.floats(0, 1), b=st.floats(0, 1))
+    def set_range(self, a: float, b: float) -> None:
+        low, high = self.ends(a, b)
+        self.bits.set_range(low, high)
+        self.model |= set(range(low, high))
+
+    @rule(a=st.floats(0, 1), b=st.floats(0, 1))
+    def clear_range(self, a: float, b: float) -> None:
+        low, high = self.ends(a, b)
+        self.bits.clear_range(low, high)
+        self.model -= set(range(low, high))
+
+    @rule(a=st.floats(0, 1), b=st.floats(0, 1))
+    def look_at_a_range(self, a: float, b: float) -> None:
+        low, high = self.ends(a, b)
+        assert self.bits.count_range(low, high) == len(self.model & set(range(low, high)))
+        assert self.bits.all_in_range(low, high) == (set(range(low, high)) <= self.model)
+
+    @rule(start=st.integers(0, 1100))
+    def search(self, start: int) -> None:
+        size = len(self.bits)
+        assert self.bits.first_set(start) == min((n for n in self.model if n >= start), default=-1)
+        assert self.bits.first_clear(start) == min((n for n in range(start, size) if n not in self.model), default=-1)
+
+    @rule(more=st.integers(0, 130))
+    def grow(self, more: int) -> None:
+        if self.owned:
+            self.bits.grow(len(self.bits) + more)
+        else:
+            with pytest.raises(BadValue):
+                self.bits.grow(len(self.bits) + more)
+
+    @rule()
+    def copy_is_equal_and_apart(self) -> None:
+        copy = self.bits.copy()
+        assert copy == self.bits
+        if len(copy):
+            (copy.clear if copy.test(0) else copy.set)(0)
+            assert copy != self.bits
+
+    @invariant()
+    def agree(self) -> None:
+        if not hasattr(self, "bits"):
+            return
+        assert list(self.bits) == sorted(self.model)
+        assert self.bits.count() == len(self.model)
+        assert self.bits.full() == (len(self.model) == len(self.bits))
+        assert {n for low, high in self.bits.runs() for n in range(low, high)} == self.model
+        assert int.from_bytes(self.bits.tobytes(), "little") == sum(1 << n for n in self.model)
+
+
+TestBitsetAgainstASet = BitsetAgainstASet.TestCase
+TestBitsetAgainstASet.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@st.composite
+def bitset(draw: st.DrawFn) -> tuple[Bitset, set[int]]:
+    size = draw(SIZES)
+    model = draw(st.sets(st.integers(0, size - 1))) if size else set()
+    bits = Bitset(size)
+    for n in model:
+        bits.set(n)
+    return bits, model
+
+
+@given(bitset(), bitset(), bitset(), st.integers(0, 220))
+@settings(deadline=None)
+def test_and_not_between_bitsets_of_any_sizes(one: tuple[Bitset, set[int]], two: tuple[Bitset, set[int]], three: tuple[Bitset, set[int]], start: int) -> None:
+    a, a_model = one
+    b, b_model = two
+    c, c_model = three
+    assert a.first_and_not(b, start) == min((n for n in a_model - b_model if n >= start), default=-1)
+    assert a.first_and_not2(b, c, start) == min((n for n in a_model - b_model - c_model if n >= start), default=-1)
+    assert a.and_not_count(b) == len(a_model - b_model)
+    if len(b) <= len(a):
+        a.update_or(b)
+        assert set(a) == a_model | b_model
+    else:
+        with pytest.raises(BadValue):
+            a.update_or(b)
+
+
+@pytest.mark.parametrize("n", [-1, 10, 11, 64, 1 << 63, 1 << 64, -(1 << 64)])
+def test_bits_outside_are_refused_whatever_their_size(n: int) -> None:
+    bits = Bitset(10)
+    for call in (bits.set, bits.clear, bits.test, bits.__contains__):
+        with pytest.raises(IndexError):
+            call(n)
+    for ranged in (bits.set_range, bits.clear_range, bits.all_in_range, bits.count_range):
+        if n != 10:
+            with pytest.raises(IndexError):
+                ranged(0, n)
+    with pytest.raises(IndexError):
+        bits.set_range(5, 4)
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 41, 1 << 63, 1 << 80])
+def test_sizes_that_cannot_be(size: int) -> None:
+    with pytest.raises(BadValue):
+        Bitset(size)
+    with pytest.raises(BadValue):
+        Bitset.over(bytearray(64), size)
+
+
+def test_a_given_buffer_must_have_room_and_be_aligned() -> None:
+    with pytest.raises(BadValue):
+        Bitset.over(bytearray(15), 65)
+    with pytest.raises(BadValue):
+        Bitset.over(memoryview(bytearray(24))[1:17], 64)
+    with pytest.raises((BufferError, ValueError)):
+        Bitset.over(bytes(8), 64)  # type: ignore[arg-type]
+
+
+def test_a_given_buffer_is_kept_alive_and_its_last_bits_are_not_believed() -> None:
+    memory = bytearray(b"\xff" * 16)
+    bits = Bitset.over(memory, 70)
+    assert bits.count() == 70
+    assert list(bits)[-1] == 69
+    with pytest.raises(BufferError):
+        memory.extend(b"x")  # exported: a resize would pull the words away
+    memory[8:] = b"\xff" * 8  # another process writes past the end
+    assert bits.count() == 70
+    assert bits.first_set(69) == 69
+    assert bits.first_set(70) == -1
+    assert bits.full()
+
+
+def test_a_child_process_sees_bits_as_they_are_set(tmp_path: Path) -> None:
+    """A bit seen through the shared file vouches for the data that was written before it."""
+    pieces = 2000
+    path = tmp_path / "shared"
+    path.write_bytes(bytes(words(pieces) * 8 + pieces))
+    with open(path, "r+b") as file:
+        memory = mmap.mmap(file.fileno(), 0)
+    bits = Bitset.over(memoryview(memory)[: words(pieces) * 8], pieces)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with open(path, "r+b") as file:
+                mine = mmap.mmap(file.fileno(), 0)
+            seen = Bitset.over(memoryview(mine)[: words(pieces) * 8], pieces)
+            n = 0
+            while n < pieces:
+                if n in seen:
+                    if mine[words(pieces) * 8 + n] != n % 251 + 1:
+                        break
+                    n += 1
+            status = 0 if n == pieces else 2
+        finally:
+            os._exit(status)
+    for n in range(pieces):
+        memory[words(pieces) * 8 + n] = n % 251 + 1
+        bits.set(n)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,0 +1,285 @@
+"""Holders of pieces and the open ones among them. The layout is drawn in the `.pxd`."""
+
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from dfengine._bitset cimport Bitset, df_ctz
+
+from dfengine.errors import BadPiece, BadValue
+
+
+cdef inline bint meet(Bitset a, Bitset b) noexcept nogil:
+    """True if the two have a piece in common."""
+    cdef Py_ssize_t i
+    for i in range(min(a.nwords, b.nwords)):
+        if a.words[i] & b.words[i]:
+            return True
+    return False
+
+
+def taker(dict lacks not None, Bitset offer not None, dict passed not None):
+    """First key of `lacks` (download -> pieces it lacks), not in `passed`, that lacks a piece of `offer`; else None."""
+    for download, lack in lacks.items():
+        if meet(<Bitset?> lack, offer) and download not in passed:
+            return download
+    return None
+
+
+cdef class Holders:
+    def __cinit__(self, Py_ssize_t size, uint32_t seed=0):
+        if size < 0:
+            raise BadValue(f"{size} pieces")
+        self.members = []
+        self.haves = []
+        self.vacant = []
+        self.held = Bitset(0)
+        self.dice = seed
+        self.grow(size)
+
+    def __dealloc__(self):
+        PyMem_Free(self.counts)
+        PyMem_Free(self.recent)
+        PyMem_Free(self.turn)
+        PyMem_Free(self.open_places)
+        PyMem_Free(self.seat)
+
+    def grow(self, Py_ssize_t size):
+        """Make room for `size` pieces, the new ones held by nobody. A smaller size changes nothing."""
+        cdef Py_ssize_t more = size - self.size
+        cdef void* moved
+        if more <= 0:
+            return
+        moved = PyMem_Realloc(self.counts, size * sizeof(uint32_t))
+        if moved is NULL:
+            raise MemoryError
+        self.counts = <uint32_t*> moved
+        moved = PyMem_Realloc(self.recent, size * RECENT * sizeof(uint32_t))
+        if moved is NULL:
+            raise MemoryError
+        self.recent = <uint32_t*> moved
+        moved = PyMem_Realloc(self.turn, size)
+        if moved is NULL:
+            raise MemoryError
+        self.turn = <uint8_t*> moved
+        self.held.grow(size)
+        memset(self.counts + self.size, 0, more * sizeof(uint32_t))
+        memset(self.recent + self.size * RECENT, 0xFF, more * RECENT * sizeof(uint32_t))
+        memset(self.turn + self.size, 0, more)
+        self.size = size
+
+    cdef bint holds(self, uint32_t place, Py_ssize_t n) except -1:
+        cdef Bitset have
+        if place >= <uint32_t> len(self.members) or self.members[place] is None:
+            return False
+        have = <Bitset> self.haves[place]
+        return n < have.size and (have.words[n >> 6] >> (n & 63)) & 1
+
+    cdef int gain(self, uint32_t place, Py_ssize_t n) except -1:
+        if not 0 <= n < self.size:
+            raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
+        self.counts[n] += 1
+        self.recent[n * RECENT + self.turn[n]] = place
+        self.turn[n] = (self.turn[n] + 1) % RECENT
+        if self.counts[n] == 1:
+            self.held.set(n)
+        return 0
+
+    cdef int lose(self, Py_ssize_t n) except -1:
+        if not 0 <= n < self.size:
+            raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
+        if self.counts[n] == 0:
+            raise BadValue(f"piece {n} has no holder to lose")
+        self.counts[n] -= 1
+        if self.counts[n] == 0:
+            self.held.clear(n)
+        return 0
+
+    def join(self, member not None, Bitset have not None):
+        """Take `member` in with the pieces it has, closed; return its place. `have` is read as long as it is a member."""
+        cdef Py_ssize_t place, i, room
+        cdef uint64_t word
+        cdef void* moved
+        if self.vacant:
+            place = self.vacant.pop()
+            self.members[place] = member
+            self.haves[place] = have
+        else:
+            place = len(self.members)
+            if place == self.places:
+                room = max(8, 2 * self.places)
+                moved = PyMem_Realloc(self.open_places, room * sizeof(uint32_t))
+                if moved is NULL:
+                    raise MemoryError
+                self.open_places = <uint32_t*> moved
+                moved = PyMem_Realloc(self.seat, room * sizeof(int32_t))
+                if moved is NULL:
+                    raise MemoryError
+                self.seat = <int32_t*> moved
+                self.places = room
+            self.members.append(member)
+            self.haves.append(have)
+        self.seat[place] = -1
+        for i in range(have.nwords):
+            word = have.words[i]
+            while word:
+                self.gain(<uint32_t> place, (i << 6) + df_ctz(word))
+                word &= word - 1
+        return place
+
+    def leave(self, Py_ssize_t place):
+        """The member at `place` goes, and everything it has. Raises BadValue when nobody is there."""
+        cdef Bitset have = self._at(place)
+        cdef Py_ssize_t i
+        cdef uint64_t word
+        self.close(place)
+        for i in range(have.nwords):
+            word = have.words[i]
+            while word:
+                self.lose((i << 6) + df_ctz(word))
+                word &= word - 1
+        self.members[place] = None
+        self.haves[place] = None
+        self.vacant.append(place)
+
+    def _at(self, Py_ssize_t place):
+        if not 0 <= place < len(self.members) or self.members[place] is None:
+            raise BadValue(f"nobody at place {place}")
+        return self.haves[place]
+
+    def gained(self, Py_ssize_t place, Py_ssize_t n):
+        """Piece n has become one of the member's; its bit is set already."""
+        self._at(place)
+        self.gain(<uint32_t> place, n)
+
+    def gained_all(self, Py_ssize_t place, Bitset pieces not None):
+        """The same for each of `pieces`."""
+        cdef Py_ssize_t i
+        cdef uint64_t word
+        self._at(place)
+        for i in range(pieces.nwords):
+            word = pieces.words[i]
+            while word:
+                self.gain(<uint32_t> place, (i << 6) + df_ctz(word))
+                word &= word - 1
+
+    def lost(self, Py_ssize_t place, Py_ssize_t n):
+        """Piece n has stopped being one of the member's; its bit is clear already."""
+        self._at(place)
+        self.lose(n)
+
+    def open(self, Py_ssize_t place):
+        """The member has a free upload slot. Again: nothing changes."""
+        self._at(place)
+        if self.seat[place] < 0:
+            self.open_places[self.nopen] = <uint32_t> place
+            self.seat[place] = <int32_t> self.nopen
+            self.nopen += 1
+
+    def close(self, Py_ssize_t place):
+        """The member has no free upload slot. Again: nothing changes."""
+        cdef int32_t seat
+        cdef uint32_t last
+        self._at(place)
+        seat = self.seat[place]
+        if seat >= 0:
+            self.nopen -= 1
+            last = self.open_places[self.nopen]
+            self.open_places[seat] = last
+            self.seat[last] = seat
+            self.seat[place] = -1
+
+    def is_open(self, Py_ssize_t place):
+        self._at(place)
+        return self.seat[place] >= 0
+
+    @property
+    def open_count(self):
+        """Members with a free upload slot."""
+        return self.nopen
+
+    def copies(self, Py_ssize_t n):
+        """Finished copies of piece n among the members. Raises BadPiece outside 0..size-1."""
+        if not 0 <= n < self.size:
+            raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
+        return self.counts[n]
+
+    cdef int refill(self, Py_ssize_t n) except -1:
+        """Find all holders of a rare piece anew. A scan of the members, paid once by the loss that made it rare again."""
+        cdef uint32_t place
+        cdef int cell = 0
+        memset(self.recent + n * RECENT, 0xFF, RECENT * sizeof(uint32_t))
+        for place in range(<uint32_t> len(self.members)):
+            if self.holds(place, n):
+                self.recent[n * RECENT + cell] = place
+                cell += 1
+                if cell == RECENT:
+                    break
+        self.turn[n] = <uint8_t> (cell % RECENT)
+        return 0
+
+    def sample(self, Py_ssize_t n):
+        """Some holders of piece n, open or not, none twice: all of them when they are at most RECENT, else up to RECENT + SAMPLES."""
+        cdef uint32_t found[RECENT + SAMPLES]
+        cdef uint32_t place
+        cdef Py_ssize_t number = 0, i
+        cdef int turn
+        if not 0 <= n < self.size:
+            raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
+        for turn in range(2):
+            number = 0
+            for i in range(RECENT):
+                place = self.recent[n * RECENT + i]
+                if self.holds(place, n) and not among(found, number, place):
+                    found[number] = place
+                    number += 1
+            if number >= min(self.counts[n], <uint32_t> RECENT):
+                break
+            self.refill(n)
+        if self.counts[n] > RECENT and self.nopen:
+            for i in range(SAMPLES):
+                self.dice = self.dice * 1664525 + 1013904223
+                place = self.open_places[<Py_ssize_t> ((<uint64_t> self.dice * <uint64_t> self.nopen) >> 32)]
+                if self.holds(place, n) and not among(found, number, place):
+                    found[number] = place
+                    number += 1
+        return [self.members[found[i]] for i in range(number)]
+
+    def useful(self, Bitset want not None, Py_ssize_t first, Py_ssize_t step=0):
+        """(member, step) of the next open member that has a piece of `want`, else None.
+
+        The open ones are visited around from index `first`; `step` of them count as visited already.
+        """
+        cdef Py_ssize_t i
+        cdef uint32_t place
+        for i in range(max(step, 0), self.nopen):
+            place = self.open_places[(<size_t> first + i) % self.nopen]
+            if meet(<Bitset> self.haves[place], want):
+                return self.members[place], i
+        return None
+
+    def open_holders(self, Py_ssize_t n):
+        """Every open member that has piece n: a scan of the open ones."""
+        cdef Py_ssize_t i
+        return [self.members[self.open_places[i]] for i in range(self.nopen) if self.holds(self.open_places[i], n)]
+
+    def check_invariant(self):
+        """Raises AssertionError unless counts are recounted right and open and seat agree."""
+        cdef Py_ssize_t n, i
+        live = [(m, h) for m, h in zip(self.members, self.haves, strict=True) if m is not None]
+        assert len(self.members) - len(live) == len(self.vacant) == len(set(self.vacant)), "vacant places"
+        for n in range(self.size):
+            held = sum(1 for _, have in live if n < len(have) and n in have)
+            assert held == self.counts[n], f"piece {n}: {held} holders, counted {self.counts[n]}"
+            assert (n in self.held) == (held > 0), f"piece {n}: held"
+        for i in range(self.nopen):
+            assert self.seat[self.open_places[i]] == i and self.members[self.open_places[i]] is not None, "open places"
+        assert sum(1 for i in range(len(self.members)) if self.seat[i] >= 0) == self.nopen, "seats"
+
+
+cdef inline bint among(uint32_t* places, Py_ssize_t number, uint32_t place) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(number):
+        if places[i] == place:
+            return True
+    return False

@@ -1,0 +1,30 @@
+"""How rare each piece of a task is, kept so that the rarest piece of any set is found by word operations.
+
+    copies   uint32[size]        piece -> copies of it: finished and in flight
+    sets     uint64*[LEVELS]     level -> its pieces as a bitset of `nwords` words, NULL until first used
+    members  Py_ssize_t[LEVELS]  level -> number of its pieces
+
+            word 0                      word 1
+    level 0 [..1.....1..............]   [.1......]     nobody has these, nobody is getting them
+    level 1 [1..1..1................]   [1.......]     one copy
+      ...                                              exact up to 15 copies
+    level 16 = 16..23, 17 = 24..31, 18 = 32..47, ...   then two levels to an octave
+
+Every piece is in exactly one level. One copy more or less moves a piece between two bitsets: O(1).
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef enum:
+    EXACT = 16
+    LEVELS = 72
+
+cdef class Rarity:
+    cdef uint32_t* counts
+    cdef uint64_t* sets[LEVELS]
+    cdef Py_ssize_t members[LEVELS]
+    cdef readonly Py_ssize_t size
+    cdef Py_ssize_t nwords
+
+    cdef int change(self, Py_ssize_t n, int by) except -1
+    cdef int place(self, Py_ssize_t n, int level) except -1

@@ -1,0 +1,219 @@
+"""Piece order: rarest first over bitsets, one per level of rarity. The layout is drawn in the `.pxd`."""
+
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+
+from dfengine._bitset cimport Bitset, df_ctz
+
+from dfengine.errors import BadPiece, BadValue
+
+cdef extern from *:
+    int clz32 "__builtin_clz"(unsigned int) nogil
+
+
+cdef inline int level_of(uint32_t copies) noexcept nogil:
+    cdef int octave
+    if copies < EXACT:
+        return <int> copies
+    octave = 31 - clz32(copies)
+    return EXACT + 2 * (octave - 4) + <int> ((copies >> (octave - 1)) & 1)
+
+
+def lacking(Bitset into not None, Bitset offered, Bitset have not None, Py_ssize_t lo, Py_ssize_t hi):
+    """Fill `into` with the pieces of [lo, hi) that are in `offered` (None: all are) and not in `have`; True if there is any.
+
+    The three may differ in size: what a shorter one does not reach counts as absent. Raises BadPiece for lo < 0.
+    """
+    cdef Py_ssize_t i, n = into.nwords
+    cdef Py_ssize_t first, last
+    cdef uint64_t word, seen = 0
+    cdef bint every = offered is None
+    if lo < 0:
+        raise BadPiece(f"piece {lo} before the first")
+    hi = min(hi, into.size) if every else min(hi, into.size, offered.size)
+    with nogil:
+        memset(into.words, 0, n * sizeof(uint64_t))
+        if lo < hi:
+            first = lo >> 6
+            last = (hi - 1) >> 6
+            for i in range(first, last + 1):
+                word = ~(<uint64_t> 0) if every else offered.words[i]
+                if i < have.nwords:
+                    word &= ~have.words[i]
+                if i == first:
+                    word &= ~(<uint64_t> 0) << (lo & 63)
+                if i == last:
+                    word &= ~(<uint64_t> 0) >> (63 - ((hi - 1) & 63))
+                into.words[i] = word
+                seen |= word
+    return seen != 0
+
+
+cdef class Rarity:
+    def __cinit__(self, Py_ssize_t size):
+        memset(self.sets, 0, sizeof(self.sets))
+        memset(self.members, 0, sizeof(self.members))
+        if size < 0:
+            raise BadValue(f"{size} pieces")
+        self.grow(size)
+
+    def __dealloc__(self):
+        cdef int level
+        for level in range(LEVELS):
+            PyMem_Free(self.sets[level])
+        PyMem_Free(self.counts)
+
+    def grow(self, Py_ssize_t size):
+        """Make room for `size` pieces; the new ones have no copy. A smaller size changes nothing."""
+        cdef Py_ssize_t nwords = (size + 63) >> 6
+        cdef Py_ssize_t n
+        cdef int level
+        cdef void* moved
+        if size <= self.size:
+            return
+        moved = PyMem_Realloc(self.counts, size * sizeof(uint32_t))
+        if moved is NULL:
+            raise MemoryError
+        self.counts = <uint32_t*> moved
+        memset(self.counts + self.size, 0, (size - self.size) * sizeof(uint32_t))
+        for level in range(LEVELS):
+            if self.sets[level] is NULL:
+                continue
+            moved = PyMem_Realloc(self.sets[level], nwords * sizeof(uint64_t))
+            if moved is NULL:
+                raise MemoryError
+            self.sets[level] = <uint64_t*> moved
+            memset(self.sets[level] + self.nwords, 0, (nwords - self.nwords) * sizeof(uint64_t))
+        n = self.size
+        self.nwords = nwords
+        self.size = size
+        for n in range(n, size):
+            self.place(n, 0)
+
+    cdef int place(self, Py_ssize_t n, int level) except -1:
+        if self.sets[level] is NULL:
+            self.sets[level] = <uint64_t*> PyMem_Calloc(self.nwords, sizeof(uint64_t))
+            if self.sets[level] is NULL:
+                raise MemoryError
+        self.sets[level][n >> 6] |= (<uint64_t> 1) << (n & 63)
+        self.members[level] += 1
+        return 0
+
+    cdef int change(self, Py_ssize_t n, int by) except -1:
+        cdef uint32_t copies
+        cdef int old, new
+        if not 0 <= n < self.size:
+            raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
+        copies = self.counts[n]
+        if by < 0 and copies == 0:
+            raise BadValue(f"piece {n} has no copy to lose")
+        old = level_of(copies)
+        new = level_of(copies + by)
+        if new != old:
+            self.place(n, new)
+            self.sets[old][n >> 6] &= ~((<uint64_t> 1) << (n & 63))
+            self.members[old] -= 1
+        self.counts[n] = copies + by
+        return 0
+
+    def add(self, Py_ssize_t n):
+        """One copy of piece n more. Raises BadPiece outside 0..size-1."""
+        self.change(n, 1)
+
+    def drop(self, Py_ssize_t n):
+        """One copy of piece n less. Raises BadPiece outside 0..size-1, BadValue when it has none."""
+        self.change(n, -1)
+
+    def add_all(self, Bitset pieces):
+        """One copy more of each of `pieces`."""
+        self._change_all(pieces, 1)
+
+    def drop_all(self, Bitset pieces):
+        """One copy less of each of `pieces`."""
+        self._change_all(pieces, -1)
+
+    def _change_all(self, Bitset pieces, int by):
+        cdef Py_ssize_t i
+        cdef uint64_t word
+        for i in range(pieces.nwords):
+            word = pieces.words[i]
+            while word:
+                self.change((i << 6) + df_ctz(word), by)
+                word &= word - 1
+
+    def copies(self, Py_ssize_t n):
+        """Copies of piece n, finished and in flight. Raises BadPiece outside 0..size-1."""
+        if not 0 <= n < self.size:
+            raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
+        return self.counts[n]
+
+    def pick(self, Bitset want, Bitset offered, Py_ssize_t start, int most=LEVELS - 1):
+        """The rarest piece of `want` and `offered`, -1 if there is none.
+
+        Among equally rare ones it is the first from piece `start` on, around the end. `most` bounds the level: 0 = pieces without a copy.
+        """
+        cdef uint32_t found
+        cdef Py_ssize_t number
+        with nogil:
+            number = scan(self, want, offered, start, min(most, LEVELS - 1), &found, 1)
+        return <Py_ssize_t> found if number else -1
+
+    def few(self, Bitset want, Bitset offered, Py_ssize_t start, Py_ssize_t limit):
+        """Up to `limit` (1..64) pieces of `want` and `offered`, rarest first; ties as in pick."""
+        cdef uint32_t found[64]
+        cdef Py_ssize_t i, number
+        if not 1 <= limit <= 64:
+            raise BadValue(f"{limit} pieces at once")
+        with nogil:
+            number = scan(self, want, offered, start, LEVELS - 1, found, limit)
+        return [found[i] for i in range(number)]
+
+    def check_invariant(self):
+        """Raises AssertionError unless every piece is in the one level of its copies."""
+        cdef Py_ssize_t n, total = 0
+        cdef int level
+        for n in range(self.size):
+            for level in range(LEVELS):
+                inside = self.sets[level] is not NULL and (self.sets[level][n >> 6] >> (n & 63)) & 1
+                assert bool(inside) == (level == level_of(self.counts[n])), f"piece {n}, level {level}"
+        for level in range(LEVELS):
+            total += self.members[level]
+        assert total == self.size, "level populations"
+
+
+cdef Py_ssize_t scan(Rarity self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil:
+    """Pieces of want & offered by level, each level once around from `start`: its word is visited twice, upper bits first, lower bits last."""
+    cdef Py_ssize_t n = min(want.nwords, offered.nwords, self.nwords)
+    cdef Py_ssize_t first = start >> 6, step, i, number = 0
+    cdef uint64_t upper = ~(<uint64_t> 0) << (start & 63)
+    cdef uint64_t word
+    cdef uint64_t* level_set
+    cdef int level
+    if n == 0:
+        return 0
+    if start < 0 or first >= n:
+        first = 0
+        upper = ~(<uint64_t> 0)
+    for level in range(most + 1):
+        if self.members[level] == 0:
+            continue
+        level_set = self.sets[level]
+        i = first
+        for step in range(n + 1):
+            word = level_set[i] & want.words[i] & offered.words[i]
+            if word:
+                if step == 0:
+                    word &= upper
+                elif step == n:
+                    word &= ~upper
+                while word:
+                    found[number] = <uint32_t> ((i << 6) + df_ctz(word))
+                    number += 1
+                    if number == limit:
+                        return number
+                    word &= word - 1
+            i += 1
+            if i == n:
+                i = 0
+    return number

@@ -1,0 +1,98 @@
+"""Every law of the swarm, recounted from what the downloads themselves say. For tests: it walks over everything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from dfengine.supernode.download import ABSENT, Download
+from dfengine.supernode.leases import Lease
+from dfengine.supernode.task_state import TaskState
+
+if TYPE_CHECKING:
+    from dfengine.supernode.swarm import Swarm
+
+
+def check(swarm: Swarm) -> None:
+    """Raises AssertionError naming what does not agree."""
+    downloads = [download for task in swarm.tasks.values() for download in task.downloads.values()]
+    alive = dict.fromkeys(downloads)
+    used = Counter(lease.source.peer for download in downloads for lease in _leases(download) if lease.source is not None)
+    assert len(swarm.leases) == sum(len(_leases(download)) for download in downloads), "a lease without a piece, or the other way round"
+    for peer in swarm.peers.states.values():
+        assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
+        assert peer.downloads or peer.isolated, f"{peer} has nothing left"
+        assert (peer in swarm.peers.heard) == bool(peer.downloads), f"{peer}: heard of"
+        for download in peer.downloads:
+            assert download in alive, f"{peer} remembers {download}"
+            assert download.peer is peer, f"{download} is another's"
+        for client in peer.shunned_by or ():
+            assert client in alive, f"{peer} remembers {client}"
+            assert client.charged is not None, f"{client} shuns nobody"
+            assert peer in client.charged, f"{client} does not shun {peer}"
+    assert len(swarm.peers.heard) == sum(bool(peer.downloads) for peer in swarm.peers.states.values()), "silent peers"
+    assert sum(len(same) for same in swarm.peers.cids.values()) == len(downloads), "CIDs"
+    for task in swarm.tasks.values():
+        _check_task(task, swarm)
+    for task_id in swarm.wakeable:
+        assert task_id in swarm.tasks, f"{task_id} is gone"
+
+
+def _leases(download: Download) -> list[Lease]:
+    return [*download.running.values(), *(lease for lease in download.arrived.values() if lease is not None)]
+
+
+def _check_task(task: TaskState, swarm: Swarm) -> None:
+    task.rarity.check_invariant()
+    task.holders.check_invariant()
+    finished: Counter[int] = Counter()
+    copies: Counter[int] = Counter()
+    from_supernode = 0
+    for download in task.downloads.values():
+        leases = _leases(download)
+        from_supernode += sum(lease.source is None for lease in leases)
+        _check_download(download, swarm)
+        if download.place != ABSENT:
+            finished.update(download.have)
+            copies.update(download.have)
+            copies.update(lease.n for lease in leases)
+            may = download.have.first_set() >= 0 and download.peer.has_slot
+            assert task.holders.is_open(download.place) == may, f"{download}: open"
+    for n in range(task.size):
+        assert task.holders.copies(n) == finished[n], f"piece {n}: {finished[n]} finished copies"
+        assert task.rarity.copies(n) == copies[n], f"piece {n}: {copies[n]} copies"
+        assert (n in task.seedable) == (n in task.cached and n not in task.promises), f"piece {n}: seedable"
+        assert n not in task.cached or n in task.known, f"piece {n}: cached, but not known"
+    assert task.supernode_used == from_supernode <= swarm.limits.supernode, "the supernode's slots"
+    assert task.unfinished == sum(not task.finished(download) for download in task.downloads.values()), "unfinished"
+    for n, lease in task.promises.items():
+        assert (lease.source, lease.n, lease.download.lease(n)) == (None, n, lease), f"promise of {n}"
+        assert n not in task.holders.held, f"promise of {n} is kept"
+    for download in [*task.parked, *task.again, *(source for source in task.openings if source is not None)]:
+        assert task.downloads.get(download.cid) is download, f"{download} is gone"
+    for download, lack in task.parked.items():
+        assert download.wish > 0, f"{download} wishes nothing"
+        if task.id not in swarm.wakeable:
+            assert lack == task.lack(download), f"{download}: what it lacks"
+
+
+def _check_download(download: Download, swarm: Swarm) -> None:
+    task, window = download.task, download.window
+    assert (download.place != ABSENT) == (download.serves and not download.peer.isolated), f"{download}: source"
+    assert not (download.running.keys() & download.arrived.keys()), f"{download}: running and arrived"
+    for n in (*download.running, *download.arrived):
+        assert not download.has(n), f"{download}: {n} is here and on its way"
+    for n, lease in (*download.running.items(), *download.arrived.items()):
+        if lease is not None:
+            assert (lease.n, lease.download) == (n, download), f"{download}: lease of {n}"
+            assert lease.source is None or lease in lease.source.sending, f"{download}: {n} is sent by nobody"
+    for lease in download.sending:
+        assert (lease.source, lease.download.lease(lease.n)) == (download, lease), f"{download}: sends {lease.n}"
+    assert len(download.running) <= (swarm.limits.down if download.legacy else swarm.limits.native_down), f"{download}: download slots"
+    if window is None:
+        got = download.have.count() + len(download.arrived)
+    else:
+        got = window.una + sum(window.acked(n) for n in range(window.una, window.end))
+        assert all(window.una <= n < window.end for n in download.running), f"{download}: outside its window"
+    assert download.got == got, f"{download}: got {got}"
+    assert task.count < 0 or all(n < task.count for n in download.have), f"{download}: beyond the end"

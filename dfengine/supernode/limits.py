@@ -1,0 +1,35 @@
+"""What the swarm allows: slots, times, failures. One frozen value, read by every policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Slots are pieces at once; times are seconds.
+
+    up: a peer server sends. down: a 1.x CID receives. native_down: a native CID receives. supernode: the supernode sends of one task.
+    alternates: sources named beside the one that holds the slot.
+    lease: how long an assigned piece may take before its slot is taken back, where a task was given no time of its own.
+    patience: how long a piece on its way from the supernode to its first holder is left to that holder before the supernode
+    may send it to another; twice the task's usual time per piece where that is longer.
+    fail_isolate: consecutive failures that isolate a source. accusers: clients (by ip) whose digest complaints do.
+    blacklist: failures after which a client does not get that source. isolation: how long this, and an isolation for all, lasts.
+    peer_gc: silence after which a peer and its CIDs are forgotten; longer than a peer server lives idle.
+    ahead: pieces that may be reported beyond the supernode's own while the task's length is unknown.
+    """
+
+    up: int = 5
+    down: int = 4
+    native_down: int = 8
+    supernode: int = 4
+    alternates: int = 2
+    lease: float = 30.0
+    patience: float = 2.0
+    fail_isolate: int = 5
+    accusers: int = 2
+    blacklist: int = 3
+    isolation: float = 60.0
+    peer_gc: float = 360.0
+    ahead: int = 1024

@@ -1,0 +1,168 @@
+"""Who is there: peers and their CIDs, when they were last heard of, and which of them are isolated.
+
+The rules of trust stand in `isolation.py`; here they are acted on. A peer is forgotten with its last CID, unless it is isolated: then it is
+remembered until that ends, so that leaving and coming back frees nobody.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from dfengine.supernode import isolation, parking
+from dfengine.supernode.deadlines import Deadlines
+from dfengine.supernode.download import ABSENT, Download
+from dfengine.supernode.leases import Leases
+from dfengine.supernode.limits import Limits
+from dfengine.supernode.peer_state import Key, PeerState
+
+
+class Peers:
+    """`heard` is in the order of the last sign of life. `departed`: (task, CID) of those forgotten for their silence or a false claim."""
+
+    def __init__(self, limits: Limits, leases: Leases) -> None:
+        self.limits = limits
+        self.leases = leases
+        self.states: dict[Key, PeerState] = {}
+        self.cids: dict[str, list[Download]] = {}
+        self.heard: OrderedDict[PeerState, None] = OrderedDict()
+        self.departed: list[tuple[str, str]] = []
+        self._isolated: Deadlines[PeerState] = Deadlines()
+        self._shunned: Deadlines[tuple[str, str, Key]] = Deadlines()
+
+    # COMING AND GOING
+
+    def state(self, key: Key, now: float) -> PeerState:
+        """The peer of that key, a new one if it is not known."""
+        peer = self.states.get(key)
+        if peer is None:
+            peer = self.states[key] = PeerState(key, self.limits.up, now)
+        return peer
+
+    def add(self, download: Download, now: float) -> None:
+        """A new CID: it takes its place in its task and at its peer, and is a source if it may be."""
+        task, peer = download.task, download.peer
+        task.downloads[download.cid] = download
+        task.unfinished += 1
+        peer.downloads[download] = None
+        self.cids.setdefault(download.cid, []).append(download)
+        if download.serves and not peer.isolated:
+            task.enlist(download)
+        self.seen(download, now)
+
+    def remove(self, download: Download) -> None:
+        """The CID goes with all it has, is getting and is sending; nothing remembers it."""
+        task, peer = download.task, download.peer
+        parking.unpark(download)
+        if download.place != ABSENT:
+            task.delist(download)
+        for lease in [*download.running.values(), *(lease for lease in download.arrived.values() if lease)]:
+            self.leases.drop(lease)
+        for lease in list(download.sending):
+            self.leases.drop(lease)
+        for source in list(download.charged or ()):
+            isolation.forgive(download, source)
+        task.unfinished -= not task.finished(download)
+        del task.downloads[download.cid]
+        del peer.downloads[download]
+        same = self.cids[download.cid]
+        same.remove(download)
+        if not same:
+            del self.cids[download.cid]
+        if not peer.downloads:
+            del self.heard[peer]
+            if not peer.isolated:
+                self._forget(peer)
+
+    def depart(self, download: Download) -> None:
+        """Remove a CID that did not say so itself."""
+        self.departed.append((download.task.id, download.cid))
+        self.remove(download)
+
+    def _forget(self, peer: PeerState) -> None:
+        for client in list(peer.shunned_by or ()):
+            isolation.forgive(client, peer)
+        del self.states[peer.key]
+
+    # SIGNS OF LIFE
+
+    def seen(self, download: Download, now: float) -> None:
+        """The CID sent something."""
+        download.seen = now
+        self.alive(download.peer, now)
+
+    def alive(self, peer: PeerState, now: float) -> None:
+        """The peer did something."""
+        peer.seen = now
+        self.heard[peer] = None
+        self.heard.move_to_end(peer)
+
+    def touch(self, cid: str, now: float) -> bool:
+        """A heartbeat. False if no task knows the CID."""
+        for download in self.cids.get(cid, ()):
+            self.seen(download, now)
+        return cid in self.cids
+
+    # TRUST
+
+    def charge(self, client: Download, source: Download, why: str, counts: bool, now: float) -> None:
+        """The client failed to get a piece from the source. counts: against the source itself, not only between the two."""
+        peer = source.peer
+        if isolation.shun(client, peer, why, self.limits):
+            self._shunned.add((client.task.id, client.cid, peer.key), now + self.limits.isolation)
+        if counts and isolation.charge(peer, client.peer.ip, why, self.limits):
+            if peer.isolated:
+                self._isolated.discard(peer, peer.bucket)
+            peer.isolated = True
+            peer.bucket = self._isolated.add(peer, now + self.limits.isolation)
+            for download in peer.downloads:
+                if download.place != ABSENT:
+                    download.task.delist(download)
+
+    def credit(self, client: Download, source: Download, now: float) -> None:
+        """The client got a piece from the source."""
+        self.alive(source.peer, now)
+        isolation.forgive(client, source.peer)
+        if isolation.credit(source.peer, client.peer.ip):
+            self._isolated.discard(source.peer, source.peer.bucket)
+            self._trust(source.peer)
+
+    def _trust(self, peer: PeerState) -> None:
+        peer.isolated = peer.proven = False
+        peer.failures = peer.accusers = None
+        if not peer.downloads:
+            self._forget(peer)
+        for download in peer.downloads:
+            if download.serves:
+                download.task.enlist(download)
+
+    def _forgive(self, task_id: str, cid: str, key: Key) -> None:
+        peer = self.states.get(key)
+        for client in self.cids.get(cid, ()):
+            if client.task.id == task_id and peer is not None:
+                isolation.forgive(client, peer)
+                client.task.changed(client)
+
+    # TIME
+
+    def tick(self, now: float) -> None:
+        """End isolations whose time is over; forget peers that have been silent for too long."""
+        for task_id, cid, key in self._shunned.due(now):
+            self._forgive(task_id, cid, key)
+        for peer in self._isolated.due(now):
+            self._trust(peer)
+        while self.heard:
+            peer = next(iter(self.heard))
+            if peer.seen + self.limits.peer_gc > now:
+                break
+            if any(download.wish for download in peer.downloads):
+                self.alive(peer, now)  # a parked pull is an open connection
+                continue
+            for download in list(peer.downloads):
+                self.depart(download)
+
+    def next(self) -> float | None:
+        """When `tick` has something to do, seconds."""
+        times = [time for time in (self._isolated.next(), self._shunned.next()) if time is not None]
+        if self.heard:
+            times.append(next(iter(self.heard)).seen + self.limits.peer_gc)
+        return min(times, default=None)

@@ -1,0 +1,160 @@
+"""What becomes of a piece at a download: the transitions of `download.py`'s law, each with what it frees and whom it may feed.
+
+Every report may come twice, late, or for a piece that was never assigned; none of these is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dfengine._bitset import Bitset
+from dfengine.errors import BadRange
+from dfengine.supernode._rarity import lacking
+from dfengine.supernode.download import ABSENT, Download
+from dfengine.supernode.leases import Leases
+
+Run = tuple[int, int]
+
+
+def done(download: Download, n: int, leases: Leases, now: float) -> None:
+    """Piece n is written and servable."""
+    task = download.task
+    arrived = n in download.arrived
+    lease = download.arrived.pop(n) if arrived else download.running.pop(n, None)
+    if download.has(n):
+        return
+    _keep(download, n)
+    if download.window is not None:
+        task.count_got(download, _acknowledge(download, n))
+    elif not arrived:
+        task.count_got(download, 1)
+    if download.place != ABSENT:
+        task.holders.gained(download.place, n)
+        if lease is None:
+            task.rarity.add(n)
+        task.end_promise(n)
+        task.offer(download)
+    if lease is not None:
+        took = now - lease.started
+        task.pace += (took - task.pace) / 8 if task.pace else took
+        leases.release(lease)
+    task.changed(download)
+
+
+def _keep(download: Download, n: int) -> None:
+    if n >= len(download.have):
+        download.have.grow(download.task.size)
+    download.have.set(n)
+    if download.early:
+        download.early.pop(n, None)
+
+
+def _acknowledge(download: Download, n: int) -> int:
+    """Acknowledge piece n and what the moving window then finds here already; returns how many were acknowledged.
+
+    A piece beyond the window is kept, and counts when the window comes to it.
+    """
+    window = download.window
+    assert window is not None
+    fresh = [n]
+    count = 0
+    while fresh:
+        piece = fresh.pop()
+        if window.una <= piece < window.end and not window.acked(piece):
+            end = window.end
+            window.ack(piece)
+            count += 1
+            fresh.extend(later for later in range(end, window.end) if download.has(later))
+    if download.early:
+        download.early = {piece: None for piece in download.early if piece >= window.una} or None
+    return count
+
+
+def arrived(download: Download, n: int, leases: Leases) -> None:
+    """The content of piece n is here, but not servable yet: the download slot is free, the source's is not.
+
+    The source's slot of a download that serves nobody comes back at once: for its kind 1.x need not report again.
+    """
+    if n in download.arrived or download.has(n):
+        return
+    lease = download.running.pop(n, None)
+    download.arrived[n] = lease
+    if download.window is None:
+        download.task.count_got(download, 1)
+    if lease is not None and not download.serves:
+        download.arrived[n] = None
+        leases.release(lease)
+    download.task.changed(download)
+
+
+def failed(download: Download, n: int, leases: Leases) -> None:
+    """Piece n did not come, or what came is no good: it is wanted again."""
+    lease = download.lease(n)
+    if lease is not None:
+        leases.drop(lease)
+    if n in download.arrived:
+        del download.arrived[n]
+        if download.window is None:
+            download.task.count_got(download, -1)
+    download.task.changed(download)
+
+
+def evicted(download: Download, n: int) -> None:
+    """Piece n is no longer here. With a window it stays acknowledged; without one it is wanted again."""
+    task, window = download.task, download.window
+    if not download.has(n):
+        return
+    task.lose(download, n)
+    if window is None:
+        task.count_got(download, -1)
+    elif window.una <= n < window.end:
+        download.early = {**(download.early or {}), n: None}
+    task.changed(download)
+
+
+def holds(download: Download, pieces: Iterable[int | Run], leases: Leases, now: float) -> None:
+    """These pieces, single or as [first, past) runs, are here. Raises BadPiece or BadRange before anything is taken over."""
+    task = download.task
+    runs = [(item, item + 1) if isinstance(item, int) else item for item in pieces]
+    for first, past in runs:
+        if not 0 <= first < past:
+            raise BadRange(f"a run of pieces from {first} to before {past}")
+        task.check(past - 1)
+    claim = Bitset(task.size)
+    for first, past in runs:
+        claim.set_range(first, past)
+    if download.window is not None:
+        for n in claim:
+            done(download, n, leases, now)
+        return
+    for n in [n for n in (*download.running, *download.arrived) if n in claim]:
+        done(download, n, leases, now)
+    fresh = Bitset(task.size)
+    if not lacking(fresh, claim, download.have, 0, task.size):
+        return
+    download.have.grow(task.size)
+    download.have.update_or(fresh)
+    task.count_got(download, fresh.count())
+    if download.place != ABSENT:
+        task.holders.gained_all(download.place, fresh)
+        task.rarity.add_all(fresh)
+        for n in [n for n in task.promises if n in fresh]:
+            task.end_promise(n)
+        task.offer(download)
+    task.changed(download)
+
+
+def conclude(download: Download, count: int) -> None:
+    """The task ends after `count` pieces: what was claimed beyond goes. Raises BadValue when it was acknowledged in a window."""
+    if download.window is not None:
+        download.window.set_count(count)
+    for n in [n for n in download.arrived if n >= count]:
+        lease = download.arrived.pop(n)
+        assert lease is None, "what is not known was never assigned"
+        download.got -= download.window is None
+    beyond = download.have.first_set(count) if count < len(download.have) else -1
+    while beyond >= 0:
+        download.task.lose(download, beyond)
+        download.got -= download.window is None
+        beyond = download.have.first_set(beyond)
+    download.task.changed(download)

@@ -1,0 +1,274 @@
+"""The swarm as a state machine: events go in, each with `now` (seconds, monotonic); assignments with leases come out.
+
+Nothing here reads a clock, a socket or a random source: the same events with the same seed give the same decisions.
+
+    add_task, set_count, drop_task, cached, uncached, legacy_ready     what the supernode has
+    join, leave, touch, tick                                           who is there
+    pull, arrived, done, failed, holds, evicted                        what becomes of pieces
+    park, unpark, wakeable, answer_parked                              pulls that wait
+
+After each event, the tasks named in `wakeable` have parked pulls that may be answered: call `answer_parked` for each before the next event.
+A task or CID that is not known raises UnknownTask or UnknownDownload; a piece outside the task BadPiece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import xxhash
+
+from dfengine import task
+from dfengine._window import Window
+from dfengine.errors import BadValue, IllegalEvent, UnknownDownload, UnknownTask
+from dfengine.supernode import parking, reports, scheduler
+from dfengine.supernode.download import Download
+from dfengine.supernode.invariant import check
+from dfengine.supernode.leases import Leases
+from dfengine.supernode.limits import Limits
+from dfengine.supernode.peer_state import key_of
+from dfengine.supernode.peers import Peers
+from dfengine.supernode.scheduler import CDN, Assignment, Pull
+from dfengine.supernode.stats import SwarmStats, TaskStats
+from dfengine.supernode.task_state import TaskState
+
+__all__ = ["CDN", "Assignment", "Expired", "Limits", "Pull", "Swarm", "SwarmStats", "TaskStats"]
+
+MAX_WINDOW = 1 << 16
+"""Pieces; a larger window is cut to this. It bounds the memory of a CID, not the stream."""
+
+
+class Expired(NamedTuple):
+    """A lease whose time was over: its piece is wanted again. source_cid: None for the supernode."""
+
+    task_id: str
+    cid: str
+    n: int
+    source_cid: str | None
+
+
+class Swarm:
+    """Tasks, peers and CIDs. `wakeable`: tasks in order of their events. `seed` decides the ties between equally good choices."""
+
+    def __init__(self, limits: Limits | None = None, seed: int = 0) -> None:
+        self.limits = limits or Limits()
+        self.seed = seed
+        self.wakeable: dict[str, None] = {}
+        self.tasks: dict[str, TaskState] = {}
+        self.leases = Leases()
+        self.peers = Peers(self.limits, self.leases)
+
+    @property
+    def departed(self) -> list[tuple[str, str]]:
+        """(task, CID) of those forgotten without `leave`; whoever keeps something of theirs empties it."""
+        return self.peers.departed
+
+    def _task(self, task_id: str) -> TaskState:
+        state = self.tasks.get(task_id)
+        if state is None:
+            raise UnknownTask(f"no task {task_id}")
+        return state
+
+    def _download(self, task_id: str, cid: str, now: float) -> Download:
+        download = self._task(task_id).downloads.get(cid)
+        if download is None:
+            raise UnknownDownload(f"no download {cid} of task {task_id}")
+        self.peers.seen(download, now)
+        return download
+
+    def _rotation(self, name: str) -> int:
+        return xxhash.xxh3_64_intdigest(name.encode(errors="replace"), self.seed) >> 1
+
+    # WHAT THE SUPERNODE HAS
+
+    def add_task(self, task_id: str, count: int, now: float, *, lease: float | None = None) -> None:
+        """A task of `count` pieces, -1 unknown. lease: seconds that one of its pieces may take. Known already: raises IllegalEvent."""
+        if task_id in self.tasks:
+            raise IllegalEvent(f"task {task_id} is there already")
+        rotation = self._rotation(task_id)
+        self.tasks[task_id] = TaskState(task_id, count, self.limits, lease or self.limits.lease, rotation, self.wakeable)
+
+    def set_count(self, task_id: str, count: int) -> None:
+        """The origin ended: the task has `count` pieces. What CIDs claimed beyond goes. Raises IllegalEvent on a contradiction."""
+        state = self._task(task_id)
+        state.check_count(count)
+        for download in list(state.downloads.values()):
+            try:
+                reports.conclude(download, count)
+            except BadValue:  # it acknowledged pieces that do not exist
+                self.peers.depart(download)
+        state.conclude(count)
+
+    def drop_task(self, task_id: str) -> None:
+        """The task and all its CIDs go, parked pulls too. Unknown: nothing happens."""
+        state = self.tasks.get(task_id)
+        if state is not None:
+            for download in list(state.downloads.values()):
+                self.peers.remove(download)
+            del self.tasks[task_id]
+            self.wakeable.pop(task_id, None)
+
+    def cached(self, task_id: str, n: int, now: float) -> None:
+        """The supernode holds piece n and knows its native digest: it may be offered."""
+        state = self._task(task_id)
+        if state.count >= 0:
+            state.check(n)
+        state.cache(n)
+
+    def uncached(self, task_id: str, n: int, now: float) -> None:
+        """The supernode no longer holds piece n; peers may be asked for it still."""
+        state = self._task(task_id)
+        state.uncache(state.check(n))
+
+    def legacy_ready(self, task_id: str, n: int, now: float) -> None:
+        """The md5 of piece n is known: 1.x clients may be offered it."""
+        state = self._task(task_id)
+        state.tell_legacy(state.check(n))
+
+    # WHO IS THERE
+
+    def join(
+        self, task_id: str, cid: str, peer: task.Peer, now: float, *, wnd: int = -1, legacy: bool = False, serves: bool = True
+    ) -> None:
+        """A CID takes part in the task. wnd: pieces of its window, -1 regular. Port 0 serves nobody.
+
+        The same CID again replaces nothing and counts as a sign of life. Raises BadValue for a window of no size.
+        """
+        state = self._task(task_id)
+        known = state.downloads.get(cid)
+        if known is not None:
+            self.peers.seen(known, now)
+            return
+        if wnd < 1 and wnd != -1:
+            raise BadValue(f"a window of {wnd} pieces")
+        window = None if wnd == -1 else Window(min(wnd, MAX_WINDOW), state.count)
+        host = self.peers.state(key_of(peer, cid), now)
+        source = task.Source(cid, peer.ip, peer.port, peer.path)
+        serves = serves and peer.port > 0
+        self.peers.add(Download(state, source, host, window, legacy, serves, self._rotation(cid), now), now)
+
+    def leave(self, task_id: str, cid: str, now: float) -> bool:
+        """The CID stops serving this task and everything of it goes. False if it is not known."""
+        state = self.tasks.get(task_id)
+        download = state.downloads.get(cid) if state else None
+        if download is None:
+            return False
+        self.peers.remove(download)
+        return True
+
+    def touch(self, cid: str, now: float) -> bool:
+        """A sign of life. False if no task knows the CID."""
+        return self.peers.touch(cid, now)
+
+    def tick(self, now: float) -> list[Expired]:
+        """Do what has become due: leases, patience, isolations, silent peers. Returns the leases that expired."""
+        expired = []
+        for lease in self.leases.expired(now):
+            download, source = lease.download, lease.source
+            arrived = lease.n in download.arrived
+            self.leases.drop(lease)
+            if source is not None and not arrived:
+                # A client that was not heard from since is as likely the cause: its word counts for itself alone.
+                self.peers.charge(download, source, "slow", download.seen > lease.started, now)
+            expired.append(Expired(download.task.id, download.cid, lease.n, source.cid if source else None))
+        self.leases.give_up(now)
+        self.peers.tick(now)
+        return expired
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do, seconds; None while nothing is there."""
+        times = [time for time in (self.leases.next(), self.peers.next()) if time is not None]
+        return min(times, default=None)
+
+    # WHAT BECOMES OF PIECES
+
+    def pull(self, task_id: str, cid: str, k: int, now: float) -> Pull:
+        """Up to k pieces for the CID, each with a lease; see Pull for the kinds of answer."""
+        return scheduler.pull(self._download(task_id, cid, now), k, self.leases, self.limits, now)
+
+    def arrived(self, task_id: str, cid: str, n: int, now: float) -> None:
+        """The content of piece n is there, not written: frees the CID's download slot, not the source's."""
+        download = self._download(task_id, cid, now)
+        reports.arrived(download, download.task.check(n), self.leases)
+
+    def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
+        """Piece n is written and servable. Frees the slot reserved for it, whoever sent it, and credits the sender.
+
+        source_cid: who sent it; empty for the origin or for what was there before; any CID that is no peer's counts as the supernode's.
+        """
+        download = self._download(task_id, cid, now)
+        state = download.task
+        state.check(n)
+        sender = state.downloads.get(source_cid) if source_cid else None
+        if source_cid and not download.has(n):
+            if sender is None:
+                state.sent_by_supernode += 1
+            else:
+                state.sent_by_peers += 1
+        reports.done(download, n, self.leases, now)
+        if sender is not None and sender is not download:
+            self.peers.credit(download, sender, now)
+
+    def failed(self, task_id: str, cid: str, n: int, source_cid: str | None, why: str, now: float) -> None:
+        """Piece n could not be had from that source. why: "gone", "digest", "slow", "other". source_cid empty: the one with the slot.
+
+        The slot comes back when it was that source's. A source counts against its isolation only what was assigned to the client just now.
+        """
+        download = self._download(task_id, cid, now)
+        state = download.task
+        state.check(n)
+        lease = download.lease(n)
+        source = state.downloads.get(source_cid) if source_cid else lease.source if lease else None
+        reserved = lease is not None and lease.source is source
+        if reserved or lease is None:
+            reports.failed(download, n, self.leases)
+        if source is not None and source is not download:
+            named = reserved or (lease is not None and source in lease.named)
+            if lease is not None and not reserved:
+                lease.named = tuple(other for other in lease.named if other is not source)
+            self.peers.charge(download, source, why, named, now)
+
+    def holds(self, task_id: str, cid: str, pieces: Iterable[int | tuple[int, int]], now: float) -> None:
+        """The CID has these pieces (numbers, or [first, past) runs): a resumed download, or a supernode that forgot. Raises BadRange."""
+        reports.holds(self._download(task_id, cid, now), pieces, self.leases, now)
+
+    def evicted(self, task_id: str, cid: str, n: int, now: float) -> None:
+        """The CID dropped piece n and cannot serve it any more."""
+        download = self._download(task_id, cid, now)
+        reports.evicted(download, download.task.check(n))
+
+    # PULLS THAT WAIT
+
+    def park(self, task_id: str, cid: str, k: int) -> None:
+        """A pull of k pieces that was just answered without any waits for some. Raises BadValue for k < 1."""
+        if k < 1:
+            raise BadValue(f"a parked pull of {k} pieces")
+        state = self._task(task_id)
+        if cid not in state.downloads:
+            raise UnknownDownload(f"no download {cid} of task {task_id}")
+        parking.park(state.downloads[cid], k)
+
+    def unpark(self, task_id: str, cid: str) -> None:
+        """It waits no longer. Not known, or not parked: nothing happens."""
+        state = self.tasks.get(task_id)
+        if state is not None and cid in state.downloads:
+            parking.unpark(state.downloads[cid])
+
+    def answer_parked(self, task_id: str, now: float) -> list[tuple[str, Pull]]:
+        """(CID, answer) of each parked pull that can be answered now; they are no longer parked."""
+        state = self.tasks.get(task_id)
+        return parking.answer(state, self.leases, self.limits, now) if state else []
+
+    # NUMBERS
+
+    def stats(self, task_id: str) -> TaskStats:
+        """Numbers of one task."""
+        return TaskStats.of(self._task(task_id))
+
+    def totals(self) -> SwarmStats:
+        """Numbers of the whole."""
+        return SwarmStats.of(self)
+
+    def check_invariant(self) -> None:
+        """Raises AssertionError unless everything that is counted can be recounted. A walk over all there is: for tests."""
+        check(self)

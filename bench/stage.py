@@ -199,7 +199,8 @@ def machine(namespace: str) -> str:
     control = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
     packages = ", ".join(f"{name} {version(name)}" for name in ("dfengine", "uvloop", "httptools", "xxhash"))
     return (
-        f"{time.strftime('%Y-%m-%d')}, {cpu} x{os.cpu_count()}, Linux {platform.release()}, Python {platform.python_version()}, {packages}; "
+        f"{time.strftime('%Y-%m-%d')}, {cpu} x{os.cpu_count()}, Linux {platform.release()}, "
+        f"Python {platform.python_version()}, {packages}; "
         f"{control}, {namespace}; load {os.getloadavg()[0]:.2f}"
     )
 

@@ -127,7 +127,10 @@ def _digest(text: str) -> Any:
     return Digest.parse(text)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DFENGINE", "max_content_width": 100})
+CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DFENGINE", "max_content_width": 100}
+
+
+@click.group(cls=_Group, context_settings=CONTEXT)
 def main() -> None:
     """Move one file to many machines at once: every machine that has a piece serves it to the others."""
 
@@ -251,19 +254,22 @@ def as_object(result: Result) -> dict[str, Any]:
 @click.option("--home-dir", default="~/.dfengine/supernode", show_default=True, help="Where cached files lie.")
 @click.option("--advertise-ip", default="", help="Address that clients reach this supernode by.")
 @click.option("--up-limit", type=click.IntRange(1, 10000), default=5, show_default=True, help="Pieces that one peer sends at once.")
-@click.option("--down-limit", type=click.IntRange(1, 10000), default=4, show_default=True, help="Pieces that one download receives at once.")
+@click.option("--down-limit", type=click.IntRange(1, 10000), default=4, show_default=True,
+              help="Pieces that one download receives at once.")
 @click.option("--supernode-limit", type=click.IntRange(1, 10000), default=4, show_default=True,
               help="Pieces of one task that the supernode sends at once.")
 @click.option("--max-bandwidth", type=RATE, default="0", help="Send at most RATE bytes per second in all.")
 @click.option("--fail-access-interval", type=SPAN, default="3m", show_default=True, help="Remember an unreachable URL this long.")
-@click.option("--task-expire-time", type=SPAN, default="3m", show_default=True, help="Forget an unused task after this time; its copy stays on disk.")
+@click.option("--task-expire-time", type=SPAN, default="3m", show_default=True,
+              help="Forget an unused task after this time; its copy stays on disk.")
 @click.option("--peer-gc-delay", type=SPAN, default="3m", show_default=True, help="Forget a silent peer after this time.")
-@click.option("--revalidate-interval", type=SPAN, default="3s", show_default=True, help="Trust a cached copy this long before asking the origin.")
+@click.option("--revalidate-interval", type=SPAN, default="3s", show_default=True,
+              help="Trust a cached copy this long before asking the origin.")
 @click.option("--disk-low", type=SIZE, default="1G", show_default=True, help="Make room when less than this is free.")
 @click.option("--disk-high", type=SIZE, default="5G", show_default=True, help="Make room until this is free.")
 @click.option("--config", type=click.Path(dir_okay=False), help="One more YAML file, stronger than the others.")
 @click.pass_context
-def supernode(ctx: click.Context, config: str | None, **values: Any) -> None:
+def supernode(ctx: click.Context, /, config: str | None, **values: Any) -> None:
     """Decide who takes what from whom, and keep one copy of each file."""
     if config and ctx.parent is not None:
         stronger = configuration([config]).get("supernode", {})

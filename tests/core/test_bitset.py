@@ -116,7 +116,9 @@ def bitset(draw: st.DrawFn) -> tuple[Bitset, set[int]]:
 
 @given(bitset(), bitset(), bitset(), st.integers(0, 220))
 @settings(deadline=None)
-def test_and_not_between_bitsets_of_any_sizes(one: tuple[Bitset, set[int]], two: tuple[Bitset, set[int]], three: tuple[Bitset, set[int]], start: int) -> None:
+def test_and_not_between_bitsets_of_any_sizes(
+    one: tuple[Bitset, set[int]], two: tuple[Bitset, set[int]], three: tuple[Bitset, set[int]], start: int
+) -> None:
     a, a_model = one
     b, b_model = two
     c, c_model = three

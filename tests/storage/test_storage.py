@@ -12,7 +12,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import BadValue, StorageError
 from dfengine.storage.home import Home, valid_name
 from dfengine.storage.piece_file import PieceFile
-from dfengine.storage.record import HEAD, Record
+from dfengine.storage.record import Record
 from dfengine.storage.target import Target
 
 PIECE = 105  # 100 bytes of content: small pieces make many of them
@@ -174,7 +174,9 @@ class TestTarget:
         assert list(file.here) == [0, 1, 2, 3]
         file.close()
 
-    @pytest.mark.parametrize(("other", "generation"), [(Geometry(1051, PIECE), b"g"), (Geometry(1050, 110), b"g"), (Geometry(1050, PIECE), b"h")])
+    @pytest.mark.parametrize(
+        ("other", "generation"), [(Geometry(1051, PIECE), b"g"), (Geometry(1050, 110), b"g"), (Geometry(1050, PIECE), b"h")]
+    )
     def test_starts_over_when_the_file_is_another(self, tmp_path: Path, geometry: Geometry, other: Geometry, generation: bytes) -> None:
         out = str(tmp_path / "out")
         file = Target(out, TASK).open(geometry, b"g")
@@ -284,7 +286,9 @@ class TestHome:
         shared.close()
         file.close()
 
-    def test_finds_data_on_another_file_system_by_path_and_inode(self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_finds_data_on_another_file_system_by_path_and_inode(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def no_link(*_: object, **__: object) -> None:
             raise OSError(18, "Invalid cross-device link")
 

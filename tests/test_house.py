@@ -1,0 +1,147 @@
+"""The house rules: who may import whom, purity of the core, names, sizes, stubs, lint and types."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "dfengine"
+MODULES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyx"))
+CYTHON = sorted(PACKAGE.rglob("*.pyx"))
+
+CORE = ["errors", "_bitset", "_piece", "_window", "task", "wire", "settings"]
+"""Modules at the root, each of which may import those before it."""
+
+COMPOSERS = {"cli", "__main__", "__init__"}
+MAY_IMPORT = {
+    "net": set(),
+    "storage": set(),
+    "peer": {"net", "storage"},
+    "client": {"net", "storage"},
+    "stream": {"client"},
+    "supernode": {"net", "storage", "peer"},
+}
+PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
+IMPURE_IN_SUPERNODE = {"server", "cdn", "admin", "api_v1", "api_native", "metrics", "gc", "router", "download_port", "__init__"}
+"""Modules of the supernode that may touch the world; all others there are the swarm's state machine."""
+
+SLOW = {"asyncio", "uvloop", "httptools", "http", "numpy", "rich", "aiohttp", "subprocess", "ssl", "logging", "urllib.request"}
+"""What a `get` of a small file must not pay for, unless it is imported where it is used."""
+
+
+def room(path: Path) -> str:
+    """`core`, a package's name, or `` for the composers."""
+    parts = path.relative_to(PACKAGE).parts
+    if len(parts) > 1:
+        return parts[0]
+    return "" if path.stem in COMPOSERS else "core"
+
+
+def imports(path: Path, everywhere: bool = True) -> list[str]:
+    """Dotted names that a module imports; `everywhere`: also inside functions, but never under TYPE_CHECKING."""
+    text = path.read_text()
+    if path.suffix == ".pyx":
+        return [name for line in text.splitlines() if (name := _cython_import(line))]
+    found: list[str] = []
+
+    def visit(nodes: list[ast.stmt]) -> None:
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                found.extend(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                module = node.module or ""
+                found.extend([f"{module}.{alias.name}" for alias in node.names] if module == "dfengine" else [module])
+            elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                continue
+            elif everywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                for field in ("body", "orelse", "finalbody"):
+                    visit(getattr(node, field, []))
+                for handler in getattr(node, "handlers", []):
+                    visit(handler.body)
+
+    visit(ast.parse(text).body)
+    return found
+
+
+def _cython_import(line: str) -> str:
+    match = re.match(r"\s*(?:from\s+([\w.]+)\s+c?import\s+(\w+)|c?import\s+([\w.]+))", line)
+    if not match:
+        return ""
+    if match[1] == "dfengine":
+        return f"dfengine.{match[2]}"
+    return match[1] or match[3]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_follow_the_table(path: Path) -> None:
+    here = room(path)
+    for name in imports(path):
+        if not name.startswith("dfengine."):
+            continue
+        there = name.split(".")[1]
+        if here == "":
+            continue
+        if here == "core":
+            assert there in CORE[: CORE.index(path.stem) + 1], f"{path.stem} must not import {name}"
+        elif there not in CORE:
+            assert there == here or there in MAY_IMPORT[here], f"{here} must not import {name}"
+
+
+def is_pure(path: Path) -> bool:
+    """The core, and the swarm's state machine in the supernode."""
+    return room(path) == "core" or (room(path) == "supernode" and path.stem not in IMPURE_IN_SUPERNODE)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if is_pure(path)], ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_core_and_the_swarm_are_pure(path: Path) -> None:
+    assert not PURE & {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if room(path) in ("client", "core", "storage") or path.stem in ("cli", "dial", "_receive", "__init__")],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_get_does_not_pay_for_what_it_does_not_use(path: Path) -> None:
+    slow = [name for name in imports(path, everywhere=False) if name in SLOW or name.split(".")[0] in SLOW]
+    assert not slow
+
+
+def test_no_drawers() -> None:
+    drawers = [path for path in MODULES if re.fullmatch(r"_?(utils?|helpers?|common|managers?|misc)", path.stem)]
+    assert not drawers
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_room_is_too_large(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400, "is there a second state machine in there?"
+
+
+@pytest.mark.parametrize("path", CYTHON, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_cython_module_has_its_layout_and_its_contract(path: Path) -> None:
+    assert path.with_suffix(".pxd").exists()
+    assert path.with_suffix(".pyi").exists()
+
+
+def run(*command: str) -> None:
+    result = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_ruff() -> None:
+    run("ruff", "check", ".")
+
+
+def test_mypy() -> None:
+    run("mypy")
+
+
+def test_stubs_say_what_the_extensions_do() -> None:
+    run("mypy.stubtest", *(str(path.relative_to(ROOT).with_suffix("")).replace("/", ".") for path in CYTHON))

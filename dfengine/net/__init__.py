@@ -1,0 +1,1 @@
+"""Sockets and nothing else: heads, sendfile, receiving into place, limits, origins."""

@@ -1,0 +1,19 @@
+# An answer on its way out: parts in order, each either bytes or a slice of a file.
+#
+#     parts   | head (bytes) | frame head (bytes) | content (file slice) | tail (bytes) |
+#                  send, MSG_MORE while parts follow   sendfile              send
+#
+# `at` is the part under way, `done` the bytes of it that the socket took.
+
+cdef class FileSlice:
+    cdef readonly int fd
+    cdef readonly long long offset   # bytes
+    cdef readonly long long length   # bytes
+    cdef readonly object owner       # keeps fd open
+
+cdef class Upload:
+    cdef readonly object parts       # tuple of bytes | FileSlice
+    cdef readonly long long left     # bytes still to go, all parts
+    cdef readonly long long calls    # system calls made
+    cdef Py_ssize_t at
+    cdef long long done

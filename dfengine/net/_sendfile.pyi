@@ -1,0 +1,31 @@
+class FileSlice:
+    """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent."""
+
+    def __new__(cls, fd: int, offset: int, length: int, owner: object = None) -> FileSlice: ...
+    @property
+    def fd(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def owner(self) -> object: ...
+
+class Upload:
+    """An answer on its way to a non-blocking socket."""
+
+    def __new__(cls, parts: tuple[bytes | FileSlice, ...]) -> Upload: ...
+    @property
+    def parts(self) -> tuple[bytes | FileSlice, ...]: ...
+    @property
+    def left(self) -> int:
+        """Bytes that the socket has not taken yet."""
+    @property
+    def calls(self) -> int:
+        """System calls made so far."""
+    def advance(self, sock: int, most: int) -> int:
+        """Give the socket at most `most` bytes, until it takes no more; the bytes it took.
+
+        0 with `left` over 0 and `most` over 0 means that it is full. Raises OSError when the connection is gone,
+        EOFError when a file ended before its slice did.
+        """

@@ -1,0 +1,224 @@
+"""Requests and responses of the servers, and the one place that reads a request's head (httptools).
+
+Limits: 16 KiB of head, a body only where the server takes one, one Content-Length, no transfer codings. What breaks them
+is answered with a 4xx and the connection is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+from dfengine.net._sendfile import FileSlice
+from dfengine.net.limit import TokenBucket
+
+MAX_HEAD = 16 << 10
+MAX_BODY = 1 << 20
+MAX_PIPELINED = 64
+"""Requests that one connection may have waiting."""
+
+SINGLE = frozenset({"content-length", "transfer-encoding", "host", "range", "piecenum", "piecesize"})
+"""Headers that would mean two things if they came twice."""
+
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+BYTES = "application/octet-stream"
+
+
+class BadRequest(Exception):
+    """What arrived is no request that is served: answer `status` with `reason`, then close."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Request:
+    """One request. Header names are lower case; a name that comes twice keeps its last value but for those refused."""
+
+    __slots__ = ("_query", "body", "client", "headers", "keep_alive", "method", "path", "query_string")
+
+    def __init__(self, method: str, target: bytes, headers: dict[str, str], body: bytes, client: str, keep_alive: bool = True) -> None:
+        """`target` as it came; raises BadRequest when its path cannot be decoded."""
+        path, _, query = target.partition(b"?")
+        if not path.startswith(b"/") or b"\0" in path:
+            raise BadRequest(400, "bad path")
+        try:
+            self.path = unquote_to_bytes(path).decode() if b"%" in path else path.decode("ascii")
+        except UnicodeDecodeError:
+            raise BadRequest(400, "path is not UTF-8") from None
+        self.method = method
+        self.query_string = query
+        self._query: dict[str, str] | None = None
+        self.headers = headers
+        self.body = body
+        self.client = client
+        self.keep_alive = keep_alive
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Decoded parameters, first value of each name. Raises BadRequest for what is not UTF-8."""
+        if self._query is None:
+            found: dict[str, str] = {}
+            try:
+                for part in self.query_string.split(b"&"):
+                    name, _, value = part.partition(b"=")
+                    if name:
+                        found.setdefault(_decoded(name), _decoded(value))
+            except UnicodeDecodeError:
+                raise BadRequest(400, "query is not UTF-8") from None
+            self._query = found
+        return self._query
+
+
+def _decoded(text: bytes) -> str:
+    text = text.replace(b"+", b" ")
+    return (unquote_to_bytes(text) if b"%" in text else text).decode()
+
+
+class Response:
+    """A whole answer. `headers`: further (name, value) pairs."""
+
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(self, status: int, body: bytes = b"", content_type: str = JSON, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers = headers
+
+    def encode(self, keep_alive: bool = True, bodiless: bool = False) -> bytes:
+        """Head and body; `bodiless` for an answer to HEAD."""
+        if self.status == 200 and keep_alive and not self.headers and self.content_type is JSON and not bodiless:
+            return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(self.body), self.body)
+        return head(self.status, self.content_type, len(self.body), self.headers, keep_alive) + (b"" if bodiless else self.body)
+
+
+def head(status: int, content_type: str, length: int, headers: tuple[tuple[str, str], ...], keep_alive: bool) -> bytes:
+    """A response's head."""
+    lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}", f"Content-Type: {content_type}", f"Content-Length: {length}"]
+    lines.extend(f"{name}: {value}" for name, value in headers)
+    if not keep_alive:
+        lines.append("Connection: close")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+class Parts:
+    """A piece server's answer: bytes and file slices in order. `limit`: a bucket of this task, besides the server's.
+
+    `sent` is called with the number of body bytes once all of them went to the socket.
+    """
+
+    __slots__ = ("headers", "length", "limit", "parts", "sent", "status")
+
+    def __init__(
+        self,
+        status: int,
+        parts: tuple[bytes | FileSlice, ...],
+        headers: tuple[tuple[str, str], ...] = (),
+        limit: TokenBucket | None = None,
+        sent: Callable[[int], None] | None = None,
+    ) -> None:
+        self.status = status
+        self.parts = parts
+        self.headers = headers
+        self.limit = limit
+        self.sent = sent
+        self.length = sum(part.length if isinstance(part, FileSlice) else len(part) for part in parts)
+
+
+def text(status: int, message: str) -> Response:
+    """A plain text answer, one line."""
+    return Response(status, message.encode() + b"\n", TEXT)
+
+
+class RequestReader:
+    """Bytes in, requests out. `max_body`: bytes of body that are taken, 0 for none."""
+
+    def __init__(self, client: str, deliver: Callable[[Request], None], max_body: int = MAX_BODY) -> None:
+        self._client = client
+        self._deliver = deliver
+        self._max_body = max_body
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._head = 0
+        self._fresh = False
+        self._in_body = False
+        self.started = False
+        """Some bytes of a request came, but not its end."""
+
+    def feed(self, data: bytes) -> None:
+        """Raises BadRequest; the connection is of no use then."""
+        self._fresh = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            raise BadRequest(400, "no upgrade is served") from None
+        except httptools.HttpParserError as error:
+            raise self._why(error) from None
+        if self.started and not self._in_body and not self._fresh:
+            # An unfinished head that did not begin in this chunk: all of the chunk is its.
+            self._charge(len(data))
+
+    def _charge(self, count: int) -> None:
+        self._head += count
+        if self._head > MAX_HEAD:
+            raise BadRequest(431, "request head is larger than 16 KiB")
+
+    def _why(self, error: BaseException) -> BadRequest:
+        """A callback's own refusal, or a parser's."""
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, BadRequest):
+                return cause
+            cause = cause.__cause__ or cause.__context__
+        return BadRequest(400, f"bad request: {error}")
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        self._reset()
+        self.started = self._fresh = True
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        self._charge(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._charge(len(name) + len(value))
+        key = name.decode("latin-1").lower()
+        if key in self._headers and key in SINGLE:
+            raise BadRequest(400, f"{key} comes twice")
+        self._headers[key] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._in_body = True
+        if "transfer-encoding" in self._headers:
+            raise BadRequest(400, "no transfer coding is taken")
+        length = self._headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()):
+            raise BadRequest(400, "bad Content-Length")
+        if int(length[:20]) > self._max_body:
+            raise BadRequest(413, f"request body is larger than {self._max_body} bytes")
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        request = Request(
+            self._parser.get_method().decode("latin-1"), self._target, self._headers, b"".join(self._body), self._client,
+            self._parser.should_keep_alive(),
+        )
+        self.started = self._in_body = False
+        self._deliver(request)

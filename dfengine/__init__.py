@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dfengine.settings import VERSION
+
 if TYPE_CHECKING:
     from dfengine.client import Result
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["__version__", "get"]
 
 

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from dfengine.errors import BadValue
 from dfengine.task import Digest
 
+VERSION = "0.1.0"
+
 CONTROL_PORT = 8002
 DOWNLOAD_PORT = 8001
 HOME = "~/.dfengine"

@@ -51,37 +51,48 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Shared:
-    """One download as the peer server sees it, open for reading."""
+    """One download as the peer server sees it, open for reading; closes itself when nothing refers to it any more."""
 
     def __init__(self, entry: Entry, file: PieceFile) -> None:
         self.entry = entry
-        self.file = file
+        self.file: PieceFile | None = file
         self.fd = file.fd
+        self.touched = 0.0
+        """When `Home.touch` was last told of it, unix seconds."""
 
     @property
     def geometry(self) -> Geometry:
         """Of the task."""
-        return self.file.geometry
+        return self._file().geometry
 
     @property
     def length(self) -> int:
         """Bytes of the whole file, -1 while unknown."""
-        return self.file.geometry.length
+        return self._file().geometry.length
 
     def here(self, offset: int, length: int) -> bool:
         """The raw bytes offset..offset+length are all written, and nobody changed the file since it was complete."""
         first, past = self.geometry.covering(offset, length)
-        bits = self.file.here
+        bits = self._file().here
         # No more than the record has room for, whatever a request asks.
-        return past <= len(bits) and bool(bits.all_in_range(first, past)) and self.file.unchanged()
+        return past <= len(bits) and bool(bits.all_in_range(first, past)) and self._file().unchanged()
 
     def locate(self, n: int) -> tuple[int, int, int]:
         """(descriptor, offset, length) of piece n's content."""
-        return self.file.locate(n)
+        return self._file().locate(n)
 
     def close(self) -> None:
-        """Release the descriptors."""
-        self.file.close()
+        """Release the descriptors; a second time does nothing."""
+        file, self.file = self.file, None
+        if file is not None:
+            file.close()
+
+    __del__ = close
+
+    def _file(self) -> PieceFile:
+        if self.file is None:
+            raise StorageError(f"{self.entry.name} is closed")
+        return self.file
 
 
 class Home:

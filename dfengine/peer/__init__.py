@@ -1,0 +1,1 @@
+"""Serves the pieces of this host's downloads to other hosts."""

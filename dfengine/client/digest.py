@@ -1,0 +1,134 @@
+"""The digest of the whole file, computed while its pieces arrive, in a thread of its own.
+
+A digest wants bytes in order; pieces come in any. The follower hashes along the contiguous frontier: a piece that is
+the next one in order is taken over in the buffer it was received in, so it is never read again; one that came early
+is read back from the page cache when the frontier gets there, while other pieces are still on their way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from dfengine.errors import StorageError
+from dfengine.storage.piece_file import PieceFile
+
+STEP = 512 << 10
+"""Bytes read at once: they are hashed while they are still in the core's cache."""
+
+
+def hasher(algorithm: str) -> Any:
+    """A hash object of one of `task.ALGORITHMS`; its update releases the GIL."""
+    if algorithm in ("md5", "sha256"):
+        return hashlib.new(algorithm, usedforsecurity=False)
+    if algorithm == "xxh3":
+        import xxhash
+
+        return xxhash.xxh3_128()
+    import blake3
+
+    return blake3.blake3()
+
+
+class Follower:
+    """Whole-file digests by `algorithms`. Threads call `take` and `advance`; one calls `run`; anyone `result` and `stop`.
+
+    Law: pieces are hashed in order, each once, each after its bit is set in `file.here`.
+    """
+
+    def __init__(self, file: PieceFile, algorithms: Sequence[str], spares: Sequence[memoryview] = ()) -> None:
+        """`spares`: piece buffers that workers may get in exchange for one that they hand over."""
+        self._file = file
+        self._hashes = {algorithm: hasher(algorithm) for algorithm in algorithms}
+        self._spares = list(spares)
+        self._handed: dict[int, tuple[memoryview, int]] = {}
+        self._next = 0
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._error: StorageError | None = None
+        self._step = memoryview(bytearray(STEP))
+        self.read_back = 0
+        """Bytes that had to be read from the file."""
+
+    def take(self, n: int, buffer: memoryview, length: int) -> memoryview | None:
+        """Piece n is written, and its content is buffer[:length]. Takes the buffer over and gives another, or None: keep it."""
+        with self._changed:
+            try:
+                if self._stopped or n != self._next or n in self._handed or not self._spares:
+                    return None
+                self._handed[n] = buffer, length
+                return self._spares.pop()
+            finally:
+                self._changed.notify_all()
+
+    def advance(self) -> None:
+        """Pieces were written, or the length became known."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _ready(self) -> bool:
+        bits = self._file.here
+        return self._next < len(bits) and self._next in bits
+
+    def _done(self) -> bool:
+        return 0 <= self._file.geometry.count <= self._next
+
+    def run(self) -> None:
+        """Until the last piece, an error, or stop."""
+        while True:
+            with self._changed:
+                while not self._stopped and not self._done() and not self._ready():
+                    self._changed.wait(1.0)
+                if self._stopped or self._done():
+                    self._changed.notify_all()
+                    return
+                handed = self._handed.pop(self._next, None)
+            try:
+                self._hash(self._next, handed)
+            except StorageError as error:
+                with self._changed:
+                    self._error, self._stopped = error, True
+            with self._changed:
+                if handed is not None:
+                    self._spares.append(handed[0])
+                self._next += 1
+                self._changed.notify_all()
+
+    def _hash(self, n: int, handed: tuple[memoryview, int] | None) -> None:
+        if handed is not None:
+            for hash_ in self._hashes.values():
+                hash_.update(handed[0][: handed[1]])
+            return
+        fd, offset, length = self._file.locate(n)
+        while length:
+            try:
+                got = os.preadv(fd, [self._step[: min(STEP, length)]], offset)
+            except OSError as error:
+                raise StorageError(f"cannot read {self._file.path}: {error.strerror}") from error
+            if not got:
+                if self._file.geometry.length >= 0:
+                    raise StorageError(f"{self._file.path} was cut short while it was being downloaded")
+                return
+            for hash_ in self._hashes.values():
+                hash_.update(self._step[:got])
+            self.read_back += got
+            offset, length = offset + got, length - got
+
+    def result(self, timeout: float) -> dict[str, str] | None:
+        """Hex digests by algorithm when the last piece is hashed; None after `timeout` seconds. Raises StorageError."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._done(), timeout)
+            if self._error is not None:
+                raise self._error
+            if not self._done():
+                return None
+            return {algorithm: hash_.hexdigest() for algorithm, hash_ in self._hashes.items()}
+
+    def stop(self) -> None:
+        """`run` returns soon."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()

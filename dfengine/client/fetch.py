@@ -1,0 +1,225 @@
+"""Fetch threads: each takes jobs from the plan, receives pieces over kept connections, verifies and hands them in.
+
+A piece goes: socket -> the thread's own buffer (C, without the GIL) -> digest -> one pwrite in its place -> bit. The
+frame is checked on the way and never stored. While one piece is received, the next one from the same source
+is asked for already, so that the connection does not drain while the first is hashed and written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import time
+from collections import deque
+
+import xxhash
+
+from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_head
+from dfengine.client.digest import hasher
+from dfengine.client.plan import Job
+from dfengine.client.transfer import Transfer
+from dfengine.errors import BadFrame, DigestMismatch, ProtocolViolation, RemoteError, SourceGone, TooSlow
+from dfengine.net.dial import Connection, Head
+
+BUFFERS = 48 << 20
+"""Bytes of piece buffers that one download has at most; it has fewer threads where pieces are large."""
+
+WORKERS = 4
+"""Threads, if the buffers allow."""
+
+LINES = 4
+"""Connections that a thread keeps."""
+
+AHEAD = 2
+"""Pieces asked for on a connection at once."""
+
+SILENCE = 10.0
+"""Seconds without a byte after which a source is gone."""
+
+DRAIN = 64 << 10
+"""Longest body of an error that is read so that the connection can be used again."""
+
+
+def room(geometry: Geometry) -> int:
+    """Bytes of a buffer that holds any piece's content and the frame's tail."""
+    return (geometry.content_size if geometry.count != 1 else geometry.content(0)[1]) + 1
+
+
+def workers(geometry: Geometry) -> int:
+    """Threads for this file: no more than it has pieces, or than the buffers have room for."""
+    most = max(1, min(WORKERS, BUFFERS // room(geometry)))
+    return min(most, geometry.count) if geometry.count >= 0 else most
+
+
+def piece_buffer(geometry: Geometry) -> memoryview:
+    """A page-aligned buffer for one piece; its pages cost nothing until they are used."""
+    return memoryview(mmap.mmap(-1, room(geometry)))
+
+
+class Fetcher:
+    """One thread's work. `floor`: least bytes per second of one transfer, 0 = any."""
+
+    def __init__(self, transfer: Transfer, floor: float) -> None:
+        self._transfer = transfer
+        self._floor = floor
+        self._lines: dict[tuple[str, int], Connection] = {}
+        self._buffer = piece_buffer(transfer.file.geometry)
+        self._at: tuple[str, int] | None = None
+
+    def run(self) -> None:
+        """Until nothing is left to do. An error of this machine ends the download."""
+        try:
+            while (job := self._transfer.next_job(self._at)) is not None:
+                self._fetch(job)
+        except BaseException as error:
+            self._transfer.fail(error)
+        finally:
+            for line in self._lines.values():
+                line.close()
+
+    def _line(self, job: Job) -> Connection:
+        """A kept or a new connection to the job's source."""
+        self._at = address = job.source.ip, job.source.port
+        line = self._lines.pop(address, None)
+        if line is None:
+            while len(self._lines) >= LINES:
+                self._lines.pop(next(iter(self._lines))).close()
+            line = Connection(*address)
+        self._lines[address] = line
+        return line
+
+    def _fetch(self, job: Job) -> None:
+        """This job, and those that can be pipelined behind it."""
+        try:
+            line = self._line(job)
+        except RemoteError as error:
+            self._transfer.drop(job, "gone", str(error))
+            return
+        waiting: deque[Job] = deque()
+        in_step = self._ask(line, job, waiting)
+        while in_step and waiting:
+            if len(waiting) < AHEAD and line.usable:
+                ahead = self._transfer.job_ahead((line.host, line.port))
+                if ahead is not None:
+                    self._ask(line, ahead, waiting)
+            in_step = self._one(line, waiting.popleft())
+            if waiting and not line.usable:
+                in_step = False
+        for left in waiting:
+            self._transfer.drop(left)
+        if not in_step or not line.usable:
+            self._lines.pop((line.host, line.port), None)
+            line.close()
+
+    def _ask(self, line: Connection, job: Job, waiting: deque[Job]) -> bool:
+        geometry = self._transfer.file.geometry
+        headers = {
+            "Range": f"bytes={geometry.range_text(job.piece)}",
+            "pieceNum": str(job.piece),
+            "pieceSize": str(geometry.piece_size),
+        }
+        try:
+            line.send("GET", job.source.path, headers)
+        except SourceGone as error:
+            # A kept connection may have been closed while it was idle: that says nothing about the source.
+            self._transfer.drop(job, "" if line.served else "gone", str(error))
+            return False
+        except ProtocolViolation as error:
+            self._transfer.drop(job, "other", str(error))
+            return True
+        waiting.append(job)
+        return True
+
+    def _one(self, line: Connection, job: Job) -> bool:
+        """Receive one answer. False: the connection is not at the end of it and cannot be used any more."""
+        if not self._transfer.begin(job, line):
+            self._transfer.drop(job)
+            return False
+        began, kept, why = time.monotonic(), line.served, "other"
+        try:
+            head = line.head(began + SILENCE)
+            if head.status != 206:
+                return self._refused(line, head, job)
+            length, xxh3 = self._receive(line, head, job, began)
+        except DigestMismatch as error:
+            self._transfer.drop(job, "digest", f"{line.name}: {error}")
+            return True
+        except RemoteError as error:
+            if isinstance(error, SourceGone):
+                why = "" if kept == line.served and kept and time.monotonic() - began < SILENCE / 10 else "gone"
+            elif isinstance(error, TooSlow):
+                why = "slow"
+            self._transfer.drop(job, why, f"{line.name}: {error}")
+            return False
+        exchanged = self._transfer.land(job, self._buffer, length, xxh3)
+        if exchanged is not None:
+            self._buffer = exchanged
+        return True
+
+    def _refused(self, line: Connection, head: Head, job: Job) -> bool:
+        """The source has not the piece, or does not serve it now."""
+        self._transfer.drop(job, "gone", f"{line.name} answers {head.status} for piece {job.piece}")
+        if head.chunked or not 0 <= head.length <= DRAIN:
+            return False
+        with contextlib.suppress(RemoteError):
+            line.body(head, time.monotonic() + SILENCE, DRAIN)
+            return True
+        return False
+
+    def _receive(self, line: Connection, head: Head, job: Job, began: float) -> tuple[int, bytes | None]:
+        """The piece's content into the buffer, verified: (its length, its xxh3 where that was computed)."""
+        geometry = self._transfer.file.geometry
+        length = accept(head, geometry, job.piece)
+        frame = line.inlet.read(FRAME_HEAD, began + SILENCE)
+        if frame != frame_head(length, geometry.piece_size):
+            raise BadFrame(f"piece {job.piece} begins with {frame.hex()}")
+        self._fill(line, length + FRAME_TAIL, began)
+        if self._buffer[length] != TAIL:
+            raise BadFrame(f"piece {job.piece} ends with {self._buffer[length]:02x}")
+        return length, verify(job.digest, frame, self._buffer[:length])
+
+    def _fill(self, line: Connection, length: int, began: float) -> None:
+        throttle, got = self._transfer.throttle, 0
+        while got < length:
+            part = length - got if throttle is None else throttle.take(length - got)
+            line.inlet.into(self._buffer, got, part, silence=SILENCE, floor=self._floor, started=began, before=got)
+            got += part
+
+
+def accept(head: Head, geometry: Geometry, n: int) -> int:
+    """Bytes of content that a 206 announces for piece n. Raises ProtocolViolation when they are not this piece's."""
+    start = geometry.range(n)[0]
+    most = geometry.framed(n)
+    # Which piece is the last, and so may be shorter, is not known before the file's length is.
+    least = most if geometry.length >= 0 else FRAME
+    if head.chunked or not least <= head.length <= most:
+        raise ProtocolViolation(f"piece {n} is announced with {head.length} bytes, not {most}")
+    named = head.headers.get("content-range")
+    if named is not None and not named.startswith(f"bytes {start}-"):
+        raise ProtocolViolation(f"piece {n} was asked for, and {named!r} is sent")
+    return head.length - FRAME
+
+
+def verify(digest: str, frame: bytes, content: memoryview) -> bytes | None:
+    """Raises DigestMismatch. Returns the content's xxh3-128 when that is what was computed.
+
+    digest: `xxh3:HEX` or `blake3:HEX` of the content, or 1.x's `framed:MD5:LENGTH` of head, content and tail.
+    """
+    algorithm, _, wanted = digest.partition(":")
+    xxh3: bytes | None = None
+    if algorithm == "xxh3":
+        xxh3 = xxhash.xxh3_128_digest(content)
+        found = xxh3.hex()
+    else:
+        hash_ = hasher("md5" if algorithm == "framed" else algorithm)
+        if algorithm == "framed":
+            hash_.update(frame)
+        hash_.update(content)
+        if algorithm == "framed":
+            hash_.update(bytes((TAIL,)))
+        found = hash_.hexdigest()
+        if algorithm == "framed":
+            found += f":{len(content) + FRAME}"
+    if found != wanted.lower():
+        raise DigestMismatch(f"a piece has {algorithm} {found}, not {wanted}")
+    return xxh3

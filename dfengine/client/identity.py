@@ -1,0 +1,84 @@
+"""Who this download is towards others: its task, its CID, and what it registers with."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from dfengine import wire
+from dfengine.errors import BadValue, StorageError
+from dfengine.settings import VERSION, GetSettings
+from dfengine.task import check_url, download_sign, task_id, task_url
+
+_stamp = 0.0
+_stamp_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """`task` is computed here; the supernode's word on it counts. `sign` and `name` are new for every download."""
+
+    url: str
+    task_url: str
+    task: str
+    sign: str
+    name: str
+
+
+def identify(settings: GetSettings) -> Identity:
+    """Raises BadValue when the URL cannot be meant."""
+    check_url(settings.url)
+    plain = task_url(settings.url, settings.filter)
+    ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
+    sign = download_sign(os.getpid(), _unique(time.time()))
+    stem = re.sub(r"[^A-Za-z0-9_~@+=,.-]", "_", os.path.basename(unquote(urlsplit(plain).path)))[:100].lstrip(".")
+    task = task_id(plain, settings.md5 or settings.identifier, ranged)
+    return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}")
+
+
+def _unique(now: float) -> float:
+    """`now`, or a millisecond after the last one: two downloads of one process must not share a CID."""
+    global _stamp
+    with _stamp_lock:
+        _stamp = max(round(now, 3), round(_stamp + 0.001, 3))
+        return _stamp
+
+
+def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> wire.Registration:
+    """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody. Raises StorageError."""
+    return wire.Registration(
+        raw_url=who.url,
+        task_url=who.task_url,
+        cid=f"{ip}-{who.sign}",
+        ip=ip,
+        host_name=socket.gethostname()[:255],
+        port=port,
+        path=f"/peer/file/{who.name}",
+        version=VERSION,
+        md5=settings.md5,
+        identifier=settings.identifier,
+        call_system=settings.callsystem,
+        headers=[f"{name}: {value}" for name, value in settings.headers] or None,
+        insecure=settings.insecure,
+        root_cas=[_certificates(path) for path in settings.cacerts] or None,
+        pattern=settings.pattern,
+        native=wire.NATIVE,
+    )
+
+
+def _certificates(path: str) -> str:
+    from base64 import b64encode
+
+    try:
+        with open(path, "rb") as file:
+            content = file.read(1 << 20)
+    except OSError as error:
+        raise StorageError(f"cannot read the certificates {path}: {error.strerror}") from error
+    if b"-----BEGIN" not in content:
+        raise BadValue(f"{path} holds no PEM certificate")
+    return b64encode(content).decode()

@@ -1,0 +1,145 @@
+"""Pulling from a 1.x supernode: one request reports one piece and may bring the next ones.
+
+For each piece: `GET /peer/task` with result 503 (content arrived) frees our download slot and brings offers, then
+`GET /peer/piece/suc` makes us a source and frees the sender's slot. Codes and waits: docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from dfengine import wire
+from dfengine.client.link import Membership, refuse
+from dfengine.client.rhythm import Backoff
+from dfengine.client.transfer import Transfer
+from dfengine.errors import BadRange, ProtocolViolation, SourceGone, SupernodeError, UnknownDownload
+from dfengine.net.dial import Connection
+
+REFUSED = 32
+"""Offers in a row that name no usable source, after which the swarm has nothing for us."""
+
+IDLE = 5.0
+"""Seconds after which we ask again though we are at our limit, or all workers are busy."""
+
+
+class LegacyLink:
+    """See link.Link."""
+
+    def __init__(self, member: Membership) -> None:
+        self._member = member
+        self._line = member.connection
+        self._backoff = Backoff()
+        self._last: dict[str, object] = {"dstCid": "", "range": "", "result": wire.NO_RESULT, "status": wire.START}
+        self._asks_at = 0.0
+        self._finished = False
+        self.finished_md5 = ""
+
+    def step(self, transfer: Transfer, limit: float) -> None:
+        """See link.Link."""
+        with transfer.lock:
+            done, wrong = transfer.plan.drain()
+            starving, refused = transfer.plan.starving, transfer.plan.refused
+        if refused >= REFUSED:
+            raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
+        for n, cid, why in wrong:
+            self._failed(transfer, n, cid, why)
+        for n, cid in done:
+            self._done(transfer, n, cid)
+        # While every worker is busy, only reports need to go; IDLE is for a supernode that would forget us.
+        asks_at = math.inf if self._finished else self._asks_at if starving else self._asks_at + IDLE
+        if not (done or wrong) and time.monotonic() >= asks_at:
+            self._pull(transfer, self._last)
+            asks_at = self._asks_at
+        transfer.sleep(min(limit, max(0.0, asks_at - time.monotonic())))
+
+    def conclude(self, transfer: Transfer) -> None:
+        """See link.Link."""
+        with transfer.lock:
+            done, _ = transfer.plan.drain()
+        for n, cid in done:
+            self._done(transfer, n, cid)
+
+    def _done(self, transfer: Transfer, n: int, cid: str) -> None:
+        text = transfer.file.geometry.range_text(n)
+        self._backoff.reset()
+        self._pull(transfer, {"dstCid": cid, "range": text, "result": wire.ARRIVED, "status": wire.RUNNING})
+        task = {"taskId": self._member.task, "cid": self._member.cid, "dstCid": cid, "pieceRange": text}
+        self._get("/peer/piece/suc", task)
+
+    def _failed(self, transfer: Transfer, n: int, cid: str, why: str) -> None:
+        text = transfer.file.geometry.range_text(n)
+        if why in ("digest", "gone"):
+            kind = "FILE_MD5_NOT_MATCH" if why == "digest" else "FILE_NOT_EXIST"
+            error = {"errorType": kind, "srcCid": self._member.cid, "dstCid": cid, "dstIp": "", "taskId": self._member.task, "range": text}
+            self._get("/peer/piece/error", error)
+        self._pull(transfer, {"dstCid": cid, "range": text, "result": wire.FAILED, "status": wire.RUNNING})
+
+    def _pull(self, transfer: Transfer, about: Mapping[str, object]) -> None:
+        query = {"srcCid": self._member.cid, "taskId": self._member.task, **about}
+        status, body = self._get("/peer/task", query)
+        if status != 200:
+            raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
+        code, message, pieces, finish = wire.decode_pulled1(body)
+        if about["result"] != wire.FAILED:
+            self._last = dict(about)
+        if code == wire.CONTINUE:
+            self._asks_at = time.monotonic() + (0.0 if pieces else IDLE)
+            self._offer(transfer, pieces)
+        elif code in (wire.WAIT, wire.LIMITED, wire.SUCCESS):
+            self._asks_at = time.monotonic() + self._backoff.next(random.random())
+        elif code == wire.FINISHED:
+            self._finish(transfer, finish)
+        elif code == wire.NOT_FOUND:
+            raise UnknownDownload(f"supernode {self._member.node} does not know this download any more")
+        else:
+            raise refuse(self._member.node, code, message)
+
+    def _finish(self, transfer: Transfer, finish: wire.Finished | None) -> None:
+        self._finished = True
+        if finish is not None:
+            self.finished_md5 = finish.md5
+            count = max(1, -(-finish.file_length // transfer.file.geometry.piece_size))
+            transfer.learn_length(finish.file_length - 5 * count)
+        with transfer.lock:
+            missing = transfer.plan.unasked()
+        if missing:
+            raise SupernodeError(f"supernode {self._member.node} says that all is here; {missing} pieces are missing")
+
+    def _offer(self, transfer: Transfer, pieces: list[wire.PieceSource]) -> None:
+        geometry, now = transfer.file.geometry, time.monotonic()
+        with transfer.lock:
+            for piece in pieces:
+                try:
+                    start, _, end = piece.range.partition("-")
+                    n = geometry.number(int(start), int(end))
+                except (BadRange, ValueError):
+                    raise ProtocolViolation(f"supernode {self._member.node} offers {piece.range!r}, which is no piece") from None
+                if n != piece.piece_num or piece.piece_size != geometry.piece_size or n >= len(transfer.file.here):
+                    raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece_num} as {piece.range!r}")
+                where = wire.Where(piece.cid, piece.peer_ip, piece.peer_port, piece.path)
+                transfer.plan.offer(n, f"framed:{piece.piece_md5}", (where,), now)
+        transfer.offered()
+
+    def _get(self, path: str, query: Mapping[str, object]) -> tuple[int, bytes]:
+        """One call; once more over a new connection when the kept one turns out to be closed."""
+        target = f"{path}?{urlencode(query)}"
+        try:
+            status, _, body = self._line.request("GET", target)
+        except SourceGone:
+            if not self._line.served:
+                raise
+            self._line.close()
+            self._line = Connection(self._member.node.host, self._member.node.port)
+            status, _, body = self._line.request("GET", target)
+        if not self._line.usable:
+            self._line.close()
+            self._line = Connection(self._member.node.host, self._member.node.port)
+        return status, body
+
+    def close(self) -> None:
+        """Hang up."""
+        self._line.close()

@@ -1,0 +1,126 @@
+"""How a download is known to a supernode: registration, and what both ways of pulling have in common.
+
+`join` registers and says which way the supernode speaks: `native.NativeLink`, or `legacy.LegacyLink` for 1.x.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from dfengine import wire
+from dfengine._piece import Geometry
+from dfengine.client.transfer import Transfer
+from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SupernodeError
+from dfengine.net.dial import Connection
+from dfengine.settings import Node
+from dfengine.task import ALGORITHMS
+
+ANSWER = 30.0
+"""Seconds for a registration: the supernode may ask the origin first."""
+
+AUTH_PAUSE = 2.5
+"""Seconds between registrations while somebody is asked for credentials (code 609), as 1.x."""
+
+JSON = {"Content-Type": "application/json;charset=utf-8"}
+
+
+@dataclass(frozen=True)
+class Membership:
+    """One CID at one supernode."""
+
+    node: Node
+    connection: Connection
+    cid: str
+    task: str
+    geometry: Geometry
+    generation: bytes
+    native: bool
+    algorithm: str
+    cdn_source: str
+
+
+class Link(Protocol):
+    """One way of pulling. Used by the main thread only.
+
+    `step` speaks to the supernode if something is due, then waits for an answer, a worker or `limit` seconds, whichever is
+    first. `conclude` tells it what is left to tell. Both raise SupernodeError (also UnknownDownload), SourceGone,
+    ProtocolViolation when this supernode is of no more use.
+    """
+
+    finished_md5: str
+
+    def step(self, transfer: Transfer, limit: float) -> None: ...
+    def conclude(self, transfer: Transfer) -> None: ...
+    def close(self) -> None: ...
+
+
+def join(node: Node, registration: wire.Registration, deadline: float) -> Membership:
+    """Register at `node`; deadline in monotonic seconds. Raises SourceGone, SupernodeError, ProtocolViolation."""
+    while True:
+        left = deadline - time.monotonic()
+        connection = Connection(node.host, node.port, timeout=max(0.1, min(5.0, left)))
+        try:
+            # 1.x names its own copy by the address that this host calls it by.
+            sent = msgspec.structs.replace(registration, super_node_ip=connection.remote_ip)
+            _, _, body = connection.request("POST", "/peer/registry", JSON, sent.encode(), timeout=max(0.1, min(ANSWER, left)))
+            answer = wire.decode_registered(body)
+            if answer.code == wire.WAIT_AUTH and time.monotonic() + AUTH_PAUSE < deadline:
+                time.sleep(AUTH_PAUSE)
+            else:
+                return _accept(node, connection, registration.cid, answer)
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+
+
+def _accept(node: Node, connection: Connection, cid: str, answer: wire.RegistrationAnswer) -> Membership:
+    data = answer.data
+    if answer.code != wire.SUCCESS or data is None:
+        said = " ".join((answer.message or answer.msg or "no reason given").split())[:300]
+        raise SupernodeError(f"supernode {node} refuses: {said}", answer.code)
+    if data.native >= 1 and data.digest not in ALGORITHMS:
+        raise ProtocolViolation(f"supernode {node} names pieces by {data.digest!r}, which is not known here")
+    try:
+        geometry = Geometry(data.file_length, data.piece_size)
+        if not data.task_id or data.piece_size < 6:
+            raise BadValue("an empty task")
+    except (BadValue, OverflowError) as error:
+        raise ProtocolViolation(f"supernode {node} answers nonsense: {error}") from None
+    return Membership(
+        node=node,
+        connection=connection,
+        cid=cid,
+        task=data.task_id,
+        geometry=geometry,
+        generation=data.generation.encode()[:16],
+        native=data.native >= 1,
+        algorithm=data.digest,
+        cdn_source=data.cdn_source,
+    )
+
+
+def refuse(node: Node, code: int, message: str) -> SupernodeError:
+    """The error for a code that ends this download at this supernode."""
+    said = " ".join((message or "no reason given").split())[:300]
+    kind = {
+        wire.CDN_FAILED: "could not fetch the file",
+        wire.UNREACHABLE: "cannot reach the origin",
+        wire.NEED_AUTH: "is asked for credentials by the origin",
+    }.get(code, "ends the download")
+    return SupernodeError(f"supernode {node} {kind} (code {code}): {said}", code)
+
+
+def report(member: Membership, message: wire.Report) -> None:
+    """`POST /task/metrics`, over the open connection or a new one; at most a second, and nothing fails by it."""
+    line = member.connection
+    with contextlib.suppress(RemoteError):
+        if not line.usable:
+            line = Connection(member.node.host, member.node.port, timeout=1.0)
+        with contextlib.closing(line):
+            line.request("POST", "/task/metrics", JSON, wire.encode(message), timeout=1.0)

@@ -1,0 +1,184 @@
+"""The host's peer server: found, or started without waiting for it.
+
+HOME/peer.lock is locked by the running server and holds its address. Whoever gets the lock binds the socket, starts
+the server and lets it inherit both, so that the address is known, and connections are taken, before it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import random
+import socket
+import sys
+import time
+from dataclasses import dataclass
+
+import msgspec
+
+import dfengine
+from dfengine.errors import RemoteError
+from dfengine.net.dial import Connection
+from dfengine.storage.home import Home
+from dfengine.task import PEER_PORTS
+
+PATIENCE = 3.0
+"""Seconds for a server that holds the lock to answer."""
+
+BACKLOG = 1024
+
+_started: list[int] = []
+
+
+@dataclass(frozen=True)
+class LocalPeer:
+    """Where this host's downloads are served; port 0 = nowhere. fresh: it was started just now and may not run yet."""
+
+    ip: str
+    port: int
+    fresh: bool = False
+
+
+def ensure(home: Home, ip: str, port: int, name: str, *, totallimit: int, alivetime: float) -> LocalPeer:
+    """Find or start it. ip, port: where a new one listens, port 0 = a free one. name: of the download that asks.
+
+    Port 0 comes back when none can be had: the download goes on and serves nobody.
+    """
+    _reap()
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            lock = os.open(home.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            return LocalPeer(ip, 0)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            running = _running(lock, ip)
+            os.close(lock)
+            if running is not None and _alive(running, name, totallimit, home, deadline):
+                return running
+            # It is just starting, or just ending; then its lock will be free.
+            if time.monotonic() > deadline:
+                return LocalPeer(ip, 0)
+            time.sleep(0.02)
+            continue
+        try:
+            return _start(home, lock, ip, port, totallimit, alivetime)
+        except OSError:
+            return LocalPeer(ip, 0)
+        finally:
+            os.close(lock)
+
+
+class _Said(msgspec.Struct):
+    """What the lock file says."""
+
+    ip: str
+    port: int
+    pid: int = 0
+
+
+def _running(lock: int, ip: str) -> LocalPeer | None:
+    """Where the lock's owner serves, None while it has not said so. A server on every address is reached by `ip`."""
+    try:
+        said = msgspec.json.decode(os.pread(lock, 4096, 0), type=_Said)
+    except (OSError, msgspec.DecodeError):
+        return None
+    if said.port not in PEER_PORTS:
+        return None
+    return LocalPeer(ip if said.ip in ("", "0.0.0.0", "::") else said.ip, said.port)
+
+
+def _alive(peer: LocalPeer, name: str, totallimit: int, home: Home, deadline: float) -> bool:
+    """It answers 1.x's check, which also keeps it from ending."""
+    try:
+        line = Connection(peer.ip, peer.port, timeout=1.0)
+    except RemoteError:
+        return False
+    try:
+        headers = {"dataDir": home.path, "totalLimit": str(totallimit)}
+        status, _, body = line.request("GET", f"/check/{name}", headers, timeout=max(0.1, deadline - time.monotonic()))
+        return status == 200 and body.startswith(f"{name}@".encode())
+    except RemoteError:
+        return False
+    finally:
+        line.close()
+
+
+def _listen(ip: str, port: int) -> socket.socket:
+    """A listening socket; raises OSError. An address that is not this host's (NAT) means every address."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    ports = [port] if port else random.sample(PEER_PORTS, 64)
+    failure: OSError | None = None
+    for candidate in ports:
+        for host in (ip, ""):
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((host, candidate))
+                sock.listen(BACKLOG)
+                return sock
+            except OSError as error:
+                sock.close()
+                failure = error
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EINVAL):
+                    break
+    raise failure or OSError("no port")
+
+
+def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime: float) -> LocalPeer:
+    """Bind, write the address, start the server with the socket and the locked descriptor. Raises OSError."""
+    with _listen(ip, port) as sock:
+        number = sock.getsockname()[1]
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, msgspec.json.encode(_Said(ip, number)), 0)
+        for fd in (sock.fileno(), lock):
+            os.set_inheritable(fd, True)
+        arguments = [
+            sys.executable, "-P", "-m", "dfengine", "peer", "--home", home.path, "--ip", ip,
+            "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock),
+            "--alivetime", f"{alivetime:.3f}", "--totallimit", str(totallimit),
+        ]  # fmt: skip
+        # -P and an absolute path: the server must be this very package, whatever lies in the working directory.
+        package = os.path.dirname(os.path.dirname(os.path.abspath(dfengine.__file__)))
+        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        log = os.path.join(home.path, "peer.log")
+        pid = os.posix_spawn(
+            sys.executable,
+            arguments,
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            ],
+            setsid=True,
+            setsigmask=[],
+        )
+        _started.append(pid)
+        return LocalPeer(ip, number, fresh=True)
+
+
+def _reap() -> None:
+    """Servers that this process started and that have ended."""
+    for pid in list(_started):
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                continue
+        _started.remove(pid)
+
+
+def finish(peer: LocalPeer, name: str, task: str, cid: str, node: str) -> None:
+    """1.x's `/client/finish`: the download has ended, the file is served on. Best effort; a server that just starts is not waited for."""
+    try:
+        line = Connection(peer.ip, peer.port, timeout=1.0)
+    except RemoteError:
+        return
+    with contextlib.suppress(RemoteError), contextlib.closing(line):
+        line.send("GET", f"/client/finish?taskFileName={name}&taskID={task}&cid={cid}&superNode={node}")
+        if not peer.fresh:
+            line.answer(time.monotonic() + 1.0)

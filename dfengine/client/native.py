@@ -1,0 +1,114 @@
+"""The native pull as the client speaks it: one connection, one request parked on it, reports following it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+
+from dfengine import wire
+from dfengine.client.link import JSON, Membership, refuse
+from dfengine.client.rhythm import PARK, Rhythm
+from dfengine.client.transfer import Transfer
+from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, SupernodeError, UnknownDownload
+
+GRACE = 10.0
+"""Seconds that an answer may take beyond the time it was parked for."""
+
+REFUSED = 32
+"""Offers in a row that name no usable source, after which the swarm has nothing for us."""
+
+LAST_WORD = 2.0
+"""Seconds that the last report is waited for."""
+
+
+class NativeLink:
+    """See link.Link. `held`: runs of pieces that were here before this registration."""
+
+    finished_md5 = ""
+
+    def __init__(self, member: Membership, held: list[tuple[int, int]], workers: int) -> None:
+        self._member = member
+        self._line = member.connection
+        self._held = held
+        self._rhythm = Rhythm(workers)
+        self.requests = 0
+
+    def step(self, transfer: Transfer, limit: float) -> None:
+        """See link.Link."""
+        now = time.monotonic()
+        with transfer.lock:
+            plan = transfer.plan
+            want, starving = plan.appetite(), plan.starving
+            reports = len(plan.done) + len(plan.wrong) + len(self._held)
+            refused = plan.refused
+        if refused >= REFUSED:
+            raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
+        if self._rhythm.due(now, reports, want, starving):
+            self._send(transfer, want, PARK)
+            with transfer.lock:
+                reports = 0
+        late = self._rhythm.oldest + PARK + GRACE
+        if now > late:
+            raise ProtocolViolation(f"supernode {self._member.node} does not answer a pull")
+        wait = min(limit, self._rhythm.wait(now, reports, want, starving), max(0.0, late - now))
+        if transfer.sleep(wait, self._line):
+            self._answer(transfer)
+
+    def conclude(self, transfer: Transfer) -> None:
+        """See link.Link. What was asked before is answered first."""
+        self._send(transfer, 0, 0.0)
+        deadline = time.monotonic() + LAST_WORD
+        with contextlib.suppress(RemoteError):
+            while self._rhythm.unanswered:
+                self._line.answer(deadline)
+                self._rhythm.answered(time.monotonic(), 1, 0.0)
+
+    def _send(self, transfer: Transfer, want: int, wait: float) -> None:
+        with transfer.lock:
+            done, failed = transfer.plan.drain()
+        pull = wire.Pull(
+            task=self._member.task, cid=self._member.cid, done=done, failed=failed, held=self._held, want=want, wait=wait
+        )
+        self._line.send("POST", "/swarm/pull", JSON, wire.encode(pull))
+        self._rhythm.sent(time.monotonic(), len(done) + len(failed), want)
+        self._held = []
+        self.requests += 1
+
+    def _answer(self, transfer: Transfer) -> None:
+        status, body = self._line.answer(time.monotonic() + GRACE)
+        if status != 200:
+            raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
+        pulled = wire.decode_pulled(body)
+        self._rhythm.answered(time.monotonic(), len(pulled.offers), random.random())
+        if pulled.length >= 0:
+            transfer.learn_length(pulled.length)
+        if pulled.code == wire.NOT_FOUND:
+            raise UnknownDownload(f"supernode {self._member.node} does not know this download any more")
+        if pulled.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.SUCCESS, wire.LIMITED):
+            raise refuse(self._member.node, pulled.code, pulled.msg)
+        if pulled.offers:
+            self._offer(transfer, pulled.offers)
+        elif pulled.code == wire.FINISHED:
+            with transfer.lock:
+                missing = transfer.plan.unasked()
+            if missing:
+                raise SupernodeError(f"supernode {self._member.node} says that all is here; {missing} pieces are missing")
+
+    def _offer(self, transfer: Transfer, offers: list[wire.Offer]) -> None:
+        geometry, most = transfer.file.geometry, len(transfer.file.here)
+        now = time.monotonic()
+        with transfer.lock:
+            for offer in offers:
+                try:
+                    geometry.check(offer.piece)
+                except BadPiece as error:
+                    raise ProtocolViolation(f"supernode {self._member.node} offers what is not there: {error}") from None
+                if offer.piece >= most or not offer.digest or not offer.sources:
+                    raise ProtocolViolation(f"supernode {self._member.node} makes an offer that cannot be taken")
+                transfer.plan.offer(offer.piece, f"{self._member.algorithm}:{offer.digest}", offer.sources, now)
+        transfer.offered()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._line.close()

@@ -1,0 +1,30 @@
+"""In which order a download tries its supernodes.
+
+Weighted rendezvous hashing (Thaler, Ravishankar 1998; weights by the logarithmic method of Schindelhauer, Schomaker
+2005): each node scores -weight / ln(h), h a uniform number in (0, 1) from node and task. All peers of a task
+therefore meet at one supernode, a node takes tasks in proportion to its weight, and one that comes or goes moves
+only the tasks that are its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+
+from dfengine.settings import Node
+
+
+def score(node: Node, task: str) -> float:
+    """Higher is tried earlier. The hash is sha256 because every host must agree on it, of whatever version."""
+    digest = hashlib.sha256(f"{node}\n{task}".encode()).digest()
+    uniform = (int.from_bytes(digest[:7], "big") + 0.5) / 2.0**56
+    return -node.weight / math.log(uniform)
+
+
+def order(nodes: Iterable[Node], task: str) -> list[Node]:
+    """Best first; each address once, with its first weight."""
+    distinct: dict[str, Node] = {}
+    for node in nodes:
+        distinct.setdefault(str(node), node)
+    return sorted(distinct.values(), key=lambda node: score(node, task), reverse=True)

@@ -1,0 +1,37 @@
+"""How long pieces take, and what that says: how many to ask for ahead, and when one is late. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+RECENT = 16
+"""Pieces that are remembered."""
+
+
+class Pace:
+    """Durations in seconds of the pieces that arrived last."""
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=RECENT)
+
+    def add(self, seconds: float) -> None:
+        """One piece took this long from its request, or from the end of the one before it, to its last byte."""
+        self._recent.append(max(seconds, 0.0))
+
+    @property
+    def mean(self) -> float:
+        """Seconds; 0 while nothing is known."""
+        return sum(self._recent) / len(self._recent) if self._recent else 0.0
+
+    def late_after(self, deviations: float) -> float:
+        """Seconds after which a piece counts as late: mean plus so many standard deviations; infinite below 3 samples."""
+        if len(self._recent) < 3:
+            return math.inf
+        mean = self.mean
+        return mean + deviations * math.sqrt(sum((value - mean) ** 2 for value in self._recent) / len(self._recent))
+
+    def ahead(self, workers: int, seconds: float = 0.1) -> int:
+        """Pieces worth holding beyond those that run, so that `workers` stay busy for `seconds`: 1..workers."""
+        mean = self.mean
+        return workers if mean <= 0 else max(1, min(workers, math.ceil(workers * seconds / mean)))

@@ -1,0 +1,381 @@
+"""What a download fetches next and from whom: a pure state machine with the time as argument.
+
+Law: a piece is in exactly one state.
+
+    WANTED   nobody has offered it
+    OFFERED  sources are known, nobody fetches it
+    RUNNING  one job fetches it, or two: the second is a hedge
+    LANDING  one job's content is verified and is being written; any other job of it is lost
+    HERE     written and servable
+
+    event      from              to
+    offer      WANTED            OFFERED
+               OFFERED, RUNNING  the same, with more sources
+               LANDING, HERE     the same; it is reported as done again, so that the source's slot is freed
+    take       OFFERED           RUNNING
+               RUNNING           RUNNING with a hedge
+    arrived    RUNNING           LANDING, True; from a lost job: no change, False
+    written    LANDING           HERE
+    failed     RUNNING           RUNNING if another job runs, else OFFERED if an untried source is left, else WANTED
+    give_back  RUNNING           the same as failed, but nobody is blamed and the source may be tried again
+
+Which pieces may be asked for at all is the window's business; a piece that left it is not started any more.
+Sources that fail thrice in a row are left for a while, twice as long each time; one that sent a wrong digest is
+left for good. An offer of only such sources is refused: reported as failed, so that others are offered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dfengine.client.pace import Pace
+from dfengine.errors import IllegalEvent
+from dfengine.wire import Where
+
+FAULTS = 3
+"""Failures in a row after which a source is left for a while."""
+
+LEAVE = 10.0
+"""Seconds that it is left at first."""
+
+MOST_SOURCES = 8
+"""Sources of one piece that are remembered."""
+
+ENDGAME = 2.0
+"""Standard deviations over the mean after which a piece counts as late when nothing else is left to start."""
+
+
+class Wanted(Protocol):
+    """The part of a window that a plan looks at; `dfengine._window.Window` is one."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def una(self) -> int: ...
+    @property
+    def wnd(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    def wanted(self, n: int) -> bool: ...
+    def acked(self, n: int) -> bool: ...
+    def here(self, n: int) -> bool: ...
+    def arrive(self, n: int) -> bool: ...
+    def ack(self, n: int) -> int: ...
+    def set_count(self, count: int) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came."""
+
+    piece: int
+    digest: str
+    source: Where
+    hedge: bool
+    began: float
+    lost: bool = False
+    over: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Piece:
+    digest: str
+    sources: list[Where]
+    tried: set[str] = field(default_factory=set)
+    jobs: list[Job] = field(default_factory=list)
+    landing: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Health:
+    faults: int = 0
+    leave: float = LEAVE
+    until: float = 0.0
+
+
+class Plan:
+    """Of one download. `workers`: pieces fetched at once. `order`: sort key of offered pieces, None = as offered.
+
+    `hedge_next`: deviations after which the window's oldest piece is asked for twice while others wait (a stream's
+    head of line); None = only at the end, when nothing else is left to start. Raises IllegalEvent.
+    """
+
+    def __init__(
+        self, window: Wanted, workers: int, *, order: Callable[[int], int] | None = None, hedge_next: float | None = None
+    ) -> None:
+        self.window = window
+        self.workers = workers
+        self.pace = Pace()
+        self.hedged = 0
+        self.refused = 0
+        """Offers in a row that named no usable source."""
+        self.done: list[tuple[int, str]] = []
+        self.wrong: list[tuple[int, str, str]] = []
+        self._order = order
+        self._hedge_next = hedge_next
+        self._pieces: dict[int, _Piece] = {}
+        self._offered: dict[int, _Piece] = {}
+        self._health: dict[str, _Health] = {}
+        self._here = 0
+        self._running = 0
+
+    # What is known.
+
+    def hold(self, pieces: Iterable[int]) -> None:
+        """These are here already: from an earlier download, or from the origin."""
+        for n in pieces:
+            if not self._has(n):
+                self._keep(n)
+                self._forget(n)
+
+    def set_count(self, count: int) -> None:
+        """The number of pieces, once unknown; offers beyond it are dropped."""
+        self.window.set_count(count)
+        for n in [n for n in self._offered if n >= count]:
+            self._forget(n)
+
+    def offer(self, n: int, digest: str, sources: Iterable[Where], now: float) -> bool:
+        """Piece `n` (valid in the task) can be had from `sources`, best first. False when none of them is usable now."""
+        named = list(sources)
+        piece = self._pieces.get(n)
+        if self._has(n) or (piece is not None and piece.landing):
+            self.done.extend((n, source.cid) for source in named[:1])
+            return True
+        usable = [source for source in named if not self._left(source.cid, now)] if self.window.wanted(n) else []
+        if named and (not usable or usable[0] is not named[0]):
+            self.wrong.append((n, named[0].cid, "other"))
+        if not usable:
+            self.refused += 1
+            return False
+        self.refused = 0
+        if piece is None or (digest != piece.digest and not piece.jobs):
+            self._pieces[n] = self._offered[n] = _Piece(digest, usable)
+        elif digest == piece.digest:
+            fresh = {source.cid for source in usable}
+            piece.sources = (usable + [source for source in piece.sources if source.cid not in fresh])[:MOST_SOURCES]
+            # Whoever is offered anew may be tried anew.
+            piece.tried -= fresh - {job.source.cid for job in piece.jobs}
+        return True
+
+    def forget_offers(self) -> None:
+        """The supernode is another one, or forgot us: what is not running will be offered again; waiting times are over."""
+        for n in list(self._offered):
+            self._forget(n)
+        for health in self._health.values():
+            if health.until < math.inf:
+                health.faults, health.until = 0, 0.0
+        self.refused = 0
+
+    # Acquisition.
+
+    def take(self, now: float, prefer: tuple[str, int] | None = None, only: bool = False) -> Job | None:
+        """The next job, or None. `prefer` (ip, port) wins among offered pieces; `only` refuses any other and any hedge."""
+        if not only and self._hedge_next is not None:
+            job = self._hedge(self.window.una, now, self._hedge_next)
+            if job is not None:
+                return job
+        first: tuple[int, Where] | None = None
+        for n in self._offered if self._order is None else sorted(self._offered, key=self._order):
+            source = self._pick(self._offered[n], now)
+            if source is None:
+                continue
+            if prefer is None or (source.ip, source.port) == prefer:
+                return self._start(n, source, now, hedge=False)
+            if not only:
+                first = first or (n, source)
+                if self._order is not None:
+                    break
+        if first is not None:
+            return self._start(*first, now, hedge=False)
+        if only or self._hedge_next is not None or self.unasked() != 0:
+            return None
+        for n in sorted((n for n, piece in self._pieces.items() if piece.jobs), key=lambda n: self._pieces[n].jobs[0].began):
+            job = self._hedge(n, now, ENDGAME)
+            if job is not None:
+                return job
+        return None
+
+    def _hedge(self, n: int, now: float, deviations: float) -> Job | None:
+        piece = self._pieces.get(n)
+        if piece is None or piece.landing or len(piece.jobs) != 1 or now - piece.jobs[0].began < self.pace.late_after(deviations):
+            return None
+        source = self._pick(piece, now)
+        return None if source is None else self._start(n, source, now, hedge=True)
+
+    def _pick(self, piece: _Piece, now: float) -> Where | None:
+        """The first source that was not tried in vain and is not left."""
+        for source in piece.sources:
+            if source.cid not in piece.tried and not self._left(source.cid, now):
+                return source
+        return None
+
+    def _start(self, n: int, source: Where, now: float, hedge: bool) -> Job:
+        piece = self._pieces[n]
+        self._offered.pop(n, None)
+        job = Job(n, piece.digest, source, hedge, now)
+        piece.jobs.append(job)
+        piece.tried.add(source.cid)
+        self._running += 1
+        self.hedged += hedge
+        return job
+
+    def began(self, job: Job, now: float) -> None:
+        """Its turn on a shared connection has come."""
+        job.began = now
+
+    # Completion.
+
+    def arrived(self, job: Job, now: float) -> bool:
+        """Its content is whole and verified. True: write it, then say `written`. False: another job was first."""
+        piece = self._of(job)
+        if job.lost:
+            self._end(job)
+            return False
+        if piece.landing:
+            raise IllegalEvent(f"piece {job.piece} arrived twice")
+        piece.landing = True
+        self.pace.add(now - job.began)
+        self._health.pop(job.source.cid, None)
+        for other in piece.jobs:
+            other.lost = other is not job
+        return True
+
+    def rivals(self, job: Job) -> list[Job]:
+        """Jobs of the same piece that lost against `job` and still run: their connections can be cut."""
+        return [other for other in self._of(job).jobs if other is not job]
+
+    def written(self, job: Job) -> None:
+        """Its content is in its place and its bit is set."""
+        piece = self._of(job)
+        if not piece.landing or job.lost:
+            raise IllegalEvent(f"piece {job.piece} was not the winner's to write")
+        self._end(job)
+        del self._pieces[job.piece]
+        self._keep(job.piece)
+        self.done.append((job.piece, job.source.cid))
+
+    def failed(self, job: Job, why: str, now: float) -> None:
+        """why: gone, digest, slow or other. A lost job's failure is nobody's fault."""
+        piece = self._of(job)
+        self._end(job)
+        if job.lost:
+            return
+        self.wrong.append((job.piece, job.source.cid, why))
+        health = self._health.setdefault(job.source.cid, _Health())
+        health.faults += 1
+        if why == "digest":
+            health.until = math.inf
+        elif health.faults >= FAULTS:
+            health.faults, health.until, health.leave = 0, max(health.until, now + health.leave), health.leave * 2
+        self._settle(job.piece, piece, now)
+        if health.until > now:
+            # Nobody may start what only this source offers: give it back to be offered elsewhere.
+            for n, other in [(n, other) for n, other in self._offered.items() if self._pick(other, now) is None]:
+                self.wrong.append((n, other.sources[0].cid, "other"))
+                self._forget(n)
+
+    def give_back(self, job: Job, now: float) -> None:
+        """It was never begun, or is wanted no more; the same source may be asked again."""
+        piece = self._of(job)
+        self._end(job)
+        if not job.lost:
+            piece.tried.discard(job.source.cid)
+            self._settle(job.piece, piece, now)
+
+    def _of(self, job: Job) -> _Piece:
+        piece = self._pieces.get(job.piece)
+        if job.over:
+            raise IllegalEvent(f"a job of piece {job.piece} ended twice")
+        # A lost job outlives its piece's record: the winner has been written.
+        return piece if piece is not None else _Piece("", [], jobs=[job])
+
+    def _has(self, n: int) -> bool:
+        return self.window.acked(n) or self.window.here(n)
+
+    def _keep(self, n: int) -> None:
+        """A stream acknowledges what it has delivered; a file needs nothing but that the piece is here."""
+        if self.window.wnd < 0:
+            self.window.ack(n)
+        else:
+            self.window.arrive(n)
+        self._here += 1
+
+    def _end(self, job: Job) -> None:
+        job.over = True
+        self._running -= 1
+        piece = self._pieces.get(job.piece)
+        if piece is not None and job in piece.jobs:
+            piece.jobs.remove(job)
+
+    def _settle(self, n: int, piece: _Piece, now: float) -> None:
+        if piece.jobs:
+            return
+        if self.window.wanted(n) and self._pick(piece, now) is not None:
+            self._offered[n] = piece
+        else:
+            self._forget(n)
+
+    def _forget(self, n: int) -> None:
+        self._offered.pop(n, None)
+        piece = self._pieces.get(n)
+        if piece is not None and not piece.jobs:
+            del self._pieces[n]
+
+    def _left(self, cid: str, now: float) -> bool:
+        health = self._health.get(cid)
+        return health is not None and health.until > now
+
+    # Queries.
+
+    @property
+    def finished(self) -> bool:
+        """Every piece is here."""
+        return 0 <= self.window.count == self._here
+
+    @property
+    def here(self) -> int:
+        """Pieces that are here."""
+        return self._here
+
+    @property
+    def running(self) -> int:
+        """Jobs that run."""
+        return self._running
+
+    def unasked(self) -> int:
+        """Pieces of the window that are WANTED: neither here, offered nor running; -1 while nobody knows how many."""
+        window = self.window
+        if window.wnd >= 0:
+            return sum(1 for n in range(window.una, window.end) if n not in self._pieces and not self._has(n))
+        return -1 if window.count < 0 else window.count - self._here - len(self._pieces)
+
+    def appetite(self) -> int:
+        """How many more pieces should be asked for now."""
+        room = self.workers + self.pace.ahead(self.workers) - len(self._pieces)
+        unasked = self.unasked()
+        return max(0, room if unasked < 0 else min(room, unasked))
+
+    @property
+    def starving(self) -> bool:
+        """A worker has nothing to start."""
+        return not self._offered and self._running < self.workers
+
+    def digest(self, n: int) -> str:
+        """Digest of a piece that was offered and is not here, "" if none was."""
+        piece = self._pieces.get(n)
+        return "" if piece is None else piece.digest
+
+    def drain(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
+        """What is to be reported, done and failed; it is the caller's now."""
+        done, wrong = self.done, self.wrong
+        self.done, self.wrong = [], []
+        return done, wrong
+
+    def hedge_at(self) -> float:
+        """When (monotonic seconds) an idle worker should look again for a late piece; infinite if never."""
+        began = [piece.jobs[0].began for piece in self._pieces.values() if len(piece.jobs) == 1 and not piece.landing]
+        late = self.pace.late_after(ENDGAME if self._hedge_next is None else self._hedge_next)
+        return min(began, default=math.inf) + late

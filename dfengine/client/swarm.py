@@ -1,0 +1,187 @@
+"""The swarm phase: find a supernode, pull from the swarm until all is here, survive the loss of a supernode.
+
+A supernode that is lost, restarted, or forgets us is registered with again, under the same CID, or the next one is;
+meanwhile the threads go on with what was offered. What is here is announced, so nothing is fetched twice.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from dfengine import wire
+from dfengine.client import fetch
+from dfengine.client.assembly import Assembly
+from dfengine.client.legacy import LegacyLink
+from dfengine.client.link import Link, Membership, join, report
+from dfengine.client.native import NativeLink
+from dfengine.client.rhythm import Backoff
+from dfengine.client.transfer import Transfer
+from dfengine.client.watch import TICK, Watch
+from dfengine.errors import RemoteError, SupernodeError
+from dfengine.settings import GetSettings, Node
+
+RETRY = 20.0
+"""Seconds that a supernode lost in the middle is looked for before the download goes back to the origin."""
+
+RETRY_NOTBS = 120.0
+"""The same when it must not."""
+
+STRIKES = 3
+"""Registrations in a row, per node, that brought no piece: then the swarm has failed."""
+
+IDLE = 60.0
+"""Seconds in which the supernode may offer nothing while nothing runs; twice a piece's slowest time where that is longer."""
+
+
+class Swarm:
+    """Of one download. `opened` is called with each new transfer, once its file can be served."""
+
+    def __init__(
+        self,
+        settings: GetSettings,
+        nodes: list[Node],
+        registration: wire.Registration,
+        assembly: Assembly,
+        watch: Watch,
+        opened: Callable[[Membership], None],
+    ) -> None:
+        self._settings = settings
+        self._nodes = nodes
+        self._registration = registration
+        self._assembly = assembly
+        self._watch = watch
+        self._opened = opened
+        self._served: Transfer | None = None
+        self._link: Link | None = None
+        self.member: Membership | None = None
+        self.told_md5 = ""
+
+    def run(self) -> str | None:
+        """Until every piece is here: None; or until the swarm has failed: why. Errors of this machine are raised."""
+        try:
+            self.member = self._first()
+            return self._through()
+        except RemoteError as error:
+            return str(error)
+
+    def _first(self) -> Membership:
+        failure: RemoteError | None = None
+        for node in self._nodes:
+            self._watch.look(None)
+            try:
+                return join(node, self._registration, self._watch.deadline)
+            except RemoteError as error:
+                failure = failure or error
+        raise failure or SupernodeError("no supernode is given")
+
+    def _through(self) -> str | None:
+        """Drive one membership after the other."""
+        strikes, backoff = 0, Backoff(0.1, 1.0)
+        while True:
+            member = self.member
+            assert member is not None
+            if member.cdn_source == "source":
+                return f"supernode {member.node} keeps no copy and names the origin as the source"
+            transfer = self._assembly.open(member.geometry, member.generation)
+            before = transfer.plan.here
+            try:
+                self._pull(member, transfer)
+                return None
+            except RemoteError as error:
+                failure = error
+            strikes = strikes + 1 if transfer.plan.here == before else 0
+            if strikes >= STRIKES * len(self._nodes):
+                return str(failure)
+            if not strikes:
+                backoff.reset()
+            else:
+                self._pause(transfer, backoff.next(random.random()))
+            with transfer.lock:
+                if transfer.plan.finished:
+                    return None
+            self.member = self._again(transfer, member.node)
+            if self.member is None:
+                return None
+
+    def _pull(self, member: Membership, transfer: Transfer) -> None:
+        """Until all pieces are here. Raises RemoteError when this membership is of no more use."""
+        if transfer is not self._served:
+            self._opened(member)
+            self._served = transfer
+            share = max(1, transfer.plan.workers)
+            limit = self._settings.locallimit
+            # All transfers of this host share its own link, and the user's limit: neither may look like a slow source.
+            floor = min(self._settings.minrate, limit // 2 or self._settings.minrate) / share
+            for number in range(transfer.plan.workers):
+                transfer.start(fetch.Fetcher(transfer, floor).run, f"fetch-{number}")
+        with transfer.lock:
+            held = transfer.file.here.runs()
+            transfer.plan.forget_offers()
+            transfer.plan.drain()
+        link: Link = NativeLink(member, held, transfer.plan.workers) if member.native else LegacyLink(member)
+        self._link = link
+        try:
+            self._drive(link, transfer)
+            # Nobody waits for what a supernode thinks of a file that is here.
+            link.conclude(transfer)
+        except RemoteError:
+            link.close()
+            with transfer.lock:
+                if not transfer.plan.finished:
+                    raise
+        finally:
+            self.told_md5 = link.finished_md5 or self.told_md5
+
+    def _drive(self, link: Link, transfer: Transfer) -> None:
+        patience = max(IDLE, 2 * transfer.file.geometry.piece_size / self._settings.minrate if self._settings.minrate else 0)
+        busy = time.monotonic()
+        while True:
+            with transfer.lock:
+                if transfer.plan.finished:
+                    return
+                if transfer.plan.running:
+                    busy = time.monotonic()
+            self._watch.look(transfer)
+            if time.monotonic() - busy > patience:
+                raise SupernodeError(f"the swarm offered nothing for {patience:.0f} s")
+            link.step(transfer, TICK)
+
+    def _pause(self, transfer: Transfer, seconds: float) -> None:
+        """Unless all is here before."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not transfer.plan.finished:
+            self._watch.look(transfer)
+            transfer.sleep(min(TICK, left))
+
+    def _again(self, transfer: Transfer, last: Node) -> Membership | None:
+        """Another membership, of the same node first; None when all is here meanwhile. Raises the last RemoteError in the end."""
+        until = min(self._watch.deadline, time.monotonic() + (RETRY_NOTBS if self._settings.notbs else RETRY))
+        nodes = [last, *(node for node in self._nodes if node != last)]
+        backoff = Backoff(0.1, 1.0)
+        while True:
+            failure: RemoteError | None = None
+            for node in nodes:
+                self._watch.look(transfer)
+                if transfer.plan.finished:
+                    return None
+                try:
+                    return join(node, self._registration, until)
+                except RemoteError as error:
+                    failure = failure or error
+            if time.monotonic() >= until:
+                raise failure or SupernodeError("no supernode is given")
+            self._pause(transfer, backoff.next(random.random()))
+
+    def report(self, message: wire.Report) -> None:
+        """How it went, for the supernode's counters; best effort."""
+        if self.member is not None:
+            report(self.member, message)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._link is not None:
+            self._link.close()
+        if self.member is not None:
+            self.member.connection.close()

@@ -1,0 +1,36 @@
+"""The limit on bytes received, shared by a download's threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from dfengine.net.limit import TokenBucket
+
+QUANTUM = 64 << 10
+"""Bytes that are worth a receive."""
+
+
+class Throttle:
+    """At most `rate` bytes per second (over 0) in all threads together."""
+
+    def __init__(self, rate: int) -> None:
+        self._bucket = TokenBucket(rate, max(QUANTUM, rate // 10))
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def take(self, want: int) -> int:
+        """Waits until some of `want` bytes may be received; 1..want, or `want` at once when stopped."""
+        while not self._stopped.is_set():
+            now = time.monotonic()
+            with self._lock:
+                allowed = self._bucket.take(min(want, QUANTUM), now)
+                wait = 0.0 if allowed else self._bucket.wait(now)
+            if allowed:
+                return int(allowed)
+            self._stopped.wait(min(max(wait, 0.001), 1.0))
+        return want
+
+    def stop(self) -> None:
+        """Nobody waits here any more."""
+        self._stopped.set()

@@ -1,0 +1,263 @@
+"""What the threads of one download share: the plan, the file, the counters, and how to stop.
+
+    main thread      speaks to the supernode: offers in, reports out
+    fetch threads    take jobs from the plan, receive, verify, write
+    digest thread    hashes along the frontier, when a whole digest is wanted
+
+One lock guards plan and counters. Nothing slow happens under it: no socket, no file, no digest. The main thread
+waits on sockets, so it is woken through an eventfd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import xxhash
+
+from dfengine.client.digest import Follower
+from dfengine.client.plan import Job, Plan
+from dfengine.client.tally import Tally
+from dfengine.client.throttle import Throttle
+from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
+from dfengine.net.dial import Connection
+from dfengine.storage.piece_file import PieceFile
+
+
+class Transfer:
+    """Of one file under one geometry and generation. Every method may be called from any thread unless it says otherwise."""
+
+    def __init__(
+        self, file: PieceFile, plan: Plan, tally: Tally, *, follower: Follower | None = None, throttle: Throttle | None = None
+    ) -> None:
+        self.file = file
+        self.plan = plan
+        self.tally = tally
+        self.follower = follower
+        self.throttle = throttle
+        self.error: BaseException | None = None
+        self.fault = ""
+        self.stopping = False
+        self._changed = threading.Condition()
+        self._current: dict[Job, tuple[Connection, int]] = {}
+        self._idle = 0
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._threads: list[threading.Thread] = []
+        self._fetchers: list[threading.Thread] = []
+        self._cuts: set[Callable[[], None]] = set()
+        self.from_origin: dict[int, int] = {}
+        """Bytes of unfinished pieces by thread of the origin."""
+
+    @property
+    def lock(self) -> threading.Condition:
+        """Hold it to use `plan` or `tally`."""
+        return self._changed
+
+    # The main thread.
+
+    def start(self, run: Callable[[], None], name: str, fetches: bool = True) -> None:
+        """Run a thread of this download; `close` waits for it, and if it `fetches` so does `halt`."""
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        (self._fetchers if fetches else self._threads).append(thread)
+        thread.start()
+
+    def offered(self) -> None:
+        """Offers came in: idle workers look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def learn_length(self, length: int) -> None:
+        """The file's bytes, once unknown. Raises ProtocolViolation when what is here contradicts it."""
+        if length == self.file.geometry.length:
+            return
+        if self.file.geometry.length >= 0:
+            raise ProtocolViolation(f"the file's length was {self.file.geometry.length} and is {length} now")
+        with self._changed:
+            self.file.learn_length(length)
+            try:
+                self.plan.set_count(self.file.geometry.count)
+            except BadValue as error:
+                raise ProtocolViolation(f"the file's length of {length} cannot be: {error}") from None
+            self._changed.notify_all()
+        if self.follower is not None:
+            self.follower.advance()
+
+    def sleep(self, seconds: float, connection: Connection | None = None) -> bool:
+        """Until a worker has something to say, or bytes wait on `connection` (True), or `seconds` are over."""
+        if connection is not None and connection.inlet.buffered:
+            return True
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        if connection is not None:
+            poll.register(connection.fileno(), select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)]
+        if self._wake in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake)
+        return any(fd != self._wake for fd in ready)
+
+    def moving(self) -> Tally:
+        """Bytes of pieces that are under way."""
+        counts = Tally()
+        with self._changed:
+            for job, (connection, before) in self._current.items():
+                counts.add(job.source, max(0, connection.inlet.total - before))
+            counts.origin += sum(self.from_origin.values())
+        return counts
+
+    def halt(self, patience: float = 5.0) -> None:
+        """End the fetch threads, as far as they end within `patience` seconds; others can be started then. The digest goes on."""
+        self._cut()
+        deadline = time.monotonic() + patience
+        for thread in self._fetchers:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in self._fetchers):
+            raise LocalError("a thread of this download does not end")
+        self._fetchers.clear()
+        if self.error is None:
+            self.stopping = False
+
+    def close(self, patience: float = 5.0) -> bool:
+        """Stop every thread and wait for it; True when all have ended. The file stays open."""
+        self.stop()
+        deadline = time.monotonic() + patience
+        threads = [*self._fetchers, *self._threads]
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        ended = not any(thread.is_alive() for thread in threads)
+        if ended:
+            wake, self._wake = self._wake, -1
+            if wake >= 0:
+                os.close(wake)
+        return ended
+
+    # Fetch threads.
+
+    def wake(self) -> None:
+        """The main thread has something to do."""
+        with contextlib.suppress(OSError):
+            os.eventfd_write(self._wake, 1)
+
+    def next_job(self, prefer: tuple[str, int] | None) -> Job | None:
+        """Waits for one; None when there is nothing left to do."""
+        with self._changed:
+            while not self.stopping and not self.plan.finished:
+                now = time.monotonic()
+                job = self.plan.take(now, prefer)
+                if job is not None:
+                    return job
+                self._idle += 1
+                self.wake()
+                self._changed.wait(min(1.0, max(0.05, self.plan.hedge_at() - now)))
+                self._idle -= 1
+            return None
+
+    def job_ahead(self, address: tuple[str, int]) -> Job | None:
+        """One more from the same address to ask for before the last is through; never one that an idle worker could start."""
+        with self._changed:
+            if self.stopping or self._idle:
+                return None
+            return self.plan.take(time.monotonic(), address, only=True)
+
+    def begin(self, job: Job, connection: Connection) -> bool:
+        """Its turn to be received has come; False when it is wanted no more."""
+        with self._changed:
+            if self.stopping or job.lost:
+                return False
+            self.plan.began(job, time.monotonic())
+            self._current[job] = connection, connection.inlet.total
+            return True
+
+    def land(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None) -> memoryview | None:
+        """Verified content buffer[:length]: write it unless another job was first. Returns a buffer in exchange, or None: keep it.
+
+        xxh3: its digest where known. Raises StorageError.
+        """
+        with self._changed:
+            self._current.pop(job, None)
+            if not self.plan.arrived(job, time.monotonic()):
+                return None
+            rivals = [self._current[rival][0] for rival in self.plan.rivals(job) if rival in self._current]
+        for connection in rivals:
+            connection.stop()
+        content = buffer[:length]
+        self.file.write(job.piece, content, xxhash.xxh3_128_digest(content) if xxh3 is None else xxh3)
+        with self._changed:
+            self.plan.written(job)
+            self.tally.add(job.source, length)
+            if self.plan.finished:
+                self._changed.notify_all()
+        self.wake()
+        return None if self.follower is None else self.follower.take(job.piece, buffer, length)
+
+    def drop(self, job: Job, why: str = "", what: str = "") -> None:
+        """A job that brought nothing: failed because of `why` (see Plan.failed), or given back unblamed; `what` says it to people."""
+        with self._changed:
+            self.fault = what or self.fault
+            self._current.pop(job, None)
+            now = time.monotonic()
+            if why and not self.stopping:
+                self.plan.failed(job, why, now)
+            else:
+                self.plan.give_back(job, now)
+            self._changed.notify_all()
+        self.wake()
+
+    def fail(self, error: BaseException) -> None:
+        """This download cannot go on: the main thread raises `error`."""
+        with self._changed:
+            if self.error is None:
+                self.error = error
+        self.stop()
+
+    def keep(self, n: int, buffer: memoryview, length: int) -> memoryview | None:
+        """Piece n came from the origin; otherwise as `land`. Raises StorageError."""
+        content = buffer[:length]
+        self.file.write(n, content, xxhash.xxh3_128_digest(content))
+        with self._changed:
+            self.plan.hold((n,))
+            self.tally.add(None, length)
+            if self.plan.finished:
+                self._changed.notify_all()
+        self.wake()
+        return None if self.follower is None else self.follower.take(n, buffer, length)
+
+    def nap(self, seconds: float) -> None:
+        """Unless it is stopped before."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.stopping, seconds)
+
+    @contextlib.contextmanager
+    def cuttable(self, cut: Callable[[], None]) -> Iterator[None]:
+        """While inside, stopping this download calls `cut`; raises SourceGone when it was stopped before."""
+        with self._changed:
+            if self.stopping:
+                raise SourceGone("the download was stopped")
+            self._cuts.add(cut)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._cuts.discard(cut)
+
+    def _cut(self) -> None:
+        """Fetch threads end soon; those that receive are cut off."""
+        with self._changed:
+            self.stopping = True
+            cuts = [*self._cuts, *(connection.stop for connection, _ in self._current.values())]
+            self._changed.notify_all()
+        for cut in cuts:
+            cut()
+
+    def stop(self) -> None:
+        """Every thread ends soon."""
+        self._cut()
+        if self.throttle is not None:
+            self.throttle.stop()
+        if self.follower is not None:
+            self.follower.stop()
+        self.wake()

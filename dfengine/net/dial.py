@@ -1,0 +1,231 @@
+"""A small strict HTTP/1.1 client over one blocking keep-alive connection; every wait has a deadline.
+
+Small because start-up counts: nothing here but `socket`. Strict because sources are strangers: a head is at most
+16 KiB, a Content-Length is digits and stands once, never beside a Transfer-Encoding, and a header line is one line.
+Requests may be pipelined: `send` several times, then read the answers in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dfengine.errors import ProtocolViolation, SourceGone
+from dfengine.net._receive import Inlet
+
+CONNECT = 5.0
+"""Seconds to connect, by default."""
+
+BODY_LIMIT = 8 << 20
+"""Longest body of a control answer that is read, in bytes."""
+
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+_DIGITS = re.compile(rb"\d{1,18}")
+_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,1000})?\r?\n")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f-\U0010ffff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """An answer's head. Names of `headers` are lower case; `length` is the body's bytes, -1 when it is not announced."""
+
+    status: int
+    headers: Mapping[str, str]
+    length: int
+    chunked: bool
+    keep_alive: bool
+
+
+def parse_head(raw: bytes) -> Head:
+    """The head of an answer, with its closing empty line; raises ProtocolViolation."""
+    lines = raw.replace(b"\r\n", b"\n").split(b"\n")
+    match = _STATUS.fullmatch(lines[0])
+    if not match or len(lines) < 3 or lines[-1] or lines[-2]:
+        raise ProtocolViolation("the answer is not HTTP/1.1")
+    headers: dict[str, str] = {}
+    for line in lines[1:-2]:
+        name, colon, value = line.partition(b":")
+        value = value.strip(b" \t")
+        if not colon or not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise ProtocolViolation("a header line of the answer is malformed")
+        key = name.decode().lower()
+        if key in ("content-length", "transfer-encoding", "content-range") and key in headers:
+            raise ProtocolViolation(f"the answer has two {name.decode()} headers")
+        headers[key] = value.decode("latin-1")
+    length, chunked = -1, False
+    if (announced := headers.get("content-length")) is not None:
+        if not _DIGITS.fullmatch(announced.encode("latin-1")):
+            raise ProtocolViolation("the answer's Content-Length is not a number")
+        length = int(announced)
+    if (coding := headers.get("transfer-encoding")) is not None:
+        if coding.lower() != "chunked" or length >= 0:
+            raise ProtocolViolation("the answer's length is ambiguous")
+        chunked = True
+    status = int(match[2])
+    if status < 200 or status in (204, 304):
+        length, chunked = 0, False
+    keep_alive = headers.get("connection", "" if match[1] == b"1" else "close").lower() != "close"
+    return Head(status, headers, length, chunked, keep_alive and (chunked or length >= 0))
+
+
+def encode_request(method: str, target: str, host: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """One request's bytes. Raises ProtocolViolation for a target or header that would not stay on its line."""
+    if _UNSAFE.search(target) or not target.startswith("/"):
+        raise ProtocolViolation(f"path {target!r} cannot be asked for")
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
+    for name, value in headers.items():
+        if _CONTROL.search(value):
+            raise ProtocolViolation(f"header {name} holds a control character")
+        lines.append(f"{name}: {value}")
+    if body or method == "POST":
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body
+
+
+class Connection:
+    """One connection to one address. One thread uses it; any thread may `stop` it.
+
+    Raises SourceGone when the other side cannot be reached, closes or stays silent, ProtocolViolation for what is no HTTP.
+    """
+
+    def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "") -> None:
+        """Connects within `timeout` seconds. `local`: address to connect from, "" = the system's choice."""
+        self.host, self.port = host, port
+        self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            self._socket = socket.create_connection((host, port), timeout, (local, 0) if local else None)
+        except (OSError, UnicodeError) as error:
+            raise SourceGone(f"{self.name} cannot be connected to: {_reason(error)}") from None
+        try:
+            # Blocking from here on: the inlet's own timeouts bound each wait, and one call may receive a megabyte.
+            self._socket.setblocking(True)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.inlet = Inlet(self._socket.fileno())
+        except (OSError, SourceGone):
+            self._socket.close()
+            raise SourceGone(f"{self.name} closed the connection") from None
+        self.usable = True
+        self.served = 0
+        """Answers whose heads were read."""
+
+    def fileno(self) -> int:
+        """For poll; look at `inlet.buffered` first."""
+        return self._socket.fileno()
+
+    @property
+    def local_ip(self) -> str:
+        """This host's address on the connection."""
+        return str(self._socket.getsockname()[0])
+
+    @property
+    def remote_ip(self) -> str:
+        """The other side's address."""
+        return str(self._socket.getpeername()[0])
+
+    def send(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
+        """One request, whole; at most 10 seconds without progress."""
+        request = encode_request(method, target, self.name, headers or {}, body)
+        try:
+            self._socket.sendall(request)
+        except OSError as error:
+            self.usable = False
+            raise SourceGone(f"{self.name} does not take the request: {_reason(error)}") from None
+
+    def head(self, deadline: float) -> Head:
+        """The next answer's head, interim answers skipped. deadline: monotonic seconds."""
+        for _ in range(8):
+            try:
+                head = parse_head(self.inlet.head(deadline))
+            except (SourceGone, ProtocolViolation) as error:
+                self.usable = False
+                raise type(error)(f"{self.name}: {error}") from None
+            if head.status >= 200:
+                self.usable = self.usable and head.keep_alive
+                self.served += 1
+                return head
+        self.usable = False
+        raise ProtocolViolation(f"{self.name} sends interim answers without end")
+
+    def body(self, head: Head, deadline: float, limit: int = BODY_LIMIT) -> bytes:
+        """The whole body that `head` announces, at most `limit` bytes, else ProtocolViolation."""
+        try:
+            if head.chunked:
+                return self._chunks(deadline, limit)
+            if head.length < 0:
+                raise ProtocolViolation("the answer does not say how long it is")
+            if head.length > limit:
+                raise ProtocolViolation(f"an answer of {head.length} bytes is longer than {limit}")
+            return self.inlet.read(head.length, deadline)
+        except (SourceGone, ProtocolViolation) as error:
+            self.usable = False
+            raise type(error)(f"{self.name}: {error}") from None
+
+    def _chunks(self, deadline: float, limit: int) -> bytes:
+        parts: list[bytes] = []
+        total = 0
+        while True:
+            match = _CHUNK.fullmatch(self.inlet.line(deadline))
+            if not match:
+                raise ProtocolViolation("a chunk's size is malformed")
+            size = int(match[1], 16)
+            total += size
+            if total > limit:
+                raise ProtocolViolation(f"the answer is longer than {limit} bytes")
+            if size == 0:
+                for _ in range(64):
+                    if self.inlet.line(deadline) in (b"\r\n", b"\n"):
+                        return b"".join(parts)
+                raise ProtocolViolation("trailers without end")
+            parts.append(self.inlet.read(size, deadline))
+            if self.inlet.line(deadline) not in (b"\r\n", b"\n"):
+                raise ProtocolViolation("a chunk is longer than it said")
+
+    def answer(self, deadline: float) -> tuple[int, bytes]:
+        """The next answer of a control request: (status, body). deadline: monotonic seconds."""
+        head = self.head(deadline)
+        return head.status, self.body(head, deadline)
+
+    def request(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", *, timeout: float = 10.0
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send and read one control message: (status, headers, body). timeout: seconds for the answer."""
+        self.send(method, target, headers, body)
+        deadline = time.monotonic() + timeout
+        head = self.head(deadline)
+        return head.status, head.headers, self.body(head, deadline)
+
+    def stop(self) -> None:
+        """From any thread: whoever waits on this connection gets SourceGone at once."""
+        self.usable = False
+        self.inlet.stop()
+
+    def close(self) -> None:
+        """By the thread that uses it."""
+        self.usable = False
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+
+def local_address(host: str, port: int) -> str:
+    """This host's address towards `host`, "" when there is no route. Sends nothing."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except (OSError, UnicodeError):
+        return ""
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in the system's words."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)

@@ -53,7 +53,7 @@ class Geometry:
         """Piece n's 4 bytes of head. Raises BadPiece."""
     def covering(self, offset: int, length: int) -> tuple[int, int]:
         """(first, past): the pieces that hold raw bytes offset..offset+length. Raises BadRange."""
-    def segments(self, start: int, end: int) -> list[tuple[str, bytes] | tuple[str, int, int]]:
-        """Framed bytes start..end (inclusive, clipped) as ("bytes", b) and ("file", offset, length). Raises BadRange."""
+    def segments(self, start: int, end: int) -> list[bytes | tuple[int, int]]:
+        """Framed bytes start..end (inclusive, clipped): bytes of frames, and (offset, length) of raw bytes. Raises BadRange."""
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...

@@ -141,12 +141,12 @@ cdef class Geometry:
             offset, content = self.content(n)
             at, stop = start - n * self.piece_size, min(past - n * self.piece_size, content + FRAME_BYTES)
             if at < 4:
-                parts.append(("bytes", self.head(n)[at:min(stop, 4)]))
+                parts.append(self.head(n)[at:min(stop, 4)])
             low, high = max(at, 4), min(stop, 4 + content)
             if low < high:
-                parts.append(("file", offset + low - 4, high - low))
+                parts.append((offset + low - 4, high - low))
             if stop == content + FRAME_BYTES:
-                parts.append(("bytes", b"\x7f"))
+                parts.append(b"\x7f")
             start = n * self.piece_size + stop
         return parts
 

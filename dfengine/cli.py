@@ -262,7 +262,7 @@ def as_object(result: Result) -> dict[str, Any]:
 @click.option("--fail-access-interval", type=SPAN, default="3m", show_default=True, help="Remember an unreachable URL this long.")
 @click.option("--task-expire-time", type=SPAN, default="3m", show_default=True,
               help="Forget an unused task after this time; its copy stays on disk.")
-@click.option("--peer-gc-delay", type=SPAN, default="3m", show_default=True, help="Forget a silent peer after this time.")
+@click.option("--peer-gc-delay", type=SPAN, default="6m", show_default=True, help="Forget a silent peer after this time.")
 @click.option("--revalidate-interval", type=SPAN, default="3s", show_default=True,
               help="Trust a cached copy this long before asking the origin.")
 @click.option("--disk-low", type=SIZE, default="1G", show_default=True, help="Make room when less than this is free.")

@@ -123,7 +123,7 @@ class SupernodeSettings:
     max_bandwidth: int = 0
     fail_access_interval: float = 180.0
     task_expire_time: float = 180.0
-    peer_gc_delay: float = 180.0
+    peer_gc_delay: float = 360.0
     revalidate_interval: float = 3.0
     disk_low: int = 1 << 30
     disk_high: int = 5 << 30

@@ -120,6 +120,11 @@ class PieceFile:
                 bad.append(n)
         return bad
 
+    @property
+    def made(self) -> float:
+        """When the data was last written, unix seconds."""
+        return os.fstat(self.fd).st_mtime
+
     def seal(self) -> None:
         """All is here and verified: remember the data's mtime, by which a later change shows."""
         self.record.set_complete(os.fstat(self.fd).st_mtime_ns)

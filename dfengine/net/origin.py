@@ -1,0 +1,258 @@
+"""The origin: a file behind http or https, read by blocking calls in a thread of its own.
+
+http.client and `readinto` put the bytes straight into the caller's buffer with the GIL released; asyncio's stream
+readers make Python objects of every chunk and cost several times the CPU per byte. Imported where it is used, since a `get` that is
+fed by the swarm needs none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from dfengine.errors import BadValue, OriginChanged, OriginError, OriginTruncated, OriginUnreachable
+from dfengine.settings import VERSION
+from dfengine.task import check_url
+
+if TYPE_CHECKING:
+    import http.client
+
+REDIRECTS = 10
+TIMEOUT = 30.0
+"""Seconds without a byte after which an origin counts as gone."""
+
+NOT_FORWARDED = frozenset((
+    "host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
+    "accept-encoding", "if-none-match", "if-modified-since", "if-range", "if-match", "if-unmodified-since", "expect",
+))
+"""Headers of a user's that belong to one connection, or that this module sets itself."""
+
+PRIVATE = frozenset(("authorization", "cookie", "proxy-authorization"))
+"""Headers that a redirect to another host must not take along."""
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_ASKED_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
+
+
+class OriginBody:
+    """An answer of the origin and its bytes.
+
+    start: offset in the task's file of its first byte. length: bytes of the whole file, -1 unknown. ranged: further
+    requests may ask for parts. not_modified: the validators still hold and there are no bytes.
+    """
+
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, sock: socket.socket | None) -> None:
+        self._connection = connection
+        self._response = response
+        self._sock = sock
+        self.status = response.status
+        self.not_modified = response.status == 304
+        self.etag = response.headers.get("ETag", "")
+        self.last_modified = response.headers.get("Last-Modified", "")
+        self.ranged = response.status == 206 or response.headers.get("Accept-Ranges", "").lower() == "bytes"
+        self.start = 0
+        self.length = -1
+        self.remaining = -1
+        """Bytes that are still to come, -1 unknown."""
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill `buffer` as far as bytes come; returns how many, 0 at the proper end.
+
+        Raises OriginTruncated when the body ends early, OriginUnreachable when nothing comes for the timeout.
+        """
+        import http.client
+
+        try:
+            count = self._response.readinto(buffer) if len(buffer) else 0
+        except http.client.IncompleteRead as error:
+            raise OriginTruncated("the origin's answer ends in the middle") from error
+        except TimeoutError as error:
+            raise OriginUnreachable("the origin sends nothing any more") from error
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+            raise OriginTruncated(f"the origin's answer broke off: {error}") from error
+        if self.remaining >= 0:
+            self.remaining -= count
+            if count == 0 and len(buffer) and self.remaining > 0:
+                raise OriginTruncated(f"the origin's answer ends {self.remaining} bytes early")
+        return count
+
+    def abort(self) -> None:
+        """From another thread: whoever reads is woken with an error."""
+        with contextlib.suppress(OSError):
+            if self._sock is not None:
+                self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._response.close()
+        self._connection.close()
+        if self._sock is not None:
+            self._sock.close()
+
+
+class Origin:
+    """One URL and what goes with a request for it. Raises BadValue for a URL or header that cannot be sent.
+
+    headers: (name, value) pairs; a Range among them makes the task that part of the file. cacerts: PEM texts or paths to them.
+    timeout: seconds without a byte.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        insecure: bool = False,
+        cacerts: Iterable[str | bytes] = (),
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self.url = check_url(url)
+        self.headers = [(name, value) for name, value in headers if name.lower() not in NOT_FORWARDED]
+        for name, value in self.headers:
+            if re.search(r"[\r\n\0]", name + value) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+                raise BadValue(f"header {name!r} cannot be sent")
+        self._insecure = insecure
+        self._cacerts = tuple(cacerts)
+        self._timeout = timeout
+        self._base, self._limit = 0, -1
+        self._asked = ""
+        for name, value in self.headers:
+            if name.lower() == "range":
+                match = _ASKED_RANGE.fullmatch(value.replace(" ", ""))
+                if match is None or (match[2] and int(match[2]) < int(match[1])):
+                    raise BadValue(f"Range {value!r} is not bytes=A-B or bytes=A-")
+                self._base, self._limit = int(match[1]), int(match[2]) if match[2] else -1
+                self._asked = f"bytes={match[1]}-{match[2]}"
+        self.headers = [(name, value) for name, value in self.headers if name.lower() != "range"]
+
+    def open(
+        self, start: int = 0, end: int | None = None, *, etag: str = "", last_modified: str = "", unless_changed: bool = False
+    ) -> OriginBody:
+        """GET the file from byte `start` to before byte `end` (None: to its end).
+
+        etag, last_modified: validators of what is here. With start > 0 they go as If-Range, and a changed file is answered from
+        its start (`body.start` 0) or raises OriginChanged when `end` was given. `unless_changed`: If-None-Match, If-Modified-Since.
+        Raises OriginError (status), OriginUnreachable.
+        """
+        headers = dict(self.headers)
+        headers.setdefault("User-Agent", f"dfengine/{VERSION}")
+        headers["Accept-Encoding"] = "identity"
+        if start or end is not None or self._asked:
+            last = self._limit if end is None else self._base + end - 1
+            headers["Range"] = f"bytes={self._base + start}-{last if last >= 0 else ''}"
+            strong = etag if etag and not etag.startswith("W/") else last_modified
+            if strong and not unless_changed:
+                headers["If-Range"] = strong
+        if unless_changed:
+            if etag:
+                headers["If-None-Match"] = etag
+            if last_modified:
+                headers["If-Modified-Since"] = last_modified
+        body = self._follow(headers)
+        try:
+            self._place(body, start, end)
+        except OriginError:
+            body.close()
+            raise
+        return body
+
+    def _place(self, body: OriginBody, start: int, end: int | None) -> None:
+        """Find out which bytes of the file this answer holds."""
+        given = body._response.headers
+        length = given.get("Content-Length", "")
+        chunked = "chunked" in given.get("Transfer-Encoding", "").lower()
+        body.remaining = int(length) if length.isascii() and length.isdigit() and not chunked else -1
+        if body.not_modified:
+            return
+        if body.status == 200:
+            if self._asked:
+                raise OriginError("the origin does not serve the range that was asked for", 200)
+            body.length = body.remaining
+            if end is not None and (start or body.length != end):
+                raise OriginChanged("the origin answers a range with the whole file")
+            return
+        if body.status == 416 and end is None and start == 0 and not self._asked:
+            raise OriginError("the origin refuses the file", 416)
+        if body.status != 206:
+            raise OriginError(f"the origin answers {body.status} {body._response.reason}".rstrip(), body.status)
+        match = _CONTENT_RANGE.fullmatch(given.get("Content-Range", "").strip())
+        if match is None or int(match[1]) != self._base + start:
+            raise OriginError("the origin answers with another range than was asked for", 206)
+        body.start = start
+        if end is not None and int(match[2]) != self._base + end - 1:
+            raise OriginChanged("the origin answers with another range than was asked for")
+        if match[3] != "*":
+            whole = int(match[3])
+            body.length = (min(self._limit + 1, whole) if self._limit >= 0 else whole) - self._base
+
+    def _follow(self, headers: dict[str, str]) -> OriginBody:
+        """One GET, through redirects."""
+        import http.client
+
+        url = self.url
+        for _ in range(REDIRECTS + 1):
+            parts = urlsplit(url)
+            connection = self._connection(parts)
+            sock = None
+            try:
+                connection.request("GET", _target(parts), headers=headers)
+                sock = connection.sock
+                response = connection.getresponse()
+            except TimeoutError as error:
+                connection.close()
+                raise OriginUnreachable(f"{parts.hostname} does not answer") from error
+            except (OSError, http.client.HTTPException, UnicodeError) as error:
+                connection.close()
+                raise OriginUnreachable(f"{parts.hostname} cannot be reached: {error}") from error
+            if response.status in (200, 206, 304, 416):
+                return OriginBody(connection, response, sock)
+            location = response.headers.get("Location")
+            response.close()
+            connection.close()
+            if response.status not in (301, 302, 303, 307, 308) or not location:
+                raise OriginError(f"the origin answers {response.status} {response.reason}".rstrip(), response.status)
+            target = urljoin(url, location.strip())
+            try:
+                check_url(target)
+            except BadValue:
+                raise OriginError("the origin redirects to what is no http or https URL", response.status) from None
+            other = urlsplit(target)
+            if (other.scheme, other.netloc) != (parts.scheme, parts.netloc):
+                headers = {name: value for name, value in headers.items() if name.lower() not in PRIVATE}
+            url = target
+        raise OriginError(f"the origin redirects more than {REDIRECTS} times", 310)
+
+    def _connection(self, parts: Any) -> http.client.HTTPConnection:
+        import http.client
+
+        if parts.scheme.lower() == "http":
+            return http.client.HTTPConnection(parts.hostname, parts.port, timeout=self._timeout)
+        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self._timeout, context=self._tls())
+
+    def _tls(self) -> Any:
+        import ssl
+
+        context = ssl.create_default_context()
+        try:
+            for pem in self._cacerts:
+                text = pem.decode("ascii") if isinstance(pem, bytes) else pem
+                if "-----BEGIN" in text:
+                    context.load_verify_locations(cadata=text)
+                else:
+                    context.load_verify_locations(cafile=text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadValue(f"certificates cannot be read: {error}") from None
+        if self._insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+def _target(parts: Any) -> str:
+    """The request's target; what users leave unescaped is escaped, what is escaped stays."""
+    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    return path + ("?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?") if parts.query else "")

@@ -1,0 +1,157 @@
+"""Looking at a supernode and steering it: /api/v1, preheats, version, metrics."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from dfengine import wire
+from dfengine._piece import Geometry
+from dfengine.errors import BadValue, DfengineError, ProtocolViolation
+from dfengine.net.http import TEXT, Request, Response
+from dfengine.settings import VERSION, parse_header
+from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.cache import TASK_ID
+from dfengine.supernode.cdn import FAILED, NEW, RUNNING, SUCCESS, Wanted
+from dfengine.supernode.node import Node
+from dfengine.task import Peer, check_url, task_id, task_url
+
+PREHEATS = 1024
+"""Preheats remembered, the oldest leave first."""
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(status, msgspec.json.encode(value) + b"\n")
+
+
+def ping(node: Node, request: Request) -> Response:
+    """GET /_ping."""
+    return Response(200, b"OK", TEXT)
+
+
+def version(node: Node, request: Request) -> Response:
+    """GET /version: 1.x's fields."""
+    fields = {"Arch": "amd64", "BuildDate": "", "GoVersion": "", "OS": "linux", "Version": VERSION}
+    return Response(200, msgspec.json.encode(fields), TEXT)
+
+
+def metrics(node: Node, request: Request) -> Response:
+    """GET /metrics: Prometheus."""
+    from dfengine.supernode.metrics import CONTENT_TYPE, exposition
+
+    return Response(200, exposition(node), CONTENT_TYPE)
+
+
+def _last(request: Request) -> str:
+    return request.path.rpartition("/")[2]
+
+
+def task(node: Node, request: Request) -> Response:
+    """GET /api/v1/tasks/{id}."""
+    name = _last(request)
+    fetch = node.cdn.fetches.get(name)
+    if fetch is None:
+        return refused(f"task {name[:64]}: not found", 404, 404)
+    geometry = fetch.file.geometry if fetch.file is not None else Geometry(-1)
+    return _json({
+        "ID": name, "cdnStatus": fetch.state, "fileLength": geometry.framed_length, "httpFileLength": geometry.length,
+        "pieceSize": geometry.piece_size, "pieceTotal": geometry.count, "rawURL": fetch.wanted.url, "realMd5": fetch.md5,
+        "taskURL": fetch.wanted.url,
+    })
+
+
+def drop_task(node: Node, request: Request) -> Response:
+    """DELETE /api/v1/tasks/{id}: the task and its copy go, downloads of it register again."""
+    name = _last(request)
+    if name not in node.cdn.fetches:
+        return refused(f"task {name[:64]}: not found", 404, 404)
+    node.cdn.fetches[name].stop()
+    node.forget(name)
+    if TASK_ID.fullmatch(name):
+        node.cache.remove(name)
+    return Response(200, b"true\n")
+
+
+def _as_object(peer: Peer) -> dict[str, Any]:
+    return {"ID": peer.id, "IP": peer.ip, "hostName": peer.host, "port": peer.port, "version": peer.version}
+
+
+def peers(node: Node, request: Request) -> Response:
+    """GET /api/v1/peers."""
+    return _json([_as_object(member.peer) for member in node.members.values()])
+
+
+def new_peer(node: Node, request: Request) -> Response:
+    """POST /api/v1/peers: an id for a peer; it is known once it registers for a task."""
+    try:
+        fields = wire.folded(request.body)
+    except ProtocolViolation as error:
+        return refused(str(error), 400, 400)
+    host, ip = fields.get("hostname"), fields.get("ip")
+    if not (isinstance(host, str) and isinstance(ip, str) and host and ip):
+        return refused('hostName, IP: {"Code":1,"Msg":"empty value"}', 400, 400)
+    return _json({"ID": f"{host}-{ip}-{time.time_ns()}"}, 201)
+
+
+def peer(node: Node, request: Request) -> Response:
+    """GET /api/v1/peers/{id}."""
+    name = _last(request)
+    found = next((member.peer for member in node.members.values() if member.peer.id == name), None)
+    return refused(f"peer {name[:128]}: not found", 404, 404) if found is None else _json(_as_object(found))
+
+
+def drop_peer(node: Node, request: Request) -> Response:
+    """DELETE /api/v1/peers/{id}: all its downloads leave their swarms."""
+    name = _last(request)
+    keys = [key for key, member in node.members.items() if member.peer.id == name]
+    if not keys:
+        return refused(f"peer {name[:128]}: not found", 404, 404)
+    for key in keys:
+        del node.members[key]
+        node.swarm.leave(*key, node.now())
+        node.release(*key)
+    node.wake()
+    return Response(200, b"true\n")
+
+
+async def preheat(node: Node, request: Request) -> Response:
+    """POST /api/v1/preheats {type, url, filter, headers}: fetch a file before anybody asks for it."""
+    try:
+        fields = wire.folded(request.body)
+        url, unwanted, given = fields.get("url"), fields.get("filter") or "", fields.get("headers") or {}
+        if not isinstance(url, str) or not isinstance(unwanted, str) or not isinstance(given, dict):
+            raise BadValue('url: {"Code":2,"Msg":"invalid value"}')
+        headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
+        name = task_id(task_url(check_url(url), unwanted))
+    except ProtocolViolation as error:
+        return refused(str(error), 400, 400)
+    except BadValue as error:
+        return refused(str(error), 400, 400)
+    node.preheats[name] = time.time()
+    while len(node.preheats) > PREHEATS:
+        node.preheats.pop(next(iter(node.preheats)))
+    try:
+        await node.ensure(name, Wanted(url, headers))
+    except DfengineError as error:
+        return refused(str(error))
+    return _json({"ID": name})
+
+
+def _preheat(node: Node, name: str) -> dict[str, Any]:
+    fetch = node.cdn.fetches.get(name)
+    state = {NEW: "WAITING", RUNNING: "RUNNING", SUCCESS: "SUCCESS", FAILED: "FAILED"}[fetch.state] if fetch is not None else "WAITING"
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(node.preheats[name]))
+    return {"ID": name, "startTime": started, "status": state}
+
+
+def preheats(node: Node, request: Request) -> Response:
+    """GET /api/v1/preheats."""
+    return _json([_preheat(node, name) for name in node.preheats])
+
+
+def preheat_state(node: Node, request: Request) -> Response:
+    """GET /api/v1/preheats/{id}."""
+    name = _last(request)
+    return _json(_preheat(node, name)) if name in node.preheats else refused(f"preheat {name[:64]}: not found", 404, 404)

@@ -1,0 +1,77 @@
+"""The native pull: reports and a wish in, offers out, parked until there is something to offer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dfengine import wire
+from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteError, UnknownTask
+from dfengine.net.http import Request, Response
+from dfengine.supernode.node import Node
+
+LONGEST = 30.0
+"""Seconds a pull may be parked."""
+
+WHYS = frozenset(("gone", "digest", "slow", "other"))
+MOST_PIECES = 64
+MOST_REPORTS = 100_000
+
+
+def pull(node: Node, request: Request) -> Response | asyncio.Future[Response]:
+    """POST /swarm/pull."""
+    node.counts["pulls"] += 1
+    try:
+        message = wire.decode_pull(request.body)
+        task, cid = message.task, message.cid
+        member = node.member(task, cid)
+        if not member.native:
+            raise BadValue("this download registered as 1.x")
+        node.release(task, cid)
+        _report(node, message)
+        want = min(message.want, MOST_PIECES)
+        if want <= 0:
+            node.wake()
+            return _answer(wire.Pulled(wire.REPORTED))
+        decided = node.swarm.pull(task, cid, want, node.now())
+        if decided.pieces or decided.kind == "finished" or message.wait <= 0:
+            answer = node.pulled(task, cid, decided)
+            node.wake()
+            return _answer(answer)
+        parked = node.park(task, cid, want, min(message.wait, LONGEST))
+        node.wake()
+        return parked
+    except ProtocolViolation as error:
+        node.wake()
+        return Response(400, wire.encode(wire.Pulled(wire.BAD_PARAMETER, msg=str(error))))
+    except UnknownTask as error:
+        return _answer(wire.Pulled(wire.NOT_FOUND, msg=str(error)))
+    except BadValue as error:
+        return _answer(wire.Pulled(wire.BAD_PARAMETER, msg=str(error)))
+    except RemoteError as error:
+        return _answer(wire.Pulled(wire.CDN_FAILED, msg=str(error)))
+    except DfengineError as error:
+        return _answer(wire.Pulled(wire.SYSTEM_ERROR, msg=str(error)))
+
+
+def _answer(message: wire.Pulled) -> Response:
+    return Response(200, wire.encode(message))
+
+
+def _report(node: Node, message: wire.Pull) -> None:
+    """Raises BadPiece, BadRange, ProtocolViolation for what cannot be."""
+    swarm, now, task, cid = node.swarm, node.now(), message.task, message.cid
+    if len(message.done) + len(message.failed) + len(message.held) + len(message.evicted) > MOST_REPORTS:
+        raise ProtocolViolation("too many reports in one pull")
+    if message.held:
+        swarm.holds(task, cid, message.held, now)
+    for n, source in message.done:
+        swarm.done(task, cid, n, source, now)
+    for n, source, why in message.failed:
+        if why not in WHYS:
+            raise ProtocolViolation(f"a failure is {', '.join(sorted(WHYS))}, not {why[:20]!r}")
+        swarm.failed(task, cid, n, None if source.startswith("cdnnode:") else source, why, now)
+    for first, past in message.evicted:
+        if not 0 <= first < past <= first + MOST_REPORTS:
+            raise ProtocolViolation(f"{first}..{past} is no run of pieces")
+        for n in range(first, past):
+            swarm.evicted(task, cid, n, now)

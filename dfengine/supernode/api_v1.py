@@ -1,0 +1,303 @@
+"""The endpoints of 1.x, over the same swarm as the native pull. Codes and texts are 1.x's (docs/protocol.md).
+
+Handlers take the node and a request and answer with a Response, or a coroutine of one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from dfengine import wire
+from dfengine._piece import parse_range
+from dfengine.errors import (
+    BadPiece,
+    BadRange,
+    BadValue,
+    DfengineError,
+    OriginError,
+    ProtocolViolation,
+    RemoteError,
+    UnknownTask,
+)
+from dfengine.net.http import Request, Response
+from dfengine.settings import parse_header
+from dfengine.supernode.cdn import Wanted
+from dfengine.supernode.node import Node
+from dfengine.supernode.scheduler import Pull, Supernode
+from dfengine.task import PEER_PORTS, cdn_cid, cdn_path, check_url
+
+EMPTY = '{"Code":1,"Msg":"empty value"}'
+INVALID = '{"Code":2,"Msg":"invalid value"}'
+MUST_WAIT = '{"Code":9,"Msg":"peer should wait"}'
+GO_ON = '{"Code":11,"Msg":"peer continue"}'
+
+STATUSES = {wire.START: "START", wire.RUNNING: "RUNNING", wire.DONE: "FINISHED"}
+RESULTS = {wire.FAILED: "FAILED", wire.WRITTEN: "SUCCESS", wire.NO_RESULT: "INVALID", wire.ARRIVED: "SEMISUC"}
+FORM = "application/x-www-form-urlencoded"
+
+
+def answer(message: wire.Answer, status: int = 200) -> Response:
+    """A JSON answer as 1.x ends it, with a newline."""
+    return Response(status, wire.encode(message) + b"\n")
+
+
+def refused(message: str, status: int = 500, code: int = 500) -> Response:
+    """1.x's refusal."""
+    return answer(wire.Answer(code, message=message), status)
+
+
+# REGISTRATION
+
+
+def checked(registration: wire.Registration) -> wire.Registration:
+    """The registration if every field can be meant; else BadValue with 1.x's words."""
+    if registration.port and registration.port not in PEER_PORTS:
+        bound = "greater than or equal to 15000" if registration.port < PEER_PORTS.start else "less than or equal to 65000"
+        raise BadValue(f"validation failure list:\nport in body should be {bound}: {INVALID}")
+    for name, value in (("cID", registration.cid), ("peer ip", registration.ip), ("path", registration.path)):
+        if not value:
+            raise BadValue(f"{name}: {EMPTY}")
+        if len(value) > 1024 or any(character < " " for character in value):
+            raise BadValue(f"{name}: {INVALID}")
+    if registration.pattern not in ("", "p2p", "cdn", "source"):
+        raise BadValue(f"pattern: {registration.pattern}: {INVALID}")
+    if registration.md5 and not (len(registration.md5) == 32 and set(registration.md5.lower()) <= set("0123456789abcdef")):
+        raise BadValue(f"md5: {registration.md5}: {INVALID}")
+    if registration.stream_mode and (registration.window_size == 0 or registration.window_size < -1):
+        raise BadValue(f"windowsize: {registration.window_size}: {INVALID}")
+    try:
+        check_url(registration.raw_url)
+    except BadValue:
+        raise BadValue(f"raw url: {registration.raw_url}: {INVALID}") from None
+    return registration
+
+
+def wanted(registration: wire.Registration) -> Wanted:
+    """What the origin is to be asked for. Raises BadValue."""
+    try:
+        certificates = tuple(base64.b64decode(pem, validate=True) for pem in registration.root_cas or ())
+    except (binascii.Error, ValueError):
+        raise BadValue(f"rootCAs: {INVALID}") from None
+    headers = tuple(parse_header(header) for header in registration.headers or ())
+    length = max(registration.file_length, 0)
+    return Wanted(registration.raw_url, headers, registration.insecure, certificates, registration.md5.lower(), length)
+
+
+async def register(node: Node, request: Request) -> Response:
+    """POST /peer/registry."""
+    try:
+        form = request.headers.get("content-type", "").startswith(FORM)
+        registration = checked(wire.Registration.decode(request.body, form))
+        fetch, member = await node.register(registration, wanted(registration), registration.task_url or registration.raw_url)
+    except ProtocolViolation as error:
+        return refused(str(error), 400, 400)
+    except OriginError as error:
+        if error.status in (401, 403):
+            return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))
+        return refused(str(error))
+    except DfengineError as error:
+        return refused(str(error))
+    geometry = fetch.geometry
+    data = wire.Registered(
+        task_id=fetch.task, file_length=geometry.length, piece_size=geometry.piece_size, cdn_source="supernode", as_seed=False,
+        seed_task_id="",
+    )
+    if member.native:
+        data.native, data.generation, data.digest = member.native, fetch.description.generation, "xxh3"
+    return answer(wire.Answer(wire.SUCCESS, data, "success"))
+
+
+# THE PULL
+
+
+def next_pieces(node: Node, request: Request) -> Response:
+    """GET /peer/task: report one piece, ask for more."""
+    query = request.query
+    task, cid = query.get("taskId", ""), query.get("srcCid", "")
+    try:
+        status, result = _number(query, "status"), _number(query, "result")
+        node.counts["pulls"] += 1
+        member = node.member(task, cid)
+        node.swarm.touch(cid, node.now())
+        if status == wire.DONE:
+            return answer(wire.Answer(wire.FINISHED))
+        if status not in STATUSES:
+            message = f"failed to convert piece result ({RESULTS.get(result, '')}) dfgetTaskStatus (): {INVALID}"
+            return answer(wire.Answer(wire.BAD_PARAMETER, msg=message))
+        if status == wire.RUNNING:
+            _report(node, task, cid, query, result)
+        pull = node.swarm.pull(task, cid, node.settings.down_limit, node.now())
+    except (BadValue, BadRange, BadPiece) as error:
+        return answer(wire.Answer(wire.BAD_PARAMETER, msg=str(error)))
+    except UnknownTask as error:
+        return answer(wire.Answer(wire.NOT_FOUND, msg=str(error)))
+    except RemoteError as error:
+        return answer(wire.Answer(wire.CDN_FAILED, msg=str(error)))
+    finally:
+        node.wake()
+    return _pulled(node, task, cid, member.super_node_ip, pull, status)
+
+
+def _number(query: dict[str, str], name: str) -> int:
+    value = query.get(name, "")
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise BadValue(f"{name}: {value[:40]}: {INVALID}")
+    return int(value)
+
+
+def piece_of(node: Node, task: str, given: str) -> int:
+    """The piece whose range was given. Raises BadRange with 1.x's words."""
+    fetch = node.cdn.fetches.get(task)
+    try:
+        if fetch is None:
+            raise BadRange("no such task")
+        return fetch.geometry.number(*parse_range(given))
+    except BadRange:
+        raise BadRange(f"pieceRange: {given[:60]}: {INVALID}") from None
+
+
+def _report(node: Node, task: str, cid: str, query: dict[str, str], result: int) -> None:
+    if result not in RESULTS or result == wire.NO_RESULT:
+        raise BadValue(f"failed to convert result: {RESULTS.get(result, '')} and status RUNNING to pieceStatus: {INVALID}")
+    n = piece_of(node, task, query.get("range", ""))
+    source = _source(query.get("dstCid", ""))
+    if result == wire.ARRIVED:
+        node.swarm.arrived(task, cid, n, node.now())
+    elif result == wire.WRITTEN:
+        node.swarm.done(task, cid, n, source, node.now())
+    else:
+        node.swarm.failed(task, cid, n, source, "other", node.now())
+
+
+def _source(cid: str) -> str | None:
+    """The swarm's name of a source: the supernode itself is None there."""
+    return None if not cid or cid.startswith("cdnnode:") else cid
+
+
+def _pulled(node: Node, task: str, cid: str, super_node_ip: str, pull: Pull, status: int) -> Response:
+    fetch = node.cdn.fetches[task]
+    geometry, file = fetch.geometry, fetch.file
+    assert file is not None
+    if pull.kind == "finished":
+        if not fetch.md5:
+            return answer(wire.Answer(wire.WAIT, msg=f"taskID({task}) clientID({cid}): {MUST_WAIT}"))
+        return answer(wire.Answer(wire.FINISHED, wire.Finished(geometry.framed_length, fetch.md5)))
+    if pull.kind == "busy":
+        return answer(wire.Answer(wire.CONTINUE, msg=f"taskID: {task},clientID: {cid}: {GO_ON}"))
+    if pull.kind == "wait":
+        cached = node.swarm.tasks[task].cached.count()
+        where = "clientSucCount:0,cdnSucCount:0" if status == wire.START and not cached else f"taskID({task}) clientID({cid})"
+        return answer(wire.Answer(wire.WAIT, msg=f"{where}: {MUST_WAIT}"))
+    if not pull.pieces:
+        return answer(wire.Answer(wire.WAIT, msg=MUST_WAIT))
+    pieces = []
+    for n, sources in pull.pieces:
+        source = sources[0]
+        md5 = file.record.md5(n)
+        assert md5 is not None, "1.x is offered only pieces whose md5 is known"
+        if isinstance(source, Supernode):
+            who, ip, port, path = cdn_cid(super_node_ip, task), super_node_ip, node.download_port, cdn_path(task)
+        else:
+            who, ip, port, path = source.cid, source.ip, source.port, source.path
+        pieces.append(
+            wire.PieceSource(geometry.range_text(n), n, geometry.piece_size, f"{md5.hex()}:{geometry.framed(n)}", who, ip, port, path)
+        )
+    return answer(wire.Answer(wire.CONTINUE, pieces))
+
+
+# REPORTS
+
+
+def piece_done(node: Node, request: Request) -> Response:
+    """GET /peer/piece/suc, and POST /peer/piece/stream: written, or cached, and servable now."""
+    query = request.query
+    task, cid = query.get("taskId", ""), query.get("cid", "")
+    return _told(node, task, cid, lambda n: node.swarm.done(task, cid, n, _source(query.get("dstCid", "")), node.now()), query)
+
+
+def piece_evicted(node: Node, request: Request) -> Response:
+    """DELETE /peer/piece/stream: no longer in the cache."""
+    query = request.query
+    task, cid = query.get("taskId", ""), query.get("cid", "")
+    return _told(node, task, cid, lambda n: node.swarm.evicted(task, cid, n, node.now()), query)
+
+
+def _told(node: Node, task: str, cid: str, event: Any, query: dict[str, str]) -> Response:
+    try:
+        node.member(task, cid)
+        event(piece_of(node, task, query.get("pieceRange", "")))
+    except DfengineError as error:
+        return refused(str(error))
+    finally:
+        node.wake()
+    return answer(wire.Answer(wire.REPORTED))
+
+
+WHY = {"FILE_NOT_EXIST": "gone", "FILE_MD5_NOT_MATCH": "digest"}
+
+
+def piece_failed(node: Node, request: Request) -> Response:
+    """GET /peer/piece/error: a source had not the piece, or another one. 200 and nothing, as 1.x."""
+    query = request.query
+    task, cid = query.get("taskId", ""), query.get("srcCid", "")
+    why = WHY.get(query.get("errorType", ""))
+    if why is None:
+        return refused(f"errorType: {query.get('errorType', '')[:60]}: {INVALID}", 400, 400)
+    try:
+        node.member(task, cid)
+        node.swarm.failed(task, cid, piece_of(node, task, query.get("range", "")), _source(query.get("dstCid", "")), why, node.now())
+    except DfengineError as error:
+        return refused(str(error))
+    finally:
+        node.wake()
+    return Response(200, b"")
+
+
+def leave(node: Node, request: Request) -> Response:
+    """GET /peer/service/down."""
+    query = request.query
+    task, cid = query.get("taskId", ""), query.get("cid", "")
+    member = node.members.pop((task, cid), None)
+    gone = node.swarm.leave(task, cid, node.now())
+    node.release(task, cid)
+    node.wake()
+    if member is None or not gone:
+        name = member.peer.id if member else cid
+        return refused(f"failed to update the service down info because this peer({name}) has been offline")
+    return answer(wire.Answer(wire.LEFT))
+
+
+def report(node: Node, request: Request) -> Response:
+    """POST /task/metrics."""
+    try:
+        fields = wire.folded(request.body)
+    except ProtocolViolation as error:
+        return refused(str(error), 400, 400)
+    node.counts["finished_downloads" if fields.get("success") is True else "failed_downloads"] += 1
+    if fields.get("backsourcereason") not in (None, "", "0", 0):
+        node.counts["back_to_source"] = node.counts.get("back_to_source", 0) + 1
+    return answer(wire.Answer(1, msg="success"))
+
+
+def heartbeat(node: Node, request: Request) -> Response:
+    """POST /peer/heartbeat: of a seed; a sign of life if it names a CID."""
+    try:
+        cid = wire.folded(request.body).get("cid")
+    except ProtocolViolation as error:
+        return refused(str(error), 400, 400)
+    if isinstance(cid, str) and cid:
+        node.swarm.touch(cid, node.now())
+    return Response(200, b'{"seedTaskIDs":null}\n')
+
+
+def network(node: Node, request: Request) -> Response:
+    """POST /peer/network: 1.x asks who else fetches; this swarm tells by pulls only."""
+    try:
+        wire.folded(request.body)
+    except ProtocolViolation as error:
+        return refused(str(error), 400, 400)
+    return Response(200, b'{"nodes":null}\n')
+
+

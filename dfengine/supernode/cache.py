@@ -1,0 +1,102 @@
+"""The supernode's copies on disk: HOME/download/<first 3>/<taskId>, a record and a description beside each.
+
+A copy is the plain file; what was fetched before a crash is found again by its record and its description.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from dfengine._piece import Geometry
+from dfengine.errors import LocalError, StorageError
+from dfengine.storage.piece_file import PieceFile
+
+TASK_ID = re.compile(r"[0-9a-f]{64}")
+
+
+class Description(msgspec.Struct, kw_only=True):
+    """What is known of a copy besides its bytes. Nothing of the requests' headers is kept.
+
+    generation: names this version of the origin's file. md5: of the raw file, "" while unknown.
+    """
+
+    url: str
+    generation: str
+    etag: str = ""
+    last_modified: str = ""
+    md5: str = ""
+    complete: bool = False
+
+
+class Cache:
+    """All copies below one directory. Raises LocalError when it cannot be used."""
+
+    def __init__(self, home: str) -> None:
+        self.path = os.path.join(home, "download")
+        try:
+            os.makedirs(self.path, exist_ok=True)
+        except OSError as error:
+            raise LocalError(f"cannot use {self.path}: {error.strerror}") from error
+
+    def _at(self, task: str, kind: str = "") -> str:
+        return os.path.join(self.path, task[:3], task + kind)
+
+    def load(self, task: str) -> tuple[PieceFile, Description] | None:
+        """The copy that an earlier process left, complete or not; None when there is none that can be used."""
+        try:
+            with open(self._at(task, ".json"), "rb") as file:
+                description = msgspec.json.decode(file.read(1 << 16), type=Description)
+            return PieceFile.open(self._at(task), self._at(task, ".record")), description
+        except (OSError, msgspec.DecodeError, StorageError):
+            return None
+
+    def create(self, task: str, geometry: Geometry, description: Description) -> PieceFile:
+        """A fresh copy. The old one's file is unlinked and not overwritten: it may be on its way to somebody. Raises StorageError."""
+        try:
+            os.makedirs(os.path.join(self.path, task[:3]), exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+        self.remove(task)
+        file = PieceFile.create(self._at(task), self._at(task, ".record"), geometry, description.generation.encode())
+        self.describe(task, description)
+        return file
+
+    def describe(self, task: str, description: Description) -> None:
+        """Write the description anew. Raises StorageError."""
+        path = self._at(task, ".json")
+        try:
+            with open(path + ".new", "wb") as file:
+                file.write(msgspec.json.encode(description))
+            os.rename(path + ".new", path)
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+
+    def remove(self, task: str) -> None:
+        """The copy leaves the disk; whoever has it open goes on reading it."""
+        for kind in (".json", ".record", ""):
+            with contextlib.suppress(OSError):
+                os.unlink(self._at(task, kind))
+
+    def touch(self, task: str, now: float) -> None:
+        """It was used at unix time `now`."""
+        with contextlib.suppress(OSError):
+            os.utime(self._at(task, ".json"), (now, now))
+
+    def free(self) -> int:
+        """Bytes that the file system has left."""
+        room = os.statvfs(self.path)
+        return room.f_bavail * room.f_frsize
+
+    def copies(self) -> Iterator[tuple[float, str]]:
+        """(unix time of last use, task) of every copy."""
+        for folder in os.scandir(self.path):
+            with contextlib.suppress(OSError):
+                for entry in os.scandir(folder.path):
+                    task, dot, kind = entry.name.partition(".")
+                    if kind == "json" and dot and TASK_ID.fullmatch(task):
+                        yield entry.stat().st_mtime, task

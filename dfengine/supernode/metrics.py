@@ -1,0 +1,79 @@
+"""Prometheus metrics: 1.x's names and ours. Counted as plain integers elsewhere and collected when somebody asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from dfengine.settings import VERSION
+from dfengine.supernode.node import Node
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+THEIRS = "dragonfly_supernode_"
+OURS = "dfengine_"
+
+
+class _Collector:
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        node, counts = self._node, self._node.counts
+        build = GaugeMetricFamily(THEIRS + "build_info", "The running version", labels=["version"])
+        build.add_metric([VERSION], 1)
+        yield build
+        tasks = GaugeMetricFamily(THEIRS + "tasks", "Tasks by the state of their copy", labels=["cdnstatus"])
+        for state, count in Counter(fetch.state for fetch in node.cdn.fetches.values()).items():
+            tasks.add_metric([state], count)
+        yield tasks
+        yield GaugeMetricFamily(THEIRS + "peers", "Peer servers that are known", node.swarm.totals().peers)
+        downloads = GaugeMetricFamily(THEIRS + "dfgettasks", "Registered downloads", labels=["callsystem"])
+        for system, count in Counter(member.call_system for member in node.members.values()).items():
+            downloads.add_metric([system], count)
+        yield downloads
+        for name, text, value in (
+            ("dfgettasks_registered", "Registrations", counts["registered"]),
+            ("dfgettasks_failed", "Downloads that reported a failure", counts["failed_downloads"]),
+            ("trigger_cdn", "Fetches that were begun", counts["triggered"]),
+            ("trigger_cdn_failed", "Fetches that failed", counts["cdn_failed"]),
+            ("cdn_cache_hit", "Fetches that found a copy", counts["cache_hits"]),
+        ):
+            yield CounterMetricFamily(THEIRS + name, text, value)
+        requests = CounterMetricFamily(THEIRS + "http_requests", "Answers of the control port", labels=["code", "handler"])
+        for (handler, code), count in node.answers.items():
+            requests.add_metric([str(code), handler], count)
+        yield requests
+        yield from self._ours()
+
+    def _ours(self) -> Iterator[Metric]:
+        node, counts, totals = self._node, self._node.counts, self._node.swarm.totals()
+        fetches = node.cdn.fetches.values()
+        stats = [node.swarm.stats(task) for task in node.swarm.tasks]
+        for name, text, value in (
+            ("pulls", "Pulls, native and 1.x", counts["pulls"]),
+            ("back_to_source", "Downloads that went back to the origin", counts.get("back_to_source", 0)),
+            ("downloads_finished", "Downloads that reported success", counts["finished_downloads"]),
+            ("origin_requests", "Requests to origins, of tasks in memory", sum(fetch.origin_requests for fetch in fetches)),
+            ("origin_bytes", "Bytes from origins, of tasks in memory", sum(fetch.origin_bytes for fetch in fetches)),
+            ("sent_bytes", "Bytes that the download port sent", node.sent_bytes()),
+            ("pieces_from_supernode", "Pieces had from the supernode, of tasks in memory", sum(one.sent_by_supernode for one in stats)),
+            ("pieces_from_peers", "Pieces had from peers, of tasks in memory", sum(one.sent_by_peers for one in stats)),
+        ):
+            yield CounterMetricFamily(OURS + name, text, value)
+        for name, text, value in (
+            ("parked_pulls", "Pulls that wait for pieces", len(node.parked)),
+            ("leases", "Pieces under way", totals.leases),
+            ("isolated_peers", "Peers that are nobody's source", totals.isolated),
+            ("free_bytes", "Room left for copies", node.cache.free()),
+        ):
+            yield GaugeMetricFamily(OURS + name, text, value)
+
+
+def exposition(node: Node) -> bytes:
+    """What a scrape gets."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(node))
+    return generate_latest(registry)

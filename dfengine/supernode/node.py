@@ -1,0 +1,359 @@
+"""The supernode's state in this process: the swarm, the copies, registrations and parked pulls. All of it lives on the loop's thread.
+
+The server's routes call in, fetches report in, and after each event what became answerable is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dfengine import wire
+from dfengine.errors import OriginError, RemoteError, UnknownDownload, UnknownTask
+from dfengine.net.http import Response
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode.cache import Cache
+from dfengine.supernode.cdn import FAILED, SUCCESS, Cdn, Fetch, Wanted
+from dfengine.supernode.limits import Limits
+from dfengine.supernode.scheduler import Pull, Supernode
+from dfengine.supernode.swarm import Swarm
+from dfengine.task import Peer, cdn_cid, cdn_path, task_id
+
+LEAST_RATE = 64 << 10
+"""Bytes per second that a client may be as slow as before the piece's lease is over."""
+
+HEAD_SECONDS = 60.0
+"""How long a registration waits for the origin's head."""
+
+FAILURES = 4096
+"""Failures remembered at most, the oldest leave first."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A registered download. super_node_ip: the address it calls this supernode by. native: the pull it speaks, 0 = 1.x."""
+
+    super_node_ip: str
+    call_system: str
+    native: int
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task failed, and since when (monotonic seconds)."""
+
+    message: str
+    status: int
+    at: float
+
+
+@dataclass(slots=True)
+class Parked:
+    """A native pull that waits for pieces."""
+
+    future: asyncio.Future[Response]
+    timer: asyncio.TimerHandle
+
+
+class Node:
+    """Everything a supernode knows. `loop` must be the running one; `download_port` is set when it is bound."""
+
+    def __init__(self, settings: SupernodeSettings, home: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.settings = settings
+        self.loop = loop
+        self.now = loop.time
+        self.advertise_ip = settings.advertise_ip or own_ip()
+        self.download_port = settings.download_port
+        limits = Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit, peer_gc=settings.peer_gc_delay)
+        self.swarm = Swarm(limits, seed=int(time.time()))
+        self.cache = Cache(home)
+        self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self)
+        self.members: dict[tuple[str, str], Member] = {}
+        self.failures: dict[str, Failure] = {}
+        self.parked: dict[tuple[str, str], Parked] = {}
+        self.used: dict[str, float] = {}
+        """Task -> when it was last registered for or asked for (monotonic seconds)."""
+        self.validated: dict[str, float] = {}
+        self.counts = dict.fromkeys(
+            ("registered", "pulls", "triggered", "cdn_failed", "cache_hits", "origin_requests", "origin_bytes", "failed_downloads",
+             "finished_downloads", "schedule_wait"), 0,
+        )
+        self.answers: dict[tuple[str, int], int] = {}
+        """(route, HTTP status) -> answers of the control port."""
+        self.preheats: dict[str, float] = {}
+        """Task -> unix time of its preheat."""
+        self.sent_bytes: Callable[[], int] = int
+        self._heads: dict[str, asyncio.Future[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = float("inf")
+
+    # REGISTRATION
+
+    async def register(self, registration: wire.Registration, wanted: Wanted, task_url: str) -> tuple[Fetch, Member]:
+        """Join the swarm of a task, fetching it first if nobody did. Raises OriginError and its kin when the origin does not give it."""
+        sign = registration.md5 or registration.identifier
+        ranges = [value for name, value in wanted.headers if name.lower() == "range"]
+        task = task_id(task_url, sign, ranges[-1] if ranges else "")
+        fetch = await self.ensure(task, wanted)
+        peer = Peer(
+            registration.ip, registration.port if registration.pattern != "cdn" else 0, registration.path, registration.host_name,
+            f"{registration.host_name}-{registration.ip}-{time.time_ns()}", registration.version,
+        )
+        key = (task, registration.cid)
+        known = self.members.get(key)
+        native = min(registration.native, wire.NATIVE)
+        member = Member(registration.super_node_ip or self.advertise_ip, registration.call_system, native, known.peer if known else peer)
+        wnd = registration.window_size if registration.stream_mode else -1
+        self.swarm.join(task, registration.cid, peer, self.now(), wnd=wnd, legacy=not member.native)
+        self.members[key] = member
+        self.counts["registered"] += 1
+        if not member.native:
+            self.cdn.follow(fetch)
+        self.wake()
+        return fetch, member
+
+    async def ensure(self, task: str, wanted: Wanted) -> Fetch:
+        """The fetch of a task whose head is known, begun if there is none. Raises OriginError, DfengineError."""
+        now = self.now()
+        self.used[task] = now
+        self._refuse(task, "cache ")
+        fetch = self.cdn.fetches.get(task)
+        if fetch is None or fetch.state == FAILED:
+            self.counts["triggered"] += 1
+            fetch = self.cdn.start(task, wanted)
+            self.validated[task] = now
+            self._heads[task] = self.loop.create_future()
+        elif fetch.state == SUCCESS and now - self.validated.get(task, 0.0) > self.settings.revalidate_interval and self._may_change(fetch):
+            self.validated[task] = now
+            self._heads[task] = self.loop.create_future()
+            self.cdn.revalidate(fetch, self._validated)
+        head = self._heads.get(task)
+        if head is not None:
+            try:
+                await asyncio.wait_for(asyncio.shield(head), HEAD_SECONDS)
+            except TimeoutError:
+                raise OriginError("the origin does not answer in time") from None
+        if fetch.state == FAILED:
+            assert fetch.error is not None
+            raise fetch.error
+        self._refuse(task, "")
+        if task not in self.swarm.tasks:
+            raise RemoteError("the task was given up meanwhile: register again")
+        return fetch
+
+    def _refuse(self, task: str, prefix: str) -> None:
+        """OriginError when the origin refused the task not long ago."""
+        failure = self.failures.get(task)
+        if failure is not None and failure.status not in (401, 403) and self.now() - failure.at < self.settings.fail_access_interval:
+            raise OriginError(prefix + failure.message, failure.status)
+
+    def _may_change(self, fetch: Fetch) -> bool:
+        """A file that has no validators can only be fetched anew, which would end the downloads that are under way."""
+        known = fetch.description
+        if known.etag or known.last_modified:
+            return True
+        stats = self.swarm.stats(fetch.task)
+        return stats.downloads == stats.finished
+
+    def _validated(self, fetch: Fetch) -> None:
+        self._head_known(fetch.task)
+
+    def _head_known(self, task: str) -> None:
+        head = self._heads.pop(task, None)
+        if head is not None and not head.done():
+            head.set_result(None)
+
+    # WHAT FETCHES TELL
+
+    def fetch_head(self, fetch: Fetch) -> None:
+        """Events: the geometry is known."""
+        self.counts["cache_hits"] += fetch.from_cache
+        self.failures.pop(fetch.task, None)
+        geometry = fetch.geometry
+        count = -1 if geometry.length < 0 else geometry.count
+        if fetch.task not in self.swarm.tasks:
+            self.swarm.add_task(fetch.task, count, self.now(), lease=max(30.0, geometry.piece_size / LEAST_RATE))
+        self._head_known(fetch.task)
+
+    def fetch_piece(self, fetch: Fetch, n: int) -> None:
+        """Events: piece n is in the copy."""
+        if fetch.task in self.swarm.tasks:
+            self.swarm.cached(fetch.task, n, self.now())
+            self.wake()
+
+    def fetch_md5(self, fetch: Fetch, n: int) -> None:
+        """Events: an md5 is known."""
+        if fetch.task in self.swarm.tasks and n >= 0:
+            self.swarm.legacy_ready(fetch.task, n, self.now())
+            self.wake()
+
+    def fetch_ended(self, fetch: Fetch) -> None:
+        """Events: the copy is complete."""
+        if fetch.task in self.swarm.tasks:
+            self.swarm.set_count(fetch.task, fetch.geometry.count)
+            self.wake()
+
+    def fetch_failed(self, fetch: Fetch) -> None:
+        """Events: the task fails for all."""
+        error = fetch.error
+        status = error.status if isinstance(error, OriginError) else 0
+        self.counts["cdn_failed"] += 1
+        if isinstance(error, OriginError) and fetch.file is None:
+            # Only what the origin itself refused is remembered: a broken transfer is worth another try at once.
+            fetch.error = OriginError(self._remember(fetch, status), status)
+        self._give_up(fetch.task, str(error))
+        self._head_known(fetch.task)
+
+    def _remember(self, fetch: Fetch, status: int) -> str:
+        message = f'taskID: {fetch.task}, url: {fetch.wanted.url}: {{"Code":12,"Msg":"url not reachable"}}'
+        self.failures[fetch.task] = Failure(message, status, self.now())
+        while len(self.failures) > FAILURES:
+            self.failures.pop(next(iter(self.failures)))
+        return message
+
+    def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
+        """Events: the origin has it no more; who has begun may end."""
+        self._remember(fetch, error.status)
+
+    def fetch_renewed(self, fetch: Fetch) -> None:
+        """Events: the origin's file changed."""
+        self._give_up(fetch.task, "the file changed at its origin: download it anew")
+        fetch.following = False
+
+    def _give_up(self, task: str, reason: str) -> None:
+        """All downloads of a task end: pieces of two versions must not meet."""
+        for key in [key for key in self.members if key[0] == task]:
+            self._answer(key, wire.Pulled(wire.CDN_FAILED, msg=reason))
+            del self.members[key]
+        self.swarm.drop_task(task)
+
+    # PULLS
+
+    def pulled(self, task: str, cid: str, pull: Pull) -> wire.Pulled:
+        """The native answer that says what `pull` decided."""
+        fetch = self.cdn.fetches[task]
+        geometry = fetch.geometry
+        if pull.kind == "finished":
+            return wire.Pulled(wire.FINISHED, length=geometry.length, count=geometry.count)
+        if not pull.pieces:
+            return wire.Pulled(wire.WAIT, length=geometry.length, count=geometry.count)
+        assert fetch.file is not None
+        digest = fetch.file.record.digest
+        cdn: wire.Where | None = None
+        offers = []
+        for n, sources in pull.pieces:
+            places = []
+            for source in sources:
+                if isinstance(source, Supernode):
+                    if cdn is None:
+                        cdn = wire.Where(cdn_cid(self.advertise_ip, task), self.members[task, cid].super_node_ip, self.download_port,
+                                         cdn_path(task))
+                    places.append(cdn)
+                else:
+                    places.append(wire.Where(source.cid, source.ip, source.port, source.path))
+            offers.append(wire.Offer(n, digest(n).hex(), tuple(places)))
+        return wire.Pulled(wire.CONTINUE, offers, geometry.length, geometry.count)
+
+    def park(self, task: str, cid: str, k: int, seconds: float) -> asyncio.Future[Response]:
+        """A pull of k pieces waits; answered WAIT after `seconds`. The client going away cancels it."""
+        key = (task, cid)
+        future: asyncio.Future[Response] = self.loop.create_future()
+        timer = self.loop.call_later(seconds, self._answer, key, None)
+        self.parked[key] = Parked(future, timer)
+        self.swarm.park(task, cid, k)
+        future.add_done_callback(lambda done: self._unpark(key, future) if done.cancelled() else None)
+        return future
+
+    def release(self, task: str, cid: str) -> None:
+        """A newer pull of the same CID came: the older one is answered."""
+        self._answer((task, cid), None)
+
+    def _unpark(self, key: tuple[str, str], future: asyncio.Future[Response]) -> None:
+        parked = self.parked.get(key)
+        if parked is not None and parked.future is future:
+            del self.parked[key]
+            parked.timer.cancel()
+            self.swarm.unpark(*key)
+
+    def _answer(self, key: tuple[str, str], answer: wire.Pulled | None) -> None:
+        """Answer a parked pull, None: WAIT; not parked: nothing happens."""
+        parked = self.parked.pop(key, None)
+        if parked is None:
+            return
+        parked.timer.cancel()
+        if not parked.future.done():
+            if answer is None:
+                self.swarm.unpark(*key)
+                answer = wire.Pulled(wire.WAIT)
+            parked.future.set_result(Response(200, wire.encode(answer)))
+
+    def wake(self) -> None:
+        """After each event: answer what became answerable, and be there when the next deadline is."""
+        swarm = self.swarm
+        while swarm.wakeable:
+            for task in list(swarm.wakeable):
+                for cid, pull in swarm.answer_parked(task, self.now()):
+                    self._answer((task, cid), self.pulled(task, cid, pull))
+                swarm.wakeable.pop(task, None)
+        if swarm.departed:
+            for key in swarm.departed:
+                self.members.pop(key, None)
+                self._answer(key, wire.Pulled(wire.NOT_FOUND, msg="this download was silent for too long: register again"))
+            swarm.departed.clear()
+        due = swarm.next_deadline()
+        if due is not None and due < self._due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._due = due
+            self._timer = self.loop.call_at(due + 0.001, self._tick)
+
+    def _tick(self) -> None:
+        self._due, self._timer = float("inf"), None
+        self.swarm.tick(self.now())
+        self.wake()
+
+    def member(self, task: str, cid: str) -> Member:
+        """A registered download. Raises UnknownTask, UnknownDownload, or why its task failed (RemoteError)."""
+        self.used[task] = self.now()
+        member = self.members.get((task, cid))
+        if member is None or task not in self.swarm.tasks:
+            fetch = self.cdn.fetches.get(task)
+            if fetch is not None and fetch.state == FAILED and fetch.error is not None:
+                raise RemoteError(str(fetch.error)) from None
+            missing = f"{cid}@{task}"
+            message = (
+                f"failed to get dfgetTask with taskID ({task}) clientID ({cid}): failed to get key {missing} from map: "
+                '{"Code":0,"Msg":"data not found"}'
+            )
+            raise (UnknownDownload if task in self.swarm.tasks else UnknownTask)(message)
+        return member
+
+    def forget(self, task: str) -> None:
+        """The task leaves memory; its copy stays."""
+        self._give_up(task, "the task was removed: register again")
+        self.cdn.forget(task)
+        self.used.pop(task, None)
+        self.validated.pop(task, None)
+        self.failures.pop(task, None)
+
+    def close(self) -> None:
+        """The process ends."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for key in list(self.parked):
+            self._answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))
+        self.cdn.close()
+
+
+def own_ip() -> str:
+    """The address that packets to elsewhere would leave from; loopback where there is no route. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

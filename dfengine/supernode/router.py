@@ -1,0 +1,107 @@
+"""Which path is what: 1.x's names, ours beside them, all of them also below /v<digits and dots>. A table."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from dfengine.net.http import TEXT, BadRequest, Request, Response, text
+from dfengine.supernode import admin, api_native, api_v1
+from dfengine.supernode.node import Node
+
+Answer = Response | asyncio.Future[Response]
+Route = Callable[[Node, Request], Response | asyncio.Future[Response] | Coroutine[Any, Any, Response]]
+
+_VERSIONED = re.compile(r"/v[0-9][0-9.]*(?=/)")
+
+ROUTES: dict[str, dict[str, Route]] = {
+    "/swarm/pull": {"POST": api_native.pull},
+    "/peer/registry": {"POST": api_v1.register},
+    "/peer/task": {"GET": api_v1.next_pieces},
+    "/peer/piece/suc": {"GET": api_v1.piece_done},
+    "/peer/piece/error": {"GET": api_v1.piece_failed},
+    "/peer/piece/stream": {"POST": api_v1.piece_done, "DELETE": api_v1.piece_evicted},
+    "/peer/service/down": {"GET": api_v1.leave},
+    "/task/metrics": {"POST": api_v1.report},
+    "/peer/heartbeat": {"POST": api_v1.heartbeat},
+    "/peer/network": {"POST": api_v1.network},
+    "/_ping": {"GET": admin.ping},
+    "/version": {"GET": admin.version},
+    "/metrics": {"GET": admin.metrics},
+    "/api/v1/peers": {"GET": admin.peers, "POST": admin.new_peer},
+    "/api/v1/peers/": {"GET": admin.peer, "DELETE": admin.drop_peer},
+    "/api/v1/tasks/": {"GET": admin.task, "DELETE": admin.drop_task},
+    "/api/v1/preheats": {"GET": admin.preheats, "POST": admin.preheat},
+    "/api/v1/preheats/": {"GET": admin.preheat_state},
+}
+"""A path that ends in a slash takes one more segment, an id."""
+
+OURS = {
+    "/swarm/join": "/peer/registry",
+    "/swarm/next": "/peer/task",
+    "/swarm/done": "/peer/piece/suc",
+    "/swarm/failed": "/peer/piece/error",
+    "/swarm/cached": "/peer/piece/stream",
+    "/swarm/leave": "/peer/service/down",
+    "/swarm/report": "/task/metrics",
+    "/swarm/alive": "/peer/heartbeat",
+    "/swarm/network": "/peer/network",
+    "/ping": "/_ping",
+    "/peers": "/api/v1/peers",
+    "/peers/": "/api/v1/peers/",
+    "/tasks/": "/api/v1/tasks/",
+    "/preheats": "/api/v1/preheats",
+    "/preheats/": "/api/v1/preheats/",
+}
+ROUTES.update({ours: ROUTES[theirs] for ours, theirs in OURS.items()})
+
+_NOT_FOUND = Response(404, b"404 page not found\n", TEXT, (("X-Content-Type-Options", "nosniff"),))
+
+
+class Router:
+    """A handler for the control server. Coroutines become tasks that the connection may cancel."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def __call__(self, request: Request) -> Answer:
+        """Raises BadRequest."""
+        path = request.path
+        methods = ROUTES.get(path)
+        if methods is None:
+            path, methods = self._search(path)
+            if methods is None:
+                return _NOT_FOUND
+        route = methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            return text(405, f"{path} takes {', '.join(methods)}")
+        try:
+            result = route(self._node, request)
+        except BadRequest as error:
+            result = text(error.status, error.reason)
+        if isinstance(result, Response):
+            self._count(path, result)
+            return result
+        later = self._node.loop.create_task(result) if asyncio.iscoroutine(result) else result
+        assert isinstance(later, asyncio.Future)
+        later.add_done_callback(lambda done: self._count(path, None if done.cancelled() or done.exception() else done.result()))
+        return later
+
+    def _count(self, path: str, answer: Response | None) -> None:
+        key = (path, answer.status if answer is not None else 499)
+        answers = self._node.answers
+        answers[key] = answers.get(key, 0) + 1
+
+    def _search(self, path: str) -> tuple[str, dict[str, Route] | None]:
+        """The route of a versioned path or of one that ends in an id."""
+        versioned = _VERSIONED.match(path)
+        if versioned:
+            path = path[versioned.end() :]
+        if path in ROUTES and not path.endswith("/"):
+            return path, ROUTES[path]
+        folder, _, name = path.rpartition("/")
+        if name and f"{folder}/" in ROUTES:
+            return f"{folder}/", ROUTES[f"{folder}/"]
+        return path, None

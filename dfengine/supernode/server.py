@@ -1,0 +1,85 @@
+"""The supernode's process: control port and download port on one loop, and nothing besides."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+import traceback
+
+from dfengine.errors import LocalError
+from dfengine.net.control_server import ControlServer
+from dfengine.net.http import Request
+from dfengine.net.limit import TokenBucket
+from dfengine.net.piece_server import PieceServer, listening
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode import reclaim
+from dfengine.supernode.download_port import DownloadRoutes
+from dfengine.supernode.node import Node
+from dfengine.supernode.router import Router
+
+
+def run_supernode(settings: SupernodeSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Prints `ready control=IP:PORT download=IP:PORT`. Raises LocalError."""
+    home = os.path.realpath(os.path.expanduser(settings.home_dir))
+    lock = _locked(home)
+    import uvloop
+
+    try:
+        uvloop.run(_serve(settings, home))
+    finally:
+        os.close(lock)
+
+
+def _locked(home: str) -> int:
+    try:
+        os.makedirs(home, exist_ok=True)
+        fd = os.open(os.path.join(home, "supernode.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LocalError(f"cannot use {home}: {error.strerror}: choose another --home-dir") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise LocalError(f"another supernode uses {home}: choose another --home-dir") from None
+    return fd
+
+
+def _complain(request: Request | None) -> None:
+    """A handler failed: that is a defect, and said where operators look."""
+    print(f"dfengine: internal error at {request.method + ' ' + request.path if request else 'a parked request'}", file=sys.stderr)
+    traceback.print_exc()
+
+
+async def _serve(settings: SupernodeSettings, home: str) -> None:
+    loop = asyncio.get_running_loop()
+    node = Node(settings, home, loop)
+    try:
+        sock = listening(settings.host, settings.download_port)
+    except OSError as error:
+        raise LocalError(f"cannot listen on {settings.host}:{settings.download_port}: {error.strerror}: choose --download-port") from error
+    pieces = PieceServer(loop, sock, DownloadRoutes(node.cdn.fetches.get), limit=TokenBucket(settings.max_bandwidth))
+    node.download_port = pieces.port
+    node.sent_bytes = lambda: pieces.bytes_sent
+    control = ControlServer(loop, Router(node), report=_complain)
+    try:
+        await control.start(settings.host, settings.port)
+    except OSError as error:
+        pieces.close()
+        raise LocalError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}: choose --port") from error
+    pieces.start()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    print(f"ready control={node.advertise_ip}:{control.port} download={node.advertise_ip}:{pieces.port}", flush=True)
+    while not stopped.is_set():
+        try:
+            await asyncio.wait_for(stopped.wait(), reclaim.PERIOD)
+        except TimeoutError:
+            reclaim.note_use(node)
+            reclaim.sweep(node)
+    node.close()
+    control.close()
+    pieces.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from dfengine.net.http import MAX_BODY, MAX_PIPELINED, BadRequest, Request, RequestReader, Response, text
 
@@ -35,11 +36,11 @@ class ControlProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's callback."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no asyncio.Transport by class.
+        self._transport = cast(asyncio.Transport, transport)
         self._client = transport.get_extra_info("peername")[0]
         if not self._server.admit(self):
-            transport.abort()
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's callback: whatever is parked for this client is cancelled."""

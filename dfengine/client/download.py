@@ -11,7 +11,8 @@ before, what was fetched stays beside the output, and the next download goes on 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+
+import msgspec
 
 from dfengine import wire
 from dfengine.client import local_peer
@@ -28,8 +29,7 @@ from dfengine.settings import GetSettings
 from dfengine.storage.home import Home
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """How a download went. Lengths in bytes; digest `xxh3:HEX` if it was asked for, else ""; back_to_source: why, or None."""
 
     url: str

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import threading
 import time
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from dfengine import wire
 from dfengine.errors import BadValue, StorageError
@@ -19,8 +19,7 @@ _stamp = 0.0
 _stamp_lock = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """`task` is computed here; the supernode's word on it counts. `sign` and `name` are new for every download."""
 
     url: str
@@ -36,7 +35,8 @@ def identify(settings: GetSettings) -> Identity:
     plain = task_url(settings.url, settings.filter)
     ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
     sign = download_sign(os.getpid(), _unique(time.time()))
-    stem = re.sub(r"[^A-Za-z0-9_~@+=,.-]", "_", os.path.basename(unquote(urlsplit(plain).path)))[:100].lstrip(".")
+    segment = os.path.basename(unquote(urlsplit(plain).path))[:100]
+    stem = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "_~@+=,.-" else "_" for letter in segment).lstrip(".")
     task = task_id(plain, settings.md5 or settings.identifier, ranged)
     return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}")
 

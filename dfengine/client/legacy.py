@@ -7,13 +7,12 @@ For each piece: `GET /peer/task` with result 503 (content arrived) frees our dow
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from dfengine import wire
-from dfengine.client.link import Membership, refuse
+from dfengine.client.link import Membership, chance, refuse
 from dfengine.client.rhythm import Backoff
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadRange, ProtocolViolation, SourceGone, SupernodeError, UnknownDownload
@@ -90,7 +89,7 @@ class LegacyLink:
             self._asks_at = time.monotonic() + (0.0 if pieces else IDLE)
             self._offer(transfer, pieces)
         elif code in (wire.WAIT, wire.LIMITED, wire.SUCCESS):
-            self._asks_at = time.monotonic() + self._backoff.next(random.random())
+            self._asks_at = time.monotonic() + self._backoff.next(chance())
         elif code == wire.FINISHED:
             self._finish(transfer, finish)
         elif code == wire.NOT_FOUND:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -29,8 +29,7 @@ AUTH_PAUSE = 2.5
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
-@dataclass(frozen=True)
-class Membership:
+class Membership(msgspec.Struct, frozen=True):
     """One CID at one supernode."""
 
     node: Node
@@ -103,6 +102,11 @@ def _accept(node: Node, connection: Connection, cid: str, answer: wire.Registrat
         algorithm=data.digest,
         cdn_source=data.cdn_source,
     )
+
+
+def chance() -> float:
+    """In [0, 1). The module `random` would cost a small download more than the one number it needs."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
 
 
 def refuse(node: Node, code: int, message: str) -> SupernodeError:

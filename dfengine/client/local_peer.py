@@ -10,11 +10,9 @@ import contextlib
 import errno
 import fcntl
 import os
-import random
 import socket
 import sys
 import time
-from dataclasses import dataclass
 
 import msgspec
 
@@ -32,8 +30,7 @@ BACKLOG = 1024
 _started: list[int] = []
 
 
-@dataclass(frozen=True)
-class LocalPeer:
+class LocalPeer(msgspec.Struct, frozen=True):
     """Where this host's downloads are served; port 0 = nowhere. fresh: it was started just now and may not run yet."""
 
     ip: str
@@ -110,8 +107,10 @@ def _alive(peer: LocalPeer, name: str, totallimit: int, home: Home, deadline: fl
 
 def _listen(ip: str, port: int) -> socket.socket:
     """A listening socket; raises OSError. An address that is not this host's (NAT) means every address."""
+    from random import sample
+
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    ports = [port] if port else random.sample(PEER_PORTS, 64)
+    ports = [port] if port else sample(PEER_PORTS, 64)
     failure: OSError | None = None
     for candidate in ports:
         for host in (ip, ""):

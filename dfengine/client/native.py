@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 
 from dfengine import wire
-from dfengine.client.link import JSON, Membership, refuse
+from dfengine.client.link import JSON, Membership, chance, refuse
 from dfengine.client.rhythm import PARK, Rhythm
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, SupernodeError, UnknownDownload
@@ -27,11 +26,11 @@ class NativeLink:
 
     finished_md5 = ""
 
-    def __init__(self, member: Membership, held: list[tuple[int, int]], workers: int) -> None:
+    def __init__(self, member: Membership, held: list[tuple[int, int]]) -> None:
         self._member = member
         self._line = member.connection
         self._held = held
-        self._rhythm = Rhythm(workers)
+        self._rhythm = Rhythm()
         self.requests = 0
 
     def step(self, transfer: Transfer, limit: float) -> None:
@@ -80,12 +79,12 @@ class NativeLink:
         if status != 200:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
         pulled = wire.decode_pulled(body)
-        self._rhythm.answered(time.monotonic(), len(pulled.offers), random.random())
+        self._rhythm.answered(time.monotonic(), len(pulled.offers), chance())
         if pulled.length >= 0:
             transfer.learn_length(pulled.length)
         if pulled.code == wire.NOT_FOUND:
             raise UnknownDownload(f"supernode {self._member.node} does not know this download any more")
-        if pulled.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.SUCCESS, wire.LIMITED):
+        if pulled.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.SUCCESS, wire.LIMITED, wire.REPORTED):
             raise refuse(self._member.node, pulled.code, pulled.msg)
         if pulled.offers:
             self._offer(transfer, pulled.offers)

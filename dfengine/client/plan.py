@@ -28,8 +28,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from dfengine.client.pace import Pace
 from dfengine.errors import IllegalEvent
@@ -67,8 +68,7 @@ class Wanted(Protocol):
     def set_count(self, count: int) -> None: ...
 
 
-@dataclass(slots=True, eq=False)
-class Job:
+class Job(msgspec.Struct, eq=False):
     """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came."""
 
     piece: int
@@ -80,17 +80,15 @@ class Job:
     over: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class _Piece:
+class _Piece(msgspec.Struct, eq=False):
     digest: str
     sources: list[Where]
-    tried: set[str] = field(default_factory=set)
-    jobs: list[Job] = field(default_factory=list)
+    tried: set[str] = msgspec.field(default_factory=set)
+    jobs: list[Job] = msgspec.field(default_factory=list)
     landing: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class _Health:
+class _Health(msgspec.Struct, eq=False):
     faults: int = 0
     leave: float = LEAVE
     until: float = 0.0

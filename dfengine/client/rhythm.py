@@ -6,7 +6,8 @@ it on the same connection, which releases the first. Laws:
 1. Reports wait until the last request is BATCH old, then go at once; at speed a request carries several.
    While a worker starves they wait half of that, and not at all when there are two: a report may free the slot that the
    next piece comes from.
-2. Pieces are asked for when a worker starves, or when half of the stock is used up; else the wish rides with reports.
+2. Pieces are asked for at once when a worker starves and no wish is parked; else the wish rides with the next reports,
+   which would only release a parked one.
 3. At most two requests are unanswered.
 4. After an answer that came at once and brought nothing, the next wish waits, longer each time, until a piece is written.
 5. A supernode hears of us every ALIVE seconds.
@@ -47,8 +48,7 @@ class Backoff:
 class Rhythm:
     """Of one native connection. Times are monotonic seconds."""
 
-    def __init__(self, workers: int) -> None:
-        self._half = max(1, workers)
+    def __init__(self) -> None:
         self._sent = -math.inf
         self._unanswered: list[tuple[float, int]] = []
         self._asks_after = -math.inf
@@ -75,7 +75,7 @@ class Rhythm:
         wait = ALIVE if self._unanswered else self._sent + ALIVE - now
         if reports:
             wait = min(wait, self._sent + (0.0 if starving and reports > 1 else BATCH / 2 if starving else BATCH) - now)
-        if not self._unanswered and appetite and (starving or appetite >= self._half):
+        if not self._unanswered and appetite and starving and not reports:
             wait = min(wait, self._asks_after - now)
         return max(0.0, wait)
 

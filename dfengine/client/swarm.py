@@ -6,15 +6,13 @@ meanwhile the threads go on with what was offered. What is here is announced, so
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 
 from dfengine import wire
 from dfengine.client import fetch
 from dfengine.client.assembly import Assembly
-from dfengine.client.legacy import LegacyLink
-from dfengine.client.link import Link, Membership, join, report
+from dfengine.client.link import Link, Membership, chance, join, report
 from dfengine.client.native import NativeLink
 from dfengine.client.rhythm import Backoff
 from dfengine.client.transfer import Transfer
@@ -33,6 +31,14 @@ STRIKES = 3
 
 IDLE = 60.0
 """Seconds in which the supernode may offer nothing while nothing runs; twice a piece's slowest time where that is longer."""
+
+
+def _link(member: Membership, held: list[tuple[int, int]]) -> Link:
+    if member.native:
+        return NativeLink(member, held)
+    from dfengine.client.legacy import LegacyLink
+
+    return LegacyLink(member)
 
 
 class Swarm:
@@ -97,7 +103,7 @@ class Swarm:
             if not strikes:
                 backoff.reset()
             else:
-                self._pause(transfer, backoff.next(random.random()))
+                self._pause(transfer, backoff.next(chance()))
             with transfer.lock:
                 if transfer.plan.finished:
                     return None
@@ -120,8 +126,7 @@ class Swarm:
             held = transfer.file.here.runs()
             transfer.plan.forget_offers()
             transfer.plan.drain()
-        link: Link = NativeLink(member, held, transfer.plan.workers) if member.native else LegacyLink(member)
-        self._link = link
+        self._link = link = _link(member, held)
         try:
             self._drive(link, transfer)
             # Nobody waits for what a supernode thinks of a file that is here.
@@ -172,7 +177,7 @@ class Swarm:
                     failure = failure or error
             if time.monotonic() >= until:
                 raise failure or SupernodeError("no supernode is given")
-            self._pause(transfer, backoff.next(random.random()))
+            self._pause(transfer, backoff.next(chance()))
 
     def report(self, message: wire.Report) -> None:
         """How it went, for the supernode's counters; best effort."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from dfengine.wire import Where
 
@@ -10,8 +10,7 @@ CDN = "cdnnode:"
 """How a supernode's own CID begins."""
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """Verified bytes of the file by source. One thread at a time changes it."""
 
     peers: int = 0

@@ -1,0 +1,48 @@
+"""Rendezvous hashing of supernodes: everybody agrees, weights hold, a change moves only its own tasks."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.client.nodes import order
+from dfengine.settings import Node
+
+NODES = [Node(f"supernode{i}") for i in range(5)]
+TASKS = [f"task{i}" for i in range(4000)]
+
+
+@given(st.permutations(NODES), st.text(max_size=20))
+def test_the_order_of_the_list_does_not_matter(nodes: list[Node], task: str) -> None:
+    assert order(nodes, task) == order(NODES, task)
+    assert sorted(map(str, order(nodes, task))) == sorted(map(str, NODES))
+
+
+def test_known_order() -> None:
+    """Hosts of different versions must meet: this must never change."""
+    assert [node.host[-1] for node in order(NODES, "a task")] == ["3", "4", "1", "0", "2"]
+
+
+def test_tasks_spread_evenly() -> None:
+    first = Counter(order(NODES, task)[0] for task in TASKS)
+    assert all(700 < first[node] < 900 for node in NODES)
+
+
+def test_a_node_takes_tasks_by_its_weight() -> None:
+    nodes = [Node("a", weight=1), Node("b", weight=3)]
+    first = Counter(order(nodes, task)[0].host for task in TASKS)
+    assert 2850 < first["b"] < 3150
+
+
+def test_a_node_that_goes_moves_only_its_own_tasks() -> None:
+    for task in TASKS[:500]:
+        all_, fewer = order(NODES, task), order(NODES[1:], task)
+        assert [node for node in all_ if node != NODES[0]] == fewer
+
+
+def test_an_address_counts_once() -> None:
+    assert order([Node("a", weight=2), Node("a", weight=9), Node("b")], "t").count(Node("a", weight=2)) == 1
+    assert len(order([Node("a"), Node("a")], "t")) == 1
+    assert order([], "t") == []

@@ -1,0 +1,448 @@
+"""The plan as a state machine: every piece comes in the end while one source lives, none twice, none is lost."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from dfengine._window import Window
+from dfengine.client.plan import ENDGAME, FAULTS, LEAVE, Job, Plan
+from dfengine.errors import IllegalEvent
+from dfengine.wire import Where
+
+
+def where(cid: str, port: int = 15000) -> Where:
+    return Where(cid, "127.0.0.1", port, f"/peer/file/{cid}")
+
+
+A, B, C = where("a", 15001), where("b", 15002), where("c", 15003)
+
+
+def plan(count: int = 4, workers: int = 2, **how: object) -> Plan:
+    return Plan(Window(-1, count), workers, **how)  # type: ignore[arg-type]
+
+
+def finish(of: Plan, job: Job, now: float) -> None:
+    assert of.arrived(job, now)
+    of.written(job)
+
+
+class TestOnePiece:
+    def test_the_way_of_a_piece(self) -> None:
+        one = plan(1)
+        assert (one.unasked(), one.starving, one.finished) == (1, True, False)
+        assert one.offer(0, "d", [A], 1.0)
+        assert (one.unasked(), one.starving, one.appetite()) == (0, False, 0)
+        job = one.take(1.0)
+        assert job is not None
+        assert (job.piece, job.source, job.digest, job.hedge) == (0, A, "d", False)
+        assert one.take(1.0) is None
+        finish(one, job, 2.0)
+        assert one.finished
+        assert one.drain() == ([(0, "a")], [])
+        assert one.drain() == ([], [])
+
+    def test_an_alternate_is_taken_at_once_when_the_first_source_fails(self) -> None:
+        one = plan(1)
+        one.offer(0, "d", [A, B], 0.0)
+        first = one.take(0.0)
+        assert first is not None
+        one.failed(first, "gone", 0.1)
+        second = one.take(0.1)
+        assert second is not None
+        assert second.source == B
+        finish(one, second, 0.2)
+        assert one.drain() == ([(0, "b")], [(0, "a", "gone")])
+
+    def test_a_piece_without_sources_left_is_wanted_again(self) -> None:
+        one = plan(1)
+        one.offer(0, "d", [A], 0.0)
+        job = one.take(0.0)
+        assert job is not None
+        one.failed(job, "slow", 1.0)
+        assert one.take(1.0) is None
+        assert one.unasked() == 1
+        one.offer(0, "d", [A], 2.0)
+        assert one.take(2.0) is not None
+
+    def test_what_was_given_back_may_be_taken_from_the_same_source(self) -> None:
+        one = plan(1)
+        one.offer(0, "d", [A], 0.0)
+        job = one.take(0.0)
+        assert job is not None
+        one.give_back(job, 0.0)
+        assert one.wrong == []
+        again = one.take(0.0)
+        assert again is not None
+        assert again.source == A
+
+    def test_an_offer_of_what_is_here_is_reported_as_done(self) -> None:
+        one = plan(2)
+        one.hold([1])
+        assert one.offer(1, "d", [A, B], 0.0)
+        assert one.drain() == ([(1, "a")], [])
+        assert one.take(0.0) is None
+
+    def test_a_second_offer_adds_sources(self) -> None:
+        one = plan(1)
+        one.offer(0, "d", [A], 0.0)
+        job = one.take(0.0)
+        assert job is not None
+        one.offer(0, "d", [B], 0.0)
+        one.failed(job, "gone", 0.0)
+        second = one.take(0.0)
+        assert second is not None
+        assert second.source == B
+
+    def test_events_out_of_order_raise(self) -> None:
+        one = plan(1)
+        one.offer(0, "d", [A], 0.0)
+        job = one.take(0.0)
+        assert job is not None
+        with pytest.raises(IllegalEvent):
+            one.written(job)
+        assert one.arrived(job, 0.0)
+        with pytest.raises(IllegalEvent):
+            one.arrived(job, 0.0)
+        one.written(job)
+        for event in (one.written, lambda job: one.failed(job, "gone", 0.0), lambda job: one.give_back(job, 0.0)):
+            with pytest.raises(IllegalEvent):
+                event(job)
+
+
+class TestSources:
+    def test_a_source_that_fails_thrice_is_left_for_a_while(self) -> None:
+        many = plan(9)
+        for n in range(FAULTS):
+            many.offer(n, "d", [A], 0.0)
+            job = many.take(0.0)
+            assert job is not None
+            many.failed(job, "gone", 5.0)
+        many.drain()
+        assert not many.offer(7, "d", [A], 5.0 + LEAVE - 0.1)
+        assert many.drain() == ([], [(7, "a", "other")])
+        assert many.refused == 1
+        assert many.offer(7, "d", [A], 5.0 + LEAVE)
+        assert many.refused == 0
+
+    def test_a_success_forgives_failures(self) -> None:
+        many = plan(9)
+        for n, good in enumerate([False, False, True, False, False]):
+            many.offer(n, "d", [A], 0.0)
+            job = many.take(0.0)
+            assert job is not None
+            if good:
+                finish(many, job, 0.0)
+            else:
+                many.failed(job, "gone", 0.0)
+        assert many.offer(8, "d", [A], 0.0)
+
+    def test_a_liar_is_left_for_good_and_its_other_offers_are_returned(self) -> None:
+        many = plan(3)
+        many.offer(0, "d", [A], 0.0)
+        many.offer(1, "d", [A], 0.0)
+        many.offer(2, "d", [A, B], 0.0)
+        job = many.take(0.0)
+        assert job is not None
+        many.failed(job, "digest", 0.0)
+        assert many.drain() == ([], [(0, "a", "digest"), (1, "a", "other")])
+        assert many.unasked() == 2
+        left = many.take(1e9)
+        assert left is not None
+        assert (left.piece, left.source) == (2, B)
+        many.forget_offers()
+        assert not many.offer(1, "d", [A], 1e9)
+
+    def test_an_unusable_first_source_is_told_and_the_next_one_taken(self) -> None:
+        many = plan(3)
+        many.offer(0, "d", [A], 0.0)
+        job = many.take(0.0)
+        assert job is not None
+        many.failed(job, "digest", 0.0)
+        many.drain()
+        assert many.offer(1, "d", [A, B], 0.0)
+        assert many.drain() == ([], [(1, "a", "other")])
+        other = many.take(0.0)
+        assert other is not None
+        assert other.source == B
+
+    def test_a_new_supernode_forgives_all_but_lies(self) -> None:
+        many = plan(9)
+        for n in range(FAULTS):
+            many.offer(n, "d", [A], 0.0)
+            job = many.take(0.0)
+            assert job is not None
+            many.failed(job, "gone", 0.0)
+        many.forget_offers()
+        assert many.offer(8, "d", [A], 0.0)
+
+    def test_the_connection_that_is_open_is_preferred(self) -> None:
+        many = plan(3)
+        many.offer(0, "d", [A], 0.0)
+        many.offer(1, "d", [B], 0.0)
+        job = many.take(0.0, (B.ip, B.port))
+        assert job is not None
+        assert job.piece == 1
+        assert many.take(0.0, (C.ip, C.port), only=True) is None
+        first = many.take(0.0, (C.ip, C.port))
+        assert first is not None
+        assert first.piece == 0
+
+
+def late(of: Plan) -> None:
+    """Three pieces of one second each: what a late piece is, is known now."""
+    for n in range(3):
+        of.offer(n, "d", [A], 0.0)
+        job = of.take(0.0)
+        assert job is not None
+        finish(of, job, 1.0)
+    of.drain()
+
+
+class TestHedges:
+    def test_nothing_is_asked_for_twice_while_something_else_is_left(self) -> None:
+        many = plan(5)
+        late(many)
+        many.offer(3, "d", [A, B], 1.0)
+        assert many.take(1.0) is not None
+        assert many.take(100.0) is None, "piece 4 is not offered yet"
+        many.hold([4])
+        hedge = many.take(100.0)
+        assert hedge is not None
+        assert (hedge.piece, hedge.source, hedge.hedge) == (3, B, True)
+        assert many.hedged == 1
+        assert many.take(100.0) is None, "twice is enough"
+
+    def test_only_a_late_piece_is_asked_for_twice(self) -> None:
+        many = plan(4)
+        late(many)
+        many.offer(3, "d", [A, B], 1.0)
+        assert many.take(1.0) is not None
+        due = many.hedge_at()
+        assert due == pytest.approx(1.0 + many.pace.late_after(ENDGAME))
+        assert many.take(due - 0.01) is None
+        assert many.take(due) is not None
+
+    def test_the_first_of_two_wins_and_the_other_is_lost_without_blame(self) -> None:
+        many = plan(4)
+        late(many)
+        many.offer(3, "d", [A, B], 1.0)
+        slow, quick = many.take(1.0), many.take(100.0)
+        assert slow is not None
+        assert quick is not None
+        assert many.arrived(quick, 101.0)
+        assert many.rivals(quick) == [slow]
+        assert not many.arrived(slow, 101.0)
+        many.written(quick)
+        assert many.finished
+        assert many.drain() == ([(3, "b")], [])
+
+    def test_a_loser_that_fails_later_changes_nothing(self) -> None:
+        many = plan(4)
+        late(many)
+        many.offer(3, "d", [A, B], 1.0)
+        slow, quick = many.take(1.0), many.take(100.0)
+        assert slow is not None
+        assert quick is not None
+        finish(many, quick, 101.0)
+        many.failed(slow, "gone", 102.0)
+        assert (many.finished, many.running, many.wrong) == (True, 0, [])
+
+    def test_when_one_of_two_fails_the_other_goes_on(self) -> None:
+        many = plan(4)
+        late(many)
+        many.offer(3, "d", [A, B], 1.0)
+        slow, quick = many.take(1.0), many.take(100.0)
+        assert slow is not None
+        assert quick is not None
+        many.failed(quick, "gone", 101.0)
+        assert many.unasked() == 0
+        finish(many, slow, 102.0)
+        assert many.finished
+
+    def test_a_stream_hedges_its_next_piece_while_others_wait(self) -> None:
+        window = Window(8, 20)
+        stream = Plan(window, 4, order=lambda n: n, hedge_next=0.5)
+        late(stream)
+        for n in range(3):
+            window.ack(n)
+        for n in (5, 4, 3):
+            stream.offer(n, "d", [A, B], 1.0)
+        first = stream.take(1.0)
+        assert first is not None
+        assert first.piece == 3, "the lowest first"
+        hedge = stream.take(50.0)
+        assert hedge is not None
+        assert (hedge.piece, hedge.source, hedge.hedge) == (3, B, True)
+
+
+class TestWindow:
+    def test_only_pieces_of_the_window_are_started(self) -> None:
+        window = Window(2, 10)
+        stream = Plan(window, 4)
+        assert stream.unasked() == 2
+        assert not stream.offer(2, "d", [A], 0.0)
+        assert stream.offer(0, "d", [A], 0.0)
+        assert stream.offer(1, "d", [A], 0.0)
+        job = stream.take(0.0)
+        assert job is not None
+        finish(stream, job, 0.0)
+        assert stream.unasked() == 0, "what is here but not delivered holds its place"
+        window.ack(0)
+        assert stream.unasked() == 1
+        assert stream.offer(2, "d", [A], 0.0)
+
+    def test_an_unknown_number_of_pieces(self) -> None:
+        unknown = plan(-1)
+        assert (unknown.unasked(), unknown.appetite()) == (-1, 4)
+        unknown.offer(0, "d", [A], 0.0)
+        unknown.offer(5, "d", [A], 0.0)
+        job = unknown.take(0.0)
+        assert job is not None
+        finish(unknown, job, 0.0)
+        assert not unknown.finished
+        unknown.set_count(1)
+        assert unknown.finished
+        assert unknown.take(0.0) is None, "piece 5 does not exist"
+
+    def test_appetite_is_bounded_by_workers_and_by_what_is_left(self) -> None:
+        assert plan(100, workers=4).appetite() == 8
+        assert plan(3, workers=4).appetite() == 3
+        slow = plan(100, workers=4)
+        late(slow)
+        assert slow.appetite() == 5, "pieces of a second need one in hand, not four"
+
+
+CIDS = ["live", "p1", "p2", "p3"]
+
+
+class PlanMachine(RuleBasedStateMachine):
+    """Offers, workers and failures in any order against a list of what must be true."""
+
+    @initialize(count=st.integers(1, 12), workers=st.integers(1, 4), told=st.booleans())
+    def begin(self, count: int, workers: int, told: bool) -> None:
+        self.count = count
+        self.window = Window(-1, count if told else -1)
+        self.plan = Plan(self.window, workers)
+        self.now = 0.0
+        self.jobs: list[Job] = []
+        self.landing: list[Job] = []
+        self.here: set[int] = set()
+        self.reported: list[int] = []
+        self.liars: set[str] = set()
+
+    @rule(n=st.integers(0, 11), cids=st.lists(st.sampled_from(CIDS), unique=True, max_size=3))
+    def offer(self, n: int, cids: list[str]) -> None:
+        n %= self.count
+        taken = self.plan.offer(n, "d", [where(cid) for cid in cids], self.now)
+        assert taken or n not in self.here
+
+    @rule(cid=st.sampled_from(CIDS), only=st.booleans())
+    def take(self, cid: str, only: bool) -> None:
+        job = self.plan.take(self.now, ("127.0.0.1", 15000) if cid == "live" else ("127.0.0.1", 1), only)
+        if job is not None:
+            assert job.piece not in self.here
+            assert job.source.cid not in self.liars
+            same = [other for other in self.jobs if other.piece == job.piece and not other.lost]
+            assert len(same) == (1 if job.hedge else 0)
+            assert all(other.source != job.source for other in same)
+            assert not any(other.piece == job.piece for other in self.landing)
+            self.jobs.append(job)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def arrive(self, data: st.DataObject) -> None:
+        job = self.jobs.pop(data.draw(st.integers(0, len(self.jobs) - 1)))
+        won = self.plan.arrived(job, self.now)
+        assert won == (job.piece not in self.here and all(other.piece != job.piece for other in self.landing)), "one winner a piece"
+        if won:
+            self.landing.append(job)
+
+    @precondition(lambda self: self.landing)
+    @rule()
+    def write(self) -> None:
+        job = self.landing.pop()
+        self.plan.written(job)
+        assert job.piece not in self.here
+        self.here.add(job.piece)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), why=st.sampled_from(["gone", "slow", "digest", "other", ""]))
+    def fail(self, data: st.DataObject, why: str) -> None:
+        job = self.jobs.pop(data.draw(st.integers(0, len(self.jobs) - 1)))
+        if job.source.cid == "live":
+            why = ""
+        if why:
+            if why == "digest" and not job.lost:
+                self.liars.add(job.source.cid)
+            self.plan.failed(job, why, self.now)
+        else:
+            self.plan.give_back(job, self.now)
+
+    @rule(seconds=st.floats(0, 30))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(n=st.integers(0, 11))
+    def from_the_origin(self, n: int) -> None:
+        n %= self.count
+        if n not in self.here and all(job.piece != n for job in self.jobs + self.landing):
+            self.plan.hold([n])
+            self.here.add(n)
+
+    @rule()
+    def another_supernode(self) -> None:
+        self.plan.forget_offers()
+
+    @rule()
+    def length_is_told(self) -> None:
+        if self.window.count < 0:
+            self.plan.set_count(self.count)
+
+    @rule()
+    def report(self) -> None:
+        done, wrong = self.plan.drain()
+        assert {n for n, _ in done} <= self.here | {job.piece for job in self.landing}
+        assert all(why in ("gone", "slow", "digest", "other") for _, _, why in wrong)
+
+    @invariant()
+    def counts_hold(self) -> None:
+        if not hasattr(self, "plan"):
+            return
+        assert self.plan.here == len(self.here)
+        assert self.plan.running == len(self.jobs) + len(self.landing)
+        assert self.plan.finished == (self.window.count >= 0 and len(self.here) == self.count)
+        assert 0 <= self.plan.appetite() <= 2 * self.plan.workers
+        if self.window.count >= 0:
+            assert 0 <= self.plan.unasked() <= self.count - len(self.here)
+
+    def teardown(self) -> None:
+        """Whatever happened: with one source that works, every piece comes."""
+        if not hasattr(self, "plan"):
+            return
+        for job in self.jobs:
+            self.plan.give_back(job, self.now)
+        for job in self.landing:
+            self.plan.written(job)
+        if self.window.count < 0:
+            self.plan.set_count(self.count)
+        for _ in range(3 * self.count):
+            for n in range(self.count):
+                self.plan.offer(n, "d", [where("live")], self.now)
+            while (job := self.plan.take(self.now)) is not None:
+                self.now += 1
+                if self.plan.arrived(job, self.now):
+                    self.plan.written(job)
+            if self.plan.finished:
+                break
+        assert self.plan.finished, "no piece is lost"
+        assert self.plan.running == 0
+        assert self.plan.hedge_at() == math.inf
+
+
+TestPlanMachine = PlanMachine.TestCase
+TestPlanMachine.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)

@@ -82,20 +82,28 @@ class Follower:
             with self._changed:
                 while not self._stopped and not self._done() and not self._ready():
                     self._changed.wait(1.0)
-                if self._stopped or self._done():
-                    self._changed.notify_all()
-                    return
-                handed = self._handed.pop(self._next, None)
-            try:
-                self._hash(self._next, handed)
-            except StorageError as error:
-                with self._changed:
-                    self._error, self._stopped = error, True
-            with self._changed:
-                if handed is not None:
-                    self._spares.append(handed[0])
-                self._next += 1
-                self._changed.notify_all()
+            if not self.step():
+                return
+
+    def step(self) -> bool:
+        """Hash the next piece if it is here; False when there is nothing to do."""
+        with self._changed:
+            if self._stopped or self._done() or not self._ready():
+                return False
+            handed = self._handed.pop(self._next, None)
+        error: StorageError | None = None
+        try:
+            self._hash(self._next, handed)
+        except StorageError as caught:
+            error = caught
+        with self._changed:
+            if error is not None:
+                self._error, self._stopped = error, True
+            if handed is not None:
+                self._spares.append(handed[0])
+            self._next += 1
+            self._changed.notify_all()
+        return True
 
     def _hash(self, n: int, handed: tuple[memoryview, int] | None) -> None:
         if handed is not None:

@@ -55,8 +55,8 @@ def get(request: GetSettings, progress: Progress | None = None) -> Result:
     download = _Download(request, progress)
     try:
         return download.run()
-    except DfengineError as error:
-        download.report(error)
+    except BaseException as error:
+        download.abandon(error)
         raise
     finally:
         download.close()
@@ -149,6 +149,13 @@ class _Download:
         if self.assembly.transfer is not None:
             self.assembly.transfer.halt()
         FromOrigin(self._settings, self.assembly, self._watch).run()
+
+    def abandon(self, error: BaseException) -> None:
+        """It failed, or was stopped by a signal: the swarm needs not wait for it."""
+        if isinstance(error, DfengineError):
+            self.report(error)
+        if self._swarm is not None:
+            self._swarm.leave()
 
     def close(self) -> None:
         """Let go of everything but the files."""

@@ -36,6 +36,9 @@ AHEAD = 2
 SILENCE = 10.0
 """Seconds without a byte after which a source is gone."""
 
+GRACE = 10.0
+"""Seconds before a transfer's rate is judged."""
+
 DRAIN = 64 << 10
 """Longest body of an error that is read so that the connection can be used again."""
 
@@ -182,7 +185,9 @@ class Fetcher:
         throttle, got = self._transfer.throttle, 0
         while got < length:
             part = length - got if throttle is None else throttle.take(length - got)
-            line.inlet.into(self._buffer, got, part, silence=SILENCE, floor=self._floor, started=began, before=got)
+            line.inlet.into(
+                self._buffer, got, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got
+            )
             got += part
 
 

@@ -78,6 +78,8 @@ class NativeLink:
         status, body = self._line.answer(time.monotonic() + GRACE)
         if status != 200:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
+        if not self._rhythm.unanswered:
+            raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
         pulled = wire.decode_pulled(body)
         self._rhythm.answered(time.monotonic(), len(pulled.offers), chance())
         if pulled.length >= 0:

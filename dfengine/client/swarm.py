@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dfengine import wire
 from dfengine.client import fetch
 from dfengine.client.assembly import Assembly
-from dfengine.client.link import Link, Membership, chance, join, report
+from dfengine.client.link import Link, Membership, chance, join, leave, report
 from dfengine.client.native import NativeLink
 from dfengine.client.rhythm import Backoff
 from dfengine.client.transfer import Transfer
@@ -183,6 +183,11 @@ class Swarm:
         """How it went, for the supernode's counters; best effort."""
         if self.member is not None:
             report(self.member, message)
+
+    def leave(self) -> None:
+        """This download takes no part any more: what it was told to fetch is somebody else's at once; best effort."""
+        if self.member is not None:
+            leave(self.member)
 
     def close(self) -> None:
         """Hang up."""

@@ -1,0 +1,149 @@
+"""The whole digest is right in whatever order pieces come, and is read back only where they came early."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import threading
+from pathlib import Path
+
+import blake3
+import pytest
+import xxhash
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dfengine._piece import Geometry
+from dfengine.client.digest import Follower, hasher
+from dfengine.errors import StorageError
+from dfengine.storage.piece_file import PieceFile
+
+SIZE = 4096
+
+
+def content(length: int) -> bytes:
+    return random.Random(length).randbytes(length)
+
+
+def piece_file(folder: Path, geometry: Geometry) -> PieceFile:
+    number = len(list(folder.iterdir()))
+    return PieceFile.create(str(folder / f"d{number}"), str(folder / f"r{number}"), geometry)
+
+
+def buffers(count: int) -> list[memoryview]:
+    return [memoryview(bytearray(SIZE)) for _ in range(count)]
+
+
+def put(file: PieceFile, follower: Follower, whole: bytes, n: int, mine: memoryview) -> memoryview:
+    """What a fetch thread does with a piece."""
+    offset, length = file.geometry.content(n)
+    mine[:length] = whole[offset : offset + length]
+    file.write(n, mine[:length], xxhash.xxh3_128_digest(mine[:length]))
+    return follower.take(n, mine, length) or mine
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(length=st.integers(0, 12 * (SIZE - 5)), spares=st.integers(0, 3), data=st.data())
+def test_any_order(tmp_path: Path, length: int, spares: int, data: st.DataObject) -> None:
+    geometry, whole = Geometry(length, SIZE), content(length)
+    file = piece_file(tmp_path, geometry)
+    follower = Follower(file, ["md5", "sha256", "blake3", "xxh3"], buffers(spares))
+    thread = threading.Thread(target=follower.run)
+    thread.start()
+    mine = memoryview(bytearray(SIZE))
+    for n in data.draw(st.permutations(range(geometry.count))):
+        mine = put(file, follower, whole, n, mine)
+    assert follower.result(30.0) == {
+        "md5": hashlib.md5(whole).hexdigest(),
+        "sha256": hashlib.sha256(whole).hexdigest(),
+        "blake3": blake3.blake3(whole).hexdigest(),
+        "xxh3": xxhash.xxh3_128_hexdigest(whole),
+    }
+    thread.join()
+    assert follower.read_back <= length
+    file.close()
+
+
+def test_pieces_in_order_are_never_read_again(tmp_path: Path) -> None:
+    geometry = Geometry(9 * (SIZE - 5) + 17, SIZE)
+    whole = content(geometry.length)
+    file = piece_file(tmp_path, geometry)
+    follower = Follower(file, ["sha256"], buffers(1))
+    mine = memoryview(bytearray(SIZE))
+    for n in range(geometry.count):
+        mine = put(file, follower, whole, n, mine)
+        assert follower.step()
+    assert not follower.step()
+    assert follower.result(1.0) == {"sha256": hashlib.sha256(whole).hexdigest()}
+    assert follower.read_back == 0
+    file.close()
+
+
+def test_what_was_here_before_is_read(tmp_path: Path) -> None:
+    geometry = Geometry(3 * (SIZE - 5), SIZE)
+    whole = content(geometry.length)
+    file = piece_file(tmp_path, geometry)
+    early = Follower(file, [], ())
+    for n in range(3):
+        put(file, early, whole, n, memoryview(bytearray(SIZE)))
+    follower = Follower(file, ["md5"])
+    follower.run()
+    assert follower.result(0.0) == {"md5": hashlib.md5(whole).hexdigest()}
+    assert follower.read_back == geometry.length
+    file.close()
+
+
+def test_a_length_that_is_told_late(tmp_path: Path) -> None:
+    whole = content(2 * (SIZE - 5) + 3)
+    file = piece_file(tmp_path, Geometry(-1, SIZE))
+    follower = Follower(file, ["md5"], buffers(1))
+    thread = threading.Thread(target=follower.run)
+    thread.start()
+    for n in (2, 0, 1):
+        part = whole[n * (SIZE - 5) : (n + 1) * (SIZE - 5)]
+        file.write(n, part, xxhash.xxh3_128_digest(part))
+        follower.advance()
+    file.learn_length(len(whole))
+    follower.advance()
+    assert follower.result(30.0) == {"md5": hashlib.md5(whole).hexdigest()}
+    thread.join()
+    file.close()
+
+
+def test_a_file_cut_behind_our_back(tmp_path: Path) -> None:
+    geometry = Geometry(2 * (SIZE - 5), SIZE)
+    file = piece_file(tmp_path, geometry)
+    early = Follower(file, [], ())
+    for n in range(2):
+        put(file, early, content(geometry.length), n, memoryview(bytearray(SIZE)))
+    os.truncate(tmp_path / "d0", 10)
+    follower = Follower(file, ["md5"])
+    follower.run()
+    with pytest.raises(StorageError, match="cut short"):
+        follower.result(1.0)
+    file.close()
+
+
+def test_not_finished_yet_and_stopped(tmp_path: Path) -> None:
+    file = piece_file(tmp_path, Geometry(10, SIZE))
+    follower = Follower(file, ["md5"], buffers(1))
+    assert follower.result(0.0) is None
+    follower.stop()
+    follower.run()
+    assert follower.result(0.0) is None
+    assert follower.take(0, memoryview(bytearray(SIZE)), 10) is None, "a stopped follower keeps no buffer"
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "empty"),
+    [
+        ("md5", "d41d8cd98f00b204e9800998ecf8427e"),
+        ("sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ("blake3", "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"),
+        ("xxh3", "99aa06d3014798d86001c324468d497f"),
+    ],
+)
+def test_algorithms(algorithm: str, empty: str) -> None:
+    assert hasher(algorithm).hexdigest() == empty

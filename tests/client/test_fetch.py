@@ -1,0 +1,92 @@
+"""What a source may announce for a piece, how a piece is verified, and how much memory fetching takes."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import xxhash
+
+from dfengine._piece import Geometry, frame_head
+from dfengine.client import fetch
+from dfengine.errors import DigestMismatch, ProtocolViolation
+from dfengine.net.dial import Head
+
+MIB = 1 << 20
+THREE = Geometry(2 * (MIB - 5) + 100, MIB)
+
+
+def head(length: int, chunked: bool = False, **headers: str) -> Head:
+    return Head(206, {name.replace("_", "-"): value for name, value in headers.items()}, length, chunked, True)
+
+
+class TestAnnouncements:
+    def test_exactly_the_piece(self) -> None:
+        assert fetch.accept(head(MIB), THREE, 0) == MIB - 5
+        assert fetch.accept(head(105), THREE, 2) == 100
+        assert fetch.accept(head(105, content_range=f"bytes {2 * MIB}-{2 * MIB + 104}/2097257"), THREE, 2) == 100
+        assert fetch.accept(head(5), Geometry(0, MIB), 0) == 0
+
+    @pytest.mark.parametrize("length", [-1, 0, 4, 5, 104, 106, MIB])
+    def test_any_other_length(self, length: int) -> None:
+        with pytest.raises(ProtocolViolation):
+            fetch.accept(head(length), THREE, 2)
+
+    def test_a_chunked_piece(self) -> None:
+        with pytest.raises(ProtocolViolation):
+            fetch.accept(head(-1, chunked=True), THREE, 2)
+
+    @pytest.mark.parametrize("named", ["bytes 0-104/2097257", "bytes */105", "nonsense", ""])
+    def test_another_range(self, named: str) -> None:
+        with pytest.raises(ProtocolViolation):
+            fetch.accept(head(105, content_range=named), THREE, 2)
+
+    def test_of_unknown_length_any_that_fits(self) -> None:
+        unknown = Geometry(-1, MIB)
+        assert fetch.accept(head(5), unknown, 7) == 0
+        assert fetch.accept(head(MIB), unknown, 7) == MIB - 5
+        for length in (4, MIB + 1, -1):
+            with pytest.raises(ProtocolViolation):
+                fetch.accept(head(length), unknown, 7)
+
+
+class TestVerification:
+    content = memoryview(b"some piece")
+    frame = frame_head(10, MIB)
+
+    def test_native(self) -> None:
+        digest = xxhash.xxh3_128_hexdigest(self.content)
+        assert fetch.verify(f"xxh3:{digest}", self.frame, self.content) == bytes.fromhex(digest)
+        assert fetch.verify(f"xxh3:{digest.upper()}", self.frame, self.content) == bytes.fromhex(digest)
+
+    def test_other_algorithms_leave_the_record_to_be_computed(self) -> None:
+        digest = hashlib.sha256(self.content).hexdigest()
+        assert fetch.verify(f"sha256:{digest}", self.frame, self.content) is None
+
+    def test_as_1x(self) -> None:
+        framed = self.frame + bytes(self.content) + b"\x7f"
+        digest = f"framed:{hashlib.md5(framed).hexdigest()}:15"
+        assert fetch.verify(digest, self.frame, self.content) is None
+        with pytest.raises(DigestMismatch):
+            fetch.verify(digest.replace(":15", ":16"), self.frame, self.content)
+
+    def test_the_empty_file_of_1x(self) -> None:
+        """A real exchange's digest: see docs/protocol.md."""
+        assert fetch.verify("framed:d6991051769098273e82477afd2bb93e:5", frame_head(0, 4 * MIB), memoryview(b"")) is None
+
+    @pytest.mark.parametrize("algorithm", ["xxh3", "md5", "sha256", "blake3", "framed"])
+    @pytest.mark.parametrize("value", ["", "00", "zz", "0" * 32])
+    def test_a_wrong_digest(self, algorithm: str, value: str) -> None:
+        with pytest.raises(DigestMismatch):
+            fetch.verify(f"{algorithm}:{value}", self.frame, self.content)
+
+
+@pytest.mark.parametrize("length", [-1, 0, 1, 10_000, 5 * MIB, 1 << 30, 10 << 30, 1 << 40])
+def test_buffers_are_bounded(length: int) -> None:
+    geometry = Geometry(length)
+    threads = fetch.workers(geometry)
+    assert 1 <= threads <= fetch.WORKERS
+    assert threads * fetch.room(geometry) <= max(fetch.BUFFERS, fetch.room(geometry))
+    assert fetch.room(geometry) > max(geometry.content(0)[1], 0)
+    if 0 <= length < geometry.content_size:
+        assert (threads, fetch.room(geometry)) == (1, length + 1)

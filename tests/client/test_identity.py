@@ -1,0 +1,74 @@
+"""How a download calls itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dfengine import task, wire
+from dfengine.client.identity import identify, registration
+from dfengine.client.tally import Tally
+from dfengine.errors import BadValue, StorageError
+from dfengine.settings import GetSettings
+from dfengine.storage.home import valid_name
+
+
+def asked(url: str = "http://o/f", **values: object) -> GetSettings:
+    return GetSettings(url=url, output="x", **values)  # type: ignore[arg-type]
+
+
+def test_the_task_is_1xs() -> None:
+    assert identify(asked()).task == task.task_id("http://o/f")
+    assert identify(asked("http://o/f?a=1&t=9", filter="t")).task == task.task_id("http://o/f?a=1")
+    assert identify(asked(md5="m", identifier="i")).task == task.task_id("http://o/f", "m")
+    assert identify(asked(identifier="i")).task == task.task_id("http://o/f", "i")
+    assert identify(asked(headers=(("range", "bytes=1-2"),))).task == task.task_id("http://o/f", "", "bytes=1-2")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://o/", "http://o/..", "http://o/.hidden", "http://o/a%2Fb%00c", "http://o/" + "x" * 500, "http://o/%E4%B8%AD", "http://o/a?b/c"],
+)
+def test_the_name_is_always_one_the_peer_server_takes(url: str) -> None:
+    assert valid_name(identify(asked(url)).name)
+
+
+def test_two_downloads_of_one_process_differ() -> None:
+    assert len({identify(asked()).sign for _ in range(50)}) == 50
+
+
+def test_a_url_that_cannot_be_meant() -> None:
+    with pytest.raises(BadValue):
+        identify(asked("ftp://o/f"))
+
+
+def test_what_is_registered(tmp_path: Path) -> None:
+    pem = tmp_path / "ca.pem"
+    pem.write_bytes(b"-----BEGIN CERTIFICATE-----\n")
+    settings = asked(headers=(("A", "b"),), cacerts=(str(pem),), insecure=True, pattern="cdn", md5="0" * 32, callsystem="me")
+    who = identify(settings)
+    sent = registration(settings, who, "10.0.0.1", 15001)
+    fields = wire.folded(sent.encode())
+    assert fields["cid"] == f"10.0.0.1-{who.sign}"
+    assert fields["path"] == f"/peer/file/{who.name}"
+    assert (fields["port"], fields["native"], fields["headers"], fields["insecure"]) == (15001, 1, ["A: b"], True)
+    assert (fields["pattern"], fields["md5"], fields["callsystem"]) == ("cdn", "0" * 32, "me")
+    assert fields["rootcas"] == ["LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="]
+
+
+def test_certificates_that_are_none(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"hello")
+    for path, error in ((plain, BadValue), (tmp_path / "absent", StorageError)):
+        settings = asked(cacerts=(str(path),))
+        with pytest.raises(error):
+            registration(settings, identify(settings), "10.0.0.1", 0)
+
+
+def test_bytes_are_counted_by_where_they_came_from() -> None:
+    tally = Tally(resumed=1)
+    tally.add(None, 10)
+    tally.add(wire.Where("cdnnode:1.2.3.4~t", "1.2.3.4", 1, "/"), 100)
+    tally.add(wire.Where("10.0.0.1-1-1.0", "10.0.0.1", 1, "/"), 1000)
+    assert (tally.origin, tally.supernode, tally.peers, tally.total) == (10, 100, 1000, 1111)

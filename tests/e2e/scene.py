@@ -1,0 +1,279 @@
+"""A scene for end-to-end tests: a real nginx as origin, real processes as supernodes and downloads, 127.0.0.x as hosts.
+
+`Scene.close` ends everything by pid and checks that nothing is left: no process, no open file, no temporary file, no lease.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DFENGINE = [sys.executable, "-m", "dfengine"]
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+MIB = 1 << 20
+PATIENCE = 60.0
+
+CONFIG = """
+daemon off; worker_processes 1; pid {path}/nginx.pid; error_log {path}/error.log;
+{user}
+events {{ worker_connections 1024; }}
+http {{
+  log_format told '$request_method $uri $status $body_bytes_sent "$http_range" "$http_if_none_match"';
+  access_log {path}/access.log told;
+  client_body_temp_path {path}/t1; proxy_temp_path {path}/t2; fastcgi_temp_path {path}/t3;
+  uwsgi_temp_path {path}/t4; scgi_temp_path {path}/t5;
+  sendfile on; keepalive_requests 100000;
+  default_type application/octet-stream;
+  server {{
+    listen 127.0.0.1:{port};
+    root {path}/www;
+    location /noranges/ {{ max_ranges 0; alias {path}/www/; }}
+    location /chunked/ {{ alias {path}/www/; ssi on; ssi_types *; chunked_transfer_encoding on; }}
+    location /slow/ {{ alias {path}/www/; limit_rate {slow}; }}
+    location /private/ {{ alias {path}/www/; if ($http_authorization != "Bearer secret") {{ return 401; }} }}
+    location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
+    location /round/ {{ return 302 /round/again; }}
+  }}
+}}
+"""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(true: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+    """The first true value; fails when `patience` seconds are over. For what other processes do."""
+    end = time.monotonic() + patience
+    while True:
+        value = true()
+        if value:
+            return value
+        assert time.monotonic() < end, f"{what} did not happen within {patience} s"
+        time.sleep(0.02)
+
+
+def descriptors(pid: int) -> list[str]:
+    """What a process has open, sockets and pipes by kind."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except OSError:
+            continue
+    return found
+
+
+@dataclass
+class Supernode:
+    """A running supernode: `node` is its control address, `download` its download port's."""
+
+    process: subprocess.Popen[bytes]
+    node: str
+    download: str
+    home: Path
+
+    @property
+    def port(self) -> int:
+        """Control port."""
+        return int(self.node.rpartition(":")[2])
+
+    def get(self, path: str) -> bytes:
+        """GET on the control port."""
+        with urllib.request.urlopen(f"http://{self.node}{path}", timeout=20) as answer:
+            return bytes(answer.read())
+
+    def metric(self, name: str) -> float:
+        """One metric's value, summed over its labels."""
+        lines = self.get("/metrics").decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+
+class Scene:
+    """Use as a context. `path` is its directory; `gets` are the downloads that were started."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.www = path / "www"
+        self.www.mkdir()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.homes: set[Path] = set()
+        self.supernodes: list[Supernode] = []
+        self._origin_port = 0
+        self._count = 0
+
+    # ORIGIN
+
+    def file(self, name: str, size: int, seed: int = 0) -> str:
+        """A file of `size` seeded random bytes at the origin; its sha256."""
+        path = self.www / name
+        generator = random.Random(f"{name}-{seed}")
+        digest = hashlib.sha256()
+        with open(path.with_suffix(".new"), "wb") as out:
+            left = size
+            while left:
+                block = generator.randbytes(min(left, MIB))
+                digest.update(block)
+                out.write(block)
+                left -= len(block)
+        path.with_suffix(".new").rename(path)
+        return digest.hexdigest()
+
+    def origin(self, slow: str = "8m") -> str:
+        """Start nginx; its base URL. `slow`: rate below /slow/, bytes per second."""
+        assert os.path.exists(NGINX), "these tests need nginx: apt-get install nginx-light"
+        self._origin_port = self._origin_port or free_port()
+        config = self.path / "nginx.conf"
+        user = "user root;" if os.geteuid() == 0 else ""
+        config.write_text(CONFIG.format(path=self.path, port=self._origin_port, slow=slow, user=user))
+        self.nginx = self._start([NGINX, "-p", str(self.path), "-c", str(config)], subprocess.DEVNULL)
+        until(self._listening, "nginx listening")
+        return f"http://127.0.0.1:{self._origin_port}"
+
+    def _listening(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._origin_port)) == 0
+
+    def requests(self, path: str = "") -> list[dict[str, Any]]:
+        """What nginx was asked for, as far as it has answered: method, path, status, sent (body bytes), range."""
+        log = self.path / "access.log"
+        found = []
+        for line in log.read_text().splitlines() if log.exists() else []:
+            method, uri, status, sent, rest = line.split(" ", 4)
+            if uri == path or not path:
+                found.append({"method": method, "path": uri, "status": int(status), "sent": int(sent), "range": rest.split('"')[1]})
+        return found
+
+    def sent(self, path: str) -> int:
+        """Body bytes that nginx sent of one path."""
+        return sum(request["sent"] for request in self.requests(path))
+
+    # PROCESSES
+
+    def _start(self, command: list[str], out: int) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL if out == subprocess.DEVNULL else None)
+        self._processes.append(process)
+        return process
+
+    def supernode(self, *options: str, home: Path | None = None, port: int = 0, download_port: int = 0) -> Supernode:
+        """Start a supernode and wait until it is ready."""
+        self._count += 1
+        home = home or self.path / f"supernode-{self._count}"
+        command = [
+            *DFENGINE, "supernode", "--port", str(port), "--download-port", str(download_port), "--host", "127.0.0.1",
+            "--advertise-ip", "127.0.0.1", "--home-dir", str(home), *options,
+        ]
+        process = self._start(command, subprocess.PIPE)
+        assert process.stdout is not None
+        line = process.stdout.readline().decode().split()
+        assert line[:1] == ["ready"], line
+        found = Supernode(process, line[1].removeprefix("control="), line[2].removeprefix("download="), home)
+        self.supernodes.append(found)
+        return found
+
+    def start_get(self, url: str, name: str, *options: str, host: int = 2, nodes: tuple[Supernode, ...] = ()) -> subprocess.Popen[bytes]:
+        """Start `dfengine get URL -o NAME --json` as host 127.0.0.<host>, each host with a home of its own."""
+        home = self.path / f"home-{host}"
+        self.homes.add(home)
+        command = [*DFENGINE, "get", url, "-o", str(self.path / name), "--ip", f"127.0.0.{host}", "--home", str(home), "--json", *options]
+        for node in nodes:
+            command += ["-n", node.node]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._processes.append(process)
+        return process
+
+    def get(self, url: str, name: str, *options: str, host: int = 2, nodes: tuple[Supernode, ...] = (), status: int = 0) -> Any:
+        """Run a download to its end; its JSON object, or its stderr when it should fail with `status`."""
+        return self.end(self.start_get(url, name, *options, host=host, nodes=nodes), status)
+
+    def end(self, process: subprocess.Popen[bytes], status: int = 0) -> Any:
+        """Wait for a download; its JSON object, or its stderr when `status` is not 0."""
+        out, err = process.communicate(timeout=PATIENCE * 2)
+        assert process.returncode == status, f"exit {process.returncode}: {err.decode()}"
+        return json.loads(out) if status == 0 else err.decode()
+
+    def digest(self, name: str) -> str:
+        """sha256 of an output."""
+        with open(self.path / name, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def peer_pid(self, host: int = 2) -> int:
+        """The pid of a host's peer server; waits until it has taken over from the download that started it."""
+        lock = self.path / f"home-{host}" / "peer.lock"
+
+        def pid() -> int:
+            found = json.loads(lock.read_text() or "{}").get("pid", 0)
+            return found if found and b"peer" in Path(f"/proc/{found}/cmdline").read_bytes().split(b"\0") else 0
+
+        return int(until(pid, f"a peer server of host {host}"))
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGKILL, and wait."""
+        process.kill()
+        process.wait()
+
+    # THE END
+
+    def close(self) -> None:
+        """End everything, and check that nothing is left behind."""
+        peers = []
+        for home in self.homes:
+            lock = home / "peer.lock"
+            if lock.exists() and lock.read_text():
+                peers.append(self.peer_pid(int(home.name.rpartition("-")[2])))
+        for supernode in self.supernodes:
+            if supernode.process.poll() is None:
+                until(lambda node=supernode: node.metric("dfengine_leases") == 0, "every lease given back", 90.0)
+        for pid in peers:
+            os.kill(pid, signal.SIGTERM)
+        for pid in peers:
+            until(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), "the end of a peer server", 20.0)
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                process.terminate()
+        for process in self._processes:
+            process.wait(20)
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+        for supernode in self.supernodes:
+            assert supernode.process.returncode in (0, -signal.SIGKILL), f"a supernode ended with {supernode.process.returncode}"
+        mine = str(self.path).encode()
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            assert mine not in command or int(pid) == os.getpid(), f"left running: {command!r}"
+
+
+@contextmanager
+def scene(path: Path) -> Iterator[Scene]:
+    """A scene that is closed and checked also when the test fails; then the test's failure is what is shown."""
+    stage = Scene(path)
+    try:
+        yield stage
+    except BaseException:
+        try:
+            stage.close()
+        except Exception as error:
+            print(f"and besides: {error}")
+        raise
+    stage.close()

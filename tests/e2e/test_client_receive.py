@@ -1,0 +1,285 @@
+"""Inlet and Connection over real sockets: exact bytes, every wait bounded, hostile answers cut off."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dfengine.errors import ProtocolViolation, SourceGone, TooSlow
+from dfengine.net._receive import HEAD_LIMIT, Inlet
+from dfengine.net.dial import Connection, local_address
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Inlet, socket.socket]]:
+    """A receiving side and the socket that feeds it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        here = socket.create_connection(listener.getsockname())
+        there, _ = listener.accept()
+    with here, there:
+        yield Inlet(here.fileno()), there
+
+
+def soon(seconds: float = 10.0) -> float:
+    return time.monotonic() + seconds
+
+
+def test_a_head_then_content_in_the_buffer_then_another_head(pair: tuple[Inlet, socket.socket]) -> None:
+    inlet, there = pair
+    content = random.Random(1).randbytes(3 << 20)
+    sender = threading.Thread(target=there.sendall, args=(b"HEAD\r\n\r\n" + content + b"NEXT\r\n\r\nrest",))
+    sender.start()
+    assert inlet.head(soon()) == b"HEAD\r\n\r\n"
+    buffer = bytearray(b"#" * (len(content) + 10))
+    inlet.into(buffer, 5, len(content))
+    assert buffer == b"#####" + content + b"#####"
+    assert inlet.head(soon()) == b"NEXT\r\n\r\n"
+    assert inlet.read(4, soon()) == b"rest"
+    sender.join()
+    assert inlet.total == len(content) + 8 + 8 + 4
+    assert inlet.buffered == 0
+
+
+@pytest.mark.parametrize("parts", [[b"A\r", b"\n\r", b"\nB"], [b"A\r\n\r\nB"], [b"A", b"\n", b"\n", b"B"]])
+def test_a_head_in_any_segments(pair: tuple[Inlet, socket.socket], parts: list[bytes]) -> None:
+    inlet, there = pair
+
+    def send() -> None:
+        there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in parts:
+            there.sendall(part)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert inlet.head(soon()).replace(b"\r", b"") == b"A\n\n"
+    assert inlet.read(1, soon()) == b"B"
+    sender.join()
+
+
+def test_a_line(pair: tuple[Inlet, socket.socket]) -> None:
+    inlet, there = pair
+    there.sendall(b"1f\r\n\nx")
+    assert [inlet.line(soon()), inlet.line(soon()), inlet.buffered] == [b"1f\r\n", b"\n", 1]
+
+
+def test_a_head_without_end_is_refused_in_bounded_memory(pair: tuple[Inlet, socket.socket]) -> None:
+    inlet, there = pair
+    there.sendall(b"x" * (HEAD_LIMIT + 1))
+    with pytest.raises(ProtocolViolation):
+        inlet.head(soon())
+
+
+def test_a_line_without_end(pair: tuple[Inlet, socket.socket]) -> None:
+    inlet, there = pair
+    there.sendall(b"x" * (HEAD_LIMIT + 1))
+    with pytest.raises(ProtocolViolation):
+        inlet.line(soon())
+
+
+def test_silence_ends_at_the_deadline(pair: tuple[Inlet, socket.socket]) -> None:
+    inlet, there = pair
+    there.sendall(b"half a head\r\n")
+    with pytest.raises(SourceGone, match="no answer in time"):
+        inlet.head(soon(0.05))
+
+
+def test_content_that_stops_coming(pair: tuple[Inlet, socket.socket]) -> None:
+    inlet, there = pair
+    there.sendall(b"x" * 100)
+    with pytest.raises(SourceGone, match=r"silent for 0\.2 s after 100 of 200"):
+        inlet.into(bytearray(200), 0, 200, silence=0.2)
+
+
+def test_content_that_trickles(pair: tuple[Inlet, socket.socket]) -> None:
+    inlet, there = pair
+    stop = threading.Event()
+
+    def trickle() -> None:
+        while not stop.wait(0.02):
+            there.sendall(b"x")
+
+    sender = threading.Thread(target=trickle)
+    sender.start()
+    with pytest.raises(TooSlow):
+        inlet.into(bytearray(10_000), 0, 10_000, silence=30.0, floor=100_000.0, grace=0.1)
+    stop.set()
+    sender.join()
+
+
+def test_what_came_before_counts_for_the_rate(pair: tuple[Inlet, socket.socket]) -> None:
+    inlet, there = pair
+    there.sendall(b"x" * 100)
+    inlet.into(bytearray(100), 0, 100, floor=1000.0, grace=0.0, started=time.monotonic() - 50.0, before=1_000_000)
+    there.sendall(b"x" * 50)
+    with pytest.raises(TooSlow):
+        inlet.into(bytearray(100), 0, 100, floor=1000.0, grace=0.0, started=time.monotonic() - 50.0, before=10)
+
+
+def test_a_close_in_the_middle(pair: tuple[Inlet, socket.socket]) -> None:
+    inlet, there = pair
+    there.sendall(b"x" * 100)
+    there.close()
+    with pytest.raises(SourceGone, match="closed after 100 of 200"):
+        inlet.into(bytearray(200), 0, 200)
+
+
+def test_a_reset(pair: tuple[Inlet, socket.socket]) -> None:
+    inlet, there = pair
+    there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    there.close()
+    with pytest.raises(SourceGone):
+        inlet.head(soon())
+
+
+@pytest.mark.parametrize("receive", [lambda inlet: inlet.into(bytearray(10), 0, 10, silence=60.0), lambda inlet: inlet.head(soon(60.0))])
+def test_stop_from_another_thread_ends_a_wait(pair: tuple[Inlet, socket.socket], receive: Callable[[Inlet], None]) -> None:
+    inlet, _ = pair
+    started = threading.Event()
+    caught: list[BaseException] = []
+
+    def wait() -> None:
+        started.set()
+        try:
+            receive(inlet)
+        except SourceGone as error:
+            caught.append(error)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    started.wait()
+    inlet.stop()
+    waiter.join(10.0)
+    assert not waiter.is_alive()
+    assert caught
+    with pytest.raises(SourceGone):
+        receive(inlet)
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 11), (11, 0), (-1, 1), (5, 6), (0, -1), (1 << 62, 1 << 62)])
+def test_a_buffer_that_is_too_small(pair: tuple[Inlet, socket.socket], offset: int, length: int) -> None:
+    with pytest.raises(ValueError, match="fit"):
+        pair[0].into(bytearray(10), offset, length)
+
+
+def test_a_buffer_that_cannot_be_written(pair: tuple[Inlet, socket.socket]) -> None:
+    with pytest.raises((BufferError, TypeError)):
+        pair[0].into(b"constant", 0, 1)
+
+
+def test_nothing_is_received_for_nothing(pair: tuple[Inlet, socket.socket]) -> None:
+    pair[0].into(bytearray(0), 0, 0)
+    assert pair[0].read(0, soon()) == b""
+
+
+# Connection, against a server that sends what it is told.
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[..., Connection]]:
+    """`serving(bytes)`: a connection whose server answers each request with these bytes, then closes if `close`."""
+    threads: list[threading.Thread] = []
+    ends: list[Connection | socket.socket] = []
+
+    def serve(*answers: bytes, close: bool = False) -> Connection:
+        listener = socket.create_server(("127.0.0.1", 0))
+        ends.append(listener)
+
+        def run() -> None:
+            there, _ = listener.accept()
+            with there:
+                for answer in answers:
+                    if not there.recv(1 << 16):
+                        return
+                    there.sendall(answer)
+                if not close:
+                    there.recv(1)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        threads.append(thread)
+        connection = Connection("127.0.0.1", listener.getsockname()[1])
+        ends.insert(0, connection)
+        return connection
+
+    yield serve
+    for end in ends:
+        end.close()
+    for thread in threads:
+        thread.join(10.0)
+
+
+def test_two_requests_on_one_connection(serving: Callable[..., Connection]) -> None:
+    connection = serving(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Y: z\r\n\r\nok", b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+    status, headers, body = connection.request("GET", "/a")
+    assert (status, headers["x-y"], body) == (200, "z", b"ok")
+    assert connection.request("POST", "/b", body=b"x")[0] == 404
+    assert connection.usable
+    assert connection.served == 2
+    assert (connection.local_ip, connection.remote_ip) == ("127.0.0.1", "127.0.0.1")
+
+
+def test_chunks_and_trailers(serving: Callable[..., Connection]) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection = serving(head + b"3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!")
+    assert connection.request("GET", "/")[2] == b"abc0123456789"
+    assert connection.request("GET", "/")[2] == b"!", "nothing of the first answer was left over"
+
+
+def test_interim_answers_are_skipped(serving: Callable[..., Connection]) -> None:
+    connection = serving(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!")
+    assert connection.request("GET", "/")[2] == b"!"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\nno length",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n123456789\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"T: t\r\n" * 70,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 9,
+        b"\0" * 100 + b"\r\n\r\n",
+    ],
+)
+def test_answers_that_cannot_be_meant(serving: Callable[..., Connection], answer: bytes) -> None:
+    connection = serving(answer)
+    with pytest.raises(ProtocolViolation):
+        connection.request("GET", "/")
+    assert not connection.usable
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", b"HTTP/1.1 200", b""])
+def test_half_an_answer(serving: Callable[..., Connection], answer: bytes) -> None:
+    connection = serving(answer, close=True)
+    with pytest.raises(SourceGone):
+        connection.request("GET", "/")
+    assert not connection.usable
+
+
+def test_no_answer(serving: Callable[..., Connection]) -> None:
+    with pytest.raises(SourceGone, match="no answer in time"):
+        serving(b"HTTP/1.1 200 OK\r\n").request("GET", "/", timeout=0.05)
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        with pytest.raises(SourceGone, match="cannot be connected to"):
+            Connection("127.0.0.1", held.getsockname()[1])
+
+
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(SourceGone):
+        Connection("127.0.0.1\0", 1)
+    assert local_address("256.0.0.1.invalid", 1) == ""
+    assert local_address("127.0.0.1", 1) == "127.0.0.1"

@@ -14,6 +14,6 @@ cdef class FileSlice:
 cdef class Upload:
     cdef readonly object parts       # tuple of bytes | FileSlice
     cdef readonly long long left     # bytes still to go, all parts
-    cdef readonly long long calls    # system calls made
+    cdef readonly long long sends, sendfiles   # system calls made
     cdef Py_ssize_t at
     cdef long long done

@@ -21,8 +21,11 @@ class Upload:
     def left(self) -> int:
         """Bytes that the socket has not taken yet."""
     @property
-    def calls(self) -> int:
-        """System calls made so far."""
+    def sends(self) -> int:
+        """Calls of send so far."""
+    @property
+    def sendfiles(self) -> int:
+        """Calls of sendfile so far."""
     def advance(self, sock: int, most: int) -> int:
         """Give the socket at most `most` bytes, until it takes no more; the bytes it took.
 

@@ -70,20 +70,21 @@ cdef class Upload:
     """An answer on its way to a non-blocking socket."""
 
     def __cinit__(self, parts):
-        self.parts = tuple(parts)
+        self.parts = tuple([part for part in parts if (part.length if isinstance(part, FileSlice) else len(part))])
         self.left = 0
         for part in self.parts:
             self.left += part.length if isinstance(part, FileSlice) else len(part)
         self.at = 0
         self.done = 0
-        self.calls = 0
+        self.sends = 0
+        self.sendfiles = 0
 
     def advance(self, int sock, long long most):
         """Give the socket at most `most` bytes, until it takes no more; the bytes it took."""
         cdef long long moved = 0, count, want, size
         cdef FileSlice piece
         cdef const char *data
-        cdef int flags
+        cdef int flags, error
         while self.left and moved < most:
             part = self.parts[self.at]
             if isinstance(part, FileSlice):
@@ -91,7 +92,8 @@ cdef class Upload:
                 size = piece.length
                 want = min(size - self.done, most - moved)
                 with nogil:
-                    count = _sendfile(sock, piece.fd, piece.offset + self.done, want, &self.calls)
+                    count = _sendfile(sock, piece.fd, piece.offset + self.done, want, &self.sendfiles)
+                    error = errno
                 if count == -2:
                     raise EOFError("the file ended before its piece")
             else:
@@ -102,9 +104,10 @@ cdef class Upload:
                 flags = MSG_MORE if self.left > want else 0
                 with nogil:
                     count = _send(sock, data, want, flags)
-                self.calls += 1
+                    error = errno
+                self.sends += 1
             if count < 0:
-                raise OSError(errno, "the connection is gone")
+                raise OSError(error, "the connection is gone")
             moved += count
             self.left -= count
             self.done += count

@@ -1,11 +1,15 @@
 """The control plane's HTTP server: a protocol on the event loop's transports, answers in the order of the requests.
 
 A handler answers at once or with a future (a parked pull). When the client goes away its parked futures are cancelled.
+A client that does not read its answers is read no further, and cut off after a while.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -14,68 +18,98 @@ from dfengine.net.http import MAX_BODY, MAX_PIPELINED, BadRequest, Request, Requ
 
 HEAD_SECONDS = 10.0
 IDLE_SECONDS = 75.0
+STALL_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
-HIGH_WATER = 1 << 20
+HIGH_WATER = 256 << 10
+"""Bytes of answers that a client may leave unread before it is read no further."""
+
+BACKLOG = 4096
 
 Answer = Response | asyncio.Future[Response]
 Handler = Callable[[Request], Answer]
 
 
 class ControlProtocol(asyncio.Protocol):
-    """One client."""
+    """One client. Its deadline is that of its phase: sending a request, waiting for an answer, taking one, idle."""
+
+    __slots__ = ("_answers", "_client", "_reader", "_server", "_stopped", "_transport", "_unread", "deadline")
 
     def __init__(self, server: ControlServer) -> None:
         self._server = server
         self._transport: asyncio.Transport | None = None
+        # Reader and queue come with the first byte: ten thousand silent connections must cost little.
         self._reader: RequestReader | None = None
-        self._answers: deque[tuple[Answer, bool, bool]] = deque()
+        self._answers: deque[tuple[Answer, bool, bool]] | None = None
         """Answers not sent yet, in the order of their requests: (answer, keep alive, without a body)."""
         self._client = ""
         self._stopped = False
-        self.deadline = server.loop.time() + server.head_seconds
+        self._unread = False
+        self.deadline = time.monotonic() + server.head_seconds
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's callback."""
-        # uvloop's transports are no asyncio.Transport by class.
-        self._transport = cast(asyncio.Transport, transport)
-        self._client = transport.get_extra_info("peername")[0]
+        transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self._client = peer[0] if peer else ""
+        transport.set_write_buffer_limits(HIGH_WATER)
         if not self._server.admit(self):
-            self._transport.abort()
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's callback: whatever is parked for this client is cancelled."""
         self._stopped = True
         self._server.connections.discard(self)
-        for answer, _, _ in self._answers:
+        for answer, _, _ in self._answers or ():
             if not isinstance(answer, Response):
                 answer.cancel()
-        self._answers.clear()
+        self._answers = self._reader = None
 
     def data_received(self, data: bytes) -> None:
         """asyncio's callback."""
         if self._stopped:
             return
-        if self._reader is None:
-            self._reader = RequestReader(self._client, self._serve, self._server.max_body)
-        fresh = not self._reader.started
+        reader = self._reader
+        if reader is None:
+            self._answers = deque()
+            reader = self._reader = RequestReader(self._client, self._serve, self._server.max_body, self._proceed)
+        fresh = not reader.started
         try:
-            self._reader.feed(data)
+            reader.feed(data)
         except BadRequest as error:
             self._stopped = True
             self._put(text(error.status, error.reason), False, False)
             return
-        if self._reader.started:
+        if reader.started:
             if fresh:
-                self.deadline = self._server.loop.time() + self._server.head_seconds
-        elif not self._answers:
-            self.deadline = self._server.loop.time() + self._server.idle_seconds
+                self.deadline = time.monotonic() + self._server.head_seconds
+        elif not self._answers and not self._unread:
+            self.deadline = time.monotonic() + self._server.idle_seconds
 
     def eof_received(self) -> bool:
         """asyncio's callback: a client that sends no more is answered no more."""
         return False
 
+    def pause_writing(self) -> None:
+        """asyncio's callback: the client leaves its answers unread."""
+        self._unread = True
+        self.deadline = time.monotonic() + self._server.stall_seconds
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """asyncio's callback: it has read them."""
+        self._unread = False
+        self._settle()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _proceed(self) -> None:
+        if self._transport is not None and not self._answers:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def _serve(self, request: Request) -> None:
-        if self._stopped:
+        if self._stopped or self._answers is None:
             return
         if len(self._answers) >= MAX_PIPELINED:
             raise BadRequest(429, "too many requests wait on this connection")
@@ -86,20 +120,26 @@ class ControlProtocol(asyncio.Protocol):
         except BadRequest as error:
             answer = text(error.status, error.reason)
         except Exception:
-            server.report(request)
-            answer = text(500, "internal error")
-        if not request.keep_alive:
+            answer = server.failed(request)
+        keep_alive = request.keep_alive
+        if not keep_alive:
             self._stopped = True
-        self._put(answer, request.keep_alive, request.method == "HEAD")
+        self._put(answer, keep_alive, request.method == "HEAD")
 
     def _put(self, answer: Answer, keep_alive: bool, bodiless: bool) -> None:
         if not self._answers and isinstance(answer, Response):
             self._send(answer, keep_alive, bodiless)
+        elif self._answers is not None:
+            self._answers.append((answer, keep_alive, bodiless))
+            if not isinstance(answer, Response):
+                answer.add_done_callback(self._flush)
+            self._settle()
+
+    def _settle(self) -> None:
+        """The deadline that fits what is going on; a parked answer's is the handler's business."""
+        if self._unread:
             return
-        self._answers.append((answer, keep_alive, bodiless))
-        if not isinstance(answer, Response):
-            answer.add_done_callback(self._flush)
-            self.deadline = float("inf")  # the handler's own deadline holds while something is parked
+        self.deadline = math.inf if self._answers else time.monotonic() + self._server.idle_seconds
 
     def _flush(self, _: object = None) -> None:
         """Send the answers that are ready, up to the first that is not."""
@@ -108,16 +148,20 @@ class ControlProtocol(asyncio.Protocol):
             if not isinstance(answer, Response):
                 if not answer.done():
                     return
-                if answer.cancelled():
-                    answer = text(503, "the supernode is going away")
-                elif answer.exception() is not None:
-                    self._server.report(None)
-                    answer = text(500, "internal error")
-                else:
-                    answer = answer.result()
+                answer = self._outcome(answer)
             self._answers.popleft()
             self._send(answer, keep_alive, bodiless)
-        self.deadline = self._server.loop.time() + self._server.idle_seconds
+        self._settle()
+
+    def _outcome(self, parked: asyncio.Future[Response]) -> Response:
+        try:
+            return parked.result()
+        except asyncio.CancelledError:
+            return text(503, "the server is going away")
+        except BadRequest as error:
+            return text(error.status, error.reason)
+        except Exception:
+            return self._server.failed(None)
 
     def _send(self, answer: Response, keep_alive: bool, bodiless: bool) -> None:
         transport = self._transport
@@ -126,8 +170,8 @@ class ControlProtocol(asyncio.Protocol):
         transport.write(answer.encode(keep_alive, bodiless))
         if not keep_alive:
             transport.close()
-        elif transport.get_write_buffer_size() > HIGH_WATER:
-            transport.abort()  # it asks without reading the answers
+            # What the client does not take keeps the connection no longer than this.
+            self.deadline = time.monotonic() + self._server.stall_seconds
 
     def close(self) -> None:
         """Cut the connection."""
@@ -136,26 +180,31 @@ class ControlProtocol(asyncio.Protocol):
 
 
 class ControlServer:
-    """Listens with `handler`; counters: requests, connections. `report` is told of a handler's own failure."""
+    """Listens with `handler`, which may raise BadRequest. Counters: requests, accepted.
+
+    report: called with the request (None: it was parked) while a handler's own failure is the current exception.
+    The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         handler: Handler,
         *,
-        report: Callable[[Request | None], None] = lambda request: None,
+        report: Callable[[Request | None], None] = lambda request: traceback.print_exc(),
         max_connections: int = 16384,
         max_body: int = MAX_BODY,
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self.loop = loop
         self.handler = handler
-        self.report = report
         self.max_body = max_body
-        self.head_seconds, self.idle_seconds = head_seconds, idle_seconds
-        self.requests = 0
+        self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
+        self.requests = self.accepted = 0
         self.connections: set[ControlProtocol] = set()
+        self._report = report
         self._max = max_connections
         self._server: asyncio.AbstractServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -163,7 +212,7 @@ class ControlServer:
 
     async def start(self, host: str, port: int) -> None:
         """Listen on host:port, port 0 for any free one. Raises OSError."""
-        server = await self.loop.create_server(lambda: ControlProtocol(self), host, port, backlog=4096)
+        server = await self.loop.create_server(lambda: ControlProtocol(self), host, port, backlog=BACKLOG)
         self._server = server
         self.port = server.sockets[0].getsockname()[1]
         self._sweep()
@@ -172,11 +221,17 @@ class ControlServer:
         """False when there are too many connections."""
         if len(self.connections) >= self._max:
             return False
+        self.accepted += 1
         self.connections.add(connection)
         return True
 
+    def failed(self, request: Request | None) -> Response:
+        """A handler failed by itself: report the current exception, and say no more than that it was so."""
+        self._report(request)
+        return text(500, "internal error")
+
     def _sweep(self) -> None:
-        now = self.loop.time()
+        now = time.monotonic()
         for connection in [connection for connection in self.connections if connection.deadline < now]:
             connection.close()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)

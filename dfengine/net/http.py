@@ -24,6 +24,14 @@ MAX_PIPELINED = 64
 SINGLE = frozenset({"content-length", "transfer-encoding", "host", "range", "piecenum", "piecesize"})
 """Headers that would mean two things if they came twice."""
 
+_NAMES = {
+    spelling.encode(): name
+    for name in ("host", "content-length", "content-type", "user-agent", "range", "accept", "piecenum", "piecesize")
+    for spelling in (name, name.title())
+}
+"""Names as they usually come, so that most need no decoding."""
+
+TOO_LARGE = "request head is larger than 16 KiB"
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -67,19 +75,20 @@ class Request:
         if self._query is None:
             found: dict[str, str] = {}
             try:
-                for part in self.query_string.split(b"&"):
-                    name, _, value = part.partition(b"=")
-                    if name:
-                        found.setdefault(_decoded(name), _decoded(value))
+                for part in self.query_string.decode().split("&"):
+                    name, _, value = part.partition("=")
+                    if "%" in part or "+" in part:
+                        name, value = _decoded(name), _decoded(value)
+                    if name and name not in found:
+                        found[name] = value
             except UnicodeDecodeError:
                 raise BadRequest(400, "query is not UTF-8") from None
             self._query = found
         return self._query
 
 
-def _decoded(text: bytes) -> str:
-    text = text.replace(b"+", b" ")
-    return (unquote_to_bytes(text) if b"%" in text else text).decode()
+def _decoded(text: str) -> str:
+    return unquote_to_bytes(text.replace("+", " ")).decode()
 
 
 class Response:
@@ -139,86 +148,106 @@ def text(status: int, message: str) -> Response:
 
 
 class RequestReader:
-    """Bytes in, requests out. `max_body`: bytes of body that are taken, 0 for none."""
+    """Bytes in, requests out.
 
-    def __init__(self, client: str, deliver: Callable[[Request], None], max_body: int = MAX_BODY) -> None:
+    deliver: called with each whole request, in order. max_body: bytes of body that are taken, 0: none at all.
+    proceed: called when a client that announced a body waits to be told to send it.
+    """
+
+    def __init__(
+        self, client: str, deliver: Callable[[Request], None], max_body: int = MAX_BODY, proceed: Callable[[], None] | None = None
+    ) -> None:
         self._client = client
         self._deliver = deliver
         self._max_body = max_body
+        self._proceed = proceed
         self._parser: Any = httptools.HttpRequestParser(self)
-        self._reset()
-
-    def _reset(self) -> None:
         self._target = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._head = 0
-        self._fresh = False
+        self._unfinished = 0
+        self._whole = 0
         self._in_body = False
         self.started = False
         """Some bytes of a request came, but not its end."""
 
     def feed(self, data: bytes) -> None:
         """Raises BadRequest; the connection is of no use then."""
-        self._fresh = False
+        whole = self._whole
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             raise BadRequest(400, "no upgrade is served") from None
         except httptools.HttpParserError as error:
-            raise self._why(error) from None
-        if self.started and not self._in_body and not self._fresh:
-            # An unfinished head that did not begin in this chunk: all of the chunk is its.
-            self._charge(len(data))
-
-    def _charge(self, count: int) -> None:
-        self._head += count
-        if self._head > MAX_HEAD:
-            raise BadRequest(431, "request head is larger than 16 KiB")
-
-    def _why(self, error: BaseException) -> BadRequest:
-        """A callback's own refusal, or a parser's."""
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, BadRequest):
-                return cause
-            cause = cause.__cause__ or cause.__context__
-        return BadRequest(400, f"bad request: {error}")
+            raise _why(error) from None
+        if self.started and not self._in_body and whole == self._whole:
+            # The parser keeps what it has of an unfinished line to itself: count what it was given.
+            self._unfinished += len(data)
+            if self._unfinished > MAX_HEAD:
+                raise BadRequest(431, TOO_LARGE)
 
     # httptools' callbacks
 
     def on_message_begin(self) -> None:
-        self._reset()
-        self.started = self._fresh = True
+        self._target = b""
+        self._headers = {}
+        self._body = []
+        self._head = self._unfinished = 0
+        self._in_body = False
+        self.started = True
 
     def on_url(self, url: bytes) -> None:
         self._target += url
-        self._charge(len(url))
+        self._head += len(url)
+        if self._head > MAX_HEAD:
+            raise BadRequest(431, TOO_LARGE)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._charge(len(name) + len(value))
-        key = name.decode("latin-1").lower()
+        self._head += len(name) + len(value) + 4
+        if self._head > MAX_HEAD:
+            raise BadRequest(431, TOO_LARGE)
+        key = _NAMES.get(name) or name.decode("latin-1").lower()
         if key in self._headers and key in SINGLE:
             raise BadRequest(400, f"{key} comes twice")
         self._headers[key] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         self._in_body = True
-        if "transfer-encoding" in self._headers:
+        headers = self._headers
+        if "transfer-encoding" in headers:
             raise BadRequest(400, "no transfer coding is taken")
-        length = self._headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit()):
+        given = headers.get("content-length")
+        if given is None:
+            return
+        if not (given.isascii() and given.isdigit()) or len(given) > 18:
             raise BadRequest(400, "bad Content-Length")
-        if int(length[:20]) > self._max_body:
+        length = int(given)
+        if length > self._max_body:
+            if not self._max_body:
+                raise BadRequest(400, "no request body is taken")
             raise BadRequest(413, f"request body is larger than {self._max_body} bytes")
+        if length and self._proceed is not None and headers.get("expect", "").lower() == "100-continue":
+            self._proceed()
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        request = Request(
-            self._parser.get_method().decode("latin-1"), self._target, self._headers, b"".join(self._body), self._client,
-            self._parser.should_keep_alive(),
-        )
         self.started = self._in_body = False
-        self._deliver(request)
+        self._whole += 1
+        parser, body = self._parser, self._body
+        method = parser.get_method().decode("latin-1")
+        self._deliver(
+            Request(method, self._target, self._headers, b"".join(body) if body else b"", self._client, parser.should_keep_alive())
+        )
+
+
+def _why(error: BaseException) -> BadRequest:
+    """A callback's own refusal, or the parser's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BadRequest):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return BadRequest(400, f"bad request: {error}")

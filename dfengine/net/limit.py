@@ -1,24 +1,27 @@
 """Token bucket over bytes: how many may move now. Pure; time comes in as an argument.
 
 A bucket of `rate` bytes per second and `burst` bytes lets through at most `burst + rate * t` bytes in any t seconds. It
-limits without touching data: the answer is only how much the next sendfile or receive may move.
+limits without touching data: the answer is only how much the next sendfile or receive may move. By default the burst is
+what 25 ms bring, so that no second exceeds the rate by more than 2.5%.
 """
 
 from __future__ import annotations
 
-QUANTUM = 64 << 10
-"""Bytes that are worth a system call; `wait` is the time until so many may move."""
+BURSTS_PER_SECOND = 40
+LEAST_BURST = 2048
 
 
 class TokenBucket:
-    """rate: bytes per second, 0 = no limit. burst: bytes, by default what 20 ms bring, at least a quantum."""
+    """rate: bytes per second, 0 = no limit. burst: bytes, 0 = what 25 ms bring.
+
+    quantum: bytes that are worth a system call, half a burst; a `take` that asks for more gets no less.
+    """
 
     def __init__(self, rate: int = 0, burst: int = 0) -> None:
         self._burst_wanted = burst
         self._tokens = 0.0
         self._at = 0.0
-        self.rate = 0
-        self.burst = 0
+        self.rate = self.burst = self.quantum = 0
         self.set_rate(rate, 0.0)
         self._tokens = float(self.burst)
 
@@ -26,7 +29,8 @@ class TokenBucket:
         """From `now` on; 0 = no limit."""
         self._refill(now)
         self.rate = max(0, rate)
-        self.burst = max(self._burst_wanted or self.rate // 50, QUANTUM)
+        self.burst = self._burst_wanted or max(self.rate // BURSTS_PER_SECOND, LEAST_BURST)
+        self.quantum = max(1, self.burst // 2)
         self._tokens = min(self._tokens, float(self.burst))
 
     def _refill(self, now: float) -> None:
@@ -35,13 +39,13 @@ class TokenBucket:
             self._at = now
 
     def take(self, want: int, now: float) -> int:
-        """Bytes of `want` that may move now, 0..want; they are spent. Give back what did not move."""
+        """Bytes of `want` that may move now: 0, or min(want, quantum)..want. They are spent: give back what did not move."""
         if not self.rate:
             return want
         self._refill(now)
         allowed = min(want, int(self._tokens))
-        # Crumbs would cost a system call each; the end of a transfer may be one.
-        if allowed < min(want, QUANTUM, self.burst):
+        # Crumbs would cost a system call and a wake-up each.
+        if allowed < min(want, self.quantum):
             return 0
         self._tokens -= allowed
         return allowed
@@ -51,9 +55,9 @@ class TokenBucket:
         if self.rate:
             self._tokens = min(float(self.burst), self._tokens + count)
 
-    def wait(self, now: float) -> float:
-        """Seconds until a quantum may move; 0 when it may now."""
+    def wait(self, now: float, want: int = 0) -> float:
+        """Seconds until `take(want, now)` gives something, 0 when it does now; want 0: a quantum."""
         if not self.rate:
             return 0.0
         self._refill(now)
-        return max(0.0, (min(QUANTUM, self.burst) - self._tokens) / self.rate)
+        return max(0.0, (min(want or self.quantum, self.quantum) - self._tokens) / self.rate)

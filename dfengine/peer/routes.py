@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from dfengine._piece import FRAME, TAIL, frame_head, parse_range
 from dfengine.errors import BadFrame, BadRange
@@ -12,9 +13,11 @@ from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.settings import VERSION
-from dfengine.storage.home import Home, Shared, valid_name
+from dfengine.storage.home import Entry, Shared, valid_name
 
 TOUCH_SECONDS = 1.0
+"""A file that many ask for is marked as used so often and no oftener."""
+
 OPEN_FILES = 512
 """Downloads kept open at once; the least recently asked for closes first."""
 
@@ -22,16 +25,30 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _TAIL = bytes([TAIL])
 
 
-class Routes:
-    """The tasks of one home directory. `now` gives unix seconds; `limit` is the server's bucket, of all tasks together."""
+class Shares(Protocol):
+    """The downloads of this host; `storage.home.Home`. Times are unix seconds."""
 
-    def __init__(self, home: Home, limit: TokenBucket, now: Callable[[], float]) -> None:
+    def find(self, name: str) -> Shared | None: ...
+    def touch(self, name: str, now: float) -> None: ...
+    def sweep(self, now: float) -> list[Entry]: ...
+    def names(self) -> list[str]: ...
+    def entry(self, name: str) -> Entry | None: ...
+
+
+Leaving = tuple[str, str, str]
+"""(HOST:PORT of a supernode, task, CID) of a download that is served no longer."""
+
+
+class Routes:
+    """The downloads of one home. `now`: unix seconds. `limit`: the server's bucket. `clock`: monotonic seconds, the bucket's."""
+
+    def __init__(self, home: Shares, limit: TokenBucket, now: Callable[[], float], clock: Callable[[], float], ip: str = "") -> None:
         self._home = home
         self._limit = limit
         self._now = now
+        self._clock = clock
+        self._ip = ip
         self._open: OrderedDict[str, Shared] = OrderedDict()
-        self.used = now()
-        """When it was last asked for something, unix seconds."""
         self._exact: dict[str, Callable[[Request], Response | Parts]] = {
             "/server/ping": self._ping,
             "/ping": self._ping,
@@ -46,24 +63,28 @@ class Routes:
 
     def __call__(self, request: Request) -> Response | Parts:
         """The answer to one request; raises BadRequest."""
-        self.used = self._now()
         exact = self._exact.get(request.path)
         if exact is not None:
             return exact(request)
         for prefix, route in self._prefixes:
             if request.path.startswith(prefix):
-                name = request.path[len(prefix) :]
-                if not valid_name(name):
-                    raise BadRequest(400, "no task file has such a name")
-                return route(request, name)
+                return route(request, _name(request.path[len(prefix) :]))
         return text(404, "404 page not found")
 
     def _ping(self, request: Request) -> Response:
         return Response(200, b"success", BYTES)
 
     def _check(self, request: Request, name: str) -> Response:
-        self._home.touch(name, self.used)
+        """Alive, and which version; `totalLimit` (bytes per second, 0: leave it) from this host sets the server's limit."""
+        if "totallimit" in request.headers and self._is_local(request.client):
+            total = _number(request, "totallimit")
+            if total and total != self._limit.rate:
+                self._limit.set_rate(total, self._clock())
+        self._home.touch(name, self._now())
         return Response(200, f"{name}@{VERSION}".encode(), BYTES)
+
+    def _is_local(self, client: str) -> bool:
+        return client == self._ip or client.startswith("127.") or client == "::1"
 
     def _rate(self, request: Request, name: str) -> Response:
         """The rate that this task may use: what it asks for, within the whole server's."""
@@ -72,56 +93,46 @@ class Routes:
         return Response(200, str(allowed).encode(), BYTES)
 
     def _finish(self, request: Request) -> Response:
-        name = request.query.get("taskFileName", "")
-        if not valid_name(name):
-            raise BadRequest(400, "no task file has such a name")
-        self._home.touch(name, self.used)
+        self._home.touch(_name(request.query.get("taskFileName", "")), self._now())
         return Response(200, b"success", BYTES)
 
     def _piece(self, request: Request, name: str) -> Response | Parts:
-        piece, size, start, end = self._asked(request)
+        piece, size = _number(request, "piecenum"), _number(request, "piecesize")
+        start, end = _range(request)
         shared = self._shared(name)
         if shared is None:
             return text(500, f"failed to get taskPath: {name}")
         framed = request.headers.get("cdnsource", "").lower() != "source"
         frame = FRAME if framed else 0
-        offset = start - frame * piece
-        length = end - start + 1 - frame
-        total = shared.length
-        if total >= 0:
-            # An empty file is one piece without content; otherwise a piece begins before the end.
-            if offset > total or (offset == total and total > 0) or length < 0:
-                return text(416, "range not satisfiable")
-            length = min(length, total - offset)
+        offset, length = start - frame * piece, end - start + 1 - frame
         if offset < 0 or length < 0:
             return text(416, "range not satisfiable")
-        try:
-            here = shared.here(offset, length)
-        except BadRange:
-            return text(416, "range not satisfiable")
+        while True:
+            total = shared.length
+            # An empty file is one piece without content; every other piece begins before the end.
+            if total >= 0 and offset >= max(total, 1):
+                return text(416, "range not satisfiable")
+            content = length if total < 0 else min(length, total - offset)
+            try:
+                here = shared.here(offset, content)
+            except BadRange:
+                return text(416, "range not satisfiable")
+            if shared.length == total:
+                break
+            # The length became known in between, and the last piece may be shorter than it looked.
         if not here:
             return text(404, f"piece {piece} is not here")
-        if self.used - shared.touched > TOUCH_SECONDS:
-            shared.touched = self.used
-            self._home.touch(name, self.used)
-        content = FileSlice(shared.fd, offset, length, shared)
+        now = self._now()
+        if now - shared.touched > TOUCH_SECONDS:
+            shared.touched = now
+            self._home.touch(name, now)
+        data = FileSlice(shared.fd, offset, content, shared)
+        if not framed:
+            return Parts(206, (data,))
         try:
-            parts = (frame_head(length, size), content, _TAIL) if framed else (content,)
+            return Parts(206, (frame_head(content, size), data, _TAIL))
         except BadFrame as error:
             raise BadRequest(400, str(error)) from None
-        return Parts(206, parts)
-
-    def _asked(self, request: Request) -> tuple[int, int, int, int]:
-        """(pieceNum, pieceSize, start, end) of a request; raises BadRequest."""
-        piece, size = _number(request, "piecenum"), _number(request, "piecesize")
-        given = request.headers.get("range", "")
-        if not given.startswith("bytes="):
-            raise BadRequest(400, f"invalid range: {given[:60]}")
-        try:
-            start, end = parse_range(given[6:])
-        except BadRange as error:
-            raise BadRequest(400, str(error)) from None
-        return piece, size, start, end
 
     def _shared(self, name: str) -> Shared | None:
         shared = self._open.get(name)
@@ -135,17 +146,36 @@ class Routes:
         self._open.move_to_end(name)
         return shared
 
-    def sweep(self) -> list[tuple[str, str, str]]:
-        """Withdraw what expired; (node, task, CID) of each, for the supernodes."""
+    def sweep(self) -> list[Leaving]:
+        """Withdraw what expired, and let go of what others withdrew; what the supernodes should be told."""
         gone = self._home.sweep(self._now())
-        for entry in gone:
-            self._open.pop(entry.name, None)
-        return [(entry.node, entry.task, entry.cid) for entry in gone if entry.node]
+        for name in self._open.keys() - set(self._home.names()):
+            del self._open[name]
+        return _leaving(gone)
 
-    def served(self) -> list[tuple[str, str, str]]:
-        """(node, task, CID) of every download that is shared."""
-        entries = [self._home.entry(name) for name in self._home.names()]
-        return [(entry.node, entry.task, entry.cid) for entry in entries if entry is not None and entry.node]
+    def served(self) -> list[Leaving]:
+        """Every download that is shared, as the supernodes know it."""
+        return _leaving(entry for name in self._home.names() if (entry := self._home.entry(name)) is not None)
+
+
+def _leaving(entries: Iterable[Entry]) -> list[Leaving]:
+    return [(entry.node, entry.task, entry.cid) for entry in entries if entry.node]
+
+
+def _name(text: str) -> str:
+    if not valid_name(text):
+        raise BadRequest(400, "no task file has such a name")
+    return text
+
+
+def _range(request: Request) -> tuple[int, int]:
+    given = request.headers.get("range", "")
+    if not given.startswith("bytes="):
+        raise BadRequest(400, f"invalid range: {given[:60]}")
+    try:
+        return parse_range(given[6:])
+    except BadRange as error:
+        raise BadRequest(400, str(error)) from None
 
 
 def _number(request: Request, name: str) -> int:

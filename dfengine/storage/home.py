@@ -196,13 +196,13 @@ class Home:
                 idle = now - os.stat(self._at("tasks", name)).st_mtime
             except OSError:
                 continue
-            if entry is None or (idle > entry.expire and not self._running(name)):
+            if entry is None or (idle > entry.expire and not self.running(name)):
                 self.withdraw(name)
                 if entry is not None:
                     gone.append(entry)
         return gone
 
-    def _running(self, name: str) -> bool:
+    def running(self, name: str) -> bool:
         """A process still writes it: downloads hold a lock on their data."""
         shared = self.find(name)
         if shared is None:

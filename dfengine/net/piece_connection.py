@@ -1,0 +1,221 @@
+"""One client of a piece server.
+
+Laws:
+* One answer at a time, in the order of the requests; while one is on its way, what follows waits, and beyond a bound
+  the socket is read no further.
+* A connection is always in one of three phases, each with a deadline: a head is awaited (head seconds from its first
+  byte), an answer is on its way (stall seconds since the last byte moved, or since a limit last held it back), idle.
+* A limit refuses before bytes move, never after: the bucket says how much the next sendfile may take.
+* `close` releases everything at once, whatever the phase: descriptors, the answer's files, its place in a queue.
+
+The file's pages are expected in memory. A page that is not makes sendfile wait for the disk, and the loop with it: whoever
+wants to hand such answers to a thread, or to read ahead, does it in `_push`, the only place that moves bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from dfengine.net._sendfile import Upload
+from dfengine.net.http import BYTES, MAX_PIPELINED, BadRequest, Parts, Request, RequestReader, Response, head, text
+from dfengine.net.limit import TokenBucket
+from dfengine.net.turnstile import Turnstile
+
+if TYPE_CHECKING:
+    from dfengine.net.piece_server import PieceServer
+
+READ = 32 << 10
+TURN = 32 << 20
+"""Bytes after which a receiver that keeps up with sendfile lets others have their turn; no piece is larger."""
+
+
+class Connection:
+    """Made when a client is accepted; the server forgets it when it closes."""
+
+    __slots__ = ("_answer", "_client", "_close", "_reader", "_reading", "_server", "_sock", "_upload", "_waiting", "_writing", "deadline")
+
+    def __init__(self, server: PieceServer, sock: socket.socket, client: str) -> None:
+        self._server = server
+        self._sock = sock
+        self._client = client
+        # None until the first byte: ten thousand silent connections must cost little.
+        self._reader: RequestReader | None = None
+        self._waiting: deque[Request | BadRequest] | None = None
+        self._upload: Upload | None = None
+        self._answer: Parts | None = None
+        self._reading = self._writing = self._close = False
+        self.deadline = time.monotonic() + server.head_seconds
+        self._read(True)
+
+    @property
+    def sending(self) -> bool:
+        """An answer is on its way."""
+        return self._upload is not None
+
+    def _read(self, wanted: bool) -> None:
+        if wanted != self._reading:
+            self._reading = wanted
+            loop = self._server.loop
+            (loop.add_reader(self._sock, self._readable) if wanted else loop.remove_reader(self._sock))
+
+    def _write(self, wanted: bool) -> None:
+        if wanted != self._writing:
+            self._writing = wanted
+            loop = self._server.loop
+            (loop.add_writer(self._sock, self._pump) if wanted else loop.remove_writer(self._sock))
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(READ)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        if self._reader is None or self._waiting is None:
+            self._waiting = deque()
+            self._reader = RequestReader(self._client, self._waiting.append, max_body=0)
+        if not self._reader.started and self._upload is None:
+            self.deadline = time.monotonic() + self._server.head_seconds
+        try:
+            self._reader.feed(data)
+        except BadRequest as error:
+            self._waiting.append(error)
+            self._read(False)
+        if len(self._waiting) >= MAX_PIPELINED:
+            self._read(False)
+        if self._upload is None and self._waiting:
+            self._pump()
+
+    def _pump(self) -> None:
+        """Go on with the answer under way, or begin the next; called when something may have become possible."""
+        if self._sock.fileno() < 0:
+            return
+        if self._upload is None:
+            if not self._waiting:
+                self._idle()
+                return
+            self._begin(self._waiting.popleft())
+        self._go_on(None)
+
+    def resume(self, turnstile: Turnstile) -> None:
+        """A limit that held this connection back gives it its turn."""
+        if self._upload is not None:
+            self._go_on(turnstile.bucket)
+
+    def _go_on(self, turn: TokenBucket | None) -> None:
+        if self._push(turn):
+            if self._close:
+                self.close()
+            else:
+                # Through the loop, so that one client's pipeline does not hold up the others.
+                self._server.loop.call_soon(self._pump)
+
+    def _idle(self) -> None:
+        begun = self._reader is not None and self._reader.started
+        self.deadline = time.monotonic() + (self._server.head_seconds if begun else self._server.idle_seconds)
+        self._read(True)
+
+    def _begin(self, request: Request | BadRequest) -> None:
+        if isinstance(request, BadRequest):
+            # Where the next request would begin is not known.
+            self._close = True
+            self._upload = Upload((text(request.status, request.reason).encode(False),))
+            return
+        self._close = not request.keep_alive
+        answer = self._server.answer(request)
+        bodiless = request.method == "HEAD"
+        if isinstance(answer, Response):
+            self._upload = Upload((answer.encode(not self._close, bodiless),))
+            return
+        first = head(answer.status, BYTES, answer.length, answer.headers, not self._close)
+        parts = () if bodiless else answer.parts
+        if parts and isinstance(parts[0], bytes):
+            first, parts = first + parts[0], parts[1:]  # one system call for both heads
+        self._upload = Upload((first, *parts))
+        self._answer = answer
+
+    def _limits(self) -> list[TokenBucket]:
+        """The buckets that hold for the answer under way."""
+        of_answer = self._answer.limit if self._answer is not None else None
+        return [bucket for bucket in (self._server.limit, of_answer) if bucket is not None and bucket.rate]
+
+    def _allowed(self, want: int, now: float, turn: TokenBucket | None) -> int:
+        """Bytes of `want` that all limits allow, spent; 0: this connection waits at the one that refuses."""
+        granted = want
+        limits = self._limits()
+        for n, bucket in enumerate(limits):
+            queue = self._server.turnstile(bucket)
+            got = bucket.take(granted, now) if queue is None or bucket is turn else 0
+            for earlier in limits[:n]:
+                earlier.give_back(granted - got)
+            if not got:
+                self._server.hold(self, bucket, granted, first=bucket is turn)
+                return 0
+            granted = got
+        return granted
+
+    def _push(self, turn: TokenBucket | None) -> bool:
+        """Give the socket what it takes and the limits allow; True when the answer is out and the connection is alive."""
+        upload, server = self._upload, self._server
+        assert upload is not None
+        while True:
+            now = time.monotonic()
+            want = min(upload.left, TURN)
+            allowed = self._allowed(want, now, turn)
+            if not allowed:
+                # It resumes when the limit lets it, whatever the socket says, and however long that takes.
+                self._write(False)
+                self.deadline = math.inf
+                return False
+            before = upload.sends, upload.sendfiles
+            try:
+                moved = upload.advance(self._sock.fileno(), allowed)
+            except (OSError, EOFError):
+                # The client is gone, or the file was cut short: what was promised cannot be sent.
+                self.close()
+                return False
+            finally:
+                server.sends += upload.sends - before[0]
+                server.sendfiles += upload.sendfiles - before[1]
+            server.bytes_sent += moved
+            if moved < allowed:
+                for bucket in self._limits():
+                    bucket.give_back(allowed - moved)
+            if moved or self.deadline == math.inf:
+                self.deadline = now + server.stall_seconds
+            if not upload.left:
+                break
+            if moved < allowed or allowed == want:
+                self._write(True)
+                return False
+            turn = None  # cut short by a limit: to the end of its queue
+        self._write(False)
+        answer, self._upload, self._answer = self._answer, None, None
+        if answer is not None and answer.sent is not None:
+            answer.sent(answer.length)
+        return True
+
+    def close(self) -> None:
+        """Release everything; whatever was being sent is cut off."""
+        if self._sock.fileno() < 0:
+            return
+        self._read(False)
+        self._write(False)
+        self._upload = self._answer = self._reader = self._waiting = None
+        if self._close:
+            # Closing with unread bytes in the socket would reset it and could take the answer with it.
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+                for _ in range(8):
+                    if not self._sock.recv(READ):
+                        break
+        self._sock.close()
+        self._server.gone(self)

@@ -1,0 +1,40 @@
+"""Tells supernodes which downloads are served here no longer. Best effort: a lease, or a failed piece, tells them anyhow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from urllib.parse import urlencode
+
+from dfengine.peer.routes import Leaving
+
+FAREWELL_SECONDS = 2.0
+"""All of it together takes no longer."""
+
+AT_ONCE = 16
+
+
+async def farewell(gone: Iterable[Leaving]) -> None:
+    """`service down` for each, some at once; never raises for what a supernode does or does not do."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def leave(node: str, task: str, cid: str) -> None:
+        async with turns:
+            await _leave(node, task, cid)
+
+    leaving = [leave(*one) for one in gone]
+    if leaving:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), FAREWELL_SECONDS)
+
+
+async def _leave(node: str, task: str, cid: str) -> None:
+    host, _, port = node.rpartition(":")
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    try:
+        query = urlencode({"taskId": task, "cid": cid})
+        writer.write(f"GET /peer/service/down?{query} HTTP/1.1\r\nHost: {node}\r\nConnection: close\r\n\r\n".encode())
+        await reader.read(1024)
+    finally:
+        writer.close()

@@ -1,8 +1,10 @@
 from collections.abc import Iterator
+from typing import final
 
 def words(size: int) -> int:
     """64-bit words that hold `size` bits."""
 
+@final
 class Bitset:
     """`size` bits, all zero, in memory of its own; `over` for a buffer. Raises BadValue for a size that cannot be."""
 

@@ -3,6 +3,8 @@
 `set` is a release and `test` an acquire: who sees a bit sees what was written before it was set, in any process.
 """
 
+cimport cython
+
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memcpy
@@ -43,6 +45,7 @@ cdef Py_ssize_t _scan(
     return -1
 
 
+@cython.final
 cdef class Bitset:
     """`size` bits, all zero. Raises BadValue for a size that cannot be."""
 

@@ -1,3 +1,5 @@
+from typing import final
+
 FRAME_HEAD: int
 FRAME_TAIL: int
 FRAME: int
@@ -18,6 +20,7 @@ def parse_frame_head(head: bytes) -> tuple[int, int]:
 def parse_range(text: str) -> tuple[int, int]:
     """(start, end) of `a-b`, digits only, a < b < 2**63. Raises BadRange."""
 
+@final
 class Geometry:
     """Length (bytes, -1 unknown) and piece size (bytes, 0: the rule's) of a task, and what follows. Immutable. Raises BadValue."""
 

@@ -3,6 +3,8 @@
 Source of every rule: the 1.x wire, docs/protocol.md. Indices are validated here, at the border, once.
 """
 
+cimport cython
+
 import re
 
 from dfengine.errors import BadFrame, BadPiece, BadRange, BadValue
@@ -57,6 +59,7 @@ def parse_range(text: str) -> tuple:
     return start, end
 
 
+@cython.final
 cdef class Geometry:
     """Length and piece size of a task, and everything that follows from them. Immutable.
 

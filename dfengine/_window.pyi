@@ -1,3 +1,6 @@
+from typing import final
+
+@final
 class Window:
     """A window of `wnd` pieces (-1: regular) over a task of `count` pieces (-1: unknown yet). Raises BadValue."""
 

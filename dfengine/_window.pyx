@@ -18,6 +18,8 @@ Transitions; a dash is illegal and raises IllegalEvent:
 A piece asked for twice (a hedge) may fail once and still arrive: fail of what is HERE or ACKED changes nothing.
 """
 
+cimport cython
+
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint8_t
 
@@ -42,6 +44,7 @@ _MOST = 1 << 31
 _SMALLEST = 64
 
 
+@cython.final
 cdef class Window:
     """A window of `wnd` pieces (-1: regular) over a task of `count` pieces (-1: unknown yet). Raises BadValue."""
 

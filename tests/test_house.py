@@ -28,7 +28,10 @@ MAY_IMPORT = {
     "supernode": {"net", "storage", "peer"},
 }
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
-IMPURE_IN_SUPERNODE = {"server", "cdn", "admin", "api_v1", "api_native", "metrics", "gc", "router", "download_port", "__init__"}
+IMPURE_IN_SUPERNODE = {
+    "server", "node", "router", "api_v1", "api_native", "admin", "metrics", "reclaim", "download_port",
+    "cdn", "fetch", "legacy_md5", "cache", "__init__",
+}
 """Modules of the supernode that may touch the world; all others there are the swarm's state machine."""
 
 SLOW = {"asyncio", "uvloop", "httptools", "http", "numpy", "rich", "aiohttp", "subprocess", "ssl", "logging", "urllib.request"}

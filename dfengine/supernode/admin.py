@@ -14,7 +14,7 @@ from dfengine.net.http import TEXT, Request, Response
 from dfengine.settings import VERSION, parse_header
 from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.cache import TASK_ID
-from dfengine.supernode.cdn import FAILED, NEW, RUNNING, SUCCESS, Wanted
+from dfengine.supernode.fetch import FAILED, NEW, RUNNING, SUCCESS, Wanted
 from dfengine.supernode.node import Node
 from dfengine.task import Peer, check_url, task_id, task_url
 

@@ -23,7 +23,7 @@ from dfengine.errors import (
 )
 from dfengine.net.http import Request, Response
 from dfengine.settings import parse_header
-from dfengine.supernode.cdn import Wanted
+from dfengine.supernode.fetch import Wanted
 from dfengine.supernode.node import Node
 from dfengine.supernode.scheduler import Pull, Supernode
 from dfengine.task import PEER_PORTS, cdn_cid, cdn_path, check_url

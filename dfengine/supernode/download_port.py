@@ -10,7 +10,7 @@ from dfengine.errors import BadRange
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import TEXT, BadRequest, Parts, Request, Response, text
 from dfengine.supernode.cache import TASK_ID
-from dfengine.supernode.cdn import FAILED, Fetch
+from dfengine.supernode.fetch import FAILED, Fetch
 
 
 class DownloadRoutes:

@@ -16,7 +16,8 @@ from dfengine.errors import OriginError, RemoteError, UnknownDownload, UnknownTa
 from dfengine.net.http import Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cache import Cache
-from dfengine.supernode.cdn import FAILED, SUCCESS, Cdn, Fetch, Wanted
+from dfengine.supernode.cdn import Cdn
+from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
 from dfengine.supernode.limits import Limits
 from dfengine.supernode.scheduler import Pull, Supernode
 from dfengine.supernode.swarm import Swarm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from dfengine.supernode.cdn import NEW, RUNNING
+from dfengine.supernode.fetch import NEW, RUNNING
 from dfengine.supernode.node import Node
 
 PERIOD = 10.0

@@ -123,7 +123,9 @@ def test_ranges_that_are_no_piece() -> None:
             geometry.covering(offset, length)
 
 
-@pytest.mark.parametrize(("length", "size"), [(-2, 0), (1 << 62, 0), (1 << 90, 0), (10, 5), (10, -1), (10, 1 << 28), (10, 1 << 70), (-(1 << 80), 0)])
+@pytest.mark.parametrize(
+    ("length", "size"), [(-2, 0), (1 << 62, 0), (1 << 90, 0), (10, 5), (10, -1), (10, 1 << 28), (10, 1 << 70), (-(1 << 80), 0)]
+)
 def test_geometries_that_cannot_be(length: int, size: int) -> None:
     with pytest.raises(BadValue):
         Geometry(length, size)

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from scene import MIB, Scene, Supernode, until
 
+JSON = {"Content-Type": "application/json"}
+
 
 def exchange(address: str, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> tuple[int, bytes]:
     """One HTTP/1.1 request on a connection of its own."""
@@ -45,7 +47,7 @@ class LegacyClient:
             "superNodeIp": "127.0.0.1", "rawUrl": self.url, "taskUrl": self.url, "cid": self.cid, "ip": self.ip, "hostName": "old",
             "port": self.port, "path": f"/peer/file/{self.cid}", "version": "1.0.6", "pattern": "p2p",
         }
-        status, content = exchange(self.node.node, "POST", "/peer/registry", {"Content-Type": "application/json"}, json.dumps(body).encode())
+        status, content = exchange(self.node.node, "POST", "/peer/registry", JSON, json.dumps(body).encode())
         assert status == 200, content
         answer = json.loads(content)
         assert answer["code"] == 200
@@ -188,7 +190,7 @@ def test_1x_is_told_when_the_expected_md5_is_not_met(stage: Scene) -> None:
     node = stage.supernode()
     client = LegacyClient(node, url, "127.0.0.1")
     body = {"rawUrl": url, "cid": "c", "ip": "127.0.0.1", "port": 0, "path": "/x", "md5": "0" * 32, "version": "1.0.6", "hostName": "h"}
-    status, content = exchange(node.node, "POST", "/peer/registry", {"Content-Type": "application/json"}, json.dumps(body).encode())
+    status, content = exchange(node.node, "POST", "/peer/registry", JSON, json.dumps(body).encode())
     if status == 200:
         client.task, client.cid = json.loads(content)["data"]["taskId"], "c"
         answer = until(lambda: (found := client.pull(700, 502))["code"] == 604 and found, "the failure of the task")

@@ -48,6 +48,9 @@ MOST_SOURCES = 8
 ENDGAME = 2.0
 """Standard deviations over the mean after which a piece counts as late when nothing else is left to start."""
 
+ENDGAME_LEAST = 0.5
+"""Seconds more than the mean that it must be late, too: for less, a second transfer costs more than it saves."""
+
 
 class Wanted(Protocol):
     """The part of a window that a plan looks at; `dfengine._window.Window` is one."""
@@ -172,7 +175,7 @@ class Plan:
     def take(self, now: float, prefer: tuple[str, int] | None = None, only: bool = False) -> Job | None:
         """The next job, or None. `prefer` (ip, port) wins among offered pieces; `only` refuses any other and any hedge."""
         if not only and self._hedge_next is not None:
-            job = self._hedge(self.window.una, now, self._hedge_next)
+            job = self._hedge(self.window.una, now)
             if job is not None:
                 return job
         first: tuple[int, Where] | None = None
@@ -191,17 +194,23 @@ class Plan:
         if only or self._hedge_next is not None or self.unasked() != 0:
             return None
         for n in sorted((n for n, piece in self._pieces.items() if piece.jobs), key=lambda n: self._pieces[n].jobs[0].began):
-            job = self._hedge(n, now, ENDGAME)
+            job = self._hedge(n, now)
             if job is not None:
                 return job
         return None
 
-    def _hedge(self, n: int, now: float, deviations: float) -> Job | None:
+    def _hedge(self, n: int, now: float) -> Job | None:
         piece = self._pieces.get(n)
-        if piece is None or piece.landing or len(piece.jobs) != 1 or now - piece.jobs[0].began < self.pace.late_after(deviations):
+        if piece is None or piece.landing or len(piece.jobs) != 1 or now < piece.jobs[0].began + self._late():
             return None
         source = self._pick(piece, now)
         return None if source is None else self._start(n, source, now, hedge=True)
+
+    def _late(self) -> float:
+        """Seconds after which a piece is asked for twice."""
+        if self._hedge_next is not None:
+            return self.pace.late_after(self._hedge_next)
+        return max(self.pace.late_after(ENDGAME), self.pace.mean + ENDGAME_LEAST)
 
     def _pick(self, piece: _Piece, now: float) -> Where | None:
         """The first source that was not tried in vain and is not left."""
@@ -375,5 +384,4 @@ class Plan:
     def hedge_at(self) -> float:
         """When (monotonic seconds) an idle worker should look again for a late piece; infinite if never."""
         began = [piece.jobs[0].began for piece in self._pieces.values() if len(piece.jobs) == 1 and not piece.landing]
-        late = self.pace.late_after(ENDGAME if self._hedge_next is None else self._hedge_next)
-        return min(began, default=math.inf) + late
+        return min(began, default=math.inf) + self._late()

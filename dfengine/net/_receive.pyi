@@ -1,9 +1,10 @@
-from typing import Final
+from typing import Final, final
 
 from typing_extensions import Buffer
 
 HEAD_LIMIT: Final = 16384
 
+@final
 class Inlet:
     def __new__(cls, fd: int, send_timeout: float = 10.0) -> Inlet: ...
     @property

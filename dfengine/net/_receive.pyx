@@ -5,6 +5,8 @@ sleeps inside it, so neither poll nor Python runs per segment. SO_RCVTIMEO (TICK
 after each, silence and the least rate are judged.
 """
 
+cimport cython
+
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memchr, memcpy, memmove, strerror
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -61,6 +63,7 @@ cdef timeval span(double seconds) noexcept nogil:
     return value
 
 
+@cython.final
 cdef class Inlet:
     """What one connection receives. One thread receives; any thread may `stop`.
 

@@ -1,3 +1,6 @@
+from typing import final
+
+@final
 class FileSlice:
     """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent."""
 
@@ -11,6 +14,7 @@ class FileSlice:
     @property
     def owner(self) -> object: ...
 
+@final
 class Upload:
     """An answer on its way to a non-blocking socket."""
 

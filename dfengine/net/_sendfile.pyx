@@ -4,6 +4,8 @@ The file's pages go to the socket without being copied through this process. sen
 with no cap of our own: small caps cost a third of the speed.
 """
 
+cimport cython
+
 from libc.errno cimport EAGAIN, EINTR, errno
 
 from dfengine.errors import BadValue
@@ -23,6 +25,7 @@ cdef extern from "<sys/socket.h>" nogil:
         MSG_DONTWAIT
 
 
+@cython.final
 cdef class FileSlice:
     """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent."""
 
@@ -66,6 +69,7 @@ cdef long long _sendfile(int sock, int fd, long long offset, long long length, l
     return moved
 
 
+@cython.final
 cdef class Upload:
     """An answer on its way to a non-blocking socket."""
 

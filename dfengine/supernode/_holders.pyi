@@ -1,8 +1,11 @@
+from typing import final
+
 from dfengine._bitset import Bitset
 from dfengine.supernode.download import Download
 
 def taker(lacks: dict[Download, Bitset], offer: Bitset, passed: dict[Download, None]) -> Download | None: ...
 
+@final
 class Holders:
     def __new__(cls, size: int, seed: int = 0) -> Holders: ...
     @property

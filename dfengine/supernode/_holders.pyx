@@ -1,5 +1,7 @@
 """Holders of pieces and the open ones among them. The layout is drawn in the `.pxd`."""
 
+cimport cython
+
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
@@ -26,6 +28,7 @@ def taker(dict lacks not None, Bitset offer not None, dict passed not None):
     return None
 
 
+@cython.final
 cdef class Holders:
     def __cinit__(self, Py_ssize_t size, uint32_t seed=0):
         if size < 0:

@@ -1,7 +1,10 @@
+from typing import final
+
 from dfengine._bitset import Bitset
 
 def lacking(into: Bitset, offered: Bitset | None, have: Bitset, lo: int, hi: int) -> bool: ...
 
+@final
 class Rarity:
     def __new__(cls, size: int) -> Rarity: ...
     @property

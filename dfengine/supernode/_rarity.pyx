@@ -1,5 +1,7 @@
 """Piece order: rarest first over bitsets, one per level of rarity. The layout is drawn in the `.pxd`."""
 
+cimport cython
+
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
@@ -50,6 +52,7 @@ def lacking(Bitset into not None, Bitset offered, Bitset have not None, Py_ssize
     return seen != 0
 
 
+@cython.final
 cdef class Rarity:
     def __cinit__(self, Py_ssize_t size):
         memset(self.sets, 0, sizeof(self.sets))

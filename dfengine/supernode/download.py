@@ -78,7 +78,7 @@ class Download:
         self.place = ABSENT
         self.running: dict[int, Lease] = {}
         self.arrived: dict[int, Lease | None] = {}
-        self.sending: dict[Lease, None] = {}
+        self.sending: list[Lease] = []
         self.charged: dict[PeerState, int] | None = None
         self.early: dict[int, None] | None = None
         self.got = 0

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from dfengine.supernode.download import ABSENT, Download
+from dfengine.supernode.isolation import shuns
 from dfengine.supernode.leases import Lease
 from dfengine.supernode.task_state import TaskState
 
@@ -66,14 +67,29 @@ def _check_task(task: TaskState, swarm: Swarm) -> None:
     assert task.supernode_used == from_supernode <= swarm.limits.supernode, "the supernode's slots"
     assert task.unfinished == sum(not task.finished(download) for download in task.downloads.values()), "unfinished"
     for n, lease in task.promises.items():
-        assert (lease.source, lease.n, lease.download.lease(n)) == (None, n, lease), f"promise of {n}"
-        assert n not in task.holders.held, f"promise of {n} is kept"
+        assert (lease.n, lease.download.lease(n)) == (n, lease), f"promise of {n}"
+        assert lease.download.place != ABSENT, f"promise of {n} to one that will not serve it"
     for download in [*task.parked, *task.again, *(source for source in task.openings if source is not None)]:
         assert task.downloads.get(download.cid) is download, f"{download} is gone"
     for download, lack in task.parked.items():
         assert download.wish > 0, f"{download} wishes nothing"
         if task.id not in swarm.wakeable:
             assert lack == task.lack(download), f"{download}: what it lacks"
+            _check_waits_rightly(download, swarm)
+
+
+def _check_waits_rightly(download: Download, swarm: Swarm) -> None:
+    """No parked pull could be answered now, whatever order the sources are asked in."""
+    task, limits = download.task, swarm.limits
+    assert not task.finished(download), f"{download} waits, finished"
+    if len(download.running) >= (limits.down if download.legacy else limits.native_down) or not task.wanted(download):
+        return
+    wanted = list(task.want)
+    for source in task.downloads.values():
+        if source is not download and source.place != ABSENT and source.peer.has_slot and not shuns(download, source.peer, limits):
+            assert not any(source.has(n) for n in wanted), f"{download} waits, {source} could send"
+    if task.supernode_used < limits.supernode:
+        assert not any(n in task.seedable for n in wanted), f"{download} waits, the supernode could send"
 
 
 def _check_download(download: Download, swarm: Swarm) -> None:
@@ -85,7 +101,10 @@ def _check_download(download: Download, swarm: Swarm) -> None:
     for n, lease in (*download.running.items(), *download.arrived.items()):
         if lease is not None:
             assert (lease.n, lease.download) == (n, download), f"{download}: lease of {n}"
-            assert lease.source is None or lease in lease.source.sending, f"{download}: {n} is sent by nobody"
+            source = lease.source
+            if source is not None:
+                assert task.downloads.get(source.cid) is source, f"{download}: {n} is sent by {source}, which is gone"
+                assert lease in source.sending, f"{download}: {n} is sent by nobody"
     for lease in download.sending:
         assert (lease.source, lease.download.lease(lease.n)) == (download, lease), f"{download}: sends {lease.n}"
     assert len(download.running) <= (swarm.limits.down if download.legacy else swarm.limits.native_down), f"{download}: download slots"
@@ -94,5 +113,7 @@ def _check_download(download: Download, swarm: Swarm) -> None:
     else:
         got = window.una + sum(window.acked(n) for n in range(window.una, window.end))
         assert all(window.una <= n < window.end for n in download.running), f"{download}: outside its window"
+        assert all(window.acked(n) for n in download.have if n < window.end), f"{download}: here and not acknowledged"
+        assert all(window.acked(n) and not download.has(n) for n in download.early or ()), f"{download}: early"
     assert download.got == got, f"{download}: got {got}"
     assert task.count < 0 or all(n < task.count for n in download.have), f"{download}: beyond the end"

@@ -49,7 +49,7 @@ class Leases:
         if source is None:
             task.supernode_used += 1
         else:
-            source.sending[lease] = None
+            source.sending.append(lease)
             source.peer.used += 1
             if not source.peer.has_slot:
                 for other in source.peer.downloads:
@@ -57,7 +57,7 @@ class Leases:
                         other.task.holders.close(other.place)
         if download.place >= 0:
             task.rarity.add(n)
-            if source is None and n not in task.holders.held:
+            if n in task.cached:
                 task.promise(lease)
                 lease.patience = self._promises.add(lease, now + max(task.limits.patience, 2 * task.pace))
         return lease
@@ -66,15 +66,16 @@ class Leases:
         """Give the source's slot back. The caller moves the piece on."""
         self._ends.discard(lease, lease.bucket)
         task = lease.download.task
-        if task.promises.get(lease.n) is lease:
+        if lease.patience:
             self._promises.discard(lease, lease.patience)
-            task.end_promise(lease.n)
+            if task.promises.get(lease.n) is lease:
+                task.end_promise(lease.n)
         source = lease.source
         if source is None:
             task.supernode_used -= 1
             task.opened(None)
             return
-        del source.sending[lease]
+        source.sending.remove(lease)
         peer = source.peer
         was_full = not peer.has_slot
         peer.used -= 1

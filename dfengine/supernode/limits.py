@@ -12,8 +12,8 @@ class Limits:
     up: a peer server sends. down: a 1.x CID receives. native_down: a native CID receives. supernode: the supernode sends of one task.
     alternates: sources named beside the one that holds the slot.
     lease: how long an assigned piece may take before its slot is taken back, where a task was given no time of its own.
-    patience: how long a piece on its way from the supernode to its first holder is left to that holder before the supernode
-    may send it to another; twice the task's usual time per piece where that is longer.
+    patience: how long a piece on its way to a source is left to that source before the supernode may send it once more;
+    twice the task's usual time per piece where that is longer.
     fail_isolate: consecutive failures that isolate a source. accusers: clients (by ip) whose digest complaints do.
     blacklist: failures after which a client does not get that source. isolation: how long this, and an isolation for all, lasts.
     peer_gc: silence after which a peer and its CIDs are forgotten; longer than a peer server lives idle.

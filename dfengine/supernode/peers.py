@@ -43,7 +43,7 @@ class Peers:
         task, peer = download.task, download.peer
         task.downloads[download.cid] = download
         task.unfinished += 1
-        peer.downloads[download] = None
+        peer.downloads.append(download)
         self.cids.setdefault(download.cid, []).append(download)
         if download.serves and not peer.isolated:
             task.enlist(download)
@@ -63,7 +63,7 @@ class Peers:
             isolation.forgive(download, source)
         task.unfinished -= not task.finished(download)
         del task.downloads[download.cid]
-        del peer.downloads[download]
+        peer.downloads.remove(download)
         same = self.cids[download.cid]
         same.remove(download)
         if not same:

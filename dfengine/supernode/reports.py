@@ -32,7 +32,6 @@ def done(download: Download, n: int, leases: Leases, now: float) -> None:
         task.holders.gained(download.place, n)
         if lease is None:
             task.rarity.add(n)
-        task.end_promise(n)
         task.offer(download)
     if lease is not None:
         took = now - lease.started
@@ -138,8 +137,6 @@ def holds(download: Download, pieces: Iterable[int | Run], leases: Leases, now: 
     if download.place != ABSENT:
         task.holders.gained_all(download.place, fresh)
         task.rarity.add_all(fresh)
-        for n in [n for n in task.promises if n in fresh]:
-            task.end_promise(n)
         task.offer(download)
     task.changed(download)
 

@@ -4,7 +4,9 @@ Order, for each piece of an answer:
 
 1. a piece that no source has or is getting, from the supernode: new pieces enter the swarm first, and each at a different peer;
 2. the rarest piece that an open source has, from the least loaded of a sample of its holders;
-3. any piece the supernode may send, rarest first.
+3. the rarest piece the supernode may send once more. Not one that is on its way to a source, for as long as the swarm has patience:
+   that source will have it sooner than the supernode has sent it twice, and the supernode's uplink is what bounds the swarm.
+   Nor for a download that has pieces enough under way: a native one asks for more only to keep its connections full.
 
 A download that will not be a source asks its peers before 1: what the supernode sends to it does not spread.
 Equally rare pieces are taken in order from the download's own rotation, so newcomers start apart; copies in flight count,
@@ -108,7 +110,7 @@ def _choose(download: Download, limits: Limits, may_seed: bool) -> Choice | None
         choice = _from_peers(download, start, limits)
         if choice is not None:
             return choice
-    if seed:
+    if seed and len(download.running) < limits.down:
         n = task.rarity.pick(task.want, task.seedable, start)
         if n >= 0:
             return n, None, usable(download, task.holders.sample(n), limits) if n in task.holders.held else []

@@ -3,8 +3,8 @@
     known         pieces whose native digest the supernode knows: only these are offered to native clients
     legacy_known  the same with md5, for 1.x clients
     cached        pieces that the supernode itself can send
-    promises      pieces on their way from the supernode to a first holder; left to it for Limits.patience
-    seedable      cached and not promised: what the supernode may send
+    promises      pieces on their way to a source, by the latest lease; left to it for Limits.patience
+    seedable      cached and not promised: what the supernode may send again
     holders       finished copies and where they are            rarity   finished copies and those in flight
 
 A download is a source ("enlisted") when it serves and its peer is not isolated. Only sources count in `holders` and `rarity`:
@@ -117,12 +117,12 @@ class TaskState:
         self.unfinished = sum(not self.finished(download) for download in self.downloads.values())
 
     def promise(self, lease: Lease) -> None:
-        """The supernode sends the first copy of a piece: others are to wait for its receiver."""
+        """A piece that the supernode has is on its way to a source: others are to wait for that one."""
         self.promises[lease.n] = lease
         self.seedable.clear(lease.n)
 
     def end_promise(self, n: int) -> None:
-        """The piece has a holder, or will not have one soon: the supernode may send it again."""
+        """The piece has a holder more, or will not have one soon: the supernode may send it again."""
         if self.promises.pop(n, None) is not None and n in self.cached:
             self.seedable.set(n)
             self.opened(None)

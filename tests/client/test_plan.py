@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dfengine._window import Window
-from dfengine.client.plan import ENDGAME, FAULTS, LEAVE, Job, Plan
+from dfengine.client.plan import ENDGAME_LEAST, FAULTS, LEAVE, Job, Plan
 from dfengine.errors import IllegalEvent
 from dfengine.wire import Where
 
@@ -223,7 +223,7 @@ class TestHedges:
         many.offer(3, "d", [A, B], 1.0)
         assert many.take(1.0) is not None
         due = many.hedge_at()
-        assert due == pytest.approx(1.0 + many.pace.late_after(ENDGAME))
+        assert due == pytest.approx(1.0 + 1.0 + ENDGAME_LEAST)
         assert many.take(due - 0.01) is None
         assert many.take(due) is not None
 

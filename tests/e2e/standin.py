@@ -151,7 +151,7 @@ class LegacySupernode(Served):
         super().__init__()
 
     @property
-    def count(self) -> int:  # type: ignore[override]
+    def pieces(self) -> int:
         return max(1, -(-len(self.content) // (self.piece_size - 5)))
 
     def requests(self, pattern: str) -> int:
@@ -226,12 +226,12 @@ class LegacySupernode(Served):
                 running.discard(n)
                 if query["result"] in ("501", "503"):
                     arrived.add(n)
-            if len(arrived) == self.count:
+            if len(arrived) == self.pieces:
                 framed = len(self.content) + 5 * self.count
                 return {"code": 600, "data": {"fileLength": framed, "md5": self.md5}}
             if len(running) >= 4:
                 return {"code": 601, "msg": "peer continue"}
-            free = [n for n in range(self.count) if n not in arrived and n not in running and self.known(n)]
+            free = [n for n in range(self.pieces) if n not in arrived and n not in running and self.known(n)]
             chosen = free[: 4 - len(running)]
             running.update(chosen)
         if not chosen:

@@ -1,0 +1,89 @@
+"""A swarm with one task, spoken to in few words; every event is followed by the invariants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dfengine.supernode.swarm import CDN, Limits, Pull, Swarm
+from dfengine.task import Peer
+
+TASK = "task"
+SUPERNODE_CID = "cdnnode:10.9.9.9~task"
+
+
+class Cluster:
+    """`pieces` of which the first `cached` (all) are in the supernode; time stands still unless `now` is moved."""
+
+    def __init__(self, pieces: int, cached: int | None = None, *, seed: int = 1, **limits: Any) -> None:
+        self.swarm = Swarm(Limits(**limits), seed)
+        self.now = 100.0
+        self.swarm.add_task(TASK, pieces, self.now)
+        for n in range(max(pieces, 0) if cached is None else cached):
+            self.cache(n)
+
+    def cache(self, *pieces: int) -> None:
+        for n in pieces:
+            self.swarm.cached(TASK, n, self.now)
+            self.swarm.legacy_ready(TASK, n, self.now)
+
+    def join(self, *cids: str, host: str = "", port: int = 20000, holds: Any = (), **how: Any) -> None:
+        for cid in cids:
+            self.swarm.join(TASK, cid, Peer(host or f"host-{cid}", port, f"/peer/file/{cid}"), self.now, **how)
+            self.swarm.holds(TASK, cid, holds, self.now)
+        self.check()
+
+    def pull(self, cid: str, k: int = 100) -> Pull:
+        pull = self.swarm.pull(TASK, cid, k, self.now)
+        self.check()
+        return pull
+
+    def take(self, cid: str, k: int = 100) -> dict[int, str | None]:
+        """Pull, and say which piece comes from whom first; None is the supernode."""
+        return {piece.n: piece.sources[0].cid for piece in self.pull(cid, k).pieces}
+
+    def done(self, cid: str, n: int, source: str | None = SUPERNODE_CID) -> None:
+        self.swarm.done(TASK, cid, n, source or SUPERNODE_CID, self.now)
+        self.check()
+
+    def all_done(self, cid: str, k: int = 100) -> list[int]:
+        """Pull and finish what is given; the pieces."""
+        taken = self.take(cid, k)
+        for n, source in taken.items():
+            self.done(cid, n, source)
+        return list(taken)
+
+    def fail(self, cid: str, n: int, source: str | None = None, why: str = "gone") -> None:
+        self.swarm.failed(TASK, cid, n, source, why, self.now)
+        self.check()
+
+    def wait(self, seconds: float) -> Any:
+        self.now += seconds
+        expired = self.swarm.tick(self.now)
+        self.check()
+        return expired
+
+    def park(self, cid: str, k: int = 4) -> str:
+        """Pull; when nothing comes, park. The kind of answer."""
+        pull = self.pull(cid, k)
+        if not pull.pieces and pull.kind != "finished":
+            self.swarm.park(TASK, cid, k)
+        self.check()
+        return pull.kind
+
+    def woken(self) -> dict[str, list[int]]:
+        """What the last events made answerable: CID -> pieces."""
+        answers: dict[str, list[int]] = {}
+        while self.swarm.wakeable:
+            for cid, pull in self.swarm.answer_parked(next(iter(self.swarm.wakeable)), self.now):
+                answers[cid] = [piece.n for piece in pull.pieces]
+        self.check()
+        return answers
+
+    def check(self) -> None:
+        self.swarm.check_invariant()
+
+    def used(self, cid: str) -> int:
+        return self.swarm.tasks[TASK].downloads[cid].peer.used
+
+
+__all__ = ["CDN", "SUPERNODE_CID", "TASK", "Cluster"]

@@ -1,0 +1,35 @@
+"""Deadlines against a sorted list."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfengine.supernode.deadlines import GRAIN, Deadlines
+
+times = st.floats(0, 100)
+
+
+@settings(deadline=None)
+@given(st.lists(times), st.sets(st.integers(0, 50)), st.lists(times))
+def test_everything_is_due_once_and_in_time(added: list[float], discarded: set[int], looks: list[float]) -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    buckets = [deadlines.add(item, when) for item, when in enumerate(added)]
+    for item in discarded & set(range(len(added))):
+        deadlines.discard(item, buckets[item])
+        deadlines.discard(item, buckets[item])
+    waiting = {item: when for item, when in enumerate(added) if item not in discarded}
+    for now in sorted(looks):
+        due = deadlines.due(now)
+        assert set(due) <= set(waiting)
+        for item in due:
+            assert waiting.pop(item) <= now
+        assert all(when > now - GRAIN for when in waiting.values())
+        assert len(deadlines) == len(waiting)
+        following = deadlines.next()
+        if waiting:
+            assert following is not None
+            assert following > now
+            assert 0 <= following - min(waiting.values()) <= GRAIN
+        else:
+            assert following is None

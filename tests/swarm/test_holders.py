@@ -1,0 +1,137 @@
+"""Holders and open sources against sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from dfengine._bitset import Bitset
+from dfengine.errors import BadPiece, BadValue
+from dfengine.supernode._holders import Holders, taker
+
+PIECES = 70
+some_pieces = st.sets(st.integers(0, PIECES - 1), max_size=6)
+
+
+def bits(pieces: Any, size: int = PIECES) -> Bitset:
+    made = Bitset(size)
+    for n in pieces:
+        made.set(n)
+    return made
+
+
+class HoldersMachine(RuleBasedStateMachine):
+    """Members are numbers; the model is a dict of sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holders: Any = Holders(PIECES, 7)
+        self.has: dict[int, Bitset] = {}
+        self.place: dict[int, int] = {}
+        self.open: set[int] = set()
+        self.joined = 0
+
+    @rule(pieces=some_pieces)
+    def join(self, pieces: set[int]) -> None:
+        self.joined += 1
+        self.has[self.joined] = bits(pieces)
+        self.place[self.joined] = self.holders.join(self.joined, self.has[self.joined])
+
+    @precondition(lambda self: self.has)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        member = data.draw(st.sampled_from(sorted(self.has)))
+        self.holders.leave(self.place.pop(member))
+        del self.has[member]
+        self.open.discard(member)
+
+    @precondition(lambda self: self.has)
+    @rule(data=st.data(), n=st.integers(0, PIECES - 1))
+    def gain_or_lose(self, data: st.DataObject, n: int) -> None:
+        member = data.draw(st.sampled_from(sorted(self.has)))
+        if self.has[member].set(n):
+            self.holders.gained(self.place[member], n)
+        else:
+            self.has[member].clear(n)
+            self.holders.lost(self.place[member], n)
+
+    @rule(n=st.integers(0, PIECES - 1))
+    def everybody_gains(self, n: int) -> None:
+        for member, have in self.has.items():
+            if have.set(n):
+                self.holders.gained_all(self.place[member], bits([n]))
+
+    @precondition(lambda self: self.has)
+    @rule(data=st.data(), opened=st.booleans())
+    def open_or_close(self, data: st.DataObject, opened: bool) -> None:
+        member = data.draw(st.sampled_from(sorted(self.has)))
+        (self.holders.open if opened else self.holders.close)(self.place[member])
+        (self.open.add if opened else self.open.discard)(member)
+
+    @rule(n=st.integers(0, PIECES - 1), want=some_pieces, first=st.integers(0, 1 << 62))
+    def ask(self, n: int, want: set[int], first: int) -> None:
+        having = {member for member, have in self.has.items() if n in have}
+        sample = self.holders.sample(n)
+        assert len(sample) == len(set(sample))
+        assert set(sample) <= having
+        assert len(sample) >= min(len(having), 8)
+        assert set(self.holders.open_holders(n)) == having & self.open
+        assert self.holders.copies(n) == len(having)
+        useful, step = [], 0
+        while (found := self.holders.useful(bits(want), first, step)) is not None:
+            useful.append(found[0])
+            step = found[1] + 1
+        assert len(useful) == len(set(useful))
+        assert set(useful) == {member for member in self.open if want & set(self.has[member])}
+
+    @invariant()
+    def recount(self) -> None:
+        self.holders.check_invariant()
+        assert self.holders.open_count == len(self.open)
+        assert all(self.holders.is_open(self.place[member]) == (member in self.open) for member in self.has)
+
+
+TestHolders = HoldersMachine.TestCase
+TestHolders.settings = settings(deadline=None, max_examples=40, stateful_step_count=40)
+
+
+def test_growth_keeps_what_was() -> None:
+    holders: Any = Holders(0)
+    have = bits([1, 2], 3)
+    holders.grow(3)
+    place = holders.join("a", have)
+    holders.grow(500)
+    have.grow(500)
+    have.set(499)
+    holders.gained(place, 499)
+    assert [holders.sample(n) for n in (0, 1, 2, 499)] == [[], ["a"], ["a"], ["a"]]
+    assert list(holders.held) == [1, 2, 499]
+    holders.check_invariant()
+
+
+def test_what_cannot_be() -> None:
+    holders: Any = Holders(5)
+    for call in (holders.leave, holders.open, holders.close, holders.is_open):
+        for place in (-1, 0, 9):
+            with pytest.raises(BadValue):
+                call(place)
+    place = holders.join("a", Bitset(5))
+    for n in (-1, 5):
+        with pytest.raises(BadPiece):
+            holders.gained(place, n)
+        with pytest.raises(BadPiece):
+            holders.sample(n)
+    with pytest.raises(BadValue):
+        holders.lost(place, 2)
+
+
+def test_taker_is_the_first_that_lacks_something_offered() -> None:
+    lacks: Any = {"a": bits([1]), "b": bits([2, 69]), "c": bits([69], 500)}
+    assert taker(lacks, bits([69]), {}) == "b"
+    passed: Any = {"b": None}
+    assert taker(lacks, bits([69]), passed) == "c"
+    assert taker(lacks, bits([3]), {}) is None

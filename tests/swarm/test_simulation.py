@@ -1,0 +1,193 @@
+"""Whole swarms on a virtual clock. Figures are in times of the bound M + floor(log2 N) for equal links (Mundinger, Weber, Weiss)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from math import floor, log2
+from random import Random
+
+import pytest
+
+from dfengine.supernode.swarm import Limits
+from tests.swarm.virtual import SUPERNODE, TASK, Simulation
+
+
+def bound(peers: int, pieces: int) -> float:
+    return pieces + floor(log2(peers))
+
+
+@pytest.mark.parametrize("peers", [1, 2, 3, 16])
+@pytest.mark.parametrize("pieces", [1, 5, 64])
+def test_everybody_finishes(peers: int, pieces: int) -> None:
+    swarm = Simulation(pieces, seed=peers)
+    swarm.checked = peers < 16
+    for i in range(peers):
+        swarm.join(f"c{i}")
+    swarm.run(until=20 * bound(peers, pieces))
+    assert len(swarm.times) == peers
+    swarm.swarm.check_invariant()
+    assert swarm.swarm.totals().leases == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_supernode_sends_each_piece_close_to_once(seed: int) -> None:
+    swarm = Simulation(64, seed=seed)
+    for i in range(16):
+        swarm.join(f"c{i}")
+    swarm.run()
+    assert sum(swarm.sent_by_supernode.values()) <= 1.05 * 64
+    assert max(swarm.times) <= 1.35 * bound(16, 64)
+
+
+def test_counting_finished_copies_only_would_make_it_send_them_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tie-break of 1.x: rarity by finished copies, ties by distance to the pieces in flight. All newcomers then ask for the same."""
+    swarm = Simulation(64)
+    state = swarm.swarm.tasks[TASK]
+
+    class FinishedOnly:
+        """Answers as the real piece order does, by the old rule; copies in flight are not seen, nor promised."""
+
+        def __init__(self) -> None:
+            self.add = self.drop = self.add_all = self.drop_all = lambda _: None
+
+        def few(self, want: set[int], offered: set[int], start: int, limit: int) -> list[int]:
+            flying = [n for download in state.downloads.values() for n in download.running] or [0]
+            near = sum(flying) / len(flying)
+            both = [n for n in want if n in offered]
+            return sorted(both, key=lambda n: (state.holders.copies(n), abs(n - near), n))[:limit]
+
+        def pick(self, want: set[int], offered: set[int], start: int, most: int = 99) -> int:
+            best = self.few(want, offered, start, 1)
+            return best[0] if best and state.holders.copies(best[0]) <= most else -1
+
+    monkeypatch.setattr(state, "rarity", FinishedOnly())
+    monkeypatch.setattr(state, "promise", lambda lease: None)
+    for i in range(16):
+        swarm.join(f"c{i}")
+    swarm.run()
+    assert len(swarm.times) == 16
+    assert sum(swarm.sent_by_supernode.values()) >= 2 * 64
+
+
+def test_newcomers_at_one_moment_get_disjoint_pieces() -> None:
+    swarm = Simulation(64, limits=Limits(supernode=16))
+    for i in range(4):
+        swarm.join(f"c{i}", room=4)
+    pieces = [n for client in swarm.clients.values() for n in client.running]
+    assert len(pieces) == len(set(pieces)) == 16
+
+
+def test_newcomers_to_full_seeds_get_disjoint_pieces() -> None:
+    swarm = Simulation(64, limits=Limits(up=50, supernode=0))
+    for i in range(3):
+        swarm.seed(f"seed{i}")
+    for i in range(8):
+        swarm.join(f"c{i}", room=8)
+    pieces = [n for client in swarm.clients.values() for n in client.running]
+    assert len(pieces) == len(set(pieces)) == 64
+
+
+def test_an_origin_slower_than_the_uplink_is_not_made_up_for_by_copies() -> None:
+    swarm = Simulation(64, cached=0)
+    for i in range(16):
+        swarm.join(f"c{i}")
+    for n in range(64):
+        swarm.at(4.0 * (n + 1), swarm.cache, n)
+    swarm.run()
+    assert max(swarm.times) <= 4 * 64 + 15
+    assert sum(swarm.sent_by_supernode.values()) <= 1.2 * 64
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_quarter_killed_at_random_times(seed: int) -> None:
+    random = Random(seed)
+    swarm = Simulation(64, seed=seed)
+    for i in range(16):
+        swarm.join(f"c{i}")
+    for i in random.sample(range(16), 4):
+        swarm.at(random.random() * 60, swarm.die, f"c{i}")
+    swarm.run(until=1000)
+    assert len(swarm.times) == 12
+    assert max(swarm.times) <= 1.6 * bound(16, 64)
+    assert sum(swarm.sent_by_supernode.values()) <= 1.35 * 64
+    swarm.swarm.check_invariant()
+
+
+def test_churn() -> None:
+    """Arrivals and departures all the time, half of them without a word; whoever stays finishes."""
+    random = Random(7)
+    swarm = Simulation(40, seed=7, limits=Limits(peer_gc=60.0))
+    swarm.checked = True
+    for i in range(40):
+        name = f"c{i}"
+        swarm.arrive(3.0 * i, name)
+        if i % 3 == 0:
+            swarm.at(3.0 * i + 0.1 + random.random() * 50, swarm.die if i % 2 else swarm.leave, name)
+    swarm.run(until=2000)
+    staying = {i: client for i, client in enumerate(swarm.clients.values()) if not client.dead}
+    assert len(staying) >= 26
+    for i, client in staying.items():
+        assert client.finished is not None
+        assert client.finished - 3.0 * i <= 3 * bound(20, 40)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_nobody_starves_among_slow_and_fast_legacy_and_native_serving_and_not(seed: int) -> None:
+    swarm = Simulation(48, seed=seed)
+    rates = {}
+    for i in range(18):
+        name = f"c{i}"
+        rates[name] = (1.0, 0.5, 0.25)[i % 3]
+        swarm.up[name] = swarm.down[name] = rates[name]
+        swarm.join(name, legacy=i % 4 == 0, serves=i % 5 != 0)
+    swarm.run(until=5000)
+    assert len(swarm.times) == 18
+    for name, client in swarm.clients.items():
+        alone = max(48 / rates[name], 48 * 18 / (1 + sum(rates.values())))
+        assert client.finished is not None
+        assert client.finished <= 3 * alone
+
+
+def test_unknown_length_from_a_slow_origin() -> None:
+    swarm = Simulation(100, cached=0, length_known=False)
+    swarm.checked = True
+    for i in range(4):
+        swarm.join(f"c{i}")
+    for n in range(100):
+        swarm.at(n + 1.0, swarm.cache, n)
+    swarm.at(100.5, swarm.conclude)
+    swarm.run(until=1000)
+    assert len(swarm.times) == 4
+    assert max(swarm.times) <= 130
+
+
+@pytest.mark.parametrize("wnd", [1, 5, 16])
+def test_streams_and_regular_peers_feed_each_other(wnd: int) -> None:
+    swarm = Simulation(120, seed=wnd)
+    for i in range(3):
+        swarm.join(f"stream{i}", wnd=wnd)
+    for i in range(2):
+        swarm.join(f"regular{i}")
+    swarm.run(until=5000)
+    assert len(swarm.times) == 5
+    assert sum(swarm.sent[f"stream{i}"] for i in range(3)) > 0
+    assert sum(swarm.sent.values()) == 5 * 120
+    assert swarm.sent[SUPERNODE] < 3 * 120
+
+
+def test_the_same_seed_decides_the_same_in_any_process() -> None:
+    """Nothing depends on the order of sets or on hashes of strings, which differ from process to process."""
+    program = (
+        "from tests.swarm.virtual import Simulation\n"
+        "s = Simulation(30, seed=3)\n"
+        "[s.join(f'c{i}') for i in range(6)]\n"
+        "s.at(9.0, s.die, 'c1')\n"
+        "s.run()\n"
+        "print(sorted(s.sent.items()), s.times, s.answers)\n"
+    )
+    answers = {
+        subprocess.run([sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
+        for seed in ("1", "2")
+    }
+    assert len(answers) == 1

@@ -1,0 +1,205 @@
+"""Failures: what they cost a source, and what a liar can and cannot do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.swarm.cluster import TASK, Cluster
+
+
+def sources(swarm: Cluster, cid: str) -> set[str | None]:
+    """Whom `cid` would be sent to for everything it lacks; what it was given is handed back."""
+    found = set()
+    for n, source in swarm.take(cid).items():
+        found.add(source)
+        swarm.swarm.evicted(TASK, cid, n, swarm.now)
+    for lease in list(swarm.swarm.tasks[TASK].downloads[cid].running.values()):
+        swarm.swarm.leases.drop(lease)
+    swarm.check()
+    return found
+
+
+def fail_once(swarm: Cluster, cid: str, why: str = "gone") -> None:
+    """One failure of whatever source `cid` is given for one piece."""
+    ((n, source),) = swarm.take(cid, 1).items()
+    swarm.fail(cid, n, source, why)
+
+
+def test_three_failures_and_the_client_does_not_get_that_source() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", "y", port=0)
+    for _ in range(3):
+        assert sources(swarm, "x") == {"s"}
+        fail_once(swarm, "x")
+    assert sources(swarm, "x") == {None}
+    assert sources(swarm, "y") == {"s"}
+    swarm.wait(61.0)
+    assert sources(swarm, "x") == {"s"}
+
+
+def test_a_success_forgives() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", port=0)
+    for _ in range(3):
+        fail_once(swarm, "x")
+        fail_once(swarm, "x")
+        ((n, source),) = swarm.take("x", 1).items()
+        assert source == "s"
+        swarm.done("x", n, source)
+
+
+def test_consecutive_failures_of_several_clients_isolate_for_a_time() -> None:
+    swarm = Cluster(9, fail_isolate=5, blacklist=10)
+    swarm.join("s", "t", host="one", holds=range(9))
+    swarm.join("x", "y", "z", port=0)
+    for cid in ("x", "y", "x", "y"):
+        fail_once(swarm, cid)
+    assert sources(swarm, "z") <= {"s", "t"}
+    fail_once(swarm, "x")
+    assert sources(swarm, "z") == {None}
+    assert swarm.swarm.totals().isolated == 1
+    swarm.wait(59.0)
+    assert sources(swarm, "z") == {None}
+    swarm.wait(2.0)
+    assert sources(swarm, "z") <= {"s", "t"}
+
+
+def test_a_success_ends_the_row_and_the_isolation() -> None:
+    swarm = Cluster(9, fail_isolate=3, blacklist=100)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", "y", "z", port=0)
+    ((kept, _),) = swarm.take("z", 1).items()
+    for _ in range(5):
+        fail_once(swarm, "x")
+    swarm.done("z", kept, "s")
+    fail_once(swarm, "y")
+    fail_once(swarm, "y")
+    assert swarm.swarm.totals().isolated == 0
+    ((kept, _),) = swarm.take("z", 1).items()
+    fail_once(swarm, "x")
+    assert swarm.swarm.totals().isolated == 1
+    assert sources(swarm, "y") == {None}
+    swarm.done("z", kept, "s")
+    assert swarm.swarm.totals().isolated == 0
+    assert sources(swarm, "y") == {"s"}
+
+
+@pytest.mark.parametrize("why", ["gone", "slow", "other", "digest"])
+def test_no_client_alone_gets_a_peer_isolated(why: str) -> None:
+    swarm = Cluster(50, blacklist=1000)
+    swarm.join("honest", holds=range(50))
+    for number in range(20):
+        swarm.join(f"liar{number}", host="one-host", port=20000 + number)
+        for _ in range(2):
+            given = swarm.take(f"liar{number}", 1)
+            for n, source in given.items():
+                swarm.fail(f"liar{number}", n, source, why)
+                swarm.fail(f"liar{number}", n, "honest", why)
+    assert swarm.swarm.totals().isolated == 0
+    swarm.join("x", port=0)
+    assert sources(swarm, "x") == {"honest"}
+
+
+def test_two_clients_that_got_wrong_bytes_isolate_and_no_success_ends_that() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", "y", "z", port=0)
+    ((kept, _),) = swarm.take("z", 1).items()
+    fail_once(swarm, "x", "digest")
+    assert sources(swarm, "x") == {None}  # its own word is enough for itself
+    assert sources(swarm, "y") == {"s"}
+    fail_once(swarm, "y", "digest")
+    assert swarm.swarm.totals().isolated == 1
+    swarm.done("z", kept, "s")
+    assert swarm.swarm.totals().isolated == 1
+    assert sources(swarm, "z") == {None}
+    swarm.wait(61.0)
+    assert swarm.swarm.totals().isolated == 0
+
+
+def test_only_what_was_assigned_counts_against_a_source() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    for number in range(20):
+        swarm.join(f"x{number}")
+        swarm.fail(f"x{number}", number % 9, "s", "digest")
+    assert swarm.swarm.totals().isolated == 0
+
+
+def test_an_alternate_is_charged_too_and_the_slot_stays() -> None:
+    swarm = Cluster(1)
+    swarm.join("a", "b", holds=[0])
+    for cid in ("x", "y"):
+        swarm.join(cid)
+        (piece,) = swarm.pull(cid).pieces
+        first, alternate = (str(source.cid) for source in piece.sources[:2])
+        swarm.fail(cid, 0, "b", "digest")
+        if first == "b":
+            assert swarm.used("b") == 0
+        else:
+            assert alternate == "b"
+            assert swarm.used("a") == 1
+    assert swarm.swarm.totals().isolated == 1
+
+
+def test_leaving_and_coming_back_frees_nobody() -> None:
+    swarm = Cluster(3, fail_isolate=2)
+    swarm.join("s", holds=range(3))
+    swarm.join("x", "y", "z", port=0)
+    fail_once(swarm, "x")
+    fail_once(swarm, "y")
+    swarm.swarm.leave(TASK, "s", swarm.now)
+    swarm.check()
+    swarm.join("s", holds=range(3))
+    assert sources(swarm, "z") == {None}
+    swarm.wait(61.0)
+    assert sources(swarm, "z") == {"s"}
+    assert swarm.swarm.totals().isolated == 0
+
+
+def test_an_expired_lease_charges_the_source_if_the_client_lives() -> None:
+    swarm = Cluster(9, fail_isolate=2, blacklist=100, peer_gc=1000.0)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", "y", port=0)
+    swarm.take("x", 1)
+    swarm.take("y", 1)
+    assert len(swarm.wait(31.0)) == 2
+    assert swarm.swarm.totals().isolated == 0  # both were silent: likely it is they who died
+    swarm.take("x", 1)
+    swarm.take("y", 1)
+    swarm.now += 1.0
+    swarm.swarm.touch("x", swarm.now)
+    swarm.swarm.touch("y", swarm.now)
+    assert len(swarm.wait(31.0)) == 2
+    assert swarm.swarm.totals().isolated == 1
+    assert swarm.used("s") == 0
+
+
+def test_silent_peers_are_forgotten_but_not_those_whose_pull_is_parked_or_who_send() -> None:
+    swarm = Cluster(3, cached=1, peer_gc=100.0)
+    swarm.join("silent", "parked", "sender", holds=[0])
+    assert swarm.park("parked") == "wait"
+    swarm.join("x", holds=[])
+    swarm.wait(60.0)
+    swarm.done("x", 0, "sender")
+    assert swarm.swarm.next_deadline() == 200.0
+    swarm.wait(41.0)
+    assert swarm.swarm.departed == [(TASK, "silent")]
+    swarm.swarm.departed.clear()
+    swarm.wait(150.0)
+    assert sorted(swarm.swarm.departed) == [(TASK, "sender"), (TASK, "x")]
+    assert list(swarm.swarm.tasks[TASK].downloads) == ["parked"]
+
+
+def test_leaving_ends_what_the_peer_sends_and_charges_nobody() -> None:
+    swarm = Cluster(4, supernode=1)
+    swarm.join("s", holds=range(4))
+    swarm.join("x", port=0)
+    assert len(swarm.take("x")) == 4
+    assert swarm.park("x") == "wait"
+    swarm.swarm.leave(TASK, "s", swarm.now)
+    woken = swarm.woken()
+    assert len(woken["x"]) == 1
+    assert swarm.swarm.tasks[TASK].downloads["x"].charged is None

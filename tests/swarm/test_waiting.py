@@ -1,0 +1,136 @@
+"""Parked pulls: answered by the event that makes it possible, in order, and by nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from dfengine.supernode import scheduler
+from dfengine.supernode.download import Download
+from dfengine.supernode.leases import Leases
+from dfengine.supernode.swarm import Limits, Pull
+from dfengine.task import Peer
+from tests.swarm.cluster import TASK, Cluster
+
+
+def test_a_new_piece_wakes_the_first_that_parked() -> None:
+    swarm = Cluster(3, cached=0, supernode=1)
+    swarm.join("a", "b")
+    assert [swarm.park("b"), swarm.park("a")] == ["wait", "wait"]
+    swarm.cache(1)
+    assert swarm.woken() == {"b": [1]}
+    assert swarm.woken() == {}
+
+
+def test_a_slot_that_comes_back_wakes_one() -> None:
+    swarm = Cluster(8, up=1, supernode=0)
+    swarm.join("source", holds=range(8))
+    swarm.join("a", "b", "c", port=0)
+    (n,) = swarm.take("a")
+    assert [swarm.park("b"), swarm.park("c")] == ["nosource", "nosource"]
+    swarm.done("a", n, "source")
+    woken = swarm.woken()
+    assert list(woken) == ["b"]
+    assert len(woken["b"]) == 1
+
+
+def test_a_written_piece_wakes_those_that_lack_it_and_passes_those_that_have_it() -> None:
+    swarm = Cluster(2, cached=0, supernode=0)
+    swarm.cache(0, 1)
+    swarm.join("has", holds=[0])
+    swarm.join("lacks", holds=[1])
+    swarm.swarm.leave(TASK, "lacks", swarm.now)
+    swarm.join("a", port=0)
+    swarm.join("b", port=0, holds=[0])
+    taken = swarm.take("a")
+    assert taken == {0: "has"}
+    assert [swarm.park("b"), swarm.park("a")] == ["nosource", "nosource"]
+    swarm.join("new")
+    swarm.done("new", 1, "")
+    assert swarm.woken() == {"b": [1], "a": [1]}
+
+
+def test_a_lost_source_a_failure_and_an_expiry_wake_the_one_concerned() -> None:
+    swarm = Cluster(1)
+    swarm.join("x", "y")
+    swarm.swarm.park(TASK, "x", 4)
+    assert swarm.take("y") == {0: None}
+    swarm.swarm.unpark(TASK, "x")
+    assert swarm.park("y") == "wait"  # all it lacks is on its way to it
+    swarm.fail("y", 0)
+    assert swarm.woken() == {"y": [0]}
+    assert swarm.park("y") == "wait"
+    assert len(swarm.wait(31.0)) == 1
+    assert swarm.woken() == {"y": [0]}
+
+
+def test_the_supernode_is_patient_with_a_copy_on_its_way_but_not_for_ever() -> None:
+    swarm = Cluster(1, patience=5.0)
+    swarm.join("first", "second")
+    assert swarm.take("first") == {0: None}
+    assert swarm.park("second") == "nosource"
+    assert swarm.swarm.next_deadline() == swarm.now + 5.0
+    swarm.wait(4.0)
+    assert swarm.woken() == {}
+    swarm.wait(1.0)
+    assert swarm.woken() == {"second": [0]}
+
+
+def test_a_copy_on_its_way_to_one_that_serves_nobody_is_not_waited_for() -> None:
+    swarm = Cluster(1)
+    swarm.join("leaf", port=0)
+    swarm.join("second")
+    assert swarm.take("leaf") == {0: None}
+    assert swarm.take("second") == {0: None}
+
+
+def test_whoever_leaves_waits_no_longer() -> None:
+    swarm = Cluster(2, cached=0)
+    swarm.join("a", "b")
+    swarm.park("a")
+    swarm.park("b")
+    swarm.swarm.unpark(TASK, "b")
+    swarm.swarm.unpark(TASK, "b")
+    swarm.swarm.unpark(TASK, "nobody")
+    swarm.swarm.unpark("nothing", "b")
+    swarm.swarm.leave(TASK, "a", swarm.now)
+    swarm.cache(0)
+    assert swarm.woken() == {}
+    swarm.park("b")
+    swarm.swarm.drop_task(TASK)
+    swarm.swarm.drop_task(TASK)
+    assert swarm.woken() == {}
+
+
+def test_parking_again_keeps_the_place_in_line() -> None:
+    swarm = Cluster(4, cached=0, supernode=1)
+    swarm.join("a", "b")
+    swarm.park("a", 1)
+    swarm.park("b", 1)
+    swarm.park("a", 2)
+    swarm.cache(0)
+    assert swarm.woken() == {"a": [0]}
+
+
+def test_one_slot_costs_one_look_however_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    swarm = Cluster(600, up=1, supernode=0)
+    swarm.join("source", holds=[(0, 300)])
+    swarm.join("x", port=0)
+    (n,) = swarm.take("x", 1)
+    waiting = [f"w{i}" for i in range(400)]
+    for cid in waiting:  # all but the last have whatever the source has
+        swarm.swarm.join(TASK, cid, Peer(cid, 0, ""), swarm.now)
+        swarm.swarm.holds(TASK, cid, [(0, 300)] if cid != waiting[-1] else [(0, 299)], swarm.now)
+        assert swarm.swarm.pull(TASK, cid, 1, swarm.now).kind == "nosource"
+        swarm.swarm.park(TASK, cid, 1)
+    looks = 0
+    real = scheduler.pull
+
+    def counting(download: Download, k: int, leases: Leases, limits: Limits, now: float) -> Pull:
+        nonlocal looks
+        looks += 1
+        return real(download, k, leases, limits, now)
+
+    monkeypatch.setattr(scheduler, "pull", counting)
+    swarm.done("x", n, "source")
+    assert swarm.woken() == {waiting[-1]: [299]}
+    assert looks == 1

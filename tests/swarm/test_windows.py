@@ -1,0 +1,74 @@
+"""Streaming CIDs: what is offered, what moves the window, what eviction does."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.swarm.cluster import TASK, Cluster
+
+
+def test_only_the_window_is_offered_and_it_moves_over_acknowledged_pieces_only() -> None:
+    swarm = Cluster(20)
+    swarm.join("s", wnd=3)
+    taken = swarm.take("s")
+    assert sorted(taken) == [0, 1, 2]
+    swarm.done("s", 2, taken[2])
+    assert swarm.pull("s").kind == "wait"
+    swarm.done("s", 0, taken[0])
+    assert sorted(swarm.take("s")) == [3]
+    swarm.done("s", 1)
+    assert sorted(swarm.take("s")) == [4, 5]
+
+
+@pytest.mark.parametrize("wnd", [1, 2, 5, 64])
+def test_a_file_longer_than_the_window_streams_through(wnd: int) -> None:
+    swarm = Cluster(100)
+    swarm.join("s", wnd=wnd)
+    seen: list[int] = []
+    while taken := swarm.take("s"):
+        for n in reversed(taken):
+            assert n < len(seen) + len(taken) + wnd
+            swarm.done("s", n)
+            seen.append(n)
+            if n >= 2:
+                swarm.swarm.evicted(TASK, "s", n - 2, swarm.now)
+    assert sorted(seen) == list(range(100))
+    assert swarm.pull("s").kind == "finished"
+
+
+def test_what_was_evicted_is_neither_served_nor_asked_for_again() -> None:
+    swarm = Cluster(10, supernode=1)
+    swarm.join("s", wnd=5)
+    swarm.swarm.holds(TASK, "s", [(1, 4)], swarm.now)
+    swarm.swarm.evicted(TASK, "s", 2, swarm.now)
+    swarm.check()
+    assert sorted(swarm.take("s")) in ([0], [4])
+    swarm.join("x")
+    assert {n for n, source in swarm.take("x").items() if source == "s"} == {1, 3}
+
+
+def test_pieces_beyond_the_window_count_when_it_gets_there() -> None:
+    swarm = Cluster(6)
+    swarm.join("s", wnd=2)
+    swarm.swarm.holds(TASK, "s", [(2, 6)], swarm.now)
+    assert sorted(swarm.take("s")) == [0, 1]
+    swarm.done("s", 0)
+    swarm.done("s", 1)
+    assert swarm.pull("s").kind == "finished"
+
+
+def test_a_regular_peer_that_lost_a_piece_gets_it_again() -> None:
+    swarm = Cluster(3)
+    swarm.join("a", holds=range(3))
+    swarm.swarm.evicted(TASK, "a", 1, swarm.now)
+    swarm.swarm.evicted(TASK, "a", 1, swarm.now)
+    swarm.join("x")
+    assert swarm.take("x")[1] is None
+    swarm.fail("x", 1)
+    assert swarm.take("a") == {1: None}
+
+
+def test_a_window_larger_than_can_be_meant_is_cut() -> None:
+    swarm = Cluster(3)
+    swarm.join("s", wnd=1 << 40)
+    assert sorted(swarm.take("s")) == [0, 1, 2]

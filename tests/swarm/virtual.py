@@ -1,0 +1,288 @@
+"""A swarm on a virtual clock: real decisions of `Swarm`, transfers as fluids over links with a capacity, pieces of size 1.
+
+A transfer runs at the lesser of its source's and its receiver's fair share. Clients behave like dfengine's: each keeps one pull
+parked as long as it has room, and reports at once. Legacy ones poll.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+
+from dfengine.supernode.swarm import Limits, Pull, Swarm
+from dfengine.task import Peer
+
+TASK = "task"
+SUPERNODE = "supernode"
+
+
+@dataclass(eq=False)
+class Client:
+    cid: str
+    ip: str
+    room: int
+    wnd: int = -1
+    legacy: bool = False
+    serves: bool = True
+    have: set[int] = field(default_factory=set)
+    running: dict[int, Transfer] = field(default_factory=dict)
+    finished: float | None = None
+    dead: bool = False
+    polling: bool = False
+
+
+@dataclass(eq=False)
+class Transfer:
+    client: Client
+    n: int
+    sources: list[str]
+    gone: list[str] = field(default_factory=list)
+    left: float = 1.0
+    rate: float = 0.0
+    since: float = 0.0
+    version: int = 0
+
+    @property
+    def source(self) -> str:
+        return self.sources[0]
+
+
+class Simulation:
+    """`up` and `down`: pieces per second of each link by name, 1.0 where not named. `poll`: seconds between pulls of a legacy client."""
+
+    def __init__(
+        self, pieces: int, *, limits: Limits | None = None, seed: int = 0, cached: int | None = None, length_known: bool = True
+    ) -> None:
+        self.swarm = Swarm(limits, seed)
+        self.pieces = pieces
+        self.now = 0.0
+        self.up: dict[str, float] = {}
+        self.down: dict[str, float] = {}
+        self.clients: dict[str, Client] = {}
+        self.active: dict[str, dict[Transfer, None]] = {SUPERNODE: {}}
+        self.queue: list[tuple[float, int, object, tuple[object, ...]]] = []
+        self.order = 0
+        self.sent: Counter[str] = Counter()
+        self.sent_by_supernode: Counter[int] = Counter()
+        self.poll = 0.05
+        self.coming = 0
+        self.checked = False
+        self.answers = 0
+        self.ticking: float | None = None
+        self.swarm.add_task(TASK, pieces if length_known else -1, 0.0)
+        for n in range(pieces if cached is None else cached):
+            self.cache(n)
+
+    # EVENTS
+
+    def at(self, when: float, event: object, *arguments: object) -> None:
+        self.order += 1
+        heapq.heappush(self.queue, (when, self.order, event, arguments))
+
+    def cache(self, n: int) -> None:
+        self.swarm.cached(TASK, n, self.now)
+        self.swarm.legacy_ready(TASK, n, self.now)
+        self.wake()
+
+    def conclude(self) -> None:
+        self.swarm.set_count(TASK, self.pieces)
+        self.wake()
+
+    def join(self, name: str, *, room: int = 4, wnd: int = -1, legacy: bool = False, serves: bool = True) -> Client:
+        number = len(self.clients) + 2
+        client = Client(name, f"10.0.{number // 250}.{number % 250}", room, wnd, legacy, serves)
+        self.clients[name] = client
+        self.active[name] = {}
+        peer = Peer(client.ip, 20000 if serves else 0, f"/peer/file/{name}")
+        self.swarm.join(TASK, name, peer, self.now, wnd=wnd, legacy=legacy, serves=serves)
+        self.pull(client)
+        return client
+
+    def arrive(self, when: float, name: str) -> None:
+        """Join at a time to come."""
+        self.coming += 1
+        self.at(when, self._arrived, name)
+
+    def _arrived(self, name: str) -> None:
+        self.coming -= 1
+        self.join(name)
+
+    def seed(self, name: str) -> Client:
+        """A peer that has everything from the start."""
+        client = Client(name, f"10.1.0.{len(self.clients)}", 0)
+        client.finished = self.now
+        self.clients[name] = client
+        self.active[name] = {}
+        self.swarm.join(TASK, name, Peer(client.ip, 20000, f"/peer/file/{name}"), self.now)
+        self.swarm.holds(TASK, name, [(0, self.pieces)], self.now)
+        return client
+
+    def die(self, name: str) -> None:
+        """The host vanishes without a word: its connections break, nothing is reported."""
+        client = self.clients[name]
+        if client.dead:
+            return
+        client.dead = True
+        self.swarm.unpark(TASK, name)
+        for transfer in list(client.running.values()):
+            self.stop(transfer)
+        client.running.clear()
+        for transfer in list(self.active[name]):
+            self.fail_over(transfer)
+        self.wake()
+
+    def leave(self, name: str) -> None:
+        client = self.clients[name]
+        self.die(name)
+        assert client.dead
+        self.swarm.leave(TASK, name, self.now)
+        self.wake()
+
+    # CLIENTS
+
+    def pull(self, client: Client) -> None:
+        client.polling = False
+        room = client.room - len(client.running)
+        if client.dead or room < 1 or client.finished is not None:
+            return
+        self.answer(client, self.swarm.pull(TASK, client.cid, room, self.now), room)
+
+    def answer(self, client: Client, pull: Pull, room: int) -> None:
+        self.answers += 1
+        if pull.kind == "finished":
+            assert client.finished is None
+            client.finished = self.now
+            assert client.have == set(range(self.pieces))
+        for n, sources in pull.pieces:
+            assert n not in client.have
+            if n in client.running:  # its reserved source left; it goes on with an alternate
+                client.running[n].sources += [source.cid or SUPERNODE for source in sources]
+                continue
+            transfer = Transfer(client, n, [source.cid or SUPERNODE for source in sources])
+            client.running[n] = transfer
+            self.start(transfer)
+        room = client.room - len(client.running)
+        if pull.kind == "finished" or room < 1:
+            return
+        if client.legacy:
+            if not client.polling:
+                client.polling = True
+                self.at(self.now + self.poll, self.pull, client)
+        elif pull.kind == "pieces":
+            self.pull(client)
+        else:
+            self.swarm.park(TASK, client.cid, room)
+
+    def wake(self) -> None:
+        """Answer whatever the last event made answerable."""
+        while self.swarm.wakeable:
+            for cid, pull in self.swarm.answer_parked(next(iter(self.swarm.wakeable)), self.now):
+                client = self.clients[cid]
+                self.answer(client, pull, client.room - len(client.running))
+        if self.checked:
+            self.swarm.check_invariant()
+        deadline = self.swarm.next_deadline()
+        if deadline is not None and deadline != self.ticking:
+            self.ticking = deadline
+            self.at(deadline, self.tick)
+
+    def tick(self) -> None:
+        self.ticking = None
+        self.swarm.tick(self.now)
+        self.swarm.departed.clear()
+        self.wake()
+
+    def finish(self, transfer: Transfer) -> None:
+        client, n = transfer.client, transfer.n
+        self.stop(transfer)
+        del client.running[n]
+        client.have.add(n)
+        self.sent[transfer.source] += 1
+        self.swarm.unpark(TASK, client.cid)
+        for gone in transfer.gone:
+            self.swarm.failed(TASK, client.cid, n, gone, "gone", self.now)
+        if transfer.source == SUPERNODE:
+            self.sent_by_supernode[n] += 1
+        if client.legacy:
+            self.swarm.arrived(TASK, client.cid, n, self.now)
+        self.swarm.done(TASK, client.cid, n, transfer.source, self.now)
+        self.wake()
+        self.pull(client)
+        self.wake()
+
+    def fail_over(self, transfer: Transfer) -> None:
+        """The source broke off: go on with an alternate, or say that there is none left."""
+        client = transfer.client
+        self.stop(transfer)
+        transfer.gone.append(transfer.sources.pop(0))
+        if transfer.sources:
+            self.start(transfer)
+            return
+        del client.running[transfer.n]
+        self.swarm.unpark(TASK, client.cid)
+        for gone in transfer.gone:
+            self.swarm.failed(TASK, client.cid, transfer.n, gone, "gone", self.now)
+        self.wake()
+        self.pull(client)
+        self.wake()
+
+    # LINKS
+
+    def start(self, transfer: Transfer) -> None:
+        if transfer.source != SUPERNODE and self.clients[transfer.source].dead:
+            self.at(self.now + 0.01, self.refuse, transfer)
+            return
+        transfer.left = 1.0
+        transfer.since = self.now
+        self.active[transfer.source][transfer] = None
+        self.share(transfer)
+
+    def refuse(self, transfer: Transfer) -> None:
+        if transfer.client.running.get(transfer.n) is transfer and not transfer.client.dead:
+            self.fail_over(transfer)
+
+    def stop(self, transfer: Transfer) -> None:
+        transfer.version += 1
+        if self.active[transfer.source].pop(transfer, 1) is None:
+            self.share(transfer)
+
+    def share(self, transfer: Transfer) -> None:
+        """Rates of all transfers that share a link with this one."""
+        for other in {**self.active[transfer.source], **dict.fromkeys(transfer.client.running.values())}:
+            if other not in self.active[other.source]:
+                continue
+            other.left -= other.rate * (self.now - other.since)
+            other.since = self.now
+            sends = len(self.active[other.source])
+            receives = sum(t in self.active[t.source] for t in other.client.running.values())
+            other.rate = min(self.up.get(other.source, 1.0) / sends, self.down.get(other.client.cid, 1.0) / max(1, receives))
+            other.version += 1
+            self.at(self.now + max(0.0, other.left) / other.rate, self.landed, other, other.version)
+
+    def landed(self, transfer: Transfer, version: int) -> None:
+        if transfer.version == version:
+            self.finish(transfer)
+
+    # RUN
+
+    def run(self, until: float = 1e9) -> Simulation:
+        """Until every living client is finished, or the clock says `until`."""
+        self.wake()
+        while self.queue:
+            when, _, event, arguments = heapq.heappop(self.queue)
+            if when > until:
+                break
+            self.now = max(self.now, when)
+            event(*arguments)  # type: ignore[operator]
+            if self.over():
+                break
+        return self
+
+    def over(self) -> bool:
+        return not self.coming and all(client.dead or client.finished is not None for client in self.clients.values())
+
+    @property
+    def times(self) -> list[float]:
+        """When each living client was finished."""
+        return [client.finished for client in self.clients.values() if not client.dead and client.finished is not None]

@@ -33,7 +33,7 @@ ABSENT = -1
 
 
 class Download:
-    """State of one CID. `seen` and `joined` are seconds.
+    """State of one CID. `seen` is seconds.
 
     serves: it may become a source. legacy: it speaks 1.x. window: None for a regular download.
     place: where it stands among the task's holders, ABSENT unless it is a source. rotation: where its search for pieces starts.
@@ -48,7 +48,6 @@ class Download:
         "early",
         "got",
         "have",
-        "joined",
         "legacy",
         "peer",
         "place",
@@ -78,12 +77,12 @@ class Download:
         self.place = ABSENT
         self.running: dict[int, Lease] = {}
         self.arrived: dict[int, Lease | None] = {}
-        self.sending: list[Lease] = []
+        self.sending: tuple[Lease, ...] = ()
         self.charged: dict[PeerState, int] | None = None
         self.early: dict[int, None] | None = None
         self.got = 0
         self.wish = 0
-        self.seen = self.joined = now
+        self.seen = now
 
     def has(self, n: int) -> bool:
         """Piece n is here, servable."""

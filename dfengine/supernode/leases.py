@@ -49,7 +49,7 @@ class Leases:
         if source is None:
             task.supernode_used += 1
         else:
-            source.sending.append(lease)
+            source.sending = (*source.sending, lease)
             source.peer.used += 1
             if not source.peer.has_slot:
                 for other in source.peer.downloads:
@@ -75,7 +75,7 @@ class Leases:
             task.supernode_used -= 1
             task.opened(None)
             return
-        source.sending.remove(lease)
+        source.sending = tuple(other for other in source.sending if other is not lease)
         peer = source.peer
         was_full = not peer.has_slot
         peer.used -= 1

@@ -50,7 +50,7 @@ class PeerState:
         self.slots = slots
         self.used = 0
         self.seen = now
-        self.downloads: list[Download] = []
+        self.downloads: tuple[Download, ...] = ()
         self.failures: dict[str, int] | None = None
         self.accusers: dict[str, None] | None = None
         self.isolated = False

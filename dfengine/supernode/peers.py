@@ -43,7 +43,7 @@ class Peers:
         task, peer = download.task, download.peer
         task.downloads[download.cid] = download
         task.unfinished += 1
-        peer.downloads.append(download)
+        peer.downloads = (*peer.downloads, download)
         self.cids.setdefault(download.cid, []).append(download)
         if download.serves and not peer.isolated:
             task.enlist(download)
@@ -63,7 +63,7 @@ class Peers:
             isolation.forgive(download, source)
         task.unfinished -= not task.finished(download)
         del task.downloads[download.cid]
-        peer.downloads.remove(download)
+        peer.downloads = tuple(other for other in peer.downloads if other is not download)
         same = self.cids[download.cid]
         same.remove(download)
         if not same:

@@ -252,7 +252,8 @@ class TestSourcesThatFail:
 
     @pytest.mark.parametrize("fault", FAULTS)
     def test_once(self, get: Download, fault: str) -> None:
-        with LegacySupernode(self.whole, fault=lambda n, before: fault if n == 3 and not before else "") as node, Origin(self.whole) as origin:
+        once: Fault = lambda n, before: fault if n == 3 and not before else ""  # noqa: E731
+        with LegacySupernode(self.whole, fault=once) as node, Origin(self.whole) as origin:
             result = get(node, url=origin.url)
             assert get.output.read_bytes() == self.whole
             if fault == "flip":

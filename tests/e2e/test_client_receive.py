@@ -225,7 +225,8 @@ def test_two_requests_on_one_connection(serving: Callable[..., Connection]) -> N
 
 def test_chunks_and_trailers(serving: Callable[..., Connection]) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    connection = serving(head + b"3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!")
+    chunks = b"3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n"
+    connection = serving(head + chunks, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!")
     assert connection.request("GET", "/")[2] == b"abc0123456789"
     assert connection.request("GET", "/")[2] == b"!", "nothing of the first answer was left over"
 

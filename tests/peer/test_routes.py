@@ -213,7 +213,8 @@ def test_ranges_and_numbers_that_cannot_be_meant(host: Host, headers: dict[str, 
 @pytest.mark.parametrize(
     "name",
     ["", ".", "..", "../a", "%2e%2e", "%2e%2e%2fa", "..%2Fhome%2Fpeer.lock", "%2Fetc%2Fpasswd", "/etc/passwd", "a%2Fb", "a/b", "a%00", "%00",
-     ".a", "a%0Ab", "a b", "%C3%A4", "%FF", "a" * 201, "a" * 5000, "a%5Cb", "a*"],
+     ".a",
+     "a%0Ab", "a b", "%C3%A4", "%FF", "a" * 201, "a" * 5000, "a%5Cb", "a*"],
 )  # fmt: skip
 def test_names_that_are_no_plain_segment(host: Host, route: str, name: str) -> None:
     headers = {"Range": "bytes=0-4194303", "pieceNum": "0", "pieceSize": str(PIECE), "rateLimit": "1"}
@@ -316,7 +317,7 @@ def test_many_downloads_do_not_keep_many_files_open(host: Host, monkeypatch: pyt
     for _ in range(3):
         for name, content in contents.items():
             assert body(host.piece(name, 0)) == framed(content)
-    assert len(os.listdir("/proc/self/fd")) == before + 3
+    assert len(os.listdir("/proc/self/fd")) == before + 2 * 3  # the data, and the record, which mmap keeps open
 
 
 @pytest.mark.parametrize(("total", "asked", "allowed"), [(0, 10737418240, 10737418240), (1000, 5000, 1000), (1000, 500, 500)])

@@ -48,7 +48,6 @@ def test_a_thousand_tasks_and_ten_thousand_downloads() -> None:
         left = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    print(tasks,cids,left)
     assert 10 * (tasks + cids) < 150_000_000
     assert tasks / 100 < 60 * PIECES
     assert cids / (100 * CIDS) < 2048 + PIECES / 8

@@ -77,7 +77,7 @@ class Swarm:
         return download
 
     def _rotation(self, name: str) -> int:
-        return xxhash.xxh3_64_intdigest(name.encode(errors="replace"), self.seed) >> 1
+        return xxhash.xxh3_64_intdigest(name.encode(errors="replace"), self.seed) >> 35
 
     # WHAT THE SUPERNODE HAS
 

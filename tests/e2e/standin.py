@@ -154,9 +154,6 @@ class LegacySupernode(Served):
     def pieces(self) -> int:
         return max(1, -(-len(self.content) // (self.piece_size - 5)))
 
-    def requests(self, pattern: str) -> int:
-        return Served.count(self, pattern)
-
     def framed(self, n: int) -> bytes:
         size = self.piece_size - 5
         content = self.content[n * size : (n + 1) * size]
@@ -227,7 +224,7 @@ class LegacySupernode(Served):
                 if query["result"] in ("501", "503"):
                     arrived.add(n)
             if len(arrived) == self.pieces:
-                framed = len(self.content) + 5 * self.count
+                framed = len(self.content) + 5 * self.pieces
                 return {"code": 600, "data": {"fileLength": framed, "md5": self.md5}}
             if len(running) >= 4:
                 return {"code": 601, "msg": "peer continue"}

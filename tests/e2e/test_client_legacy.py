@@ -16,7 +16,7 @@ from dfengine.errors import DfengineError, DigestMismatch, SupernodeError, Timed
 from dfengine.settings import GetSettings, Node
 from dfengine.task import Digest
 
-from .standin import MIB, LegacySupernode, Origin, eventually, unused_port
+from .standin import MIB, Fault, LegacySupernode, Origin, eventually, unused_port
 
 PIECE = MIB - 5
 

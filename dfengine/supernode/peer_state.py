@@ -34,7 +34,6 @@ class PeerState:
         "bucket",
         "downloads",
         "failures",
-        "ip",
         "isolated",
         "key",
         "proven",
@@ -46,7 +45,6 @@ class PeerState:
 
     def __init__(self, key: Key, slots: int, now: float) -> None:
         self.key = key
-        self.ip = key[0]
         self.slots = slots
         self.used = 0
         self.seen = now
@@ -57,6 +55,11 @@ class PeerState:
         self.proven = False
         self.bucket = 0
         self.shunned_by: dict[Download, None] | None = None
+
+    @property
+    def ip(self) -> str:
+        """Its address."""
+        return self.key[0]
 
     @property
     def has_slot(self) -> bool:

@@ -51,4 +51,5 @@ def test_a_thousand_tasks_and_ten_thousand_downloads() -> None:
     assert 10 * (tasks + cids) < 150_000_000
     assert tasks / 100 < 60 * PIECES
     assert cids / (100 * CIDS) < 2048 + PIECES / 8
-    assert left < 20 * PIECES
+    # What is left are tables that keep the room of their fullest moment.
+    assert left < (tasks + cids) / 10

@@ -162,8 +162,9 @@ class Plan:
         return True
 
     def forget_offers(self) -> None:
-        """The supernode is another one, or forgot us: what is not running will be offered again; waiting times are over."""
-        for n in list(self._offered):
+        """The supernode is another one, or forgot us: what is not running is given back, to be offered anew; waiting times are over."""
+        for n, piece in list(self._offered.items()):
+            self.wrong.append((n, piece.sources[0].cid, "other"))
             self._forget(n)
         for health in self._health.values():
             if health.until < math.inf:

@@ -26,6 +26,9 @@ ALIVE = 30.0
 PARK = 20.0
 """Seconds that a wish may be parked at the supernode."""
 
+GRAIN = 1e-6
+"""Seconds; a wait shorter than this is over: added to a clock's time it might not change it."""
+
 
 class Backoff:
     """Growing waits, in seconds: `first`..2*first, doubling up to `last`..2*last. 1.x's own are 0.05 and 0.8."""
@@ -77,7 +80,7 @@ class Rhythm:
             wait = min(wait, self._sent + (0.0 if starving and reports > 1 else BATCH / 2 if starving else BATCH) - now)
         if not self._unanswered and appetite and starving and not reports:
             wait = min(wait, self._asks_after - now)
-        return max(0.0, wait)
+        return wait if wait > GRAIN else 0.0
 
     def sent(self, now: float, reports: int, want: int) -> None:
         """A request went out."""

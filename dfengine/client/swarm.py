@@ -125,7 +125,8 @@ class Swarm:
         with transfer.lock:
             held = transfer.file.here.runs()
             transfer.plan.forget_offers()
-            transfer.plan.drain()
+            if member.native:
+                transfer.plan.done.clear()  # told as held
         self._link = link = _link(member, held)
         try:
             self._drive(link, transfer)

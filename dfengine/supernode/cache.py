@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 from collections.abc import Iterator
 
 import msgspec
@@ -38,6 +39,8 @@ class Cache:
 
     def __init__(self, home: str) -> None:
         self.path = os.path.join(home, "download")
+        # A fetch and the thread that computes its md5s both write the description, of one shared value: the last written is the whole.
+        self._describing = threading.Lock()
         try:
             os.makedirs(self.path, exist_ok=True)
         except OSError as error:
@@ -70,9 +73,10 @@ class Cache:
         """Write the description anew. Raises StorageError."""
         path = self._at(task, ".json")
         try:
-            with open(path + ".new", "wb") as file:
+            with self._describing, open(path + ".new", "wb") as file:
                 file.write(msgspec.json.encode(description))
-            os.rename(path + ".new", path)
+                file.flush()
+                os.rename(path + ".new", path)
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error.strerror}") from error
 

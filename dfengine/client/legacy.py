@@ -40,27 +40,42 @@ class LegacyLink:
     def step(self, transfer: Transfer, limit: float) -> None:
         """See link.Link."""
         with transfer.lock:
-            done, wrong = transfer.plan.drain()
             starving, refused = transfer.plan.starving, transfer.plan.refused
         if refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
-        for n, cid, why in wrong:
-            self._failed(transfer, n, cid, why)
-        for n, cid in done:
-            self._done(transfer, n, cid)
+        told = self._tell(transfer)
         # While every worker is busy, only reports need to go; IDLE is for a supernode that would forget us.
         asks_at = math.inf if self._finished else self._asks_at if starving else self._asks_at + IDLE
-        if not (done or wrong) and time.monotonic() >= asks_at:
+        if not told and time.monotonic() >= asks_at:
             self._pull(transfer, self._last)
             asks_at = self._asks_at
         transfer.sleep(min(limit, max(0.0, asks_at - time.monotonic())))
 
     def conclude(self, transfer: Transfer) -> None:
         """See link.Link."""
+        self._tell(transfer)
+
+    def _tell(self, transfer: Transfer) -> bool:
+        """Report what there is; True when there was something. What cannot be told now stays: it holds a slot until it is."""
         with transfer.lock:
-            done, _ = transfer.plan.drain()
-        for n, cid in done:
-            self._done(transfer, n, cid)
+            done, wrong = transfer.plan.drain()
+        reports = [*((n, cid, why) for n, cid, why in wrong), *((n, cid, "") for n, cid in done)]
+        at = 0
+        try:
+            for n, cid, why in reports:
+                if why:
+                    self._failed(transfer, n, cid, why)
+                else:
+                    self._done(transfer, n, cid)
+                at += 1
+        finally:
+            with transfer.lock:
+                for n, cid, why in reports[at:]:
+                    if why:
+                        transfer.plan.wrong.append((n, cid, why))
+                    else:
+                        transfer.plan.done.append((n, cid))
+        return bool(reports)
 
     def _done(self, transfer: Transfer, n: int, cid: str) -> None:
         text = transfer.file.geometry.range_text(n)

@@ -1,0 +1,396 @@
+"""Our client through a supernode that knows only 1.x."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfengine import client
+from dfengine.errors import DfengineError, DigestMismatch, SupernodeError, TimedOut
+from dfengine.settings import GetSettings, Node
+from dfengine.task import Digest
+
+from .standin import MIB, Fault, LegacySupernode, Origin, eventually, unused_port
+
+PIECE = MIB - 5
+
+
+def content(length: int) -> bytes:
+    return random.Random(length).randbytes(length)
+
+
+class Download:
+    """`get` into a folder, through some nodes, serving nobody."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output = folder / "out"
+
+    def __call__(self, *nodes: Any, url: str = "http://127.0.0.1:1/file", **settings: Any) -> client.Result:
+        return client.get(self.settings(*nodes, url=url, **settings))
+
+    def settings(self, *nodes: Any, url: str = "http://127.0.0.1:1/file", **settings: Any) -> GetSettings:
+        return GetSettings(
+            url=url,
+            output=str(self.output),
+            nodes=tuple(node if isinstance(node, Node) else Node("127.0.0.1", node.port) for node in nodes),
+            **{"pattern": "cdn", "home": str(self.folder / "home"), **settings},
+        )
+
+    def left(self) -> list[str]:
+        """Names in the folder."""
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def get(tmp_path: Path) -> Download:
+    return Download(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_and_no_descriptor_is_left() -> Any:
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    names = {thread.name for thread in threading.enumerate()}
+    assert not {name for name in names if name.startswith(("fetch-", "origin-", "digest"))}
+    eventually(lambda: len(set(os.listdir("/proc/self/fd")) - before) == 0, "every descriptor closed")
+
+
+@pytest.mark.parametrize("length", [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE, 9 * PIECE + 12345])
+@pytest.mark.parametrize("unknown", [False, True])
+def test_every_shape_of_file(get: Download, length: int, unknown: bool) -> None:
+    whole = content(length)
+    with LegacySupernode(whole, unknown=unknown) as node:
+        result = get(node, report_digest=True)
+        assert get.output.read_bytes() == whole
+        assert get.left() == ["out"]
+        assert (result.length, result.from_supernode, result.from_peers, result.from_origin) == (length, length, 0, 0)
+        assert result.back_to_source is None
+        (cid,) = node.written
+        assert node.written[cid] == node.arrived[cid] == set(range(node.pieces))
+        assert node.count("/task/metrics") == 1
+        assert set(node.asked.values()) == {1}
+        assert node.registered[0]["superNodeIp"] == "127.0.0.1"
+        assert node.registered[0]["port"] == 0
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256", "blake3", "xxh3"])
+def test_the_whole_digest(get: Download, algorithm: str) -> None:
+    from dfengine.client.digest import hasher
+
+    whole = content(6 * MIB)
+    right = hasher(algorithm)
+    right.update(whole)
+    with LegacySupernode(whole) as node:
+        get(node, digest=Digest(algorithm, right.hexdigest()))
+        assert get.output.read_bytes() == whole
+        get.output.unlink()
+        with pytest.raises(DigestMismatch) as error:
+            get(node, digest=Digest(algorithm, "0" * len(right.hexdigest())))
+        assert error.value.exit_code == 5
+        assert get.left() == [], "what is wrong is not gone on from"
+
+
+def test_pieces_that_the_supernode_has_not_yet(get: Download) -> None:
+    whole = content(8 * MIB)
+    ready: set[int] = set()
+    with LegacySupernode(whole, known=ready.__contains__) as node:
+
+        def fill() -> None:
+            for n in range(node.pieces):
+                eventually(lambda: node.count("/peer/task") > 0, "a pull")
+                ready.add(n)
+
+        filler = threading.Thread(target=fill)
+        filler.start()
+        assert get(node).from_supernode == len(whole)
+        filler.join()
+    assert get.output.read_bytes() == whole
+
+
+class TestSupernodesThatFail:
+    whole = content(10 * MIB)
+
+    def test_one_that_is_not_there_and_one_that_is(self, get: Download) -> None:
+        with unused_port() as port, LegacySupernode(self.whole) as node:
+            assert get(Node("127.0.0.1", port), node).back_to_source is None
+        assert get.output.read_bytes() == self.whole
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            (500, {"code": 500, "message": "url not reachable"}),
+            (200, {"code": 607, "msg": "unreachable"}),
+            (200, {"code": 200}),
+            (200, {"code": 200, "data": {"taskId": "t", "fileLength": -5, "pieceSize": 1, "cdnSource": ""}}),
+            (404, {}),
+        ],
+    )
+    def test_one_that_refuses(self, get: Download, refusal: tuple[int, dict[str, Any]]) -> None:
+        with LegacySupernode(self.whole) as node, LegacySupernode(self.whole) as other:
+            node.refuse = refusal
+            assert get(node, other).back_to_source is None
+            assert get.output.read_bytes() == self.whole
+            with pytest.raises(SupernodeError, match="--notbs"):
+                get(node, notbs=True)
+
+    def test_without_any_the_origin_is_asked_and_the_reason_is_told(self, get: Download) -> None:
+        with unused_port() as port, Origin(self.whole) as origin:
+            result = get(Node("127.0.0.1", port), url=origin.url)
+        assert "cannot be connected to" in (result.back_to_source or "")
+        assert result.from_origin == len(self.whole)
+        assert get.output.read_bytes() == self.whole
+
+    def test_one_that_names_the_origin_as_the_source(self, get: Download) -> None:
+        with LegacySupernode(self.whole, cdn_source="source") as node, Origin(self.whole) as origin:
+            result = get(node, url=origin.url)
+        assert "names the origin" in (result.back_to_source or "")
+        assert get.output.read_bytes() == self.whole
+
+    @pytest.mark.parametrize(
+        "answer", [{"code": 604, "msg": "cdn failed"}, {"code": 600}, {"code": 601, "data": [{}]}, {"code": 500}, {"nonsense": 1}]
+    )
+    def test_one_that_fails_in_the_pulls(self, get: Download, answer: dict[str, Any]) -> None:
+        with LegacySupernode(self.whole) as node, Origin(self.whole) as origin:
+            node.pull_code = answer
+            result = get(node, url=origin.url)
+            assert result.back_to_source
+            assert result.from_origin == len(self.whole)
+            assert len(node.registered) <= 5
+        assert get.output.read_bytes() == self.whole
+
+    def test_one_that_is_restarted_in_the_middle_and_forgot_us(self, get: Download) -> None:
+        restarted = threading.Event()
+
+        def fault(n: int, before: int) -> str:
+            if n == 6 and not restarted.is_set():
+                restarted.set()
+                threading.Thread(target=restart).start()
+                return "close"
+            return ""
+
+        def restart() -> None:
+            node.stop()
+            node.forget()
+            node.start()
+
+        with LegacySupernode(self.whole, fault=fault) as node:
+            result = get(node)
+            assert result.back_to_source is None
+            assert len(node.registered) == 2
+            assert node.registered[0]["cid"] == node.registered[1]["cid"]
+            assert sum(node.asked.values()) <= node.pieces + 4, "at most what was on its way is fetched again"
+        assert get.output.read_bytes() == self.whole
+
+    def test_one_that_is_lost_in_the_middle_and_another_takes_over(self, get: Download) -> None:
+        def fault(n: int, before: int) -> str:
+            if n == 6 and not stopped.is_set():
+                stopped.set()
+                threading.Thread(target=node.stop).start()
+                return "close"
+            return ""
+
+        stopped = threading.Event()
+        with LegacySupernode(self.whole, fault=fault) as node, LegacySupernode(self.whole) as other:
+            # Whichever is first by rendezvous: both orders must work.
+            node, other = (node, other)
+            result = get(node, other)
+            assert result.back_to_source is None
+            if stopped.is_set():
+                assert other.bytes_sent < len(self.whole), "what was here was not fetched again"
+        assert get.output.read_bytes() == self.whole
+
+    def test_one_that_is_lost_for_good(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("dfengine.client.swarm.RETRY", 0.5)
+        stopped = threading.Event()
+
+        def fault(n: int, before: int) -> str:
+            if n == 6 and not stopped.is_set():
+                stopped.set()
+                threading.Thread(target=node.stop).start()
+            return "close" if stopped.is_set() else ""
+
+        with LegacySupernode(self.whole, fault=fault) as node, Origin(self.whole) as origin:
+            result = get(node, url=origin.url)
+            assert result.back_to_source
+            assert result.from_supernode > 0
+            assert result.from_origin == len(self.whole) - result.from_supernode, "only what was missing"
+            assert origin.bytes_sent < len(self.whole) + 2 * MIB
+        assert get.output.read_bytes() == self.whole
+
+    def test_one_that_never_offers_anything(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("dfengine.client.swarm.IDLE", 0.3)
+        with LegacySupernode(self.whole, known=lambda n: False) as node, Origin(self.whole) as origin:
+            result = get(node, url=origin.url, minrate=0)
+            assert "offered nothing" in (result.back_to_source or "")
+        assert get.output.read_bytes() == self.whole
+
+    def test_the_users_patience(self, get: Download) -> None:
+        with LegacySupernode(self.whole, known=lambda n: n < 5) as node:
+            with pytest.raises(TimedOut) as error:
+                get(node, timeout=0.7)
+            assert error.value.exit_code == 8
+            assert not get.output.exists()
+            assert len(get.left()) == 2
+            node.known = lambda n: True
+            result = get(node)
+            assert result.resumed > 0
+        assert get.output.read_bytes() == self.whole
+
+
+FAULTS = ["close", "gone", "flip", "head", "tail", "truncate", "short", "long", "whole", "garbage", "range"]
+
+
+class TestSourcesThatFail:
+    whole = content(8 * MIB)
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_once(self, get: Download, fault: str) -> None:
+        once: Fault = lambda n, before: fault if n == 3 and not before else ""  # noqa: E731
+        with LegacySupernode(self.whole, fault=once) as node, Origin(self.whole) as origin:
+            result = get(node, url=origin.url)
+            assert get.output.read_bytes() == self.whole
+            if fault == "flip":
+                assert node.count("FILE_MD5_NOT_MATCH") == 1
+            else:
+                assert result.back_to_source is None
+                assert node.asked[3] == 2
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_always(self, get: Download, fault: str) -> None:
+        with LegacySupernode(self.whole, fault=lambda n, before: fault) as node, Origin(self.whole) as origin:
+            result = get(node, url=origin.url)
+            assert result.back_to_source
+            assert result.from_supernode == 0
+            assert get.output.read_bytes() == self.whole
+            get.output.unlink()
+            with pytest.raises(DfengineError):
+                get(node, notbs=True)
+        assert not get.output.exists()
+
+    @pytest.mark.parametrize("fault", ["stall", "trickle"])
+    def test_one_that_would_never_end(self, get: Download, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("dfengine.client.fetch.SILENCE", 0.4)
+        monkeypatch.setattr("dfengine.client.fetch.GRACE", 0.4)
+        with LegacySupernode(self.whole, fault=lambda n, before: fault if n == 3 and not before else "") as node:
+            assert get(node, minrate=4 * MIB).back_to_source is None
+            assert node.asked[3] == 2
+        assert get.output.read_bytes() == self.whole
+
+    def test_a_piece_with_a_wrong_digest_is_never_here(self, get: Download) -> None:
+        """The part file of a download that failed on lies holds nothing."""
+        with LegacySupernode(self.whole, fault=lambda n, before: "flip") as node:
+            with pytest.raises(DfengineError):
+                get(node, notbs=True)
+            node.fault = lambda n, before: ""
+            assert get(node).resumed == 0
+        assert get.output.read_bytes() == self.whole
+
+
+class TestGoingOn:
+    whole = content(10 * MIB)
+
+    def broken_off(self, get: Download, node: LegacySupernode, pieces: int = 5) -> None:
+        node.known = lambda n: n < pieces
+        with pytest.raises(TimedOut):
+            get(node, timeout=0.8)
+        node.known = lambda n: True
+
+    def test_only_what_is_missing_is_fetched(self, get: Download) -> None:
+        with LegacySupernode(self.whole) as node:
+            self.broken_off(get, node)
+            result = get(node)
+            assert result.resumed == 5 * PIECE
+            assert result.from_supernode == len(self.whole) - 5 * PIECE
+            assert set(node.asked.values()) == {1}
+        assert get.output.read_bytes() == self.whole
+        assert get.left() == ["out"]
+
+    def test_what_was_damaged_meanwhile_is_fetched_again(self, get: Download) -> None:
+        with LegacySupernode(self.whole) as node:
+            self.broken_off(get, node)
+            (part,) = get.folder.glob("*.part")
+            with part.open("r+b") as file:
+                file.seek(2 * PIECE + 77)
+                file.write(b"damage")
+            assert get(node).resumed == 4 * PIECE
+            assert (node.asked[1], node.asked[2]) == (1, 2)
+        assert get.output.read_bytes() == self.whole
+
+    def test_another_length_starts_over(self, get: Download) -> None:
+        other = content(10 * MIB + 1)
+        with LegacySupernode(self.whole) as node:
+            self.broken_off(get, node)
+        with LegacySupernode(other) as node:
+            assert get(node).resumed == 0
+        assert get.output.read_bytes() == other
+
+    def test_another_file_of_the_same_length_is_noticed(self, get: Download) -> None:
+        """1.x does not name versions: the whole md5 that it tells at the end shows the mixture."""
+        other = bytes(reversed(self.whole))
+        with LegacySupernode(self.whole) as node:
+            self.broken_off(get, node)
+        with LegacySupernode(other) as node:
+            with pytest.raises(DigestMismatch, match="two versions"):
+                get(node)
+            assert get.left() == []
+            assert get(node).resumed == 0
+        assert get.output.read_bytes() == other
+
+    def test_the_origin_fetches_only_what_is_missing(self, get: Download) -> None:
+        with LegacySupernode(self.whole) as node, Origin(self.whole) as origin:
+            self.broken_off(get, node)
+            node.pull_code = {"code": 604, "msg": "cdn failed"}
+            result = get(node, url=origin.url)
+            assert result.resumed == 5 * PIECE
+            assert result.from_origin == len(self.whole) - 5 * PIECE
+        assert get.output.read_bytes() == self.whole
+
+    def test_a_whole_digest_over_what_was_here_and_what_came(self, get: Download) -> None:
+        with LegacySupernode(self.whole) as node:
+            self.broken_off(get, node)
+            get(node, digest=Digest("sha256", hashlib.sha256(self.whole).hexdigest()))
+        assert get.output.read_bytes() == self.whole
+
+
+def test_the_limit_on_what_is_received(get: Download) -> None:
+    """As much as the limit allows in the time it took, and what one burst holds."""
+    whole, rate = content(3 * MIB), 4 * MIB
+    with LegacySupernode(whole) as node:
+        result = get(node, locallimit=rate)
+    assert len(whole) <= rate * result.seconds + rate / 10 + 2 * 64 * 1024
+    assert get.output.read_bytes() == whole
+
+
+def test_progress_is_told(get: Download) -> None:
+    told: list[tuple[int, ...]] = []
+    whole = content(4 * MIB)
+    with LegacySupernode(whole) as node:
+        client.get(get.settings(node), lambda *counts: told.append(counts))
+    assert told[-1] == (len(whole), 0, len(whole), 0, 0)
+    assert all(0 <= supernode <= len(whole) + 64 * node.pieces * 16 for _, _, supernode, _, _ in told)
+
+
+def test_an_exception_in_the_main_thread_leaves_what_can_be_gone_on_from(get: Download) -> None:
+    """As when a signal's handler raises."""
+
+    class Signalled(BaseException):
+        pass
+
+    def interrupt(length: int, peers: int, supernode: int, *_: int) -> None:
+        if supernode > 3 * MIB:
+            raise Signalled
+
+    whole = content(12 * MIB)
+    with LegacySupernode(whole, fault=lambda n, before: "stall" if n > 8 and not before else "") as node:
+        with pytest.raises(Signalled):
+            client.get(get.settings(node), interrupt)
+        assert not get.output.exists()
+        assert get(node).resumed >= 3 * MIB
+    assert get.output.read_bytes() == whole

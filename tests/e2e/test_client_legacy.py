@@ -296,10 +296,10 @@ class TestSourcesThatFail:
 class TestGoingOn:
     whole = content(10 * MIB)
 
-    def broken_off(self, get: Download, node: LegacySupernode, pieces: int = 5) -> None:
+    def broken_off(self, get: Download, node: LegacySupernode, pieces: int = 5, **settings: Any) -> None:
         node.known = lambda n: n < pieces
         with pytest.raises(TimedOut):
-            get(node, timeout=0.8)
+            get(node, timeout=0.8, **settings)
         node.known = lambda n: True
 
     def test_only_what_is_missing_is_fetched(self, get: Download) -> None:
@@ -345,7 +345,7 @@ class TestGoingOn:
 
     def test_the_origin_fetches_only_what_is_missing(self, get: Download) -> None:
         with LegacySupernode(self.whole) as node, Origin(self.whole) as origin:
-            self.broken_off(get, node)
+            self.broken_off(get, node, url=origin.url)
             node.pull_code = {"code": 604, "msg": "cdn failed"}
             result = get(node, url=origin.url)
             assert result.resumed == 5 * PIECE

@@ -96,7 +96,7 @@ class TestRhythm:
     def test_at_speed_half_a_request_a_piece_is_enough(self, apart: float, pieces: int, slots: int, rtt: float) -> None:
         """Four workers share a link that brings a piece every `apart` seconds; the supernode lends `slots` pieces at a time."""
         rhythm, now, stock, left, reports, requests = Rhythm(), 0.0, 0, pieces, 0, 0
-        lent, parked = 0, None
+        lent, parked, unlent = 0, None, pieces  # a piece is never lent twice, however often it is asked for
         ends: list[float] = []
         answers: list[tuple[float, int]] = []
         while left or reports:
@@ -111,10 +111,10 @@ class TestRhythm:
                 if parked is not None:
                     answers.append((now + rtt, 0))
                 lent, reports, parked = lent - reports, 0, appetite
-                give = min(parked, slots - lent)
+                give = min(parked, slots - lent, unlent)
                 if give or not parked:
                     answers.append((now + rtt, give))
-                    lent, parked = lent + give, None
+                    lent, parked, unlent = lent + give, None, unlent - give
                 continue
             now = min([now + wait, *(at for at, _ in answers), *ends])
             for answer in [answer for answer in answers if answer[0] <= now]:

@@ -292,6 +292,7 @@ def supernode(ctx: click.Context, /, config: str | None, **values: Any) -> None:
 @click.option("--alivetime", type=SPAN, default="5m", show_default=True, help="End after this idle time.")
 @click.option("--socket-fd", type=int, default=-1, hidden=True)
 @click.option("--lock-fd", type=int, default=-1, hidden=True)
+@click.option("--handover-fd", type=int, default=-1, hidden=True)
 def peer(**values: Any) -> None:
     """Serve this host's downloads to others. `get` starts it by itself."""
     from dfengine.peer.server import run_peer

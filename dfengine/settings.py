@@ -131,7 +131,7 @@ class SupernodeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSettings:
-    """What `dfengine peer` runs with. `socket_fd` and `lock_fd` are handed over by the `get` that starts it, -1: none."""
+    """What `dfengine peer` runs with. The three descriptors are handed over by the `get` that starts it, -1: none."""
 
     home: str = HOME
     ip: str = ""
@@ -140,6 +140,7 @@ class PeerSettings:
     alivetime: float = 300.0
     socket_fd: int = -1
     lock_fd: int = -1
+    handover_fd: int = -1
 
 
 Settings = TypeVar("Settings", GetSettings, SupernodeSettings, PeerSettings)

@@ -121,3 +121,13 @@ def cdn_cid(supernode_ip: str, task: str) -> str:
 def cdn_path(task: str) -> str:
     """Where the supernode's download port serves a task."""
     return f"/download/{task[:3]}/{task}"
+
+
+def generation(etag: str, last_modified: str, length: int) -> str:
+    """Names a version of the origin's file, 16 characters; "" when the origin gives no validator.
+
+    The same everywhere: a download that changes its supernode, or goes to the origin itself, knows that it is still the same file.
+    """
+    if not etag and not last_modified:
+        return ""
+    return hashlib.sha256(f"{etag}\n{last_modified}\n{length}".encode()).hexdigest()[:16]

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import xxhash
-
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
@@ -24,6 +22,7 @@ from dfengine.client.watch import TICK, Watch
 from dfengine.errors import DigestMismatch, OriginChanged, OriginError, OriginTruncated, SourceGone, StorageError
 from dfengine.net.origin import Origin, OriginBody
 from dfengine.settings import GetSettings
+from dfengine.task import generation
 
 CONNECTIONS = 4
 
@@ -72,13 +71,6 @@ def missing(here: Bitset, count: int) -> list[tuple[int, int]]:
             runs.append((at, min(first, count)))
         at = past
     return [*runs, (at, count)] if at < count else runs
-
-
-def generation(etag: str, last_modified: str, length: int) -> bytes:
-    """Names a version of the origin's file, 16 bytes; empty when the origin gives no validator."""
-    if not etag and not last_modified:
-        return b""
-    return xxhash.xxh3_64_hexdigest(f"{etag}\n{last_modified}\n{length}".encode()).encode()
 
 
 class FromOrigin:
@@ -152,7 +144,7 @@ class FromOrigin:
 
     def _open(self, body: OriginBody) -> Transfer:
         """The transfer: the one that the swarm began, if it is of this version of the file."""
-        named = generation(body.etag, body.last_modified, body.length)
+        named = generation(body.etag, body.last_modified, body.length).encode()
         before = self._assembly.transfer
         same = before is not None and before.file.geometry.length in (-1, body.length)
         piece_size = before.file.geometry.piece_size if before is not None and same else 0

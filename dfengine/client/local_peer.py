@@ -18,6 +18,7 @@ import msgspec
 
 import dfengine
 from dfengine.errors import RemoteError
+from dfengine.net import handover
 from dfengine.net.dial import Connection
 from dfengine.storage.home import Home
 from dfengine.task import PEER_PORTS
@@ -130,15 +131,15 @@ def _listen(ip: str, port: int) -> socket.socket:
 
 def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime: float) -> LocalPeer:
     """Bind, write the address, start the server with the socket and the locked descriptor. Raises OSError."""
-    with _listen(ip, port) as sock:
+    with _listen(ip, port) as sock, handover.listen(home.path) as streams:
         number = sock.getsockname()[1]
         os.ftruncate(lock, 0)
         os.pwrite(lock, msgspec.json.encode(_Said(ip, number)), 0)
-        for fd in (sock.fileno(), lock):
+        for fd in (sock.fileno(), lock, streams.fileno()):
             os.set_inheritable(fd, True)
         arguments = [
             sys.executable, "-P", "-m", "dfengine", "peer", "--home", home.path, "--ip", ip,
-            "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock),
+            "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock), "--handover-fd", str(streams.fileno()),
             "--alivetime", f"{alivetime:.3f}", "--totallimit", str(totallimit),
         ]  # fmt: skip
         # -P and an absolute path: the server must be this very package, whatever lies in the working directory.

@@ -5,11 +5,15 @@
 #
 # `at` is the part under way, `done` the bytes of it that the socket took.
 
+from dfengine._bitset cimport Bitset
+
 cdef class FileSlice:
     cdef readonly int fd
     cdef readonly long long offset   # bytes
     cdef readonly long long length   # bytes
     cdef readonly object owner       # keeps fd open
+    cdef Bitset bits                 # None, or where bit n says that the slice still holds what it held
+    cdef Py_ssize_t n
 
 cdef class Upload:
     cdef readonly object parts       # tuple of bytes | FileSlice

@@ -1,10 +1,18 @@
 from typing import final
 
+from dfengine._bitset import Bitset
+
 @final
 class FileSlice:
-    """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent."""
+    """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent.
 
-    def __new__(cls, fd: int, offset: int, length: int, owner: object = None) -> FileSlice: ...
+    `bits` and `n`: memory that may be taken back meanwhile; whoever does so clears bit n first. It is looked at when the slice is out, so that
+    what follows is only sent after bytes that were whole. Raises BadValue, IndexError.
+    """
+
+    def __new__(
+        cls, fd: int, offset: int, length: int, owner: object = None, bits: Bitset | None = None, n: int = 0
+    ) -> FileSlice: ...
     @property
     def fd(self) -> int: ...
     @property
@@ -34,5 +42,5 @@ class Upload:
         """Give the socket at most `most` bytes, until it takes no more; the bytes it took.
 
         0 with `left` over 0 and `most` over 0 means that it is full. Raises OSError when the connection is gone,
-        EOFError when a file ended before its slice did.
+        EOFError when a file ended before its slice did, or a slice's bit is clear.
         """

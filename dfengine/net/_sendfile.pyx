@@ -8,6 +8,7 @@ cimport cython
 
 from libc.errno cimport EAGAIN, EINTR, errno
 
+from dfengine._bitset cimport Bitset, bit_test
 from dfengine.errors import BadValue
 
 cdef extern from "<sys/types.h>" nogil:
@@ -29,13 +30,16 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef class FileSlice:
     """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent."""
 
-    def __cinit__(self, fd, offset, length, owner=None):
+    def __cinit__(self, fd, offset, length, owner=None, Bitset bits=None, n=0):
         if fd < 0 or offset < 0 or length < 0:
             raise BadValue(f"no slice of {length} bytes at {offset} of descriptor {fd}")
         self.fd = fd
         self.offset = offset
         self.length = length
         self.owner = owner
+        self.bits = bits
+        if bits is not None:
+            self.n = n if bits.test(n) else -1
 
 
 cdef long long _send(int sock, const char *data, size_t length, int flags) noexcept nogil:
@@ -100,6 +104,8 @@ cdef class Upload:
                     error = errno
                 if count == -2:
                     raise EOFError("the file ended before its piece")
+                if piece.bits is not None and count == size - self.done and (piece.n < 0 or not bit_test(piece.bits.words, piece.n)):
+                    raise EOFError("the piece was evicted while it was sent")
             else:
                 size = len(part)
                 want = min(size - self.done, most - moved)

@@ -26,7 +26,7 @@ _TAIL = bytes([TAIL])
 
 
 class Shares(Protocol):
-    """The downloads of this host; `storage.home.Home`. Times are unix seconds."""
+    """The downloads of this host; `hosted.Hosted`, or `storage.home.Home` alone. Times are unix seconds."""
 
     def find(self, name: str) -> Shared | None: ...
     def touch(self, name: str, now: float) -> None: ...
@@ -126,7 +126,11 @@ class Routes:
         if now - shared.touched > TOUCH_SECONDS:
             shared.touched = now
             self._home.touch(name, now)
-        data = FileSlice(shared.fd, offset, content, shared)
+        try:
+            place, bits, n = shared.find(offset, content)
+        except BadRange:
+            return text(416, "range not satisfiable")
+        data = FileSlice(shared.fd, place, content, shared, bits, n)
         if not framed:
             return Parts(206, (data,))
         try:
@@ -152,6 +156,10 @@ class Routes:
         for name in self._open.keys() - set(self._home.names()):
             del self._open[name]
         return _leaving(gone)
+
+    def close(self) -> None:
+        """Let go of everything; what is being sent keeps its own."""
+        self._open.clear()
 
     def served(self) -> list[Leaving]:
         """Every download that is shared, as the supernodes know it."""

@@ -15,9 +15,11 @@ import time
 import msgspec
 
 from dfengine.errors import BadValue, LocalError
+from dfengine.net import handover
 from dfengine.net.limit import TokenBucket
 from dfengine.net.piece_server import PieceServer, listening
 from dfengine.peer.farewell import farewell
+from dfengine.peer.hosted import Hosted
 from dfengine.peer.routes import Routes
 from dfengine.settings import PeerSettings
 from dfengine.storage.home import Home
@@ -92,7 +94,8 @@ async def _serve(settings: PeerSettings, home: Home, sock: socket.socket) -> Non
         loop.add_signal_handler(number, stopped.set)
     ip, port = sock.getsockname()[:2]
     limit = TokenBucket(settings.totallimit)
-    routes = Routes(home, limit, time.time, time.monotonic, ip)
+    hosted = Hosted(home, _taking(settings, home), loop, time.time)
+    routes = Routes(hosted, limit, time.time, time.monotonic, ip)
     server = PieceServer(loop, sock, routes, limit=limit)
     server.start()
     print(f"ready peer={ip}:{port}", flush=True)
@@ -104,12 +107,20 @@ async def _serve(settings: PeerSettings, home: Home, sock: socket.socket) -> Non
         await farewell(routes.sweep())
         if server.requests != served or server.busy:
             served, since = server.requests, time.monotonic()
-        elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not _running(home):
+        elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not hosted.running:
             break
     server.close()
     await farewell(routes.served())
+    routes.close()
+    hosted.close()
 
 
-def _running(home: Home) -> bool:
-    """Some download here is not over: its pieces are promised to others."""
-    return any(home.running(name) for name in home.names())
+def _taking(settings: PeerSettings, home: Home) -> socket.socket | None:
+    """Where streams hand their memory over; None when no such place can be had."""
+    if settings.handover_fd >= 0:
+        sock = socket.socket(fileno=settings.handover_fd)
+        sock.setblocking(False)
+        return sock
+    with contextlib.suppress(OSError):
+        return handover.listen(home.path)
+    return None

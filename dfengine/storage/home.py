@@ -19,8 +19,9 @@ import shutil
 
 import msgspec
 
+from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
-from dfengine.errors import BadValue, StorageError
+from dfengine.errors import BadRange, BadValue, StorageError
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.storage.target import Target
@@ -80,6 +81,21 @@ class Shared:
     def locate(self, n: int) -> tuple[int, int, int]:
         """(descriptor, offset, length) of piece n's content."""
         return self._file().locate(n)
+
+    def find(self, offset: int, length: int) -> tuple[int, Bitset | None, int]:
+        """Where in `fd` these raw bytes lie, and for memory the bit that tells whether they still do: (place, bits, piece), None for a file.
+
+        Raises BadRange for bytes that lie in several pieces of memory, which is not contiguous.
+        """
+        file = self._file()
+        if not file.evicts:
+            return offset, None, 0
+        first, past = file.geometry.covering(offset, length)
+        if past - first > 1:
+            raise BadRange(f"{length} bytes at {offset} lie in {past - first} pieces")
+        if length:
+            file.record.used.set(first)
+        return file.at(offset), file.here, first
 
     def close(self) -> None:
         """Release the descriptors; a second time does nothing."""

@@ -66,9 +66,16 @@ class PieceFile:
         offset, length = self.geometry.content(n)
         return self.fd, offset, length
 
+    evicts = False
+    """Pieces may leave while the file is open: who sends one looks at its bit again before the last byte."""
+
+    def at(self, offset: int) -> int:
+        """Where in the data byte `offset` of the raw file lies."""
+        return offset
+
     def write(self, n: int, content: bytes | bytearray | memoryview, digest: bytes) -> None:
         """Put piece n's verified content in its place, record its xxh3-128 and offer it. Raises StorageError (disk full)."""
-        offset, _ = self.geometry.content(n)
+        offset = self.locate(n)[1]
         view = memoryview(content).cast("B")
         try:
             while view:

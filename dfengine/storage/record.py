@@ -13,6 +13,7 @@ Layout, little-endian; `words` = 64-bit words for `capacity` bits:
     48  i64  mtime (ns) of the complete data                              56  u64 zero
     64  words * 8      bits: piece is here
     ..  words * 8      bits: md5 of the framed piece is known
+    ..  words * 8      bits: piece was asked for since its turn to be evicted last came (streams only)
     ..  capacity * 16  xxh3-128 of each piece's content
     ..  capacity * 16  md5 of each framed piece
 """
@@ -27,7 +28,7 @@ from dfengine._bitset import Bitset, words
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
 
-MAGIC = b"dfrec\x00\x01\n"
+MAGIC = b"dfrec\x00\x02\n"
 HEAD = 64
 DIGEST = 16
 UNKNOWN_CAPACITY = 1 << 18
@@ -37,7 +38,13 @@ _HEAD = struct.Struct("<8sqII16sII q Q".replace(" ", ""))
 
 
 def _size(capacity: int) -> int:
-    return HEAD + 2 * 8 * words(capacity) + 2 * DIGEST * capacity
+    return HEAD + 3 * 8 * words(capacity) + 2 * DIGEST * capacity
+
+
+def _fresh_head(geometry: Geometry, generation: bytes) -> tuple[int, bytes]:
+    """Capacity and head of a record with no piece here."""
+    capacity = UNKNOWN_CAPACITY if geometry.length < 0 else geometry.count
+    return capacity, _HEAD.pack(MAGIC, geometry.length, geometry.piece_size, capacity, generation, 0, 0, 0, 0)
 
 
 class Record:
@@ -49,22 +56,24 @@ class Record:
     def __init__(self, path: str, memory: mmap.mmap) -> None:
         _, length, piece_size, capacity, *_ = _HEAD.unpack_from(memory)
         self.path = path
+        self.fd = -1
         self.capacity: int = capacity
         self._memory = memory
         self._geometry = Geometry(length, piece_size)
-        self._xxh3 = HEAD + 2 * 8 * words(capacity)
+        size = 8 * words(capacity)
+        self._xxh3 = HEAD + 3 * size
         self._md5 = self._xxh3 + DIGEST * capacity
         view = memoryview(memory)
-        self.here = Bitset.over(view[HEAD : HEAD + 8 * words(capacity)], capacity)
-        self.md5s = Bitset.over(view[HEAD + 8 * words(capacity) : self._xxh3], capacity)
+        self.here, self.md5s, self.used = (
+            Bitset.over(view[HEAD + i * size : HEAD + (i + 1) * size], capacity) for i in range(3)
+        )
         del view
 
     @classmethod
     def create(cls, path: str, geometry: Geometry, generation: bytes = b"") -> Record:
         """A fresh record with no piece here, replacing whatever lay at `path`. generation: at most 16 bytes."""
-        capacity = UNKNOWN_CAPACITY if geometry.length < 0 else geometry.count
+        capacity, head = _fresh_head(geometry, generation)
         fresh = f"{path}.{os.getpid()}"
-        head = _HEAD.pack(MAGIC, geometry.length, geometry.piece_size, capacity, generation, 0, 0, 0, 0)
         try:
             fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             try:
@@ -78,12 +87,37 @@ class Record:
             raise StorageError(f"cannot write {path}: {error.strerror}") from error
 
     @classmethod
+    def in_memory(cls, geometry: Geometry, generation: bytes = b"") -> Record:
+        """A fresh record in a memfd, `fd`, which can be handed to another process. Raises StorageError."""
+        capacity, head = _fresh_head(geometry, generation)
+        fd = -1
+        try:
+            fd = os.memfd_create("dfengine-record", os.MFD_CLOEXEC)
+            os.ftruncate(fd, _size(capacity))
+            os.pwrite(fd, head, 0)
+            record = cls("memory", mmap.mmap(fd, _size(capacity)))
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            raise StorageError(f"no memory for a record: {error.strerror}") from error
+        record.fd = fd
+        return record
+
+    @classmethod
     def open(cls, path: str) -> Record:
         """An existing record; StorageError when it is missing or is not one."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise StorageError(f"cannot open {path}: {error.strerror}") from error
+        try:
+            return cls.adopt(fd, path)
+        finally:
+            os.close(fd)
+
+    @classmethod
+    def adopt(cls, fd: int, path: str = "memory") -> Record:
+        """The record that lies behind a descriptor, which stays the caller's. Raises StorageError when it is none."""
         try:
             size = os.fstat(fd).st_size
             head = os.pread(fd, HEAD, 0)
@@ -97,8 +131,6 @@ class Record:
             return cls(path, mmap.mmap(fd, size))
         except (OSError, ValueError) as error:
             raise StorageError(f"cannot read {path}: {error}") from error
-        finally:
-            os.close(fd)
 
     @property
     def geometry(self) -> Geometry:
@@ -154,5 +186,8 @@ class Record:
 
     def close(self) -> None:
         """Unmap. The bitsets must not be used after this."""
-        del self.here, self.md5s
+        del self.here, self.md5s, self.used
         self._memory.close()
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)

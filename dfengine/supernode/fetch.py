@@ -28,6 +28,7 @@ from dfengine.net.origin import Origin, OriginBody
 from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.cache import Cache, Description
 from dfengine.supernode.legacy_md5 import compute
+from dfengine.task import generation
 
 NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 """1.x's names of the states."""
@@ -226,9 +227,8 @@ class Fetch:
         if file is None:
             if body.start:
                 raise OriginChanged("the origin's file changed")
-            self.description = Description(
-                url=self.wanted.url, generation=secrets.token_hex(8), etag=body.etag, last_modified=body.last_modified
-            )
+            named = generation(body.etag, body.last_modified, body.length) or secrets.token_hex(8)
+            self.description = Description(url=self.wanted.url, generation=named, etag=body.etag, last_modified=body.last_modified)
             self.from_cache = False
             self.file = self._cache.create(self.task, Geometry(body.length), self.description)
         elif self.state == RUNNING and body.length != file.geometry.length and file.geometry.length >= 0:

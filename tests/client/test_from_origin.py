@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine._bitset import Bitset
-from dfengine.client.from_origin import Runs, generation, missing
+from dfengine.client.from_origin import Runs, missing
+from dfengine.task import generation
 
 
 @given(st.sets(st.integers(0, 99)), st.integers(1, 100))
@@ -55,4 +56,4 @@ def test_a_version_is_named_by_its_validators() -> None:
     assert len(set(names)) == len(names)
     assert all(len(name) == 16 for name in names)
     assert generation('"a"', "", 5) == names[0]
-    assert generation("", "", 5) == b"", "without a validator nothing can be gone on from"
+    assert generation("", "", 5) == "", "without a validator nothing can be gone on from"

@@ -1,0 +1,157 @@
+"""What this host serves: the downloads in its home directory, and streams whose memory was handed over.
+
+A stream is served while its process holds the connection that it came over, and `expire` seconds after its last use once that has closed; then
+the memory goes with its last descriptor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+
+import msgspec
+
+from dfengine.errors import StorageError
+from dfengine.net import handover
+from dfengine.storage.home import Entry, Home, Shared, valid_name
+from dfengine.storage.slots import SlotFile
+
+DESCRIPTORS = 2
+"""Of one stream: data and record."""
+
+STREAMS = 1024
+"""Held at most; further ones are refused."""
+
+
+class _Stream:
+    """shared: None until the message came. used: unix seconds of its last use."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self.line: socket.socket | None = line
+        self.shared: Shared | None = None
+        self.used = 0.0
+
+
+class Hosted:
+    """See routes.Shares. `now`: unix seconds; `listener`: see handover.listen, None when no stream is taken."""
+
+    def __init__(
+        self, home: Home, listener: socket.socket | None, loop: asyncio.AbstractEventLoop | None, now: Callable[[], float]
+    ) -> None:
+        self._home = home
+        self._listener = listener
+        self._loop = loop
+        self._now = now
+        self._streams: dict[str, _Stream] = {}
+        self._fresh: list[_Stream] = []
+        if loop is not None and listener is not None:
+            loop.add_reader(listener, self.accept)
+
+    def accept(self) -> None:
+        """Take what has been handed over by now; never waits."""
+        while self._listener is not None:
+            try:
+                line, _ = self._listener.accept()
+            except OSError:
+                break
+            line.setblocking(False)
+            if not handover.own(line) or len(self._streams) + len(self._fresh) >= STREAMS:
+                line.close()
+                continue
+            stream = _Stream(line)
+            self._fresh.append(stream)
+            if self._loop is not None:
+                self._loop.add_reader(line, self._readable, stream)
+        for stream in list(self._fresh):
+            self._readable(stream)
+
+    def _readable(self, stream: _Stream) -> None:
+        if stream.line is None:
+            return
+        try:
+            message, descriptors = handover.take(stream.line, DESCRIPTORS)
+        except BlockingIOError:
+            return
+        except OSError:
+            message, descriptors = b"", []
+        if message and stream.shared is None and self._adopt(stream, message, descriptors):
+            return
+        handover.discard(descriptors if message else [])
+        self._hang_up(stream)
+
+    def _adopt(self, stream: _Stream, message: bytes, descriptors: list[int]) -> bool:
+        try:
+            entry = msgspec.json.decode(message, type=Entry)
+            if len(descriptors) != DESCRIPTORS or not valid_name(entry.name) or entry.name in self._streams:
+                return False
+            file = SlotFile.adopt(descriptors[0], descriptors[1])
+        except (msgspec.DecodeError, StorageError):
+            return False
+        os.close(descriptors[1])
+        stream.shared = Shared(entry, file)
+        stream.used = self._now()
+        self._fresh.remove(stream)
+        self._streams[entry.name] = stream
+        return True
+
+    def _hang_up(self, stream: _Stream) -> None:
+        """The stream has ended; what it has given stays until it expires."""
+        line, stream.line = stream.line, None
+        if line is not None:
+            if self._loop is not None:
+                self._loop.remove_reader(line)
+            line.close()
+        if stream in self._fresh:
+            self._fresh.remove(stream)
+        stream.used = self._now()
+
+    def find(self, name: str) -> Shared | None:
+        """See routes.Shares. What was just handed over is found too."""
+        if name not in self._streams and self._listener is not None:
+            self.accept()
+        stream = self._streams.get(name)
+        return stream.shared if stream is not None else self._home.find(name)
+
+    def touch(self, name: str, now: float) -> None:
+        """See routes.Shares."""
+        if name in self._streams:
+            self._streams[name].used = now
+        else:
+            self._home.touch(name, now)
+
+    def sweep(self, now: float) -> list[Entry]:
+        """See routes.Shares."""
+        gone = self._home.sweep(now)
+        for name, stream in list(self._streams.items()):
+            if stream.shared is not None and stream.line is None and now - stream.used > stream.shared.entry.expire:
+                del self._streams[name]
+                gone.append(stream.shared.entry)
+        return gone
+
+    def names(self) -> list[str]:
+        """See routes.Shares."""
+        return [*self._home.names(), *self._streams]
+
+    def entry(self, name: str) -> Entry | None:
+        """See routes.Shares."""
+        stream = self._streams.get(name)
+        return stream.shared.entry if stream is not None and stream.shared is not None else self._home.entry(name)
+
+    @property
+    def running(self) -> bool:
+        """Some download or stream here is not over: its pieces are promised to others."""
+        return any(stream.line is not None for stream in self._streams.values()) or any(
+            self._home.running(name) for name in self._home.names()
+        )
+
+    def close(self) -> None:
+        """Let go of every stream."""
+        if self._listener is not None and self._loop is not None:
+            self._loop.remove_reader(self._listener)
+        for stream in [*self._fresh, *self._streams.values()]:
+            self._hang_up(stream)
+        self._streams.clear()
+        if self._listener is not None:
+            self._listener.close()

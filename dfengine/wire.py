@@ -190,6 +190,7 @@ class Pull(msgspec.Struct, omit_defaults=True):
     failed: [piece, CID it was asked of, "gone" | "digest" | "slow" | "other"] each.
     held: [first, past] runs of pieces that are here already (resume, or a supernode that forgot).
     evicted: [first, past] runs that a streaming peer no longer has.
+    una, end: of a stream, pieces: those below una are delivered, those from end on are not wanted yet; -1 = as registered.
     want: pieces asked for, 0 to report only. wait: seconds the request may be parked for them.
     A newer pull of the same CID releases the older one.
     """
@@ -202,6 +203,8 @@ class Pull(msgspec.Struct, omit_defaults=True):
     evicted: list[tuple[int, int]] = []
     want: int = 0
     wait: float = 0.0
+    una: int = 0
+    end: int = -1
 
 
 class Where(msgspec.Struct, array_like=True, frozen=True):

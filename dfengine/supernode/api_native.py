@@ -70,6 +70,8 @@ def _report(node: Node, message: wire.Pull) -> None:
         if why not in WHYS:
             raise ProtocolViolation(f"a failure is {', '.join(sorted(WHYS))}, not {why[:20]!r}")
         swarm.failed(task, cid, n, None if source.startswith("cdnnode:") else source, why, now)
+    if message.una or message.end != -1:
+        swarm.moved(task, cid, message.una, message.end, now)
     for first, past in message.evicted:
         if not 0 <= first < past <= first + MOST_REPORTS:
             raise ProtocolViolation(f"{first}..{past} is no run of pieces")

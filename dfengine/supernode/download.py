@@ -38,7 +38,8 @@ class Download:
     serves: it may become a source. legacy: it speaks 1.x. window: None for a regular download.
     place: where it stands among the task's holders, ABSENT unless it is a source. rotation: where its search for pieces starts.
     sending: leases of pieces that others get from it. charged: failures of sources towards it.
-    early: pieces acknowledged inside the window and evicted again. wish: pieces a parked pull asks for, 0 when none is parked.
+    early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = the window's end.
+    wish: pieces a parked pull asks for, 0 when none is parked.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Download:
         "got",
         "have",
         "legacy",
+        "limit",
         "peer",
         "place",
         "rotation",
@@ -80,6 +82,7 @@ class Download:
         self.sending: tuple[Lease, ...] = ()
         self.charged: dict[PeerState, int] | None = None
         self.early: dict[int, None] | None = None
+        self.limit = -1
         self.got = 0
         self.wish = 0
         self.seen = now

@@ -69,6 +69,21 @@ def _acknowledge(download: Download, n: int) -> int:
     return count
 
 
+def moved(download: Download, una: int, end: int) -> None:
+    """A stream has delivered the pieces below una, and wants none from `end` on yet (-1: up to its window's end).
+
+    What is delivered need not be here any more: a supernode that just met the stream knows nothing of it. Without a window: nothing.
+    """
+    window = download.window
+    if window is None:
+        return
+    limit = window.count if window.count >= 0 else una
+    while window.una < min(una, limit):
+        download.task.count_got(download, _acknowledge(download, window.una))
+    download.limit = end
+    download.task.changed(download)
+
+
 def arrived(download: Download, n: int, leases: Leases) -> None:
     """The content of piece n is here, but not servable yet: the download slot is free, the source's is not.
 

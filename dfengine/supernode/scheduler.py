@@ -2,12 +2,14 @@
 
 Order, for each piece of an answer:
 
+0. for a stream, the first pieces after una, in order: from the least loaded holder, else from the supernode unless it is on its way to a source;
 1. a piece that no source has or is getting, from the supernode: new pieces enter the swarm first, and each at a different peer;
 2. the rarest piece that an open source has, from the least loaded of a sample of its holders;
 3. the rarest piece the supernode may send once more. Not one that is on its way to a source, for as long as the swarm has patience:
    that source will have it sooner than the supernode has sent it twice, and the supernode's uplink is what bounds the swarm.
    Nor for a download that has pieces enough under way: a native one asks for more only to keep its connections full.
 
+A stream's further pieces go by rarity inside its window, so that streams at the same position have something to trade.
 A download that will not be a source asks its peers before 1: what the supernode sends to it does not spread.
 Equally rare pieces are taken in order from the download's own rotation, so newcomers start apart; copies in flight count,
 so they stay apart.
@@ -24,6 +26,9 @@ from dfengine.supernode.leases import Leases
 from dfengine.supernode.limits import Limits
 from dfengine.supernode.sources import least_loaded, open_sources, usable
 from dfengine.task import Source
+
+URGENT: Final = 4
+"""The part of a stream's window, counted from una, whose pieces go by deadline: one in so many, at least one piece."""
 
 TRIES: Final = 4
 """Rarest pieces tried by sampling their holders, before the open sources are searched for whatever they have."""
@@ -101,6 +106,10 @@ def pull(download: Download, k: int, leases: Leases, limits: Limits, now: float)
 def _choose(download: Download, limits: Limits, may_seed: bool) -> Choice | None:
     task = download.task
     seed = may_seed and task.supernode_used < limits.supernode
+    if download.window is not None:
+        choice = _urgent(download, limits, seed)
+        if choice is not None:
+            return choice
     start = download.rotation % task.size
     if seed and download.place >= 0:
         n = task.rarity.pick(task.want, task.cached, start, 0)
@@ -114,6 +123,20 @@ def _choose(download: Download, limits: Limits, may_seed: bool) -> Choice | None
         n = task.rarity.pick(task.want, task.seedable, start)
         if n >= 0:
             return n, None, usable(download, task.holders.sample(n), limits) if n in task.holders.held else []
+    return None
+
+
+def _urgent(download: Download, limits: Limits, seed: bool) -> Choice | None:
+    task, window = download.task, download.window
+    assert window is not None
+    past = window.una + max(1, window.wnd // URGENT)
+    n = task.want.first_set(window.una)
+    while 0 <= n < past:
+        holders = usable(download, task.holders.sample(n), limits) if n in task.holders.held else []
+        source = least_loaded(holders)
+        if source is not None or (seed and n in task.seedable):
+            return n, source, holders
+        n = task.want.first_set(n + 1)
     return None
 
 

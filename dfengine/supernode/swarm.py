@@ -20,7 +20,7 @@ import xxhash
 
 from dfengine import task
 from dfengine._window import Window
-from dfengine.errors import BadValue, IllegalEvent, UnknownDownload, UnknownTask
+from dfengine.errors import BadPiece, BadValue, IllegalEvent, UnknownDownload, UnknownTask
 from dfengine.supernode import parking, reports, scheduler
 from dfengine.supernode.download import Download
 from dfengine.supernode.invariant import check
@@ -222,7 +222,8 @@ class Swarm:
         reserved = lease is not None and lease.source is source
         if reserved or lease is None:
             reports.failed(download, n, self.leases)
-        if source is not None and source is not download:
+        if source is not None and source is not download and not (why != "digest" and source.window is not None and not source.has(n)):
+            # A stream that evicted the piece meanwhile, and said so, has broken no promise.
             named = reserved or (lease is not None and source in lease.named)
             if lease is not None and not reserved:
                 lease.named = tuple(other for other in lease.named if other is not source)
@@ -236,6 +237,18 @@ class Swarm:
         """The CID dropped piece n and cannot serve it any more."""
         download = self._download(task_id, cid, now)
         reports.evicted(download, download.task.check(n))
+
+    def moved(self, task_id: str, cid: str, una: int, end: int, now: float) -> None:
+        """A stream's own account of its window, pieces: below una all is delivered, from `end` on nothing is wanted yet; -1 = no such bound.
+
+        Raises BadPiece for a window that lies outside the task.
+        """
+        download = self._download(task_id, cid, now)
+        if una > 0:
+            download.task.check(una - 1)
+        if end != -1 and end < una:
+            raise BadPiece(f"a window from {una} to before {end}")
+        reports.moved(download, una, end)
 
     # PULLS THAT WAIT
 

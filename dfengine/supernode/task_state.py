@@ -142,6 +142,8 @@ class TaskState:
     def _lacking(self, into: Bitset, offered: Bitset | None, download: Download) -> bool:
         window = download.window
         lo, hi = (0, self.size) if window is None else (window.una, window.end)
+        if download.limit >= 0:
+            hi = min(hi, download.limit)
         if self.count != UNKNOWN:
             hi = min(hi, self.count)
         if not lacking(into, offered, download.have, lo, hi):

@@ -2,10 +2,12 @@
 
 Modules at this level are the pure core: values and arithmetic, no sockets, files or clocks. Packages are the
 outside world, one per role: `net` (sockets), `storage` (files), `peer` (serves pieces), `client` (downloads),
-`supernode` (decides who takes what from whom). `cli` composes them.
+`stream` (downloads in order, through memory), `supernode` (decides who takes what from whom). `cli` composes them.
 
     import dfengine
     result = dfengine.get("http://origin/file", "file", nodes=["supernode:8002"])
+    with dfengine.stream("http://origin/file", nodes=["supernode:8002"]) as file:
+        shutil.copyfileobj(file, somewhere)
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from dfengine.settings import VERSION
 
 if TYPE_CHECKING:
     from dfengine.client import Result
+    from dfengine.stream import Reader
 
 __version__ = VERSION
-__all__ = ["__version__", "get"]
+__all__ = ["__version__", "get", "stream"]
 
 
 def get(url: str, output: str, *, nodes: list[str] | tuple[str, ...] = (), **settings: Any) -> Result:
@@ -30,3 +33,10 @@ def get(url: str, output: str, *, nodes: list[str] | tuple[str, ...] = (), **set
     from dfengine.settings import GetSettings, Node
 
     return client.get(GetSettings(url=url, output=output, nodes=tuple(Node.parse(node) for node in nodes), **settings))
+
+
+def stream(url: str, *, nodes: list[str] | tuple[str, ...] = (), **settings: Any) -> Reader:
+    """`url` in order, as a file-like reader and an asynchronous iterator, with no byte on a disk; see `dfengine.stream.Reader`."""
+    from dfengine.stream import stream as open_stream
+
+    return open_stream(url, nodes=nodes, **settings)

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -108,6 +109,7 @@ def _settings(name: str) -> Callable[[str], Any]:
 
 RATE = _typed("rate", _settings("parse_rate"))
 SIZE = _typed("size", _settings("parse_size"))
+WINDOW = _typed("pieces|size", _settings("parse_window"))
 SPAN = _typed("duration", _settings("parse_duration"))
 HEADER = _typed("header", _settings("parse_header"))
 NODE = _typed("host[:port][=weight]", lambda text: _node(text))
@@ -138,7 +140,10 @@ def main() -> None:
 @main.command()
 @click.argument("address", metavar="URL", required=False)
 @click.option("-u", "--url", help="The same as URL.")
-@click.option("-o", "--output", help="File to write; the URL's last segment in this directory by default.")
+@click.option("-o", "--output", help="File to write, - to stream to stdout; the URL's last segment in this directory by default.")
+@click.option("--stream", is_flag=True, help="Write the file to stdout in order, through a window in memory; the same as -o -.")
+@click.option("--window", type=WINDOW, default=None, help="Of a stream: pieces (16) or bytes (256M) fetched ahead of its reader.")
+@click.option("--cache", type=SIZE, default=None, help="Of a stream: bytes kept in memory for other peers after they were read.")
 @click.option("-n", "--node", "nodes", type=NODE, multiple=True, help="Supernode, HOST[:PORT][=WEIGHT]; may be given again.")
 @click.option("-p", "--pattern", type=click.Choice(["p2p", "cdn", "source"]), default="p2p", show_default=True,
               help="p2p: peers and supernode; cdn: the supernode only; source: the origin only.")
@@ -164,8 +169,8 @@ def main() -> None:
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
 @click.option("--verbose", is_flag=True, help="Say on stderr what happens.")
 @click.option("-b", "--showbar", is_flag=True, help="Show the progress bar even when stderr is no terminal.")
-def get(address: str | None, url: str | None, output: str | None, nodes: tuple[Any, ...], filter_: str, as_json: bool,
-        quiet: bool, verbose: bool, showbar: bool, port: int, **values: Any) -> None:
+def get(address: str | None, url: str | None, output: str | None, nodes: tuple[Any, ...], filter_: str, as_json: bool, quiet: bool,
+        verbose: bool, showbar: bool, port: int, stream: bool, window: tuple[int, int] | None, cache: int | None, **values: Any) -> None:
     """Download URL: from peers where they have it, from the supernode, or from the origin."""
     from dfengine.settings import GetSettings
     from dfengine.task import PEER_PORTS, check_url
@@ -176,11 +181,18 @@ def get(address: str | None, url: str | None, output: str | None, nodes: tuple[A
     check_url(url)
     if port and port not in PEER_PORTS:
         raise click.BadParameter("a peer serves on 15000..65000", param_hint="--port")
-    settings = GetSettings(url=url, output=_output(url, output), nodes=_distinct(nodes), filter=filter_, port=port,
+    if stream and output not in (None, "-"):
+        raise click.UsageError("--stream writes to stdout: leave -o out, or say -o -")
+    stream = stream or output == "-"
+    if not stream and (window or cache is not None):
+        raise click.UsageError("--window and --cache belong to a stream: say -o -")
+    pieces, size = window or (0, 0)
+    values.update(window=pieces, window_bytes=size, cache=-1 if cache is None else cache)
+    settings = GetSettings(url=url, output="-" if stream else _output(url, output), nodes=_distinct(nodes), filter=filter_, port=port,
                            verbose=verbose and not quiet, report_digest=as_json, **values)
     result = _download(settings, bar=showbar or (sys.stderr.isatty() and not quiet))
     if as_json:
-        click.echo(json.dumps(as_object(result)))
+        click.echo(json.dumps(as_object(result)), err=stream)
     elif result.back_to_source and not quiet:
         print(f"dfengine: fetched from the origin: {result.back_to_source}", file=sys.stderr)
 
@@ -202,7 +214,14 @@ def _output(url: str, output: str | None) -> str:
 
 
 def _download(settings: GetSettings, bar: bool) -> Result:
-    import dfengine.client as client
+    from dfengine.client import get
+
+    if settings.output == "-":
+        from dfengine.stream import to_descriptor
+
+        fetch = partial(to_descriptor, settings, 1)
+    else:
+        fetch = partial(get, settings)
 
     def stop(number: int, _: object) -> None:
         raise _Signalled(number)
@@ -211,13 +230,14 @@ def _download(settings: GetSettings, bar: bool) -> Result:
     signal.signal(signal.SIGINT, stop)
     try:
         if not bar:
-            return client.get(settings)
+            return fetch()
         from dfengine.client.progress import Bar
 
         with Bar(settings.output) as progress:
-            return client.get(settings, progress.show)
+            return fetch(progress.show)
     except _Signalled as signalled:
-        print(f"dfengine: stopped; run it again to go on from here ({settings.output})", file=sys.stderr)
+        again = "" if settings.output == "-" else f"; run it again to go on from here ({settings.output})"
+        print(f"dfengine: stopped{again}", file=sys.stderr)
         sys.exit(128 + signalled.number)
 
 

@@ -33,6 +33,19 @@ def parse_size(text: str | int) -> int:
     return int(float(match[1]) * _SCALE[match[2].lower()]) if "." in match[1] else int(match[1]) * _SCALE[match[2].lower()]
 
 
+def parse_window(text: str | int) -> tuple[int, int]:
+    """(pieces, bytes) of `16` (pieces) or `256M` (bytes); the other one is 0. Raises BadValue."""
+    plain = str(text).strip()
+    if plain.isascii() and plain.isdigit():
+        if not 0 < len(plain) < 8 or int(plain) == 0:
+            raise BadValue(f"a window of {plain[:40]} pieces cannot be")
+        return int(plain), 0
+    size = parse_size(plain)
+    if size == 0:
+        raise BadValue("a window of no bytes cannot be")
+    return 0, size
+
+
 def parse_rate(text: str | int) -> int:
     """Bytes per second from `20M` or `20M/s`; 0 is no limit. Raises BadValue."""
     return parse_size(str(text).strip().removesuffix("/s"))
@@ -80,7 +93,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetSettings:
-    """What `dfengine get` was asked for. Rates in bytes per second (0: none), times in seconds (0: none)."""
+    """What `dfengine get` was asked for. Rates in bytes per second (0: none), times in seconds (0: none).
+
+    Of a stream: window in pieces or window_bytes (both 0: by memory), cache in bytes (-1: by memory).
+    """
 
     url: str
     output: str
@@ -106,6 +122,9 @@ class GetSettings:
     callsystem: str = ""
     verbose: bool = False
     report_digest: bool = False
+    window: int = 0
+    window_bytes: int = 0
+    cache: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

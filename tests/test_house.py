@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "storage": set(),
     "peer": {"net", "storage"},
     "client": {"net", "storage"},
-    "stream": {"client"},
+    "stream": {"net", "storage", "client"},
     "supernode": {"net", "storage", "peer"},
 }
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}

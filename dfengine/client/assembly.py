@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Protocol
 
 from dfengine._piece import Geometry
 from dfengine._window import Window
@@ -22,6 +23,16 @@ from dfengine.task import Digest
 
 SPARE = 16 << 20
 """Bytes of buffers beyond the fetch threads' own, that digests may hold on to."""
+
+
+class Place(Protocol):
+    """Where pieces come together: a file's `Assembly`, or a stream's."""
+
+    transfer: Transfer | None
+
+    def open(self, geometry: Geometry, generation: bytes) -> Transfer: ...
+    def forget(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Assembly:

@@ -135,6 +135,12 @@ class Follower:
                 return None
             return {algorithm: hash_.hexdigest() for algorithm, hash_ in self._hashes.items()}
 
+    def passed(self, n: int) -> bool:
+        """Waits until piece n is hashed; False when that will not be."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._next > n)
+            return self._next > n
+
     def stop(self) -> None:
         """`run` returns soon."""
         with self._changed:

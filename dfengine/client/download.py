@@ -16,12 +16,13 @@ import msgspec
 
 from dfengine import wire
 from dfengine.client import local_peer
-from dfengine.client.assembly import Assembly
-from dfengine.client.identity import identify, registration
+from dfengine.client.assembly import Assembly, Place
+from dfengine.client.identity import Identity, identify, registration
 from dfengine.client.link import Membership
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.nodes import order
 from dfengine.client.swarm import Swarm
+from dfengine.client.tally import Tally
 from dfengine.client.watch import Progress, Watch
 from dfengine.errors import DfengineError, LocalError, StorageError, SupernodeError
 from dfengine.net.dial import local_address
@@ -52,7 +53,7 @@ def get(request: GetSettings, progress: Progress | None = None) -> Result:
     Raises subclasses of DfengineError. Whatever is raised, also by a signal handler, leaves no thread, and a part file
     that the next download of the same goes on from. `progress` is called by this thread, ten times a second or so.
     """
-    download = _Download(request, progress)
+    download = _ToFile(request, progress)
     try:
         return download.run()
     except BaseException as error:
@@ -62,21 +63,35 @@ def get(request: GetSettings, progress: Progress | None = None) -> Result:
         download.close()
 
 
-class _Download:
-    def __init__(self, settings: GetSettings, progress: Progress | None) -> None:
-        self._settings = settings
-        self._watch = Watch(settings.timeout, progress)
-        self._who = identify(settings)
-        self.assembly = Assembly(settings, self._who.task)
-        self._task = self._who.task
-        self._reason: str | None = None
-        self._home: Home | None = None
-        self._peer = LocalPeer("", 0)
-        self._swarm: Swarm | None = None
-        self._registration = wire.Registration()
+class Download:
+    """What a download into a file and a stream have in common: `fill` brings every piece to `place`."""
 
-    def run(self) -> Result:
-        settings = self._settings
+    def __init__(self, settings: GetSettings, progress: Progress | None, place: Place, who: Identity | None = None) -> None:
+        self.settings = settings
+        self.watch = Watch(settings.timeout, progress)
+        self.who = who or identify(settings)
+        self.home: Home | None = None
+        self.peer = LocalPeer("", 0)
+        self.registration = wire.Registration()
+        self._place = place
+        self._task = self.who.task
+        self._reason: str | None = None
+        self._swarm: Swarm | None = None
+
+    def prepared(self) -> None:
+        """The registration is written and not sent yet."""
+
+    def opened(self, member: Membership) -> None:
+        """A supernode has told what the file is, and its pieces have a place."""
+
+    @property
+    def told_md5(self) -> str:
+        """The whole file's md5 as a supernode told it, "" if none did."""
+        return self._swarm.told_md5 if self._swarm else ""
+
+    def fill(self) -> None:
+        """From the swarm, and if that fails from the origin, until every piece has come. Raises subclasses of DfengineError."""
+        settings = self.settings
         if settings.pattern == "source":
             self._reason = "asked for by --pattern source"
         elif not settings.nodes:
@@ -85,70 +100,64 @@ class _Download:
             self._reason = self._from_swarm()
         if self._reason is not None:
             self._from_origin(self._reason)
-        self.assembly.verify(self._watch, self._swarm.told_md5 if self._swarm else "")
-        self.assembly.finish()
-        transfer, tally = self.assembly.transfer, self.assembly.tally
+
+    def result(self, tally: Tally, output: str, digests: dict[str, str]) -> Result:
+        """How it went, when every piece is here."""
+        transfer = self._place.transfer
         assert transfer is not None
         length = transfer.file.geometry.length
-        self._watch.show(length, tally)
-        result = Result(
-            url=settings.url,
-            output=self.assembly.path,
+        self.watch.show(length, tally)
+        return Result(
+            url=self.settings.url,
+            output=output,
             task_id=self._task,
             length=length,
-            seconds=self._watch.seconds,
+            seconds=self.watch.seconds,
             from_peers=tally.peers,
             from_supernode=tally.supernode,
             from_origin=tally.origin,
             resumed=tally.resumed,
-            digest=f"xxh3:{self.assembly.digests['xxh3']}" if settings.report_digest else "",
+            digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
             back_to_source=self._reason,
             hedged=transfer.plan.hedged,
         )
-        self.report(None)
-        return result
 
-    def _say(self, text: str) -> None:
-        if self._settings.verbose:
+    def say(self, text: str) -> None:
+        if self.settings.verbose:
             print(f"dfengine: {text}", file=sys.stderr, flush=True)
 
     def _from_swarm(self) -> str | None:
         """None when all is here, else why not."""
-        settings, nodes = self._settings, order(self._settings.nodes, self._who.task)
+        settings, nodes = self.settings, order(self.settings.nodes, self.who.task)
         ip = settings.ip or next(filter(None, (local_address(node.host, node.port) for node in nodes)), "")
-        self._peer = LocalPeer(ip, 0)
+        self.peer = LocalPeer(ip, 0)
         if settings.pattern == "p2p" and ip:
             try:
-                self._home = Home(settings.home)
-                self._peer = local_peer.ensure(
-                    self._home, ip, settings.port, self._who.name, totallimit=settings.totallimit, alivetime=settings.alivetime
+                self.home = Home(settings.home)
+                self.peer = local_peer.ensure(
+                    self.home, ip, settings.port, self.who.name, totallimit=settings.totallimit, alivetime=settings.alivetime
                 )
             except StorageError as error:
-                self._say(f"serves nobody: {error}")
-        self._say(f"supernodes {', '.join(map(str, nodes))}; this host serves at {self._peer.ip}:{self._peer.port}")
-        self._registration = registration(settings, self._who, self._peer.ip or "127.0.0.1", self._peer.port)
-        self._swarm = Swarm(settings, nodes, self._registration, self.assembly, self._watch, self._opened)
+                self.say(f"serves nobody: {error}")
+        self.say(f"supernodes {', '.join(map(str, nodes))}; this host serves at {self.peer.ip}:{self.peer.port}")
+        self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port)
+        self.prepared()
+        self._swarm = Swarm(settings, nodes, self.registration, self._place, self.watch, self._known)
         return self._swarm.run()
 
-    def _opened(self, member: Membership) -> None:
-        """A supernode has told what the file is, and its pieces have a place."""
+    def _known(self, member: Membership) -> None:
         self._task = member.task
-        self._say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
-        if self._home is not None and self._peer.port:
-            try:
-                self.assembly.share(self._home, self._who.name, member.cid, str(member.node), member.task)
-            except LocalError as error:
-                self._say(f"serves nobody: {error}")
+        self.opened(member)
 
     def _from_origin(self, reason: str) -> None:
-        if self._settings.notbs and self._settings.pattern != "source":
+        if self.settings.notbs and self.settings.pattern != "source":
             raise SupernodeError(f"{reason}; going back to the origin was forbidden (--notbs)")
-        self._say(f"goes to the origin: {reason}")
+        self.say(f"goes to the origin: {reason}")
         from dfengine.client.from_origin import FromOrigin
 
-        if self.assembly.transfer is not None:
-            self.assembly.transfer.halt()
-        FromOrigin(self._settings, self.assembly, self._watch).run()
+        if self._place.transfer is not None:
+            self._place.transfer.halt()
+        FromOrigin(self.settings, self._place, self.watch).run()
 
     def abandon(self, error: BaseException) -> None:
         """It failed, or was stopped by a signal: the swarm needs not wait for it."""
@@ -161,26 +170,52 @@ class _Download:
         """Let go of everything but the files."""
         if self._swarm is not None:
             self._swarm.close()
-        self.assembly.close()
+        self._place.close()
 
     def report(self, error: DfengineError | None) -> None:
         """Tell this host's peer server and the supernode that the download has ended; nothing fails by it."""
         member = self._swarm.member if self._swarm is not None else None
         if member is None or self._swarm is None:
             return
-        if error is None and self._peer.port:
-            local_peer.finish(self._peer, self._who.name, member.task, member.cid, str(member.node))
-        transfer = self.assembly.transfer
+        if error is None and self.peer.port:
+            local_peer.finish(self.peer, self.who.name, member.task, member.cid, str(member.node))
+        transfer = self._place.transfer
         self._swarm.report(
             wire.Report(
                 task_id=member.task,
                 cid=member.cid,
-                ip=self._registration.ip,
-                port=self._registration.port,
+                ip=self.registration.ip,
+                port=self.registration.port,
                 success=error is None,
-                duration=self._watch.seconds,
+                duration=self.watch.seconds,
                 file_length=max(0, transfer.file.geometry.length) if transfer is not None else 0,
-                call_system=self._settings.callsystem,
+                call_system=self.settings.callsystem,
                 backsource_reason=self._reason or "",
             )
         )
+
+
+class _ToFile(Download):
+    def __init__(self, settings: GetSettings, progress: Progress | None) -> None:
+        who = identify(settings)
+        self._assembly = Assembly(settings, who.task)
+        super().__init__(settings, progress, self._assembly, who)
+
+    def run(self) -> Result:
+        """Until the file has its name."""
+        assembly = self._assembly
+        self.fill()
+        assembly.verify(self.watch, self.told_md5)
+        assembly.finish()
+        result = self.result(assembly.tally, assembly.path, assembly.digests)
+        self.report(None)
+        return result
+
+    def opened(self, member: Membership) -> None:
+        """Its pieces have a place: from now on they are served."""
+        self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
+        if self.home is not None and self.peer.port:
+            try:
+                self._assembly.share(self.home, self.who.name, member.cid, str(member.node), member.task)
+            except LocalError as error:
+                self.say(f"serves nobody: {error}")

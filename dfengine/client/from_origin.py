@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import xxhash
+
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
-from dfengine.client.assembly import Assembly
+from dfengine.client.assembly import Place
 from dfengine.client.rhythm import Backoff
 from dfengine.client.transfer import Transfer
 from dfengine.client.watch import TICK, Watch
@@ -33,7 +35,7 @@ STEP = 1 << 20
 """Bytes read at once."""
 
 TRIES = 5
-"""Failures in a row, without a byte in between, after which the origin has failed."""
+"""Failures in a row, without a piece in between, after which the origin has failed."""
 
 FINAL = frozenset((400, 401, 403, 404, 405, 407, 410, 414, 416, 451))
 """Statuses that another try will not change."""
@@ -46,15 +48,20 @@ class Runs:
         self._longest = max(1, longest)
         self._left = sorted((a, b) for a, b in missing if a < b)
 
-    def take(self) -> tuple[int, int] | None:
-        """The next run, None when there is none."""
-        if not self._left:
+    @property
+    def first(self) -> int | None:
+        """The lowest piece, None when there is none."""
+        return self._left[0][0] if self._left else None
+
+    def take(self, before: int | None = None) -> tuple[int, int] | None:
+        """The next run, None when there is none. before: pieces from this one on must wait."""
+        if not self._left or (before is not None and self._left[0][0] >= before):
             return None
         first, past = self._left.pop(0)
-        if past - first > self._longest:
-            self._left.insert(0, (first + self._longest, past))
-            past = first + self._longest
-        return first, past
+        most = min(past, first + self._longest, past if before is None else before)
+        if past > most:
+            self._left.insert(0, (most, past))
+        return first, most
 
     def give_back(self, first: int, past: int) -> None:
         """Pieces of a run that were not fetched."""
@@ -76,7 +83,7 @@ def missing(here: Bitset, count: int) -> list[tuple[int, int]]:
 class FromOrigin:
     """The origin phase of one download."""
 
-    def __init__(self, settings: GetSettings, assembly: Assembly, watch: Watch) -> None:
+    def __init__(self, settings: GetSettings, assembly: Place, watch: Watch) -> None:
         self._settings = settings
         self._assembly = assembly
         self._watch = watch
@@ -108,12 +115,15 @@ class FromOrigin:
             body.close()
             raise
         geometry = transfer.file.geometry
-        gaps = missing(transfer.file.here, count)
+        window = transfer.plan.window
+        # What a stream has delivered is acknowledged, whether it is here still or not.
+        gaps = [(max(first, window.una), past) for first, past in missing(transfer.file.here, count) if past > window.una]
         pieces = sum(past - first for first, past in gaps)
-        runs = Runs(gaps, min(RUN // geometry.content_size + 1, -(-pieces // CONNECTIONS)))
+        longest = min(RUN // geometry.content_size + 1, -(-pieces // CONNECTIONS))
+        runs = Runs(gaps, longest if window.wnd < 0 else min(longest, max(1, window.wnd // CONNECTIONS)))
         works: list[Callable[[], None]] = []
         if gaps and gaps[0][0] == 0:
-            begun = runs.take()
+            begun = runs.take(window.end)
             works.append(lambda: self._ranges(transfer, runs, begun, body))
         else:
             body.close()
@@ -167,8 +177,7 @@ class FromOrigin:
         buffer, backoff = fetch.piece_buffer(geometry), Backoff(0.2, 3.0)
         while True:
             if run is None:
-                with self._lock:
-                    run = runs.take()
+                run = self._next(transfer, runs)
             if run is None or transfer.stopping:
                 return
             n, past = run
@@ -200,6 +209,19 @@ class FromOrigin:
                     body.close()
                 run = body = None
 
+    def _next(self, transfer: Transfer, runs: Runs) -> tuple[int, int] | None:
+        """The next run; waits until a stream's window has come to it. None when there is none, or the download is stopped."""
+        end = 0
+        while True:
+            with self._lock:
+                first, run = runs.first, runs.take(end)
+            if run is not None or first is None:
+                return run
+            try:
+                end = transfer.room_for(first)
+            except SourceGone:
+                return None
+
     def _stream(self, transfer: Transfer, body: OriginBody) -> None:
         """One thread: the whole file from its start, past what is here already."""
         named = body.etag, body.last_modified, body.length
@@ -217,7 +239,9 @@ class FromOrigin:
             finally:
                 body.close()
             body = self._origin.open()
-            if named[:2] == ("", "") or (body.etag, body.last_modified, body.length) != named:
+            # What a stream has delivered is compared by digest, so that it can be gone on from without a validator too.
+            blind = named[:2] == ("", "") and transfer.plan.window.wnd < 0
+            if blind or (body.etag, body.last_modified, body.length) != named:
                 body.close()
                 raise OriginChanged("the origin's file cannot be gone on with after its answer was cut")
 
@@ -228,10 +252,14 @@ class FromOrigin:
             if n >= len(file.here):
                 raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
             offset, length = file.geometry.content(n)
+            transfer.room_for(n)
             got = self._read(transfer, body, buffer, length)
             if got < length and known:
                 raise OriginTruncated(f"the origin's answer ends at byte {offset + got}")
-            if (got or not n) and n not in file.here:
+            if n < transfer.plan.window.una:
+                if xxhash.xxh3_128_digest(buffer[:got]) != file.record.digest(n):
+                    raise OriginChanged("the origin sends other bytes than those that were delivered")
+            elif (got or not n) and n not in file.here:
                 buffer = self._keep(transfer, n, buffer, got)
             if got < length:
                 transfer.learn_length(offset + got)
@@ -251,7 +279,6 @@ class FromOrigin:
                     break
                 got += count
                 transfer.from_origin[me] = got
-                self._failures = 0
         finally:
             transfer.from_origin.pop(me, None)
         return got
@@ -266,6 +293,7 @@ class FromOrigin:
                 fetch.verify(digest, frame_head(length, geometry.piece_size), buffer[:length])
             except DigestMismatch as error:
                 raise OriginChanged(f"the origin has another file than the supernode: {error}") from error
+        self._failures = 0
         return transfer.keep(n, buffer, length) or buffer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 
 from dfengine import wire
 from dfengine.client.link import JSON, Membership, chance, refuse
@@ -31,6 +32,9 @@ class NativeLink:
         self._line = member.connection
         self._held = held
         self._rhythm = Rhythm()
+        self._end = -1
+        self._left: deque[list[int]] = deque()
+        """Pieces that each unanswered request told to have left."""
         self.requests = 0
 
     def step(self, transfer: Transfer, limit: float) -> None:
@@ -39,7 +43,9 @@ class NativeLink:
         with transfer.lock:
             plan = transfer.plan
             want, starving = plan.appetite(), plan.starving
-            reports = len(plan.done) + len(plan.wrong) + len(self._held)
+            reports = len(plan.done) + len(plan.wrong) + len(self._held) + (len(transfer.leaving) if transfer.leaving else 0)
+            if plan.window.wnd >= 0 and want and self._rhythm.unanswered and plan.window.end != self._end:
+                reports += 1  # what is parked was asked for within the window as it was
             refused = plan.refused
         if refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
@@ -66,9 +72,14 @@ class NativeLink:
     def _send(self, transfer: Transfer, want: int, wait: float) -> None:
         with transfer.lock:
             done, failed = transfer.plan.drain()
+            leaving = transfer.leaving.tell() if transfer.leaving is not None else []
+            window = transfer.plan.window
+            una, self._end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
         pull = wire.Pull(
-            task=self._member.task, cid=self._member.cid, done=done, failed=failed, held=self._held, want=want, wait=wait
-        )
+            task=self._member.task, cid=self._member.cid, done=done, failed=failed, held=self._held,
+            evicted=[(n, n + 1) for n in leaving], want=want, wait=wait, una=una, end=self._end,
+        )  # fmt: skip
+        self._left.append(leaving)
         self._line.send("POST", "/swarm/pull", JSON, wire.encode(pull))
         self._rhythm.sent(time.monotonic(), len(done) + len(failed), want)
         self._held = []
@@ -80,6 +91,7 @@ class NativeLink:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
         if not self._rhythm.unanswered:
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
+        self._gone(transfer)
         pulled = wire.decode_pulled(body)
         self._rhythm.answered(time.monotonic(), len(pulled.offers), chance())
         if pulled.length >= 0:
@@ -95,6 +107,15 @@ class NativeLink:
                 missing = transfer.plan.unasked()
             if missing:
                 raise SupernodeError(f"supernode {self._member.node} says that all is here; {missing} pieces are missing")
+
+    def _gone(self, transfer: Transfer) -> None:
+        """The supernode sends nobody here any more for what the answered request told to have left."""
+        left = self._left.popleft()
+        if left and transfer.leaving is not None:
+            with transfer.lock:
+                left = transfer.leaving.told(left)
+            for n in left:
+                transfer.file.evict(n)
 
     def _offer(self, transfer: Transfer, offers: list[wire.Offer]) -> None:
         geometry, most = transfer.file.geometry, len(transfer.file.here)

@@ -51,6 +51,12 @@ ENDGAME = 2.0
 ENDGAME_LEAST = 0.5
 """Seconds more than the mean that it must be late, too: for less, a second transfer costs more than it saves."""
 
+NEXT_LEAST = 0.05
+"""The same for the piece that a stream's consumer waits for."""
+
+HEDGES = 3
+"""Jobs of that piece at once, at most."""
+
 
 class Wanted(Protocol):
     """The part of a window that a plan looks at; `dfengine._window.Window` is one."""
@@ -202,15 +208,19 @@ class Plan:
 
     def _hedge(self, n: int, now: float) -> Job | None:
         piece = self._pieces.get(n)
-        if piece is None or piece.landing or len(piece.jobs) != 1 or now < piece.jobs[0].began + self._late():
+        if piece is None or not self._single(piece) or now < piece.jobs[-1].began + self._late():
             return None
         source = self._pick(piece, now)
         return None if source is None else self._start(n, source, now, hedge=True)
 
+    def _single(self, piece: _Piece) -> bool:
+        """It runs, and may be asked for once more when it is late."""
+        return not piece.landing and 1 <= len(piece.jobs) < (2 if self._hedge_next is None else HEDGES)
+
     def _late(self) -> float:
-        """Seconds after which a piece is asked for twice."""
+        """Seconds after which a piece is asked for once more."""
         if self._hedge_next is not None:
-            return self.pace.late_after(self._hedge_next)
+            return max(self.pace.late_after(self._hedge_next), self.pace.mean + NEXT_LEAST)
         return max(self.pace.late_after(ENDGAME), self.pace.mean + ENDGAME_LEAST)
 
     def _pick(self, piece: _Piece, now: float) -> Where | None:
@@ -367,6 +377,11 @@ class Plan:
         return max(0, room if unasked < 0 else min(room, unasked))
 
     @property
+    def sated(self) -> bool:
+        """Nothing of the window is missing: more is wanted only when it moves."""
+        return not self._pieces and self.unasked() == 0
+
+    @property
     def starving(self) -> bool:
         """A worker has nothing to start."""
         return not self._offered and self._running < self.workers
@@ -384,5 +399,9 @@ class Plan:
 
     def hedge_at(self) -> float:
         """When (monotonic seconds) an idle worker should look again for a late piece; infinite if never."""
-        began = [piece.jobs[0].began for piece in self._pieces.values() if len(piece.jobs) == 1 and not piece.landing]
+        if self._hedge_next is not None:
+            first = self._pieces.get(self.window.una)
+            began = [first.jobs[-1].began] if first is not None and self._single(first) else []
+        else:
+            began = [piece.jobs[0].began for piece in self._pieces.values() if self._single(piece)]
         return min(began, default=math.inf) + self._late()

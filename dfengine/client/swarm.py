@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from dfengine import wire
 from dfengine.client import fetch
-from dfengine.client.assembly import Assembly
+from dfengine.client.assembly import Place
 from dfengine.client.link import Link, Membership, chance, join, leave, report
 from dfengine.client.native import NativeLink
 from dfengine.client.rhythm import Backoff
@@ -49,7 +49,7 @@ class Swarm:
         settings: GetSettings,
         nodes: list[Node],
         registration: wire.Registration,
-        assembly: Assembly,
+        assembly: Place,
         watch: Watch,
         opened: Callable[[Membership], None],
     ) -> None:
@@ -90,6 +90,8 @@ class Swarm:
             assert member is not None
             if member.cdn_source == "source":
                 return f"supernode {member.node} keeps no copy and names the origin as the source"
+            if self._registration.stream_mode and not member.native:
+                return f"supernode {member.node} speaks only 1.x, which has no windows"
             transfer = self._assembly.open(member.geometry, member.generation)
             before = transfer.plan.here
             try:
@@ -147,7 +149,7 @@ class Swarm:
             with transfer.lock:
                 if transfer.plan.finished:
                     return
-                if transfer.plan.running:
+                if transfer.plan.running or transfer.plan.sated:
                     busy = time.monotonic()
             self._watch.look(transfer)
             if time.monotonic() - busy > patience:

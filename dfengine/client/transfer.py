@@ -16,6 +16,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import xxhash
 
@@ -26,6 +27,19 @@ from dfengine.client.throttle import Throttle
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 from dfengine.net.dial import Connection
 from dfengine.storage.piece_file import PieceFile
+
+
+class Leaving(Protocol):
+    """What a stream keeps for others, as far as it must be told: `dfengine.stream.cache.Cache` is one. Used under the transfer's lock."""
+
+    def __len__(self) -> int:
+        """Pieces that are to be told."""
+
+    def tell(self) -> list[int]:
+        """Those pieces; they are being told now."""
+
+    def told(self, pieces: list[int]) -> list[int]:
+        """Nobody is sent here for these any more: those of them that can be evicted."""
 
 
 class Transfer:
@@ -39,6 +53,7 @@ class Transfer:
         self.tally = tally
         self.follower = follower
         self.throttle = throttle
+        self.leaving: Leaving | None = None
         self.error: BaseException | None = None
         self.fault = ""
         self.stopping = False
@@ -189,10 +204,31 @@ class Transfer:
         with self._changed:
             self.plan.written(job)
             self.tally.add(job.source, length)
-            if self.plan.finished:
-                self._changed.notify_all()
+            self._landed()
         self.wake()
         return None if self.follower is None else self.follower.take(job.piece, buffer, length)
+
+    def _landed(self) -> None:
+        """A stream's consumer waits for every piece, everybody else for the last one."""
+        if self.plan.finished or self.plan.window.wnd >= 0:
+            self._changed.notify_all()
+
+    # A stream.
+
+    def delivered(self, n: int) -> None:
+        """The consumer has taken piece n, the window's oldest: the window moves."""
+        with self._changed:
+            self.plan.window.ack(n)
+            self._changed.notify_all()
+        self.wake()
+
+    def room_for(self, n: int) -> int:
+        """Waits until the window has come to piece n; its end. Raises SourceGone when the download is stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.stopping or n < self.plan.window.end)
+            if self.stopping:
+                raise SourceGone("the download was stopped")
+            return self.plan.window.end
 
     def drop(self, job: Job, why: str = "", what: str = "") -> None:
         """A job that brought nothing: failed because of `why` (see Plan.failed), or given back unblamed; `what` says it to people."""
@@ -221,8 +257,7 @@ class Transfer:
         with self._changed:
             self.plan.hold((n,))
             self.tally.add(None, length)
-            if self.plan.finished:
-                self._changed.notify_all()
+            self._landed()
         self.wake()
         return None if self.follower is None else self.follower.take(n, buffer, length)
 

@@ -22,6 +22,8 @@ class Watch:
     def __init__(self, timeout: float, progress: Progress | None) -> None:
         self._timeout = timeout
         self._progress = progress
+        self.interrupted: BaseException | None = None
+        """Raised at the next look."""
         self.started = time.monotonic()
 
     @property
@@ -36,6 +38,8 @@ class Watch:
 
     def look(self, transfer: Transfer | None) -> None:
         """Raises TimedOut, or whatever ended a thread."""
+        if self.interrupted is not None:
+            raise self.interrupted
         if transfer is not None and transfer.error is not None:
             raise transfer.error
         if self._timeout and time.monotonic() > self.deadline:

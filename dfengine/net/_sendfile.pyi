@@ -6,8 +6,8 @@ from dfengine._bitset import Bitset
 class FileSlice:
     """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent.
 
-    `bits` and `n`: memory that may be taken back meanwhile; whoever does so clears bit n first. It is looked at when the slice is out, so that
-    what follows is only sent after bytes that were whole. Raises BadValue, IndexError.
+    `bits` and `n`: memory that may be taken back meanwhile; whoever does so clears bit n first. It is looked at when the slice is out,
+    so that what follows is only sent after bytes that were whole. Raises BadValue, IndexError.
     """
 
     def __new__(

@@ -1,7 +1,7 @@
 """What this host serves: the downloads in its home directory, and streams whose memory was handed over.
 
-A stream is served while its process holds the connection that it came over, and `expire` seconds after its last use once that has closed; then
-the memory goes with its last descriptor.
+A stream is served while its process holds the connection that it came over, and `expire` seconds after its last use once that has
+closed; then the memory goes with its last descriptor.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Shared:
         return self._file().locate(n)
 
     def find(self, offset: int, length: int) -> tuple[int, Bitset | None, int]:
-        """Where in `fd` these raw bytes lie, and for memory the bit that tells whether they still do: (place, bits, piece), None for a file.
+        """Where in `fd` these raw bytes lie, and for memory the bit that tells whether they still do: (place, bits or None, piece).
 
         Raises BadRange for bytes that lie in several pieces of memory, which is not contiguous.
         """

@@ -94,6 +94,9 @@ class PieceFile:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
         self.record.learn_length(length)
 
+    def evict(self, n: int) -> None:
+        """Only memory is given back; what lies in a file stays."""
+
     def read_into(self, n: int, buffer: memoryview) -> int:
         """Read piece n's content into `buffer`, at least as long as it; returns its length. Raises StorageError."""
         fd, offset, length = self.locate(n)

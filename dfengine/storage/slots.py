@@ -1,7 +1,8 @@
 """A stream's pieces in memory: the same answer to `locate(piece)` as a file, without a byte on a disk.
 
-Data and record are two memfds. They need no mount of a certain size, and they go when the last process that has them open goes, however that
-ends. Slot n is the `piece_size` bytes at n * piece_size of the sparse data: a whole number of MiB, so every slot begins and ends with a page.
+Data and record are two memfds. They need no mount of a certain size, and they go when the last process that has them open goes,
+however that ends. Slot n is the `piece_size` bytes at n * piece_size of the sparse data: a whole number of MiB, so every slot begins
+and ends with a page.
 
     data    [ content 0 | 5 ][ hole: evicted ][ content 2 | 5 ][ hole: not here yet ] ...
 
@@ -60,7 +61,7 @@ class SlotFile(PieceFile):
         self.record.learn_length(length)
 
     def evict(self, n: int) -> None:
-        """Piece n is here no more. Its bit goes first: whoever sends it looks at the bit once more before its last byte. Raises StorageError."""
+        """Piece n is here no more. Its bit goes first: whoever sends it looks at it before the last byte. Raises StorageError."""
         if not self.here.clear(n):
             return
         size = self.geometry.piece_size

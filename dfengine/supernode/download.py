@@ -38,7 +38,7 @@ class Download:
     serves: it may become a source. legacy: it speaks 1.x. window: None for a regular download.
     place: where it stands among the task's holders, ABSENT unless it is a source. rotation: where its search for pieces starts.
     sending: leases of pieces that others get from it. charged: failures of sources towards it.
-    early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = the window's end.
+    early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = no such.
     wish: pieces a parked pull asks for, 0 when none is parked.
     """
 

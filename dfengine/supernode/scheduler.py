@@ -2,7 +2,8 @@
 
 Order, for each piece of an answer:
 
-0. for a stream, the first pieces after una, in order: from the least loaded holder, else from the supernode unless it is on its way to a source;
+0. for a stream, the first pieces after una, in order: from the least loaded holder, else from the supernode, unless the piece is on
+   its way to a source;
 1. a piece that no source has or is getting, from the supernode: new pieces enter the swarm first, and each at a different peer;
 2. the rarest piece that an open source has, from the least loaded of a sample of its holders;
 3. the rarest piece the supernode may send once more. Not one that is on its way to a source, for as long as the swarm has patience:

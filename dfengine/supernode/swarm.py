@@ -239,7 +239,7 @@ class Swarm:
         reports.evicted(download, download.task.check(n))
 
     def moved(self, task_id: str, cid: str, una: int, end: int, now: float) -> None:
-        """A stream's own account of its window, pieces: below una all is delivered, from `end` on nothing is wanted yet; -1 = no such bound.
+        """A stream's own account of its window, pieces: below una all is delivered, from `end` (-1: none) on nothing is wanted yet.
 
         Raises BadPiece for a window that lies outside the task.
         """

@@ -1,0 +1,74 @@
+"""Which delivered pieces a stream keeps for its peers. Pure.
+
+A delivered piece is in exactly one state; undelivered ones are never here.
+
+    KEPT      others may be sent here for it
+    LEAVING   least recently used; the supernode is to be told
+    TOLD      it is being told
+    gone      evicted
+
+LEAVING and TOLD pieces are served still: when the supernode has answered, nobody new is sent here for them, and they go. Where memory is
+needed sooner they go at once, and whoever is just receiving one is cut off before its last byte.
+"Recently used" is a second chance (Corbató's clock): a piece that was asked for since its turn came last goes to the end of the queue.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+SLACK = 8
+"""Pieces that begin to leave ahead of need, at most a quarter of the cache."""
+
+
+class Cache:
+    """Of one stream. most: pieces. used(n): piece n was asked for since this was last said of it."""
+
+    def __init__(self, most: int, used: Callable[[int], bool]) -> None:
+        self.most = most
+        self._used = used
+        self._kept: OrderedDict[int, None] = OrderedDict()
+        self._leaving: OrderedDict[int, None] = OrderedDict()
+        self._told: OrderedDict[int, None] = OrderedDict()
+
+    @property
+    def pieces(self) -> int:
+        """Delivered pieces that still take memory."""
+        return len(self._kept) + len(self._leaving) + len(self._told)
+
+    def keep(self, n: int, room: int) -> list[int]:
+        """Piece n was delivered, and `room` delivered pieces have room in memory: what must be evicted at once, by the law last."""
+        self._kept[n] = None
+        self._begin(len(self._kept) + len(self._leaving) + len(self._told) - (room - min(SLACK, self.most // 4)))
+        gone = []
+        while self.pieces > room:
+            queue = self._told or self._leaving or self._kept
+            gone.append(queue.popitem(last=False)[0])
+        return gone
+
+    def _begin(self, excess: int) -> None:
+        """`excess` pieces in all, less those that are leaving already, begin to leave."""
+        chances = len(self._kept)
+        excess -= len(self._leaving) + len(self._told)
+        while excess > 0 and self._kept:
+            n, _ = self._kept.popitem(last=False)
+            if self._used(n) and chances > 0:
+                self._kept[n] = None
+                chances -= 1
+            else:
+                self._leaving[n] = None
+                excess -= 1
+
+    def __len__(self) -> int:
+        return len(self._leaving)
+
+    def tell(self) -> list[int]:
+        """Pieces that leave, for the supernode; they are TOLD now."""
+        pieces = list(self._leaving)
+        self._told.update(self._leaving)
+        self._leaving.clear()
+        return pieces
+
+    def told(self, pieces: list[int]) -> list[int]:
+        """The supernode knows: those of `pieces` that are here still and may go now."""
+        return [n for n in pieces if self._told.pop(n, n) is None]

@@ -20,6 +20,7 @@ Layout, little-endian; `words` = 64-bit words for `capacity` bits:
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -187,7 +188,9 @@ class Record:
     def close(self) -> None:
         """Unmap. The bitsets must not be used after this."""
         del self.here, self.md5s, self.used
-        self._memory.close()
+        # Who is just sending a piece may look at its bit once more: then the mapping goes with that bitset.
+        with contextlib.suppress(BufferError):
+            self._memory.close()
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)

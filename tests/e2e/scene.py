@@ -203,6 +203,31 @@ class Scene:
         """Run a download to its end; its JSON object, or its stderr when it should fail with `status`."""
         return self.end(self.start_get(url, name, *options, host=host, nodes=nodes), status)
 
+    def start_stream(
+        self, url: str, *options: str, host: int = 2, nodes: tuple[Supernode, ...] = (), out: int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        """Start `dfengine get URL -o - --json` as host 127.0.0.<host>; what it delivers is on its stdout, the JSON object on its stderr."""
+        home = self.path / f"home-{host}"
+        self.homes.add(home)
+        command = [*DFENGINE, "get", url, "-o", "-", "--ip", f"127.0.0.{host}", "--home", str(home), "--json", *options]
+        for node in nodes:
+            command += ["-n", node.node]
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE)
+        self._processes.append(process)
+        return process
+
+    def drain(self, process: subprocess.Popen[bytes], status: int = 0, so_far: bytes = b"") -> tuple[str, Any]:
+        """Read a stream to its end: sha256 of all it delivered, `so_far` first; its JSON object, or its stderr if `status` is not 0."""
+        assert process.stdout is not None
+        assert process.stderr is not None
+        digest = hashlib.sha256(so_far)
+        while block := process.stdout.read(MIB):
+            digest.update(block)
+        err = process.stderr.read().decode()
+        code = process.wait(PATIENCE)
+        assert code == status, f"exit {code}: {err}"
+        return digest.hexdigest(), json.loads(err.splitlines()[-1]) if status == 0 else err
+
     def end(self, process: subprocess.Popen[bytes], status: int = 0) -> Any:
         """Wait for a download; its JSON object, or its stderr when `status` is not 0."""
         out, err = process.communicate(timeout=PATIENCE * 2)

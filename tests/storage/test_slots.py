@@ -1,0 +1,122 @@
+"""Slots in memory: the answer to `locate`, and what eviction leaves to those who hold pages."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+import xxhash
+
+from dfengine._piece import Geometry
+from dfengine.errors import BadRange, StorageError
+from dfengine.net._sendfile import FileSlice, Upload
+from dfengine.storage.home import Entry, Shared
+from dfengine.storage.slots import SlotFile
+
+MIB = 1 << 20
+PIECE = MIB - 5
+
+
+def put(file: SlotFile, n: int, byte: bytes) -> bytes:
+    content = byte * file.geometry.content(n)[1]
+    file.write(n, content, xxhash.xxh3_128_digest(content))
+    return content
+
+
+@pytest.fixture
+def file() -> Iterator[SlotFile]:
+    made = SlotFile.allocate(Geometry(3 * PIECE + 7, MIB), b"v1")
+    yield made
+    made.close()
+
+
+def resident(file: SlotFile) -> int:
+    return os.fstat(file.fd).st_blocks * 512
+
+
+def test_pieces_lie_in_slots_of_whole_pages(file: SlotFile) -> None:
+    assert [file.locate(n) for n in range(4)] == [(file.fd, n * MIB, PIECE if n < 3 else 7) for n in range(4)]
+    assert [file.at(offset) for offset in (0, PIECE - 1, PIECE, 3 * PIECE + 6)] == [0, PIECE - 1, MIB, 3 * MIB + 6]
+    assert resident(file) == 0
+    content = put(file, 2, b"x")
+    assert os.pread(file.fd, PIECE, 2 * MIB) == content
+    assert list(file.here) == [2]
+    assert resident(file) == MIB
+    file.evict(2)
+    assert resident(file) == 0
+    assert list(file.here) == []
+
+
+def test_pages_in_a_pipe_survive_eviction_and_a_new_piece(file: SlotFile) -> None:
+    first = put(file, 0, b"a")
+    reader, writer = os.pipe()
+    try:
+        moved = os.splice(file.fd, writer, 16384, offset_src=0)
+        file.evict(0)
+        put(file, 0, b"b")
+        assert os.read(reader, moved) == first[:moved]
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_another_process_sees_what_is_here_and_what_left(file: SlotFile) -> None:
+    other = SlotFile.adopt(os.dup(file.fd), file.record.fd)
+    content = put(file, 1, b"y")
+    shared = Shared(Entry("name", "task", "cid", "", [], "", 0, 0, 1.0), other)
+    assert shared.here(PIECE, PIECE)
+    place, bits, n = shared.find(PIECE, PIECE)
+    assert (place, n) == (MIB, 1)
+    assert os.pread(shared.fd, PIECE, place) == content
+    assert 1 in file.record.used, "it was asked for"
+    with pytest.raises(BadRange):
+        shared.find(PIECE - 1, 2)
+    file.evict(1)
+    assert not shared.here(PIECE, PIECE)
+    assert bits is not None
+    assert 1 not in bits
+    shared.close()
+
+
+def test_a_piece_that_leaves_while_it_is_sent_is_cut_off_before_what_follows(file: SlotFile) -> None:
+    put(file, 0, b"z")
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.settimeout(5)
+    try:
+        upload = Upload((b"head", FileSlice(file.fd, 0, PIECE, file, file.here, 0), b"\x7f"))
+        got = 0
+        upload.advance(ours.fileno(), PIECE // 2)
+        file.evict(0)
+        with pytest.raises(EOFError):
+            while upload.left:
+                upload.advance(ours.fileno(), upload.left)
+                got += len(theirs.recv(1 << 20))
+        ours.close()
+        while block := theirs.recv(1 << 20):
+            got += len(block)
+        assert got <= 4 + PIECE
+    finally:
+        ours.close()
+        theirs.close()
+
+
+def test_a_piece_that_stays_is_sent_whole(file: SlotFile) -> None:
+    put(file, 3, b"q")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        Upload((b"h", FileSlice(file.fd, *file.locate(3)[1:], file, file.here, 3), b"\x7f")).advance(ours.fileno(), 100)
+        assert theirs.recv(100) == b"h" + b"q" * 7 + b"\x7f"
+
+
+def test_what_is_no_record_is_refused(file: SlotFile) -> None:
+    with pytest.raises(StorageError):
+        SlotFile.adopt(file.fd, file.fd)
+
+
+def test_no_bit_no_byte(file: SlotFile) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(EOFError):
+        Upload((FileSlice(file.fd, 0, 10, file, file.here, 0),)).advance(ours.fileno(), 100)

@@ -20,8 +20,7 @@ Law: a piece is in exactly one state.
     give_back  RUNNING           the same as failed, but nobody is blamed and the source may be tried again
 
 Which pieces may be asked for at all is the window's business; a piece that left it is not started any more.
-Sources that fail thrice in a row are left for a while, twice as long each time; one that sent a wrong digest is
-left for good. An offer of only such sources is refused: reported as failed, so that others are offered.
+An offer of only such sources as are left (`health`) is refused: reported as failed, so that others are offered.
 """
 
 from __future__ import annotations
@@ -32,15 +31,10 @@ from typing import Protocol
 
 import msgspec
 
+from dfengine.client.health import Health
 from dfengine.client.pace import Pace
 from dfengine.errors import IllegalEvent
 from dfengine.wire import Where
-
-FAULTS = 3
-"""Failures in a row after which a source is left for a while."""
-
-LEAVE = 10.0
-"""Seconds that it is left at first."""
 
 MOST_SOURCES = 8
 """Sources of one piece that are remembered."""
@@ -97,12 +91,6 @@ class _Piece(msgspec.Struct, eq=False):
     landing: bool = False
 
 
-class _Health(msgspec.Struct, eq=False):
-    faults: int = 0
-    leave: float = LEAVE
-    until: float = 0.0
-
-
 class Plan:
     """Of one download. `workers`: pieces fetched at once. `order`: sort key of offered pieces, None = as offered.
 
@@ -125,7 +113,7 @@ class Plan:
         self._hedge_next = hedge_next
         self._pieces: dict[int, _Piece] = {}
         self._offered: dict[int, _Piece] = {}
-        self._health: dict[str, _Health] = {}
+        self._health = Health()
         self._here = 0
         self._running = 0
 
@@ -151,7 +139,7 @@ class Plan:
         if self._has(n) or (piece is not None and piece.landing):
             self.done.extend((n, source.cid) for source in named[:1])
             return True
-        usable = [source for source in named if not self._left(source.cid, now)] if self.window.wanted(n) else []
+        usable = [source for source in named if not self._health.left(source.cid, now)] if self.window.wanted(n) else []
         if named and (not usable or usable[0] is not named[0]):
             self.wrong.append((n, named[0].cid, "other"))
         if not usable:
@@ -172,9 +160,7 @@ class Plan:
         for n, piece in list(self._offered.items()):
             self.wrong.append((n, piece.sources[0].cid, "other"))
             self._forget(n)
-        for health in self._health.values():
-            if health.until < math.inf:
-                health.faults, health.until = 0, 0.0
+        self._health.forgive()
         self.refused = 0
 
     # Acquisition.
@@ -226,7 +212,7 @@ class Plan:
     def _pick(self, piece: _Piece, now: float) -> Where | None:
         """The first source that was not tried in vain and is not left."""
         for source in piece.sources:
-            if source.cid not in piece.tried and not self._left(source.cid, now):
+            if source.cid not in piece.tried and not self._health.left(source.cid, now):
                 return source
         return None
 
@@ -256,7 +242,7 @@ class Plan:
             raise IllegalEvent(f"piece {job.piece} arrived twice")
         piece.landing = True
         self.pace.add(now - job.began)
-        self._health.pop(job.source.cid, None)
+        self._health.success(job.source.cid)
         for other in piece.jobs:
             other.lost = other is not job
         return True
@@ -282,14 +268,9 @@ class Plan:
         if job.lost:
             return
         self.wrong.append((job.piece, job.source.cid, why))
-        health = self._health.setdefault(job.source.cid, _Health())
-        health.faults += 1
-        if why == "digest":
-            health.until = math.inf
-        elif health.faults >= FAULTS:
-            health.faults, health.until, health.leave = 0, max(health.until, now + health.leave), health.leave * 2
+        left = self._health.fault(job.source.cid, why, now)
         self._settle(job.piece, piece, now)
-        if health.until > now:
+        if left:
             # Nobody may start what only this source offers: give it back to be offered elsewhere.
             for n, other in [(n, other) for n, other in self._offered.items() if self._pick(other, now) is None]:
                 self.wrong.append((n, other.sources[0].cid, "other"))
@@ -341,10 +322,6 @@ class Plan:
         piece = self._pieces.get(n)
         if piece is not None and not piece.jobs:
             del self._pieces[n]
-
-    def _left(self, cid: str, now: float) -> bool:
-        health = self._health.get(cid)
-        return health is not None and health.until > now
 
     # Queries.
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dfengine._window import Window
-from dfengine.client.plan import ENDGAME_LEAST, FAULTS, LEAVE, Job, Plan
+from dfengine.client.health import FAULTS, LEAVE
+from dfengine.client.plan import ENDGAME_LEAST, Job, Plan
 from dfengine.errors import IllegalEvent
 from dfengine.wire import Where
 

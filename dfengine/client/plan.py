@@ -84,11 +84,14 @@ class Job(msgspec.Struct, eq=False):
 
 
 class _Piece(msgspec.Struct, eq=False):
+    """slot: CID of the source that the supernode keeps a slot of for this piece, "" once that was told to have failed."""
+
     digest: str
     sources: list[Where]
     tried: set[str] = msgspec.field(default_factory=set)
     jobs: list[Job] = msgspec.field(default_factory=list)
     landing: bool = False
+    slot: str = ""
 
 
 class Plan:
@@ -153,13 +156,14 @@ class Plan:
             piece.sources = (usable + [source for source in piece.sources if source.cid not in fresh])[:MOST_SOURCES]
             # Whoever is offered anew may be tried anew.
             piece.tried -= fresh - {job.source.cid for job in piece.jobs}
+        if digest == self._pieces[n].digest:
+            self._pieces[n].slot = named[0].cid if usable[0] is named[0] else ""
         return True
 
     def forget_offers(self) -> None:
         """The supernode is another one, or forgot us: what is not running is given back, to be offered anew; waiting times are over."""
-        for n, piece in list(self._offered.items()):
-            self.wrong.append((n, piece.sources[0].cid, "other"))
-            self._forget(n)
+        for n in list(self._offered):
+            self._give_up(n)
         self._health.forgive()
         self.refused = 0
 
@@ -268,13 +272,14 @@ class Plan:
         if job.lost:
             return
         self.wrong.append((job.piece, job.source.cid, why))
+        if job.source.cid == piece.slot:
+            piece.slot = ""
         left = self._health.fault(job.source.cid, why, now)
         self._settle(job.piece, piece, now)
         if left:
             # Nobody may start what only this source offers: give it back to be offered elsewhere.
-            for n, other in [(n, other) for n, other in self._offered.items() if self._pick(other, now) is None]:
-                self.wrong.append((n, other.sources[0].cid, "other"))
-                self._forget(n)
+            for n in [n for n, other in self._offered.items() if self._pick(other, now) is None]:
+                self._give_up(n)
 
     def give_back(self, job: Job, now: float) -> None:
         """It was never begun, or is wanted no more; the same source may be asked again."""
@@ -315,7 +320,14 @@ class Plan:
         if self.window.wanted(n) and self._pick(piece, now) is not None:
             self._offered[n] = piece
         else:
-            self._forget(n)
+            self._give_up(n)
+
+    def _give_up(self, n: int) -> None:
+        """Nobody who was named can send it: it is WANTED again, and the slot kept for it is free."""
+        piece = self._pieces[n]
+        if piece.slot:
+            self.wrong.append((n, piece.slot, "other"))
+        self._forget(n)
 
     def _forget(self, n: int) -> None:
         self._offered.pop(n, None)

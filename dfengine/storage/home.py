@@ -166,7 +166,10 @@ class Home:
 
     def names(self) -> list[str]:
         """Names of all downloads that are shared."""
-        return sorted(name for name in os.listdir(os.path.join(self.path, "tasks")) if valid_name(name))
+        try:
+            return sorted(name for name in os.listdir(os.path.join(self.path, "tasks")) if valid_name(name))
+        except OSError:  # the home was removed under its server
+            return []
 
     def entry(self, name: str) -> Entry | None:
         """What is known of a name; None when it is not shared or not readable."""

@@ -130,6 +130,25 @@ class TestSources:
         assert many.offer(7, "d", [A], 5.0 + LEAVE)
         assert many.refused == 0
 
+    def test_a_slot_kept_by_a_source_that_is_not_asked_any_more_is_given_back(self) -> None:
+        many = plan(9)
+        many.offer(8, "d", [A, B], 0.0)
+        for n in range(FAULTS):
+            many.offer(n, "d", [A], 0.0)
+        jobs = [many.take(0.0, ("127.0.0.1", A.port)) for _ in range(FAULTS + 1)]
+        held = next(job for job in jobs if job is not None and job.piece == 8)
+        many.give_back(held, 1.0)
+        for job in jobs:
+            if job is not None and job is not held:
+                many.failed(job, "gone", 2.0)
+        many.drain()
+        last = many.take(2.0)
+        assert last is not None
+        assert (last.piece, last.source) == (8, B)
+        many.failed(last, "gone", 3.0)
+        assert many.drain() == ([], [(8, "b", "gone"), (8, "a", "other")])
+        assert many.unasked() == 9
+
     def test_a_success_forgives_failures(self) -> None:
         many = plan(9)
         for n, good in enumerate([False, False, True, False, False]):

@@ -29,7 +29,7 @@ MEMORY = 256 << 20
 HEDGE = 0.5
 """Deviations over the mean after which the piece that the consumer waits for is asked for once more."""
 
-BUFFERS = 24 << 20
+BUFFERS = 36 << 20
 """Bytes of receive buffers: beyond window and cache a stream takes little."""
 
 

@@ -171,7 +171,7 @@ class TestSupernodesThatFail:
         def fault(n: int, before: int) -> str:
             if n == 6 and not restarted.is_set():
                 restarted.set()
-                threading.Thread(target=restart).start()
+                restart()  # all at once, so that the download cannot end before
                 return "close"
             return ""
 

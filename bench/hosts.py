@@ -1,0 +1,86 @@
+"""Hosts as network namespaces on one bridge, each behind a link of the same rate, shaped at both of its ends.
+
+    [origin]--.                .--[host 1]
+              bridge (hub)-----+--[host 2]      veth pairs; tbf at either end, reno in each namespace
+    [supernode]--'             `--[host N]
+
+The origin's link is not shaped: it stands for a file that is near the supernode.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+BURST = "128k"
+LATENCY = "30ms"
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
+
+
+class Hosts:
+    """Namespaces `names`, with the addresses 10.77.0.1 and on, in their order; all goes with the context. rates: Mbit/s, 0 = unshaped."""
+
+    def __init__(self, names: Sequence[str], rates: Sequence[int]) -> None:
+        self._mark = f"df{os.getpid()}"
+        self.names = list(names)
+        self._rates = list(rates)
+
+    def _ns(self, name: str) -> str:
+        return f"{self._mark}-{name}"
+
+    def address(self, name: str) -> str:
+        """Of a host."""
+        return f"10.77.0.{self.names.index(name) + 1}"
+
+    def __enter__(self) -> Self:
+        try:
+            self._build()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _build(self) -> None:
+        hub = self._ns("hub")
+        _ip("netns", "add", hub)
+        _ip("-n", hub, "link", "add", "br0", "type", "bridge")
+        _ip("-n", hub, "link", "set", "br0", "up")
+        for at, (name, rate) in enumerate(zip(self.names, self._rates, strict=True)):
+            here = self._ns(name)
+            _ip("netns", "add", here)
+            _ip("link", "add", "eth0", "netns", here, "type", "veth", "peer", "name", f"p{at}", "netns", hub)
+            _ip("-n", hub, "link", "set", f"p{at}", "master", "br0", "up")
+            _ip("-n", here, "addr", "add", f"{self.address(name)}/24", "dev", "eth0")
+            _ip("-n", here, "link", "set", "eth0", "up")
+            _ip("-n", here, "link", "set", "lo", "up")
+            if rate:
+                for space, device in ((here, "eth0"), (hub, f"p{at}")):
+                    subprocess.run(
+                        ["tc", "-n", space, "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{rate}mbit", "burst", BURST,
+                         "latency", LATENCY], check=True,
+                    )  # fmt: skip
+            self.run(name, ["sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno"])
+
+    def command(self, name: str, words: Sequence[str]) -> list[str]:
+        """`words` as a command inside a host."""
+        return ["ip", "netns", "exec", self._ns(name), *words]
+
+    def run(self, name: str, words: Sequence[str]) -> str:
+        """Run a command inside a host; what it printed."""
+        return subprocess.run(self.command(name, words), check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def sent(self, name: str) -> int:
+        """Bytes that left a host, with all headers."""
+        return int(self.run(name, ["cat", "/sys/class/net/eth0/statistics/tx_bytes"]))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for space in [self._ns(name) for name in self.names] + [self._ns("hub")]:
+            if Path(f"/run/netns/{space}").exists():
+                subprocess.run(["ip", "netns", "del", space], check=False)

@@ -1,6 +1,6 @@
 """Fetch threads: each takes jobs from the plan, receives pieces over kept connections, verifies and hands them in.
 
-A piece goes: socket -> the thread's own buffer (C, without the GIL) -> digest -> one pwrite in its place -> bit. The
+A piece goes: socket -> the thread's own buffer, hashed on the way (C, without the GIL) -> one pwrite in its place -> bit. The
 frame is checked on the way and never stored. While one piece is received, the next one from the same source
 is asked for already, so that the connection does not drain while the first is hashed and written.
 """
@@ -11,8 +11,6 @@ import contextlib
 import mmap
 import time
 from collections import deque
-
-import xxhash
 
 from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_head
 from dfengine.client.digest import hasher
@@ -39,8 +37,13 @@ SILENCE = 10.0
 GRACE = 10.0
 """Seconds before a transfer's rate is judged."""
 
+HOT = 256 << 10
+"""Bytes received and hashed in turn: they fit a core's own cache beside what else is there."""
+
 DRAIN = 64 << 10
 """Longest body of an error that is read so that the connection can be used again."""
+
+_TAIL = bytes((TAIL,))
 
 
 def room(geometry: Geometry) -> int:
@@ -176,18 +179,21 @@ class Fetcher:
         frame = line.inlet.read(FRAME_HEAD, began + SILENCE)
         if frame != frame_head(length, geometry.piece_size):
             raise BadFrame(f"piece {job.piece} begins with {frame.hex()}")
-        self._fill(line, length + FRAME_TAIL, began)
-        if self._buffer[length] != TAIL:
-            raise BadFrame(f"piece {job.piece} ends with {self._buffer[length]:02x}")
-        return length, verify(job.digest, frame, self._buffer[:length])
+        check = Check(job.digest, frame)
+        self._fill(line, length, began, check)
+        if line.inlet.read(FRAME_TAIL, began + SILENCE) != _TAIL:
+            raise BadFrame(f"piece {job.piece} does not end with {TAIL:02x}")
+        return length, check.result(length)
 
-    def _fill(self, line: Connection, length: int, began: float) -> None:
-        throttle, got = self._transfer.throttle, 0
+    def _fill(self, line: Connection, length: int, began: float, check: Check) -> None:
+        """Receive the content in steps, each hashed while it is still in the core's cache."""
+        throttle, buffer, got = self._transfer.throttle, self._buffer, 0
         while got < length:
-            part = length - got if throttle is None else throttle.take(length - got)
-            line.inlet.into(
-                self._buffer, got, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got
-            )
+            part = min(HOT, length - got)
+            if throttle is not None:
+                part = throttle.take(part)
+            line.inlet.into(buffer, got, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got)
+            check.update(buffer[got : got + part])
             got += part
 
 
@@ -205,26 +211,35 @@ def accept(head: Head, geometry: Geometry, n: int) -> int:
     return head.length - FRAME
 
 
-def verify(digest: str, frame: bytes, content: memoryview) -> bytes | None:
-    """Raises DigestMismatch. Returns the content's xxh3-128 when that is what was computed.
+class Check:
+    """The digest of one piece while it comes in.
 
-    digest: `xxh3:HEX` or `blake3:HEX` of the content, or 1.x's `framed:MD5:LENGTH` of head, content and tail.
+    digest: `xxh3:HEX` or `blake3:HEX` of the content, or 1.x's `framed:MD5:LENGTH` of head, content and tail. frame: the head.
     """
-    algorithm, _, wanted = digest.partition(":")
-    xxh3: bytes | None = None
-    if algorithm == "xxh3":
-        xxh3 = xxhash.xxh3_128_digest(content)
-        found = xxh3.hex()
-    else:
-        hash_ = hasher("md5" if algorithm == "framed" else algorithm)
-        if algorithm == "framed":
-            hash_.update(frame)
-        hash_.update(content)
-        if algorithm == "framed":
-            hash_.update(bytes((TAIL,)))
-        found = hash_.hexdigest()
-        if algorithm == "framed":
-            found += f":{len(content) + FRAME}"
-    if found != wanted.lower():
-        raise DigestMismatch(f"a piece has {algorithm} {found}, not {wanted}")
-    return xxh3
+
+    __slots__ = ("_algorithm", "_digest", "_wanted", "update")
+
+    def __init__(self, digest: str, frame: bytes) -> None:
+        self._algorithm, _, wanted = digest.partition(":")
+        self._wanted = wanted.lower()
+        self._digest = hasher("md5" if self._algorithm == "framed" else self._algorithm)
+        self.update = self._digest.update
+        if self._algorithm == "framed":
+            self.update(frame)
+
+    def result(self, length: int) -> bytes | None:
+        """All `length` bytes of content were given. Raises DigestMismatch. The content's xxh3-128 when that is what was computed."""
+        if self._algorithm == "framed":
+            self.update(_TAIL)
+        found = self._digest.digest()
+        shown = found.hex() + (f":{length + FRAME}" if self._algorithm == "framed" else "")
+        if shown != self._wanted:
+            raise DigestMismatch(f"a piece has {self._algorithm} {shown}, not {self._wanted}")
+        return found if self._algorithm == "xxh3" else None
+
+
+def verify(digest: str, frame: bytes, content: memoryview) -> bytes | None:
+    """`Check` of content that is here as a whole."""
+    check = Check(digest, frame)
+    check.update(content)
+    return check.result(len(content))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 
 import xxhash
@@ -26,6 +27,8 @@ class PieceFile:
         self.path = path
         self.fd = fd
         self.record = record
+        # The kernel lets one thread at a time write to a file, and the others spin for it: here they sleep.
+        self._turn = threading.Lock()
 
     @classmethod
     def create(cls, path: str, record_path: str, geometry: Geometry, generation: bytes = b"", fd: int = -1) -> PieceFile:
@@ -78,9 +81,10 @@ class PieceFile:
         offset = self.locate(n)[1]
         view = memoryview(content).cast("B")
         try:
-            while view:
-                written = os.pwrite(self.fd, view, offset)
-                view, offset = view[written:], offset + written
+            with self._turn:
+                while view:
+                    written = os.pwrite(self.fd, view, offset)
+                    view, offset = view[written:], offset + written
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
         self.record.set_digest(n, digest)

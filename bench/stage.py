@@ -46,12 +46,17 @@ def own_namespace() -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One finished command: seconds of wall and CPU, bytes of its largest process, what it printed."""
+    """One finished command: seconds of wall and CPU, bytes of its largest process, what it printed.
+
+    written: bytes that its own process gave to write calls, to whatever kind of file system. served: CPU seconds of its servers.
+    """
 
     wall: float
     cpu: float
     rss: int
     out: str
+    written: int = 0
+    served: float = 0.0
 
 
 def run(command: Sequence[str], timeout: float = 300.0) -> Run:
@@ -60,11 +65,13 @@ def run(command: Sequence[str], timeout: float = 300.0) -> Run:
         begun = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
         while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
+            if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                written = write_calls(process.pid)
+                pid, status, usage = os.wait4(process.pid, 0)
                 break
             if time.perf_counter() - begun > timeout:
                 os.killpg(process.pid, signal.SIGKILL)
+                written = 0
                 pid, status, usage = os.wait4(process.pid, 0)
                 break
             time.sleep(0.0005)
@@ -74,7 +81,39 @@ def run(command: Sequence[str], timeout: float = 300.0) -> Run:
         text = out.read().decode(errors="replace")
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {text[-2000:]}")
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text)
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text, written)
+
+
+def write_calls(pid: int) -> int:
+    """Bytes given to write calls by a process that ended and is not waited for yet, or runs; 0 when that is not told."""
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) for line in lines if line.startswith("wchar"))
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds so far of a process and its living children; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(cpu_of(int(child)) for child in children)
+
+
+def rss_of(pid: int) -> int:
+    """Resident bytes of a running process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def peer_pid(home: Path) -> int:
+    """The peer server of `home`, 0 when there is none."""
+    try:
+        return int(json.loads((home / "peer.lock").read_text())["pid"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 class Stage:
@@ -87,6 +126,7 @@ class Stage:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.origin_port = free_port()
         self._count = 0
+        self.origin_pid = 0
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +168,7 @@ class Stage:
               server {{ listen 127.0.0.1:{self.origin_port} reuseport; root {self.root}; }} }}"""
         )
         user = ["-g", "user root;"] if os.geteuid() == 0 else []
-        self.start([NGINX, "-p", str(self.path), "-c", str(config), *user])
+        self.origin_pid = self.start([NGINX, "-p", str(self.path), "-c", str(config), *user]).pid
         wait_port(self.origin_port)
         return f"http://127.0.0.1:{self.origin_port}"
 
@@ -143,6 +183,12 @@ class Stage:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
         self._processes.append(process)
         return process
+
+    def forget(self, process: subprocess.Popen[bytes]) -> None:
+        """A server that has ended before the stage."""
+        self._processes.remove(process)
+        if process.stdout is not None:
+            process.stdout.close()
 
     def supernode(self, *options: str) -> tuple[str, subprocess.Popen[bytes]]:
         """Start a supernode; its node address (IP:PORT) and process."""
@@ -164,10 +210,10 @@ class Stage:
 
 def stop_peer(home: Path) -> None:
     """End the peer server that a `get` left in `home`."""
+    pid = peer_pid(home)
     try:
-        pid = json.loads((home / "peer.lock").read_text())["pid"]
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (OSError, ValueError, KeyError):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes() if pid else b""
+    except OSError:
         return
     if b"dfengine" in command and str(home).encode() in command:
         os.kill(pid, signal.SIGTERM)

@@ -52,8 +52,9 @@ class Turnstile:
 
     def _arm(self) -> None:
         if self._timer is None and self._waiting:
+            # A whole quantum, even if the first wants less: at high rates one timer then lets several through.
             # Not the loop's own clock: uvloop's stands still while a callback runs.
-            pause = self.bucket.wait(time.monotonic(), self._waiting[0][1])
+            pause = self.bucket.wait(time.monotonic())
             self._timer = self._loop.call_later(max(LEAST_PAUSE, pause), self._turn)
 
     def _turn(self) -> None:

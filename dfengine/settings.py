@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any, TypeVar
+
+import msgspec
 
 from dfengine.errors import BadValue
 from dfengine.task import Digest
@@ -66,8 +67,7 @@ def parse_duration(text: str | float) -> float:
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A supernode's control address; a node of weight 2 takes twice the tasks of one of weight 1."""
 
     host: str
@@ -91,8 +91,7 @@ class Node:
         return f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetSettings:
+class GetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `dfengine get` was asked for. Rates in bytes per second (0: none), times in seconds (0: none).
 
     Of a stream: window in pieces or window_bytes (both 0: by memory), cache in bytes (-1: by memory).
@@ -127,8 +126,7 @@ class GetSettings:
     cache: int = -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupernodeSettings:
+class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once."""
 
     port: int = CONTROL_PORT
@@ -148,8 +146,7 @@ class SupernodeSettings:
     disk_high: int = 5 << 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerSettings:
+class PeerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `dfengine peer` runs with. The three descriptors are handed over by the `get` that starts it, -1: none."""
 
     home: str = HOME
@@ -167,7 +164,7 @@ Settings = TypeVar("Settings", GetSettings, SupernodeSettings, PeerSettings)
 
 def names(kind: type[Any]) -> frozenset[str]:
     """The settings that a role knows, with underscores."""
-    return frozenset(field.name for field in fields(kind))
+    return frozenset(kind.__struct_fields__)
 
 
 def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ Sources: the 1.x wire (`docs/protocol.md`). Nothing here reads a clock or a sock
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+import msgspec
 
 from dfengine.errors import BadValue
 
@@ -21,8 +22,7 @@ PEER_PORTS = range(15000, 65001)
 """Ports a peer may serve on (1.x refuses others); 0 means it serves nobody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(msgspec.Struct, frozen=True):
     """A digest as users write it: `algorithm:hex`."""
 
     algorithm: str
@@ -44,8 +44,7 @@ class Digest:
         return f"{self.algorithm}:{self.hex}"
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True):
     """A host's piece server as the supernode knows it.
 
     `port` 0 means that it serves nobody. `path` is what to GET there. `id` is 1.x's peerID, one per host.
@@ -59,8 +58,7 @@ class Peer:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """Where one piece can be fetched: a peer's CID and its piece server."""
 
     cid: str

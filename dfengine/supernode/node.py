@@ -26,6 +26,9 @@ from dfengine.task import Peer, cdn_cid, cdn_path, task_id
 LEAST_RATE = 64 << 10
 """Bytes per second that a client may be as slow as before the piece's lease is over."""
 
+LEAST_LEASE = 30.0
+"""Seconds that a lease lasts at least."""
+
 HEAD_SECONDS = 60.0
 """How long a registration waits for the origin's head."""
 
@@ -177,7 +180,7 @@ class Node:
         geometry = fetch.geometry
         count = -1 if geometry.length < 0 else geometry.count
         if fetch.task not in self.swarm.tasks:
-            self.swarm.add_task(fetch.task, count, self.now(), lease=max(30.0, geometry.piece_size / LEAST_RATE))
+            self.swarm.add_task(fetch.task, count, self.now(), lease=max(LEAST_LEASE, geometry.piece_size / LEAST_RATE))
         self._head_known(fetch.task)
 
     def fetch_piece(self, fetch: Fetch, n: int) -> None:

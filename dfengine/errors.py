@@ -88,6 +88,12 @@ class OriginUnreachable(OriginError):
     """The origin could not be connected to or did not answer in time."""
 
 
+class OriginSlow(OriginUnreachable):
+    """The origin answers, but slower than the least rate it was allowed."""
+
+    exit_code = 6
+
+
 class OriginTruncated(OriginError):
     """The origin's body ended before its announced length."""
 

@@ -87,7 +87,10 @@ class FromOrigin:
         self._settings = settings
         self._assembly = assembly
         self._watch = watch
-        self._origin = Origin(settings.url, settings.headers, insecure=settings.insecure, cacerts=settings.cacerts)
+        limit = settings.locallimit
+        # All connections share this host's link and the user's limit: neither may look like a slow origin.
+        floor = min(settings.minrate, limit // 2 or settings.minrate) / CONNECTIONS
+        self._origin = Origin(settings.url, settings.headers, insecure=settings.insecure, cacerts=settings.cacerts, floor=floor)
         self._lock = threading.Lock()
         self._failures = 0
         self._etag = self._last_modified = ""

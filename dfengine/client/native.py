@@ -70,6 +70,9 @@ class NativeLink:
                 self._rhythm.answered(time.monotonic(), 1, 0.0)
 
     def _send(self, transfer: Transfer, want: int, wait: float) -> None:
+        if not self._rhythm.unanswered and self._line.readable:
+            # Every later answer would be taken for that of another pull.
+            raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
         with transfer.lock:
             done, failed = transfer.plan.drain()
             leaving = transfer.leaving.tell() if transfer.leaving is not None else []
@@ -98,7 +101,7 @@ class NativeLink:
             transfer.learn_length(pulled.length)
         if pulled.code == wire.NOT_FOUND:
             raise UnknownDownload(f"supernode {self._member.node} does not know this download any more")
-        if pulled.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.SUCCESS, wire.LIMITED, wire.REPORTED):
+        if pulled.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.LIMITED, wire.REPORTED):
             raise refuse(self._member.node, pulled.code, pulled.msg)
         if pulled.offers:
             self._offer(transfer, pulled.offers)

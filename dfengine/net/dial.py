@@ -130,6 +130,14 @@ class Connection:
         return self._socket.fileno()
 
     @property
+    def readable(self) -> bool:
+        """Bytes of the other side wait here."""
+        try:
+            return bool(self.inlet.buffered or self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
+
+    @property
     def local_ip(self) -> str:
         """This host's address on the connection."""
         return str(self._socket.getsockname()[0])

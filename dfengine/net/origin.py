@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from dfengine.errors import BadValue, OriginChanged, OriginError, OriginTruncated, OriginUnreachable
+from dfengine.errors import BadValue, OriginChanged, OriginError, OriginSlow, OriginTruncated, OriginUnreachable
+from dfengine.net.patience import patience
 from dfengine.settings import VERSION
 from dfengine.task import check_url
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 REDIRECTS = 10
 TIMEOUT = 30.0
-"""Seconds without a byte after which an origin counts as gone."""
+"""Seconds without a byte after which an origin counts as gone; for its head in all."""
+
+STEP = 1 << 20
+"""Bytes that are waited for at once."""
 
 NOT_FORWARDED = frozenset((
     "host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
@@ -45,10 +49,15 @@ class OriginBody:
     requests may ask for parts. not_modified: the validators still hold and there are no bytes.
     """
 
-    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, sock: socket.socket | None) -> None:
+    def __init__(
+        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, sock: socket.socket | None,
+        timeout: float = TIMEOUT, floor: float = 0.0,
+    ) -> None:
         self._connection = connection
         self._response = response
         self._sock = sock
+        self._timeout = timeout
+        self._floor = floor
         self.status = response.status
         self.not_modified = response.status == 304
         self.etag = response.headers.get("ETag", "")
@@ -60,10 +69,24 @@ class OriginBody:
         """Bytes that are still to come, -1 unknown."""
 
     def read_into(self, buffer: memoryview) -> int:
-        """Fill `buffer` as far as bytes come; returns how many, 0 at the proper end.
+        """Fill `buffer` as far as bytes come, a megabyte at most; returns how many, 0 at the proper end.
 
-        Raises OriginTruncated when the body ends early, OriginUnreachable when nothing comes for the timeout.
+        Raises OriginTruncated when the body ends early, OriginUnreachable when nothing comes for the timeout, OriginSlow when
+        these bytes take longer than the timeout and their time at the least rate together.
         """
+        if not self._floor or self._sock is None:
+            return self._read(buffer[:STEP])
+        patience.begin(self._sock, self._timeout + min(len(buffer), STEP) / self._floor)
+        try:
+            return self._read(buffer[:STEP])
+        except OriginError as error:
+            if patience.end(self._sock):
+                raise OriginSlow(f"the origin sends less than {self._floor:.0f} bytes per second") from error
+            raise
+        finally:
+            patience.end(self._sock)
+
+    def _read(self, buffer: memoryview) -> int:
         import http.client
 
         try:
@@ -98,7 +121,7 @@ class Origin:
     """One URL and what goes with a request for it. Raises BadValue for a URL or header that cannot be sent.
 
     headers: (name, value) pairs; a Range among them makes the task that part of the file. cacerts: PEM texts or paths to them.
-    timeout: seconds without a byte.
+    timeout: seconds without a byte, and for a head in all. floor: least bytes per second of one answer, 0 = any.
     """
 
     def __init__(
@@ -109,6 +132,7 @@ class Origin:
         insecure: bool = False,
         cacerts: Iterable[str | bytes] = (),
         timeout: float = TIMEOUT,
+        floor: float = 0.0,
     ) -> None:
         self.url = check_url(url)
         self.headers = [(name, value) for name, value in headers if name.lower() not in NOT_FORWARDED]
@@ -118,6 +142,7 @@ class Origin:
         self._insecure = insecure
         self._cacerts = tuple(cacerts)
         self._timeout = timeout
+        self._floor = floor
         self._base, self._limit = 0, -1
         self._asked = ""
         for name, value in self.headers:
@@ -197,19 +222,26 @@ class Origin:
         for _ in range(REDIRECTS + 1):
             parts = urlsplit(url)
             connection = self._connection(parts)
-            sock = None
+            sock: socket.socket | None = None
             try:
                 connection.request("GET", _target(parts), headers=headers)
                 sock = connection.sock
+                # http.client's timeout starts again with each byte of the head.
+                patience.begin(sock, self._timeout)
                 response = connection.getresponse()
             except TimeoutError as error:
                 connection.close()
                 raise OriginUnreachable(f"{parts.hostname} does not answer") from error
-            except (OSError, http.client.HTTPException, UnicodeError) as error:
+            except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+                late = sock is not None and patience.end(sock)
                 connection.close()
-                raise OriginUnreachable(f"{parts.hostname} cannot be reached: {error}") from error
+                why = "does not answer" if late else f"cannot be reached: {error}"
+                raise OriginUnreachable(f"{parts.hostname} {why}") from error
+            finally:
+                if sock is not None:
+                    patience.end(sock)
             if response.status in (200, 206, 304, 416):
-                return OriginBody(connection, response, sock)
+                return OriginBody(connection, response, sock, self._timeout, self._floor)
             location = response.headers.get("Location")
             response.close()
             connection.close()

@@ -36,6 +36,9 @@ NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 TRIES = 4
 """Connections to the origin in a row that may bring nothing before a fetch that had begun fails."""
 
+LEAST_RATE = 16 << 10
+"""Bytes per second below which a connection to the origin is given up: its thread is one of a bounded number."""
+
 RETRY_SECONDS = 0.25
 """Before the next connection; doubled while connections bring nothing."""
 
@@ -87,7 +90,7 @@ class Fetch:
         self.error: DfengineError | None = None
         self.file: PieceFile | None = None
         self.description = Description(url=wanted.url, generation="")
-        self.origin_requests = self.origin_bytes = 0
+        self.origin_requests = self.origin_bytes = self._pieces = 0
         self.from_cache = False
         self._cache = cache
         self._post = post
@@ -133,7 +136,7 @@ class Fetch:
             return
         tries = 0
         while True:
-            before = self.origin_bytes
+            before = self._pieces
             try:
                 body = self._open()
                 try:
@@ -143,14 +146,15 @@ class Fetch:
                     body.close()
                 return
             except (OriginTruncated, OriginUnreachable):
-                tries = 0 if self.origin_bytes > before else tries + 1
+                # Progress is a piece: bytes that are fetched over and over bring nobody anything.
+                tries = 0 if self._pieces > before else tries + 1
                 if self.file is None or tries >= TRIES or self._stopped:
                     raise
             with self._more:
                 self._more.wait(RETRY_SECONDS * (1 << tries))
 
     def _origin(self) -> Origin:
-        return Origin(self.wanted.url, self.wanted.headers, insecure=self.wanted.insecure, cacerts=self.wanted.cacerts)
+        return Origin(self.wanted.url, self.wanted.headers, insecure=self.wanted.insecure, cacerts=self.wanted.cacerts, floor=LEAST_RATE)
 
     def _open(self) -> OriginBody:
         """The file from the first byte that is not here."""
@@ -284,6 +288,7 @@ class Fetch:
         if length >= 0:
             file.learn_length(length)
         file.write(n, content, digest)
+        self._pieces += 1
         with self._more:
             self._more.notify_all()
         self._post(self._events.fetch_piece, self, n)

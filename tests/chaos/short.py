@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-SHORT: dict[str, dict[str, float]] = {
+SHORT: dict[str, dict[str, float | int]] = {
     "client.fetch": {"SILENCE": 0.6, "GRACE": 0.6},
     "client.native": {"PARK": 2.0, "GRACE": 0.8, "LAST_WORD": 0.5},
     "client.rhythm": {"PARK": 2.0, "ALIVE": 3.0},
     "client.link": {"ANSWER": 3.0},
     "client.swarm": {"RETRY": 3.0, "RETRY_NOTBS": 6.0, "IDLE": 3.0},
-    "supernode.node": {"HEAD_SECONDS": 4.0, "LEAST_LEASE": 5.0},
+    "supernode.node": {"HEAD_SECONDS": 4.0, "LEAST_LEASE": 5.0, "LEAST_RATE": 1 << 20},
+    "supernode.fetch": {"LEAST_RATE": 1 << 20},
     "supernode.api_native": {"LONGEST": 2.0},
 }
 ORIGIN_TIMEOUT = 1.0
@@ -27,7 +28,7 @@ def shorten() -> None:
     for name, values in SHORT.items():
         module: Any = importlib.import_module(f"dfengine.{name}")
         for key, value in values.items():
-            assert isinstance(getattr(module, key), float), f"{name}.{key}"
+            assert isinstance(getattr(module, key), (int, float)), f"{name}.{key}"
             setattr(module, key, value)
     defaults = Origin.__init__.__kwdefaults__
     assert defaults["timeout"] > ORIGIN_TIMEOUT

@@ -34,6 +34,8 @@ class Line:
     """A connection whose answers are written down beforehand."""
 
     served, usable = 1, True
+    readable = False
+    """Bytes came before anything was asked."""
 
     def __init__(self) -> None:
         self.answers: list[bytes] = []
@@ -345,10 +347,15 @@ class TestNative:
         with pytest.raises(ProtocolViolation, match="not asked"):
             pull.step(transfer, 0.0)
 
-    @pytest.mark.parametrize("answer", [b"", b"null", b"{}", b'{"code":601,"offers":[[1]]}', b"[" * 100_000, b"\xff"])
+    def test_what_came_before_the_first_question_is_no_answer_to_it(self, line: Line, transfer: Transfer) -> None:
+        line.readable, line.answers = True, [self.offers(0)]
+        with pytest.raises(ProtocolViolation, match="not asked"):
+            NativeLink(member(line, True), []).step(transfer, 0.0)
+
+    @pytest.mark.parametrize("answer", [b'{"code":200}', b"", b"null", b"{}", b'{"code":601,"offers":[[1]]}', b"[" * 100_000, b"\xff"])
     def test_garbage(self, line: Line, transfer: Transfer, answer: bytes) -> None:
         line.answers = [answer]
-        with pytest.raises(ProtocolViolation):
+        with pytest.raises((ProtocolViolation, SupernodeError)):
             NativeLink(member(line, True), []).step(transfer, 0.0)
 
 

@@ -8,6 +8,7 @@ fed by the swarm needs none of it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import socket
 from collections.abc import Iterable
@@ -79,12 +80,10 @@ class OriginBody:
         patience.begin(self._sock, self._timeout + min(len(buffer), STEP) / self._floor)
         try:
             return self._read(buffer[:STEP])
-        except OriginError as error:
-            if patience.end(self._sock):
-                raise OriginSlow(f"the origin sends less than {self._floor:.0f} bytes per second") from error
-            raise
         finally:
-            patience.end(self._sock)
+            # What it brought before it was cut is of no use: the next read would say no more than that the connection is gone.
+            if patience.end(self._sock):
+                raise OriginSlow(f"the origin sends less than {self._floor:.0f} bytes per second")
 
     def _read(self, buffer: memoryview) -> int:
         import http.client
@@ -261,9 +260,13 @@ class Origin:
     def _connection(self, parts: Any) -> http.client.HTTPConnection:
         import http.client
 
+        connection: http.client.HTTPConnection
         if parts.scheme.lower() == "http":
-            return http.client.HTTPConnection(parts.hostname, parts.port, timeout=self._timeout)
-        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self._timeout, context=self._tls())
+            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=self._timeout)
+        else:
+            connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self._timeout, context=self._tls())
+        connection.response_class = _whole_heads()
+        return connection
 
     def _tls(self) -> Any:
         import ssl
@@ -282,6 +285,41 @@ class Origin:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+
+class _Lines:
+    """A file's lines, and the last one that was read."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self._file.readline(limit)
+        return bytes(self.last)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@functools.cache
+def _whole_heads() -> Any:
+    """http.client's answer, but a head that ends without its empty line is none.
+
+    http.client takes the end of the connection for the end of the head: cut before its Content-Length, an answer is a whole file of no bytes.
+    """
+    import http.client
+
+    class Answer(http.client.HTTPResponse):
+        def begin(self) -> None:
+            file, lines = self.fp, _Lines(self.fp)
+            self.fp = lines  # type: ignore[assignment]
+            super().begin()
+            self.fp = file
+            if lines.last not in (b"\r\n", b"\n"):
+                raise http.client.HTTPException("its answer ends within the head")
+
+    return Answer
 
 
 def _target(parts: Any) -> str:

@@ -60,7 +60,7 @@ class World:
         """`get` of host 127.0.0.<host> through the proxy before the supernode."""
         home = self.stage.path / f"home-{host}"
         self.stage.homes.add(home)
-        command = [*SHORT, "get", url, "-o", str(output), "--ip", f"127.0.0.{host}", "--home", str(home), "--minrate", "1M", *options]
+        command = [*SHORT, "get", url, "-o", str(output), "--ip", f"127.0.0.{host}", "--home", str(home), "--minrate", "4M", *options]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
 
     @property

@@ -59,9 +59,16 @@ def test_a_body_below_the_least_rate_is_given_up() -> None:
 def test_a_body_that_is_fast_enough_is_read_and_its_end_is_its_own_fault() -> None:
     with origin(HEAD + b"y" * 500, b"") as url:
         body = Origin(url, timeout=5.0, floor=1.0).open()
+        assert body.read_into(memoryview(bytearray(1000000))) == 500
         with pytest.raises(OriginTruncated):
             body.read_into(memoryview(bytearray(1000000)))
         body.close()
+
+
+@pytest.mark.parametrize("cut", [20, 40, len(HEAD) - 2])
+def test_a_head_that_is_cut_is_no_empty_file(cut: int) -> None:
+    with origin(HEAD[:cut], b"") as url, pytest.raises(OriginUnreachable, match="within the head"):
+        Origin(url).open()
 
 
 def test_nobody_waits_for_patience() -> None:

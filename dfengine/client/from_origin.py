@@ -259,13 +259,15 @@ class FromOrigin:
             got = self._read(transfer, body, buffer, length)
             if got < length and known:
                 raise OriginTruncated(f"the origin's answer ends at byte {offset + got}")
+            if got < length:
+                # Before the last piece is here: whoever takes it then must not take it for a full one.
+                transfer.learn_length(offset + got)
             if n < transfer.plan.window.una:
                 if xxhash.xxh3_128_digest(buffer[:got]) != file.record.digest(n):
                     raise OriginChanged("the origin sends other bytes than those that were delivered")
             elif (got or not n) and n not in file.here:
                 buffer = self._keep(transfer, n, buffer, got)
             if got < length:
-                transfer.learn_length(offset + got)
                 return
             n += 1
 

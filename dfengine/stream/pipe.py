@@ -82,7 +82,10 @@ def mover(out: int) -> Move:
 
         def spliced(fd: int, offset: int, count: int) -> int:
             try:
-                return os.splice(fd, out, count, offset_src=offset, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MORE)
+                moved = os.splice(fd, out, count, offset_src=offset, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MORE)
+                if not moved:
+                    raise OSError(errno.EIO, "a piece is shorter than it should be")
+                return moved
             except BlockingIOError:
                 if any(events & select.POLLERR for _, events in poll.poll(POLL * 1000)):
                     raise BrokenPipeError(errno.EPIPE, "nobody reads any more") from None

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from typing import ClassVar
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine._bitset import Bitset
-from dfengine.client.from_origin import Runs, missing
+from dfengine._piece import Geometry
+from dfengine._window import Window
+from dfengine.client.from_origin import FromOrigin, Runs, missing
+from dfengine.client.plan import Plan
+from dfengine.client.tally import Tally
+from dfengine.client.transfer import Transfer
+from dfengine.settings import GetSettings
+from dfengine.storage.piece_file import PieceFile
 from dfengine.task import generation
 
 
@@ -57,3 +67,31 @@ def test_a_version_is_named_by_its_validators() -> None:
     assert all(len(name) == 16 for name in names)
     assert generation('"a"', "", 5) == names[0]
     assert generation("", "", 5) == "", "without a validator nothing can be gone on from"
+
+
+def test_the_length_is_known_before_the_last_piece_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer or a peer that takes the last piece would else take it for a full one."""
+    file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(-1))
+    transfer = Transfer(file, Plan(Window(-1, -1), 1), Tally())
+    lengths: list[int] = []
+    keep = transfer.keep
+
+    def kept(n: int, buffer: memoryview, length: int) -> memoryview | None:
+        lengths.append(file.geometry.length)
+        return keep(n, buffer, length)
+
+    class Body:
+        parts: ClassVar[list[bytes]] = [b"abc"]
+
+        def read_into(self, view: memoryview) -> int:
+            part = self.parts.pop() if self.parts else b""
+            view[: len(part)] = part
+            return len(part)
+
+    monkeypatch.setattr(transfer, "keep", kept)
+    origin = FromOrigin(GetSettings(url="http://127.0.0.1/f", output="f"), None, None)  # type: ignore[arg-type]
+    origin._whole(transfer, Body(), memoryview(bytearray(8 << 20)))  # type: ignore[arg-type]
+    assert lengths == [3]
+    assert transfer.plan.finished
+    transfer.close()
+    file.close()

@@ -29,10 +29,10 @@ SWEEP_SECONDS = 30.0
 PORTS_TRIED = 50
 
 
-def run_peer(settings: PeerSettings) -> None:
+def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
     """Serve until nobody asked for anything in `alivetime` seconds (0: for ever) and no download here runs, or SIGTERM or SIGINT.
 
-    Prints `ready peer=IP:PORT`. Raises LocalError when the home is served already or no port is free, BadValue for a port
+    Prints `ready peer=IP:PORT`. `stopped`: the signal came already, only take leave. Raises LocalError when the home is served already or no port is free, BadValue for a port
     that 1.x would refuse.
     """
     home = Home(settings.home)
@@ -45,7 +45,7 @@ def run_peer(settings: PeerSettings) -> None:
         more_descriptors()
         import uvloop
 
-        uvloop.run(_serve(settings, home, sock))
+        uvloop.run(_serve(settings, home, sock, stopped))
     finally:
         _say(lock, b"")
         os.close(lock)
@@ -87,11 +87,13 @@ def _locked(home: Home) -> int:
     return fd
 
 
-async def _serve(settings: PeerSettings, home: Home, sock: socket.socket) -> None:
+async def _serve(settings: PeerSettings, home: Home, sock: socket.socket, ended: bool) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    if ended:
+        stopped.set()
     ip, port = sock.getsockname()[:2]
     limit = TokenBucket(settings.totallimit)
     hosted = Hosted(home, _taking(settings, home), loop, time.time)

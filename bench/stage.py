@@ -67,12 +67,12 @@ def run(command: Sequence[str], timeout: float = 300.0) -> Run:
         while True:
             if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 written = write_calls(process.pid)
-                pid, status, usage = os.wait4(process.pid, 0)
+                _, status, usage = os.wait4(process.pid, 0)
                 break
             if time.perf_counter() - begun > timeout:
                 os.killpg(process.pid, signal.SIGKILL)
                 written = 0
-                pid, status, usage = os.wait4(process.pid, 0)
+                _, status, usage = os.wait4(process.pid, 0)
                 break
             time.sleep(0.0005)
         wall = time.perf_counter() - begun

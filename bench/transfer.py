@@ -19,7 +19,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.stage import (
-    DFENGINE, GB, MIB, Run, Stage, cpu_of, interleaved, machine, median, own_namespace, peer_pid, rss_of, run, spread, stop_peer, table,
+    DFENGINE,
+    GB,
+    MIB,
+    Run,
+    Stage,
+    cpu_of,
+    interleaved,
+    machine,
+    median,
+    own_namespace,
+    peer_pid,
+    rss_of,
+    run,
+    spread,
+    stop_peer,
+    table,
 )  # fmt: skip
 
 AT_ONCE = 4
@@ -104,7 +119,7 @@ class Bench:
     def _together(self, commands: list[list[str]]) -> float:
         begun = time.perf_counter()
         running = [subprocess.Popen(one, stdout=subprocess.DEVNULL, start_new_session=True) for one in commands]
-        if any([one.wait(300) for one in running]):
+        if sum(one.wait(300) for one in running):
             raise RuntimeError("one of those at once failed")
         return time.perf_counter() - begun
 

@@ -32,8 +32,8 @@ PORTS_TRIED = 50
 def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
     """Serve until nobody asked for anything in `alivetime` seconds (0: for ever) and no download here runs, or SIGTERM or SIGINT.
 
-    Prints `ready peer=IP:PORT`. `stopped`: the signal came already, only take leave. Raises LocalError when the home is served already or no port is free, BadValue for a port
-    that 1.x would refuse.
+    Prints `ready peer=IP:PORT`. `stopped`: the signal came already, only take leave. Raises LocalError when the home
+    is served already or no port is free, BadValue for a port that 1.x would refuse.
     """
     home = Home(settings.home)
     lock = settings.lock_fd if settings.lock_fd >= 0 else _locked(home)

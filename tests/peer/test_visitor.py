@@ -14,7 +14,7 @@ import pytest
 from dfengine.peer import visitor
 
 
-@pytest.fixture()
+@pytest.fixture
 def lock(tmp_path: Path):
     fd = os.open(tmp_path / "peer.lock", os.O_RDWR | os.O_CREAT)
     os.pwrite(fd, b'{"ip":"127.0.0.1","port":15001}', 0)
@@ -22,7 +22,7 @@ def lock(tmp_path: Path):
     os.close(fd)
 
 
-@pytest.fixture()
+@pytest.fixture
 def listener():
     with socket.create_server(("127.0.0.1", 0)) as sock:
         yield sock

@@ -1,0 +1,57 @@
+"""What a piece costs in requests, system calls, threads and bytes written: counts, which a regression changes and a busy machine does not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from scene import DFENGINE, MIB, Scene, Supernode
+
+PIECES = 64
+SIZE = PIECES * (4 * MIB - 5)
+STEPS = 16
+"""Receives of 256 KiB that a piece is hashed in."""
+
+
+def command(stage: Scene, url: str, node: Supernode, host: int) -> list[str]:
+    """A download that serves nobody, so that nothing but it is counted."""
+    return [*DFENGINE, "get", url, "-o", str(stage.path / f"out-{host}"), "-n", node.node, "--pattern", "cdn", "--quiet",
+            "--ip", f"127.0.0.{host}", "--home", str(stage.path / f"home-{host}")]  # fmt: skip
+
+
+def counts(summary: str) -> dict[str, int]:
+    """Calls by name, of strace's summary: its columns are %, seconds, usecs/call, calls, perhaps errors, name."""
+    rows = [line.split() for line in summary.splitlines()]
+    return {row[-1]: int(row[3]) for row in rows if len(row) >= 5 and row[3].isdigit()}
+
+
+def test_a_download_costs_what_it_must(stage: Scene, tmp_path: Path) -> None:
+    digest = stage.file("costs", SIZE)
+    url = stage.origin() + "/costs"
+    node = stage.supernode()
+    subprocess.run(command(stage, url, node, 2), check=True, timeout=120)
+
+    def asked() -> float:
+        return node.metric("dragonfly_supernode_http_requests_total")
+
+    before = asked()
+    process = subprocess.Popen(command(stage, url, node, 3))
+    # It has ended and is not waited for yet: its account can still be read.
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    account = dict(line.split(": ") for line in Path(f"/proc/{process.pid}/io").read_text().splitlines())
+    assert process.wait() == 0
+    # The reading of the metric is a request itself.
+    assert asked() - before - 1 <= PIECES
+    assert SIZE <= int(account["wchar"]) <= SIZE + MIB // 4
+    assert int(account["rchar"]) < SIZE + 32 * MIB
+
+    summary = tmp_path / "summary"
+    subprocess.run(["strace", "-f", "-qq", "-c", "-o", str(summary), *command(stage, url, node, 4)], check=True, timeout=120)
+    assert stage.digest("out-4") == digest
+    calls = counts(summary.read_text())
+    assert PIECES <= calls["pwrite64"] <= PIECES + 8
+    assert calls["recvfrom"] <= PIECES * (STEPS + 8)
+    assert calls["sendto"] <= PIECES * 2
+    assert calls.get("preadv", 0) + calls.get("pread64", 0) <= 16, "the file is not read again"
+    assert calls.get("clone", 0) + calls.get("clone3", 0) <= 8

@@ -278,6 +278,8 @@ def as_object(result: Result) -> dict[str, Any]:
               help="Pieces that one download receives at once.")
 @click.option("--supernode-limit", type=click.IntRange(1, 10000), default=4, show_default=True,
               help="Pieces of one task that the supernode sends at once.")
+@click.option("--origin-limit", type=click.IntRange(0, 1000000), default=16, show_default=True,
+              help="Downloads that may be at one origin by themselves at once; 0: any number.")
 @click.option("--max-bandwidth", type=RATE, default="0", help="Send at most RATE bytes per second in all.")
 @click.option("--fail-access-interval", type=SPAN, default="3m", show_default=True, help="Remember an unreachable URL this long.")
 @click.option("--task-expire-time", type=SPAN, default="3m", show_default=True,

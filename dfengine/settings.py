@@ -137,6 +137,7 @@ class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     up_limit: int = 5
     down_limit: int = 4
     supernode_limit: int = 4
+    origin_limit: int = 16
     max_bandwidth: int = 0
     fail_access_interval: float = 180.0
     task_expire_time: float = 180.0

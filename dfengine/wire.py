@@ -28,6 +28,10 @@ START, RUNNING, DONE = 700, 701, 702
 FAILED, WRITTEN, NO_RESULT, ARRIVED = 500, 501, 502, 503
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are no such message."""
+
+
 def _lower(name: str) -> str:
     return name.replace("_", "")
 
@@ -207,6 +211,19 @@ class Pull(msgspec.Struct, omit_defaults=True):
     end: int = -1
 
 
+class OriginAsk(msgspec.Struct, omit_defaults=True):
+    """`POST /swarm/origin`: may this download go to the origin (`host:port`) by itself? Answered by a code: SUCCESS, WAIT.
+
+    wait: seconds the question may be parked. release: it has no more need to.
+    """
+
+    task: str
+    cid: str
+    origin: str
+    wait: float = 0.0
+    release: bool = False
+
+
 class Where(msgspec.Struct, array_like=True, frozen=True):
     """A source: its CID, address (ip, port) and the path to GET."""
 
@@ -255,6 +272,7 @@ class Report(msgspec.Struct, rename="camel", omit_defaults=True):
 
 _encoder = msgspec.json.Encoder()
 _pull = msgspec.json.Decoder(Pull)
+_origin_ask = msgspec.json.Decoder(OriginAsk)
 _pulled = msgspec.json.Decoder(Pulled)
 _registered = msgspec.json.Decoder(RegistrationAnswer)
 _pulled1 = msgspec.json.Decoder(PullAnswer1)
@@ -271,15 +289,23 @@ def decode_pull(body: bytes) -> Pull:
     """Raises ProtocolViolation."""
     try:
         return _pull.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ProtocolViolation(f"pull cannot be read: {error}") from None
+
+
+def decode_origin_ask(body: bytes) -> OriginAsk:
+    """Raises ProtocolViolation."""
+    try:
+        return _origin_ask.decode(body)
+    except UNREADABLE as error:
+        raise ProtocolViolation(f"question cannot be read: {error}") from None
 
 
 def decode_pulled(body: bytes) -> Pulled:
     """Raises ProtocolViolation."""
     try:
         return _pulled.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ProtocolViolation(f"the supernode's answer cannot be read: {error}") from None
 
 
@@ -287,7 +313,7 @@ def decode_registered(body: bytes) -> RegistrationAnswer:
     """Raises ProtocolViolation."""
     try:
         return _registered.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ProtocolViolation(f"the supernode's answer cannot be read: {error}") from None
 
 
@@ -298,6 +324,6 @@ def decode_pulled1(body: bytes) -> tuple[int, str, list[PieceSource], Finished |
         absent = bytes(answer.data) == b"null"
         pieces = [] if absent or answer.code != CONTINUE else _sources1.decode(answer.data)
         finish = None if absent or answer.code != FINISHED else _finished1.decode(answer.data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ProtocolViolation(f"the supernode's answer cannot be read: {error}") from None
     return answer.code, answer.msg, pieces, finish

@@ -157,7 +157,19 @@ class Download:
 
         if self._place.transfer is not None:
             self._place.transfer.halt()
-        FromOrigin(self.settings, self._place, self.watch).run()
+        member = self._swarm.member if self._swarm is not None else None
+        lease = None
+        if self._swarm is not None:
+            from dfengine.client.origin_lease import OriginLease
+
+            node = member.node if member is not None else self._swarm.nodes[0]
+            lease = OriginLease(node, self._task, self.registration.cid, self.settings.url)
+            lease.wait(self.watch)
+        try:
+            FromOrigin(self.settings, self._place, self.watch, lease.renew if lease is not None else None).run()
+        finally:
+            if lease is not None:
+                lease.release()
 
     def abandon(self, error: BaseException) -> None:
         """It failed, or was stopped by a signal: the swarm needs not wait for it."""

@@ -83,7 +83,9 @@ def missing(here: Bitset, count: int) -> list[tuple[int, int]]:
 class FromOrigin:
     """The origin phase of one download."""
 
-    def __init__(self, settings: GetSettings, assembly: Place, watch: Watch) -> None:
+    def __init__(self, settings: GetSettings, assembly: Place, watch: Watch, renew: Callable[[], None] | None = None) -> None:
+        """renew: called by the main thread now and then."""
+        self._renew = renew
         self._settings = settings
         self._assembly = assembly
         self._watch = watch
@@ -169,6 +171,8 @@ class FromOrigin:
             transfer.start(partial(_guarded, transfer, work), f"origin-{number}")
         while not transfer.plan.finished:
             self._watch.look(transfer)
+            if self._renew is not None:
+                self._renew()
             transfer.sleep(TICK)
         transfer.halt()
 

@@ -83,7 +83,7 @@ def _running(lock: int, ip: str) -> LocalPeer | None:
     """Where the lock's owner serves, None while it has not said so. A server on every address is reached by `ip`."""
     try:
         said = msgspec.json.decode(os.pread(lock, 4096, 0), type=_Said)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     if said.port not in PEER_PORTS:
         return None

@@ -54,7 +54,7 @@ class Swarm:
         opened: Callable[[Membership], None],
     ) -> None:
         self._settings = settings
-        self._nodes = nodes
+        self.nodes = self._nodes = nodes
         self._registration = registration
         self._assembly = assembly
         self._watch = watch

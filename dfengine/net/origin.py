@@ -306,7 +306,7 @@ class _Lines:
 def _whole_heads() -> Any:
     """http.client's answer, but a head that ends without its empty line is none.
 
-    http.client takes the end of the connection for the end of the head: cut before its Content-Length, an answer is a whole file of no bytes.
+    http.client takes the end of the connection for the end of the head: an answer cut before its Content-Length is a whole empty file.
     """
     import http.client
 

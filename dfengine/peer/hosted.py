@@ -87,7 +87,7 @@ class Hosted:
             if len(descriptors) != DESCRIPTORS or not valid_name(entry.name) or entry.name in self._streams:
                 return False
             file = SlotFile.adopt(descriptors[0], descriptors[1])
-        except (msgspec.DecodeError, StorageError):
+        except (msgspec.DecodeError, UnicodeDecodeError, StorageError):
             return False
         os.close(descriptors[1])
         stream.shared = Shared(entry, file)

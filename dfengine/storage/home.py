@@ -176,7 +176,7 @@ class Home:
         try:
             with open(self._at("tasks", name), "rb", opener=_no_follow) as file:
                 return msgspec.json.decode(file.read(1 << 16), type=Entry)
-        except (OSError, BadValue, msgspec.DecodeError):
+        except (OSError, BadValue, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def find(self, name: str) -> Shared | None:

@@ -55,7 +55,7 @@ class Cache:
             with open(self._at(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
             return PieceFile.open(self._at(task), self._at(task, ".record")), description
-        except (OSError, msgspec.DecodeError, StorageError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
             return None
 
     def create(self, task: str, geometry: Geometry, description: Description) -> PieceFile:

@@ -19,6 +19,7 @@ from dfengine.supernode.cache import Cache
 from dfengine.supernode.cdn import Cdn
 from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
 from dfengine.supernode.limits import Limits
+from dfengine.supernode.origin_leases import OriginLeases
 from dfengine.supernode.scheduler import Pull, Supernode
 from dfengine.supernode.swarm import Swarm
 from dfengine.task import Peer, cdn_cid, cdn_path, task_id
@@ -79,6 +80,9 @@ class Node:
         self.members: dict[tuple[str, str], Member] = {}
         self.failures: dict[str, Failure] = {}
         self.parked: dict[tuple[str, str], Parked] = {}
+        self.origins = OriginLeases(settings.origin_limit)
+        self.at_origin: dict[tuple[str, str], asyncio.Future[None]] = {}
+        """Downloads that wait for leave to go to (origin), in their order."""
         self.used: dict[str, float] = {}
         """Task -> when it was last registered for or asked for (monotonic seconds)."""
         self.validated: dict[str, float] = {}
@@ -294,6 +298,13 @@ class Node:
                 self.swarm.unpark(*key)
                 answer = wire.Pulled(wire.WAIT)
             parked.future.set_result(Response(200, wire.encode(answer)))
+
+    def give_back_origin(self, origin: str, holder: str) -> None:
+        """A download needs its leave no more: the first that waits may have it."""
+        if self.origins.release(origin, holder):
+            turn = next((turn for (named, _), turn in self.at_origin.items() if named == origin and not turn.done()), None)
+            if turn is not None:
+                turn.set_result(None)
 
     def wake(self) -> None:
         """After each event: answer what became answerable, and be there when the next deadline is."""

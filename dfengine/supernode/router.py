@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from dfengine.net.http import TEXT, BadRequest, Request, Response, text
-from dfengine.supernode import admin, api_native, api_v1
+from dfengine.supernode import admin, api_native, api_origin, api_v1
 from dfengine.supernode.node import Node
 
 Answer = Response | asyncio.Future[Response]
@@ -18,6 +18,7 @@ _VERSIONED = re.compile(r"/v[0-9][0-9.]*(?=/)")
 
 ROUTES: dict[str, dict[str, Route]] = {
     "/swarm/pull": {"POST": api_native.pull},
+    "/swarm/origin": {"POST": api_origin.origin},
     "/peer/registry": {"POST": api_v1.register},
     "/peer/task": {"GET": api_v1.next_pieces},
     "/peer/piece/suc": {"GET": api_v1.piece_done},

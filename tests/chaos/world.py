@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.chaos.proxy import Fault, Proxy
 from tests.e2e import scene
-from tests.e2e.scene import Scene, Supernode, descriptors, until
+from tests.e2e.scene import Scene, descriptors, until
 
 SHORT = [sys.executable, "-m", "tests.chaos.short"]
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -100,7 +100,8 @@ class World:
 
     def post(self, path: str, message: object) -> Any:
         """A control request past the proxy."""
-        request = urllib.request.Request(f"http://{self.node.node}{path}", json.dumps(message).encode(), {"Content-Type": "application/json"})
+        body, kind = json.dumps(message).encode(), {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://{self.node.node}{path}", body, kind)
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.loads(answer.read())
 

@@ -1,0 +1,75 @@
+"""Leave to go to the origin: a supernode that knows the way there lets so many at a time (`--origin-limit`).
+
+A supernode that is gone, or knows no such leases, forbids nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from urllib.parse import urlsplit
+
+import msgspec
+
+from dfengine import wire
+from dfengine.client.link import JSON, chance
+from dfengine.client.watch import TICK, Watch
+from dfengine.errors import RemoteError, SupernodeError
+from dfengine.net.dial import Connection
+from dfengine.settings import Node
+
+PARK = 10.0
+"""Seconds that a question may be parked."""
+
+RENEW = 20.0
+"""Seconds between renewals; a third of what a lease lasts."""
+
+PATIENCE = 600.0
+"""Seconds that leave is waited for."""
+
+
+class OriginLease:
+    """Of one download at one supernode. Used by the main thread only."""
+
+    def __init__(self, node: Node, task: str, cid: str, url: str) -> None:
+        self._node = node
+        self._ask = wire.OriginAsk(task=task, cid=cid, origin=urlsplit(url).netloc.rpartition("@")[2].lower()[:300], wait=PARK)
+        self._renew = 0.0
+        self._held = False
+
+    def wait(self, watch: Watch) -> None:
+        """Until it is granted, or there is nobody to ask. Raises TimedOut, SupernodeError when it is not within PATIENCE."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            watch.look(None)
+            code = self._request(self._ask, PARK + 5.0)
+            if code == wire.SUCCESS:
+                self._held, self._renew = True, time.monotonic() + RENEW
+            if code != wire.WAIT:
+                return
+            if time.monotonic() > until:
+                raise SupernodeError(f"supernode {self._node} gave no leave to go to the origin within {PATIENCE:.0f} s: too many are")
+            pause = time.monotonic() + 0.2 + chance()
+            while time.monotonic() < pause:
+                watch.look(None)
+                time.sleep(TICK)
+
+    def renew(self) -> None:
+        """From time to time while it is used; nothing fails by it."""
+        if self._held and time.monotonic() > self._renew:
+            self._renew = time.monotonic() + RENEW
+            self._request(msgspec.structs.replace(self._ask, wait=0.0), 1.0)
+
+    def release(self) -> None:
+        """Somebody else's turn; nothing fails by it."""
+        if self._held:
+            self._held = False
+            self._request(msgspec.structs.replace(self._ask, release=True), 1.0)
+
+    def _request(self, ask: wire.OriginAsk, timeout: float) -> int:
+        """The answer's code, 0 when there is none."""
+        with contextlib.suppress(RemoteError), contextlib.closing(Connection(self._node.host, self._node.port, timeout=2.0)) as line:
+            status, _, body = line.request("POST", "/swarm/origin", JSON, wire.encode(ask), timeout=timeout)
+            if status == 200:
+                return wire.decode_pulled(body).code
+        return 0

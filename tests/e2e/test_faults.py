@@ -1,0 +1,114 @@
+"""Storms and hostile clients against a real supernode."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from scene import Scene, descriptors, until
+
+
+def post(node: Any, path: str, message: object, patience: float = 30.0) -> Any:
+    """A control request; its JSON answer whatever its status."""
+    request = urllib.request.Request(f"http://{node.node}{path}", json.dumps(message).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=patience) as answer:
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return json.loads(error.read())
+
+
+def registration(url: str, n: int) -> dict[str, Any]:
+    return {"rawUrl": url, "taskUrl": url, "cid": f"127.0.0.1-{n}", "ip": "127.0.0.1", "port": 0, "path": "/peer/file/x", "native": 1,
+            "hostName": "h", "version": "1", "superNodeIp": "127.0.0.1"}
+
+
+def ask(url: str, cid: str, **more: Any) -> dict[str, Any]:
+    return {"task": "t", "cid": cid, "origin": url, **more}
+
+
+def test_many_that_ask_for_a_dead_url_cost_its_origin_one_request(stage: Scene) -> None:
+    url = stage.origin() + "/missing"
+    node = stage.supernode()
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda n: post(node, "/peer/registry", registration(url, n)), range(2000)))
+    assert {answer["code"] for answer in answers} == {500}
+    until(lambda: stage.requests("/missing"), "nginx's log")
+    assert len(stage.requests("/missing")) == 1
+
+
+def test_leave_to_go_to_the_origin_is_given_in_turn(stage: Scene) -> None:
+    node = stage.supernode("--origin-limit", "1")
+    assert post(node, "/swarm/origin", ask("o:80", "a"))["code"] == 200
+    assert post(node, "/swarm/origin", ask("o:80", "b"))["code"] == 602
+    assert post(node, "/swarm/origin", ask("p:80", "b"))["code"] == 200, "another origin"
+    with ThreadPoolExecutor(1) as pool:
+        parked = pool.submit(post, node, "/swarm/origin", ask("o:80", "b", wait=20))
+        assert post(node, "/swarm/origin", ask("o:80", "a", wait=1))["code"] == 200, "renewed"
+        post(node, "/swarm/origin", ask("o:80", "a", release=True))
+        assert parked.result()["code"] == 200
+    assert post(node, "/swarm/origin", ask("o:80", "a"))["code"] == 602
+
+
+def test_downloads_that_lose_the_swarm_wait_for_leave_to_go_to_the_origin(stage: Scene) -> None:
+    """The supernode remembers the URL as dead, and the file is there by now."""
+    url = stage.origin() + "/f"
+    node = stage.supernode("--origin-limit", "1")
+    assert post(node, "/peer/registry", registration(url, 1))["code"] == 500
+    digest = stage.file("f", 9_000_000)
+    assert post(node, "/swarm/origin", ask(url.split("/")[2], "somebody"))["code"] == 200
+    gets = [stage.start_get(url, f"out{host}", host=host, nodes=(node,)) for host in (2, 3)]
+    until(lambda: node.metric("dfengine_origin_waiting") == 2, "both wait")
+    assert [request["status"] for request in stage.requests("/f")] == [404]
+    post(node, "/swarm/origin", ask(url.split("/")[2], "somebody", release=True))
+    for host, get in zip((2, 3), gets, strict=True):
+        assert stage.end(get)["back_to_source"]
+        assert stage.digest(f"out{host}") == digest
+    until(lambda: node.metric("dfengine_origin_leases") == 0, "every leave given back")
+
+
+def test_idle_connections_cost_little_and_slow_ones_are_cut(stage: Scene) -> None:
+    node = stage.supernode()
+    before = memory(node.process.pid)
+    count = 1500
+    ports = [node.port, int(node.download.rpartition(":")[2])]
+    idle = [socket.create_connection(("127.0.0.1", ports[n % 2])) for n in range(count)]
+    until(lambda: len(descriptors(node.process.pid)) >= count, "all accepted")
+    grown = memory(node.process.pid) - before
+    assert grown * 10_000 / count < 500 << 20
+    # Half a head, and then a byte now and then: the head's deadline does not start again with each.
+    slow = [socket.create_connection(("127.0.0.1", port)) for port in ports]
+    for sock in slow:
+        sock.sendall(b"GET /_ping HTTP/1.1\r\nX: ")
+    end = time.monotonic() + 30.0
+    for sock in slow:
+        sock.settimeout(0.5)
+        while time.monotonic() < end and not ended(sock):
+            pass
+        assert ended(sock)
+    for sock in (*idle, *slow):
+        sock.close()
+    until(lambda: len(descriptors(node.process.pid)) < 100, "all closed")
+
+
+def ended(sock: socket.socket) -> bool:
+    """The other side has closed, after one more byte of a head."""
+    try:
+        sock.sendall(b"x")
+        return sock.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def memory(pid: int) -> int:
+    """Resident bytes."""
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * 4096

@@ -1,0 +1,45 @@
+"""`python -m tests.fuzz --inputs N --seed S`: N inputs shared by all parsers, a line each and a total; ends with 1 after a crash."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import random
+import sys
+
+from tests.fuzz.mutate import mutated
+from tests.fuzz.parsers import PARSERS, corpus
+
+HANG = 60
+"""Seconds that one batch may take before its stack is printed and the process ends."""
+BATCH = 1000
+
+
+def main() -> int:
+    """1 when something crashed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("--inputs", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    crashes, each = 0, -(-given.inputs // len(PARSERS))
+    for name, parse in PARSERS.items():
+        chance, inputs, wrong = random.Random(f"{name}-{given.seed}"), corpus(name), 0
+        for n in range(each):
+            if n % BATCH == 0:
+                faulthandler.dump_traceback_later(HANG, exit=True)
+            data = mutated(inputs, chance)
+            try:
+                parse(data)
+            except Exception as error:
+                wrong += 1
+                if wrong <= 3:
+                    print(f"{name}: {error!r} for {data!r}", flush=True)
+        faulthandler.cancel_dump_traceback_later()
+        print(f"{name}: {each} inputs, {wrong} crashes", flush=True)
+        crashes += wrong
+    print(f"total: {each * len(PARSERS)} inputs, {crashes} crashes, 0 hangs")
+    return min(crashes, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

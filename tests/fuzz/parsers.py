@@ -1,0 +1,150 @@
+"""The parsers by name. Each takes bytes, and raises nothing: an error that its contract names counts as an answer."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from dfengine import cli, settings, wire
+from dfengine._piece import Geometry, parse_frame_head, parse_range
+from dfengine.errors import BadValue, ProtocolViolation
+from dfengine.net import http
+from dfengine.net.dial import parse_head
+from dfengine.storage.home import valid_name
+from dfengine.supernode.api_v1 import checked, wanted
+from dfengine.task import Digest, check_url, generation, task_url
+
+CORPUS = Path(__file__).parent / "corpus"
+GEOMETRIES = (Geometry(0), Geometry(9_000_000), Geometry(-1))
+
+
+def request(data: bytes) -> None:
+    """A request's head and body as the servers read it, in two parts, and its query."""
+    for cut in (len(data), len(data) // 2):
+        found: list[http.Request] = []
+        reader = http.RequestReader("127.0.0.1", found.append)
+        try:
+            reader.feed(data[:cut])
+            reader.feed(data[cut:])
+            for each in found:
+                each.query.get("taskId")
+        except http.BadRequest as error:
+            assert 400 <= error.status < 500
+
+
+def query(data: bytes) -> None:
+    """A query string."""
+    try:
+        http.Request("GET", b"/peer/task?" + data, {}, b"", "").query.items()
+    except http.BadRequest:
+        pass
+
+
+def answer_head(data: bytes) -> None:
+    """An answer's head as the client reads it."""
+    try:
+        found = parse_head(data)
+        assert found.length >= -1
+        assert 100 <= found.status < 600
+    except ProtocolViolation:
+        pass
+
+
+def registration(form: bool, data: bytes) -> None:
+    """A registration and all that is made of it."""
+    try:
+        found = checked(wire.Registration.decode(data, form))
+        wanted(found)
+        wire.Registration.decode(found.encode())
+    except (BadValue, ProtocolViolation):
+        pass
+
+
+def message(decode: Callable[[bytes], object], data: bytes) -> None:
+    """A message in JSON."""
+    try:
+        decode(data)
+    except (BadValue, ProtocolViolation):
+        pass
+
+
+def piece_range(data: bytes) -> None:
+    """A range, and the piece it names."""
+    try:
+        start, end = parse_range(data.decode("latin-1"))
+        assert 0 <= start <= end
+        for geometry in GEOMETRIES:
+            try:
+                n = geometry.number(start, end)
+                assert geometry.range(n)[0] == start
+            except ProtocolViolation:
+                pass
+    except ProtocolViolation:
+        pass
+
+
+def frame(data: bytes) -> None:
+    """A frame's head."""
+    try:
+        length, size = parse_frame_head(data)
+        assert 0 <= length <= size
+    except (ProtocolViolation, BadValue):
+        pass
+
+
+def text(parse: Callable[[str], object], data: bytes) -> None:
+    """What users write: a rate, a size, a duration, a node, a header, a digest, a URL."""
+    try:
+        parse(data.decode("latin-1"))
+    except BadValue:
+        pass
+
+
+_scratch = tempfile.TemporaryDirectory(prefix="dffuzz-")
+
+
+def yaml(data: bytes) -> None:
+    """A configuration file."""
+    path = os.path.join(_scratch.name, "fuzzed.yml")
+    with open(path, "wb") as file:
+        file.write(data)
+    try:
+        cli.configuration([path])
+    except BadValue:
+        pass
+
+
+PARSERS: dict[str, Callable[[bytes], None]] = {
+    "request": request,
+    "query": query,
+    "answer_head": answer_head,
+    "registration": partial(registration, False),
+    "form": partial(registration, True),
+    "pull": partial(message, wire.decode_pull),
+    "pulled": partial(message, wire.decode_pulled),
+    "pulled1": partial(message, wire.decode_pulled1),
+    "registered": partial(message, wire.decode_registered),
+    "origin_ask": partial(message, wire.decode_origin_ask),
+    "folded": partial(message, wire.folded),
+    "range": piece_range,
+    "frame": frame,
+    "rate": partial(text, settings.parse_rate),
+    "duration": partial(text, settings.parse_duration),
+    "node": partial(text, settings.Node.parse),
+    "header": partial(text, settings.parse_header),
+    "digest": partial(text, Digest.parse),
+    "url": partial(text, check_url),
+    "task_url": partial(text, lambda url: task_url(url, "a&b")),
+    "name": partial(text, valid_name),
+    "generation": partial(text, lambda tag: generation(tag, tag, 7)),
+    "yaml": yaml,
+}
+
+
+def corpus(name: str) -> list[bytes]:
+    """The inputs to begin from."""
+    lines = (CORPUS / f"{name}.txt").read_bytes().splitlines()
+    return [line.decode("ascii").encode().decode("unicode_escape").encode("latin-1") for line in lines]

@@ -33,6 +33,10 @@ LEAST_LEASE = 30.0
 HEAD_SECONDS = 60.0
 """How long a registration waits for the origin's head."""
 
+MOST_DOWNLOADS = 200_000
+MOST_TASKS = 100_000
+"""Registered downloads, and tasks in memory, beyond which new ones are refused."""
+
 FAILURES = 4096
 """Failures remembered at most, the oldest leave first."""
 
@@ -106,6 +110,7 @@ class Node:
         sign = registration.md5 or registration.identifier
         ranges = [value for name, value in wanted.headers if name.lower() == "range"]
         task = task_id(task_url, sign, ranges[-1] if ranges else "")
+        self._room_for(task, registration.cid)
         fetch = await self.ensure(task, wanted)
         peer = Peer(
             registration.ip, registration.port if registration.pattern != "cdn" else 0, registration.path, registration.host_name,
@@ -123,6 +128,13 @@ class Node:
             self.cdn.follow(fetch)
         self.wake()
         return fetch, member
+
+    def _room_for(self, task: str, cid: str) -> None:
+        """RemoteError when this supernode has as much to remember as it may."""
+        if len(self.members) >= MOST_DOWNLOADS and (task, cid) not in self.members:
+            raise RemoteError(f"this supernode has {MOST_DOWNLOADS} downloads already")
+        if len(self.cdn.fetches) >= MOST_TASKS and task not in self.cdn.fetches:
+            raise RemoteError(f"this supernode has {MOST_TASKS} tasks already")
 
     async def ensure(self, task: str, wanted: Wanted) -> Fetch:
         """The fetch of a task whose head is known, begun if there is none. Raises OriginError, DfengineError."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 
 TOKENS = (
-    b"\0", b"\r\n", b"\n", b"\r\n\r\n", b" ", b":", b"-", b"-1", b"0", b"99999999999999999999", b"1e999", b"NaN", b"%", b"%00", b"%ff", b"\xff",
-    b"\xe4", b"[", b"{", b"}", b"]", b'"', b",", b"null", b"true", b"[[[[[[[[[[[[[[[[", b"bytes=", b"*", b"..", b"/", b"&", b"=", b"?", b"#",
-    b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"\x7f", b"\\ud800", b"\xc3\xa4", b"K", b"s", b"@", b"&a ", b"*a ", b"!!", b"\t",
+    b"\0", b"\r\n", b"\n", b"\r\n\r\n", b" ", b":", b"-", b"-1", b"0", b"99999999999999999999",
+    b"1e999", b"NaN", b"%", b"%00", b"%ff", b"\xff",
+    b"\xe4", b"[", b"{", b"}", b"]", b'"', b",", b"null", b"true", b"[[[[[[[[[[[[[[[[",
+    b"bytes=", b"*", b"..", b"/", b"&", b"=", b"?", b"#",
+    b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"\x7f", b"\\ud800",
+    b"\xc3\xa4", b"K", b"s", b"@", b"&a ", b"*a ", b"!!", b"\t",
 )
 LONGEST = 4096
 

@@ -1,0 +1,30 @@
+"""What a supernode remembers at most."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from dfengine import wire
+from dfengine.errors import RemoteError
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode import node as nodes
+from dfengine.supernode.fetch import Wanted
+
+
+@pytest.mark.parametrize(("limit", "said"), [("MOST_TASKS", "tasks"), ("MOST_DOWNLOADS", "downloads")])
+def test_a_full_supernode_refuses_before_it_asks_the_origin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, said: str
+) -> None:
+    monkeypatch.setattr(nodes, limit, 0)
+
+    async def play() -> None:
+        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        with pytest.raises(RemoteError, match=said):
+            await node.register(wire.Registration(cid="c", ip="127.0.0.1"), Wanted("http://127.0.0.1:1/f"), "http://127.0.0.1:1/f")
+        assert not node.cdn.fetches
+        node.close()
+
+    asyncio.run(play())

@@ -77,12 +77,12 @@ def link_rate(net: Hosts, path: Path, sender: str, receiver: str) -> float:
         server.wait()
 
 
-def distribute(net: Hosts, path: Path, hosts: list[Host], size: int, digest: str, cold: bool) -> dict[str, float]:
-    """One run: fills in each host's seconds; sent bytes of supernode and origin, CPU seconds."""
+def distribute(net: Hosts, path: Path, hosts: list[Host], size: int, digest: str, cold: bool, options: list[str]) -> dict[str, float]:
+    """One run: fills in each host's seconds; sent bytes of supernode and origin, CPU seconds, share of time its uplink was busy."""
     begun_cpu = cpu()
     servers = [subprocess.Popen(net.command("origin", nginx(path, net.address("origin"))))]
     node = net.address("node")
-    supernode = [*DFENGINE, "supernode", "--host", node, "--advertise-ip", node, "--home-dir", str(path / "supernode")]
+    supernode = [*DFENGINE, "supernode", "--host", node, "--advertise-ip", node, "--home-dir", str(path / "supernode"), *options]
     servers.append(subprocess.Popen(net.command("node", supernode), stdout=subprocess.PIPE))
     assert servers[1].stdout is not None
     servers[1].stdout.readline()
@@ -100,8 +100,11 @@ def distribute(net: Hosts, path: Path, hosts: list[Host], size: int, digest: str
         first = time.monotonic()
         running: dict[str, subprocess.Popen[bytes]] = {}
         waiting = sorted(hosts, key=lambda host: host.start)
+        timeline = [(0.0, before)]
         while waiting or running:
             now = time.monotonic() - first
+            if now - timeline[-1][0] > 0.5:
+                timeline.append((now, net.sent("node")))
             while waiting and waiting[0].start <= now:
                 host = waiting.pop(0)
                 with (path / f"{host.name}.json").open("wb") as out:
@@ -131,7 +134,9 @@ def distribute(net: Hosts, path: Path, hosts: list[Host], size: int, digest: str
             server.terminate()
             server.wait()
     peers = sum(json.loads((path / f"{host.name}.json").read_text() or "{}").get("from", {}).get("peers", 0) for host in hosts)
-    return {"supernode": sent[0] / size, "origin": sent[1] / size, "cpu": cpu() - begun_cpu, "peers": peers / size}
+    # Until it has sent the file once its uplink should never rest.
+    seeded = next((at for at, total in timeline if total - before >= size), timeline[-1][0])
+    return {"seeded": seeded, "supernode": sent[0] / size, "origin": sent[1] / size, "cpu": cpu() - begun_cpu, "peers": peers / size}
 
 
 def cpu() -> float:
@@ -140,7 +145,7 @@ def cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def measure(count: int, rate: int, size: int, scene: str, cold: bool, seed: int) -> list[str]:
+def measure(count: int, rate: int, size: int, scene: str, cold: bool, seed: int, options: list[str]) -> list[str]:
     """One row."""
     path = Path(tempfile.mkdtemp(prefix="dfswarm-", dir="/dev/shm"))
     try:
@@ -158,12 +163,13 @@ def measure(count: int, rate: int, size: int, scene: str, cold: bool, seed: int)
         names = ["origin", "node", *(host.name for host in hosts)]
         with Hosts(names, [0, rate, *(host.rate for host in hosts)]) as net:
             c = link_rate(net, path, "node", hosts[0].name)
-            found = distribute(net, path, hosts, size, digest, cold)
+            found = distribute(net, path, hosts, size, digest, cold, options)
         bounds = {host.name: size / (c * host.rate / rate) * (1 + floor(log2(count)) / pieces) for host in hosts}
         ratios = sorted(host.seconds / bounds[host.name] for host in hosts if not host.kill)
         gigabytes = count * size / GB
         return [
             f"{count}", f"{rate}", f"{c / 1e6:.1f}", f"{ratios[-1]:.2f}", f"{ratios[len(ratios) // 2]:.2f}", f"{found['supernode']:.2f}",
+            f"{found['seeded'] / (size / c):.2f}",
             f"{found['origin']:.2f}", f"{found['peers'] / count:.2f}", f"{found['cpu'] / gigabytes:.1f}",
         ]  # fmt: skip
     finally:
@@ -180,16 +186,18 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true", help="the supernode has not fetched the file yet")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--options", default="", help="further flags of the supernode")
     arguments = parser.parse_args()
     print(machine("a namespace per host, reno"))
     print(f"{arguments.size} MiB, {arguments.scene}, {'cold' if arguments.cold else 'warm'} supernode\n")
     rows = []
     for count in map(int, arguments.hosts.split(",")):
         for lap in range(arguments.repeats):
-            rows.append(measure(count, arguments.rate, arguments.size * MIB, arguments.scene, arguments.cold, arguments.seed + lap))
+            seed, options = arguments.seed + lap, arguments.options.split()
+            rows.append(measure(count, arguments.rate, arguments.size * MIB, arguments.scene, arguments.cold, seed, options))
             print(rows[-1], flush=True)
-    head = ["hosts", "Mbit/s", "c MB/s", "last / T*", "median / T*", "supernode sent / F", "origin sent / F", "from peers / F",
-            "CPU s/GB"]  # fmt: skip
+    head = ["hosts", "Mbit/s", "c MB/s", "last / T*", "median / T*", "supernode sent / F", "once after / (F/c)", "origin sent / F",
+            "from peers / F", "CPU s/GB"]  # fmt: skip
     print("\n" + table(head, rows))
 
 

@@ -71,6 +71,9 @@ cdef class Bitset:
             raise BadValue(f"{view.shape[0]} bytes have no room for {size} bits")
         bits = Bitset.__new__(Bitset, 0)
         if size == 0:
+            PyMem_Free(bits.words)
+            bits.words = NULL  # no word is ever looked at
+            bits.owner = view
             return bits
         if <uintptr_t>&view[0] % 8:
             raise BadValue("a bitset's buffer is not aligned to 8 bytes")

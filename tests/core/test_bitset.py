@@ -206,3 +206,11 @@ def test_a_child_process_sees_bits_as_they_are_set(tmp_path: Path) -> None:
         memory[words(pieces) * 8 + n] = n % 251 + 1
         bits.set(n)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_an_empty_bitset_over_a_buffer_is_the_buffers_still() -> None:
+    empty = Bitset.over(bytearray(8), 0)
+    with pytest.raises(BadValue):
+        empty.grow(0)
+    assert (empty.count(), empty.first_set(), empty.runs(), empty.tobytes()) == (0, -1, [], b"")
+    assert empty.copy() == Bitset(0)

@@ -181,8 +181,9 @@ class TestParties:
         stage.file("f", self.size)
         node = stage.supernode()
         stage.get(stage.origin() + "/f", "out", host=2, nodes=(node,))
+        peer = stage.peer_pid(2)
         process, begun, digest = self.begin(stage, node)
-        os.kill(stage.peer_pid(2), 9)
+        os.kill(peer, 9)
         (stage.path / "home-2" / "peer.lock").write_text("")
         got, result = stage.drain(process, so_far=begun)
         assert got == digest

@@ -1,4 +1,4 @@
-"""What a piece costs in requests, system calls, threads and bytes written: counts that a regression changes and a busy machine does not."""
+"""What a piece costs in requests, system calls, threads and bytes written: counts, which no busy machine changes."""
 
 from __future__ import annotations
 

@@ -129,6 +129,8 @@ class Stage:
         self.origin_pid = 0
 
     def __enter__(self) -> Self:
+        # Servers run in sessions of their own: a benchmark that is ended early must end them, too.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

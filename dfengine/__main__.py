@@ -1,6 +1,6 @@
 """`python -m dfengine`."""
 
-from dfengine.cli import main
+from dfengine.cli import run
 
 if __name__ == "__main__":
-    main(prog_name="dfengine")
+    run()

@@ -1,0 +1,48 @@
+"""Whole swarms on a virtual clock by the real scheduler: last and median host over the bound, and what the supernode sent.
+
+    python -m bench.simulate [--hosts N] [--pieces M] [--seed S] [--slots UP,SUPERNODE,ROOM ...]
+
+Links are equal and shared fairly; answers take no time. T* = M + floor(log2 N) in pieces' times (Mundinger, Weber, Weiss). UP: pieces
+that a host sends at once; SUPERNODE: that the supernode sends; ROOM: that a host receives. Nothing here is a timing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from math import floor, log2
+
+from bench.stage import table
+from dfengine.supernode.limits import Limits
+from tests.swarm.virtual import Simulation
+
+
+def row(hosts: int, pieces: int, seed: int, up: int, supernode: int, room: int) -> list[str]:
+    """One swarm whose hosts all start together; a host that is not finished after 20 bounds counts as never."""
+    swarm = Simulation(pieces, seed=seed, limits=Limits(up=up, supernode=supernode))
+    for host in range(hosts):
+        swarm.join(f"c{host}", room=room)
+    bound = pieces + floor(log2(hosts))
+    times = sorted(swarm.run(until=20 * bound).times)
+    last = f"{times[-1] / bound:.3f}" if len(times) == hosts else "never"
+    middle = f"{times[len(times) // 2] / bound:.3f}" if times else "never"
+    return [f"{up}, {supernode}, {room}", last, middle, f"{sum(swarm.sent_by_supernode.values()) / pieces:.2f}"]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hosts", type=int, default=16)
+    parser.add_argument("--pieces", type=int, default=62)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--slots", nargs="+", default=["5,4,4", "5,4,6", "5,5,5", "4,4,4", "3,3,3", "2,2,2", "2,2,4"])
+    arguments = parser.parse_args()
+    rows = []
+    for slots in arguments.slots:
+        up, supernode, room = map(int, slots.split(","))
+        rows.append(row(arguments.hosts, arguments.pieces, arguments.seed, up, supernode, room))
+    print(f"{arguments.hosts} hosts, {arguments.pieces} pieces, seed {arguments.seed}\n")
+    print(table(["up, supernode, room", "last / T*", "median / T*", "supernode sent / F"], rows))
+
+
+if __name__ == "__main__":
+    main()

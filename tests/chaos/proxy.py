@@ -188,7 +188,8 @@ def _pump(pair: _Pair, source: socket.socket, sink: socket.socket, faults: list[
                     data = bytes((data[0] ^ (1 << fault.amount % 8),)) + data[1:]
             if pair.over.is_set():
                 return
-        with contextlib.suppress(OSError):
+        if not pair.over.is_set():
+            # Not after a cut: the reset must be the first that this end hears.
             sink.shutdown(socket.SHUT_WR)
     except OSError:
         pair.end()

@@ -132,6 +132,9 @@ def _digest(text: str) -> Any:
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DFENGINE", "max_content_width": 100}
 
 
+SECRET = click.option("--secret-file", default="", help="File with the swarm's secret; who does not have it is served nothing.")
+
+
 @click.group(cls=_Group, context_settings=CONTEXT)
 def main() -> None:
     """Move one file to many machines at once: every machine that has a piece serves it to the others."""
@@ -165,6 +168,7 @@ def main() -> None:
 @click.option("--cacerts", multiple=True, help="PEM file of certificates to trust for the origin; may be given again.")
 @click.option("--insecure", is_flag=True, help="Do not verify the origin's certificate.")
 @click.option("--callsystem", default="", help="Name of the calling system, for the supernode's metrics.")
+@SECRET
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object about the download on stdout.")
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
 @click.option("--verbose", is_flag=True, help="Say on stderr what happens.")
@@ -289,6 +293,9 @@ def as_object(result: Result) -> dict[str, Any]:
               help="Trust a cached copy this long before asking the origin.")
 @click.option("--disk-low", type=SIZE, default="1G", show_default=True, help="Make room when less than this is free.")
 @click.option("--disk-high", type=SIZE, default="5G", show_default=True, help="Make room until this is free.")
+@click.option("--origin-allow", multiple=True, help="Fetch from this host, address or CIDR only; may be given again.")
+@click.option("--origin-deny", multiple=True, help="Never fetch from this host, address or CIDR; may be given again.")
+@SECRET
 @click.option("--config", type=click.Path(dir_okay=False), help="One more YAML file, stronger than the others.")
 @click.pass_context
 def supernode(ctx: click.Context, /, config: str | None, **values: Any) -> None:
@@ -312,6 +319,7 @@ def supernode(ctx: click.Context, /, config: str | None, **values: Any) -> None:
 @click.option("--port", type=PORT, default=0, help="15000..65000; a free one by default.")
 @click.option("--totallimit", type=RATE, default="0", help="Send at most RATE bytes per second in all.")
 @click.option("--alivetime", type=SPAN, default="5m", show_default=True, help="End after this idle time.")
+@SECRET
 @click.option("--socket-fd", type=int, default=-1, hidden=True)
 @click.option("--lock-fd", type=int, default=-1, hidden=True)
 @click.option("--handover-fd", type=int, default=-1, hidden=True)

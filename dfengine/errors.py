@@ -102,6 +102,13 @@ class OriginChanged(OriginError):
     """The origin's file became another one in mid-transfer."""
 
 
+class OriginForbidden(OriginError):
+    """This supernode's lists do not let it fetch from there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 451)
+
+
 class SupernodeError(RemoteError):
     """A supernode answered with a code that ends this download there.
 

@@ -124,6 +124,7 @@ class GetSettings(msgspec.Struct, frozen=True, kw_only=True):
     window: int = 0
     window_bytes: int = 0
     cache: int = -1
+    secret_file: str = ""
 
 
 class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +146,9 @@ class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     revalidate_interval: float = 3.0
     disk_low: int = 1 << 30
     disk_high: int = 5 << 30
+    origin_allow: tuple[str, ...] = ()
+    origin_deny: tuple[str, ...] = ()
+    secret_file: str = ""
 
 
 class PeerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +162,7 @@ class PeerSettings(msgspec.Struct, frozen=True, kw_only=True):
     socket_fd: int = -1
     lock_fd: int = -1
     handover_fd: int = -1
+    secret_file: str = ""
 
 
 Settings = TypeVar("Settings", GetSettings, SupernodeSettings, PeerSettings)
@@ -180,5 +185,6 @@ def parse_header(text: str) -> tuple[str, str]:
     """(`name`, `value`) of `Name: value`; raises BadValue for CR, LF, NUL or a name that is no token."""
     name, colon, value = text.partition(":")
     if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\r\n\0]", value):
-        raise BadValue(f"header {text.partition(':')[0]!r} is not 'Name: value' on one line")
+        # What stands here without a colon may be a token: it is not repeated.
+        raise BadValue(f"header {name[:40] if colon else '...'!r} is not 'Name: value' on one line")
     return name, value.strip()

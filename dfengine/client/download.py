@@ -25,7 +25,7 @@ from dfengine.client.swarm import Swarm
 from dfengine.client.tally import Tally
 from dfengine.client.watch import Progress, Watch
 from dfengine.errors import DfengineError, LocalError, StorageError, SupernodeError
-from dfengine.net.dial import local_address
+from dfengine.net.dial import local_address, show_secret
 from dfengine.settings import GetSettings
 from dfengine.storage.home import Home
 
@@ -67,6 +67,7 @@ class Download:
     """What a download into a file and a stream have in common: `fill` brings every piece to `place`."""
 
     def __init__(self, settings: GetSettings, progress: Progress | None, place: Place, who: Identity | None = None) -> None:
+        show_secret(settings.secret_file)
         self.settings = settings
         self.watch = Watch(settings.timeout, progress)
         self.who = who or identify(settings)

@@ -67,7 +67,9 @@ def join(node: Node, registration: wire.Registration, deadline: float) -> Member
         try:
             # 1.x names its own copy by the address that this host calls it by.
             sent = msgspec.structs.replace(registration, super_node_ip=connection.remote_ip)
-            _, _, body = connection.request("POST", "/peer/registry", JSON, sent.encode(), timeout=max(0.1, min(ANSWER, left)))
+            status, _, body = connection.request("POST", "/peer/registry", JSON, sent.encode(), timeout=max(0.1, min(ANSWER, left)))
+            if status in (401, 403):
+                raise SupernodeError(f"supernode {node} lets nobody in who does not sign: {body[:200].decode('ascii', 'replace').strip()}")
             answer = wire.decode_registered(body)
             if answer.code == wire.WAIT_AUTH and time.monotonic() + AUTH_PAUSE < deadline:
                 time.sleep(AUTH_PAUSE)

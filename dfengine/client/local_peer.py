@@ -18,7 +18,7 @@ import msgspec
 
 import dfengine
 from dfengine.errors import RemoteError
-from dfengine.net import handover
+from dfengine.net import dial, handover
 from dfengine.net.dial import Connection
 from dfengine.storage.home import Home
 from dfengine.task import PEER_PORTS
@@ -141,6 +141,7 @@ def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime
             sys.executable, "-P", "-m", "dfengine", "peer", "--home", home.path, "--ip", ip,
             "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock), "--handover-fd", str(streams.fileno()),
             "--alivetime", f"{alivetime:.3f}", "--totallimit", str(totallimit),
+            *(["--secret-file", dial.secret_file] if dial.secret_file else []),
         ]  # fmt: skip
         # -P and an absolute path: the server must be this very package, whatever lies in the working directory.
         package = os.path.dirname(os.path.dirname(os.path.abspath(dfengine.__file__)))

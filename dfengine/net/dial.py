@@ -8,14 +8,19 @@ Requests may be pipelined: `send` several times, then read the answers in the sa
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from dfengine.errors import ProtocolViolation, SourceGone
 from dfengine.net._receive import Inlet
+
+if TYPE_CHECKING:
+    from dfengine.net.secret import Signer
 
 CONNECT = 5.0
 """Seconds to connect, by default."""
@@ -108,6 +113,7 @@ class Connection:
     def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "") -> None:
         """Connects within `timeout` seconds. `local`: address to connect from, "" = the system's choice."""
         self.host, self.port = host, port
+        self._signer = _signers() if _signers is not None else None
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             self._socket = socket.create_connection((host, port), timeout, (local, 0) if local else None)
@@ -149,6 +155,9 @@ class Connection:
 
     def send(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
         """One request, whole; at most 10 seconds without progress."""
+        if self._signer is not None:
+            given = headers or {}
+            headers = {**given, "Dfengine-Auth": self._signer.sign(method, target, body, given.get("Range", ""))}
         request = encode_request(method, target, self.name, headers or {}, body)
         try:
             self._socket.sendall(request)
@@ -229,6 +238,26 @@ class Connection:
         self.usable = False
         with contextlib.suppress(OSError):
             self._socket.close()
+
+
+_signers: Callable[[], Signer] | None = None
+secret_file = ""
+"""Absolute path of the secret that this process's connections show, "" for none."""
+
+
+def show_secret(path: str) -> None:
+    """From now on each new connection of this process signs its requests with the file's secret; "": with none. Raises BadValue.
+
+    A process belongs to one swarm: this is not for two downloads at once with different secrets.
+    """
+    global _signers, secret_file
+    if not path:
+        _signers, secret_file = None, ""
+        return
+    from dfengine.net.secret import Signer, read_secret
+
+    secret = read_secret(path)
+    _signers, secret_file = lambda: Signer(secret), os.path.abspath(os.path.expanduser(path))
 
 
 def local_address(host: str, port: int) -> str:

@@ -21,7 +21,7 @@ MAX_BODY = 1 << 20
 MAX_PIPELINED = 64
 """Requests that one connection may have waiting."""
 
-SINGLE = frozenset({"content-length", "transfer-encoding", "host", "range", "piecenum", "piecesize"})
+SINGLE = frozenset({"dfengine-auth", "content-length", "transfer-encoding", "host", "range", "piecenum", "piecesize"})
 """Headers that would mean two things if they came twice."""
 
 _NAMES = {
@@ -50,7 +50,7 @@ class BadRequest(Exception):
 class Request:
     """One request. Header names are lower case; a name that comes twice keeps its last value but for those refused."""
 
-    __slots__ = ("_query", "body", "client", "headers", "keep_alive", "method", "path", "query_string")
+    __slots__ = ("_query", "body", "client", "headers", "keep_alive", "method", "path", "query_string", "target")
 
     def __init__(self, method: str, target: bytes, headers: dict[str, str], body: bytes, client: str, keep_alive: bool = True) -> None:
         """`target` as it came; raises BadRequest when its path cannot be decoded."""
@@ -62,6 +62,7 @@ class Request:
         except UnicodeDecodeError:
             raise BadRequest(400, "path is not UTF-8") from None
         self.method = method
+        self.target = target
         self.query_string = query
         self._query: dict[str, str] | None = None
         self.headers = headers

@@ -12,7 +12,7 @@ import functools
 import re
 import socket
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 from dfengine.errors import BadValue, OriginChanged, OriginError, OriginSlow, OriginTruncated, OriginUnreachable
@@ -22,6 +22,8 @@ from dfengine.task import check_url
 
 if TYPE_CHECKING:
     import http.client
+
+    from dfengine.net.access import Access
 
 REDIRECTS = 10
 TIMEOUT = 30.0
@@ -36,8 +38,19 @@ NOT_FORWARDED = frozenset((
 ))
 """Headers of a user's that belong to one connection, or that this module sets itself."""
 
-PRIVATE = frozenset(("authorization", "cookie", "proxy-authorization"))
-"""Headers that a redirect to another host must not take along."""
+HARMLESS = frozenset((
+    "accept", "accept-charset", "accept-language", "cache-control", "content-type", "date", "forwarded", "origin", "pragma", "range",
+    "referer", "traceparent", "tracestate", "user-agent", "via", "x-correlation-id", "x-forwarded-for", "x-forwarded-host",
+    "x-forwarded-proto", "x-real-ip", "x-request-id",
+))
+"""Headers of a user's that open nothing; every other one counts as a credential."""
+
+
+def is_private(name: str) -> bool:
+    """A header that may open what is closed to others: a redirect to another host does not take it along, and a file that was
+    fetched with it is for those who send the same."""
+    return name.lower() not in HARMLESS and name.lower() not in NOT_FORWARDED
+
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _ASKED_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
@@ -120,7 +133,8 @@ class Origin:
     """One URL and what goes with a request for it. Raises BadValue for a URL or header that cannot be sent.
 
     headers: (name, value) pairs; a Range among them makes the task that part of the file. cacerts: PEM texts or paths to them.
-    timeout: seconds without a byte, and for a head in all. floor: least bytes per second of one answer, 0 = any.
+    timeout: seconds without a byte, and for a head in all. floor: least bytes per second of one answer, 0 = any. access: where
+    connections may go, None: anywhere.
     """
 
     def __init__(
@@ -132,6 +146,7 @@ class Origin:
         cacerts: Iterable[str | bytes] = (),
         timeout: float = TIMEOUT,
         floor: float = 0.0,
+        access: Access | None = None,
     ) -> None:
         self.url = check_url(url)
         self.headers = [(name, value) for name, value in headers if name.lower() not in NOT_FORWARDED]
@@ -142,6 +157,7 @@ class Origin:
         self._cacerts = tuple(cacerts)
         self._timeout = timeout
         self._floor = floor
+        self._access = access
         self._base, self._limit = 0, -1
         self._asked = ""
         for name, value in self.headers:
@@ -218,6 +234,7 @@ class Origin:
         import http.client
 
         url = self.url
+        given = {name.lower() for name, _ in self.headers}
         for _ in range(REDIRECTS + 1):
             parts = urlsplit(url)
             connection = self._connection(parts)
@@ -253,7 +270,7 @@ class Origin:
                 raise OriginError("the origin redirects to what is no http or https URL", response.status) from None
             other = urlsplit(target)
             if (other.scheme, other.netloc) != (parts.scheme, parts.netloc):
-                headers = {name: value for name, value in headers.items() if name.lower() not in PRIVATE}
+                headers = {name: value for name, value in headers.items() if not (is_private(name) and name.lower() in given)}
             url = target
         raise OriginError(f"the origin redirects more than {REDIRECTS} times", 310)
 
@@ -266,6 +283,9 @@ class Origin:
         else:
             connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self._timeout, context=self._tls())
         connection.response_class = _whole_heads()
+        if self._access is not None:
+            # The place where http.client lets its connecting be replaced; TLS, and the name it verifies, stay its business.
+            cast("Any", connection)._create_connection = self._access.connect
         return connection
 
     def _tls(self) -> Any:

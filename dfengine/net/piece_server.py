@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from typing import TypeVar
 
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
@@ -162,6 +163,27 @@ class PieceServer:
             turnstile.close()
         self._turnstiles.clear()
         self._sock.close()
+
+
+Answer = TypeVar("Answer")
+
+
+def guarded(secret_file: str) -> Callable[[Callable[[Request], Answer]], Callable[[Request], Answer | Response]]:
+    """What shuts a server's route to requests that do not show the file's secret. "": open.
+
+    Raises BadValue.
+    """
+    if not secret_file:
+        return lambda route: route
+    from dfengine.net.secret import Guard, read_secret
+
+    secret = read_secret(secret_file)
+
+    def shut(route: Callable[[Request], Answer]) -> Callable[[Request], Answer | Response]:
+        guard = Guard(secret)
+        return lambda request: guard.refusal(request) or route(request)
+
+    return shut
 
 
 def listening(ip: str, port: int) -> socket.socket:

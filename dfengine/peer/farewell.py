@@ -15,13 +15,13 @@ FAREWELL_SECONDS = 2.0
 AT_ONCE = 16
 
 
-async def farewell(gone: Iterable[Leaving]) -> None:
+async def farewell(gone: Iterable[Leaving], secret_file: str = "") -> None:
     """`service down` for each, some at once; never raises for what a supernode does or does not do."""
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def leave(node: str, task: str, cid: str) -> None:
         async with turns:
-            await _leave(node, task, cid)
+            await _leave(node, task, cid, secret_file)
 
     leaving = [leave(*one) for one in gone]
     if leaving:
@@ -29,12 +29,17 @@ async def farewell(gone: Iterable[Leaving]) -> None:
             await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), FAREWELL_SECONDS)
 
 
-async def _leave(node: str, task: str, cid: str) -> None:
+async def _leave(node: str, task: str, cid: str, secret_file: str) -> None:
     host, _, port = node.rpartition(":")
     reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
     try:
         query = urlencode({"taskId": task, "cid": cid})
-        writer.write(f"GET /peer/service/down?{query} HTTP/1.1\r\nHost: {node}\r\nConnection: close\r\n\r\n".encode())
+        target, shown = f"/peer/service/down?{query}", ""
+        if secret_file:
+            from dfengine.net.secret import HEADER, Signer, read_secret
+
+            shown = f"{HEADER}: {Signer(read_secret(secret_file)).sign('GET', target)}\r\n"
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: {node}\r\n{shown}Connection: close\r\n\r\n".encode())
         await reader.read(1024)
     finally:
         writer.close()

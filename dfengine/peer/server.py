@@ -17,7 +17,7 @@ import msgspec
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import handover
 from dfengine.net.limit import TokenBucket
-from dfengine.net.piece_server import PieceServer, listening
+from dfengine.net.piece_server import PieceServer, guarded, listening
 from dfengine.peer.farewell import farewell
 from dfengine.peer.hosted import Hosted
 from dfengine.peer.routes import Routes
@@ -98,21 +98,22 @@ async def _serve(settings: PeerSettings, home: Home, sock: socket.socket, ended:
     limit = TokenBucket(settings.totallimit)
     hosted = Hosted(home, _taking(settings, home), loop, time.time)
     routes = Routes(hosted, limit, time.time, time.monotonic, ip)
-    server = PieceServer(loop, sock, routes, limit=limit)
+    server = PieceServer(loop, sock, guarded(settings.secret_file)(routes), limit=limit)
     server.start()
+    secret = settings.secret_file
     print(f"ready peer={ip}:{port}", flush=True)
     period = min(SWEEP_SECONDS, max(settings.alivetime / 4, 0.1)) if settings.alivetime else SWEEP_SECONDS
     served, since = 0, time.monotonic()
     while not stopped.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), period)
-        await farewell(routes.sweep())
+        await farewell(routes.sweep(), secret)
         if server.requests != served or server.busy:
             served, since = server.requests, time.monotonic()
         elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not hosted.running:
             break
     server.close()
-    await farewell(routes.served())
+    await farewell(routes.served(), secret)
     routes.close()
     hosted.close()
 

@@ -16,7 +16,7 @@ from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.cache import TASK_ID
 from dfengine.supernode.fetch import FAILED, NEW, RUNNING, SUCCESS, Wanted
 from dfengine.supernode.node import Node
-from dfengine.task import Peer, check_url, task_id, task_url
+from dfengine.task import Peer, check_url, task_url
 
 PREHEATS = 1024
 """Preheats remembered, the oldest leave first."""
@@ -124,7 +124,8 @@ async def preheat(node: Node, request: Request) -> Response:
         if not isinstance(url, str) or not isinstance(unwanted, str) or not isinstance(given, dict):
             raise BadValue('url: {"Code":2,"Msg":"invalid value"}')
         headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
-        name = task_id(task_url(check_url(url), unwanted))
+        wanted = Wanted(url, headers)
+        name = node.named(wanted, task_url(check_url(url), unwanted))
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
     except BadValue as error:
@@ -133,7 +134,7 @@ async def preheat(node: Node, request: Request) -> Response:
     while len(node.preheats) > PREHEATS:
         node.preheats.pop(next(iter(node.preheats)))
     try:
-        await node.ensure(name, Wanted(url, headers))
+        await node.ensure(name, wanted)
     except DfengineError as error:
         return refused(str(error))
     return _json({"ID": name})

@@ -105,7 +105,7 @@ async def register(node: Node, request: Request) -> Response:
         seed_task_id="",
     )
     if member.native:
-        data.native, data.generation, data.digest = member.native, fetch.description.generation, "xxh3"
+        data.native, data.generation, data.digest = member.native, fetch.description.generation, node.cache.digest
     return answer(wire.Answer(wire.SUCCESS, data, "success"))
 
 

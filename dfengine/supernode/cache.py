@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 
 import msgspec
+import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.errors import LocalError, StorageError
@@ -24,6 +25,7 @@ class Description(msgspec.Struct, kw_only=True):
     """What is known of a copy besides its bytes. Nothing of the requests' headers is kept.
 
     generation: names this version of the origin's file. md5: of the raw file, "" while unknown.
+    digest: algorithm of the record's piece digests.
     """
 
     url: str
@@ -32,12 +34,17 @@ class Description(msgspec.Struct, kw_only=True):
     last_modified: str = ""
     md5: str = ""
     complete: bool = False
+    digest: str = "xxh3"
 
 
 class Cache:
-    """All copies below one directory. Raises LocalError when it cannot be used."""
+    """All copies below one directory. digest: `xxh3`, or `blake3` (its first 128 bits), which keeps out who forges pieces.
 
-    def __init__(self, home: str) -> None:
+    Raises LocalError when it cannot be used.
+    """
+
+    def __init__(self, home: str, digest: str = "xxh3") -> None:
+        self.digest = digest
         self.path = os.path.join(home, "download")
         # A fetch and the thread that computes its md5s both write the description, of one shared value: the last written is the whole.
         self._describing = threading.Lock()
@@ -54,9 +61,19 @@ class Cache:
         try:
             with open(self._at(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
+            if description.digest != self.digest:
+                return None
             return PieceFile.open(self._at(task), self._at(task, ".record")), description
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
             return None
+
+    def piece_digest(self, content: memoryview) -> bytes:
+        """16 bytes, as the record keeps them."""
+        if self.digest == "xxh3":
+            return xxhash.xxh3_128_digest(content)
+        import blake3
+
+        return blake3.blake3(content).digest(16)
 
     def create(self, task: str, geometry: Geometry, description: Description) -> PieceFile:
         """A fresh copy. The old one's file is unlinked and not overwritten: it may be on its way to somebody. Raises StorageError."""

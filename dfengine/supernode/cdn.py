@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from dfengine.net.access import Access
 from dfengine.supernode.cache import Cache
 from dfengine.supernode.fetch import Events, Fetch, Wanted
 
@@ -12,17 +13,18 @@ from dfengine.supernode.fetch import Events, Fetch, Wanted
 class Cdn:
     """All fetches. `post(function, *arguments)` calls on the loop's thread. workers: origins read at once; more wait their turn."""
 
-    def __init__(self, cache: Cache, post: Callable[..., object], events: Events, workers: int = 64) -> None:
+    def __init__(self, cache: Cache, post: Callable[..., object], events: Events, workers: int = 64, access: Access | None = None) -> None:
         self.cache = cache
         self._post = post
         self._events = events
+        self._access = access
         self._fetching = ThreadPoolExecutor(workers, "fetch")
         self._following = ThreadPoolExecutor(workers, "follow")
         self.fetches: dict[str, Fetch] = {}
 
     def start(self, task: str, wanted: Wanted) -> Fetch:
         """Begin to fetch a task that is not known, or failed before."""
-        fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._post, self._events)
+        fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._post, self._events, self._access)
         if wanted.md5:
             self.follow(fetch)
         self._fetching.submit(fetch.run)

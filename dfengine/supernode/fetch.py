@@ -17,13 +17,12 @@ import contextlib
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
-
-import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginTruncated, OriginUnreachable, StorageError
+from dfengine.net.access import Access
 from dfengine.net.origin import Origin, OriginBody
 from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.cache import Cache, Description
@@ -73,7 +72,7 @@ class Wanted:
     """What to fetch and what it must be. headers are (name, value) pairs; md5 "" and length 0: anything."""
 
     url: str
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     insecure: bool = False
     cacerts: tuple[bytes, ...] = ()
     md5: str = ""
@@ -83,7 +82,9 @@ class Wanted:
 class Fetch:
     """One task's copy. Fields are written by its thread before the event that tells of them."""
 
-    def __init__(self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events) -> None:
+    def __init__(
+        self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, access: Access | None = None
+    ) -> None:
         self.task = task
         self.wanted = wanted
         self.state = NEW
@@ -93,6 +94,7 @@ class Fetch:
         self.origin_requests = self.origin_bytes = self._pieces = 0
         self.from_cache = False
         self._cache = cache
+        self._access = access
         self._post = post
         self._events = events
         self._body: OriginBody | None = None
@@ -154,7 +156,8 @@ class Fetch:
                 self._more.wait(RETRY_SECONDS * (1 << tries))
 
     def _origin(self) -> Origin:
-        return Origin(self.wanted.url, self.wanted.headers, insecure=self.wanted.insecure, cacerts=self.wanted.cacerts, floor=LEAST_RATE)
+        wanted = self.wanted
+        return Origin(wanted.url, wanted.headers, insecure=wanted.insecure, cacerts=wanted.cacerts, floor=LEAST_RATE, access=self._access)
 
     def _open(self) -> OriginBody:
         """The file from the first byte that is not here."""
@@ -232,7 +235,8 @@ class Fetch:
             if body.start:
                 raise OriginChanged("the origin's file changed")
             named = generation(body.etag, body.last_modified, body.length) or secrets.token_hex(8)
-            self.description = Description(url=self.wanted.url, generation=named, etag=body.etag, last_modified=body.last_modified)
+            self.description = Description(url=self.wanted.url, generation=named, etag=body.etag, last_modified=body.last_modified,
+                                           digest=self._cache.digest)
             self.from_cache = False
             self.file = self._cache.create(self.task, Geometry(body.length), self.description)
         elif self.state == RUNNING and body.length != file.geometry.length and file.geometry.length >= 0:
@@ -280,7 +284,7 @@ class Fetch:
 
     def _put(self, file: PieceFile, n: int, content: memoryview, length: int) -> None:
         """Piece n; `length` >= 0: the file ends with it."""
-        digest = xxhash.xxh3_128_digest(content)
+        digest = self._cache.piece_digest(content)
         if n in file.here:
             if digest != file.record.digest(n):
                 raise OriginChanged("the origin sends other bytes than before")

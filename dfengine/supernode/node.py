@@ -12,11 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dfengine import wire
-from dfengine.errors import OriginError, RemoteError, UnknownDownload, UnknownTask
+from dfengine.errors import OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
+from dfengine.net.access import Access
 from dfengine.net.http import Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cache import Cache
 from dfengine.supernode.cdn import Cdn
+from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
 from dfengine.supernode.limits import Limits
 from dfengine.supernode.origin_leases import OriginLeases
@@ -79,8 +81,9 @@ class Node:
         self.download_port = settings.download_port
         limits = Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit, peer_gc=settings.peer_gc_delay)
         self.swarm = Swarm(limits, seed=int(time.time()))
-        self.cache = Cache(home)
-        self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self)
+        self.cache = Cache(home, "blake3" if settings.secret_file else "xxh3")
+        self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=Access(settings.origin_allow, settings.origin_deny))
+        self._credentials = Credentials(home)
         self.members: dict[tuple[str, str], Member] = {}
         self.failures: dict[str, Failure] = {}
         self.parked: dict[tuple[str, str], Parked] = {}
@@ -107,9 +110,7 @@ class Node:
 
     async def register(self, registration: wire.Registration, wanted: Wanted, task_url: str) -> tuple[Fetch, Member]:
         """Join the swarm of a task, fetching it first if nobody did. Raises OriginError and its kin when the origin does not give it."""
-        sign = registration.md5 or registration.identifier
-        ranges = [value for name, value in wanted.headers if name.lower() == "range"]
-        task = task_id(task_url, sign, ranges[-1] if ranges else "")
+        task = self.named(wanted, task_url, registration.md5 or registration.identifier)
         self._room_for(task, registration.cid)
         fetch = await self.ensure(task, wanted)
         peer = Peer(
@@ -135,6 +136,11 @@ class Node:
             raise RemoteError(f"this supernode has {MOST_DOWNLOADS} downloads already")
         if len(self.cdn.fetches) >= MOST_TASKS and task not in self.cdn.fetches:
             raise RemoteError(f"this supernode has {MOST_TASKS} tasks already")
+
+    def named(self, wanted: Wanted, task_url: str, sign: str = "") -> str:
+        """The task's id: 1.x's rule, and one of its own for each set of credentials, so that no other set is given what it opened."""
+        ranges = [value for name, value in wanted.headers if name.lower() == "range"]
+        return self._credentials.apart(task_id(task_url, sign, ranges[-1] if ranges else ""), wanted.headers)
 
     async def ensure(self, task: str, wanted: Wanted) -> Fetch:
         """The fetch of a task whose head is known, begun if there is none. Raises OriginError, DfengineError."""
@@ -222,7 +228,7 @@ class Node:
         error = fetch.error
         status = error.status if isinstance(error, OriginError) else 0
         self.counts["cdn_failed"] += 1
-        if isinstance(error, OriginError) and fetch.file is None:
+        if isinstance(error, OriginError) and not isinstance(error, OriginForbidden) and fetch.file is None:
             # Only what the origin itself refused is remembered: a broken transfer is worth another try at once.
             fetch.error = OriginError(self._remember(fetch, status), status)
         self._give_up(fetch.task, str(error))

@@ -13,7 +13,7 @@ from dfengine.errors import LocalError
 from dfengine.net.control_server import ControlServer
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
-from dfengine.net.piece_server import PieceServer, listening
+from dfengine.net.piece_server import PieceServer, guarded, listening
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import reclaim
 from dfengine.supernode.download_port import DownloadRoutes
@@ -55,15 +55,16 @@ def _complain(request: Request | None) -> None:
 
 async def _serve(settings: SupernodeSettings, home: str) -> None:
     loop = asyncio.get_running_loop()
+    shut = guarded(settings.secret_file)
     node = Node(settings, home, loop)
     try:
         sock = listening(settings.host, settings.download_port)
     except OSError as error:
         raise LocalError(f"cannot listen on {settings.host}:{settings.download_port}: {error.strerror}: choose --download-port") from error
-    pieces = PieceServer(loop, sock, DownloadRoutes(node.cdn.fetches.get), limit=TokenBucket(settings.max_bandwidth))
+    pieces = PieceServer(loop, sock, shut(DownloadRoutes(node.cdn.fetches.get)), limit=TokenBucket(settings.max_bandwidth))
     node.download_port = pieces.port
     node.sent_bytes = lambda: pieces.bytes_sent
-    control = ControlServer(loop, Router(node), report=_complain)
+    control = ControlServer(loop, shut(Router(node)), report=_complain)
     try:
         await control.start(settings.host, settings.port)
     except OSError as error:

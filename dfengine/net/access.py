@@ -1,0 +1,105 @@
+"""Which origins a supernode may be sent to: by the name in the URL, and by the address it is about to connect to.
+
+Whoever may register a URL makes the supernode send a request, so what must not be asked from here is refused at connect time, with the
+very address that is connected to: a name that resolves to another address the second time gains nothing. Redirects connect like everybody.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from dfengine.errors import BadValue, OriginForbidden
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+DENIED = tuple(map(ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32", "192.0.0.192/32")))
+"""Link-local addresses, and those at which clouds hand a machine its credentials; only an allowed network within them opens them."""
+
+_NAT64 = ip_network("64:ff9b::/96")
+
+
+class Access:
+    """allow, deny: hosts (`example.com`; `.example.com` for all below it), addresses and CIDRs. Raises BadValue.
+
+    What is denied is denied whatever else is allowed. With no `allow` everything else may be fetched; with one, only what it names.
+    """
+
+    def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None:
+        self._allowed, self._allowed_hosts = _rules(allow)
+        self._denied, self._denied_hosts = _rules(deny)
+        self._only = bool(self._allowed or self._allowed_hosts)
+
+    def permits(self, host: str, address: str) -> bool:
+        """`host` as the URL has it, at `address`."""
+        host = host.lower().rstrip(".")
+        found = _meant(address)
+        if _named(host, self._denied_hosts) or _within(found, self._denied):
+            return False
+        opened = [network for network in self._allowed if found in network]
+        if any(found in denied and not any(_inside(network, denied) for network in opened) for denied in DENIED):
+            return False
+        return not self._only or bool(opened) or _named(host, self._allowed_hosts)
+
+    def connect(self, address: tuple[str, int], timeout: float, source_address: Any = None) -> socket.socket:
+        """As socket.create_connection, to permitted addresses only. Raises OriginForbidden when all are refused, OSError."""
+        host, port = address
+        failure: OSError | None = None
+        for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            if not self.permits(host, str(place[0])):
+                continue
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(timeout)
+                sock.connect(place)
+                return sock
+            except OSError as error:
+                sock.close()
+                failure = error
+        if failure is not None:
+            raise failure
+        raise OriginForbidden(f"this supernode may not fetch from {host}")
+
+
+def _meant(address: str) -> Address:
+    """The address that packets reach: IPv4 is found inside the forms of IPv6 that carry it."""
+    found = ip_address(address.partition("%")[0])
+    if isinstance(found, IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if inner is None and found in _NAT64:
+            inner = IPv4Address(int(found) & 0xFFFFFFFF)
+        return inner or found
+    return found
+
+
+def _within(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _inside(network: Network, outer: Network) -> bool:
+    return network.version == outer.version and network.network_address in outer and network.prefixlen >= outer.prefixlen
+
+
+def _named(host: str, names: Iterable[str]) -> bool:
+    return any(host.endswith(name) if name.startswith(".") else host == name for name in names)
+
+
+def _rules(texts: Iterable[str]) -> tuple[list[Network], list[str]]:
+    networks: list[Network] = []
+    names: list[str] = []
+    for text in texts:
+        plain = text.strip().lower().rstrip(".")
+        try:
+            networks.append(ip_network(plain.strip("[]"), strict=False))
+            continue
+        except ValueError:
+            pass
+        letters = plain.replace(".", "").replace("-", "").replace("_", "")
+        # A slash or a colon, or nothing but digits, was meant as an address: taken for a name it would never match.
+        if not letters or not letters.isalnum() or letters.isdigit():
+            raise BadValue(f"origin {text!r} is neither a host, an address nor a CIDR")
+        names.append(plain)
+    return networks, names

@@ -1,0 +1,113 @@
+"""The swarm's secret: every control and piece request shows that its sender has it, and no request is taken twice.
+
+    Dfengine-Auth: 1 <unix seconds> <session, 16 hex> <count> <HMAC-SHA256, 64 hex>
+
+The HMAC is over version, method, path with query, Range, SHA-256 of the body, time, session and count, each on a line. Session
+and count are the nonce: a connection draws its session and counts its requests.
+Requests of one connection arrive in order, so a server remembers one number for each session that was seen lately instead of every
+nonce, and takes only what counts further. Imported only where a secret is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from dfengine.errors import BadValue
+from dfengine.net.http import Request, Response, text
+
+HEADER = "Dfengine-Auth"
+SKEW = 60.0
+"""Seconds that two clocks of one swarm may differ by, with the request's way included."""
+
+SESSIONS = 1 << 17
+"""Sessions remembered; when so many are fresh, further ones are refused, and none is forgotten before it is stale."""
+
+LEAST = 16
+"""Bytes of a secret."""
+
+OPEN = frozenset(("/_ping", "/ping", "/server/ping", "/version", "/metrics"))
+"""What probes and Prometheus ask, who cannot sign: alive, version, counters."""
+
+_FORM = re.compile(r"1 (\d{1,11}) ([0-9a-f]{16}) (\d{1,15}) ([0-9a-f]{64})", re.ASCII)
+
+
+def read_secret(path: str) -> bytes:
+    """The file's content without white space around it. Raises BadValue."""
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            secret = file.read(1 << 16).strip()
+    except OSError as error:
+        raise BadValue(f"the secret {path} cannot be read: {error.strerror}") from None
+    if len(secret) < LEAST:
+        raise BadValue(f"the secret {path} is shorter than {LEAST} bytes: head -c 32 /dev/urandom | base64 makes a good one")
+    return secret
+
+
+def _mac(secret: bytes, method: str, target: bytes, range_: str, body: bytes, when: str, session: str, count: str) -> str:
+    parts = ("1", method, hashlib.sha256(target).hexdigest(), range_, hashlib.sha256(body).hexdigest(), when, session, count)
+    return hmac.digest(secret, "\n".join(parts).encode("latin-1", "replace"), "sha256").hex()
+
+
+class Signer:
+    """One connection's requests, in the order in which they are sent. `now`: unix seconds."""
+
+    def __init__(self, secret: bytes, now: Callable[[], float] = time.time) -> None:
+        self._secret = secret
+        self._now = now
+        self._session = os.urandom(8).hex()
+        self._count = 0
+
+    def sign(self, method: str, target: str, body: bytes = b"", range_: str = "") -> str:
+        """The header's value for the next request."""
+        self._count += 1
+        when, count = str(int(self._now())), str(self._count)
+        mac = _mac(self._secret, method, target.encode("latin-1", "replace"), range_, body, when, self._session, count)
+        return f"1 {when} {self._session} {count} {mac}"
+
+
+class Guard:
+    """One server's judgement; memory is bounded by SESSIONS. `now`: unix seconds."""
+
+    def __init__(self, secret: bytes, now: Callable[[], float] = time.time, sessions: int = SESSIONS) -> None:
+        self._secret = secret
+        self._now = now
+        self._most = sessions
+        self._sessions: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        """Session -> (highest count, when its latest request stops to be taken by its time), least recently heard of first."""
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def refusal(self, request: Request) -> Response | None:
+        """None: it may be answered. Else 401 for what shows no secret, 403 for what is late or came before, 503 while memory is full."""
+        if request.path in OPEN and request.method in ("GET", "HEAD"):
+            return None
+        match = _FORM.fullmatch(request.headers.get(HEADER.lower(), ""))
+        if match is None:
+            return text(401, "this swarm has a secret: give --secret-file")
+        when, session, count, given = match.groups()
+        wanted = _mac(
+            self._secret, request.method, request.target, request.headers.get("range", ""), request.body, when, session, count
+        )
+        if not hmac.compare_digest(given, wanted):
+            return text(401, "the request was signed with another secret, or changed on its way")
+        now = self._now()
+        if abs(now - int(when)) > SKEW:
+            return text(403, f"the request's time is {now - int(when):+.0f} s from this host's: set the clocks")
+        while self._sessions and next(iter(self._sessions.values()))[1] < now:
+            self._sessions.popitem(last=False)
+        known = self._sessions.get(session)
+        if known is not None and int(count) <= known[0]:
+            return text(403, "the request came before")
+        if known is None and len(self._sessions) >= self._most:
+            return text(503, "too many connections of late")
+        # Whatever this session has sent by now is refused for its time when the session is forgotten.
+        self._sessions[session] = int(count), now + 2 * SKEW
+        self._sessions.move_to_end(session)
+        return None

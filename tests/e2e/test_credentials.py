@@ -1,0 +1,107 @@
+"""Who may fetch what, with real processes."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any, ClassVar
+
+BODY = os.urandom(3 << 20)
+
+
+class Private(http.server.BaseHTTPRequestHandler):
+    """Gives BODY to those who know either of two tokens."""
+
+    seen: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        token = self.headers.get("Authorization", "")
+        self.seen.append(token)
+        known = token in ("Bearer one-t0ken", "Bearer two-t0ken")
+        self.send_response(200 if known else 401)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", str(len(BODY) if known else 0))
+        self.end_headers()
+        if known:
+            self.wfile.write(BODY)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_token_opens_the_file_for_its_owner_alone(stage: Any) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Private) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/private.bin"
+            node = stage.supernode("--revalidate-interval", "1h")
+            one = stage.get(url, "a", "--header", "Authorization: Bearer one-t0ken", "--notbs", host=2, nodes=(node,))
+            again = stage.get(url, "b", "--header", "authorization: Bearer one-t0ken", "--notbs", host=3, nodes=(node,))
+            two = stage.get(url, "c", "--header", "Authorization: Bearer two-t0ken", "--notbs", host=4, nodes=(node,))
+            assert one["task_id"] == again["task_id"] != two["task_id"]
+            assert Private.seen.count("Bearer one-t0ken") == Private.seen.count("Bearer two-t0ken") == 1
+            for option in ((), ("--header", "Authorization: Bearer wrong")):
+                assert "credentials" in stage.get(url, "d", *option, "--notbs", host=5, nodes=(node,), status=3)
+            assert not (stage.path / "d").exists()
+            assert (stage.path / "a").read_bytes() == (stage.path / "c").read_bytes() == BODY
+            for path in Path(stage.path).rglob("*"):
+                if path.is_file() and path.name not in "abc":
+                    assert b"t0ken" not in path.read_bytes(), path
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_denied_origin_is_not_fetched_and_the_reason_is_said(stage: Any) -> None:
+    url = stage.origin() + "/" + "f.bin"
+    (stage.path / "www").mkdir(exist_ok=True)
+    node = stage.supernode("--origin-deny", "127.0.0.0/8")
+    said = stage.get(url, "a", "--notbs", nodes=(node,), status=3)
+    assert "may not fetch from 127.0.0.1" in said
+    assert not stage.requests("/f.bin")
+
+
+def secret_of(stage: Any, name: str) -> str:
+    path = stage.path / name
+    path.write_text(os.urandom(24).hex() + "\n")
+    return str(path)
+
+
+def asked(node: str, path: str) -> int:
+    connection = http.client.HTTPConnection(node, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_swarm_with_a_secret_serves_nobody_else(stage: Any) -> None:
+    ours, theirs = secret_of(stage, "secret"), secret_of(stage, "other")
+    sha = stage.file("f.bin", 9 << 20)
+    url = stage.origin() + "/f.bin"
+    node = stage.supernode("--secret-file", ours)
+    first = stage.get(url, "a", "--secret-file", ours, "--notbs", host=2, nodes=(node,))
+    second = stage.get(url, "b", "--secret-file", ours, "--notbs", host=3, nodes=(node,))
+    assert stage.digest("a") == stage.digest("b") == sha
+    assert second["from"]["peers"] > 0, "the peer server that a get started has its secret"
+    assert stage.sent("/f.bin") == 9 << 20
+    for options in ((), ("--secret-file", theirs)):
+        assert "secret" in stage.get(url, "c", *options, "--notbs", host=4, nodes=(node,), status=3)
+    task = first["task_id"]
+    assert asked(node.node, f"/tasks/{task}") == asked(node.download, f"/download/{task[:3]}/{task}") == 401
+    assert asked(node.node, "/ping") == 200
+    peer = json.loads((stage.path / "home-2" / "peer.lock").read_text())
+    name = next((stage.path / "home-2" / "tasks").iterdir()).name
+    assert asked(f"127.0.0.2:{peer['port']}", f"/peer/file/{name}") == 401
+    described = next((node.home / "download").rglob(f"{task}.json"))
+    assert json.loads(described.read_text())["digest"] == "blake3"
+
+
+def test_a_secret_that_cannot_be_read_is_said_at_once(stage: Any) -> None:
+    assert "secret" in stage.get("http://127.0.0.1:1/f", "a", "--secret-file", str(stage.path / "absent"), status=2)

@@ -1,0 +1,133 @@
+"""Where a supernode may connect: names, addresses in every disguise, and redirects."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from dfengine.errors import BadValue, OriginForbidden
+from dfengine.net.access import Access
+from dfengine.net.origin import Origin, is_private
+
+METADATA = [
+    "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1", "fe80::1%eth0",
+    "fd00:ec2::254", "100.100.100.200",
+]
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_metadata_is_denied_in_every_form(address: str) -> None:
+    assert not Access().permits("innocent.example", address)
+    assert not Access(allow=["0.0.0.0/0", "::/0", "innocent.example"]).permits("innocent.example", address)
+
+
+def test_only_a_rule_for_the_very_network_opens_what_is_denied_by_default() -> None:
+    access = Access(allow=["169.254.7.0/24"])
+    assert access.permits("files", "169.254.7.9")
+    assert not access.permits("files", "169.254.169.254")
+    assert not Access(allow=["169.254.7.0/24"], deny=["169.254.7.9"]).permits("files", "169.254.7.9")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.0.2.1", "2001:db8::1"])
+def test_everything_else_is_open_without_rules(address: str) -> None:
+    assert Access().permits("files.example", address)
+
+
+def test_allowing_something_denies_the_rest_and_denying_wins() -> None:
+    access = Access(allow=["files.example", ".cdn.example", "10.0.0.0/8"], deny=["10.9.0.0/16", "old.cdn.example"])
+    assert access.permits("files.example", "192.0.2.1")
+    assert access.permits("FILES.example.", "192.0.2.1")
+    assert access.permits("a.cdn.example", "192.0.2.1")
+    assert access.permits("other", "10.1.1.1")
+    assert not access.permits("old.cdn.example", "192.0.2.1")
+    assert not access.permits("files.example", "10.9.1.1")
+    assert not access.permits("notfiles.example", "192.0.2.1")
+    assert not access.permits("evilcdn.example", "192.0.2.1")
+    assert not access.permits("files.example.evil", "192.0.2.1")
+
+
+@pytest.mark.parametrize("text", ["", "10.0.0.0/33", "http://files", "a b", "1.2.3", "::zz", "300.1.1.1"])
+def test_a_rule_that_would_never_match_is_an_error(text: str) -> None:
+    with pytest.raises(BadValue):
+        Access(deny=[text])
+
+
+def test_what_is_connected_to_is_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that resolves to a denied address second leaves no second question."""
+    answers = iter([["127.0.0.1"], ["169.254.169.254"]])
+
+    def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in next(answers)]
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        port = server.getsockname()[1]
+        with Access().connect(("rebinding.example", port), 1.0) as sock:
+            assert sock.getpeername()[0] == "127.0.0.1"
+        with pytest.raises(OriginForbidden):
+            Access().connect(("rebinding.example", port), 1.0)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Redirects to `target`, or answers three bytes; keeps the heads it was sent."""
+
+    target = ""
+    seen: list[dict[str, str]]
+
+    def do_GET(self) -> None:
+        self.seen.append({name.lower(): value for name, value in self.headers.items()})
+        self.send_response(302 if self.target else 200)
+        if self.target:
+            self.send_header("Location", self.target)
+        self.send_header("Content-Length", "0" if self.target else "3")
+        self.end_headers()
+        if not self.target:
+            self.wfile.write(b"abc")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def origin(where: str = "127.0.0.1", to: str = "") -> Iterator[tuple[str, list[dict[str, str]]]]:
+    seen: list[dict[str, str]] = []
+    kind = type("_Handler", (Handler,), {"target": to, "seen": seen})
+    with http.server.ThreadingHTTPServer((where, 0), kind) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://{where}:{server.server_port}/f", seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_redirect_is_checked_like_the_url() -> None:
+    with origin("127.0.0.9") as (inner, seen), origin(to=inner) as (url, _):
+        Origin(url, access=Access()).open().close()
+        assert len(seen) == 1
+        with pytest.raises(OriginForbidden, match=r"127\.0\.0\.9"):
+            Origin(url, access=Access(deny=["127.0.0.9"])).open()
+        assert len(seen) == 1
+    with origin(to="http://169.254.169.254/latest/meta-data") as (url, _), pytest.raises(OriginForbidden):
+        Origin(url, access=Access()).open()
+
+
+def test_credentials_stay_with_the_host_they_were_given_for() -> None:
+    headers = [("Authorization", "Bearer t0ken"), ("cookie", "s=1"), ("X-Auth-Token", "t0ken"), ("User-Agent", "curl")]
+    with origin("127.0.0.9") as (inner, there), origin(to=inner) as (url, here):
+        Origin(url, headers).open().close()
+    assert {"authorization", "cookie", "x-auth-token"} <= set(here[0])
+    assert there[0]["user-agent"] == "curl"
+    assert not {"authorization", "cookie", "x-auth-token"} & set(there[0])
+
+
+def test_what_is_not_known_to_be_harmless_is_private() -> None:
+    assert all(map(is_private, ("Authorization", "COOKIE", "Proxy-Authorization", "X-Auth-Token", "PRIVATE-TOKEN", "X-Api-Key")))
+    assert not any(map(is_private, ("Accept", "User-Agent", "Range", "Host", "Connection", "traceparent")))

@@ -1,0 +1,121 @@
+"""Requests that show the swarm's secret, and those that pretend to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import BadValue
+from dfengine.net.http import Request
+from dfengine.net.secret import HEADER, SKEW, Guard, Signer, read_secret
+
+SECRET = b"0123456789abcdef0123"
+NOW = 1_700_000_000.0
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def request(signer: Signer, method: str = "GET", target: str = "/peer/file/a?x=1", body: bytes = b"", range_: str = "") -> Request:
+    headers = {HEADER.lower(): signer.sign(method, target, body, range_)}
+    return Request(method, target.encode(), {**headers, **({"range": range_} if range_ else {})}, body, "127.0.0.1")
+
+
+def status(guard: Guard, asked: Request) -> int:
+    refusal = guard.refusal(asked)
+    return refusal.status if refusal is not None else 200
+
+
+def test_what_is_signed_is_taken_once() -> None:
+    guard, signer = Guard(SECRET, Clock()), Signer(SECRET, Clock())
+    for _ in range(3):
+        asked = request(signer, "POST", "/swarm/pull", b"{}")
+        assert [status(guard, asked), status(guard, asked)] == [200, 403]
+    assert len(guard) == 1
+
+
+def test_an_older_request_of_the_same_connection_comes_too_late() -> None:
+    guard, signer = Guard(SECRET, Clock()), Signer(SECRET, Clock())
+    first, second = request(signer), request(signer)
+    assert status(guard, second) == 200
+    assert status(guard, first) == 403
+
+
+@pytest.mark.parametrize("field", ["method", "target", "query", "body", "range", "secret", "time", "session", "count", "mac"])
+def test_nothing_can_be_changed_on_the_way(field: str) -> None:
+    guard, signer = Guard(SECRET, Clock()), Signer(b"another secret..." if field == "secret" else SECRET, Clock())
+    asked = request(signer, "POST", "/swarm/pull?a=1", b"{}", "bytes=0-9")
+    _, when, session, count, mac = asked.headers[HEADER.lower()].split()
+    changed = {"time": (str(int(when) + 1), session, count, mac), "session": (when, session[::-1], count, mac),
+               "count": (when, session, "9", mac), "mac": (when, session, count, mac[:-1] + ("0" if mac[-1] != "0" else "1"))}
+    asked.headers[HEADER.lower()] = " ".join(("1", *changed.get(field, (when, session, count, mac))))
+    if field == "method":
+        asked.method = "DELETE"
+    if field in ("target", "query"):
+        asked.target = b"/swarm/join?a=1" if field == "target" else b"/swarm/pull?a=2"
+    if field == "body":
+        asked.body = b"[]"
+    if field == "range":
+        asked.headers["range"] = "bytes=0-8"
+    assert status(guard, asked) == 401
+    assert len(guard) == 0
+
+
+@given(st.text(max_size=120) | st.from_regex(r"1 [0-9]{1,12} [0-9a-fA-F]{15,17} [0-9]{1,16} [0-9a-f]{63,65}"))
+def test_no_text_is_taken_for_a_signature(value: str) -> None:
+    assert status(Guard(SECRET, Clock()), Request("GET", b"/x", {HEADER.lower(): value}, b"", "")) == 401
+
+
+def test_who_shows_nothing_is_told_so_but_probes_are_answered() -> None:
+    guard = Guard(SECRET, Clock())
+    for path in (b"/peer/registry", b"/swarm/pull", b"/peer/file/a", b"/tasks/a", b"/piece/a", b"/ping/", b"/v1/ping", b"//ping"):
+        assert status(guard, Request("GET", path, {}, b"", "")) == 401
+    assert status(guard, Request("GET", b"/ping", {}, b"", "")) == 200
+    assert status(guard, Request("POST", b"/ping", {}, b"", "")) == 401
+
+
+@pytest.mark.parametrize("late", [-SKEW - 2, SKEW + 2])
+def test_a_clock_that_is_too_far_off_is_refused(late: float) -> None:
+    clock = Clock()
+    asked = request(Signer(SECRET, clock))
+    clock.now += late
+    assert status(Guard(SECRET, clock), asked) == 403
+
+
+def test_memory_is_bounded_and_no_forgotten_session_can_be_replayed() -> None:
+    clock = Clock()
+    guard = Guard(SECRET, clock, sessions=4)
+    kept = [request(Signer(SECRET, lambda: clock.now + SKEW)) for _ in range(4)]  # the clocks that run ahead most
+    assert [status(guard, asked) for asked in kept] == [200] * 4
+    assert status(guard, request(Signer(SECRET, clock))) == 503
+    assert len(guard) == 4
+    for _ in range(30):
+        clock.now += 10
+        assert [status(guard, asked) for asked in kept] == [403] * 4
+    assert status(guard, request(Signer(SECRET, clock))) == 200
+    assert len(guard) == 1
+
+
+def test_a_secret_is_a_file_of_some_length(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(SECRET + b"\n")
+    assert read_secret(str(path)) == SECRET
+    path.write_bytes(b"short\n")
+    for bad in (path, tmp_path / "absent"):
+        with pytest.raises(BadValue):
+            read_secret(str(bad))
+
+
+def test_nothing_of_it_is_imported_without_a_secret() -> None:
+    code = "import sys, dfengine.client, dfengine.client.fetch, dfengine.client.local_peer\n" \
+           "sys.exit(bool({'ssl', 'hmac', 'blake3', 'dfengine.net.secret'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -280,7 +280,7 @@ def as_object(result: Result) -> dict[str, Any]:
 @click.option("--up-limit", type=click.IntRange(1, 10000), default=5, show_default=True, help="Pieces that one peer sends at once.")
 @click.option("--down-limit", type=click.IntRange(1, 10000), default=4, show_default=True,
               help="Pieces that one download receives at once.")
-@click.option("--supernode-limit", type=click.IntRange(1, 10000), default=4, show_default=True,
+@click.option("--supernode-limit", type=click.IntRange(1, 10000), default=5, show_default=True,
               help="Pieces of one task that the supernode sends at once.")
 @click.option("--origin-limit", type=click.IntRange(0, 1000000), default=16, show_default=True,
               help="Downloads that may be at one origin by themselves at once; 0: any number.")

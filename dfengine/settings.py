@@ -137,7 +137,7 @@ class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     advertise_ip: str = ""
     up_limit: int = 5
     down_limit: int = 4
-    supernode_limit: int = 4
+    supernode_limit: int = 5
     origin_limit: int = 16
     max_bandwidth: int = 0
     fail_access_interval: float = 180.0

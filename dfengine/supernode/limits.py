@@ -23,7 +23,7 @@ class Limits:
     up: int = 5
     down: int = 4
     native_down: int = 8
-    supernode: int = 4
+    supernode: int = 5
     alternates: int = 2
     lease: float = 30.0
     patience: float = 2.0

@@ -10,7 +10,7 @@ from tests.swarm.cluster import CDN, SUPERNODE_CID, TASK, Cluster
 
 
 def test_a_legacy_client_alone_gets_its_limit_from_the_supernode_then_nothing_then_the_next() -> None:
-    swarm = Cluster(5)
+    swarm = Cluster(5, supernode=4)
     swarm.join("z", legacy=True)
     first = swarm.take("z")
     assert list(first.values()) == [None] * 4

@@ -16,6 +16,8 @@ from scene import MIB, Scene, until
 
 import dfengine
 
+from .test_legacy_client import LegacyClient
+
 PIECE = 4 * MIB - 5
 SHAPES = [0, 1, PIECE, PIECE + 1, 7 * PIECE + 12345]
 
@@ -132,6 +134,18 @@ def test_a_stream_alone_serves_a_file_from_its_memory_and_writes_none(stage: Sce
     result = stage.get(url, "out", host=3, nodes=(node,))
     assert result["from"] == {"peers": size, "supernode": 0, "origin": 0, "resumed": 0}
     assert stage.digest("out") == digest
+
+
+def test_a_1x_client_is_served_from_a_streams_memory(stage: Scene) -> None:
+    size = 9 * PIECE + 17
+    digest = stage.file("f", size)
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    stage.drain(stage.start_stream(url, nodes=(node,)))
+    stage.peer_pid(2)
+    client = LegacyClient(node, url, "127.0.0.1")
+    assert hashlib.sha256(client.download()).hexdigest() == digest
+    assert {cid.partition("-")[0] for cid in client.sources.values()} >= {"127.0.0.2"}
 
 
 def test_a_consumer_that_pauses_stops_the_download_and_goes_on(stage: Scene) -> None:

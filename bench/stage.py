@@ -7,6 +7,7 @@ kernel's scheduler groups CPU by session. A command's CPU is what the kernel cha
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -109,11 +110,18 @@ def rss_of(pid: int) -> int:
 
 
 def peer_pid(home: Path) -> int:
-    """The peer server of `home`, 0 when there is none."""
-    try:
-        return int(json.loads((home / "peer.lock").read_text())["pid"])
-    except (OSError, ValueError, KeyError):
-        return 0
+    """The peer server of `home`, 0 when there is none. One that just starts names itself a moment after its address."""
+    end = time.monotonic() + 5.0
+    while time.monotonic() < end:
+        try:
+            said = (home / "peer.lock").read_text()
+        except OSError:
+            return 0
+        with contextlib.suppress(ValueError, KeyError):
+            if pid := int(json.loads(said)["pid"]):
+                return pid
+        time.sleep(0.02)
+    return 0
 
 
 class Stage:

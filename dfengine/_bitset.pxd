@@ -37,7 +37,8 @@ cdef class Bitset:
     cdef uint64_t *words
     cdef readonly Py_ssize_t size
     cdef Py_ssize_t nwords
-    cdef object owner          # the buffer's memoryview, None when the words are ours
+    cdef bint given            # the words are somebody else's. `owner` does not tell: the garbage collector may clear it first
+    cdef object owner          # the given buffer's memoryview, which keeps it
     cdef uint64_t word(self, Py_ssize_t i) noexcept nogil
     cdef Py_ssize_t _check(self, object n) except -1
     cdef Py_ssize_t _first(self, Bitset minus, Bitset minus2, bint inverted, object start) except -2

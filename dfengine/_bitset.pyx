@@ -57,10 +57,11 @@ cdef class Bitset:
         self.words = <uint64_t *>PyMem_Calloc(max(self.nwords, 1), 8)
         if self.words == NULL:
             raise MemoryError()
+        self.given = False
         self.owner = None
 
     def __dealloc__(self):
-        if self.owner is None:
+        if not self.given:
             PyMem_Free(self.words)
 
     @staticmethod
@@ -73,7 +74,7 @@ cdef class Bitset:
         if size == 0:
             PyMem_Free(bits.words)
             bits.words = NULL  # no word is ever looked at
-            bits.owner = view
+            bits.given, bits.owner = True, view
             return bits
         if <uintptr_t>&view[0] % 8:
             raise BadValue("a bitset's buffer is not aligned to 8 bytes")
@@ -81,7 +82,7 @@ cdef class Bitset:
         bits.words = <uint64_t *>&view[0]
         bits.size = size
         bits.nwords = words(size)
-        bits.owner = view
+        bits.given, bits.owner = True, view
         if bits.size & 63:
             df_and(bits.words + bits.nwords - 1, _mask(0, bits.size & 63))
         return bits
@@ -232,7 +233,7 @@ cdef class Bitset:
         return found
 
     def grow(self, size):
-        if self.owner is not None:
+        if self.given:
             raise BadValue("a bitset over a given buffer cannot grow")
         if not self.size <= size < _LIMIT:
             raise BadValue(f"a bitset of {self.size} bits cannot grow to {size}")

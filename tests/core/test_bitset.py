@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,3 +216,17 @@ def test_an_empty_bitset_over_a_buffer_is_the_buffers_still() -> None:
         empty.grow(0)
     assert (empty.count(), empty.first_set(), empty.runs(), empty.tobytes()) == (0, -1, [], b"")
     assert empty.copy() == Bitset(0)
+
+
+def test_the_garbage_collector_frees_no_word_that_was_given() -> None:
+    """In a cycle the collector clears the bitset's reference to its buffer before the bitset itself goes."""
+    code = (
+        "import gc, mmap\n"
+        "from dfengine._bitset import Bitset\n"
+        "for _ in range(50):\n"
+        "    cycle = [Bitset.over(memoryview(mmap.mmap(-1, 1 << 16)), 1 << 19)]\n"
+        "    cycle.append(cycle)\n"
+        "    del cycle\n"
+        "    gc.collect()\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

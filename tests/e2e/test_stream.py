@@ -233,6 +233,17 @@ class TestParties:
         assert result["back_to_source"]
         assert result["from"]["origin"] > 0
 
+    @pytest.mark.parametrize("path", ["/f", "/noranges/f"])
+    def test_the_origin_cuts_its_answers(self, stage: Scene, path: str) -> None:
+        digest = stage.file("f", self.size)
+        process = stage.start_stream(stage.origin() + path, "--window", "3", host=9)
+        begun = took(process, 5 * PIECE + 1)
+        for worker in Path(f"/proc/{stage.nginx.pid}/task/{stage.nginx.pid}/children").read_text().split():
+            os.kill(int(worker), 9)  # the master starts another
+        got, result = stage.drain(process, so_far=begun)
+        assert got == digest
+        assert result["from"]["origin"] == self.size
+
     def test_everybody(self, stage: Scene) -> None:
         node = stage.supernode()
         process, begun, _ = self.begin(stage, node)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dfengine.supernode.download import ABSENT, Download
 from dfengine.supernode.isolation import shuns
 from dfengine.supernode.leases import Lease
+from dfengine.supernode.sources import supernode_open
 from dfengine.supernode.task_state import TaskState
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _check_waits_rightly(download: Download, swarm: Swarm) -> None:
     for source in task.downloads.values():
         if source is not download and source.place != ABSENT and source.peer.has_slot and not shuns(download, source.peer, limits):
             assert not any(source.has(n) for n in wanted), f"{download} waits, {source} could send"
-    if task.supernode_used < limits.supernode:
+    if supernode_open(download, limits):
         assert not any(n in task.seedable for n in wanted), f"{download} waits, the supernode could send"
 
 

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 from dfengine.supernode.download import Download
 from dfengine.supernode.leases import Leases
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.sources import least_loaded, open_sources, usable
+from dfengine.supernode.sources import least_loaded, open_sources, supernode_open, usable
 from dfengine.task import Source
 
 URGENT: Final = 4
@@ -106,7 +106,7 @@ def pull(download: Download, k: int, leases: Leases, limits: Limits, now: float)
 
 def _choose(download: Download, limits: Limits, may_seed: bool) -> Choice | None:
     task = download.task
-    seed = may_seed and task.supernode_used < limits.supernode
+    seed = may_seed and supernode_open(download, limits)
     if download.window is not None:
         choice = _urgent(download, limits, seed)
         if choice is not None:

@@ -44,3 +44,8 @@ def open_sources(asker: Download, limits: Limits) -> Iterator[Download]:
         step += 1
         if source is not asker and not shuns(asker, source.peer, limits):
             yield source
+
+
+def supernode_open(asker: Download, limits: Limits) -> bool:
+    """The supernode has a slot for the asker. 1.x's sends as many pieces at once as one of its clients receives: they are used to that."""
+    return asker.task.supernode_used < (min(limits.supernode, limits.down) if asker.legacy else limits.supernode)

@@ -10,14 +10,14 @@ from tests.swarm.cluster import CDN, SUPERNODE_CID, TASK, Cluster
 
 
 def test_a_legacy_client_alone_gets_its_limit_from_the_supernode_then_nothing_then_the_next() -> None:
-    swarm = Cluster(5, supernode=4)
+    swarm = Cluster(5)
     swarm.join("z", legacy=True)
     first = swarm.take("z")
     assert list(first.values()) == [None] * 4
     assert swarm.pull("z").kind == "busy"
     n = next(iter(first))
     swarm.swarm.arrived(TASK, "z", n, swarm.now)
-    assert swarm.pull("z").kind == "nosource"  # the supernode's four slots are taken until a piece is written
+    assert swarm.pull("z").kind == "nosource"  # the supernode's four slots for 1.x are taken until a piece is written
     swarm.done("z", n)
     assert list(swarm.take("z").values()) == [None]
 

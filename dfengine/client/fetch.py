@@ -1,7 +1,8 @@
 """Fetch threads: each takes jobs from the plan, receives pieces over kept connections, verifies and hands them in.
 
-A piece goes: socket -> the thread's own buffer, hashed on the way (C, without the GIL) -> one pwrite in its place -> bit. The
-frame is checked on the way and never stored. While one piece is received, the next one from the same source
+A piece goes: socket -> the thread's own buffer, hashed on the way (C, without the GIL) -> one pwrite in its place -> bit. A
+piece that is longer than WRITE and fetched by one job alone is written in parts before it is verified; the bit comes last
+as ever. The frame is checked on the way and never stored. While one piece is received, the next one from the same source
 is asked for already, so that the connection does not drain while the first is hashed and written.
 """
 
@@ -43,6 +44,9 @@ GRACE = 10.0
 HOT = 256 << 10
 """Bytes received and hashed in turn: they fit a core's own cache beside what else is there."""
 
+WRITE = 4 << 20
+"""Bytes written at once of a longer piece: four such buffers fit the caches of a small machine, four long pieces do not."""
+
 DRAIN = 64 << 10
 """Longest body of an error that is read so that the connection can be used again."""
 
@@ -72,7 +76,7 @@ class Fetcher:
         self._transfer = transfer
         self._floor = floor
         self._lines: dict[tuple[str, int], Connection] = {}
-        self._buffer = piece_buffer(transfer.file.geometry)
+        self._buffer = memoryview(bytearray())
         self._at: tuple[str, int] | None = None
 
     def run(self) -> None:
@@ -149,7 +153,7 @@ class Fetcher:
             head = line.head(began + SILENCE)
             if head.status != 206:
                 return self._refused(line, head, job)
-            length, xxh3 = self._receive(line, head, job, began)
+            length, xxh3, placed = self._receive(line, head, job, began)
         except DigestMismatch as error:
             self._transfer.drop(job, "digest", f"{line.name}: {error}")
             return True
@@ -160,7 +164,7 @@ class Fetcher:
                 why = "slow"
             self._transfer.drop(job, why, f"{line.name}: {error}")
             return False
-        exchanged = self._transfer.land(job, self._buffer, length, xxh3)
+        exchanged = self._transfer.land(job, self._buffer, length, xxh3, placed)
         if exchanged is not None:
             self._buffer = exchanged
         return True
@@ -175,29 +179,46 @@ class Fetcher:
             return True
         return False
 
-    def _receive(self, line: Connection, head: Head, job: Job, began: float) -> tuple[int, bytes | None]:
-        """The piece's content into the buffer, verified: (its length, its xxh3 where that was computed)."""
+    def _receive(self, line: Connection, head: Head, job: Job, began: float) -> tuple[int, bytes | None, bool]:
+        """The piece's content, verified, in the buffer or in its place: (its length, its xxh3 where that was computed, in its place?)."""
         geometry = self._transfer.file.geometry
         length = accept(head, geometry, job.piece)
         frame = line.inlet.read(FRAME_HEAD, began + SILENCE)
         if frame != frame_head(length, geometry.piece_size):
             raise BadFrame(f"piece {job.piece} begins with {frame.hex()}")
         check = Check(job.digest, frame)
-        self._fill(line, length, began, check)
+        placed = False
+        if length > WRITE and check.native:
+            with self._transfer.placing(job) as placed:
+                if placed:
+                    self._fill(line, length, began, check, place=job.piece)
+        if not placed:
+            self._fill(line, length, began, check)
         if line.inlet.read(FRAME_TAIL, began + SILENCE) != _TAIL:
             raise BadFrame(f"piece {job.piece} does not end with {TAIL:02x}")
-        return length, check.result(length)
+        return length, check.result(length), placed
 
-    def _fill(self, line: Connection, length: int, began: float, check: Check) -> None:
-        """Receive the content in steps, each hashed while it is still in the core's cache."""
-        throttle, buffer, got = self._transfer.throttle, self._buffer, 0
+    def _fill(self, line: Connection, length: int, began: float, check: Check, place: int = -1) -> None:
+        """Receive the content in steps, each hashed while it is still in the core's cache. place: write it there, part by part."""
+        throttle, got, written = self._transfer.throttle, 0, 0
+        buffer = self._room(WRITE if place >= 0 else room(self._transfer.file.geometry))
         while got < length:
-            part = min(HOT, length - got)
+            part = min(HOT, length - got, written + WRITE - got if place >= 0 else length)
             if throttle is not None:
                 part = throttle.take(part)
-            line.inlet.into(buffer, got, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got)
-            check.update(buffer[got : got + part])
+            at = got - written
+            line.inlet.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got)
+            check.update(buffer[at : at + part])
             got += part
+            if place >= 0 and (got == length or got - written == WRITE):
+                self._transfer.file.put(place, written, buffer[: got - written])
+                written = got
+
+    def _room(self, size: int) -> memoryview:
+        """This thread's buffer, of at least `size` bytes."""
+        if len(self._buffer) < size:
+            self._buffer = memoryview(mmap.mmap(-1, size))
+        return self._buffer
 
 
 def accept(head: Head, geometry: Geometry, n: int) -> int:
@@ -220,11 +241,12 @@ class Check:
     digest: `xxh3:HEX` or `blake3:HEX` of the content, or 1.x's `framed:MD5:LENGTH` of head, content and tail. frame: the head.
     """
 
-    __slots__ = ("_algorithm", "_digest", "_wanted", "update")
+    __slots__ = ("_algorithm", "_digest", "_wanted", "native", "update")
 
     def __init__(self, digest: str, frame: bytes) -> None:
         self._algorithm, _, wanted = digest.partition(":")
         self._wanted = wanted.lower()
+        self.native = self._algorithm == "xxh3"
         self._digest = hasher("md5" if self._algorithm == "framed" else self._algorithm)
         self.update = self._digest.update
         if self._algorithm == "framed":

@@ -59,6 +59,7 @@ class Transfer:
         self.stopping = False
         self._changed = threading.Condition()
         self._current: dict[Job, tuple[Connection, int]] = {}
+        self._placing: set[Job] = set()
         self._idle = 0
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._threads: list[threading.Thread] = []
@@ -187,20 +188,46 @@ class Transfer:
             self._current[job] = connection, connection.inlet.total
             return True
 
-    def land(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None) -> memoryview | None:
+    @contextlib.contextmanager
+    def placing(self, job: Job) -> Iterator[bool]:
+        """While inside, parts of the job's content may be written in their place although nothing is verified yet.
+
+        False: they must not, because another job of the piece runs, or the digest of the whole file wants the piece in one buffer.
+        """
+        with self._changed:
+            alone = self.follower is None and not job.lost and not self.plan.rivals(job)
+            if alone:
+                self._placing.add(job)
+        try:
+            yield alone
+        finally:
+            if alone:
+                with self._changed:
+                    self._placing.discard(job)
+                    self._changed.notify_all()
+
+    def land(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None, placed: bool = False) -> memoryview | None:
         """Verified content buffer[:length]: write it unless another job was first. Returns a buffer in exchange, or None: keep it.
 
-        xxh3: its digest where known. Raises StorageError.
+        xxh3: its digest where known, and always when the content was `placed` and is in no buffer. Raises StorageError.
         """
         with self._changed:
             self._current.pop(job, None)
             if not self.plan.arrived(job, time.monotonic()):
                 return None
-            rivals = [self._current[rival][0] for rival in self.plan.rivals(job) if rival in self._current]
+            losers = self.plan.rivals(job)
+            rivals = [self._current[rival][0] for rival in losers if rival in self._current]
         for connection in rivals:
             connection.stop()
-        content = buffer[:length]
-        self.file.write(job.piece, content, xxhash.xxh3_128_digest(content) if xxh3 is None else xxh3)
+        if placed:
+            assert xxh3 is not None
+            self.file.offer(job.piece, xxh3)
+        else:
+            with self._changed:
+                # A loser is cut off and writes no more soon; its unverified bytes must not come after these.
+                self._changed.wait_for(lambda: not any(loser in self._placing for loser in losers))
+            content = buffer[:length]
+            self.file.write(job.piece, content, xxhash.xxh3_128_digest(content) if xxh3 is None else xxh3)
         with self._changed:
             self.plan.written(job)
             self.tally.add(job.source, length)

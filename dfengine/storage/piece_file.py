@@ -78,7 +78,12 @@ class PieceFile:
 
     def write(self, n: int, content: bytes | bytearray | memoryview, digest: bytes) -> None:
         """Put piece n's verified content in its place, record its xxh3-128 and offer it. Raises StorageError (disk full)."""
-        offset = self.locate(n)[1]
+        self.put(n, 0, content)
+        self.offer(n, digest)
+
+    def put(self, n: int, at: int, content: bytes | bytearray | memoryview) -> None:
+        """A part of piece n, from its byte `at` on; nobody is shown it before `offer`. Raises StorageError (disk full)."""
+        offset = self.locate(n)[1] + at
         view = memoryview(content).cast("B")
         try:
             with self._turn:
@@ -87,6 +92,9 @@ class PieceFile:
                     view, offset = view[written:], offset + written
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def offer(self, n: int, digest: bytes) -> None:
+        """All of piece n is in its place and verified; `digest` is its xxh3-128."""
         self.record.set_digest(n, digest)
         self.record.here.set(n)
 

@@ -1,0 +1,149 @@
+"""Two jobs of one piece, one of which writes before it is verified: what is offered is what was verified."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import xxhash
+
+from dfengine._piece import Geometry
+from dfengine._window import Window
+from dfengine.client.digest import Follower
+from dfengine.client.plan import Job, Plan
+from dfengine.client.tally import Tally
+from dfengine.client.transfer import Transfer
+from dfengine.net.dial import Connection
+from dfengine.storage.piece_file import PieceFile
+from dfengine.wire import Where
+
+MIB = 1 << 20
+GEOMETRY = Geometry(8 * MIB, 16 * MIB)
+RIGHT = b"right" * (8 * MIB // 5) + b"end"
+DIGEST = xxhash.xxh3_128_digest(RIGHT)
+WRONG = bytes(len(RIGHT))
+
+
+class Line:
+    """As much of a connection as a transfer uses."""
+
+    def __init__(self) -> None:
+        self.inlet = SimpleNamespace(total=0)
+        self.stopped = threading.Event()
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+
+def begun(transfer: Transfer, job: Job) -> Line:
+    line = Line()
+    assert transfer.begin(job, cast(Connection, line))
+    return line
+
+
+@pytest.fixture
+def transfer(tmp_path: Path) -> Any:
+    file = PieceFile.create(str(tmp_path / "part"), str(tmp_path / "record"), GEOMETRY)
+    made = Transfer(file, Plan(Window(-1, GEOMETRY.count), 2), Tally())
+    for _ in range(8):
+        made.plan.pace.add(0.1)
+    made.plan.offer(0, f"xxh3:{DIGEST.hex()}", [Where("a", "127.0.0.1", 1, "/a"), Where("b", "127.0.0.2", 1, "/b")], 0.0)
+    yield made
+    made.close()
+    file.close()
+
+
+def jobs(transfer: Transfer) -> tuple[Job, Job]:
+    """The first, and one more for the late piece."""
+    first = transfer.plan.take(0.0)
+    second = transfer.plan.take(1e9)
+    assert first is not None
+    assert second is not None
+    return first, second
+
+
+def content(transfer: Transfer) -> bytes:
+    buffer = memoryview(bytearray(GEOMETRY.content_size))
+    return bytes(buffer[: transfer.file.read_into(0, buffer)])
+
+
+def test_alone(transfer: Transfer) -> None:
+    job = transfer.plan.take(0.0)
+    assert job is not None
+    begun(transfer, job)
+    with transfer.placing(job) as alone:
+        assert alone
+        transfer.file.put(0, 0, RIGHT[: 4 * MIB])
+        transfer.file.put(0, 4 * MIB, RIGHT[4 * MIB :])
+        assert 0 not in transfer.file.here
+    transfer.land(job, memoryview(b""), len(RIGHT), DIGEST, placed=True)
+    assert transfer.plan.finished
+    assert transfer.file.record.digest(0) == DIGEST
+    assert content(transfer) == RIGHT
+
+
+def test_a_second_job_never_places(transfer: Transfer) -> None:
+    first, second = jobs(transfer)
+    for job in (first, second):
+        begun(transfer, job)
+        with transfer.placing(job) as alone:
+            assert not alone
+
+
+def test_the_winner_waits_for_who_still_writes_unverified_bytes(transfer: Transfer) -> None:
+    first = transfer.plan.take(0.0)
+    assert first is not None
+    line = begun(transfer, first)
+    with transfer.placing(first) as alone:
+        assert alone
+        second = transfer.plan.take(1e9)
+        assert second is not None
+        begun(transfer, second)
+        winner = threading.Thread(target=transfer.land, args=(second, memoryview(RIGHT), len(RIGHT), DIGEST))
+        winner.start()
+        assert line.stopped.wait(10), "the loser is cut off"
+        # What it had received by then.
+        transfer.file.put(0, 0, WRONG)
+        assert 0 not in transfer.file.here
+    winner.join(10)
+    assert not winner.is_alive()
+    assert transfer.plan.finished
+    assert content(transfer) == RIGHT
+
+
+def test_a_loser_does_not_begin_to_place(transfer: Transfer) -> None:
+    first, second = jobs(transfer)
+    begun(transfer, first)
+    begun(transfer, second)
+    transfer.land(second, memoryview(RIGHT), len(RIGHT), DIGEST)
+    with transfer.placing(first) as alone:
+        assert not alone
+
+
+def test_one_that_failed_leaves_the_place_to_the_next(transfer: Transfer) -> None:
+    first = transfer.plan.take(0.0)
+    assert first is not None
+    begun(transfer, first)
+    with transfer.placing(first):
+        transfer.file.put(0, 0, WRONG)
+    transfer.drop(first, "digest")
+    second = transfer.plan.take(0.0)
+    assert second is not None
+    begun(transfer, second)
+    with transfer.placing(second) as alone:
+        assert alone
+        transfer.file.put(0, 0, RIGHT)
+    transfer.land(second, memoryview(b""), len(RIGHT), DIGEST, placed=True)
+    assert content(transfer) == RIGHT
+
+
+def test_a_whole_digest_wants_the_piece_in_one_buffer(transfer: Transfer) -> None:
+    transfer.follower = Follower(transfer.file, ["sha256"])
+    job = transfer.plan.take(0.0)
+    assert job is not None
+    begun(transfer, job)
+    with transfer.placing(job) as alone:
+        assert not alone

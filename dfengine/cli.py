@@ -325,15 +325,11 @@ def supernode(ctx: click.Context, /, config: str | None, **values: Any) -> None:
 @click.option("--handover-fd", type=int, default=-1, hidden=True)
 def peer(**values: Any) -> None:
     """Serve this host's downloads to others. `get` starts it by itself."""
-    stopped = False
-    if min(values["socket_fd"], values["lock_fd"]) >= 0:
-        from dfengine.peer import visitor
-
-        stopped = visitor.wait(values["lock_fd"], [fd for fd in (values["socket_fd"], values["handover_fd"]) if fd >= 0])
+    from dfengine.peer import visitor
     from dfengine.peer.server import run_peer
     from dfengine.settings import PeerSettings
 
-    run_peer(PeerSettings(**values), stopped)
+    run_peer(PeerSettings(**values), visitor.stopped)
 
 
 @main.command()

@@ -161,6 +161,8 @@ def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime
             setsigmask=[],
         )
         _started.append(pid)
+        said = msgspec.json.encode(_Said(ip, number, pid))
+        os.pwrite(lock, said, 0)
         return LocalPeer(ip, number, fresh=True)
 
 

@@ -6,14 +6,18 @@ itself: a loop's imports cost more than receiving a hundred megabytes.
 
 from __future__ import annotations
 
-import json
-import os
 import select
 import signal
 from types import FrameType
 
 LONGEST = 5.0
 """Seconds after which it is up without a visitor, too: files that expire are then noticed."""
+
+SOCKETS = ("--socket-fd", "--handover-fd")
+"""Options of `dfengine peer` that hand over a listening socket each; their values follow as arguments of their own."""
+
+stopped = False
+"""SIGTERM or SIGINT came while `await_first` waited: serve no more."""
 
 
 class _Stop(BaseException):
@@ -24,23 +28,24 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise _Stop
 
 
-def wait(lock: int, sockets: list[int], seconds: float = LONGEST) -> bool:
-    """Until one of the listening `sockets` has a connection, or `seconds` are over. True: SIGTERM or SIGINT came, serve no more.
+def await_first(arguments: list[str]) -> None:
+    """If this is the command line of a peer server that was handed sockets: return at the first visit, at a signal, or after LONGEST."""
+    global stopped
+    given = dict(zip(arguments[1::2], arguments[2::2], strict=False))
+    sockets = [int(given[name]) for name in SOCKETS if given.get(name, "").isdecimal()]
+    if arguments[:1] == ["peer"] and sockets:
+        stopped = wait(sockets)
 
-    lock: the locked descriptor, which holds the address; this process adds its pid.
-    """
+
+def wait(sockets: list[int], seconds: float = LONGEST) -> bool:
+    """Until one of the listening `sockets` has a connection, or `seconds` are over. True: SIGTERM or SIGINT came."""
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        said = json.dumps({**json.loads(os.pread(lock, 4096, 0)), "pid": os.getpid()}).encode()
-        os.pwrite(lock, said, 0)
-        os.ftruncate(lock, len(said))
         poll = select.poll()
         for fd in sockets:
             poll.register(fd, select.POLLIN)
         poll.poll(seconds * 1000)
         return False
-    except ValueError:
-        return False  # no address there: whoever serves says it anew
     except _Stop:
         return True
     finally:

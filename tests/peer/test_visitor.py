@@ -1,25 +1,14 @@
-"""The wait for a first visitor: what ends it, and what it says meanwhile."""
+"""The wait for a first visitor: who waits, and what ends it."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
 import threading
-from pathlib import Path
 
 import pytest
 
 from dfengine.peer import visitor
-
-
-@pytest.fixture
-def lock(tmp_path: Path):
-    fd = os.open(tmp_path / "peer.lock", os.O_RDWR | os.O_CREAT)
-    os.pwrite(fd, b'{"ip":"127.0.0.1","port":15001}', 0)
-    yield fd
-    os.close(fd)
 
 
 @pytest.fixture
@@ -28,28 +17,40 @@ def listener():
         yield sock
 
 
-def test_a_visitor_ends_it_and_its_connection_is_kept(lock: int, listener: socket.socket) -> None:
+def test_a_visitor_ends_it_and_its_connection_is_kept(listener: socket.socket) -> None:
     with socket.create_connection(listener.getsockname()):
-        assert not visitor.wait(lock, [listener.fileno()], 60)
+        assert not visitor.wait([listener.fileno()], 60)
         assert listener.accept()[0].close() is None
 
 
-def test_it_ends_by_itself_and_has_said_its_pid(lock: int, listener: socket.socket) -> None:
-    assert not visitor.wait(lock, [listener.fileno()], 0)
-    assert json.loads(os.pread(lock, 4096, 0)) == {"ip": "127.0.0.1", "port": 15001, "pid": os.getpid()}
+def test_it_ends_by_itself(listener: socket.socket) -> None:
+    assert not visitor.wait([listener.fileno()], 0)
 
 
-def test_a_signal_ends_it_and_its_handler_is_as_before(lock: int, listener: socket.socket) -> None:
+def test_a_signal_ends_it_and_its_handler_is_as_before(listener: socket.socket) -> None:
     before = signal.getsignal(signal.SIGTERM)
     main = threading.main_thread().ident
     assert main is not None
     timer = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGTERM))
     timer.start()
-    assert visitor.wait(lock, [listener.fileno()], 60)
+    assert visitor.wait([listener.fileno()], 60)
     timer.join()
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_an_address_that_cannot_be_read_is_left_to_the_server(lock: int, listener: socket.socket) -> None:
-    os.ftruncate(lock, 0)
-    assert not visitor.wait(lock, [listener.fileno()], 60)
+@pytest.mark.parametrize("option", visitor.SOCKETS)
+def test_the_sockets_are_found_among_the_arguments(option: str, listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+    monkeypatch.setattr(visitor, "wait", lambda sockets: seen.append(sockets) or True)
+    monkeypatch.setattr(visitor, "stopped", False)
+    visitor.await_first(["peer", "--home", "/some where", option, "7", "--alivetime", "300.000"])
+    assert (seen, visitor.stopped) == ([[7]], True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["peer"], ["peer", "--home", "x"], ["get", "--socket-fd", "7"], ["peer", "--socket-fd", "x"], ["peer", "--socket-fd"]]
+)
+def test_nobody_else_waits(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visitor, "wait", lambda sockets: pytest.fail("it waits"))
+    visitor.await_first(arguments)
+    assert not visitor.stopped

@@ -83,7 +83,10 @@ class Fetcher:
         """Until nothing is left to do. An error of this machine ends the download."""
         try:
             while (job := self._transfer.next_job(self._at)) is not None:
-                self._fetch(job)
+                try:
+                    self._fetch(job)
+                finally:
+                    self._transfer.rest()
         except BaseException as error:
             self._transfer.fail(error)
         finally:

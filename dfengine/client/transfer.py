@@ -29,6 +29,13 @@ from dfengine.net.dial import Connection
 from dfengine.storage.piece_file import PieceFile
 
 
+ENOUGH = 2
+"""Threads that receive at once while pieces land at speed: each more costs CPU and caches, and brings nothing."""
+
+AT_SPEED = 0.1
+"""Seconds without a piece after which every thread takes part: the sources are what is slow."""
+
+
 class Leaving(Protocol):
     """What a stream keeps for others, as far as it must be told: `dfengine.stream.cache.Cache` is one. Used under the transfer's lock."""
 
@@ -60,7 +67,8 @@ class Transfer:
         self._changed = threading.Condition()
         self._current: dict[Job, tuple[Connection, int]] = {}
         self._placing: set[Job] = set()
-        self._idle = 0
+        self._idle = self._busy = 0
+        self._landed_at = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._threads: list[threading.Thread] = []
         self._fetchers: list[threading.Thread] = []
@@ -159,18 +167,28 @@ class Transfer:
             os.eventfd_write(self._wake, 1)
 
     def next_job(self, prefer: tuple[str, int] | None) -> Job | None:
-        """Waits for one; None when there is nothing left to do."""
+        """Waits for one; None when there is nothing left to do. When its work is done, say `rest`."""
         with self._changed:
             while not self.stopping and not self.plan.finished:
                 now = time.monotonic()
+                enough = self._landed_at + AT_SPEED - now if self._busy >= ENOUGH else 0.0
+                if enough > 0:
+                    self._changed.wait(enough)
+                    continue
                 job = self.plan.take(now, prefer)
                 if job is not None:
+                    self._busy += 1
                     return job
                 self._idle += 1
                 self.wake()
                 self._changed.wait(min(1.0, max(0.05, self.plan.hedge_at() - now)))
                 self._idle -= 1
             return None
+
+    def rest(self) -> None:
+        """What began with a job of `next_job` is over."""
+        with self._changed:
+            self._busy -= 1
 
     def job_ahead(self, address: tuple[str, int]) -> Job | None:
         """One more from the same address to ask for before the last is through; never one that an idle worker could start."""
@@ -237,6 +255,7 @@ class Transfer:
 
     def _landed(self) -> None:
         """A stream's consumer waits for every piece, everybody else for the last one."""
+        self._landed_at = time.monotonic()
         if self.plan.finished or self.plan.window.wnd >= 0:
             self._changed.notify_all()
 

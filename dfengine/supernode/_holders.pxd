@@ -36,7 +36,13 @@ cdef class Holders:
     cdef Py_ssize_t places, nopen
     cdef uint32_t dice
 
-    cdef bint holds(self, uint32_t place, Py_ssize_t n) except -1
+    cdef bint holds(self, uint32_t place, Py_ssize_t n) noexcept
     cdef int gain(self, uint32_t place, Py_ssize_t n) except -1
     cdef int lose(self, Py_ssize_t n) except -1
     cdef int refill(self, Py_ssize_t n) except -1
+    cdef void unfold(self, Py_ssize_t place) noexcept
+    cdef void fold(self, Py_ssize_t place) noexcept
+    cdef Py_ssize_t some(self, Py_ssize_t n, uint32_t* found) except -1
+
+
+cdef bint meet(Bitset a, Bitset b) noexcept nogil

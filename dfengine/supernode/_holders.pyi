@@ -1,7 +1,7 @@
 from typing import final
 
 from dfengine._bitset import Bitset
-from dfengine.supernode.download import Download
+from dfengine.supernode._state import Download
 
 def taker(lacks: dict[Download, Bitset], offer: Bitset, passed: dict[Download, None]) -> Download | None: ...
 
@@ -28,3 +28,5 @@ class Holders:
     def useful(self, want: Bitset, first: int, step: int = 0) -> tuple[Download, int] | None: ...
     def open_holders(self, n: int) -> list[Download]: ...
     def check_invariant(self) -> None: ...
+
+__pyx_capi__: dict[str, object]

@@ -3,6 +3,7 @@
 cimport cython
 
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -11,7 +12,12 @@ from dfengine._bitset cimport Bitset, df_ctz
 from dfengine.errors import BadPiece, BadValue
 
 
-cdef inline bint meet(Bitset a, Bitset b) noexcept nogil:
+cdef extern from "Python.h":
+    PyObject* PyList_GET_ITEM(list items, Py_ssize_t i) noexcept
+    Py_ssize_t PyList_GET_SIZE(list items) noexcept
+
+
+cdef bint meet(Bitset a, Bitset b) noexcept nogil:
     """True if the two have a piece in common."""
     cdef Py_ssize_t i
     for i in range(min(a.nwords, b.nwords)):
@@ -71,11 +77,13 @@ cdef class Holders:
         memset(self.turn + self.size, 0, more)
         self.size = size
 
-    cdef bint holds(self, uint32_t place, Py_ssize_t n) except -1:
+    cdef bint holds(self, uint32_t place, Py_ssize_t n) noexcept:
         cdef Bitset have
-        if place >= <uint32_t> len(self.members) or self.members[place] is None:
+        if place >= <uint32_t> PyList_GET_SIZE(self.haves):
             return False
-        have = <Bitset> self.haves[place]
+        if PyList_GET_ITEM(self.haves, place) is <PyObject*> None:
+            return False
+        have = <Bitset> PyList_GET_ITEM(self.haves, place)
         return n < have.size and (have.words[n >> 6] >> (n & 63)) & 1
 
     cdef int gain(self, uint32_t place, Py_ssize_t n) except -1:
@@ -171,26 +179,33 @@ cdef class Holders:
         self._at(place)
         self.lose(n)
 
-    def open(self, Py_ssize_t place):
-        """The member has a free upload slot. Again: nothing changes."""
-        self._at(place)
+    cdef void unfold(self, Py_ssize_t place) noexcept:
+        """open, for a place that somebody is at."""
         if self.seat[place] < 0:
             self.open_places[self.nopen] = <uint32_t> place
             self.seat[place] = <int32_t> self.nopen
             self.nopen += 1
 
-    def close(self, Py_ssize_t place):
-        """The member has no free upload slot. Again: nothing changes."""
-        cdef int32_t seat
+    cdef void fold(self, Py_ssize_t place) noexcept:
+        """close, for a place that somebody is at."""
+        cdef int32_t seat = self.seat[place]
         cdef uint32_t last
-        self._at(place)
-        seat = self.seat[place]
         if seat >= 0:
             self.nopen -= 1
             last = self.open_places[self.nopen]
             self.open_places[seat] = last
             self.seat[last] = seat
             self.seat[place] = -1
+
+    def open(self, Py_ssize_t place):
+        """The member has a free upload slot. Again: nothing changes."""
+        self._at(place)
+        self.unfold(place)
+
+    def close(self, Py_ssize_t place):
+        """The member has no free upload slot. Again: nothing changes."""
+        self._at(place)
+        self.fold(place)
 
     def is_open(self, Py_ssize_t place):
         self._at(place)
@@ -221,14 +236,11 @@ cdef class Holders:
         self.turn[n] = <uint8_t> (cell % RECENT)
         return 0
 
-    def sample(self, Py_ssize_t n):
-        """Some holders of piece n, open or not, none twice: all of them when they are at most RECENT, else up to RECENT + SAMPLES."""
-        cdef uint32_t found[RECENT + SAMPLES]
+    cdef Py_ssize_t some(self, Py_ssize_t n, uint32_t* found) except -1:
+        """The places of `sample`, at most RECENT + SAMPLES; their number."""
         cdef uint32_t place
         cdef Py_ssize_t number = 0, i
         cdef int turn
-        if not 0 <= n < self.size:
-            raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
         for turn in range(2):
             number = 0
             for i in range(RECENT):
@@ -246,7 +258,15 @@ cdef class Holders:
                 if self.holds(place, n) and not among(found, number, place):
                     found[number] = place
                     number += 1
-        return [self.members[found[i]] for i in range(number)]
+        return number
+
+    def sample(self, Py_ssize_t n):
+        """Some holders of piece n, open or not, none twice: all of them when they are at most RECENT, else up to RECENT + SAMPLES."""
+        cdef uint32_t found[RECENT + SAMPLES]
+        cdef Py_ssize_t i
+        if not 0 <= n < self.size:
+            raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
+        return [self.members[found[i]] for i in range(self.some(n, found))]
 
     def useful(self, Bitset want not None, Py_ssize_t first, Py_ssize_t step=0):
         """(member, step) of the next open member that has a piece of `want`, else None.

@@ -10,10 +10,14 @@
       ...                                              exact up to 15 copies
     level 16 = 16..23, 17 = 24..31, 18 = 32..47, ...   then two levels to an octave
 
+    spots    uint64[nwords + 1], where uint32[nwords + 1]   a search's own: the words of its pieces that are not 0, in its order, and which
+
 Every piece is in exactly one level. One copy more or less moves a piece between two bitsets: O(1).
 """
 
 from libc.stdint cimport uint32_t, uint64_t
+
+from dfengine._bitset cimport Bitset
 
 cdef enum:
     EXACT = 16
@@ -25,6 +29,13 @@ cdef class Rarity:
     cdef Py_ssize_t members[LEVELS]
     cdef readonly Py_ssize_t size
     cdef Py_ssize_t nwords
+    cdef uint64_t* spots
+    cdef uint32_t* where
 
     cdef int change(self, Py_ssize_t n, int by) except -1
     cdef int place(self, Py_ssize_t n, int level) except -1
+    cdef Py_ssize_t search(self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil
+
+
+cdef bint lacking_words(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_ssize_t hi) noexcept
+cdef int level_of(uint32_t copies) noexcept nogil

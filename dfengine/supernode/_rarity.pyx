@@ -4,7 +4,7 @@ cimport cython
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from dfengine._bitset cimport Bitset, df_ctz
 
@@ -14,7 +14,7 @@ cdef extern from *:
     int clz32 "__builtin_clz"(unsigned int) nogil
 
 
-cdef inline int level_of(uint32_t copies) noexcept nogil:
+cdef int level_of(uint32_t copies) noexcept nogil:
     cdef int octave
     if copies < EXACT:
         return <int> copies
@@ -27,28 +27,33 @@ def lacking(Bitset into not None, Bitset offered, Bitset have not None, Py_ssize
 
     The three may differ in size: what a shorter one does not reach counts as absent. Raises BadPiece for lo < 0.
     """
-    cdef Py_ssize_t i, n = into.nwords
-    cdef Py_ssize_t first, last
-    cdef uint64_t word, seen = 0
-    cdef bint every = offered is None
     if lo < 0:
         raise BadPiece(f"piece {lo} before the first")
-    hi = min(hi, into.size) if every else min(hi, into.size, offered.size)
-    with nogil:
-        memset(into.words, 0, n * sizeof(uint64_t))
-        if lo < hi:
-            first = lo >> 6
-            last = (hi - 1) >> 6
-            for i in range(first, last + 1):
-                word = ~(<uint64_t> 0) if every else offered.words[i]
-                if i < have.nwords:
-                    word &= ~have.words[i]
-                if i == first:
-                    word &= ~(<uint64_t> 0) << (lo & 63)
-                if i == last:
-                    word &= ~(<uint64_t> 0) >> (63 - ((hi - 1) & 63))
-                into.words[i] = word
-                seen |= word
+    return lacking_words(into, offered, have, lo, hi)
+
+
+cdef bint lacking_words(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_ssize_t hi) noexcept:
+    """As lacking, for lo >= 0."""
+    cdef Py_ssize_t i, first, last, both
+    cdef uint64_t seen = 0
+    cdef uint64_t* words = into.words
+    hi = min(hi, into.size) if offered is None else min(hi, into.size, offered.size)
+    memset(words, 0, into.nwords * sizeof(uint64_t))
+    if lo >= hi:
+        return False
+    first = lo >> 6
+    last = (hi - 1) >> 6
+    if offered is None:
+        memset(words + first, 0xFF, (last + 1 - first) * sizeof(uint64_t))
+    else:
+        memcpy(words + first, offered.words + first, (last + 1 - first) * sizeof(uint64_t))
+    both = min(last + 1, have.nwords)
+    for i in range(first, both):
+        words[i] &= ~have.words[i]
+    words[first] &= ~(<uint64_t> 0) << (lo & 63)
+    words[last] &= ~(<uint64_t> 0) >> (63 - ((hi - 1) & 63))
+    for i in range(first, last + 1):
+        seen |= words[i]
     return seen != 0
 
 
@@ -66,6 +71,8 @@ cdef class Rarity:
         for level in range(LEVELS):
             PyMem_Free(self.sets[level])
         PyMem_Free(self.counts)
+        PyMem_Free(self.spots)
+        PyMem_Free(self.where)
 
     def grow(self, Py_ssize_t size):
         """Make room for `size` pieces; the new ones have no copy. A smaller size changes nothing."""
@@ -88,6 +95,14 @@ cdef class Rarity:
                 raise MemoryError
             self.sets[level] = <uint64_t*> moved
             memset(self.sets[level] + self.nwords, 0, (nwords - self.nwords) * sizeof(uint64_t))
+        moved = PyMem_Realloc(self.spots, (nwords + 1) * sizeof(uint64_t))
+        if moved is NULL:
+            raise MemoryError
+        self.spots = <uint64_t*> moved
+        moved = PyMem_Realloc(self.where, (nwords + 1) * sizeof(uint32_t))
+        if moved is NULL:
+            raise MemoryError
+        self.where = <uint32_t*> moved
         n = self.size
         self.nwords = nwords
         self.size = size
@@ -159,7 +174,7 @@ cdef class Rarity:
         cdef uint32_t found
         cdef Py_ssize_t number
         with nogil:
-            number = scan(self, want, offered, start, min(most, LEVELS - 1), &found, 1)
+            number = self.search(want, offered, start, min(most, LEVELS - 1), &found, 1)
         return <Py_ssize_t> found if number else -1
 
     def few(self, Bitset want, Bitset offered, Py_ssize_t start, Py_ssize_t limit):
@@ -169,8 +184,54 @@ cdef class Rarity:
         if not 1 <= limit <= 64:
             raise BadValue(f"{limit} pieces at once")
         with nogil:
-            number = scan(self, want, offered, start, LEVELS - 1, found, limit)
+            number = self.search(want, offered, start, LEVELS - 1, found, limit)
         return [found[i] for i in range(number)]
+
+    cdef Py_ssize_t search(self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil:
+        """Up to `limit` pieces of want & offered by level, each level once around from `start`; the number found.
+
+        The words that hold any are gathered once: the one of `start` is visited twice, its upper bits first, its lower bits last.
+        """
+        cdef Py_ssize_t n = min(want.nwords, offered.nwords, self.nwords)
+        cdef Py_ssize_t first = start >> 6, step, i, spots = 0, number = 0
+        cdef uint64_t upper = ~(<uint64_t> 0) << (start & 63)
+        cdef uint64_t word
+        cdef uint64_t* level_set
+        cdef int level = 0
+        while level <= most and self.members[level] == 0:
+            level += 1
+        if n == 0 or level > most:
+            return 0
+        if start < 0 or first >= n:
+            first = 0
+            upper = ~(<uint64_t> 0)
+        i = first
+        for step in range(n + 1):
+            word = want.words[i] & offered.words[i]
+            if step == 0:
+                word &= upper
+            elif step == n:
+                word &= ~upper
+            if word:
+                self.spots[spots] = word
+                self.where[spots] = <uint32_t> i
+                spots += 1
+            i += 1
+            if i == n:
+                i = 0
+        while level <= most:
+            level_set = self.sets[level]
+            if self.members[level]:
+                for i in range(spots):
+                    word = level_set[self.where[i]] & self.spots[i]
+                    while word:
+                        found[number] = (self.where[i] << 6) + <uint32_t> df_ctz(word)
+                        number += 1
+                        if number == limit:
+                            return number
+                        word &= word - 1
+            level += 1
+        return number
 
     def check_invariant(self):
         """Raises AssertionError unless every piece is in the one level of its copies."""
@@ -183,40 +244,3 @@ cdef class Rarity:
         for level in range(LEVELS):
             total += self.members[level]
         assert total == self.size, "level populations"
-
-
-cdef Py_ssize_t scan(Rarity self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil:
-    """Pieces of want & offered by level, each level once around from `start`: its word is visited twice, upper bits first, lower bits last."""
-    cdef Py_ssize_t n = min(want.nwords, offered.nwords, self.nwords)
-    cdef Py_ssize_t first = start >> 6, step, i, number = 0
-    cdef uint64_t upper = ~(<uint64_t> 0) << (start & 63)
-    cdef uint64_t word
-    cdef uint64_t* level_set
-    cdef int level
-    if n == 0:
-        return 0
-    if start < 0 or first >= n:
-        first = 0
-        upper = ~(<uint64_t> 0)
-    for level in range(most + 1):
-        if self.members[level] == 0:
-            continue
-        level_set = self.sets[level]
-        i = first
-        for step in range(n + 1):
-            word = level_set[i] & want.words[i] & offered.words[i]
-            if word:
-                if step == 0:
-                    word &= upper
-                elif step == n:
-                    word &= ~upper
-                while word:
-                    found[number] = <uint32_t> ((i << 6) + df_ctz(word))
-                    number += 1
-                    if number == limit:
-                        return number
-                    word &= word - 1
-            i += 1
-            if i == n:
-                i = 0
-    return number

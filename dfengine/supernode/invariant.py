@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from dfengine.supernode.download import ABSENT, Download
+from dfengine.supernode._rarity import Rarity
+from dfengine.supernode._recount import recount
+from dfengine.supernode._sources import serves_now
+from dfengine.supernode._state import ABSENT, Download, Lease
 from dfengine.supernode.isolation import shuns
-from dfengine.supernode.leases import Lease
-from dfengine.supernode.sources import supernode_open
 from dfengine.supernode.task_state import TaskState
 
 if TYPE_CHECKING:
@@ -60,7 +61,11 @@ def _check_task(task: TaskState, swarm: Swarm) -> None:
             copies.update(lease.n for lease in leases)
             may = download.have.first_set() >= 0 and download.peer.has_slot
             assert task.holders.is_open(download.place) == may, f"{download}: open"
+    anew = Rarity(task.size)
+    recount(anew, [download.have for download in task.downloads.values() if download.place != ABSENT])
+    anew.check_invariant()
     for n in range(task.size):
+        assert anew.copies(n) == finished[n], f"piece {n}: counted anew"
         assert task.holders.copies(n) == finished[n], f"piece {n}: {finished[n]} finished copies"
         assert task.rarity.copies(n) == copies[n], f"piece {n}: {copies[n]} copies"
         assert (n in task.seedable) == (n in task.cached and n not in task.promises), f"piece {n}: seedable"
@@ -89,7 +94,7 @@ def _check_waits_rightly(download: Download, swarm: Swarm) -> None:
     for source in task.downloads.values():
         if source is not download and source.place != ABSENT and source.peer.has_slot and not shuns(download, source.peer, limits):
             assert not any(source.has(n) for n in wanted), f"{download} waits, {source} could send"
-    if supernode_open(download, limits):
+    if serves_now(download):
         assert not any(n in task.seedable for n in wanted), f"{download} waits, the supernode could send"
 
 

@@ -10,9 +10,8 @@
 
 from __future__ import annotations
 
-from dfengine.supernode.download import Download
+from dfengine.supernode._state import Download, PeerState
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.peer_state import PeerState
 
 
 def shun(client: Download, source: PeerState, why: str, limits: Limits) -> bool:

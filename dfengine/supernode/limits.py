@@ -10,7 +10,7 @@ class Limits:
     """Slots are pieces at once; times are seconds.
 
     up: a peer server sends. down: a 1.x CID receives. native_down: a native CID receives. supernode: the supernode sends of one task.
-    alternates: sources named beside the one that holds the slot.
+    alternates: sources named beside the one that holds the slot, at most 2.
     lease: how long an assigned piece may take before its slot is taken back, where a task was given no time of its own.
     patience: how long a piece on its way to a source is left to that source before the supernode may send it once more;
     twice the task's usual time per piece where that is longer.

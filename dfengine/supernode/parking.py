@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dfengine.supernode import scheduler
 from dfengine.supernode._holders import taker
-from dfengine.supernode.download import Download
+from dfengine.supernode._state import Download
 from dfengine.supernode.leases import Leases
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.scheduler import Pull
+from dfengine.supernode.scheduler import FINISHED, Pull
 from dfengine.supernode.task_state import TaskState
 
 
@@ -41,7 +41,7 @@ def answer(task: TaskState, leases: Leases, limits: Limits, now: float) -> list[
 
     def look(download: Download) -> None:
         pull = scheduler.pull(download, download.wish, leases, limits, now)
-        if pull.pieces or pull is scheduler.FINISHED:
+        if pull.pieces or pull is FINISHED:
             unpark(download)
             answers.append((download.cid, pull))
         else:

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from dfengine import task
 from dfengine.supernode import isolation, parking
+from dfengine.supernode._state import ABSENT, Download, PeerState
 from dfengine.supernode.deadlines import Deadlines
-from dfengine.supernode.download import ABSENT, Download
 from dfengine.supernode.leases import Leases
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.peer_state import Key, PeerState
+
+Key = tuple[str, int, str]
+
+
+def key_of(peer: task.Peer, cid: str) -> Key:
+    """ip, port, and for one that serves nobody its CID."""
+    return (peer.ip, peer.port, "" if peer.port else cid)
 
 
 class Peers:

@@ -1,4 +1,4 @@
-"""What becomes of a piece at a download: the transitions of `download.py`'s law, each with what it frees and whom it may feed.
+"""What becomes of a piece at a download: the transitions of a download's law (`_state.pxd`), each with what it frees and whom it may feed.
 
 Every report may come twice, late, or for a piece that was never assigned; none of these is an error.
 """
@@ -9,64 +9,12 @@ from collections.abc import Iterable
 
 from dfengine._bitset import Bitset
 from dfengine.errors import BadRange
+from dfengine.supernode._exchange import acknowledge, complete
 from dfengine.supernode._rarity import lacking
-from dfengine.supernode.download import ABSENT, Download
+from dfengine.supernode._state import ABSENT, Download
 from dfengine.supernode.leases import Leases
 
 Run = tuple[int, int]
-
-
-def done(download: Download, n: int, leases: Leases, now: float) -> None:
-    """Piece n is written and servable."""
-    task = download.task
-    arrived = n in download.arrived
-    lease = download.arrived.pop(n) if arrived else download.running.pop(n, None)
-    if download.has(n):
-        return
-    _keep(download, n)
-    if download.window is not None:
-        task.count_got(download, _acknowledge(download, n))
-    elif not arrived:
-        task.count_got(download, 1)
-    if download.place != ABSENT:
-        task.holders.gained(download.place, n)
-        if lease is None:
-            task.rarity.add(n)
-        task.offer(download)
-    if lease is not None:
-        took = now - lease.started
-        task.pace += (took - task.pace) / 8 if task.pace else took
-        leases.release(lease)
-    task.changed(download)
-
-
-def _keep(download: Download, n: int) -> None:
-    if n >= len(download.have):
-        download.have.grow(download.task.size)
-    download.have.set(n)
-    if download.early:
-        download.early.pop(n, None)
-
-
-def _acknowledge(download: Download, n: int) -> int:
-    """Acknowledge piece n and what the moving window then finds here already; returns how many were acknowledged.
-
-    A piece beyond the window is kept, and counts when the window comes to it.
-    """
-    window = download.window
-    assert window is not None
-    fresh = [n]
-    count = 0
-    while fresh:
-        piece = fresh.pop()
-        if window.una <= piece < window.end and not window.acked(piece):
-            end = window.end
-            window.ack(piece)
-            count += 1
-            fresh.extend(later for later in range(end, window.end) if download.has(later))
-    if download.early:
-        download.early = {piece: None for piece in download.early if piece >= window.una} or None
-    return count
 
 
 def moved(download: Download, una: int, end: int) -> None:
@@ -79,7 +27,7 @@ def moved(download: Download, una: int, end: int) -> None:
         return
     limit = window.count if window.count >= 0 else una
     while window.una < min(una, limit):
-        download.task.count_got(download, _acknowledge(download, window.una))
+        download.task.count_got(download, acknowledge(download, window.una))
     download.limit = end
     download.task.changed(download)
 
@@ -139,10 +87,10 @@ def holds(download: Download, pieces: Iterable[int | Run], leases: Leases, now: 
         claim.set_range(first, past)
     if download.window is not None:
         for n in claim:
-            done(download, n, leases, now)
+            complete(download, n, leases, now)
         return
     for n in [n for n in (*download.running, *download.arrived) if n in claim]:
-        done(download, n, leases, now)
+        complete(download, n, leases, now)
     fresh = Bitset(task.size)
     if not lacking(fresh, claim, download.have, 0, task.size):
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dfengine.supernode.download import ABSENT
+from dfengine.supernode._state import ABSENT
 from dfengine.supernode.task_state import TaskState
 
 if TYPE_CHECKING:

@@ -21,13 +21,12 @@ import xxhash
 from dfengine import task
 from dfengine._window import Window
 from dfengine.errors import BadPiece, BadValue, IllegalEvent, UnknownDownload, UnknownTask
-from dfengine.supernode import parking, reports, scheduler
-from dfengine.supernode.download import Download
+from dfengine.supernode import parking, reports
+from dfengine.supernode._exchange import Exchange
+from dfengine.supernode._state import Download
 from dfengine.supernode.invariant import check
-from dfengine.supernode.leases import Leases
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.peer_state import key_of
-from dfengine.supernode.peers import Peers
+from dfengine.supernode.peers import key_of
 from dfengine.supernode.scheduler import CDN, Assignment, Pull
 from dfengine.supernode.stats import SwarmStats, TaskStats
 from dfengine.supernode.task_state import TaskState
@@ -47,16 +46,13 @@ class Expired(NamedTuple):
     source_cid: str | None
 
 
-class Swarm:
+class Swarm(Exchange):
     """Tasks, peers and CIDs. `wakeable`: tasks in order of their events. `seed` decides the ties between equally good choices."""
 
     def __init__(self, limits: Limits | None = None, seed: int = 0) -> None:
-        self.limits = limits or Limits()
+        super().__init__(limits or Limits())
         self.seed = seed
         self.wakeable: dict[str, None] = {}
-        self.tasks: dict[str, TaskState] = {}
-        self.leases = Leases()
-        self.peers = Peers(self.limits, self.leases)
 
     @property
     def departed(self) -> list[tuple[str, str]]:
@@ -180,34 +176,12 @@ class Swarm:
         times = [time for time in (self.leases.next(), self.peers.next()) if time is not None]
         return min(times, default=None)
 
-    # WHAT BECOMES OF PIECES
-
-    def pull(self, task_id: str, cid: str, k: int, now: float) -> Pull:
-        """Up to k pieces for the CID, each with a lease; see Pull for the kinds of answer."""
-        return scheduler.pull(self._download(task_id, cid, now), k, self.leases, self.limits, now)
+    # WHAT BECOMES OF PIECES (pull and done: see Exchange)
 
     def arrived(self, task_id: str, cid: str, n: int, now: float) -> None:
         """The content of piece n is there, not written: frees the CID's download slot, not the source's."""
         download = self._download(task_id, cid, now)
         reports.arrived(download, download.task.check(n), self.leases)
-
-    def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
-        """Piece n is written and servable. Frees the slot reserved for it, whoever sent it, and credits the sender.
-
-        source_cid: who sent it; empty for the origin or for what was there before; any CID that is no peer's counts as the supernode's.
-        """
-        download = self._download(task_id, cid, now)
-        state = download.task
-        state.check(n)
-        sender = state.downloads.get(source_cid) if source_cid else None
-        if source_cid and not download.has(n):
-            if sender is None:
-                state.sent_by_supernode += 1
-            else:
-                state.sent_by_peers += 1
-        reports.done(download, n, self.leases, now)
-        if sender is not None and sender is not download:
-            self.peers.credit(download, sender, now)
 
     def failed(self, task_id: str, cid: str, n: int, source_cid: str | None, why: str, now: float) -> None:
         """Piece n could not be had from that source. why: "gone", "digest", "slow", "other". source_cid empty: the one with the slot.

@@ -19,43 +19,11 @@ from __future__ import annotations
 
 from dfengine._bitset import Bitset
 from dfengine.errors import BadPiece, IllegalEvent
-from dfengine.supernode._holders import Holders
-from dfengine.supernode._rarity import Rarity, lacking
-from dfengine.supernode.download import ABSENT, Download
-from dfengine.supernode.leases import Lease
-from dfengine.supernode.limits import Limits
-
-UNKNOWN = -1
-FIRST_SIZE = 64
-"""Pieces that a task of unknown length has room for at first."""
+from dfengine.supernode._state import ABSENT, UNKNOWN, Download, Task
 
 
-class TaskState:
-    """count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. pace: mean seconds a piece takes."""
-
-    def __init__(self, task_id: str, count: int, limits: Limits, lease: float, seed: int, wakeable: dict[str, None]) -> None:
-        if count < UNKNOWN or count == 0:
-            raise BadPiece(f"a task of {count} pieces")
-        self.id = task_id
-        self.count = count
-        self.size = FIRST_SIZE if count == UNKNOWN else count
-        self.limits = limits
-        self.lease = lease
-        self.pace = 0.0
-        self.highest = -1
-        self.known, self.legacy_known, self.cached, self.seedable, self.want = (Bitset(self.size) for _ in range(5))
-        self.holders = Holders(self.size, seed & 0xFFFFFFFF)
-        self.rarity = Rarity(self.size)
-        self.promises: dict[int, Lease] = {}
-        self.downloads: dict[str, Download] = {}
-        self.unfinished = 0
-        self.supernode_used = 0
-        self.sent_by_supernode = 0
-        self.sent_by_peers = 0
-        self.parked: dict[Download, Bitset] = {}
-        self.openings: dict[Download | None, None] = {}
-        self.again: dict[Download, None] = {}
-        self.wakeable = wakeable
+class TaskState(Task):
+    """A task, with the events that change it."""
 
     # PIECES
 
@@ -116,53 +84,6 @@ class TaskState:
             self._grow(count - 1)
         self.unfinished = sum(not self.finished(download) for download in self.downloads.values())
 
-    def promise(self, lease: Lease) -> None:
-        """A piece that the supernode has is on its way to a source: others are to wait for that one."""
-        self.promises[lease.n] = lease
-        self.seedable.clear(lease.n)
-
-    def end_promise(self, n: int) -> None:
-        """The piece has a holder more, or will not have one soon: the supernode may send it again."""
-        if self.promises.pop(n, None) is not None and n in self.cached:
-            self.seedable.set(n)
-            self.opened(None)
-
-    # WANTS
-
-    def wanted(self, download: Download) -> bool:
-        """Fill `want` with the pieces that may be offered to the download and that it lacks, by digests known; True if there is any."""
-        return self._lacking(self.want, self.legacy_known if download.legacy else self.known, download)
-
-    def lack(self, download: Download) -> Bitset:
-        """What the download lacks, offered or not."""
-        bits = Bitset(self.size)
-        self._lacking(bits, None, download)
-        return bits
-
-    def _lacking(self, into: Bitset, offered: Bitset | None, download: Download) -> bool:
-        window = download.window
-        lo, hi = (0, self.size) if window is None else (window.una, window.end)
-        if download.limit >= 0:
-            hi = min(hi, download.limit)
-        if self.count != UNKNOWN:
-            hi = min(hi, self.count)
-        if not lacking(into, offered, download.have, lo, hi):
-            return False
-        for pieces in (download.running, download.arrived, download.early or ()):
-            for n in pieces:
-                into.clear(n)
-        return into.first_set() >= 0
-
-    def finished(self, download: Download) -> bool:
-        """Every piece is here or has arrived."""
-        return download.got == self.count
-
-    def count_got(self, download: Download, by: int) -> None:
-        """The download got `by` pieces more (or less)."""
-        before = self.finished(download)
-        download.got += by
-        self.unfinished += before - self.finished(download)
-
     # SOURCES
 
     def enlist(self, download: Download) -> None:
@@ -184,12 +105,6 @@ class TaskState:
                 self.end_promise(n)
         self.openings.pop(download, None)
 
-    def offer(self, download: Download) -> None:
-        """A source has a piece or a slot more than before."""
-        if download.place != ABSENT and download.peer.has_slot and download.have.first_set() >= 0:
-            self.holders.open(download.place)
-            self.opened(download)
-
     def lose(self, download: Download, n: int) -> None:
         """Piece n is no longer here."""
         download.have.clear(n)
@@ -198,20 +113,6 @@ class TaskState:
             self.rarity.drop(n)
             if download.have.first_set() < 0:
                 self.holders.close(download.place)
-
-    # WAKE-UPS
-
-    def opened(self, source: Download | None) -> None:
-        """`source` can give something that it could not before."""
-        if self.parked:
-            self.openings[source] = None
-            self.wakeable[self.id] = None
-
-    def changed(self, download: Download) -> None:
-        """The download's own state changed: if it is parked it has to be looked at again."""
-        if download.wish:
-            self.again[download] = None
-            self.wakeable[self.id] = None
 
 
 def _in_flight(download: Download) -> list[int]:

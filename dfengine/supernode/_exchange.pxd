@@ -1,0 +1,21 @@
+"""The two events that come by the thousand a second: a pull, and a piece that is done."""
+
+from dfengine.supernode.leases cimport Leases
+from dfengine.supernode._state cimport Download, PeerState
+
+
+cdef class Exchange:
+    cdef readonly dict tasks
+    cdef readonly Leases leases
+    cdef readonly object limits
+    cdef readonly object peers
+    cdef object to_end
+
+    cdef Download find(self, str task_id, str cid, double now)
+    cdef int alive(self, PeerState peer, double now) except -1
+    cpdef pull(self, str task_id, str cid, Py_ssize_t k, double now)
+    cpdef done(self, str task_id, str cid, Py_ssize_t n, str source_cid, double now)
+
+
+cpdef complete(Download download, Py_ssize_t n, Leases leases, double now)
+cpdef acknowledge(Download download, Py_ssize_t n)

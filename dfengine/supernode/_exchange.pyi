@@ -1,0 +1,40 @@
+from typing_extensions import disjoint_base
+
+from dfengine.supernode._state import Download
+from dfengine.supernode.assignment import Pull
+from dfengine.supernode.leases import Leases
+from dfengine.supernode.limits import Limits
+from dfengine.supernode.peers import Peers
+from dfengine.supernode.task_state import TaskState
+
+@disjoint_base
+class Exchange:
+    """Tasks, leases and peers, and what the most frequent events do to them."""
+
+    def __init__(self, limits: Limits) -> None: ...
+    @property
+    def tasks(self) -> dict[str, TaskState]: ...
+    @property
+    def leases(self) -> Leases: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def peers(self) -> Peers: ...
+    def pull(self, task_id: str, cid: str, k: int, now: float) -> Pull:
+        """Up to k pieces for the CID, each with a lease; see Pull for the kinds of answer."""
+    def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
+        """Piece n is written and servable. Frees the slot reserved for it, whoever sent it, and credits the sender.
+
+        source_cid: who sent it; empty for the origin or for what was there before; any CID that is no peer's counts as the supernode's.
+        """
+
+def complete(download: Download, n: int, leases: Leases, now: float) -> None:
+    """Piece n is written and servable."""
+
+def acknowledge(download: Download, n: int) -> int:
+    """Acknowledge piece n and what the moving window then finds here already; returns how many were acknowledged.
+
+    A piece beyond the window is kept, and counts when the window comes to it.
+    """
+
+__pyx_capi__: dict[str, object]

@@ -1,0 +1,111 @@
+"""Pulls and finished pieces."""
+
+from libc.stdint cimport uint64_t
+
+from dfengine._bitset cimport Bitset
+from dfengine._window cimport Window
+from dfengine.supernode.leases cimport Leases
+from dfengine.supernode._scheduler cimport decide
+from dfengine.supernode._state cimport NOWHERE, Download, Lease, PeerState, Task
+
+from dfengine.errors import UnknownDownload, UnknownTask
+from dfengine.supernode.peers import Peers
+
+
+cdef class Exchange:
+    def __init__(self, limits):
+        self.limits = limits
+        self.tasks = {}
+        self.leases = Leases()
+        self.peers = Peers(limits, self.leases)
+        self.to_end = self.peers.heard.move_to_end
+
+    cdef Download find(self, str task_id, str cid, double now):
+        """The download, which just gave a sign of life. Raises UnknownTask, UnknownDownload."""
+        cdef Task task = self.tasks.get(task_id)
+        cdef Download download
+        if task is None:
+            raise UnknownTask(f"no task {task_id}")
+        download = task.downloads.get(cid)
+        if download is None:
+            raise UnknownDownload(f"no download {cid} of task {task_id}")
+        download.seen = now
+        self.alive(download.peer, now)
+        return download
+
+    cdef int alive(self, PeerState peer, double now) except -1:
+        """Peers.alive, for one that is there; who was heard of at this very moment is at its end already."""
+        if peer.seen != now:
+            peer.seen = now
+            self.to_end(peer)
+        return 0
+
+    cpdef pull(self, str task_id, str cid, Py_ssize_t k, double now):
+        return decide(self.find(task_id, cid, now), k, self.leases, now)
+
+    cpdef done(self, str task_id, str cid, Py_ssize_t n, str source_cid, double now):
+        cdef Download download = self.find(task_id, cid, now)
+        cdef Task task = download.task
+        cdef Download sender = None
+        cdef PeerState peer
+        if not 0 <= n < task.count:
+            (<object> task).check(n)
+        if source_cid:
+            sender = task.downloads.get(source_cid)
+            if not download.holds(n):
+                if sender is None:
+                    task.sent_by_supernode += 1
+                else:
+                    task.sent_by_peers += 1
+        complete(download, n, self.leases, now)
+        if sender is not None and sender is not download:
+            peer = sender.peer
+            if peer.failures is None and peer.accusers is None and peer.shunned_by is None and not peer.isolated:
+                self.alive(peer, now)
+            else:
+                self.peers.credit(download, sender, now)
+
+
+cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):
+    cdef Task task = download.task
+    cdef Lease lease
+    cdef bint arrived = bool(download.arrived) and n in download.arrived
+    cdef double took
+    lease = download.arrived.pop(n) if arrived else download.running.pop(n, None)
+    if download.holds(n):
+        return
+    if n >= download.have.size:
+        download.have.grow(task.size)
+    download.have.words[n >> 6] |= <uint64_t> 1 << (n & 63)
+    if download.early:
+        download.early.pop(n, None)
+    if download.window is not None:
+        task.got_more(download, acknowledge(download, n))
+    elif not arrived:
+        task.got_more(download, 1)
+    if download.place != NOWHERE:
+        task.holders.gain(<unsigned int> download.place, n)
+        if lease is None:
+            task.rarer(n, 1)
+        task.serve(download)
+    if lease is not None:
+        took = now - lease.started
+        task.pace += (took - task.pace) / 8 if task.pace else took
+        leases.release(lease)
+    task.differs(download)
+
+
+cpdef acknowledge(Download download, Py_ssize_t n):
+    cdef Window window = download.window
+    fresh = [n]
+    count = 0
+    while fresh:
+        piece = fresh.pop()
+        if window.una <= piece < window.end and not window.acked(piece):
+            end = window.end
+            window.ack(piece)
+            count += 1
+            fresh.extend([later for later in range(end, window.end) if download.has(later)])
+    if download.early:
+        download.early = {piece: None for piece in download.early if piece >= window.una} or None
+    return count

@@ -1,0 +1,221 @@
+"""Which pieces a download gets now, and from whom. The order stands in `scheduler.py`, the layout in the `.pxd`."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
+
+from dfengine._bitset cimport Bitset
+from dfengine._window cimport Window
+from dfengine.supernode._holders cimport Holders, meet
+from dfengine.supernode.leases cimport Leases
+from dfengine.supernode._rarity cimport LEVELS, Rarity
+from dfengine.supernode._sources cimport MOST, least_loaded, open_source, supernode_open, usable
+from dfengine.supernode._state cimport NOWHERE, Download, Task
+
+from dfengine.supernode import assignment
+
+cdef extern from *:
+    """
+    /* A named tuple of two: its own __new__ is Python code. Steals neither. */
+    static PyObject *df_pair(PyObject *type, PyObject *first, PyObject *second) {
+        PyObject *pair = ((PyTypeObject *) type)->tp_alloc((PyTypeObject *) type, 2);
+        if (pair) {
+            Py_INCREF(first);
+            PyTuple_SET_ITEM(pair, 0, first);
+            Py_INCREF(second);
+            PyTuple_SET_ITEM(pair, 1, second);
+        }
+        return pair;
+    }
+    """
+    object df_pair(object type, object first, object second)
+
+cdef enum:
+    URGENT = 4  # of a stream's window, counted from una, one piece in so many goes by deadline, at least one
+    TRIES = 4  # rarest pieces tried by sampling their holders, before the open sources are searched for whatever they have
+
+cdef object CDN = assignment.CDN
+cdef object FINISHED = assignment.FINISHED
+cdef object BUSY = assignment.BUSY
+cdef object WAIT = assignment.WAIT
+cdef object NOSOURCE = assignment.NOSOURCE
+cdef object Assignment = assignment.Assignment
+cdef object Pull = assignment.Pull
+
+
+cdef struct Choice:
+    Py_ssize_t n
+    Py_ssize_t first  # which of `holders` is the source, -1 = the supernode
+    Py_ssize_t number
+    PyObject* holders[MOST]
+
+
+cdef inline bint has(Bitset bits, Py_ssize_t n) noexcept:
+    return (bits.words[n >> 6] >> (n & 63)) & 1
+
+
+cdef Py_ssize_t rarest(Task task, Bitset offered, Py_ssize_t start, int most) except -2:
+    """The rarest piece that is wanted and offered, -1: none."""
+    cdef uint32_t found
+    if type(task.rarity) is not Rarity:
+        return task.rarity.pick(task.want, offered, start, most)
+    return <Py_ssize_t> found if (<Rarity> task.rarity).search(task.want, offered, start, most, &found, 1) else -1
+
+
+cdef int look(Task task, Order* order, Py_ssize_t start) except -1:
+    """Fill the order with the rarest pieces that are wanted and held."""
+    order.next = 0
+    if type(task.rarity) is Rarity:
+        order.number = (<Rarity> task.rarity).search(task.want, task.holders.held, start, LEVELS - 1, order.found, BATCH)
+        return 0
+    order.number = 0
+    for n in task.rarity.few(task.want, task.holders.held, start, TRIES):
+        order.found[order.number] = n
+        order.number += 1
+    return 0
+
+
+def pull(Download download not None, Py_ssize_t k, Leases leases not None, double now):
+    return decide(download, k, leases, now)
+
+
+cdef object decide(Download download, Py_ssize_t k, Leases leases, double now):
+    cdef Task task = download.task
+    cdef Download source
+    cdef Choice choice
+    cdef Order order
+    cdef Py_ssize_t room, share, granted = 0
+    cdef list pieces
+    if download.got == task.count:
+        return FINISHED
+    room = min(k, (task.down if download.legacy else task.native_down) - <Py_ssize_t> len(download.running))
+    if room <= 0:
+        return BUSY
+    if not task.wanted(download):
+        return WAIT
+    share = max(1, task.supernode // max(1, task.unfinished))
+    order.number = -1
+    pieces = []
+    while granted < room and choose(download, &choice, &order, share > 0):
+        source = None if choice.first < 0 else <Download> choice.holders[choice.first]
+        share -= source is None
+        task.want.words[choice.n >> 6] &= ~(<uint64_t> 1 << (choice.n & 63))
+        pieces.append(assign(download, source, &choice, leases, now))
+        granted += 1
+        if type(task.rarity) is not Rarity:
+            order.number = -1
+    if granted:
+        return df_pair(Pull, "pieces", tuple(pieces))
+    return NOSOURCE if meet(task.want, task.cached) or meet(task.want, task.holders.held) else WAIT
+
+
+cdef object assign(Download download, Download source, Choice* choice, Leases leases, double now):
+    """Lease the chosen piece and name its sources."""
+    cdef Task task = download.task
+    cdef object best = CDN if source is None else source.source
+    cdef Download one = None, two = None
+    cdef Py_ssize_t i, most = 0 if download.legacy else task.alternates
+    cdef tuple named, others = ()
+    if most > 2:
+        most = 2
+    for i in range(choice.number):
+        if i == choice.first:
+            continue
+        if one is None and most > 0:
+            one = <Download> choice.holders[i]
+        elif two is None and most > 1:
+            two = <Download> choice.holders[i]
+        else:
+            break
+    if two is not None:
+        others = (one, two)
+        named = (best, one.source, two.source)
+    else:
+        if one is not None:
+            others = (one,)
+            named = (best, one.source)
+        else:
+            named = (best,)
+        if source is not None and len(others) < most and has(task.cached, choice.n):
+            named += (CDN,)
+    leases.grant(download, choice.n, source, others, now)
+    return df_pair(Assignment, choice.n, named)
+
+
+cdef bint choose(Download download, Choice* choice, Order* order, bint may_seed) except -1:
+    """The next piece of an answer and its holders; False: there is none."""
+    cdef Task task = download.task
+    cdef bint seed = may_seed and supernode_open(download)
+    cdef Py_ssize_t start = download.rotation % task.size
+    choice.first = -1
+    choice.number = 0
+    if download.window is not None and urgent(download, choice, seed):
+        return True
+    if seed and download.place != NOWHERE:
+        choice.n = rarest(task, task.cached, start, 0)
+        if choice.n >= 0:
+            return True
+    if task.holders.nopen and from_peers(download, choice, order, start):
+        return True
+    if seed and len(download.running) < task.down:
+        choice.n = rarest(task, task.seedable, start, LEVELS - 1)
+        if choice.n >= 0:
+            choice.first = -1
+            choice.number = usable(download, choice.n, choice.holders) if has(task.holders.held, choice.n) else 0
+            return True
+    return False
+
+
+cdef bint urgent(Download download, Choice* choice, bint seed) except -1:
+    """Of a stream: the first pieces it needs, in order."""
+    cdef Task task = download.task
+    cdef Window window = download.window
+    cdef Py_ssize_t past = window.una + max(<Py_ssize_t> 1, <Py_ssize_t> window.wnd // URGENT)
+    cdef Py_ssize_t n = task.want.first_set(window.una)
+    while 0 <= n < past:
+        choice.number = usable(download, n, choice.holders) if has(task.holders.held, n) else 0
+        choice.first = least_loaded(choice.holders, choice.number)
+        if choice.first >= 0 or (seed and has(task.seedable, n)):
+            choice.n = n
+            return True
+        n = task.want.first_set(n + 1)
+    choice.number = 0
+    return False
+
+
+cdef bint from_peers(Download download, Choice* choice, Order* order, Py_ssize_t start) except -1:
+    """The rarest piece that an open source has."""
+    cdef Task task = download.task
+    cdef Download source
+    cdef Py_ssize_t n, tries = 0, i
+    if order.number < 0:
+        look(task, order, start)
+    while tries < TRIES:
+        if order.next == order.number:
+            if order.number < BATCH or tries:
+                break
+            look(task, order, start)
+            continue
+        n = order.found[order.next]
+        order.next += 1
+        if not has(task.want, n):
+            continue
+        choice.number = usable(download, n, choice.holders)
+        choice.first = least_loaded(choice.holders, choice.number)
+        if choice.first >= 0:
+            choice.n = n
+            return True
+        tries += 1
+    source = open_source(download)
+    if source is None:
+        return False
+    choice.n = n = rarest(task, source.have, start, LEVELS - 1)
+    choice.number = usable(download, n, choice.holders)
+    choice.first = -1
+    for i in range(choice.number):
+        if choice.holders[i] is <PyObject*> source:
+            choice.first = i
+    if choice.first < 0:
+        choice.first = min(choice.number, MOST - 1)
+        choice.number = choice.first + 1
+        choice.holders[choice.first] = <PyObject*> source
+    return True

@@ -1,0 +1,21 @@
+"""Source choice: whom to ask for a piece.
+
+Holders with a free upload slot, neither isolated nor shunned by the asker; of a small sample the least loaded.
+
+Isolated peers are no sources at all (they are not enlisted), so what is asked here is the slot, the pair, and that nobody asks itself.
+Another CID of the same host may be asked like any other.
+"""
+
+from cpython.object cimport PyObject
+
+from dfengine.supernode._state cimport Download, PeerState
+
+cdef enum:
+    MOST = 16  # RECENT + SAMPLES of _holders
+
+
+cdef bint shunned(Download asker, PeerState source) except -1
+cdef Py_ssize_t usable(Download asker, Py_ssize_t n, PyObject** found) except -1
+cdef Py_ssize_t least_loaded(PyObject** found, Py_ssize_t number) noexcept
+cdef Download open_source(Download asker)
+cdef bint supernode_open(Download asker) noexcept

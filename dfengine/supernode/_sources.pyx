@@ -1,0 +1,72 @@
+"""Whom to ask for a piece. The rules stand in the `.pxd`."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t
+
+from dfengine.supernode._holders cimport RECENT, SAMPLES, Holders
+from dfengine.supernode._state cimport Download, PeerState
+
+from dfengine.supernode.isolation import shuns
+
+
+cdef extern from "Python.h":
+    PyObject* PyList_GET_ITEM(list items, Py_ssize_t i) noexcept
+
+
+cdef bint shunned(Download asker, PeerState source) except -1:
+    """The asker does not get this source now."""
+    return bool(asker.charged) and shuns(asker, source, asker.task.limits)
+
+
+cdef Py_ssize_t usable(Download asker, Py_ssize_t n, PyObject** found) except -1:
+    """Of a sample of the holders of piece n (at most MOST) those that the asker may be told of, borrowed; their number."""
+    cdef uint32_t places[RECENT + SAMPLES]
+    cdef Holders holders = asker.task.holders
+    cdef Py_ssize_t sampled = holders.some(n, places), number = 0, i
+    cdef PyObject* holder
+    for i in range(sampled):
+        holder = PyList_GET_ITEM(holders.members, places[i])
+        if holder is not <PyObject*> asker and not shunned(asker, (<Download> holder).peer):
+            found[number] = holder
+            number += 1
+    return number
+
+
+cdef Py_ssize_t least_loaded(PyObject** found, Py_ssize_t number) noexcept:
+    """Which of them has a free slot and sends least, of equals the first; -1: none has."""
+    cdef Py_ssize_t i, best = -1, least = 0, used
+    for i in range(number):
+        used = (<Download> found[i]).peer.used
+        if used < (<Download> found[i]).peer.slots and (best < 0 or used < least):
+            best = i
+            least = used
+            if least == 0:
+                break
+    return best
+
+
+cdef Download open_source(Download asker):
+    """An open source that has something of `task.want`: the exact search behind the samples. None: there is none."""
+    cdef Holders holders = asker.task.holders
+    cdef Py_ssize_t step = 0
+    cdef Download source
+    while True:
+        found = holders.useful(asker.task.want, asker.rotation, step)
+        if found is None:
+            return None
+        source, step = found
+        step += 1
+        if source is not asker and not shunned(asker, source.peer):
+            return source
+
+
+cdef bint supernode_open(Download asker) noexcept:
+    """See serves_now."""
+    cdef Py_ssize_t slots = asker.task.supernode
+    if asker.legacy and asker.task.down < slots:
+        slots = asker.task.down
+    return asker.task.supernode_used < slots
+
+
+def serves_now(Download asker not None):
+    return supernode_open(asker)

@@ -1,0 +1,117 @@
+"""What the swarm's decisions read and write, as C structures: tasks, downloads, peers, leases.
+
+    Task ---- downloads: cid -> Download ---- peer: PeerState (slots, trust), shared by the CIDs of one ip:port
+     |                          |
+     |                          +-- running, arrived: piece -> Lease        sending: the leases of what others get from it
+     |                                                          |
+     +-- promises: piece -> Lease                               +-- download, n, source (None: the supernode)
+
+Laws of a download. Of each piece it is in exactly one of these:
+
+    lacking   neither here nor on its way
+    running   assigned; a lease holds its source's upload slot, and it takes one of this CID's download slots
+    arrived   the content is here but not servable yet (1.x's 503); the lease lives on, the download slot is free
+    here      in `have`: servable
+
+    lacking -> running -> here            assigned, done          running -> lacking    failed, expired, source left
+    running -> arrived -> here            503, then done          arrived -> lacking    failed
+    any     -> here                       done without lease: resumed, from the origin, or later than its lease
+    here    -> lacking                    evicted; with a window it stays acknowledged instead, and is not asked for again
+
+`got` counts the pieces that arrived, are here, or were acknowledged in a window; it equals the task's count when the download is finished.
+"""
+
+from libc.stdint cimport int64_t
+
+from dfengine._bitset cimport Bitset
+from dfengine._window cimport Window
+from dfengine.supernode._holders cimport Holders
+
+cdef enum:
+    NOWHERE = -1
+
+
+cdef class PeerState:
+    cdef readonly tuple key
+    cdef public Py_ssize_t slots
+    cdef public Py_ssize_t used
+    cdef public double seen
+    cdef public tuple downloads
+    cdef public dict failures
+    cdef public dict accusers
+    cdef public dict shunned_by
+    cdef public bint isolated
+    cdef public bint proven
+    cdef public Py_ssize_t bucket
+
+
+cdef class Lease:
+    cdef readonly Download download
+    cdef readonly Py_ssize_t n
+    cdef readonly Download source
+    cdef public tuple named
+    cdef readonly double started
+    cdef public Py_ssize_t bucket
+    cdef public Py_ssize_t patience
+
+
+cdef class Download:
+    cdef readonly Task task
+    cdef readonly str cid
+    cdef readonly object source
+    cdef readonly PeerState peer
+    cdef readonly Bitset have
+    cdef readonly Window window
+    cdef readonly bint legacy
+    cdef readonly bint serves
+    cdef readonly int64_t rotation
+    cdef public Py_ssize_t place
+    cdef readonly dict running
+    cdef readonly dict arrived
+    cdef public tuple sending
+    cdef public dict charged
+    cdef public dict early
+    cdef public Py_ssize_t limit
+    cdef public Py_ssize_t got
+    cdef public Py_ssize_t wish
+    cdef public double seen
+
+    cdef bint holds(self, Py_ssize_t n) noexcept
+
+
+cdef class Task:
+    cdef readonly str id
+    cdef public Py_ssize_t count
+    cdef public Py_ssize_t size
+    cdef public Py_ssize_t highest
+    cdef public Py_ssize_t unfinished
+    cdef public Py_ssize_t supernode_used
+    cdef public Py_ssize_t sent_by_supernode
+    cdef public Py_ssize_t sent_by_peers
+    cdef readonly object limits
+    cdef readonly Py_ssize_t down, native_down, supernode, alternates
+    cdef readonly double patience
+    cdef public double lease
+    cdef public double pace
+    cdef readonly Bitset known
+    cdef readonly Bitset legacy_known
+    cdef readonly Bitset cached
+    cdef readonly Bitset seedable
+    cdef readonly Bitset want
+    cdef readonly Holders holders
+    cdef public object rarity
+    cdef readonly dict promises
+    cdef readonly dict downloads
+    cdef readonly dict parked
+    cdef readonly dict openings
+    cdef readonly dict again
+    cdef readonly dict wakeable
+
+    cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1
+    cdef int rarer(self, Py_ssize_t n, int by) except -1
+    cpdef promise(self, Lease lease)
+    cdef int end(self, Py_ssize_t n) except -1
+    cdef int got_more(self, Download download, Py_ssize_t by) except -1
+    cdef int serve(self, Download download) except -1
+    cdef int open_up(self, Download source) except -1
+    cdef int differs(self, Download download) except -1

@@ -1,0 +1,196 @@
+from typing import Final, Self, final
+
+from typing_extensions import disjoint_base
+
+from dfengine._bitset import Bitset
+from dfengine._window import Window
+from dfengine.supernode._holders import Holders
+from dfengine.supernode._rarity import Rarity
+from dfengine.supernode.limits import Limits
+from dfengine.supernode.task_state import TaskState
+from dfengine.task import Source
+
+ABSENT: Final[int]
+"""`place` of a download that is no source."""
+
+UNKNOWN: Final[int]
+FIRST_SIZE: Final[int]
+"""Pieces that a task of unknown length has room for at first."""
+
+
+
+@final
+class PeerState:
+    """A peer as the supernode sees it: a host's piece server (ip:port), its upload slots and how far it is trusted.
+
+    Several CIDs, of several tasks, belong to one peer: slots and isolation are the peer's, holdings are the CID's.
+    A CID that serves nobody (port 0) has a peer of its own, so that two of them on one host are not taken for one.
+
+    `used` of `slots` uploads are leased. `isolated`: no source for anybody, until the deadline in `bucket`. seen: seconds.
+    failures: client ip -> its share of the consecutive failures. accusers: client ips that found wrong bytes.
+    proven: isolated for wrong bytes.
+    shunned_by: CIDs that no longer get this source, with their failures counted in `Download.charged`.
+    """
+
+    slots: int
+    used: int
+    seen: float
+    downloads: tuple[Download, ...]
+    failures: dict[str, int] | None
+    accusers: dict[str, None] | None
+    shunned_by: dict[Download, None] | None
+    isolated: bool
+    proven: bool
+    bucket: int
+    def __new__(cls, key: tuple[str, int, str], slots: int, now: float) -> PeerState: ...
+    @property
+    def key(self) -> tuple[str, int, str]: ...
+    @property
+    def ip(self) -> str:
+        """Its address."""
+    @property
+    def has_slot(self) -> bool:
+        """A free upload slot."""
+
+@final
+class Lease:
+    """Piece n goes from `source` (None: the supernode) to `download`. started: seconds. named: the alternates told with it.
+
+    bucket, patience: where its two deadlines are, 0 = none.
+    """
+
+    named: tuple[Download, ...]
+    bucket: int
+    patience: int
+    @property
+    def download(self) -> Download: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def source(self) -> Download | None: ...
+    @property
+    def started(self) -> float: ...
+
+@final
+class Download:
+    """State of one CID. `seen` is seconds. rotation: where its search for pieces starts, not negative.
+
+    serves: it may become a source. legacy: it speaks 1.x. window: None for a regular download.
+    place: where it stands among the task's holders, ABSENT unless it is a source.
+    sending: leases of pieces that others get from it. charged: failures of sources towards it.
+    early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = no such.
+    wish: pieces a parked pull asks for, 0 when none is parked.
+    """
+
+    place: int
+    sending: tuple[Lease, ...]
+    charged: dict[PeerState, int] | None
+    early: dict[int, None] | None
+    limit: int
+    got: int
+    wish: int
+    seen: float
+    def __new__(
+        cls, task: TaskState, source: Source, peer: PeerState, window: Window | None, legacy: bool, serves: bool, rotation: int, now: float
+    ) -> Download: ...
+    @property
+    def task(self) -> TaskState: ...
+    @property
+    def cid(self) -> str: ...
+    @property
+    def source(self) -> Source: ...
+    @property
+    def peer(self) -> PeerState: ...
+    @property
+    def have(self) -> Bitset: ...
+    @property
+    def window(self) -> Window | None: ...
+    @property
+    def legacy(self) -> bool: ...
+    @property
+    def serves(self) -> bool: ...
+    @property
+    def rotation(self) -> int: ...
+    @property
+    def running(self) -> dict[int, Lease]: ...
+    @property
+    def arrived(self) -> dict[int, Lease | None]: ...
+    def has(self, n: int) -> bool:
+        """Piece n is here, servable."""
+    def lease(self, n: int) -> Lease | None:
+        """The lease under which piece n is coming, or has arrived."""
+
+@disjoint_base
+class Task:
+    """What the decisions read of one task; `task_state.TaskState` is what the events change. Raises BadPiece for a count that cannot be.
+
+    count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. pace: mean seconds a piece takes.
+    """
+
+    count: int
+    size: int
+    highest: int
+    unfinished: int
+    supernode_used: int
+    sent_by_supernode: int
+    sent_by_peers: int
+    lease: float
+    pace: float
+    rarity: Rarity
+    def __new__(cls, task_id: str, count: int, limits: Limits, lease: float, seed: int, wakeable: dict[str, None]) -> Self: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def down(self) -> int: ...
+    @property
+    def native_down(self) -> int: ...
+    @property
+    def supernode(self) -> int: ...
+    @property
+    def alternates(self) -> int: ...
+    @property
+    def patience(self) -> float: ...
+    @property
+    def known(self) -> Bitset: ...
+    @property
+    def legacy_known(self) -> Bitset: ...
+    @property
+    def cached(self) -> Bitset: ...
+    @property
+    def seedable(self) -> Bitset: ...
+    @property
+    def want(self) -> Bitset: ...
+    @property
+    def holders(self) -> Holders: ...
+    @property
+    def promises(self) -> dict[int, Lease]: ...
+    @property
+    def downloads(self) -> dict[str, Download]: ...
+    @property
+    def parked(self) -> dict[Download, Bitset]: ...
+    @property
+    def openings(self) -> dict[Download | None, None]: ...
+    @property
+    def again(self) -> dict[Download, None]: ...
+    @property
+    def wakeable(self) -> dict[str, None]: ...
+    def promise(self, lease: Lease) -> None:
+        """A piece that the supernode has is on its way to a source: others are to wait for that one."""
+    def end_promise(self, n: int) -> None:
+        """The piece has a holder more, or will not have one soon: the supernode may send it again."""
+    def wanted(self, download: Download) -> bool:
+        """Fill `want` with the pieces that may be offered to the download and that it lacks, by digests known; True if there is any."""
+    def lack(self, download: Download) -> Bitset:
+        """What the download lacks, offered or not."""
+    def finished(self, download: Download) -> bool:
+        """Every piece is here or has arrived."""
+    def count_got(self, download: Download, by: int) -> None:
+        """The download got `by` pieces more (or less)."""
+    def offer(self, download: Download) -> None:
+        """A source has a piece or a slot more than before."""
+    def opened(self, source: Download | None) -> None:
+        """`source` (None: the supernode) can give something that it could not before."""
+    def changed(self, download: Download) -> None:
+        """The download's own state changed: if it is parked it has to be looked at again."""

@@ -1,0 +1,216 @@
+"""Tasks, downloads, peers and leases: the swarm's state. The layout and a download's laws are drawn in the `.pxd`."""
+
+cimport cython
+
+from libc.stdint cimport int64_t, uint64_t
+
+from dfengine._bitset cimport Bitset
+from dfengine._window cimport Window
+from dfengine.supernode._holders cimport Holders
+from dfengine.supernode._rarity cimport Rarity, lacking_words
+
+from dfengine.errors import BadPiece
+
+ABSENT = NOWHERE
+UNKNOWN = -1
+FIRST_SIZE = 64
+
+
+@cython.final
+cdef class PeerState:
+    def __cinit__(self, tuple key not None, Py_ssize_t slots, double now):
+        self.key = key
+        self.slots = slots
+        self.seen = now
+        self.downloads = ()
+
+    @property
+    def ip(self):
+        return self.key[0]
+
+    @property
+    def has_slot(self):
+        return self.used < self.slots
+
+    def __repr__(self):
+        return f"<peer {self.key[0]}:{self.key[1]} {self.used}/{self.slots}{' isolated' if self.isolated else ''}>"
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Lease:
+    pass
+
+
+@cython.final
+cdef class Download:
+    def __cinit__(
+        self, Task task not None, source not None, PeerState peer not None, Window window, bint legacy, bint serves, int64_t rotation, double now
+    ):
+        self.task = task
+        self.cid = source.cid
+        self.source = source
+        self.peer = peer
+        self.have = Bitset(task.size)
+        self.window = window
+        self.legacy = legacy
+        self.serves = serves
+        self.rotation = rotation
+        self.place = NOWHERE
+        self.running = {}
+        self.arrived = {}
+        self.sending = ()
+        self.limit = -1
+        self.seen = now
+
+    cdef bint holds(self, Py_ssize_t n) noexcept:
+        return n < self.have.size and (self.have.words[n >> 6] >> (n & 63)) & 1
+
+    def has(self, Py_ssize_t n):
+        return n >= 0 and self.holds(n)
+
+    def lease(self, Py_ssize_t n):
+        return self.running.get(n) or self.arrived.get(n)
+
+    def __repr__(self):
+        return f"<download {self.cid} of {self.task.id[:8]}: {self.got} got, {len(self.running)} running, {len(self.sending)} sending>"
+
+
+cdef class Task:
+    def __cinit__(self, str task_id not None, Py_ssize_t count, limits not None, double lease, seed, dict wakeable not None):
+        if count < -1 or count == 0:
+            raise BadPiece(f"a task of {count} pieces")
+        self.id = task_id
+        self.count = count
+        self.size = FIRST_SIZE if count == -1 else count
+        self.limits = limits
+        self.down = limits.down
+        self.native_down = limits.native_down
+        self.supernode = limits.supernode
+        self.alternates = limits.alternates
+        self.patience = limits.patience
+        self.lease = lease
+        self.highest = -1
+        self.known = Bitset(self.size)
+        self.legacy_known = Bitset(self.size)
+        self.cached = Bitset(self.size)
+        self.seedable = Bitset(self.size)
+        self.want = Bitset(self.size)
+        self.holders = Holders(self.size, seed & 0xFFFFFFFF)
+        self.rarity = Rarity(self.size)
+        self.promises = {}
+        self.downloads = {}
+        self.parked = {}
+        self.openings = {}
+        self.again = {}
+        self.wakeable = wakeable
+
+    cdef int rarer(self, Py_ssize_t n, int by) except -1:
+        """One copy of piece n more (1) or less (-1), finished or in flight."""
+        if type(self.rarity) is Rarity:
+            (<Rarity> self.rarity).change(n, by)
+        elif by > 0:
+            self.rarity.add(n)
+        else:
+            self.rarity.drop(n)
+        return 0
+
+    cpdef promise(self, Lease lease):
+        self.promises[lease.n] = lease
+        self.seedable.words[lease.n >> 6] &= ~(<uint64_t> 1 << (lease.n & 63))
+
+    cdef int end(self, Py_ssize_t n) except -1:
+        """end_promise."""
+        if self.promises.pop(n, None) is not None and (self.cached.words[n >> 6] >> (n & 63)) & 1:
+            self.seedable.words[n >> 6] |= <uint64_t> 1 << (n & 63)
+            self.open_up(None)
+        return 0
+
+    def end_promise(self, Py_ssize_t n):
+        self.end(n)
+
+    def wanted(self, Download download not None):
+        return self.lacking(self.want, self.legacy_known if download.legacy else self.known, download)
+
+    cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1:
+        cdef Window window = download.window
+        cdef Py_ssize_t lo = 0, hi = self.size, n, i
+        cdef uint64_t seen = 0
+        if window is not None:
+            lo = window.una
+            hi = window._end()
+        if download.limit >= 0:
+            hi = min(hi, download.limit)
+        if self.count >= 0:
+            hi = min(hi, self.count)
+        if not lacking_words(into, offered, download.have, lo, hi):
+            return False
+        for n in download.running:
+            into.words[n >> 6] &= ~(<uint64_t> 1 << (n & 63))
+        if download.arrived:
+            for n in download.arrived:
+                into.words[n >> 6] &= ~(<uint64_t> 1 << (n & 63))
+        if download.early:
+            for n in download.early:
+                into.words[n >> 6] &= ~(<uint64_t> 1 << (n & 63))
+        for i in range(into.nwords):
+            seen |= into.words[i]
+            if seen:
+                return True
+        return False
+
+    def lack(self, Download download not None):
+        bits = Bitset(self.size)
+        self.lacking(bits, None, download)
+        return bits
+
+    def finished(self, Download download not None):
+        return download.got == self.count
+
+    cdef int got_more(self, Download download, Py_ssize_t by) except -1:
+        """count_got."""
+        cdef bint before = download.got == self.count
+        download.got += by
+        self.unfinished += <Py_ssize_t> before - <Py_ssize_t> (download.got == self.count)
+        return 0
+
+    def count_got(self, Download download not None, Py_ssize_t by):
+        self.got_more(download, by)
+
+    cdef int serve(self, Download download) except -1:
+        """offer."""
+        if download.place != NOWHERE and download.peer.used < download.peer.slots and not empty(download.have):
+            self.holders.unfold(download.place)
+            self.open_up(download)
+        return 0
+
+    def offer(self, Download download not None):
+        self.serve(download)
+
+    cdef int open_up(self, Download source) except -1:
+        """opened."""
+        if self.parked:
+            self.openings[source] = None
+            self.wakeable[self.id] = None
+        return 0
+
+    def opened(self, Download source):
+        self.open_up(source)
+
+    cdef int differs(self, Download download) except -1:
+        """changed."""
+        if download.wish:
+            self.again[download] = None
+            self.wakeable[self.id] = None
+        return 0
+
+    def changed(self, Download download not None):
+        self.differs(download)
+
+
+cdef bint empty(Bitset bits) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(bits.nwords):
+        if bits.words[i]:
+            return False
+    return True

@@ -1,0 +1,20 @@
+from collections.abc import Hashable
+from types import GenericAlias
+from typing import Any, Final, Generic, TypeVar, final
+
+_Item = TypeVar("_Item", bound=Hashable)
+
+GRAIN: Final[float]
+
+@final
+class Deadlines(Generic[_Item]):
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    def __len__(self) -> int: ...
+    def add(self, item: _Item, when: float) -> int:
+        """Remember `item` until `when` (seconds, not negative); returns the bucket that `discard` wants."""
+    def discard(self, item: _Item, number: int) -> int:
+        """Forget `item` of that bucket; unknown: nothing happens."""
+    def due(self, now: float) -> list[_Item]:
+        """Take out what is due at `now`."""
+    def next(self) -> float | None:
+        """When something is due next, None for never."""

@@ -1,0 +1,19 @@
+from typing import final
+
+from dfengine.supernode._state import Lease
+
+@final
+class Leases:
+    """All leases of the swarm and their deadlines."""
+
+    def __len__(self) -> int: ...
+    def release(self, lease: Lease) -> None:
+        """Give the source's slot back. The caller moves the piece on."""
+    def drop(self, lease: Lease) -> None:
+        """The piece will not come under this lease: it is wanted again, unless its content has arrived."""
+    def expired(self, now: float) -> list[Lease]:
+        """The leases whose time is over, still in place: the caller drops them."""
+    def give_up(self, now: float) -> None:
+        """End the promises that are older than the swarm's patience."""
+    def next(self) -> float | None:
+        """When tick has something to do here, seconds."""

@@ -1,0 +1,101 @@
+"""Leases and their deadlines. The laws stand in the `.pxd`."""
+
+cimport cython
+
+from dfengine.supernode._state cimport NOWHERE, Download, Lease, PeerState, Task
+from dfengine.supernode.deadlines cimport Deadlines
+
+
+@cython.final
+cdef class Leases:
+    def __cinit__(self):
+        self.ends = Deadlines()
+        self.promises = Deadlines()
+
+    def __len__(self):
+        return self.live
+
+    cdef Lease grant(self, Download download, Py_ssize_t n, Download source, tuple named, double now):
+        """Assign piece n, which the download lacks and the source has, with a slot of the source's that is free."""
+        cdef Task task = download.task
+        cdef Lease lease = Lease.__new__(Lease)
+        cdef PeerState peer
+        cdef Download other
+        lease.download = download
+        lease.n = n
+        lease.source = source
+        lease.named = named
+        lease.started = now
+        download.running[n] = lease
+        lease.bucket = self.ends.add(lease, now + task.lease)
+        self.live += 1
+        if source is None:
+            task.supernode_used += 1
+        else:
+            source.sending = source.sending + (lease,)
+            peer = source.peer
+            peer.used += 1
+            if peer.used >= peer.slots:
+                for other in peer.downloads:
+                    if other.place >= 0:
+                        other.task.holders.fold(other.place)
+        if download.place != NOWHERE:
+            task.rarer(n, 1)
+            if (task.cached.words[n >> 6] >> (n & 63)) & 1:
+                task.promise(lease)
+                lease.patience = self.promises.add(lease, now + max(task.patience, 2 * task.pace))
+        return lease
+
+    cpdef release(self, Lease lease):
+        cdef Task task = lease.download.task
+        cdef Download source = lease.source
+        cdef Download other
+        cdef PeerState peer
+        cdef bint full
+        self.ends.discard(lease, lease.bucket)
+        self.live -= 1
+        if lease.patience:
+            self.promises.discard(lease, lease.patience)
+            if task.promises.get(lease.n) is lease:
+                task.end(lease.n)
+        if source is None:
+            task.supernode_used -= 1
+            task.open_up(None)
+            return
+        source.sending = without(source.sending, lease)
+        peer = source.peer
+        full = peer.used >= peer.slots
+        peer.used -= 1
+        if full and peer.used < peer.slots:
+            for other in peer.downloads:
+                other.task.serve(other)
+
+    cpdef drop(self, Lease lease):
+        cdef Download download = lease.download
+        if download.running.pop(lease.n, None) is None:
+            download.arrived[lease.n] = None
+        if download.place != NOWHERE:
+            download.task.rarer(lease.n, -1)
+        self.release(lease)
+        download.task.differs(download)
+
+    def expired(self, double now):
+        return self.ends.due(now)
+
+    def give_up(self, double now):
+        cdef Lease lease
+        for lease in self.promises.due(now):
+            if lease.download.task.promises.get(lease.n) is lease:
+                lease.download.task.end(lease.n)
+
+    def next(self):
+        times = [time for time in (self.ends.next(), self.promises.next()) if time is not None]
+        return min(times, default=None)
+
+
+cdef tuple without(tuple leases, Lease gone):
+    cdef Py_ssize_t i
+    for i in range(len(leases)):
+        if leases[i] is gone:
+            return leases[:i] + leases[i + 1 :]
+    return leases

@@ -58,8 +58,8 @@ class Peer(msgspec.Struct, frozen=True):
     version: str = ""
 
 
-class Source(msgspec.Struct, frozen=True):
-    """Where one piece can be fetched: a peer's CID and its piece server."""
+class Source(msgspec.Struct, frozen=True, array_like=True):
+    """Where one piece can be fetched: a peer's CID and its piece server. An offer encodes it as it is: the fields of wire.Where."""
 
     cid: str
     ip: str

@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import httptools
 
+from dfengine.net._request import plain
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.limit import TokenBucket
 
@@ -175,6 +176,12 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Raises BadRequest; the connection is of no use then."""
+        if not self.started:
+            request = plain(data, MAX_HEAD, self._max_body)
+            if request is not None:
+                method, target, headers, body = request
+                self._deliver(Request(method, target, headers, body, self._client))
+                return
         whole = self._whole
         try:
             self._parser.feed_data(data)

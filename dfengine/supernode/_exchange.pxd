@@ -2,6 +2,7 @@
 
 from dfengine.supernode.leases cimport Leases
 from dfengine.supernode._state cimport Download, PeerState
+from dfengine.supernode.deadlines cimport Deadlines
 
 
 cdef class Exchange:
@@ -10,11 +11,17 @@ cdef class Exchange:
     cdef readonly object limits
     cdef readonly object peers
     cdef object to_end
+    cdef object heard
+    cdef Deadlines isolations
+    cdef Deadlines shunnings
+    cdef double silence
 
     cdef Download find(self, str task_id, str cid, double now)
     cdef int alive(self, PeerState peer, double now) except -1
     cpdef pull(self, str task_id, str cid, Py_ssize_t k, double now)
     cpdef done(self, str task_id, str cid, Py_ssize_t n, str source_cid, double now)
+    cpdef int done_all(self, str task_id, str cid, list pieces, double now) except -1
+    cpdef double next_due(self) except -1
 
 
 cpdef complete(Download download, Py_ssize_t n, Leases leases, double now)

@@ -27,6 +27,10 @@ class Exchange:
 
         source_cid: who sent it; empty for the origin or for what was there before; any CID that is no peer's counts as the supernode's.
         """
+    def done_all(self, task_id: str, cid: str, pieces: list[tuple[int, str]], now: float) -> int:
+        """done for each (piece, source CID)."""
+    def next_due(self) -> float:
+        """When `tick` has something to do, seconds; infinity while nothing is there."""
 
 def complete(download: Download, n: int, leases: Leases, now: float) -> None:
     """Piece n is written and servable."""

@@ -7,6 +7,7 @@ from dfengine._window cimport Window
 from dfengine.supernode.leases cimport Leases
 from dfengine.supernode._scheduler cimport decide
 from dfengine.supernode._state cimport NOWHERE, Download, Lease, PeerState, Task
+from dfengine.supernode.deadlines cimport Deadlines
 
 from dfengine.errors import UnknownDownload, UnknownTask
 from dfengine.supernode.peers import Peers
@@ -15,9 +16,13 @@ from dfengine.supernode.peers import Peers
 cdef class Exchange:
     def __init__(self, limits):
         self.limits = limits
+        self.silence = limits.peer_gc
         self.tasks = {}
         self.leases = Leases()
         self.peers = Peers(limits, self.leases)
+        self.isolations = self.peers.isolations
+        self.shunnings = self.peers.shunnings
+        self.heard = self.peers.heard
         self.to_end = self.peers.heard.move_to_end
 
     cdef Download find(self, str task_id, str cid, double now):
@@ -64,6 +69,19 @@ cdef class Exchange:
                 self.alive(peer, now)
             else:
                 self.peers.credit(download, sender, now)
+
+
+    cpdef int done_all(self, str task_id, str cid, list pieces, double now) except -1:
+        for n, source in pieces:
+            self.done(task_id, cid, n, source, now)
+        return 0
+
+    cpdef double next_due(self) except -1:
+        cdef double due = min(self.leases.soonest(), self.isolations.soonest(), self.shunnings.soonest())
+        cdef PeerState first
+        for first in self.heard:
+            return min(due, first.seen + self.silence)
+        return due
 
 
 cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):

@@ -64,8 +64,8 @@ def _report(node: Node, message: wire.Pull) -> None:
         raise ProtocolViolation("too many reports in one pull")
     if message.held:
         swarm.holds(task, cid, message.held, now)
-    for n, source in message.done:
-        swarm.done(task, cid, n, source, now)
+    if message.done:
+        swarm.done_all(task, cid, message.done, now)
     for n, source, why in message.failed:
         if why not in WHYS:
             raise ProtocolViolation(f"a failure is {', '.join(sorted(WHYS))}, not {why[:20]!r}")

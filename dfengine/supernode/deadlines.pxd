@@ -17,3 +17,4 @@ cdef class Deadlines:
     cdef dict bucket
     cpdef Py_ssize_t add(self, object item, double when) except -1
     cpdef int discard(self, object item, Py_ssize_t number) except -1
+    cpdef double soonest(self) except -1

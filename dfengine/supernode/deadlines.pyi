@@ -18,3 +18,5 @@ class Deadlines(Generic[_Item]):
         """Take out what is due at `now`."""
     def next(self) -> float | None:
         """When something is due next, None for never."""
+    def soonest(self) -> float:
+        """The same, infinity for never."""

@@ -5,7 +5,7 @@ cimport cython
 import heapq
 import types
 
-from libc.math cimport ceil
+from libc.math cimport INFINITY, ceil
 
 GRAIN = 0.25
 """Seconds to a bucket."""
@@ -48,8 +48,13 @@ cdef class Deadlines:
             items.extend(self.buckets.pop(heapq.heappop(self.order)))
         return items
 
-    def next(self):
-        self.bucket = None
-        while self.order and not self.buckets[self.order[0]]:
+    cpdef double soonest(self) except -1:
+        while self.order and not <dict> self.buckets[self.order[0]]:
+            if self.order[0] == self.latest:
+                self.bucket = None
             del self.buckets[heapq.heappop(self.order)]
-        return self.order[0] * WIDTH if self.order else None
+        return <Py_ssize_t> self.order[0] * WIDTH if self.order else INFINITY
+
+    def next(self):
+        cdef double when = self.soonest()
+        return None if when == INFINITY else when

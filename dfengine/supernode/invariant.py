@@ -94,7 +94,7 @@ def _check_waits_rightly(download: Download, swarm: Swarm) -> None:
     for source in task.downloads.values():
         if source is not download and source.place != ABSENT and source.peer.has_slot and not shuns(download, source.peer, limits):
             assert not any(source.has(n) for n in wanted), f"{download} waits, {source} could send"
-    if serves_now(download):
+    if serves_now(download) and len(download.running) < limits.down:  # more than that is only asked of peers
         assert not any(n in task.seedable for n in wanted), f"{download} waits, the supernode could send"
 
 

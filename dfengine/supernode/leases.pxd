@@ -20,3 +20,4 @@ cdef class Leases:
     cdef Lease grant(self, Download download, Py_ssize_t n, Download source, tuple named, double now)
     cpdef release(self, Lease lease)
     cpdef drop(self, Lease lease)
+    cpdef double soonest(self) except -1

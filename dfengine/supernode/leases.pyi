@@ -15,5 +15,5 @@ class Leases:
         """The leases whose time is over, still in place: the caller drops them."""
     def give_up(self, now: float) -> None:
         """End the promises that are older than the swarm's patience."""
-    def next(self) -> float | None:
-        """When tick has something to do here, seconds."""
+    def soonest(self) -> float:
+        """When tick has something to do here, seconds; infinity for never."""

@@ -88,9 +88,8 @@ cdef class Leases:
             if lease.download.task.promises.get(lease.n) is lease:
                 lease.download.task.end(lease.n)
 
-    def next(self):
-        times = [time for time in (self.ends.next(), self.promises.next()) if time is not None]
-        return min(times, default=None)
+    cpdef double soonest(self) except -1:
+        return min(self.ends.soonest(), self.promises.soonest())
 
 
 cdef tuple without(tuple leases, Lease gone):

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from dfengine import wire
 from dfengine.errors import OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
@@ -22,7 +23,7 @@ from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
 from dfengine.supernode.limits import Limits
 from dfengine.supernode.origin_leases import OriginLeases
-from dfengine.supernode.scheduler import Pull, Supernode
+from dfengine.supernode.scheduler import CDN, Pull
 from dfengine.supernode.swarm import Swarm
 from dfengine.task import Peer, cdn_cid, cdn_path, task_id
 
@@ -269,19 +270,12 @@ class Node:
             return wire.Pulled(wire.WAIT, length=geometry.length, count=geometry.count)
         assert fetch.file is not None
         digest = fetch.file.record.digest
-        cdn: wire.Where | None = None
         offers = []
         for n, sources in pull.pieces:
-            places = []
-            for source in sources:
-                if isinstance(source, Supernode):
-                    if cdn is None:
-                        cdn = wire.Where(cdn_cid(self.advertise_ip, task), self.members[task, cid].super_node_ip, self.download_port,
-                                         cdn_path(task))
-                    places.append(cdn)
-                else:
-                    places.append(wire.Where(source.cid, source.ip, source.port, source.path))
-            offers.append(wire.Offer(n, digest(n).hex(), tuple(places)))
+            if sources[0] is CDN or sources[-1] is CDN:
+                cdn = wire.Where(cdn_cid(self.advertise_ip, task), self.members[task, cid].super_node_ip, self.download_port, cdn_path(task))
+                sources = tuple([cdn if source is CDN else source for source in sources])
+            offers.append(wire.Offer(n, digest(n).hex(), cast(tuple[wire.Where, ...], sources)))
         return wire.Pulled(wire.CONTINUE, offers, geometry.length, geometry.count)
 
     def park(self, task: str, cid: str, k: int, seconds: float) -> asyncio.Future[Response]:
@@ -337,8 +331,8 @@ class Node:
                 self.members.pop(key, None)
                 self._answer(key, wire.Pulled(wire.NOT_FOUND, msg="this download was silent for too long: register again"))
             swarm.departed.clear()
-        due = swarm.next_deadline()
-        if due is not None and due < self._due:
+        due = swarm.next_due()
+        if due < self._due:
             if self._timer is not None:
                 self._timer.cancel()
             self._due = due

@@ -33,8 +33,8 @@ class Peers:
         self.cids: dict[str, list[Download]] = {}
         self.heard: OrderedDict[PeerState, None] = OrderedDict()
         self.departed: list[tuple[str, str]] = []
-        self._isolated: Deadlines[PeerState] = Deadlines()
-        self._shunned: Deadlines[tuple[str, str, Key]] = Deadlines()
+        self.isolations: Deadlines[PeerState] = Deadlines()
+        self.shunnings: Deadlines[tuple[str, str, Key]] = Deadlines()
 
     # COMING AND GOING
 
@@ -115,12 +115,12 @@ class Peers:
         """The client failed to get a piece from the source. counts: against the source itself, not only between the two."""
         peer = source.peer
         if isolation.shun(client, peer, why, self.limits):
-            self._shunned.add((client.task.id, client.cid, peer.key), now + self.limits.isolation)
+            self.shunnings.add((client.task.id, client.cid, peer.key), now + self.limits.isolation)
         if counts and isolation.charge(peer, client.peer.ip, why, self.limits):
             if peer.isolated:
-                self._isolated.discard(peer, peer.bucket)
+                self.isolations.discard(peer, peer.bucket)
             peer.isolated = True
-            peer.bucket = self._isolated.add(peer, now + self.limits.isolation)
+            peer.bucket = self.isolations.add(peer, now + self.limits.isolation)
             for download in peer.downloads:
                 if download.place != ABSENT:
                     download.task.delist(download)
@@ -130,7 +130,7 @@ class Peers:
         self.alive(source.peer, now)
         isolation.forgive(client, source.peer)
         if isolation.credit(source.peer, client.peer.ip):
-            self._isolated.discard(source.peer, source.peer.bucket)
+            self.isolations.discard(source.peer, source.peer.bucket)
             self._trust(source.peer)
 
     def _trust(self, peer: PeerState) -> None:
@@ -153,9 +153,9 @@ class Peers:
 
     def tick(self, now: float) -> None:
         """End isolations whose time is over; forget peers that have been silent for too long."""
-        for task_id, cid, key in self._shunned.due(now):
+        for task_id, cid, key in self.shunnings.due(now):
             self._forgive(task_id, cid, key)
-        for peer in self._isolated.due(now):
+        for peer in self.isolations.due(now):
             self._trust(peer)
         while self.heard:
             peer = next(iter(self.heard))
@@ -166,10 +166,3 @@ class Peers:
                 continue
             for download in list(peer.downloads):
                 self.depart(download)
-
-    def next(self) -> float | None:
-        """When `tick` has something to do, seconds."""
-        times = [time for time in (self._isolated.next(), self._shunned.next()) if time is not None]
-        if self.heard:
-            times.append(next(iter(self.heard)).seen + self.limits.peer_gc)
-        return min(times, default=None)

@@ -14,6 +14,7 @@ A task or CID that is not known raises UnknownTask or UnknownDownload; a piece o
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import NamedTuple
 
 import xxhash
@@ -173,8 +174,8 @@ class Swarm(Exchange):
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do, seconds; None while nothing is there."""
-        times = [time for time in (self.leases.next(), self.peers.next()) if time is not None]
-        return min(times, default=None)
+        due = self.next_due()
+        return None if due == inf else due
 
     # WHAT BECOMES OF PIECES (pull and done: see Exchange)
 

@@ -1,0 +1,272 @@
+"""Swarms of thousands on a virtual clock: the real scheduler's decisions, transfers as fluids over numpy arrays.
+
+Time goes in steps. In a step every transfer moves at the lesser of its source's and its receiver's fair share; what ends inside the step is
+reported in the order in which it ended, each report followed by the next pull and by the parked pulls it makes answerable, as in the server.
+A transfer that follows in the same slot is credited with what was left of the step, so steps cost no bandwidth. Clients behave like dfengine's:
+each keeps a pull parked while it has room, goes on with an alternate when a source breaks off, and reports what failed with the next pull.
+Answers take no time. The unit of size is the piece, of time the second. Nothing here reads a clock; all chance comes from `seed`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from dfengine.supernode.limits import Limits
+from dfengine.supernode.scheduler import Pull
+from dfengine.supernode.swarm import Swarm
+from dfengine.task import Peer
+
+TASK = "task"
+IDLE = -1
+PIECE_SECONDS = 4 * 1.048576 / 23.9
+"""Seconds that a piece of 4 MiB takes on a link of 200 Mbit/s, at what curl gets of it."""
+
+
+@dataclass
+class Result:
+    """times: seconds from a host's arrival to its last piece, in the order of hosts, nan for those that died or never ended.
+
+    sent: pieces by the supernode. moved: pieces that arrived whole, spoiled: that were thrown away, both by anybody.
+    """
+
+    times: np.ndarray
+    sent: int
+    moved: int
+    spoiled: int
+    decisions: int
+    hosts: list[Host] = field(repr=False)
+
+
+@dataclass(eq=False)
+class Host:
+    """One host. up, down: pieces per second. wnd: of a stream, -1 regular. poisons: what it serves is wrong. dies: when, if ever."""
+
+    number: int
+    arrives: float = 0.0
+    up: float = 1 / PIECE_SECONDS
+    down: float = 1 / PIECE_SECONDS
+    wnd: int = -1
+    poisons: bool = False
+    dies: float = float("inf")
+    location: str = ""
+    cid: str = ""
+    got: int = 0
+    ended: float = float("nan")
+    dead: bool = False
+    parked: bool = False
+
+
+class Fluid:
+    """`hosts` download `pieces` from a supernode whose uplink is `up` pieces per second. room: pieces a host has under way at most.
+
+    step: seconds. cached: pieces the supernode has at the start, None all.
+    """
+
+    def __init__(self, hosts: list[Host], pieces: int, *, seed: int = 0, limits: Limits | None = None, room: int = 5,
+                 up: float = 1 / PIECE_SECONDS, step: float = PIECE_SECONDS / 4) -> None:
+        self.hosts, self.pieces, self.room, self.step = hosts, pieces, room, step
+        self.swarm = Swarm(limits or Limits(up=room, supernode=room), seed)
+        self.random = Random(seed)
+        self.now = 0.0
+        number = len(hosts)
+        self.supernode = number
+        self.up = np.array([host.up for host in hosts] + [up])
+        self.down = np.array([host.down for host in hosts])
+        self.source = np.full((number, room), IDLE, dtype=np.int32)
+        self.left = np.ones((number, room))
+        self.piece: list[list[int]] = [[IDLE] * room for _ in hosts]
+        self.named: list[list[list[str | None]]] = [[[]] * room for _ in hosts]
+        self.index = {}
+        self.events: list[tuple[float, int, Callable[[Host], None], Host]] = []
+        self.sent = self.moved = self.spoiled = self.decisions = 0
+        self.waiting = number
+        for host in hosts:
+            host.cid = f"10.{host.number // 62500}.{host.number // 250 % 250}.{host.number % 250}-7-{host.number}"
+            self.index[host.cid] = host.number
+            self.at(host.arrives, self.arrive, host)
+            if host.dies != float("inf"):
+                self.at(host.dies, self.die, host)
+        self.swarm.add_task(TASK, pieces, 0.0)
+        for n in range(pieces):
+            self.swarm.cached(TASK, n, 0.0)
+
+    def at(self, when: float, event: Callable[[Host], None], host: Host) -> None:
+        """An event of a host to come."""
+        heapq.heappush(self.events, (when, len(self.events) + host.number, event, host))
+
+    # HOSTS
+
+    def arrive(self, host: Host) -> None:
+        """It registers and pulls."""
+        peer = Peer(host.cid.partition("-")[0], 20000, "/peer/file/x")
+        self.swarm.join(TASK, host.cid, peer, self.now, wnd=host.wnd, **({"location": host.location} if host.location else {}))
+        self.pull(host, 0.0)
+
+    def die(self, host: Host) -> None:
+        """It vanishes without a word: what it sends breaks, what it gets is lost."""
+        if host.dead:
+            return
+        host.dead = True
+        if np.isnan(host.ended):
+            self.waiting -= 1
+        self.swarm.unpark(TASK, host.cid)
+        self.source[host.number] = IDLE
+        self.piece[host.number] = [IDLE] * self.room
+        for receiver, slot in np.argwhere(self.source == host.number):
+            self.broken(self.hosts[receiver], int(slot))
+        self.wake()
+
+    def broken(self, host: Host, slot: int) -> None:
+        """Its source is gone: on with an alternate that lives, from the start; without one, say so and pull again."""
+        named, n = self.named[host.number][slot], self.piece[host.number][slot]
+        gone = []
+        while named and self.is_gone(named[0]):
+            gone.append(named.pop(0))
+        if named:
+            self.source[host.number, slot] = self.place(named[0])
+            self.left[host.number, slot] = 1.0
+            for cid in gone:
+                self.swarm.failed(TASK, host.cid, n, cid, "gone", self.now)
+                if n not in self.swarm.tasks[TASK].downloads[host.cid].running:
+                    break  # the slot was the dead source's: the piece comes without a lease
+        else:
+            self.source[host.number, slot] = IDLE
+            self.piece[host.number][slot] = IDLE
+            for cid in gone:
+                self.swarm.failed(TASK, host.cid, n, cid, "gone", self.now)
+            self.pull(host, 0.0)
+
+    def is_gone(self, cid: str | None) -> bool:
+        """The source does not answer any more."""
+        return cid is not None and self.hosts[self.index[cid]].dead
+
+    def place(self, cid: str | None) -> int:
+        """Where a source stands in `up`."""
+        return self.supernode if cid is None else self.index[cid]
+
+    # PULLS
+
+    def pull(self, host: Host, credit: float) -> None:
+        """Ask for as much as there is room for. credit: pieces that the first of them is ahead already."""
+        if host.dead:
+            return
+        if host.parked:
+            self.swarm.unpark(TASK, host.cid)
+            host.parked = False
+        room = self.piece[host.number].count(IDLE)
+        if room:
+            self.take(host, self.swarm.pull(TASK, host.cid, room, self.now), credit)
+        self.wake()
+
+    def take(self, host: Host, pull: Pull, credit: float) -> None:
+        """Start what the answer gives; park when it gives nothing."""
+        mine = self.piece[host.number]
+        if pull.kind == "finished":
+            if np.isnan(host.ended) and IDLE == max(mine):
+                host.ended = self.now - host.arrives
+                self.waiting -= 1
+            return
+        for n, sources in pull.pieces:
+            if n in mine:
+                continue
+            slot = mine.index(IDLE)
+            mine[slot] = n
+            named = [source.cid for source in sources]
+            self.named[host.number][slot] = named
+            self.source[host.number, slot] = self.place(named[0])
+            self.left[host.number, slot] = 1.0 - credit
+            credit = 0.0
+            self.decisions += 1
+            if self.is_gone(named[0]):
+                self.at(self.now + 0.005, lambda host, slot=slot, n=n: self.refused(host, slot, n), host)
+        room = mine.count(IDLE)
+        if room and not (pull.pieces and self.again(host, room)):
+            self.swarm.park(TASK, host.cid, room)
+            host.parked = True
+
+    def again(self, host: Host, room: int) -> bool:
+        """Pull once more after an answer that did not fill the room; True if that gave something."""
+        more = self.swarm.pull(TASK, host.cid, room, self.now)
+        if more.pieces or more.kind == "finished":
+            self.take(host, more, 0.0)
+            return True
+        return False
+
+    def refused(self, host: Host, slot: int, n: int) -> None:
+        """A connection to a dead source failed."""
+        if not host.dead and self.piece[host.number][slot] == n:
+            self.broken(host, slot)
+
+    def wake(self) -> None:
+        """Answer whatever the last event made answerable."""
+        swarm = self.swarm
+        while swarm.wakeable:
+            for cid, pull in swarm.answer_parked(TASK, self.now):
+                host = self.hosts[self.index[cid]]
+                host.parked = False
+                self.take(host, pull, 0.0)
+
+    def finish(self, host: Host, slot: int, late: float) -> None:
+        """A transfer ended, `late` pieces' time before the step did."""
+        n, source = self.piece[host.number][slot], self.source[host.number, slot]
+        self.piece[host.number][slot] = IDLE
+        self.source[host.number, slot] = IDLE
+        sender = None if source == self.supernode else self.hosts[source]
+        if sender is not None and sender.poisons:
+            self.spoiled += 1
+            self.swarm.failed(TASK, host.cid, n, sender.cid, "digest", self.now)
+        else:
+            self.moved += 1
+            self.sent += sender is None
+            self.swarm.done(TASK, host.cid, n, "cdnnode:" if sender is None else sender.cid, self.now)
+        self.pull(host, late)
+
+    # TIME
+
+    def rates(self) -> np.ndarray:
+        """Pieces per second of every transfer, shape (hosts, room); 0 where there is none."""
+        active = self.source >= 0
+        sends = np.bincount(self.source[active], minlength=len(self.up))
+        share = self.up / np.maximum(sends, 1)
+        receives = active.sum(axis=1)
+        rates = np.minimum(share[self.source], (self.down / np.maximum(receives, 1))[:, None])
+        rates[~active] = 0.0
+        return rates
+
+    def run(self, until: float) -> Result:
+        """Until everybody who lives is finished, or the clock says `until`."""
+        swarm = self.swarm
+        while self.waiting and self.now < until:
+            while self.events and self.events[0][0] <= self.now:
+                _, _, event, host = heapq.heappop(self.events)
+                event(host)
+            due = swarm.next_due()
+            if due <= self.now:
+                swarm.tick(self.now)
+                swarm.departed.clear()
+                self.wake()
+            rates = self.rates()
+            self.left -= rates * self.step
+            ended = np.argwhere((self.left <= 0) & (rates > 0))
+            self.now += self.step
+            if len(ended):
+                over = -self.left[ended[:, 0], ended[:, 1]]
+                ahead = over / rates[ended[:, 0], ended[:, 1]]
+                for i in np.argsort(-ahead, kind="stable"):
+                    receiver, slot = ended[i].tolist()
+                    host = self.hosts[receiver]
+                    if not host.dead and self.source[receiver, slot] >= 0 and self.left[receiver, slot] <= 0:
+                        self.finish(host, slot, min(0.9, float(over[i])))
+        times = np.array([host.ended for host in self.hosts])
+        return Result(times, self.sent, self.moved, self.spoiled, self.decisions, self.hosts)
+
+
+def crowd(number: int, **how: Any) -> list[Host]:
+    """`number` equal hosts that arrive together."""
+    return [Host(i, **how) for i in range(number)]

@@ -1,0 +1,147 @@
+"""Pulls a second that one supernode process on one core answers over HTTP, against a bare handler of the same server in the same run.
+
+    python -m bench.scheduler [--peers 1000] [--pieces 1000] [--connections 16] [--pulls 40000] [--repeats 5] [--json FILE]
+
+The supernode is a process of its own on the first core: its node, router and control server as `dfengine supernode` runs them, with a swarm
+of peers that have from nothing to nearly everything; only the copy of the file is a stand-in, since no piece is sent. The load is a C program
+(bench/pulls.c, compiled for the run) on the second core: keep-alive connections, each of which plays its share of the peers. A pull reports
+the four pieces of that peer's pull before as done and wants four more. The bare handler reads the same requests (msgspec) and gives a fixed answer
+of the same size. Medians of the repeats; each has a fresh process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from bench.decide import name, populate
+from bench.stage import own_namespace, table
+from dfengine import wire
+from dfengine.net.control_server import ControlServer
+from dfengine.net.http import Request, Response
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode.node import Member, Node
+from dfengine.supernode.router import Router
+from dfengine.task import Peer
+
+TASK = "7" * 64
+HERE = Path(__file__).parent
+
+
+def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop) -> Node:
+    """A node with one task, all of it cached, and `peers` native downloads in the middle of it."""
+    node = Node(SupernodeSettings(home_dir=home), home, loop)
+    node.download_port = 8001
+    geometry = SimpleNamespace(length=pieces * (4 << 20), count=pieces)
+    digests = [os.urandom(16) for _ in range(pieces)]
+    file = SimpleNamespace(record=SimpleNamespace(digest=digests.__getitem__))
+    node.cdn.fetches[TASK] = SimpleNamespace(geometry=geometry, file=file, state="success", task=TASK, stop=int)  # type: ignore[assignment]
+    node.swarm.add_task(TASK, pieces, node.now())
+    for n in range(pieces):
+        node.swarm.cached(TASK, n, node.now())
+    for i, cid in enumerate(populate(node.swarm, peers, pieces, 1, node.now(), TASK)):
+        node.members[TASK, cid] = Member("127.0.0.1", "", wire.NATIVE, Peer("10.0.0.1", 15001, "", f"host{i}"))
+    return node
+
+
+async def serve(bare: bool, peers: int, pieces: int, home: str) -> None:
+    """The server process: says its port, serves until its input ends, then says its CPU seconds."""
+    loop = asyncio.get_running_loop()
+    node = crowded(peers, pieces, home, loop)
+    handler: Callable[[Request], Any] = Router(node)
+    if bare:
+        answer = wire.encode(node.pulled(TASK, name(0), node.swarm.pull(TASK, name(0), 4, node.now())))
+
+        def handler(request: Request) -> Response:
+            wire.decode_pull(request.body)
+            return Response(200, answer)
+
+    control = ControlServer(loop, handler)
+    await control.start("127.0.0.1", 0)
+    gc.collect()
+    gc.freeze()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    begun = used.ru_utime + used.ru_stime
+    print(control.port, flush=True)
+    ended = asyncio.Event()
+    loop.add_reader(sys.stdin, ended.set)
+    await ended.wait()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(used.ru_utime + used.ru_stime - begun, flush=True)
+    control.close()
+    node.close()
+
+
+def measure(bare: bool, arguments: argparse.Namespace, load: Path, cids: Path) -> tuple[float, float, float]:
+    """Pulls a second, CPU microseconds of the server for one, pieces to a pull."""
+    with tempfile.TemporaryDirectory() as home:
+        command = ["taskset", "-c", "0", sys.executable, "-m", "bench.scheduler", "--serve", "bare" if bare else "real", "--home", home]
+        command += ["--peers", str(arguments.peers), "--pieces", str(arguments.pieces)]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        assert server.stdin and server.stdout
+        try:
+            port = server.stdout.readline().strip()
+            loader = ["taskset", "-c", "1", str(load), "127.0.0.1", port, str(arguments.connections), TASK, str(cids), str(arguments.pulls)]
+            out = subprocess.run(loader, check=True, capture_output=True, text=True, timeout=120, start_new_session=True).stdout.split()
+            server.stdin.close()
+            cpu = float(server.stdout.readline())
+        finally:
+            server.stdin.close()
+            server.wait(20)
+    pulls, pieces, seconds = int(out[0]), int(out[1]), float(out[2])
+    return pulls / seconds, cpu / pulls * 1e6, pieces / pulls
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=int, default=1000)
+    parser.add_argument("--pieces", type=int, default=1000)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--pulls", type=int, default=40_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--serve", choices=["bare", "real"], help=argparse.SUPPRESS)
+    parser.add_argument("--home", default="", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        import uvloop
+
+        uvloop.run(serve(arguments.serve == "bare", arguments.peers, arguments.pieces, arguments.home))
+        return
+    where = own_namespace()
+    with tempfile.TemporaryDirectory() as folder:
+        load, cids = Path(folder, "pulls"), Path(folder, "cids")
+        compiler = shutil.which("cc") or "gcc"
+        subprocess.run([compiler, "-O2", "-D_GNU_SOURCE", "-o", str(load), str(HERE / "pulls.c")], check=True)
+        cids.write_text("".join(f"{name(i)}\n" for i in range(arguments.peers)))
+        runs = [[measure(bare, arguments, load, cids) for bare in (True, False)] for _ in range(arguments.repeats)]
+    rows, result = [], {}
+    for i, what in enumerate(("bare handler", "supernode")):
+        speed, cpu, pieces = (statistics.median(run[i][j] for run in runs) for j in range(3))
+        result[what] = [speed, cpu, pieces]
+        worst = min(run[i][0] for run in runs)
+        rows.append([what, f"{speed:,.0f}", f"{worst:,.0f}", f"{cpu:.1f}", f"{pieces:.2f}"])
+    ratio = statistics.median(run[1][0] / run[0][0] for run in runs)
+    print(f"{arguments.peers} peers, {arguments.pieces} pieces, {arguments.connections} connections, {where}\n")
+    print(table(["", "pulls/s", "worst", "CPU us a pull", "pieces a pull"], rows))
+    print(f"\nsupernode / bare: {ratio:.2f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """Swarms of thousands on a virtual clock: the real scheduler's decisions, transfers as fluids over numpy arrays.
 
-Time goes in steps. In a step every transfer moves at the lesser of its source's and its receiver's fair share; what ends inside the step is
-reported in the order in which it ended, each report followed by the next pull and by the parked pulls it makes answerable, as in the server.
+Time goes in steps. In a step every transfer moves at the lesser of its source's and its receiver's fair share. What ends inside the step
+is reported in the order in which it ended; the next pull follows, and the parked pulls it makes answerable, as in the server.
 A transfer that follows in the same slot is credited with what was left of the step, so steps cost no bandwidth. Clients behave like dfengine's:
 each keeps a pull parked while it has room, goes on with an alternate when a source breaks off, and reports what failed with the next pull.
 Answers take no time. The unit of size is the piece, of time the second. Nothing here reads a clock; all chance comes from `seed`.
@@ -54,7 +54,6 @@ class Host:
     wnd: int = -1
     poisons: bool = False
     dies: float = float("inf")
-    location: str = ""
     cid: str = ""
     got: int = 0
     ended: float = float("nan")
@@ -105,7 +104,7 @@ class Fluid:
     def arrive(self, host: Host) -> None:
         """It registers and pulls."""
         peer = Peer(host.cid.partition("-")[0], 20000, "/peer/file/x")
-        self.swarm.join(TASK, host.cid, peer, self.now, wnd=host.wnd, **({"location": host.location} if host.location else {}))
+        self.swarm.join(TASK, host.cid, peer, self.now, wnd=host.wnd)
         self.pull(host, 0.0)
 
     def die(self, host: Host) -> None:
@@ -168,7 +167,7 @@ class Fluid:
         """Start what the answer gives; park when it gives nothing."""
         mine = self.piece[host.number]
         if pull.kind == "finished":
-            if np.isnan(host.ended) and IDLE == max(mine):
+            if np.isnan(host.ended) and max(mine) == IDLE:
                 host.ended = self.now - host.arrives
                 self.waiting -= 1
             return

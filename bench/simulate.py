@@ -1,14 +1,17 @@
 """Whole swarms on a virtual clock by the real scheduler: last and median host over the bound, and what the supernode sent.
 
     python -m bench.simulate [--hosts N] [--pieces M] [--seed S] [--slots UP,SUPERNODE,ROOM ...]
+    python -m bench.simulate --fluid [--hosts N] [--pieces M] [--seed S] [--room R]
 
 Links are equal and shared fairly; answers take no time. T* = M + floor(log2 N) in pieces' times (Mundinger, Weber, Weiss). UP: pieces
 that a host sends at once; SUPERNODE: that the supernode sends; ROOM: that a host receives. Nothing here is a timing.
+--fluid: for thousands of hosts, in steps of a quarter of a piece's time (bench/fluid.py); ROOM is then all three.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 from math import floor, log2
 
 from bench.stage import table
@@ -28,6 +31,25 @@ def row(hosts: int, pieces: int, seed: int, up: int, supernode: int, room: int) 
     return [f"{up}, {supernode}, {room}", last, middle, f"{sum(swarm.sent_by_supernode.values()) / pieces:.2f}"]
 
 
+def large(hosts: int, pieces: int, seed: int, room: int) -> str:
+    """One swarm on the fluid clock: quantiles of the hosts' times over T*, the supernode's bytes over the file's, CPU seconds it took."""
+    import time
+
+    import numpy as np
+
+    from bench.fluid import PIECE_SECONDS, Fluid, crowd
+
+    gc.disable()  # millions of leases, and no cycle among them
+    begun = time.process_time()
+    bound = PIECE_SECONDS * (pieces + floor(log2(hosts)))
+    result = Fluid(crowd(hosts), pieces, seed=seed, room=room).run(20 * bound)
+    if np.isnan(result.times).any():
+        raise RuntimeError(f"{np.isnan(result.times).sum()} hosts were not finished after 20 bounds")
+    cells = [str(hosts), str(pieces), str(room), *(f"{np.quantile(result.times, q) / bound:.3f}" for q in (0.5, 0.99, 0.999, 1))]
+    cells += [f"{result.sent / pieces:.3f}", f"{time.process_time() - begun:.0f}"]
+    return table(["hosts", "pieces", "room", "p50 / T*", "p99", "p99.9", "last", "supernode sent / F", "CPU s"], [cells])
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -35,7 +57,12 @@ def main() -> None:
     parser.add_argument("--pieces", type=int, default=62)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--slots", nargs="+", default=["5,4,4", "5,4,6", "5,5,5", "4,4,4", "3,3,3", "2,2,2", "2,2,4"])
+    parser.add_argument("--fluid", action="store_true")
+    parser.add_argument("--room", type=int, default=5)
     arguments = parser.parse_args()
+    if arguments.fluid:
+        print(large(arguments.hosts, arguments.pieces, arguments.seed, arguments.room))
+        return
     rows = []
     for slots in arguments.slots:
         up, supernode, room = map(int, slots.split(","))

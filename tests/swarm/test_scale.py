@@ -1,0 +1,51 @@
+"""Larger swarms on the fluid clock of `bench.fluid`, in times of the bound (Mundinger, Weber, Weiss; Kumar, Ross): counts, not timings."""
+
+from __future__ import annotations
+
+from math import floor, log2
+from random import Random
+
+import numpy as np
+import pytest
+
+from bench.fluid import PIECE_SECONDS, Fluid, Host, crowd
+
+
+def bound(hosts: int, pieces: int) -> float:
+    return PIECE_SECONDS * (pieces + floor(log2(hosts)))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_crowd_is_near_the_bound(seed: int) -> None:
+    result = Fluid(crowd(100), 128, seed=seed).run(20 * bound(100, 128))
+    ratios = result.times / bound(100, 128)
+    assert np.quantile(ratios, 0.99) <= 1.2
+    assert ratios.max() <= 1.5
+    assert result.sent <= 1.1 * 128
+    assert result.moved == 100 * 128
+
+
+def test_arrivals_classes_churn_and_streams_starve_nobody() -> None:
+    random = Random(3)
+    unit = 1 / PIECE_SECONDS
+    hosts, when = [], 0.0
+    for i in range(120):
+        when += random.expovariate(120 / bound(120, 64))
+        speed = unit * (1.0, 0.5, 0.25)[i % 3]
+        dies = when + random.random() * 20 if i % 10 == 9 else float("inf")
+        hosts.append(Host(i, arrives=when, up=speed, down=speed, wnd=16 if i % 4 == 0 else -1, dies=dies))
+    result = Fluid(hosts, 64, seed=3).run(40 * bound(120, 64))
+    total = unit + sum(host.up for host in hosts)
+    for host, took in zip(hosts, result.times, strict=True):
+        if not host.dead:
+            assert took <= 3 * max(64 / host.down, 120 * 64 / total)
+
+
+def test_poisoners_cost_little() -> None:
+    hosts = crowd(200)
+    for host in hosts[::100]:
+        host.poisons = True
+    result = Fluid(hosts, 128, seed=1).run(20 * bound(200, 128))
+    assert not np.isnan(result.times).any()
+    assert 0 < result.spoiled <= 0.01 * result.moved
+    assert result.times.max() <= 3 * bound(200, 128)

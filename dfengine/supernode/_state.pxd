@@ -42,6 +42,7 @@ cdef class PeerState:
     cdef public dict shunned_by
     cdef public bint isolated
     cdef public bint proven
+    cdef public bint cleared
     cdef public Py_ssize_t bucket
 
 

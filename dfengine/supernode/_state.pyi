@@ -27,8 +27,8 @@ class PeerState:
     A CID that serves nobody (port 0) has a peer of its own, so that two of them on one host are not taken for one.
 
     `used` of `slots` uploads are leased. `isolated`: no source for anybody, until the deadline in `bucket`. seen: seconds.
-    failures: client ip -> its share of the consecutive failures. accusers: client ips that found wrong bytes.
-    proven: isolated for wrong bytes.
+    failures: client address -> its share of the consecutive failures. accusers: client addresses that found wrong bytes.
+    proven: isolated for wrong bytes. cleared: it sent the supernode itself the right bytes.
     shunned_by: CIDs that no longer get this source, with their failures counted in `Download.charged`.
     """
 
@@ -41,13 +41,14 @@ class PeerState:
     shunned_by: dict[Download, None] | None
     isolated: bool
     proven: bool
+    cleared: bool
     bucket: int
     def __new__(cls, key: tuple[str, int, str], slots: int, now: float) -> PeerState: ...
     @property
     def key(self) -> tuple[str, int, str]: ...
     @property
-    def ip(self) -> str:
-        """Its address."""
+    def address(self) -> str:
+        """Where the supernode saw it register from."""
     @property
     def has_slot(self) -> bool:
         """A free upload slot."""

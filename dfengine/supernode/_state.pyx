@@ -25,8 +25,9 @@ cdef class PeerState:
         self.downloads = ()
 
     @property
-    def ip(self):
-        return self.key[0]
+    def address(self):
+        ip, port, other = self.key
+        return other or ip if port else ip
 
     @property
     def has_slot(self):

@@ -90,7 +90,8 @@ async def register(node: Node, request: Request) -> Response:
     try:
         form = request.headers.get("content-type", "").startswith(FORM)
         registration = checked(wire.Registration.decode(request.body, form))
-        fetch, member = await node.register(registration, wanted(registration), registration.task_url or registration.raw_url)
+        url = registration.task_url or registration.raw_url
+        fetch, member = await node.register(registration, wanted(registration), url, request.client)
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
     except OriginError as error:

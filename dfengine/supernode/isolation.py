@@ -3,15 +3,34 @@
 * A failure counts against the pair (this client, this source); at Limits.blacklist the client does not get that source for
   Limits.isolation seconds. Wrong bytes reach that at once. A success of the pair forgets it.
 * It also counts against the source, as long as failures follow one another: at Limits.fail_isolate it is isolated, a source for nobody.
-  One client ip is counted for at most one less than that, so no client alone gets a peer isolated, by lying or by being broken itself.
-* Wrong bytes isolate sooner, but take Limits.accusers clients of different ips: the first complaint is only the client's own word.
+  One client address is counted for at most one less than that, so no client alone gets a peer isolated, lying or broken.
+* Wrong bytes isolate sooner, but take proof: the first complaint is only the client's own word. It makes the supernode ask the source
+  for that piece itself (DOUBT): wrong bytes there are proof. So are Limits.accusers clients of different addresses;
+  once the source has sent the supernode the right bytes it takes Limits.doubters of them, for it may lie to clients alone, or they to the
+  supernode.
+* A row of failures that is one short of isolating makes the supernode ask, too: its own failure is the last one, its success ends the row.
+* An address is what the supernode saw a client register from, never what the client says.
 * A success ends the row of failures, and an isolation that failures brought. One that wrong bytes brought ends only with its time.
 """
 
 from __future__ import annotations
 
+from enum import Enum
+
 from dfengine.supernode._state import Download, PeerState
 from dfengine.supernode.limits import Limits
+
+
+class Verdict(Enum):
+    """What a failure brings its source: nothing yet, a question of the supernode's own, isolation."""
+
+    NOTHING = 0
+    DOUBT = 1
+    ISOLATE = 2
+
+
+OWN = ""
+"""The supernode's address among those of clients."""
 
 
 def shun(client: Download, source: PeerState, why: str, limits: Limits) -> bool:
@@ -39,25 +58,34 @@ def shuns(client: Download, source: PeerState, limits: Limits) -> bool:
     return client.charged is not None and client.charged.get(source, 0) >= limits.blacklist
 
 
-def charge(source: PeerState, client_ip: str, why: str, limits: Limits) -> bool:
-    """Count a failure against the source; True if it has to be isolated now."""
+def charge(source: PeerState, address: str, why: str, limits: Limits) -> Verdict:
+    """Count a failure against the source that a client of this address, or the supernode (OWN), had with it."""
     if source.failures is None:
         source.failures = {}
-    source.failures[client_ip] = source.failures.get(client_ip, 0) + 1
+    source.failures[address] = source.failures.get(address, 0) + 1
     if why == "digest":
         if source.accusers is None:
             source.accusers = {}
-        source.accusers[client_ip] = None
-        if len(source.accusers) >= limits.accusers:
+        source.accusers[address] = None
+        if address == OWN or len(source.accusers) >= (limits.doubters if source.cleared else limits.accusers):
             source.proven = True
-            return True
+            return Verdict.ISOLATE
     most = max(1, limits.fail_isolate - 1)
-    return sum(min(count, most) for count in source.failures.values()) >= limits.fail_isolate
+    row = sum(min(count, most) for count in source.failures.values())
+    if row >= limits.fail_isolate:
+        return Verdict.ISOLATE
+    return Verdict.DOUBT if why == "digest" or (why == "gone" and row == most) else Verdict.NOTHING
 
 
-def credit(source: PeerState, client_ip: str) -> bool:
+def clear(source: PeerState) -> None:
+    """It sent the supernode the right bytes."""
+    source.failures = None
+    source.cleared = True
+
+
+def credit(source: PeerState, address: str) -> bool:
     """A piece came whole; True if that ends an isolation."""
     source.failures = None
     if source.accusers is not None:
-        source.accusers.pop(client_ip, None)
+        source.accusers.pop(address, None)
     return source.isolated and not source.proven

@@ -14,7 +14,8 @@ class Limits:
     lease: how long an assigned piece may take before its slot is taken back, where a task was given no time of its own.
     patience: how long a piece on its way to a source is left to that source before the supernode may send it once more;
     twice the task's usual time per piece where that is longer.
-    fail_isolate: consecutive failures that isolate a source. accusers: clients (by ip) whose digest complaints do.
+    fail_isolate: consecutive failures that isolate a source. accusers: clients (by address) whose digest complaints do;
+    doubters: as many are needed of a source that sent the supernode itself the right bytes.
     blacklist: failures after which a client does not get that source. isolation: how long this, and an isolation for all, lasts.
     peer_gc: silence after which a peer and its CIDs are forgotten; longer than a peer server lives idle.
     ahead: pieces that may be reported beyond the supernode's own while the task's length is unknown.
@@ -29,6 +30,7 @@ class Limits:
     patience: float = 2.0
     fail_isolate: int = 5
     accusers: int = 2
+    doubters: int = 4
     blacklist: int = 3
     isolation: float = 60.0
     peer_gc: float = 360.0

@@ -25,6 +25,7 @@ from dfengine.supernode.limits import Limits
 from dfengine.supernode.origin_leases import OriginLeases
 from dfengine.supernode.scheduler import CDN, Pull
 from dfengine.supernode.swarm import Swarm
+from dfengine.supernode.witness import Witness
 from dfengine.task import Peer, cdn_cid, cdn_path, task_id
 
 LEAST_RATE = 64 << 10
@@ -85,6 +86,7 @@ class Node:
         self.cache = Cache(home, "blake3" if settings.secret_file else "xxh3")
         self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=Access(settings.origin_allow, settings.origin_deny))
         self._credentials = Credentials(home)
+        self._witness = Witness(self)
         self.members: dict[tuple[str, str], Member] = {}
         self.failures: dict[str, Failure] = {}
         self.parked: dict[tuple[str, str], Parked] = {}
@@ -109,8 +111,11 @@ class Node:
 
     # REGISTRATION
 
-    async def register(self, registration: wire.Registration, wanted: Wanted, task_url: str) -> tuple[Fetch, Member]:
-        """Join the swarm of a task, fetching it first if nobody did. Raises OriginError and its kin when the origin does not give it."""
+    async def register(self, registration: wire.Registration, wanted: Wanted, task_url: str, address: str = "") -> tuple[Fetch, Member]:
+        """Join the swarm of a task, fetching it first if nobody did; address: where the client was seen.
+
+        Raises OriginError and its kin when the origin does not give it.
+        """
         task = self.named(wanted, task_url, registration.md5 or registration.identifier)
         self._room_for(task, registration.cid)
         fetch = await self.ensure(task, wanted)
@@ -123,7 +128,7 @@ class Node:
         native = min(registration.native, wire.NATIVE)
         member = Member(registration.super_node_ip or self.advertise_ip, registration.call_system, native, known.peer if known else peer)
         wnd = registration.window_size if registration.stream_mode else -1
-        self.swarm.join(task, registration.cid, peer, self.now(), wnd=wnd, legacy=not member.native)
+        self.swarm.join(task, registration.cid, peer, self.now(), wnd=wnd, legacy=not member.native, address=address)
         self.members[key] = member
         self.counts["registered"] += 1
         if not member.native:
@@ -326,6 +331,8 @@ class Node:
                 for cid, pull in swarm.answer_parked(task, self.now()):
                     self._answer((task, cid), self.pulled(task, cid, pull))
                 swarm.wakeable.pop(task, None)
+        if swarm.doubts:
+            self._witness.look()
         if swarm.departed:
             for key in swarm.departed:
                 self.members.pop(key, None)
@@ -374,6 +381,7 @@ class Node:
         for key in list(self.parked):
             self._answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))
         self.cdn.close()
+        self._witness.close()
 
 
 def own_ip() -> str:

@@ -1,12 +1,13 @@
 """Who is there: peers and their CIDs, when they were last heard of, and which of them are isolated.
 
 The rules of trust stand in `isolation.py`; here they are acted on. A peer is forgotten with its last CID, unless it is isolated: then it is
-remembered until that ends, so that leaving and coming back frees nobody.
+remembered until that ends, so that leaving and coming back frees nobody. `doubts`: sources that the supernode should ask itself.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 from dfengine import task
 from dfengine.supernode import isolation, parking
@@ -14,13 +15,26 @@ from dfengine.supernode._state import ABSENT, Download, PeerState
 from dfengine.supernode.deadlines import Deadlines
 from dfengine.supernode.leases import Leases
 from dfengine.supernode.limits import Limits
+from dfengine.task import Source
 
 Key = tuple[str, int, str]
 
 
-def key_of(peer: task.Peer, cid: str) -> Key:
-    """ip, port, and for one that serves nobody its CID."""
-    return (peer.ip, peer.port, "" if peer.port else cid)
+def key_of(peer: task.Peer, cid: str, address: str) -> Key:
+    """ip, port, and the address it registered from where that is another; of one that serves nobody that address, 0 and its CID.
+
+    Else a stranger could register another's piece server with what it does not have, and what then fails would count against that.
+    """
+    return (peer.ip, peer.port, "" if address == peer.ip else address) if peer.port else (address, 0, cid)
+
+
+class Doubt(NamedTuple):
+    """A source to be asked for piece n of a task by the supernode itself; key: its peer's."""
+
+    task_id: str
+    n: int
+    source: Source
+    key: Key
 
 
 class Peers:
@@ -33,6 +47,8 @@ class Peers:
         self.cids: dict[str, list[Download]] = {}
         self.heard: OrderedDict[PeerState, None] = OrderedDict()
         self.departed: list[tuple[str, str]] = []
+        self.doubts: list[Doubt] = []
+        self._asked: set[Key] = set()
         self.isolations: Deadlines[PeerState] = Deadlines()
         self.shunnings: Deadlines[tuple[str, str, Key]] = Deadlines()
 
@@ -111,30 +127,53 @@ class Peers:
 
     # TRUST
 
-    def charge(self, client: Download, source: Download, why: str, counts: bool, now: float) -> None:
-        """The client failed to get a piece from the source. counts: against the source itself, not only between the two."""
+    def charge(self, client: Download, source: Download, n: int, why: str, counts: bool, now: float) -> None:
+        """The client failed to get piece n from the source. counts: against the source itself, not only between the two."""
         peer = source.peer
         if isolation.shun(client, peer, why, self.limits):
             self.shunnings.add((client.task.id, client.cid, peer.key), now + self.limits.isolation)
-        if counts and isolation.charge(peer, client.peer.ip, why, self.limits):
-            if peer.isolated:
-                self.isolations.discard(peer, peer.bucket)
-            peer.isolated = True
-            peer.bucket = self.isolations.add(peer, now + self.limits.isolation)
-            for download in peer.downloads:
-                if download.place != ABSENT:
-                    download.task.delist(download)
+        verdict = isolation.charge(peer, client.peer.address, why, self.limits) if counts else isolation.Verdict.NOTHING
+        if verdict is isolation.Verdict.ISOLATE:
+            self._isolate(peer, now)
+        elif verdict is isolation.Verdict.DOUBT and peer.key not in self._asked and not peer.isolated:
+            self._asked.add(peer.key)
+            self.doubts.append(Doubt(source.task.id, n, source.source, peer.key))
+
+    def _isolate(self, peer: PeerState, now: float) -> None:
+        if peer.isolated:
+            self.isolations.discard(peer, peer.bucket)
+        peer.isolated = True
+        peer.bucket = self.isolations.add(peer, now + self.limits.isolation)
+        for download in peer.downloads:
+            if download.place != ABSENT:
+                download.task.delist(download)
+
+    def judge(self, doubt: Doubt, found: str, now: float) -> None:
+        """What came of asking: "right", "digest" (wrong bytes), "gone" (it has not the piece), anything else: no answer."""
+        self._asked.discard(doubt.key)
+        peer = self.states.get(doubt.key)
+        if peer is None:
+            return
+        source = next((one for one in peer.downloads if one.task.id == doubt.task_id and one.cid == doubt.source.cid), None)
+        if source is None or peer.isolated:
+            return
+        if found == "right":
+            isolation.clear(peer)
+            return
+        wrong = found == "digest" or (found == "gone" and source.has(doubt.n))
+        if wrong and isolation.charge(peer, isolation.OWN, found, self.limits) is isolation.Verdict.ISOLATE:
+            self._isolate(peer, now)
 
     def credit(self, client: Download, source: Download, now: float) -> None:
         """The client got a piece from the source."""
         self.alive(source.peer, now)
         isolation.forgive(client, source.peer)
-        if isolation.credit(source.peer, client.peer.ip):
+        if isolation.credit(source.peer, client.peer.address):
             self.isolations.discard(source.peer, source.peer.bucket)
             self._trust(source.peer)
 
     def _trust(self, peer: PeerState) -> None:
-        peer.isolated = peer.proven = False
+        peer.isolated = peer.proven = peer.cleared = False
         peer.failures = peer.accusers = None
         if not peer.downloads:
             self._forget(peer)

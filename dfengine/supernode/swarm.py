@@ -5,6 +5,7 @@ Nothing here reads a clock, a socket or a random source: the same events with th
     add_task, set_count, drop_task, cached, uncached, legacy_ready     what the supernode has
     join, leave, touch, tick                                           who is there
     pull, arrived, done, failed, holds, evicted                        what becomes of pieces
+    doubts, judged                                                     sources that the supernode asks itself
     park, unpark, wakeable, answer_parked                              pulls that wait
 
 After each event, the tasks named in `wakeable` have parked pulls that may be answered: call `answer_parked` for each before the next event.
@@ -27,12 +28,12 @@ from dfengine.supernode._exchange import Exchange
 from dfengine.supernode._state import Download
 from dfengine.supernode.invariant import check
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.peers import key_of
+from dfengine.supernode.peers import Doubt, key_of
 from dfengine.supernode.scheduler import CDN, Assignment, Pull
 from dfengine.supernode.stats import SwarmStats, TaskStats
 from dfengine.supernode.task_state import TaskState
 
-__all__ = ["CDN", "Assignment", "Expired", "Limits", "Pull", "Swarm", "SwarmStats", "TaskStats"]
+__all__ = ["CDN", "Assignment", "Doubt", "Expired", "Limits", "Pull", "Swarm", "SwarmStats", "TaskStats"]
 
 MAX_WINDOW = 1 << 16
 """Pieces; a larger window is cut to this. It bounds the memory of a CID, not the stream."""
@@ -59,6 +60,11 @@ class Swarm(Exchange):
     def departed(self) -> list[tuple[str, str]]:
         """(task, CID) of those forgotten without `leave`; whoever keeps something of theirs empties it."""
         return self.peers.departed
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """Sources that somebody complained of, to be asked by the supernode itself; whoever does empties it and calls `judged`."""
+        return self.peers.doubts
 
     def _task(self, task_id: str) -> TaskState:
         state = self.tasks.get(task_id)
@@ -125,9 +131,10 @@ class Swarm(Exchange):
     # WHO IS THERE
 
     def join(
-        self, task_id: str, cid: str, peer: task.Peer, now: float, *, wnd: int = -1, legacy: bool = False, serves: bool = True
+        self, task_id: str, cid: str, peer: task.Peer, now: float, *, wnd: int = -1, legacy: bool = False, serves: bool = True,
+        address: str = "",
     ) -> None:
-        """A CID takes part in the task. wnd: pieces of its window, -1 regular. Port 0 serves nobody.
+        """A CID takes part in the task. wnd: pieces of its window, -1 regular. Port 0 serves nobody. address: where it was seen, "": ip.
 
         The same CID again replaces nothing and counts as a sign of life. Raises BadValue for a window of no size.
         """
@@ -139,7 +146,7 @@ class Swarm(Exchange):
         if wnd < 1 and wnd != -1:
             raise BadValue(f"a window of {wnd} pieces")
         window = None if wnd == -1 else Window(min(wnd, MAX_WINDOW), state.count)
-        host = self.peers.state(key_of(peer, cid), now)
+        host = self.peers.state(key_of(peer, cid, address or peer.ip), now)
         source = task.Source(cid, peer.ip, peer.port, peer.path)
         serves = serves and peer.port > 0
         self.peers.add(Download(state, source, host, window, legacy, serves, self._rotation(cid), now), now)
@@ -166,7 +173,7 @@ class Swarm(Exchange):
             self.leases.drop(lease)
             if source is not None and not arrived:
                 # A client that was not heard from since is as likely the cause: its word counts for itself alone.
-                self.peers.charge(download, source, "slow", download.seen > lease.started, now)
+                self.peers.charge(download, source, lease.n, "slow", download.seen > lease.started, now)
             expired.append(Expired(download.task.id, download.cid, lease.n, source.cid if source else None))
         self.leases.give_up(now)
         self.peers.tick(now)
@@ -202,7 +209,11 @@ class Swarm(Exchange):
             named = reserved or (lease is not None and source in lease.named)
             if lease is not None and not reserved:
                 lease.named = tuple(other for other in lease.named if other is not source)
-            self.peers.charge(download, source, why, named, now)
+            self.peers.charge(download, source, n, why, named, now)
+
+    def judged(self, doubt: Doubt, found: str, now: float) -> None:
+        """The supernode has asked a source in `doubts` itself. found: "right", "digest", "gone"; else it did not answer."""
+        self.peers.judge(doubt, found, now)
 
     def holds(self, task_id: str, cid: str, pieces: Iterable[int | tuple[int, int]], now: float) -> None:
         """The CID has these pieces (numbers, or [first, past) runs): a resumed download, or a supernode that forgot. Raises BadRange."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dfengine.supernode.swarm import Doubt
 from tests.swarm.cluster import TASK, Cluster
 
 
@@ -203,3 +204,105 @@ def test_leaving_ends_what_the_peer_sends_and_charges_nobody() -> None:
     woken = swarm.woken()
     assert len(woken["x"]) == 1
     assert swarm.swarm.tasks[TASK].downloads["x"].charged is None
+
+
+def complaint(swarm: Cluster, cid: str, why: str = "digest") -> Doubt:
+    """`cid` complains of the source it was given; the doubt that this brings."""
+    fail_once(swarm, cid, why)
+    (doubt,) = swarm.swarm.doubts
+    swarm.swarm.doubts.clear()
+    return doubt
+
+
+def judged(swarm: Cluster, doubt: Doubt, found: str) -> int:
+    """How many are isolated once the supernode has asked."""
+    swarm.swarm.judged(doubt, found, swarm.now)
+    swarm.check()
+    return swarm.swarm.totals().isolated
+
+
+def test_one_complaint_and_what_the_supernode_sees_itself_are_proof() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", "t", holds=range(9))
+    swarm.join("x", "y", port=0)
+    doubt = complaint(swarm, "x")
+    assert judged(swarm, doubt, "digest") == 1
+    assert doubt.source.cid not in sources(swarm, "y")
+    swarm.wait(61.0)
+    assert swarm.swarm.totals().isolated == 0
+
+
+@pytest.mark.parametrize("found", ["right", "", "gone"])
+def test_without_proof_a_complaint_counts_for_its_client_alone(found: str) -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", "y", port=0)
+    assert judged(swarm, complaint(swarm, "x"), found) == 0
+    assert sources(swarm, "x") == {None}
+    assert sources(swarm, "y") == {"s"}
+
+
+def test_who_sent_the_supernode_the_right_bytes_is_isolated_by_four_clients_not_two() -> None:
+    swarm = Cluster(9, fail_isolate=100)
+    swarm.join("s", holds=range(9))
+    swarm.join("a", "b", "c", "d", port=0)
+    for cid in ("a", "b", "c"):
+        assert judged(swarm, complaint(swarm, cid), "right") == 0
+    fail_once(swarm, "d", "digest")
+    assert swarm.swarm.totals().isolated == 1
+
+
+def test_clients_that_come_from_one_address_are_one_accuser_whatever_they_call_themselves() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", "y", "z", port=0, address="192.0.2.1")
+    for cid in ("x", "y", "z"):
+        fail_once(swarm, cid, "digest")
+    assert swarm.swarm.totals().isolated == 0
+    assert len(swarm.swarm.doubts) == 1, "a source is asked once at a time"
+
+
+def test_what_is_claimed_in_anothers_name_costs_its_claimant() -> None:
+    swarm = Cluster(9)
+    swarm.join("honest", host="192.0.2.1", holds=range(9))
+    swarm.join("claimant", host="192.0.2.1", holds=range(9), address="192.0.2.66")
+    swarm.join("x", "y", port=0)
+    for cid in ("x", "y"):
+        given = next(piece for piece in swarm.pull(cid).pieces if "claimant" in [source.cid for source in piece.sources])
+        swarm.fail(cid, given.n, "claimant", "digest")
+    peers = {peer.downloads[0].cid: peer.isolated for peer in swarm.swarm.peers.states.values()}
+    assert (peers["claimant"], peers["honest"]) == (True, False)
+
+
+def test_a_peer_that_claims_what_it_has_not_is_isolated_after_the_supernode_found_so() -> None:
+    swarm = Cluster(50, blacklist=1000)
+    swarm.join("s", holds=range(50))
+    swarm.join("x", port=0)
+    for _ in range(3):
+        fail_once(swarm, "x", "gone")
+        assert not swarm.swarm.doubts
+    doubt = complaint(swarm, "x", "gone")
+    assert judged(swarm, doubt, "gone") == 1
+
+
+def test_one_that_has_it_after_all_begins_a_new_row() -> None:
+    swarm = Cluster(50, blacklist=1000)
+    swarm.join("s", holds=range(50))
+    swarm.join("x", port=0)
+    for _ in range(3):
+        fail_once(swarm, "x", "gone")
+    assert judged(swarm, complaint(swarm, "x", "gone"), "right") == 0
+    for _ in range(3):
+        fail_once(swarm, "x", "gone")
+        assert not swarm.swarm.doubts
+
+
+def test_a_verdict_on_one_that_left_is_nothing() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", port=0)
+    doubt = complaint(swarm, "x")
+    swarm.swarm.leave(TASK, "s", swarm.now)
+    assert judged(swarm, doubt, "digest") == 0
+    swarm.join("s", holds=range(9))
+    assert judged(swarm, doubt._replace(task_id="another"), "digest") == 0

@@ -1,0 +1,128 @@
+"""The supernode's own word: a source that somebody complained of is asked for that very piece, and what it sends is compared with the copy.
+
+In threads, a few at once, like the fetches from origins. What cannot be compared (the source is silent, unreachable from here, or the
+supernode has not the piece any more) is no proof of anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_head
+from dfengine.errors import RemoteError
+from dfengine.net.access import Access
+from dfengine.net.dial import Connection
+from dfengine.storage.piece_file import PieceFile
+from dfengine.supernode.peers import Doubt
+from dfengine.task import Source
+
+if TYPE_CHECKING:
+    from dfengine.supernode.node import Node
+
+AT_ONCE = 4
+MOST = 1024
+"""Sources that wait to be asked; further complaints are the clients' word alone."""
+
+CONNECT = 2.0
+SILENCE = 5.0
+"""Seconds without a byte after which the source has not answered."""
+
+LEAST_RATE = 64 << 10
+"""Bytes per second below which it has not answered either, SILENCE seconds left out."""
+
+ABSENT = frozenset((404, 410, 416, 500))
+"""How peer servers, 1.x's too, say that they have not the piece."""
+
+_ACCESS = Access()
+
+
+class Witness:
+    """Asks the sources in the swarm's `doubts`. Used on the loop's thread."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._threads = ThreadPoolExecutor(AT_ONCE, "witness")
+        self._waiting = 0
+        self._lines: set[Connection] = set()
+
+    def look(self) -> None:
+        """Ask those in doubt now; each verdict goes to `swarm.judged`."""
+        node = self._node
+        doubts = node.swarm.doubts.copy()
+        node.swarm.doubts.clear()
+        for doubt in doubts:
+            fetch = node.cdn.fetches.get(doubt.task_id)
+            file = fetch.file if fetch is not None else None
+            if file is None or doubt.n >= len(file.here) or doubt.n not in file.here or self._waiting >= MOST or not may_ask(doubt.source):
+                node.swarm.judged(doubt, "", node.now())
+                continue
+            self._waiting += 1
+            self._threads.submit(self._ask, doubt, file, file.record.digest(doubt.n))
+
+    def _ask(self, doubt: Doubt, file: PieceFile, wanted: bytes) -> None:
+        found = seen(doubt.source, file.geometry, doubt.n, wanted, self._node.cache.piece_digest, self._lines)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._node.loop.call_soon_threadsafe(self._told, doubt, file, found)
+
+    def _told(self, doubt: Doubt, file: PieceFile, found: str) -> None:
+        node = self._node
+        self._waiting -= 1
+        fetch = node.cdn.fetches.get(doubt.task_id)
+        # Another version of the file has come meanwhile: the source may well have it.
+        node.swarm.judged(doubt, found if fetch is not None and fetch.file is file else "", node.now())
+        node.wake()
+
+    def close(self) -> None:
+        """The process ends: nobody else is asked, and nobody waited for."""
+        for line in self._lines.copy():
+            line.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _held(line: Connection, lines: set[Connection]) -> Iterator[None]:
+    lines.add(line)
+    try:
+        yield
+    finally:
+        lines.discard(line)
+
+
+def may_ask(source: Source) -> bool:
+    """A peer server's path at an address that this supernode may be sent to by strangers; names are not resolved for them."""
+    try:
+        return source.path.startswith("/peer/file/") and _ACCESS.permits("", source.ip)
+    except ValueError:
+        return False
+
+
+def seen(
+    source: Source, geometry: Geometry, n: int, wanted: bytes, digest: Callable[[memoryview], bytes], lines: set[Connection]
+) -> str:
+    """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "" (no answer).
+
+    lines: holds the connection while it is used; another thread may stop it.
+    """
+    length = geometry.content(n)[1] if geometry.length >= 0 else geometry.content_size
+    headers = {"Range": f"bytes={geometry.range_text(n)}", "pieceNum": str(n), "pieceSize": str(geometry.piece_size)}
+    began = time.monotonic()
+    try:
+        with contextlib.closing(Connection(source.ip, source.port, timeout=CONNECT)) as line, _held(line, lines):
+            line.send("GET", source.path, headers)
+            head = line.head(began + SILENCE)
+            if head.status != 206:
+                return "gone" if head.status in ABSENT else ""
+            if head.chunked or head.length != length + FRAME:
+                return ""
+            frame = line.inlet.read(FRAME_HEAD, time.monotonic() + SILENCE)
+            content = memoryview(bytearray(length))
+            line.inlet.into(content, 0, length, silence=SILENCE, floor=LEAST_RATE, grace=SILENCE)
+            tail = line.inlet.read(FRAME_TAIL, time.monotonic() + SILENCE)
+    except RemoteError:
+        return ""
+    same = frame == frame_head(length, geometry.piece_size) and tail == bytes((TAIL,)) and digest(content) == wanted
+    return "right" if same else "digest"

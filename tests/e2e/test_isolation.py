@@ -1,0 +1,146 @@
+"""Liars against a real supernode: who sends wrong bytes is isolated for everybody, and whom a liar accuses is not."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from scene import Scene, until
+from test_faults import post, registration
+
+from dfengine._piece import Geometry
+
+LENGTH = 9 << 20
+
+
+@contextmanager
+def serving(content: bytes, flip: bool, gone: bool = False) -> Iterator[tuple[int, list[int]]]:
+    """A peer server of one file, written from docs/protocol.md: its port, and the pieces asked of it. flip: one bit of each is wrong."""
+    asked: list[int] = []
+    geometry = Geometry(len(content))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups())  # type: ignore[union-attr]
+            n = geometry.number(first, last)
+            asked.append(n)
+            offset, length = geometry.content(n)
+            part = bytearray(content[offset : offset + length])
+            part[length // 2] ^= flip
+            body = b"" if gone else geometry.head(n) + bytes(part) + b"\x7f"
+            self.send_response(404 if gone else 206)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    for port in range(21000, 60000, 131):
+        try:
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+            break
+        except OSError:
+            continue
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_port, asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def joined(node: Any, url: str, n: int, port: int = 0, held: bool = False) -> tuple[str, str]:
+    """(task, CID) of a download that a script registered; held: it claims all pieces."""
+    about = registration(url, n) | {"port": port}
+    answer = post(node, "/peer/registry", about)
+    assert answer["code"] == 200, answer
+    task = answer["data"]["taskId"]
+    if held:
+        post(node, "/swarm/pull", {"task": task, "cid": about["cid"], "held": [[0, 3]], "want": 0})
+    return task, about["cid"]
+
+
+def complain(node: Any, task: str, cid: str, of: str, why: str) -> bool:
+    """Pull, and say of one piece that came from `of` that it was no good; False when it was offered none."""
+    pulled = post(node, "/swarm/pull", {"task": task, "cid": cid, "want": 3})
+    for piece, _, sources in pulled.get("offers") or ():
+        if of in [source[0] for source in sources]:
+            post(node, "/swarm/pull", {"task": task, "cid": cid, "failed": [[piece, of, why]], "want": 0})
+            return True
+    return False
+
+
+def test_a_peer_that_sends_wrong_bytes_is_isolated_after_one_receiver_and_the_supernode_saw_it(stage: Scene) -> None:
+    sha = stage.file("f.bin", LENGTH)
+    url = stage.origin() + "/f.bin"
+    content = (stage.www / "f.bin").read_bytes()
+    node = stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
+    with serving(content, flip=True) as (port, asked):
+        stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
+        joined(node, url, 1, port, held=True)
+        stage.get(url, "b", "--notbs", host=3, nodes=(node,))
+        until(lambda: node.metric("dfengine_isolated_peers") == 1, "isolation")
+        before = len(asked)
+        assert before >= 2, "the receiver, and the supernode"
+        stage.get(url, "c", "--notbs", host=4, nodes=(node,))
+        assert len(asked) == before
+    assert {stage.digest(name) for name in "abc"} == {sha}
+
+
+def test_liars_do_not_get_an_honest_peer_isolated(stage: Scene) -> None:
+    stage.file("f.bin", LENGTH)
+    url = stage.origin() + "/f.bin"
+    content = (stage.www / "f.bin").read_bytes()
+    node = stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
+    with serving(content, flip=False) as (port, asked):
+        stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
+        task, honest = joined(node, url, 1, port, held=True)
+        for liar in range(2, 8):
+            _, cid = joined(node, url, liar)
+            seen = len(asked)
+            assert complain(node, task, cid, honest, "digest")
+            until(lambda seen=seen: len(asked) > seen, "the supernode's question")
+            assert node.metric("dfengine_isolated_peers") == 0
+            post(node, "/swarm/pull", {"task": task, "cid": cid, "failed": [[n, honest, "other"] for n in range(3)], "want": 0})
+            node_leave(node, task, cid)
+        assert node.metric("dfengine_isolated_peers") == 0
+        node_leave(node, task, honest)
+
+
+def node_leave(node: Any, task: str, cid: str) -> None:
+    """Whoever was registered by a script goes, known or not."""
+    try:
+        urllib.request.urlopen(f"http://{node.node}/peer/service/down?taskId={task}&cid={cid}").close()
+    except urllib.error.HTTPError as error:
+        error.close()
+
+
+def test_a_peer_that_claims_what_it_has_not_is_isolated(stage: Scene) -> None:
+    stage.file("f.bin", LENGTH)
+    url = stage.origin() + "/f.bin"
+    content = (stage.www / "f.bin").read_bytes()
+    node = stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
+    with serving(content, flip=False, gone=True) as (port, asked):
+        stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
+        task, boaster = joined(node, url, 1, port, held=True)
+        for n in range(2, 6):
+            _, cid = joined(node, url, n)
+            assert complain(node, task, cid, boaster, "gone")
+            node_leave(node, task, cid)
+        until(lambda: node.metric("dfengine_isolated_peers") == 1, "isolation")
+        assert len(asked) == 1, "the supernode alone went there"
+        node_leave(node, task, boaster)
+    assert json.loads(node.get(f"/tasks/{task}"))

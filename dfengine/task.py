@@ -84,6 +84,19 @@ def task_url(raw_url: str, unwanted: str = "") -> str:
     return head + ("?" + "&".join(kept) if kept else "") + hash_mark + fragment
 
 
+def names_same(task_url: str, raw_url: str) -> bool:
+    """True if `task_url` is `raw_url` less some of its query parameters, as a filter leaves it; fragments say nothing.
+
+    A parameter's name is left out with all its values or not at all; the order of the others stays.
+    """
+    head, _, query = raw_url.partition("#")[0].partition("?")
+    named, _, kept = task_url.partition("#")[0].partition("?")
+    if head != named:
+        return False
+    names = {part.partition("=")[0] for part in kept.split("&")} if kept else set()
+    return kept == "&".join(part for part in query.split("&") if part.partition("=")[0] in names)
+
+
 def check_url(url: str) -> str:
     """`url` itself when it is http or https, names a host and holds no control character; else BadValue."""
     if any(character <= " " or character == "\x7f" for character in url):

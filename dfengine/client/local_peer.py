@@ -146,7 +146,9 @@ def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime
         # -P and an absolute path: the server must be this very package, whatever lies in the working directory.
         package = os.path.dirname(os.path.dirname(os.path.abspath(dfengine.__file__)))
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        # What this download was told is none of the server's business, least of all the origin's tokens; it lives longer.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DFENGINE_GET_")}
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
         log = os.path.join(home.path, "peer.log")
         pid = os.posix_spawn(
             sys.executable,

@@ -26,7 +26,7 @@ from dfengine.settings import parse_header
 from dfengine.supernode.fetch import Wanted
 from dfengine.supernode.node import Node
 from dfengine.supernode.scheduler import Pull, Supernode
-from dfengine.task import PEER_PORTS, cdn_cid, cdn_path, check_url
+from dfengine.task import PEER_PORTS, cdn_cid, cdn_path, check_url, names_same
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
 INVALID = '{"Code":2,"Msg":"invalid value"}'
@@ -71,6 +71,9 @@ def checked(registration: wire.Registration) -> wire.Registration:
         check_url(registration.raw_url)
     except BadValue:
         raise BadValue(f"raw url: {registration.raw_url}: {INVALID}") from None
+    if registration.task_url and not names_same(registration.task_url, registration.raw_url):
+        # Bytes of one URL under the name of another would be given to all who want that one.
+        raise BadValue(f"task url: {registration.task_url} is not the raw url less some query parameters: {INVALID}")
     return registration
 
 

@@ -57,6 +57,20 @@ def test_a_token_opens_the_file_for_its_owner_alone(stage: Any) -> None:
             thread.join()
 
 
+def test_the_peer_server_does_not_inherit_a_token(stage: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DFENGINE_GET_HEADERS", "Authorization: Bearer one-t0ken")
+    stage.file("f.bin", 1 << 20)
+    url = stage.origin() + "/private/f.bin"
+    node = stage.supernode()
+    assert "credentials" in stage.get(url, "a", "--notbs", nodes=(node,), status=3)
+    monkeypatch.setenv("DFENGINE_GET_HEADERS", "Authorization: Bearer secret")
+    stage.get(url, "a", "--notbs", nodes=(node,))
+    environment = Path(f"/proc/{stage.peer_pid()}/environ").read_bytes()
+    assert b"PYTHONPATH=" in environment
+    assert b"DFENGINE_GET" not in environment
+    assert b"Bearer" not in environment
+
+
 def test_a_denied_origin_is_not_fetched_and_the_reason_is_said(stage: Any) -> None:
     url = stage.origin() + "/" + "f.bin"
     (stage.path / "www").mkdir(exist_ok=True)

@@ -144,3 +144,19 @@ def test_a_peer_that_claims_what_it_has_not_is_isolated(stage: Scene) -> None:
         assert len(asked) == 1, "the supernode alone went there"
         node_leave(node, task, boaster)
     assert json.loads(node.get(f"/tasks/{task}"))
+
+
+def test_bytes_of_one_url_get_no_other_urls_name(stage: Scene) -> None:
+    good, evil = stage.file("good.bin", 1 << 20), stage.file("evil.bin", 1 << 20)
+    origin = stage.origin()
+    node = stage.supernode()
+    for raw in ("/evil.bin", "/evil.bin?x=1", "/good.bin/../evil.bin"):
+        about = registration(origin + raw, 1) | {"taskUrl": origin + "/good.bin"}
+        answer = post(node, "/peer/registry", about)
+        assert answer["code"] == 500
+        assert "task url" in answer["message"]
+    assert not stage.requests(), "nothing was fetched"
+    stage.get(origin + "/good.bin?token=1", "a", "--filter", "token", "--notbs", nodes=(node,))
+    stage.get(origin + "/good.bin", "b", "--notbs", host=3, nodes=(node,))
+    assert stage.digest("a") == stage.digest("b") == good != evil
+    assert stage.sent("/good.bin") == 1 << 20

@@ -1,0 +1,51 @@
+"""A task's URL and the URL its bytes come from: one names the other, or nobody gets anything under that name."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.task import names_same, task_url
+
+PART = st.sampled_from(["a=1", "a", "a=2", "b=1", "b", "c=%26", "", "=", "d=?x", "ab=1"])
+QUERY = st.lists(PART, max_size=6).map("&".join)
+FILTER = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=3).map("&".join)
+
+
+@given(QUERY, FILTER, st.sampled_from(["", "#part"]))
+def test_what_a_filter_leaves_names_the_same(query: str, unwanted: str, fragment: str) -> None:
+    raw = f"http://h/f?{query}{fragment}"
+    assert names_same(task_url(raw, unwanted), raw)
+
+
+@given(QUERY, QUERY)
+def test_nothing_else_does(query: str, other: str) -> None:
+    raw, named = f"http://h/f?{query}", f"http://h/f?{other}"
+    filters = ["&".join(names) for names in _subsets(["a", "b", "c", "d", "ab"])]
+    # A parameter without a name cannot be filtered, so leaving it out is another URL; alone it is as good as none.
+    reachable = {task_url(raw, unwanted).rstrip("?") for unwanted in filters}
+    assert names_same(named, raw) == (named.rstrip("?") in reachable) or {"", "="} & {*query.split("&")}
+
+
+def _subsets(names: list[str]) -> list[list[str]]:
+    return [[name for bit, name in enumerate(names) if number >> bit & 1] for number in range(1 << len(names))]
+
+
+@pytest.mark.parametrize(
+    ("named", "raw"),
+    [
+        ("http://victim/f", "http://other/f"),
+        ("http://h/f", "https://h/f"),
+        ("http://h/f", "http://h:8080/f"),
+        ("http://h/f", "http://u@h/f"),
+        ("http://h/f", "http://h/g?f"),
+        ("http://h/f?a=1", "http://h/f"),
+        ("http://h/f?a=1", "http://h/f?a=2"),
+        ("http://h/f?a=1", "http://h/f?a=1&a=2"),
+        ("http://h/f?b=1&a=1", "http://h/f?a=1&b=1"),
+        ("http://h/F", "http://h/f"),
+    ],
+)
+def test_another_file_is_not_the_same(named: str, raw: str) -> None:
+    assert not names_same(named, raw)

@@ -86,8 +86,12 @@ def _fail(error: DfengineError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _typed(name: str, parse: Callable[[str], Any]) -> click.ParamType[Any]:
+def _typed(name: str, parse: Callable[[str], Any], between: str | None = None) -> click.ParamType[Any]:
+    """between: what separates several values in an environment variable, None: white space."""
+
     class _Type(click.ParamType[Any]):
+        envvar_list_splitter = between
+
         def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
             try:
                 return parse(str(value))
@@ -111,7 +115,7 @@ RATE = _typed("rate", _settings("parse_rate"))
 SIZE = _typed("size", _settings("parse_size"))
 WINDOW = _typed("pieces|size", _settings("parse_window"))
 SPAN = _typed("duration", _settings("parse_duration"))
-HEADER = _typed("header", _settings("parse_header"))
+HEADER = _typed("header", _settings("parse_header"), "\n")
 NODE = _typed("host[:port][=weight]", lambda text: _node(text))
 DIGEST = _typed("algorithm:hex", lambda text: _digest(text))
 PORT = click.IntRange(0, 65535)

@@ -138,6 +138,10 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DFENGIN
 
 SECRET = click.option("--secret-file", default="", help="File with the swarm's secret; who does not have it is served nothing.")
 
+TLS_CERT = click.option("--tls-cert", default="", help="PEM file of this host's certificate: speak TLS to supernodes and peers.")
+TLS_KEY = click.option("--tls-key", default="", help="PEM file of its key, if that is not in the certificate's file.")
+TLS_CA = click.option("--tls-ca", default="", help="PEM file of the swarm's certificate authority; who is not certified by it is refused.")
+
 
 @click.group(cls=_Group, context_settings=CONTEXT)
 def main() -> None:
@@ -173,6 +177,9 @@ def main() -> None:
 @click.option("--insecure", is_flag=True, help="Do not verify the origin's certificate.")
 @click.option("--callsystem", default="", help="Name of the calling system, for the supernode's metrics.")
 @SECRET
+@TLS_CERT
+@TLS_KEY
+@TLS_CA
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object about the download on stdout.")
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
 @click.option("--verbose", is_flag=True, help="Say on stderr what happens.")
@@ -300,6 +307,9 @@ def as_object(result: Result) -> dict[str, Any]:
 @click.option("--origin-allow", multiple=True, help="Fetch from this host, address or CIDR only; may be given again.")
 @click.option("--origin-deny", multiple=True, help="Never fetch from this host, address or CIDR; may be given again.")
 @SECRET
+@TLS_CERT
+@TLS_KEY
+@TLS_CA
 @click.option("--config", type=click.Path(dir_okay=False), help="One more YAML file, stronger than the others.")
 @click.pass_context
 def supernode(ctx: click.Context, /, config: str | None, **values: Any) -> None:
@@ -324,6 +334,9 @@ def supernode(ctx: click.Context, /, config: str | None, **values: Any) -> None:
 @click.option("--totallimit", type=RATE, default="0", help="Send at most RATE bytes per second in all.")
 @click.option("--alivetime", type=SPAN, default="5m", show_default=True, help="End after this idle time.")
 @SECRET
+@TLS_CERT
+@TLS_KEY
+@TLS_CA
 @click.option("--socket-fd", type=int, default=-1, hidden=True)
 @click.option("--lock-fd", type=int, default=-1, hidden=True)
 @click.option("--handover-fd", type=int, default=-1, hidden=True)

@@ -125,6 +125,9 @@ class GetSettings(msgspec.Struct, frozen=True, kw_only=True):
     window_bytes: int = 0
     cache: int = -1
     secret_file: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
 
 
 class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +152,9 @@ class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     origin_allow: tuple[str, ...] = ()
     origin_deny: tuple[str, ...] = ()
     secret_file: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
 
 
 class PeerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +169,9 @@ class PeerSettings(msgspec.Struct, frozen=True, kw_only=True):
     lock_fd: int = -1
     handover_fd: int = -1
     secret_file: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
 
 
 Settings = TypeVar("Settings", GetSettings, SupernodeSettings, PeerSettings)

@@ -25,7 +25,7 @@ from dfengine.client.swarm import Swarm
 from dfengine.client.tally import Tally
 from dfengine.client.watch import Progress, Watch
 from dfengine.errors import DfengineError, LocalError, StorageError, SupernodeError
-from dfengine.net.dial import local_address, show_secret
+from dfengine.net.dial import local_address, show_certificate, show_secret
 from dfengine.settings import GetSettings
 from dfengine.storage.home import Home
 
@@ -68,6 +68,7 @@ class Download:
 
     def __init__(self, settings: GetSettings, progress: Progress | None, place: Place, who: Identity | None = None) -> None:
         show_secret(settings.secret_file)
+        show_certificate(settings.tls_cert, settings.tls_key, settings.tls_ca)
         self.settings = settings
         self.watch = Watch(settings.timeout, progress)
         self.who = who or identify(settings)
@@ -132,7 +133,7 @@ class Download:
         settings, nodes = self.settings, order(self.settings.nodes, self.who.task)
         ip = settings.ip or next(filter(None, (local_address(node.host, node.port) for node in nodes)), "")
         self.peer = LocalPeer(ip, 0)
-        if settings.pattern == "p2p" and ip:
+        if settings.pattern == "p2p" and ip and (settings.tls_cert or not settings.tls_ca):
             try:
                 self.home = Home(settings.home)
                 self.peer = local_peer.ensure(

@@ -147,11 +147,11 @@ class LegacyLink:
             if not self._line.served:
                 raise
             self._line.close()
-            self._line = Connection(self._member.node.host, self._member.node.port)
+            self._line = Connection(self._member.node.host, self._member.node.port, named=True)
             status, _, body = self._line.request("GET", target)
         if not self._line.usable:
             self._line.close()
-            self._line = Connection(self._member.node.host, self._member.node.port)
+            self._line = Connection(self._member.node.host, self._member.node.port, named=True)
         return status, body
 
     def close(self) -> None:

@@ -63,7 +63,7 @@ def join(node: Node, registration: wire.Registration, deadline: float) -> Member
     """Register at `node`; deadline in monotonic seconds. Raises SourceGone, SupernodeError, ProtocolViolation."""
     while True:
         left = deadline - time.monotonic()
-        connection = Connection(node.host, node.port, timeout=max(0.1, min(5.0, left)))
+        connection = Connection(node.host, node.port, timeout=max(0.1, min(5.0, left)), named=True)
         try:
             # 1.x names its own copy by the address that this host calls it by.
             sent = msgspec.structs.replace(registration, super_node_ip=connection.remote_ip)
@@ -126,8 +126,10 @@ def refuse(node: Node, code: int, message: str) -> SupernodeError:
 def leave(member: Membership) -> None:
     """`GET /peer/service/down`, over a connection of its own; at most a second, and nothing fails by it."""
     query = urlencode({"taskId": member.task, "cid": member.cid})
-    with contextlib.suppress(RemoteError), contextlib.closing(Connection(member.node.host, member.node.port, timeout=1.0)) as line:
-        line.request("GET", f"/peer/service/down?{query}", {}, b"", timeout=1.0)
+    with contextlib.suppress(RemoteError):
+        line = Connection(member.node.host, member.node.port, timeout=1.0, named=True)
+        with contextlib.closing(line):
+            line.request("GET", f"/peer/service/down?{query}", {}, b"", timeout=1.0)
 
 
 def report(member: Membership, message: wire.Report) -> None:
@@ -135,6 +137,6 @@ def report(member: Membership, message: wire.Report) -> None:
     line = member.connection
     with contextlib.suppress(RemoteError):
         if not line.usable:
-            line = Connection(member.node.host, member.node.port, timeout=1.0)
+            line = Connection(member.node.host, member.node.port, timeout=1.0, named=True)
         with contextlib.closing(line):
             line.request("POST", "/task/metrics", JSON, wire.encode(message), timeout=1.0)

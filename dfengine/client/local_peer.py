@@ -142,6 +142,7 @@ def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime
             "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock), "--handover-fd", str(streams.fileno()),
             "--alivetime", f"{alivetime:.3f}", "--totallimit", str(totallimit),
             *(["--secret-file", dial.secret_file] if dial.secret_file else []),
+            *(word for pair in zip(("--tls-cert", "--tls-key", "--tls-ca"), dial.tls_files, strict=True) if pair[1] for word in pair),
         ]  # fmt: skip
         # -P and an absolute path: the server must be this very package, whatever lies in the working directory.
         package = os.path.dirname(os.path.dirname(os.path.abspath(dfengine.__file__)))

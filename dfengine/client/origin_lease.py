@@ -68,8 +68,10 @@ class OriginLease:
 
     def _request(self, ask: wire.OriginAsk, timeout: float) -> int:
         """The answer's code, 0 when there is none."""
-        with contextlib.suppress(RemoteError), contextlib.closing(Connection(self._node.host, self._node.port, timeout=2.0)) as line:
-            status, _, body = line.request("POST", "/swarm/origin", JSON, wire.encode(ask), timeout=timeout)
-            if status == 200:
-                return wire.decode_pulled(body).code
+        with contextlib.suppress(RemoteError):
+            line = Connection(self._node.host, self._node.port, timeout=2.0, named=True)
+            with contextlib.closing(line):
+                status, _, body = line.request("POST", "/swarm/origin", JSON, wire.encode(ask), timeout=timeout)
+                if status == 200:
+                    return wire.decode_pulled(body).code
         return 0

@@ -21,6 +21,11 @@ class FileSlice:
     def length(self) -> int: ...
     @property
     def owner(self) -> object: ...
+    def read(self, at: int, length: int) -> bytes:
+        """A copy of `length` bytes from `at` on, for what cannot be sent by sendfile.
+
+        Raises BadValue beyond the slice, EOFError when the file ends first or the bit is clear, OSError.
+        """
 
 @final
 class Upload:

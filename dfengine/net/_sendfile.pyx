@@ -6,6 +6,7 @@ with no cap of our own: small caps cost a third of the speed.
 
 cimport cython
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
 
 from dfengine._bitset cimport Bitset, bit_test
@@ -17,6 +18,9 @@ cdef extern from "<sys/types.h>" nogil:
 
 cdef extern from "<sys/sendfile.h>" nogil:
     ssize_t c_sendfile "sendfile"(int out, int source, off_t *offset, size_t count)
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t pread(int fd, void *into, size_t count, off_t offset)
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t c_send "send"(int sock, const void *data, size_t length, int flags)
@@ -40,6 +44,28 @@ cdef class FileSlice:
         self.bits = bits
         if bits is not None:
             self.n = n if bits.test(n) else -1
+
+    def read(self, long long at, long long length):
+        """A copy of `length` bytes from `at` on, for what cannot be sent by sendfile."""
+        if at < 0 or length < 0 or length > self.length - at:
+            raise BadValue(f"no {length} bytes at {at} of {self.length}")
+        cdef bytes taken = PyBytes_FromStringAndSize(NULL, length)
+        cdef char *into = PyBytes_AS_STRING(taken)
+        cdef long long got = 0, start = self.offset + at
+        cdef ssize_t count
+        cdef int fd = self.fd
+        while got < length:
+            with nogil:
+                count = pread(fd, into + got, <size_t>(length - got), start + got)
+            if count == 0:
+                raise EOFError("the file ended before its piece")
+            if count > 0:
+                got += count
+            elif errno != EINTR:
+                raise OSError(errno, "the file cannot be read")
+        if self.bits is not None and (self.n < 0 or not bit_test(self.bits.words, self.n)):
+            raise EOFError("the piece was evicted while it was sent")
+        return taken
 
 
 cdef long long _send(int sock, const char *data, size_t length, int flags) noexcept nogil:

@@ -12,9 +12,12 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dfengine.net.http import MAX_BODY, MAX_PIPELINED, BadRequest, Request, RequestReader, Response, text
+
+if TYPE_CHECKING:
+    import ssl
 
 HEAD_SECONDS = 10.0
 IDLE_SECONDS = 75.0
@@ -210,9 +213,12 @@ class ControlServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self.port = 0
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen on host:port, port 0 for any free one. Raises OSError."""
-        server = await self.loop.create_server(lambda: ControlProtocol(self), host, port, backlog=BACKLOG)
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Listen on host:port, port 0 for any free one; `tls` for every connection. Raises OSError."""
+        patience = None if tls is None else self.head_seconds
+        server = await self.loop.create_server(
+            lambda: ControlProtocol(self), host, port, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
+        )
         self._server = server
         self.port = server.sockets[0].getsockname()[1]
         self._sweep()

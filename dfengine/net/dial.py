@@ -20,10 +20,16 @@ from dfengine.errors import ProtocolViolation, SourceGone
 from dfengine.net._receive import Inlet
 
 if TYPE_CHECKING:
+    import ssl
+
     from dfengine.net.secret import Signer
+    from dfengine.net.tls import Seal, TlsInlet
 
 CONNECT = 5.0
 """Seconds to connect, by default."""
+
+SEND = 10.0
+"""Seconds for a request to go out through TLS; a plain socket has its own."""
 
 BODY_LIMIT = 8 << 20
 """Longest body of a control answer that is read, in bytes."""
@@ -110,26 +116,45 @@ class Connection:
     Raises SourceGone when the other side cannot be reached, closes or stays silent, ProtocolViolation for what is no HTTP.
     """
 
-    def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "") -> None:
-        """Connects within `timeout` seconds. `local`: address to connect from, "" = the system's choice."""
+    def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False) -> None:
+        """Connects within `timeout` seconds, and as long again for TLS. `local`: address to connect from, "" = the system's choice.
+
+        named: with TLS, the other side's certificate must be for `host`.
+        """
         self.host, self.port = host, port
         self._signer = _signers() if _signers is not None else None
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            self._socket = socket.create_connection((host, port), timeout, (local, 0) if local else None)
+            self._socket: socket.socket | ssl.SSLSocket = socket.create_connection((host, port), timeout, (local, 0) if local else None)
         except (OSError, UnicodeError) as error:
             raise SourceGone(f"{self.name} cannot be connected to: {_reason(error)}") from None
+        self._sealed: TlsInlet | None = None
+        if _seal is not None:
+            self._shake_hands(_seal, named, timeout)
+            return
         try:
             # Blocking from here on: the inlet's own timeouts bound each wait, and one call may receive a megabyte.
             self._socket.setblocking(True)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.inlet = Inlet(self._socket.fileno())
+            self.inlet: Inlet | TlsInlet = Inlet(self._socket.fileno())
         except (OSError, SourceGone):
             self._socket.close()
             raise SourceGone(f"{self.name} closed the connection") from None
         self.usable = True
         self.served = 0
         """Answers whose heads were read."""
+
+    def _shake_hands(self, seal: Seal, named: bool, timeout: float) -> None:
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket, self.inlet = seal(self._socket, self.host, named, timeout)
+        except (OSError, ValueError) as error:
+            from dfengine.net.tls import reason
+
+            self._socket.close()
+            raise SourceGone(f"{self.name}: no TLS: {reason(error)}") from None
+        self._sealed = self.inlet
+        self.usable, self.served = True, 0
 
     def fileno(self) -> int:
         """For poll; look at `inlet.buffered` first."""
@@ -138,6 +163,8 @@ class Connection:
     @property
     def readable(self) -> bool:
         """Bytes of the other side wait here."""
+        if self._sealed is not None:
+            return self._sealed.waiting()
         try:
             return bool(self.inlet.buffered or self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except OSError:
@@ -160,6 +187,8 @@ class Connection:
             headers = {**given, "Dfengine-Auth": self._signer.sign(method, target, body, given.get("Range", ""))}
         request = encode_request(method, target, self.name, headers or {}, body)
         try:
+            if self._sealed is not None:
+                self._socket.settimeout(SEND)
             self._socket.sendall(request)
         except OSError as error:
             self.usable = False
@@ -258,6 +287,24 @@ def show_secret(path: str) -> None:
 
     secret = read_secret(path)
     _signers, secret_file = lambda: Signer(secret), os.path.abspath(os.path.expanduser(path))
+
+
+_seal: Seal | None = None
+tls_files = ("", "", "")
+"""(certificate, key, CA), absolute paths, of this process's connections; "" for none."""
+
+
+def show_certificate(cert: str, key: str, ca: str) -> None:
+    """From now on each new connection of this process is TLS with these files; all "": plain. Raises BadValue."""
+    global _seal, tls_files
+    if not (cert or key or ca):
+        _seal, tls_files = None, ("", "", "")
+        return
+    from dfengine.net.tls import sealer
+
+    _seal = sealer(cert, key, ca)
+    cert, key, ca = (path and os.path.abspath(os.path.expanduser(path)) for path in (cert, key, ca))
+    tls_files = cert, key, ca
 
 
 def local_address(host: str, port: int) -> str:

@@ -28,6 +28,7 @@ from dfengine.net.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from dfengine.net.piece_server import PieceServer
+    from dfengine.net.tls_upload import TlsSocket, TlsUpload
 
 READ = 32 << 10
 TURN = 32 << 20
@@ -39,14 +40,14 @@ class Connection:
 
     __slots__ = ("_answer", "_client", "_close", "_reader", "_reading", "_server", "_sock", "_upload", "_waiting", "_writing", "deadline")
 
-    def __init__(self, server: PieceServer, sock: socket.socket, client: str) -> None:
+    def __init__(self, server: PieceServer, sock: socket.socket | TlsSocket, client: str) -> None:
         self._server = server
         self._sock = sock
         self._client = client
         # None until the first byte: ten thousand silent connections must cost little.
         self._reader: RequestReader | None = None
         self._waiting: deque[Request | BadRequest] | None = None
-        self._upload: Upload | None = None
+        self._upload: Upload | TlsUpload | None = None
         self._answer: Parts | None = None
         self._reading = self._writing = self._close = False
         self.deadline = time.monotonic() + server.head_seconds
@@ -127,19 +128,19 @@ class Connection:
         if isinstance(request, BadRequest):
             # Where the next request would begin is not known.
             self._close = True
-            self._upload = Upload((text(request.status, request.reason).encode(False),))
+            self._upload = self._server.upload(self._sock, (text(request.status, request.reason).encode(False),))
             return
         self._close = not request.keep_alive
         answer = self._server.answer(request)
         bodiless = request.method == "HEAD"
         if isinstance(answer, Response):
-            self._upload = Upload((answer.encode(not self._close, bodiless),))
+            self._upload = self._server.upload(self._sock, (answer.encode(not self._close, bodiless),))
             return
         first = head(answer.status, BYTES, answer.length, answer.headers, not self._close)
         parts = () if bodiless else answer.parts
         if parts and isinstance(parts[0], bytes):
             first, parts = first + parts[0], parts[1:]  # one system call for both heads
-        self._upload = Upload((first, *parts))
+        self._upload = self._server.upload(self._sock, (first, *parts))
         self._answer = answer
 
     def _limits(self) -> list[TokenBucket]:

@@ -14,12 +14,19 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.piece_connection import Connection
 from dfengine.net.turnstile import Turnstile
+
+if TYPE_CHECKING:
+    import ssl
+
+    from dfengine.net.tls_upload import TlsSocket, TlsUpload
 
 HEAD_SECONDS = 10.0
 IDLE_SECONDS = 75.0
@@ -38,8 +45,8 @@ class PieceServer:
     """Accepts on `sock` (listening) and answers by `route`.
 
     route: Request -> Response | Parts; may raise BadRequest. limit: the whole server's, besides that of an answer.
-    max_connections: further ones wait in the kernel's queue. The seconds: to send a head, between requests, without
-    taking a byte; whoever needs longer is cut off.
+    max_connections: further ones wait in the kernel's queue. tls: of every connection; bytes then go out by TLS writes. The seconds: to
+    send a head, between requests, without taking a byte; whoever needs longer is cut off.
 
     Counters: accepted, requests, bytes_sent (heads included), sends, sendfiles (system calls).
     """
@@ -52,6 +59,7 @@ class PieceServer:
         *,
         limit: TokenBucket | None = None,
         max_connections: int = 16384,
+        tls: ssl.SSLContext | None = None,
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
         stall_seconds: float = STALL_SECONDS,
@@ -63,6 +71,13 @@ class PieceServer:
         self.connections: set[Connection] = set()
         self._turnstiles: dict[TokenBucket, Turnstile] = {}
         self._sock = sock
+        self._seal: Callable[[socket.socket], TlsSocket] | None = None
+        self.upload: Callable[[Any, tuple[bytes | FileSlice, ...]], Upload | TlsUpload] = _by_sendfile
+        """What sends the parts of an answer to a connection's socket."""
+        if tls is not None:
+            from dfengine.net.tls_upload import TlsSocket, TlsUpload
+
+            self._seal, self.upload = partial(TlsSocket, context=tls), TlsUpload
         self._route = route
         self._max = max_connections
         self._accepting = False
@@ -109,7 +124,10 @@ class PieceServer:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.accepted += 1
-            self.connections.add(Connection(self, sock, address[0]))
+            try:
+                self.connections.add(Connection(self, sock if self._seal is None else self._seal(sock), address[0]))
+            except OSError:
+                sock.close()  # TLS looks at the socket, and the client is gone
 
     def _sweep(self) -> None:
         now = time.monotonic()
@@ -163,6 +181,10 @@ class PieceServer:
             turnstile.close()
         self._turnstiles.clear()
         self._sock.close()
+
+
+def _by_sendfile(sock: socket.socket, parts: tuple[bytes | FileSlice, ...]) -> Upload:
+    return Upload(parts)
 
 
 Answer = TypeVar("Answer")

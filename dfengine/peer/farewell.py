@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from dfengine.peer.routes import Leaving
+
+if TYPE_CHECKING:
+    import ssl
 
 FAREWELL_SECONDS = 2.0
 """All of it together takes no longer."""
@@ -15,13 +19,13 @@ FAREWELL_SECONDS = 2.0
 AT_ONCE = 16
 
 
-async def farewell(gone: Iterable[Leaving], secret_file: str = "") -> None:
+async def farewell(gone: Iterable[Leaving], secret_file: str = "", tls: ssl.SSLContext | None = None) -> None:
     """`service down` for each, some at once; never raises for what a supernode does or does not do."""
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def leave(node: str, task: str, cid: str) -> None:
         async with turns:
-            await _leave(node, task, cid, secret_file)
+            await _leave(node, task, cid, secret_file, tls)
 
     leaving = [leave(*one) for one in gone]
     if leaving:
@@ -29,9 +33,9 @@ async def farewell(gone: Iterable[Leaving], secret_file: str = "") -> None:
             await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), FAREWELL_SECONDS)
 
 
-async def _leave(node: str, task: str, cid: str, secret_file: str) -> None:
+async def _leave(node: str, task: str, cid: str, secret_file: str, tls: ssl.SSLContext | None) -> None:
     host, _, port = node.rpartition(":")
-    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=tls)
     try:
         query = urlencode({"taskId": task, "cid": cid})
         target, shown = f"/peer/service/down?{query}", ""

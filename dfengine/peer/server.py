@@ -96,9 +96,15 @@ async def _serve(settings: PeerSettings, home: Home, sock: socket.socket, ended:
         stopped.set()
     ip, port = sock.getsockname()[:2]
     limit = TokenBucket(settings.totallimit)
+    listens = calls = None
+    if settings.tls_cert or settings.tls_key or settings.tls_ca:
+        from dfengine.net import tls
+
+        files = settings.tls_cert, settings.tls_key, settings.tls_ca
+        listens, calls = tls.server(*files), tls.client(*files, named=True)
     hosted = Hosted(home, _taking(settings, home), loop, time.time)
     routes = Routes(hosted, limit, time.time, time.monotonic, ip)
-    server = PieceServer(loop, sock, guarded(settings.secret_file)(routes), limit=limit)
+    server = PieceServer(loop, sock, guarded(settings.secret_file)(routes), limit=limit, tls=listens)
     server.start()
     secret = settings.secret_file
     print(f"ready peer={ip}:{port}", flush=True)
@@ -107,13 +113,13 @@ async def _serve(settings: PeerSettings, home: Home, sock: socket.socket, ended:
     while not stopped.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), period)
-        await farewell(routes.sweep(), secret)
+        await farewell(routes.sweep(), secret, calls)
         if server.requests != served or server.busy:
             served, since = server.requests, time.monotonic()
         elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not hosted.running:
             break
     server.close()
-    await farewell(routes.served(), secret)
+    await farewell(routes.served(), secret, calls)
     routes.close()
     hosted.close()
 

@@ -83,7 +83,7 @@ class Node:
         self.download_port = settings.download_port
         limits = Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit, peer_gc=settings.peer_gc_delay)
         self.swarm = Swarm(limits, seed=int(time.time()))
-        self.cache = Cache(home, "blake3" if settings.secret_file else "xxh3")
+        self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3")
         self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=Access(settings.origin_allow, settings.origin_deny))
         self._credentials = Credentials(home)
         self._witness = Witness(self)

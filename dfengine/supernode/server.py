@@ -8,8 +8,10 @@ import os
 import signal
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 from dfengine.errors import LocalError
+from dfengine.net import dial
 from dfengine.net.control_server import ControlServer
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
@@ -19,6 +21,9 @@ from dfengine.supernode import reclaim
 from dfengine.supernode.download_port import DownloadRoutes
 from dfengine.supernode.node import Node
 from dfengine.supernode.router import Router
+
+if TYPE_CHECKING:
+    import ssl
 
 
 def run_supernode(settings: SupernodeSettings) -> None:
@@ -53,20 +58,35 @@ def _complain(request: Request | None) -> None:
     traceback.print_exc()
 
 
+def _tls(settings: SupernodeSettings) -> ssl.SSLContext | None:
+    """For both ports; with a CA this process's own questions to peers are TLS, too. Raises BadValue."""
+    files = settings.tls_cert, settings.tls_key, settings.tls_ca
+    if not any(files):
+        return None
+    from dfengine.net.tls import server
+
+    context = server(*files)
+    if settings.tls_ca:
+        dial.show_certificate(*files)
+    return context
+
+
 async def _serve(settings: SupernodeSettings, home: str) -> None:
     loop = asyncio.get_running_loop()
     shut = guarded(settings.secret_file)
+    tls = _tls(settings)
+    dial.show_secret(settings.secret_file)
     node = Node(settings, home, loop)
     try:
         sock = listening(settings.host, settings.download_port)
     except OSError as error:
         raise LocalError(f"cannot listen on {settings.host}:{settings.download_port}: {error.strerror}: choose --download-port") from error
-    pieces = PieceServer(loop, sock, shut(DownloadRoutes(node.cdn.fetches.get)), limit=TokenBucket(settings.max_bandwidth))
+    pieces = PieceServer(loop, sock, shut(DownloadRoutes(node.cdn.fetches.get)), limit=TokenBucket(settings.max_bandwidth), tls=tls)
     node.download_port = pieces.port
     node.sent_bytes = lambda: pieces.bytes_sent
     control = ControlServer(loop, shut(Router(node)), report=_complain)
     try:
-        await control.start(settings.host, settings.port)
+        await control.start(settings.host, settings.port, tls)
     except OSError as error:
         pieces.close()
         raise LocalError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}: choose --port") from error

@@ -12,6 +12,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -89,6 +90,7 @@ class Supernode:
     node: str
     download: str
     home: Path
+    tls: ssl.SSLContext | None = None
 
     @property
     def port(self) -> int:
@@ -97,7 +99,8 @@ class Supernode:
 
     def get(self, path: str) -> bytes:
         """GET on the control port."""
-        with urllib.request.urlopen(f"http://{self.node}{path}", timeout=20) as answer:
+        scheme = "http" if self.tls is None else "https"
+        with urllib.request.urlopen(f"{scheme}://{self.node}{path}", timeout=20, context=self.tls) as answer:
             return bytes(answer.read())
 
     def metric(self, name: str) -> float:
@@ -172,8 +175,9 @@ class Scene:
         self._processes.append(process)
         return process
 
-    def supernode(self, *options: str, home: Path | None = None, port: int = 0, download_port: int = 0) -> Supernode:
-        """Start a supernode and wait until it is ready."""
+    def supernode(self, *options: str, home: Path | None = None, port: int = 0, download_port: int = 0,
+                  tls: ssl.SSLContext | None = None) -> Supernode:
+        """Start a supernode and wait until it is ready; tls: what the test itself asks it with."""
         self._count += 1
         home = home or self.path / f"supernode-{self._count}"
         command = [
@@ -184,7 +188,7 @@ class Scene:
         assert process.stdout is not None
         line = process.stdout.readline().decode().split()
         assert line[:1] == ["ready"], line
-        found = Supernode(process, line[1].removeprefix("control="), line[2].removeprefix("download="), home)
+        found = Supernode(process, line[1].removeprefix("control="), line[2].removeprefix("download="), home, tls)
         self.supernodes.append(found)
         return found
 

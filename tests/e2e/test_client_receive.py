@@ -4,25 +4,48 @@ from __future__ import annotations
 
 import random
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from certificates import Authority
 
 from dfengine.errors import ProtocolViolation, SourceGone, TooSlow
+from dfengine.net import tls
 from dfengine.net._receive import HEAD_LIMIT, Inlet
 from dfengine.net.dial import Connection, local_address
+from dfengine.net.tls import TlsInlet
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[Inlet, socket.socket]]:
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's and a client's."""
+    authority = Authority(tmp_path_factory.mktemp("ca"))
+    cert, key = authority.issue("host")
+    return tls.server(cert, key, authority.ca), tls.client(cert, key, authority.ca, named=False)
+
+
+@pytest.fixture(params=["plain", "tls"])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Inlet | TlsInlet, socket.socket]]:
     """A receiving side and the socket that feeds it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         here = socket.create_connection(listener.getsockname())
         there, _ = listener.accept()
+    inlet: Inlet | TlsInlet
+    if request.param == "plain":
+        inlet = Inlet(here.fileno())
+    else:
+        server, client = request.getfixturevalue("contexts")
+        with ThreadPoolExecutor(1) as pool:
+            shaken = pool.submit(server.wrap_socket, there, True)
+            here = client.wrap_socket(here)
+            there = shaken.result()
+        inlet = TlsInlet(here)
     with here, there:
-        yield Inlet(here.fileno()), there
+        yield inlet, there
 
 
 def soon(seconds: float = 10.0) -> float:

@@ -1,0 +1,219 @@
+"""TLS between the parties: contexts, and what a client receives through one. Imported only where TLS is asked for.
+
+TLS 1.3 alone: both ends are dfengine's. No session tickets, so that bytes of the other side are always an answer's. Who listens shows its
+certificate, and with a CA wants one of the CA's from whoever connects. Who connects wants a certificate of the CA; a supernode's must
+carry the name or address that it is called by, a peer's need not: peers come and go by address, and what they send is verified by digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+from typing_extensions import Buffer
+
+from dfengine.errors import BadValue, ProtocolViolation, SourceGone, TooSlow
+from dfengine.net._receive import HEAD_LIMIT
+
+CLOSED = "connection was closed before the answer was whole"
+STOPPED = "connection was stopped"
+_SHORT = {CLOSED: "closed", STOPPED: "stopped"}
+
+TICK = 0.5
+"""Seconds after which a receive looks whether it has been stopped, is silent or too slow."""
+
+
+class TlsInlet:
+    """What `_receive.Inlet` is to a plain connection, with the same methods, limits and errors; `sock` has shaken hands."""
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self._sock = sock
+        self.fd = sock.fileno()
+        self.total = 0
+        self._store = bytearray(HEAD_LIMIT)
+        self._start = self._end = 0
+        self._stopped = False
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet taken: a poll of the socket does not show them."""
+        return self._end - self._start + self._sock.pending()
+
+    def waiting(self) -> bool:
+        """Bytes of the other side are here; waits for none."""
+        with contextlib.suppress(SourceGone):
+            if not self.buffered:
+                self._more(0.0)
+        return bool(self.buffered)
+
+    def stop(self) -> None:
+        """From any thread: a receive that waits here ends with SourceGone at once, and so does every later one."""
+        self._stopped = True
+        with contextlib.suppress(OSError):
+            # Not SSLSocket's own, which takes the session from under the thread that reads.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def _receive(self, view: memoryview, seconds: float) -> int:
+        """Bytes received, 0 when none came in time. Raises SourceGone."""
+        if self._stopped:
+            raise SourceGone(STOPPED)
+        try:
+            self._sock.settimeout(max(seconds, 0.0))
+            got = self._sock.recv_into(view)
+        except (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
+        except (OSError, ValueError) as error:
+            raise SourceGone(STOPPED if self._stopped else f"connection failed: {reason(error)}") from None
+        if not got:
+            raise SourceGone(CLOSED)
+        self.total += got
+        return got
+
+    def _more(self, deadline: float) -> None:
+        if self._start:
+            self._store[: self._end - self._start] = self._store[self._start : self._end]
+            self._start, self._end = 0, self._end - self._start
+        while True:
+            left = deadline - time.monotonic()
+            got = self._receive(memoryview(self._store)[self._end :], min(left, TICK))
+            if got:
+                self._end += got
+                return
+            if left <= 0:
+                raise SourceGone("no answer in time")
+
+    def _take(self, count: int) -> bytes:
+        taken = bytes(self._store[self._start : self._start + count])
+        self._start += count
+        if self._start == self._end:
+            self._start = self._end = 0
+        return taken
+
+    def _until(self, ends: Callable[[int], int], what: str, deadline: float) -> bytes:
+        while (past := ends(self._start)) < 0:
+            if self._end - self._start == HEAD_LIMIT:
+                raise ProtocolViolation(f"{what} of the answer is longer than {HEAD_LIMIT} bytes")
+            self._more(deadline)
+        return self._take(past - self._start)
+
+    def _line_end(self, start: int) -> int:
+        return self._store.find(b"\n", start, self._end) + 1 or -1
+
+    def _head_end(self, start: int) -> int:
+        past = start
+        while (past := self._line_end(past)) > 0:
+            if self._store.endswith((b"\n\n", b"\n\r\n"), start, past):
+                return past
+        return -1
+
+    def head(self, deadline: float) -> bytes:
+        """See Inlet."""
+        return self._until(self._head_end, "the head", deadline)
+
+    def line(self, deadline: float) -> bytes:
+        """See Inlet."""
+        return self._until(self._line_end, "a line", deadline)
+
+    def read(self, length: int, deadline: float) -> bytes:
+        """See Inlet."""
+        parts = []
+        while length > 0:
+            if self._start == self._end:
+                self._more(deadline)
+            parts.append(self._take(min(length, self._end - self._start)))
+            length -= len(parts[-1])
+        return b"".join(parts)
+
+    def into(
+        self, buffer: Buffer, offset: int, length: int, *, silence: float = 10.0, floor: float = 0.0, grace: float = 10.0,
+        started: float = 0.0, before: int = 0,
+    ) -> None:
+        """See Inlet."""
+        with memoryview(buffer) as whole:
+            if offset < 0 or length < 0 or offset > whole.nbytes - length:
+                raise ValueError("the content does not fit the buffer")
+            view = whole.cast("B")[offset : offset + length]
+            started = started if started > 0 else time.monotonic()
+            got, heard = min(length, self._end - self._start), time.monotonic()
+            view[:got] = self._take(got)
+            while got < length:
+                try:
+                    count = self._receive(view[got:], TICK)
+                except SourceGone as error:
+                    short = _SHORT.get(str(error), str(error))
+                    raise SourceGone(f"{short} after {got} of {length} bytes") from None
+                now = time.monotonic()
+                got += count
+                if count:
+                    heard = now
+                elif now - heard > silence:
+                    raise SourceGone(f"silent for {silence:g} s after {got} of {length} bytes")
+                if before + got < floor * (now - started - grace) and got < length:
+                    raise TooSlow(f"slower than {int(floor)} bytes per second after {got} of {length} bytes")
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in OpenSSL's words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not taken: {error.verify_message}"
+    said = getattr(error, "reason", None)
+    if isinstance(said, str):
+        return said.lower().replace("_", " ")
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def client(cert: str, key: str, ca: str, named: bool) -> ssl.SSLContext:
+    """For who connects. named: the certificate must be for the name or address called. Raises BadValue."""
+    if not ca:
+        raise BadValue("--tls-cert wants --tls-ca here: the certificates to trust")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = named
+    return _filled(context, cert, key, ca)
+
+
+def server(cert: str, key: str, ca: str) -> ssl.SSLContext:
+    """For who listens; with a CA, who connects must show a certificate of it. Raises BadValue."""
+    if not cert:
+        raise BadValue("--tls-ca wants --tls-cert here: a server shows a certificate")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0
+    if ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return _filled(context, cert, key, ca)
+
+
+def _filled(context: ssl.SSLContext, cert: str, key: str, ca: str) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if key and not cert:
+        raise BadValue("--tls-key wants --tls-cert")
+    try:
+        if ca:
+            context.load_verify_locations(os.path.expanduser(ca))
+        if cert:
+            context.load_cert_chain(os.path.expanduser(cert), os.path.expanduser(key) if key else None, password=lambda: b"")
+    except OSError as error:
+        named = " or ".join(filter(None, (ca, cert, key)))
+        raise BadValue(f"{named} cannot be used for TLS: {reason(error)}") from None
+    return context
+
+
+Seal = Callable[[socket.socket, str, bool, float], tuple[ssl.SSLSocket, TlsInlet]]
+
+
+def sealer(cert: str, key: str, ca: str) -> Seal:
+    """What makes TLS of a connected socket: (socket, host, whether that host's name is verified, seconds). Raises BadValue.
+
+    What it returns raises OSError, and the socket is closed then.
+    """
+    contexts = {named: client(cert, key, ca, named) for named in (False, True)}
+
+    def seal(sock: socket.socket, host: str, named: bool, seconds: float) -> tuple[ssl.SSLSocket, TlsInlet]:
+        sock.settimeout(seconds)
+        sealed = contexts[named].wrap_socket(sock, server_hostname=host if named else None)
+        return sealed, TlsInlet(sealed)
+
+    return seal

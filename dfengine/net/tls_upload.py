@@ -1,0 +1,111 @@
+"""The piece server's side of TLS: a socket as its connections use one, and answers that go out by TLS writes instead of sendfile."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Sequence
+
+from dfengine.net._sendfile import FileSlice
+
+CHUNK = 64 << 10
+"""Bytes read from a file, and given to TLS, at once."""
+
+TURN = 1 << 20
+"""Bytes after which others have their turn: encrypting them takes the loop's thread."""
+
+_WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class TlsSocket:
+    """An accepted, non-blocking connection; its first reads shake hands. Raises OSError."""
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self._sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+
+    def fileno(self) -> int:
+        """-1 when it is closed."""
+        return self._sock.fileno()
+
+    def recv(self, most: int) -> bytes:
+        """As a socket's. `most` is at least a TLS record (16 KiB), so nothing stays behind that a poll does not show."""
+        try:
+            return self._sock.recv(most)
+        except _WANTS:
+            raise BlockingIOError from None
+
+    def send(self, data: memoryview) -> int:
+        """As a socket's; what was refused must be given again, no shorter."""
+        try:
+            return self._sock.send(data)
+        except _WANTS:
+            raise BlockingIOError from None
+
+    def shutdown(self, how: int) -> None:
+        """As a socket's."""
+        socket.socket.shutdown(self._sock, how)
+
+    def close(self) -> None:
+        """As a socket's."""
+        self._sock.close()
+
+
+class TlsUpload:
+    """What `_sendfile.Upload` is to a plain socket.
+
+    A chunk counts as taken when TLS has been given it for the first time, for it must then be given again as it was; until the last one is
+    out, `left` is at least 1.
+    """
+
+    __slots__ = ("_at", "_done", "_left", "_parts", "_pending", "_sock", "sendfiles", "sends")
+
+    def __init__(self, sock: TlsSocket, parts: Sequence[bytes | FileSlice]) -> None:
+        self._sock = sock
+        self._parts = [part for part in parts if _length(part)]
+        self._left = sum(map(_length, self._parts))
+        self._pending = memoryview(b"")
+        self._at = self._done = 0
+        self.sends = self.sendfiles = 0
+
+    @property
+    def left(self) -> int:
+        """Bytes still to go."""
+        return max(self._left, bool(self._pending))
+
+    def advance(self, sock: int, most: int) -> int:
+        """Give the connection at most `most` bytes, until it takes no more; the bytes it took.
+
+        Raises OSError when the connection is gone, EOFError when a file ended before its slice did, or a slice was evicted.
+        """
+        moved, most = 0, min(most, TURN)
+        while True:
+            while self._pending:
+                try:
+                    count = self._sock.send(self._pending)
+                except BlockingIOError:
+                    return moved
+                self.sends += 1
+                self._pending = self._pending[count:]
+            if not self._left or moved >= most:
+                return moved
+            self._pending = memoryview(self._next(min(CHUNK, most - moved)))
+            moved += len(self._pending)
+            self._left -= len(self._pending)
+
+    def _next(self, most: int) -> bytes:
+        """Up to `most` bytes of the parts, heads and what follows them in one record."""
+        taken = b""
+        while len(taken) < most and self._at < len(self._parts):
+            part = self._parts[self._at]
+            want = min(_length(part) - self._done, most - len(taken))
+            taken += part.read(self._done, want) if isinstance(part, FileSlice) else part[self._done : self._done + want]
+            self._done += want
+            if self._done == _length(part):
+                self._at, self._done = self._at + 1, 0
+        return taken
+
+
+def _length(part: bytes | FileSlice) -> int:
+    return part.length if isinstance(part, FileSlice) else len(part)

@@ -1,0 +1,176 @@
+"""A swarm that speaks TLS: real processes, certificates made here, and everybody else left outside."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+
+import pytest
+from certificates import Authority
+from scene import Scene, Supernode, descriptors, until
+
+SIZE = 9 << 20
+
+
+@pytest.fixture
+def authority(stage: Scene) -> Authority:
+    return Authority(stage.path)
+
+
+@pytest.fixture
+def node(stage: Scene, authority: Authority) -> Supernode:
+    """A supernode that wants certificates."""
+    options = authority.options("supernode", "IP:127.0.0.1,DNS:localhost")
+    return stage.supernode(*options, "--revalidate-interval", "1h", tls=authority.context("test"))
+
+
+def secure(context: ssl.SSLContext, address: str, path: str, name: bool = True) -> int:
+    """The status of a GET over TLS."""
+    host, _, port = address.rpartition(":")
+    context.check_hostname = name
+    connection = http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def plain(address: str) -> bytes:
+    """What a plain GET is answered."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), 10) as line:
+        line.sendall(b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n")
+        answer = b""
+        try:
+            while block := line.recv(4096):
+                answer += block
+        except ConnectionError:
+            pass
+        return answer
+
+
+def peer_address(stage: Scene, host: int) -> str:
+    stage.peer_pid(host)
+    return f"127.0.0.{host}:{json.loads((stage.path / f'home-{host}' / 'peer.lock').read_text())['port']}"
+
+
+def test_files_and_streams_go_round_and_nobody_else_gets_in(stage: Scene, authority: Authority, node: Supernode) -> None:
+    sha = stage.file("f.bin", SIZE)
+    url = stage.origin() + "/f.bin"
+    hosts = {host: authority.options(f"host-{host}") for host in (2, 3, 4)}
+    first = stage.get(url, "a", *hosts[2], "--notbs", host=2, nodes=(node,))
+    second = stage.get(url, "b", *hosts[3], "--notbs", host=3, nodes=(node,))
+    assert second["from"]["peers"] > 0, "the peer server that a get started speaks TLS, too"
+    streamed, third = stage.drain(stage.start_stream(url, *hosts[4], "--notbs", host=4, nodes=(node,)))
+    assert third["from"]["peers"] + third["from"]["supernode"] == SIZE
+    assert stage.digest("a") == stage.digest("b") == streamed == sha
+    assert stage.sent("/f.bin") == SIZE
+    task = first["task_id"]
+    name = next((stage.path / "home-2" / "tasks").iterdir()).name
+    places = [(node.node, "/ping"), (node.download, f"/download/{task[:3]}/{task}"), (peer_address(stage, 2), f"/peer/file/{name}")]
+    strangers = ssl.create_default_context(cafile=authority.ca)
+    others = Authority(stage.path, "other")
+    foreign = ssl.create_default_context(cafile=authority.ca)
+    foreign.load_cert_chain(*others.issue("host"))
+    for address, path in places:
+        assert secure(authority.context("test"), address, path, name=False) in (200, 400)
+        assert b"HTTP" not in plain(address)
+        for context in (strangers, foreign):
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                secure(context, address, path, name=False)
+    for options in ((), ("--tls-ca", authority.ca), others.options("host"), ("--tls-ca", others.ca)):
+        began = time.monotonic()
+        assert node.node in stage.get(url, "c", *options, "--notbs", host=5, nodes=(node,), status=3)
+        assert time.monotonic() - began < 60
+    described = next((node.home / "download").rglob(f"{task}.json"))
+    assert json.loads(described.read_text())["digest"] == "blake3"
+
+
+def test_a_supernode_must_be_who_it_is_called(stage: Scene, authority: Authority) -> None:
+    stage.file("f.bin", 1 << 20)
+    url = stage.origin() + "/f.bin"
+    host = authority.options("host")
+    member = stage.supernode(*authority.options("member"), tls=None)
+    said = stage.get(url, "a", *host, "--notbs", nodes=(member,), status=3)
+    assert "certificate" in said
+    stage.supernodes.remove(member)
+
+
+def test_a_supernode_without_a_ca_serves_whoever_trusts_it(stage: Scene, authority: Authority) -> None:
+    sha = stage.file("f.bin", SIZE)
+    url = stage.origin() + "/f.bin"
+    cert, key = authority.issue("supernode", "IP:127.0.0.1")
+    node = stage.supernode("--tls-cert", cert, "--tls-key", key, tls=ssl.create_default_context(cafile=authority.ca))
+    result = stage.get(url, "a", "--tls-ca", authority.ca, "--notbs", nodes=(node,))
+    assert stage.digest("a") == sha
+    assert result["from"]["supernode"] == SIZE
+    assert not (stage.path / "home-2" / "peer.lock").exists(), "without a certificate it serves nobody"
+
+
+def test_with_a_secret_limits_and_slow_receivers(stage: Scene, authority: Authority) -> None:
+    secret = stage.path / "secret"
+    secret.write_text(os.urandom(24).hex())
+    sha = stage.file("f.bin", SIZE)
+    url = stage.origin() + "/f.bin"
+    shut = ("--secret-file", str(secret))
+    options = authority.options("supernode", "IP:127.0.0.1")
+    node = stage.supernode(*options, *shut, "--max-bandwidth", "12M", tls=authority.context("test"))
+    gets = [
+        stage.start_get(url, f"f{host}", *authority.options(f"host-{host}"), *shut, "--notbs", "--totallimit", "9M", "-s", "6M", host=host,
+                        nodes=(node,))
+        for host in (2, 3, 4)
+    ]
+    for process in gets:
+        stage.end(process)
+    assert {stage.digest(f"f{host}") for host in (2, 3, 4)} == {sha}
+    assert "secret" in stage.get(url, "c", *authority.options("host-5"), "--notbs", host=5, nodes=(node,), status=3)
+
+
+def test_handshakes_that_never_end_are_cut_and_leave_nothing(stage: Scene, node: Supernode) -> None:
+    stage.origin()
+    before = len(descriptors(node.process.pid))
+    places = [(place.rpartition(":")[0], int(place.rpartition(":")[2])) for place in (node.node, node.download)]
+    lines = [socket.create_connection(place) for place in places * 20]
+    try:
+        for line in lines[::2]:
+            line.sendall(b"\x16\x03\x01\x02\x00\x01")
+        until(lambda: len(descriptors(node.process.pid)) > before + 30, "connections taken")
+        until(lambda: len(descriptors(node.process.pid)) <= before + 2, "connections cut", 20.0)
+    finally:
+        for line in lines:
+            line.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--tls-cert", "absent.pem", "--tls-ca", "absent.pem"), ("--tls-cert", "absent.pem"), ("--tls-key", "k", "--tls-ca", "{ca}"),
+     ("--tls-ca", "{key}")],
+)
+def test_files_that_cannot_be_used_are_said_at_once(stage: Scene, authority: Authority, options: tuple[str, ...]) -> None:
+    _, key = authority.issue("host")
+    given = [option.format(ca=authority.ca, key=key) for option in options]
+    said = stage.get("http://127.0.0.1:1/f", "a", *given, status=2)
+    assert "tls" in said.lower()
+    assert len(said.splitlines()) == 1
+
+
+def test_plain_downloads_do_not_load_tls(stage: Scene) -> None:
+    stage.file("f.bin", 1 << 20)
+    url = stage.origin() + "/f.bin"
+    node = stage.supernode()
+    stage.homes.add(stage.path / "home-2")
+    code = (
+        "import sys; from dfengine.settings import GetSettings, Node; from dfengine.client import get\n"
+        f"get(GetSettings(url={url!r}, output={str(stage.path / 'a')!r}, nodes=(Node.parse({node.node!r}),), ip='127.0.0.2', "
+        f"home={str(stage.path / 'home-2')!r}))\n"
+        "assert not {'ssl', '_ssl', 'dfengine.net.tls'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert stage.digest("a")

@@ -37,6 +37,13 @@ class Description(msgspec.Struct, kw_only=True):
     digest: str = "xxh3"
 
 
+class Copy(PieceFile):
+    """A task's file in the cache. Nobody closes it: it may be on its way to somebody, whose answer is the last to let go of it."""
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
 class Cache:
     """All copies below one directory. digest: `xxh3`, or `blake3` (its first 128 bits), which keeps out who forges pieces.
 
@@ -63,7 +70,7 @@ class Cache:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
             if description.digest != self.digest:
                 return None
-            return PieceFile.open(self._at(task), self._at(task, ".record")), description
+            return Copy.open(self._at(task), self._at(task, ".record")), description
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
             return None
 
@@ -82,7 +89,7 @@ class Cache:
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
         self.remove(task)
-        file = PieceFile.create(self._at(task), self._at(task, ".record"), geometry, description.generation.encode())
+        file = Copy.create(self._at(task), self._at(task, ".record"), geometry, description.generation.encode())
         self.describe(task, description)
         return file
 

@@ -313,7 +313,9 @@ class Fetch:
         self._post(self._events.fetch_ended, self)
 
     def _fail(self, error: DfengineError) -> None:
-        self.error = error
+        # Its stack would keep this fetch, and the copy's descriptors, until the collector comes by.
+        error.__cause__ = error.__context__ = None
+        self.error = error.with_traceback(None)
         self.state = FAILED
         with self._more:
             self._more.notify_all()

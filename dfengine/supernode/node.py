@@ -6,7 +6,6 @@ The server's routes call in, fetches report in, and after each event what became
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import cast
 from dfengine import wire
 from dfengine.errors import OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.access import Access
+from dfengine.net.dial import local_address
 from dfengine.net.http import Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cache import Cache
@@ -79,7 +79,7 @@ class Node:
         self.settings = settings
         self.loop = loop
         self.now = loop.time
-        self.advertise_ip = settings.advertise_ip or own_ip()
+        self.advertise_ip = settings.advertise_ip or local_address("192.0.2.1", 9) or "127.0.0.1"
         self.download_port = settings.download_port
         limits = Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit, peer_gc=settings.peer_gc_delay)
         self.swarm = Swarm(limits, seed=int(time.time()))
@@ -105,6 +105,8 @@ class Node:
         self.preheats: dict[str, float] = {}
         """Task -> unix time of its preheat."""
         self.sent_bytes: Callable[[], int] = int
+        self.make_room: Callable[[int], None] = lambda length: None
+        """Called before a file of `length` bytes (0 or less: unknown) is fetched."""
         self._heads: dict[str, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = float("inf")
@@ -155,6 +157,7 @@ class Node:
         self._refuse(task, "cache ")
         fetch = self.cdn.fetches.get(task)
         if fetch is None or fetch.state == FAILED:
+            self.make_room(0)
             self.counts["triggered"] += 1
             fetch = self.cdn.start(task, wanted)
             self.validated[task] = now
@@ -206,6 +209,8 @@ class Node:
         self.counts["cache_hits"] += fetch.from_cache
         self.failures.pop(fetch.task, None)
         geometry = fetch.geometry
+        if not fetch.from_cache:
+            self.make_room(geometry.length)
         count = -1 if geometry.length < 0 else geometry.count
         if fetch.task not in self.swarm.tasks:
             self.swarm.add_task(fetch.task, count, self.now(), lease=max(LEAST_LEASE, geometry.piece_size / LEAST_RATE))
@@ -382,13 +387,3 @@ class Node:
             self._answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))
         self.cdn.close()
         self._witness.close()
-
-
-def own_ip() -> str:
-    """The address that packets to elsewhere would leave from; loopback where there is no route. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"

@@ -10,6 +10,9 @@ from dfengine.supernode.node import Node
 PERIOD = 10.0
 """Seconds between two looks."""
 
+PAUSE = 1.0
+"""Seconds after a look in vain, because of a fetch that begins, to the next one."""
+
 
 def idle_tasks(node: Node, now: float) -> list[str]:
     """Tasks without downloads that were not asked for within the expire time; `now` monotonic seconds."""
@@ -28,19 +31,54 @@ def sweep(node: Node) -> None:
         node.forget(task)
     for task in [task for task in node.used if task not in node.cdn.fetches]:
         del node.used[task]
+    make_room(node)
+
+
+def make_room(node: Node, length: int = 0) -> bool:
+    """Copies leave, the longest unused first, when less than --disk-low or `length` bytes are free. False if that was in vain.
+
+    Those of tasks that nobody downloads or serves leave before those that are whole at everybody who has joined; others stay.
+    """
+    least, wanted = (max(limit, length) for limit in (node.settings.disk_low, node.settings.disk_high))
     free = node.cache.free()
-    if free >= node.settings.disk_low:
-        return
-    for _, task in sorted(node.cache.copies()):
-        if free >= node.settings.disk_high:
-            return
-        fetch = node.cdn.fetches.get(task)
-        if fetch is not None and (fetch.state in (NEW, RUNNING) or (task in node.swarm.tasks and node.swarm.stats(task).downloads)):
-            continue
-        if fetch is not None:
-            node.forget(task)
-        node.cache.remove(task)
-        free = node.cache.free()
+    if free >= least:
+        return True
+    copies = [task for _, task in sorted(node.cache.copies())]
+    for served in (False, True):
+        for task in copies:
+            if free >= wanted:
+                return True
+            if not _used(node, task, served):
+                if task in node.cdn.fetches:
+                    node.forget(task)
+                node.cache.remove(task)
+                free = node.cache.free()
+    return free >= least
+
+
+def _used(node: Node, task: str, served: bool) -> bool:
+    """It is being fetched or downloaded or, unless `served` is enough, has peers that serve it."""
+    fetch = node.cdn.fetches.get(task)
+    if fetch is not None and fetch.state in (NEW, RUNNING):
+        return True
+    if task not in node.swarm.tasks:
+        return False
+    stats = node.swarm.stats(task)
+    return stats.downloads > (stats.finished if served else 0)
+
+
+class Room:
+    """Makes room before a fetch; after a look in vain not at once again: looking at ten thousand copies takes its time."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._again = 0.0
+
+    def make(self, length: int) -> None:
+        """For a file of `length` bytes, 0 or less: unknown."""
+        now = self._node.now()
+        if now >= self._again and not make_room(self._node, max(length, 0)):
+            self._again = now + PAUSE
 
 
 def note_use(node: Node) -> None:

@@ -2,7 +2,7 @@
 
 Time goes in steps. In a step every transfer moves at the lesser of its source's and its receiver's fair share. What ends inside the step
 is reported in the order in which it ended; the next pull follows, and the parked pulls it makes answerable, as in the server.
-A transfer that follows in the same slot is credited with what was left of the step, so steps cost no bandwidth. Clients behave like dfengine's:
+A transfer that follows in the same slot is credited with what was left of the step, so steps cost no bandwidth. Clients behave like ours:
 each keeps a pull parked while it has room, goes on with an alternate when a source breaks off, and reports what failed with the next pull.
 Answers take no time. The unit of size is the piece, of time the second. Nothing here reads a clock; all chance comes from `seed`.
 """

@@ -3,9 +3,9 @@
     python -m bench.scheduler [--peers 1000] [--pieces 1000] [--connections 16] [--pulls 40000] [--repeats 5] [--json FILE]
 
 The supernode is a process of its own on the first core: its node, router and control server as `dfengine supernode` runs them, with a swarm
-of peers that have from nothing to nearly everything; only the copy of the file is a stand-in, since no piece is sent. The load is a C program
+of peers that have from nothing to nearly everything; only the file's copy is a stand-in, since no piece is sent. The load is a C program
 (bench/pulls.c, compiled for the run) on the second core: keep-alive connections, each of which plays its share of the peers. A pull reports
-the four pieces of that peer's pull before as done and wants four more. The bare handler reads the same requests (msgspec) and gives a fixed answer
+the four pieces of that peer's pull before as done and wants four more. The bare handler reads the same requests and gives a fixed answer
 of the same size. Medians of the repeats; each has a fresh process.
 """
 
@@ -91,7 +91,8 @@ def measure(bare: bool, arguments: argparse.Namespace, load: Path, cids: Path) -
         command = ["taskset", "-c", "0", sys.executable, "-m", "bench.scheduler", "--serve", "bare" if bare else "real", "--home", home]
         command += ["--peers", str(arguments.peers), "--pieces", str(arguments.pieces)]
         server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
-        assert server.stdin and server.stdout
+        assert server.stdin
+        assert server.stdout
         try:
             port = server.stdout.readline().strip()
             loader = ["taskset", "-c", "1", str(load), "127.0.0.1", port, str(arguments.connections), TASK, str(cids), str(arguments.pulls)]

@@ -28,7 +28,6 @@ from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 from dfengine.net.dial import Connection
 from dfengine.storage.piece_file import PieceFile
 
-
 ENOUGH = 2
 """Threads that receive at once while pieces land at speed: each more costs CPU and caches, and brings nothing."""
 

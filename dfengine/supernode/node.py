@@ -283,7 +283,8 @@ class Node:
         offers = []
         for n, sources in pull.pieces:
             if sources[0] is CDN or sources[-1] is CDN:
-                cdn = wire.Where(cdn_cid(self.advertise_ip, task), self.members[task, cid].super_node_ip, self.download_port, cdn_path(task))
+                ip = self.members[task, cid].super_node_ip
+                cdn = wire.Where(cdn_cid(self.advertise_ip, task), ip, self.download_port, cdn_path(task))
                 sources = tuple([cdn if source is CDN else source for source in sources])
             offers.append(wire.Offer(n, digest(n).hex(), cast(tuple[wire.Where, ...], sources)))
         return wire.Pulled(wire.CONTINUE, offers, geometry.length, geometry.count)

@@ -187,7 +187,10 @@ def tasks(stage: Scene, count: int = 10_000, batch: int = 1000) -> tuple[str, bo
         until(lambda: node.metric("dragonfly_supernode_tasks") == 0, "all tasks forgotten")
         seen.append((memory(node.process.pid), len(descriptors(node.process.pid))))
     (first, fds), (last, fds_after) = seen[0], seen[-1]
-    said = f"{count} tasks: {first / MIB:.1f} MiB and {fds} descriptors after the first {batch}, {last / MIB:.1f} MiB and {fds_after} after all"
+    said = (
+        f"{count} tasks: {first / MIB:.1f} MiB and {fds} descriptors after the first {batch}, "
+        f"{last / MIB:.1f} MiB and {fds_after} after all"
+    )
     return said, last - first < 32 * MIB and fds_after <= fds + 2
 
 

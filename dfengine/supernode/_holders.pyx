@@ -77,7 +77,7 @@ cdef class Holders:
         memset(self.turn + self.size, 0, more)
         self.size = size
 
-    cdef bint holds(self, uint32_t place, Py_ssize_t n) noexcept:
+    cdef bint holds(self, uint32_t place, Py_ssize_t n) noexcept:  # bounds are checked here
         cdef Bitset have
         if place >= <uint32_t> PyList_GET_SIZE(self.haves):
             return False
@@ -179,14 +179,14 @@ cdef class Holders:
         self._at(place)
         self.lose(n)
 
-    cdef void unfold(self, Py_ssize_t place) noexcept:
+    cdef void unfold(self, Py_ssize_t place) noexcept:  # `place` was checked; room for it was made by join
         """open, for a place that somebody is at."""
         if self.seat[place] < 0:
             self.open_places[self.nopen] = <uint32_t> place
             self.seat[place] = <int32_t> self.nopen
             self.nopen += 1
 
-    cdef void fold(self, Py_ssize_t place) noexcept:
+    cdef void fold(self, Py_ssize_t place) noexcept:  # `place` was checked
         """close, for a place that somebody is at."""
         cdef int32_t seat = self.seat[place]
         cdef uint32_t last

@@ -32,7 +32,7 @@ def lacking(Bitset into not None, Bitset offered, Bitset have not None, Py_ssize
     return lacking_words(into, offered, have, lo, hi)
 
 
-cdef bint lacking_words(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_ssize_t hi) noexcept:
+cdef bint lacking_words(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_ssize_t hi) noexcept:  # cut to sizes below
     """As lacking, for lo >= 0."""
     cdef Py_ssize_t i, first, last, both
     cdef uint64_t seen = 0

@@ -49,7 +49,7 @@ cdef struct Choice:
     PyObject* holders[MOST]
 
 
-cdef inline bint has(Bitset bits, Py_ssize_t n) noexcept:
+cdef inline bint has(Bitset bits, Py_ssize_t n) noexcept:  # n is a piece of the task that the bits are of
     return (bits.words[n >> 6] >> (n & 63)) & 1
 
 

@@ -32,7 +32,7 @@ cdef Py_ssize_t usable(Download asker, Py_ssize_t n, PyObject** found) except -1
     return number
 
 
-cdef Py_ssize_t least_loaded(PyObject** found, Py_ssize_t number) noexcept:
+cdef Py_ssize_t least_loaded(PyObject** found, Py_ssize_t number) noexcept:  # reads C fields only
     """Which of them has a free slot and sends least, of equals the first; -1: none has."""
     cdef Py_ssize_t i, best = -1, least = 0, used
     for i in range(number):
@@ -60,7 +60,7 @@ cdef Download open_source(Download asker):
             return source
 
 
-cdef bint supernode_open(Download asker) noexcept:
+cdef bint supernode_open(Download asker) noexcept:  # reads C fields only
     """See serves_now."""
     cdef Py_ssize_t slots = asker.task.supernode
     if asker.legacy and asker.task.down < slots:

@@ -64,7 +64,7 @@ cdef class Download:
         self.limit = -1
         self.seen = now
 
-    cdef bint holds(self, Py_ssize_t n) noexcept:
+    cdef bint holds(self, Py_ssize_t n) noexcept:  # its callers give n >= 0
         return n < self.have.size and (self.have.words[n >> 6] >> (n & 63)) & 1
 
     def has(self, Py_ssize_t n):

@@ -2,7 +2,8 @@
 
 Modules at this level are the pure core: values and arithmetic, no sockets, files or clocks. Packages are the
 outside world, one per role: `net` (sockets), `storage` (files), `peer` (serves pieces), `client` (downloads),
-`stream` (downloads in order, through memory), `supernode` (decides who takes what from whom). `cli` composes them.
+`stream` (downloads in order, through memory), `supernode` (decides who takes what from whom). `cli` and `command`
+compose them.
 
     import dfengine
     result = dfengine.get("http://origin/file", "file", nodes=["supernode:8002"])
@@ -12,15 +13,14 @@ outside world, one per role: `net` (sockets), `storage` (files), `peer` (serves 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from dfengine.settings import VERSION
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from dfengine.client import Result
     from dfengine.stream import Reader
 
-__version__ = VERSION
+__version__ = "0.1.0"
 __all__ = ["__version__", "get", "stream"]
 
 

@@ -1,16 +1,32 @@
-"""`python -m dfengine`."""
+"""The `dfengine` program, as a command and as `python -m dfengine`: what must happen before the command line is imported."""
 
+from __future__ import annotations
+
+import signal
 import sys
 
 from dfengine.peer import visitor
 
-if __name__ == "__main__":
-    # Before the command line is imported: a peer server that nobody visits costs the download that started it next to nothing.
-    visitor.await_first(sys.argv[1:])
-    import signal
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
+
+def run() -> NoReturn:
+    """The whole process."""
+    words = sys.argv[1:]
+    # A peer server that nobody visits costs the download that started it next to nothing.
+    visitor.await_first(words)
     # Until a command has its own way to end there is nothing to put away, and no stack to show.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from dfengine.cli import run
+    if words[:1] == ["get"]:
+        from dfengine import command
 
+        command.plain(words[1:])
+    from dfengine import cli
+
+    cli.run()
+
+
+if __name__ == "__main__":
     run()

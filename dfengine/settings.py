@@ -6,29 +6,28 @@ Where a setting comes from (files, environment, flags) is `cli`'s business; what
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, TypeVar
 
-import msgspec
-
+from dfengine import __version__
 from dfengine.errors import BadValue
 from dfengine.task import Digest
+from dfengine.value import Value
 
-VERSION = "0.1.0"
+VERSION = __version__
 
 CONTROL_PORT = 8002
 DOWNLOAD_PORT = 8001
 HOME = "~/.dfengine"
 
-_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
-_SPAN = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)")
+# Compiled when they are used: most downloads are told neither a size nor a duration.
+_SIZE = r"(\d{1,18}(?:\.\d{1,6})?)\s*([kmgtKMGT]?)([iI]?[bB])?"
+_SPAN = r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)"
 _SCALE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_size(text: str | int) -> int:
     """Bytes from `4096`, `20M`, `1.5G`, `64KB`, `2MiB`: powers of 1024, as 1.x. Raises BadValue."""
-    match = _SIZE.fullmatch(str(text).strip())
+    match = re.fullmatch(_SIZE, str(text).strip())
     if not match:
         raise BadValue(f"size {str(text)!r} is not a number with K, M, G or T")
     return int(float(match[1]) * _SCALE[match[2].lower()]) if "." in match[1] else int(match[1]) * _SCALE[match[2].lower()]
@@ -58,7 +57,7 @@ def parse_duration(text: str | float) -> float:
     if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", plain):
         return float(plain)
     total, at = 0.0, 0
-    for match in _SPAN.finditer(plain):
+    for match in re.finditer(_SPAN, plain):
         if match.start() != at:
             break
         total, at = total + float(match[1]) * _SECONDS[match[2]], match.end()
@@ -67,7 +66,7 @@ def parse_duration(text: str | float) -> float:
     return total
 
 
-class Node(msgspec.Struct, frozen=True):
+class Node(Value):
     """A supernode's control address; a node of weight 2 takes twice the tasks of one of weight 1."""
 
     host: str
@@ -91,7 +90,7 @@ class Node(msgspec.Struct, frozen=True):
         return f"{host}:{self.port}"
 
 
-class GetSettings(msgspec.Struct, frozen=True, kw_only=True):
+class GetSettings(Value):
     """What `dfengine get` was asked for. Rates in bytes per second (0: none), times in seconds (0: none).
 
     Of a stream: window in pieces or window_bytes (both 0: by memory), cache in bytes (-1: by memory).
@@ -130,7 +129,7 @@ class GetSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_ca: str = ""
 
 
-class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
+class SupernodeSettings(Value):
     """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once."""
 
     port: int = CONTROL_PORT
@@ -157,7 +156,7 @@ class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_ca: str = ""
 
 
-class PeerSettings(msgspec.Struct, frozen=True, kw_only=True):
+class PeerSettings(Value):
     """What `dfengine peer` runs with. The three descriptors are handed over by the `get` that starts it, -1: none."""
 
     home: str = HOME
@@ -172,22 +171,6 @@ class PeerSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
-
-
-Settings = TypeVar("Settings", GetSettings, SupernodeSettings, PeerSettings)
-
-
-def names(kind: type[Any]) -> frozenset[str]:
-    """The settings that a role knows, with underscores."""
-    return frozenset(kind.__struct_fields__)
-
-
-def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """One mapping of the layers given weakest first; absent and None leave the weaker value. `-` and `_` are one."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged.update({key.replace("-", "_"): value for key, value in layer.items() if value is not None})
-    return merged
 
 
 def parse_header(text: str) -> tuple[str, str]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import urlsplit
 
-import msgspec
-
 from dfengine.errors import BadValue
+from dfengine.value import Value
 
 KEY = """>I$pg-~AS~sP'rqu_`Oh&lz#9]"=;nE%"""
 """32 characters that 1.x wraps a task's identity in."""
@@ -22,7 +21,7 @@ PEER_PORTS = range(15000, 65001)
 """Ports a peer may serve on (1.x refuses others); 0 means it serves nobody."""
 
 
-class Digest(msgspec.Struct, frozen=True):
+class Digest(Value):
     """A digest as users write it: `algorithm:hex`."""
 
     algorithm: str
@@ -44,7 +43,7 @@ class Digest(msgspec.Struct, frozen=True):
         return f"{self.algorithm}:{self.hex}"
 
 
-class Peer(msgspec.Struct, frozen=True):
+class Peer(Value):
     """A host's piece server as the supernode knows it.
 
     `port` 0 means that it serves nobody. `path` is what to GET there. `id` is 1.x's peerID, one per host.
@@ -56,15 +55,6 @@ class Peer(msgspec.Struct, frozen=True):
     host: str = ""
     id: str = ""
     version: str = ""
-
-
-class Source(msgspec.Struct, frozen=True, array_like=True):
-    """Where one piece can be fetched: a peer's CID and its piece server. An offer encodes it as it is: the fields of wire.Where."""
-
-    cid: str
-    ip: str
-    port: int
-    path: str
 
 
 def task_url(raw_url: str, unwanted: str = "") -> str:

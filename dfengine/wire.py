@@ -1,4 +1,4 @@
-"""Messages between client and supernode: bytes <-> values, 1.x and native. No sockets.
+"""Messages between client and supernode as the supernode reads and writes them: bytes <-> values, 1.x and native. No sockets.
 
 1.x messages keep the field names that its programs send and expect; keys of requests are matched without regard
 to case. The native pull is dfengine's own: one long-polled request reports any number of pieces and asks for more.
@@ -12,21 +12,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from dfengine.codes import *  # noqa: F403  (a code is part of its message: wire.WAIT)
 from dfengine.errors import BadValue, ProtocolViolation
-
-NATIVE = 1
-"""Version of the native pull that this code speaks; a registration offers it, the answer confirms it."""
-
-# Codes of 1.x answers (`code`).
-SUCCESS, FINISHED, CONTINUE, WAIT, LIMITED = 200, 600, 601, 602, 603
-CDN_FAILED, UNREACHABLE, NEED_AUTH, WAIT_AUTH = 604, 607, 608, 609
-REPORTED, LEFT = 611, 612
-SYSTEM_ERROR, BAD_PARAMETER, NOT_FOUND = 500, 501, 502
-
-# `status` of a 1.x pull, and `result` of the piece it reports.
-START, RUNNING, DONE = 700, 701, 702
-FAILED, WRITTEN, NO_RESULT, ARRIVED = 500, 501, 502, 503
-
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for bytes that are no such message."""
@@ -76,35 +63,6 @@ class Registration(msgspec.Struct, rename=_lower, kw_only=True):
         except (msgspec.ValidationError, RecursionError) as error:
             raise BadValue(f"validation failure list:\n{error}") from None
 
-    def encode(self) -> bytes:
-        """The JSON that 1.x clients send; fields at their defaults are left out but for those 1.x always sends."""
-        values: dict[str, Any] = {
-            "superNodeIp": self.super_node_ip,
-            "rawUrl": self.raw_url,
-            "taskUrl": self.task_url,
-            "cid": self.cid,
-            "ip": self.ip,
-            "hostName": self.host_name,
-            "port": self.port,
-            "path": self.path,
-            "version": self.version,
-            "md5": self.md5,
-            "identifier": self.identifier,
-            "callSystem": self.call_system,
-            "headers": self.headers,
-            "dfdaemon": self.dfdaemon,
-            "insecure": self.insecure,
-            "rootCAs": self.root_cas,
-            "taskId": self.task_id,
-            "fileLength": self.file_length,
-            "pattern": self.pattern,
-            "streamMode": self.stream_mode,
-            "windowsize": self.window_size if self.stream_mode else None,
-            "native": self.native,
-        }
-        always = ("superNodeIp", "rawUrl", "taskUrl", "cid", "ip", "hostName", "port", "path", "version")
-        return msgspec.json.encode({key: value for key, value in values.items() if value or key in always})
-
 
 def _fields(body: bytes, form: bool) -> dict[str, Any]:
     """A JSON object's or a form's fields, keys folded; null counts as absent."""
@@ -140,15 +98,6 @@ class Registered(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=Tru
     digest: str = ""
 
 
-class RegistrationAnswer(msgspec.Struct, omit_defaults=True):
-    """`code` 200 with `data`, or a refusal with `message` (HTTP 500) or `msg`."""
-
-    code: int
-    data: Registered | None = None
-    msg: str = ""
-    message: str = ""
-
-
 class PieceSource(msgspec.Struct, rename="camel"):
     """One element of a 1.x 601 answer: a piece and who has it."""
 
@@ -177,14 +126,6 @@ class Answer(msgspec.Struct, omit_defaults=True):
     data: list[PieceSource] | Finished | Registered | None = None
     msg: str = ""
     message: str = ""
-
-
-class PullAnswer1(msgspec.Struct):
-    """A 1.x pull's answer as the client reads it; `data` is read by what `code` says."""
-
-    code: int
-    data: msgspec.Raw = msgspec.Raw(b"null")
-    msg: str = ""
 
 
 class Pull(msgspec.Struct, omit_defaults=True):
@@ -224,7 +165,7 @@ class OriginAsk(msgspec.Struct, omit_defaults=True):
     release: bool = False
 
 
-class Where(msgspec.Struct, array_like=True, frozen=True):
+class Source(msgspec.Struct, array_like=True, frozen=True):
     """A source: its CID, address (ip, port) and the path to GET."""
 
     cid: str
@@ -238,7 +179,7 @@ class Offer(msgspec.Struct, array_like=True, frozen=True):
 
     piece: int
     digest: str
-    sources: tuple[Where, ...]
+    sources: tuple[Source, ...]
 
 
 class Pulled(msgspec.Struct, omit_defaults=True):
@@ -256,28 +197,9 @@ class Pulled(msgspec.Struct, omit_defaults=True):
     msg: str = ""
 
 
-class Report(msgspec.Struct, rename="camel", omit_defaults=True):
-    """`POST /task/metrics`: how a download went. duration in seconds, file_length in raw bytes."""
-
-    task_id: str = msgspec.field(name="taskId")
-    cid: str = msgspec.field(name="cID")
-    ip: str = msgspec.field(name="IP")
-    port: int
-    success: bool
-    duration: float
-    file_length: int = 0
-    call_system: str = ""
-    backsource_reason: str = ""
-
-
 _encoder = msgspec.json.Encoder()
 _pull = msgspec.json.Decoder(Pull)
 _origin_ask = msgspec.json.Decoder(OriginAsk)
-_pulled = msgspec.json.Decoder(Pulled)
-_registered = msgspec.json.Decoder(RegistrationAnswer)
-_pulled1 = msgspec.json.Decoder(PullAnswer1)
-_sources1 = msgspec.json.Decoder(list[PieceSource])
-_finished1 = msgspec.json.Decoder(Finished)
 
 
 def encode(message: msgspec.Struct) -> bytes:
@@ -299,31 +221,3 @@ def decode_origin_ask(body: bytes) -> OriginAsk:
         return _origin_ask.decode(body)
     except UNREADABLE as error:
         raise ProtocolViolation(f"question cannot be read: {error}") from None
-
-
-def decode_pulled(body: bytes) -> Pulled:
-    """Raises ProtocolViolation."""
-    try:
-        return _pulled.decode(body)
-    except UNREADABLE as error:
-        raise ProtocolViolation(f"the supernode's answer cannot be read: {error}") from None
-
-
-def decode_registered(body: bytes) -> RegistrationAnswer:
-    """Raises ProtocolViolation."""
-    try:
-        return _registered.decode(body)
-    except UNREADABLE as error:
-        raise ProtocolViolation(f"the supernode's answer cannot be read: {error}") from None
-
-
-def decode_pulled1(body: bytes) -> tuple[int, str, list[PieceSource], Finished | None]:
-    """A 1.x pull's answer: (code, message, pieces of a 601, finish of a 600). Raises ProtocolViolation."""
-    try:
-        answer = _pulled1.decode(body)
-        absent = bytes(answer.data) == b"null"
-        pieces = [] if absent or answer.code != CONTINUE else _sources1.decode(answer.data)
-        finish = None if absent or answer.code != FINISHED else _finished1.decode(answer.data)
-    except UNREADABLE as error:
-        raise ProtocolViolation(f"the supernode's answer cannot be read: {error}") from None
-    return answer.code, answer.msg, pieces, finish

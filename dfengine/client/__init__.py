@@ -1,6 +1,7 @@
 """Downloads one file: registers with a supernode, fetches pieces from several sources, falls back to the origin.
 
     nodes             in which order supernodes are tried        link native legacy rhythm   speaking to one
+    messages          what is said to it and heard from it
     plan pace health  what is fetched next, from whom (pure)     transfer fetch throttle     the threads that do it
     digest            the whole file's digest on the way         from_origin                 ranges of the origin
     local_peer        this host's own piece server               download                    all of it, in order
@@ -12,6 +13,5 @@ without the GIL.
 from __future__ import annotations
 
 from dfengine.client.download import Result, get
-from dfengine.client.watch import Progress
 
-__all__ = ["Progress", "Result", "get"]
+__all__ = ["Result", "get"]

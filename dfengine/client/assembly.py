@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Protocol
 
-from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import Follower, hasher
@@ -13,26 +11,32 @@ from dfengine.client.plan import Plan
 from dfengine.client.tally import Tally
 from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer
-from dfengine.client.watch import TICK, Watch
+from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, StorageError
-from dfengine.settings import GetSettings
-from dfengine.storage.home import Home
-from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.target import Target
 from dfengine.task import Digest
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from dfengine._piece import Geometry
+    from dfengine.client.watch import Watch
+    from dfengine.settings import GetSettings
+    from dfengine.storage.home import Home
+    from dfengine.storage.piece_file import PieceFile
+
+    class Place(Protocol):
+        """Where pieces come together: a file's `Assembly`, or a stream's."""
+
+        transfer: Transfer | None
+
+        def open(self, geometry: Geometry, generation: bytes) -> Transfer: ...
+        def forget(self) -> None: ...
+        def close(self) -> None: ...
+
 SPARE = 16 << 20
 """Bytes of buffers beyond the fetch threads' own, that digests may hold on to."""
-
-
-class Place(Protocol):
-    """Where pieces come together: a file's `Assembly`, or a stream's."""
-
-    transfer: Transfer | None
-
-    def open(self, geometry: Geometry, generation: bytes) -> Transfer: ...
-    def forget(self) -> None: ...
-    def close(self) -> None: ...
 
 
 class Assembly:

@@ -7,14 +7,17 @@ is read back from the page cache when the frontier gets there, while other piece
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
-from collections.abc import Sequence
-from typing import Any
 
 from dfengine.errors import StorageError
-from dfengine.storage.piece_file import PieceFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from dfengine.storage.piece_file import PieceFile
 
 STEP = 512 << 10
 """Bytes read at once: they are hashed while they are still in the core's cache."""
@@ -23,6 +26,8 @@ STEP = 512 << 10
 def hasher(algorithm: str) -> Any:
     """A hash object of one of `task.ALGORITHMS`; its update releases the GIL."""
     if algorithm in ("md5", "sha256"):
+        import hashlib
+
         return hashlib.new(algorithm, usedforsecurity=False)
     if algorithm == "xxh3":
         import xxhash

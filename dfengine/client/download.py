@@ -12,25 +12,29 @@ from __future__ import annotations
 
 import sys
 
-import msgspec
-
-from dfengine import wire
 from dfengine.client import local_peer
-from dfengine.client.assembly import Assembly, Place
+from dfengine.client.assembly import Assembly
 from dfengine.client.identity import Identity, identify, registration
-from dfengine.client.link import Membership
 from dfengine.client.local_peer import LocalPeer
+from dfengine.client.messages import Registration, encode_report
 from dfengine.client.nodes import order
 from dfengine.client.swarm import Swarm
-from dfengine.client.tally import Tally
-from dfengine.client.watch import Progress, Watch
+from dfengine.client.watch import Watch
 from dfengine.errors import DfengineError, LocalError, StorageError, SupernodeError
 from dfengine.net.dial import local_address, show_certificate, show_secret
-from dfengine.settings import GetSettings
 from dfengine.storage.home import Home
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.assembly import Place
+    from dfengine.client.link import Membership
+    from dfengine.client.tally import Tally
+    from dfengine.client.watch import Progress
+    from dfengine.settings import GetSettings
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(Value):
     """How a download went. Lengths in bytes; digest `xxh3:HEX` if it was asked for, else ""; back_to_source: why, or None."""
 
     url: str
@@ -74,7 +78,7 @@ class Download:
         self.who = who or identify(settings)
         self.home: Home | None = None
         self.peer = LocalPeer("", 0)
-        self.registration = wire.Registration()
+        self.registration = Registration()
         self._place = place
         self._task = self.who.task
         self._reason: str | None = None
@@ -195,16 +199,16 @@ class Download:
             local_peer.finish(self.peer, self.who.name, member.task, member.cid, str(member.node))
         transfer = self._place.transfer
         self._swarm.report(
-            wire.Report(
-                task_id=member.task,
-                cid=member.cid,
-                ip=self.registration.ip,
-                port=self.registration.port,
+            encode_report(
+                member.task,
+                member.cid,
+                self.registration.ip,
+                self.registration.port,
                 success=error is None,
                 duration=self.watch.seconds,
-                file_length=max(0, transfer.file.geometry.length) if transfer is not None else 0,
+                length=max(0, transfer.file.geometry.length) if transfer is not None else 0,
                 call_system=self.settings.callsystem,
-                backsource_reason=self._reason or "",
+                reason=self._reason or "",
             )
         )
 

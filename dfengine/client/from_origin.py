@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
 from functools import partial
 
 import xxhash
@@ -17,14 +16,20 @@ import xxhash
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
-from dfengine.client.assembly import Place
 from dfengine.client.rhythm import Backoff
-from dfengine.client.transfer import Transfer
-from dfengine.client.watch import TICK, Watch
+from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, OriginChanged, OriginError, OriginTruncated, SourceGone, StorageError
 from dfengine.net.origin import Origin, OriginBody
-from dfengine.settings import GetSettings
 from dfengine.task import generation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dfengine.client.assembly import Place
+    from dfengine.client.transfer import Transfer
+    from dfengine.client.watch import Watch
+    from dfengine.settings import GetSettings
 
 CONNECTIONS = 4
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 
-import msgspec
-
 FAULTS = 3
 """Failures in a row after which a source is left for a while."""
 
@@ -16,10 +14,13 @@ LEAVE = 10.0
 """Seconds that it is left at first."""
 
 
-class _State(msgspec.Struct, eq=False):
-    faults: int = 0
-    leave: float = LEAVE
-    until: float = 0.0
+class _State:
+    __slots__ = ("faults", "leave", "until")
+
+    def __init__(self) -> None:
+        self.faults = 0
+        self.leave = LEAVE
+        self.until = 0.0
 
 
 class Health:

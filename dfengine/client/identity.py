@@ -8,18 +8,17 @@ import threading
 import time
 from urllib.parse import unquote, urlsplit
 
-import msgspec
-
-from dfengine import wire
+from dfengine.client.messages import Registration
 from dfengine.errors import BadValue, StorageError
 from dfengine.settings import VERSION, GetSettings
 from dfengine.task import check_url, download_sign, task_id, task_url
+from dfengine.value import Value
 
 _stamp = 0.0
 _stamp_lock = threading.Lock()
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(Value):
     """`task` is computed here; the supernode's word on it counts. `sign` and `name` are new for every download."""
 
     url: str
@@ -49,9 +48,9 @@ def _unique(now: float) -> float:
         return _stamp
 
 
-def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> wire.Registration:
+def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Registration:
     """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody. Raises StorageError."""
-    return wire.Registration(
+    return Registration(
         raw_url=who.url,
         task_url=who.task_url,
         cid=f"{ip}-{who.sign}",
@@ -63,11 +62,10 @@ def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> wi
         md5=settings.md5,
         identifier=settings.identifier,
         call_system=settings.callsystem,
-        headers=[f"{name}: {value}" for name, value in settings.headers] or None,
+        headers=tuple(f"{name}: {value}" for name, value in settings.headers),
         insecure=settings.insecure,
-        root_cas=[_certificates(path) for path in settings.cacerts] or None,
+        root_cas=tuple(_certificates(path) for path in settings.cacerts),
         pattern=settings.pattern,
-        native=wire.NATIVE,
     )
 
 

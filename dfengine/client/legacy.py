@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlencode
 
-from dfengine import wire
+from dfengine import codes
 from dfengine.client.link import Membership, chance, refuse
+from dfengine.client.messages import PieceSource, Pulled1, decode_pulled1
 from dfengine.client.rhythm import Backoff
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadRange, ProtocolViolation, SourceGone, SupernodeError, UnknownDownload
@@ -32,7 +33,7 @@ class LegacyLink:
         self._member = member
         self._line = member.connection
         self._backoff = Backoff()
-        self._last: dict[str, object] = {"dstCid": "", "range": "", "result": wire.NO_RESULT, "status": wire.START}
+        self._last: dict[str, object] = {"dstCid": "", "range": "", "result": codes.NO_RESULT, "status": codes.START}
         self._asks_at = 0.0
         self._finished = False
         self.finished_md5 = ""
@@ -80,7 +81,7 @@ class LegacyLink:
     def _done(self, transfer: Transfer, n: int, cid: str) -> None:
         text = transfer.file.geometry.range_text(n)
         self._backoff.reset()
-        self._pull(transfer, {"dstCid": cid, "range": text, "result": wire.ARRIVED, "status": wire.RUNNING})
+        self._pull(transfer, {"dstCid": cid, "range": text, "result": codes.ARRIVED, "status": codes.RUNNING})
         task = {"taskId": self._member.task, "cid": self._member.cid, "dstCid": cid, "pieceRange": text}
         self._get("/peer/piece/suc", task)
 
@@ -90,40 +91,40 @@ class LegacyLink:
             kind = "FILE_MD5_NOT_MATCH" if why == "digest" else "FILE_NOT_EXIST"
             error = {"errorType": kind, "srcCid": self._member.cid, "dstCid": cid, "dstIp": "", "taskId": self._member.task, "range": text}
             self._get("/peer/piece/error", error)
-        self._pull(transfer, {"dstCid": cid, "range": text, "result": wire.FAILED, "status": wire.RUNNING})
+        self._pull(transfer, {"dstCid": cid, "range": text, "result": codes.FAILED, "status": codes.RUNNING})
 
     def _pull(self, transfer: Transfer, about: Mapping[str, object]) -> None:
         query = {"srcCid": self._member.cid, "taskId": self._member.task, **about}
         status, body = self._get("/peer/task", query)
         if status != 200:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
-        code, message, pieces, finish = wire.decode_pulled1(body)
-        if about["result"] != wire.FAILED:
+        answer = decode_pulled1(body)
+        if about["result"] != codes.FAILED:
             self._last = dict(about)
-        if code == wire.CONTINUE:
-            self._asks_at = time.monotonic() + (0.0 if pieces else IDLE)
-            self._offer(transfer, pieces)
-        elif code in (wire.WAIT, wire.LIMITED, wire.SUCCESS):
+        if answer.code == codes.CONTINUE:
+            self._asks_at = time.monotonic() + (0.0 if answer.pieces else IDLE)
+            self._offer(transfer, answer.pieces)
+        elif answer.code in (codes.WAIT, codes.LIMITED, codes.SUCCESS):
             self._asks_at = time.monotonic() + self._backoff.next(chance())
-        elif code == wire.FINISHED:
-            self._finish(transfer, finish)
-        elif code == wire.NOT_FOUND:
+        elif answer.code == codes.FINISHED:
+            self._finish(transfer, answer)
+        elif answer.code == codes.NOT_FOUND:
             raise UnknownDownload(f"supernode {self._member.node} does not know this download any more")
         else:
-            raise refuse(self._member.node, code, message)
+            raise refuse(self._member.node, answer.code, answer.said)
 
-    def _finish(self, transfer: Transfer, finish: wire.Finished | None) -> None:
+    def _finish(self, transfer: Transfer, answer: Pulled1) -> None:
         self._finished = True
-        if finish is not None:
-            self.finished_md5 = finish.md5
-            count = max(1, -(-finish.file_length // transfer.file.geometry.piece_size))
-            transfer.learn_length(finish.file_length - 5 * count)
+        if answer.framed_length >= 0:
+            self.finished_md5 = answer.md5
+            count = max(1, -(-answer.framed_length // transfer.file.geometry.piece_size))
+            transfer.learn_length(answer.framed_length - 5 * count)
         with transfer.lock:
             missing = transfer.plan.unasked()
         if missing:
             raise SupernodeError(f"supernode {self._member.node} says that all is here; {missing} pieces are missing")
 
-    def _offer(self, transfer: Transfer, pieces: list[wire.PieceSource]) -> None:
+    def _offer(self, transfer: Transfer, pieces: Iterable[PieceSource]) -> None:
         geometry, now = transfer.file.geometry, time.monotonic()
         with transfer.lock:
             for piece in pieces:
@@ -132,10 +133,9 @@ class LegacyLink:
                     n = geometry.number(int(start), int(end))
                 except (BadRange, ValueError):
                     raise ProtocolViolation(f"supernode {self._member.node} offers {piece.range!r}, which is no piece") from None
-                if n != piece.piece_num or piece.piece_size != geometry.piece_size or n >= len(transfer.file.here):
-                    raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece_num} as {piece.range!r}")
-                where = wire.Where(piece.cid, piece.peer_ip, piece.peer_port, piece.path)
-                transfer.plan.offer(n, f"framed:{piece.piece_md5}", (where,), now)
+                if n != piece.piece or piece.piece_size != geometry.piece_size or n >= len(transfer.file.here):
+                    raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece} as {piece.range!r}")
+                transfer.plan.offer(n, f"framed:{piece.digest}", (piece.where,), now)
         transfer.offered()
 
     def _get(self, path: str, query: Mapping[str, object]) -> tuple[int, bytes]:

@@ -8,18 +8,35 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Protocol
-from urllib.parse import urlencode
 
-import msgspec
-
-from dfengine import wire
+from dfengine import codes
 from dfengine._piece import Geometry
-from dfengine.client.transfer import Transfer
+from dfengine.client.messages import Registered, Registration, decode_registered
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SupernodeError
 from dfengine.net.dial import Connection
 from dfengine.settings import Node
 from dfengine.task import ALGORITHMS
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from dfengine.client.transfer import Transfer
+
+    class Link(Protocol):
+        """One way of pulling. Used by the main thread only.
+
+        `step` speaks to the supernode if something is due, then waits for an answer, a worker or `limit` seconds, whichever is
+        first. `conclude` tells it what is left to tell. Both raise SupernodeError (also UnknownDownload), SourceGone,
+        ProtocolViolation when this supernode is of no more use.
+        """
+
+        finished_md5: str
+
+        def step(self, transfer: Transfer, limit: float) -> None: ...
+        def conclude(self, transfer: Transfer) -> None: ...
+        def close(self) -> None: ...
 
 ANSWER = 30.0
 """Seconds for a registration: the supernode may ask the origin first."""
@@ -30,7 +47,7 @@ AUTH_PAUSE = 2.5
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
-class Membership(msgspec.Struct, frozen=True):
+class Membership(Value):
     """One CID at one supernode."""
 
     node: Node
@@ -44,34 +61,18 @@ class Membership(msgspec.Struct, frozen=True):
     cdn_source: str
 
 
-class Link(Protocol):
-    """One way of pulling. Used by the main thread only.
-
-    `step` speaks to the supernode if something is due, then waits for an answer, a worker or `limit` seconds, whichever is
-    first. `conclude` tells it what is left to tell. Both raise SupernodeError (also UnknownDownload), SourceGone,
-    ProtocolViolation when this supernode is of no more use.
-    """
-
-    finished_md5: str
-
-    def step(self, transfer: Transfer, limit: float) -> None: ...
-    def conclude(self, transfer: Transfer) -> None: ...
-    def close(self) -> None: ...
-
-
-def join(node: Node, registration: wire.Registration, deadline: float) -> Membership:
+def join(node: Node, registration: Registration, deadline: float) -> Membership:
     """Register at `node`; deadline in monotonic seconds. Raises SourceGone, SupernodeError, ProtocolViolation."""
     while True:
         left = deadline - time.monotonic()
         connection = Connection(node.host, node.port, timeout=max(0.1, min(5.0, left)), named=True)
         try:
-            # 1.x names its own copy by the address that this host calls it by.
-            sent = msgspec.structs.replace(registration, super_node_ip=connection.remote_ip)
-            status, _, body = connection.request("POST", "/peer/registry", JSON, sent.encode(), timeout=max(0.1, min(ANSWER, left)))
+            sent = registration.encode(connection.remote_ip)
+            status, _, body = connection.request("POST", "/peer/registry", JSON, sent, timeout=max(0.1, min(ANSWER, left)))
             if status in (401, 403):
                 raise SupernodeError(f"supernode {node} lets nobody in who does not sign: {body[:200].decode('ascii', 'replace').strip()}")
-            answer = wire.decode_registered(body)
-            if answer.code == wire.WAIT_AUTH and time.monotonic() + AUTH_PAUSE < deadline:
+            answer = decode_registered(body)
+            if answer.code == codes.WAIT_AUTH and time.monotonic() + AUTH_PAUSE < deadline:
                 time.sleep(AUTH_PAUSE)
             else:
                 return _accept(node, connection, registration.cid, answer)
@@ -81,16 +82,15 @@ def join(node: Node, registration: wire.Registration, deadline: float) -> Member
         connection.close()
 
 
-def _accept(node: Node, connection: Connection, cid: str, answer: wire.RegistrationAnswer) -> Membership:
-    data = answer.data
-    if answer.code != wire.SUCCESS or data is None:
-        said = " ".join((answer.message or answer.msg or "no reason given").split())[:300]
+def _accept(node: Node, connection: Connection, cid: str, answer: Registered) -> Membership:
+    if answer.code != codes.SUCCESS or not answer.piece_size:
+        said = " ".join((answer.said or "no reason given").split())[:300]
         raise SupernodeError(f"supernode {node} refuses: {said}", answer.code)
-    if data.native >= 1 and data.digest not in ALGORITHMS:
-        raise ProtocolViolation(f"supernode {node} names pieces by {data.digest!r}, which is not known here")
+    if answer.native >= 1 and answer.digest not in ALGORITHMS:
+        raise ProtocolViolation(f"supernode {node} names pieces by {answer.digest!r}, which is not known here")
     try:
-        geometry = Geometry(data.file_length, data.piece_size)
-        if not data.task_id or data.piece_size < 6:
+        geometry = Geometry(answer.length, answer.piece_size)
+        if not answer.task or answer.piece_size < 6:
             raise BadValue("an empty task")
     except (BadValue, OverflowError) as error:
         raise ProtocolViolation(f"supernode {node} answers nonsense: {error}") from None
@@ -98,12 +98,12 @@ def _accept(node: Node, connection: Connection, cid: str, answer: wire.Registrat
         node=node,
         connection=connection,
         cid=cid,
-        task=data.task_id,
+        task=answer.task,
         geometry=geometry,
-        generation=data.generation.encode()[:16],
-        native=data.native >= 1,
-        algorithm=data.digest,
-        cdn_source=data.cdn_source,
+        generation=answer.generation.encode()[:16],
+        native=answer.native >= 1,
+        algorithm=answer.digest,
+        cdn_source=answer.cdn_source,
     )
 
 
@@ -116,15 +116,17 @@ def refuse(node: Node, code: int, message: str) -> SupernodeError:
     """The error for a code that ends this download at this supernode."""
     said = " ".join((message or "no reason given").split())[:300]
     kind = {
-        wire.CDN_FAILED: "could not fetch the file",
-        wire.UNREACHABLE: "cannot reach the origin",
-        wire.NEED_AUTH: "is asked for credentials by the origin",
+        codes.CDN_FAILED: "could not fetch the file",
+        codes.UNREACHABLE: "cannot reach the origin",
+        codes.NEED_AUTH: "is asked for credentials by the origin",
     }.get(code, "ends the download")
     return SupernodeError(f"supernode {node} {kind} (code {code}): {said}", code)
 
 
 def leave(member: Membership) -> None:
     """`GET /peer/service/down`, over a connection of its own; at most a second, and nothing fails by it."""
+    from urllib.parse import urlencode
+
     query = urlencode({"taskId": member.task, "cid": member.cid})
     with contextlib.suppress(RemoteError):
         line = Connection(member.node.host, member.node.port, timeout=1.0, named=True)
@@ -132,11 +134,11 @@ def leave(member: Membership) -> None:
             line.request("GET", f"/peer/service/down?{query}", {}, b"", timeout=1.0)
 
 
-def report(member: Membership, message: wire.Report) -> None:
+def report(member: Membership, message: bytes) -> None:
     """`POST /task/metrics`, over the open connection or a new one; at most a second, and nothing fails by it."""
     line = member.connection
     with contextlib.suppress(RemoteError):
         if not line.usable:
             line = Connection(member.node.host, member.node.port, timeout=1.0, named=True)
         with contextlib.closing(line):
-            line.request("POST", "/task/metrics", JSON, wire.encode(message), timeout=1.0)
+            line.request("POST", "/task/metrics", JSON, message, timeout=1.0)

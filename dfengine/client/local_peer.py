@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import socket
 import sys
 import time
-
-import msgspec
 
 import dfengine
 from dfengine.errors import RemoteError
@@ -22,6 +21,7 @@ from dfengine.net import dial, handover
 from dfengine.net.dial import Connection
 from dfengine.storage.home import Home
 from dfengine.task import PEER_PORTS
+from dfengine.value import Value
 
 PATIENCE = 3.0
 """Seconds for a server that holds the lock to answer."""
@@ -31,7 +31,7 @@ BACKLOG = 1024
 _started: list[int] = []
 
 
-class LocalPeer(msgspec.Struct, frozen=True):
+class LocalPeer(Value):
     """Where this host's downloads are served; port 0 = nowhere. fresh: it was started just now and may not run yet."""
 
     ip: str
@@ -71,23 +71,21 @@ def ensure(home: Home, ip: str, port: int, name: str, *, totallimit: int, alivet
             os.close(lock)
 
 
-class _Said(msgspec.Struct):
+def _said(ip: str, port: int, pid: int) -> bytes:
     """What the lock file says."""
-
-    ip: str
-    port: int
-    pid: int = 0
+    return json.dumps({"ip": ip, "port": port, "pid": pid}).encode()
 
 
 def _running(lock: int, ip: str) -> LocalPeer | None:
     """Where the lock's owner serves, None while it has not said so. A server on every address is reached by `ip`."""
     try:
-        said = msgspec.json.decode(os.pread(lock, 4096, 0), type=_Said)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        said = json.loads(os.pread(lock, 4096, 0).decode())
+        host, port = said["ip"], said["port"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    if said.port not in PEER_PORTS:
+    if type(host) is not str or type(port) is not int or port not in PEER_PORTS:
         return None
-    return LocalPeer(ip if said.ip in ("", "0.0.0.0", "::") else said.ip, said.port)
+    return LocalPeer(ip if host in ("", "0.0.0.0", "::") else host, port)
 
 
 def _alive(peer: LocalPeer, name: str, totallimit: int, home: Home, deadline: float) -> bool:
@@ -134,7 +132,7 @@ def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime
     with _listen(ip, port) as sock, handover.listen(home.path) as streams:
         number = sock.getsockname()[1]
         os.ftruncate(lock, 0)
-        os.pwrite(lock, msgspec.json.encode(_Said(ip, number)), 0)
+        os.pwrite(lock, _said(ip, number, 0), 0)
         for fd in (sock.fileno(), lock, streams.fileno()):
             os.set_inheritable(fd, True)
         arguments = [
@@ -164,8 +162,7 @@ def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime
             setsigmask=[],
         )
         _started.append(pid)
-        said = msgspec.json.encode(_Said(ip, number, pid))
-        os.pwrite(lock, said, 0)
+        os.pwrite(lock, _said(ip, number, pid), 0)
         return LocalPeer(ip, number, fresh=True)
 
 

@@ -6,11 +6,17 @@ import contextlib
 import time
 from collections import deque
 
-from dfengine import wire
+from dfengine import codes
 from dfengine.client.link import JSON, Membership, chance, refuse
+from dfengine.client.messages import Offer, decode_pulled, encode_pull
 from dfengine.client.rhythm import PARK, Rhythm
-from dfengine.client.transfer import Transfer
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, SupernodeError, UnknownDownload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dfengine.client.transfer import Transfer
 
 GRACE = 10.0
 """Seconds that an answer may take beyond the time it was parked for."""
@@ -78,12 +84,12 @@ class NativeLink:
             leaving = transfer.leaving.tell() if transfer.leaving is not None else []
             window = transfer.plan.window
             una, self._end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
-        pull = wire.Pull(
-            task=self._member.task, cid=self._member.cid, done=done, failed=failed, held=self._held,
+        pull = encode_pull(
+            self._member.task, self._member.cid, done=done, failed=failed, held=self._held,
             evicted=[(n, n + 1) for n in leaving], want=want, wait=wait, una=una, end=self._end,
         )  # fmt: skip
         self._left.append(leaving)
-        self._line.send("POST", "/swarm/pull", JSON, wire.encode(pull))
+        self._line.send("POST", "/swarm/pull", JSON, pull)
         self._rhythm.sent(time.monotonic(), len(done) + len(failed), want)
         self._held = []
         self.requests += 1
@@ -95,17 +101,17 @@ class NativeLink:
         if not self._rhythm.unanswered:
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
         self._gone(transfer)
-        pulled = wire.decode_pulled(body)
+        pulled = decode_pulled(body)
         self._rhythm.answered(time.monotonic(), len(pulled.offers), chance())
         if pulled.length >= 0:
             transfer.learn_length(pulled.length)
-        if pulled.code == wire.NOT_FOUND:
+        if pulled.code == codes.NOT_FOUND:
             raise UnknownDownload(f"supernode {self._member.node} does not know this download any more")
-        if pulled.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.LIMITED, wire.REPORTED):
+        if pulled.code not in (codes.CONTINUE, codes.WAIT, codes.FINISHED, codes.LIMITED, codes.REPORTED):
             raise refuse(self._member.node, pulled.code, pulled.msg)
         if pulled.offers:
             self._offer(transfer, pulled.offers)
-        elif pulled.code == wire.FINISHED:
+        elif pulled.code == codes.FINISHED:
             with transfer.lock:
                 missing = transfer.plan.unasked()
             if missing:
@@ -120,7 +126,7 @@ class NativeLink:
             for n in left:
                 transfer.file.evict(n)
 
-    def _offer(self, transfer: Transfer, offers: list[wire.Offer]) -> None:
+    def _offer(self, transfer: Transfer, offers: Iterable[Offer]) -> None:
         geometry, most = transfer.file.geometry, len(transfer.file.here)
         now = time.monotonic()
         with transfer.lock:

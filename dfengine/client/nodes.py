@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
 
-from dfengine.settings import Node
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dfengine.settings import Node
 
 
 def score(node: Node, task: str) -> float:

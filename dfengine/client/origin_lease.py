@@ -9,10 +9,9 @@ import contextlib
 import time
 from urllib.parse import urlsplit
 
-import msgspec
-
-from dfengine import wire
+from dfengine import codes
 from dfengine.client.link import JSON, chance
+from dfengine.client.messages import decode_pulled, encode
 from dfengine.client.watch import TICK, Watch
 from dfengine.errors import RemoteError, SupernodeError
 from dfengine.net.dial import Connection
@@ -33,7 +32,7 @@ class OriginLease:
 
     def __init__(self, node: Node, task: str, cid: str, url: str) -> None:
         self._node = node
-        self._ask = wire.OriginAsk(task=task, cid=cid, origin=urlsplit(url).netloc.rpartition("@")[2].lower()[:300], wait=PARK)
+        self._ask = {"task": task, "cid": cid, "origin": urlsplit(url).netloc.rpartition("@")[2].lower()[:300]}
         self._renew = 0.0
         self._held = False
 
@@ -42,10 +41,10 @@ class OriginLease:
         until = time.monotonic() + PATIENCE
         while True:
             watch.look(None)
-            code = self._request(self._ask, PARK + 5.0)
-            if code == wire.SUCCESS:
+            code = self._request({"wait": PARK}, PARK + 5.0)
+            if code == codes.SUCCESS:
                 self._held, self._renew = True, time.monotonic() + RENEW
-            if code != wire.WAIT:
+            if code != codes.WAIT:
                 return
             if time.monotonic() > until:
                 raise SupernodeError(f"supernode {self._node} gave no leave to go to the origin within {PATIENCE:.0f} s: too many are")
@@ -58,20 +57,20 @@ class OriginLease:
         """From time to time while it is used; nothing fails by it."""
         if self._held and time.monotonic() > self._renew:
             self._renew = time.monotonic() + RENEW
-            self._request(msgspec.structs.replace(self._ask, wait=0.0), 1.0)
+            self._request({}, 1.0)
 
     def release(self) -> None:
         """Somebody else's turn; nothing fails by it."""
         if self._held:
             self._held = False
-            self._request(msgspec.structs.replace(self._ask, release=True), 1.0)
+            self._request({"release": True}, 1.0)
 
-    def _request(self, ask: wire.OriginAsk, timeout: float) -> int:
+    def _request(self, more: dict[str, object], timeout: float) -> int:
         """The answer's code, 0 when there is none."""
         with contextlib.suppress(RemoteError):
             line = Connection(self._node.host, self._node.port, timeout=2.0, named=True)
             with contextlib.closing(line):
-                status, _, body = line.request("POST", "/swarm/origin", JSON, wire.encode(ask), timeout=timeout)
+                status, _, body = line.request("POST", "/swarm/origin", JSON, encode({**self._ask, **more}), timeout=timeout)
                 if status == 200:
-                    return wire.decode_pulled(body).code
+                    return decode_pulled(body).code
         return 0

@@ -26,15 +26,35 @@ An offer of only such sources as are left (`health`) is refused: reported as fai
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Protocol
-
-import msgspec
 
 from dfengine.client.health import Health
 from dfengine.client.pace import Pace
 from dfengine.errors import IllegalEvent
-from dfengine.wire import Where
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Protocol
+
+    from dfengine.client.messages import Where
+
+    class Wanted(Protocol):
+        """The part of a window that a plan looks at; `dfengine._window.Window` is one."""
+
+        @property
+        def count(self) -> int: ...
+        @property
+        def una(self) -> int: ...
+        @property
+        def wnd(self) -> int: ...
+        @property
+        def end(self) -> int: ...
+        def wanted(self, n: int) -> bool: ...
+        def acked(self, n: int) -> bool: ...
+        def here(self, n: int) -> bool: ...
+        def arrive(self, n: int) -> bool: ...
+        def ack(self, n: int) -> int: ...
+        def set_count(self, count: int) -> None: ...
 
 MOST_SOURCES = 8
 """Sources of one piece that are remembered."""
@@ -52,46 +72,27 @@ HEDGES = 3
 """Jobs of that piece at once, at most."""
 
 
-class Wanted(Protocol):
-    """The part of a window that a plan looks at; `dfengine._window.Window` is one."""
-
-    @property
-    def count(self) -> int: ...
-    @property
-    def una(self) -> int: ...
-    @property
-    def wnd(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    def wanted(self, n: int) -> bool: ...
-    def acked(self, n: int) -> bool: ...
-    def here(self, n: int) -> bool: ...
-    def arrive(self, n: int) -> bool: ...
-    def ack(self, n: int) -> int: ...
-    def set_count(self, count: int) -> None: ...
-
-
-class Job(msgspec.Struct, eq=False):
+class Job:
     """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came."""
 
-    piece: int
-    digest: str
-    source: Where
-    hedge: bool
-    began: float
-    lost: bool = False
-    over: bool = False
+    __slots__ = ("began", "digest", "hedge", "lost", "over", "piece", "source")
+
+    def __init__(self, piece: int, digest: str, source: Where, hedge: bool, began: float) -> None:
+        self.piece, self.digest, self.source, self.hedge, self.began = piece, digest, source, hedge, began
+        self.lost = self.over = False
 
 
-class _Piece(msgspec.Struct, eq=False):
+class _Piece:
     """slot: CID of the source that the supernode keeps a slot of for this piece, "" once that was told to have failed."""
 
-    digest: str
-    sources: list[Where]
-    tried: set[str] = msgspec.field(default_factory=set)
-    jobs: list[Job] = msgspec.field(default_factory=list)
-    landing: bool = False
-    slot: str = ""
+    __slots__ = ("digest", "jobs", "landing", "slot", "sources", "tried")
+
+    def __init__(self, digest: str, sources: list[Where]) -> None:
+        self.digest, self.sources = digest, sources
+        self.tried: set[str] = set()
+        self.jobs: list[Job] = []
+        self.landing = False
+        self.slot = ""
 
 
 class Plan:
@@ -294,7 +295,10 @@ class Plan:
         if job.over:
             raise IllegalEvent(f"a job of piece {job.piece} ended twice")
         # A lost job outlives its piece's record: the winner has been written.
-        return piece if piece is not None else _Piece("", [], jobs=[job])
+        if piece is None:
+            piece = _Piece("", [])
+            piece.jobs.append(job)
+        return piece
 
     def _has(self, n: int) -> bool:
         return self.window.acked(n) or self.window.here(n)

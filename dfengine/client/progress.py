@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from types import TracebackType
-from typing import Any, Self
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Self
 
 FIRST_SHOWN = 0.3
 """Seconds before the bar appears, so that a small download never pays for it."""

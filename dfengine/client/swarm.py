@@ -7,18 +7,23 @@ meanwhile the threads go on with what was offered. What is here is announced, so
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-from dfengine import wire
 from dfengine.client import fetch
-from dfengine.client.assembly import Place
-from dfengine.client.link import Link, Membership, chance, join, leave, report
+from dfengine.client.link import Membership, chance, join, leave, report
 from dfengine.client.native import NativeLink
 from dfengine.client.rhythm import Backoff
-from dfengine.client.transfer import Transfer
 from dfengine.client.watch import TICK, Watch
 from dfengine.errors import RemoteError, SupernodeError
-from dfengine.settings import GetSettings, Node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.client.assembly import Place
+    from dfengine.client.link import Link
+    from dfengine.client.messages import Registration
+    from dfengine.client.transfer import Transfer
+    from dfengine.settings import GetSettings, Node
 
 RETRY = 20.0
 """Seconds that a supernode lost in the middle is looked for before the download goes back to the origin."""
@@ -48,7 +53,7 @@ class Swarm:
         self,
         settings: GetSettings,
         nodes: list[Node],
-        registration: wire.Registration,
+        registration: Registration,
         assembly: Place,
         watch: Watch,
         opened: Callable[[Membership], None],
@@ -182,7 +187,7 @@ class Swarm:
                 raise failure or SupernodeError("no supernode is given")
             self._pause(transfer, backoff.next(chance()))
 
-    def report(self, message: wire.Report) -> None:
+    def report(self, message: bytes) -> None:
         """How it went, for the supernode's counters; best effort."""
         if self.member is not None:
             report(self.member, message)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from dfengine.wire import Where
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.messages import Where
 
 CDN = "cdnnode:"
 """How a supernode's own CID begins."""
 
 
-class Tally(msgspec.Struct):
+class Tally:
     """Verified bytes of the file by source. One thread at a time changes it."""
 
-    peers: int = 0
-    supernode: int = 0
-    origin: int = 0
-    resumed: int = 0
+    __slots__ = ("origin", "peers", "resumed", "supernode")
+
+    def __init__(self) -> None:
+        self.peers = self.supernode = self.origin = self.resumed = 0
 
     def add(self, source: Where | None, length: int) -> None:
         """`length` bytes came from `source`, None = the origin."""

@@ -15,37 +15,43 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import xxhash
 
-from dfengine.client.digest import Follower
-from dfengine.client.plan import Job, Plan
 from dfengine.client.tally import Tally
-from dfengine.client.throttle import Throttle
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
-from dfengine.net.dial import Connection
-from dfengine.storage.piece_file import PieceFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Protocol
+
+    from dfengine.client.digest import Follower
+    from dfengine.client.plan import Job, Plan
+    from dfengine.client.throttle import Throttle
+    from dfengine.net.dial import Connection
+    from dfengine.storage.piece_file import PieceFile
+
+    class Leaving(Protocol):
+        """What a stream keeps for others, as far as it must be told: `dfengine.stream.cache.Cache` is one.
+
+        Used under the transfer's lock.
+        """
+
+        def __len__(self) -> int:
+            """Pieces that are to be told."""
+
+        def tell(self) -> list[int]:
+            """Those pieces; they are being told now."""
+
+        def told(self, pieces: list[int]) -> list[int]:
+            """Nobody is sent here for these any more: those of them that can be evicted."""
 
 ENOUGH = 2
 """Threads that receive at once while pieces land at speed: each more costs CPU and caches, and brings nothing."""
 
 AT_SPEED = 0.1
 """Seconds without a piece after which every thread takes part: the sources are what is slow."""
-
-
-class Leaving(Protocol):
-    """What a stream keeps for others, as far as it must be told: `dfengine.stream.cache.Cache` is one. Used under the transfer's lock."""
-
-    def __len__(self) -> int:
-        """Pieces that are to be told."""
-
-    def tell(self) -> list[int]:
-        """Those pieces; they are being told now."""
-
-    def told(self, pieces: list[int]) -> list[int]:
-        """Nobody is sent here for these any more: those of them that can be evicted."""
 
 
 class Transfer:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from dfengine.client.tally import Tally
-from dfengine.client.transfer import Transfer
 from dfengine.errors import TimedOut
 
-Progress = Callable[[int, int, int, int, int], None]
-"""Called with bytes: length (-1 unknown), from peers, from the supernode, from the origin, resumed."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.client.transfer import Transfer
+
+    Progress = Callable[[int, int, int, int, int], None]
+    """Called with bytes: length (-1 unknown), from peers, from the supernode, from the origin, resumed."""
 
 TICK = 0.1
 """Seconds between two looks, at most."""

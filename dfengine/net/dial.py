@@ -11,16 +11,15 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
-
-import msgspec
 
 from dfengine.errors import ProtocolViolation, SourceGone
 from dfengine.net._receive import Inlet
+from dfengine.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable, Mapping
 
     from dfengine.net.secret import Signer
     from dfengine.net.tls import Seal, TlsInlet
@@ -45,7 +44,7 @@ def _plain(text: bytes) -> bool:
     return len(text.translate(None, _CONTROL)) == len(text)
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(Value):
     """An answer's head. Names of `headers` are lower case; `length` is the body's bytes, -1 when it is not announced."""
 
     status: int

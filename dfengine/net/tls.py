@@ -14,10 +14,12 @@ import ssl
 import time
 from collections.abc import Callable
 
-from typing_extensions import Buffer
-
 from dfengine.errors import BadValue, ProtocolViolation, SourceGone, TooSlow
 from dfengine.net._receive import HEAD_LIMIT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 CLOSED = "connection was closed before the answer was whole"
 STOPPED = "connection was stopped"

@@ -11,9 +11,7 @@ import os
 import socket
 from collections.abc import Callable
 
-import msgspec
-
-from dfengine.errors import StorageError
+from dfengine.errors import BadValue, StorageError
 from dfengine.net import handover
 from dfengine.storage.home import Entry, Home, Shared, valid_name
 from dfengine.storage.slots import SlotFile
@@ -83,11 +81,11 @@ class Hosted:
 
     def _adopt(self, stream: _Stream, message: bytes, descriptors: list[int]) -> bool:
         try:
-            entry = msgspec.json.decode(message, type=Entry)
+            entry = Entry.decode(message)
             if len(descriptors) != DESCRIPTORS or not valid_name(entry.name) or entry.name in self._streams:
                 return False
             file = SlotFile.adopt(descriptors[0], descriptors[1])
-        except (msgspec.DecodeError, UnicodeDecodeError, StorageError):
+        except (BadValue, StorageError):
             return False
         os.close(descriptors[1])
         stream.shared = Shared(entry, file)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import random
 import resource
 import signal
 import socket
 import time
-
-import msgspec
 
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import handover
@@ -41,7 +40,7 @@ def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
         sock = socket.socket(fileno=settings.socket_fd) if settings.socket_fd >= 0 else _bound(settings.ip, settings.port)
         ip, port = sock.getsockname()[:2]
         # Read by whoever finds the lock taken; the parent that handed the socket over could not know this pid.
-        _say(lock, msgspec.json.encode({"ip": ip, "port": port, "pid": os.getpid()}))
+        _say(lock, json.dumps({"ip": ip, "port": port, "pid": os.getpid()}).encode())
         more_descriptors()
         import uvloop
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import select
 import signal
-from types import FrameType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
 LONGEST = 5.0
 """Seconds after which it is up without a visitor, too: files that expire are then noticed."""

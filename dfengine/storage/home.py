@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
-import shutil
-
-import msgspec
 
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
@@ -25,6 +23,7 @@ from dfengine.errors import BadRange, BadValue, StorageError
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.storage.target import Target
+from dfengine.value import Value
 
 _NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
 
@@ -34,7 +33,7 @@ def valid_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(Value):
     """What HOME/tasks/NAME says. expire: seconds without access after which the download is no longer served.
 
     paths: where the data may lie, first the part, then the output. node: HOST:PORT of the supernode, "" if none.
@@ -49,6 +48,28 @@ class Entry(msgspec.Struct, frozen=True):
     device: int
     inode: int
     expire: float
+
+    def encode(self) -> bytes:
+        """As JSON, in UTF-8; paths may be any bytes, and come back as they were."""
+        return json.dumps(self.__dict__).encode()
+
+    @classmethod
+    def decode(cls, content: bytes) -> Entry:
+        """Raises BadValue for what is not what `encode` makes."""
+        try:
+            entry = cls(**json.loads(content.decode()))
+        except (ValueError, TypeError, RecursionError):
+            raise BadValue("not the description of a download") from None
+        texts, numbers = (entry.name, entry.task, entry.cid, entry.node, entry.record), (entry.device, entry.inode)
+        if (
+            not all(type(text) is str for text in texts)
+            or not all(type(number) is int for number in numbers)
+            or type(entry.expire) not in (int, float)
+            or type(entry.paths) is not list
+            or not all(type(path) is str for path in entry.paths)
+        ):
+            raise BadValue("not the description of a download")
+        return entry
 
 
 class Shared:
@@ -142,7 +163,7 @@ class Home:
         fresh = os.path.join(self.path, "tasks", f".{name}.{os.getpid()}")
         try:
             with open(fresh, "xb") as out:
-                out.write(msgspec.json.encode(entry))
+                out.write(entry.encode())
             os.rename(fresh, path)
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error.strerror}") from error
@@ -153,7 +174,9 @@ class Home:
         if not os.path.exists(path):
             try:
                 fresh = os.path.join(self.path, "records", f".{name}.{os.getpid()}")
-                shutil.copyfile(file.record.path, fresh, follow_symlinks=False)
+                from shutil import copyfile
+
+                copyfile(file.record.path, fresh, follow_symlinks=False)
                 os.rename(fresh, path)
             except OSError as error:
                 raise StorageError(f"cannot write {path}: {error.strerror}") from error
@@ -175,8 +198,8 @@ class Home:
         """What is known of a name; None when it is not shared or not readable."""
         try:
             with open(self._at("tasks", name), "rb", opener=_no_follow) as file:
-                return msgspec.json.decode(file.read(1 << 16), type=Entry)
-        except (OSError, BadValue, msgspec.DecodeError, UnicodeDecodeError):
+                return Entry.decode(file.read(1 << 16))
+        except (OSError, BadValue):
             return None
 
     def find(self, name: str) -> Shared | None:

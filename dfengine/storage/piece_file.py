@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
 
 import xxhash
 
@@ -18,6 +17,10 @@ from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
 from dfengine.storage.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class PieceFile:

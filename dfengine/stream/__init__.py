@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
 
 from dfengine.stream.pipe import to_descriptor
 from dfengine.stream.reader import Reader, stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class _Opens(ModuleType):

@@ -15,7 +15,10 @@ needed sooner they go at once, and whoever is just receiving one is cut off befo
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SLACK = 8
 """Pieces that begin to leave ahead of need, at most a quarter of the cache."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 
-import msgspec
-
 from dfengine._piece import MIN_PIECE_SIZE, Geometry
 from dfengine._window import Window
 from dfengine.client import fetch
@@ -107,7 +105,7 @@ class Memory:
         self._hang_up()
         entry = Entry(name, task, cid, node, [], "", 0, 0, self._settings.alivetime)
         file = transfer.file
-        self._line = handover.hand_over(home, msgspec.json.encode(entry), [file.fd, file.record.fd])
+        self._line = handover.hand_over(home, entry.encode(), [file.fd, file.record.fd])
 
     def taken(self, n: int) -> None:
         """The consumer has all of piece n, the oldest: the window moves, and what the cache has no room for leaves. Raises StorageError."""

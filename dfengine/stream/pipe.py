@@ -13,12 +13,19 @@ import os
 import select
 import stat
 import threading
-from collections.abc import Callable
 
-from dfengine.client.download import Result
-from dfengine.client.watch import Progress
-from dfengine.settings import GetSettings
 from dfengine.stream.streaming import Streaming
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.client.download import Result
+    from dfengine.client.watch import Progress
+    from dfengine.settings import GetSettings
+
+    Move = Callable[[int, int, int], int]
+    """(descriptor, offset, bytes) -> bytes that went out; 0: full, poll."""
 
 PIPE = 1 << 20
 """Bytes that a pipe is enlarged to, as far as the system lets us: fewer and larger turns."""
@@ -28,10 +35,6 @@ STEP = 256 << 10
 
 POLL = 1.0
 """Seconds after which a thread that waits for its reader looks whether the stream has ended."""
-
-Move = Callable[[int, int, int], int]
-"""(descriptor, offset, bytes) -> bytes that went out; 0: full, poll."""
-
 
 def to_descriptor(request: GetSettings, out: int, progress: Progress | None = None) -> Result:
     """Stream `request.url` into the descriptor `out`, in order.

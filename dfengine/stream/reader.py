@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
 
-from dfengine.client.download import Result
 from dfengine.errors import LocalError
 from dfengine.settings import GetSettings, Node
 from dfengine.stream.streaming import Streaming
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from typing import Any
+
+    from dfengine.client.download import Result
 
 
 def stream(url: str, *, nodes: Iterable[str] = (), **settings: Any) -> Reader:

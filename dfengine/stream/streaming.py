@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import time
 
-from dfengine.client.download import Download, Result
-from dfengine.client.link import Membership
-from dfengine.client.watch import TICK, Progress
+from dfengine.client.download import Download
+from dfengine.client.watch import TICK
 from dfengine.errors import DfengineError, LocalError
-from dfengine.settings import GetSettings
 from dfengine.stream.memory import Memory, cache_pieces, window_pieces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.download import Result
+    from dfengine.client.link import Membership
+    from dfengine.client.watch import Progress
+    from dfengine.settings import GetSettings
 
 
 class Streaming(Download):
@@ -50,8 +55,7 @@ class Streaming(Download):
     def prepared(self) -> None:
         """The registration says that this is a stream; the window's pieces are guessed until the piece size is known."""
         settings = self.settings
-        self.registration.stream_mode = True
-        self.registration.window_size = window_pieces(settings)
+        self.registration = self.registration.replace(stream_mode=True, window_size=window_pieces(settings))
 
     def opened(self, member: Membership) -> None:
         """A supernode has told what the file is."""

@@ -8,7 +8,7 @@ from dfengine.supernode._holders import Holders
 from dfengine.supernode._rarity import Rarity
 from dfengine.supernode.limits import Limits
 from dfengine.supernode.task_state import TaskState
-from dfengine.task import Source
+from dfengine.wire import Source
 
 ABSENT: Final[int]
 """`place` of a download that is no source."""

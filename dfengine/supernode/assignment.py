@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from dfengine.task import Source
+from dfengine.wire import Source
 
 
 class Supernode(NamedTuple):

@@ -285,9 +285,9 @@ class Node:
             named: tuple[object, ...] = sources
             if sources[0] is CDN or sources[-1] is CDN:
                 ip = self.members[task, cid].super_node_ip
-                cdn = wire.Where(cdn_cid(self.advertise_ip, task), ip, self.download_port, cdn_path(task))
+                cdn = wire.Source(cdn_cid(self.advertise_ip, task), ip, self.download_port, cdn_path(task))
                 named = tuple([cdn if source is CDN else source for source in sources])
-            offers.append(wire.Offer(n, digest(n).hex(), cast(tuple[wire.Where, ...], named)))
+            offers.append(wire.Offer(n, digest(n).hex(), cast(tuple[wire.Source, ...], named)))
         return wire.Pulled(wire.CONTINUE, offers, geometry.length, geometry.count)
 
     def park(self, task: str, cid: str, k: int, seconds: float) -> asyncio.Future[Response]:

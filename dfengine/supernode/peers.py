@@ -15,7 +15,7 @@ from dfengine.supernode._state import ABSENT, Download, PeerState
 from dfengine.supernode.deadlines import Deadlines
 from dfengine.supernode.leases import Leases
 from dfengine.supernode.limits import Limits
-from dfengine.task import Source
+from dfengine.wire import Source
 
 Key = tuple[str, int, str]
 

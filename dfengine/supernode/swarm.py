@@ -32,6 +32,7 @@ from dfengine.supernode.peers import Doubt, key_of
 from dfengine.supernode.scheduler import CDN, Assignment, Pull
 from dfengine.supernode.stats import SwarmStats, TaskStats
 from dfengine.supernode.task_state import TaskState
+from dfengine.wire import Source
 
 __all__ = ["CDN", "Assignment", "Doubt", "Expired", "Limits", "Pull", "Swarm", "SwarmStats", "TaskStats"]
 
@@ -147,7 +148,7 @@ class Swarm(Exchange):
             raise BadValue(f"a window of {wnd} pieces")
         window = None if wnd == -1 else Window(min(wnd, MAX_WINDOW), state.count)
         host = self.peers.state(key_of(peer, cid, address or peer.ip), now)
-        source = task.Source(cid, peer.ip, peer.port, peer.path)
+        source = Source(cid, peer.ip, peer.port, peer.path)
         serves = serves and peer.port > 0
         self.peers.add(Download(state, source, host, window, legacy, serves, self._rotation(cid), now), now)
 

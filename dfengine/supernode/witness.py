@@ -18,7 +18,7 @@ from dfengine.net.access import Access
 from dfengine.net.dial import Connection
 from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.peers import Doubt
-from dfengine.task import Source
+from dfengine.wire import Source
 
 if TYPE_CHECKING:
     from dfengine.supernode.node import Node

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dfengine import task, wire
+from dfengine.client import messages
 from dfengine.client.identity import identify, registration
 from dfengine.client.tally import Tally
 from dfengine.errors import BadValue, StorageError
@@ -49,7 +50,8 @@ def test_what_is_registered(tmp_path: Path) -> None:
     settings = asked(headers=(("A", "b"),), cacerts=(str(pem),), insecure=True, pattern="cdn", md5="0" * 32, callsystem="me")
     who = identify(settings)
     sent = registration(settings, who, "10.0.0.1", 15001)
-    fields = wire.folded(sent.encode())
+    fields = wire.folded(sent.encode("10.0.0.9"))
+    assert fields["supernodeip"] == "10.0.0.9"
     assert fields["cid"] == f"10.0.0.1-{who.sign}"
     assert fields["path"] == f"/peer/file/{who.name}"
     assert (fields["port"], fields["native"], fields["headers"], fields["insecure"]) == (15001, 1, ["A: b"], True)
@@ -67,8 +69,9 @@ def test_certificates_that_are_none(tmp_path: Path) -> None:
 
 
 def test_bytes_are_counted_by_where_they_came_from() -> None:
-    tally = Tally(resumed=1)
+    tally = Tally()
+    tally.resumed = 1
     tally.add(None, 10)
-    tally.add(wire.Where("cdnnode:1.2.3.4~t", "1.2.3.4", 1, "/"), 100)
-    tally.add(wire.Where("10.0.0.1-1-1.0", "10.0.0.1", 1, "/"), 1000)
+    tally.add(messages.Where("cdnnode:1.2.3.4~t", "1.2.3.4", 1, "/"), 100)
+    tally.add(messages.Where("10.0.0.1-1-1.0", "10.0.0.1", 1, "/"), 1000)
     assert (tally.origin, tally.supernode, tally.peers, tally.total) == (10, 100, 1000, 1111)

@@ -15,7 +15,7 @@ import pytest
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine._window import Window
-from dfengine.client import link
+from dfengine.client import link, messages
 from dfengine.client.legacy import LegacyLink
 from dfengine.client.link import Membership
 from dfengine.client.native import NativeLink
@@ -252,7 +252,7 @@ class TestLegacy:
 
 class TestNative:
     def offers(self, *pieces: int, digest: str = "ab", cid: str = "p", **more: Any) -> bytes:
-        where = wire.Where(cid, "1.2.3.4", 15000, "/peer/file/x")
+        where = wire.Source(cid, "1.2.3.4", 15000, "/peer/file/x")
         return wire.encode(wire.Pulled(wire.CONTINUE, [wire.Offer(n, digest, (where,)) for n in pieces], **more))
 
     def test_a_wish_offers_and_reports(self, line: Line, transfer: Transfer) -> None:
@@ -329,9 +329,9 @@ class TestNative:
             (wire.Pulled(wire.NEED_AUTH), SupernodeError),
             (wire.Pulled(12345), SupernodeError),
             (wire.Pulled(wire.FINISHED), SupernodeError),
-            (wire.Pulled(wire.CONTINUE, [wire.Offer(4, "ab", (wire.Where("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
-            (wire.Pulled(wire.CONTINUE, [wire.Offer(-1, "ab", (wire.Where("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
-            (wire.Pulled(wire.CONTINUE, [wire.Offer(0, "", (wire.Where("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
+            (wire.Pulled(wire.CONTINUE, [wire.Offer(4, "ab", (wire.Source("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
+            (wire.Pulled(wire.CONTINUE, [wire.Offer(-1, "ab", (wire.Source("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
+            (wire.Pulled(wire.CONTINUE, [wire.Offer(0, "", (wire.Source("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
             (wire.Pulled(wire.CONTINUE, [wire.Offer(0, "ab", ())]), ProtocolViolation),
         ],
     )
@@ -364,7 +364,7 @@ GOOD = {"taskId": "t", "fileLength": 10, "pieceSize": SIZE, "cdnSource": "supern
 
 class TestRegistration:
     def accept(self, line: Line, answer: Any) -> Membership:
-        decoded = wire.decode_registered(msgspec.json.encode(answer))
+        decoded = messages.decode_registered(msgspec.json.encode(answer))
         return link._accept(Node("supernode"), line, "me", decoded)  # type: ignore[arg-type]
 
     def test_of_1x(self, line: Line) -> None:

@@ -13,12 +13,12 @@ import xxhash
 from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client.digest import Follower
+from dfengine.client.messages import Where
 from dfengine.client.plan import Job, Plan
 from dfengine.client.tally import Tally
 from dfengine.client.transfer import Transfer
 from dfengine.net.dial import Connection
 from dfengine.storage.piece_file import PieceFile
-from dfengine.wire import Where
 
 MIB = 1 << 20
 GEOMETRY = Geometry(8 * MIB, 16 * MIB)

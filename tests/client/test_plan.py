@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dfengine._window import Window
 from dfengine.client.health import FAULTS, LEAVE
+from dfengine.client.messages import Where
 from dfengine.client.plan import ENDGAME_LEAST, Job, Plan
 from dfengine.errors import IllegalEvent
-from dfengine.wire import Where
 
 
 def where(cid: str, port: int = 15000) -> Where:

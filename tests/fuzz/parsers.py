@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dfengine import cli, settings, wire
 from dfengine._piece import Geometry, parse_frame_head, parse_range
+from dfengine.client import messages
 from dfengine.errors import BadValue, ProtocolViolation
 from dfengine.net import http
 from dfengine.net.dial import parse_head
@@ -55,12 +56,8 @@ def answer_head(data: bytes) -> None:
 
 def registration(form: bool, data: bytes) -> None:
     """A registration and all that is made of it."""
-    try:
-        found = checked(wire.Registration.decode(data, form))
-        wanted(found)
-        wire.Registration.decode(found.encode())
-    except (BadValue, ProtocolViolation):
-        pass
+    with contextlib.suppress(BadValue, ProtocolViolation):
+        wanted(checked(wire.Registration.decode(data, form)))
 
 
 def message(decode: Callable[[bytes], object], data: bytes) -> None:
@@ -118,9 +115,9 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "registration": partial(registration, False),
     "form": partial(registration, True),
     "pull": partial(message, wire.decode_pull),
-    "pulled": partial(message, wire.decode_pulled),
-    "pulled1": partial(message, wire.decode_pulled1),
-    "registered": partial(message, wire.decode_registered),
+    "pulled": partial(message, messages.decode_pulled),
+    "pulled1": partial(message, messages.decode_pulled1),
+    "registered": partial(message, messages.decode_registered),
     "origin_ask": partial(message, wire.decode_origin_ask),
     "folded": partial(message, wire.folded),
     "range": piece_range,

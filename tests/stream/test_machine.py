@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from dfengine._bitset import Bitset
 from dfengine._window import Window
+from dfengine.client.messages import Where
 from dfengine.client.plan import Job, Plan
 from dfengine.stream.cache import Cache
-from dfengine.wire import Where
 
 CDN = Where("cdnnode:s~t", "127.0.0.1", 8001, "/download")
 SOURCES = (Where("a", "127.0.0.2", 20000, "/a"), Where("b", "127.0.0.3", 20000, "/b"), CDN)

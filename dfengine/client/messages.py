@@ -1,0 +1,269 @@
+"""What a download says to a supernode and hears from it: values <-> JSON. No sockets.
+
+The supernode's side of the same messages is `dfengine.wire`, which reads and writes many of them a second with msgspec. A download
+has few, and the standard library's JSON costs its start a third. `docs/protocol.md` is the reference for both.
+"""
+
+from __future__ import annotations
+
+import json
+
+from dfengine.codes import CONTINUE, FINISHED, NATIVE
+from dfengine.errors import ProtocolViolation
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+LARGEST = 1 << 63
+"""Beyond any number that is meant."""
+
+
+def encode(fields: dict[str, Any]) -> bytes:
+    """A message as JSON, in UTF-8. What of the text is no Unicode (a file's name may be any bytes) is replaced."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+class Registration(Value):
+    """`POST /peer/registry`. Bytes, pieces and ports are plain integers; window_size in pieces, of a stream."""
+
+    raw_url: str = ""
+    task_url: str = ""
+    cid: str = ""
+    ip: str = ""
+    host_name: str = ""
+    port: int = 0
+    path: str = ""
+    version: str = ""
+    md5: str = ""
+    identifier: str = ""
+    call_system: str = ""
+    headers: tuple[str, ...] = ()
+    insecure: bool = False
+    root_cas: tuple[str, ...] = ()
+    pattern: str = ""
+    stream_mode: bool = False
+    window_size: int = -1
+
+    def encode(self, supernode_ip: str) -> bytes:
+        """As 1.x clients send it: fields at their defaults are left out but for those that they always send.
+
+        supernode_ip: the address that this host calls the supernode by; 1.x names its own copy by it.
+        """
+        always = {
+            "superNodeIp": supernode_ip,
+            "rawUrl": self.raw_url,
+            "taskUrl": self.task_url,
+            "cid": self.cid,
+            "ip": self.ip,
+            "hostName": self.host_name,
+            "port": self.port,
+            "path": self.path,
+            "version": self.version,
+        }
+        more = {
+            "md5": self.md5,
+            "identifier": self.identifier,
+            "callSystem": self.call_system,
+            "headers": self.headers,
+            "insecure": self.insecure,
+            "rootCAs": self.root_cas,
+            "pattern": self.pattern,
+            "streamMode": self.stream_mode,
+            "windowsize": self.window_size if self.stream_mode else None,
+            "native": NATIVE,
+        }
+        return encode({**always, **{key: value for key, value in more.items() if value}})
+
+
+def encode_pull(
+    task: str,
+    cid: str,
+    *,
+    done: Iterable[tuple[int, str]] = (),
+    failed: Iterable[tuple[int, str, str]] = (),
+    held: Iterable[tuple[int, int]] = (),
+    evicted: Iterable[tuple[int, int]] = (),
+    want: int = 0,
+    wait: float = 0.0,
+    una: int = 0,
+    end: int = -1,
+) -> bytes:
+    """`POST /swarm/pull`; see `wire.Pull` for what each field says."""
+    more = {"done": done, "failed": failed, "held": held, "evicted": evicted, "want": want, "wait": wait, "una": una}
+    fields = {"task": task, "cid": cid, **{key: value for key, value in more.items() if value}}
+    return encode(fields if end < 0 else {**fields, "end": end})
+
+
+def encode_report(
+    task: str, cid: str, ip: str, port: int, *, success: bool, duration: float, length: int, call_system: str, reason: str
+) -> bytes:
+    """`POST /task/metrics`: how a download went. duration in seconds, length in raw bytes, reason: why it went to the origin, or ""."""
+    fields = {"taskId": task, "cID": cid, "IP": ip, "port": port, "success": success, "duration": duration}
+    more = {"fileLength": length, "callSystem": call_system, "backsourceReason": reason}
+    return encode({**fields, **{key: value for key, value in more.items() if value}})
+
+
+class Where(Value):
+    """A source: its CID, address (ip, port) and the path to GET."""
+
+    cid: str
+    ip: str
+    port: int
+    path: str
+
+
+class Offer(Value):
+    """One piece: its number, digest (hex, by the algorithm that registration named) and its sources, best first."""
+
+    piece: int
+    digest: str
+    sources: tuple[Where, ...]
+
+
+class Pulled(Value):
+    """Answer to a native pull; see `wire.Pulled`."""
+
+    code: int
+    offers: tuple[Offer, ...] = ()
+    length: int = -1
+    msg: str = ""
+
+
+class Registered(Value):
+    """Answer to a registration. code 200: all of it; else `said` says why not. length in raw bytes, -1 unknown."""
+
+    code: int
+    said: str = ""
+    task: str = ""
+    length: int = -1
+    piece_size: int = 0
+    cdn_source: str = ""
+    native: int = 0
+    generation: str = ""
+    digest: str = ""
+
+
+class PieceSource(Value):
+    """One element of a 1.x 601 answer: a piece and who has it. piece_size in framed bytes."""
+
+    range: str
+    piece: int
+    piece_size: int
+    digest: str
+    where: Where
+
+
+class Pulled1(Value):
+    """Answer to a 1.x pull: pieces of a 601; framed length and md5 of a 600, -1 and "" if there were none."""
+
+    code: int
+    said: str = ""
+    pieces: tuple[PieceSource, ...] = ()
+    framed_length: int = -1
+    md5: str = ""
+
+
+class _Strange(ValueError):
+    """A message has another form than its kind."""
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    value = json.loads(body.decode())
+    if type(value) is not dict:
+        raise _Strange("it is not an object")
+    return value
+
+
+def _get(fields: dict[str, Any], name: str, kind: type[T], default: T | None = None) -> T:
+    """A field of exactly this type; what is absent or null is `default`, if there is one."""
+    value = fields.get(name)
+    if value is None and default is not None:
+        return default
+    return _is(value, name, kind)
+
+
+def _is(value: object, name: str, kind: type[T]) -> T:
+    # Not isinstance: True is no number here.
+    if type(value) is not kind or (isinstance(value, int) and not -LARGEST <= value < LARGEST):
+        raise _Strange(f"{name} is {str(value)[:40]!r}")
+    return value
+
+
+def _where(cid: object, ip: object, port: object, path: object) -> Where:
+    return Where(_is(cid, "cid", str), _is(ip, "ip", str), _is(port, "port", int), _is(path, "path", str))
+
+
+def _unreadable(error: Exception) -> ProtocolViolation:
+    # A deeply nested message's error has no text of its own.
+    return ProtocolViolation(f"the supernode's answer cannot be read: {' '.join(str(error).split())[:200] or type(error).__name__}")
+
+
+UNREADABLE = (ValueError, TypeError, RecursionError)
+"""What reading raises for bytes that are no such message: json's errors, UnicodeDecodeError and _Strange are ValueErrors."""
+
+
+def decode_pulled(body: bytes) -> Pulled:
+    """Raises ProtocolViolation."""
+    try:
+        fields = _object(body)
+        offers = []
+        for n, digest, sources, *_ in _get(fields, "offers", list, []):
+            where = tuple(_where(cid, ip, port, path) for cid, ip, port, path, *_ in _is(sources, "sources", list))
+            offers.append(Offer(_is(n, "piece", int), _is(digest, "digest", str), where))
+        return Pulled(_get(fields, "code", int), tuple(offers), _get(fields, "length", int, -1), _get(fields, "msg", str, ""))
+    except UNREADABLE as error:
+        raise _unreadable(error) from None
+
+
+def decode_registered(body: bytes) -> Registered:
+    """Raises ProtocolViolation."""
+    try:
+        fields = _object(body)
+        code = _get(fields, "code", int)
+        said = _get(fields, "message", str, "") or _get(fields, "msg", str, "")
+        if fields.get("data") is None:
+            return Registered(code, said)
+        data = _get(fields, "data", dict)
+        return Registered(
+            code=code,
+            said=said,
+            task=_get(data, "taskId", str),
+            length=_get(data, "fileLength", int),
+            piece_size=_get(data, "pieceSize", int),
+            cdn_source=_get(data, "cdnSource", str),
+            native=_get(data, "native", int, 0),
+            generation=_get(data, "generation", str, ""),
+            digest=_get(data, "digest", str, ""),
+        )
+    except UNREADABLE as error:
+        raise _unreadable(error) from None
+
+
+def decode_pulled1(body: bytes) -> Pulled1:
+    """Raises ProtocolViolation."""
+    try:
+        fields = _object(body)
+        code, said, data = _get(fields, "code", int), _get(fields, "msg", str, ""), fields.get("data")
+        if data is not None and code == CONTINUE:
+            return Pulled1(code, said, tuple(_piece_source(_is(each, "a piece", dict)) for each in _is(data, "data", list)))
+        if data is not None and code == FINISHED:
+            finish = _is(data, "data", dict)
+            return Pulled1(code, said, (), _get(finish, "fileLength", int), _get(finish, "md5", str))
+        return Pulled1(code, said)
+    except UNREADABLE as error:
+        raise _unreadable(error) from None
+
+
+def _piece_source(fields: dict[str, Any]) -> PieceSource:
+    return PieceSource(
+        range=_get(fields, "range", str),
+        piece=_get(fields, "pieceNum", int),
+        piece_size=_get(fields, "pieceSize", int),
+        digest=_get(fields, "pieceMd5", str),
+        where=_where(fields.get("cid"), fields.get("peerIp"), fields.get("peerPort"), fields.get("path")),
+    )

@@ -1,0 +1,21 @@
+"""Numbers that client and supernode say to one another; `docs/protocol.md` is the reference."""
+
+from __future__ import annotations
+
+NATIVE = 1
+"""Version of the native pull that this code speaks; a registration offers it, the answer confirms it."""
+
+# Codes of 1.x answers (`code`).
+SUCCESS, FINISHED, CONTINUE, WAIT, LIMITED = 200, 600, 601, 602, 603
+CDN_FAILED, UNREACHABLE, NEED_AUTH, WAIT_AUTH = 604, 607, 608, 609
+REPORTED, LEFT = 611, 612
+SYSTEM_ERROR, BAD_PARAMETER, NOT_FOUND = 500, 501, 502
+
+# `status` of a 1.x pull, and `result` of the piece it reports.
+START, RUNNING, DONE = 700, 701, 702
+FAILED, WRITTEN, NO_RESULT, ARRIVED = 500, 501, 502, 503
+
+__all__ = [
+    "ARRIVED", "BAD_PARAMETER", "CDN_FAILED", "CONTINUE", "DONE", "FAILED", "FINISHED", "LEFT", "LIMITED", "NATIVE", "NEED_AUTH",
+    "NOT_FOUND", "NO_RESULT", "REPORTED", "RUNNING", "START", "SUCCESS", "SYSTEM_ERROR", "UNREACHABLE", "WAIT", "WAIT_AUTH", "WRITTEN",
+]  # fmt: skip

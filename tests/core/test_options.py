@@ -1,0 +1,79 @@
+"""One table, two readers: a plain command line means the same to `options.plain` as to click."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine import cli, options
+from dfengine.settings import GetSettings
+
+TEXTS = ["", "-", "--", "-x", "a", "a=b", "http://o/f", "1", "20M", "64K/s", "5m", "16", "70000", "15001", "n:8002=2", "A: b", "p2p", "cdn",
+         "md5:" + "0" * 32, "\u00e9", "--json"]  # fmt: skip
+FLAGS = [flag for option in options.GET for flag in option.flags]
+WORDS = st.lists(
+    st.one_of(
+        st.sampled_from(TEXTS),
+        st.sampled_from([*FLAGS, "--help", "-h", "--nonsense", "-Z", "-bq", "-o-", "--no"]),
+        st.tuples(st.sampled_from(FLAGS), st.sampled_from(TEXTS)).map("=".join),
+    ),
+    max_size=6,
+)
+PAIRS = st.lists(st.tuples(st.sampled_from(FLAGS), st.sampled_from(TEXTS)), max_size=4).map(lambda pairs: [*chain(*pairs)])
+
+
+def by_click(words: list[str]) -> dict[str, Any] | None:
+    """Settings that were given, by click; None when it has something else to say."""
+    try:
+        context = cli.main.commands["get"].make_context("get", list(words))
+    except (click.exceptions.Exit, click.ClickException):
+        return None
+    given = click.core.ParameterSource.COMMANDLINE
+    return {name: value for name, value in context.params.items() if context.get_parameter_source(name) is given}
+
+
+@given(st.one_of(WORDS, PAIRS))
+def test_plain_command_lines_mean_what_click_says(words: list[str]) -> None:
+    plain = options.plain(words)
+    if plain is not None:
+        assert plain == by_click(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["http://o/f", "-o", "out", "-n", "a:1", "--node", "b=2", "--quiet", "--header", "A: b"],
+        ["-u", "http://o/f", "-o", "-", "--window=16", "--cache", "64M", "--json"],
+        ["http://o/f", "--md5", "0" * 32, "-s", "20M", "--timeout=5m", "-p", "cdn", "--digest", "xxh3:" + "0" * 32],
+    ],
+)
+def test_what_users_write_is_plain(words: list[str]) -> None:
+    plain = options.plain(words)
+    assert plain is not None
+    assert plain == by_click(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["a", "b"], ["--nonsense"], ["--port", "x"], ["-o"], ["--json=1"], ["--", "a"], ["-oout"], ["--rate"], ["--minrate", ""]],
+)
+def test_the_rest_is_clicks(words: list[str]) -> None:
+    assert options.plain(words) is None
+
+
+def test_the_defaults_that_help_shows_are_the_settings_own() -> None:
+    for option in options.GET:
+        if option.default:
+            assert options.KINDS[option.kind](option.default) == getattr(GetSettings, option.name)
+
+
+def test_every_option_is_a_setting_or_told_to_the_command() -> None:
+    told = {"stream", "json", "quiet", "showbar"}
+    assert {option.name for option in options.GET} - told <= set(GetSettings.FIELDS)
+    assert len({option.name for option in options.GET}) == len(options.GET)
+    assert len(set(FLAGS)) == len(FLAGS)

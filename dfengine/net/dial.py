@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from dfengine.net.secret import Signer
     from dfengine.net.tls import Seal, TlsInlet
@@ -124,7 +125,7 @@ class Connection:
         self._signer = _signers() if _signers is not None else None
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            self._socket: socket.socket | ssl.SSLSocket = socket.create_connection((host, port), timeout, (local, 0) if local else None)
+            self._socket: socket.socket | ssl.SSLSocket = socket.create_connection((_name(host), port), timeout, (local, 0) if local else None)
         except (OSError, UnicodeError) as error:
             raise SourceGone(f"{self.name} cannot be connected to: {_reason(error)}") from None
         self._sealed: TlsInlet | None = None
@@ -309,12 +310,17 @@ def show_certificate(cert: str, key: str, ca: str) -> None:
 def local_address(host: str, port: int) -> str:
     """This host's address towards `host`, "" when there is no route. Sends nothing."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        family, kind, _, _, address = socket.getaddrinfo(_name(host), port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind) as probe:
             probe.connect(address)
             return str(probe.getsockname()[0])
     except (OSError, UnicodeError):
         return ""
+
+
+def _name(host: str) -> Any:
+    """The host as the resolver takes it: as bytes, an ASCII name does not load the codec for all the others."""
+    return host.encode() if host.isascii() else host
 
 
 def _reason(error: BaseException) -> str:

@@ -49,6 +49,7 @@ class Registration(msgspec.Struct, rename=_lower, kw_only=True):
     stream_mode: bool = False
     window_size: int = -1
     native: int = 0
+    in_order: bool = False
 
     @classmethod
     def decode(cls, body: bytes, form: bool = False) -> Registration:

@@ -83,14 +83,16 @@ class Assembly:
         file = self._target.open(geometry, generation)
         held = [n for n in file.here if geometry.count < 0 or n < geometry.count]
         self.doubtful = bool(held) and not generation
-        plan = Plan(Window(-1, file.geometry.count), fetch.workers(geometry))
+        follower = self._follower(file)
+        # What is hashed in order is best fetched in order.
+        plan = Plan(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if follower is not None else None)
         plan.hold(held)
         resumed = sum(geometry.content(n)[1] for n in held)
         self.tally.peers = self.tally.supernode = self.tally.origin = 0
         self.tally.resumed = resumed
         rate = self._settings.locallimit
         self.transfer = Transfer(
-            file, plan, self.tally, follower=self._follower(file), throttle=Throttle(rate) if rate else None
+            file, plan, self.tally, follower=follower, throttle=Throttle(rate) if rate else None
         )
         if self.transfer.follower is not None:
             self.transfer.start(self.transfer.follower.run, "digest", fetches=False)

@@ -29,7 +29,10 @@ def encode(fields: dict[str, Any]) -> bytes:
 
 
 class Registration(Value):
-    """`POST /peer/registry`. Bytes, pieces and ports are plain integers; window_size in pieces, of a stream."""
+    """`POST /peer/registry`. Bytes, pieces and ports are plain integers; window_size in pieces, of a stream.
+
+    in_order: equally rare pieces are wanted from the first one on, because the whole file is hashed while it comes.
+    """
 
     raw_url: str = ""
     task_url: str = ""
@@ -48,6 +51,7 @@ class Registration(Value):
     pattern: str = ""
     stream_mode: bool = False
     window_size: int = -1
+    in_order: bool = False
 
     def encode(self, supernode_ip: str) -> bytes:
         """As 1.x clients send it: fields at their defaults are left out but for those that they always send.
@@ -76,6 +80,7 @@ class Registration(Value):
             "streamMode": self.stream_mode,
             "windowsize": self.window_size if self.stream_mode else None,
             "native": NATIVE,
+            "inOrder": self.in_order,
         }
         return encode({**always, **{key: value for key, value in more.items() if value}})
 

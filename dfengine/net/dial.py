@@ -125,7 +125,8 @@ class Connection:
         self._signer = _signers() if _signers is not None else None
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            self._socket: socket.socket | ssl.SSLSocket = socket.create_connection((_name(host), port), timeout, (local, 0) if local else None)
+            own = (local, 0) if local else None
+            self._socket: socket.socket | ssl.SSLSocket = socket.create_connection((_name(host), port), timeout, own)
         except (OSError, UnicodeError) as error:
             raise SourceGone(f"{self.name} cannot be connected to: {_reason(error)}") from None
         self._sealed: TlsInlet | None = None

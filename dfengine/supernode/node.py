@@ -130,7 +130,8 @@ class Node:
         native = min(registration.native, wire.NATIVE)
         member = Member(registration.super_node_ip or self.advertise_ip, registration.call_system, native, known.peer if known else peer)
         wnd = registration.window_size if registration.stream_mode else -1
-        self.swarm.join(task, registration.cid, peer, self.now(), wnd=wnd, legacy=not member.native, address=address)
+        self.swarm.join(task, registration.cid, peer, self.now(), wnd=wnd, legacy=not member.native, address=address,
+                        in_order=registration.in_order)
         self.members[key] = member
         self.counts["registered"] += 1
         if not member.native:

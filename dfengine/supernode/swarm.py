@@ -133,9 +133,11 @@ class Swarm(Exchange):
 
     def join(
         self, task_id: str, cid: str, peer: task.Peer, now: float, *, wnd: int = -1, legacy: bool = False, serves: bool = True,
-        address: str = "",
+        address: str = "", in_order: bool = False,
     ) -> None:
         """A CID takes part in the task. wnd: pieces of its window, -1 regular. Port 0 serves nobody. address: where it was seen, "": ip.
+
+        in_order: equally rare pieces are given from the first one on; else from wherever its CID says, so that newcomers start apart.
 
         The same CID again replaces nothing and counts as a sign of life. Raises BadValue for a window of no size.
         """
@@ -150,7 +152,8 @@ class Swarm(Exchange):
         host = self.peers.state(key_of(peer, cid, address or peer.ip), now)
         source = Source(cid, peer.ip, peer.port, peer.path)
         serves = serves and peer.port > 0
-        self.peers.add(Download(state, source, host, window, legacy, serves, self._rotation(cid), now), now)
+        rotation = 0 if in_order else self._rotation(cid)
+        self.peers.add(Download(state, source, host, window, legacy, serves, rotation, now), now)
 
     def leave(self, task_id: str, cid: str, now: float) -> bool:
         """The CID stops serving this task and everything of it goes. False if it is not known."""

@@ -32,6 +32,17 @@ def test_a_newcomer_is_fed_by_whoever_has_a_piece_and_waits_for_what_is_on_its_w
     assert swarm.take("y")[n] == "z"
 
 
+def test_whoever_hashes_the_whole_file_gets_it_from_its_beginning_but_never_what_is_on_its_way() -> None:
+    swarm = Cluster(40, supernode=40)
+    swarm.join("a", in_order=True)
+    assert list(swarm.take("a", 4)) == [0, 1, 2, 3]
+    swarm.join("b", in_order=True)
+    assert list(swarm.take("b", 4)) == [4, 5, 6, 7]  # rarer than what a is being sent
+    others = [f"c{k}" for k in range(8)]
+    swarm.join(*others)
+    assert len({next(iter(swarm.take(cid, 1))) for cid in others}) == 8
+
+
 def test_finished_when_everything_is_done_or_arrived_and_only_with_a_known_count() -> None:
     swarm = Cluster(-1, cached=0)
     swarm.cache(0, 1)

@@ -10,6 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import xxhash
@@ -76,11 +77,22 @@ class Cache:
 
     def piece_digest(self, content: memoryview) -> bytes:
         """16 bytes, as the record keeps them."""
+        check = self.hasher()
+        check.update(content)
+        return self.kept(check)
+
+    def hasher(self) -> Any:
+        """For a piece's content as it comes; its updates release the GIL."""
         if self.digest == "xxh3":
-            return xxhash.xxh3_128_digest(content)
+            return xxhash.xxh3_128()
         import blake3
 
-        return blake3.blake3(content).digest(16)
+        return blake3.blake3()
+
+    @staticmethod
+    def kept(check: Any) -> bytes:
+        """Of a `hasher`, when all of the piece was given: 16 bytes, as the record keeps them."""
+        return bytes(check.digest()[:16])
 
     def create(self, task: str, geometry: Geometry, description: Description) -> PieceFile:
         """A fresh copy. The old one's file is unlinked and not overwritten: it may be on its way to somebody. Raises StorageError."""

@@ -35,6 +35,9 @@ NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 TRIES = 4
 """Connections to the origin in a row that may bring nothing before a fetch that had begun fails."""
 
+PART = 512 << 10
+"""Bytes received, hashed and written in turn."""
+
 LEAST_RATE = 16 << 10
 """Bytes per second below which a connection to the origin is given up: its thread is one of a bounded number."""
 
@@ -98,6 +101,7 @@ class Fetch:
         self._post = post
         self._events = events
         self._body: OriginBody | None = None
+        self._part = memoryview(b"")
         self._more = threading.Condition()
         self._stopped = False
         self.following = False
@@ -254,44 +258,50 @@ class Fetch:
         """Pieces from `body` into the copy until the file ends. Raises OriginTruncated, OriginChanged, StorageError."""
         file = self.file
         assert file is not None
+        self._part = memoryview(bytearray(PART))
         geometry = file.geometry
-        buffer = memoryview(bytearray(min(geometry.content_size, max(geometry.length, 1) if geometry.length >= 0 else 1 << 30)))
         n = body.start // geometry.content_size
         while geometry.count < 0 or n < geometry.count:
             size = geometry.content(n)[1]
-            got = self._fill(body, buffer[:size])
+            got, digest = self._receive(body, file, n, size)
             if got < size:
                 if geometry.length >= 0:
                     raise OriginTruncated("the origin's answer ends early")
+                file.learn_length(n * geometry.content_size + got)
                 if got or n == 0:
-                    self._put(file, n, buffer[:got], n * geometry.content_size + got)
-                else:
-                    file.learn_length(n * geometry.content_size)
+                    self._offer(file, n, digest)
                 break
-            self._put(file, n, buffer[:size], -1)
+            self._offer(file, n, digest)
             n += 1
         self._finish(file)
 
-    def _fill(self, body: OriginBody, view: memoryview) -> int:
-        got = 0
-        while got < len(view):
-            count = body.read_into(view[got:])
-            if count == 0:
-                break
-            got += count
-            self.origin_bytes += count
-        return got
+    def _receive(self, body: OriginBody, file: PieceFile, n: int, size: int) -> tuple[int, bytes]:
+        """Piece n into its place, part by part, each hashed and written while it is in the core's cache: (bytes that came, digest).
 
-    def _put(self, file: PieceFile, n: int, content: memoryview, length: int) -> None:
-        """Piece n; `length` >= 0: the file ends with it."""
-        digest = self._cache.piece_digest(content)
+        A piece that is here already is hashed only. Fewer than `size` bytes: the body has ended.
+        """
+        known, check, got = n in file.here, self._cache.hasher(), 0
+        while got < size:
+            part = self._part[: size - got]
+            count = 0
+            while count < len(part) and (more := body.read_into(part[count:])):
+                count += more
+                self.origin_bytes += more
+            check.update(part[:count])
+            if not known and count:
+                file.put(n, got, part[:count])
+            got += count
+            if count < len(part):
+                break
+        return got, self._cache.kept(check)
+
+    def _offer(self, file: PieceFile, n: int, digest: bytes) -> None:
+        """Piece n is in its place."""
         if n in file.here:
             if digest != file.record.digest(n):
                 raise OriginChanged("the origin sends other bytes than before")
             return
-        if length >= 0:
-            file.learn_length(length)
-        file.write(n, content, digest)
+        file.offer(n, digest)
         self._pieces += 1
         with self._more:
             self._more.notify_all()

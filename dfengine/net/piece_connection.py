@@ -115,9 +115,11 @@ class Connection:
         if self._push(turn):
             if self._close:
                 self.close()
-            else:
+            elif self._waiting:
                 # Through the loop, so that one client's pipeline does not hold up the others.
                 self._server.loop.call_soon(self._pump)
+            else:
+                self._idle()
 
     def _idle(self) -> None:
         begun = self._reader is not None and self._reader.started
@@ -148,10 +150,9 @@ class Connection:
         of_answer = self._answer.limit if self._answer is not None else None
         return [bucket for bucket in (self._server.limit, of_answer) if bucket is not None and bucket.rate]
 
-    def _allowed(self, want: int, now: float, turn: TokenBucket | None) -> int:
-        """Bytes of `want` that all limits allow, spent; 0: this connection waits at the one that refuses."""
+    def _allowed(self, want: int, limits: list[TokenBucket], now: float, turn: TokenBucket | None) -> int:
+        """Bytes of `want` that all `limits` allow, spent; 0: this connection waits at the one that refuses."""
         granted = want
-        limits = self._limits()
         for n, bucket in enumerate(limits):
             queue = self._server.turnstile(bucket)
             got = bucket.take(granted, now) if queue is None or bucket is turn else 0
@@ -167,10 +168,11 @@ class Connection:
         """Give the socket what it takes and the limits allow; True when the answer is out and the connection is alive."""
         upload, server = self._upload, self._server
         assert upload is not None
+        limits = self._limits()
         while True:
             now = time.monotonic()
             want = min(upload.left, TURN)
-            allowed = self._allowed(want, now, turn)
+            allowed = self._allowed(want, limits, now, turn) if limits else want
             if not allowed:
                 # It resumes when the limit lets it, whatever the socket says, and however long that takes.
                 self._write(False)
@@ -188,7 +190,7 @@ class Connection:
                 server.sendfiles += upload.sendfiles - before[1]
             server.bytes_sent += moved
             if moved < allowed:
-                for bucket in self._limits():
+                for bucket in limits:
                     bucket.give_back(allowed - moved)
             if moved or self.deadline == math.inf:
                 self.deadline = now + server.stall_seconds

@@ -19,5 +19,6 @@ cdef class Upload:
     cdef readonly object parts       # tuple of bytes | FileSlice
     cdef readonly long long left     # bytes still to go, all parts
     cdef readonly long long sends, sendfiles   # system calls made
+    cdef readonly FileSlice cold     # the slice to be loaded before the next call, None: none
     cdef Py_ssize_t at
     cdef long long done

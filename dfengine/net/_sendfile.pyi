@@ -26,6 +26,10 @@ class FileSlice:
 
         Raises BadValue beyond the slice, EOFError when the file ends first or the bit is clear, OSError.
         """
+    def resident(self) -> bool:
+        """Sending it waits for no disk, as far as a look at every megabyte tells; memory and what cannot be asked count as resident."""
+    def load(self) -> None:
+        """Read it into the page cache and wait for that, without the GIL; whatever goes wrong shows when it is sent."""
 
 @final
 class Upload:
@@ -43,9 +47,12 @@ class Upload:
     @property
     def sendfiles(self) -> int:
         """Calls of sendfile so far."""
+    @property
+    def cold(self) -> FileSlice | None:
+        """`advance` stopped before this slice, which must come from a disk: load it, then call again."""
     def advance(self, sock: int, most: int) -> int:
         """Give the socket at most `most` bytes, until it takes no more; the bytes it took.
 
-        0 with `left` over 0 and `most` over 0 means that it is full. Raises OSError when the connection is gone,
+        0 with `left` over 0 and `most` over 0 means that it is full, or that a slice is `cold`. Raises OSError when the connection is gone,
         EOFError when a file ended before its slice did, or a slice's bit is clear.
         """

@@ -8,6 +8,7 @@ cimport cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdlib cimport free, malloc
 
 from dfengine._bitset cimport Bitset, bit_test
 from dfengine.errors import BadValue
@@ -22,12 +23,26 @@ cdef extern from "<sys/sendfile.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     ssize_t pread(int fd, void *into, size_t count, off_t offset)
 
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    ssize_t preadv2(int fd, const iovec *parts, int count, off_t offset, int flags)
+    enum:
+        RWF_NOWAIT
+
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t c_send "send"(int sock, const void *data, size_t length, int flags)
     enum:
         MSG_MORE
         MSG_NOSIGNAL
         MSG_DONTWAIT
+
+
+# Bytes between two looks for pages that are not in memory: a disk is read ahead by less, so a gap is as a rule longer.
+cdef enum:
+    LOOK = 1 << 20
+    LOAD = 256 << 10
 
 
 @cython.final
@@ -66,6 +81,39 @@ cdef class FileSlice:
         if self.bits is not None and (self.n < 0 or not bit_test(self.bits.words, self.n)):
             raise EOFError("the piece was evicted while it was sent")
         return taken
+
+    def resident(self):
+        if self.bits is not None or not self.length:
+            return True
+        cdef long long at = 0, last = self.length - 1
+        while at < last:
+            if not _in_memory(self.fd, self.offset + at):
+                return False
+            at += LOOK
+        return _in_memory(self.fd, self.offset + last)
+
+    def load(self):
+        cdef long long at = 0
+        cdef ssize_t count
+        cdef void *into
+        with nogil:
+            into = malloc(LOAD)
+            while into != NULL and at < self.length:
+                count = pread(self.fd, into, <size_t>min(LOAD, self.length - at), self.offset + at)
+                if count > 0:
+                    at += count
+                elif count == 0 or errno != EINTR:
+                    break
+            free(into)
+
+
+cdef bint _in_memory(int fd, long long offset) noexcept nogil:
+    """The byte can be read without waiting for a disk; True as well where the file system cannot tell."""
+    cdef char byte
+    cdef iovec part
+    part.iov_base = &byte
+    part.iov_len = 1
+    return preadv2(fd, &part, 1, offset, RWF_NOWAIT) >= 0 or errno != EAGAIN
 
 
 cdef long long _send(int sock, const char *data, size_t length, int flags) noexcept nogil:
@@ -112,6 +160,7 @@ cdef class Upload:
         self.done = 0
         self.sends = 0
         self.sendfiles = 0
+        self.cold = None
 
     def advance(self, int sock, long long most):
         """Give the socket at most `most` bytes, until it takes no more; the bytes it took."""
@@ -123,6 +172,10 @@ cdef class Upload:
             part = self.parts[self.at]
             if isinstance(part, FileSlice):
                 piece = part
+                if self.done == 0 and self.cold is not piece and not piece.resident():
+                    self.cold = piece
+                    break
+                self.cold = None
                 size = piece.length
                 want = min(size - self.done, most - moved)
                 with nogil:

@@ -8,8 +8,8 @@ Laws:
 * A limit refuses before bytes move, never after: the bucket says how much the next sendfile may take.
 * `close` releases everything at once, whatever the phase: descriptors, the answer's files, its place in a queue.
 
-The file's pages are expected in memory. A page that is not makes sendfile wait for the disk, and the loop with it: whoever
-wants to hand such answers to a thread, or to read ahead, does it in `_push`, the only place that moves bytes.
+A page that is not in memory would make sendfile wait for the disk, and the loop with it: such an answer is first read by a
+thread, and only its own connection waits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from dfengine.net._sendfile import Upload
+from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.http import BYTES, MAX_PIPELINED, BadRequest, Parts, Request, RequestReader, Response, head, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.turnstile import Turnstile
@@ -145,6 +145,19 @@ class Connection:
         self._upload = self._server.upload(self._sock, (first, *parts))
         self._answer = answer
 
+    def _load(self, cold: FileSlice) -> None:
+        """Have a thread read it, then go on."""
+        upload, server = self._upload, self._server
+        server.loads += 1
+        self._write(False)
+        self.deadline = time.monotonic() + server.stall_seconds
+
+        def loaded(_: object) -> None:
+            if self._upload is upload:
+                self._go_on(None)
+
+        server.loop.run_in_executor(None, cold.load).add_done_callback(loaded)
+
     def _limits(self) -> list[TokenBucket]:
         """The buckets that hold for the answer under way."""
         of_answer = self._answer.limit if self._answer is not None else None
@@ -196,6 +209,9 @@ class Connection:
                 self.deadline = now + server.stall_seconds
             if not upload.left:
                 break
+            if upload.cold is not None:
+                self._load(upload.cold)
+                return False
             if moved < allowed or allowed == want:
                 self._write(True)
                 return False

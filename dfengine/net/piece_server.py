@@ -48,7 +48,7 @@ class PieceServer:
     max_connections: further ones wait in the kernel's queue. tls: of every connection; bytes then go out by TLS writes. The seconds: to
     send a head, between requests, without taking a byte; whoever needs longer is cut off.
 
-    Counters: accepted, requests, bytes_sent (heads included), sends, sendfiles (system calls).
+    Counters: accepted, requests, bytes_sent (heads included), sends, sendfiles (system calls), loads (slices that a thread read first).
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PieceServer:
         self.loop = loop
         self.limit = limit
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
-        self.accepted = self.requests = self.bytes_sent = self.sends = self.sendfiles = 0
+        self.accepted = self.requests = self.bytes_sent = self.sends = self.sendfiles = self.loads = 0
         self.connections: set[Connection] = set()
         self._turnstiles: dict[TokenBucket, Turnstile] = {}
         self._sock = sock

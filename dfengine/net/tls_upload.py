@@ -59,7 +59,7 @@ class TlsUpload:
     out, `left` is at least 1.
     """
 
-    __slots__ = ("_at", "_done", "_left", "_parts", "_pending", "_sock", "sendfiles", "sends")
+    __slots__ = ("_at", "_done", "_left", "_parts", "_pending", "_sock", "cold", "sendfiles", "sends")
 
     def __init__(self, sock: TlsSocket, parts: Sequence[bytes | FileSlice]) -> None:
         self._sock = sock
@@ -68,6 +68,8 @@ class TlsUpload:
         self._pending = memoryview(b"")
         self._at = self._done = 0
         self.sends = self.sendfiles = 0
+        self.cold: FileSlice | None = None
+        """`advance` stopped before this slice, which must come from a disk."""
 
     @property
     def left(self) -> int:
@@ -88,11 +90,18 @@ class TlsUpload:
                     return moved
                 self.sends += 1
                 self._pending = self._pending[count:]
-            if not self._left or moved >= most:
+            if not self._left or moved >= most or self._is_cold():
                 return moved
             self._pending = memoryview(self._next(min(CHUNK, most - moved)))
             moved += len(self._pending)
             self._left -= len(self._pending)
+
+    def _is_cold(self) -> bool:
+        """The slice that is next, perhaps after a head in the same record, must be loaded first."""
+        begun = self._at + (self._done > 0)
+        part = next((part for part in self._parts[begun : self._at + 2] if isinstance(part, FileSlice)), None)
+        self.cold = None if part is None or part is self.cold or part.resident() else part
+        return self.cold is not None
 
     def _next(self, most: int) -> bytes:
         """Up to `most` bytes of the parts, heads and what follows them in one record."""

@@ -59,6 +59,7 @@ class _Collector:
             ("origin_requests", "Requests to origins, of tasks in memory", sum(fetch.origin_requests for fetch in fetches)),
             ("origin_bytes", "Bytes from origins, of tasks in memory", sum(fetch.origin_bytes for fetch in fetches)),
             ("sent_bytes", "Bytes that the download port sent", node.sent_bytes()),
+            ("loaded_slices", "Pieces that came from the disk before the download port sent them", node.loaded_slices()),
             ("pieces_from_supernode", "Pieces had from the supernode, of tasks in memory", sum(one.sent_by_supernode for one in stats)),
             ("pieces_from_peers", "Pieces had from peers, of tasks in memory", sum(one.sent_by_peers for one in stats)),
         ):

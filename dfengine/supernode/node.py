@@ -105,6 +105,7 @@ class Node:
         self.preheats: dict[str, float] = {}
         """Task -> unix time of its preheat."""
         self.sent_bytes: Callable[[], int] = int
+        self.loaded_slices: Callable[[], int] = int
         self.make_room: Callable[[int], None] = lambda length: None
         """Called before a file of `length` bytes (0 or less: unknown) is fetched."""
         self._heads: dict[str, asyncio.Future[None]] = {}

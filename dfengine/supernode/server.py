@@ -84,6 +84,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     pieces = PieceServer(loop, sock, shut(DownloadRoutes(node.cdn.fetches.get)), limit=TokenBucket(settings.max_bandwidth), tls=tls)
     node.download_port = pieces.port
     node.sent_bytes = lambda: pieces.bytes_sent
+    node.loaded_slices = lambda: pieces.loads
     node.make_room = reclaim.Room(node).make
     control = ControlServer(loop, shut(Router(node)), report=_complain)
     try:

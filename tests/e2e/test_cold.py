@@ -1,0 +1,43 @@
+"""Pieces that lie on a disk and not in memory are served like all others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from certificates import Authority
+from scene import MIB, Scene
+
+SIZE = 40 * MIB + 7
+
+
+def forget(home: Path) -> int:
+    """Take every file below `home` out of memory; their bytes."""
+    total = 0
+    for path in home.rglob("*"):
+        if path.is_file():
+            fd = os.open(path, os.O_RDWR)
+            os.fsync(fd)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            total += os.fstat(fd).st_size
+            os.close(fd)
+    return total
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "tls"])
+def test_a_copy_that_is_not_in_memory(stage: Scene, tmp_path: Path, sealed: bool) -> None:
+    digest = stage.file("cold", SIZE)
+    url = stage.origin() + "/cold"
+    options: tuple[str, ...] = ()
+    context = None
+    if sealed:
+        authority = Authority(stage.path)
+        options, context = authority.options("host", "IP:127.0.0.1"), authority.context("test")
+    node = stage.supernode(*options, "--revalidate-interval", "1h", home=tmp_path / "copies", tls=context)
+    stage.get(url, "first", "--pattern", "cdn", *options, nodes=(node,))
+    assert node.metric("dfengine_loaded_slices_total") == 0
+    assert forget(node.home / "download") > SIZE
+    stage.get(url, "second", "--pattern", "cdn", *options, nodes=(node,))
+    assert stage.digest("second") == digest
+    assert 1 <= node.metric("dfengine_loaded_slices_total") <= 11

@@ -1,7 +1,8 @@
 """The swarm phase: find a supernode, pull from the swarm until all is here, survive the loss of a supernode.
 
-A supernode that is lost, restarted, or forgets us is registered with again, under the same CID, or the next one is;
-meanwhile the threads go on with what was offered. What is here is announced, so nothing is fetched twice.
+A supernode that is lost, restarted, or forgets us is registered with again, under the same CID, or the next one is: it comes
+first when the last registration brought no piece. Meanwhile the threads go on with what was offered. What is here is
+announced, so nothing is fetched twice.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ RETRY_NOTBS = 120.0
 """The same when it must not."""
 
 STRIKES = 3
-"""Registrations in a row, per node, that brought no piece: then the swarm has failed."""
+"""Registrations in a row that brought no piece, times the number of nodes: then the swarm has failed."""
 
 IDLE = 60.0
 """Seconds in which the supernode may offer nothing while nothing runs; twice a piece's slowest time where that is longer."""
@@ -114,7 +115,7 @@ class Swarm:
             with transfer.lock:
                 if transfer.plan.finished:
                     return None
-            self.member = self._again(transfer, member.node)
+            self.member = self._again(transfer, self._order_after(member.node, stay=not strikes))
             if self.member is None:
                 return None
 
@@ -168,10 +169,14 @@ class Swarm:
             self._watch.look(transfer)
             transfer.sleep(min(TICK, left))
 
-    def _again(self, transfer: Transfer, last: Node) -> Membership | None:
-        """Another membership, of the same node first; None when all is here meanwhile. Raises the last RemoteError in the end."""
+    def _order_after(self, last: Node, stay: bool) -> list[Node]:
+        """Where to register now: `last` and then those behind it, around the list; or, not to `stay`, `last` at the end."""
+        at = self._nodes.index(last) + (not stay)
+        return [*self._nodes[at:], *self._nodes[:at]]
+
+    def _again(self, transfer: Transfer, nodes: list[Node]) -> Membership | None:
+        """Another membership, of the first node that gives one; None when all is here meanwhile. Raises the last RemoteError in the end."""
         until = min(self._watch.deadline, time.monotonic() + (RETRY_NOTBS if self._settings.notbs else RETRY))
-        nodes = [last, *(node for node in self._nodes if node != last)]
         backoff = Backoff(0.1, 1.0)
         while True:
             failure: RemoteError | None = None

@@ -215,14 +215,26 @@ class Connection:
         try:
             if head.chunked:
                 return self._chunks(deadline, limit)
-            if head.length < 0:
-                raise ProtocolViolation("the answer does not say how long it is")
             if head.length > limit:
                 raise ProtocolViolation(f"an answer of {head.length} bytes is longer than {limit}")
-            return self.inlet.read(head.length, deadline)
+            return self.inlet.read(head.length, deadline) if head.length >= 0 else self._rest(deadline, limit)
         except (SourceGone, ProtocolViolation) as error:
             self.usable = False
             raise type(error)(f"{self.name}: {error}") from None
+
+    def _rest(self, deadline: float, limit: int) -> bytes:
+        """A body without a length ends with the connection, as HTTP/1.0's do."""
+        body = self.inlet.read(self.inlet.buffered, deadline)
+        while len(body) <= limit:
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                part = self._socket.recv(64 << 10)
+            except OSError as error:
+                raise SourceGone(f"the answer broke off: {_reason(error)}") from None
+            if not part:
+                return body
+            body += part
+        raise ProtocolViolation(f"the answer is longer than {limit} bytes")
 
     def _chunks(self, deadline: float, limit: int) -> bytes:
         parts: list[bytes] = []

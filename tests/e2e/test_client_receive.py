@@ -262,7 +262,6 @@ def test_interim_answers_are_skipped(serving: Callable[..., Connection]) -> None
 @pytest.mark.parametrize(
     "answer",
     [
-        b"HTTP/1.1 200 OK\r\n\r\nno length",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
@@ -288,6 +287,19 @@ def test_half_an_answer(serving: Callable[..., Connection], answer: bytes) -> No
     with pytest.raises(SourceGone):
         connection.request("GET", "/")
     assert not connection.usable
+
+
+def test_a_body_without_a_length_ends_with_the_connection(serving: Callable[..., Connection]) -> None:
+    long = bytes(range(256)) * 1000
+    connection = serving(b"HTTP/1.0 200 OK\r\n\r\n" + long, close=True)
+    assert connection.request("GET", "/")[2] == long
+    assert not connection.usable
+    with pytest.raises(SourceGone, match="timed out"):
+        serving(b"HTTP/1.1 200 OK\r\n\r\nand then nothing").request("GET", "/", timeout=0.05)
+    connection = serving(b"HTTP/1.1 200 OK\r\n\r\n" + long, close=True)
+    connection.send("GET", "/")
+    with pytest.raises(ProtocolViolation, match="longer than 1000 bytes"):
+        connection.body(connection.head(soon()), soon(), 1000)
 
 
 def test_no_answer(serving: Callable[..., Connection]) -> None:

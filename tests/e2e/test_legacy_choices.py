@@ -1,0 +1,106 @@
+"""Our client through 1.x supernodes that answer as they may: in other forms of HTTP and JSON, in other orders, with other codes."""
+
+from __future__ import annotations
+
+import json
+import random
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfengine import client
+from dfengine.client.nodes import order
+from dfengine.settings import GetSettings, Node
+from dfengine.task import task_id
+
+from .standin import MIB, LegacySupernode, Origin
+
+WHOLE = random.Random(1).randbytes(6 * MIB + 77)
+
+
+class Choosing(LegacySupernode):
+    """`form`: of its control answers, see `_form`."""
+
+    def __init__(self, form: str = "", **options: Any) -> None:
+        self.form = form
+        super().__init__(WHOLE, **options)
+
+    def _json(self, request: BaseHTTPRequestHandler, value: Any, status: int = 200) -> None:
+        data = value.get("data")
+        if self.form == "more fields":
+            value = {"more": {"a": [1, None]}, **value}
+            if isinstance(data, dict):
+                value["data"] = {"x": 1.5, **data}
+            elif data:
+                value["data"] = [{"more": None, **piece} for piece in data]
+        elif self.form == "null data" and data is None:
+            value = {**value, "data": None}
+        elif self.form == "other order" and data:
+            value = {"data": data[::-1] if isinstance(data, list) else dict(reversed(data.items())), "code": value["code"]}
+        elif self.form == "offered twice" and isinstance(data, list):
+            value = {**value, "data": data + data}
+        elif self.form == "no md5" and "md5" in (data or ()):
+            value = {"code": value["code"]}
+        body = json.dumps(value, indent=1 if self.form == "spaces" else None).encode()
+        request.wfile.write(self._form(status, body))
+        if self.form in ("close", "1.0", "no length", "silently closed"):
+            request.close_connection = True
+
+    def _form(self, status: int, body: bytes) -> bytes:
+        length = b"Content-Length: %d\r\n" % len(body)
+        if self.form == "lower case":
+            return b"HTTP/1.1 %d\r\ncontent-length:%d\r\nx-odd:  a:b \r\ncontent-type:text/plain\r\n\r\n%b" % (status, len(body), body)
+        if self.form == "chunked":
+            halves = body[: len(body) // 2], body[len(body) // 2 :]
+            chunks = b"".join(b"%X;name=value\r\n%b\r\n" % (len(half), half) for half in halves)
+            return b"HTTP/1.1 %d OK\r\nTransfer-Encoding: Chunked\r\n\r\n%b0\r\nTrailer: x\r\n\r\n" % (status, chunks)
+        if self.form == "interim":
+            return b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 %d OK\r\n%b\r\n%b" % (status, length, body)
+        if self.form in ("1.0", "no length"):
+            return b"HTTP/1.0 %d OK\r\n%b\r\n%b" % (status, length if self.form == "1.0" else b"", body)
+        return b"HTTP/1.1 %d OK\r\n%b%b\r\n%b" % (status, length, b"Connection: Close\r\n" if self.form == "close" else b"", body)
+
+
+def get(folder: Path, url: str, *nodes: LegacySupernode, **settings: Any) -> client.Result:
+    addresses = tuple(Node("127.0.0.1", node.port) for node in nodes)
+    output = folder / "out"
+    result = client.get(
+        GetSettings(url=url, output=str(output), nodes=addresses, pattern="cdn", home=str(folder / "home"), **settings)
+    )
+    assert output.read_bytes() == WHOLE
+    return result
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "lower case", "chunked", "interim", "1.0", "no length", "close", "silently closed", "spaces", "more fields", "null data",
+        "other order", "offered twice", "no md5",
+    ],
+)
+def test_the_form_of_an_answer(tmp_path: Path, form: str) -> None:
+    with Choosing(form) as node:
+        result = get(tmp_path, "http://127.0.0.1:1/file", node, notbs=True)
+        assert result.from_supernode == len(WHOLE)
+        assert len(node.registered) == 1
+        assert set(node.asked.values()) == {1}
+
+
+@pytest.mark.parametrize("piece_size", [MIB, 4 * MIB, 5 * MIB, 15 * MIB])
+def test_the_size_of_pieces_is_the_supernodes_choice(tmp_path: Path, piece_size: int) -> None:
+    with Choosing(piece_size=piece_size) as node:
+        assert get(tmp_path, "http://127.0.0.1:1/file", node, notbs=True).from_supernode == len(WHOLE)
+
+
+@pytest.mark.parametrize("code", [-1, 500, 501, 502, 604, 605, 606, 607, 608, 609, 610, 999])
+def test_one_that_takes_registrations_and_fails_every_pull_is_left_for_the_next(tmp_path: Path, code: int) -> None:
+    with Choosing() as one, Choosing() as other, Origin(WHOLE) as origin:
+        by_port = {one.port: one, other.port: other}
+        first = by_port[order((Node("127.0.0.1", port) for port in by_port), task_id(origin.url))[0].port]
+        first.pull_code = {"code": code, "msg": "not from me"}
+        result = get(tmp_path, origin.url, one, other)
+        assert result.back_to_source is None
+        assert len(first.registered) == 1
+        assert result.from_supernode == len(WHOLE)

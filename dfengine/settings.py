@@ -19,8 +19,8 @@ DOWNLOAD_PORT = 8001
 HOME = "~/.dfengine"
 
 # Compiled when they are used: most downloads are told neither a size nor a duration.
-_SIZE = r"(\d{1,18}(?:\.\d{1,6})?)\s*([kmgtKMGT]?)([iI]?[bB])?"
-_SPAN = r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)"
+_SIZE = r"(?a)(\d{1,18}(?:\.\d{1,6})?)\s*([kmgtKMGT]?)([iI]?[bB])?"
+_SPAN = r"(?a)(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)"
 _SCALE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -127,6 +127,11 @@ class GetSettings(Value):
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
+
+    @property
+    def expected(self) -> list[Digest]:
+        """Digests that the whole file must have. Raises BadValue for an md5 that is none."""
+        return [digest for digest in (self.digest, Digest.parse(f"md5:{self.md5}") if self.md5 else None) if digest]
 
 
 class SupernodeSettings(Value):

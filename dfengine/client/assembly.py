@@ -14,7 +14,6 @@ from dfengine.client.transfer import Transfer
 from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, StorageError
 from dfengine.storage.target import Target
-from dfengine.task import Digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Assembly:
         self.hedged = 0
         self.transfer: Transfer | None = None
         self.doubtful = False
-        self.expected = [digest for digest in (settings.digest, Digest("md5", settings.md5) if settings.md5 else None) if digest]
+        self.expected = settings.expected
         self.digests: dict[str, str] = {}
 
     @property

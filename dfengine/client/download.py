@@ -20,7 +20,7 @@ from dfengine.client.messages import Registration, encode_report
 from dfengine.client.nodes import order
 from dfengine.client.swarm import Swarm
 from dfengine.client.watch import Watch
-from dfengine.errors import DfengineError, LocalError, StorageError, SupernodeError
+from dfengine.errors import DfengineError, LocalError, SupernodeError
 from dfengine.net.dial import local_address, show_certificate, show_secret
 from dfengine.storage.home import Home
 from dfengine.value import Value
@@ -70,11 +70,11 @@ def get(request: GetSettings, progress: Progress | None = None) -> Result:
 class Download:
     """What a download into a file and a stream have in common: `fill` brings every piece to `place`."""
 
-    def __init__(self, settings: GetSettings, progress: Progress | None, place: Place, who: Identity | None = None) -> None:
+    def __init__(self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None) -> None:
         show_secret(settings.secret_file)
         show_certificate(settings.tls_cert, settings.tls_key, settings.tls_ca)
         self.settings = settings
-        self.watch = Watch(settings.timeout, progress)
+        self.watch = watch
         self.who = who or identify(settings)
         self.home: Home | None = None
         self.peer = LocalPeer("", 0)
@@ -143,9 +143,10 @@ class Download:
                 self.peer = local_peer.ensure(
                     self.home, ip, settings.port, self.who.name, totallimit=settings.totallimit, alivetime=settings.alivetime
                 )
-            except StorageError as error:
+            except LocalError as error:
                 self.say(f"serves nobody: {error}")
-        self.say(f"supernodes {', '.join(map(str, nodes))}; this host serves at {self.peer.ip}:{self.peer.port}")
+        serves = f"at {self.peer.ip}:{self.peer.port}" if self.peer.port else "nobody"
+        self.say(f"supernodes {', '.join(map(str, nodes))}; this host serves {serves}")
         self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port)
         self.prepared()
         self._swarm = Swarm(settings, nodes, self.registration, self._place, self.watch, self._known)
@@ -217,7 +218,7 @@ class _ToFile(Download):
     def __init__(self, settings: GetSettings, progress: Progress | None) -> None:
         who = identify(settings)
         self._assembly = Assembly(settings, who.task)
-        super().__init__(settings, progress, self._assembly, who)
+        super().__init__(settings, self._assembly, Watch(settings.timeout, progress, "run it again to go on from here"), who)
 
     def run(self) -> Result:
         """Until the file has its name."""

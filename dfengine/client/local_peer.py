@@ -16,7 +16,7 @@ import sys
 import time
 
 import dfengine
-from dfengine.errors import RemoteError
+from dfengine.errors import LocalError, RemoteError
 from dfengine.net import dial, handover
 from dfengine.net.dial import Connection
 from dfengine.storage.home import Home
@@ -42,15 +42,15 @@ class LocalPeer(Value):
 def ensure(home: Home, ip: str, port: int, name: str, *, totallimit: int, alivetime: float) -> LocalPeer:
     """Find or start it. ip, port: where a new one listens, port 0 = a free one. name: of the download that asks.
 
-    Port 0 comes back when none can be had: the download goes on and serves nobody.
+    Raises LocalError when none can be had: the download goes on and serves nobody.
     """
     _reap()
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             lock = os.open(home.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError:
-            return LocalPeer(ip, 0)
+        except OSError as error:
+            raise LocalError(f"cannot lock {home.lock_path}: {error.strerror}") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -60,13 +60,13 @@ def ensure(home: Home, ip: str, port: int, name: str, *, totallimit: int, alivet
                 return running
             # It is just starting, or just ending; then its lock will be free.
             if time.monotonic() > deadline:
-                return LocalPeer(ip, 0)
+                raise LocalError(f"the peer server of {home.path} does not answer, or has another secret or TLS") from None
             time.sleep(0.02)
             continue
         try:
             return _start(home, lock, ip, port, totallimit, alivetime)
-        except OSError:
-            return LocalPeer(ip, 0)
+        except OSError as error:
+            raise LocalError(f"cannot listen on {ip}:{port or 'any port'}: {error.strerror or error}") from None
         finally:
             os.close(lock)
 

@@ -21,10 +21,11 @@ TICK = 0.1
 
 
 class Watch:
-    """`timeout`: seconds for the whole download, 0 = none."""
+    """`timeout`: seconds for the whole download, 0 = none. `advice`: what to do when they are over."""
 
-    def __init__(self, timeout: float, progress: Progress | None) -> None:
+    def __init__(self, timeout: float, progress: Progress | None, advice: str) -> None:
         self._timeout = timeout
+        self._advice = advice
         self._progress = progress
         self.interrupted: BaseException | None = None
         """Raised at the next look."""
@@ -47,7 +48,7 @@ class Watch:
         if transfer is not None and transfer.error is not None:
             raise transfer.error
         if self._timeout and time.monotonic() > self.deadline:
-            raise TimedOut(f"not finished within {self._timeout:g} s; run it again to go on from here")
+            raise TimedOut(f"not finished within {self._timeout:g} s; {self._advice}")
         if transfer is not None and self._progress is not None:
             self.show(transfer.file.geometry.length, transfer.tally, transfer.moving())
 

@@ -247,12 +247,14 @@ class Origin:
                 response = connection.getresponse()
             except TimeoutError as error:
                 connection.close()
-                raise OriginUnreachable(f"{parts.hostname} does not answer") from error
+                raise OriginUnreachable(f"{_address(parts)} does not answer") from error
             except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+                from dfengine.net.tls import reason
+
                 late = sock is not None and patience.end(sock)
                 connection.close()
-                why = "does not answer" if late else f"cannot be reached: {error}"
-                raise OriginUnreachable(f"{parts.hostname} {why}") from error
+                why = "does not answer" if late else f"cannot be reached: {reason(error)}"
+                raise OriginUnreachable(f"{_address(parts)} {why}") from error
             finally:
                 if sock is not None:
                     patience.end(sock)
@@ -291,16 +293,16 @@ class Origin:
     def _tls(self) -> Any:
         import ssl
 
+        from dfengine.net.tls import reason
+
         context = ssl.create_default_context()
-        try:
-            for pem in self._cacerts:
-                text = pem.decode("ascii") if isinstance(pem, bytes) else pem
-                if "-----BEGIN" in text:
-                    context.load_verify_locations(cadata=text)
-                else:
-                    context.load_verify_locations(cafile=text)
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadValue(f"certificates cannot be read: {error}") from None
+        for pem in self._cacerts:
+            text = pem.decode("ascii", "replace") if isinstance(pem, bytes) else pem
+            given = isinstance(pem, bytes) or "-----BEGIN" in pem
+            try:
+                context.load_verify_locations(**{"cadata" if given else "cafile": text})
+            except OSError as error:
+                raise BadValue(f"the certificates {'that were sent' if given else text} cannot be read: {reason(error)}") from None
         if self._insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -340,6 +342,11 @@ def _whole_heads() -> Any:
                 raise http.client.HTTPException("its answer ends within the head")
 
     return Answer
+
+
+def _address(parts: Any) -> str:
+    """Host and port of a URL, without what may be a credential."""
+    return str(parts.netloc.rpartition("@")[2])
 
 
 def _target(parts: Any) -> str:

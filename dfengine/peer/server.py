@@ -34,6 +34,8 @@ def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
     Prints `ready peer=IP:PORT`. `stopped`: the signal came already, only take leave. Raises LocalError when the home
     is served already or no port is free, BadValue for a port that 1.x would refuse.
     """
+    if settings.port and settings.port not in PEER_PORTS:
+        raise BadValue("a peer serves on 15000..65000: choose --port there")
     home = Home(settings.home)
     lock = settings.lock_fd if settings.lock_fd >= 0 else _locked(home)
     try:
@@ -65,8 +67,6 @@ def _say(lock: int, content: bytes) -> None:
 
 
 def _bound(ip: str, port: int) -> socket.socket:
-    if port and port not in PEER_PORTS:
-        raise BadValue("a peer serves on 15000..65000: choose --port there")
     reason = "no port tried"
     for candidate in [port] if port else random.sample(PEER_PORTS, PORTS_TRIED):
         try:

@@ -19,7 +19,6 @@ from dfengine.settings import GetSettings
 from dfengine.storage.home import Entry
 from dfengine.storage.slots import SlotFile
 from dfengine.stream.cache import Cache
-from dfengine.task import Digest
 
 MEMORY = 256 << 20
 """Bytes of the window, and of the cache, where nothing is said; a sixteenth of the memory that is available if that is less."""
@@ -65,7 +64,7 @@ class Memory:
         self.transfer: Transfer | None = None
         self.cache: Cache | None = None
         self.pieces = self.delivered = 0
-        self.expected = [digest for digest in (settings.digest, Digest("md5", settings.md5) if settings.md5 else None) if digest]
+        self.expected = settings.expected
         self.digests: dict[str, str] = {}
         self._line: socket.socket | None = None
 

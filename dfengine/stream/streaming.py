@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 
 from dfengine.client.download import Download
-from dfengine.client.watch import TICK
+from dfengine.client.watch import TICK, Watch
 from dfengine.errors import DfengineError, LocalError
 from dfengine.stream.memory import Memory, cache_pieces, window_pieces
 
@@ -29,7 +29,7 @@ class Streaming(Download):
 
     def __init__(self, settings: GetSettings, progress: Progress | None = None) -> None:
         self.memory = Memory(settings)
-        super().__init__(settings, progress, self.memory)
+        super().__init__(settings, self.memory, Watch(settings.timeout, progress, "a stream begins anew: give it longer"))
         self._over: BaseException | None = None
         self.ended = False
         """Nothing more will come."""

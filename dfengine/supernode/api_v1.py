@@ -91,7 +91,7 @@ def wanted(registration: wire.Registration) -> Wanted:
 async def register(node: Node, request: Request) -> Response:
     """POST /peer/registry."""
     try:
-        form = request.headers.get("content-type", "").startswith(FORM)
+        form = request.headers.get("content-type", "").lower().startswith(FORM)
         registration = checked(wire.Registration.decode(request.body, form))
         url = registration.task_url or registration.raw_url
         fetch, member = await node.register(registration, wanted(registration), url, request.client)

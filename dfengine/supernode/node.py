@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from dfengine import wire
-from dfengine.errors import OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
+from dfengine.errors import OriginChanged, OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.access import Access
 from dfengine.net.dial import local_address
 from dfengine.net.http import Response
@@ -241,8 +241,9 @@ class Node:
         error = fetch.error
         status = error.status if isinstance(error, OriginError) else 0
         self.counts["cdn_failed"] += 1
-        if isinstance(error, OriginError) and not isinstance(error, OriginForbidden) and fetch.file is None:
-            # Only what the origin itself refused is remembered: a broken transfer is worth another try at once.
+        if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
+            # Only what the origin itself refused is remembered: a broken transfer is worth another try at once, and what one client
+            # expects of the file (`fileLength`) says nothing to the others.
             fetch.error = OriginError(self._remember(fetch, status), status)
         self._give_up(fetch.task, str(error))
         self._head_known(fetch.task)

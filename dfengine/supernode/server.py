@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from dfengine.errors import LocalError
+from dfengine.errors import BadValue, LocalError
 from dfengine.net import dial
 from dfengine.net.control_server import ControlServer
 from dfengine.net.http import Request
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 
 def run_supernode(settings: SupernodeSettings) -> None:
-    """Serve until SIGTERM or SIGINT. Prints `ready control=IP:PORT download=IP:PORT`. Raises LocalError."""
+    """Serve until SIGTERM or SIGINT. Prints `ready control=IP:PORT download=IP:PORT`. Raises LocalError, BadValue."""
+    if settings.disk_high < settings.disk_low:
+        raise BadValue("--disk-high is less than --disk-low: it says how much is free when room has been made")
     home = os.path.realpath(os.path.expanduser(settings.home_dir))
     lock = _locked(home)
     import uvloop
@@ -50,6 +52,12 @@ def _locked(home: str) -> int:
         os.close(fd)
         raise LocalError(f"another supernode uses {home}: choose another --home-dir") from None
     return fd
+
+
+def _occupied(host: str, port: int, flag: str, error: OSError) -> LocalError:
+    # asyncio puts a sentence of its own in place of the system's words.
+    why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+    return LocalError(f"cannot listen on {host}:{port}: {why}: choose another {flag} or --host")
 
 
 def _complain(request: Request | None) -> None:
@@ -80,7 +88,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     try:
         sock = listening(settings.host, settings.download_port)
     except OSError as error:
-        raise LocalError(f"cannot listen on {settings.host}:{settings.download_port}: {error.strerror}: choose --download-port") from error
+        raise _occupied(settings.host, settings.download_port, "--download-port", error) from error
     pieces = PieceServer(loop, sock, shut(DownloadRoutes(node.cdn.fetches.get)), limit=TokenBucket(settings.max_bandwidth), tls=tls)
     node.download_port = pieces.port
     node.sent_bytes = lambda: pieces.bytes_sent
@@ -91,7 +99,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         await control.start(settings.host, settings.port, tls)
     except OSError as error:
         pieces.close()
-        raise LocalError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}: choose --port") from error
+        raise _occupied(settings.host, settings.port, "--port", error) from error
     pieces.start()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -112,3 +112,12 @@ def memory(pid: int) -> int:
     """Resident bytes."""
     with open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * 4096
+
+
+def test_what_one_client_expects_of_a_file_is_not_held_against_others(stage: Scene) -> None:
+    stage.file("f", 9_000_000)
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    refused = post(node, "/peer/registry", {**registration(url, 1), "fileLength": 5})
+    assert (refused["code"], "9000000 bytes, 5 were expected" in refused["message"]) == (500, True)
+    assert post(node, "/peer/registry", registration(url, 2))["code"] == 200

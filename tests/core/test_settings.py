@@ -1,0 +1,59 @@
+"""How settings are written: what is taken, and what is refused with a BadValue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import BadValue
+from dfengine.settings import GetSettings, Node, parse_duration, parse_header, parse_rate, parse_size, parse_window
+from dfengine.task import Digest
+
+MD5 = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "value"),
+    [
+        (parse_size, "4096", 4096), (parse_size, "20M", 20 << 20), (parse_size, " 1.5g ", 3 << 29), (parse_size, "64KB", 64 << 10),
+        (parse_size, "2MiB", 2 << 20), (parse_size, 0, 0), (parse_rate, "20M/s", 20 << 20), (parse_window, "16", (16, 0)),
+        (parse_window, "256M", (0, 256 << 20)), (parse_duration, "90", 90.0), (parse_duration, "300ms", 0.3), (parse_duration, "5m", 300.0),
+        (parse_duration, "1h30m", 5400.0), (parse_duration, 1.5, 1.5), (parse_duration, "0", 0.0),
+        (Node.parse, "host", Node("host", 8002, 1)), (Node.parse, "10.0.0.1:9=3", Node("10.0.0.1", 9, 3)),
+        (Node.parse, "[::1]:9", Node("::1", 9)), (parse_header, "A-b:  c: d ", ("A-b", "c: d")),
+    ],
+)  # fmt: skip
+def test_taken(parse: Any, text: Any, value: Any) -> None:
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_size, ""), (parse_size, "-1"), (parse_size, "1X"), (parse_size, "1e9"), (parse_size, "٣"), (parse_rate, "5/m"),
+        (parse_window, "0"), (parse_window, "0M"), (parse_window, "99999999"), (parse_duration, ""), (parse_duration, "5x"),
+        (parse_duration, "m"), (parse_duration, "5m 3s"), (parse_duration, "-5"), (Node.parse, ""), (Node.parse, "a b"),
+        (Node.parse, "h:99999"), (Node.parse, "h:0"), (Node.parse, "h=0"), (Node.parse, "h="), (Node.parse, "http://h"),
+        (parse_header, "no colon"), (parse_header, ": v"), (parse_header, "a b: v"), (parse_header, "a: b\nc: d"),
+    ],
+)  # fmt: skip
+def test_refused(parse: Any, text: str) -> None:
+    with pytest.raises(BadValue):
+        parse(text)
+
+
+@given(st.integers(0, 10**9), st.sampled_from(["ms", "s", "m", "h", "d"]))
+def test_a_durations_parts_add_up(count: int, unit: str) -> None:
+    assert parse_duration(f"{count}{unit}") + 60.0 == pytest.approx(parse_duration(f"{count}{unit}1m"))
+
+
+def test_the_digests_that_a_file_must_have() -> None:
+    plain = GetSettings(url="http://h/f", output="f")
+    assert plain.expected == []
+    sha = Digest("sha256", "0" * 64)
+    assert GetSettings(url="", output="", md5=MD5.upper(), digest=sha).expected == [sha, Digest("md5", MD5)]
+    with pytest.raises(BadValue, match="32 hex"):
+        _ = GetSettings(url="", output="", md5="zz").expected

@@ -1,0 +1,122 @@
+"""What is wrong is said in one line that names it, with the exit code of docs/commands.md."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scene import DFENGINE
+
+from .standin import Origin, unused_port
+
+WHOLE = bytes(range(256)) * 40_000
+MD5 = hashlib.md5(WHOLE).hexdigest()
+
+
+class Command:
+    """`dfengine` in a directory of its own, without any configuration of the machine's user."""
+
+    def __init__(self, folder: Path, origin: Origin) -> None:
+        self.folder, self.origin = folder, origin
+        (folder / "short").write_text("short")
+        (folder / "file").write_text("no directory, and no certificate")
+
+    def __call__(self, line: str, **environment: str) -> tuple[int, str]:
+        """Exit code, and all of stderr. {url}: a file's, {base}: of its directory."""
+        base = f"http://127.0.0.1:{self.origin.port}"
+        words = [word.format(url=self.origin.url, base=base, here=self.folder, md5=MD5) for word in line.split(" ")]
+        settings = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config"), **environment}
+        done = subprocess.run([*DFENGINE, *words], capture_output=True, timeout=60, cwd=self.folder, env=settings)
+        return done.returncode, done.stderr.decode()
+
+
+@pytest.fixture
+def dfengine(tmp_path: Path) -> Iterator[Command]:
+    fault = {7: "404"}
+    with Origin(WHOLE, fault=lambda start, before: fault.get(start, "")) as origin:
+        yield Command(tmp_path, origin)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("get http://no.such.host.invalid/f -o out", 4, "no.such.host.invalid cannot be reached: .*[Nn]ame"),
+        ("get http://127.0.0.1:{port}/f -o out", 4, "127.0.0.1:{port} cannot be reached: Connection refused"),
+        ("get {url} -o out --header Range:bytes=7-", 4, "the origin answers 404 Not Found"),
+        ("get https://127.0.0.1:{port}/f -o out --cacerts {here}/missing", 2, "certificates .*/missing cannot be read: No such file"),
+        ("get https://127.0.0.1:{port}/f -o out --cacerts {here}/file", 2, "certificates .*/file cannot be read: no certificate"),
+        ("get ftp://host/f -o out", 2, "'ftp://host/f' is not http://"),
+        ("get {url} -o missing/out", 7, "cannot write beside .*missing/out: No such file or directory"),
+        ("get {url} -o /dev/null", 2, "/dev/null is no regular file: use -o -"),
+        ("get {url} -o out --md5 zz", 2, "'md5:zz': md5 wants 32 hex characters"),
+        ("get {url} -o out --md5 00000000000000000000000000000000", 5, "the file's md5 is {md5}, not 0{{32}}"),
+        ("get {url} -o out --secret-file {here}/missing", 2, "secret .*missing cannot be read: No such file"),
+        ("get {url} -o out --secret-file {here}/short", 2, "secret .*short is shorter than 16 bytes: head -c 32"),
+        ("get {url} -o out --tls-ca {here}/missing", 2, "missing cannot be used for TLS: No such file"),
+        ("get {url} -o out -n 127.0.0.1:{port} --notbs", 3, "127.0.0.1:{port} cannot be connected to: Connection refused; .*--notbs"),
+        ("get {url} -o out -n 127.0.0.1:{port} --pattern cdn -e 1ms", 8, "not finished within 0.001 s; run it again to go on"),
+        ("get {url} -o - -n 127.0.0.1:{port} -e 1ms", 8, r"not finished within 0.001 s; a stream begins anew.*\(0 bytes were delivered\)"),
+        ("supernode --port {taken} --download-port 0 --host 127.0.0.1", 7, "127.0.0.1:{taken}: Address already in use: .*--port"),
+        ("supernode --port 0 --download-port {taken} --host 127.0.0.1", 7, "127.0.0.1:{taken}: Address already in use: .*--download-port"),
+        ("supernode --port 0 --download-port 0 --home-dir {here}/file/x", 7, "cannot use .*/file/x: Not a directory: .*--home-dir"),
+        ("supernode --disk-low 5G --disk-high 1G", 2, "--disk-high is less than --disk-low"),
+        ("supernode --origin-deny a/b/c --port 0 --download-port 0", 2, "'a/b/c' is neither a host, an address nor a CIDR"),
+        ("peer --home {here}/file/x", 7, "cannot use home directory .*/file/x: Not a directory"),
+        ("peer --port 80", 2, "a peer serves on 15000..65000"),
+    ],
+)
+def test_one_line_and_a_code(dfengine: Command, line: str, code: int, said: str) -> None:
+    with unused_port() as port, socket.create_server(("127.0.0.1", 0)) as taken:
+        numbers = {"{port}": str(port), "{taken}": str(taken.getsockname()[1])}
+        for name, number in numbers.items():
+            line, said = line.replace(name, number), said.replace(name, number)
+        found, told = dfengine(line)
+    assert (found, told.count("\n")) == (code, 1), told
+    assert re.match("dfengine: .*" + said.format(md5=MD5), told), told
+    assert not (dfengine.folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "flag", ["--minrate abc", "--timeout 5x", "--node a:99999", "--header abc", "--digest crc:00", "--port 80", "--zz"]
+)
+def test_a_flag_that_cannot_be_meant_is_named(dfengine: Command, flag: str) -> None:
+    code, told = dfengine("get {url} -o out " + flag)
+    assert code == 2
+    assert flag.split()[0] in told.splitlines()[-1]
+
+
+def test_an_md5_in_capitals_is_the_same_md5(dfengine: Command) -> None:
+    assert dfengine("get {url} -o out --md5 " + MD5.upper())[0] == 0
+    assert (dfengine.folder / "out").read_bytes() == WHOLE
+
+
+def test_a_port_that_is_taken_is_told_and_the_download_goes_on(dfengine: Command) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as taken, unused_port() as port:
+        number = taken.getsockname()[1]
+        code, told = dfengine(f"get {{url}} -o out --ip 127.0.0.2 --port {number} --home {{here}}/home -n 127.0.0.1:{port} --verbose")
+    assert code == 0
+    assert f"serves nobody: cannot listen on 127.0.0.2:{number}: Address already in use" in told
+    assert "this host serves nobody" in told
+
+
+def test_configuration_files_environment_and_flags(dfengine: Command) -> None:
+    """Each stronger than the one before; an unknown name is an error."""
+    config = dfengine.folder / "config" / "dfengine"
+    config.mkdir(parents=True)
+    with unused_port() as port:
+        (config / "a.yml").write_text(f"get:\n  nodes: ['127.0.0.1:{port}']\n  notbs: true\n")
+        assert dfengine("get {url} -o out")[0] == 3
+        (config / "b.yaml").write_text("get:\n  notbs: false\n")
+        assert dfengine("get {url} -o out")[0] == 0
+        assert dfengine("get {url} -o out", DFENGINE_GET_NOTBS="1")[0] == 3
+        assert dfengine("get {url} -o out --pattern source", DFENGINE_GET_NOTBS="1", DFENGINE_GET_PATTERN="cdn")[0] == 0
+        (config / "c.yml").write_text("get:\n  speed: 5\n")
+        code, told = dfengine("get {url} -o out")
+        assert (code, told.count("\n")) == (2, 1)
+        assert "c.yml: get.speed is not a setting" in told

@@ -29,12 +29,27 @@ def _read(path: str) -> dict[str, dict[str, Any]]:
     content = {} if content is None else content
     if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content.values()):
         raise BadValue(f"configuration {path} is not a mapping of {', '.join(COMMANDS)} to settings")
+    found: dict[str, dict[str, Any]] = {}
     for role, part in content.items():
-        known = {param.name for param in main.commands[role].params} if role in COMMANDS else set()
-        for name in part:
-            if str(name).replace("-", "_") not in known:
+        known = {param.name: param for param in main.commands[role].params} if role in COMMANDS else {}
+        for name, value in part.items():
+            param = known.get(str(name).replace("-", "_"))
+            if not isinstance(param, click.Option) or param.hidden:
                 raise BadValue(f"configuration {path}: {role}.{name} is not a setting")
-    return {role: {str(name).replace("-", "_"): value for name, value in part.items()} for role, part in content.items()}
+            found.setdefault(role, {})[str(param.name)] = _text(value, param.multiple, f"configuration {path}: {role}.{name}")
+    return found
+
+
+def _text(value: Any, many: bool, where: str) -> Any:
+    """A value of YAML as the flag's text, or texts; None: as if it were not there. Raises BadValue for what is no text."""
+    if many and not isinstance(value, list):
+        value = [value]
+    for each in value if many else [value]:
+        if not isinstance(each, str | int | float | None):
+            raise BadValue(f"{where} is {type(each).__name__}: write it as the flag's value")
+    if many:
+        return [str(each) for each in value if each is not None]
+    return value if value is None else str(value)
 
 
 def configuration(paths: list[str]) -> dict[str, dict[str, Any]]:

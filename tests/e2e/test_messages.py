@@ -116,7 +116,30 @@ def test_configuration_files_environment_and_flags(dfengine: Command) -> None:
         assert dfengine("get {url} -o out")[0] == 0
         assert dfengine("get {url} -o out", DFENGINE_GET_NOTBS="1")[0] == 3
         assert dfengine("get {url} -o out --pattern source", DFENGINE_GET_NOTBS="1", DFENGINE_GET_PATTERN="cdn")[0] == 0
-        (config / "c.yml").write_text("get:\n  speed: 5\n")
-        code, told = dfengine("get {url} -o out")
-        assert (code, told.count("\n")) == (2, 1)
-        assert "c.yml: get.speed is not a setting" in told
+        (config / "c.yml").write_text(f"get:\n  nodes: 127.0.0.1:{port}\n  notbs: yes\n  locallimit:\n")
+        assert dfengine("get {url} -o out")[0] == 3, "one of many needs no list, and nothing is as if it were not there"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("get:\n  speed: 5\n", "get.speed is not a setting"),
+        ("get:\n  address: http://host/f\n", "get.address is not a setting"),
+        ("peer:\n  lock-fd: 3\n", "peer.lock-fd is not a setting"),
+        ("fetch:\n  quiet: true\n", "fetch.quiet is not a setting"),
+        ("get:\n  minrate: [1, 2]\n", "get.minrate is list"),
+        ("get:\n  nodes: [[a], b]\n", "get.nodes is list"),
+        ("get:\n  insecure: 2026-01-01\n", "get.insecure is date"),
+        ("get:\n  insecure: 3\n", "--insecure.*'3'"),
+        ("get:\n  minrate: abc\n", "--minrate.*size 'abc'"),
+        ("get: 5\n", "is not a mapping of get, supernode, peer"),
+        ("get: [\n", "cannot be read: .*line 2"),
+    ],
+)
+def test_a_configuration_that_cannot_be_meant(dfengine: Command, content: str, said: str) -> None:
+    config = dfengine.folder / "config" / "dfengine"
+    config.mkdir(parents=True)
+    (config / "a.yml").write_text(content)
+    code, told = dfengine("get {url} -o out")
+    assert (code, told.count("\n")) == (2, 1)
+    assert re.match("dfengine: .*" + said, told), told

@@ -44,6 +44,9 @@ ANSWER = 30.0
 AUTH_PAUSE = 2.5
 """Seconds between registrations while somebody is asked for credentials (code 609), as 1.x."""
 
+AUTH_PATIENCE = 60.0
+"""Seconds for which that is asked again."""
+
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
@@ -63,6 +66,7 @@ class Membership(Value):
 
 def join(node: Node, registration: Registration, deadline: float) -> Membership:
     """Register at `node`; deadline in monotonic seconds. Raises SourceGone, SupernodeError, ProtocolViolation."""
+    patience = min(deadline, time.monotonic() + AUTH_PATIENCE)
     while True:
         left = deadline - time.monotonic()
         connection = Connection(node.host, node.port, timeout=max(0.1, min(5.0, left)), named=True)
@@ -72,7 +76,7 @@ def join(node: Node, registration: Registration, deadline: float) -> Membership:
             if status in (401, 403):
                 raise SupernodeError(f"supernode {node} lets nobody in who does not sign: {body[:200].decode('ascii', 'replace').strip()}")
             answer = decode_registered(body)
-            if answer.code == codes.WAIT_AUTH and time.monotonic() + AUTH_PAUSE < deadline:
+            if answer.code == codes.WAIT_AUTH and time.monotonic() + AUTH_PAUSE < patience:
                 time.sleep(AUTH_PAUSE)
             else:
                 return _accept(node, connection, registration.cid, answer)

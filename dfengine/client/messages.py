@@ -240,7 +240,7 @@ def decode_registered(body: bytes) -> Registered:
             task=_get(data, "taskId", str),
             length=_get(data, "fileLength", int),
             piece_size=_get(data, "pieceSize", int),
-            cdn_source=_get(data, "cdnSource", str),
+            cdn_source=_get(data, "cdnSource", str, "supernode"),
             native=_get(data, "native", int, 0),
             generation=_get(data, "generation", str, ""),
             digest=_get(data, "digest", str, ""),

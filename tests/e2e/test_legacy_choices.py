@@ -35,12 +35,14 @@ class Choosing(LegacySupernode):
                 value["data"] = {"x": 1.5, **data}
             elif data:
                 value["data"] = [{"more": None, **piece} for piece in data]
-        elif self.form == "null data" and data is None:
-            value = {**value, "data": None}
+        elif self.form == "nulls" and data is None:
+            value = {"msg": None, **value, "data": None}
         elif self.form == "other order" and data:
             value = {"data": data[::-1] if isinstance(data, list) else dict(reversed(data.items())), "code": value["code"]}
         elif self.form == "offered twice" and isinstance(data, list):
             value = {**value, "data": data + data}
+        elif self.form == "no source" and "cdnSource" in (data or ()):
+            value = {**value, "data": {key: item for key, item in data.items() if key not in ("cdnSource", "asSeed", "seedTaskID")}}
         elif self.form == "no md5" and "md5" in (data or ()):
             value = {"code": value["code"]}
         body = json.dumps(value, indent=1 if self.form == "spaces" else None).encode()
@@ -76,7 +78,7 @@ def get(folder: Path, url: str, *nodes: LegacySupernode, **settings: Any) -> cli
 @pytest.mark.parametrize(
     "form",
     [
-        "lower case", "chunked", "interim", "1.0", "no length", "close", "silently closed", "spaces", "more fields", "null data",
+        "lower case", "chunked", "interim", "1.0", "no length", "close", "silently closed", "spaces", "more fields", "nulls", "no source",
         "other order", "offered twice", "no md5",
     ],
 )
@@ -104,3 +106,13 @@ def test_one_that_takes_registrations_and_fails_every_pull_is_left_for_the_next(
         assert result.back_to_source is None
         assert len(first.registered) == 1
         assert result.from_supernode == len(WHOLE)
+
+
+def test_waiting_for_somebodys_credentials_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dfengine.client.link.AUTH_PAUSE", 0.02)
+    monkeypatch.setattr("dfengine.client.link.AUTH_PATIENCE", 0.2)
+    with Choosing() as node, Origin(WHOLE) as origin:
+        node.refuse = (200, {"code": 609, "msg": "wait for the credentials"})
+        result = get(tmp_path, origin.url, node)
+        assert "wait for the credentials" in (result.back_to_source or "")
+        assert node.count("/peer/registry") > 1

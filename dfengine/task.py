@@ -119,6 +119,18 @@ def cdn_cid(supernode_ip: str, task: str) -> str:
     return f"cdnnode:{supernode_ip}~{task}"
 
 
+def request_path(path: str) -> str:
+    """A peer's path as a request carries it: blanks and what is not ASCII are percent-encoded, what is encoded already stays.
+
+    1.x clients name their path after their output, and register it as it is.
+    """
+    if path.isascii() and path.isprintable() and " " not in path:
+        return path
+    from urllib.parse import quote
+
+    return quote(path, safe="".join(map(chr, range(0x21, 0x7F))), errors="replace")
+
+
 def cdn_path(task: str) -> str:
     """Where the supernode's download port serves a task."""
     return f"/download/{task[:3]}/{task}"

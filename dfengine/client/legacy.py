@@ -18,6 +18,7 @@ from dfengine.client.rhythm import Backoff
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadRange, ProtocolViolation, SourceGone, SupernodeError, UnknownDownload
 from dfengine.net.dial import Connection
+from dfengine.task import request_path
 
 REFUSED = 32
 """Offers in a row that name no usable source, after which the swarm has nothing for us."""
@@ -135,7 +136,8 @@ class LegacyLink:
                     raise ProtocolViolation(f"supernode {self._member.node} offers {piece.range!r}, which is no piece") from None
                 if n != piece.piece or piece.piece_size != geometry.piece_size or n >= len(transfer.file.here):
                     raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece} as {piece.range!r}")
-                transfer.plan.offer(n, f"framed:{piece.digest}", (piece.where,), now)
+                where = piece.where.replace(path=request_path(piece.where.path))
+                transfer.plan.offer(n, f"framed:{piece.digest}", (where,), now)
         transfer.offered()
 
     def _get(self, path: str, query: Mapping[str, object]) -> tuple[int, bytes]:

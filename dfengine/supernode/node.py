@@ -26,7 +26,7 @@ from dfengine.supernode.origin_leases import OriginLeases
 from dfengine.supernode.scheduler import CDN, Pull
 from dfengine.supernode.swarm import Swarm
 from dfengine.supernode.witness import Witness
-from dfengine.task import Peer, cdn_cid, cdn_path, task_id
+from dfengine.task import Peer, cdn_cid, cdn_path, request_path, task_id
 
 LEAST_RATE = 64 << 10
 """Bytes per second that a client may be as slow as before the piece's lease is over."""
@@ -123,8 +123,12 @@ class Node:
         self._room_for(task, registration.cid)
         fetch = await self.ensure(task, wanted)
         peer = Peer(
-            registration.ip, registration.port if registration.pattern != "cdn" else 0, registration.path, registration.host_name,
-            f"{registration.host_name}-{registration.ip}-{time.time_ns()}", registration.version,
+            registration.ip,
+            registration.port if registration.pattern != "cdn" else 0,
+            request_path(registration.path),
+            registration.host_name,
+            f"{registration.host_name}-{registration.ip}-{time.time_ns()}",
+            registration.version,
         )
         key = (task, registration.cid)
         known = self.members.get(key)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.task import names_same, task_url
+from dfengine.task import names_same, request_path, task_url
 
 PART = st.sampled_from(["a=1", "a", "a=2", "b=1", "b", "c=%26", "", "=", "d=?x", "ab=1"])
 QUERY = st.lists(PART, max_size=6).map("&".join)
@@ -49,3 +51,13 @@ def _subsets(names: list[str]) -> list[list[str]]:
 )
 def test_another_file_is_not_the_same(named: str, raw: str) -> None:
     assert not names_same(named, raw)
+
+
+@given(st.text())
+def test_a_path_can_be_sent_and_means_the_same(path: str) -> None:
+    sent = request_path(path)
+    assert sent.isascii()
+    assert sent.isprintable()
+    assert " " not in sent
+    assert unquote(sent) == unquote(path)
+    assert request_path(sent) == sent

@@ -90,6 +90,15 @@ def test_the_form_of_an_answer(tmp_path: Path, form: str) -> None:
         assert set(node.asked.values()) == {1}
 
 
+def test_a_source_whose_path_has_blanks(tmp_path: Path) -> None:
+    """1.x clients name their path after their output, and the supernode passes it on as it came."""
+    with Choosing() as node:
+        plain = node.offer
+        node.offer = lambda n, cid: {**plain(n, cid), "path": "/download/my file é"}  # type: ignore[method-assign]
+        assert get(tmp_path, "http://127.0.0.1:1/file", node, notbs=True).from_supernode == len(WHOLE)
+        assert node.count("^/download/my%20file%20%C3%A9$") == node.pieces
+
+
 @pytest.mark.parametrize("piece_size", [MIB, 4 * MIB, 5 * MIB, 15 * MIB])
 def test_the_size_of_pieces_is_the_supernodes_choice(tmp_path: Path, piece_size: int) -> None:
     with Choosing(piece_size=piece_size) as node:

@@ -36,6 +36,7 @@ class LegacyClient:
     def __init__(self, node: Supernode, url: str, ip: str, port: int = 0) -> None:
         self.node, self.url, self.ip, self.port = node, url, ip, port
         self.cid = f"{ip}-77-1795343111.239"
+        self.path = f"/peer/file/{self.cid}"
         self.pieces: dict[int, bytes] = {}
         self.sources: dict[int, str] = {}
         self.codes: list[int] = []
@@ -45,7 +46,7 @@ class LegacyClient:
     def register(self) -> dict[str, Any]:
         body = {
             "superNodeIp": "127.0.0.1", "rawUrl": self.url, "taskUrl": self.url, "cid": self.cid, "ip": self.ip, "hostName": "old",
-            "port": self.port, "path": f"/peer/file/{self.cid}", "version": "1.0.6", "pattern": "p2p",
+            "port": self.port, "path": self.path, "version": "1.0.6", "pattern": "p2p",
         }
         status, content = exchange(self.node.node, "POST", "/peer/registry", JSON, json.dumps(body).encode())
         assert status == 200, content
@@ -168,6 +169,7 @@ def test_1x_and_native_peers_feed_each_other(stage: Scene) -> None:
     node = stage.supernode()
     stage.get(url, "a", nodes=(node,))
     old = LegacyClient(node, url, "127.0.0.1", 15077)
+    old.path = "/peer/file/my output-77"  # 1.x names it after its output
     assert hashlib.sha256(old.download()).hexdigest() == digest
     assert any(not cid.startswith("cdnnode:") for cid in old.sources.values()), "some pieces from the native peer"
     # The native peer leaves; what the 1.x peer has is fetched from it.

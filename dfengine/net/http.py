@@ -145,8 +145,8 @@ class Parts:
 
 
 def text(status: int, message: str) -> Response:
-    """A plain text answer, one line."""
-    return Response(status, message.encode() + b"\n", TEXT)
+    """A plain text answer, one line; that it is no page to be guessed at is what 1.x adds."""
+    return Response(status, message.encode() + b"\n", TEXT, (("X-Content-Type-Options", "nosniff"),))
 
 
 class RequestReader:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from dfengine.net.http import TEXT, BadRequest, Request, Response, text
+from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.supernode import admin, api_native, api_origin, api_v1
 from dfengine.supernode.node import Node
 
@@ -58,7 +58,7 @@ OURS = {
 }
 ROUTES.update({ours: ROUTES[theirs] for ours, theirs in OURS.items()})
 
-_NOT_FOUND = Response(404, b"404 page not found\n", TEXT, (("X-Content-Type-Options", "nosniff"),))
+_NOT_FOUND = text(404, "404 page not found")
 
 
 class Router:

@@ -90,7 +90,8 @@ def words(text: str) -> str:
 def same(recorded: dict[str, Any], answer: tuple[int, dict[str, str], bytes], texts: bool = True) -> None:
     status, headers, content = answer
     assert status == recorded["status"], content
-    assert headers["Content-Type"] == recorded["headers"]["Content-Type"]
+    for name in ("Content-Type", "X-Content-Type-Options"):
+        assert headers.get(name) == recorded["headers"].get(name)
     body = recorded["body"]
     if headers["Content-Type"].startswith("application/json"):
         theirs, ours = json.loads(body), json.loads(content)
@@ -341,7 +342,9 @@ def test_a_peer_server(stage: Scene) -> None:
             assert len(content) == recorded["piece"]["length"]
             assert (content[:4].hex(), content[-1:].hex()) == (recorded["piece"]["first"][:8], "7f")
             assert content[4:-1] == raw[first - 5 * number :][: len(content) - 5]
-        elif status != 416:
+        else:
+            assert headers["X-Content-Type-Options"] == recorded["headers"]["X-Content-Type-Options"]
+        if "piece" not in recorded and status != 416:
             assert content.decode().split(":")[0] == recorded["body"].strip().split(":")[0] or status == 400
     for exchange in [*sample("local"), *sample("misc")]:
         if not exchange["to"].endswith(":15002"):

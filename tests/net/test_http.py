@@ -215,7 +215,8 @@ def test_any_bytes_give_requests_or_a_refusal(data: bytes, cuts: list[int]) -> N
 def test_answers() -> None:
     assert Response(200, b"{}").encode() == b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     assert text(404, "no").encode(False) == (
-        b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n"
+        b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n"
+        b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\nno\n"
     )
     assert Response(200, b"x" * 10).encode(bodiless=True).endswith(b"Content-Length: 10\r\n\r\n")
     assert b"\r\nX-A: b\r\n" in Response(200, headers=(("X-A", "b"),)).encode()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from dfengine.net.http import MAX_BODY, MAX_PIPELINED, BadRequest, Request, RequestReader, Response, text
+from dfengine.net.piece_server import listening
 
 if TYPE_CHECKING:
     import ssl
@@ -216,11 +217,12 @@ class ControlServer:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Listen on host:port, port 0 for any free one; `tls` for every connection. Raises OSError."""
         patience = None if tls is None else self.head_seconds
-        server = await self.loop.create_server(
-            lambda: ControlProtocol(self), host, port, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
+        # Not bound by the loop: it would take `::` for IPv6 alone.
+        sock = listening(host, port)
+        self.port = sock.getsockname()[1]
+        self._server = await self.loop.create_server(
+            lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
         )
-        self._server = server
-        self.port = server.sockets[0].getsockname()[1]
         self._sweep()
 
     def admit(self, connection: ControlProtocol) -> bool:

@@ -106,7 +106,7 @@ async def _serve(settings: PeerSettings, home: Home, sock: socket.socket, ended:
     server = PieceServer(loop, sock, guarded(settings.secret_file)(routes), limit=limit, tls=listens)
     server.start()
     secret = settings.secret_file
-    print(f"ready peer={ip}:{port}", flush=True)
+    print(f"ready peer={f'[{ip}]' if ':' in ip else ip}:{port}", flush=True)
     period = min(SWEEP_SECONDS, max(settings.alivetime / 4, 0.1)) if settings.alivetime else SWEEP_SECONDS
     served, since = 0, time.monotonic()
     while not stopped.is_set():

@@ -55,9 +55,7 @@ def _locked(home: str) -> int:
 
 
 def _occupied(host: str, port: int, flag: str, error: OSError) -> LocalError:
-    # asyncio puts a sentence of its own in place of the system's words.
-    why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
-    return LocalError(f"cannot listen on {host}:{port}: {why}: choose another {flag} or --host")
+    return LocalError(f"cannot listen on {host}:{port}: {error.strerror}: choose another {flag} or --host")
 
 
 def _complain(request: Request | None) -> None:
@@ -104,7 +102,8 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    print(f"ready control={node.advertise_ip}:{control.port} download={node.advertise_ip}:{pieces.port}", flush=True)
+    shown = f"[{node.advertise_ip}]" if ":" in node.advertise_ip else node.advertise_ip
+    print(f"ready control={shown}:{control.port} download={shown}:{pieces.port}", flush=True)
     while not stopped.is_set():
         try:
             await asyncio.wait_for(stopped.wait(), reclaim.PERIOD)

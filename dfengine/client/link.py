@@ -75,7 +75,10 @@ def join(node: Node, registration: Registration, deadline: float) -> Membership:
             status, _, body = connection.request("POST", "/peer/registry", JSON, sent, timeout=max(0.1, min(ANSWER, left)))
             if status in (401, 403):
                 raise SupernodeError(f"supernode {node} lets nobody in who does not sign: {body[:200].decode('ascii', 'replace').strip()}")
-            answer = decode_registered(body)
+            try:
+                answer = decode_registered(body)
+            except ProtocolViolation as error:
+                raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status}): {error}") from None
             if answer.code == codes.WAIT_AUTH and time.monotonic() + AUTH_PAUSE < patience:
                 time.sleep(AUTH_PAUSE)
             else:

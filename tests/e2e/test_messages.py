@@ -15,7 +15,7 @@ from scene import DFENGINE
 
 from .standin import Origin, unused_port
 
-WHOLE = bytes(range(256)) * 40_000
+WHOLE = bytes(range(256)) * 16_000
 MD5 = hashlib.md5(WHOLE).hexdigest()
 
 
@@ -60,6 +60,7 @@ def dfengine(tmp_path: Path) -> Iterator[Command]:
         ("get {url} -o out --secret-file {here}/short", 2, "secret .*short is shorter than 16 bytes: head -c 32"),
         ("get {url} -o out --tls-ca {here}/missing", 2, "missing cannot be used for TLS: No such file"),
         ("get {url} -o out -n 127.0.0.1:{port} --notbs", 3, "127.0.0.1:{port} cannot be connected to: Connection refused; .*--notbs"),
+        ("get {url} -o out -n 127.0.0.1:{web} --notbs", 3, r"127.0.0.1:{web} does not answer as a supernode does \(HTTP 200\): .*--notbs"),
         ("get {url} -o out -n 127.0.0.1:{port} --pattern cdn -e 1ms", 8, "not finished within 0.001 s; run it again to go on"),
         ("get {url} -o - -n 127.0.0.1:{port} -e 1ms", 8, r"not finished within 0.001 s; a stream begins anew.*\(0 bytes were delivered\)"),
         ("supernode --port {taken} --download-port 0 --host 127.0.0.1", 7, "127.0.0.1:{taken}: Address already in use: .*--port"),
@@ -73,7 +74,7 @@ def dfengine(tmp_path: Path) -> Iterator[Command]:
 )
 def test_one_line_and_a_code(dfengine: Command, line: str, code: int, said: str) -> None:
     with unused_port() as port, socket.create_server(("127.0.0.1", 0)) as taken:
-        numbers = {"{port}": str(port), "{taken}": str(taken.getsockname()[1])}
+        numbers = {"{port}": str(port), "{taken}": str(taken.getsockname()[1]), "{web}": str(dfengine.origin.port)}
         for name, number in numbers.items():
             line, said = line.replace(name, number), said.replace(name, number)
         found, told = dfengine(line)

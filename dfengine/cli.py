@@ -135,7 +135,7 @@ def get(**values: Any) -> None:
 @click.option("--advertise-ip", default="", help="Address that clients reach this supernode by.")
 @click.option("--up-limit", type=click.IntRange(1, 10000), default=5, show_default=True, help="Pieces that one peer sends at once.")
 @click.option("--down-limit", type=click.IntRange(1, 10000), default=4, show_default=True,
-              help="Pieces that one download receives at once.")
+              help="Pieces that one 1.x download receives at once; a get has up to 8 under way.")
 @click.option("--supernode-limit", type=click.IntRange(1, 10000), default=5, show_default=True,
               help="Pieces of one task that the supernode sends at once.")
 @click.option("--origin-limit", type=click.IntRange(0, 1000000), default=16, show_default=True,

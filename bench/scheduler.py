@@ -33,7 +33,8 @@ from dfengine import wire
 from dfengine.net.control_server import ControlServer
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode.node import Member, Node
+from dfengine.supernode.members import Member
+from dfengine.supernode.node import Node
 from dfengine.supernode.router import Router
 from dfengine.task import Peer
 
@@ -53,7 +54,7 @@ def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop)
     for n in range(pieces):
         node.swarm.cached(TASK, n, node.now())
     for i, cid in enumerate(populate(node.swarm, peers, pieces, 1, node.now(), TASK)):
-        node.members[TASK, cid] = Member("127.0.0.1", "", wire.NATIVE, Peer("10.0.0.1", 15001, "", f"host{i}"))
+        node.members.admit((TASK, cid), Member("127.0.0.1", "", wire.NATIVE, Peer("10.0.0.1", 15001, "", f"host{i}")))
     return node
 
 

@@ -149,6 +149,8 @@ def get(**values: Any) -> None:
               help="Trust a cached copy this long before asking the origin.")
 @click.option("--disk-low", type=SIZE, default="1G", show_default=True, help="Make room when less than this is free.")
 @click.option("--disk-high", type=SIZE, default="5G", show_default=True, help="Make room until this is free.")
+@click.option("--client-share", type=click.IntRange(1, 100), default=75, show_default=True,
+              help="Percent of the connections and registrations that one client may have.")
 @click.option("--origin-allow", multiple=True, help="Fetch from this host, address or CIDR only; may be given again.")
 @click.option("--origin-deny", multiple=True, help="Never fetch from this host, address or CIDR; may be given again.")
 @_all(options.TRUST)

@@ -133,9 +133,8 @@ class GetSettings(Value):
         """Digests that the whole file must have. Raises BadValue for an md5 that is none."""
         return [digest for digest in (self.digest, Digest.parse(f"md5:{self.md5}") if self.md5 else None) if digest]
 
-
 class SupernodeSettings(Value):
-    """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once."""
+    """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once, share in percent."""
 
     port: int = CONTROL_PORT
     download_port: int = DOWNLOAD_PORT
@@ -153,6 +152,7 @@ class SupernodeSettings(Value):
     revalidate_interval: float = 3.0
     disk_low: int = 1 << 30
     disk_high: int = 5 << 30
+    client_share: int = 75
     origin_allow: tuple[str, ...] = ()
     origin_deny: tuple[str, ...] = ()
     secret_file: str = ""

@@ -21,6 +21,22 @@ PEER_PORTS = range(15000, 65001)
 """Ports a peer may serve on (1.x refuses others); 0 means it serves nobody."""
 
 
+def client_of(address: str) -> str:
+    """Whom an address is counted as: itself; an IPv6 one as its /64, in which a host has as many as it likes.
+
+    What is no address is itself as well.
+    """
+    if ":" not in address:
+        return address
+    from ipaddress import IPv6Address, IPv6Network
+
+    try:
+        found = IPv6Address(address)
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
+
+
 class Digest(Value):
     """A digest as users write it: `algorithm:hex`."""
 

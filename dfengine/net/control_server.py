@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from dfengine.net.http import MAX_BODY, MAX_PIPELINED, BadRequest, Request, RequestReader, Response, text
 from dfengine.net.piece_server import listening
+from dfengine.net.shares import SHARE, Shares
 
 if TYPE_CHECKING:
     import ssl
@@ -36,7 +37,7 @@ Handler = Callable[[Request], Answer]
 class ControlProtocol(asyncio.Protocol):
     """One client. Its deadline is that of its phase: sending a request, waiting for an answer, taking one, idle."""
 
-    __slots__ = ("_answers", "_client", "_reader", "_server", "_stopped", "_transport", "_unread", "deadline")
+    __slots__ = ("_answers", "_reader", "_server", "_stopped", "_transport", "_unread", "client", "deadline")
 
     def __init__(self, server: ControlServer) -> None:
         self._server = server
@@ -45,7 +46,7 @@ class ControlProtocol(asyncio.Protocol):
         self._reader: RequestReader | None = None
         self._answers: deque[tuple[Answer, bool, bool]] | None = None
         """Answers not sent yet, in the order of their requests: (answer, keep alive, without a body)."""
-        self._client = ""
+        self.client = ""
         self._stopped = False
         self._unread = False
         self.deadline = time.monotonic() + server.head_seconds
@@ -55,7 +56,7 @@ class ControlProtocol(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        self._client = peer[0] if peer else ""
+        self.client = peer[0] if peer else ""
         transport.set_write_buffer_limits(HIGH_WATER)
         if not self._server.admit(self):
             transport.abort()
@@ -63,7 +64,7 @@ class ControlProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's callback: whatever is parked for this client is cancelled."""
         self._stopped = True
-        self._server.connections.discard(self)
+        self._server.dismiss(self)
         for answer, _, _ in self._answers or ():
             if not isinstance(answer, Response):
                 answer.cancel()
@@ -76,7 +77,7 @@ class ControlProtocol(asyncio.Protocol):
         reader = self._reader
         if reader is None:
             self._answers = deque()
-            reader = self._reader = RequestReader(self._client, self._serve, self._server.max_body, self._proceed)
+            reader = self._reader = RequestReader(self.client, self._serve, self._server.max_body, self._proceed)
         fresh = not reader.started
         try:
             reader.feed(data)
@@ -187,7 +188,8 @@ class ControlServer:
     """Listens with `handler`, which may raise BadRequest. Counters: requests, accepted.
 
     report: called with the request (None: it was parked) while a handler's own failure is the current exception.
-    The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes.
+    The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes. share: percent of the
+    connections for one client.
     """
 
     def __init__(
@@ -197,6 +199,7 @@ class ControlServer:
         *,
         report: Callable[[Request | None], None] = lambda request: traceback.print_exc(),
         max_connections: int = 16384,
+        share: int = SHARE,
         max_body: int = MAX_BODY,
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
@@ -210,6 +213,7 @@ class ControlServer:
         self.connections: set[ControlProtocol] = set()
         self._report = report
         self._max = max_connections
+        self._shares = Shares(max_connections, share)
         self._server: asyncio.AbstractServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self.port = 0
@@ -226,12 +230,18 @@ class ControlServer:
         self._sweep()
 
     def admit(self, connection: ControlProtocol) -> bool:
-        """False when there are too many connections."""
-        if len(self.connections) >= self._max:
+        """False when there are too many connections, in all or of this client."""
+        if len(self.connections) >= self._max or not self._shares.take(connection.client):
             return False
         self.accepted += 1
         self.connections.add(connection)
         return True
+
+    def dismiss(self, connection: ControlProtocol) -> None:
+        """It is closed, admitted or not."""
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self._shares.give_back(connection.client)
 
     def failed(self, request: Request | None) -> Response:
         """A handler failed by itself: report the current exception, and say no more than that it was so."""

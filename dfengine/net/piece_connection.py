@@ -38,12 +38,12 @@ TURN = 32 << 20
 class Connection:
     """Made when a client is accepted; the server forgets it when it closes."""
 
-    __slots__ = ("_answer", "_client", "_close", "_reader", "_reading", "_server", "_sock", "_upload", "_waiting", "_writing", "deadline")
+    __slots__ = ("_answer", "_close", "_reader", "_reading", "_server", "_sock", "_upload", "_waiting", "_writing", "client", "deadline")
 
     def __init__(self, server: PieceServer, sock: socket.socket | TlsSocket, client: str) -> None:
         self._server = server
         self._sock = sock
-        self._client = client
+        self.client = client
         # None until the first byte: ten thousand silent connections must cost little.
         self._reader: RequestReader | None = None
         self._waiting: deque[Request | BadRequest] | None = None
@@ -82,7 +82,7 @@ class Connection:
             return
         if self._reader is None or self._waiting is None:
             self._waiting = deque()
-            self._reader = RequestReader(self._client, self._waiting.append, max_body=0)
+            self._reader = RequestReader(self.client, self._waiting.append, max_body=0)
         if not self._reader.started and self._upload is None:
             self.deadline = time.monotonic() + self._server.head_seconds
         try:

@@ -21,6 +21,7 @@ from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.piece_connection import Connection
+from dfengine.net.shares import SHARE, Shares
 from dfengine.net.turnstile import Turnstile
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class PieceServer:
     """Accepts on `sock` (listening) and answers by `route`.
 
     route: Request -> Response | Parts; may raise BadRequest. limit: the whole server's, besides that of an answer.
-    max_connections: further ones wait in the kernel's queue. tls: of every connection; bytes then go out by TLS writes. The seconds: to
-    send a head, between requests, without taking a byte; whoever needs longer is cut off.
+    max_connections: further ones wait in the kernel's queue; share: percent of them for one client, whose further ones are closed. tls: of
+    every connection; bytes then go out by TLS writes. The seconds: to send a head, between requests, without taking a byte; whoever needs
+    longer is cut off.
 
     Counters: accepted, requests, bytes_sent (heads included), sends, sendfiles (system calls), loads (slices that a thread read first).
     """
@@ -59,6 +61,7 @@ class PieceServer:
         *,
         limit: TokenBucket | None = None,
         max_connections: int = 16384,
+        share: int = SHARE,
         tls: ssl.SSLContext | None = None,
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
@@ -80,6 +83,7 @@ class PieceServer:
             self._seal, self.upload = partial(TlsSocket, context=tls), TlsUpload
         self._route = route
         self._max = max_connections
+        self._shares = Shares(max_connections, share)
         self._accepting = False
         self._sweeper: asyncio.TimerHandle | None = None
         sock.setblocking(False)
@@ -120,6 +124,9 @@ class PieceServer:
                     return
                 # The error is the new connection's own (aborted, unreachable), and it is gone.
                 continue
+            if not self._shares.take(address[0]):
+                sock.close()
+                continue
             sock.setblocking(False)
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -128,6 +135,7 @@ class PieceServer:
                 self.connections.add(Connection(self, sock if self._seal is None else self._seal(sock), address[0]))
             except OSError:
                 sock.close()  # TLS looks at the socket, and the client is gone
+                self._shares.give_back(address[0])
 
     def _sweep(self) -> None:
         now = time.monotonic()
@@ -165,7 +173,8 @@ class PieceServer:
 
     def gone(self, connection: Connection) -> None:
         """A connection has closed itself."""
-        self.connections.discard(connection)
+        self.connections.remove(connection)
+        self._shares.give_back(connection.client)
         if self._sweeper is not None and len(self.connections) < self._max:
             self._accept(True)
 

@@ -48,7 +48,7 @@ class PeerState:
     def key(self) -> tuple[str, int, str]: ...
     @property
     def address(self) -> str:
-        """Where the supernode saw it register from."""
+        """Whom what it says is counted as (`task.client_of`): where the supernode saw it register from."""
     @property
     def has_slot(self) -> bool:
         """A free upload slot."""

@@ -10,6 +10,7 @@ from dfengine.supernode._holders cimport Holders
 from dfengine.supernode._rarity cimport Rarity, lacking_words
 
 from dfengine.errors import BadPiece
+from dfengine.task import client_of
 
 ABSENT = NOWHERE
 UNKNOWN = -1
@@ -27,7 +28,7 @@ cdef class PeerState:
     @property
     def address(self):
         ip, port, other = self.key
-        return other or ip if port else ip
+        return client_of(other or ip if port else ip)
 
     @property
     def has_slot(self):

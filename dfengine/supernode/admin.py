@@ -109,7 +109,7 @@ def drop_peer(node: Node, request: Request) -> Response:
     if not keys:
         return refused(f"peer {name[:128]}: not found", 404, 404)
     for key in keys:
-        del node.members[key]
+        node.members.dismiss(key)
         node.swarm.leave(*key, node.now())
         node.release(*key)
     node.wake()

@@ -7,13 +7,10 @@ import asyncio
 from dfengine import wire
 from dfengine.errors import ProtocolViolation
 from dfengine.net.http import Request, Response
-from dfengine.supernode.node import Node
+from dfengine.supernode.node import MOST_WAITING, Node
 
 LONGEST = 30.0
 """Seconds a question may be parked."""
-
-MOST_WAITING = 4096
-"""Questions parked at once; further ones are answered at once."""
 
 
 async def origin(node: Node, request: Request) -> Response:
@@ -29,7 +26,7 @@ async def origin(node: Node, request: Request) -> Response:
     until = node.now() + min(asked.wait, LONGEST)
     while not node.origins.ask(asked.origin, holder, node.now()):
         left = until - node.now()
-        if left <= 0 or len(node.at_origin) >= MOST_WAITING:
+        if left <= 0 or len(node.at_origin) >= MOST_WAITING or not node.asking.take(request.client):
             return _answer(wire.WAIT)
         turn: asyncio.Future[None] = node.loop.create_future()
         key = (asked.origin, holder)
@@ -40,6 +37,7 @@ async def origin(node: Node, request: Request) -> Response:
         except TimeoutError:
             continue
         finally:
+            node.asking.give_back(request.client)
             if node.at_origin.get(key) is turn:
                 del node.at_origin[key]
     return _answer(wire.SUCCESS)

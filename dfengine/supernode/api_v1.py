@@ -263,7 +263,7 @@ def leave(node: Node, request: Request) -> Response:
     """GET /peer/service/down."""
     query = request.query
     task, cid = query.get("taskId", ""), query.get("cid", "")
-    member = node.members.pop((task, cid), None)
+    member = node.members.dismiss((task, cid))
     gone = node.swarm.leave(task, cid, node.now())
     node.release(task, cid)
     node.wake()

@@ -16,12 +16,14 @@ from dfengine.errors import OriginChanged, OriginError, OriginForbidden, RemoteE
 from dfengine.net.access import Access
 from dfengine.net.dial import local_address
 from dfengine.net.http import Response
+from dfengine.net.shares import Shares
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cache import Cache
 from dfengine.supernode.cdn import Cdn
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
 from dfengine.supernode.limits import Limits
+from dfengine.supernode.members import Member, Members
 from dfengine.supernode.origin_leases import OriginLeases
 from dfengine.supernode.scheduler import CDN, Pull
 from dfengine.supernode.swarm import Swarm
@@ -37,22 +39,14 @@ LEAST_LEASE = 30.0
 HEAD_SECONDS = 60.0
 """How long a registration waits for the origin's head."""
 
-MOST_DOWNLOADS = 200_000
 MOST_TASKS = 100_000
-"""Registered downloads, and tasks in memory, beyond which new ones are refused."""
+"""Tasks in memory, beyond which new ones are refused."""
+
+MOST_WAITING = 4096
+"""Questions for leave to go to an origin that wait at once; further ones are answered at once."""
 
 FAILURES = 4096
 """Failures remembered at most, the oldest leave first."""
-
-
-@dataclass(slots=True)
-class Member:
-    """A registered download. super_node_ip: the address it calls this supernode by. native: the pull it speaks, 0 = 1.x."""
-
-    super_node_ip: str
-    call_system: str
-    native: int
-    peer: Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +81,13 @@ class Node:
         self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=Access(settings.origin_allow, settings.origin_deny))
         self._credentials = Credentials(home)
         self._witness = Witness(self)
-        self.members: dict[tuple[str, str], Member] = {}
+        self.members = Members(settings.client_share)
         self.failures: dict[str, Failure] = {}
         self.parked: dict[tuple[str, str], Parked] = {}
         self.origins = OriginLeases(settings.origin_limit)
         self.at_origin: dict[tuple[str, str], asyncio.Future[None]] = {}
         """Downloads that wait for leave to go to (origin), in their order."""
+        self.asking = Shares(MOST_WAITING, settings.client_share)
         self.used: dict[str, float] = {}
         """Task -> when it was last registered for or asked for (monotonic seconds)."""
         self.validated: dict[str, float] = {}
@@ -120,8 +115,12 @@ class Node:
         Raises OriginError and its kin when the origin does not give it.
         """
         task = self.named(wanted, task_url, registration.md5 or registration.identifier)
-        self._room_for(task, registration.cid)
+        key = (task, registration.cid)
+        self.members.room_for(key, address)
+        if len(self.cdn.fetches) >= MOST_TASKS and task not in self.cdn.fetches:
+            raise RemoteError(f"this supernode has {MOST_TASKS} tasks already")
         fetch = await self.ensure(task, wanted)
+        self.members.room_for(key, address)  # others have come meanwhile
         peer = Peer(
             registration.ip,
             registration.port if registration.pattern != "cdn" else 0,
@@ -130,26 +129,17 @@ class Node:
             f"{registration.host_name}-{registration.ip}-{time.time_ns()}",
             registration.version,
         )
-        key = (task, registration.cid)
-        known = self.members.get(key)
         native = min(registration.native, wire.NATIVE)
-        member = Member(registration.super_node_ip or self.advertise_ip, registration.call_system, native, known.peer if known else peer)
+        member = Member(registration.super_node_ip or self.advertise_ip, registration.call_system, native, peer, address)
         wnd = registration.window_size if registration.stream_mode else -1
         self.swarm.join(task, registration.cid, peer, self.now(), wnd=wnd, legacy=not member.native, address=address,
                         in_order=registration.in_order)
-        self.members[key] = member
+        self.members.admit(key, member)
         self.counts["registered"] += 1
         if not member.native:
             self.cdn.follow(fetch)
         self.wake()
         return fetch, member
-
-    def _room_for(self, task: str, cid: str) -> None:
-        """RemoteError when this supernode has as much to remember as it may."""
-        if len(self.members) >= MOST_DOWNLOADS and (task, cid) not in self.members:
-            raise RemoteError(f"this supernode has {MOST_DOWNLOADS} downloads already")
-        if len(self.cdn.fetches) >= MOST_TASKS and task not in self.cdn.fetches:
-            raise RemoteError(f"this supernode has {MOST_TASKS} tasks already")
 
     def named(self, wanted: Wanted, task_url: str, sign: str = "") -> str:
         """The task's id: 1.x's rule, and one of its own for each set of credentials, so that no other set is given what it opened."""
@@ -272,7 +262,7 @@ class Node:
         """All downloads of a task end: pieces of two versions must not meet."""
         for key in [key for key in self.members if key[0] == task]:
             self._answer(key, wire.Pulled(wire.CDN_FAILED, msg=reason))
-            del self.members[key]
+            self.members.dismiss(key)
         self.swarm.drop_task(task)
 
     # PULLS
@@ -349,7 +339,7 @@ class Node:
             self._witness.look()
         if swarm.departed:
             for key in swarm.departed:
-                self.members.pop(key, None)
+                self.members.dismiss(key)
                 self._answer(key, wire.Pulled(wire.NOT_FOUND, msg="this download was silent for too long: register again"))
             swarm.departed.clear()
         due = swarm.next_due()

@@ -87,12 +87,13 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         sock = listening(settings.host, settings.download_port)
     except OSError as error:
         raise _occupied(settings.host, settings.download_port, "--download-port", error) from error
-    pieces = PieceServer(loop, sock, shut(DownloadRoutes(node.cdn.fetches.get)), limit=TokenBucket(settings.max_bandwidth), tls=tls)
+    share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
+    pieces = PieceServer(loop, sock, shut(DownloadRoutes(node.cdn.fetches.get)), limit=limit, share=share, tls=tls)
     node.download_port = pieces.port
     node.sent_bytes = lambda: pieces.bytes_sent
     node.loaded_slices = lambda: pieces.loads
     node.make_room = reclaim.Room(node).make
-    control = ControlServer(loop, shut(Router(node)), report=_complain)
+    control = ControlServer(loop, shut(Router(node)), report=_complain, share=share)
     try:
         await control.start(settings.host, settings.port, tls)
     except OSError as error:

@@ -14,11 +14,11 @@ from dfengine.supernode import node as nodes
 from dfengine.supernode.fetch import Wanted
 
 
-@pytest.mark.parametrize(("limit", "said"), [("MOST_TASKS", "tasks"), ("MOST_DOWNLOADS", "downloads")])
+@pytest.mark.parametrize(("limit", "said"), [("node.MOST_TASKS", "tasks"), ("members.MOST_DOWNLOADS", "downloads")])
 def test_a_full_supernode_refuses_before_it_asks_the_origin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, said: str
 ) -> None:
-    monkeypatch.setattr(nodes, limit, 0)
+    monkeypatch.setattr(f"dfengine.supernode.{limit}", 0)
 
     async def play() -> None:
         node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())

@@ -274,6 +274,17 @@ def test_what_is_claimed_in_anothers_name_costs_its_claimant() -> None:
     assert (peers["claimant"], peers["honest"]) == (True, False)
 
 
+@pytest.mark.parametrize(("other", "isolated"), [("2001:db8::2", False), ("2001:db8:0:1::1", True)])
+def test_addresses_of_one_ipv6_network_are_one_accuser(other: str, isolated: bool) -> None:
+    swarm = Cluster(9)
+    swarm.join("s", host="192.0.2.1", holds=range(9))
+    for cid, address in (("x", "2001:db8::1"), ("y", other)):
+        swarm.join(cid, port=0, address=address)
+        given = swarm.pull(cid).pieces[0]
+        swarm.fail(cid, given.n, "s", "digest")
+    assert any(peer.isolated for peer in swarm.swarm.peers.states.values()) == isolated
+
+
 def test_a_peer_that_claims_what_it_has_not_is_isolated_after_the_supernode_found_so() -> None:
     swarm = Cluster(50, blacklist=1000)
     swarm.join("s", holds=range(50))

@@ -1,0 +1,42 @@
+"""How much of something each client has, so that no client alone has all of it. Pure."""
+
+from __future__ import annotations
+
+from dfengine.task import client_of
+
+SHARE = 75
+"""Percent of what there is that one client has at most, by default: hosts behind one address are many, but others come as well."""
+
+
+class Shares:
+    """total: how much there is. percent: of it, for one client; at least one for each. An address is counted as `task.client_of` says."""
+
+    def __init__(self, total: int, percent: int = SHARE) -> None:
+        self.most = max(1, total * percent // 100)
+        """What one client may have."""
+        self._taken: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def full(self, address: str) -> bool:
+        """Its client has all it may have."""
+        return self._taken.get(client_of(address), 0) >= self.most
+
+    def take(self, address: str) -> bool:
+        """One more for its client; False, and nothing taken: it has all it may have."""
+        client = client_of(address)
+        taken = self._taken.get(client, 0)
+        if taken >= self.most:
+            return False
+        self._taken[client] = taken + 1
+        return True
+
+    def give_back(self, address: str) -> None:
+        """One that `take` gave."""
+        client = client_of(address)
+        left = self._taken[client] - 1
+        if left:
+            self._taken[client] = left
+        else:
+            del self._taken[client]

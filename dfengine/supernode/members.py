@@ -1,0 +1,62 @@
+"""The registered downloads: how each is answered, and how many there may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dfengine.errors import RemoteError
+from dfengine.net.shares import SHARE, Shares
+from dfengine.task import Peer
+
+MOST_DOWNLOADS = 200_000
+"""Registered downloads beyond which new ones are refused."""
+
+Key = tuple[str, str]
+"""(task, CID)."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A registered download. super_node_ip: the address it calls this supernode by. native: the pull it speaks, 0 = 1.x.
+
+    address: where it was first seen.
+    """
+
+    super_node_ip: str
+    call_system: str
+    native: int
+    peer: Peer
+    address: str = ""
+
+
+class Members(dict[Key, Member]):
+    """By (task, CID). They come by `admit` and go by `dismiss`. share: percent of them for one client."""
+
+    def __init__(self, share: int = SHARE) -> None:
+        super().__init__()
+        self._shares = Shares(MOST_DOWNLOADS, share)
+
+    def room_for(self, key: Key, address: str) -> None:
+        """RemoteError when there are as many as may be, in all or of the client at `address`."""
+        if key in self:
+            return
+        if len(self) >= MOST_DOWNLOADS:
+            raise RemoteError(f"this supernode has {MOST_DOWNLOADS} downloads already")
+        if self._shares.full(address):
+            raise RemoteError(f"this supernode has {self._shares.most} downloads of {address} already")
+
+    def admit(self, key: Key, member: Member) -> None:
+        """Registered, or registered again: then it stays the peer, and where it was seen, that it was."""
+        known = self.get(key)
+        if known is None:
+            self._shares.take(member.address)
+        else:
+            member.peer, member.address = known.peer, known.address
+        self[key] = member
+
+    def dismiss(self, key: Key) -> Member | None:
+        """It is registered no more; None: it was not. The swarm is told by whoever dismisses."""
+        member = self.pop(key, None)
+        if member is not None:
+            self._shares.give_back(member.address)
+        return member

@@ -1,0 +1,125 @@
+"""What one client may have of a supernode, and that it is a client's own affair."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from scene import Scene, Supernode, descriptors, until
+
+ALICE, BOB = "127.0.0.41", "127.0.0.42"
+CONNECTIONS, DOWNLOADS, WAITING = 163, 2000, 40
+"""One percent of 16384, 200,000 and 4096."""
+
+
+def line(node: Supernode, address: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", node.port, timeout=20, source_address=(address, 0))
+
+
+def ask(connection: http.client.HTTPConnection, path: str, message: dict[str, Any]) -> Any:
+    connection.request("POST", path, json.dumps(message), {"Content-Type": "application/json"})
+    return json.loads(connection.getresponse().read())
+
+
+@contextmanager
+def connections(port: int, address: str, count: int) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20, (address, 0))) for _ in range(count)]
+
+
+def alive(sock: socket.socket) -> bool:
+    """It is answered."""
+    try:
+        sock.settimeout(20)
+        sock.sendall(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        return sock.recv(100).startswith(b"HTTP/1.1 200")
+    except ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("which", ["control", "download"])
+def test_connections(stage: Scene, which: str) -> None:
+    node = stage.supernode("--client-share", "1")
+    port = node.port if which == "control" else int(node.download.rpartition(":")[2])
+    with connections(port, ALICE, CONNECTIONS + 5) as hers:
+        assert sum(map(alive, hers)) == CONNECTIONS
+        with connections(port, BOB, 1) as his:
+            assert alive(his[0])
+        next(sock for sock in hers if alive(sock)).close()
+
+        def again() -> bool:
+            with connections(port, ALICE, 1) as more:
+                return alive(more[0])
+
+        until(again, "what was given back is there for her again")
+
+
+def about(url: str, n: int) -> dict[str, Any]:
+    return {"rawUrl": url, "taskUrl": url, "cid": f"127.0.0.1-{n}", "ip": "127.0.0.1", "port": 0, "path": "/peer/file/x", "native": 1,
+            "hostName": "h", "version": "1", "superNodeIp": "127.0.0.1"}
+
+
+def test_downloads(stage: Scene) -> None:
+    stage.file("f", 1000)
+    url = stage.origin() + "/f"
+    node = stage.supernode("--client-share", "1", "--revalidate-interval", "1h")
+    hers, his = line(node, ALICE), line(node, BOB)
+    answers = [ask(hers, "/peer/registry", about(url, n)) for n in range(DOWNLOADS + 1)]
+    assert {answer["code"] for answer in answers[:-1]} == {200}
+    assert f"{DOWNLOADS} downloads of {ALICE}" in answers[-1]["message"]
+    assert ask(hers, "/peer/registry", about(url, 7))["code"] == 200, "one that is registered may do so again"
+    assert ask(his, "/peer/registry", about(url, DOWNLOADS))["code"] == 200
+    task = answers[0]["data"]["taskId"]
+    hers.request("GET", f"/peer/service/down?taskId={task}&cid=127.0.0.1-3")
+    hers.getresponse().read()
+    assert ask(hers, "/peer/registry", about(url, DOWNLOADS + 1))["code"] == 200
+    hers.request("DELETE", f"/tasks/{task}")
+    hers.getresponse().read()
+    assert ask(hers, "/peer/registry", about(url, DOWNLOADS + 2))["code"] == 200, "they are given back with their task"
+    hers.close()
+    his.close()
+
+
+def test_waiting_for_leave_to_go_to_an_origin(stage: Scene) -> None:
+    node = stage.supernode("--client-share", "1", "--origin-limit", "1")
+    wish = {"task": "t", "cid": "c", "origin": "files.example:80", "wait": 30}
+    his = line(node, BOB)
+    assert ask(his, "/swarm/origin", wish)["code"] == 200
+    waiting = [line(node, ALICE) for _ in range(WAITING)]
+    for n, one in enumerate(waiting):
+        one.request("POST", "/swarm/origin", json.dumps(wish | {"cid": f"a{n}"}))
+    until(lambda: node.metric("dfengine_origin_waiting") == WAITING, "as many wait as may")
+    extra = line(node, ALICE)
+    assert ask(extra, "/swarm/origin", wish | {"cid": "more"})["code"] == 602
+    assert node.metric("dfengine_origin_waiting") == WAITING, "it was answered before those that came earlier"
+    other = line(node, BOB)
+    other.request("POST", "/swarm/origin", json.dumps(wish | {"cid": "other"}))
+    until(lambda: node.metric("dfengine_origin_waiting") == WAITING + 1, "another client waits")
+    waiting[7].close()
+    until(lambda: node.metric("dfengine_origin_waiting") == WAITING, "one is gone")
+    extra.request("POST", "/swarm/origin", json.dumps(wish | {"cid": "more"}))
+    until(lambda: node.metric("dfengine_origin_waiting") == WAITING + 1, "its place is hers again")
+    for one in (*waiting, extra, other, his):
+        one.close()
+
+
+def test_ten_thousand_connections_from_one_address(stage: Scene) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        node = stage.supernode()
+        with connections(node.port, ALICE, 10_000) as hers:
+            until(lambda: len(descriptors(node.process.pid)) > 10_000, "all are accepted")
+            assert alive(hers[0])
+            assert alive(hers[-1])
+            with connections(node.port, BOB, 1) as his:
+                assert alive(his[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

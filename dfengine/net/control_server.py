@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from dfengine.net.http import MAX_BODY, MAX_PIPELINED, BadRequest, Request, RequestReader, Response, text
+from dfengine.net.http import MAX_BODY, MAX_PIPELINED, BadRequest, Line, Request, RequestReader, Response, text
 from dfengine.net.piece_server import listening
 from dfengine.net.shares import SHARE, Shares
 
@@ -37,7 +37,7 @@ Handler = Callable[[Request], Answer]
 class ControlProtocol(asyncio.Protocol):
     """One client. Its deadline is that of its phase: sending a request, waiting for an answer, taking one, idle."""
 
-    __slots__ = ("_answers", "_reader", "_server", "_stopped", "_transport", "_unread", "client", "deadline")
+    __slots__ = ("_answers", "_line", "_reader", "_server", "_stopped", "_transport", "_unread", "client", "deadline")
 
     def __init__(self, server: ControlServer) -> None:
         self._server = server
@@ -47,6 +47,7 @@ class ControlProtocol(asyncio.Protocol):
         self._answers: deque[tuple[Answer, bool, bool]] | None = None
         """Answers not sent yet, in the order of their requests: (answer, keep alive, without a body)."""
         self.client = ""
+        self._line: Line | None = None
         self._stopped = False
         self._unread = False
         self.deadline = time.monotonic() + server.head_seconds
@@ -68,7 +69,10 @@ class ControlProtocol(asyncio.Protocol):
         for answer, _, _ in self._answers or ():
             if not isinstance(answer, Response):
                 answer.cancel()
+        line, self._line = self._line, None
         self._answers = self._reader = None
+        if line is not None and line.party is not None:
+            self._server.lost(line)
 
     def data_received(self, data: bytes) -> None:
         """asyncio's callback."""
@@ -77,6 +81,7 @@ class ControlProtocol(asyncio.Protocol):
         reader = self._reader
         if reader is None:
             self._answers = deque()
+            self._line = Line()
             reader = self._reader = RequestReader(self.client, self._serve, self._server.max_body, self._proceed)
         fresh = not reader.started
         try:
@@ -120,6 +125,8 @@ class ControlProtocol(asyncio.Protocol):
             raise BadRequest(429, "too many requests wait on this connection")
         server = self._server
         server.requests += 1
+        if request.keep_alive:
+            request.line = self._line
         try:
             answer = server.handler(request)
         except BadRequest as error:
@@ -187,6 +194,7 @@ class ControlProtocol(asyncio.Protocol):
 class ControlServer:
     """Listens with `handler`, which may raise BadRequest. Counters: requests, accepted.
 
+    lost: called with the line of a connection that is gone, if a handler had said whom it speaks for.
     report: called with the request (None: it was parked) while a handler's own failure is the current exception.
     The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes. share: percent of the
     connections for one client.
@@ -197,6 +205,7 @@ class ControlServer:
         loop: asyncio.AbstractEventLoop,
         handler: Handler,
         *,
+        lost: Callable[[Line], None] = lambda line: None,
         report: Callable[[Request | None], None] = lambda request: traceback.print_exc(),
         max_connections: int = 16384,
         share: int = SHARE,
@@ -211,6 +220,7 @@ class ControlServer:
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
         self.requests = self.accepted = 0
         self.connections: set[ControlProtocol] = set()
+        self.lost = lost
         self._report = report
         self._max = max_connections
         self._shares = Shares(max_connections, share)

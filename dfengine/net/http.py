@@ -48,10 +48,19 @@ class BadRequest(Exception):
         self.reason = reason
 
 
+class Line:
+    """A connection to a handler's eyes. party: whom it speaks for, as the handler said last; told when the connection is gone."""
+
+    __slots__ = ("party",)
+
+    def __init__(self) -> None:
+        self.party: Any = None
+
+
 class Request:
     """One request. Header names are lower case; a name that comes twice keeps its last value but for those refused."""
 
-    __slots__ = ("_query", "body", "client", "headers", "keep_alive", "method", "path", "query_string", "target")
+    __slots__ = ("_query", "body", "client", "headers", "keep_alive", "line", "method", "path", "query_string", "target")
 
     def __init__(self, method: str, target: bytes, headers: dict[str, str], body: bytes, client: str, keep_alive: bool = True) -> None:
         """`target` as it came; raises BadRequest when its path cannot be decoded."""
@@ -70,6 +79,8 @@ class Request:
         self.body = body
         self.client = client
         self.keep_alive = keep_alive
+        self.line: Line | None = None
+        """The connection that it came by, where a handler may say whom that speaks for."""
 
     @property
     def query(self) -> dict[str, str]:

@@ -26,6 +26,9 @@ def pull(node: Node, request: Request) -> Response | asyncio.Future[Response]:
         member = node.member(task, cid)
         if not member.native:
             raise BadValue("this download registered as 1.x")
+        line = request.line
+        if line is not None and member.line is not line:
+            member.line, line.party = line, member
         node.release(task, cid)
         _report(node, message)
         want = min(message.want, MOST_PIECES)

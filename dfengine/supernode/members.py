@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dfengine.errors import RemoteError
+from dfengine.net.http import Line
 from dfengine.net.shares import SHARE, Shares
 from dfengine.task import Peer
 
@@ -19,7 +20,7 @@ Key = tuple[str, str]
 class Member:
     """A registered download. super_node_ip: the address it calls this supernode by. native: the pull it speaks, 0 = 1.x.
 
-    address: where it was first seen.
+    address: where it was first seen. line: the connection of its latest pull; key: its own.
     """
 
     super_node_ip: str
@@ -27,6 +28,8 @@ class Member:
     native: int
     peer: Peer
     address: str = ""
+    line: Line | None = None
+    key: Key = ("", "")
 
 
 class Members(dict[Key, Member]):
@@ -52,6 +55,7 @@ class Members(dict[Key, Member]):
             self._shares.take(member.address)
         else:
             member.peer, member.address = known.peer, known.address
+        member.key = key
         self[key] = member
 
     def dismiss(self, key: Key) -> Member | None:

@@ -15,7 +15,7 @@ from dfengine import wire
 from dfengine.errors import OriginChanged, OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.access import Access
 from dfengine.net.dial import local_address
-from dfengine.net.http import Response
+from dfengine.net.http import Line, Response
 from dfengine.net.shares import Shares
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cache import Cache
@@ -300,6 +300,19 @@ class Node:
     def release(self, task: str, cid: str) -> None:
         """A newer pull of the same CID came: the older one is answered."""
         self._answer((task, cid), None)
+
+    def lost(self, line: Line) -> None:
+        """The connection of a native download is gone: what is assigned to it is others' at once.
+
+        It need not have ended. What it gets nevertheless it may report, and pull again by another connection.
+        """
+        member: Member = line.party
+        line.party = None
+        if member.line is line:
+            member.line = None
+            self.release(*member.key)  # or it would be given the pieces again
+            self.swarm.unassign(*member.key)
+            self.wake()
 
     def _unpark(self, key: tuple[str, str], future: asyncio.Future[Response]) -> None:
         parked = self.parked.get(key)

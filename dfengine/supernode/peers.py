@@ -78,8 +78,7 @@ class Peers:
         parking.unpark(download)
         if download.place != ABSENT:
             task.delist(download)
-        for lease in [*download.running.values(), *(lease for lease in download.arrived.values() if lease)]:
-            self.leases.drop(lease)
+        self.unassign(download)
         for lease in list(download.sending):
             self.leases.drop(lease)
         for source in list(download.charged or ()):
@@ -95,6 +94,11 @@ class Peers:
             del self.heard[peer]
             if not peer.isolated:
                 self._forget(peer)
+
+    def unassign(self, download: Download) -> None:
+        """What the CID is getting is nobody's any more."""
+        for lease in [*download.running.values(), *(lease for lease in download.arrived.values() if lease)]:
+            self.leases.drop(lease)
 
     def depart(self, download: Download) -> None:
         """Remove a CID that did not say so itself."""

@@ -93,7 +93,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     node.sent_bytes = lambda: pieces.bytes_sent
     node.loaded_slices = lambda: pieces.loads
     node.make_room = reclaim.Room(node).make
-    control = ControlServer(loop, shut(Router(node)), report=_complain, share=share)
+    control = ControlServer(loop, shut(Router(node)), lost=node.lost, report=_complain, share=share)
     try:
         await control.start(settings.host, settings.port, tls)
     except OSError as error:

@@ -164,6 +164,13 @@ class Swarm(Exchange):
         self.peers.remove(download)
         return True
 
+    def unassign(self, task_id: str, cid: str) -> None:
+        """Whatever is assigned to the CID may be assigned to others, and its sources have their slots back. Not known: nothing happens."""
+        state = self.tasks.get(task_id)
+        download = state.downloads.get(cid) if state else None
+        if download is not None:
+            self.peers.unassign(download)
+
     def touch(self, cid: str, now: float) -> bool:
         """A sign of life. False if no task knows the CID."""
         return self.peers.touch(cid, now)

@@ -73,6 +73,18 @@ def test_downloads_that_lose_the_swarm_wait_for_leave_to_go_to_the_origin(stage:
     until(lambda: node.metric("dfengine_origin_leases") == 0, "every leave given back")
 
 
+def test_a_killed_download_keeps_nothing_from_others(stage: Scene) -> None:
+    """Its leases would last 64 s."""
+    stage.file("f", 40 << 20)
+    url = stage.origin() + "/f"
+    node = stage.supernode("--revalidate-interval", "1h")
+    get = stage.start_get(url, "out", "-s", "1M", nodes=(node,))
+    until(lambda: node.metric("dfengine_leases") > 0, "a piece on its way")
+    stage.kill(get)
+    until(lambda: node.metric("dfengine_leases") == 0, "what it was given is free", 30.0)
+    assert node.metric("dragonfly_supernode_dfgettasks") == 1, "what it has may be served still"
+
+
 def test_idle_connections_cost_little_and_slow_ones_are_cut(stage: Scene) -> None:
     node = stage.supernode()
     before = memory(node.process.pid)

@@ -148,6 +148,13 @@ class SwarmMachine(RuleBasedStateMachine):
         there = cid in self.swarm.tasks[task].downloads
         assert self.event(lambda swarm: swarm.leave(task, cid, self.now)) == there
 
+    @rule(task=tasks, cid=cids)
+    def unassign(self, task: str, cid: str) -> None:
+        download = self.swarm.tasks[task].downloads.get(cid)
+        before = list(download.running.values()) if download else []
+        self.event(lambda swarm: swarm.unassign(task, cid))
+        assert not any(lease is old for old in before for lease in (download.running.values() if download else ()))
+
     @rule(cid=cids)
     def touch(self, cid: str) -> None:
         self.event(lambda swarm: swarm.touch(cid, self.now))

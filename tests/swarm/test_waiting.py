@@ -63,6 +63,19 @@ def test_a_lost_source_a_failure_and_an_expiry_wake_the_one_concerned() -> None:
     assert swarm.woken() == {"y": [0]}
 
 
+def test_what_was_assigned_to_one_that_is_gone_is_others_at_once() -> None:
+    swarm = Cluster(1)
+    swarm.join("gone", "x")
+    assert swarm.take("gone") == {0: None}
+    assert swarm.park("x") != "pieces"
+    swarm.swarm.unassign(TASK, "gone")
+    assert swarm.woken() == {"x": [0]}
+    swarm.done("gone", 0)  # it was not gone after all
+    assert swarm.swarm.stats(TASK).finished == 1
+    swarm.swarm.unassign(TASK, "unknown")
+    swarm.swarm.unassign("unknown", "gone")
+
+
 def test_the_supernode_is_patient_with_a_copy_on_its_way_but_not_for_ever() -> None:
     swarm = Cluster(1, patience=5.0)
     swarm.join("first", "second")

@@ -18,7 +18,7 @@ from dfengine.client.digest import hasher
 from dfengine.client.plan import Job
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadFrame, DigestMismatch, ProtocolViolation, RemoteError, SourceGone, TooSlow
-from dfengine.net.dial import Connection, Head
+from dfengine.net.dial import CONNECT, Connection, Head
 
 BUFFERS = 48 << 20
 """Bytes of piece buffers that one download has at most; it has fewer threads where pieces are large."""
@@ -34,6 +34,9 @@ AHEAD = 2
 
 SILENCE = 10.0
 """Seconds without a byte after which a source is gone."""
+
+FIRST = 3.0
+"""Seconds to be connected, and to the first bytes of an answer, where another source could be asked at once."""
 
 BLAKE3_PIECE = 32
 """Hex digits of a piece's blake3: supernodes keep its first 128 bits."""
@@ -100,9 +103,13 @@ class Fetcher:
         if line is None:
             while len(self._lines) >= LINES:
                 self._lines.pop(next(iter(self._lines))).close()
-            line = Connection(*address)
+            line = Connection(*address, timeout=min(CONNECT, self._patience(job)))
         self._lines[address] = line
         return line
+
+    def _patience(self, job: Job) -> float:
+        """Seconds that the job's source may let it wait for a first byte."""
+        return FIRST if self._transfer.elsewhere(job) else SILENCE
 
     def _fetch(self, job: Job) -> None:
         """This job, and those that can be pipelined behind it."""
@@ -153,7 +160,7 @@ class Fetcher:
             return False
         began, kept, why = time.monotonic(), line.served, "other"
         try:
-            head = line.head(began + SILENCE)
+            head = line.head(began + self._patience(job))
             if head.status != 206:
                 return self._refused(line, head, job)
             length, xxh3, placed = self._receive(line, head, job, began)

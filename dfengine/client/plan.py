@@ -379,6 +379,10 @@ class Plan:
         """A worker has nothing to start."""
         return not self._offered and self._running < self.workers
 
+    def elsewhere(self, job: Job, now: float) -> bool:
+        """Another source of its piece could be asked at once."""
+        return job.piece in self._pieces and self._pick(self._pieces[job.piece], now) is not None
+
     def digest(self, n: int) -> str:
         """Digest of a piece that was offered and is not here, "" if none was."""
         piece = self._pieces.get(n)

@@ -202,6 +202,11 @@ class Transfer:
                 return None
             return self.plan.take(time.monotonic(), address, only=True)
 
+    def elsewhere(self, job: Job) -> bool:
+        """Another source of its piece could be asked at once."""
+        with self._changed:
+            return self.plan.elsewhere(job, time.monotonic())
+
     def begin(self, job: Job, connection: Connection) -> bool:
         """Its turn to be received has come; False when it is wanted no more."""
         with self._changed:

@@ -59,6 +59,21 @@ class TestOnePiece:
         finish(one, second, 0.2)
         assert one.drain() == ([(0, "b")], [(0, "a", "gone")])
 
+    def test_whether_another_source_could_be_asked(self) -> None:
+        one = plan(1)
+        one.offer(0, "d", [A, B], 0.0)
+        first = one.take(0.0)
+        assert first is not None
+        assert one.elsewhere(first, 0.0)
+        one.failed(first, "gone", 0.1)
+        second = one.take(0.1)
+        assert second is not None
+        assert not one.elsewhere(second, 0.1)
+        one.offer(0, "d", [B, C], 0.2)
+        assert one.elsewhere(second, 0.2)
+        finish(one, second, 0.3)
+        assert not one.elsewhere(second, 0.3)
+
     def test_a_piece_without_sources_left_is_wanted_again(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A], 0.0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import itertools
 import json
 import re
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -100,6 +103,26 @@ def test_a_peer_that_sends_wrong_bytes_is_isolated_after_one_receiver_and_the_su
     assert {stage.digest(name) for name in "abc"} == {sha}
 
 
+def test_a_source_that_takes_connections_and_says_nothing_is_left_early(stage: Scene) -> None:
+    """Where nobody else could be asked it has ten seconds, and this download nine in all."""
+    sha = stage.file("f.bin", LENGTH)
+    url = stage.origin() + "/f.bin"
+    node = stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
+    with socket.socket() as silent:
+        for port in range(21000, 60000, 131):
+            with contextlib.suppress(OSError):
+                silent.bind(("127.0.0.1", port))
+                break
+        silent.listen(64)
+        stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
+        task, cid = joined(node, url, 1, port, held=True)
+        stage.get(url, "b", "--notbs", "--timeout", "9", "--pattern", "p2p", host=3, nodes=(node,))
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        node_leave(node, task, cid)
+    assert stage.digest("a") == stage.digest("b") == sha
+
+
 def test_liars_do_not_get_an_honest_peer_isolated(stage: Scene) -> None:
     stage.file("f.bin", LENGTH)
     url = stage.origin() + "/f.bin"
@@ -108,15 +131,20 @@ def test_liars_do_not_get_an_honest_peer_isolated(stage: Scene) -> None:
     with serving(content, flip=False) as (port, asked):
         stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
         task, honest = joined(node, url, 1, port, held=True)
-        for liar in range(2, 8):
-            _, cid = joined(node, url, liar)
-            seen = len(asked)
+        liars = itertools.count(2)
+
+        def lied(seen: int) -> bool:
+            """While the supernode asks it does not ask once more."""
+            _, cid = joined(node, url, next(liars))
             assert complain(node, task, cid, honest, "digest")
-            until(lambda seen=seen: len(asked) > seen, "the supernode's question")
-            assert node.metric("dfengine_isolated_peers") == 0
             post(node, "/swarm/pull", {"task": task, "cid": cid, "failed": [[n, honest, "other"] for n in range(3)], "want": 0})
             node_leave(node, task, cid)
-        assert node.metric("dfengine_isolated_peers") == 0
+            return len(asked) > seen
+
+        for _ in range(6):
+            seen = len(asked)
+            until(lambda seen=seen: lied(seen), "the supernode's question")
+            assert node.metric("dfengine_isolated_peers") == 0
         node_leave(node, task, honest)
 
 

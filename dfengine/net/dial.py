@@ -117,12 +117,13 @@ class Connection:
     """
 
     def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False) -> None:
-        """Connects within `timeout` seconds, and as long again for TLS. `local`: address to connect from, "" = the system's choice.
+        """Connects within `timeout` seconds, as long again for TLS, and for the name of a server that is signed for.
 
+        `local`: address to connect from, "" = the system's choice.
         named: with TLS, the other side's certificate must be for `host`.
         """
         self.host, self.port = host, port
-        self._signer = _signers() if _signers is not None else None
+        self._signer: Signer | None = None
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             own = (local, 0) if local else None
@@ -132,6 +133,7 @@ class Connection:
         self._sealed: TlsInlet | None = None
         if _seal is not None:
             self._shake_hands(_seal, named, timeout)
+            self._greet(timeout)
             return
         try:
             # Blocking from here on: the inlet's own timeouts bound each wait, and one call may receive a megabyte.
@@ -144,6 +146,21 @@ class Connection:
         self.usable = True
         self.served = 0
         """Answers whose heads were read."""
+        self._greet(timeout)
+
+    def _greet(self, timeout: float) -> None:
+        """Where requests are signed: learn for whom."""
+        if _secret is None:
+            return
+        from dfengine.net.secret import WHO, Signer, name_in
+
+        try:
+            status, _, body = self.request("GET", WHO, timeout=timeout)
+            self._signer = Signer(_secret, name_in(status, body))
+        except (SourceGone, ProtocolViolation):
+            self.close()
+            raise
+        self.served = 0
 
     def _shake_hands(self, seal: Seal, named: bool, timeout: float) -> None:
         try:
@@ -282,7 +299,7 @@ class Connection:
             self._socket.close()
 
 
-_signers: Callable[[], Signer] | None = None
+_secret: bytes | None = None
 secret_file = ""
 """Absolute path of the secret that this process's connections show, "" for none."""
 
@@ -292,14 +309,13 @@ def show_secret(path: str) -> None:
 
     A process belongs to one swarm: this is not for two downloads at once with different secrets.
     """
-    global _signers, secret_file
+    global _secret, secret_file
     if not path:
-        _signers, secret_file = None, ""
+        _secret, secret_file = None, ""
         return
-    from dfengine.net.secret import Signer, read_secret
+    from dfengine.net.secret import read_secret
 
-    secret = read_secret(path)
-    _signers, secret_file = lambda: Signer(secret), os.path.abspath(os.path.expanduser(path))
+    _secret, secret_file = read_secret(path), os.path.abspath(os.path.expanduser(path))
 
 
 _seal: Seal | None = None

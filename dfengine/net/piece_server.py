@@ -212,7 +212,7 @@ def guarded(secret_file: str) -> Callable[[Callable[[Request], Answer]], Callabl
 
     def shut(route: Callable[[Request], Answer]) -> Callable[[Request], Answer | Response]:
         guard = Guard(secret)
-        return lambda request: guard.refusal(request) or route(request)
+        return lambda request: guard.greeting(request) or guard.refusal(request) or route(request)
 
     return shut
 

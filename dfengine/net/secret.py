@@ -1,9 +1,11 @@
 """The swarm's secret: every control and piece request shows that its sender has it, and no request is taken twice.
 
-    Dfengine-Auth: 1 <unix seconds> <session, 16 hex> <count> <HMAC-SHA256, 64 hex>
+    Dfengine-Auth: 2 <unix seconds> <session, 16 hex> <count> <HMAC-SHA256, 64 hex>
 
-The HMAC is over version, method, path with query, Range, SHA-256 of the body, time, session and count, each on a line. Session
-and count are the nonce: a connection draws its session and counts its requests.
+The HMAC is over version, the server's name, method, path with query, Range, SHA-256 of the body, time, session and count, each on a line.
+The name is drawn by a server when it starts, and asked for at the beginning of a connection: what was signed for one server is nothing
+to another, nor to the same after it was started again. Session and count are the nonce: a connection draws its session and counts its
+requests.
 Requests of one connection arrive in order, so a server remembers one number for each session that was seen lately instead of every
 nonce, and takes only what counts further. Imported only where a secret is given.
 """
@@ -34,7 +36,10 @@ LEAST = 16
 OPEN = frozenset(("/_ping", "/ping", "/server/ping", "/version", "/metrics"))
 """What probes and Prometheus ask, who cannot sign: alive, version, counters."""
 
-_FORM = re.compile(r"1 (\d{1,11}) ([0-9a-f]{16}) (\d{1,15}) ([0-9a-f]{64})", re.ASCII)
+WHO = "/swarm/server"
+"""Where a server says its name."""
+
+_FORM = re.compile(r"2 (\d{1,11}) ([0-9a-f]{16}) (\d{1,15}) ([0-9a-f]{64})", re.ASCII)
 
 
 def read_secret(path: str) -> bytes:
@@ -49,16 +54,22 @@ def read_secret(path: str) -> bytes:
     return secret
 
 
-def _mac(secret: bytes, method: str, target: bytes, range_: str, body: bytes, when: str, session: str, count: str) -> str:
-    parts = ("1", method, hashlib.sha256(target).hexdigest(), range_, hashlib.sha256(body).hexdigest(), when, session, count)
+def _mac(secret: bytes, server: str, method: str, target: bytes, range_: str, body: bytes, when: str, session: str, count: str) -> str:
+    parts = ("2", server, method, hashlib.sha256(target).hexdigest(), range_, hashlib.sha256(body).hexdigest(), when, session, count)
     return hmac.digest(secret, "\n".join(parts).encode("latin-1", "replace"), "sha256").hex()
 
 
-class Signer:
-    """One connection's requests, in the order in which they are sent. `now`: unix seconds."""
+def name_in(status: int, body: bytes) -> str:
+    """The server's name in its answer to WHO; "" of one that has no secret."""
+    return body[:64].decode("latin-1").strip() if status == 200 else ""
 
-    def __init__(self, secret: bytes, now: Callable[[], float] = time.time) -> None:
+
+class Signer:
+    """One connection's requests to the server of that name, in the order in which they are sent. `now`: unix seconds."""
+
+    def __init__(self, secret: bytes, server: str, now: Callable[[], float] = time.time) -> None:
         self._secret = secret
+        self._server = server
         self._now = now
         self._session = os.urandom(8).hex()
         self._count = 0
@@ -67,22 +78,27 @@ class Signer:
         """The header's value for the next request."""
         self._count += 1
         when, count = str(int(self._now())), str(self._count)
-        mac = _mac(self._secret, method, target.encode("latin-1", "replace"), range_, body, when, self._session, count)
-        return f"1 {when} {self._session} {count} {mac}"
+        mac = _mac(self._secret, self._server, method, target.encode("latin-1", "replace"), range_, body, when, self._session, count)
+        return f"2 {when} {self._session} {count} {mac}"
 
 
 class Guard:
-    """One server's judgement; memory is bounded by SESSIONS. `now`: unix seconds."""
+    """One server's judgement; memory is bounded by SESSIONS. `now`: unix seconds. Its `name` is drawn."""
 
     def __init__(self, secret: bytes, now: Callable[[], float] = time.time, sessions: int = SESSIONS) -> None:
         self._secret = secret
         self._now = now
         self._most = sessions
+        self.name = os.urandom(8).hex()
         self._sessions: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Session -> (highest count, when its latest request stops to be taken by its time), least recently heard of first."""
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def greeting(self, request: Request) -> Response | None:
+        """The server's name for whoever asks; None: something else is asked for."""
+        return text(200, self.name) if request.path == WHO and request.method == "GET" else None
 
     def refusal(self, request: Request) -> Response | None:
         """None: it may be answered. Else 401 for what shows no secret, 403 for what is late or came before, 503 while memory is full."""
@@ -93,7 +109,7 @@ class Guard:
             return text(401, "this swarm has a secret: give --secret-file")
         when, session, count, given = match.groups()
         wanted = _mac(
-            self._secret, request.method, request.target, request.headers.get("range", ""), request.body, when, session, count
+            self._secret, self.name, request.method, request.target, request.headers.get("range", ""), request.body, when, session, count
         )
         if not hmac.compare_digest(given, wanted):
             return text(401, "the request was signed with another secret, or changed on its way")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from dfengine.net.dial import parse_head
 from dfengine.peer.routes import Leaving
 
 if TYPE_CHECKING:
@@ -40,9 +41,12 @@ async def _leave(node: str, task: str, cid: str, secret_file: str, tls: ssl.SSLC
         query = urlencode({"taskId": task, "cid": cid})
         target, shown = f"/peer/service/down?{query}", ""
         if secret_file:
-            from dfengine.net.secret import HEADER, Signer, read_secret
+            from dfengine.net.secret import HEADER, WHO, Signer, name_in, read_secret
 
-            shown = f"{HEADER}: {Signer(read_secret(secret_file)).sign('GET', target)}\r\n"
+            writer.write(f"GET {WHO} HTTP/1.1\r\nHost: {node}\r\n\r\n".encode())
+            head = parse_head(await reader.readuntil(b"\r\n\r\n"))
+            name = name_in(head.status, await reader.readexactly(min(max(head.length, 0), 1024)))
+            shown = f"{HEADER}: {Signer(read_secret(secret_file), name).sign('GET', target)}\r\n"
         writer.write(f"GET {target} HTTP/1.1\r\nHost: {node}\r\n{shown}Connection: close\r\n\r\n".encode())
         await reader.read(1024)
     finally:

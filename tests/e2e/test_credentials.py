@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dfengine.net.secret import HEADER, WHO, Signer, read_secret
+
 BODY = os.urandom(3 << 20)
 
 
@@ -115,6 +117,26 @@ def test_a_swarm_with_a_secret_serves_nobody_else(stage: Any) -> None:
     assert asked(f"127.0.0.2:{peer['port']}", f"/peer/file/{name}") == 401
     described = next((node.home / "download").rglob(f"{task}.json"))
     assert json.loads(described.read_text())["digest"] == "blake3"
+
+
+def test_an_overheard_request_is_of_no_use_anywhere(stage: Any) -> None:
+    path = secret_of(stage, "secret")
+    here, there = stage.supernode("--secret-file", path), stage.supernode("--secret-file", path)
+
+    def sent(address: str, signature: str) -> int:
+        connection = http.client.HTTPConnection(address, timeout=10)
+        try:
+            connection.request("GET", "/peers", headers={HEADER: signature})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    signed = Signer(read_secret(path), here.get(WHO).decode().strip()).sign("GET", "/peers")
+    assert [sent(here.node, signed), sent(here.node, signed), sent(there.node, signed)] == [200, 403, 401]
+    assert sent(here.download, signed) == 401, "each port is a server of its own"
+    stage.kill(here.process)
+    again = stage.supernode("--secret-file", path, home=here.home, port=here.port)
+    assert sent(again.node, signed) == 401
 
 
 def test_a_secret_that_cannot_be_read_is_said_at_once(stage: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
 from dfengine.net.http import Request
-from dfengine.net.secret import HEADER, SKEW, Guard, Signer, read_secret
+from dfengine.net.secret import HEADER, SKEW, WHO, Guard, Signer, name_in, read_secret
 
 SECRET = b"0123456789abcdef0123"
 NOW = 1_700_000_000.0
@@ -23,6 +24,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def signer_for(guard: Guard, secret: bytes = SECRET, now: Callable[[], float] = lambda: NOW) -> Signer:
+    """Of a connection to that server."""
+    answer = guard.greeting(Request("GET", WHO.encode(), {}, b"", ""))
+    assert answer is not None
+    return Signer(secret, name_in(answer.status, answer.body), now)
 
 
 def request(signer: Signer, method: str = "GET", target: str = "/peer/file/a?x=1", body: bytes = b"", range_: str = "") -> Request:
@@ -36,28 +44,45 @@ def status(guard: Guard, asked: Request) -> int:
 
 
 def test_what_is_signed_is_taken_once() -> None:
-    guard, signer = Guard(SECRET, Clock()), Signer(SECRET, Clock())
+    guard = Guard(SECRET, Clock())
+    signer = signer_for(guard)
     for _ in range(3):
         asked = request(signer, "POST", "/swarm/pull", b"{}")
         assert [status(guard, asked), status(guard, asked)] == [200, 403]
     assert len(guard) == 1
 
 
+def test_what_was_signed_for_one_server_is_nothing_to_another_or_to_its_successor() -> None:
+    guards = [Guard(SECRET, Clock()) for _ in range(3)]
+    asked = request(signer_for(guards[0]), "POST", "/swarm/pull", b"{}")
+    assert [status(guard, asked) for guard in guards] == [200, 401, 401]
+    assert len({guard.name for guard in guards}) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "name"), [(200, b"0123\n", "0123"), (404, b"404 page not found\n", ""), (200, b"\xff" * 99, "\xff" * 64)]
+)
+def test_whoever_says_no_name_has_none(code: int, body: bytes, name: str) -> None:
+    assert name_in(code, body) == name
+
+
 def test_an_older_request_of_the_same_connection_comes_too_late() -> None:
-    guard, signer = Guard(SECRET, Clock()), Signer(SECRET, Clock())
+    guard = Guard(SECRET, Clock())
+    signer = signer_for(guard)
     first, second = request(signer), request(signer)
     assert status(guard, second) == 200
     assert status(guard, first) == 403
 
 
-@pytest.mark.parametrize("field", ["method", "target", "query", "body", "range", "secret", "time", "session", "count", "mac"])
+@pytest.mark.parametrize("field", ["method", "target", "query", "body", "range", "secret", "server", "time", "session", "count", "mac"])
 def test_nothing_can_be_changed_on_the_way(field: str) -> None:
-    guard, signer = Guard(SECRET, Clock()), Signer(b"another secret..." if field == "secret" else SECRET, Clock())
+    guard = Guard(SECRET, Clock())
+    signer = signer_for(Guard(SECRET) if field == "server" else guard, b"another secret..." if field == "secret" else SECRET)
     asked = request(signer, "POST", "/swarm/pull?a=1", b"{}", "bytes=0-9")
     _, when, session, count, mac = asked.headers[HEADER.lower()].split()
     changed = {"time": (str(int(when) + 1), session, count, mac), "session": (when, session[::-1], count, mac),
                "count": (when, session, "9", mac), "mac": (when, session, count, mac[:-1] + ("0" if mac[-1] != "0" else "1"))}
-    asked.headers[HEADER.lower()] = " ".join(("1", *changed.get(field, (when, session, count, mac))))
+    asked.headers[HEADER.lower()] = " ".join(("2", *changed.get(field, (when, session, count, mac))))
     if field == "method":
         asked.method = "DELETE"
     if field in ("target", "query"):
@@ -70,7 +95,7 @@ def test_nothing_can_be_changed_on_the_way(field: str) -> None:
     assert len(guard) == 0
 
 
-@given(st.text(max_size=120) | st.from_regex(r"1 [0-9]{1,12} [0-9a-fA-F]{15,17} [0-9]{1,16} [0-9a-f]{63,65}"))
+@given(st.text(max_size=120) | st.from_regex(r"2 [0-9]{1,12} [0-9a-fA-F]{15,17} [0-9]{1,16} [0-9a-f]{63,65}"))
 def test_no_text_is_taken_for_a_signature(value: str) -> None:
     assert status(Guard(SECRET, Clock()), Request("GET", b"/x", {HEADER.lower(): value}, b"", "")) == 401
 
@@ -86,22 +111,23 @@ def test_who_shows_nothing_is_told_so_but_probes_are_answered() -> None:
 @pytest.mark.parametrize("late", [-SKEW - 2, SKEW + 2])
 def test_a_clock_that_is_too_far_off_is_refused(late: float) -> None:
     clock = Clock()
-    asked = request(Signer(SECRET, clock))
+    guard = Guard(SECRET, clock)
+    asked = request(signer_for(guard, now=clock))
     clock.now += late
-    assert status(Guard(SECRET, clock), asked) == 403
+    assert status(guard, asked) == 403
 
 
 def test_memory_is_bounded_and_no_forgotten_session_can_be_replayed() -> None:
     clock = Clock()
     guard = Guard(SECRET, clock, sessions=4)
-    kept = [request(Signer(SECRET, lambda: clock.now + SKEW)) for _ in range(4)]  # the clocks that run ahead most
+    kept = [request(signer_for(guard, now=lambda: clock.now + SKEW)) for _ in range(4)]  # the clocks that run ahead most
     assert [status(guard, asked) for asked in kept] == [200] * 4
-    assert status(guard, request(Signer(SECRET, clock))) == 503
+    assert status(guard, request(signer_for(guard, now=clock))) == 503
     assert len(guard) == 4
     for _ in range(30):
         clock.now += 10
         assert [status(guard, asked) for asked in kept] == [403] * 4
-    assert status(guard, request(Signer(SECRET, clock))) == 200
+    assert status(guard, request(signer_for(guard, now=clock))) == 200
     assert len(guard) == 1
 
 

@@ -80,7 +80,9 @@ def leave(code: int) -> NoReturn:
 
 def failed(error: DfengineError) -> int:
     """Say it on stderr in one line; its exit code."""
-    print(f"dfengine: {error}", file=sys.stderr)
+    # What strangers said may be part of it, and the reader a terminal.
+    said = "".join(character if character.isprintable() else "?" for character in " ".join(str(error).split()))
+    print(f"dfengine: {said}", file=sys.stderr)
     return error.exit_code
 
 

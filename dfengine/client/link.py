@@ -46,6 +46,7 @@ AUTH_PAUSE = 2.5
 
 AUTH_PATIENCE = 60.0
 """Seconds for which that is asked again."""
+MIB = 1 << 20
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
@@ -97,8 +98,8 @@ def _accept(node: Node, connection: Connection, cid: str, answer: Registered) ->
         raise ProtocolViolation(f"supernode {node} names pieces by {answer.digest!r}, which is not known here")
     try:
         geometry = Geometry(answer.length, answer.piece_size)
-        if not answer.task or answer.piece_size < 6:
-            raise BadValue("an empty task")
+        if not answer.task or answer.piece_size <= 0 or answer.piece_size % MIB:
+            raise BadValue("a task without a name, or of pieces that are no whole MiB")
     except (BadValue, OverflowError) as error:
         raise ProtocolViolation(f"supernode {node} answers nonsense: {error}") from None
     return Membership(

@@ -19,7 +19,7 @@ from dfengine.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from dfengine.net.secret import Signer

@@ -35,6 +35,9 @@ DIGEST = 16
 UNKNOWN_CAPACITY = 1 << 18
 """Pieces a record has room for while the length is unknown: 1 TiB of 4 MiB pieces; the file is sparse."""
 
+MOST = 1 << 31
+"""Pieces a record has room for at most."""
+
 _HEAD = struct.Struct("<8sqII16sII q Q".replace(" ", ""))
 
 
@@ -43,8 +46,10 @@ def _size(capacity: int) -> int:
 
 
 def _fresh_head(geometry: Geometry, generation: bytes) -> tuple[int, bytes]:
-    """Capacity and head of a record with no piece here."""
+    """Capacity and head of a record with no piece here. Raises StorageError for more pieces than a record may have."""
     capacity = UNKNOWN_CAPACITY if geometry.length < 0 else geometry.count
+    if capacity > MOST:
+        raise StorageError(f"a file of {capacity} pieces is larger than any that can be kept")
     return capacity, _HEAD.pack(MAGIC, geometry.length, geometry.piece_size, capacity, generation, 0, 0, 0, 0)
 
 
@@ -125,7 +130,7 @@ class Record:
             if len(head) < HEAD:
                 raise StorageError(f"{path} is no record: too short")
             magic, length, piece_size, capacity, *_ = _HEAD.unpack(head)
-            if magic != MAGIC or not 5 < piece_size < 1 << 28 or not 0 < capacity <= 1 << 31 or size != _size(capacity):
+            if magic != MAGIC or not 5 < piece_size < 1 << 28 or not 0 < capacity <= MOST or size != _size(capacity):
                 raise StorageError(f"{path} is no record of this version")
             if length < -1 or (length >= 0 and not 0 < Geometry(length, piece_size).count <= capacity):
                 raise StorageError(f"{path} is damaged: its length and its room do not fit")

@@ -46,6 +46,7 @@ AUTH_PAUSE = 2.5
 
 AUTH_PATIENCE = 60.0
 """Seconds for which that is asked again."""
+
 MIB = 1 << 20
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}

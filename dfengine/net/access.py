@@ -7,6 +7,7 @@ very address that is connected to: a name that resolves to another address the s
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -18,6 +19,8 @@ Network = IPv4Network | IPv6Network
 
 DENIED = tuple(map(ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32", "192.0.0.192/32")))
 """Link-local addresses, and those at which clouds hand a machine its credentials; only an allowed network within them opens them."""
+
+_THIS_MACHINE: dict[Address, Address] = {ip_address("0.0.0.0"): ip_address("127.0.0.1"), ip_address("::"): ip_address("::1")}
 
 _NAT64 = ip_network("64:ff9b::/96")
 
@@ -45,16 +48,21 @@ class Access:
         return not self._only or bool(opened) or _named(host, self._allowed_hosts)
 
     def connect(self, address: tuple[str, int], timeout: float, source_address: Any = None) -> socket.socket:
-        """As socket.create_connection, to permitted addresses only. Raises OriginForbidden when all are refused, OSError."""
+        """As socket.create_connection, to permitted addresses only, all of them within `timeout`.
+
+        Raises OriginForbidden when all are refused, OSError.
+        """
         host, port = address
+        until = time.monotonic() + timeout
         failure: OSError | None = None
         for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             if not self.permits(host, str(place[0])):
                 continue
             sock = socket.socket(family, kind, protocol)
             try:
-                sock.settimeout(timeout)
+                sock.settimeout(max(0.001, until - time.monotonic()))
                 sock.connect(place)
+                sock.settimeout(timeout)
                 return sock
             except OSError as error:
                 sock.close()
@@ -71,8 +79,9 @@ def _meant(address: str) -> Address:
         inner = found.ipv4_mapped or found.sixtofour
         if inner is None and found in _NAT64:
             inner = IPv4Address(int(found) & 0xFFFFFFFF)
-        return inner or found
-    return found
+        found = inner or found
+    # Whoever connects to no address in particular reaches this very machine.
+    return _THIS_MACHINE.get(found, found)
 
 
 def _within(address: Address, networks: Iterable[Network]) -> bool:

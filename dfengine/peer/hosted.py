@@ -23,13 +23,17 @@ STREAMS = 1024
 """Held at most; further ones are refused."""
 
 
-class _Stream:
-    """shared: None until the message came. used: unix seconds of its last use."""
+SILENCE = 10.0
+"""Seconds in which a process that connected must have handed over its stream."""
 
-    def __init__(self, line: socket.socket) -> None:
+
+class _Stream:
+    """shared: None until the message came. used: unix seconds of its last use, of its coming while there was none."""
+
+    def __init__(self, line: socket.socket, now: float) -> None:
         self.line: socket.socket | None = line
         self.shared: Shared | None = None
-        self.used = 0.0
+        self.used = now
 
 
 class Hosted:
@@ -58,7 +62,7 @@ class Hosted:
             if not handover.own(line) or len(self._streams) + len(self._fresh) >= STREAMS:
                 line.close()
                 continue
-            stream = _Stream(line)
+            stream = _Stream(line, self._now())
             self._fresh.append(stream)
             if self._loop is not None:
                 self._loop.add_reader(line, self._readable, stream)
@@ -122,6 +126,8 @@ class Hosted:
     def sweep(self, now: float) -> list[Entry]:
         """See routes.Shares."""
         gone = self._home.sweep(now)
+        for stream in [stream for stream in self._fresh if now - stream.used > SILENCE]:
+            self._hang_up(stream)
         for name, stream in list(self._streams.items()):
             if stream.shared is not None and stream.line is None and now - stream.used > stream.shared.entry.expire:
                 del self._streams[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import subprocess
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -13,6 +14,11 @@ from typing import Any
 import pytest
 from scene import DFENGINE, MIB, Scene
 from standin import Served
+
+from dfengine import wire
+from dfengine.client import link
+from dfengine.errors import SupernodeError
+from dfengine.settings import Node
 
 MEMORY = 1 << 30
 """Bytes of address space that a download of a file of no size may take."""
@@ -103,6 +109,15 @@ class Hostile(Served):
         request.send_header("Content-Length", str(len(said)))
         request.end_headers()
         request.wfile.write(said)
+
+
+def test_one_that_asks_for_credentials_for_ever_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "AUTH", 0.3)
+    monkeypatch.setattr(link, "AUTH_PAUSE", 0.05)
+    with Hostile(b'{"code":609,"msg":"wait"}') as server:
+        with pytest.raises(SupernodeError, match="wait"):
+            link.join(Node("127.0.0.1", server.port), wire.Registration(cid="c", ip="127.0.0.1"), time.monotonic() + 1e9)
+        assert server.count("/peer/registry") > 1
 
 
 @pytest.fixture

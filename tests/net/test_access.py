@@ -119,6 +119,36 @@ def test_a_redirect_is_checked_like_the_url() -> None:
         Origin(url, access=Access()).open()
 
 
+SPELLINGS = ["127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0", "0.0.0.0", "[::ffff:127.0.0.1]",
+             "[::ffff:0.0.0.0]", "localhost", "LOCALHOST"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_no_spelling_of_a_denied_address_is_redirected_to(spelling: str) -> None:
+    """Each of them reaches this machine when nothing is denied, in the URL itself and after a redirect from elsewhere."""
+    with origin("127.0.0.1") as (url, seen):
+        port = url.split("/")[2].partition(":")[2]
+        disguised = f"http://{spelling}:{port}/f"
+        with origin("127.0.0.9", disguised) as (elsewhere, _):
+            for first in (disguised, elsewhere):
+                Origin(first, access=Access()).open().close()
+                before = len(seen)
+                with pytest.raises(OriginForbidden):
+                    Origin(first, access=Access(deny=["127.0.0.1", "::1"])).open()
+                assert len(seen) == before
+
+
+@pytest.mark.parametrize("host", ["inner.example", "inner.example.", "INNER.example.", "a.inner.example", "a.inner.example."])
+def test_a_denied_name_is_denied_with_a_dot_at_its_end(host: str) -> None:
+    assert not Access(deny=["inner.example", ".inner.example"]).permits(host, "192.0.2.1")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
+def test_no_address_in_particular_is_this_machine(address: str) -> None:
+    assert not Access(deny=["127.0.0.0/8", "::1"]).permits("x", address)
+    assert not Access(allow=["10.0.0.0/8"]).permits("x", address)
+
+
 def test_credentials_stay_with_the_host_they_were_given_for() -> None:
     headers = [("Authorization", "Bearer t0ken"), ("cookie", "s=1"), ("X-Auth-Token", "t0ken"), ("User-Agent", "curl")]
     with origin("127.0.0.9") as (inner, there), origin(to=inner) as (url, here):

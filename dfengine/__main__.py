@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sys
 
-from dfengine.peer import visitor
+# Until a command has its own way to end there is nothing to put away, and no stack to show.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import sys  # noqa: E402
+
+from dfengine.peer import visitor  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,12 +17,10 @@ if TYPE_CHECKING:
 
 
 def run() -> NoReturn:
-    """The whole process."""
+    """The whole process of a command."""
     words = sys.argv[1:]
     # A peer server that nobody visits costs the download that started it next to nothing.
     visitor.await_first(words)
-    # Until a command has its own way to end there is nothing to put away, and no stack to show.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if words[:1] == ["get"]:
         from dfengine import command
 

@@ -59,6 +59,32 @@ def test_a_token_opens_the_file_for_its_owner_alone(stage: Any) -> None:
             thread.join()
 
 
+def test_what_a_header_says_is_nowhere_to_be_read(stage: Any, capfd: Any) -> None:
+    """Neither on disk, nor in what the supernode tells, nor in anybody's words, whether the download succeeds or not."""
+    stage.file("f.bin", 1 << 20)
+    origin = stage.origin()
+    node = stage.supernode()
+    said = []
+    asked = ("/private/f.bin", "secret"), ("/private/f.bin", "s3cret"), ("/missing", "secret"), ("/f.bin", "s3cret")
+    for n, (path, token) in enumerate(asked):
+        headers = ("--header", f"Authorization: Bearer {token}", "--header", f"X-Api-Key: key-{token}")
+        get = stage.start_get(origin + path, f"out{n}", *headers, "--verbose", "--notbs", host=2, nodes=(node,))
+        said.extend(get.communicate(timeout=60))
+        assert get.returncode == (0 if n in (0, 3) else 3)
+    said.extend(text.encode() for text in capfd.readouterr())
+    said.extend(node.get(path) for path in ("/metrics", "/peers", "/preheats"))
+    tasks = [path.stem for path in (node.home / "download").rglob("*.json")]
+    assert tasks
+    said.extend(node.get(f"/tasks/{task}") for task in tasks)
+    for text in said:
+        assert b"cret" not in text, text
+    for path in Path(stage.path).rglob("*"):
+        if path.is_file() and path.name not in ("nginx.conf", "f.bin", "out0", "out3"):
+            assert b"s3cret" not in path.read_bytes(), path
+            assert b"key-secret" not in path.read_bytes(), path
+            assert b"Bearer" not in path.read_bytes(), path
+
+
 def test_the_peer_server_does_not_inherit_a_token(stage: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("DFENGINE_GET_HEADERS", "Authorization: Bearer one-t0ken")
     stage.file("f.bin", 1 << 20)

@@ -15,9 +15,10 @@ from scene import Scene, descriptors, until
 
 def post(node: Any, path: str, message: object, patience: float = 30.0) -> Any:
     """A control request; its JSON answer whatever its status."""
-    request = urllib.request.Request(f"http://{node.node}{path}", json.dumps(message).encode(), {"Content-Type": "application/json"})
+    scheme = "http" if node.tls is None else "https"
+    request = urllib.request.Request(f"{scheme}://{node.node}{path}", json.dumps(message).encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=patience) as answer:
+        with urllib.request.urlopen(request, timeout=patience, context=node.tls) as answer:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:

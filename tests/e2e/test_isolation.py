@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import socket
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -15,16 +16,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from certificates import Authority
 from scene import Scene, until
 from test_faults import post, registration
 
 from dfengine._piece import Geometry
+from dfengine.net.tls import server
 
 LENGTH = 9 << 20
 
 
 @contextmanager
-def serving(content: bytes, flip: bool, gone: bool = False) -> Iterator[tuple[int, list[int]]]:
+def serving(
+    content: bytes, flip: bool, gone: bool = False, tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[int, list[int]]]:
     """A peer server of one file, written from docs/protocol.md: its port, and the pieces asked of it. flip: one bit of each is wrong."""
     asked: list[int] = []
     geometry = Geometry(len(content))
@@ -50,18 +55,20 @@ def serving(content: bytes, flip: bool, gone: bool = False) -> Iterator[tuple[in
 
     for port in range(21000, 60000, 131):
         try:
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+            listener = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
             break
         except OSError:
             continue
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    listener.daemon_threads = True
+    if tls is not None:
+        listener.socket = tls.wrap_socket(listener.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=listener.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield server.server_port, asked
+        yield listener.server_port, asked
     finally:
-        server.shutdown()
-        server.server_close()
+        listener.shutdown()
+        listener.server_close()
         thread.join()
 
 
@@ -101,6 +108,23 @@ def test_a_peer_that_sends_wrong_bytes_is_isolated_after_one_receiver_and_the_su
         stage.get(url, "c", "--notbs", host=4, nodes=(node,))
         assert len(asked) == before
     assert {stage.digest(name) for name in "abc"} == {sha}
+
+
+def test_the_supernode_asks_a_suspect_by_tls_where_the_swarm_speaks_it(stage: Scene) -> None:
+    authority = Authority(stage.path)
+    sha = stage.file("f.bin", LENGTH)
+    url = stage.origin() + "/f.bin"
+    options = authority.options("supernode", "IP:127.0.0.1")
+    node = stage.supernode(*options, "--revalidate-interval", "1h", "--supernode-limit", "1", tls=authority.context("test"))
+    hosts = {host: authority.options(f"host-{host}") for host in (2, 3)}
+    context = server(*authority.issue("liar"), authority.ca)
+    with serving((stage.www / "f.bin").read_bytes(), flip=True, tls=context) as (port, asked):
+        stage.get(url, "a", *hosts[2], "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
+        joined(node, url, 1, port, held=True)
+        stage.get(url, "b", *hosts[3], "--notbs", host=3, nodes=(node,))
+        until(lambda: node.metric("dfengine_isolated_peers") == 1, "isolation")
+        assert len(asked) >= 2, "the receiver, and the supernode"
+    assert stage.digest("b") == sha
 
 
 def test_a_source_that_takes_connections_and_says_nothing_is_left_early(stage: Scene) -> None:

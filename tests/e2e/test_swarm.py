@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -74,6 +75,26 @@ def test_the_output_and_the_served_copy_are_one_file(stage: Scene) -> None:
     served = list((stage.path / "home-2" / "data").iterdir())
     assert [path.samefile(stage.path / "a") for path in served] == [True]
     assert not list(stage.path.glob(".a.*"))
+
+
+def test_a_second_download_finds_the_peer_server_that_the_first_one_started(stage: Scene) -> None:
+    stage.file("f", 100_000)
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    lock = stage.path / "home-2" / "peer.lock"
+    stage.get(url, "a", nodes=(node,))
+    said = json.loads(lock.read_text())
+    assert said["ip"] == "127.0.0.2"
+    assert str(stage.path / "home-2").encode() in Path(f"/proc/{said['pid']}/cmdline").read_bytes(), "written before it is up itself"
+    stage.get(url + "?2", "b", nodes=(node,))
+    assert stage.peer_pid() == said["pid"]
+    assert json.loads(lock.read_text())["port"] == said["port"]
+    home, servers = str(stage.path / "home-2").encode(), 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # some process has just ended
+            words = path.read_bytes().split(b"\0")
+            servers += home in words and b"peer" in words
+    assert servers == 1
 
 
 def test_across_file_systems_the_output_itself_is_served(stage: Scene, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -126,6 +127,34 @@ def test_a_quota_is_said_and_what_came_is_gone_on_from(stage: Scene) -> None:
     assert not output.exists()
     stage.get(url, "out", nodes=(node,))
     assert stage.digest("out") == sha
+
+
+@pytest.mark.parametrize("what", ["removed", "read-only"])
+def test_a_directory_that_is_taken_from_under_a_download(small: Path, closed: Scene, what: str) -> None:
+    stage = closed
+    sha = stage.file("f.bin", 40 * MIB)
+    url = stage.origin() + "/f.bin"
+    node = stage.supernode()
+    folder = small / "folder"
+    folder.mkdir()
+    get = stage.start_get(url, str(folder / "out"), "-s", "16M", nodes=(node,))
+    until(lambda: used(small) > 12 * MIB, "some pieces")
+    with contextlib.ExitStack() as undo:
+        if what == "removed":
+            shutil.rmtree(folder)
+        else:
+            subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+            undo.callback(subprocess.run, ["umount", str(folder)], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        _, error = get.communicate(timeout=60)
+        assert get.returncode == 7, error
+        assert (b"No such file" if what == "removed" else b"Read-only") in error
+        assert len(error.splitlines()) == 1
+        assert what == "removed" or left(folder) == []
+    folder.mkdir(exist_ok=True)
+    result = stage.get(url, str(folder / "out"), nodes=(node,))
+    assert stage.digest(str(folder / "out")) == sha
+    assert (result["from"]["resumed"] > 0) == (what == "read-only")
 
 
 @pytest.mark.parametrize("what", ["removed", "changed", "cut", "replaced"])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import random
@@ -80,6 +81,19 @@ def descriptors(pid: int) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def status(address: str, path: str, headers: dict[str, str] | None = None, tls: ssl.SSLContext | None = None) -> int:
+    """Of the answer to one GET."""
+    host, _, port = address.rpartition(":")
+    line = http.client.HTTPConnection(host, int(port), timeout=10)
+    if tls is not None:
+        line = http.client.HTTPSConnection(host, int(port), timeout=10, context=tls)
+    try:
+        line.request("GET", path, headers=headers or {})
+        return line.getresponse().status
+    finally:
+        line.close()
 
 
 @dataclass

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import http.server
 import json
 import os
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
+
+from scene import status
 
 from dfengine.net.secret import HEADER, WHO, Signer, read_secret
 
@@ -114,15 +115,6 @@ def secret_of(stage: Any, name: str) -> str:
     return str(path)
 
 
-def asked(node: str, path: str) -> int:
-    connection = http.client.HTTPConnection(node, timeout=10)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
 def test_a_swarm_with_a_secret_serves_nobody_else(stage: Any) -> None:
     ours, theirs = secret_of(stage, "secret"), secret_of(stage, "other")
     sha = stage.file("f.bin", 9 << 20)
@@ -136,11 +128,11 @@ def test_a_swarm_with_a_secret_serves_nobody_else(stage: Any) -> None:
     for options in ((), ("--secret-file", theirs)):
         assert "secret" in stage.get(url, "c", *options, "--notbs", host=4, nodes=(node,), status=3)
     task = first["task_id"]
-    assert asked(node.node, f"/tasks/{task}") == asked(node.download, f"/download/{task[:3]}/{task}") == 401
-    assert asked(node.node, "/ping") == 200
+    assert status(node.node, f"/tasks/{task}") == status(node.download, f"/download/{task[:3]}/{task}") == 401
+    assert status(node.node, "/ping") == 200
     peer = json.loads((stage.path / "home-2" / "peer.lock").read_text())
     name = next((stage.path / "home-2" / "tasks").iterdir()).name
-    assert asked(f"127.0.0.2:{peer['port']}", f"/peer/file/{name}") == 401
+    assert status(f"127.0.0.2:{peer['port']}", f"/peer/file/{name}") == 401
     described = next((node.home / "download").rglob(f"{task}.json"))
     assert json.loads(described.read_text())["digest"] == "blake3"
 
@@ -149,20 +141,12 @@ def test_an_overheard_request_is_of_no_use_anywhere(stage: Any) -> None:
     path = secret_of(stage, "secret")
     here, there = stage.supernode("--secret-file", path), stage.supernode("--secret-file", path)
 
-    def sent(address: str, signature: str) -> int:
-        connection = http.client.HTTPConnection(address, timeout=10)
-        try:
-            connection.request("GET", "/peers", headers={HEADER: signature})
-            return connection.getresponse().status
-        finally:
-            connection.close()
-
-    signed = Signer(read_secret(path), here.get(WHO).decode().strip()).sign("GET", "/peers")
-    assert [sent(here.node, signed), sent(here.node, signed), sent(there.node, signed)] == [200, 403, 401]
-    assert sent(here.download, signed) == 401, "each port is a server of its own"
+    signed = {HEADER: Signer(read_secret(path), here.get(WHO).decode().strip()).sign("GET", "/peers")}
+    assert [status(node, "/peers", signed) for node in (here.node, here.node, there.node)] == [200, 403, 401]
+    assert status(here.download, "/peers", signed) == 401, "each port is a server of its own"
     stage.kill(here.process)
     again = stage.supernode("--secret-file", path, home=here.home, port=here.port)
-    assert sent(again.node, signed) == 401
+    assert status(again.node, "/peers", signed) == 401
 
 
 def test_a_secret_that_cannot_be_read_is_said_at_once(stage: Any) -> None:

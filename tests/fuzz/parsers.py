@@ -8,18 +8,22 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 from dfengine import cli, settings, wire
 from dfengine._piece import Geometry, parse_frame_head, parse_range
 from dfengine.client import messages
 from dfengine.errors import BadValue, ProtocolViolation
-from dfengine.net import http
+from dfengine.net import _request, http, secret
 from dfengine.net.dial import parse_head
 from dfengine.storage.home import valid_name
 from dfengine.supernode.api_v1 import checked, wanted
 from dfengine.task import Digest, check_url, generation, task_url
 
 CORPUS = Path(__file__).parent / "corpus"
+PLAIN_BODY = 100
+"""Bytes of body that the plain reader is given."""
+
 GEOMETRIES = (Geometry(0), Geometry(9_000_000), Geometry(-1))
 
 
@@ -36,6 +40,36 @@ def request(data: bytes) -> None:
         except http.BadRequest as error:
             if not 400 <= error.status < 500:
                 raise AssertionError(error.status) from error
+
+
+def read(data: bytes) -> object:
+    """What a server makes of it, or why it refuses it."""
+    found: list[http.Request] = []
+    try:
+        http.RequestReader("", found.append, PLAIN_BODY).feed(data)
+    except http.BadRequest as error:
+        return error.status, error.reason
+    return [(each.method, each.target, each.headers, each.body, each.keep_alive) for each in found]
+
+
+def plain(data: bytes) -> None:
+    """A request that the plain reader takes is the same to the full one."""
+    if _request.plain(data, http.MAX_HEAD, PLAIN_BODY) is None:
+        return
+    taken = read(data)
+    with mock.patch("dfengine.net.http.plain", return_value=None):
+        full = read(data)
+    assert taken == full, (taken, full)
+
+
+_guard = secret.Guard(bytes(secret.LEAST))
+
+
+def signature(data: bytes) -> None:
+    """A signature's header; whoever does not have the secret finds none that is taken."""
+    refusal = _guard.refusal(http.Request("GET", b"/x", {secret.HEADER.lower(): data.decode("latin-1")}, b"", ""))
+    assert refusal is not None
+    assert refusal.status == 401
 
 
 def query(data: bytes) -> None:
@@ -110,6 +144,8 @@ def yaml(data: bytes) -> None:
 
 PARSERS: dict[str, Callable[[bytes], None]] = {
     "request": request,
+    "plain": plain,
+    "signature": signature,
     "query": query,
     "answer_head": answer_head,
     "registration": partial(registration, False),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.net._request import plain
-from dfengine.net.http import MAX_HEAD, BadRequest, Request, RequestReader
+from dfengine.net.http import MAX_HEAD
+from tests.fuzz.parsers import plain as alike
 
 lines = st.sampled_from(
     [
@@ -55,18 +54,7 @@ starts = st.sampled_from(
 @given(starts, st.lists(lines, max_size=4), st.sampled_from([b"", b"abc", b"abcd"]), st.sampled_from([b"\r\n", b"\r\n", b"\n"]))
 def test_plain_requests_are_read_alike(start: bytes, headers: list[bytes], body: bytes, end: bytes) -> None:
     data = end.join([start, *headers, b"", body])
-    taken = plain(data, MAX_HEAD, 100)
-    if taken is None:
-        return
-    found: list[Request] = []
-    try:
-        with mock.patch("dfengine.net.http.plain", return_value=None):
-            RequestReader("", found.append, 100).feed(data)
-    except BadRequest as error:
-        raise AssertionError(f"{data!r} is refused: {error}") from None
-    (request,) = found
-    assert (request.method, request.target, request.headers, request.body) == taken
-    assert request.keep_alive
+    alike(data)
 
 
 def test_the_usual_pull_is_plain() -> None:

@@ -285,27 +285,30 @@ def test_addresses_of_one_ipv6_network_are_one_accuser(other: str, isolated: boo
     assert any(peer.isolated for peer in swarm.swarm.peers.states.values()) == isolated
 
 
-def test_a_peer_that_claims_what_it_has_not_is_isolated_after_the_supernode_found_so() -> None:
+def almost_isolated() -> Cluster:
+    """One more piece that it has not, and the supernode asks "s" itself."""
     swarm = Cluster(50, blacklist=1000)
     swarm.join("s", holds=range(50))
     swarm.join("x", port=0)
+    row_of_failures(swarm)
+    return swarm
+
+
+def row_of_failures(swarm: Cluster) -> None:
     for _ in range(3):
         fail_once(swarm, "x", "gone")
         assert not swarm.swarm.doubts
-    doubt = complaint(swarm, "x", "gone")
-    assert judged(swarm, doubt, "gone") == 1
+
+
+def test_a_peer_that_claims_what_it_has_not_is_isolated_after_the_supernode_found_so() -> None:
+    swarm = almost_isolated()
+    assert judged(swarm, complaint(swarm, "x", "gone"), "gone") == 1
 
 
 def test_one_that_has_it_after_all_begins_a_new_row() -> None:
-    swarm = Cluster(50, blacklist=1000)
-    swarm.join("s", holds=range(50))
-    swarm.join("x", port=0)
-    for _ in range(3):
-        fail_once(swarm, "x", "gone")
+    swarm = almost_isolated()
     assert judged(swarm, complaint(swarm, "x", "gone"), "right") == 0
-    for _ in range(3):
-        fail_once(swarm, "x", "gone")
-        assert not swarm.swarm.doubts
+    row_of_failures(swarm)
 
 
 def test_a_verdict_on_one_that_left_is_nothing() -> None:

@@ -26,12 +26,6 @@ cdef extern from *:
     #define DF_ADD(high, low, a, b) do { \
         uint64_t x_ = (a), y_ = (b), half_ = (low) ^ x_; \
         (high) = ((low) & x_) | (half_ & y_); (low) = half_ ^ y_; } while (0)
-    /* Add eight rows to the planes one, two and four; what they carry goes to high. */
-    #define DF_EIGHT(high, one, two, four, q, r, s, t, u, v, w, x) do { \
-        uint64_t a_, b_, c_, d_; \
-        DF_ADD(a_, one, q, r); DF_ADD(b_, one, s, t); DF_ADD(c_, two, a_, b_); \
-        DF_ADD(a_, one, u, v); DF_ADD(b_, one, w, x); DF_ADD(d_, two, a_, b_); \
-        DF_ADD(high, four, c_, d_); } while (0)
     /* Add `carried` to a plane; what that carries stays in `carried`. */
     DF_WIDE static void df_ripple(uint64_t *restrict plane, uint64_t *restrict carried, Py_ssize_t width) {
         for (Py_ssize_t i = 0; i < width; i++) {
@@ -48,11 +42,23 @@ cdef extern from *:
         const uint64_t *r15 = row[15];
     #pragma GCC ivdep
         for (Py_ssize_t i = 0; i < width; i++) {
-            uint64_t one = p1[i], two = p2[i], four = p4[i], eight = p8[i], first, second, all;
-            DF_EIGHT(first, one, two, four, r0[i], r1[i], r2[i], r3[i], r4[i], r5[i], r6[i], r7[i]);
-            DF_EIGHT(second, one, two, four, r8[i], r9[i], r10[i], r11[i], r12[i], r13[i], r14[i], r15[i]);
-            DF_ADD(all, eight, first, second);
-            p1[i] = one; p2[i] = two; p4[i] = four; p8[i] = eight; sixteens[i] = all;
+            uint64_t one = p1[i], two = p2[i], four = p4[i], eight = p8[i], a, b, c, d, e, f;
+            DF_ADD(a, one, r0[i], r1[i]);
+            DF_ADD(b, one, r2[i], r3[i]);
+            DF_ADD(c, two, a, b);
+            DF_ADD(a, one, r4[i], r5[i]);
+            DF_ADD(b, one, r6[i], r7[i]);
+            DF_ADD(d, two, a, b);
+            DF_ADD(e, four, c, d);
+            DF_ADD(a, one, r8[i], r9[i]);
+            DF_ADD(b, one, r10[i], r11[i]);
+            DF_ADD(c, two, a, b);
+            DF_ADD(a, one, r12[i], r13[i]);
+            DF_ADD(b, one, r14[i], r15[i]);
+            DF_ADD(d, two, a, b);
+            DF_ADD(f, four, c, d);
+            DF_ADD(a, eight, e, f);
+            p1[i] = one; p2[i] = two; p4[i] = four; p8[i] = eight; sixteens[i] = a;
         }
     }
     """

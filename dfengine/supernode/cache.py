@@ -57,7 +57,8 @@ class Cache:
         # A fetch and the thread that computes its md5s both write the description, of one shared value: the last written is the whole.
         self._describing = threading.Lock()
         try:
-            os.makedirs(self.path, exist_ok=True)
+            # Copies that credentials opened are not for this host's other users.
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
         except OSError as error:
             raise LocalError(f"cannot use {self.path}: {error.strerror}") from error
 

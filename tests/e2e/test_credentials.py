@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import stat
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,6 +53,7 @@ def test_a_token_opens_the_file_for_its_owner_alone(stage: Any) -> None:
                 assert "credentials" in stage.get(url, "d", *option, "--notbs", host=5, nodes=(node,), status=3)
             assert not (stage.path / "d").exists()
             assert (stage.path / "a").read_bytes() == (stage.path / "c").read_bytes() == BODY
+            assert stat.S_IMODE((node.home / "download").stat().st_mode) == 0o700, "this host's other users do not read the copies"
             for path in Path(stage.path).rglob("*"):
                 if path.is_file() and path.name not in "abc":
                     assert b"t0ken" not in path.read_bytes(), path

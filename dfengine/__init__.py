@@ -25,7 +25,7 @@ __all__ = ["__version__", "get", "stream"]
 
 
 def __getattr__(name: str) -> str:
-    # Nothing is imported with the package itself: until a command has begun, SIGINT shows Python's stack.
+    # Nothing, not even typing, is imported with the package itself: until a command has begun, SIGINT shows Python's stack.
     if name == "__version__":
         from dfengine.settings import VERSION
 

@@ -24,15 +24,6 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "get", "stream"]
 
 
-def __getattr__(name: str) -> str:
-    # Nothing, not even typing, is imported with the package itself: until a command has begun, SIGINT shows Python's stack.
-    if name == "__version__":
-        from dfengine.settings import VERSION
-
-        return VERSION
-    raise AttributeError(f"module 'dfengine' has no attribute {name!r}")
-
-
 def get(url: str, output: str, *, nodes: list[str] | tuple[str, ...] = (), **settings: Any) -> Result:
     """Download `url` to the file `output`, from the swarm of the supernodes `nodes` (HOST[:PORT][=WEIGHT]) if there are any.
 

@@ -80,9 +80,7 @@ def leave(code: int) -> NoReturn:
 
 def failed(error: DfengineError) -> int:
     """Say it on stderr in one line; its exit code."""
-    # What strangers said may be part of it, and the reader a terminal.
-    said = "".join(character if character.isprintable() else "?" for character in " ".join(str(error).split()))
-    print(f"dfengine: {said}", file=sys.stderr)
+    print(f"dfengine: {' '.join(str(error).split())}", file=sys.stderr)
     return error.exit_code
 
 

@@ -12,6 +12,11 @@ class DfengineError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """Without control characters: what strangers said may be part of it, and its reader a terminal."""
+        said = super().__str__()
+        return said if said.isprintable() else "".join(each if each.isprintable() or each == "\n" else "?" for each in said)
+
 
 # The caller's fault: wrong arguments, wrong use of a structure.
 

@@ -151,6 +151,18 @@ def judge(stage: Scene, code: int, said: str, codes: tuple[int, ...]) -> None:
     assert not Path(stage.path / "out").exists()
 
 
+@pytest.mark.parametrize("options", [("--notbs",), ("--verbose",), ()])
+def test_nothing_that_it_says_reaches_a_terminal_as_it_is(stage: Scene, options: tuple[str, ...]) -> None:
+    """Neither when the download fails, nor when it goes on at the origin and says why."""
+    stage.file("f", 1000)
+    with Hostile(json.dumps({"code": 500, "message": "\x1b[2J\x07 \u202egone"}).encode()) as server:
+        get = stage.start_get(stage.origin() + "/f", "out", "-n", f"127.0.0.1:{server.port}", "--timeout", "30", *options)
+        _, said = get.communicate(timeout=60)
+    assert get.returncode == (3 if "--notbs" in options else 0)
+    assert "--notbs" not in options or b"gone" in said
+    assert all(line.isprintable() for line in said.decode().splitlines())
+
+
 @pytest.mark.parametrize("what", REGISTRATIONS)
 def test_registrations(stage: Scene, against: Any, what: str) -> None:
     code, said = against(REGISTRATIONS[what])

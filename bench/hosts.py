@@ -50,6 +50,7 @@ class Hosts:
     def _build(self) -> None:
         hub = self._ns("hub")
         _ip("netns", "add", hub)
+        self.watch = subprocess.Popen(["ip", "netns", "exec", hub, "sleep", "infinity"])
         _ip("-n", hub, "link", "add", "br0", "type", "bridge")
         _ip("-n", hub, "link", "set", "br0", "up")
         for at, (name, rate) in enumerate(zip(self.names, self._rates, strict=True)):
@@ -68,6 +69,7 @@ class Hosts:
                     )  # fmt: skip
             self.run(name, ["sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno"])
 
+
     def command(self, name: str, words: Sequence[str]) -> list[str]:
         """`words` as a command inside a host."""
         return ["ip", "netns", "exec", self._ns(name), *words]
@@ -76,11 +78,19 @@ class Hosts:
         """Run a command inside a host; what it printed."""
         return subprocess.run(self.command(name, words), check=True, stdout=subprocess.PIPE, text=True).stdout
 
-    def sent(self, name: str) -> int:
-        """Bytes that left a host, with all headers."""
-        return int(self.run(name, ["cat", "/sys/class/net/eth0/statistics/tx_bytes"]))
+    def carried(self) -> dict[str, tuple[int, int]]:
+        """Bytes that each host has sent and received, with all headers, as its port of the bridge counts them."""
+        counts = {}
+        for line in Path(f"/proc/{self.watch.pid}/net/dev").read_text().splitlines():
+            device, _, numbers = line.strip().partition(":")
+            if device.startswith("p") and device[1:].isdigit():
+                words = numbers.split()
+                counts[self.names[int(device[1:])]] = int(words[0]), int(words[8])
+        return counts
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.watch.kill()
+        self.watch.wait()
         for space in [self._ns(name) for name in self.names] + [self._ns("hub")]:
             if Path(f"/run/netns/{space}").exists():
                 subprocess.run(["ip", "netns", "del", space], check=False)

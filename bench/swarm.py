@@ -1,21 +1,23 @@
 """One file to N hosts at once through shaped links, against the theoretical bound and against curl through the same link.
 
-    python -m bench.swarm [--hosts 4,8,16] [--rate MBIT] [--size MIB] [--scene together|spread|mixed|killed] [--cold]
+    python -m bench.swarm [--hosts 4,8,16] [--rate MBIT] [--size MIB] [--scene together|spread|mixed|killed] [--cold] [--repeats N]
 
 Bound, N receivers of equal capacity c and a source of c, F bytes in M pieces: T* = (F/c)(1 + floor(log2 N)/M) (Mundinger, Weber, Weiss);
-c is what one curl gets through the same link in the same run. CPU is that of all processes together.
+c is what one curl gets through the same link in the same run. A slower host's own bound is that of its c. CPU is that of all
+processes together, each counted when it has ended: downloads, peer servers, supernode, origin.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -23,8 +25,11 @@ from math import floor, log2
 from pathlib import Path
 
 from bench.hosts import Hosts
-from bench.stage import DFENGINE, GB, MIB, NGINX, machine, stop_peer, table
+from bench.stage import DFENGINE, GB, MIB, NGINX, machine, median, stop_peer, table
 from dfengine._piece import Geometry
+
+AHEAD = 64 * MIB
+"""Bytes that the ballast is less than what is still to be written."""
 
 SCENES = ("together", "spread", "mixed", "killed")
 
@@ -77,15 +82,95 @@ def link_rate(net: Hosts, path: Path, sender: str, receiver: str) -> float:
         server.wait()
 
 
-def distribute(net: Hosts, path: Path, hosts: list[Host], size: int, digest: str, cold: bool, options: list[str]) -> dict[str, float]:
-    """One run: fills in each host's seconds; sent bytes of supernode and origin, CPU seconds, share of time its uplink was busy."""
-    begun_cpu = cpu()
-    servers = [subprocess.Popen(net.command("origin", nginx(path, net.address("origin"))))]
+class Account:
+    """CPU seconds by role of the processes that ended. Peer servers outlive the download that started them and become this process's children."""
+
+    def __init__(self) -> None:
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+        self.seconds: dict[str, float] = {}
+
+    def ended(self, process: subprocess.Popen[bytes], role: str, wait: bool = False) -> bool:
+        """Whether it has; raises RuntimeError when it failed."""
+        pid, status, usage = os.wait4(process.pid, 0 if wait else os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            self._add(role, usage.ru_utime + usage.ru_stime)
+        return pid != 0
+
+    def rest(self, role: str, spared: int) -> None:
+        """Waits for all other children but the process `spared`: each is of that role."""
+        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            if int(child) != spared:
+                usage = os.wait4(int(child), 0)[2]
+                self._add(role, usage.ru_utime + usage.ru_stime)
+
+    def _add(self, role: str, seconds: float) -> None:
+        self.seconds[role] = self.seconds.get(role, 0.0) + seconds
+
+
+class Ballast:
+    """Keeps as many pages of the tmpfs at `path` in use as there were with `size` bytes more, while others write that much.
+
+    Where a host takes free memory back from a virtual machine, the first touch of a page costs ten times the write itself.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        self._file = (path / "ballast").open("wb")
+        block = b"\1" * MIB
+        for _ in range(size // MIB):
+            self._file.write(block)
+        self._file.flush()
+        self._size, self._used = size, self._in_use()
+
+    def _in_use(self) -> int:
+        counts = os.statvfs(self._path)
+        return (counts.f_blocks - counts.f_bfree) * counts.f_frsize
+
+    def adjust(self) -> None:
+        """Let go of what others have taken since, and of a little more."""
+        self._size = max(0, self._size - max(0, self._in_use() + AHEAD - self._used))
+        self._file.truncate(self._size)
+
+    def close(self) -> None:
+        """Let go of all."""
+        self._file.truncate(0)
+        self._file.close()
+
+
+@dataclass
+class Found:
+    """One run. Bytes by their sender over F; seeded: seconds until the supernode had sent F; cpu: seconds by role; busy: share of the cores.
+
+    timeline: seconds since the start, and bytes sent and received until then by each host's link.
+    """
+
+    seeded: float
+    supernode: float
+    origin: float
+    peers: float
+    cpu: dict[str, float]
+    busy: float
+    timeline: list[tuple[float, dict[str, tuple[int, int]]]]
+
+
+def distribute(
+    net: Hosts, path: Path, hosts: list[Host], size: int, digest: str, options: list[str], *, cold: bool, ready: bool
+) -> Found:
+    """One run: fills in each host's seconds. Raises RuntimeError when a host that was not killed has not the file within 300 s.
+
+    cold: the supernode has not the file. ready: each host's peer server is up.
+    """
+    account = Account()
     node = net.address("node")
     supernode = [*DFENGINE, "supernode", "--host", node, "--advertise-ip", node, "--home-dir", str(path / "supernode"), *options]
-    servers.append(subprocess.Popen(net.command("node", supernode), stdout=subprocess.PIPE))
-    assert servers[1].stdout is not None
-    servers[1].stdout.readline()
+    servers = {
+        "origin": subprocess.Popen(net.command("origin", nginx(path, net.address("origin")))),
+        "supernode": subprocess.Popen(net.command("node", supernode), stdout=subprocess.PIPE),
+    }
+    said = servers["supernode"].stdout
+    assert said is not None
+    said.readline()
     url = f"http://{net.address('origin')}/file"
 
     def get(name: str, out: str) -> list[str]:
@@ -93,60 +178,84 @@ def distribute(net: Hosts, path: Path, hosts: list[Host], size: int, digest: str
         words = [*DFENGINE, "get", url, "-o", str(path / out), "-n", node, "--ip", net.address(name), "--home", home, "--quiet", "--json"]
         return net.command(name, words)
 
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    ballast = Ballast(path, size * (len(hosts) + cold))
     try:
         if not cold:
             subprocess.run([*get("node", "warm"), "-p", "cdn"], check=True, stdout=subprocess.DEVNULL)
-        before, origin_before = net.sent("node"), net.sent("origin")
+            (path / "warm").unlink()
+        if ready:
+            for host in hosts:
+                start_peer(net, host.name, path / f"home-{host.name}")
+        before, busy_before = net.carried(), busy()
         first = time.monotonic()
-        running: dict[str, subprocess.Popen[bytes]] = {}
         waiting = sorted(hosts, key=lambda host: host.start)
         timeline = [(0.0, before)]
         while waiting or running:
+            ballast.adjust()
             now = time.monotonic() - first
-            if now - timeline[-1][0] > 0.5:
-                timeline.append((now, net.sent("node")))
+            if now - timeline[-1][0] > 0.25:
+                timeline.append((now, net.carried()))
             while waiting and waiting[0].start <= now:
                 host = waiting.pop(0)
                 with (path / f"{host.name}.json").open("wb") as out:
                     running[host.name] = subprocess.Popen(get(host.name, host.name), stdout=out, start_new_session=True)
-            for host in hosts:
-                process = running.get(host.name)
-                if process is None:
-                    continue
+            for host in [host for host in hosts if host.name in running]:
+                process = running[host.name]
                 if host.kill and now >= host.kill:
                     process.kill()
                     stop_peer(path / f"home-{host.name}")
-                if process.poll() is not None:
+                if account.ended(process, "get"):
                     host.seconds = 0.0 if host.kill else time.monotonic() - first - host.start
                     del running[host.name]
+                    if process.returncode and not host.kill:
+                        raise RuntimeError(f"{host.name} ended with {process.returncode}")
             if now > 300:
                 raise RuntimeError("not finished within 300 seconds")
             time.sleep(0.005)
-        sent = net.sent("node") - before, net.sent("origin") - origin_before
+        timeline.append((time.monotonic() - first, net.carried()))
+        used, passed = (then - since for then, since in zip(busy(), busy_before, strict=True))
         for host in hosts:
             if not host.kill and hashlib.file_digest((path / host.name).open("rb"), "sha256").hexdigest() != digest:
                 raise RuntimeError(f"{host.name} has another file")
     finally:
+        ballast.close()
+        for process in running.values():
+            process.kill()
+            account.ended(process, "get", wait=True)
         for host in hosts:
             stop_peer(path / f"home-{host.name}")
-        time.sleep(0.5)
-        for server in reversed(servers):
+        for role, server in servers.items():
             server.terminate()
-            server.wait()
+            account.ended(server, role, wait=True)
+        said.close()
+        account.rest("peer server", net.watch.pid)
     peers = sum(json.loads((path / f"{host.name}.json").read_text() or "{}").get("from", {}).get("peers", 0) for host in hosts)
     # Until it has sent the file once its uplink should never rest.
-    seeded = next((at for at, total in timeline if total - before >= size), timeline[-1][0])
-    return {"seeded": seeded, "supernode": sent[0] / size, "origin": sent[1] / size, "cpu": cpu() - begun_cpu, "peers": peers / size}
+    sent = {name: count - before[name][0] for name, (count, _) in timeline[-1][1].items()}
+    seeded = next((at for at, counts in timeline if counts["node"][0] - before["node"][0] >= size), timeline[-1][0])
+    return Found(seeded, sent["node"] / size, sent["origin"] / size, peers / size, account.seconds, used / passed, timeline)
 
 
-def cpu() -> float:
-    """Seconds of this process's finished children."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def start_peer(net: Hosts, name: str, home: Path) -> None:
+    """A host's peer server, up when this returns."""
+    words = [*DFENGINE, "peer", "--home", str(home), "--ip", net.address(name)]
+    with subprocess.Popen(["setsid", "--fork", *net.command(name, words)], stdout=subprocess.PIPE) as launcher:
+        assert launcher.stdout is not None
+        if not launcher.stdout.readline().startswith(b"ready"):
+            raise RuntimeError(f"{name}'s peer server does not start")
 
 
-def measure(count: int, rate: int, size: int, scene: str, cold: bool, seed: int, options: list[str]) -> list[str]:
-    """One row."""
+def busy() -> tuple[int, int]:
+    """Ticks of all cores since the start, those in which something ran and all of them."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+def measure(
+    count: int, rate: int, size: int, scene: str, seed: int, options: list[str], *, cold: bool = False, ready: bool = False
+) -> tuple[list[float], Found]:
+    """One run: (c in bytes per second, last and median host over its own bound, seeded over F/c, peers/count, CPU s/GB, share of cores)."""
     path = Path(tempfile.mkdtemp(prefix="dfswarm-", dir="/dev/shm"))
     try:
         (path / "www").mkdir()
@@ -163,41 +272,51 @@ def measure(count: int, rate: int, size: int, scene: str, cold: bool, seed: int,
         names = ["origin", "node", *(host.name for host in hosts)]
         with Hosts(names, [0, rate, *(host.rate for host in hosts)]) as net:
             c = link_rate(net, path, "node", hosts[0].name)
-            found = distribute(net, path, hosts, size, digest, cold, options)
+            found = distribute(net, path, hosts, size, digest, options, cold=cold, ready=ready)
         bounds = {host.name: size / (c * host.rate / rate) * (1 + floor(log2(count)) / pieces) for host in hosts}
         ratios = sorted(host.seconds / bounds[host.name] for host in hosts if not host.kill)
-        gigabytes = count * size / GB
-        return [
-            f"{count}", f"{rate}", f"{c / 1e6:.1f}", f"{ratios[-1]:.2f}", f"{ratios[len(ratios) // 2]:.2f}", f"{found['supernode']:.2f}",
-            f"{found['seeded'] / (size / c):.2f}",
-            f"{found['origin']:.2f}", f"{found['peers'] / count:.2f}", f"{found['cpu'] / gigabytes:.1f}",
+        gigabytes = len(ratios) * size / GB
+        numbers = [
+            c / 1e6, ratios[-1], ratios[len(ratios) // 2], found.supernode, found.seeded / (size / c), found.origin, found.peers / count,
+            sum(found.cpu.values()) / gigabytes, found.busy,
         ]  # fmt: skip
+        return numbers, found
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", default="4,8,16")
     parser.add_argument("--rate", type=int, default=200, help="Mbit/s each way")
     parser.add_argument("--size", type=int, default=256, help="MiB")
     parser.add_argument("--scene", choices=SCENES, default="together")
     parser.add_argument("--cold", action="store_true", help="the supernode has not fetched the file yet")
+    parser.add_argument("--ready", action="store_true", help="each host's peer server runs already")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--options", default="", help="further flags of the supernode")
     arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("bench.swarm makes network namespaces: run it as root")
     print(machine("a namespace per host, reno"))
-    print(f"{arguments.size} MiB, {arguments.scene}, {'cold' if arguments.cold else 'warm'} supernode\n")
+    print(f"{arguments.size} MiB, {arguments.scene}, {'cold' if arguments.cold else 'warm'} supernode, median (worst) of {arguments.repeats}\n")
     rows = []
     for count in map(int, arguments.hosts.split(",")):
+        laps = []
         for lap in range(arguments.repeats):
             seed, options = arguments.seed + lap, arguments.options.split()
-            rows.append(measure(count, arguments.rate, arguments.size * MIB, arguments.scene, arguments.cold, seed, options))
-            print(rows[-1], flush=True)
-    head = ["hosts", "Mbit/s", "c MB/s", "last / T*", "median / T*", "supernode sent / F", "once after / (F/c)", "origin sent / F",
-            "from peers / F", "CPU s/GB"]  # fmt: skip
+            numbers, found = measure(
+                count, arguments.rate, arguments.size * MIB, arguments.scene, seed, options, cold=arguments.cold, ready=arguments.ready
+            )
+            laps.append(numbers)
+            roles = ", ".join(f"{role} {seconds:.2f}" for role, seconds in found.cpu.items())
+            print(f"{count} hosts: {' '.join(f'{number:.3g}' for number in numbers)}; CPU s: {roles}", flush=True)
+        columns = list(zip(*laps, strict=True))
+        rows.append([f"{count}", f"{arguments.rate}", *(f"{median(column):.3g} ({max(column):.3g})" for column in columns)])
+    head = ["hosts", "Mbit/s", "c MB/s", "last / own bound", "median / own bound", "supernode sent / F", "once after / (F/c)", "origin sent / F",
+            "from peers / (N F)", "CPU s/GB", "of all cores"]  # fmt: skip
     print("\n" + table(head, rows))
 
 

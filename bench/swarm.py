@@ -83,7 +83,10 @@ def link_rate(net: Hosts, path: Path, sender: str, receiver: str) -> float:
 
 
 class Account:
-    """CPU seconds by role of the processes that ended. Peer servers outlive the download that started them and become this process's children."""
+    """CPU seconds by role of the processes that ended.
+
+    Peer servers outlive the download that started them, and become this process's children.
+    """
 
     def __init__(self) -> None:
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
@@ -140,7 +143,7 @@ class Ballast:
 
 @dataclass
 class Found:
-    """One run. Bytes by their sender over F; seeded: seconds until the supernode had sent F; cpu: seconds by role; busy: share of the cores.
+    """One run. Bytes by their sender over F; seeded: seconds until the supernode had sent F; cpu: seconds by role; busy: share of cores.
 
     timeline: seconds since the start, and bytes sent and received until then by each host's link.
     """
@@ -301,7 +304,8 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("bench.swarm makes network namespaces: run it as root")
     print(machine("a namespace per host, reno"))
-    print(f"{arguments.size} MiB, {arguments.scene}, {'cold' if arguments.cold else 'warm'} supernode, median (worst) of {arguments.repeats}\n")
+    how = f"{'cold' if arguments.cold else 'warm'} supernode, {'peer servers up, ' if arguments.ready else ''}"
+    print(f"{arguments.size} MiB, {arguments.scene}, {how}median (worst) of {arguments.repeats}\n")
     rows = []
     for count in map(int, arguments.hosts.split(",")):
         laps = []
@@ -315,8 +319,8 @@ def main() -> None:
             print(f"{count} hosts: {' '.join(f'{number:.3g}' for number in numbers)}; CPU s: {roles}", flush=True)
         columns = list(zip(*laps, strict=True))
         rows.append([f"{count}", f"{arguments.rate}", *(f"{median(column):.3g} ({max(column):.3g})" for column in columns)])
-    head = ["hosts", "Mbit/s", "c MB/s", "last / own bound", "median / own bound", "supernode sent / F", "once after / (F/c)", "origin sent / F",
-            "from peers / (N F)", "CPU s/GB", "of all cores"]  # fmt: skip
+    head = ["hosts", "Mbit/s", "c MB/s", "last / own bound", "median / own bound", "supernode sent / F", "once after / (F/c)",
+            "origin sent / F", "from peers / (N F)", "CPU s/GB", "of all cores"]  # fmt: skip
     print("\n" + table(head, rows))
 
 

@@ -49,7 +49,9 @@ class NativeLink:
         with transfer.lock:
             plan = transfer.plan
             want, starving = plan.appetite(), plan.starving
+            ending, look = transfer.ending() if plan.pace.slow or not plan.here else ([], limit)
             reports = len(plan.done) + len(plan.wrong) + len(self._held) + (len(transfer.leaving) if transfer.leaving else 0)
+            reports += 2 * len(ending)  # as urgent as two reports: slots are free by it
             if plan.window.wnd >= 0 and want and self._rhythm.unanswered and plan.window.end != self._end:
                 reports += 1  # what is parked was asked for within the window as it was
             refused = plan.refused
@@ -62,7 +64,7 @@ class NativeLink:
         late = self._rhythm.oldest + PARK + GRACE
         if now > late:
             raise ProtocolViolation(f"supernode {self._member.node} does not answer a pull")
-        wait = min(limit, self._rhythm.wait(now, reports, want, starving), max(0.0, late - now))
+        wait = min(limit, look, self._rhythm.wait(now, reports, want, starving), max(0.0, late - now))
         if transfer.sleep(wait, self._line):
             self._answer(transfer)
 
@@ -81,11 +83,15 @@ class NativeLink:
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
         with transfer.lock:
             done, failed = transfer.plan.drain()
+            ending = transfer.ending()[0]
+            for job in ending:
+                job.told = True
             leaving = transfer.leaving.tell() if transfer.leaving is not None else []
             window = transfer.plan.window
             una, self._end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
         pull = encode_pull(
-            self._member.task, self._member.cid, done=done, failed=failed, held=self._held,
+            self._member.task, self._member.cid, done=done, failed=failed, ending=[job.piece for job in ending],
+            held=self._held,
             evicted=[(n, n + 1) for n in leaving], want=want, wait=wait, una=una, end=self._end,
         )  # fmt: skip
         self._left.append(leaving)

@@ -1,4 +1,4 @@
-"""How long pieces take, and what that says: how many to ask for ahead, and when one is late. Pure."""
+"""How long pieces take, and what that says: how many to ask for ahead, when one is as good as here, and when one is late. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from collections import deque
 
 RECENT = 16
 """Pieces that are remembered."""
+
+LEAD = 0.15
+"""Seconds from the word that a piece is ending to the first byte of what is given for it: four ways through full queues of shaped links."""
+
+QUICK = 0.1
+"""Seconds; of pieces that take less nobody says that they are ending."""
 
 
 class Pace:
@@ -23,6 +29,18 @@ class Pace:
     def mean(self) -> float:
         """Seconds; 0 while nothing is known."""
         return sum(self._recent) / len(self._recent) if self._recent else 0.0
+
+    @property
+    def slow(self) -> bool:
+        """Pieces take long, as far as is known."""
+        return self.mean >= QUICK
+
+    def ends_in(self, length: int, got: int, seconds: float) -> float:
+        """Seconds until it is time to say that a piece of `length` bytes is ending, of which `got` came in `seconds`; infinite: not yet."""
+        mean = self.mean
+        if got * 4 < length or (mean and mean < QUICK) or seconds < QUICK / 4:
+            return math.inf
+        return (length - got) * seconds / got - (min(LEAD, mean / 2) if mean else LEAD)
 
     def late_after(self, deviations: float) -> float:
         """Seconds after which a piece counts as late: mean plus so many standard deviations; infinite below 3 samples."""

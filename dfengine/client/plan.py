@@ -73,13 +73,13 @@ HEDGES = 3
 
 
 class Job:
-    """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came."""
+    """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came. told: that it is ending."""
 
-    __slots__ = ("began", "digest", "hedge", "lost", "over", "piece", "source")
+    __slots__ = ("began", "digest", "hedge", "lost", "over", "piece", "source", "told")
 
     def __init__(self, piece: int, digest: str, source: Where, hedge: bool, began: float) -> None:
         self.piece, self.digest, self.source, self.hedge, self.began = piece, digest, source, hedge, began
-        self.lost = self.over = False
+        self.told = self.lost = self.over = False
 
 
 class _Piece:

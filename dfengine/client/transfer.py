@@ -11,6 +11,7 @@ waits on sockets, so it is woken through an eventfd.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import threading
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 
 ENOUGH = 2
 """Threads that receive at once while pieces land at speed: each more costs CPU and caches, and brings nothing."""
+
+LOOK = 0.01
+"""Seconds between looks at how far pieces are, at least."""
 
 AT_SPEED = 0.1
 """Seconds without a piece after which every thread takes part: the sources are what is slow."""
@@ -138,6 +142,19 @@ class Transfer:
             counts.origin += sum(self.from_origin.values())
         return counts
 
+    def ending(self) -> tuple[list[Job], float]:
+        """Jobs whose pieces will be whole soon (`Pace.ends_in`) and were not told, and the seconds until there are more. Hold the lock."""
+        now, soonest, found = time.monotonic(), math.inf, []
+        for job, (connection, before) in self._current.items():
+            if job.told:
+                continue
+            wait = self.plan.pace.ends_in(self.file.geometry.framed(job.piece), connection.inlet.total - before, now - job.began)
+            if wait <= 0:
+                found.append(job)
+            soonest = min(soonest, wait)
+        # A piece of which too little is here to tell is looked at again soon.
+        return found, max(LOOK, min(soonest, LOOK * 4))
+
     def halt(self, patience: float = 5.0) -> None:
         """End the fetch threads, as far as they end within `patience` seconds; others can be started then. The digest goes on."""
         self._cut()
@@ -176,7 +193,7 @@ class Transfer:
         with self._changed:
             while not self.stopping and not self.plan.finished:
                 now = time.monotonic()
-                enough = self._landed_at + AT_SPEED - now if self._busy >= ENOUGH else 0.0
+                enough = self._landed_at + AT_SPEED - now if self._busy >= ENOUGH and not self.plan.pace.slow else 0.0
                 if enough > 0:
                     self._changed.wait(enough)
                     continue

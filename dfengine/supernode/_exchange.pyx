@@ -88,7 +88,6 @@ cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):
     cdef Task task = download.task
     cdef Lease lease
     cdef bint arrived = bool(download.arrived) and n in download.arrived
-    cdef double took
     lease = download.arrived.pop(n) if arrived else download.running.pop(n, None)
     if download.holds(n):
         return
@@ -107,9 +106,9 @@ cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):
             task.rarer(n, 1)
         task.serve(download)
     if lease is not None:
-        took = now - lease.started
-        task.pace += (took - task.pace) / 8 if task.pace else took
         leases.release(lease)
+        if not download.legacy:
+            task.timed(now - lease.started)
     task.differs(download)
 
 

@@ -87,12 +87,12 @@ cdef object decide(Download download, Py_ssize_t k, Leases leases, double now):
     cdef list pieces
     if download.got == task.count:
         return FINISHED
-    room = min(k, (task.down if download.legacy else task.native_down) - <Py_ssize_t> len(download.running))
+    room = min(k, download.room())
     if room <= 0:
         return BUSY
     if not task.wanted(download):
         return WAIT
-    share = max(1, task.supernode // max(1, task.unfinished))
+    share = max(1, task.seeds // max(1, task.unfinished))
     order.number = -1
     pieces = []
     while granted < room and choose(download, &choice, &order, share > 0):

@@ -37,7 +37,7 @@ cdef Py_ssize_t least_loaded(PyObject** found, Py_ssize_t number) noexcept:  # r
     cdef Py_ssize_t i, best = -1, least = 0, used
     for i in range(number):
         used = (<Download> found[i]).peer.used
-        if used < (<Download> found[i]).peer.slots and (best < 0 or used < least):
+        if (<Download> found[i]).open() and (best < 0 or used < least):
             best = i
             least = used
             if least == 0:
@@ -62,7 +62,7 @@ cdef Download open_source(Download asker):
 
 cdef bint supernode_open(Download asker) noexcept:  # reads C fields only
     """See serves_now."""
-    cdef Py_ssize_t slots = asker.task.supernode
+    cdef Py_ssize_t slots = asker.task.seeds
     if asker.legacy and asker.task.down < slots:
         slots = asker.task.down
     return asker.task.supernode_used < slots

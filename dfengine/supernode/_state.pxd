@@ -9,7 +9,8 @@
 Laws of a download. Of each piece it is in exactly one of these:
 
     lacking   neither here nor on its way
-    running   assigned; a lease holds its source's upload slot, and it takes one of this CID's download slots
+    running   assigned; a lease holds its source's upload slot, and it takes one of this CID's download slots. Once it is `ending`,
+              by the client's word, both are free: others may have them while the last bytes come
     arrived   the content is here but not servable yet (1.x's 503); the lease lives on, the download slot is free
     here      in `have`: servable
 
@@ -52,6 +53,7 @@ cdef class Lease:
     cdef readonly Download source
     cdef public tuple named
     cdef readonly double started
+    cdef readonly bint ending
     cdef public Py_ssize_t bucket
     cdef public Py_ssize_t patience
 
@@ -78,6 +80,8 @@ cdef class Download:
     cdef public double seen
 
     cdef bint holds(self, Py_ssize_t n) noexcept
+    cdef bint open(self) noexcept
+    cdef Py_ssize_t room(self) noexcept
 
 
 cdef class Task:
@@ -90,8 +94,11 @@ cdef class Task:
     cdef public Py_ssize_t sent_by_supernode
     cdef public Py_ssize_t sent_by_peers
     cdef readonly object limits
-    cdef readonly Py_ssize_t down, native_down, supernode, alternates
-    cdef readonly double patience
+    cdef readonly Py_ssize_t down, native_down, alternates
+    cdef readonly Py_ssize_t sends, seeds, takes
+    cdef readonly bint slow
+    cdef public bint mixed
+    cdef readonly double patience, slow_from
     cdef public double lease
     cdef public double pace
     cdef readonly Bitset known
@@ -116,3 +123,4 @@ cdef class Task:
     cdef int serve(self, Download download) except -1
     cdef int open_up(self, Download source) except -1
     cdef int differs(self, Download download) except -1
+    cdef int timed(self, double took) except -1

@@ -49,15 +49,12 @@ class PeerState:
     @property
     def address(self) -> str:
         """Whom what it says is counted as (`task.client_of`): where the supernode saw it register from."""
-    @property
-    def has_slot(self) -> bool:
-        """A free upload slot."""
 
 @final
 class Lease:
     """Piece n goes from `source` (None: the supernode) to `download`. started: seconds. named: the alternates told with it.
 
-    bucket, patience: where its two deadlines are, 0 = none.
+    ending: its last bytes are about to come, its slots are given up already. bucket, patience: where its two deadlines are, 0 = none.
     """
 
     named: tuple[Download, ...]
@@ -71,6 +68,8 @@ class Lease:
     def source(self) -> Download | None: ...
     @property
     def started(self) -> float: ...
+    @property
+    def ending(self) -> bool: ...
 
 @final
 class Download:
@@ -118,6 +117,12 @@ class Download:
     def arrived(self) -> dict[int, Lease | None]: ...
     def has(self, n: int) -> bool:
         """Piece n is here, servable."""
+    @property
+    def has_slot(self) -> bool:
+        """Its peer has an upload slot free for this task."""
+    @property
+    def has_room(self) -> bool:
+        """It may have one piece more under way."""
     def lease(self, n: int) -> Lease | None:
         """The lease under which piece n is coming, or has arrived."""
 
@@ -125,7 +130,9 @@ class Download:
 class Task:
     """What the decisions read of one task; `task_state.TaskState` is what the events change. Raises BadPiece for a count that cannot be.
 
-    count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. pace: mean seconds a piece takes.
+    count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. pace: mean seconds a piece takes, 0 unknown.
+    sends, seeds, takes: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are `slow`. mixed: a 1.x
+    CID takes part, which does not say when a piece ends, so that few would leave links idle.
     """
 
     count: int
@@ -138,6 +145,7 @@ class Task:
     lease: float
     pace: float
     rarity: Rarity
+    mixed: bool
     def __new__(cls, task_id: str, count: int, limits: Limits, lease: float, seed: int, wakeable: dict[str, None]) -> Self: ...
     @property
     def id(self) -> str: ...
@@ -148,7 +156,19 @@ class Task:
     @property
     def native_down(self) -> int: ...
     @property
-    def supernode(self) -> int: ...
+    def sends(self) -> int: ...
+    @property
+    def seeds(self) -> int: ...
+    @property
+    def takes(self) -> int: ...
+    @property
+    def slow(self) -> bool: ...
+    @property
+    def slow_from(self) -> float: ...
+    def begin(self) -> None:
+        """A crowd begins: how long pieces take is not known."""
+    def retune(self, slow: bool) -> None:
+        """Pieces take long, or do not: few or many are under way at once from now on."""
     @property
     def alternates(self) -> int: ...
     @property

@@ -30,10 +30,6 @@ cdef class PeerState:
         ip, port, other = self.key
         return client_of(other or ip if port else ip)
 
-    @property
-    def has_slot(self):
-        return self.used < self.slots
-
     def __repr__(self):
         return f"<peer {self.key[0]}:{self.key[1]} {self.used}/{self.slots}{' isolated' if self.isolated else ''}>"
 
@@ -71,6 +67,26 @@ cdef class Download:
     def has(self, Py_ssize_t n):
         return n >= 0 and self.holds(n)
 
+    cdef bint open(self) noexcept:  # reads C fields only
+        return self.peer.used < min(self.peer.slots, self.task.sends)
+
+    @property
+    def has_slot(self):
+        return self.open()
+
+    cdef Py_ssize_t room(self) noexcept:  # the values of `running` are leases
+        cdef Task task = self.task
+        cdef Py_ssize_t under_way = len(self.running), live = under_way
+        if self.legacy:
+            return task.down - under_way
+        for lease in self.running.values():
+            live -= (<Lease> lease).ending
+        return min(task.takes - live, task.native_down - under_way)
+
+    @property
+    def has_room(self):
+        return self.room() > 0
+
     def lease(self, Py_ssize_t n):
         return self.running.get(n) or self.arrived.get(n)
 
@@ -88,9 +104,9 @@ cdef class Task:
         self.limits = limits
         self.down = limits.down
         self.native_down = limits.native_down
-        self.supernode = limits.supernode
         self.alternates = limits.alternates
         self.patience = limits.patience
+        self.slow_from = limits.slow
         self.lease = lease
         self.highest = -1
         self.known = Bitset(self.size)
@@ -106,6 +122,42 @@ cdef class Task:
         self.openings = {}
         self.again = {}
         self.wakeable = wakeable
+        self.begin()
+
+    def begin(self):
+        """A crowd begins, and nobody knows how long its pieces will take: as if they took long, which costs a fast one little."""
+        self.pace = 0.0
+        self.mixed = False
+        self.retune(True)
+
+    def retune(self, bint slow):
+        """From now on pieces take long (`slow`) or not: how many are under way at once."""
+        cdef object limits = self.limits
+        cdef Py_ssize_t few = limits.few if slow else 1 << 30
+        cdef Download download
+        self.slow = slow
+        self.sends = min(few, <Py_ssize_t> limits.up)
+        self.seeds = min(few, <Py_ssize_t> limits.supernode)
+        self.takes = min(few, <Py_ssize_t> limits.native_down)
+        for download in self.downloads.values():
+            if download.place != NOWHERE and self.holders.is_open(download.place) != download.open():
+                if slow:
+                    self.holders.fold(download.place)
+                else:
+                    self.serve(download)
+            if len(download.running) >= <Py_ssize_t> limits.few:
+                self.differs(download)
+        self.open_up(None)
+
+    cdef int timed(self, double took) except -1:
+        """A piece took so many seconds."""
+        self.pace += (took - self.pace) / 8 if self.pace else took
+        if self.slow:
+            if self.pace < self.slow_from / 3:
+                self.retune(False)
+        elif self.pace > self.slow_from and not self.mixed:
+            self.retune(True)
+        return 0
 
     cdef int rarer(self, Py_ssize_t n, int by) except -1:
         """One copy of piece n more (1) or less (-1), finished or in flight."""
@@ -181,7 +233,7 @@ cdef class Task:
 
     cdef int serve(self, Download download) except -1:
         """offer."""
-        if download.place != NOWHERE and download.peer.used < download.peer.slots and not empty(download.have):
+        if download.place != NOWHERE and download.open() and not empty(download.have):
             self.holders.unfold(download.place)
             self.open_up(download)
         return 0

@@ -35,6 +35,8 @@ def pull(node: Node, request: Request) -> Response | asyncio.Future[Response]:
         if want <= 0:
             node.wake()
             return _answer(wire.Pulled(wire.REPORTED))
+        # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
+        node.wake()
         decided = node.swarm.pull(task, cid, want, node.now())
         if decided.pieces or decided.kind == "finished" or message.wait <= 0:
             answer = node.pulled(task, cid, decided)
@@ -63,7 +65,7 @@ def _answer(message: wire.Pulled) -> Response:
 def _report(node: Node, message: wire.Pull) -> None:
     """Raises BadPiece, BadRange, ProtocolViolation for what cannot be."""
     swarm, now, task, cid = node.swarm, node.now(), message.task, message.cid
-    if len(message.done) + len(message.failed) + len(message.held) + len(message.evicted) > MOST_REPORTS:
+    if len(message.done) + len(message.failed) + len(message.held) + len(message.evicted) + len(message.ending) > MOST_REPORTS:
         raise ProtocolViolation("too many reports in one pull")
     if message.held:
         swarm.holds(task, cid, message.held, now)
@@ -73,6 +75,8 @@ def _report(node: Node, message: wire.Pull) -> None:
         if why not in WHYS:
             raise ProtocolViolation(f"a failure is {', '.join(sorted(WHYS))}, not {why[:20]!r}")
         swarm.failed(task, cid, n, None if source.startswith("cdnnode:") else source, why, now)
+    for n in message.ending:
+        swarm.ending(task, cid, n, now)
     if message.una or message.end != -1:
         swarm.moved(task, cid, message.una, message.end, now)
     for first, past in message.evicted:

@@ -20,7 +20,8 @@ def check(swarm: Swarm) -> None:
     """Raises AssertionError naming what does not agree."""
     downloads = [download for task in swarm.tasks.values() for download in task.downloads.values()]
     alive = dict.fromkeys(downloads)
-    used = Counter(lease.source.peer for download in downloads for lease in _leases(download) if lease.source is not None)
+    leases = [lease for download in downloads for lease in _leases(download)]
+    used = Counter(lease.source.peer for lease in leases if lease.source is not None and not lease.ending)
     assert len(swarm.leases) == sum(len(_leases(download)) for download in downloads), "a lease without a piece, or the other way round"
     for peer in swarm.peers.states.values():
         assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
@@ -53,13 +54,13 @@ def _check_task(task: TaskState, swarm: Swarm) -> None:
     from_supernode = 0
     for download in task.downloads.values():
         leases = _leases(download)
-        from_supernode += sum(lease.source is None for lease in leases)
+        from_supernode += sum(lease.source is None and not lease.ending for lease in leases)
         _check_download(download, swarm)
         if download.place != ABSENT:
             finished.update(download.have)
             copies.update(download.have)
             copies.update(lease.n for lease in leases)
-            may = download.have.first_set() >= 0 and download.peer.has_slot
+            may = download.have.first_set() >= 0 and download.has_slot
             assert task.holders.is_open(download.place) == may, f"{download}: open"
     anew = Rarity(task.size)
     recount(anew, [download.have for download in task.downloads.values() if download.place != ABSENT])
@@ -88,11 +89,11 @@ def _check_waits_rightly(download: Download, swarm: Swarm) -> None:
     """No parked pull could be answered now, whatever order the sources are asked in."""
     task, limits = download.task, swarm.limits
     assert not task.finished(download), f"{download} waits, finished"
-    if len(download.running) >= (limits.down if download.legacy else limits.native_down) or not task.wanted(download):
+    if not download.has_room or not task.wanted(download):
         return
     wanted = list(task.want)
     for source in task.downloads.values():
-        if source is not download and source.place != ABSENT and source.peer.has_slot and not shuns(download, source.peer, limits):
+        if source is not download and source.place != ABSENT and source.has_slot and not shuns(download, source.peer, limits):
             assert not any(source.has(n) for n in wanted), f"{download} waits, {source} could send"
     if serves_now(download) and len(download.running) < limits.down:  # more than that is only asked of peers
         assert not any(n in task.seedable for n in wanted), f"{download} waits, the supernode could send"
@@ -113,6 +114,11 @@ def _check_download(download: Download, swarm: Swarm) -> None:
                 assert lease in source.sending, f"{download}: {n} is sent by nobody"
     for lease in download.sending:
         assert (lease.source, lease.download.lease(lease.n)) == (download, lease), f"{download}: sends {lease.n}"
+    live = sum(not lease.ending for lease in download.running.values())
+    assert download.legacy or live <= swarm.limits.native_down, f"{download}: pieces that do not end"
+    assert download.has_room == (
+        len(download.running) < task.down if download.legacy else live < task.takes and len(download.running) < task.native_down
+    ), f"{download}: room"
     assert len(download.running) <= (swarm.limits.down if download.legacy else swarm.limits.native_down), f"{download}: download slots"
     if window is None:
         got = download.have.count() + len(download.arrived)

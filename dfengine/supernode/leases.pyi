@@ -7,8 +7,10 @@ class Leases:
     """All leases of the swarm and their deadlines."""
 
     def __len__(self) -> int: ...
+    def free(self, lease: Lease) -> None:
+        """Give the source's slot back while the last bytes come. Again: nothing happens."""
     def release(self, lease: Lease) -> None:
-        """Give the source's slot back. The caller moves the piece on."""
+        """It is over; the source's slot comes back. The caller moves the piece on."""
     def drop(self, lease: Lease) -> None:
         """The piece will not come under this lease: it is wanted again, unless its content has arrived."""
     def expired(self, now: float) -> list[Lease]:

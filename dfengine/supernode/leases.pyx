@@ -35,10 +35,9 @@ cdef class Leases:
             source.sending = source.sending + (lease,)
             peer = source.peer
             peer.used += 1
-            if peer.used >= peer.slots:
-                for other in peer.downloads:
-                    if other.place >= 0:
-                        other.task.holders.fold(other.place)
+            for other in peer.downloads:
+                if other.place != NOWHERE and not other.open():
+                    other.task.holders.fold(other.place)
         if download.place != NOWHERE:
             task.rarer(n, 1)
             if (task.cached.words[n >> 6] >> (n & 63)) & 1:
@@ -49,25 +48,31 @@ cdef class Leases:
     cpdef release(self, Lease lease):
         cdef Task task = lease.download.task
         cdef Download source = lease.source
-        cdef Download other
-        cdef PeerState peer
-        cdef bint full
         self.ends.discard(lease, lease.bucket)
         self.live -= 1
         if lease.patience:
             self.promises.discard(lease, lease.patience)
             if task.promises.get(lease.n) is lease:
                 task.end(lease.n)
-        if source is None:
-            task.supernode_used -= 1
-            task.open_up(None)
+        if source is not None:
+            source.sending = without(source.sending, lease)
+        self.free(lease)
+
+    cpdef free(self, Lease lease):
+        cdef Download source = lease.source
+        cdef Download other
+        cdef PeerState peer
+        if lease.ending:
             return
-        source.sending = without(source.sending, lease)
+        lease.ending = True
+        if source is None:
+            lease.download.task.supernode_used -= 1
+            lease.download.task.open_up(None)
+            return
         peer = source.peer
-        full = peer.used >= peer.slots
         peer.used -= 1
-        if full and peer.used < peer.slots:
-            for other in peer.downloads:
+        for other in peer.downloads:
+            if peer.used + 1 >= min(peer.slots, other.task.sends) > peer.used:
                 other.task.serve(other)
 
     cpdef drop(self, Lease lease):

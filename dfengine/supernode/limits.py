@@ -10,6 +10,8 @@ class Limits:
     """Slots are pieces at once; times are seconds.
 
     up: a peer server sends. down: a 1.x CID receives. native_down: a native CID receives. supernode: the supernode sends of one task.
+    few: what up, native_down and supernode are cut to while pieces take long: from `slow` seconds a piece on, until a third of it.
+    Many at once would share a link that one can fill, and each would be whole, and served on, later.
     alternates: sources named beside the one that holds the slot, at most 2.
     lease: how long an assigned piece may take before its slot is taken back, where a task was given no time of its own.
     patience: how long a piece on its way to a source is left to that source before the supernode may send it once more;
@@ -25,6 +27,8 @@ class Limits:
     down: int = 4
     native_down: int = 8
     supernode: int = 5
+    few: int = 2
+    slow: float = 0.3
     alternates: int = 2
     lease: float = 30.0
     patience: float = 2.0

@@ -57,7 +57,7 @@ def answer(task: TaskState, leases: Leases, limits: Limits, now: float) -> list[
         source = next(iter(task.openings))
         del task.openings[source]
         offer = task.seedable if source is None else source.have
-        while (task.supernode_used < limits.supernode) if source is None else source.peer.has_slot:
+        while (task.supernode_used < task.seeds) if source is None else source.has_slot:
             first = taker(task.parked, offer, passed)
             if first is None:
                 break

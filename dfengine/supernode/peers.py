@@ -65,7 +65,13 @@ class Peers:
         """A new CID: it takes its place in its task and at its peer, and is a source if it may be."""
         task, peer = download.task, download.peer
         task.downloads[download.cid] = download
+        if not task.unfinished:
+            task.begin()
         task.unfinished += 1
+        if download.legacy:
+            task.mixed = True
+            if task.slow:
+                task.retune(False)
         peer.downloads = (*peer.downloads, download)
         self.cids.setdefault(download.cid, []).append(download)
         if download.serves and not peer.isolated:

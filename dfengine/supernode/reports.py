@@ -49,6 +49,14 @@ def arrived(download: Download, n: int, leases: Leases) -> None:
     download.task.changed(download)
 
 
+def ending(download: Download, n: int, leases: Leases) -> None:
+    """The last bytes of piece n are about to come: its slots may be used already for what follows. 1.x has no such word."""
+    lease = download.running.get(n)
+    if lease is not None and not download.legacy:
+        leases.free(lease)
+        download.task.changed(download)
+
+
 def failed(download: Download, n: int, leases: Leases) -> None:
     """Piece n did not come, or what came is no good: it is wanted again."""
     lease = download.lease(n)

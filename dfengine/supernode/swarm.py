@@ -4,7 +4,7 @@ Nothing here reads a clock, a socket or a random source: the same events with th
 
     add_task, set_count, drop_task, cached, uncached, legacy_ready     what the supernode has
     join, leave, touch, tick                                           who is there
-    pull, arrived, done, failed, holds, evicted                        what becomes of pieces
+    pull, ending, arrived, done, failed, holds, evicted                       what becomes of pieces
     doubts, judged                                                     sources that the supernode asks itself
     park, unpark, wakeable, answer_parked                              pulls that wait
 
@@ -201,6 +201,11 @@ class Swarm(Exchange):
         """The content of piece n is there, not written: frees the CID's download slot, not the source's."""
         download = self._download(task_id, cid, now)
         reports.arrived(download, download.task.check(n), self.leases)
+
+    def ending(self, task_id: str, cid: str, n: int, now: float) -> None:
+        """Piece n will be whole in about the time that an answer takes: frees its source's slot and the CID's for what follows."""
+        download = self._download(task_id, cid, now)
+        reports.ending(download, download.task.check(n), self.leases)
 
     def failed(self, task_id: str, cid: str, n: int, source_cid: str | None, why: str, now: float) -> None:
         """Piece n could not be had from that source. why: "gone", "digest", "slow", "other". source_cid empty: the one with the slot.

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -254,6 +255,29 @@ class TestNative:
     def offers(self, *pieces: int, digest: str = "ab", cid: str = "p", **more: Any) -> bytes:
         where = wire.Source(cid, "1.2.3.4", 15000, "/peer/file/x")
         return wire.encode(wire.Pulled(wire.CONTINUE, [wire.Offer(n, digest, (where,)) for n in pieces], **more))
+
+    def test_a_piece_that_is_about_to_be_whole_is_told_once_and_at_once(self, line: Line, transfer: Transfer) -> None:
+        pull = NativeLink(member(line, True), [])
+        line.answers = [self.offers(0)]
+        pull.step(transfer, 0.0)
+        line.pulls()
+        job = transfer.plan.take(0.0)
+        assert job is not None
+        connection = SimpleNamespace(inlet=SimpleNamespace(total=7))
+        assert transfer.begin(job, connection)  # type: ignore[arg-type]
+        job.began -= 5.0
+        connection.inlet.total += SIZE // 8
+        line.answers = [wire.encode(wire.Pulled(wire.WAIT))] * 2
+        pull.step(transfer, 0.0)
+        assert all(not sent.ending for sent in line.pulls()), "too little of it is here"
+        connection.inlet.total += SIZE * 3 // 4 + SIZE // 10
+        pull.step(transfer, 0.0)
+        pull.step(transfer, 0.0)
+        assert [sent.ending for sent in line.pulls()] == [[0]]
+        connection.inlet.total = 7 + GEOMETRY.framed(0)
+        pull.step(transfer, 0.0)
+        assert all(not sent.ending for sent in line.pulls())
+        transfer.drop(job)
 
     def test_a_wish_offers_and_reports(self, line: Line, transfer: Transfer) -> None:
         pull = NativeLink(member(line, True), [])

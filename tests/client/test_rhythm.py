@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfengine.client.pace import RECENT, Pace
+from dfengine.client.pace import LEAD, QUICK, RECENT, Pace
 from dfengine.client.rhythm import ALIVE, BATCH, PARK, Backoff, Rhythm
 
 
@@ -153,3 +155,29 @@ class TestPace:
         pace = Pace()
         pace.add(seconds)
         assert pace.ahead(4) == ahead
+
+
+class TestEndings:
+    def test_of_a_piece_that_takes_long_the_lead_before_its_end(self) -> None:
+        pace = Pace()
+        assert pace.ends_in(4000, 1000, 1.0) == pytest.approx(3.0 - LEAD), "nothing is known but this piece"
+        assert pace.ends_in(4000, 3900, 1.0) < 0
+        pace.add(4.0)
+        assert pace.ends_in(4000, 2000, 2.0) == pytest.approx(2.0 - LEAD)
+        assert pace.slow
+
+    def test_never_more_than_half_of_it(self) -> None:
+        pace = Pace()
+        pace.add(QUICK)
+        assert pace.ends_in(4000, 2000, 0.05) == pytest.approx(0.05 - QUICK / 2)
+
+    def test_quick_pieces_are_not_worth_a_word(self) -> None:
+        pace = Pace()
+        pace.add(QUICK / 2)
+        assert pace.ends_in(4000, 3999, 0.05) == math.inf
+        assert not pace.slow
+        assert Pace().ends_in(4000, 3999, QUICK / 8) == math.inf
+
+    def test_too_little_of_it_tells_nothing(self) -> None:
+        assert Pace().ends_in(4000, 999, 1.0) == math.inf
+        assert Pace().ends_in(4000, 0, 0.0) == math.inf

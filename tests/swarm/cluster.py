@@ -15,7 +15,7 @@ class Cluster:
     """`pieces` of which the first `cached` (all) are in the supernode; time stands still unless `now` is moved."""
 
     def __init__(self, pieces: int, cached: int | None = None, *, seed: int = 1, **limits: Any) -> None:
-        self.swarm = Swarm(Limits(**limits), seed)
+        self.swarm = Swarm(Limits(**{"few": 64, **limits}), seed)
         self.now = 100.0
         self.swarm.add_task(TASK, pieces, self.now)
         for n in range(max(pieces, 0) if cached is None else cached):

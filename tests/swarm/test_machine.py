@@ -16,7 +16,10 @@ from dfengine.task import Peer
 TASKS = {"known": 9, "long": 70, "unknown": -1}
 REAL_END = 40
 CIDS = [f"cid{i}" for i in range(9)]
-LIMITS = Limits(up=2, down=3, native_down=4, supernode=2, lease=20.0, patience=3.0, fail_isolate=3, isolation=15.0, peer_gc=90.0, ahead=80)
+LIMITS = Limits(
+    up=2, down=3, native_down=4, supernode=2, few=1, slow=3.0, lease=20.0, patience=3.0, fail_isolate=3, isolation=15.0, peer_gc=90.0,
+    ahead=80,
+)  # fmt: skip
 
 tasks = st.sampled_from(sorted(TASKS))
 cids = st.sampled_from(CIDS)
@@ -218,6 +221,20 @@ class SwarmMachine(RuleBasedStateMachine):
         task, cid = data.draw(st.sampled_from(self.pullers()))
         n = self.some_piece(data, task, cid)
         self.event(lambda swarm: swarm.arrived(task, cid, n, self.now))
+
+    @precondition(lambda self: self.pullers())
+    @rule(data=st.data())
+    def ending(self, data: st.DataObject) -> None:
+        task, cid = data.draw(st.sampled_from(self.pullers()))
+        n = self.some_piece(data, task, cid)
+        for _ in range(data.draw(st.sampled_from([1, 1, 2]))):
+            self.event(lambda swarm: swarm.ending(task, cid, n, self.now))
+
+    @rule(task=tasks)
+    def one_piece_each_ending(self, task: str) -> None:
+        for cid, download in list(self.swarm.tasks[task].downloads.items()):
+            for n in list(download.running)[:1]:
+                self.event(lambda swarm, cid=cid, n=n: swarm.ending(task, cid, n, self.now))
 
     @rule(task=tasks)
     def one_piece_each_done(self, task: str) -> None:

@@ -71,7 +71,7 @@ def test_counting_finished_copies_only_would_make_it_send_them_several_times(mon
 
 
 def test_newcomers_at_one_moment_get_disjoint_pieces() -> None:
-    swarm = Simulation(64, limits=Limits(supernode=16))
+    swarm = Simulation(64, limits=Limits(supernode=16, few=16))
     for i in range(4):
         swarm.join(f"c{i}", room=4)
     pieces = [n for client in swarm.clients.values() for n in client.running]
@@ -79,7 +79,7 @@ def test_newcomers_at_one_moment_get_disjoint_pieces() -> None:
 
 
 def test_newcomers_to_full_seeds_get_disjoint_pieces() -> None:
-    swarm = Simulation(64, limits=Limits(up=50, supernode=0))
+    swarm = Simulation(64, limits=Limits(up=50, supernode=0, few=50))
     for i in range(3):
         swarm.seed(f"seed{i}")
     for i in range(8):

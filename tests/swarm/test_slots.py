@@ -1,0 +1,125 @@
+"""How many pieces are under way at once: few while they take long, and not counting those that are about to end."""
+
+from __future__ import annotations
+
+from tests.swarm.cluster import TASK, Cluster
+
+
+def swarm_of(pieces: int = 20, **limits: object) -> Cluster:
+    return Cluster(pieces, **{"few": 2, "slow": 0.3, **limits})  # type: ignore[arg-type]
+
+
+def finish(swarm: Cluster, cid: str, taken: dict[int, str | None], seconds: float) -> None:
+    swarm.now += seconds
+    for n, source in taken.items():
+        swarm.done(cid, n, source)
+
+
+def test_a_crowd_begins_with_few() -> None:
+    swarm = swarm_of()
+    swarm.join("a", "b")
+    assert len(swarm.take("a")) == 1, "its share of two"
+    assert len(swarm.take("a")) == 1
+    assert swarm.pull("b").kind == "nosource"
+
+
+def test_quick_pieces_make_them_many_and_slow_ones_few_again() -> None:
+    swarm = swarm_of()
+    swarm.join("a")
+    finish(swarm, "a", swarm.take("a"), 0.05)
+    taken = swarm.take("a")
+    assert len(taken) == 5
+    finish(swarm, "a", taken, 0.4)
+    # The mean of what came last is over 0.3 by now.
+    finish(swarm, "a", swarm.take("a"), 0.9)
+    assert len(swarm.take("a")) == 2
+
+
+def test_a_middling_pace_changes_nothing() -> None:
+    swarm = swarm_of()
+    swarm.join("a")
+    for _ in range(4):
+        taken = swarm.take("a")
+        assert len(taken) == 2
+        finish(swarm, "a", taken, 0.2)
+
+
+def test_a_new_crowd_begins_anew() -> None:
+    swarm = swarm_of(3)
+    swarm.join("a", port=0)
+    while taken := swarm.take("a"):
+        finish(swarm, "a", taken, 0.01)
+    swarm.join("b")
+    assert len(swarm.take("b")) == 2
+
+
+def test_a_1x_client_says_nothing_of_endings_and_makes_them_many() -> None:
+    swarm = swarm_of()
+    swarm.join("old", legacy=True)
+    assert len(swarm.take("old")) == 4
+    swarm.join("a")
+    swarm.join("seed", holds=[(0, 20)])
+    finish(swarm, "a", swarm.take("a"), 9.0)
+    assert len(swarm.take("a")) > 2
+
+
+def test_an_ending_piece_frees_its_source_and_its_download() -> None:
+    swarm = swarm_of()
+    swarm.join("seed", holds=[(0, 20)])
+    swarm.join("a", "b", port=0)
+    taken = swarm.take("a", 2)
+    assert swarm.pull("a").kind == "busy"
+    ending = next(n for n, source in taken.items() if source == "seed")
+    used = swarm.used("seed")
+    swarm.swarm.ending(TASK, "a", ending, swarm.now)
+    swarm.swarm.ending(TASK, "a", ending, swarm.now)
+    assert swarm.used("seed") == used - 1
+    assert len(swarm.take("a")) == 1, "one piece more, and no second"
+    before = swarm.used("seed")
+    swarm.now += 1.0
+    swarm.done("a", ending, "seed")
+    assert swarm.used("seed") == before, "its slot came back before"
+    assert swarm.pull("a").kind == "busy"
+
+
+def test_who_waits_gets_what_an_ending_piece_frees() -> None:
+    swarm = swarm_of(supernode=1)
+    swarm.join("a", "b")
+    (n,) = swarm.take("a")
+    assert swarm.park("b") == "nosource"
+    swarm.swarm.ending(TASK, "a", n, swarm.now)
+    assert list(swarm.woken()) == ["b"]
+
+
+def test_what_does_not_end_after_all_is_nobody_s_slot_twice() -> None:
+    swarm = swarm_of(lease=30.0, supernode=1)
+    swarm.join("a")
+    (n,) = swarm.take("a")
+    swarm.swarm.ending(TASK, "a", n, swarm.now)
+    assert swarm.swarm.stats(TASK).supernode_used == 0
+    assert [lease.n for lease in swarm.wait(31.0)] == [n]
+    assert swarm.swarm.stats(TASK).supernode_used == 0
+    assert len(swarm.take("a")) == 1
+    assert swarm.swarm.stats(TASK).supernode_used == 1
+
+
+def test_endings_that_are_no_more_than_said_have_a_bound() -> None:
+    """A client that calls every piece an ending one gets no more than it got from a fast swarm."""
+    swarm = swarm_of(30, native_down=8, supernode=30)
+    swarm.join("a")
+    for _ in range(30):
+        for n in swarm.take("a"):
+            swarm.swarm.ending(TASK, "a", n, swarm.now)
+            swarm.check()
+    assert len(swarm.swarm.tasks[TASK].downloads["a"].running) == 8
+
+
+def test_an_ending_piece_of_a_1x_client_or_of_nobody_changes_nothing() -> None:
+    swarm = swarm_of()
+    swarm.join("old", legacy=True)
+    (n, *_) = swarm.take("old", 1)
+    used = swarm.swarm.stats(TASK).supernode_used
+    swarm.swarm.ending(TASK, "old", n, swarm.now)
+    swarm.swarm.ending(TASK, "old", 19, swarm.now)
+    swarm.check()
+    assert swarm.swarm.stats(TASK).supernode_used == used

@@ -2,7 +2,7 @@
 
     nodes             in which order supernodes are tried        link native legacy rhythm   speaking to one
     messages          what is said to it and heard from it
-    plan pace health  what is fetched next, from whom (pure)     transfer fetch throttle     the threads that do it
+    plan pace health  what is fetched next, from whom (pure)     transfer fetch lines throttle  the threads that do it
     digest            the whole file's digest on the way         from_origin                 ranges of the origin
     local_peer        this host's own piece server               download                    all of it, in order
 

@@ -26,9 +26,6 @@ BUFFERS = 48 << 20
 WORKERS = 4
 """Threads, if the buffers allow."""
 
-LINES = 4
-"""Connections that a thread keeps."""
-
 AHEAD = 2
 """Pieces asked for on a connection at once."""
 
@@ -78,7 +75,6 @@ class Fetcher:
     def __init__(self, transfer: Transfer, floor: float) -> None:
         self._transfer = transfer
         self._floor = floor
-        self._lines: dict[tuple[str, int], Connection] = {}
         self._buffer = memoryview(bytearray())
         self._at: tuple[str, int] | None = None
 
@@ -92,20 +88,11 @@ class Fetcher:
                     self._transfer.rest()
         except BaseException as error:
             self._transfer.fail(error)
-        finally:
-            for line in self._lines.values():
-                line.close()
 
     def _line(self, job: Job) -> Connection:
         """A kept or a new connection to the job's source."""
         self._at = address = job.source.ip, job.source.port
-        line = self._lines.pop(address, None)
-        if line is None:
-            while len(self._lines) >= LINES:
-                self._lines.pop(next(iter(self._lines))).close()
-            line = Connection(*address, timeout=min(CONNECT, self._patience(job)))
-        self._lines[address] = line
-        return line
+        return self._transfer.lines.take(*address) or Connection(*address, timeout=min(CONNECT, self._patience(job)))
 
     def _patience(self, job: Job) -> float:
         """Seconds that the job's source may let it wait for a first byte."""
@@ -118,6 +105,17 @@ class Fetcher:
         except RemoteError as error:
             self._transfer.drop(job, "gone", str(error))
             return
+        in_step = False
+        try:
+            in_step = self._exchange(line, job)
+        finally:
+            if in_step and line.usable:
+                self._transfer.lines.give(line)
+            else:
+                line.close()
+
+    def _exchange(self, line: Connection, job: Job) -> bool:
+        """This job on that connection, and what can be pipelined behind it; False: the connection is not at the end of an answer."""
         waiting: deque[Job] = deque()
         in_step = self._ask(line, job, waiting)
         while in_step and waiting:
@@ -130,9 +128,7 @@ class Fetcher:
                 in_step = False
         for left in waiting:
             self._transfer.drop(left)
-        if not in_step or not line.usable:
-            self._lines.pop((line.host, line.port), None)
-            line.close()
+        return in_step
 
     def _ask(self, line: Connection, job: Job, waiting: deque[Job]) -> bool:
         geometry = self._transfer.file.geometry

@@ -19,6 +19,7 @@ import time
 
 import xxhash
 
+from dfengine.client.lines import Lines
 from dfengine.client.tally import Tally
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 
@@ -69,6 +70,7 @@ class Transfer:
         self.tally = tally
         self.follower = follower
         self.throttle = throttle
+        self.lines = Lines()
         self.leaving: Leaving | None = None
         self.error: BaseException | None = None
         self.fault = ""
@@ -164,6 +166,7 @@ class Transfer:
         if any(thread.is_alive() for thread in self._fetchers):
             raise LocalError("a thread of this download does not end")
         self._fetchers.clear()
+        self.lines.close()
         if self.error is None:
             self.stopping = False
 
@@ -175,6 +178,7 @@ class Transfer:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         ended = not any(thread.is_alive() for thread in threads)
+        self.lines.close()
         if ended:
             wake, self._wake = self._wake, -1
             if wake >= 0:

@@ -62,13 +62,15 @@ class Hosts:
             _ip("-n", here, "link", "set", "eth0", "up")
             _ip("-n", here, "link", "set", "lo", "up")
             if rate:
-                for space, device in ((here, "eth0"), (hub, f"p{at}")):
-                    subprocess.run(
-                        ["tc", "-n", space, "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{rate}mbit", "burst", BURST,
-                         "latency", LATENCY], check=True,
-                    )  # fmt: skip
+                self.shape(name, rate)
             self.run(name, ["sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno"])
 
+
+    def shape(self, name: str, rate: int) -> None:
+        """Give a host's link `rate` Mbit/s each way; 0: all it can."""
+        for space, device in ((self._ns(name), "eth0"), (self._ns("hub"), f"p{self.names.index(name)}")):
+            tbf = ["root", "tbf", "rate", f"{rate}mbit", "burst", BURST, "latency", LATENCY] if rate else ["root"]
+            subprocess.run(["tc", "-n", space, "qdisc", "replace" if rate else "del", "dev", device, *tbf], check=True)
 
     def command(self, name: str, words: Sequence[str]) -> list[str]:
         """`words` as a command inside a host."""

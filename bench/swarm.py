@@ -70,11 +70,20 @@ def nginx(path: Path, address: str) -> list[str]:
     return [NGINX, "-p", str(path), "-c", str(path / "nginx.conf")]
 
 
+def await_nginx(path: Path) -> None:
+    """Until it listens: then it names itself."""
+    end = time.monotonic() + 10
+    while not (path / "nginx.pid").exists():
+        if time.monotonic() > end:
+            raise RuntimeError("nginx does not start")
+        time.sleep(0.01)
+
+
 def link_rate(net: Hosts, path: Path, sender: str, receiver: str) -> float:
     """Bytes per second of one curl from `sender` to `receiver`."""
     server = subprocess.Popen(net.command(sender, nginx(path, net.address(sender))))
     try:
-        time.sleep(0.3)
+        await_nginx(path)
         url = f"http://{net.address(sender)}/probe"
         return float(net.run(receiver, ["curl", "-s", "-o", "/dev/null", "-w", "%{speed_download}", url]))
     finally:
@@ -158,11 +167,11 @@ class Found:
 
 
 def distribute(
-    net: Hosts, path: Path, hosts: list[Host], size: int, digest: str, options: list[str], *, cold: bool, ready: bool
+    net: Hosts, path: Path, hosts: list[Host], rate: int, size: int, digest: str, options: list[str], *, cold: bool, ready: bool
 ) -> Found:
     """One run: fills in each host's seconds. Raises RuntimeError when a host that was not killed has not the file within 300 s.
 
-    cold: the supernode has not the file. ready: each host's peer server is up.
+    rate: Mbit/s of the supernode. cold: it has not the file. ready: each host's peer server is up.
     """
     account = Account()
     node = net.address("node")
@@ -174,6 +183,7 @@ def distribute(
     said = servers["supernode"].stdout
     assert said is not None
     said.readline()
+    await_nginx(path)
     url = f"http://{net.address('origin')}/file"
 
     def get(name: str, out: str) -> list[str]:
@@ -185,8 +195,10 @@ def distribute(
     ballast = Ballast(path, size * (len(hosts) + cold))
     try:
         if not cold:
+            net.shape("node", 0)
             subprocess.run([*get("node", "warm"), "-p", "cdn"], check=True, stdout=subprocess.DEVNULL)
             (path / "warm").unlink()
+            net.shape("node", rate)
         if ready:
             for host in hosts:
                 start_peer(net, host.name, path / f"home-{host.name}")
@@ -275,7 +287,7 @@ def measure(
         names = ["origin", "node", *(host.name for host in hosts)]
         with Hosts(names, [0, rate, *(host.rate for host in hosts)]) as net:
             c = link_rate(net, path, "node", hosts[0].name)
-            found = distribute(net, path, hosts, size, digest, options, cold=cold, ready=ready)
+            found = distribute(net, path, hosts, rate, size, digest, options, cold=cold, ready=ready)
         bounds = {host.name: size / (c * host.rate / rate) * (1 + floor(log2(count)) / pieces) for host in hosts}
         ratios = sorted(host.seconds / bounds[host.name] for host in hosts if not host.kill)
         gigabytes = len(ratios) * size / GB

@@ -70,7 +70,7 @@ class Fluid:
     def __init__(self, hosts: list[Host], pieces: int, *, seed: int = 0, limits: Limits | None = None, room: int = 5,
                  up: float = 1 / PIECE_SECONDS, step: float = PIECE_SECONDS / 4) -> None:
         self.hosts, self.pieces, self.room, self.step = hosts, pieces, room, step
-        self.swarm = Swarm(limits or Limits(up=room, supernode=room), seed)
+        self.swarm = Swarm(limits or Limits(up=room, supernode=room, few=room), seed)
         self.random = Random(seed)
         self.now = 0.0
         number = len(hosts)

@@ -53,6 +53,7 @@ def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop)
     node.swarm.add_task(TASK, pieces, node.now())
     for n in range(pieces):
         node.swarm.cached(TASK, n, node.now())
+    node.swarm.tasks[TASK].retune(False)  # in the middle of quick pieces
     for i, cid in enumerate(populate(node.swarm, peers, pieces, 1, node.now(), TASK)):
         node.members.admit((TASK, cid), Member("127.0.0.1", "", wire.NATIVE, Peer("10.0.0.1", 15001, "", f"host{i}")))
     return node

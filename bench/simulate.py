@@ -21,7 +21,7 @@ from tests.swarm.virtual import Simulation
 
 def row(hosts: int, pieces: int, seed: int, up: int, supernode: int, room: int) -> list[str]:
     """One swarm whose hosts all start together; a host that is not finished after 20 bounds counts as never."""
-    swarm = Simulation(pieces, seed=seed, limits=Limits(up=up, supernode=supernode))
+    swarm = Simulation(pieces, seed=seed, limits=Limits(up=up, supernode=supernode, few=max(up, supernode, room)))
     for host in range(hosts):
         swarm.join(f"c{host}", room=room)
     bound = pieces + floor(log2(hosts))

@@ -94,6 +94,7 @@ GET = (
     Option(("--cacerts",), "cacerts", "PEM file of certificates to trust for the origin; may be given again.", many=True),
     Option(("--insecure",), "insecure", "Do not verify the origin's certificate.", FLAG),
     Option(("--callsystem",), "callsystem", "Name of the calling system, for the supernode's metrics."),
+    Option(("--location",), "location", "Where this host is, widest first, as region|site|rack: near peers are asked first."),
     *TRUST,
     Option(("--json",), "json", "Print one JSON object about the download on stdout.", FLAG),
     Option(("--quiet",), "quiet", "Nothing on stderr but errors.", FLAG),

@@ -118,6 +118,7 @@ class GetSettings(Value):
     cacerts: tuple[str, ...] = ()
     insecure: bool = False
     callsystem: str = ""
+    location: str = ""
     verbose: bool = False
     report_digest: bool = False
     window: int = 0

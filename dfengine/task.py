@@ -62,7 +62,7 @@ class Digest(Value):
 class Peer(Value):
     """A host's piece server as the supernode knows it.
 
-    `port` 0 means that it serves nobody. `path` is what to GET there. `id` is 1.x's peerID, one per host.
+    `port` 0 means that it serves nobody. `path` is what to GET there. `id` is 1.x's peerID, one per host. location: `region|site|rack`.
     """
 
     ip: str
@@ -71,6 +71,7 @@ class Peer(Value):
     host: str = ""
     id: str = ""
     version: str = ""
+    location: str = ""
 
 
 def task_url(raw_url: str, unwanted: str = "") -> str:

@@ -50,6 +50,7 @@ class Registration(msgspec.Struct, rename=_lower, kw_only=True):
     window_size: int = -1
     native: int = 0
     in_order: bool = False
+    location: str = ""
 
     @classmethod
     def decode(cls, body: bytes, form: bool = False) -> Registration:

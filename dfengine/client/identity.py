@@ -66,6 +66,7 @@ def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Re
         insecure=settings.insecure,
         root_cas=tuple(_certificates(path) for path in settings.cacerts),
         pattern=settings.pattern,
+        location=settings.location,
         in_order=bool(settings.digest or settings.md5 or settings.report_digest),
     )
 

@@ -32,6 +32,7 @@ class Registration(Value):
     """`POST /peer/registry`. Bytes, pieces and ports are plain integers; window_size in pieces, of a stream.
 
     in_order: equally rare pieces are wanted from the first one on, because the whole file is hashed while it comes.
+    location: labels of where this host is, widest first, as `region|site|rack`.
     """
 
     raw_url: str = ""
@@ -52,6 +53,7 @@ class Registration(Value):
     stream_mode: bool = False
     window_size: int = -1
     in_order: bool = False
+    location: str = ""
 
     def encode(self, supernode_ip: str) -> bytes:
         """As 1.x clients send it: fields at their defaults are left out but for those that they always send.
@@ -81,6 +83,7 @@ class Registration(Value):
             "windowsize": self.window_size if self.stream_mode else None,
             "native": NATIVE,
             "inOrder": self.in_order,
+            "location": self.location,
         }
         return encode({**always, **{key: value for key, value in more.items() if value}})
 

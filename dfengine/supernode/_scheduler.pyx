@@ -8,7 +8,7 @@ from dfengine._window cimport Window
 from dfengine.supernode._holders cimport Holders, meet
 from dfengine.supernode.leases cimport Leases
 from dfengine.supernode._rarity cimport LEVELS, Rarity
-from dfengine.supernode._sources cimport MOST, least_loaded, open_source, supernode_open, usable
+from dfengine.supernode._sources cimport MOST, best_source, open_source, supernode_open, usable
 from dfengine.supernode._state cimport NOWHERE, Download, Task
 
 from dfengine.supernode import assignment
@@ -173,7 +173,7 @@ cdef bint urgent(Download download, Choice* choice, bint seed) except -1:
     cdef Py_ssize_t n = task.want.first_set(window.una)
     while 0 <= n < past:
         choice.number = usable(download, n, choice.holders) if has(task.holders.held, n) else 0
-        choice.first = least_loaded(choice.holders, choice.number)
+        choice.first = best_source(download, choice.holders, choice.number)
         if choice.first >= 0 or (seed and has(task.seedable, n)):
             choice.n = n
             return True
@@ -200,7 +200,7 @@ cdef bint from_peers(Download download, Choice* choice, Order* order, Py_ssize_t
         if not has(task.want, n):
             continue
         choice.number = usable(download, n, choice.holders)
-        choice.first = least_loaded(choice.holders, choice.number)
+        choice.first = best_source(download, choice.holders, choice.number)
         if choice.first >= 0:
             choice.n = n
             return True

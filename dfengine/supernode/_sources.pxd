@@ -1,6 +1,7 @@
 """Source choice: whom to ask for a piece.
 
-Holders with a free upload slot, neither isolated nor shunned by the asker; of a small sample the least loaded.
+Holders with a free upload slot, neither isolated nor shunned by the asker; of a small sample the nearest (`locality`), of these the least
+loaded. Which piece is asked for was decided before: what is rare is fetched from afar.
 
 Isolated peers are no sources at all (they are not enlisted), so what is asked here is the slot, the pair, and that nobody asks itself.
 Another CID of the same host may be asked like any other.
@@ -16,6 +17,6 @@ cdef enum:
 
 cdef bint shunned(Download asker, PeerState source) except -1
 cdef Py_ssize_t usable(Download asker, Py_ssize_t n, PyObject** found) except -1
-cdef Py_ssize_t least_loaded(PyObject** found, Py_ssize_t number) noexcept
+cdef Py_ssize_t best_source(Download asker, PyObject** found, Py_ssize_t number) noexcept
 cdef Download open_source(Download asker)
 cdef bint supernode_open(Download asker) noexcept

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t
 
 from dfengine.supernode._holders cimport RECENT, SAMPLES, Holders
 from dfengine.supernode._state cimport Download, PeerState
+from dfengine.supernode.locality cimport between
 
 from dfengine.supernode.isolation import shuns
 
@@ -32,16 +33,21 @@ cdef Py_ssize_t usable(Download asker, Py_ssize_t n, PyObject** found) except -1
     return number
 
 
-cdef Py_ssize_t least_loaded(PyObject** found, Py_ssize_t number) noexcept:  # reads C fields only
-    """Which of them has a free slot and sends least, of equals the first; -1: none has."""
+cdef Py_ssize_t best_source(Download asker, PyObject** found, Py_ssize_t number) noexcept:  # reads C fields only
+    """Of those that have a free slot the nearest, of equals the one that sends least, of equals the first; -1: none has."""
     cdef Py_ssize_t i, best = -1, least = 0, used
+    cdef int near, nearest = 0
+    cdef PeerState peer
     for i in range(number):
-        used = (<Download> found[i]).peer.used
-        if (<Download> found[i]).open() and (best < 0 or used < least):
+        if not (<Download> found[i]).open():
+            continue
+        peer = (<Download> found[i]).peer
+        used = peer.used
+        near = between(&asker.peer.place, &peer.place)
+        if best < 0 or near > nearest or (near == nearest and used < least):
             best = i
+            nearest = near
             least = used
-            if least == 0:
-                break
     return best
 
 

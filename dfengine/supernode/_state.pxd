@@ -27,6 +27,7 @@ from libc.stdint cimport int64_t
 from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
 from dfengine.supernode._holders cimport Holders
+from dfengine.supernode.locality cimport Place
 
 cdef enum:
     NOWHERE = -1
@@ -34,6 +35,7 @@ cdef enum:
 
 cdef class PeerState:
     cdef readonly tuple key
+    cdef Place place
     cdef public Py_ssize_t slots
     cdef public Py_ssize_t used
     cdef public double seen

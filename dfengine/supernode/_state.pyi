@@ -44,6 +44,8 @@ class PeerState:
     cleared: bool
     bucket: int
     def __new__(cls, key: tuple[str, int, str], slots: int, now: float) -> PeerState: ...
+    def locate(self, location: str) -> None:
+        """What it says of its place (`locality`), "" nothing."""
     @property
     def key(self) -> tuple[str, int, str]: ...
     @property

@@ -8,6 +8,7 @@ from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
 from dfengine.supernode._holders cimport Holders
 from dfengine.supernode._rarity cimport Rarity, lacking_words
+from dfengine.supernode.locality cimport locate
 
 from dfengine.errors import BadPiece
 from dfengine.task import client_of
@@ -24,6 +25,10 @@ cdef class PeerState:
         self.slots = slots
         self.seen = now
         self.downloads = ()
+        self.locate("")
+
+    def locate(self, str location not None):
+        locate(&self.place, self.key[0], location)
 
     @property
     def address(self):

@@ -128,6 +128,7 @@ class Node:
             registration.host_name,
             f"{registration.host_name}-{registration.ip}-{time.time_ns()}",
             registration.version,
+            registration.location,
         )
         native = min(registration.native, wire.NATIVE)
         member = Member(registration.super_node_ip or self.advertise_ip, registration.call_system, native, peer, address)

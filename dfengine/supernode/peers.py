@@ -54,11 +54,12 @@ class Peers:
 
     # COMING AND GOING
 
-    def state(self, key: Key, now: float) -> PeerState:
-        """The peer of that key, a new one if it is not known."""
+    def state(self, key: Key, now: float, location: str = "") -> PeerState:
+        """The peer of that key, a new one if it is not known; location: what it says of its place now."""
         peer = self.states.get(key)
         if peer is None:
             peer = self.states[key] = PeerState(key, self.limits.up, now)
+        peer.locate(location)
         return peer
 
     def add(self, download: Download, now: float) -> None:

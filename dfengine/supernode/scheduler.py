@@ -5,7 +5,7 @@ Order, for each piece of an answer:
 0. for a stream, the first pieces after una, in order: from the least loaded holder, else from the supernode, unless the piece is on
    its way to a source;
 1. a piece that no source has or is getting, from the supernode: new pieces enter the swarm first, and each at a different peer;
-2. the rarest piece that an open source has, from the least loaded of a sample of its holders;
+2. the rarest piece that an open source has, from the nearest of a sample of its holders, and the least loaded of these;
 3. the rarest piece the supernode may send once more. Not one that is on its way to a source, for as long as the swarm has patience:
    that source will have it sooner than the supernode has sent it twice, and the supernode's uplink is what bounds the swarm.
    Nor for a download that has pieces enough under way: a native one asks for more only to keep its connections full.

@@ -149,7 +149,7 @@ class Swarm(Exchange):
         if wnd < 1 and wnd != -1:
             raise BadValue(f"a window of {wnd} pieces")
         window = None if wnd == -1 else Window(min(wnd, MAX_WINDOW), state.count)
-        host = self.peers.state(key_of(peer, cid, address or peer.ip), now)
+        host = self.peers.state(key_of(peer, cid, address or peer.ip), now, peer.location)
         source = Source(cid, peer.ip, peer.port, peer.path)
         serves = serves and peer.port > 0
         rotation = 0 if in_order else self._rotation(cid)

@@ -24,7 +24,7 @@ RUNS = st.lists(st.tuples(PIECE, PIECE), max_size=3)
         messages.Registration, raw_url=TEXT, task_url=TEXT, cid=TEXT, ip=TEXT, host_name=TEXT, port=st.integers(0, 65535), path=TEXT,
         version=TEXT, md5=TEXT, identifier=TEXT, call_system=TEXT, headers=st.lists(TEXT, max_size=2).map(tuple), insecure=st.booleans(),
         root_cas=st.lists(TEXT, max_size=2).map(tuple), pattern=TEXT, stream_mode=st.booleans(), window_size=st.integers(1, 100),
-        in_order=st.booleans(),
+        in_order=st.booleans(), location=TEXT,
     ),
     TEXT,
 )  # fmt: skip

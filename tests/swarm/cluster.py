@@ -26,9 +26,10 @@ class Cluster:
             self.swarm.cached(TASK, n, self.now)
             self.swarm.legacy_ready(TASK, n, self.now)
 
-    def join(self, *cids: str, host: str = "", port: int = 20000, holds: Any = (), **how: Any) -> None:
+    def join(self, *cids: str, host: str = "", port: int = 20000, holds: Any = (), location: str = "", **how: Any) -> None:
         for cid in cids:
-            self.swarm.join(TASK, cid, Peer(host or f"host-{cid}", port, f"/peer/file/{cid}"), self.now, **how)
+            peer = Peer(host or f"host-{cid}", port, f"/peer/file/{cid}", location=location)
+            self.swarm.join(TASK, cid, peer, self.now, **how)
             self.swarm.holds(TASK, cid, holds, self.now)
         self.check()
 

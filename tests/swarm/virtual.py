@@ -65,6 +65,7 @@ class Simulation:
         self.order = 0
         self.sent: Counter[str] = Counter()
         self.sent_by_supernode: Counter[int] = Counter()
+        self.carried: Counter[tuple[str, str]] = Counter()
         self.poll = 0.05
         self.coming = 0
         self.checked = False
@@ -89,12 +90,12 @@ class Simulation:
         self.swarm.set_count(TASK, self.pieces)
         self.wake()
 
-    def join(self, name: str, *, room: int = 4, wnd: int = -1, legacy: bool = False, serves: bool = True) -> Client:
+    def join(self, name: str, *, room: int = 4, wnd: int = -1, legacy: bool = False, serves: bool = True, location: str = "") -> Client:
         number = len(self.clients) + 2
         client = Client(name, f"10.0.{number // 250}.{number % 250}", room, wnd, legacy, serves)
         self.clients[name] = client
         self.active[name] = {}
-        peer = Peer(client.ip, 20000 if serves else 0, f"/peer/file/{name}")
+        peer = Peer(client.ip, 20000 if serves else 0, f"/peer/file/{name}", location=location)
         self.swarm.join(TASK, name, peer, self.now, wnd=wnd, legacy=legacy, serves=serves)
         self.pull(client)
         return client
@@ -199,6 +200,7 @@ class Simulation:
         del client.running[n]
         client.have.add(n)
         self.sent[transfer.source] += 1
+        self.carried[transfer.source, client.cid] += 1
         self.swarm.unpark(TASK, client.cid)
         for gone in transfer.gone:
             self.swarm.failed(TASK, client.cid, n, gone, "gone", self.now)

@@ -1,0 +1,98 @@
+"""Near sources before far ones, never a common piece before a rare one, nor nobody before a far one."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.supernode.locality import nearness
+from dfengine.supernode.swarm import Limits
+from tests.swarm.cluster import TASK, Cluster
+from tests.swarm.virtual import SUPERNODE, Simulation
+
+ips = st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.1.1", "fd00::1", "fd00::2", "fd00:0:0:1::1", "name", "other", ""])
+labels = st.lists(st.sampled_from(["a", "b", "", "ä"]), max_size=6).map("|".join) | st.text(max_size=300)
+
+
+def model(ip: str, location: str, other_ip: str, other_location: str) -> int:
+    def levels(label: str) -> list[str]:
+        parts = label[:256].split("|")[:4] if label else []
+        return parts[: parts.index("")] if "" in parts else parts
+
+    def subnet(text: str) -> object:
+        try:
+            address = ip_address(text)
+        except ValueError:
+            return object()
+        return address.version, int(address) >> (8 if address.version == 4 else 64)
+
+    if ip == other_ip:
+        return 6
+    one, other = levels(location), levels(other_location)
+    if not (one and other):
+        return int(subnet(ip) == subnet(other_ip))
+    shared = 0
+    while shared < min(len(one), len(other)) and one[shared] == other[shared]:
+        shared += 1
+    return shared + 1 if shared else 0
+
+
+@given(ips, labels, ips, labels)
+def test_nearness_is_what_is_shared_and_the_same_both_ways(ip: str, location: str, other_ip: str, other_location: str) -> None:
+    found = nearness(ip, location, other_ip, other_location)
+    assert found == model(ip, location, other_ip, other_location)
+    assert found == nearness(other_ip, other_location, ip, location)
+
+
+def test_levels_count_from_the_left() -> None:
+    assert nearness("h1", "x|rack", "h2", "y|rack") == 0
+    assert nearness("h1", "x|y|1", "h2", "x|y|2") == 3
+
+
+def swarm_of(**limits: int) -> Cluster:
+    swarm = Cluster(4, supernode=0, **limits)
+    swarm.join("far", host="10.0.0.1", location="x|1", holds=[(0, 4)])
+    swarm.join("near", host="10.9.0.1", location="x|2", holds=[(0, 3)])
+    swarm.join("me", host="10.0.0.2", location="x|2")
+    return swarm
+
+
+def test_the_nearest_is_asked_as_long_as_it_has_a_slot_and_what_is_rare_comes_from_afar() -> None:
+    swarm = swarm_of(up=2)
+    taken = swarm.take("me")
+    assert taken[3] == "far"
+    assert sorted(str(source) for n, source in taken.items() if n != 3) == ["far", "near", "near"]
+
+
+def test_one_that_registers_again_has_moved() -> None:
+    swarm = swarm_of(up=5)
+    assert swarm.take("me", 2)  # the rare one, and one from the same rack
+    swarm.swarm.leave(TASK, "near", swarm.now)
+    swarm.join("moved", host="10.9.0.1", location="x|1", holds=[(0, 3)])
+    swarm.join("second", host="10.5.0.1", location="x|2", holds=[(0, 3)])
+    assert set(swarm.take("me").values()) == {"second"}
+
+
+def two_sites(label: bool, seed: int) -> tuple[float, int, int]:
+    """When the last was finished, pieces that crossed between the sites, pieces in all."""
+    swarm = Simulation(64, seed=seed, limits=Limits(up=5, supernode=5, few=5))
+    site = {SUPERNODE: 0}
+    for i in range(24):
+        name = f"c{i}"
+        site[name] = i % 2
+        swarm.join(name, room=2, location=f"site{i % 2}" if label else "")
+    swarm.run()
+    crossed = sum(count for (source, receiver), count in swarm.carried.items() if site[source] != site[receiver])
+    return max(swarm.times), crossed, sum(swarm.carried.values())
+
+
+def test_labels_keep_pieces_inside_a_site_and_cost_no_time() -> None:
+    """Where there are slots to choose from; where all are taken the first that comes free is the only one."""
+    for seed in range(3):
+        blind, crossed, total = two_sites(False, seed)
+        seeing, fewer, _ = two_sites(True, seed)
+        assert crossed > 0.4 * total
+        assert fewer < 0.6 * crossed
+        assert seeing <= 1.05 * blind

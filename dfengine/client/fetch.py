@@ -15,7 +15,7 @@ from collections import deque
 
 from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_head
 from dfengine.client.digest import hasher
-from dfengine.client.plan import Job
+from dfengine.client.job import Job
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadFrame, DigestMismatch, ProtocolViolation, RemoteError, SourceGone, TooSlow
 from dfengine.net.dial import CONNECT, Connection, Head

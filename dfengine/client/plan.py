@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 
 from dfengine.client.health import Health
+from dfengine.client.job import Job
 from dfengine.client.pace import Pace
 from dfengine.errors import IllegalEvent
 
@@ -70,16 +71,6 @@ NEXT_LEAST = 0.05
 
 HEDGES = 3
 """Jobs of that piece at once, at most."""
-
-
-class Job:
-    """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came. told: that it is ending."""
-
-    __slots__ = ("began", "digest", "hedge", "lost", "over", "piece", "source", "told")
-
-    def __init__(self, piece: int, digest: str, source: Where, hedge: bool, began: float) -> None:
-        self.piece, self.digest, self.source, self.hedge, self.began = piece, digest, source, hedge, began
-        self.told = self.lost = self.over = False
 
 
 class _Piece:

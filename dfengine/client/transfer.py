@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from dfengine.client.digest import Follower
-    from dfengine.client.plan import Job, Plan
+    from dfengine.client.job import Job
+    from dfengine.client.plan import Plan
     from dfengine.client.throttle import Throttle
     from dfengine.net.dial import Connection
     from dfengine.storage.piece_file import PieceFile

@@ -121,15 +121,10 @@ class Node:
             raise RemoteError(f"this supernode has {MOST_TASKS} tasks already")
         fetch = await self.ensure(task, wanted)
         self.members.room_for(key, address)  # others have come meanwhile
-        peer = Peer(
-            registration.ip,
-            registration.port if registration.pattern != "cdn" else 0,
-            request_path(registration.path),
-            registration.host_name,
-            f"{registration.host_name}-{registration.ip}-{time.time_ns()}",
-            registration.version,
-            registration.location,
-        )
+        host, ip = registration.host_name, registration.ip
+        port = registration.port if registration.pattern != "cdn" else 0
+        path, name = request_path(registration.path), f"{host}-{ip}-{time.time_ns()}"
+        peer = Peer(ip, port, path, host, name, registration.version, registration.location)
         native = min(registration.native, wire.NATIVE)
         member = Member(registration.super_node_ip or self.advertise_ip, registration.call_system, native, peer, address)
         wnd = registration.window_size if registration.stream_mode else -1

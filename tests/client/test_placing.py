@@ -13,8 +13,9 @@ import xxhash
 from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client.digest import Follower
+from dfengine.client.job import Job
 from dfengine.client.messages import Where
-from dfengine.client.plan import Job, Plan
+from dfengine.client.plan import Plan
 from dfengine.client.tally import Tally
 from dfengine.client.transfer import Transfer
 from dfengine.net.dial import Connection

@@ -11,8 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dfengine._window import Window
 from dfengine.client.health import FAULTS, LEAVE
+from dfengine.client.job import Job
 from dfengine.client.messages import Where
-from dfengine.client.plan import ENDGAME_LEAST, Job, Plan
+from dfengine.client.plan import ENDGAME_LEAST, Plan
 from dfengine.errors import IllegalEvent
 
 

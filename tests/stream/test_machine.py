@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from dfengine._bitset import Bitset
 from dfengine._window import Window
+from dfengine.client.job import Job
 from dfengine.client.messages import Where
-from dfengine.client.plan import Job, Plan
+from dfengine.client.plan import Plan
 from dfengine.stream.cache import Cache
 
 CDN = Where("cdnnode:s~t", "127.0.0.1", 8001, "/download")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
+import _signal  # type: ignore[import-not-found]
 
-# Until a command has its own way to end there is nothing to put away, and no stack to show.
-signal.signal(signal.SIGINT, signal.SIG_DFL)
+# Until a command has its own way to end there is nothing to put away, and no stack to show; the module signal takes a while to come.
+_signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 import sys  # noqa: E402
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ENVIRONMENT = "DFENGINE"
 """How the names of environment variables that hold settings begin."""
 
+AGAIN = 5.0
+"""Seconds after which a signal that a download has not ended by is raised anew: whoever clears the errors of what it calls swallows it."""
+
 READER_GONE = 23
 """Exit code when the reader of stdout went away, as curl's."""
 
@@ -129,11 +132,16 @@ def _output(url: str, output: str | None) -> str:
 
 
 def _download(settings: GetSettings, bar: bool) -> Result:
-    def stop(number: int, _: object) -> None:
-        raise _Signalled(number)
+    ended_by = 0
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    def stop(number: int, _: object) -> None:
+        nonlocal ended_by
+        ended_by = ended_by or number
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        raise _Signalled(ended_by)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, stop)
     try:
         if not bar:
             return _fetch(settings, None)
@@ -142,6 +150,7 @@ def _download(settings: GetSettings, bar: bool) -> Result:
         with Bar(settings.output) as progress:
             return _fetch(settings, progress.show)
     except _Signalled as signalled:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         again = "" if settings.output == "-" else f"; run it again to go on from here ({settings.output})"
         print(f"dfengine: stopped{again}", file=sys.stderr)
         sys.exit(128 + signalled.number)

@@ -16,6 +16,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -218,7 +219,7 @@ def distribute(
             for host in [host for host in hosts if host.name in running]:
                 process = running[host.name]
                 if host.kill and now >= host.kill:
-                    process.kill()
+                    os.kill(process.pid, signal.SIGKILL)  # Popen.kill would wait for it, and its account would be lost
                     stop_peer(path / f"home-{host.name}")
                 if account.ended(process, "get"):
                     host.seconds = 0.0 if host.kill else time.monotonic() - first - host.start
@@ -236,12 +237,12 @@ def distribute(
     finally:
         ballast.close()
         for process in running.values():
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)
             account.ended(process, "get", wait=True)
         for host in hosts:
             stop_peer(path / f"home-{host.name}")
         for role, server in servers.items():
-            server.terminate()
+            os.kill(server.pid, signal.SIGTERM)
             account.ended(server, role, wait=True)
         said.close()
         account.rest("peer server", net.watch.pid)

@@ -1,10 +1,12 @@
 """Whole swarms on a virtual clock by the real scheduler: last and median host over the bound, and what the supernode sent.
 
-    python -m bench.simulate [--hosts N] [--pieces M] [--seed S] [--slots UP,SUPERNODE,ROOM ...]
+    python -m bench.simulate [--hosts N] [--pieces M] [--seed S] [--slots UP,SUPERNODE,ROOM ...] [--delays ANSWER,REPORT,LEAD]
     python -m bench.simulate --fluid [--hosts N] [--pieces M] [--seed S] [--room R]
 
 Links are equal and shared fairly; answers take no time. T* = M + floor(log2 N) in pieces' times (Mundinger, Weber, Weiss). UP: pieces
 that a host sends at once; SUPERNODE: that the supernode sends; ROOM: that a host receives. Nothing here is a timing.
+ANSWER: from a decision to the first byte of what it gives; REPORT: from a last byte to the supernode; LEAD: before its end a piece is
+called an ending one, 0 never; all in times of a piece.
 --fluid: for thousands of hosts, in steps of a quarter of a piece's time (bench/fluid.py); ROOM is then all three.
 """
 
@@ -16,12 +18,13 @@ from math import floor, log2
 
 from bench.stage import table
 from dfengine.supernode.limits import Limits
-from tests.swarm.virtual import Simulation
+from tests.swarm.virtual import Delays, Simulation
 
 
-def row(hosts: int, pieces: int, seed: int, up: int, supernode: int, room: int) -> list[str]:
+def row(hosts: int, pieces: int, seed: int, up: int, supernode: int, room: int, delays: Delays) -> list[str]:
     """One swarm whose hosts all start together; a host that is not finished after 20 bounds counts as never."""
-    swarm = Simulation(pieces, seed=seed, limits=Limits(up=up, supernode=supernode, few=max(up, supernode, room)))
+    limits = Limits(up=up, supernode=supernode, native_down=max(room, 8), few=max(up, supernode, room))
+    swarm = Simulation(pieces, seed=seed, limits=limits, delays=delays)
     for host in range(hosts):
         swarm.join(f"c{host}", room=room)
     bound = pieces + floor(log2(hosts))
@@ -57,16 +60,17 @@ def main() -> None:
     parser.add_argument("--pieces", type=int, default=62)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--slots", nargs="+", default=["5,4,4", "5,4,6", "5,5,5", "4,4,4", "3,3,3", "2,2,2", "2,2,4"])
+    parser.add_argument("--delays", default="0,0,0")
     parser.add_argument("--fluid", action="store_true")
     parser.add_argument("--room", type=int, default=5)
     arguments = parser.parse_args()
     if arguments.fluid:
         print(large(arguments.hosts, arguments.pieces, arguments.seed, arguments.room))
         return
-    rows = []
+    rows, delays = [], Delays(*map(float, arguments.delays.split(",")))
     for slots in arguments.slots:
         up, supernode, room = map(int, slots.split(","))
-        rows.append(row(arguments.hosts, arguments.pieces, arguments.seed, up, supernode, room))
+        rows.append(row(arguments.hosts, arguments.pieces, arguments.seed, up, supernode, room, delays))
     print(f"{arguments.hosts} hosts, {arguments.pieces} pieces, seed {arguments.seed}\n")
     print(table(["up, supernode, room", "last / T*", "median / T*", "supernode sent / F"], rows))
 

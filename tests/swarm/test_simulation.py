@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from dfengine.supernode.swarm import Limits
-from tests.swarm.virtual import SUPERNODE, TASK, Simulation
+from tests.swarm.virtual import SUPERNODE, TASK, Delays, Simulation
 
 
 def bound(peers: int, pieces: int) -> float:
@@ -68,6 +68,21 @@ def test_counting_finished_copies_only_would_make_it_send_them_several_times(mon
     swarm.run()
     assert len(swarm.times) == 16
     assert sum(swarm.sent_by_supernode.values()) >= 2 * 64
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_word_before_a_piece_ends_makes_up_for_slow_words(seed: int) -> None:
+    """Where a word takes a good part of a piece's time: few pieces under way, and their slots given on before they end."""
+
+    def last(limits: Limits, lead: float) -> float:
+        swarm = Simulation(64, seed=seed, limits=limits, delays=Delays(0.5, 0.35, lead))
+        for i in range(8):
+            swarm.join(f"c{i}", room=5)
+        return max(swarm.run().times) / bound(8, 64)
+
+    assert last(Limits(), 0.9) <= 1.2
+    assert last(Limits(few=5), 0.0) >= 1.3
+    assert last(Limits(), 0.0) >= 1.3
 
 
 def test_newcomers_at_one_moment_get_disjoint_pieces() -> None:

@@ -1,13 +1,14 @@
 """A swarm on a virtual clock: real decisions of `Swarm`, transfers as fluids over links with a capacity, pieces of size 1.
 
 A transfer runs at the lesser of its source's and its receiver's fair share. Clients behave like dfengine's: each keeps one pull
-parked as long as it has room, and reports at once. Legacy ones poll.
+parked as long as it has room. Legacy ones poll. Words take no time, unless `Delays` says otherwise.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dfengine.supernode.swarm import Limits, Pull, Swarm
@@ -15,6 +16,18 @@ from dfengine.task import Peer
 
 TASK = "task"
 SUPERNODE = "supernode"
+
+
+@dataclass(frozen=True)
+class Delays:
+    """In times of a piece. answer: from a decision to the first byte of what it gives; report: from a last byte to the supernode.
+
+    lead: before its end a piece is called an ending one, 0 = never; the word takes as long as a report.
+    """
+
+    answer: float = 0.0
+    report: float = 0.0
+    lead: float = 0.0
 
 
 @dataclass(eq=False)
@@ -31,6 +44,11 @@ class Client:
     dead: bool = False
     polling: bool = False
 
+    @property
+    def left(self) -> int:
+        """Pieces that there is room for."""
+        return self.room - sum(not transfer.told for transfer in self.running.values())
+
 
 @dataclass(eq=False)
 class Transfer:
@@ -42,6 +60,7 @@ class Transfer:
     rate: float = 0.0
     since: float = 0.0
     version: int = 0
+    told: bool = False
 
     @property
     def source(self) -> str:
@@ -52,8 +71,16 @@ class Simulation:
     """`up` and `down`: pieces per second of each link by name, 1.0 where not named. `poll`: seconds between pulls of a legacy client."""
 
     def __init__(
-        self, pieces: int, *, limits: Limits | None = None, seed: int = 0, cached: int | None = None, length_known: bool = True
+        self,
+        pieces: int,
+        *,
+        limits: Limits | None = None,
+        seed: int = 0,
+        cached: int | None = None,
+        length_known: bool = True,
+        delays: Delays = Delays(),
     ) -> None:
+        self.delays = delays
         self.swarm = Swarm(limits, seed)
         self.pieces = pieces
         self.now = 0.0
@@ -144,7 +171,7 @@ class Simulation:
 
     def pull(self, client: Client) -> None:
         client.polling = False
-        room = client.room - len(client.running)
+        room = client.left
         if client.dead or room < 1 or client.finished is not None:
             return
         self.answer(client, self.swarm.pull(TASK, client.cid, room, self.now), room)
@@ -162,8 +189,8 @@ class Simulation:
                 continue
             transfer = Transfer(client, n, [source.cid or SUPERNODE for source in sources])
             client.running[n] = transfer
-            self.start(transfer)
-        room = client.room - len(client.running)
+            self.later(self.delays.answer, self.start, transfer)
+        room = client.left
         if pull.kind == "finished" or room < 1:
             return
         if client.legacy:
@@ -180,7 +207,7 @@ class Simulation:
         while self.swarm.wakeable:
             for cid, pull in self.swarm.answer_parked(next(iter(self.swarm.wakeable)), self.now):
                 client = self.clients[cid]
-                self.answer(client, pull, client.room - len(client.running))
+                self.answer(client, pull, client.left)
         if self.checked:
             self.swarm.check_invariant()
         deadline = self.swarm.next_deadline()
@@ -194,9 +221,32 @@ class Simulation:
         self.swarm.departed.clear()
         self.wake()
 
+    def later(self, delay: float, event: Callable[[Transfer], None], transfer: Transfer) -> None:
+        """At once without a delay; with one unless the client is dead by then."""
+        if delay:
+            self.at(self.now + delay, lambda: None if transfer.client.dead else event(transfer))
+        else:
+            event(transfer)
+
+    def ending(self, transfer: Transfer, version: int) -> None:
+        if transfer.version == version and not transfer.told:
+            transfer.told = True
+            self.later(self.delays.report, self.ended, transfer)
+
+    def ended(self, transfer: Transfer) -> None:
+        self.swarm.unpark(TASK, transfer.client.cid)
+        self.swarm.ending(TASK, transfer.client.cid, transfer.n, self.now)
+        self.wake()
+        self.pull(transfer.client)
+        self.wake()
+
     def finish(self, transfer: Transfer) -> None:
-        client, n = transfer.client, transfer.n
         self.stop(transfer)
+        transfer.told |= self.delays.lead > 0
+        self.later(self.delays.report, self.finished, transfer)
+
+    def finished(self, transfer: Transfer) -> None:
+        client, n = transfer.client, transfer.n
         del client.running[n]
         client.have.add(n)
         self.sent[transfer.source] += 1
@@ -260,7 +310,10 @@ class Simulation:
             receives = sum(t in self.active[t.source] for t in other.client.running.values())
             other.rate = min(self.up.get(other.source, 1.0) / sends, self.down.get(other.client.cid, 1.0) / max(1, receives))
             other.version += 1
-            self.at(self.now + max(0.0, other.left) / other.rate, self.landed, other, other.version)
+            seconds = max(0.0, other.left) / other.rate
+            self.at(self.now + seconds, self.landed, other, other.version)
+            if self.delays.lead and not other.told:
+                self.at(self.now + max(0.0, seconds - self.delays.lead), self.ending, other, other.version)
 
     def landed(self, transfer: Transfer, version: int) -> None:
         if transfer.version == version:

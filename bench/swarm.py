@@ -1,6 +1,7 @@
 """One file to N hosts at once through shaped links, against the theoretical bound and against curl through the same link.
 
-    python -m bench.swarm [--hosts 4,8,16] [--rate MBIT] [--size MIB] [--scene together|spread|mixed|killed] [--cold] [--repeats N]
+    python -m bench.swarm [--hosts 4,8,16] [--rate MBIT] [--size MIB] [--scene together|spread|mixed|killed] [--cold] [--ready]
+        [--repeats N] [--json FILE]
 
 Bound, N receivers of equal capacity c and a source of c, F bytes in M pieces: T* = (F/c)(1 + floor(log2 N)/M) (Mundinger, Weber, Weiss);
 c is what one curl gets through the same link in the same run. A slower host's own bound is that of its c. CPU is that of all
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor, log2
 from pathlib import Path
 
@@ -153,9 +154,9 @@ class Ballast:
 
 @dataclass
 class Found:
-    """One run. Bytes by their sender over F; seeded: seconds until the supernode had sent F; cpu: seconds by role; busy: share of cores.
+    """One run. Bytes by their sender over F; seeded: seconds until the supernode had sent F; cpu: seconds by role.
 
-    timeline: seconds since the start, and bytes sent and received until then by each host's link.
+    busy: share of all cores. ratios: each host's time over its own bound, in order. timeline: seconds since the start, and bytes sent and received until then by each host's link.
     """
 
     seeded: float
@@ -165,6 +166,7 @@ class Found:
     cpu: dict[str, float]
     busy: float
     timeline: list[tuple[float, dict[str, tuple[int, int]]]]
+    ratios: list[float] = field(default_factory=list)
 
 
 def distribute(
@@ -290,7 +292,7 @@ def measure(
             c = link_rate(net, path, "node", hosts[0].name)
             found = distribute(net, path, hosts, rate, size, digest, options, cold=cold, ready=ready)
         bounds = {host.name: size / (c * host.rate / rate) * (1 + floor(log2(count)) / pieces) for host in hosts}
-        ratios = sorted(host.seconds / bounds[host.name] for host in hosts if not host.kill)
+        ratios = found.ratios = sorted(host.seconds / bounds[host.name] for host in hosts if not host.kill)
         gigabytes = len(ratios) * size / GB
         numbers = [
             c / 1e6, ratios[-1], ratios[len(ratios) // 2], found.supernode, found.seeded / (size / c), found.origin, found.peers / count,
@@ -312,6 +314,7 @@ def main() -> None:
     parser.add_argument("--ready", action="store_true", help="each host's peer server runs already")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write each run's ratios there, for bench.scale")
     parser.add_argument("--options", default="", help="further flags of the supernode")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
@@ -319,7 +322,7 @@ def main() -> None:
     print(machine("a namespace per host, reno"))
     how = f"{'cold' if arguments.cold else 'warm'} supernode, {'peer servers up, ' if arguments.ready else ''}"
     print(f"{arguments.size} MiB, {arguments.scene}, {how}median (worst) of {arguments.repeats}\n")
-    rows = []
+    rows, runs = [], []
     for count in map(int, arguments.hosts.split(",")):
         laps = []
         for lap in range(arguments.repeats):
@@ -328,6 +331,7 @@ def main() -> None:
                 count, arguments.rate, arguments.size * MIB, arguments.scene, seed, options, cold=arguments.cold, ready=arguments.ready
             )
             laps.append(numbers)
+            runs.append({"hosts": count, "rate": arguments.rate, "ratios": found.ratios, "supernode": found.supernode})
             roles = ", ".join(f"{role} {seconds:.2f}" for role, seconds in found.cpu.items())
             print(f"{count} hosts: {' '.join(f'{number:.3g}' for number in numbers)}; CPU s: {roles}", flush=True)
         columns = list(zip(*laps, strict=True))
@@ -335,6 +339,8 @@ def main() -> None:
     head = ["hosts", "Mbit/s", "c MB/s", "last / own bound", "median / own bound", "supernode sent / F", "once after / (F/c)",
             "origin sent / F", "from peers / (N F)", "CPU s/GB", "of all cores"]  # fmt: skip
     print("\n" + table(head, rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(runs))
 
 
 if __name__ == "__main__":

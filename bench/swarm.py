@@ -156,7 +156,8 @@ class Ballast:
 class Found:
     """One run. Bytes by their sender over F; seeded: seconds until the supernode had sent F; cpu: seconds by role.
 
-    busy: share of all cores. ratios: each host's time over its own bound, in order. timeline: seconds since the start, and bytes sent and received until then by each host's link.
+    busy: share of all cores. ratios: each host's time over its own bound, in order. timeline: seconds since the start, and bytes that
+    each host's link has sent and received until then.
     """
 
     seeded: float

@@ -117,12 +117,14 @@ def drop_peer(node: Node, request: Request) -> Response:
 
 
 async def preheat(node: Node, request: Request) -> Response:
-    """POST /api/v1/preheats {type, url, filter, headers}: fetch a file before anybody asks for it."""
+    """POST /api/v1/preheats {type, url, filter, headers}: fetch a file before anybody asks for it. 1.x's other type is an image's layers."""
     try:
         fields = wire.folded(request.body)
         url, unwanted, given = fields.get("url"), fields.get("filter") or "", fields.get("headers") or {}
         if not isinstance(url, str) or not isinstance(unwanted, str) or not isinstance(given, dict):
             raise BadValue('url: {"Code":2,"Msg":"invalid value"}')
+        if fields.get("type") not in (None, "", "file"):
+            raise BadValue(f'type: {str(fields["type"])[:40]}, only "file" is fetched: {{"Code":2,"Msg":"invalid value"}}')
         headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
         wanted = Wanted(url, headers)
         name = node.named(wanted, task_url(check_url(url), unwanted))

@@ -1,0 +1,68 @@
+"""What operators ask of a supernode: fetch ahead, look at tasks and peers, remove them."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from scene import Scene, Supernode, until
+
+SIZE = 9_000_000
+
+
+def ask(node: Supernode, method: str, path: str, message: object = None) -> tuple[int, Any]:
+    """Status and JSON of one request below /api/v1."""
+    body = None if message is None else json.dumps(message).encode()
+    request = urllib.request.Request(f"http://{node.node}/api/v1{path}", body, {"Content-Type": "application/json"}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def test_a_file_that_is_fetched_ahead_is_there_for_whoever_comes(stage: Scene) -> None:
+    digest = stage.file("f", SIZE)
+    url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "1h")
+    status, made = ask(node, "POST", "/preheats", {"type": "file", "URL": f"{url}?signature=1", "filter": "signature"})
+    assert status == 200
+    until(lambda: ask(node, "GET", f"/preheats/{made['ID']}")[1]["status"] == "SUCCESS", "the file fetched ahead")
+    assert [each["ID"] for each in ask(node, "GET", "/preheats")[1]] == [made["ID"]]
+    result = stage.get(f"{url}?signature=2", "out", "--filter", "signature", "--notbs", nodes=(node,))
+    assert (stage.digest("out"), result["task_id"]) == (digest, made["ID"])
+    assert len(stage.requests("/f")) == 1
+
+
+def test_what_cannot_be_fetched_ahead_is_refused(stage: Scene) -> None:
+    url, node = stage.origin() + "/missing", stage.supernode()
+    for wrong in ({"type": "image", "url": url}, {"type": "file"}, {"url": 5}, {"url": "ftp://h/f"}, {"url": url, "headers": ["A: b"]}):
+        status, said = ask(node, "POST", "/preheats", wrong)
+        assert (status, said["code"]) == (400, 400), said
+    assert ask(node, "GET", "/preheats") == (200, [])
+    assert ask(node, "POST", "/preheats", {"type": "file", "url": url})[0] == 500
+    assert ask(node, "GET", "/preheats")[1][0]["status"] == "FAILED"
+    assert ask(node, "GET", "/preheats/nobody")[0] == 404
+
+
+def test_tasks_and_peers_can_be_looked_at_and_removed(stage: Scene) -> None:
+    stage.file("f", SIZE)
+    url, node = stage.origin() + "/f", stage.supernode()
+    result = stage.get(url, "out", nodes=(node,))
+    task = ask(node, "GET", f"/tasks/{result['task_id']}")[1]
+    assert (task["cdnStatus"], task["httpFileLength"], task["fileLength"], task["pieceTotal"]) == ("SUCCESS", SIZE, SIZE + 15, 3)
+    ((peer,),) = (ask(node, "GET", "/peers")[1],)
+    path = f"/peers/{urllib.parse.quote(peer['ID'])}"
+    assert ask(node, "GET", path) == (200, peer)
+    assert peer["IP"] == "127.0.0.2"
+    assert ask(node, "DELETE", path) == (200, True)
+    assert ask(node, "DELETE", path)[0] == 404
+    assert ask(node, "GET", "/peers") == (200, [])
+    assert ask(node, "DELETE", f"/tasks/{result['task_id']}") == (200, True)
+    assert ask(node, "GET", f"/tasks/{result['task_id']}")[0] == 404
+    assert not list((node.home / "download").rglob(f"{result['task_id']}*")), "its copy is gone"
+    assert stage.get(url, "again", "--notbs", host=3, nodes=(node,))["from"]["supernode"] == SIZE
+    assert len(stage.requests("/f")) == 2

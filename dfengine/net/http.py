@@ -234,8 +234,10 @@ class RequestReader:
     def on_headers_complete(self) -> None:
         self._in_body = True
         headers = self._headers
-        if "transfer-encoding" in headers:
-            raise BadRequest(400, "no transfer coding is taken")
+        coding = headers.get("transfer-encoding")
+        if coding is not None:
+            length_wanted = coding.lower() == "chunked" and "content-length" not in headers
+            raise BadRequest(411 if length_wanted else 400, "no transfer coding is taken: send a Content-Length")
         given = headers.get("content-length")
         if given is None:
             return

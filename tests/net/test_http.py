@@ -88,7 +88,7 @@ def head(*lines: bytes) -> bytes:
     [
         (head(b"Content-Length: 1", b"Content-Length: 1"), 400),
         (head(b"Content-Length: 1", b"content-length: 2"), 400),
-        (head(b"Transfer-Encoding: chunked"), 400),
+        (head(b"Transfer-Encoding: chunked"), 411),
         (head(b"Transfer-Encoding: chunked", b"Content-Length: 3"), 400),
         (head(b"Transfer-Encoding: gzip, chunked"), 400),
         (head(b"Content-Length: -1"), 400),

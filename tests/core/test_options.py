@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import click
@@ -77,3 +79,13 @@ def test_every_option_is_a_setting_or_told_to_the_command() -> None:
     assert {option.name for option in options.GET} - told <= set(GetSettings.FIELDS)
     assert len({option.name for option in options.GET}) == len(options.GET)
     assert len(set(FLAGS)) == len(FLAGS)
+
+
+@pytest.mark.parametrize("role", ["get", "supernode", "peer"])
+def test_the_documents_name_every_flag_and_no_other(role: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+    section = text.split(f"\n## `dfengine {role}")[1].split("\n## ")[0]
+    flags = section.split("Flags:")[1] if "Flags:" in section else "\n".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))
+    named = set(re.findall(r"`(-{1,2}[a-z0-9-]+)`", flags))
+    known = {flag for param in cli.main.commands[role].params if not getattr(param, "hidden", False) for flag in param.opts if flag[0] == "-"}
+    assert named == known

@@ -117,7 +117,7 @@ def drop_peer(node: Node, request: Request) -> Response:
 
 
 async def preheat(node: Node, request: Request) -> Response:
-    """POST /api/v1/preheats {type, url, filter, headers}: fetch a file before anybody asks for it. 1.x's other type is an image's layers."""
+    """POST /api/v1/preheats {type, url, filter, headers}: fetch a file before anybody asks for it. 1.x also knows images."""
     try:
         fields = wire.folded(request.body)
         url, unwanted, given = fields.get("url"), fields.get("filter") or "", fields.get("headers") or {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dfengine import cli, client
+from dfengine import client, command
 from dfengine.settings import GetSettings
 
 
@@ -29,7 +29,7 @@ def handlers() -> Iterator[None]:
 def test_a_signal_that_is_swallowed_comes_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals, swallowed: int
 ) -> None:
-    monkeypatch.setattr(cli, "AGAIN", 0.05)
+    monkeypatch.setattr(command, "AGAIN", 0.05)
     left = swallowed
 
     def fetch(*_: Any) -> None:
@@ -46,7 +46,7 @@ def test_a_signal_that_is_swallowed_comes_again(
 
     monkeypatch.setattr(client, "get", fetch)
     with pytest.raises(SystemExit) as ended:
-        cli._download(GetSettings(url="http://h/f", output="f"), bar=False)
+        command._download(GetSettings(url="http://h/f", output="f"), bar=False)
     assert ended.value.code == 128 + number
     assert "stopped" in capsys.readouterr().err
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

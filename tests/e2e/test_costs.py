@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 
-from scene import DFENGINE, MIB, Scene, Supernode
+from scene import DFENGINE, MIB, Scene, Supernode, until
 
 PIECES = 64
 SIZE = PIECES * (4 * MIB - 5)
@@ -55,3 +56,28 @@ def test_a_download_costs_what_it_must(stage: Scene, tmp_path: Path) -> None:
     assert calls["sendto"] <= PIECES * 2
     assert calls.get("preadv", 0) + calls.get("pread64", 0) <= 16, "the file is not read again"
     assert calls.get("clone", 0) + calls.get("clone3", 0) <= 8
+
+
+def test_a_limit_sends_by_sendfile_all_the_same(stage: Scene, tmp_path: Path) -> None:
+    digest = stage.file("limited", SIZE)
+    url = stage.origin() + "/limited"
+    node = stage.supernode("--max-bandwidth", "200M")
+    subprocess.run(command(stage, url, node, 2), check=True, timeout=120)
+    calls = tmp_path / "calls"
+    watch = subprocess.Popen(
+        ["strace", "-f", "-qq", "-e", "trace=sendfile,read,pread64,preadv,preadv2", "-o", str(calls), "-p", str(node.process.pid)],
+        stderr=subprocess.PIPE,
+    )
+    until(lambda: f"TracerPid:\t{watch.pid}\n" in Path(f"/proc/{node.process.pid}/status").read_text(), "tracing")
+    subprocess.run(command(stage, url, node, 3), check=True, timeout=120)
+    watch.terminate()
+    watch.communicate(timeout=20)
+    assert stage.digest("out-3") == digest
+    moved: Counter[str] = Counter()
+    for line in calls.read_text().splitlines():
+        name, _, rest = line.split(maxsplit=1)[1].partition("(")
+        result = rest.rpartition(" = ")[2].split(" ")[0]
+        if result.isdigit():
+            moved[name] += int(result)
+    assert moved.pop("sendfile") == SIZE
+    assert moved.total() < MIB // 4, f"bytes of files pass through the process: {moved}"

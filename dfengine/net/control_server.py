@@ -12,13 +12,15 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from dfengine.net.doorway import BACKLOG, Doorway, listening
 from dfengine.net.http import MAX_BODY, MAX_PIPELINED, BadRequest, Line, Request, RequestReader, Response, text
-from dfengine.net.piece_server import listening
 from dfengine.net.shares import SHARE, Shares
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
 HEAD_SECONDS = 10.0
@@ -27,8 +29,6 @@ STALL_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
 HIGH_WATER = 256 << 10
 """Bytes of answers that a client may leave unread before it is read no further."""
-
-BACKLOG = 4096
 
 Answer = Response | asyncio.Future[Response]
 Handler = Callable[[Request], Answer]
@@ -39,14 +39,14 @@ class ControlProtocol(asyncio.Protocol):
 
     __slots__ = ("_answers", "_line", "_reader", "_server", "_stopped", "_transport", "_unread", "client", "deadline")
 
-    def __init__(self, server: ControlServer) -> None:
+    def __init__(self, server: ControlServer, client: str = "") -> None:
         self._server = server
         self._transport: asyncio.Transport | None = None
         # Reader and queue come with the first byte: ten thousand silent connections must cost little.
         self._reader: RequestReader | None = None
         self._answers: deque[tuple[Answer, bool, bool]] | None = None
         """Answers not sent yet, in the order of their requests: (answer, keep alive, without a body)."""
-        self.client = ""
+        self.client = client
         self._line: Line | None = None
         self._stopped = False
         self._unread = False
@@ -57,10 +57,15 @@ class ControlProtocol(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        self.client = peer[0] if peer else ""
+        self.client = peer[0] if peer else self.client
         transport.set_write_buffer_limits(HIGH_WATER)
         if not self._server.admit(self):
             transport.abort()
+
+    @property
+    def made(self) -> bool:
+        """The connection is, or was, there, with hands shaken."""
+        return self._transport is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's callback: whatever is parked for this client is cancelled."""
@@ -223,25 +228,43 @@ class ControlServer:
         self.lost = lost
         self._report = report
         self._max = max_connections
+        self._share = share
         self._shares = Shares(max_connections, share)
+        self._door: Doorway | None = None
+        self._shaking: set[asyncio.Task[None]] = set()
         self._server: asyncio.AbstractServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self.port = 0
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Listen on host:port, port 0 for any free one; `tls` for every connection. Raises OSError."""
-        patience = None if tls is None else self.head_seconds
         # Not bound by the loop: it would take `::` for IPv6 alone.
         sock = listening(host, port)
         self.port = sock.getsockname()[1]
-        self._server = await self.loop.create_server(
-            lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
-        )
+        if tls is None:
+            self._server = await self.loop.create_server(lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG)
+        else:
+            # The loop tells of a connection when hands are shaken: who never does would not be counted.
+            self._door = Doorway(self.loop, sock, partial(self._enter, tls), self._max, self._share)
         self._sweep()
+
+    def _enter(self, tls: ssl.SSLContext, sock: socket.socket, address: str) -> None:
+        task = self.loop.create_task(self._shake_hands(tls, sock, address))
+        self._shaking.add(task)
+        task.add_done_callback(self._shaking.discard)
+
+    async def _shake_hands(self, tls: ssl.SSLContext, sock: socket.socket, address: str) -> None:
+        protocol = ControlProtocol(self, address)
+        try:
+            await self.loop.connect_accepted_socket(lambda: protocol, sock, ssl=tls, ssl_handshake_timeout=self.head_seconds)
+        except (OSError, asyncio.CancelledError):
+            sock.close()
+            if not protocol.made and self._door is not None:
+                self._door.left(address)
 
     def admit(self, connection: ControlProtocol) -> bool:
         """False when there are too many connections, in all or of this client."""
-        if len(self.connections) >= self._max or not self._shares.take(connection.client):
+        if self._door is None and (len(self.connections) >= self._max or not self._shares.take(connection.client)):
             return False
         self.accepted += 1
         self.connections.add(connection)
@@ -251,7 +274,10 @@ class ControlServer:
         """It is closed, admitted or not."""
         if connection in self.connections:
             self.connections.remove(connection)
-            self._shares.give_back(connection.client)
+            if self._door is None:
+                self._shares.give_back(connection.client)
+            else:
+                self._door.left(connection.client)
 
     def failed(self, request: Request | None) -> Response:
         """A handler failed by itself: report the current exception, and say no more than that it was so."""
@@ -262,6 +288,8 @@ class ControlServer:
         now = time.monotonic()
         for connection in [connection for connection in self.connections if connection.deadline < now]:
             connection.close()
+        if self._door is not None:
+            self._door.look()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def close(self) -> None:
@@ -270,5 +298,9 @@ class ControlServer:
             self._sweeper.cancel()
         if self._server is not None:
             self._server.close()
+        if self._door is not None:
+            self._door.close()
+        for task in list(self._shaking):
+            task.cancel()
         for connection in list(self.connections):
             connection.close()

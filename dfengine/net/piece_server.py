@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 import sys
 import time
@@ -18,10 +17,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dfengine.net._sendfile import FileSlice, Upload
+from dfengine.net.doorway import Doorway
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.piece_connection import Connection
-from dfengine.net.shares import SHARE, Shares
+from dfengine.net.shares import SHARE
 from dfengine.net.turnstile import Turnstile
 
 if TYPE_CHECKING:
@@ -35,11 +35,6 @@ STALL_SECONDS = 60.0
 """A receiver that takes nothing for so long is gone."""
 
 SWEEP_SECONDS = 1.0
-BACKLOG = 4096
-ACCEPTS = 64
-"""Connections taken before others get their turn."""
-
-_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class PieceServer:
@@ -50,7 +45,7 @@ class PieceServer:
     every connection; bytes then go out by TLS writes. The seconds: to send a head, between requests, without taking a byte; whoever needs
     longer is cut off.
 
-    Counters: accepted, requests, bytes_sent (heads included), sends, sendfiles (system calls), loads (slices that a thread read first).
+    Counters: requests, bytes_sent (heads included), sends, sendfiles (system calls), loads (slices that a thread read first).
     """
 
     def __init__(
@@ -70,10 +65,9 @@ class PieceServer:
         self.loop = loop
         self.limit = limit
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
-        self.accepted = self.requests = self.bytes_sent = self.sends = self.sendfiles = self.loads = 0
+        self.requests = self.bytes_sent = self.sends = self.sendfiles = self.loads = 0
         self.connections: set[Connection] = set()
         self._turnstiles: dict[TokenBucket, Turnstile] = {}
-        self._sock = sock
         self._seal: Callable[[socket.socket], TlsSocket] | None = None
         self.upload: Callable[[Any, tuple[bytes | FileSlice, ...]], Upload | TlsUpload] = _by_sendfile
         """What sends the parts of an answer to a connection's socket."""
@@ -82,16 +76,18 @@ class PieceServer:
 
             self._seal, self.upload = partial(TlsSocket, context=tls), TlsUpload
         self._route = route
-        self._max = max_connections
-        self._shares = Shares(max_connections, share)
-        self._accepting = False
+        self._door = Doorway(loop, sock, self._enter, max_connections, share)
         self._sweeper: asyncio.TimerHandle | None = None
-        sock.setblocking(False)
 
     @property
     def port(self) -> int:
         """The listening port."""
-        return int(self._sock.getsockname()[1])
+        return self._door.port
+
+    @property
+    def accepted(self) -> int:
+        """Connections let in so far."""
+        return self._door.accepted
 
     @property
     def busy(self) -> bool:
@@ -102,40 +98,11 @@ class PieceServer:
         """Begin to accept."""
         self._sweep()
 
-    def _accept(self, wanted: bool) -> None:
-        if wanted != self._accepting:
-            self._accepting = wanted
-            (self.loop.add_reader(self._sock, self._acceptable) if wanted else self.loop.remove_reader(self._sock))
-
-    def _acceptable(self) -> None:
-        for _ in range(ACCEPTS):
-            if len(self.connections) >= self._max:
-                self._accept(False)
-                return
-            try:
-                sock, address = self._sock.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                if error.errno in _OUT_OF:
-                    # The next sweep, or a connection that ends, tries again: the listener stays readable, and
-                    # asking it over and over would free no descriptor.
-                    self._accept(False)
-                    return
-                # The error is the new connection's own (aborted, unreachable), and it is gone.
-                continue
-            if not self._shares.take(address[0]):
-                sock.close()
-                continue
-            sock.setblocking(False)
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.accepted += 1
-            try:
-                self.connections.add(Connection(self, sock if self._seal is None else self._seal(sock), address[0]))
-            except OSError:
-                sock.close()  # TLS looks at the socket, and the client is gone
-                self._shares.give_back(address[0])
+    def _enter(self, sock: socket.socket, address: str) -> None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # TLS looks at the socket, and raises when the client is gone.
+        self.connections.add(Connection(self, sock if self._seal is None else self._seal(sock), address))
 
     def _sweep(self) -> None:
         now = time.monotonic()
@@ -143,8 +110,7 @@ class PieceServer:
             connection.close()
         for bucket in [bucket for bucket, turnstile in self._turnstiles.items() if not turnstile]:
             del self._turnstiles[bucket]
-        if len(self.connections) < self._max:
-            self._accept(True)
+        self._door.look()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def answer(self, request: Request) -> Response | Parts:
@@ -174,22 +140,19 @@ class PieceServer:
     def gone(self, connection: Connection) -> None:
         """A connection has closed itself."""
         self.connections.remove(connection)
-        self._shares.give_back(connection.client)
-        if self._sweeper is not None and len(self.connections) < self._max:
-            self._accept(True)
+        self._door.left(connection.client)
 
     def close(self) -> None:
         """Stop accepting and cut every connection."""
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        self._accept(False)
+        self._door.close()
         for connection in list(self.connections):
             connection.close()
         for turnstile in self._turnstiles.values():
             turnstile.close()
         self._turnstiles.clear()
-        self._sock.close()
 
 
 def _by_sendfile(sock: socket.socket, parts: tuple[bytes | FileSlice, ...]) -> Upload:
@@ -215,18 +178,3 @@ def guarded(secret_file: str) -> Callable[[Callable[[Request], Answer]], Callabl
         return lambda request: guard.greeting(request) or guard.refusal(request) or route(request)
 
     return shut
-
-
-def listening(ip: str, port: int) -> socket.socket:
-    """A non-blocking listening socket on ip:port, port 0 for any free one. Raises OSError."""
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((ip, port))
-        sock.listen(BACKLOG)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock

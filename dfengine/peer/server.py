@@ -15,8 +15,9 @@ import time
 
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import handover
+from dfengine.net.doorway import listening
 from dfengine.net.limit import TokenBucket
-from dfengine.net.piece_server import PieceServer, guarded, listening
+from dfengine.net.piece_server import PieceServer, guarded
 from dfengine.peer.farewell import farewell
 from dfengine.peer.hosted import Hosted
 from dfengine.peer.routes import Routes

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import dial
 from dfengine.net.control_server import ControlServer
+from dfengine.net.doorway import listening
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
-from dfengine.net.piece_server import PieceServer, guarded, listening
+from dfengine.net.piece_server import PieceServer, guarded
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import reclaim
 from dfengine.supernode.download_port import DownloadRoutes

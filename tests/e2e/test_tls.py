@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -139,6 +140,32 @@ def test_handshakes_that_never_end_are_cut_and_leave_nothing(stage: Scene, node:
     finally:
         for line in lines:
             line.close()
+
+
+@pytest.mark.parametrize("which", ["control", "download"])
+def test_handshakes_count_as_connections(stage: Scene, authority: Authority, which: str) -> None:
+    """One percent of 16384 for one client: whoever shakes no hands keeps nobody else out, and is not let in further itself."""
+    options = authority.options("supernode", "IP:127.0.0.1")
+    node = stage.supernode(*options, "--client-share", "1", tls=authority.context("test"))
+    port = node.port if which == "control" else int(node.download.rpartition(":")[2])
+    before = len(descriptors(node.process.pid))
+    lines = [socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.31", 0)) for _ in range(200)]
+    try:
+        for line in lines[163:]:
+            line.settimeout(5.0)
+            with contextlib.suppress(ConnectionResetError):
+                assert line.recv(1) == b"", "closed at once, when the others have ten seconds"
+        assert 163 <= len(descriptors(node.process.pid)) - before < 175
+        address = f"127.0.0.1:{port}"
+        assert secure(authority.context("test"), address, "/ping") == 200
+    finally:
+        for line in lines:
+            line.close()
+    until(lambda: len(descriptors(node.process.pid)) <= before + 2, "connections cut", 20.0)
+    again = [socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.31", 0)) for _ in range(160)]
+    until(lambda: len(descriptors(node.process.pid)) >= before + 160, "their places are free")
+    for line in again:
+        line.close()
 
 
 @pytest.mark.parametrize(

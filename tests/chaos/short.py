@@ -37,6 +37,6 @@ def shorten() -> None:
 
 if __name__ == "__main__":
     shorten()
-    from dfengine.cli import main
+    from dfengine import cli
 
-    main()
+    cli.run()

@@ -106,7 +106,7 @@ def rebuild(pieces: int, peers: int, seed: int) -> float:
 
 def memory(pieces: int, seed: int) -> float:
     """Bytes that a CID with four pieces under way costs beside one bit per piece."""
-    swarm = Swarm(Limits(), seed)
+    swarm = Swarm(Limits(few=4), seed)
     swarm.add_task(TASK, pieces, 0.0)
     for n in range(pieces):
         swarm.cached(TASK, n, 0.0)

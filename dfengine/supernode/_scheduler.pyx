@@ -114,7 +114,7 @@ cdef object assign(Download download, Download source, Choice* choice, Leases le
     cdef object best = CDN if source is None else source.source
     cdef Download one = None, two = None
     cdef Py_ssize_t i, most = 0 if download.legacy else task.alternates
-    cdef tuple named, others = ()
+    cdef tuple named
     if most > 2:
         most = 2
     for i in range(choice.number):
@@ -127,17 +127,15 @@ cdef object assign(Download download, Download source, Choice* choice, Leases le
         else:
             break
     if two is not None:
-        others = (one, two)
         named = (best, one.source, two.source)
     else:
         if one is not None:
-            others = (one,)
             named = (best, one.source)
         else:
             named = (best,)
-        if source is not None and len(others) < most and has(task.cached, choice.n):
+        if source is not None and (one is None or most > 1) and most and has(task.cached, choice.n):
             named += (CDN,)
-    leases.grant(download, choice.n, source, others, now)
+    leases.grant(download, choice.n, source, one, two, now)
     return df_pair(Assignment, choice.n, named)
 
 

@@ -54,14 +54,18 @@ class PeerState:
 
 @final
 class Lease:
-    """Piece n goes from `source` (None: the supernode) to `download`. started: seconds. named: the alternates told with it.
+    """Piece n goes from `source` (None: the supernode) to `download`. started: seconds.
 
-    ending: its last bytes are about to come, its slots are given up already. bucket, patience: where its two deadlines are, 0 = none.
+    ending: its last bytes are about to come, it takes no room of its download any more. freed: nor its source's slot. bucket, patience: where its two deadlines are, 0 = none.
     """
 
-    named: tuple[Download, ...]
+    ending: bool
     bucket: int
     patience: int
+    def names(self, other: Download | None) -> bool:
+        """The download was told of it beside the source."""
+    def unname(self, other: Download) -> None:
+        """As if it had not been."""
     @property
     def download(self) -> Download: ...
     @property
@@ -71,7 +75,7 @@ class Lease:
     @property
     def started(self) -> float: ...
     @property
-    def ending(self) -> bool: ...
+    def freed(self) -> bool: ...
 
 @final
 class Download:
@@ -133,6 +137,7 @@ class Task:
     """What the decisions read of one task; `task_state.TaskState` is what the events change. Raises BadPiece for a count that cannot be.
 
     count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. pace: mean seconds a piece takes, 0 unknown.
+    brisk: the same of the quicker ones.
     sends, seeds, takes: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are `slow`. mixed: a 1.x
     CID takes part, which does not say when a piece ends, so that few would leave links idle.
     """
@@ -146,6 +151,7 @@ class Task:
     sent_by_peers: int
     lease: float
     pace: float
+    brisk: float
     rarity: Rarity
     mixed: bool
     def __new__(cls, task_id: str, count: int, limits: Limits, lease: float, seed: int, wakeable: dict[str, None]) -> Self: ...

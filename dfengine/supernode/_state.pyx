@@ -42,7 +42,14 @@ cdef class PeerState:
 @cython.final
 @cython.freelist(64)
 cdef class Lease:
-    pass
+    def names(self, Download other):
+        return other is not None and (other is self.one or other is self.two)
+
+    def unname(self, Download other not None):
+        if self.one is other:
+            self.one = None
+        if self.two is other:
+            self.two = None
 
 
 @cython.final
@@ -131,7 +138,7 @@ cdef class Task:
 
     def begin(self):
         """A crowd begins, and nobody knows how long its pieces will take: as if they took long, which costs a fast one little."""
-        self.pace = 0.0
+        self.pace = self.brisk = 0.0
         self.mixed = False
         self.retune(True)
 
@@ -157,6 +164,7 @@ cdef class Task:
     cdef int timed(self, double took) except -1:
         """A piece took so many seconds."""
         self.pace += (took - self.pace) / 8 if self.pace else took
+        self.brisk += (took - self.brisk) / (4 if took < self.brisk else 64) if self.brisk else took
         if self.slow:
             if self.pace < self.slow_from / 3:
                 self.retune(False)

@@ -21,7 +21,7 @@ def check(swarm: Swarm) -> None:
     downloads = [download for task in swarm.tasks.values() for download in task.downloads.values()]
     alive = dict.fromkeys(downloads)
     leases = [lease for download in downloads for lease in _leases(download)]
-    used = Counter(lease.source.peer for lease in leases if lease.source is not None and not lease.ending)
+    used = Counter(lease.source.peer for lease in leases if lease.source is not None and not lease.freed)
     assert len(swarm.leases) == sum(len(_leases(download)) for download in downloads), "a lease without a piece, or the other way round"
     for peer in swarm.peers.states.values():
         assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
@@ -54,7 +54,7 @@ def _check_task(task: TaskState, swarm: Swarm) -> None:
     from_supernode = 0
     for download in task.downloads.values():
         leases = _leases(download)
-        from_supernode += sum(lease.source is None and not lease.ending for lease in leases)
+        from_supernode += sum(lease.source is None and not lease.freed for lease in leases)
         _check_download(download, swarm)
         if download.place != ABSENT:
             finished.update(download.have)

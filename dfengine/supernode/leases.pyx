@@ -6,6 +6,10 @@ from dfengine.supernode._state cimport NOWHERE, Download, Lease, PeerState, Task
 from dfengine.supernode.deadlines cimport Deadlines
 
 
+cdef enum:
+    OVERDUE = 2
+
+
 @cython.final
 cdef class Leases:
     def __cinit__(self):
@@ -15,8 +19,8 @@ cdef class Leases:
     def __len__(self):
         return self.live
 
-    cdef Lease grant(self, Download download, Py_ssize_t n, Download source, tuple named, double now):
-        """Assign piece n, which the download lacks and the source has, with a slot of the source's that is free."""
+    cdef Lease grant(self, Download download, Py_ssize_t n, Download source, Download one, Download two, double now):
+        """Assign piece n, which the download lacks and the source has, with a slot of the source's that is free. one, two: alternates told."""
         cdef Task task = download.task
         cdef Lease lease = Lease.__new__(Lease)
         cdef PeerState peer
@@ -24,10 +28,11 @@ cdef class Leases:
         lease.download = download
         lease.n = n
         lease.source = source
-        lease.named = named
+        lease.one = one
+        lease.two = two
         lease.started = now
         download.running[n] = lease
-        lease.bucket = self.ends.add(lease, now + task.lease)
+        lease.bucket = self.ends.add(lease, now + (min(task.lease, OVERDUE * task.brisk) if task.brisk else task.lease))
         self.live += 1
         if source is None:
             task.supernode_used += 1
@@ -62,9 +67,9 @@ cdef class Leases:
         cdef Download source = lease.source
         cdef Download other
         cdef PeerState peer
-        if lease.ending:
+        if lease.freed:
             return
-        lease.ending = True
+        lease.freed = True
         if source is None:
             lease.download.task.supernode_used -= 1
             lease.download.task.open_up(None)
@@ -85,7 +90,17 @@ cdef class Leases:
         download.task.differs(download)
 
     def expired(self, double now):
-        return self.ends.due(now)
+        return [lease for lease in self.ends.due(now) if not self.overdue(lease, now)]
+
+    cdef bint overdue(self, Lease lease, double now) except -1:
+        """Its slot alone comes back; False: its time is over."""
+        cdef Task task = lease.download.task
+        if now >= lease.started + task.lease:
+            return False
+        if lease.source is None or len(lease.source.sending) < 2 * min(lease.source.peer.slots, task.sends):
+            self.free(lease)
+        lease.bucket = self.ends.add(lease, lease.started + task.lease)
+        return True
 
     def give_up(self, double now):
         cdef Lease lease

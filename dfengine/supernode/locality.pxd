@@ -4,7 +4,7 @@ A label is what `--location` says, `region|site|rack`, widest first; at most LEV
 Names are compared by their hashes, that of a label's level by all up to it.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t
 
 cdef enum:
     LEVELS = 4
@@ -12,9 +12,9 @@ cdef enum:
 
 
 cdef struct Place:
-    uint64_t host
-    uint64_t subnet  # 0: its address is no IP
-    uint64_t label[LEVELS]
+    uint32_t host
+    uint32_t subnet  # 0: its address is no IP
+    uint32_t label[LEVELS]
     int levels
 
 

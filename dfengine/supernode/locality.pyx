@@ -8,8 +8,8 @@ cdef enum:
     LONGEST = 256  # characters of a label that count
 
 
-cdef uint64_t named(str name) except? 0:
-    return xxhash.xxh3_64_intdigest(name.encode(errors="replace")) | 1
+cdef uint32_t named(str name) except? 0:
+    return (xxhash.xxh3_64_intdigest(name.encode(errors="replace")) & 0xFFFFFFFF) or 1
 
 
 cdef int locate(Place* place, str ip, str location) except -1:

@@ -53,6 +53,7 @@ def ending(download: Download, n: int, leases: Leases) -> None:
     """The last bytes of piece n are about to come: its slots may be used already for what follows. 1.x has no such word."""
     lease = download.running.get(n)
     if lease is not None and not download.legacy:
+        lease.ending = True
         leases.free(lease)
         download.task.changed(download)
 

@@ -222,9 +222,9 @@ class Swarm(Exchange):
             reports.failed(download, n, self.leases)
         if source is not None and source is not download and not (why != "digest" and source.window is not None and not source.has(n)):
             # A stream that evicted the piece meanwhile, and said so, has broken no promise.
-            named = reserved or (lease is not None and source in lease.named)
+            named = reserved or (lease is not None and lease.names(source))
             if lease is not None and not reserved:
-                lease.named = tuple(other for other in lease.named if other is not source)
+                lease.unname(source)
             self.peers.charge(download, source, n, why, named, now)
 
     def judged(self, doubt: Doubt, found: str, now: float) -> None:

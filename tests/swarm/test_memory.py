@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from dfengine.supernode.swarm import Swarm
+from dfengine.supernode.swarm import Limits, Swarm
 from dfengine.task import Peer
 
 PIECES = 1000
@@ -34,7 +34,7 @@ def join(swarm: Swarm, task: str, number: int, cids: int) -> None:
 
 def test_a_thousand_tasks_and_ten_thousand_downloads() -> None:
     """A tenth is filled and counted: memory is the sum of its parts."""
-    swarm = Swarm()
+    swarm = Swarm(Limits(few=4))
     fill(swarm, 0, 3, CIDS)
     tracemalloc.start()
     try:

@@ -56,7 +56,8 @@ class PeerState:
 class Lease:
     """Piece n goes from `source` (None: the supernode) to `download`. started: seconds.
 
-    ending: its last bytes are about to come, it takes no room of its download any more. freed: nor its source's slot. bucket, patience: where its two deadlines are, 0 = none.
+    ending: its last bytes are about to come, it takes no room of its download any more. freed: nor its source's slot.
+    bucket, patience: where its two deadlines are, 0 = none.
     """
 
     ending: bool

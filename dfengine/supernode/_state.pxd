@@ -10,8 +10,7 @@ Laws of a download. Of each piece it is in exactly one of these:
 
     lacking   neither here nor on its way
     running   assigned; a lease holds its source's upload slot, and it takes one of this CID's download slots. Once it is `ending`,
-              by the client's word, both are free: others may have them while the last bytes come. When it takes far longer than pieces
-              do, its source's slot alone is free: the receiver is slow, or the source is, and neither fills the link by it
+              by the client's word, both are free: others may have them while the last bytes come.
     arrived   the content is here but not servable yet (1.x's 503); the lease lives on, the download slot is free
     here      in `have`: servable
 
@@ -104,7 +103,7 @@ cdef class Task:
     cdef public bint mixed
     cdef readonly double patience, slow_from
     cdef public double lease
-    cdef public double pace, brisk
+    cdef public double pace
     cdef readonly Bitset known
     cdef readonly Bitset legacy_known
     cdef readonly Bitset cached

@@ -138,7 +138,6 @@ class Task:
     """What the decisions read of one task; `task_state.TaskState` is what the events change. Raises BadPiece for a count that cannot be.
 
     count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. pace: mean seconds a piece takes, 0 unknown.
-    brisk: the same of the quicker ones.
     sends, seeds, takes: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are `slow`. mixed: a 1.x
     CID takes part, which does not say when a piece ends, so that few would leave links idle.
     """
@@ -152,7 +151,6 @@ class Task:
     sent_by_peers: int
     lease: float
     pace: float
-    brisk: float
     rarity: Rarity
     mixed: bool
     def __new__(cls, task_id: str, count: int, limits: Limits, lease: float, seed: int, wakeable: dict[str, None]) -> Self: ...

@@ -138,7 +138,7 @@ cdef class Task:
 
     def begin(self):
         """A crowd begins, and nobody knows how long its pieces will take: as if they took long, which costs a fast one little."""
-        self.pace = self.brisk = 0.0
+        self.pace = 0.0
         self.mixed = False
         self.retune(True)
 
@@ -164,7 +164,6 @@ cdef class Task:
     cdef int timed(self, double took) except -1:
         """A piece took so many seconds."""
         self.pace += (took - self.pace) / 8 if self.pace else took
-        self.brisk += (took - self.brisk) / (4 if took < self.brisk else 64) if self.brisk else took
         if self.slow:
             if self.pace < self.slow_from / 3:
                 self.retune(False)

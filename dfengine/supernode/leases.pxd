@@ -3,8 +3,8 @@
     ends      Deadlines of all leases: when their slot is taken back
     promises  Deadlines of those that bring a piece to a source: when the supernode's patience is over
 
-Laws. A lease holds one upload slot of its source (a peer's, or one of the task's at the supernode) from `grant` to `free` or `release`, but not
-longer than OVERDUE times what a quick piece takes, as long as the source has fewer than twice its slots under way; and until its release stands in `running` of its download, or after the content came in `arrived`. A peer whose last slot is taken is closed in all its tasks and opened in
+Laws. A lease holds one upload slot of its source (a peer's, or one of the task's at the supernode) from `grant` to `free` or `release`, and
+until its release stands in `running` of its download, or after the content came in `arrived`. A peer whose last slot is taken is closed in all its tasks and opened in
 all when one comes back. A lease that is not released by then is returned by `expired`.
 """
 
@@ -16,8 +16,6 @@ cdef class Leases:
     cdef Deadlines ends
     cdef Deadlines promises
     cdef Py_ssize_t live
-
-    cdef bint overdue(self, Lease lease, double now) except -1
 
     cdef Lease grant(self, Download download, Py_ssize_t n, Download source, Download one, Download two, double now)
     cpdef release(self, Lease lease)

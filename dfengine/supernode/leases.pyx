@@ -6,10 +6,6 @@ from dfengine.supernode._state cimport NOWHERE, Download, Lease, PeerState, Task
 from dfengine.supernode.deadlines cimport Deadlines
 
 
-cdef enum:
-    OVERDUE = 2
-
-
 @cython.final
 cdef class Leases:
     def __cinit__(self):
@@ -32,7 +28,7 @@ cdef class Leases:
         lease.two = two
         lease.started = now
         download.running[n] = lease
-        lease.bucket = self.ends.add(lease, now + (min(task.lease, OVERDUE * task.brisk) if task.brisk else task.lease))
+        lease.bucket = self.ends.add(lease, now + task.lease)
         self.live += 1
         if source is None:
             task.supernode_used += 1
@@ -90,17 +86,7 @@ cdef class Leases:
         download.task.differs(download)
 
     def expired(self, double now):
-        return [lease for lease in self.ends.due(now) if not self.overdue(lease, now)]
-
-    cdef bint overdue(self, Lease lease, double now) except -1:
-        """Its slot alone comes back; False: its time is over."""
-        cdef Task task = lease.download.task
-        if now >= lease.started + task.lease:
-            return False
-        if lease.source is None or len(lease.source.sending) < 2 * min(lease.source.peer.slots, task.sends):
-            self.free(lease)
-        lease.bucket = self.ends.add(lease, lease.started + task.lease)
-        return True
+        return self.ends.due(now)
 
     def give_up(self, double now):
         cdef Lease lease

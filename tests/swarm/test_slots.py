@@ -123,33 +123,3 @@ def test_an_ending_piece_of_a_1x_client_or_of_nobody_changes_nothing() -> None:
     swarm.swarm.ending(TASK, "old", 19, swarm.now)
     swarm.check()
     assert swarm.swarm.stats(TASK).supernode_used == used
-
-
-def test_a_piece_that_takes_far_longer_than_others_holds_no_slot_but_its_download_s_room() -> None:
-    swarm = swarm_of(lease=30.0)
-    swarm.join("quick", port=0)
-    finish(swarm, "quick", swarm.take("quick"), 0.5)
-    swarm.join("slow", port=0)
-    taken = swarm.take("slow", 1) | swarm.take("slow", 1)
-    assert swarm.pull("quick").kind == "nosource"
-    assert swarm.wait(0.5) == []
-    assert swarm.pull("quick").kind == "nosource"
-    assert swarm.wait(0.75) == [], "twice as long as the quick ones, and a grain of the clock"
-    assert swarm.pull("slow").kind == "busy"
-    assert len(swarm.take("quick")) == 1, "its share of the two that came back"
-    assert sorted(lease.n for lease in swarm.wait(30.0) if lease.cid == "slow") == sorted(taken)
-    swarm.wait(60.0)
-    assert swarm.swarm.stats(TASK).supernode_used == 0
-
-
-def test_a_source_that_sends_nothing_is_not_given_more_and_more() -> None:
-    swarm = swarm_of(60, supernode=0, lease=30.0)
-    swarm.join("source", holds=[(0, 60)])
-    swarm.join("first", port=0)
-    finish(swarm, "first", swarm.take("first"), 0.5)
-    for i in range(6):
-        swarm.join(f"c{i}", port=0)
-        swarm.take(f"c{i}")
-        swarm.wait(1.5)
-    under_way = sum(len(download.running) for download in swarm.swarm.tasks[TASK].downloads.values())
-    assert under_way == 4, "twice its slots"

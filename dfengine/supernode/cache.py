@@ -98,6 +98,7 @@ class Cache:
     def create(self, task: str, geometry: Geometry, description: Description) -> PieceFile:
         """A fresh copy. The old one's file is unlinked and not overwritten: it may be on its way to somebody. Raises StorageError."""
         try:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
             os.makedirs(os.path.join(self.path, task[:3]), exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
@@ -129,13 +130,22 @@ class Cache:
             os.utime(self._at(task, ".json"), (now, now))
 
     def free(self) -> int:
-        """Bytes that the file system has left."""
-        room = os.statvfs(self.path)
+        """Bytes that the file system has left; 0 when somebody has removed the directory, which is made again."""
+        try:
+            room = os.statvfs(self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.makedirs(self.path, mode=0o700, exist_ok=True)
+            return 0
         return room.f_bavail * room.f_frsize
 
     def copies(self) -> Iterator[tuple[float, str]]:
         """(unix time of last use, task) of every copy."""
-        for folder in os.scandir(self.path):
+        try:
+            folders = list(os.scandir(self.path))
+        except OSError:
+            return
+        for folder in folders:
             with contextlib.suppress(OSError):
                 for entry in os.scandir(folder.path):
                     task, dot, kind = entry.name.partition(".")

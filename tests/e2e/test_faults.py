@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import time
 import urllib.error
@@ -10,7 +11,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from scene import Scene, descriptors, until
+from scene import MIB, Scene, descriptors, until
 
 
 def post(node: Any, path: str, message: object, patience: float = 30.0) -> Any:
@@ -134,3 +135,17 @@ def test_what_one_client_expects_of_a_file_is_not_held_against_others(stage: Sce
     refused = post(node, "/peer/registry", {**registration(url, 1), "fileLength": 5})
     assert (refused["code"], "9000000 bytes, 5 were expected" in refused["message"]) == (500, True)
     assert post(node, "/peer/registry", registration(url, 2))["code"] == 200
+
+
+def test_a_supernode_whose_copies_were_removed_under_it_goes_on(stage: Scene) -> None:
+    digest = stage.file("gone", 3 * MIB)
+    url = stage.origin() + "/gone"
+    node = stage.supernode("--task-expire-time", "1ms", "--peer-gc-delay", "1s")
+    stage.get(url, "first", "--pattern", "cdn", nodes=(node,))
+    shutil.rmtree(node.home)
+    assert node.metric("dfengine_free_bytes") == 0
+    assert node.metric("dfengine_free_bytes") > 0
+    # Its next look at the disk, and the task that it forgets then.
+    until(lambda: node.metric("dragonfly_supernode_tasks") == 0, "forgetting the task")
+    stage.get(url, "second", "--pattern", "cdn", "--notbs", nodes=(node,))
+    assert stage.digest("second") == digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dfengine.supernode import scheduler
-from dfengine.supernode.download import Download
+from dfengine.supernode._state import Download
 from dfengine.supernode.leases import Leases
 from dfengine.supernode.swarm import Limits, Pull
 from dfengine.task import Peer

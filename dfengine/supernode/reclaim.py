@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from dfengine.supernode.fetch import NEW, RUNNING
+from dfengine.supernode.fetch import FAILED, NEW, RUNNING
 from dfengine.supernode.node import Node
 
 PERIOD = 10.0
 """Seconds between two looks."""
 
 PAUSE = 1.0
-"""Seconds after a look in vain, because of a fetch that begins, to the next one."""
+"""Seconds after a look in vain, because of a fetch that begins, to the next one for as much."""
 
 
 def idle_tasks(node: Node, now: float) -> list[str]:
@@ -61,7 +61,8 @@ def _used(node: Node, task: str, served: bool) -> bool:
     fetch = node.cdn.fetches.get(task)
     if fetch is not None and fetch.state in (NEW, RUNNING):
         return True
-    if task not in node.swarm.tasks:
+    # Nothing of a copy that failed is served, whoever registered for it.
+    if task not in node.swarm.tasks or (fetch is not None and fetch.state == FAILED):
         return False
     stats = node.swarm.stats(task)
     return stats.downloads > (stats.finished if served else 0)
@@ -73,12 +74,14 @@ class Room:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._again = 0.0
+        self._vain = 0
 
     def make(self, length: int) -> None:
         """For a file of `length` bytes, 0 or less: unknown."""
-        now = self._node.now()
-        if now >= self._again and not make_room(self._node, max(length, 0)):
-            self._again = now + PAUSE
+        now, length = self._node.now(), max(length, 0)
+        # A file that fits nowhere says nothing about a smaller one.
+        if (now >= self._again or length < self._vain) and not make_room(self._node, length):
+            self._again, self._vain = now + PAUSE, length
 
 
 def note_use(node: Node) -> None:

@@ -178,7 +178,7 @@ class Peers:
     def credit(self, client: Download, source: Download, now: float) -> None:
         """The client got a piece from the source."""
         self.alive(source.peer, now)
-        isolation.forgive(client, source.peer)
+        self._pardon(client, source.peer)
         if isolation.credit(source.peer, client.peer.address):
             self.isolations.discard(source.peer, source.peer.bucket)
             self._trust(source.peer)
@@ -196,8 +196,12 @@ class Peers:
         peer = self.states.get(key)
         for client in self.cids.get(cid, ()):
             if client.task.id == task_id and peer is not None:
-                isolation.forgive(client, peer)
-                client.task.changed(client)
+                self._pardon(client, peer)
+
+    def _pardon(self, client: Download, peer: PeerState) -> None:
+        """The client may be sent there again: also one that is parked, whatever event it was."""
+        isolation.forgive(client, peer)
+        client.task.changed(client)
 
     # TIME
 

@@ -293,6 +293,4 @@ class SwarmMachine(RuleBasedStateMachine):
 
 
 TestSwarm = SwarmMachine.TestCase
-# The same examples every time. Others, drawn at random, found once that a stream with a window of one piece was left parked
-# although a source had a slot for it; the next event of the task answers it, and `wait` at the latest.
-TestSwarm.settings = settings(derandomize=True, deadline=None, max_examples=60, stateful_step_count=60)
+TestSwarm.settings = settings(deadline=None, max_examples=60, stateful_step_count=60)

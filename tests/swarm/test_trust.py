@@ -51,6 +51,21 @@ def test_a_success_forgives() -> None:
         swarm.done("x", n, source)
 
 
+def test_a_pull_that_waits_for_want_of_a_source_is_answered_when_a_repeated_report_forgives_that_source() -> None:
+    swarm = Cluster(3, supernode=1)
+    swarm.join("busy")
+    assert list(swarm.take("busy", 1).values()) == [None]  # the supernode's only slot
+    swarm.join("source", holds=range(3))
+    swarm.join("client", holds=[0])
+    ((n, source),) = swarm.take("client", 1).items()
+    assert source == "source"
+    swarm.fail("client", n, source, "digest")
+    assert swarm.park("client", 1) in ("wait", "nosource")
+    assert swarm.woken() == {}
+    swarm.swarm.done(TASK, "client", 0, "source", swarm.now)  # it is here already
+    assert list(swarm.woken()) == ["client"]
+
+
 def test_consecutive_failures_of_several_clients_isolate_for_a_time() -> None:
     swarm = Cluster(9, fail_isolate=5, blacklist=10)
     swarm.join("s", "t", host="one", holds=range(9))

@@ -116,19 +116,20 @@ class Follower:
                 hash_.update(handed[0][: handed[1]])
             return
         fd, offset, length = self._file.locate(n)
-        while length:
+        done = 0
+        while done < length:
             try:
-                got = os.preadv(fd, [self._step[: min(STEP, length)]], offset)
+                got = os.preadv(fd, [self._step[: min(STEP, length - done)]], offset + done)
             except OSError as error:
                 raise StorageError(f"cannot read {self._file.path}: {error.strerror}") from error
             if not got:
-                if self._file.geometry.length >= 0:
+                if not self._file.may_end(n, done):
                     raise StorageError(f"{self._file.path} was cut short while it was being downloaded")
                 return
             for hash_ in self._hashes.values():
                 hash_.update(self._step[:got])
             self.read_back += got
-            offset, length = offset + got, length - got
+            done += got
 
     def result(self, timeout: float) -> dict[str, str] | None:
         """Hex digests by algorithm when the last piece is hashed; None after `timeout` seconds. Raises StorageError."""

@@ -122,11 +122,18 @@ class PieceFile:
             except OSError as error:
                 raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
             if count == 0:
-                if self.geometry.length >= 0:
+                if not self.may_end(n, got):
                     raise StorageError(f"{self.path} is cut short at byte {offset + got}")
                 break
             got += count
         return got
+
+    def may_end(self, n: int, got: int) -> bool:
+        """Whether the data may end after `got` bytes of piece n's content: the last piece's length is not known before the file's,
+        and that may have become known since the piece was located.
+        """
+        geometry = self.geometry
+        return geometry.length < 0 or n >= geometry.count or got >= geometry.content(n)[1]
 
     def recheck(self) -> list[int]:
         """Hash every piece that is here against its recorded xxh3-128; bits of those that differ are cleared and returned.

@@ -111,6 +111,47 @@ def test_a_length_that_is_told_late(tmp_path: Path) -> None:
     file.close()
 
 
+class ToldMeanwhile(PieceFile):
+    """The file's length becomes known just after a piece was located."""
+
+    known = -1
+
+    def locate(self, n: int) -> tuple[int, int, int]:
+        place = super().locate(n)
+        if self.geometry.length < 0 <= self.known:
+            self.learn_length(self.known)
+        return place
+
+
+@pytest.mark.parametrize("length", [1, SIZE - 6, SIZE - 5, SIZE - 4])
+def test_a_length_that_is_told_while_the_last_piece_is_read(tmp_path: Path, length: int) -> None:
+    whole = content(length)
+    made = piece_file(tmp_path, Geometry(-1, SIZE))
+    file = ToldMeanwhile(made.path, made.fd, made.record)
+    for n in range(0, -(-length // (SIZE - 5))):
+        part = whole[n * (SIZE - 5) : (n + 1) * (SIZE - 5)]
+        file.write(n, part, xxhash.xxh3_128_digest(part))
+    follower = Follower(file, ["md5"])
+    file.known = length
+    follower.run()
+    assert follower.result(0.0) == {"md5": hashlib.md5(whole).hexdigest()}
+    file.close()
+
+
+def test_a_piece_that_is_read_while_the_length_is_told(tmp_path: Path) -> None:
+    made = piece_file(tmp_path, Geometry(-1, SIZE))
+    file = ToldMeanwhile(made.path, made.fd, made.record)
+    file.write(0, b"short", xxhash.xxh3_128_digest(b"short"))
+    file.known = 5
+    buffer = memoryview(bytearray(SIZE))
+    assert file.read_into(0, buffer) == 5
+    assert buffer[:5] == b"short"
+    os.truncate(made.path, 3)
+    with pytest.raises(StorageError, match="cut short"):
+        file.read_into(0, buffer)
+    file.close()
+
+
 def test_a_file_cut_behind_our_back(tmp_path: Path) -> None:
     geometry = Geometry(2 * (SIZE - 5), SIZE)
     file = piece_file(tmp_path, geometry)

@@ -112,13 +112,14 @@ def written(pid: int) -> int:
 
 def taken(pid: int) -> int:
     """Bytes of a stream's slots."""
+    taken = 0
     for fd in Path(f"/proc/{pid}/fd").glob("*"):
         try:
             if "dfengine-stream" in os.readlink(fd):
-                return os.stat(fd).st_blocks * 512
+                taken += os.stat(fd).st_blocks * 512
         except OSError:
             continue
-    return 0
+    return taken
 
 
 def first_byte(stage: Stage, node: str, url: str, repeats: int) -> str:

@@ -7,17 +7,16 @@ closed; then the memory goes with its last descriptor.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable
 
 from dfengine.errors import BadValue, StorageError
 from dfengine.net import handover
 from dfengine.storage.home import Entry, Home, Shared, valid_name
-from dfengine.storage.slots import SlotFile
+from dfengine.storage.slots import MEMORIES, SlotFile
 
-DESCRIPTORS = 2
-"""Of one stream: data and record."""
+DESCRIPTORS = MEMORIES + 1
+"""Of one stream: its data and its record."""
 
 STREAMS = 1024
 """Held at most; further ones are refused."""
@@ -86,12 +85,11 @@ class Hosted:
     def _adopt(self, stream: _Stream, message: bytes, descriptors: list[int]) -> bool:
         try:
             entry = Entry.decode(message)
-            if len(descriptors) != DESCRIPTORS or not valid_name(entry.name) or entry.name in self._streams:
+            if not valid_name(entry.name) or entry.name in self._streams:
                 return False
-            file = SlotFile.adopt(descriptors[0], descriptors[1])
+            file = SlotFile.adopt(descriptors)
         except (BadValue, StorageError):
             return False
-        os.close(descriptors[1])
         stream.shared = Shared(entry, file)
         stream.used = self._now()
         self._fresh.remove(stream)

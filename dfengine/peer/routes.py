@@ -127,10 +127,10 @@ class Routes:
             shared.touched = now
             self._home.touch(name, now)
         try:
-            place, bits, n = shared.find(offset, content)
+            fd, place, bits, n = shared.find(offset, content)
         except BadRange:
             return text(416, "range not satisfiable")
-        data = FileSlice(shared.fd, place, content, shared, bits, n)
+        data = FileSlice(fd, place, content, shared, bits, n)
         if not framed:
             return Parts(206, (data,))
         try:

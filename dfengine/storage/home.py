@@ -99,24 +99,21 @@ class Shared:
         # No more than the record has room for, whatever a request asks.
         return past <= len(bits) and bool(bits.all_in_range(first, past)) and self._file().unchanged()
 
-    def locate(self, n: int) -> tuple[int, int, int]:
-        """(descriptor, offset, length) of piece n's content."""
-        return self._file().locate(n)
-
-    def find(self, offset: int, length: int) -> tuple[int, Bitset | None, int]:
-        """Where in `fd` these raw bytes lie, and for memory the bit that tells whether they still do: (place, bits or None, piece).
+    def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int]:
+        """Where these raw bytes lie, and for memory the bit that tells whether they still do: (descriptor, place, bits or None, piece).
 
         Raises BadRange for bytes that lie in several pieces of memory, which is not contiguous.
         """
         file = self._file()
         if not file.evicts:
-            return offset, None, 0
+            return self.fd, offset, None, 0
         first, past = file.geometry.covering(offset, length)
         if past - first > 1:
             raise BadRange(f"{length} bytes at {offset} lie in {past - first} pieces")
         if length:
             file.record.used.set(first)
-        return file.at(offset), file.here, first
+        fd, place, _ = file.locate(first)
+        return fd, place + offset - file.geometry.content(first)[0], file.here, first
 
     def close(self) -> None:
         """Release the descriptors; a second time does nothing."""

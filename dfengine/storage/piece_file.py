@@ -31,7 +31,7 @@ class PieceFile:
         self.fd = fd
         self.record = record
         # The kernel lets one thread at a time write to a file, and the others spin for it: here they sleep.
-        self._turn = threading.Lock()
+        self._turns: tuple[threading.Lock, ...] = (threading.Lock(),)
 
     @classmethod
     def create(cls, path: str, record_path: str, geometry: Geometry, generation: bytes = b"", fd: int = -1) -> PieceFile:
@@ -75,10 +75,6 @@ class PieceFile:
     evicts = False
     """Pieces may leave while the file is open: who sends one looks at its bit again before the last byte."""
 
-    def at(self, offset: int) -> int:
-        """Where in the data byte `offset` of the raw file lies."""
-        return offset
-
     def write(self, n: int, content: bytes | bytearray | memoryview, digest: bytes) -> None:
         """Put piece n's verified content in its place, record its xxh3-128 and offer it. Raises StorageError (disk full)."""
         self.put(n, 0, content)
@@ -86,12 +82,13 @@ class PieceFile:
 
     def put(self, n: int, at: int, content: bytes | bytearray | memoryview) -> None:
         """A part of piece n, from its byte `at` on; nobody is shown it before `offer`. Raises StorageError (disk full)."""
-        offset = self.locate(n)[1] + at
+        fd, offset, _ = self.locate(n)
+        offset += at
         view = memoryview(content).cast("B")
         try:
-            with self._turn:
+            with self._turns[n % len(self._turns)]:
                 while view:
-                    written = os.pwrite(self.fd, view, offset)
+                    written = os.pwrite(fd, view, offset)
                     view, offset = view[written:], offset + written
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error

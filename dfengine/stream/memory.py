@@ -104,7 +104,8 @@ class Memory:
         self._hang_up()
         entry = Entry(name, task, cid, node, [], "", 0, 0, self._settings.alivetime)
         file = transfer.file
-        self._line = handover.hand_over(home, entry.encode(), [file.fd, file.record.fd])
+        assert isinstance(file, SlotFile)
+        self._line = handover.hand_over(home, entry.encode(), file.descriptors)
 
     def taken(self, n: int) -> None:
         """The consumer has all of piece n, the oldest: the window moves, and what the cache has no room for leaves. Raises StorageError."""

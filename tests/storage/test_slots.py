@@ -13,7 +13,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import BadRange, StorageError
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.storage.home import Entry, Shared
-from dfengine.storage.slots import SlotFile
+from dfengine.storage.slots import MEMORIES, SlotFile
 
 MIB = 1 << 20
 PIECE = MIB - 5
@@ -33,20 +33,33 @@ def file() -> Iterator[SlotFile]:
 
 
 def resident(file: SlotFile) -> int:
-    return os.fstat(file.fd).st_blocks * 512
+    return sum(os.fstat(fd).st_blocks * 512 for fd in file.descriptors[:-1])
 
 
-def test_pieces_lie_in_slots_of_whole_pages(file: SlotFile) -> None:
-    assert [file.locate(n) for n in range(4)] == [(file.fd, n * MIB, PIECE if n < 3 else 7) for n in range(4)]
-    assert [file.at(offset) for offset in (0, PIECE - 1, PIECE, 3 * PIECE + 6)] == [0, PIECE - 1, MIB, 3 * MIB + 6]
+def test_pieces_lie_in_slots_of_whole_pages() -> None:
+    file = SlotFile.allocate(Geometry(5 * PIECE + 7, MIB))
+    data = file.descriptors[:-1]
+    assert len(set(data)) == MEMORIES
+    assert [file.locate(n) for n in range(6)] == [(data[n % MEMORIES], n * MIB, PIECE if n < 5 else 7) for n in range(6)]
     assert resident(file) == 0
     content = put(file, 2, b"x")
-    assert os.pread(file.fd, PIECE, 2 * MIB) == content
+    assert os.pread(data[2], PIECE, 2 * MIB) == content
     assert list(file.here) == [2]
     assert resident(file) == MIB
+    put(file, 1, b"y")
+    put(file, 5, b"z")
+    assert resident(file) == 2 * MIB + os.sysconf("SC_PAGESIZE")
+    file.evict(1)
+    assert resident(file) == MIB + os.sysconf("SC_PAGESIZE")
+    assert os.pread(data[1], 8, 5 * MIB) == b"z" * 7
     file.evict(2)
+    file.evict(5)
     assert resident(file) == 0
     assert list(file.here) == []
+    file.close()
+    for fd in data:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
 
 
 def test_pages_in_a_pipe_survive_eviction_and_a_new_piece(file: SlotFile) -> None:
@@ -63,13 +76,15 @@ def test_pages_in_a_pipe_survive_eviction_and_a_new_piece(file: SlotFile) -> Non
 
 
 def test_another_process_sees_what_is_here_and_what_left(file: SlotFile) -> None:
-    other = SlotFile.adopt(os.dup(file.fd), file.record.fd)
+    other = SlotFile.adopt([os.dup(fd) for fd in file.descriptors])
     content = put(file, 1, b"y")
     shared = Shared(Entry("name", "task", "cid", "", [], "", 0, 0, 1.0), other)
     assert shared.here(PIECE, PIECE)
-    place, bits, n = shared.find(PIECE, PIECE)
+    fd, place, bits, n = shared.find(PIECE, PIECE)
     assert (place, n) == (MIB, 1)
-    assert os.pread(shared.fd, PIECE, place) == content
+    assert os.pread(fd, PIECE, place) == content
+    put(file, 0, b"x")
+    assert shared.find(7, 9)[:2] == (other.fd, 7)
     assert 1 in file.record.used, "it was asked for"
     with pytest.raises(BadRange):
         shared.find(PIECE - 1, 2)
@@ -115,13 +130,16 @@ def test_a_piece_that_stays_is_sent_whole(file: SlotFile) -> None:
     put(file, 3, b"q")
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        Upload((b"h", FileSlice(file.fd, *file.locate(3)[1:], file, file.here, 3), b"\x7f")).advance(ours.fileno(), 100)
+        Upload((b"h", FileSlice(*file.locate(3), file, file.here, 3), b"\x7f")).advance(ours.fileno(), 100)
         assert theirs.recv(100) == b"h" + b"q" * 7 + b"\x7f"
 
 
 def test_what_is_no_record_is_refused(file: SlotFile) -> None:
-    with pytest.raises(StorageError):
-        SlotFile.adopt(file.fd, file.fd)
+    *data, record = file.descriptors
+    for wrong in ([*data, data[0]], [*data[1:], record], [*data, record, record], [record], []):
+        with pytest.raises(StorageError):
+            SlotFile.adopt(wrong)
+    assert os.fstat(record), "what is refused stays the caller's"
 
 
 def test_no_bit_no_byte(file: SlotFile) -> None:

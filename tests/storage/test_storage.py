@@ -266,8 +266,10 @@ class TestHome:
         assert late is not None
         for one in (shared, late):
             assert one.here(0, geometry.length)
-            fd, offset, length = one.locate(2)
-            assert os.pread(fd, length, offset) == content_of(geometry, 2)
+            offset, length = geometry.content(2)
+            fd, place, bits, _ = one.find(offset, length)
+            assert bits is None
+            assert os.pread(fd, length, place) == content_of(geometry, 2)
             one.close()
 
     def test_a_changed_output_is_served_no_longer(self, tmp_path: Path, geometry: Geometry) -> None:

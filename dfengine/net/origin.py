@@ -11,9 +11,10 @@ import contextlib
 import functools
 import re
 import socket
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 from dfengine.errors import BadValue, OriginChanged, OriginError, OriginSlow, OriginTruncated, OriginUnreachable
 from dfengine.net.patience import patience
@@ -240,7 +241,7 @@ class Origin:
             connection = self._connection(parts)
             sock: socket.socket | None = None
             try:
-                connection.request("GET", _target(parts), headers=headers)
+                connection.request("GET", _target(parts), headers=headers | _basic(parts, headers))
                 sock = connection.sock
                 # http.client's timeout starts again with each byte of the head.
                 patience.begin(sock, self._timeout)
@@ -347,6 +348,15 @@ def _whole_heads() -> Any:
 def _address(parts: Any) -> str:
     """Host and port of a URL, without what may be a credential."""
     return str(parts.netloc.rpartition("@")[2])
+
+
+def _basic(parts: Any, headers: dict[str, str]) -> dict[str, str]:
+    """The header for a user and password that stand in the URL (RFC 7617), unless one was given."""
+    user, found, _ = parts.netloc.rpartition("@")
+    if not found or any(name.lower() == "authorization" for name in headers):
+        return {}
+    name, _, password = user.partition(":")
+    return {"Authorization": "Basic " + b64encode(unquote_to_bytes(name) + b":" + unquote_to_bytes(password)).decode()}
 
 
 def _target(parts: Any) -> str:

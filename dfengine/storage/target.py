@@ -27,7 +27,8 @@ class Target:
         self.path = os.path.realpath(output)
         folder, name = os.path.split(self.path)
         try:
-            mode = os.stat(self.path).st_mode
+            # Of what was named: a pipe behind /dev/stdout has no path of its own.
+            mode = os.stat(output).st_mode
         except OSError:
             mode = stat.S_IFREG
         if stat.S_ISDIR(mode):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -69,6 +71,45 @@ def test_a_body_that_is_fast_enough_is_read_and_its_end_is_its_own_fault() -> No
 def test_a_head_that_is_cut_is_no_empty_file(cut: int) -> None:
     with origin(HEAD[:cut], b"") as url, pytest.raises(OriginUnreachable, match="within the head"):
         Origin(url).open()
+
+
+@pytest.mark.parametrize(
+    ("user", "headers", "sent"),
+    [
+        ("", [], None),
+        ("user:pass@", [], "Basic dXNlcjpwYXNz"),
+        ("us%3Aer:p%40ss:w@", [], "Basic " + base64.b64encode(b"us:er:p@ss:w").decode()),
+        ("token@", [], "Basic " + base64.b64encode(b"token:").decode()),
+        ("user:pass@", [("authorization", "Bearer given")], "Bearer given"),
+    ],
+)
+def test_a_user_in_the_url_is_told_to_that_host_alone(user: str, headers: list[tuple[str, str]], sent: str | None) -> None:
+    heads: list[dict[str, str]] = []
+
+    class Twice(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heads.append({name.lower(): value for name, value in self.headers.items()})
+            elsewhere = self.path == "/f"
+            self.send_response(302 if elsewhere else 200)
+            if elsewhere:
+                self.send_header("Location", f"http://127.0.0.2:{server.server_port}/g")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = HTTPServer(("", 0), Twice)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        Origin(f"http://{user}127.0.0.1:{server.server_port}/f", headers).open().close()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert [head.get("authorization") for head in heads] == [sent, None]
+    assert {head["host"] for head in heads} == {f"127.0.0.{n}:{server.server_port}" for n in (1, 2)}
 
 
 def test_nobody_waits_for_patience() -> None:

@@ -229,6 +229,13 @@ class TestTarget:
             Target(str(tmp_path), TASK)
         with pytest.raises(BadValue, match="regular"):
             Target("/dev/null", TASK)
+        reader, writer = os.pipe()
+        try:
+            with pytest.raises(BadValue, match="use -o -"):
+                Target(f"/proc/self/fd/{writer}", TASK)
+        finally:
+            os.close(reader)
+            os.close(writer)
 
     def test_a_missing_folder_is_said(self, tmp_path: Path, geometry: Geometry) -> None:
         with pytest.raises(StorageError, match="No such file"):

@@ -3,7 +3,7 @@
 #          una              highest touched       end = una + wnd
 #           |                      |                |
 #     ------+----------------------+----------------+--------------
-#     ACKED | WANTED ASKED HERE ACKED ...           | not offered
+#     ACKED | WANTED HERE ACKED ...                 | not offered
 #     ------+----------------------+----------------+--------------
 #            states[una & mask] ... one byte a piece, a ring of mask + 1 >= end - una bytes
 #
@@ -13,19 +13,17 @@ from libc.stdint cimport int64_t, uint8_t
 
 cdef enum State:
     WANTED = 0
-    ASKED = 1
-    HERE = 2
-    ACKED = 3
+    HERE = 1
+    ACKED = 2
 
 cdef class Window:
     cdef readonly int64_t una       # oldest piece not acknowledged
     cdef readonly int64_t wnd       # pieces, -1 = regular: everything is wanted
     cdef readonly int64_t count     # pieces of the task, -1 while unknown
-    cdef int64_t promised           # end never moves back below this
     cdef int64_t high               # one past the highest piece touched
     cdef int64_t mask
     cdef uint8_t *states
     cdef int64_t _end(self) noexcept nogil
     cdef int64_t _inside(self, object n) except -2
     cdef int _room(self, int64_t n) except -1
-    cdef int _step(self, object n, int event) except -1
+    cdef int _become(self, object n, uint8_t state) except -1

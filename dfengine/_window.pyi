@@ -16,27 +16,16 @@ class Window:
         """Pieces of the task, -1 while unknown."""
     @property
     def end(self) -> int:
-        """One past the last piece that may be asked for now."""
-    @property
-    def done(self) -> bool:
-        """Every piece of a known count is acknowledged."""
-    def ask(self, n: int) -> None:
-        """n was asked of a source, perhaps of a second one. Raises BadPiece outside the window, IllegalEvent when it is here."""
-    def fail(self, n: int) -> None:
-        """A source did not give n; it is wanted again unless another one did. Raises BadPiece, IllegalEvent."""
+        """One past the last piece that may arrive now."""
     def arrive(self, n: int) -> bool:
-        """n is here, verified; True the first time. Raises BadPiece."""
+        """n is here, verified; True the first time. Raises BadPiece outside the window; nothing below una is."""
     def ack(self, n: int) -> int:
         """n is acknowledged; returns how many pieces una moved. Raises BadPiece."""
-    def state(self, n: int) -> str:
-        """`wanted`, `asked`, `here` or `acknowledged`. Raises BadPiece past the window's end."""
-    def wanted(self, n: int) -> bool: ...
-    def acked(self, n: int) -> bool: ...
-    def here(self, n: int) -> bool: ...
-    def first_wanted(self, start: int = 0) -> int:
-        """Lowest wanted piece from `start` on, -1 when the window has none."""
-    def pending(self) -> list[int]: ...
+    def wanted(self, n: int) -> bool:
+        """n is in the window, and neither here nor acknowledged."""
+    def acked(self, n: int) -> bool:
+        """n is acknowledged."""
+    def here(self, n: int) -> bool:
+        """n is here and not acknowledged."""
     def set_count(self, count: int) -> None:
         """The origin ended: `count` pieces in all. Raises BadValue when it contradicts what was seen or told."""
-    def resize(self, wnd: int) -> None:
-        """Another size, pieces; what was inside stays inside. Raises BadValue, as for a regular window."""

@@ -351,7 +351,7 @@ class Plan:
         """Pieces of the window that are WANTED: neither here, offered nor running; -1 while nobody knows how many."""
         window = self.window
         if window.wnd >= 0:
-            return sum(1 for n in range(window.una, window.end) if n not in self._pieces and not self._has(n))
+            return sum(1 for n in range(window.una, window.end) if window.wanted(n) and n not in self._pieces)
         return -1 if window.count < 0 else window.count - self._here - len(self._pieces)
 
     def appetite(self) -> int:

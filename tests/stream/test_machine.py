@@ -113,7 +113,7 @@ class Stream:
         if self.window.count < 0:
             self.plan.set_count(self.count)
         for _ in range(20 * self.count + 100):
-            if self.window.done:
+            if self.window.una == self.count:
                 break
             self.now += 30.0  # whoever was left for a while is asked again
             for n in range(self.window.una, self.window.end):

@@ -41,4 +41,4 @@ cdef class Bitset:
     cdef object owner          # the given buffer's memoryview, which keeps it
     cdef uint64_t word(self, Py_ssize_t i) noexcept nogil
     cdef Py_ssize_t _check(self, object n) except -1
-    cdef Py_ssize_t _first(self, Bitset minus, Bitset minus2, bint inverted, object start) except -2
+    cdef Py_ssize_t _first(self, uint64_t flip, object start) except -2

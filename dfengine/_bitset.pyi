@@ -25,28 +25,14 @@ class Bitset:
     def __len__(self) -> int: ...
     def set_range(self, a: int, b: int) -> None:
         """Set bits a..b-1. Raises IndexError."""
-    def clear_range(self, a: int, b: int) -> None:
-        """Clear bits a..b-1. Raises IndexError."""
     def all_in_range(self, a: int, b: int) -> bool:
         """Bits a..b-1 are all set; True for none. Raises IndexError."""
-    def count_range(self, a: int, b: int) -> int:
-        """Set bits among a..b-1. Raises IndexError."""
     def count(self) -> int:
         """Set bits."""
-    def full(self) -> bool:
-        """All bits are set."""
     def first_set(self, start: int = 0) -> int:
         """First set bit from `start` on, -1 if none."""
     def first_clear(self, start: int = 0) -> int:
         """First clear bit from `start` on, -1 if none."""
-    def first_missing(self) -> int:
-        """First clear bit, -1 if none."""
-    def first_and_not(self, other: Bitset, start: int = 0) -> int:
-        """First bit from `start` on that is set here and not in `other` (bits past its end count as clear), -1 if none."""
-    def first_and_not2(self, b: Bitset, c: Bitset, start: int = 0) -> int:
-        """First bit from `start` on that is set here and in neither `b` nor `c`, -1 if none."""
-    def and_not_count(self, other: Bitset) -> int:
-        """Bits that are set here and not in `other`."""
     def update_or(self, other: Bitset) -> None:
         """Set what is set in `other`, which is no larger. Raises BadValue."""
     def __iter__(self) -> Iterator[int]: ...

@@ -26,18 +26,12 @@ cdef inline uint64_t _mask(Py_ssize_t low, Py_ssize_t high) noexcept nogil:
     return mask & (<uint64_t>-1 << low)
 
 
-cdef Py_ssize_t _scan(
-    const uint64_t *a, Py_ssize_t na, const uint64_t *b, Py_ssize_t nb, const uint64_t *c, Py_ssize_t nc, uint64_t flip, Py_ssize_t start
-) noexcept nogil:
-    """First bit from `start` on of (a ^ flip) & ~b & ~c, b and c zero past their ends; -1 if none."""
+cdef Py_ssize_t _scan(const uint64_t *words, Py_ssize_t count, uint64_t flip, Py_ssize_t start) noexcept nogil:
+    """First bit from `start` on of words ^ flip; -1 if none."""
     cdef Py_ssize_t i = start >> 6
     cdef uint64_t value, mask = <uint64_t>-1 << (start & 63)
-    while i < na:
-        value = (df_load(a + i) ^ flip) & mask
-        if value and i < nb:
-            value &= ~df_load(b + i)
-        if value and i < nc:
-            value &= ~df_load(c + i)
+    while i < count:
+        value = (df_load(words + i) ^ flip) & mask
         if value:
             return (i << 6) + df_ctz(value)
         mask = <uint64_t>-1
@@ -126,14 +120,6 @@ cdef class Bitset:
             df_or(self.words + i, _mask(low & 63, min(high - (i << 6), 64)))
             low = (i + 1) << 6
 
-    def clear_range(self, a, b):
-        cdef Py_ssize_t low, high, i
-        low, high = self._ends(a, b)
-        while low < high:
-            i = low >> 6
-            df_and(self.words + i, ~_mask(low & 63, min(high - (i << 6), 64)))
-            low = (i + 1) << 6
-
     def all_in_range(self, a, b):
         cdef Py_ssize_t low, high, i
         cdef uint64_t mask
@@ -146,67 +132,29 @@ cdef class Bitset:
             low = (i + 1) << 6
         return True
 
-    def count_range(self, a, b):
-        cdef Py_ssize_t low, high, i, total = 0
-        low, high = self._ends(a, b)
-        while low < high:
-            i = low >> 6
-            total += df_popcount(df_load(self.words + i) & _mask(low & 63, min(high - (i << 6), 64)))
-            low = (i + 1) << 6
+    def count(self):
+        cdef Py_ssize_t i, total = 0
+        for i in range(self.nwords):
+            total += df_popcount(self.word(i))
         return total
 
-    def count(self):
-        return self.count_range(0, self.size)
-
-    def full(self):
-        return self.all_in_range(0, self.size)
-
-    cdef Py_ssize_t _first(self, Bitset minus, Bitset minus2, bint inverted, object start) except -2:
-        """First bit from `start` on that is set (inverted: clear) here and set in neither of the others; -1 if none."""
+    cdef Py_ssize_t _first(self, uint64_t flip, object start) except -2:
+        """First bit from `start` on that is set in this ^ flip, flip being all bits or none; -1 if none."""
         if start < 0:
             raise IndexError(f"bit {start} of {self.size}")
         if start >= self.size:
             return -1
-        cdef const uint64_t *a = self.words
-        cdef const uint64_t *b = NULL
-        cdef const uint64_t *c = NULL
-        cdef Py_ssize_t nb = 0, nc = 0, n, begin = start
-        cdef uint64_t flip = 0
-        if inverted:
-            flip = ~flip
-        if minus is not None:
-            b, nb = minus.words, minus.nwords
-        if minus2 is not None:
-            c, nc = minus2.words, minus2.nwords
+        cdef Py_ssize_t n, begin = start
         with nogil:
-            n = _scan(a, self.nwords, b, nb, c, nc, flip, begin)
+            n = _scan(self.words, self.nwords, flip, begin)
         # A bit past the end can only come from a given buffer's last word.
         return n if n < self.size else -1
 
     def first_set(self, start=0):
-        return self._first(None, None, False, start)
+        return self._first(0, start)
 
     def first_clear(self, start=0):
-        return self._first(None, None, True, start)
-
-    def first_missing(self):
-        return self._first(None, None, True, 0)
-
-    def first_and_not(self, Bitset other not None, start=0):
-        return self._first(other, None, False, start)
-
-    def first_and_not2(self, Bitset b not None, Bitset c not None, start=0):
-        return self._first(b, c, False, start)
-
-    def and_not_count(self, Bitset other not None):
-        cdef Py_ssize_t i, total = 0
-        cdef uint64_t value
-        for i in range(self.nwords):
-            value = self.word(i)
-            if i < other.nwords:
-                value &= ~other.word(i)
-            total += df_popcount(value)
-        return total
+        return self._first(~<uint64_t>0, start)
 
     def update_or(self, Bitset other not None):
         cdef Py_ssize_t i

@@ -69,7 +69,7 @@ class _Group(click.Group):
         return super().invoke(ctx)
 
 
-class _Type(click.ParamType[Any]):
+class _Type(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it, and not as a generic
     """One of `options.KINDS`."""
 
     def __init__(self, kind: str) -> None:

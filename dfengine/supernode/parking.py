@@ -12,7 +12,6 @@ from dfengine.supernode import scheduler
 from dfengine.supernode._holders import taker
 from dfengine.supernode._state import Download
 from dfengine.supernode.leases import Leases
-from dfengine.supernode.limits import Limits
 from dfengine.supernode.scheduler import FINISHED, Pull
 from dfengine.supernode.task_state import TaskState
 
@@ -34,13 +33,13 @@ def unpark(download: Download) -> None:
         task.openings.clear()
 
 
-def answer(task: TaskState, leases: Leases, limits: Limits, now: float) -> list[tuple[str, Pull]]:
+def answer(task: TaskState, leases: Leases, now: float) -> list[tuple[str, Pull]]:
     """The parked pulls that can be answered now, first parked first among those an opening serves; they are no longer parked."""
     answers: list[tuple[str, Pull]] = []
     passed: dict[Download, None] = {}
 
     def look(download: Download) -> None:
-        pull = scheduler.pull(download, download.wish, leases, limits, now)
+        pull = scheduler.pull(download, download.wish, leases, now)
         if pull.pieces or pull is FINISHED:
             unpark(download)
             answers.append((download.cid, pull))

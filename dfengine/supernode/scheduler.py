@@ -20,15 +20,7 @@ The search is exact: an answer without pieces means that nobody who may be asked
 
 from __future__ import annotations
 
-from dfengine.supernode import _scheduler
-from dfengine.supernode._state import Download
+from dfengine.supernode._scheduler import pull
 from dfengine.supernode.assignment import CDN, FINISHED, Assignment, Pull, Supernode
-from dfengine.supernode.leases import Leases
-from dfengine.supernode.limits import Limits
 
 __all__ = ["CDN", "FINISHED", "Assignment", "Pull", "Supernode", "pull"]
-
-
-def pull(download: Download, k: int, leases: Leases, limits: Limits, now: float) -> Pull:
-    """Up to k pieces for the download, leased; or why there are none. limits: its task's own."""
-    return _scheduler.pull(download, k, leases, now)

@@ -4,7 +4,7 @@ Nothing here reads a clock, a socket or a random source: the same events with th
 
     add_task, set_count, drop_task, cached, uncached, legacy_ready     what the supernode has
     join, leave, touch, tick                                           who is there
-    pull, ending, arrived, done, failed, holds, evicted                       what becomes of pieces
+    pull, ending, arrived, done, failed, holds, evicted, moved         what becomes of pieces
     doubts, judged                                                     sources that the supernode asks itself
     park, unpark, wakeable, answer_parked                              pulls that wait
 
@@ -272,7 +272,7 @@ class Swarm(Exchange):
     def answer_parked(self, task_id: str, now: float) -> list[tuple[str, Pull]]:
         """(CID, answer) of each parked pull that can be answered now; they are no longer parked."""
         state = self.tasks.get(task_id)
-        return parking.answer(state, self.leases, self.limits, now) if state else []
+        return parking.answer(state, self.leases, now) if state else []
 
     # NUMBERS
 

@@ -7,7 +7,7 @@ import pytest
 from dfengine.supernode import scheduler
 from dfengine.supernode._state import Download
 from dfengine.supernode.leases import Leases
-from dfengine.supernode.swarm import Limits, Pull
+from dfengine.supernode.swarm import Pull
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
 
@@ -138,10 +138,10 @@ def test_one_slot_costs_one_look_however_many_wait(monkeypatch: pytest.MonkeyPat
     looks = 0
     real = scheduler.pull
 
-    def counting(download: Download, k: int, leases: Leases, limits: Limits, now: float) -> Pull:
+    def counting(download: Download, k: int, leases: Leases, now: float) -> Pull:
         nonlocal looks
         looks += 1
-        return real(download, k, leases, limits, now)
+        return real(download, k, leases, now)
 
     monkeypatch.setattr(scheduler, "pull", counting)
     swarm.done("x", n, "source")

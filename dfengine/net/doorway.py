@@ -7,7 +7,9 @@ ones wait in the kernel's queue; a client that has its share is closed at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import resource
 import socket
 from collections.abc import Callable
 
@@ -33,6 +35,14 @@ def listening(ip: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def more_descriptors() -> None:
+    """Each connection is a descriptor: take as many as the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Doorway:

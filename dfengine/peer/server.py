@@ -8,14 +8,13 @@ import fcntl
 import json
 import os
 import random
-import resource
 import signal
 import socket
 import time
 
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import handover
-from dfengine.net.doorway import listening
+from dfengine.net.doorway import listening, more_descriptors
 from dfengine.net.limit import TokenBucket
 from dfengine.net.piece_server import PieceServer, guarded
 from dfengine.peer.farewell import farewell
@@ -51,14 +50,6 @@ def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
     finally:
         _say(lock, b"")
         os.close(lock)
-
-
-def more_descriptors() -> None:
-    """Each connection is a descriptor: take as many as the system lets this process have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _say(lock: int, content: bytes) -> None:

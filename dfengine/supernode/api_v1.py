@@ -281,7 +281,7 @@ def report(node: Node, request: Request) -> Response:
         return refused(str(error), 400, 400)
     node.counts["finished_downloads" if fields.get("success") is True else "failed_downloads"] += 1
     if fields.get("backsourcereason") not in (None, "", "0", 0):
-        node.counts["back_to_source"] = node.counts.get("back_to_source", 0) + 1
+        node.counts["back_to_source"] += 1
     return answer(wire.Answer(1, msg="success"))
 
 

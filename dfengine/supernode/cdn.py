@@ -21,9 +21,11 @@ class Cdn:
         self._fetching = ThreadPoolExecutor(workers, "fetch")
         self._following = ThreadPoolExecutor(workers, "follow")
         self.fetches: dict[str, Fetch] = {}
+        self._past_requests = self._past_bytes = 0
 
     def start(self, task: str, wanted: Wanted) -> Fetch:
         """Begin to fetch a task that is not known, or failed before."""
+        self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._post, self._events, self._access)
         if wanted.md5:
             self.follow(fetch)
@@ -47,7 +49,20 @@ class Cdn:
 
     def forget(self, task: str) -> None:
         """The task leaves memory; its copy stays on disk."""
-        self.fetches.pop(task, None)
+        fetch = self.fetches.pop(task, None)
+        if fetch is not None:
+            self._past_requests += fetch.origin_requests
+            self._past_bytes += fetch.origin_bytes
+
+    @property
+    def origin_requests(self) -> int:
+        """Requests to origins since the start. What a fetch does after it was forgotten is not counted."""
+        return self._past_requests + sum(fetch.origin_requests for fetch in self.fetches.values())
+
+    @property
+    def origin_bytes(self) -> int:
+        """Bytes of bodies from origins since the start, counted as above."""
+        return self._past_bytes + sum(fetch.origin_bytes for fetch in self.fetches.values())
 
     def close(self) -> None:
         """Cut the fetches and wait for their threads."""

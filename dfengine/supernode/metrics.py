@@ -50,18 +50,16 @@ class _Collector:
 
     def _ours(self) -> Iterator[Metric]:
         node, counts, totals = self._node, self._node.counts, self._node.swarm.totals()
-        fetches = node.cdn.fetches.values()
-        stats = [node.swarm.stats(task) for task in node.swarm.tasks]
         for name, text, value in (
             ("pulls", "Pulls, native and 1.x", counts["pulls"]),
-            ("back_to_source", "Downloads that went back to the origin", counts.get("back_to_source", 0)),
+            ("back_to_source", "Downloads that went back to the origin", counts["back_to_source"]),
             ("downloads_finished", "Downloads that reported success", counts["finished_downloads"]),
-            ("origin_requests", "Requests to origins, of tasks in memory", sum(fetch.origin_requests for fetch in fetches)),
-            ("origin_bytes", "Bytes from origins, of tasks in memory", sum(fetch.origin_bytes for fetch in fetches)),
+            ("origin_requests", "Requests to origins", node.cdn.origin_requests),
+            ("origin_bytes", "Bytes from origins", node.cdn.origin_bytes),
             ("sent_bytes", "Bytes that the download port sent", node.sent_bytes()),
             ("loaded_slices", "Pieces that came from the disk before the download port sent them", node.loaded_slices()),
-            ("pieces_from_supernode", "Pieces had from the supernode, of tasks in memory", sum(one.sent_by_supernode for one in stats)),
-            ("pieces_from_peers", "Pieces had from peers, of tasks in memory", sum(one.sent_by_peers for one in stats)),
+            ("pieces_from_supernode", "Pieces that downloads had from the supernode", totals.sent_by_supernode),
+            ("pieces_from_peers", "Pieces that downloads had from peers", totals.sent_by_peers),
         ):
             yield CounterMetricFamily(OURS + name, text, value)
         for name, text, value in (

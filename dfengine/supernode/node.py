@@ -92,8 +92,7 @@ class Node:
         """Task -> when it was last registered for or asked for (monotonic seconds)."""
         self.validated: dict[str, float] = {}
         self.counts = dict.fromkeys(
-            ("registered", "pulls", "triggered", "cdn_failed", "cache_hits", "origin_requests", "origin_bytes", "failed_downloads",
-             "finished_downloads", "schedule_wait"), 0,
+            ("registered", "pulls", "triggered", "cdn_failed", "cache_hits", "failed_downloads", "finished_downloads", "back_to_source"), 0,
         )
         self.answers: dict[tuple[str, int], int] = {}
         """(route, HTTP status) -> answers of the control port."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import dial
 from dfengine.net.control_server import ControlServer
-from dfengine.net.doorway import listening
+from dfengine.net.doorway import listening, more_descriptors
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
 from dfengine.net.piece_server import PieceServer, guarded
@@ -33,6 +33,7 @@ def run_supernode(settings: SupernodeSettings) -> None:
         raise BadValue("--disk-high is less than --disk-low: it says how much is free when room has been made")
     home = os.path.realpath(os.path.expanduser(settings.home_dir))
     lock = _locked(home)
+    more_descriptors()
     import uvloop
 
     try:

@@ -50,7 +50,10 @@ class TaskStats:
 
 @dataclass(frozen=True, slots=True)
 class SwarmStats:
-    """What is there now. isolated: peers that are no source for anybody. leases: upload slots in use."""
+    """What is there now. isolated: peers that are no source for anybody. leases: upload slots in use.
+
+    sent_by_supernode, sent_by_peers: pieces reported done since the start.
+    """
 
     tasks: int
     downloads: int
@@ -58,6 +61,8 @@ class SwarmStats:
     isolated: int
     leases: int
     parked: int
+    sent_by_supernode: int
+    sent_by_peers: int
 
     @classmethod
     def of(cls, swarm: Swarm) -> SwarmStats:
@@ -70,4 +75,6 @@ class SwarmStats:
             isolated=sum(peer.isolated for peer in peers),
             leases=len(swarm.leases),
             parked=sum(len(task.parked) for task in tasks),
+            sent_by_supernode=swarm.past_by_supernode + sum(task.sent_by_supernode for task in tasks),
+            sent_by_peers=swarm.past_by_peers + sum(task.sent_by_peers for task in tasks),
         )

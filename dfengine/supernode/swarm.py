@@ -56,6 +56,8 @@ class Swarm(Exchange):
         super().__init__(limits or Limits())
         self.seed = seed
         self.wakeable: dict[str, None] = {}
+        self.past_by_supernode = self.past_by_peers = 0
+        """Pieces of dropped tasks that were had from either."""
 
     @property
     def departed(self) -> list[tuple[str, str]]:
@@ -111,6 +113,8 @@ class Swarm(Exchange):
                 self.peers.remove(download)
             del self.tasks[task_id]
             self.wakeable.pop(task_id, None)
+            self.past_by_supernode += state.sent_by_supernode
+            self.past_by_peers += state.sent_by_peers
 
     def cached(self, task_id: str, n: int, now: float) -> None:
         """The supernode holds piece n and knows its native digest: it may be offered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -35,6 +36,35 @@ def test_a_file_that_is_fetched_ahead_is_there_for_whoever_comes(stage: Scene) -
     result = stage.get(f"{url}?signature=2", "out", "--filter", "signature", "--notbs", nodes=(node,))
     assert (stage.digest("out"), result["task_id"]) == (digest, made["ID"])
     assert len(stage.requests("/f")) == 1
+
+
+def test_counters_never_fall(stage: Scene) -> None:
+    """A counter that falls is a restart to Prometheus, and all that it says afterwards is counted again."""
+    stage.file("f", SIZE)
+    url, node = stage.origin() + "/f", stage.supernode()
+    task = stage.get(url, "out", nodes=(node,))["task_id"]
+    stage.get(url, "other", host=3, nodes=(node,))
+    counters = ("origin_requests", "origin_bytes", "pieces_from_supernode", "pieces_from_peers")
+
+    def counted() -> list[float]:
+        return [node.metric(f"dfengine_{name}_total") for name in counters]
+
+    before = counted()
+    assert before[0] >= 1
+    assert before[1] == SIZE
+    assert before[2] + before[3] == 6
+    assert ask(node, "DELETE", f"/tasks/{task}") == (200, True)
+    assert counted() == before
+
+
+def test_a_supernode_takes_the_descriptors_that_it_may_have(stage: Scene) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    try:
+        node = stage.supernode()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
 
 
 def test_what_cannot_be_fetched_ahead_is_refused(stage: Scene) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("ci", derandomize=True, database=None)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# How fast examples are made says how busy the machine is, and nothing of the code.
+settings.register_profile("usual", suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("usual"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "usual")

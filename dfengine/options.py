@@ -74,7 +74,7 @@ GET = (
     Option(("--window",), "window", "Of a stream: pieces (16) or bytes (256M) fetched ahead of its reader.", "pieces|size"),
     Option(("--cache",), "cache", "Of a stream: bytes kept in memory for other peers after they were read.", "size"),
     Option(("-n", "--node"), "nodes", "Supernode, HOST[:PORT][=WEIGHT]; may be given again.", "host[:port][=weight]", many=True),
-    Option(("-p", "--pattern"), "pattern", "p2p: peers and supernode; cdn: the supernode only; source: the origin only.", PATTERN,
+    Option(("-p", "--pattern"), "pattern", "p2p: peers and supernode; cdn: the same, and serve nobody; source: the origin only.", PATTERN,
            default="p2p"),
     Option(("--notbs",), "notbs", "Never go back to the origin when the swarm fails.", FLAG),
     Option(("-f", "--filter"), "filter", "Query parameters that do not tell files apart, as a&b."),

@@ -149,7 +149,7 @@ class Download:
         self.say(f"supernodes {', '.join(map(str, nodes))}; this host serves {serves}")
         self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port)
         self.prepared()
-        self._swarm = Swarm(settings, nodes, self.registration, self._place, self.watch, self._known)
+        self._swarm = Swarm(settings, nodes, self.registration, self._place, self.watch, self._known, self.say)
         return self._swarm.run()
 
     def _known(self, member: Membership) -> None:

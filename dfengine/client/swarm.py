@@ -48,7 +48,7 @@ def _link(member: Membership, held: list[tuple[int, int]]) -> Link:
 
 
 class Swarm:
-    """Of one download. `opened` is called with each new transfer, once its file can be served."""
+    """Of one download. `opened` is called with each new transfer, once its file can be served; `say` with what a user may want to know."""
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Swarm:
         assembly: Place,
         watch: Watch,
         opened: Callable[[Membership], None],
+        say: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self.nodes = self._nodes = nodes
@@ -65,6 +66,7 @@ class Swarm:
         self._assembly = assembly
         self._watch = watch
         self._opened = opened
+        self._say = say
         self._served: Transfer | None = None
         self._link: Link | None = None
         self.member: Membership | None = None
@@ -115,9 +117,11 @@ class Swarm:
             with transfer.lock:
                 if transfer.plan.finished:
                     return None
+            self._say(str(failure))
             self.member = self._again(transfer, self._order_after(member.node, stay=not strikes))
             if self.member is None:
                 return None
+            self._say(f"registered again at {self.member.node}")
 
     def _pull(self, member: Membership, transfer: Transfer) -> None:
         """Until all pieces are here. Raises RemoteError when this membership is of no more use."""

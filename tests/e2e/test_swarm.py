@@ -209,13 +209,15 @@ def test_the_next_node_takes_over(stage: Scene) -> None:
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
     nodes = tuple(stage.supernode("--max-bandwidth", "30M") for _ in range(2))
-    get = stage.start_get(url, "out", "--notbs", nodes=nodes)
+    get = stage.start_get(url, "out", "--notbs", "--verbose", nodes=nodes)
     until(lambda: held(stage, "out") > 16 * MIB, "some of the file")
-    first = next(node for node in nodes if node.metric("dragonfly_supernode_dfgettasks_registered_total") > 0)
+    first, other = sorted(nodes, key=lambda node: -node.metric("dragonfly_supernode_dfgettasks_registered_total"))
     stage.kill(first.process)
     stage.supernodes.remove(first)
-    stage.end(get)
+    said = get.communicate(timeout=120)[1].decode()
+    assert get.returncode == 0, said
     assert stage.digest("out") == digest
+    assert f"registered again at {other.node}" in said
 
 
 def test_a_serving_peer_that_is_killed_is_left_for_another_source(stage: Scene) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from scene import Scene, Supernode, until
 
 SIZE = 9_000_000
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def ask(node: Supernode, method: str, path: str, message: object = None) -> tuple[int, Any]:
@@ -36,6 +39,12 @@ def test_a_file_that_is_fetched_ahead_is_there_for_whoever_comes(stage: Scene) -
     result = stage.get(f"{url}?signature=2", "out", "--filter", "signature", "--notbs", nodes=(node,))
     assert (stage.digest("out"), result["task_id"]) == (digest, made["ID"])
     assert len(stage.requests("/f")) == 1
+
+
+def test_the_documents_name_every_metric(stage: Scene) -> None:
+    exposed = {line.split()[2] for line in stage.supernode().get("/metrics").decode().splitlines() if line.startswith("# TYPE")}
+    named = set(re.findall(r"`((?:dragonfly_supernode|dfengine)_\w+)", (ROOT / "docs" / "operating.md").read_text()))
+    assert exposed == named
 
 
 def test_counters_never_fall(stage: Scene) -> None:

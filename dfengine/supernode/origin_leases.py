@@ -1,7 +1,7 @@
 """Who may go to an origin by itself: leases, so that a swarm that is lost does not become a storm there. Pure.
 
 Law: of each origin at most `limit` leases are out, 0 = any number; each lasts `term` seconds from the last time it was asked for.
-Who is refused may ask again; a lease that comes back is for whoever asks first, and whoever waits is told by `freed`.
+Who is refused may ask again; a lease that comes back is for whoever asks first.
 """
 
 from __future__ import annotations
@@ -47,13 +47,8 @@ class OriginLeases:
             del self._held[origin]
         return True
 
-    def expire(self, now: float) -> list[str]:
-        """Origins of which leases came back by their time."""
-        freed = []
+    def expire(self, now: float) -> None:
+        """From time to time: holders that died without a word must not count for ever among MOST_ORIGINS."""
         for origin, held in list(self._held.items()):
-            over = [holder for holder, until in held.items() if until <= now]
-            for holder in over:
+            for holder in [holder for holder, until in held.items() if until <= now]:
                 self.release(origin, holder)
-            if over:
-                freed.append(origin)
-        return freed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from dfengine.supernode.origin_leases import OriginLeases
+from dfengine.supernode.origin_leases import MOST_ORIGINS, OriginLeases
 
 
 def test_a_limit_holds_for_each_origin_and_renewal_is_no_second_lease() -> None:
@@ -21,8 +21,20 @@ def test_a_holder_that_says_nothing_loses_it() -> None:
     assert leases.ask("a", "x", 0.0)
     assert not leases.ask("a", "y", 9.9)
     assert leases.ask("a", "y", 10.0)
-    assert leases.expire(25.0) == ["a"]
+    leases.expire(19.9)
+    assert len(leases) == 1
+    leases.expire(25.0)
     assert len(leases) == 0
+
+
+def test_origins_that_nobody_comes_back_from_do_not_shut_others_out() -> None:
+    leases = OriginLeases(1, term=10.0)
+    assert all(leases.ask(f"o{n}", "x", 0.0) for n in range(MOST_ORIGINS))
+    assert not leases.ask("another", "y", 5.0)
+    assert leases.ask("o0", "x", 5.0), "who has one renews it"
+    leases.expire(10.0)
+    assert leases.ask("another", "y", 10.0)
+    assert len(leases) == 2
 
 
 def test_a_thousand_that_lose_the_swarm_all_come_to_their_turn() -> None:

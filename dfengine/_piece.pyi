@@ -14,9 +14,6 @@ def piece_size(length: int) -> int:
 def frame_head(content_length: int, piece_size: int) -> bytes:
     """The 4 bytes before `content_length` bytes of content. Raises BadFrame."""
 
-def parse_frame_head(head: bytes) -> tuple[int, int]:
-    """(content_length, piece_size) of a head whose piece size is whole MiB. Raises BadFrame."""
-
 def parse_range(text: str) -> tuple[int, int]:
     """(start, end) of `a-b`, digits only, a < b < 2**63. Raises BadRange."""
 

@@ -24,7 +24,7 @@ _RANGE = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
 
 
 def piece_size(length: int) -> int:
-    """Bytes of a framed piece for a file of `length` bytes (-1 unknown): 4 MiB up to 200 MiB, then a MiB more per 100 MiB, at most 15 MiB."""
+    """Bytes of a full framed piece of a file of `length` bytes (-1: unknown): 4 MiB up to 200 MiB, then a MiB more per 100, at most 15."""
     if length <= 200 << 20:
         return MIN_PIECE_SIZE
     return min((length // (100 << 20) - 2 << 20) + MIN_PIECE_SIZE, MAX_PIECE_SIZE)
@@ -35,17 +35,6 @@ def frame_head(content_length: int, piece_size: int) -> bytes:
     if not 5 <= piece_size < 1 << 28 or not 0 <= content_length <= piece_size - 5:
         raise BadFrame(f"no frame for {content_length} bytes in a piece of {piece_size}")
     return (content_length | piece_size << 4).to_bytes(4, "big")
-
-
-def parse_frame_head(head: bytes) -> tuple:
-    """(content_length, piece_size) of a head whose piece size is whole MiB. Raises BadFrame."""
-    if len(head) != 4:
-        raise BadFrame(f"a piece's head has 4 bytes, not {len(head)}")
-    value = int.from_bytes(head, "big")
-    content, size = value & 0xFFFFFF, value >> 24 << 20
-    if size == 0 or content > size - 5:
-        raise BadFrame(f"head {bytes(head).hex()} is no piece's")
-    return content, size
 
 
 def parse_range(text: str) -> tuple:

@@ -134,6 +134,7 @@ class GetSettings(Value):
         """Digests that the whole file must have. Raises BadValue for an md5 that is none."""
         return [digest for digest in (self.digest, Digest.parse(f"md5:{self.md5}") if self.md5 else None) if digest]
 
+
 class SupernodeSettings(Value):
     """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once, share in percent."""
 

@@ -134,6 +134,13 @@ def test_no_room_is_too_large(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CYTHON, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_lines_of_cython_are_as_short_as_all_others(path: Path) -> None:
+    for file in (path, path.with_suffix(".pxd"), path.with_suffix(".pyi")):
+        long = [line for line in file.read_text().splitlines() if len(line) > 140]
+        assert not long, f"{file}: ruff does not look here"
+
+
+@pytest.mark.parametrize("path", CYTHON, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_each_cython_module_has_its_layout_and_its_contract(path: Path) -> None:
     assert path.with_suffix(".pxd").exists()
     assert path.with_suffix(".pyi").exists()

@@ -77,7 +77,8 @@ cdef class Inlet:
         self.store = <unsigned char*>PyMem_Malloc(STORE)
         if self.store == NULL:
             raise MemoryError
-        if setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof(tick)) or setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)):
+        if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof(tick))
+                or setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience))):
             raise SourceGone(f"socket cannot be set up: {strerror(errno).decode()}")
 
     def __dealloc__(self):

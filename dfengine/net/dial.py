@@ -189,11 +189,6 @@ class Connection:
             return False
 
     @property
-    def local_ip(self) -> str:
-        """This host's address on the connection."""
-        return str(self._socket.getsockname()[0])
-
-    @property
     def remote_ip(self) -> str:
         """The other side's address."""
         return str(self._socket.getpeername()[0])

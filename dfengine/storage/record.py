@@ -38,7 +38,7 @@ UNKNOWN_CAPACITY = 1 << 18
 MOST = 1 << 31
 """Pieces a record has room for at most."""
 
-_HEAD = struct.Struct("<8sqII16sII q Q".replace(" ", ""))
+_HEAD = struct.Struct("<8sqII16sIIqQ")
 
 
 def _size(capacity: int) -> int:

@@ -102,7 +102,9 @@ def recount(Rarity rarity not None, list haves not None):
         PyMem_Free(planes)
 
 
-cdef void add_up(uint64_t* planes, uint64_t** words, Py_ssize_t* lengths, Py_ssize_t number, Py_ssize_t first, Py_ssize_t width) noexcept nogil:
+cdef void add_up(
+    uint64_t* planes, uint64_t** words, Py_ssize_t* lengths, Py_ssize_t number, Py_ssize_t first, Py_ssize_t width
+) noexcept nogil:
     """planes[p * BLOCK + i] = bit p of the counts in word first + i, over all bitsets."""
     cdef uint64_t[BLOCK] nothing
     cdef uint64_t* row[SIXTEEN]

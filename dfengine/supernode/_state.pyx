@@ -55,7 +55,8 @@ cdef class Lease:
 @cython.final
 cdef class Download:
     def __cinit__(
-        self, Task task not None, source not None, PeerState peer not None, Window window, bint legacy, bint serves, int64_t rotation, double now
+        self, Task task not None, source not None, PeerState peer not None, Window window, bint legacy, bint serves, int64_t rotation,
+        double now,
     ):
         self.task = task
         self.cid = source.cid

@@ -4,8 +4,8 @@
     promises  Deadlines of those that bring a piece to a source: when the supernode's patience is over
 
 Laws. A lease holds one upload slot of its source (a peer's, or one of the task's at the supernode) from `grant` to `free` or `release`, and
-until its release stands in `running` of its download, or after the content came in `arrived`. A peer whose last slot is taken is closed in all its tasks and opened in
-all when one comes back. A lease that is not released by then is returned by `expired`.
+until its release stands in `running` of its download, or after the content came in `arrived`. A peer whose last slot is taken is closed in
+all its tasks and opened in all when one comes back. A lease that is not released by then is returned by `expired`.
 """
 
 from dfengine.supernode._state cimport Download, Lease

@@ -16,7 +16,7 @@ cdef class Leases:
         return self.live
 
     cdef Lease grant(self, Download download, Py_ssize_t n, Download source, Download one, Download two, double now):
-        """Assign piece n, which the download lacks and the source has, with a slot of the source's that is free. one, two: alternates told."""
+        """Assign piece n, which the download lacks and the source has, with a free slot of the source's. one, two: alternates told."""
         cdef Task task = download.task
         cdef Lease lease = Lease.__new__(Lease)
         cdef PeerState peer

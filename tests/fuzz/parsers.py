@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 from dfengine import cli, settings, wire
-from dfengine._piece import Geometry, parse_frame_head, parse_range
+from dfengine._piece import Geometry, parse_range
 from dfengine.client import messages
 from dfengine.errors import BadValue, ProtocolViolation
 from dfengine.net import _request, http, secret
@@ -115,15 +115,6 @@ def piece_range(data: bytes) -> None:
         pass
 
 
-def frame(data: bytes) -> None:
-    """A frame's head."""
-    try:
-        length, size = parse_frame_head(data)
-        assert 0 <= length <= size
-    except (ProtocolViolation, BadValue):
-        pass
-
-
 def text(parse: Callable[[str], object], data: bytes) -> None:
     """What users write: a rate, a size, a duration, a node, a header, a digest, a URL."""
     with contextlib.suppress(BadValue):
@@ -157,7 +148,6 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "origin_ask": partial(message, wire.decode_origin_ask),
     "folded": partial(message, wire.folded),
     "range": piece_range,
-    "frame": frame,
     "rate": partial(text, settings.parse_rate),
     "duration": partial(text, settings.parse_duration),
     "node": partial(text, settings.Node.parse),

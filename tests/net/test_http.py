@@ -38,7 +38,8 @@ def test_any_segments_give_the_same_requests(requests: list[bytes], data: st.Dat
 def test_what_a_request_says() -> None:
     (request,) = read(POST)
     assert fields(request) == (
-        "POST", "/swarm/pull", {"a": "1", "b": " x"}, {"host": "h", "content-type": "application/json", "content-length": "4"}, b"body", True,  # noqa: E501
+        "POST", "/swarm/pull", {"a": "1", "b": " x"}, {"host": "h", "content-type": "application/json", "content-length": "4"},
+        b"body", True,
     )  # fmt: skip
     assert request.client == "127.0.0.1"
     (request,) = read(GET)

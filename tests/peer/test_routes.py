@@ -212,9 +212,8 @@ def test_ranges_and_numbers_that_cannot_be_meant(host: Host, headers: dict[str, 
 @pytest.mark.parametrize("route", ["/peer/file/", "/piece/", "/check/", "/rate/", "/client/finish?taskFileName="])
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "../a", "%2e%2e", "%2e%2e%2fa", "..%2Fhome%2Fpeer.lock", "%2Fetc%2Fpasswd", "/etc/passwd", "a%2Fb", "a/b", "a%00", "%00",  # noqa: E501
-     ".a",
-     "a%0Ab", "a b", "%C3%A4", "%FF", "a" * 201, "a" * 5000, "a%5Cb", "a*"],
+    ["", ".", "..", "../a", "%2e%2e", "%2e%2e%2fa", "..%2Fhome%2Fpeer.lock", "%2Fetc%2Fpasswd", "/etc/passwd", "a%2Fb", "a/b",
+     "a%00", "%00", ".a", "a%0Ab", "a b", "%C3%A4", "%FF", "a" * 201, "a" * 5000, "a%5Cb", "a*"],
 )  # fmt: skip
 def test_names_that_are_no_plain_segment(host: Host, route: str, name: str) -> None:
     headers = {"Range": "bytes=0-4194303", "pieceNum": "0", "pieceSize": str(PIECE), "rateLimit": "1"}

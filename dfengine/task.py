@@ -17,6 +17,9 @@ KEY = """>I$pg-~AS~sP'rqu_`Oh&lz#9]"=;nE%"""
 ALGORITHMS = {"md5": 32, "sha256": 64, "blake3": 64, "xxh3": 32}
 """Digest algorithm -> length of its hex form. xxh3 is XXH3-128."""
 
+OWN = "cdnnode:"
+"""How a supernode's own CIDs begin."""
+
 PEER_PORTS = range(15000, 65001)
 """Ports a peer may serve on (1.x refuses others); 0 means it serves nobody."""
 
@@ -133,7 +136,7 @@ def download_sign(pid: int, now: float) -> str:
 
 def cdn_cid(supernode_ip: str, task: str) -> str:
     """The supernode's own CID for a task."""
-    return f"cdnnode:{supernode_ip}~{task}"
+    return f"{OWN}{supernode_ip}~{task}"
 
 
 def request_path(path: str) -> str:

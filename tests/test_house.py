@@ -30,7 +30,7 @@ MAY_IMPORT = {
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
 IMPURE_IN_SUPERNODE = {
     "server", "node", "router", "api_v1", "api_native", "api_origin", "admin", "metrics", "reclaim", "download_port",
-    "cdn", "credentials", "fetch", "legacy_md5", "cache", "witness", "__init__",
+    "cdn", "credentials", "fetch", "legacy_md5", "cache", "witness", "origin_queue", "__init__",
 }
 """Modules of the supernode that may touch the world; all others there are the swarm's state machine."""
 

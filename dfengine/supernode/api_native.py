@@ -23,7 +23,7 @@ def pull(node: Node, request: Request) -> Response | asyncio.Future[Response]:
     try:
         message = wire.decode_pull(request.body)
         task, cid = message.task, message.cid
-        member = node.member(task, cid)
+        member = node.member(task, cid, request.client)
         if not member.native:
             raise BadValue("this download registered as 1.x")
         line = request.line

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from collections.abc import Callable
 
 from dfengine import wire
 from dfengine._piece import parse_range
@@ -26,7 +26,7 @@ from dfengine.settings import parse_header
 from dfengine.supernode.fetch import Wanted
 from dfengine.supernode.node import Node
 from dfengine.supernode.scheduler import Pull, Supernode
-from dfengine.task import PEER_PORTS, cdn_cid, cdn_path, check_url, names_same
+from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_url, names_same
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
 INVALID = '{"Code":2,"Msg":"invalid value"}'
@@ -35,6 +35,15 @@ GO_ON = '{"Code":11,"Msg":"peer continue"}'
 
 STATUSES = {wire.START: "START", wire.RUNNING: "RUNNING", wire.DONE: "FINISHED"}
 RESULTS = {wire.FAILED: "FAILED", wire.WRITTEN: "SUCCESS", wire.NO_RESULT: "INVALID", wire.ARRIVED: "SEMISUC"}
+KEPT = ("cid", "ip", "path", "host_name", "version", "call_system", "location", "super_node_ip")
+"""What is remembered of a registration as long as it lasts."""
+
+MOST_TEXT = 1024
+"""Characters of each of them."""
+
+MOST_URL = MOST_HEADERS = 16 << 10
+"""Characters of the URL, and of all headers for the origin: no origin takes more."""
+
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -59,8 +68,15 @@ def checked(registration: wire.Registration) -> wire.Registration:
     for name, value in (("cID", registration.cid), ("peer ip", registration.ip), ("path", registration.path)):
         if not value:
             raise BadValue(f"{name}: {EMPTY}")
-        if len(value) > 1024 or any(character < " " for character in value):
+        if any(character < " " for character in value):
             raise BadValue(f"{name}: {INVALID}")
+    if registration.cid.startswith(OWN):
+        raise BadValue(f"cID: {INVALID}")
+    for name, length, most in (*((name, len(getattr(registration, name)), MOST_TEXT) for name in KEPT),
+                               ("raw_url", len(registration.raw_url), MOST_URL),
+                               ("headers", sum(map(len, registration.headers or ())), MOST_HEADERS)):
+        if length > most:
+            raise BadValue(f"{name}: {length} characters are more than {most}: {INVALID}")
     if registration.pattern not in ("", "p2p", "cdn", "source"):
         raise BadValue(f"pattern: {registration.pattern}: {INVALID}")
     if registration.md5 and not (len(registration.md5) == 32 and set(registration.md5.lower()) <= set("0123456789abcdef")):
@@ -123,7 +139,7 @@ def next_pieces(node: Node, request: Request) -> Response:
     try:
         status, result = _number(query, "status"), _number(query, "result")
         node.counts["pulls"] += 1
-        member = node.member(task, cid)
+        member = node.member(task, cid, request.client)
         node.swarm.touch(cid, node.now())
         if status == wire.DONE:
             return answer(wire.Answer(wire.FINISHED))
@@ -177,7 +193,7 @@ def _report(node: Node, task: str, cid: str, query: dict[str, str], result: int)
 
 def _source(cid: str) -> str | None:
     """The swarm's name of a source: the supernode itself is None there."""
-    return None if not cid or cid.startswith("cdnnode:") else cid
+    return None if not cid or cid.startswith(OWN) else cid
 
 
 def _pulled(node: Node, task: str, cid: str, super_node_ip: str, pull: Pull, status: int) -> Response:
@@ -218,20 +234,20 @@ def piece_done(node: Node, request: Request) -> Response:
     """GET /peer/piece/suc, and POST /peer/piece/stream: written, or cached, and servable now."""
     query = request.query
     task, cid = query.get("taskId", ""), query.get("cid", "")
-    return _told(node, task, cid, lambda n: node.swarm.done(task, cid, n, _source(query.get("dstCid", "")), node.now()), query)
+    return _told(node, task, cid, lambda n: node.swarm.done(task, cid, n, _source(query.get("dstCid", "")), node.now()), request)
 
 
 def piece_evicted(node: Node, request: Request) -> Response:
     """DELETE /peer/piece/stream: no longer in the cache."""
     query = request.query
     task, cid = query.get("taskId", ""), query.get("cid", "")
-    return _told(node, task, cid, lambda n: node.swarm.evicted(task, cid, n, node.now()), query)
+    return _told(node, task, cid, lambda n: node.swarm.evicted(task, cid, n, node.now()), request)
 
 
-def _told(node: Node, task: str, cid: str, event: Any, query: dict[str, str]) -> Response:
+def _told(node: Node, task: str, cid: str, event: Callable[[int], object], request: Request) -> Response:
     try:
-        node.member(task, cid)
-        event(piece_of(node, task, query.get("pieceRange", "")))
+        node.member(task, cid, request.client)
+        event(piece_of(node, task, request.query.get("pieceRange", "")))
     except DfengineError as error:
         return refused(str(error))
     finally:
@@ -250,7 +266,7 @@ def piece_failed(node: Node, request: Request) -> Response:
     if why is None:
         return refused(f"errorType: {query.get('errorType', '')[:60]}: {INVALID}", 400, 400)
     try:
-        node.member(task, cid)
+        node.member(task, cid, request.client)
         node.swarm.failed(task, cid, piece_of(node, task, query.get("range", "")), _source(query.get("dstCid", "")), why, node.now())
     except DfengineError as error:
         return refused(str(error))
@@ -263,13 +279,13 @@ def leave(node: Node, request: Request) -> Response:
     """GET /peer/service/down."""
     query = request.query
     task, cid = query.get("taskId", ""), query.get("cid", "")
-    member = node.members.dismiss((task, cid))
-    gone = node.swarm.leave(task, cid, node.now())
+    member = node.members.get((task, cid))
+    if member is None or not member.is_of(request.client):
+        return refused(f"failed to update the service down info because this peer({cid}) has been offline")
+    node.members.dismiss(member.key)
+    node.swarm.leave(task, cid, node.now())
     node.release(task, cid)
     node.wake()
-    if member is None or not gone:
-        name = member.peer.id if member else cid
-        return refused(f"failed to update the service down info because this peer({name}) has been offline")
     return answer(wire.Answer(wire.LEFT))
 
 

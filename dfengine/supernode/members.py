@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dfengine.errors import RemoteError
 from dfengine.net.http import Line
 from dfengine.net.shares import SHARE, Shares
-from dfengine.task import Peer
+from dfengine.task import Peer, client_of
 
 MOST_DOWNLOADS = 200_000
 """Registered downloads beyond which new ones are refused."""
@@ -30,6 +30,10 @@ class Member:
     address: str = ""
     line: Line | None = None
     key: Key = ("", "")
+
+    def is_of(self, address: str) -> bool:
+        """Who is at `address` may speak in its name."""
+        return address == self.address or client_of(address) == client_of(self.address)
 
 
 class Members(dict[Key, Member]):

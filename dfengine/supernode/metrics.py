@@ -65,8 +65,8 @@ class _Collector:
         for name, text, value in (
             ("parked_pulls", "Pulls that wait for pieces", len(node.parked)),
             ("leases", "Pieces under way", totals.leases),
-            ("origin_leases", "Downloads that may be at an origin by themselves", len(node.origins)),
-            ("origin_waiting", "Downloads that wait for it", len(node.at_origin)),
+            ("origin_leases", "Downloads that may be at an origin by themselves", len(node.origins.leases)),
+            ("origin_waiting", "Downloads that wait for it", len(node.origins)),
             ("isolated_peers", "Peers that are nobody's source", totals.isolated),
             ("free_bytes", "Room left for copies", node.cache.free()),
         ):

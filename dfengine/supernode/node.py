@@ -16,15 +16,14 @@ from dfengine.errors import OriginChanged, OriginError, OriginForbidden, RemoteE
 from dfengine.net.access import Access
 from dfengine.net.dial import local_address
 from dfengine.net.http import Line, Response
-from dfengine.net.shares import Shares
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cache import Cache
 from dfengine.supernode.cdn import Cdn
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.members import Member, Members
-from dfengine.supernode.origin_leases import OriginLeases
+from dfengine.supernode.members import Key, Member, Members
+from dfengine.supernode.origin_queue import OriginQueue
 from dfengine.supernode.scheduler import CDN, Pull
 from dfengine.supernode.swarm import Swarm
 from dfengine.supernode.witness import Witness
@@ -41,9 +40,6 @@ HEAD_SECONDS = 60.0
 
 MOST_TASKS = 100_000
 """Tasks in memory, beyond which new ones are refused."""
-
-MOST_WAITING = 4096
-"""Questions for leave to go to an origin that wait at once; further ones are answered at once."""
 
 FAILURES = 4096
 """Failures remembered at most, the oldest leave first."""
@@ -84,10 +80,7 @@ class Node:
         self.members = Members(settings.client_share)
         self.failures: dict[str, Failure] = {}
         self.parked: dict[tuple[str, str], Parked] = {}
-        self.origins = OriginLeases(settings.origin_limit)
-        self.at_origin: dict[tuple[str, str], asyncio.Future[None]] = {}
-        """Downloads that wait for leave to go to (origin), in their order."""
-        self.asking = Shares(MOST_WAITING, settings.client_share)
+        self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
         self.used: dict[str, float] = {}
         """Task -> when it was last registered for or asked for (monotonic seconds)."""
         self.validated: dict[str, float] = {}
@@ -119,6 +112,7 @@ class Node:
         if len(self.cdn.fetches) >= MOST_TASKS and task not in self.cdn.fetches:
             raise RemoteError(f"this supernode has {MOST_TASKS} tasks already")
         fetch = await self.ensure(task, wanted)
+        self._make_way(key, address)
         self.members.room_for(key, address)  # others have come meanwhile
         host, ip = registration.host_name, registration.ip
         port = registration.port if registration.pattern != "cdn" else 0
@@ -135,6 +129,17 @@ class Node:
             self.cdn.follow(fetch)
         self.wake()
         return fetch, member
+
+    def _make_way(self, key: Key, address: str) -> None:
+        """A download of this name that registered from elsewhere goes, unless it is there: RemoteError then."""
+        known = self.members.get(key)
+        if known is None or known.is_of(address):
+            return
+        if known.line is not None:
+            raise RemoteError(f"cID: {key[1]} is another client's")
+        self.members.dismiss(key)
+        self.release(*key)
+        self.swarm.leave(*key, self.now())
 
     def named(self, wanted: Wanted, task_url: str, sign: str = "") -> str:
         """The task's id: 1.x's rule, and one of its own for each set of credentials, so that no other set is given what it opened."""
@@ -328,13 +333,6 @@ class Node:
                 answer = wire.Pulled(wire.WAIT)
             parked.future.set_result(Response(200, wire.encode(answer)))
 
-    def give_back_origin(self, origin: str, holder: str) -> None:
-        """A download needs its leave no more: the first that waits may have it."""
-        if self.origins.release(origin, holder):
-            turn = next((turn for (named, _), turn in self.at_origin.items() if named == origin and not turn.done()), None)
-            if turn is not None:
-                turn.set_result(None)
-
     def wake(self) -> None:
         """After each event: answer what became answerable, and be there when the next deadline is."""
         swarm = self.swarm
@@ -362,11 +360,13 @@ class Node:
         self.swarm.tick(self.now())
         self.wake()
 
-    def member(self, task: str, cid: str) -> Member:
-        """A registered download. Raises UnknownTask, UnknownDownload, or why its task failed (RemoteError)."""
-        self.used[task] = self.now()
+    def member(self, task: str, cid: str, address: str) -> Member:
+        """A registered download; address: of who speaks in its name, where it must have registered from.
+
+        Raises UnknownTask, UnknownDownload, or why its task failed (RemoteError).
+        """
         member = self.members.get((task, cid))
-        if member is None or task not in self.swarm.tasks:
+        if member is None or task not in self.swarm.tasks or not member.is_of(address):
             fetch = self.cdn.fetches.get(task)
             if fetch is not None and fetch.state == FAILED and fetch.error is not None:
                 raise RemoteError(str(fetch.error)) from None
@@ -376,6 +376,7 @@ class Node:
                 '{"Code":0,"Msg":"data not found"}'
             )
             raise (UnknownDownload if task in self.swarm.tasks else UnknownTask)(message)
+        self.used[task] = self.now()
         return member
 
     def forget(self, task: str) -> None:

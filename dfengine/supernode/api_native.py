@@ -65,7 +65,12 @@ def _answer(message: wire.Pulled) -> Response:
 def _report(node: Node, message: wire.Pull) -> None:
     """Raises BadPiece, BadRange, ProtocolViolation for what cannot be."""
     swarm, now, task, cid = node.swarm, node.now(), message.task, message.cid
-    if len(message.done) + len(message.failed) + len(message.held) + len(message.evicted) + len(message.ending) > MOST_REPORTS:
+    count = len(message.done) + len(message.failed) + len(message.held) + len(message.ending)
+    for first, past in message.evicted:
+        if not 0 <= first < past:
+            raise ProtocolViolation(f"{first}..{past} is no run of pieces")
+        count += past - first
+    if count > MOST_REPORTS:
         raise ProtocolViolation("too many reports in one pull")
     if message.held:
         swarm.holds(task, cid, message.held, now)
@@ -80,7 +85,5 @@ def _report(node: Node, message: wire.Pull) -> None:
     if message.una or message.end != -1:
         swarm.moved(task, cid, message.una, message.end, now)
     for first, past in message.evicted:
-        if not 0 <= first < past <= first + MOST_REPORTS:
-            raise ProtocolViolation(f"{first}..{past} is no run of pieces")
         for n in range(first, past):
             swarm.evicted(task, cid, n, now)

@@ -72,7 +72,10 @@ class Cache:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
             if description.digest != self.digest:
                 return None
-            return Copy.open(self._at(task), self._at(task, ".record")), description
+            copy = Copy.open(self._at(task), self._at(task, ".record"))
+            # The three files are not replaced as one: only with all its pieces is a copy complete.
+            description.complete = description.complete and copy.record.all_here()
+            return copy, description
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
             return None
 

@@ -26,7 +26,7 @@ class Cdn:
     def start(self, task: str, wanted: Wanted) -> Fetch:
         """Begin to fetch a task that is not known, or failed before."""
         self.forget(task)
-        fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._post, self._events, self._access)
+        fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._access)
         if wanted.md5:
             self.follow(fetch)
         self._fetching.submit(fetch.run)
@@ -37,9 +37,18 @@ class Cdn:
 
         def ask() -> None:
             fetch.run()
-            self._post(answered, fetch)
+            self._current(answered, fetch)
 
         self._fetching.submit(ask)
+
+    def _current(self, event: Callable[..., object], fetch: Fetch, *arguments: object) -> None:
+        """Tell on the loop's thread, unless the task was forgotten: it may have been begun anew, with pieces of its own."""
+
+        def tell() -> None:
+            if self.fetches.get(fetch.task) is fetch:
+                event(fetch, *arguments)
+
+        self._post(tell)
 
     def follow(self, fetch: Fetch) -> None:
         """1.x's md5s are needed from now on."""

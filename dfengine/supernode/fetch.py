@@ -105,6 +105,7 @@ class Fetch:
         self._more = threading.Condition()
         self._stopped = False
         self.following = False
+        self.failure_told = False
 
     @property
     def geometry(self) -> Geometry:
@@ -326,11 +327,12 @@ class Fetch:
         # Its stack would keep this fetch, and the copy's descriptors, until the collector comes by.
         error.__cause__ = error.__context__ = None
         self.error = error.with_traceback(None)
+        if isinstance(error, DigestMismatch | OriginChanged):
+            # Before others may begin anew: the copy that they make has the same name.
+            self._cache.remove(self.task)
         self.state = FAILED
         with self._more:
             self._more.notify_all()
-        if isinstance(error, DigestMismatch | OriginChanged):
-            self._cache.remove(self.task)
         self._post(self._events.fetch_failed, self)
 
     def follow(self) -> None:

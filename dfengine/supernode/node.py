@@ -24,6 +24,7 @@ from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
 from dfengine.supernode.limits import Limits
 from dfengine.supernode.members import Key, Member, Members
 from dfengine.supernode.origin_queue import OriginQueue
+from dfengine.supernode.refusals import Refusals
 from dfengine.supernode.scheduler import CDN, Pull
 from dfengine.supernode.swarm import Swarm
 from dfengine.supernode.witness import Witness
@@ -40,18 +41,6 @@ HEAD_SECONDS = 60.0
 
 MOST_TASKS = 100_000
 """Tasks in memory, beyond which new ones are refused."""
-
-FAILURES = 4096
-"""Failures remembered at most, the oldest leave first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a task failed, and since when (monotonic seconds)."""
-
-    message: str
-    status: int
-    at: float
 
 
 @dataclass(slots=True)
@@ -78,7 +67,7 @@ class Node:
         self._credentials = Credentials(home)
         self._witness = Witness(self)
         self.members = Members(settings.client_share)
-        self.failures: dict[str, Failure] = {}
+        self.refusals = Refusals(settings.fail_access_interval)
         self.parked: dict[tuple[str, str], Parked] = {}
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
         self.used: dict[str, float] = {}
@@ -109,8 +98,6 @@ class Node:
         task = self.named(wanted, task_url, registration.md5 or registration.identifier)
         key = (task, registration.cid)
         self.members.room_for(key, address)
-        if len(self.cdn.fetches) >= MOST_TASKS and task not in self.cdn.fetches:
-            raise RemoteError(f"this supernode has {MOST_TASKS} tasks already")
         fetch = await self.ensure(task, wanted)
         self._make_way(key, address)
         self.members.room_for(key, address)  # others have come meanwhile
@@ -149,9 +136,13 @@ class Node:
     async def ensure(self, task: str, wanted: Wanted) -> Fetch:
         """The fetch of a task whose head is known, begun if there is none. Raises OriginError, DfengineError."""
         now = self.now()
-        self.used[task] = now
-        self._refuse(task, "cache ")
         fetch = self.cdn.fetches.get(task)
+        if fetch is not None and fetch.state == FAILED:
+            self.fetch_failed(fetch)  # which its thread is about to tell
+        if fetch is None and len(self.cdn.fetches) >= MOST_TASKS:
+            raise RemoteError(f"this supernode has {MOST_TASKS} tasks already")
+        self.used[task] = now
+        self.refusals.check(task, now, "cache ")
         if fetch is None or fetch.state == FAILED:
             self.make_room(0)
             self.counts["triggered"] += 1
@@ -171,16 +162,10 @@ class Node:
         if fetch.state == FAILED:
             assert fetch.error is not None
             raise fetch.error
-        self._refuse(task, "")
+        self.refusals.check(task, self.now())
         if task not in self.swarm.tasks:
             raise RemoteError("the task was given up meanwhile: register again")
         return fetch
-
-    def _refuse(self, task: str, prefix: str) -> None:
-        """OriginError when the origin refused the task not long ago."""
-        failure = self.failures.get(task)
-        if failure is not None and failure.status not in (401, 403) and self.now() - failure.at < self.settings.fail_access_interval:
-            raise OriginError(prefix + failure.message, failure.status)
 
     def _may_change(self, fetch: Fetch) -> bool:
         """A file that has no validators can only be fetched anew, which would end the downloads that are under way."""
@@ -203,7 +188,7 @@ class Node:
     def fetch_head(self, fetch: Fetch) -> None:
         """Events: the geometry is known."""
         self.counts["cache_hits"] += fetch.from_cache
-        self.failures.pop(fetch.task, None)
+        self.refusals.forget(fetch.task)
         geometry = fetch.geometry
         if not fetch.from_cache:
             self.make_room(geometry.length)
@@ -231,27 +216,26 @@ class Node:
             self.wake()
 
     def fetch_failed(self, fetch: Fetch) -> None:
-        """Events: the task fails for all."""
+        """Events: the task fails for all; a second time nothing happens."""
+        if fetch.failure_told:
+            return
+        fetch.failure_told = True
         error = fetch.error
         status = error.status if isinstance(error, OriginError) else 0
         self.counts["cdn_failed"] += 1
         if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
             # Only what the origin itself refused is remembered: a broken transfer is worth another try at once, and what one client
             # expects of the file (`fileLength`) says nothing to the others.
-            fetch.error = OriginError(self._remember(fetch, status), status)
+            fetch.error = OriginError(self._refused(fetch, status), status)
         self._give_up(fetch.task, str(error))
         self._head_known(fetch.task)
 
-    def _remember(self, fetch: Fetch, status: int) -> str:
-        message = f'taskID: {fetch.task}, url: {fetch.wanted.url}: {{"Code":12,"Msg":"url not reachable"}}'
-        self.failures[fetch.task] = Failure(message, status, self.now())
-        while len(self.failures) > FAILURES:
-            self.failures.pop(next(iter(self.failures)))
-        return message
-
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """Events: the origin has it no more; who has begun may end."""
-        self._remember(fetch, error.status)
+        self._refused(fetch, error.status)
+
+    def _refused(self, fetch: Fetch, status: int) -> str:
+        return self.refusals.remember(fetch.task, fetch.wanted.url, status, self.now())
 
     def fetch_renewed(self, fetch: Fetch) -> None:
         """Events: the origin's file changed."""
@@ -382,10 +366,11 @@ class Node:
     def forget(self, task: str) -> None:
         """The task leaves memory; its copy stays."""
         self._give_up(task, "the task was removed: register again")
+        self._head_known(task)
         self.cdn.forget(task)
         self.used.pop(task, None)
         self.validated.pop(task, None)
-        self.failures.pop(task, None)
+        self.refusals.forget(task)
 
     def close(self) -> None:
         """The process ends."""

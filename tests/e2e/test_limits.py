@@ -6,10 +6,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from scene import Scene
+from test_faults import post, registration
 
 from dfengine import wire
-from dfengine.errors import RemoteError
+from dfengine.errors import RemoteError, UnknownTask
+from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
+from dfengine.supernode import admin
 from dfengine.supernode import node as nodes
 from dfengine.supernode import reclaim
 from dfengine.supernode.fetch import Wanted
@@ -25,6 +29,11 @@ def test_a_full_supernode_refuses_before_it_asks_the_origin(
         node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         with pytest.raises(RemoteError, match=said):
             await node.register(wire.Registration(cid="c", ip="127.0.0.1"), Wanted("http://127.0.0.1:1/f"), "http://127.0.0.1:1/f")
+        preheat = Request("POST", b"/api/v1/preheats", {}, b'{"url": "http://127.0.0.1:1/f"}', "127.0.0.1")
+        if said == "tasks":
+            answer = await admin.preheat(node, preheat)
+            assert answer.status == 500
+            assert said.encode() in answer.body
         assert not node.cdn.fetches
         node.close()
 
@@ -40,3 +49,26 @@ def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
         node.close()
 
     asyncio.run(play())
+
+
+def test_what_names_no_task_is_not_remembered(tmp_path: Path) -> None:
+    async def play() -> None:
+        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        with pytest.raises(UnknownTask):
+            node.member("no task", "cid", "127.0.0.1")
+        assert not node.used
+        node.close()
+
+    asyncio.run(play())
+
+
+def test_runs_of_pieces_count_as_so_many_reports(stage: Scene) -> None:
+    """The pieces of a short message may be as many as of a thousand files."""
+    stage.file("f", 9 << 20)
+    node = stage.supernode()
+    about = registration(stage.origin() + "/f", 1)
+    pull = {"task": post(node, "/peer/registry", about)["data"]["taskId"], "cid": about["cid"]}
+    assert post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 33333})["code"] == 611
+    assert "too many" in post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 33334})["msg"]
+    for run in ([0, 0], [2, 1], [-1, 1], [0, 1 << 62]):
+        assert post(node, "/swarm/pull", pull | {"evicted": [run]})["code"] == 501

@@ -1,0 +1,49 @@
+"""What origins refused, remembered for a while: not each who wants a dead URL asks for it. Pure; `now` is monotonic seconds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dfengine.errors import OriginError
+
+MOST = 4096
+"""Remembered at most, the oldest leave first."""
+
+FOR_OTHERS = (401, 403)
+"""Statuses that say nothing about who comes with other credentials."""
+
+
+class _Refusal(NamedTuple):
+    message: str
+    status: int
+    at: float
+
+
+class Refusals:
+    """By task. interval: seconds for which one counts."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._by_task: dict[str, _Refusal] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_task)
+
+    def remember(self, task: str, url: str, status: int, now: float) -> str:
+        """The origin refused it; what to say of it, in 1.x's words. status 0: it could not be reached."""
+        message = f'taskID: {task}, url: {url}: {{"Code":12,"Msg":"url not reachable"}}'
+        self._by_task.pop(task, None)
+        self._by_task[task] = _Refusal(message, status, now)
+        while len(self._by_task) > MOST:
+            self._by_task.pop(next(iter(self._by_task)))
+        return message
+
+    def forget(self, task: str) -> None:
+        """It may be asked for again."""
+        self._by_task.pop(task, None)
+
+    def check(self, task: str, now: float, prefix: str = "") -> None:
+        """OriginError, its message after `prefix`, when the task was refused not long ago."""
+        refusal = self._by_task.get(task)
+        if refusal is not None and refusal.status not in FOR_OTHERS and now - refusal.at < self._interval:
+            raise OriginError(prefix + refusal.message, refusal.status)

@@ -1,0 +1,96 @@
+"""Fetches that end while others of the same task begin."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine.errors import OriginTruncated, RemoteError
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode.cache import Cache, Description
+from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
+from dfengine.supernode.node import Node
+
+TASK = "ab" * 32
+
+
+def fetch_of(node: Node, count: int) -> Fetch:
+    """One of `count` pieces, begun as far as its head is known, without a thread."""
+    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node)
+    fetch.file = node.cache.create(TASK, Geometry(count << 22), fetch.description)
+    node.cdn.fetches[TASK] = fetch
+    node.fetch_head(fetch)
+    return fetch
+
+
+def test_what_a_forgotten_fetch_tells_is_not_of_the_one_that_came_after(tmp_path: Path) -> None:
+    async def play() -> None:
+        node = Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        old = fetch_of(node, 3)
+        node.cdn._current(node.fetch_piece, old, 1)
+        node.forget(TASK)
+        fetch_of(node, 3)
+        old._fail(OriginTruncated("it was stopped"))
+        await asyncio.sleep(0)
+        assert TASK in node.swarm.tasks
+        assert not node.swarm.tasks[TASK].cached.count()
+        node.close()
+
+    asyncio.run(play())
+
+
+def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        node = Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        old = fetch_of(node, 3)
+        node.fetch_piece(old, 1)
+        old._fail(OriginTruncated("cut"))
+        assert old.state == FAILED
+
+        def start(task: str, wanted: Wanted) -> Fetch:
+            assert task not in node.swarm.tasks, "what the old copy had is not the new one's"
+            return fetch_of(node, 3)
+
+        monkeypatch.setattr(node.cdn, "start", start)
+        fresh = asyncio.ensure_future(node.ensure(TASK, old.wanted))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert node.counts["cdn_failed"] == 1
+        assert TASK in node.swarm.tasks, "nor ends the old one's failure the new one"
+        fresh.cancel()
+        node.close()
+
+    asyncio.run(play())
+
+
+def test_whoever_waits_for_the_head_of_a_task_that_is_removed_is_told(tmp_path: Path) -> None:
+    async def play() -> None:
+        node = Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        fetch = fetch_of(node, 3)
+        fetch.state = SUCCESS
+        node.validated[TASK] = -1e9
+        fetch.description.etag = "x"
+        fetch.wanted = Wanted("http://127.0.0.1:1/f")
+        waiting = asyncio.ensure_future(node.ensure(TASK, fetch.wanted))
+        await asyncio.sleep(0)
+        node.forget(TASK)
+        with pytest.raises(RemoteError, match="register again"):
+            await asyncio.wait_for(waiting, 20)
+        node.close()
+
+    asyncio.run(play())
+
+
+def test_a_copy_that_lacks_pieces_is_not_complete_whatever_is_said_of_it(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path))
+    file = cache.create(TASK, Geometry(5), Description(url="u", generation="g", complete=True))
+    loaded = cache.load(TASK)
+    assert loaded is not None
+    assert not loaded[1].complete
+    file.write(0, b"12345", b"d" * 16)
+    loaded = cache.load(TASK)
+    assert loaded is not None
+    assert loaded[1].complete

@@ -4,9 +4,9 @@
 
 The supernode is a process of its own on the first core: its node, router and control server as `dfengine supernode` runs them, with a swarm
 of peers that have from nothing to nearly everything; only the file's copy is a stand-in, since no piece is sent. The load is a C program
-(bench/pulls.c, compiled for the run) on the second core: keep-alive connections, each of which plays its share of the peers. A pull reports
-the four pieces of that peer's pull before as done and wants four more. The bare handler reads the same requests and gives a fixed answer
-of the same size. Medians of the repeats; each has a fresh process.
+(bench/pulls.c, compiled for the run) on the second core, and what it takes of that is told: keep-alive connections, each of which plays its
+share of the peers. A pull reports the four pieces of that peer's pull before as done and wants four more. The bare handler reads the same
+requests as any others, not as plain pulls, and gives a fixed answer of the same size. Medians of the repeats; each has a fresh process.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ async def serve(bare: bool, peers: int, pieces: int, home: str) -> None:
     """The server process: says its port, serves until its input ends, then says its CPU seconds."""
     loop = asyncio.get_running_loop()
     node = crowded(peers, pieces, home, loop)
-    handler: Callable[[Request], Any] = Router(node)
+    handler: Callable[[Request], Any] = (router := Router(node))
     if bare:
         answer = wire.encode(node.pulled(TASK, name(0), node.swarm.pull(TASK, name(0), 4, node.now())))
 
@@ -71,7 +71,7 @@ async def serve(bare: bool, peers: int, pieces: int, home: str) -> None:
             wire.decode_pull(request.body)
             return Response(200, answer)
 
-    control = ControlServer(loop, handler)
+    control = ControlServer(loop, handler, quick=None if bare else router.quick)
     await control.start("127.0.0.1", 0)
     gc.collect()
     gc.freeze()
@@ -87,8 +87,8 @@ async def serve(bare: bool, peers: int, pieces: int, home: str) -> None:
     node.close()
 
 
-def measure(bare: bool, arguments: argparse.Namespace, load: Path, cids: Path) -> tuple[float, float, float]:
-    """Pulls a second, CPU microseconds of the server for one, pieces to a pull."""
+def measure(bare: bool, arguments: argparse.Namespace, load: Path, cids: Path) -> tuple[float, float, float, float]:
+    """Pulls a second, CPU microseconds of the server for one, of the load for one, pieces to a pull."""
     with tempfile.TemporaryDirectory() as home:
         command = ["taskset", "-c", "0", sys.executable, "-m", "bench.scheduler", "--serve", "bare" if bare else "real", "--home", home]
         command += ["--peers", str(arguments.peers), "--pieces", str(arguments.pieces)]
@@ -98,14 +98,22 @@ def measure(bare: bool, arguments: argparse.Namespace, load: Path, cids: Path) -
         try:
             port = server.stdout.readline().strip()
             loader = ["taskset", "-c", "1", str(load), "127.0.0.1", port, str(arguments.connections), TASK, str(cids), str(arguments.pulls)]
+            before = children()
             out = subprocess.run(loader, check=True, capture_output=True, text=True, timeout=120, start_new_session=True).stdout.split()
+            load_cpu = children() - before
             server.stdin.close()
             cpu = float(server.stdout.readline())
         finally:
             server.stdin.close()
             server.wait(20)
     pulls, pieces, seconds = int(out[0]), int(out[1]), float(out[2])
-    return pulls / seconds, cpu / pulls * 1e6, pieces / pulls
+    return pulls / seconds, cpu / pulls * 1e6, load_cpu / pulls * 1e6, pieces / pulls
+
+
+def children() -> float:
+    """CPU seconds of the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -134,13 +142,13 @@ def main() -> None:
         runs = [[measure(bare, arguments, load, cids) for bare in (True, False)] for _ in range(arguments.repeats)]
     rows, result = [], {}
     for i, what in enumerate(("bare handler", "supernode")):
-        speed, cpu, pieces = (statistics.median(run[i][j] for run in runs) for j in range(3))
+        speed, cpu, load_cpu, pieces = (statistics.median(run[i][j] for run in runs) for j in range(4))
         result[what] = [speed, cpu, pieces]
         worst = min(run[i][0] for run in runs)
-        rows.append([what, f"{speed:,.0f}", f"{worst:,.0f}", f"{cpu:.1f}", f"{pieces:.2f}"])
+        rows.append([what, f"{speed:,.0f}", f"{worst:,.0f}", f"{cpu:.1f}", f"{load_cpu:.1f}", f"{pieces:.2f}"])
     ratio = statistics.median(run[1][0] / run[0][0] for run in runs)
     print(f"{arguments.peers} peers, {arguments.pieces} pieces, {arguments.connections} connections, {where}\n")
-    print(table(["", "pulls/s", "worst", "CPU us a pull", "pieces a pull"], rows))
+    print(table(["", "pulls/s", "worst", "CPU us a pull", "of the load", "pieces a pull"], rows))
     print(f"\nsupernode / bare: {ratio:.2f}")
     if arguments.json:
         arguments.json.write_text(json.dumps(result))

@@ -8,3 +8,26 @@
 
 Whatever differs is left to the full parser, which alone may refuse.
 """
+
+cdef enum:
+    MOST_HEADERS = 24
+
+
+cdef struct Header:
+    const unsigned char* name
+    Py_ssize_t named
+    const unsigned char* value
+    Py_ssize_t valued
+
+
+cdef struct Plain:  # pointers into the request's bytes, and how many they point at
+    bint posted  # POST, else GET
+    const unsigned char* target
+    Py_ssize_t targeted
+    Header headers[MOST_HEADERS]
+    Py_ssize_t number
+    const unsigned char* body
+    Py_ssize_t length
+
+
+cdef bint scan(bytes data, Py_ssize_t max_head, Py_ssize_t max_body, Plain* found) noexcept

@@ -32,6 +32,10 @@ HIGH_WATER = 256 << 10
 
 Answer = Response | asyncio.Future[Response]
 Handler = Callable[[Request], Answer]
+READY = (bytes, Response)
+"""Answers that wait for nothing."""
+
+Quick = Callable[[bytes, Line], bytes | asyncio.Future[Response] | None]
 
 
 class ControlProtocol(asyncio.Protocol):
@@ -42,10 +46,10 @@ class ControlProtocol(asyncio.Protocol):
     def __init__(self, server: ControlServer, client: str = "") -> None:
         self._server = server
         self._transport: asyncio.Transport | None = None
-        # Reader and queue come with the first byte: ten thousand silent connections must cost little.
+        # Queue and line come with the first byte, the reader with what is not answered quickly: silent connections must cost little.
         self._reader: RequestReader | None = None
-        self._answers: deque[tuple[Answer, bool, bool]] | None = None
-        """Answers not sent yet, in the order of their requests: (answer, keep alive, without a body)."""
+        self._answers: deque[tuple[Answer | bytes, bool, bool]] | None = None
+        """Answers not sent yet, in the order of their requests: (answer, keep alive, without a body); bytes are whole, with their head."""
         self.client = client
         self._line: Line | None = None
         self._stopped = False
@@ -72,7 +76,7 @@ class ControlProtocol(asyncio.Protocol):
         self._stopped = True
         self._server.dismiss(self)
         for answer, _, _ in self._answers or ():
-            if not isinstance(answer, Response):
+            if not isinstance(answer, READY):
                 answer.cancel()
         line, self._line = self._line, None
         self._answers = self._reader = None
@@ -84,9 +88,12 @@ class ControlProtocol(asyncio.Protocol):
         if self._stopped:
             return
         reader = self._reader
-        if reader is None:
+        if self._line is None:
             self._answers = deque()
             self._line = Line()
+        if self._server.quick is not None and (reader is None or not reader.started) and self._answered(data):
+            return
+        if reader is None:
             reader = self._reader = RequestReader(self.client, self._serve, self._server.max_body, self._proceed)
         fresh = not reader.started
         try:
@@ -100,6 +107,27 @@ class ControlProtocol(asyncio.Protocol):
                 self.deadline = time.monotonic() + self._server.head_seconds
         elif not self._answers and not self._unread:
             self.deadline = time.monotonic() + self._server.idle_seconds
+
+    def _answered(self, data: bytes) -> bool:
+        """Whether `data` was a whole request that its server answers quickly."""
+        server, answers = self._server, self._answers
+        assert server.quick is not None
+        assert self._line is not None
+        assert answers is not None
+        if len(answers) >= MAX_PIPELINED:
+            return False
+        answer: Answer | bytes | None
+        try:
+            answer = server.quick(data, self._line)
+        except Exception:
+            answer = server.failed(None)
+        if answer is None:
+            return False
+        server.requests += 1
+        self._put(answer, True, False)
+        if not answers and not self._unread:
+            self.deadline = time.monotonic() + server.idle_seconds
+        return True
 
     def eof_received(self) -> bool:
         """asyncio's callback: a client that sends no more is answered no more."""
@@ -143,12 +171,12 @@ class ControlProtocol(asyncio.Protocol):
             self._stopped = True
         self._put(answer, keep_alive, request.method == "HEAD")
 
-    def _put(self, answer: Answer, keep_alive: bool, bodiless: bool) -> None:
-        if not self._answers and isinstance(answer, Response):
+    def _put(self, answer: Answer | bytes, keep_alive: bool, bodiless: bool) -> None:
+        if not self._answers and isinstance(answer, READY):
             self._send(answer, keep_alive, bodiless)
         elif self._answers is not None:
             self._answers.append((answer, keep_alive, bodiless))
-            if not isinstance(answer, Response):
+            if not isinstance(answer, READY):
                 answer.add_done_callback(self._flush)
             self._settle()
 
@@ -162,7 +190,7 @@ class ControlProtocol(asyncio.Protocol):
         """Send the answers that are ready, up to the first that is not."""
         while self._answers:
             answer, keep_alive, bodiless = self._answers[0]
-            if not isinstance(answer, Response):
+            if not isinstance(answer, READY):
                 if not answer.done():
                     return
                 answer = self._outcome(answer)
@@ -180,11 +208,11 @@ class ControlProtocol(asyncio.Protocol):
         except Exception:
             return self._server.failed(None)
 
-    def _send(self, answer: Response, keep_alive: bool, bodiless: bool) -> None:
+    def _send(self, answer: Response | bytes, keep_alive: bool, bodiless: bool) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        transport.write(answer.encode(keep_alive, bodiless))
+        transport.write(answer if isinstance(answer, bytes) else answer.encode(keep_alive, bodiless))
         if not keep_alive:
             transport.close()
             # What the client does not take keeps the connection no longer than this.
@@ -200,7 +228,8 @@ class ControlServer:
     """Listens with `handler`, which may raise BadRequest. Counters: requests, accepted.
 
     lost: called with the line of a connection that is gone, if a handler had said whom it speaks for.
-    report: called with the request (None: it was parked) while a handler's own failure is the current exception.
+    quick: called with what arrived between two requests; None: the handler is asked; else the answer, bytes with their head, or a future.
+    report: called with the request (None: it was parked or quick) while a handler's own failure is the current exception.
     The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes. share: percent of the
     connections for one client.
     """
@@ -210,6 +239,7 @@ class ControlServer:
         loop: asyncio.AbstractEventLoop,
         handler: Handler,
         *,
+        quick: Quick | None = None,
         lost: Callable[[Line], None] = lambda line: None,
         report: Callable[[Request | None], None] = lambda request: traceback.print_exc(),
         max_connections: int = 16384,
@@ -221,6 +251,7 @@ class ControlServer:
     ) -> None:
         self.loop = loop
         self.handler = handler
+        self.quick = quick
         self.max_body = max_body
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
         self.requests = self.accepted = 0

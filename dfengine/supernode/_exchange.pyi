@@ -32,6 +32,9 @@ class Exchange:
     def next_due(self) -> float:
         """When `tick` has something to do, seconds; infinity while nothing is there."""
 
+def ending(download: Download, n: int, leases: Leases) -> None:
+    """The last bytes of piece n are about to come: its slots may be used already for what follows. 1.x has no such word."""
+
 def complete(download: Download, n: int, leases: Leases, now: float) -> None:
     """Piece n is written and servable."""
 

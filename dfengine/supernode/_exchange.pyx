@@ -34,9 +34,13 @@ cdef class Exchange:
         download = task.downloads.get(cid)
         if download is None:
             raise UnknownDownload(f"no download {cid} of task {task_id}")
-        download.seen = now
-        self.alive(download.peer, now)
+        self.hear(download, now)
         return download
+
+    cdef int hear(self, Download download, double now) except -1:
+        """A sign of life."""
+        download.seen = now
+        return self.alive(download.peer, now)
 
     cdef int alive(self, PeerState peer, double now) except -1:
         """Peers.alive, for one that is there; who was heard of at this very moment is at its end already."""
@@ -50,11 +54,15 @@ cdef class Exchange:
 
     cpdef done(self, str task_id, str cid, Py_ssize_t n, str source_cid, double now):
         cdef Download download = self.find(task_id, cid, now)
+        if not 0 <= n < download.task.count:
+            (<object> download.task).check(n)
+        self.credit(download, n, source_cid, now)
+
+    cdef int credit(self, Download download, Py_ssize_t n, str source_cid, double now) except -1:
+        """done, for a piece of the task."""
         cdef Task task = download.task
         cdef Download sender = None
         cdef PeerState peer
-        if not 0 <= n < task.count:
-            (<object> task).check(n)
         if source_cid:
             sender = task.downloads.get(source_cid)
             if not download.holds(n):
@@ -69,7 +77,7 @@ cdef class Exchange:
                 self.alive(peer, now)
             else:
                 self.peers.credit(download, sender, now)
-
+        return 0
 
     cpdef int done_all(self, str task_id, str cid, list pieces, double now) except -1:
         for n, source in pieces:
@@ -82,6 +90,14 @@ cdef class Exchange:
         for first in self.heard:
             return min(due, first.seen + self.silence)
         return due
+
+
+cpdef ending(Download download, Py_ssize_t n, Leases leases):
+    cdef Lease lease = download.running.get(n)
+    if lease is not None and not download.legacy:
+        lease.ending = True
+        leases.free(lease)
+        download.task.differs(download)
 
 
 cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):

@@ -78,65 +78,89 @@ def pull(Download download not None, Py_ssize_t k, Leases leases not None, doubl
     return decide(download, k, leases, now)
 
 
-cdef object decide(Download download, Py_ssize_t k, Leases leases, double now):
+cdef object begin(Download download, Py_ssize_t k, Course* course):
+    """An answer of up to k pieces begins; else why there is none."""
     cdef Task task = download.task
-    cdef Download source
-    cdef Choice choice
-    cdef Order order
-    cdef Py_ssize_t room, share, granted = 0
-    cdef list pieces
     if download.got == task.count:
         return FINISHED
-    room = min(k, download.room())
-    if room <= 0:
+    course.room = min(k, download.room())
+    if course.room <= 0:
         return BUSY
-    if not task.wanted(download):
+    if not task.lacking(task.want, task.legacy_known if download.legacy else task.known, download):
         return WAIT
-    share = max(1, task.seeds // max(1, task.unfinished))
-    order.number = -1
-    pieces = []
-    while granted < room and choose(download, &choice, &order, share > 0):
-        source = None if choice.first < 0 else <Download> choice.holders[choice.first]
-        share -= source is None
-        task.want.words[choice.n >> 6] &= ~(<uint64_t> 1 << (choice.n & 63))
-        pieces.append(assign(download, source, &choice, leases, now))
-        granted += 1
-        if type(task.rarity) is not Rarity:
-            order.number = -1
-    if granted:
-        return df_pair(Pull, "pieces", tuple(pieces))
+    course.share = max(1, task.seeds // max(1, task.unfinished))
+    course.order.number = -1
+    return None
+
+
+cdef bint grant(Download download, Course* course, Grant* given, Leases leases, double now) except -1:
+    """The answer's next piece; False: it has no more."""
+    cdef Task task = download.task
+    cdef Choice choice
+    if course.room <= 0 or not choose(download, &choice, &course.order, course.share > 0):
+        return False
+    course.room -= 1
+    course.share -= choice.first < 0
+    task.want.words[choice.n >> 6] &= ~(<uint64_t> 1 << (choice.n & 63))
+    name(download, &choice, given)
+    leases.grant(download, choice.n, <Download> given.source if given.source is not NULL else None,
+                 <Download> given.one if given.one is not NULL else None, <Download> given.two if given.two is not NULL else None, now)
+    if type(task.rarity) is not Rarity:
+        course.order.number = -1
+    return True
+
+
+cdef object nothing(Download download):
+    """Why an answer that had begun has no piece."""
+    cdef Task task = download.task
     return NOSOURCE if meet(task.want, task.cached) or meet(task.want, task.holders.held) else WAIT
 
 
-cdef object assign(Download download, Download source, Choice* choice, Leases leases, double now):
-    """Lease the chosen piece and name its sources."""
+cdef object decide(Download download, Py_ssize_t k, Leases leases, double now):
+    cdef Course course
+    cdef Grant given
+    cdef object none = begin(download, k, &course)
+    cdef list pieces
+    if none is not None:
+        return none
+    pieces = []
+    while grant(download, &course, &given, leases, now):
+        pieces.append(df_pair(Assignment, given.n, sources(&given)))
+    return df_pair(Pull, "pieces", tuple(pieces)) if pieces else nothing(download)
+
+
+cdef int name(Download download, Choice* choice, Grant* given) except -1:
+    """Whom to ask for the chosen piece: who holds the slot, and alternates."""
     cdef Task task = download.task
-    cdef object best = CDN if source is None else source.source
-    cdef Download one = None, two = None
-    cdef Py_ssize_t i, most = 0 if download.legacy else task.alternates
-    cdef tuple named
-    if most > 2:
-        most = 2
+    cdef Py_ssize_t i, most = 0 if download.legacy else min(2, task.alternates)
+    given.n = choice.n
+    given.source = choice.holders[choice.first] if choice.first >= 0 else NULL
+    given.one = given.two = NULL
     for i in range(choice.number):
         if i == choice.first:
             continue
-        if one is None and most > 0:
-            one = <Download> choice.holders[i]
-        elif two is None and most > 1:
-            two = <Download> choice.holders[i]
+        if given.one is NULL and most > 0:
+            given.one = choice.holders[i]
+        elif given.two is NULL and most > 1:
+            given.two = choice.holders[i]
         else:
             break
-    if two is not None:
-        named = (best, one.source, two.source)
-    else:
-        if one is not None:
-            named = (best, one.source)
-        else:
-            named = (best,)
-        if source is not None and (one is None or most > 1) and most and has(task.cached, choice.n):
-            named += (CDN,)
-    leases.grant(download, choice.n, source, one, two, now)
-    return df_pair(Assignment, choice.n, named)
+    given.supernode = (
+        given.source is not NULL and given.two is NULL and (given.one is NULL or most > 1) and most > 0 and has(task.cached, choice.n)
+    )
+    return 0
+
+
+cdef tuple sources(Grant* given):
+    """The same as the sources' own values."""
+    cdef object best = CDN if given.source is NULL else (<Download> given.source).source
+    if given.two is not NULL:
+        return (best, (<Download> given.one).source, (<Download> given.two).source)
+    if given.one is not NULL:
+        if given.supernode:
+            return (best, (<Download> given.one).source, CDN)
+        return (best, (<Download> given.one).source)
+    return (best, CDN) if given.supernode else (best,)
 
 
 cdef bint choose(Download download, Choice* choice, Order* order, bint may_seed) except -1:

@@ -19,6 +19,8 @@ Laws of a download. Of each piece it is in exactly one of these:
     any     -> here                       done without lease: resumed, from the origin, or later than its lease
     here    -> lacking                    evicted; with a window it stays acknowledged instead, and is not asked for again
 
+`text` (a download's source as answers name it) and `said` (what they say of a task's copy) are kept by `_pulls`, None until then.
+
 `got` counts the pieces that arrived, are here, or were acknowledged in a window; it equals the task's count when the download is finished.
 """
 
@@ -65,6 +67,7 @@ cdef class Download:
     cdef readonly Task task
     cdef readonly str cid
     cdef readonly object source
+    cdef bytes text
     cdef readonly PeerState peer
     cdef readonly Bitset have
     cdef readonly Window window
@@ -117,6 +120,7 @@ cdef class Task:
     cdef readonly dict openings
     cdef readonly dict again
     cdef readonly dict wakeable
+    cdef object said
 
     cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1
     cdef int rarer(self, Py_ssize_t n, int by) except -1

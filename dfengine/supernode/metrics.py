@@ -43,7 +43,7 @@ class _Collector:
         ):
             yield CounterMetricFamily(THEIRS + name, text, value)
         requests = CounterMetricFamily(THEIRS + "http_requests", "Answers of the control port", labels=["code", "handler"])
-        for (handler, code), count in node.answers.items():
+        for (handler, code), count in (Counter(node.answers) + Counter({("/swarm/pull", 200): node.plain_pulls()})).items():
             requests.add_metric([str(code), handler], count)
         yield requests
         yield from self._ours()
@@ -51,7 +51,7 @@ class _Collector:
     def _ours(self) -> Iterator[Metric]:
         node, counts, totals = self._node, self._node.counts, self._node.swarm.totals()
         for name, text, value in (
-            ("pulls", "Pulls, native and 1.x", counts["pulls"]),
+            ("pulls", "Pulls, native and 1.x", counts["pulls"] + node.plain_pulls()),
             ("back_to_source", "Downloads that went back to the origin", counts["back_to_source"]),
             ("downloads_finished", "Downloads that reported success", counts["finished_downloads"]),
             ("origin_requests", "Requests to origins", node.cdn.origin_requests),

@@ -82,11 +82,12 @@ class Node:
         """Task -> unix time of its preheat."""
         self.sent_bytes: Callable[[], int] = int
         self.loaded_slices: Callable[[], int] = int
+        self.plain_pulls: Callable[[], int] = int  # that neither `counts` nor `answers` has
         self.make_room: Callable[[int], None] = lambda length: None
         """Called before a file of `length` bytes (0 or less: unknown) is fetched."""
         self._heads: dict[str, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._due = float("inf")
+        self.due = float("inf")
 
     # REGISTRATION
 
@@ -253,8 +254,7 @@ class Node:
 
     def pulled(self, task: str, cid: str, pull: Pull) -> wire.Pulled:
         """The native answer that says what `pull` decided."""
-        fetch = self.cdn.fetches[task]
-        geometry = fetch.geometry
+        geometry = (fetch := self.cdn.fetches[task]).geometry
         if pull.kind == "finished":
             return wire.Pulled(wire.FINISHED, length=geometry.length, count=geometry.count)
         if not pull.pieces:
@@ -265,11 +265,14 @@ class Node:
         for n, sources in pull.pieces:
             named: tuple[object, ...] = sources
             if sources[0] is CDN or sources[-1] is CDN:
-                ip = self.members[task, cid].super_node_ip
-                cdn = wire.Source(cdn_cid(self.advertise_ip, task), ip, self.download_port, cdn_path(task))
+                cdn = self.source(task, self.members[task, cid].super_node_ip)
                 named = tuple([cdn if source is CDN else source for source in sources])
             offers.append(wire.Offer(n, digest(n).hex(), cast(tuple[wire.Source, ...], named)))
         return wire.Pulled(wire.CONTINUE, offers, geometry.length, geometry.count)
+
+    def source(self, task: str, ip: str) -> wire.Source:
+        """This supernode as a source of a task, for a client that calls it `ip`."""
+        return wire.Source(cdn_cid(self.advertise_ip, task), ip, self.download_port, cdn_path(task))
 
     def park(self, task: str, cid: str, k: int, seconds: float) -> asyncio.Future[Response]:
         """A pull of k pieces waits; answered WAIT after `seconds`. The client going away cancels it."""
@@ -333,14 +336,14 @@ class Node:
                 self._answer(key, wire.Pulled(wire.NOT_FOUND, msg="this download was silent for too long: register again"))
             swarm.departed.clear()
         due = swarm.next_due()
-        if due < self._due:
+        if due < self.due:
             if self._timer is not None:
                 self._timer.cancel()
-            self._due = due
+            self.due = due
             self._timer = self.loop.call_at(due + 0.001, self._tick)
 
     def _tick(self) -> None:
-        self._due, self._timer = float("inf"), None
+        self.due, self._timer = float("inf"), None
         self.swarm.tick(self.now())
         self.wake()
 

@@ -9,10 +9,12 @@ from collections.abc import Iterable
 
 from dfengine._bitset import Bitset
 from dfengine.errors import BadRange
-from dfengine.supernode._exchange import acknowledge, complete
+from dfengine.supernode._exchange import acknowledge, complete, ending
 from dfengine.supernode._rarity import lacking
 from dfengine.supernode._state import ABSENT, Download
 from dfengine.supernode.leases import Leases
+
+__all__ = ["arrived", "conclude", "ending", "evicted", "failed", "holds", "moved"]
 
 Run = tuple[int, int]
 
@@ -47,15 +49,6 @@ def arrived(download: Download, n: int, leases: Leases) -> None:
         download.arrived[n] = None
         leases.release(lease)
     download.task.changed(download)
-
-
-def ending(download: Download, n: int, leases: Leases) -> None:
-    """The last bytes of piece n are about to come: its slots may be used already for what follows. 1.x has no such word."""
-    lease = download.running.get(n)
-    if lease is not None and not download.legacy:
-        lease.ending = True
-        leases.free(lease)
-        download.task.changed(download)
 
 
 def failed(download: Download, n: int, leases: Leases) -> None:

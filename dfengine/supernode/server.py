@@ -62,7 +62,7 @@ def _occupied(host: str, port: int, flag: str, error: OSError) -> LocalError:
 
 def _complain(request: Request | None) -> None:
     """A handler failed: that is a defect, and said where operators look."""
-    print(f"dfengine: internal error at {request.method + ' ' + request.path if request else 'a parked request'}", file=sys.stderr)
+    print(f"dfengine: internal error at {request.method + ' ' + request.path if request else 'a plain or parked pull'}", file=sys.stderr)
     traceback.print_exc()
 
 
@@ -95,7 +95,10 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     node.sent_bytes = lambda: pieces.bytes_sent
     node.loaded_slices = lambda: pieces.loads
     node.make_room = reclaim.Room(node).make
-    control = ControlServer(loop, shut(Router(node)), lost=node.lost, report=_complain, share=share)
+    router = Router(node)
+    # A pull that shows the secret is not plain: only what looks at its headers may answer it.
+    quick = None if settings.secret_file else router.quick
+    control = ControlServer(loop, shut(router), quick=quick, lost=node.lost, report=_complain, share=share)
     try:
         await control.start(settings.host, settings.port, tls)
     except OSError as error:

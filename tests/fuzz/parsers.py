@@ -17,6 +17,7 @@ from dfengine.errors import BadValue, ProtocolViolation
 from dfengine.net import _request, http, secret
 from dfengine.net.dial import parse_head
 from dfengine.storage.home import valid_name
+from dfengine.supernode._plain_pull import plain_pull
 from dfengine.supernode.api_v1 import checked, wanted
 from dfengine.task import Digest, check_url, generation, task_url
 
@@ -60,6 +61,15 @@ def plain(data: bytes) -> None:
     with mock.patch("dfengine.net.http.plain", return_value=None):
         full = read(data)
     assert taken == full, (taken, full)
+
+
+def plain_body(data: bytes) -> None:
+    """A pull's body that is read as plain is the same to the full parser."""
+    plain = plain_pull(data)
+    if plain is not None:
+        full = wire.decode_pull(data)
+        assert plain == (full.task, full.cid, full.done, full.ending, full.want, full.wait, full.una, full.end), plain
+        assert [*full.failed, *full.held, *full.evicted] == []
 
 
 _guard = secret.Guard(bytes(secret.LEAST))
@@ -136,6 +146,7 @@ def yaml(data: bytes) -> None:
 PARSERS: dict[str, Callable[[bytes], None]] = {
     "request": request,
     "plain": plain,
+    "plain_pull": plain_body,
     "signature": signature,
     "query": query,
     "answer_head": answer_head,

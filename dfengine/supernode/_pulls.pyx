@@ -1,0 +1,266 @@
+"""Plain pulls. The way of one is drawn in the `.pxd`."""
+
+cimport cython
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.string cimport memcmp, memcpy
+
+from dfengine.net._request cimport Plain, scan
+from dfengine.supernode._exchange cimport Exchange, ending
+from dfengine.supernode._plain_pull cimport PlainPull, read_pull, string
+from dfengine.supernode._scheduler cimport Course, Grant, begin, grant
+from dfengine.supernode._state cimport Download, Task
+
+from dfengine import codes, wire
+from dfengine.net import http
+from dfengine.supernode import api_native, assignment, reports
+
+cdef enum:
+    HEAD_ROOM = 128
+
+cdef object FINISHED = assignment.FINISHED
+cdef Py_ssize_t LONGEST_HEAD = http.MAX_HEAD, LONGEST_BODY = http.MAX_BODY
+cdef Py_ssize_t MOST_PIECES = api_native.MOST_PIECES
+cdef double LONGEST = api_native.LONGEST
+cdef bytes HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+cdef const char* HEX = b"0123456789abcdef"
+cdef const char* TARGET = b"/swarm/pull"
+
+
+@cython.final
+cdef class Said:
+    pass
+
+
+@cython.final
+cdef class Pulls:
+    def __init__(self, node, park):
+        self.node = node
+        self.park = park
+        self.swarm = node.swarm
+        self.wakeable = node.swarm.wakeable
+        self.doubts = node.swarm.doubts
+        self.departed = node.swarm.departed
+        self.members = node.members
+        self.fetches = node.cdn.fetches
+        self.used = node.used
+        self.parked = node.parked
+
+    def __dealloc__(self):
+        PyMem_Free(self.text)
+
+    def answer(self, bytes data not None, line):
+        cdef Plain request
+        cdef PlainPull pull
+        cdef Task task
+        cdef Download download
+        cdef double now
+        cdef bint waits
+        if not scan(data, LONGEST_HEAD, LONGEST_BODY, &request):
+            return None
+        if not request.posted or request.targeted != 11 or memcmp(request.target, TARGET, 11) != 0:
+            return None
+        if not read_pull(<const char*> request.body, request.length, &pull):
+            return None
+        task_id, cid = string(&pull.task), string(&pull.cid)
+        key = task_id, cid
+        task = self.swarm.tasks.get(task_id)
+        member = self.members.get(key)
+        if task is None or member is None or not member.native:
+            return None
+        download = task.downloads.get(cid)
+        if download is None or not self.plain(task, download, &pull):
+            return None
+        fetch = self.fetches.get(task_id)
+        if fetch is None:
+            return None
+        now = self.node.now()
+        self.used[task_id] = now
+        if member.line is not line:
+            member.line = line
+            line.party = member
+        if self.parked and key in self.parked:
+            self.node.release(task_id, cid)
+        self.swarm.hear(download, now)
+        self.report(task, download, &pull, now)
+        # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
+        self.wake()
+        self.length = HEAD_ROOM
+        if pull.want == 0:
+            self.answered += 1
+            self.code(codes.REPORTED)
+            self.write(b"}", 1)
+            return self.written()
+        waits = pull.wait > 0
+        answer = self.give(task, download, member, fetch, min(pull.want, MOST_PIECES), waits, now)
+        if answer is not None:
+            self.answered += 1
+        else:
+            answer = self.park(task_id, cid, min(pull.want, MOST_PIECES), min(pull.wait, LONGEST))
+        self.wake()
+        return answer
+
+    cdef bint plain(self, Task task, Download download, PlainPull* pull) except -1:
+        """Whether it says something, and nothing that can be refused."""
+        cdef Py_ssize_t i
+        if not (pull.done or pull.endings or pull.una or pull.end != -1 or pull.want):
+            return False
+        for i in range(pull.done):
+            if pull.piece[i] >= task.count:
+                return False
+        for i in range(pull.endings):
+            if pull.ending[i] >= task.count:
+                return False
+        return pull.una <= max(<Py_ssize_t> 0, task.count) and (pull.end == -1 or pull.end >= pull.una)
+
+    cdef int report(self, Task task, Download download, PlainPull* pull, double now) except -1:
+        cdef Py_ssize_t i
+        for i in range(pull.done):
+            self.swarm.credit(download, pull.piece[i], string(&pull.source[i]), now)
+        for i in range(pull.endings):
+            ending(download, pull.ending[i], self.swarm.leases)
+        if download.window is not None and (pull.una or pull.end != -1):
+            reports.moved(download, pull.una, pull.end)
+        return 0
+
+    cdef int wake(self) except -1:
+        """Node.wake, where there is something for it to do."""
+        if self.wakeable or self.doubts or self.departed or self.swarm.next_due() < <double> self.node.due:
+            self.node.wake()
+        return 0
+
+    cdef object give(self, Task task, Download download, object member, object fetch, Py_ssize_t want, bint waits, double now):
+        """The answer with up to `want` pieces; None if there is none and it `waits`."""
+        cdef Course course
+        cdef Grant given
+        cdef object none = begin(download, want, &course)
+        cdef Said said
+        cdef Py_ssize_t pieces = 0
+        cdef object digest = None
+        if none is None:
+            while grant(download, &course, &given, self.swarm.leases, now):
+                if pieces == 0:
+                    digest = fetch.file.record.digest
+                    self.code(codes.CONTINUE)
+                    self.write(b',"offers":[', 11)
+                else:
+                    self.write(b",", 1)
+                pieces += 1
+                self.offer(task, member, fetch, digest, &given)
+        if pieces:
+            self.write(b"]", 1)
+        elif none is FINISHED:
+            self.code(codes.FINISHED)
+        elif waits:
+            return None
+        else:
+            self.code(codes.WAIT)
+        said = self.copy(task, fetch)
+        self.put(said.end)
+        return self.written()
+
+    cdef int offer(self, Task task, object member, object fetch, object digest, Grant* given) except -1:
+        """[piece,"digest",[source,...]]"""
+        cdef bytes raw = digest(given.n)
+        cdef const unsigned char* at = <const unsigned char*> PyBytes_AS_STRING(raw)
+        cdef char[128] hexed
+        cdef Py_ssize_t i, length = PyBytes_GET_SIZE(raw)
+        cdef Said said
+        self.write(b"[", 1)
+        self.number(given.n)
+        self.write(b',"', 2)
+        if length > 64:
+            raise ValueError(f"a digest of {length} bytes")
+        for i in range(length):
+            hexed[2 * i] = HEX[at[i] >> 4]
+            hexed[2 * i + 1] = HEX[at[i] & 15]
+        self.write(hexed, 2 * length)
+        self.write(b'",[', 3)
+        if given.source is NULL or given.supernode:
+            said = self.copy(task, fetch)
+            ip = member.super_node_ip
+            if said.ip != ip:
+                said.supernode = wire.encode(self.node.source(task.id, ip))
+                said.ip = ip
+        if given.source is NULL:
+            self.put(said.supernode)
+        else:
+            self.put(text_of(<Download> given.source))
+        if given.one is not NULL:
+            self.write(b",", 1)
+            self.put(text_of(<Download> given.one))
+        if given.two is not NULL:
+            self.write(b",", 1)
+            self.put(text_of(<Download> given.two))
+        if given.supernode:
+            self.write(b",", 1)
+            self.put(said.supernode)
+        return self.write(b"]]", 2)
+
+    cdef Said copy(self, Task task, object fetch):
+        cdef Said said = task.said
+        cdef object geometry = fetch.geometry
+        if said is None:
+            said = task.said = Said.__new__(Said)
+        if said.geometry is not geometry:
+            # As any answer ends: its code and offers come before.
+            whole = wire.encode(wire.Pulled(0, length=geometry.length, count=geometry.count))
+            said.end = whole[len(b'{"code":0'):]
+            said.geometry = geometry
+        return said
+
+    cdef int code(self, object number) except -1:
+        """An answer begins."""
+        self.write(b'{"code":', 8)
+        self.number(number)
+        return 0
+
+    cdef int write(self, const char* text, Py_ssize_t length) except -1:
+        cdef Py_ssize_t room
+        cdef void* moved
+        if self.length + length > self.room:
+            room = 2 * (self.length + length) + 4096
+            moved = PyMem_Realloc(self.text, room)
+            if moved is NULL:
+                raise MemoryError
+            self.text = <char*> moved
+            self.room = room
+        memcpy(self.text + self.length, text, length)
+        self.length += length
+        return 0
+
+    cdef int put(self, bytes text) except -1:
+        return self.write(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+    cdef int number(self, Py_ssize_t value) except -1:
+        """Not negative."""
+        cdef char[20] digits
+        cdef Py_ssize_t at = 20
+        while True:
+            at -= 1
+            digits[at] = <char> (c"0" + value % 10)
+            value = value // 10
+            if value == 0:
+                return self.write(digits + at, 20 - at)
+
+    cdef bytes written(self):
+        """The answer with its head."""
+        cdef Py_ssize_t value = self.length - HEAD_ROOM, first = HEAD_ROOM - 4
+        memcpy(self.text + first, b"\r\n\r\n", 4)
+        while True:
+            first -= 1
+            self.text[first] = <char> (c"0" + value % 10)
+            value = value // 10
+            if value == 0:
+                break
+        first -= PyBytes_GET_SIZE(HEAD)
+        memcpy(self.text + first, PyBytes_AS_STRING(HEAD), PyBytes_GET_SIZE(HEAD))
+        return PyBytes_FromStringAndSize(self.text + first, self.length - first)
+
+
+cdef bytes text_of(Download download):
+    """The source as an answer names it."""
+    if download.text is None:
+        download.text = wire.encode(download.source)
+    return download.text

@@ -35,7 +35,7 @@ Handler = Callable[[Request], Answer]
 READY = (bytes, Response)
 """Answers that wait for nothing."""
 
-Quick = Callable[[bytes, Line], bytes | asyncio.Future[Response] | None]
+Quick = Callable[[bytes, Line, str], bytes | asyncio.Future[Response] | None]
 
 
 class ControlProtocol(asyncio.Protocol):
@@ -118,7 +118,7 @@ class ControlProtocol(asyncio.Protocol):
             return False
         answer: Answer | bytes | None
         try:
-            answer = server.quick(data, self._line)
+            answer = server.quick(data, self._line, self.client)
         except Exception:
             answer = server.failed(None)
         if answer is None:
@@ -228,7 +228,8 @@ class ControlServer:
     """Listens with `handler`, which may raise BadRequest. Counters: requests, accepted.
 
     lost: called with the line of a connection that is gone, if a handler had said whom it speaks for.
-    quick: called with what arrived between two requests; None: the handler is asked; else the answer, bytes with their head, or a future.
+    quick: called with what arrived between two requests, its connection and the client's address; None: the handler is asked; else
+    the answer, bytes with their head, or a future.
     report: called with the request (None: it was parked or quick) while a handler's own failure is the current exception.
     The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes. share: percent of the
     connections for one client.

@@ -17,5 +17,8 @@ class Pulls:
         """park(task, CID, pieces, seconds): what becomes of a pull that must wait."""
     @property
     def answered(self) -> int: ...
-    def answer(self, data: bytes, line: Line) -> bytes | Future[Response] | None:
-        """The whole answer to the request that `data` is, or a later one; None: no plain pull, nothing was done, ask the router."""
+    def answer(self, data: bytes, line: Line, client: str) -> bytes | Future[Response] | None:
+        """The whole answer to the request that `data` is, or a later one; None: no plain pull, nothing was done, ask the router.
+
+        client: address that it came from.
+        """

@@ -50,7 +50,7 @@ cdef class Pulls:
     def __dealloc__(self):
         PyMem_Free(self.text)
 
-    def answer(self, bytes data not None, line):
+    def answer(self, bytes data not None, line, str client not None):
         cdef Plain request
         cdef PlainPull pull
         cdef Task task
@@ -67,7 +67,7 @@ cdef class Pulls:
         key = task_id, cid
         task = self.swarm.tasks.get(task_id)
         member = self.members.get(key)
-        if task is None or member is None or not member.native:
+        if task is None or member is None or not member.native or not (member.address == client or member.is_of(client)):
             return None
         download = task.downloads.get(cid)
         if download is None or not self.plain(task, download, &pull):

@@ -13,9 +13,8 @@ from dfengine import wire
 from dfengine.errors import RemoteError, UnknownTask
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode import admin
+from dfengine.supernode import admin, reclaim
 from dfengine.supernode import node as nodes
-from dfengine.supernode import reclaim
 from dfengine.supernode.fetch import Wanted
 
 

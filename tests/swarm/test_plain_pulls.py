@@ -25,7 +25,8 @@ from tests.fuzz.parsers import plain_body
 TASK, OTHER = "7" * 64, "8" * 64
 PIECES = 70
 CIDS = ("10.0.0.1-1-1.1", "10.0.0.2-2-2.2", "10.0.0.3-3-3.3", 'quote"-4', "stream-5", "old-6")
-ADDRESSES = ("127.0.0.1", "127.0.0.1", "10.9.9.9", "127.0.0.1", "127.0.0.1", "127.0.0.1")
+SUPERNODE_IPS = ("127.0.0.1", "127.0.0.1", "10.9.9.9", "127.0.0.1", "127.0.0.1", "127.0.0.1")
+HERE = "127.0.0.1"
 
 
 class Clock(asyncio.SelectorEventLoop):
@@ -61,18 +62,18 @@ class Place:
                 peer = Peer(f"10.0.{i}.1", 15001, f"/peer/file/{cid}")
                 native = 0 if cid.startswith("old") else wire.NATIVE
                 node.swarm.join(task, cid, peer, node.now(), wnd=20 if cid.startswith("stream") else -1, legacy=not native)
-                node.members.admit((task, cid), Member(ADDRESSES[i], "", native, peer))
+                node.members.admit((task, cid), Member(SUPERNODE_IPS[i], "", native, peer, address=HERE))
         node.swarm.holds(TASK, CIDS[0], [(0, 30)], node.now())
 
     def send(self, data: bytes, line: Line) -> bytes | asyncio.Future[Response]:
         """The answer's bytes, or the parked one."""
         if self.quickly:
-            answer = self.router.quick(data, line)
+            answer = self.router.quick(data, line, HERE)
             if answer is not None:
                 self.quick += 1
                 return answer
         found: list[Request] = []
-        RequestReader("127.0.0.1", found.append).feed(data)
+        RequestReader(HERE, found.append).feed(data)
         found[0].line = line
         slow = self.router(found[0])
         return slow.encode() if isinstance(slow, Response) else slow
@@ -202,8 +203,11 @@ def test_what_is_not_plain_changes_nothing(clock: Clock, tmp_path: Path) -> None
         request(good.replace(CIDS[1].encode(), b"nobody")), request(good.replace(b'"want"', b'"una":71,"want"')),
         request(good.replace(b'"want"', b'"una":9,"end":8,"want"')),
     ):  # fmt: skip
-        assert place.router.quick(data, place.lines[0]) is None
+        assert place.router.quick(data, place.lines[0], HERE) is None
         assert place.state() == before
+    assert place.router.quick(request(good), place.lines[0], "127.0.0.9") is None, "in another's name"
+    assert place.state() == before
+    assert place.router.quick(request(good), place.lines[0], HERE) is not None
     place.node.close()
 
 

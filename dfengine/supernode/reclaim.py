@@ -31,7 +31,7 @@ def sweep(node: Node) -> None:
         node.forget(task)
     for task in [task for task in node.used if task not in node.cdn.fetches]:
         del node.used[task]
-    node.origins.expire(node.now())
+    node.origins.leases.expire(node.now())
     make_room(node)
 
 

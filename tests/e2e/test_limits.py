@@ -42,9 +42,10 @@ def test_a_full_supernode_refuses_before_it_asks_the_origin(
 def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
     async def play() -> None:
         node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
-        assert node.origins.ask("origin:80", "127.0.0.1", "somebody", node.now() - 2 * node.origins.term)
+        leases = node.origins.leases
+        assert leases.ask("origin:80", "127.0.0.1", "somebody", node.now() - 2 * leases.term)
         reclaim.sweep(node)
-        assert len(node.origins) == 0
+        assert len(leases) == 0
         node.close()
 
     asyncio.run(play())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dfengine._window import Window
-from dfengine.client.health import FAULTS, LEAVE
+from dfengine.client.health import FAULTS, LEAVE, Health
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
 from dfengine.client.plan import ENDGAME_LEAST, Plan
@@ -70,6 +70,8 @@ class TestOnePiece:
         second = one.take(0.1)
         assert second is not None
         assert not one.elsewhere(second, 0.1)
+        one.offer(0, "d", [B], 0.15)
+        assert not one.elsewhere(second, 0.15), "it is asked already"
         one.offer(0, "d", [B, C], 0.2)
         assert one.elsewhere(second, 0.2)
         finish(one, second, 0.3)
@@ -145,6 +147,14 @@ class TestSources:
         assert many.refused == 1
         assert many.offer(7, "d", [A], 5.0 + LEAVE)
         assert many.refused == 0
+
+    def test_it_is_left_twice_as_long_each_time(self) -> None:
+        health, now = Health(), 0.0
+        for wait in (LEAVE, 2 * LEAVE, 4 * LEAVE):
+            assert [health.fault("a", "gone", now) for _ in range(FAULTS)] == [False] * (FAULTS - 1) + [True]
+            assert health.left("a", now + wait - 0.1)
+            now += wait
+            assert not health.left("a", now)
 
     def test_a_slot_kept_by_a_source_that_is_not_asked_any_more_is_given_back(self) -> None:
         many = plan(9)

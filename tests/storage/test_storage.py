@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -69,6 +70,14 @@ class TestRecord:
         writer.close()
         reader.close()
 
+    def test_learns_no_length_that_has_more_pieces_than_room(self, tmp_path: Path) -> None:
+        record = Record.create(str(tmp_path / "r"), Geometry(-1, PIECE))
+        with pytest.raises(StorageError):
+            record.learn_length(record.capacity * (PIECE - 5) + 1)
+        record.learn_length(record.capacity * (PIECE - 5))
+        assert record.geometry.count == record.capacity
+        record.close()
+
     @pytest.mark.parametrize("damage", [
         lambda raw: raw[:10],
         lambda raw: b"",
@@ -77,6 +86,7 @@ class TestRecord:
         lambda raw: raw + b"\0",
         lambda raw: raw[:8] + (1 << 62).to_bytes(8, "little") + raw[16:],
         lambda raw: raw[:8] + (-5).to_bytes(8, "little", signed=True) + raw[16:],
+        lambda raw: raw[:8] + (5000).to_bytes(8, "little") + raw[16:],
         lambda raw: raw[:16] + b"\0\0\0\0" + raw[20:],
         lambda raw: raw[:20] + b"\xff\xff\xff\xff" + raw[24:],
         lambda raw: raw[:20] + b"\0\0\0\0" + raw[24:],
@@ -118,9 +128,10 @@ class TestPieceFile:
         assert list(file.here) == [0, 1, 3, 4]
         file.close()
 
-    def test_open_refuses_a_data_file_of_another_length(self, tmp_path: Path, geometry: Geometry) -> None:
+    @pytest.mark.parametrize("length", [5, 1051])
+    def test_open_refuses_a_data_file_of_another_length(self, tmp_path: Path, geometry: Geometry, length: int) -> None:
         PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry).close()
-        os.truncate(tmp_path / "d", 5)
+        os.truncate(tmp_path / "d", length)
         with pytest.raises(StorageError):
             PieceFile.open(str(tmp_path / "d"), str(tmp_path / "r"))
 
@@ -169,9 +180,26 @@ class TestTarget:
         out = str(tmp_path / "out")
         file = Target(out, TASK).open(geometry, b"g")
         fill(file, range(4))
-        file.close()  # as a killed process would leave it
+        os.pwrite(file.fd, b"\xff", 230)
+        file.close()  # as a killed process, or a power cut, would leave it
         file = Target(out, TASK).open(geometry, b"g")
-        assert list(file.here) == [0, 1, 2, 3]
+        assert list(file.here) == [0, 1, 3]
+        file.close()
+
+    def test_a_part_that_took_the_outputs_name_before_it_was_locked_is_not_written(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target, flock = Target(str(tmp_path / "out"), TASK), fcntl.flock
+
+        def late(fd: int, how: int) -> None:
+            if not (tmp_path / "out").exists():
+                os.rename(target.part, tmp_path / "out")
+            flock(fd, how)
+
+        monkeypatch.setattr(fcntl, "flock", late)
+        file = target.open(geometry, b"g")
+        assert os.path.samestat(os.fstat(file.fd), os.stat(target.part))
+        assert os.path.getsize(tmp_path / "out") == 0
         file.close()
 
     @pytest.mark.parametrize(
@@ -319,6 +347,22 @@ class TestHome:
         (tmp_path / "other").write_bytes((tmp_path / "out").read_bytes())
         os.replace(tmp_path / "other", tmp_path / "out")
         assert home.find("f-1-2.000") is None
+
+    @pytest.mark.parametrize("part", ["tasks", "data"])
+    def test_no_link_is_followed(self, tmp_path: Path, geometry: Geometry, part: str) -> None:
+        home = Home(str(tmp_path / "home"))
+        _, file = self.share(home, tmp_path, geometry)
+        (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+        os.unlink(file.path)  # found in the home alone
+        place = tmp_path / "home" / part / "f-1-2.000"
+        place.rename(tmp_path / "elsewhere")
+        place.symlink_to(tmp_path / "elsewhere")
+        assert home.find("f-1-2.000") is None
+        os.replace(tmp_path / "elsewhere", place)
+        shared = home.find("f-1-2.000")
+        assert shared is not None
+        shared.close()
+        file.close()
 
     def test_sweep_withdraws_the_unused_and_never_the_output(self, tmp_path: Path, geometry: Geometry) -> None:
         home = Home(str(tmp_path / "home"))

@@ -70,6 +70,12 @@ def test_the_rate_may_change_while_it_is_used() -> None:
     assert bucket.take(10**9, 2.0) <= bucket.burst
 
 
+def test_what_a_higher_rate_had_saved_is_not_spent_at_a_lower_one() -> None:
+    bucket = TokenBucket(1_000_000)
+    bucket.set_rate(1000, 0.0)
+    assert bucket.take(10**9, 0.0) == bucket.burst == 2048
+
+
 def test_time_that_goes_backwards_gives_nothing() -> None:
     bucket = TokenBucket(1000, 1000)
     assert bucket.take(1000, 5.0) == 1000

@@ -66,6 +66,15 @@ def test_whoever_says_no_name_has_none(code: int, body: bytes, name: str) -> Non
     assert name_in(code, body) == name
 
 
+def test_a_range_is_part_of_what_is_signed() -> None:
+    guard = Guard(SECRET, Clock())
+    signer = signer_for(guard)
+    asked = request(signer, range_="bytes=0-9")
+    asked.headers["range"] = "bytes=0-99"
+    assert status(guard, asked) == 401
+    assert status(guard, request(signer, range_="bytes=0-9")) == 200
+
+
 def test_an_older_request_of_the_same_connection_comes_too_late() -> None:
     guard = Guard(SECRET, Clock())
     signer = signer_for(guard)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 import xxhash
 
-from dfengine._piece import Geometry, frame_head
+from dfengine._piece import TAIL, Geometry, frame_head
+from dfengine._window import Window
 from dfengine.client import fetch
+from dfengine.client.messages import Where
+from dfengine.client.plan import Plan
+from dfengine.client.tally import Tally
+from dfengine.client.transfer import Transfer
 from dfengine.errors import DigestMismatch, ProtocolViolation
 from dfengine.net.dial import Head
+from dfengine.storage.piece_file import PieceFile
 
 MIB = 1 << 20
 THREE = Geometry(2 * (MIB - 5) + 100, MIB)
@@ -48,6 +55,55 @@ class TestAnnouncements:
         for length in (4, MIB + 1, -1):
             with pytest.raises(ProtocolViolation):
                 fetch.accept(head(length), unknown, 7)
+
+
+class Line:
+    """A kept connection of a source, on which one answer has come."""
+
+    name, served, usable, total = "source", 0, True, 0
+
+    def __init__(self, source: Where, answer: bytes) -> None:
+        self.host, self.port = source.ip, source.port
+        self._answer = answer
+        self.inlet = self
+
+    def send(self, method: str, target: str, headers: object) -> None:
+        """It was answered before it was asked."""
+
+    def head(self, deadline: float) -> Head:
+        return head(len(self._answer))
+
+    def read(self, length: int, deadline: float) -> bytes:
+        taken, self._answer = self._answer[:length], self._answer[length:]
+        return taken
+
+    def into(self, buffer: memoryview, at: int, length: int, **_: float) -> None:
+        buffer[at : at + length] = self.read(length, 0.0)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class TestFrames:
+    @pytest.mark.parametrize("at", [0, 3, -1], ids=["piece size", "length", "tail"])
+    def test_a_native_piece_in_a_wrong_frame_is_taken_from_another_source(self, tmp_path: Path, at: int) -> None:
+        """Its digest is of the content alone: the frame has nobody else who would look at it."""
+        content = bytes(100)
+        framed = frame_head(100, MIB) + content + bytes((TAIL,))
+        wrong = bytearray(framed)
+        wrong[at] ^= 1
+        bad, good = Where("bad", "127.0.0.1", 15001, "/"), Where("good", "127.0.0.1", 15002, "/")
+        file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
+        transfer = Transfer(file, Plan(Window(-1, 1), 1), Tally())
+        transfer.plan.offer(0, f"xxh3:{xxhash.xxh3_128_hexdigest(content)}", [bad, good], 0.0)
+        transfer.lines.give(Line(bad, bytes(wrong)))  # type: ignore[arg-type]
+        transfer.lines.give(Line(good, framed))  # type: ignore[arg-type]
+        fetch.Fetcher(transfer, 0.0).run()
+        assert transfer.error is None
+        assert transfer.plan.drain() == ([(0, "good")], [(0, "bad", "other")])
+        assert (tmp_path / "data").read_bytes() == content
+        transfer.close()
+        file.close()
 
 
 class TestVerification:

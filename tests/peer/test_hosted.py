@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dfengine._piece import Geometry
 from dfengine.net import handover
 from dfengine.peer.hosted import SILENCE, Hosted
-from dfengine.storage.home import Home
+from dfengine.storage.home import Entry, Home
+from dfengine.storage.slots import SlotFile
 
 
 def test_a_process_that_hands_over_nothing_is_hung_up_on(tmp_path: Path) -> None:
@@ -24,4 +26,22 @@ def test_a_process_that_hands_over_nothing_is_hung_up_on(tmp_path: Path) -> None
     silent.settimeout(5.0)
     assert silent.recv(1) == b""
     silent.close()
+    hosted.close()
+
+
+def test_nobody_takes_the_name_of_a_stream_that_is_served(tmp_path: Path) -> None:
+    home = Home(str(tmp_path / "home"))
+    hosted = Hosted(home, handover.listen(home.path), None, lambda: 100.0)
+    lines, files = [], []
+    for cid in ("first", "second"):
+        files.append(SlotFile.allocate(Geometry(100)))
+        message = Entry("f-1-2.000", "t" * 64, cid, "", [], "", 0, 0, 60.0).encode()
+        lines.append(handover.hand_over(home.path, message, files[-1].descriptors))
+        hosted.accept()
+    shared = hosted.entry("f-1-2.000")
+    assert shared is not None
+    assert shared.cid == "first"
+    assert lines[1].recv(1) == b"", "it is hung up on"
+    for each in (*lines, *files):
+        each.close()
     hosted.close()

@@ -284,6 +284,17 @@ def test_a_file_is_served_while_it_is_asked_for_and_not_much_longer(host: Host) 
     assert host.routes.served() == []
 
 
+def test_one_that_is_asked_for_all_the_time_is_marked_as_used_all_the_time(host: Host) -> None:
+    file, target, content = host.share("a", 1000, expire=100.0)
+    host.put(file, content, 0)
+    host.finish(file, target, "a")
+    for _ in range(30):
+        host.now += 5
+        host.piece("a", 0)
+    host.now += 96
+    assert host.routes.sweep() == []
+
+
 def test_a_download_that_runs_does_not_expire(host: Host) -> None:
     file, target, content = host.share("a", 1000, expire=100.0)
     host.put(file, content, 0)

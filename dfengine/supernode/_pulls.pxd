@@ -27,7 +27,6 @@ cdef class Said:
 cdef class Pulls:
     cdef Exchange swarm
     cdef dict wakeable
-    cdef list doubts, departed
     cdef object node, members, fetches, used, parked, park
     cdef char* text
     cdef Py_ssize_t length, room

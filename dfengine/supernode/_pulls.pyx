@@ -40,8 +40,6 @@ cdef class Pulls:
         self.park = park
         self.swarm = node.swarm
         self.wakeable = node.swarm.wakeable
-        self.doubts = node.swarm.doubts
-        self.departed = node.swarm.departed
         self.members = node.members
         self.fetches = node.cdn.fetches
         self.used = node.used
@@ -85,7 +83,8 @@ cdef class Pulls:
         self.swarm.hear(download, now)
         self.report(task, download, &pull, now)
         # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
-        self.wake()
+        if self.wakeable:
+            self.node.wake()
         self.length = HEAD_ROOM
         if pull.want == 0:
             self.answered += 1
@@ -125,8 +124,8 @@ cdef class Pulls:
         return 0
 
     cdef int wake(self) except -1:
-        """Node.wake, where there is something for it to do."""
-        if self.wakeable or self.doubts or self.departed or self.swarm.next_due() < <double> self.node.due:
+        """Node.wake, where there is something for it to do: of all that is due at a time, a plain pull adds leases alone."""
+        if self.wakeable or self.swarm.leases.soonest() < <double> self.node.due:
             self.node.wake()
         return 0
 

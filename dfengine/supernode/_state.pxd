@@ -59,8 +59,15 @@ cdef class Lease:
     cdef readonly double started
     cdef public bint ending
     cdef readonly bint freed
-    cdef public Py_ssize_t bucket
-    cdef public Py_ssize_t patience
+    cdef bint promised
+    cdef bint patient
+    cdef Term term
+    cdef Lease before, after
+
+
+cdef class Term:
+    cdef Py_ssize_t number
+    cdef Lease first, last
 
 
 cdef class Download:

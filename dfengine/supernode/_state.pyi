@@ -56,13 +56,9 @@ class PeerState:
 class Lease:
     """Piece n goes from `source` (None: the supernode) to `download`. started: seconds.
 
-    ending: its last bytes are about to come, it takes no room of its download any more. freed: nor its source's slot.
-    bucket, patience: where its two deadlines are, 0 = none.
-    """
+    ending: its last bytes are about to come, it takes no room of its download any more. freed: nor its source's slot.    """
 
     ending: bool
-    bucket: int
-    patience: int
     def names(self, other: Download | None) -> bool:
         """The download was told of it beside the source."""
     def unname(self, other: Download) -> None:
@@ -77,6 +73,10 @@ class Lease:
     def started(self) -> float: ...
     @property
     def freed(self) -> bool: ...
+
+@final
+class Term:
+    """Leases of which something is due at one time; see `leases`."""
 
 @final
 class Download:

@@ -53,6 +53,11 @@ cdef class Lease:
 
 
 @cython.final
+cdef class Term:
+    pass
+
+
+@cython.final
 cdef class Download:
     def __cinit__(
         self, Task task not None, source not None, PeerState peer not None, Window window, bint legacy, bint serves, int64_t rotation,

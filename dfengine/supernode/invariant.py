@@ -22,6 +22,7 @@ def check(swarm: Swarm) -> None:
     alive = dict.fromkeys(downloads)
     leases = [lease for download in downloads for lease in _leases(download)]
     used = Counter(lease.source.peer for lease in leases if lease.source is not None and not lease.freed)
+    swarm.leases.check_invariant()
     assert len(swarm.leases) == sum(len(_leases(download)) for download in downloads), "a lease without a piece, or the other way round"
     for peer in swarm.peers.states.values():
         assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"

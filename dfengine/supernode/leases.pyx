@@ -2,15 +2,56 @@
 
 cimport cython
 
-from dfengine.supernode._state cimport NOWHERE, Download, Lease, PeerState, Task
-from dfengine.supernode.deadlines cimport Deadlines
+import heapq
+
+from libc.math cimport INFINITY, ceil
+
+from dfengine.supernode._state cimport NOWHERE, Download, Lease, PeerState, Task, Term
+
+from dfengine.supernode import deadlines
+
+cdef extern from *:
+    """
+    static PyObject *df_with(PyObject *leases, PyObject *lease) {
+        Py_ssize_t number = PyTuple_GET_SIZE(leases), i;
+        PyObject *more = PyTuple_New(number + 1);
+        if (more) {
+            for (i = 0; i <= number; i++) {
+                PyObject *item = i < number ? PyTuple_GET_ITEM(leases, i) : lease;
+                Py_INCREF(item);
+                PyTuple_SET_ITEM(more, i, item);
+            }
+        }
+        return more;
+    }
+    /* `gone` is one of them, once. Neither steals. */
+    static PyObject *df_without(PyObject *leases, PyObject *gone) {
+        Py_ssize_t number = PyTuple_GET_SIZE(leases), i, at = 0;
+        PyObject *fewer = PyTuple_New(number - 1);
+        if (fewer) {
+            for (i = 0; i < number; i++) {
+                PyObject *item = PyTuple_GET_ITEM(leases, i);
+                if (item != gone) {
+                    Py_INCREF(item);
+                    PyTuple_SET_ITEM(fewer, at++, item);
+                }
+            }
+        }
+        return fewer;
+    }
+    """
+    tuple df_with(tuple leases, object lease)
+    tuple df_without(tuple leases, object gone)
+
+cdef double GRAIN = deadlines.GRAIN
 
 
 @cython.final
 cdef class Leases:
     def __cinit__(self):
-        self.ends = Deadlines()
-        self.promises = Deadlines()
+        self.terms = {}
+        self.order = []
+        self.impatient = []
 
     def __len__(self):
         return self.live
@@ -21,6 +62,7 @@ cdef class Leases:
         cdef Lease lease = Lease.__new__(Lease)
         cdef PeerState peer
         cdef Download other
+        cdef double patience = 0.0
         lease.download = download
         lease.n = n
         lease.source = source
@@ -28,12 +70,11 @@ cdef class Leases:
         lease.two = two
         lease.started = now
         download.running[n] = lease
-        lease.bucket = self.ends.add(lease, now + task.lease)
         self.live += 1
         if source is None:
             task.supernode_used += 1
         else:
-            source.sending = source.sending + (lease,)
+            source.sending = df_with(source.sending, lease)
             peer = source.peer
             peer.used += 1
             for other in peer.downloads:
@@ -43,20 +84,59 @@ cdef class Leases:
             task.rarer(n, 1)
             if (task.cached.words[n >> 6] >> (n & 63)) & 1:
                 task.promise(lease)
-                lease.patience = self.promises.add(lease, now + max(task.patience, 2 * task.pace))
+                lease.promised = True
+                patience = max(task.patience, 2 * task.pace)
+                lease.patient = patience < task.lease
+        self.enter(lease, now + (patience if lease.patient else task.lease))
         return lease
+
+    cdef int enter(self, Lease lease, double when) except -1:
+        """It waits for that time."""
+        cdef Py_ssize_t number = <Py_ssize_t> ceil(when / GRAIN)
+        cdef Term term = self.latest
+        if term is None or term.number != number:
+            term = self.terms.get(number)
+            if term is None:
+                term = Term.__new__(Term)
+                term.number = number
+                self.terms[number] = term
+                heapq.heappush(self.order, number)
+            self.latest = term
+        lease.term = term
+        lease.before = term.last
+        if term.last is None:
+            term.first = lease
+        else:
+            term.last.after = lease
+        term.last = lease
+        return 0
+
+    cdef int leave(self, Lease lease) except -1:
+        """It waits no longer. Again: nothing happens."""
+        cdef Term term = lease.term
+        if term is None:
+            return 0
+        if lease.before is None:
+            term.first = lease.after
+        else:
+            lease.before.after = lease.after
+        if lease.after is None:
+            term.last = lease.before
+        else:
+            lease.after.before = lease.before
+        lease.term = None
+        lease.before = lease.after = None
+        return 0
 
     cpdef release(self, Lease lease):
         cdef Task task = lease.download.task
         cdef Download source = lease.source
-        self.ends.discard(lease, lease.bucket)
+        self.leave(lease)
         self.live -= 1
-        if lease.patience:
-            self.promises.discard(lease, lease.patience)
-            if task.promises.get(lease.n) is lease:
-                task.end(lease.n)
+        if lease.promised and task.promises.get(lease.n) is lease:
+            task.end(lease.n)
         if source is not None:
-            source.sending = without(source.sending, lease)
+            source.sending = df_without(source.sending, lease)
         self.free(lease)
 
     cpdef free(self, Lease lease):
@@ -86,21 +166,55 @@ cdef class Leases:
         download.task.differs(download)
 
     def expired(self, double now):
-        return self.ends.due(now)
-
-    def give_up(self, double now):
+        cdef Term term
         cdef Lease lease
-        for lease in self.promises.due(now):
+        cdef list over = []
+        self.latest = None
+        while self.order and self.order[0] * GRAIN <= now:
+            term = self.terms.pop(heapq.heappop(self.order))
+            while term.first is not None:
+                lease = term.first
+                self.leave(lease)
+                if lease.patient:
+                    lease.patient = False
+                    self.impatient.append(lease)
+                    self.enter(lease, lease.started + lease.download.task.lease)
+                else:
+                    over.append(lease)
+        return over
+
+    def give_up(self):
+        cdef Lease lease
+        for lease in self.impatient:
             if lease.download.task.promises.get(lease.n) is lease:
                 lease.download.task.end(lease.n)
+        self.impatient.clear()
 
     cpdef double soonest(self) except -1:
-        return min(self.ends.soonest(), self.promises.soonest())
+        cdef Term term
+        while self.order:
+            term = self.terms[self.order[0]]
+            if term.first is not None:
+                return term.number * GRAIN
+            if term is self.latest:
+                self.latest = None
+            del self.terms[heapq.heappop(self.order)]
+        return INFINITY
 
-
-cdef tuple without(tuple leases, Lease gone):
-    cdef Py_ssize_t i
-    for i in range(len(leases)):
-        if leases[i] is gone:
-            return leases[:i] + leases[i + 1 :]
-    return leases
+    def check_invariant(self):
+        """Raises AssertionError unless every lease waits in one term, and every term is in the heap."""
+        cdef Term term
+        cdef Lease lease, before
+        cdef Py_ssize_t waiting = 0
+        assert sorted(self.order) == sorted(self.terms), "terms"
+        for number, term in self.terms.items():
+            assert term.number == number, f"term {number}"
+            before = None
+            lease = term.first
+            while lease is not None:
+                assert lease.term is term and lease.before is before, f"links in term {number}"
+                waiting += 1
+                before = lease
+                lease = lease.after
+            assert term.last is before, f"the last of term {number}"
+        assert waiting == self.live, f"{waiting} leases wait, {self.live} live"

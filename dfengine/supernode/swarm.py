@@ -190,7 +190,7 @@ class Swarm(Exchange):
                 # A client that was not heard from since is as likely the cause: its word counts for itself alone.
                 self.peers.charge(download, source, lease.n, "slow", download.seen > lease.started, now)
             expired.append(Expired(download.task.id, download.cid, lease.n, source.cid if source else None))
-        self.leases.give_up(now)
+        self.leases.give_up()
         self.peers.tick(now)
         return expired
 

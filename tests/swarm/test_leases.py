@@ -1,0 +1,67 @@
+"""Leases and their times against a dict: what expires, when, and when the supernode's patience with a promise is over."""
+
+from __future__ import annotations
+
+from math import ceil, inf
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfengine.supernode.deadlines import GRAIN
+from dfengine.supernode.swarm import Limits, Swarm
+from dfengine.task import Peer
+
+TASK, PIECES = "t", 40
+CIDS = ("a", "b", "nobody")  # the last serves nobody: what it gets is promised to no one
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["pull", "done", "failed", "leave"]), st.sampled_from(CIDS), st.sampled_from([0.0, 0.1, 0.25, 0.3, 1.9, 7.0])
+    ),
+    max_size=40,
+)  # fmt: skip
+
+
+def due(when: float) -> float:
+    """Times are rounded up."""
+    return ceil(when / GRAIN) * GRAIN
+
+
+@settings(deadline=None)
+@given(steps, st.sampled_from([1.0, 2.0, 5.0]))
+def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float) -> None:
+    limits = Limits(peer_gc=1e9, patience=2.0, fail_isolate=1 << 20, accusers=1 << 20)
+    swarm, now = Swarm(limits), 100.0
+    swarm.add_task(TASK, PIECES, now, lease=lease)
+    for n in range(PIECES):
+        swarm.cached(TASK, n, now)
+    state = swarm.tasks[TASK]
+    live: dict[tuple[str, int], tuple[float, float]] = {}  # when its time is over, when the patience with it is
+    for step, cid, later in taken:
+        swarm.join(TASK, cid, Peer(f"10.0.0.{CIDS.index(cid)}", 0 if cid == "nobody" else 15001, "/x"), now)
+        if step == "pull":
+            patience = max(limits.patience, 2 * state.pace)
+            for n, _ in swarm.pull(TASK, cid, 2, now).pieces:
+                live[cid, n] = due(now + lease), 0.0 if cid == "nobody" else due(now + min(patience, lease))
+        elif step == "leave":
+            swarm.leave(TASK, cid, now)
+            # What it was sending is over as well.
+            live = {key: times for key, times in live.items() if key[0] != cid and _running(swarm, *key)}
+        else:
+            for key in [key for key in live if key[0] == cid][:1]:
+                del live[key]
+                if step == "done":
+                    swarm.done(TASK, cid, key[1], "", now)
+                else:
+                    swarm.failed(TASK, cid, key[1], None, "gone", now)
+        assert swarm.leases.soonest() == min([when for times in live.values() for when in times if when > now], default=inf)
+        now += later
+        expired = [(one.cid, one.n) for one in swarm.tick(now)]
+        assert sorted(expired) == sorted(key for key, (end, _) in live.items() if end <= now)
+        live = {key: times for key, times in live.items() if key not in expired}
+        assert set(state.promises) == {n for (_, n), (_, patience) in live.items() if patience > now}
+        swarm.check_invariant()
+
+
+def _running(swarm: Swarm, cid: str, n: int) -> bool:
+    return n in swarm.tasks[TASK].downloads[cid].running

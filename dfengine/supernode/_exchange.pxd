@@ -19,7 +19,7 @@ cdef class Exchange:
     cdef Download find(self, str task_id, str cid, double now)
     cdef int hear(self, Download download, double now) except -1
     cdef int alive(self, PeerState peer, double now) except -1
-    cdef int credit(self, Download download, Py_ssize_t n, str source_cid, double now) except -1
+    cdef int credit(self, Download download, Py_ssize_t n, Download sender, bint named, double now) except -1
     cpdef pull(self, str task_id, str cid, Py_ssize_t k, double now)
     cpdef done(self, str task_id, str cid, Py_ssize_t n, str source_cid, double now)
     cpdef int done_all(self, str task_id, str cid, list pieces, double now) except -1

@@ -56,20 +56,17 @@ cdef class Exchange:
         cdef Download download = self.find(task_id, cid, now)
         if not 0 <= n < download.task.count:
             (<object> download.task).check(n)
-        self.credit(download, n, source_cid, now)
+        self.credit(download, n, download.task.downloads.get(source_cid) if source_cid else None, bool(source_cid), now)
 
-    cdef int credit(self, Download download, Py_ssize_t n, str source_cid, double now) except -1:
-        """done, for a piece of the task."""
+    cdef int credit(self, Download download, Py_ssize_t n, Download sender, bint named, double now) except -1:
+        """done, for a piece of the task; somebody was named as its sender, None: the supernode."""
         cdef Task task = download.task
-        cdef Download sender = None
         cdef PeerState peer
-        if source_cid:
-            sender = task.downloads.get(source_cid)
-            if not download.holds(n):
-                if sender is None:
-                    task.sent_by_supernode += 1
-                else:
-                    task.sent_by_peers += 1
+        if named and not download.holds(n):
+            if sender is None:
+                task.sent_by_supernode += 1
+            else:
+                task.sent_by_peers += 1
         complete(download, n, self.leases, now)
         if sender is not None and sender is not download:
             peer = sender.peer

@@ -8,9 +8,14 @@ from libc.string cimport memcmp, memcpy
 
 from dfengine.net._request cimport Plain, scan
 from dfengine.supernode._exchange cimport Exchange, ending
-from dfengine.supernode._plain_pull cimport PlainPull, read_pull, string
+from dfengine.supernode._plain_pull cimport PlainPull, Text, read_pull, string
 from dfengine.supernode._scheduler cimport Course, Grant, begin, grant
-from dfengine.supernode._state cimport Download, Task
+from dfengine.supernode._state cimport Download, Lease, Task
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
+    Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
+    const void* PyUnicode_DATA(object text) noexcept
 
 from dfengine import codes, wire
 from dfengine.net import http
@@ -116,7 +121,7 @@ cdef class Pulls:
     cdef int report(self, Task task, Download download, PlainPull* pull, double now) except -1:
         cdef Py_ssize_t i
         for i in range(pull.done):
-            self.swarm.credit(download, pull.piece[i], string(&pull.source[i]), now)
+            self.swarm.credit(download, pull.piece[i], sender(download, pull.piece[i], &pull.source[i]), pull.source[i].length > 0, now)
         for i in range(pull.endings):
             ending(download, pull.ending[i], self.swarm.leases)
         if download.window is not None and (pull.una or pull.end != -1):
@@ -256,6 +261,21 @@ cdef class Pulls:
         first -= PyBytes_GET_SIZE(HEAD)
         memcpy(self.text + first, PyBytes_AS_STRING(HEAD), PyBytes_GET_SIZE(HEAD))
         return PyBytes_FromStringAndSize(self.text + first, self.length - first)
+
+
+cdef Download sender(Download download, Py_ssize_t n, Text* cid):
+    """The download of that CID, most often the one that the piece was to come from."""
+    cdef Lease lease = download.running.get(n)
+    if lease is not None and lease.source is not None and same(lease.source.cid, cid):
+        return lease.source
+    return download.task.downloads.get(string(cid)) if cid.length else None
+
+
+cdef bint same(str whole, Text* text):
+    return (
+        PyUnicode_IS_COMPACT_ASCII(whole) and PyUnicode_GET_LENGTH(whole) == text.length
+        and memcmp(PyUnicode_DATA(whole), text.at, text.length) == 0
+    )
 
 
 cdef bytes text_of(Download download):

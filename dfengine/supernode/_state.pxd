@@ -121,7 +121,7 @@ cdef class Task:
     cdef readonly Bitset want
     cdef readonly Holders holders
     cdef public object rarity
-    cdef readonly dict promises
+    cdef readonly list promises
     cdef readonly dict downloads
     cdef readonly dict parked
     cdef readonly dict openings

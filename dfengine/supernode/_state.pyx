@@ -134,7 +134,7 @@ cdef class Task:
         self.want = Bitset(self.size)
         self.holders = Holders(self.size, seed & 0xFFFFFFFF)
         self.rarity = Rarity(self.size)
-        self.promises = {}
+        self.promises = [None] * self.size
         self.downloads = {}
         self.parked = {}
         self.openings = {}
@@ -193,7 +193,11 @@ cdef class Task:
 
     cdef int end(self, Py_ssize_t n) except -1:
         """end_promise."""
-        if self.promises.pop(n, None) is not None and (self.cached.words[n >> 6] >> (n & 63)) & 1:
+        cdef object promise = self.promises[n]
+        if promise is None:
+            return 0
+        self.promises[n] = None
+        if (self.cached.words[n >> 6] >> (n & 63)) & 1:
             self.seedable.words[n >> 6] |= <uint64_t> 1 << (n & 63)
             self.open_up(None)
         return 0

@@ -70,11 +70,14 @@ def _check_task(task: TaskState, swarm: Swarm) -> None:
         assert anew.copies(n) == finished[n], f"piece {n}: counted anew"
         assert task.holders.copies(n) == finished[n], f"piece {n}: {finished[n]} finished copies"
         assert task.rarity.copies(n) == copies[n], f"piece {n}: {copies[n]} copies"
-        assert (n in task.seedable) == (n in task.cached and n not in task.promises), f"piece {n}: seedable"
+        assert (n in task.seedable) == (n in task.cached and task.promises[n] is None), f"piece {n}: seedable"
         assert n not in task.cached or n in task.known, f"piece {n}: cached, but not known"
     assert task.supernode_used == from_supernode <= swarm.limits.supernode, "the supernode's slots"
     assert task.unfinished == sum(not task.finished(download) for download in task.downloads.values()), "unfinished"
-    for n, lease in task.promises.items():
+    assert len(task.promises) == task.size, "promises"
+    for n, lease in enumerate(task.promises):
+        if lease is None:
+            continue
         assert (lease.n, lease.download.lease(n)) == (n, lease), f"promise of {n}"
         assert lease.download.place != ABSENT, f"promise of {n} to one that will not serve it"
     for download in [*task.parked, *task.again, *(source for source in task.openings if source is not None)]:

@@ -133,7 +133,7 @@ cdef class Leases:
         cdef Download source = lease.source
         self.leave(lease)
         self.live -= 1
-        if lease.promised and task.promises.get(lease.n) is lease:
+        if lease.promised and task.promises[lease.n] is lease:
             task.end(lease.n)
         if source is not None:
             source.sending = df_without(source.sending, lease)
@@ -186,7 +186,7 @@ cdef class Leases:
     def give_up(self):
         cdef Lease lease
         for lease in self.impatient:
-            if lease.download.task.promises.get(lease.n) is lease:
+            if lease.download.task.promises[lease.n] is lease:
                 lease.download.task.end(lease.n)
         self.impatient.clear()
 

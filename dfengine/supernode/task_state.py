@@ -3,7 +3,7 @@
     known         pieces whose native digest the supernode knows: only these are offered to native clients
     legacy_known  the same with md5, for 1.x clients
     cached        pieces that the supernode itself can send
-    promises      pieces on their way to a source, by the latest lease; left to it for Limits.patience
+    promises      piece -> the latest lease that brings it to a source; left to it for Limits.patience
     seedable      cached and not promised: what the supernode may send again
     holders       finished copies and where they are            rarity   finished copies and those in flight
 
@@ -40,6 +40,7 @@ class TaskState(Task):
         self.size = max(2 * self.size, (n + 64) & ~63)
         for bits in (self.known, self.legacy_known, self.cached, self.seedable, self.want):
             bits.grow(self.size)
+        self.promises.extend([None] * (self.size - len(self.promises)))
         self.holders.grow(self.size)
         self.rarity.grow(self.size)
         for download in self.parked:
@@ -51,7 +52,7 @@ class TaskState(Task):
             self._grow(n)
         self.highest = max(self.highest, n)
         self.cached.set(n)
-        if n not in self.promises:
+        if self.promises[n] is None:
             self.seedable.set(n)
             self.opened(None)
         self._tell(self.known, n)
@@ -101,7 +102,7 @@ class TaskState(Task):
         self.rarity.drop_all(download.have)
         for n in _in_flight(download):
             self.rarity.drop(n)
-            if (lease := self.promises.get(n)) is not None and lease.download is download:
+            if (lease := self.promises[n]) is not None and lease.download is download:
                 self.end_promise(n)
         self.openings.pop(download, None)
 

@@ -83,7 +83,7 @@ cdef class Download:
     cdef readonly int64_t rotation
     cdef public Py_ssize_t place
     cdef readonly dict running
-    cdef readonly dict arrived
+    cdef public dict arrived
     cdef public tuple sending
     cdef public dict charged
     cdef public dict early

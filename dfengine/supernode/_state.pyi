@@ -93,6 +93,7 @@ class Download:
     sending: tuple[Lease, ...]
     charged: dict[PeerState, int] | None
     early: dict[int, None] | None
+    arrived: dict[int, Lease | None]
     limit: int
     got: int
     wish: int
@@ -120,8 +121,6 @@ class Download:
     def rotation(self) -> int: ...
     @property
     def running(self) -> dict[int, Lease]: ...
-    @property
-    def arrived(self) -> dict[int, Lease | None]: ...
     def has(self, n: int) -> bool:
         """Piece n is here, servable."""
     @property

@@ -17,6 +17,8 @@ ABSENT = NOWHERE
 UNKNOWN = -1
 FIRST_SIZE = 64
 
+cdef dict NONE_ARRIVED = {}  # shared by the many of which no piece has: `reports.arrived` gives a download its own
+
 
 @cython.final
 cdef class PeerState:
@@ -74,7 +76,7 @@ cdef class Download:
         self.rotation = rotation
         self.place = NOWHERE
         self.running = {}
-        self.arrived = {}
+        self.arrived = NONE_ARRIVED
         self.sending = ()
         self.limit = -1
         self.seen = now

@@ -44,7 +44,7 @@ class Peers:
         self.limits = limits
         self.leases = leases
         self.states: dict[Key, PeerState] = {}
-        self.cids: dict[str, list[Download]] = {}
+        self.cids: dict[str, tuple[Download, ...]] = {}
         self.heard: OrderedDict[PeerState, None] = OrderedDict()
         self.departed: list[tuple[str, str]] = []
         self.doubts: list[Doubt] = []
@@ -74,7 +74,7 @@ class Peers:
             if task.slow:
                 task.retune(False)
         peer.downloads = (*peer.downloads, download)
-        self.cids.setdefault(download.cid, []).append(download)
+        self.cids[download.cid] = (*self.cids.get(download.cid, ()), download)
         if download.serves and not peer.isolated:
             task.enlist(download)
         self.seen(download, now)
@@ -93,10 +93,9 @@ class Peers:
         task.unfinished -= not task.finished(download)
         del task.downloads[download.cid]
         peer.downloads = tuple(other for other in peer.downloads if other is not download)
-        same = self.cids[download.cid]
-        same.remove(download)
-        if not same:
-            del self.cids[download.cid]
+        same = tuple(other for other in self.cids.pop(download.cid) if other is not download)
+        if same:
+            self.cids[download.cid] = same
         if not peer.downloads:
             del self.heard[peer]
             if not peer.isolated:

@@ -42,7 +42,7 @@ def arrived(download: Download, n: int, leases: Leases) -> None:
     if n in download.arrived or download.has(n):
         return
     lease = download.running.pop(n, None)
-    download.arrived[n] = lease
+    download.arrived = {**download.arrived, n: lease}
     if download.window is None:
         download.task.count_got(download, 1)
     if lease is not None and not download.serves:

@@ -1,12 +1,13 @@
 """Whole swarms on a virtual clock by the real scheduler: last and median host over the bound, and what the supernode sent.
 
-    python -m bench.simulate [--hosts N] [--pieces M] [--seed S] [--slots UP,SUPERNODE,ROOM ...] [--delays ANSWER,REPORT,LEAD]
+    python -m bench.simulate [--hosts N] [--pieces M] [--seed S] [--slots UP,SUPERNODE,ROOM ...] [--delays ANSWER,REPORT,LEAD] [--mixed]
     python -m bench.simulate --fluid [--hosts N] [--pieces M] [--seed S] [--room R]
 
 Links are equal and shared fairly; answers take no time. T* = M + floor(log2 N) in pieces' times (Mundinger, Weber, Weiss). UP: pieces
 that a host sends at once; SUPERNODE: that the supernode sends; ROOM: that a host receives. Nothing here is a timing.
 ANSWER: from a decision to the first byte of what it gives; REPORT: from a last byte to the supernode; LEAD: before its end a piece is
 called an ending one, 0 never; all in times of a piece.
+--mixed: every other host has a quarter of the rate, up and down; each over its own bound, and links shared as TCP shares them.
 --fluid: for thousands of hosts, in steps of a quarter of a piece's time (bench/fluid.py); ROOM is then all three.
 """
 
@@ -18,19 +19,24 @@ from math import floor, log2
 
 from bench.stage import table
 from dfengine.supernode.limits import Limits
+from tests.swarm.fair import FairSimulation
 from tests.swarm.virtual import Delays, Simulation
 
 
-def row(hosts: int, pieces: int, seed: int, up: int, supernode: int, room: int, delays: Delays) -> list[str]:
+def row(hosts: int, pieces: int, seed: int, up: int, supernode: int, room: int, delays: Delays, mixed: bool) -> list[str]:
     """One swarm whose hosts all start together; a host that is not finished after 20 bounds counts as never."""
     limits = Limits(up=up, supernode=supernode, native_down=max(room, 8), few=max(up, supernode, room))
-    swarm = Simulation(pieces, seed=seed, limits=limits, delays=delays)
+    swarm = (FairSimulation if mixed else Simulation)(pieces, seed=seed, limits=limits, delays=delays)
     for host in range(hosts):
+        if mixed and host % 2:
+            swarm.up[f"c{host}"] = swarm.down[f"c{host}"] = 0.25
         swarm.join(f"c{host}", room=room)
     bound = pieces + floor(log2(hosts))
-    times = sorted(swarm.run(until=20 * bound).times)
-    last = f"{times[-1] / bound:.3f}" if len(times) == hosts else "never"
-    middle = f"{times[len(times) // 2] / bound:.3f}" if times else "never"
+    swarm.run(until=20 * bound)
+    ended = [(client.finished, swarm.down.get(name, 1.0)) for name, client in swarm.clients.items()]
+    times = sorted(when * rate / bound for when, rate in ended if when is not None)
+    last = f"{times[-1]:.3f}" if len(times) == hosts else "never"
+    middle = f"{times[len(times) // 2]:.3f}" if times else "never"
     return [f"{up}, {supernode}, {room}", last, middle, f"{sum(swarm.sent_by_supernode.values()) / pieces:.2f}"]
 
 
@@ -61,6 +67,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--slots", nargs="+", default=["5,4,4", "5,4,6", "5,5,5", "4,4,4", "3,3,3", "2,2,2", "2,2,4"])
     parser.add_argument("--delays", default="0,0,0")
+    parser.add_argument("--mixed", action="store_true")
     parser.add_argument("--fluid", action="store_true")
     parser.add_argument("--room", type=int, default=5)
     arguments = parser.parse_args()
@@ -70,7 +77,7 @@ def main() -> None:
     rows, delays = [], Delays(*map(float, arguments.delays.split(",")))
     for slots in arguments.slots:
         up, supernode, room = map(int, slots.split(","))
-        rows.append(row(arguments.hosts, arguments.pieces, arguments.seed, up, supernode, room, delays))
+        rows.append(row(arguments.hosts, arguments.pieces, arguments.seed, up, supernode, room, delays, arguments.mixed))
     print(f"{arguments.hosts} hosts, {arguments.pieces} pieces, seed {arguments.seed}\n")
     print(table(["up, supernode, room", "last / T*", "median / T*", "supernode sent / F"], rows))
 

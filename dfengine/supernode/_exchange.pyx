@@ -8,6 +8,7 @@ from dfengine.supernode.leases cimport Leases
 from dfengine.supernode._scheduler cimport decide
 from dfengine.supernode._state cimport NOWHERE, Download, Lease, PeerState, Task
 from dfengine.supernode.deadlines cimport Deadlines
+from dfengine.supernode.tempo cimport beat
 
 from dfengine.errors import UnknownDownload, UnknownTask
 from dfengine.supernode.peers import Peers
@@ -122,6 +123,7 @@ cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):
         leases.release(lease)
         if not download.legacy:
             task.timed(now - lease.started)
+            beat(download, lease, leases, now)
     task.differs(download)
 
 

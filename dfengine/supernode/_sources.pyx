@@ -34,9 +34,10 @@ cdef Py_ssize_t usable(Download asker, Py_ssize_t n, PyObject** found) except -1
 
 
 cdef Py_ssize_t best_source(Download asker, PyObject** found, Py_ssize_t number) noexcept:  # reads C fields only
-    """Of those that have a free slot the nearest, of equals the one that sends least, of equals the first; -1: none has."""
+    """Of those that have a free slot the one that is likest, nearest, sends least, in this order, or is the first; -1: none has."""
     cdef Py_ssize_t i, best = -1, least = 0, used
     cdef int near, nearest = 0
+    cdef bint like, liked = False
     cdef PeerState peer
     for i in range(number):
         if not (<Download> found[i]).open():
@@ -44,8 +45,10 @@ cdef Py_ssize_t best_source(Download asker, PyObject** found, Py_ssize_t number)
         peer = (<Download> found[i]).peer
         used = peer.used
         near = between(&asker.peer.place, &peer.place)
-        if best < 0 or near > nearest or (near == nearest and used < least):
+        like = (<Download> found[i]).lags == asker.lags
+        if best < 0 or like > liked or (like == liked and (near > nearest or (near == nearest and used < least))):
             best = i
+            liked = like
             nearest = near
             least = used
     return best
@@ -71,6 +74,8 @@ cdef bint supernode_open(Download asker) noexcept:  # reads C fields only
     cdef Py_ssize_t slots = asker.task.seeds
     if asker.legacy and asker.task.down < slots:
         slots = asker.task.down
+    if asker.lags and slots > 1:
+        slots = 1
     return asker.task.supernode_used < slots
 
 

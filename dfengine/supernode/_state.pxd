@@ -80,8 +80,8 @@ cdef class Download:
     cdef readonly Window window
     cdef readonly bint legacy
     cdef readonly bint serves
-    cdef readonly int64_t rotation
-    cdef public Py_ssize_t place
+    cdef readonly int rotation
+    cdef public int place
     cdef readonly dict running
     cdef public dict arrived
     cdef public tuple sending
@@ -91,6 +91,8 @@ cdef class Download:
     cdef public Py_ssize_t got
     cdef public Py_ssize_t wish
     cdef public double seen
+    cdef public bint lags
+    cdef public float best
 
     cdef bint holds(self, Py_ssize_t n) noexcept
     cdef bint open(self) noexcept
@@ -114,6 +116,7 @@ cdef class Task:
     cdef readonly double patience, slow_from
     cdef public double lease
     cdef public double pace
+    cdef public Py_ssize_t beats, laggards
     cdef readonly Bitset known
     cdef readonly Bitset legacy_known
     cdef readonly Bitset cached

@@ -86,7 +86,7 @@ class Download:
     place: where it stands among the task's holders, ABSENT unless it is a source.
     sending: leases of pieces that others get from it. charged: failures of sources towards it.
     early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = no such.
-    wish: pieces a parked pull asks for, 0 when none is parked.
+    wish: pieces a parked pull asks for, 0 when none is parked. lags, best: see `tempo`.
     """
 
     place: int
@@ -98,6 +98,8 @@ class Download:
     got: int
     wish: int
     seen: float
+    lags: bool
+    best: float
     def __new__(
         cls, task: TaskState, source: Source, peer: PeerState, window: Window | None, legacy: bool, serves: bool, rotation: int, now: float
     ) -> Download: ...
@@ -138,7 +140,8 @@ class Task:
 
     count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. pace: mean seconds a piece takes, 0 unknown.
     sends, seeds, takes: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are `slow`. mixed: a 1.x
-    CID takes part, which does not say when a piece ends, so that few would leave links idle.
+    CID takes part, which does not say when a piece ends, so that few would leave links idle. beats: pieces since it was looked at who lags
+    (`tempo`); laggards: how many did.
     """
 
     count: int
@@ -150,6 +153,8 @@ class Task:
     sent_by_peers: int
     lease: float
     pace: float
+    beats: int
+    laggards: int
     rarity: Rarity
     mixed: bool
     def __new__(cls, task_id: str, count: int, limits: Limits, lease: float, seed: int, wakeable: dict[str, None]) -> Self: ...

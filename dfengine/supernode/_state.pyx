@@ -73,7 +73,7 @@ cdef class Download:
         self.window = window
         self.legacy = legacy
         self.serves = serves
-        self.rotation = rotation
+        self.rotation = <int> rotation
         self.place = NOWHERE
         self.running = {}
         self.arrived = NONE_ARRIVED
@@ -97,10 +97,15 @@ cdef class Download:
     cdef Py_ssize_t room(self) noexcept:  # the values of `running` are leases
         cdef Task task = self.task
         cdef Py_ssize_t under_way = len(self.running), live = under_way
+        cdef bint lagging = False
         if self.legacy:
             return task.down - under_way
         for lease in self.running.values():
-            live -= (<Lease> lease).ending
+            if (<Lease> lease).ending:
+                live -= 1
+            elif not self.lags and (<Lease> lease).source is not None and (<Lease> lease).source.lags:
+                lagging = True
+        live -= lagging
         return min(task.takes - live, task.native_down - under_way)
 
     @property

@@ -120,6 +120,8 @@ def _check_download(download: Download, swarm: Swarm) -> None:
         assert (lease.source, lease.download.lease(lease.n)) == (download, lease), f"{download}: sends {lease.n}"
     live = sum(not lease.ending for lease in download.running.values())
     assert download.legacy or live <= swarm.limits.native_down, f"{download}: pieces that do not end"
+    if not download.lags:
+        live -= any(not lease.ending and lease.source is not None and lease.source.lags for lease in download.running.values())
     assert download.has_room == (
         len(download.running) < task.down if download.legacy else live < task.takes and len(download.running) < task.native_down
     ), f"{download}: room"

@@ -76,13 +76,14 @@ cdef class Leases:
         else:
             source.sending = df_with(source.sending, lease)
             peer = source.peer
-            peer.used += 1
-            for other in peer.downloads:
+            lease.freed = download.lags and not source.lags
+            peer.used += not lease.freed
+            for other in peer.downloads if not lease.freed else ():
                 if other.place != NOWHERE and not other.open():
                     other.task.holders.fold(other.place)
         if download.place != NOWHERE:
             task.rarer(n, 1)
-            if (task.cached.words[n >> 6] >> (n & 63)) & 1:
+            if not download.lags and (task.cached.words[n >> 6] >> (n & 63)) & 1:
                 task.promise(lease)
                 lease.promised = True
                 patience = max(task.patience, 2 * task.pace)

@@ -1,0 +1,66 @@
+"""Which downloads lag. The rules stand in the `.pxd`."""
+
+from dfengine.supernode._state cimport Download, Lease, Task
+from dfengine.supernode.leases cimport Leases
+
+cdef enum:
+    OFTEN = 4  # pieces between two reviews, at least
+
+cdef double FORGETS = 1.1  # by which a best that is not met again grows with each piece
+cdef double LAGS = 2.0  # times the measure
+cdef double KEEPS_UP = 1.6
+cdef double SILENT = 4.0
+
+
+cdef int beat(Download download, Lease lease, Leases leases, double now) except -1:
+    cdef Task task = download.task
+    cdef double took = now - lease.started
+    download.best = <float> (min(took, download.best * FORGETS) if download.best else took)
+    task.beats += 1
+    if (task.slow or task.laggards) and task.beats >= max(<Py_ssize_t> OFTEN, <Py_ssize_t> len(task.downloads) // 2):
+        task.beats = 0
+        review(task, leases, now)
+    return 0
+
+
+cdef int review(Task task, Leases leases, double now) except -1:
+    """Who lags from now on."""
+    cdef Download download
+    cdef list bests = sorted([download.best for download in task.downloads.values() if download.best])
+    cdef double quick = bests[len(bests) // 4]
+    cdef bint lags
+    task.laggards = 0
+    for download in task.downloads.values():
+        lags = task.slow and (
+            download.best > quick * (KEEPS_UP if download.lags else LAGS)
+            or waits(download, now) > quick * (SILENT if download.best else LAGS)
+        )
+        task.laggards += lags
+        if lags != download.lags:
+            change(download, lags, leases)
+    return 0
+
+
+cdef double waits(Download download, double now) except -1:
+    """Seconds since it was heard of, while something is under way."""
+    cdef Lease lease
+    cdef double since = now
+    for lease in download.running.values():
+        since = min(since, lease.started)
+    return now - max(since, download.seen)
+
+
+cdef int change(Download download, bint lags, Leases leases) except -1:
+    """What it holds of others is theirs again once it lags; what is on its way to it is no longer waited for."""
+    cdef Task task = download.task
+    cdef Lease lease
+    download.lags = lags
+    task.differs(download)
+    for lease in download.sending:
+        task.differs(lease.download)
+    if lags:
+        for lease in download.running.values():
+            leases.free(lease)
+            if task.promises.get(lease.n) is lease:
+                task.end(lease.n)
+    return 0

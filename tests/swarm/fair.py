@@ -1,0 +1,41 @@
+"""The virtual swarm with links as TCP shares them: what one transfer cannot use of a link its others have (max-min fairness)."""
+
+from __future__ import annotations
+
+from tests.swarm.virtual import Simulation, Transfer
+
+
+class FairSimulation(Simulation):
+    """Slower than `Simulation`, and right where rates differ."""
+
+    def share(self, transfer: Transfer) -> None:
+        links: dict[tuple[str, str], list[Transfer]] = {}
+        active = [other for others in self.active.values() for other in others]
+        for other in active:
+            other.left -= other.rate * (self.now - other.since)
+            other.since = self.now
+            for link in (("up", other.source), ("down", other.client.cid)):
+                links.setdefault(link, []).append(other)
+        spare = {link: (self.up if link[0] == "up" else self.down).get(link[1], 1.0) for link in links}
+        waiting = {link: dict.fromkeys(others) for link, others in links.items()}
+        while waiting:
+            tightest = min(waiting, key=lambda link: spare[link] / len(waiting[link]))
+            rate = spare[tightest] / len(waiting[tightest])
+            for other in list(waiting[tightest]):
+                for link in (("up", other.source), ("down", other.client.cid)):
+                    spare[link] = max(0.0, spare[link] - rate)
+                    del waiting[link][other]
+                    if not waiting[link]:
+                        del waiting[link]
+                self.run_at(other, max(rate, 1e-9))
+
+    def run_at(self, transfer: Transfer, rate: float) -> None:
+        """From now on, pieces per second."""
+        if transfer.rate == rate and transfer.version and transfer.left < 1.0:
+            return
+        transfer.rate = rate
+        transfer.version += 1
+        seconds = max(0.0, transfer.left) / rate
+        self.at(self.now + seconds, self.landed, transfer, transfer.version)
+        if self.delays.lead and not transfer.told:
+            self.at(self.now + max(0.0, seconds - self.delays.lead), self.ending, transfer, transfer.version)

@@ -1,0 +1,166 @@
+"""Hosts that lag behind, or are silent, hold back nobody. Clock and links are virtual; figures are in times of each host's own bound."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from dfengine.supernode.swarm import Limits
+from tests.swarm.cluster import TASK, Cluster
+from tests.swarm.fair import FairSimulation
+from tests.swarm.virtual import SUPERNODE, Delays
+
+SLOW_LINKS = Delays(0.5, 0.35, 0.9)
+"""Of links of 200 Mbit/s with queues of 30 ms, as docs/scale.md has it."""
+
+
+def with_laggard() -> Cluster:
+    """Three quick hosts and one that lags. Each has had a piece; nothing is under way."""
+    swarm = Cluster(40, few=2, slow=0.1, supernode=4)
+    swarm.join("a", "b", "c", "lame")
+    for seconds, cids in ((0.4, "abc"), (1.6, ["lame"])):
+        taken = {cid: swarm.take(cid, 1) for cid in cids if cid != "c"}
+        swarm.now += seconds
+        for cid, pieces in taken.items():
+            for n, source in pieces.items():
+                swarm.done(cid, n, source)
+    for _ in range(4):
+        quick(swarm, "c")
+    return swarm
+
+
+def quick(swarm: Cluster, cid: str, seconds: float = 0.4) -> None:
+    taken = swarm.take(cid, 1)
+    swarm.now += seconds
+    for n, source in taken.items():
+        swarm.done(cid, n, source)
+
+
+def lagging(swarm: Cluster) -> list[str]:
+    return [cid for cid, download in swarm.swarm.tasks[TASK].downloads.items() if download.lags]
+
+
+def test_who_takes_twice_as_long_lags_until_a_quick_piece_comes() -> None:
+    swarm = with_laggard()
+    assert lagging(swarm) == ["lame"]
+    quick(swarm, "lame")
+    for _ in range(4):
+        quick(swarm, "a")
+    assert lagging(swarm) == []
+
+
+def test_hosts_that_differ_by_less_keep_up() -> None:
+    swarm = Cluster(40, few=2, slow=0.1)
+    swarm.join("a", "b", "c")
+    for _ in range(8):
+        quick(swarm, "a", 0.4)
+        quick(swarm, "b", 0.5)
+        quick(swarm, "c", 0.7)
+    assert lagging(swarm) == []
+
+
+def test_nobody_lags_while_pieces_are_quick() -> None:
+    swarm = Cluster(200, few=2, slow=0.3)
+    swarm.join("a", "lame")
+    quick(swarm, "lame", 0.09)
+    for _ in range(50):
+        quick(swarm, "a", 0.01)
+    assert lagging(swarm) == []
+
+
+def test_the_supernode_sends_to_a_laggard_when_it_sends_nothing_else() -> None:
+    swarm = with_laggard()
+    for n in range(40):
+        for cid in "abc":
+            swarm.swarm.evicted(TASK, cid, n, swarm.now)
+    assert list(swarm.take("lame", 1).values()) == [None]
+    assert swarm.take("lame", 1) == {}, "it sends something now"
+    assert list(swarm.take("a", 1).values()) == [None]
+
+
+def test_a_laggard_holds_no_slot_of_a_quick_source() -> None:
+    swarm = with_laggard()
+    swarm.take("a", 1)
+    before = {cid: swarm.used(cid) for cid in "abc"}
+    (source,) = swarm.take("lame", 1).values()
+    assert source in ("a", "b", "c")
+    assert {cid: swarm.used(cid) for cid in "abc"} == before
+
+
+def test_one_piece_from_a_laggard_takes_no_room() -> None:
+    swarm = with_laggard()
+    swarm.join("d", "e")
+    for n in range(20, 24):
+        swarm.swarm.uncached(TASK, n, swarm.now)
+    swarm.swarm.holds(TASK, "lame", [(20, 24)], swarm.now)
+    for n in [n for n in range(40) if n not in range(20, 24)]:
+        swarm.swarm.holds(TASK, "d", [n], swarm.now)
+    assert list(swarm.take("d").values()) == ["lame", "lame"], "two slots, and one of them counts"
+    assert swarm.swarm.tasks[TASK].downloads["d"].has_room
+
+
+def test_a_silent_host_gives_back_what_it_holds() -> None:
+    swarm = with_laggard()
+    taken = swarm.take("b", 2)
+    assert None in taken.values()
+    used = swarm.swarm.stats(TASK).supernode_used
+    for _ in range(8):
+        quick(swarm, "a")
+    assert "b" in lagging(swarm)
+    assert swarm.swarm.stats(TASK).supernode_used == used - list(taken.values()).count(None)
+    for n, source in taken.items():
+        swarm.done("b", n, source)
+    assert swarm.swarm.stats(TASK).supernode_used == 0
+
+
+def test_what_a_laggard_is_getting_may_be_sent_again() -> None:
+    swarm = with_laggard()
+    n, _ = swarm.take("lame", 1).popitem()
+    assert n in swarm.swarm.tasks[TASK].seedable
+    n, _ = swarm.take("a", 1).popitem()
+    assert n not in swarm.swarm.tasks[TASK].seedable
+
+
+def shaped(scene: str, hosts: int, pieces: int, seed: int) -> FairSimulation:
+    """Hosts on slow links, of one rate; mixed: every other one has a quarter; killed: every fourth vanishes."""
+    swarm = FairSimulation(pieces, seed=seed, limits=Limits(slow=1.5), delays=SLOW_LINKS)
+    for i in range(hosts):
+        if scene == "mixed" and i % 2:
+            swarm.up[f"c{i}"] = swarm.down[f"c{i}"] = 0.25
+        swarm.join(f"c{i}", room=5)
+    if scene == "killed":
+        random = Random(seed)
+        for i in random.sample(range(hosts), hosts // 4):
+            swarm.at(random.uniform(0.1, 0.9) * pieces, swarm.die, f"c{i}")
+    swarm.run(until=20 * pieces)
+    swarm.swarm.check_invariant()
+    return swarm
+
+
+def worst(swarm: FairSimulation, hosts: int) -> float:
+    bound = swarm.pieces + hosts.bit_length() - 1
+    ended = [(client.finished, swarm.down.get(client.cid, 1.0)) for client in swarm.clients.values() if not client.dead]
+    return max(when * rate / bound for when, rate in ended if when is not None)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hosts_of_a_quarter_of_the_rate_hold_back_nobody(seed: int) -> None:
+    swarm = shaped("mixed", 8, 64, seed)
+    assert len(swarm.times) == 8
+    assert worst(swarm, 8) <= 1.25
+    assert swarm.sent[SUPERNODE] <= 1.1 * 64
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_hosts_on_slow_links_are_near_the_bound(seed: int) -> None:
+    swarm = shaped("equal", 8, 64, seed)
+    assert worst(swarm, 8) <= 1.11
+    assert not any(download.lags for download in swarm.swarm.tasks[TASK].downloads.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hosts_that_vanish_cost_the_others_little(seed: int) -> None:
+    swarm = shaped("killed", 8, 64, seed)
+    assert len(swarm.times) == 6
+    assert worst(swarm, 8) <= 1.25

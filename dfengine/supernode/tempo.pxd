@@ -1,9 +1,10 @@
 """Which downloads lag while pieces take long, and what follows.
 
 A download's `best` is the seconds of its quickest piece of late: what its link can do, whoever sends; how many were at once and how slow
-their sources were hardly shows in it. The measure is the best that every fourth download stays below. A download lags when its own is twice
-that, or when it was not heard of for so long while something is under way: before its first piece twice the measure, later four times (it may
-be dead). So a crowd of equal hosts has no laggards.
+their sources were hardly shows in it. The last piece is not counted, which may be short. The measure is the best that every fourth of the
+unfinished downloads stays below, once three have one. A download lags when its own is twice that, or when it was not heard of for so long
+while something is under way: before its first piece twice the measure, later four times (it may be dead). So a crowd of equal hosts has no
+laggards.
 
     seeds    the supernode sends to a laggard only while it sends nothing else: what a laggard gets spreads late
     slots    a piece from a quick source to a laggard holds no slot of it, and what is under way to one that begins to lag gives its slots

@@ -5,6 +5,7 @@ from dfengine.supernode.leases cimport Leases
 
 cdef enum:
     OFTEN = 4  # pieces between two reviews, at least
+    FEWEST = 3  # downloads that the measure is taken of
 
 cdef double FORGETS = 1.1  # by which a best that is not met again grows with each piece
 cdef double LAGS = 2.0  # times the measure
@@ -15,6 +16,8 @@ cdef double SILENT = 4.0
 cdef int beat(Download download, Lease lease, Leases leases, double now) except -1:
     cdef Task task = download.task
     cdef double took = now - lease.started
+    if lease.n == task.count - 1:  # it may be a short one
+        return 0
     download.best = <float> (min(took, download.best * FORGETS) if download.best else took)
     task.beats += 1
     if (task.slow or task.laggards) and task.beats >= max(<Py_ssize_t> OFTEN, <Py_ssize_t> len(task.downloads) // 2):
@@ -26,9 +29,12 @@ cdef int beat(Download download, Lease lease, Leases leases, double now) except 
 cdef int review(Task task, Leases leases, double now) except -1:
     """Who lags from now on."""
     cdef Download download
-    cdef list bests = sorted([download.best for download in task.downloads.values() if download.best])
-    cdef double quick = bests[len(bests) // 4]
+    cdef list bests = sorted([download.best for download in task.downloads.values() if download.best and download.got != task.count])
+    cdef double quick
     cdef bint lags
+    if len(bests) < FEWEST:
+        return 0
+    quick = bests[len(bests) // 4]
     task.laggards = 0
     for download in task.downloads.values():
         lags = task.slow and (

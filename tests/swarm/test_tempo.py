@@ -17,7 +17,7 @@ SLOW_LINKS = Delays(0.5, 0.35, 0.9)
 
 def with_laggard() -> Cluster:
     """Three quick hosts and one that lags. Each has had a piece; nothing is under way."""
-    swarm = Cluster(40, few=2, slow=0.1, supernode=4)
+    swarm = Cluster(40, seed=2, few=2, slow=0.1, supernode=4)
     swarm.join("a", "b", "c", "lame")
     for seconds, cids in ((0.4, "abc"), (1.6, ["lame"])):
         taken = {cid: swarm.take(cid, 1) for cid in cids if cid != "c"}
@@ -62,11 +62,26 @@ def test_hosts_that_differ_by_less_keep_up() -> None:
 
 def test_nobody_lags_while_pieces_are_quick() -> None:
     swarm = Cluster(200, few=2, slow=0.3)
-    swarm.join("a", "lame")
+    swarm.join("a", "b", "c", "lame")
     quick(swarm, "lame", 0.09)
-    for _ in range(50):
-        quick(swarm, "a", 0.01)
+    for cid in "abc" * 16:
+        quick(swarm, cid, 0.01)
     assert lagging(swarm) == []
+
+
+def test_a_short_last_piece_and_who_is_finished_are_no_measure() -> None:
+    swarm = Cluster(8, few=2, slow=0.1)
+    swarm.join("first")
+    while swarm.pull("first", 0).kind != "finished":
+        quick(swarm, "first", 0.11)
+    swarm.join("a", "b", "c")
+    for cid in "abc":
+        swarm.swarm.holds(TASK, cid, [(0, 3)], swarm.now)
+    for cid in "abc" * 5:
+        n, source = swarm.take(cid, 1).popitem()
+        swarm.now += 0.01 if n == 7 else 0.4
+        swarm.done(cid, n, source)
+        assert lagging(swarm) == []
 
 
 def test_the_supernode_sends_to_a_laggard_when_it_sends_nothing_else() -> None:

@@ -213,7 +213,8 @@ class Fetcher:
             if throttle is not None:
                 part = throttle.take(part)
             at = got - written
-            line.inlet.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got)
+            after = length - got - part + FRAME_TAIL
+            line.inlet.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got, after=after)
             check.update(buffer[at : at + part])
             got += part
             if place >= 0 and (got == length or got - written == WRITE):

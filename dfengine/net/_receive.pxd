@@ -13,6 +13,7 @@ cdef class Inlet:
     cdef readonly unsigned long long total      # bytes received on this connection, whatever they were
     cdef unsigned char* store
     cdef int start, end
+    cdef int low                                # SO_RCVLOWAT as it is set
     cdef volatile bint stopped                  # stop() was called, perhaps by another thread
 
     cdef int more(self, double deadline) except -1

@@ -28,4 +28,5 @@ class Inlet:
         grace: float = 10.0,
         started: float = 0.0,
         before: int = 0,
+        after: int = 0,
     ) -> None: ...

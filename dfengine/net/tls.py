@@ -132,7 +132,7 @@ class TlsInlet:
 
     def into(
         self, buffer: Buffer, offset: int, length: int, *, silence: float = 10.0, floor: float = 0.0, grace: float = 10.0,
-        started: float = 0.0, before: int = 0,
+        started: float = 0.0, before: int = 0, after: int = 0,
     ) -> None:
         """See Inlet."""
         with memoryview(buffer) as whole:

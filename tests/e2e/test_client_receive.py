@@ -68,6 +68,32 @@ def test_a_head_then_content_in_the_buffer_then_another_head(pair: tuple[Inlet, 
     assert inlet.buffered == 0
 
 
+def test_content_in_parts_wakes_rarely_and_at_its_end_at_once() -> None:
+    """The kernel wakes a receiver for LOW bytes as long as twice that is certain to come, for the last ones and for a head for any."""
+    low = 64 << 10
+    content = random.Random(2).randbytes(9 * low // 2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        here = socket.create_connection(listener.getsockname())
+        there, _ = listener.accept()
+    with here, there:
+        inlet, buffer = Inlet(here.fileno()), bytearray(len(content))
+        sender = threading.Thread(target=there.sendall, args=(content,))
+        sender.start()
+        lows = []
+        for at in range(0, len(content), low):
+            part = min(low, len(content) - at)
+            inlet.into(buffer, at, part, after=len(content) - at - part)
+            lows.append(here.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
+        sender.join()
+        assert buffer == content
+        assert lows == [low, low, low, 1, 1]
+        there.sendall(content[:low])
+        inlet.into(buffer, 0, low, after=3 * low)
+        assert here.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == low
+        there.sendall(b"HEAD\r\n\r\n")
+        assert inlet.head(soon()) == b"HEAD\r\n\r\n"
+
+
 @pytest.mark.parametrize("parts", [[b"A\r", b"\n\r", b"\nB"], [b"A\r\n\r\nB"], [b"A", b"\n", b"\n", b"B"]])
 def test_a_head_in_any_segments(pair: tuple[Inlet, socket.socket], parts: list[bytes]) -> None:
     inlet, there = pair

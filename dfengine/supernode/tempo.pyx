@@ -67,6 +67,6 @@ cdef int change(Download download, bint lags, Leases leases) except -1:
     if lags:
         for lease in download.running.values():
             leases.free(lease)
-            if task.promises.get(lease.n) is lease:
+            if lease.promised and task.promises[lease.n] is lease:
                 task.end(lease.n)
     return 0

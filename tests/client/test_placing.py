@@ -94,6 +94,13 @@ def test_a_second_job_never_places(transfer: Transfer) -> None:
             assert not alone
 
 
+def test_a_job_that_lost_before_its_turn_is_not_received(transfer: Transfer) -> None:
+    first, second = jobs(transfer)
+    begun(transfer, first)
+    transfer.land(first, memoryview(RIGHT), len(RIGHT), DIGEST)
+    assert not transfer.begin(second, cast(Connection, Line()))
+
+
 def test_the_winner_waits_for_who_still_writes_unverified_bytes(transfer: Transfer) -> None:
     first = transfer.plan.take(0.0)
     assert first is not None

@@ -247,6 +247,14 @@ def test_one_complaint_and_what_the_supernode_sees_itself_are_proof() -> None:
     assert swarm.swarm.totals().isolated == 0
 
 
+def test_what_the_supernode_sees_itself_is_proof_whatever_it_saw_before() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", "y", port=0)
+    assert judged(swarm, complaint(swarm, "x"), "right") == 0
+    assert judged(swarm, complaint(swarm, "y"), "digest") == 1
+
+
 @pytest.mark.parametrize("found", ["right", "", "gone"])
 def test_without_proof_a_complaint_counts_for_its_client_alone(found: str) -> None:
     swarm = Cluster(9)

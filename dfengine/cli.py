@@ -13,6 +13,7 @@ import click
 
 from dfengine import command, options
 from dfengine.errors import BadValue, CallerError, DfengineError
+from dfengine.settings import VERSION
 
 COMMANDS = ("get", "supernode", "peer")
 
@@ -34,7 +35,7 @@ def _read(path: str) -> dict[str, dict[str, Any]]:
         known = {param.name: param for param in main.commands[role].params} if role in COMMANDS else {}
         for name, value in part.items():
             param = known.get(str(name).replace("-", "_"))
-            if not isinstance(param, click.Option) or param.hidden:
+            if not isinstance(param, click.Option) or param.hidden or not param.expose_value:
                 raise BadValue(f"configuration {path}: {role}.{name} is not a setting")
             found.setdefault(role, {})[str(param.name)] = _text(value, param.multiple, f"configuration {path}: {role}.{name}")
     return found
@@ -88,7 +89,8 @@ class _Header(_Type):
     """Several in one environment variable: a header holds spaces."""
 
 
-RATE, SIZE, SPAN, PORT = _Type("rate"), _Type("size"), _Type("duration"), _Type("port")
+RATE, SIZE, SPAN, PORT, DIR, ADDRESS = map(_Type, ("rate", "size", "duration", "port", "dir", "address"))
+PLACE = "HOST|ADDRESS|CIDR"
 
 
 def _click(option: options.Option) -> Callable[[Any], Any]:
@@ -114,12 +116,17 @@ def _all(table: tuple[options.Option, ...]) -> Callable[[Any], Any]:
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": command.ENVIRONMENT, "max_content_width": 100}
 
 
+_version = click.version_option(VERSION, "-V", "--version", message="dfengine %(version)s", help="Print the version.")
+
+
 @click.group(cls=_Group, context_settings=CONTEXT)
+@_version
 def main() -> None:
     """Move one file to many machines at once: every machine that has a piece serves it to the others."""
 
 
 @main.command()
+@_version
 @click.argument("address", metavar="URL", required=False)
 @_all(options.GET)
 def get(**values: Any) -> None:
@@ -128,11 +135,12 @@ def get(**values: Any) -> None:
 
 
 @main.command()
+@_version
 @click.option("--port", type=PORT, default=8002, show_default=True, help="Control port, 0 for any free one.")
 @click.option("--download-port", type=PORT, default=8001, show_default=True, help="Port that serves pieces, 0 for any free one.")
-@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")
-@click.option("--home-dir", default="~/.dfengine/supernode", show_default=True, help="Where cached files lie.")
-@click.option("--advertise-ip", default="", help="Address that clients reach this supernode by.")
+@click.option("--host", type=ADDRESS, default="0.0.0.0", show_default=True, help="Address to listen on.")
+@click.option("--home-dir", type=DIR, default="~/.dfengine/supernode", show_default=True, help="Where cached files lie.")
+@click.option("--advertise-ip", type=ADDRESS, default="", help="Address that clients reach this supernode by.")
 @click.option("--up-limit", type=click.IntRange(1, 10000), default=5, show_default=True, help="Pieces that one peer sends at once.")
 @click.option("--down-limit", type=click.IntRange(1, 10000), default=4, show_default=True,
               help="Pieces that one 1.x download receives at once; a get has up to 8 under way.")
@@ -151,8 +159,8 @@ def get(**values: Any) -> None:
 @click.option("--disk-high", type=SIZE, default="5G", show_default=True, help="Make room until this is free.")
 @click.option("--client-share", type=click.IntRange(1, 100), default=75, show_default=True,
               help="Percent of the connections and registrations that one client may have.")
-@click.option("--origin-allow", multiple=True, help="Fetch from this host, address or CIDR only; may be given again.")
-@click.option("--origin-deny", multiple=True, help="Never fetch from this host, address or CIDR; may be given again.")
+@click.option("--origin-allow", multiple=True, metavar=PLACE, help="Fetch from this host, address or CIDR only; may be given again.")
+@click.option("--origin-deny", multiple=True, metavar=PLACE, help="Never fetch from this host, address or CIDR; may be given again.")
 @_all(options.TRUST)
 @click.option("--config", type=click.Path(dir_okay=False), help="One more YAML file, stronger than the others.")
 @click.pass_context
@@ -172,8 +180,9 @@ def supernode(ctx: click.Context, /, config: str | None, **values: Any) -> None:
 
 
 @main.command()
-@click.option("--home", default="~/.dfengine", show_default=True, help="Directory whose downloads are served.")
-@click.option("--ip", default="", help="Address to listen on.")
+@_version
+@click.option("--home", type=DIR, default="~/.dfengine", show_default=True, help="Directory whose downloads are served.")
+@click.option("--ip", type=ADDRESS, default="", help="Address to listen on.")
 @click.option("--port", type=PORT, default=0, help="15000..65000; a free one by default.")
 @click.option("--totallimit", type=RATE, default="0", help="Send at most RATE bytes per second in all.")
 @click.option("--alivetime", type=SPAN, default="5m", show_default=True, help="End after this idle time.")
@@ -193,9 +202,7 @@ def peer(**values: Any) -> None:
 @main.command()
 def version() -> None:
     """Print the version."""
-    from dfengine import __version__
-
-    click.echo(f"dfengine {__version__}")
+    click.echo(f"dfengine {VERSION}")
 
 
 def run() -> NoReturn:

@@ -36,6 +36,13 @@ def _pattern(text: str) -> str:
 
 KINDS: dict[str, Callable[[str], Any]] = {
     "text": str,
+    "url": str,
+    "file": str,
+    "dir": str,
+    "hex": str,
+    "address": str,
+    "labels": str,
+    "names": str,
     "rate": settings.parse_rate,
     "size": settings.parse_size,
     "pieces|size": settings.parse_window,
@@ -60,16 +67,17 @@ class Option(Value):
     default: str = ""
 
 
-SECRET = Option(("--secret-file",), "secret_file", "File with the swarm's secret; who does not have it is served nothing.")
-TLS_CERT = Option(("--tls-cert",), "tls_cert", "PEM file of this host's certificate: speak TLS to supernodes and peers.")
-TLS_KEY = Option(("--tls-key",), "tls_key", "PEM file of its key, if that is not in the certificate's file.")
-TLS_CA = Option(("--tls-ca",), "tls_ca", "PEM file of the swarm's certificate authority; who is not certified by it is refused.")
+SECRET = Option(("--secret-file",), "secret_file", "File with the swarm's secret, mode 0600; who has it not is served nothing.", "file")
+TLS_CERT = Option(("--tls-cert",), "tls_cert", "PEM file of this host's certificate: speak TLS to supernodes and peers.", "file")
+TLS_KEY = Option(("--tls-key",), "tls_key", "PEM file of its key, if that is not in the certificate's file.", "file")
+TLS_CA = Option(("--tls-ca",), "tls_ca", "PEM file of the swarm's certificate authority; who is not certified by it is refused.", "file")
 TRUST = (SECRET, TLS_CERT, TLS_KEY, TLS_CA)
 """The same for every role."""
 
 GET = (
-    Option(("-u", "--url"), "url", "The same as URL."),
-    Option(("-o", "--output"), "output", "File to write, - to stream to stdout; the URL's last segment in this directory by default."),
+    Option(("-u", "--url"), "url", "The same as URL.", "url"),
+    Option(("-o", "--output"), "output", "File to write, - to stream to stdout; the URL's last segment in this directory by default.",
+           "file"),
     Option(("--stream",), "stream", "Write the file to stdout in order, through a window in memory; the same as -o -.", FLAG),
     Option(("--window",), "window", "Of a stream: pieces (16) or bytes (256M) fetched ahead of its reader.", "pieces|size"),
     Option(("--cache",), "cache", "Of a stream: bytes kept in memory for other peers after they were read.", "size"),
@@ -77,24 +85,24 @@ GET = (
     Option(("-p", "--pattern"), "pattern", "p2p: peers and supernode; cdn: the same, and serve nobody; source: the origin only.", PATTERN,
            default="p2p"),
     Option(("--notbs",), "notbs", "Never go back to the origin when the swarm fails.", FLAG),
-    Option(("-f", "--filter"), "filter", "Query parameters that do not tell files apart, as a&b."),
+    Option(("-f", "--filter"), "filter", "Query parameters that do not tell files apart, as a&b.", "names"),
     Option(("-i", "--identifier"), "identifier", "Tells apart files of one URL."),
-    Option(("-m", "--md5"), "md5", "The file's expected md5; part of the task's identity."),
+    Option(("-m", "--md5"), "md5", "The file's expected md5; part of the task's identity.", "hex"),
     Option(("--digest",), "digest", "The file's expected digest: sha256, blake3, xxh3 or md5, a colon, hex.", "algorithm:hex"),
     Option(("--header",), "headers", "Header for the origin, 'Name: value'; may be given again.", "header", many=True),
     Option(("-s", "--locallimit"), "locallimit", "Receive at most RATE bytes per second, as 20M.", "rate"),
     Option(("--totallimit",), "totallimit", "This host's peer server sends at most RATE bytes per second.", "rate"),
     Option(("--minrate",), "minrate", "Leave a source that is slower than RATE.", "rate", default="64K"),
     Option(("-e", "--timeout"), "timeout", "Give up after this time, as 90 or 5m.", "duration"),
-    Option(("--ip",), "ip", "This host's address for its peers."),
+    Option(("--ip",), "ip", "This host's address for its peers.", "address"),
     Option(("--port",), "port", "This host's port for its peers, 15000..65000; a free one by default.", "port"),
-    Option(("--home",), "home", "Where this host's peer server keeps its records.", default="~/.dfengine"),
+    Option(("--home",), "home", "Where this host's peer server keeps its records.", "dir", default="~/.dfengine"),
     Option(("--alivetime",), "alivetime", "The peer server ends after this idle time.", "duration", default="5m"),
     Option(("--expiretime",), "expiretime", "Serve the file this long after its last use.", "duration", default="3m"),
-    Option(("--cacerts",), "cacerts", "PEM file of certificates to trust for the origin; may be given again.", many=True),
+    Option(("--cacerts",), "cacerts", "PEM file of certificates to trust for the origin; may be given again.", "file", many=True),
     Option(("--insecure",), "insecure", "Do not verify the origin's certificate.", FLAG),
     Option(("--callsystem",), "callsystem", "Name of the calling system, for the supernode's metrics."),
-    Option(("--location",), "location", "Where this host is, widest first, as region|site|rack: near peers are asked first."),
+    Option(("--location",), "location", "Where this host is, widest first, as region|site|rack: near peers are asked first.", "labels"),
     *TRUST,
     Option(("--json",), "json", "Print one JSON object about the download on stdout.", FLAG),
     Option(("--quiet",), "quiet", "Nothing on stderr but errors.", FLAG),

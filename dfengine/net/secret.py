@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 from dfengine.errors import BadValue
 from dfengine.net.http import Request, Response, text
+from dfengine.net.private import check_private
 
 HEADER = "Dfengine-Auth"
 SKEW = 60.0
@@ -43,9 +44,10 @@ _FORM = re.compile(r"2 (\d{1,11}) ([0-9a-f]{16}) (\d{1,15}) ([0-9a-f]{64})", re.
 
 
 def read_secret(path: str) -> bytes:
-    """The file's content without white space around it. Raises BadValue."""
+    """The file's content without white space around it. Raises BadValue, also for a file that others can read."""
     try:
         with open(os.path.expanduser(path), "rb") as file:
+            check_private(path, os.fstat(file.fileno()))
             secret = file.read(1 << 16).strip()
     except OSError as error:
         raise BadValue(f"the secret {path} cannot be read: {error.strerror}") from None

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from dfengine.errors import BadValue, ProtocolViolation, SourceGone, TooSlow
 from dfengine.net._receive import HEAD_LIMIT
+from dfengine.net.private import check_private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,6 +194,8 @@ def _filled(context: ssl.SSLContext, cert: str, key: str, ca: str) -> ssl.SSLCon
     if key and not cert:
         raise BadValue("--tls-key wants --tls-cert")
     try:
+        if cert:
+            check_private(key or cert, os.stat(os.path.expanduser(key or cert)))
         if ca:
             context.load_verify_locations(os.path.expanduser(ca))
         if cert:

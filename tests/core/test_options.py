@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine import cli, options
-from dfengine.settings import GetSettings
+from dfengine.settings import VERSION, GetSettings
 
 TEXTS = ["", "-", "--", "-x", "a", "a=b", "http://o/f", "1", "20M", "64K/s", "5m", "16", "70000", "15001", "n:8002=2", "A: b", "p2p", "cdn",
          "md5:" + "0" * 32, "\u00e9", "--json"]  # fmt: skip
@@ -62,7 +62,8 @@ def test_what_users_write_is_plain(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["a", "b"], ["--nonsense"], ["--port", "x"], ["-o"], ["--json=1"], ["--", "a"], ["-oout"], ["--rate"], ["--minrate", ""]],
+    [["--help"], ["a", "b"], ["--nonsense"], ["--port", "x"], ["-o"], ["--json=1"], ["--", "a"], ["-oout"], ["--rate"], ["--minrate", ""],
+     ["--version"], ["-V"]],
 )
 def test_the_rest_is_clicks(words: list[str]) -> None:
     assert options.plain(words) is None
@@ -88,4 +89,28 @@ def test_the_documents_name_every_flag_and_no_other(role: str) -> None:
     flags = section.split("Flags:")[1] if "Flags:" in section else "\n".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))
     named = set(re.findall(r"`(-{1,2}[a-z0-9-]+)`", flags))
     shown = [param for param in cli.main.commands[role].params if isinstance(param, click.Option) and not param.hidden]
-    assert named == {flag for param in shown for flag in param.opts}
+    assert named == {flag for param in shown if param.expose_value for flag in param.opts}
+
+
+def shown(role: str) -> dict[str, str]:
+    """Flag -> what `--help` shows that it takes."""
+    command = cli.main.commands[role]
+    context = click.Context(command)
+    options = [param for param in command.params if isinstance(param, click.Option) and not param.is_flag]
+    records = {option.opts[-1]: option.get_help_record(context) for option in options}
+    return {flag: record[0].rpartition(f"{flag} ")[2] for flag, record in records.items() if record is not None}
+
+
+@pytest.mark.parametrize("role", ["get", "supernode", "peer"])
+def test_help_says_what_an_option_takes(role: str) -> None:
+    kinds = shown(role)
+    assert {flag for flag, kind in kinds.items() if kind == "TEXT"} <= {"--identifier", "--callsystem"}
+    files, folders = {"--secret-file", "--tls-cert", "--tls-key", "--tls-ca", "--output", "--cacerts"}, {"--home", "--home-dir"}
+    assert {kinds[flag] for flag in kinds.keys() & files} == {"FILE"}
+    assert {kinds[flag] for flag in kinds.keys() & folders} == {"DIR"}
+
+
+@pytest.mark.parametrize("words", ["--version", "-V", "get --version", "get -V", "supernode -V", "peer -V", "version"])
+def test_the_version_is_said_wherever_it_is_asked_for(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(words.split(), prog_name="dfengine", standalone_mode=False)
+    assert capsys.readouterr().out == f"dfengine {VERSION}\n"

@@ -114,6 +114,7 @@ def test_a_denied_origin_is_not_fetched_and_the_reason_is_said(stage: Any) -> No
 def secret_of(stage: Any, name: str) -> str:
     path = stage.path / name
     path.write_text(os.urandom(24).hex() + "\n")
+    path.chmod(0o600)
     return str(path)
 
 

@@ -25,6 +25,9 @@ class Command:
     def __init__(self, folder: Path, origin: Origin) -> None:
         self.folder, self.origin = folder, origin
         (folder / "short").write_text("short")
+        (folder / "short").chmod(0o600)
+        (folder / "open").write_text("a secret that the group can read")
+        (folder / "open").chmod(0o640)
         (folder / "file").write_text("no directory, and no certificate")
 
     def __call__(self, line: str, **environment: str) -> tuple[int, str]:
@@ -58,6 +61,10 @@ def dfengine(tmp_path: Path) -> Iterator[Command]:
         ("get {url} -o out --md5 00000000000000000000000000000000", 5, "the file's md5 is {md5}, not 0{{32}}"),
         ("get {url} -o out --secret-file {here}/missing", 2, "secret .*missing cannot be read: No such file"),
         ("get {url} -o out --secret-file {here}/short", 2, "secret .*short is shorter than 16 bytes: head -c 32"),
+        ("get {url} -o out --secret-file {here}/open", 2, r"open is open to other users \(mode 0640\): chmod 600 .*open"),
+        ("supernode --port 0 --download-port 0 --secret-file {here}/open", 2, "open is open to other users"),
+        ("get {url} -o out --tls-cert {here}/file --tls-key {here}/open --tls-ca {here}/file", 2, "open is open to other users"),
+        ("supernode --port 0 --download-port 0 --tls-cert {here}/open", 2, "open is open to other users"),
         ("get {url} -o out --tls-ca {here}/missing", 2, "missing cannot be used for TLS: No such file"),
         ("get {url} -o out -n 127.0.0.1:{port} --notbs", 3, "127.0.0.1:{port} cannot be connected to: Connection refused; .*--notbs"),
         ("get {url} -o out -n 127.0.0.1:{web} --notbs", 3, r"127.0.0.1:{web} does not answer as a supernode does \(HTTP 200\): .*--notbs"),

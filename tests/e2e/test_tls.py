@@ -111,6 +111,7 @@ def test_a_supernode_without_a_ca_serves_whoever_trusts_it(stage: Scene, authori
 def test_with_a_secret_limits_and_slow_receivers(stage: Scene, authority: Authority) -> None:
     secret = stage.path / "secret"
     secret.write_text(os.urandom(24).hex())
+    secret.chmod(0o600)
     sha = stage.file("f.bin", SIZE)
     url = stage.origin() + "/f.bin"
     shut = ("--secret-file", str(secret))

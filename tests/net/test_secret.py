@@ -143,7 +143,13 @@ def test_memory_is_bounded_and_no_forgotten_session_can_be_replayed() -> None:
 def test_a_secret_is_a_file_of_some_length(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(SECRET + b"\n")
+    for mode in (0o640, 0o604, 0o620):
+        path.chmod(mode)
+        with pytest.raises(BadValue, match="chmod 600"):
+            read_secret(str(path))
+    path.chmod(0o400)
     assert read_secret(str(path)) == SECRET
+    path.chmod(0o600)
     path.write_bytes(b"short\n")
     for bad in (path, tmp_path / "absent"):
         with pytest.raises(BadValue):

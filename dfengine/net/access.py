@@ -6,6 +6,7 @@ very address that is connected to: a name that resolves to another address the s
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterable
@@ -22,7 +23,8 @@ DENIED = tuple(map(ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/12
 
 _THIS_MACHINE: dict[Address, Address] = {ip_address("0.0.0.0"): ip_address("127.0.0.1"), ip_address("::"): ip_address("::1")}
 
-_NAT64 = ip_network("64:ff9b::/96")
+_CARRIERS = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
+"""Networks of IPv6 whose addresses end in the IPv4 address they stand for: NAT64 (RFC 6052, 8215), SIIT (RFC 2765), IPv4-compatible."""
 
 
 class Access:
@@ -38,9 +40,10 @@ class Access:
 
     def permits(self, host: str, address: str) -> bool:
         """`host` as the URL has it, at `address`."""
-        host = host.lower().rstrip(".")
-        found = _meant(address)
-        if _named(host, self._denied_hosts) or _within(found, self._denied):
+        host = _plain(host)
+        given = ip_address(address.partition("%")[0])
+        found = _meant(given)
+        if _named(host, self._denied_hosts) or _within(found, self._denied) or _within(given, self._denied):
             return False
         opened = [network for network in self._allowed if found in network]
         if any(found in denied and not any(_inside(network, denied) for network in opened) for denied in DENIED):
@@ -72,16 +75,22 @@ class Access:
         raise OriginForbidden(f"this supernode may not fetch from {host}")
 
 
-def _meant(address: str) -> Address:
+def _meant(found: Address) -> Address:
     """The address that packets reach: IPv4 is found inside the forms of IPv6 that carry it."""
-    found = ip_address(address.partition("%")[0])
     if isinstance(found, IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour
-        if inner is None and found in _NAT64:
+        if inner is None and int(found) > 1 and any(found in network for network in _CARRIERS):
             inner = IPv4Address(int(found) & 0xFFFFFFFF)
         found = inner or found
     # Whoever connects to no address in particular reaches this very machine.
     return _THIS_MACHINE.get(found, found)
+
+
+def _plain(host: str) -> str:
+    """As it is looked up: other letters than ASCII's have several spellings of one name."""
+    with contextlib.suppress(UnicodeError):  # no such name will be found
+        host = host if host.isascii() else host.encode("idna").decode()
+    return host.lower().rstrip(".")
 
 
 def _within(address: Address, networks: Iterable[Network]) -> bool:
@@ -100,7 +109,7 @@ def _rules(texts: Iterable[str]) -> tuple[list[Network], list[str]]:
     networks: list[Network] = []
     names: list[str] = []
     for text in texts:
-        plain = text.strip().lower().rstrip(".")
+        plain = _plain(text.strip())
         try:
             networks.append(ip_network(plain.strip("[]"), strict=False))
             continue

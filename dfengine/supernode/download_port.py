@@ -78,6 +78,9 @@ class DownloadRoutes:
             raise BadRequest(400, str(error)) from None
         if n >= len(file.here) or n not in file.here:
             return text(404, "this piece is not here yet")
+        if file.geometry.length >= 0:
+            # It became known in between, and this piece may be the last, and short.
+            return self._bytes(fetch, f"bytes={start}-{end}")
         fd, offset, length = file.locate(n)
         return Parts(206, (geometry.head(n), FileSlice(fd, offset, length, file), b"\x7f"), self._headers(fetch, f"bytes {start}-{end}/*"))
 

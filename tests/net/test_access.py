@@ -16,7 +16,8 @@ from dfengine.net.access import Access
 from dfengine.net.origin import Origin, is_private
 
 METADATA = [
-    "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1", "fe80::1%eth0",
+    "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1",
+    "::169.254.169.254", "::ffff:0:169.254.169.254", "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:2:3:4:a9fe:a9fe", "fe80::1%eth0",
     "fd00:ec2::254", "100.100.100.200",
 ]
 
@@ -50,6 +51,17 @@ def test_allowing_something_denies_the_rest_and_denying_wins() -> None:
     assert not access.permits("notfiles.example", "192.0.2.1")
     assert not access.permits("evilcdn.example", "192.0.2.1")
     assert not access.permits("files.example.evil", "192.0.2.1")
+
+
+@pytest.mark.parametrize("host", ["files.example", "\u24d5iles.EXAMPLE", "files\u3002example", "\uff46iles.example."])
+def test_a_name_in_other_letters_is_the_same_name(host: str) -> None:
+    assert not Access(deny=["files.example"]).permits(host, "192.0.2.1")
+    assert Access(allow=["\uff26iles.example"]).permits(host, "192.0.2.1")
+
+
+def test_a_network_that_carries_others_can_be_denied_as_it_is() -> None:
+    assert not Access(deny=["64:ff9b::/96"]).permits("files", "64:ff9b::1.2.3.4")
+    assert Access(deny=["64:ff9b::/96"]).permits("files", "1.2.3.4")
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.0/33", "http://files", "a b", "1.2.3", "::zz", "300.1.1.1"])

@@ -1,0 +1,50 @@
+"""The download port while a fetch goes on in another thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import xxhash
+
+from dfengine._piece import Geometry
+from dfengine.net.http import Parts, Request
+from dfengine.storage.piece_file import PieceFile
+from dfengine.supernode.cache import Cache, Description
+from dfengine.supernode.download_port import DownloadRoutes
+from dfengine.supernode.fetch import Fetch, Wanted
+
+TASK = "cd" * 32
+SIZE = 4 << 20
+
+
+def test_a_length_that_becomes_known_between_two_looks_makes_no_wrong_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(str(tmp_path))
+    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, None)  # type: ignore[arg-type]
+    file = fetch.file = cache.create(TASK, Geometry(-1), Description(url="u", generation="g"))
+    short = bytes(100)
+
+    class Late:
+        """The bits, just before which the file ends in a short piece 0."""
+
+        def __len__(self) -> int:
+            return len(bits)
+
+        def __contains__(self, n: int) -> bool:
+            if file.geometry.length < 0:
+                file.learn_length(len(short))
+                file.write(0, short, xxhash.xxh3_128_digest(short))
+            return n in bits
+
+        def all_in_range(self, first: int, past: int) -> bool:
+            return bits.all_in_range(first, past)
+
+    bits = file.here
+    monkeypatch.setattr(PieceFile, "here", property(lambda self: Late()))
+    request = Request("GET", f"/download/{TASK[:3]}/{TASK}".encode(), {"range": f"bytes=0-{SIZE - 1}"}, b"", "127.0.0.1")
+    answer = DownloadRoutes(lambda task: fetch)(request)
+    assert isinstance(answer, Parts)
+    head = answer.parts[0]
+    assert isinstance(head, bytes)
+    assert head == Geometry(len(short)).head(0)
+    assert answer.length == len(short) + 5

@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
@@ -26,6 +27,9 @@ from dfengine.storage.target import Target
 from dfengine.value import Value
 
 _NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
+
+
+PARTS = ("tasks", "data", "records")
 
 
 def valid_name(name: str) -> bool:
@@ -133,14 +137,29 @@ class Home:
     """A peer's home directory; made when missing. Safe to use from several processes."""
 
     def __init__(self, path: str) -> None:
-        """Raises StorageError when the directory cannot be made or written."""
+        """Raises StorageError when the directory cannot be made or written, or others can write what is served from it."""
         self.path = os.path.realpath(os.path.expanduser(path))
         self.lock_path = os.path.join(self.path, "peer.lock")
         try:
-            for part in ("tasks", "data", "records"):
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            for part in PARTS:
                 os.makedirs(os.path.join(self.path, part), mode=0o700, exist_ok=True)
+            own = self._own()
         except OSError as error:
             raise StorageError(f"cannot use home directory {self.path}: {error.strerror}") from error
+        if not own:
+            raise StorageError(f"cannot use home directory {self.path}: other users can write there: choose another --home")
+
+    def _own(self) -> bool:
+        """Nobody else can say what is served from here, or who serves it. Raises OSError."""
+        me, home = os.geteuid(), os.stat(self.path)
+        if home.st_uid not in (me, 0) or (home.st_mode & stat.S_IWOTH and not home.st_mode & stat.S_ISVTX):
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(self.lock_path, follow_symlinks=False).st_uid != me:
+                return False
+        parts = [os.stat(os.path.join(self.path, part), follow_symlinks=False) for part in PARTS]
+        return all(part.st_uid == me and stat.S_ISDIR(part.st_mode) and not part.st_mode & 0o022 for part in parts)
 
     def _at(self, part: str, name: str) -> str:
         if not valid_name(name):
@@ -149,12 +168,12 @@ class Home:
 
     def share(self, name: str, file: PieceFile, target: Target, *, task: str, cid: str, node: str, expire: float) -> None:
         """Let the peer server serve `file` from now on, piece by piece as its bits appear. Raises StorageError."""
-        stat = os.fstat(file.fd)
+        data = os.fstat(file.fd)
         for source, part in ((target.part, "data"), (target.record, "records")):
             # Another file system, or one that has no hard links: found by its path then.
             with contextlib.suppress(OSError):
                 os.link(source, self._at(part, name), follow_symlinks=False)
-        entry = Entry(name, task, cid, node, [target.part, target.path], target.record, stat.st_dev, stat.st_ino, expire)
+        entry = Entry(name, task, cid, node, [target.part, target.path], target.record, data.st_dev, data.st_ino, expire)
         path = self._at("tasks", name)
         # Dotted names are none of ours to list, so a half-written entry is never seen.
         fresh = os.path.join(self.path, "tasks", f".{name}.{os.getpid()}")
@@ -214,8 +233,8 @@ class Home:
                     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
                 except OSError:
                     continue
-                stat = os.fstat(fd)
-                if (stat.st_dev, stat.st_ino) == (entry.device, entry.inode):
+                data = os.fstat(fd)
+                if (data.st_dev, data.st_ino) == (entry.device, entry.inode):
                     return Shared(entry, PieceFile(path, fd, record))
                 os.close(fd)
             record.close()

@@ -81,7 +81,10 @@ class Record:
         capacity, head = _fresh_head(geometry, generation)
         fresh = f"{path}.{os.getpid()}"
         try:
-            fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            # What lies there is of a process that died, or was laid there by somebody else.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(fresh)
+            fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
                 os.ftruncate(fd, _size(capacity))
                 os.pwrite(fd, head, 0)
@@ -111,12 +114,14 @@ class Record:
 
     @classmethod
     def open(cls, path: str) -> Record:
-        """An existing record; StorageError when it is missing or is not one."""
+        """An existing record; StorageError when it is missing, is not one, or is another user's, who could call any bytes right."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise StorageError(f"cannot open {path}: {error.strerror}") from error
         try:
+            if os.fstat(fd).st_uid != os.geteuid():
+                raise StorageError(f"{path} is another user's")
             return cls.adopt(fd, path)
         finally:
             os.close(fd)

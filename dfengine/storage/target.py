@@ -71,9 +71,15 @@ class Target:
             self.private = stem == self._stems[1]
             while True:
                 try:
-                    fd = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+                    fd = _own_file(self.part)
+                except FileNotFoundError:
+                    if os.path.isdir(os.path.dirname(self.part)):
+                        continue  # it was renamed or removed between two looks
+                    raise StorageError(f"cannot write beside {self.path}: No such file or directory") from None
                 except OSError as error:
                     raise StorageError(f"cannot write beside {self.path}: {error.strerror}") from error
+                if fd < 0:
+                    break
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
@@ -84,7 +90,7 @@ class Target:
                     if os.path.samestat(os.stat(self.part, follow_symlinks=False), os.fstat(fd)):
                         return fd
                 os.close(fd)
-        raise StorageError(f"cannot lock a part file beside {self.path}")
+        raise StorageError(f"cannot have a part file beside {self.path}: others' are there")
 
     def _room(self, file: PieceFile) -> None:
         """StorageError now rather than in the middle when the file system has no room for what is missing."""
@@ -117,6 +123,24 @@ class Target:
             if path:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
+
+
+def _own_file(path: str) -> int:
+    """Open to read and write, made if it is missing; -1: it is another user's. Raises OSError.
+
+    Whoever may write into the output's directory could have made it: its owner would change the output after it was verified.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    with contextlib.suppress(FileExistsError):
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        fd = os.open(path, flags)
+    except PermissionError:
+        return -1
+    if os.fstat(fd).st_uid != os.geteuid():
+        os.close(fd)
+        return -1
+    return fd
 
 
 def _sync_folder(path: str) -> None:

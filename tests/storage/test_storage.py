@@ -269,6 +269,42 @@ class TestTarget:
         with pytest.raises(StorageError, match="No such file"):
             Target(str(tmp_path / "no" / "out"), TASK).open(geometry, b"")
 
+    def test_what_another_user_has_laid_there_is_neither_taken_nor_written_to(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out, me = tmp_path / "out", os.geteuid()
+        laid = Target(str(out), TASK).open(geometry, b"g")
+        fill(laid, range(geometry.count))
+        before = Path(laid.path).read_bytes()
+        laid.close()
+        monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+        target = Target(str(out), TASK)
+        file = target.open(geometry, b"g")
+        assert target.private
+        assert not file.here.count()
+        assert target.part != laid.path
+        assert Path(laid.path).read_bytes() == before
+        file.close()
+        with pytest.raises(StorageError, match="others' are there"):
+            Target(str(out), TASK).open(geometry, b"g")
+
+    def test_no_link_laid_beside_the_output_is_followed(self, tmp_path: Path, geometry: Geometry) -> None:
+        precious = tmp_path / "precious"
+        precious.write_bytes(b"mine")
+        target = Target(str(tmp_path / "out"), TASK)
+        file = target.open(geometry, b"g")
+        file.close()
+        target.discard()
+        (tmp_path / f"{os.path.basename(target.record)}.{os.getpid()}").symlink_to(precious)
+        again = Target(str(tmp_path / "out"), TASK)
+        again.open(geometry, b"g").close()
+        assert precious.read_bytes() == b"mine"
+        again.discard()
+        Path(again.part).symlink_to(precious)
+        with pytest.raises(StorageError):
+            Target(str(tmp_path / "out"), TASK).open(geometry, b"g")
+        assert precious.read_bytes() == b"mine"
+
     def test_no_room_is_said_at_once(self, tmp_path: Path) -> None:
         before = set(os.listdir("/proc/self/fd"))
         with pytest.raises(StorageError, match="no room"):
@@ -277,6 +313,27 @@ class TestTarget:
 
 
 class TestHome:
+    def test_is_refused_when_others_can_write_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        home = Home(str(tmp_path / "home"))
+        assert {os.stat(path).st_mode & 0o777 for path, _, _ in os.walk(home.path)} == {0o700}
+        Home(home.path)
+        for path, mode in ((home.path, 0o777), (os.path.join(home.path, "tasks"), 0o770), (os.path.join(home.path, "data"), 0o702)):
+            os.chmod(path, mode)
+            with pytest.raises(StorageError, match="other users can write there"):
+                Home(home.path)
+            os.chmod(path, 0o700)
+        os.chmod(home.path, 0o775)  # as the umask of many has it
+        Home(home.path)
+        os.rename(os.path.join(home.path, "records"), tmp_path / "records")
+        os.symlink(tmp_path / "records", os.path.join(home.path, "records"))
+        with pytest.raises(StorageError, match="other users can write there"):
+            Home(home.path)
+        os.unlink(os.path.join(home.path, "records"))
+        me = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+        with pytest.raises(StorageError, match="other users can write there"):
+            Home(home.path)
+
     def share(self, home: Home, folder: Path, geometry: Geometry, name: str = "f-1-2.000") -> tuple[Target, PieceFile]:
         target = Target(str(folder / "out"), TASK)
         file = target.open(geometry, b"g")

@@ -20,6 +20,12 @@ from dfengine.client.transfer import Transfer
 from dfengine.errors import BadFrame, DigestMismatch, ProtocolViolation, RemoteError, SourceGone, TooSlow
 from dfengine.net.dial import CONNECT, Connection, Head
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.net._receive import Inlet
+    from dfengine.net.chunks import Chunks
+    from dfengine.net.tls import TlsInlet
+
 BUFFERS = 48 << 20
 """Bytes of piece buffers that one download has at most; it has fewer threads where pieces are large."""
 
@@ -189,7 +195,15 @@ class Fetcher:
         """The piece's content, verified, in the buffer or in its place: (its length, its xxh3 where that was computed, in its place?)."""
         geometry = self._transfer.file.geometry
         length = accept(head, geometry, job.piece)
-        frame = line.inlet.read(FRAME_HEAD, began + SILENCE)
+        chunks = None
+        if head.chunked:
+            from dfengine.net.chunks import Chunks
+
+            chunks = Chunks(line.inlet)
+        source = chunks or line.inlet
+        frame = source.read(FRAME_HEAD, began + SILENCE)
+        if length < 0:
+            length = said(frame, geometry, job.piece)
         if frame != frame_head(length, geometry.piece_size):
             raise BadFrame(f"piece {job.piece} begins with {frame.hex()}")
         check = Check(job.digest, frame)
@@ -197,14 +211,16 @@ class Fetcher:
         if length > WRITE and check.native:
             with self._transfer.placing(job) as placed:
                 if placed:
-                    self._fill(line, length, began, check, place=job.piece)
+                    self._fill(source, length, began, check, place=job.piece)
         if not placed:
-            self._fill(line, length, began, check)
-        if line.inlet.read(FRAME_TAIL, began + SILENCE) != _TAIL:
+            self._fill(source, length, began, check)
+        if source.read(FRAME_TAIL, time.monotonic() + SILENCE) != _TAIL:
             raise BadFrame(f"piece {job.piece} does not end with {TAIL:02x}")
+        if chunks is not None:
+            chunks.end(time.monotonic() + SILENCE)
         return length, check.result(length), placed
 
-    def _fill(self, line: Connection, length: int, began: float, check: Check, place: int = -1) -> None:
+    def _fill(self, source: Inlet | TlsInlet | Chunks, length: int, began: float, check: Check, place: int = -1) -> None:
         """Receive the content in steps, each hashed while it is still in the core's cache. place: write it there, part by part."""
         throttle, got, written = self._transfer.throttle, 0, 0
         buffer = self._room(WRITE if place >= 0 else room(self._transfer.file.geometry))
@@ -214,7 +230,7 @@ class Fetcher:
                 part = throttle.take(part)
             at = got - written
             after = length - got - part + FRAME_TAIL
-            line.inlet.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got, after=after)
+            source.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got, after=after)
             check.update(buffer[at : at + part])
             got += part
             if place >= 0 and (got == length or got - written == WRITE):
@@ -229,17 +245,33 @@ class Fetcher:
 
 
 def accept(head: Head, geometry: Geometry, n: int) -> int:
-    """Bytes of content that a 206 announces for piece n. Raises ProtocolViolation when they are not this piece's."""
+    """Bytes of content that a 206 announces for piece n, -1: the frame says it. Raises ProtocolViolation when they are not this piece's.
+
+    What dfengine and 1.x serve has a length; a proxy on the way may send it in chunks, or until it closes.
+    """
     start = geometry.range(n)[0]
-    most = geometry.framed(n)
-    # Which piece is the last, and so may be shorter, is not known before the file's length is.
-    least = most if geometry.length >= 0 else FRAME
-    if head.chunked or not least <= head.length <= most:
-        raise ProtocolViolation(f"piece {n} is announced with {head.length} bytes, not {most}")
+    if head.length >= 0:
+        _fits(head.length, geometry, n)
     named = head.headers.get("content-range")
     if named is not None and not named.startswith(f"bytes {start}-"):
         raise ProtocolViolation(f"piece {n} was asked for, and {named!r} is sent")
-    return head.length - FRAME
+    return max(head.length - FRAME, -1)
+
+
+def said(frame: bytes, geometry: Geometry, n: int) -> int:
+    """Bytes of content that a piece's frame announces. Raises ProtocolViolation when they are not piece n's."""
+    # The piece size, whole MiB, is in the bits above.
+    length = int.from_bytes(frame, "big") & 0xFFFFFF
+    _fits(length + FRAME, geometry, n)
+    return length
+
+
+def _fits(length: int, geometry: Geometry, n: int) -> None:
+    most = geometry.framed(n)
+    # Which piece is the last, and so may be shorter, is not known before the file's length is.
+    least = most if geometry.length >= 0 else FRAME
+    if not least <= length <= most:
+        raise ProtocolViolation(f"piece {n} is announced with {length} bytes, not {most}")
 
 
 class Check:

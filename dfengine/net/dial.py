@@ -37,7 +37,6 @@ BODY_LIMIT = 8 << 20
 # Tables for bytes.translate: compiling patterns would cost a small download some milliseconds of its start.
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL = bytes(range(9)) + bytes(range(10, 32)) + b"\x7f"
-_HEX = b"0123456789abcdefABCDEF"
 
 
 def _plain(text: bytes) -> bool:
@@ -226,7 +225,9 @@ class Connection:
         """The whole body that `head` announces, at most `limit` bytes, else ProtocolViolation."""
         try:
             if head.chunked:
-                return self._chunks(deadline, limit)
+                from dfengine.net.chunks import Chunks
+
+                return Chunks(self.inlet).rest(deadline, limit)
             if head.length > limit:
                 raise ProtocolViolation(f"an answer of {head.length} bytes is longer than {limit}")
             return self.inlet.read(head.length, deadline) if head.length >= 0 else self._rest(deadline, limit)
@@ -247,26 +248,6 @@ class Connection:
                 return body
             body += part
         raise ProtocolViolation(f"the answer is longer than {limit} bytes")
-
-    def _chunks(self, deadline: float, limit: int) -> bytes:
-        parts: list[bytes] = []
-        total = 0
-        while True:
-            digits = self.inlet.line(deadline).partition(b";")[0].rstrip(b" \t\r\n")
-            if not 1 <= len(digits) <= 8 or digits.translate(None, _HEX):
-                raise ProtocolViolation("a chunk's size is malformed")
-            size = int(digits, 16)
-            total += size
-            if total > limit:
-                raise ProtocolViolation(f"the answer is longer than {limit} bytes")
-            if size == 0:
-                for _ in range(64):
-                    if self.inlet.line(deadline) in (b"\r\n", b"\n"):
-                        return b"".join(parts)
-                raise ProtocolViolation("trailers without end")
-            parts.append(self.inlet.read(size, deadline))
-            if self.inlet.line(deadline) not in (b"\r\n", b"\n"):
-                raise ProtocolViolation("a chunk is longer than it said")
 
     def answer(self, deadline: float) -> tuple[int, bytes]:
         """The next answer of a control request: (status, body). deadline: monotonic seconds."""

@@ -34,14 +34,21 @@ class TestAnnouncements:
         assert fetch.accept(head(105, content_range=f"bytes {2 * MIB}-{2 * MIB + 104}/2097257"), THREE, 2) == 100
         assert fetch.accept(head(5), Geometry(0, MIB), 0) == 0
 
-    @pytest.mark.parametrize("length", [-1, 0, 4, 5, 104, 106, MIB])
+    @pytest.mark.parametrize("length", [0, 4, 5, 104, 106, MIB])
     def test_any_other_length(self, length: int) -> None:
         with pytest.raises(ProtocolViolation):
             fetch.accept(head(length), THREE, 2)
 
-    def test_a_chunked_piece(self) -> None:
+    def test_where_no_length_is_announced_the_frame_says_it(self) -> None:
+        for chunked in (False, True):
+            assert fetch.accept(head(-1, chunked=chunked), THREE, 2) == -1
+        assert fetch.said(frame_head(100, MIB), THREE, 2) == 100
+        assert fetch.said(frame_head(7, MIB), Geometry(-1, MIB), 2) == 7
+        for wrong in (0, 99, 101, MIB - 5):
+            with pytest.raises(ProtocolViolation):
+                fetch.said(frame_head(wrong, MIB), THREE, 2)
         with pytest.raises(ProtocolViolation):
-            fetch.accept(head(-1, chunked=True), THREE, 2)
+            fetch.said(b"\xff" * 4, Geometry(-1, MIB), 2)
 
     @pytest.mark.parametrize("named", ["bytes 0-104/2097257", "bytes */105", "nonsense", ""])
     def test_another_range(self, named: str) -> None:
@@ -52,7 +59,7 @@ class TestAnnouncements:
         unknown = Geometry(-1, MIB)
         assert fetch.accept(head(5), unknown, 7) == 0
         assert fetch.accept(head(MIB), unknown, 7) == MIB - 5
-        for length in (4, MIB + 1, -1):
+        for length in (4, MIB + 1):
             with pytest.raises(ProtocolViolation):
                 fetch.accept(head(length), unknown, 7)
 

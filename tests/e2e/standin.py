@@ -287,7 +287,15 @@ class LegacySupernode(Served):
             request.close_connection = True
             return
         request.send_response(status)
-        request.send_header("Content-Length", str(announced))
+        if fault in ("chunked", "chunked longer"):
+            request.send_header("Transfer-Encoding", "chunked")
+            parts = [framed[at : at + 70_001] for at in range(0, len(framed), 70_001)] + ([b"more"] if "longer" in fault else [])
+            framed = bytearray(b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n")
+            sent = announced = len(framed)
+        elif fault == "unannounced":
+            request.send_header("Connection", "close")
+        else:
+            request.send_header("Content-Length", str(announced))
         if fault == "range":
             request.send_header("Content-Range", f"bytes {start + 1}-{end}/{len(self.content)}")
         request.end_headers()

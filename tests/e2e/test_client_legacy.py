@@ -244,7 +244,18 @@ class TestSupernodesThatFail:
         assert get.output.read_bytes() == self.whole
 
 
-FAULTS = ["close", "gone", "flip", "head", "tail", "truncate", "short", "long", "whole", "garbage", "range"]
+FAULTS = ["close", "gone", "flip", "head", "tail", "truncate", "short", "long", "whole", "garbage", "range", "chunked longer"]
+
+
+@pytest.mark.parametrize("way", ["chunked", "unannounced"])
+def test_pieces_whose_length_only_their_frames_say(get: Download, way: str) -> None:
+    """As a proxy may send them."""
+    whole = content(8 * MIB)
+    with LegacySupernode(whole, fault=lambda n, before: way) as node:
+        result = get(node, notbs=True)
+        assert get.output.read_bytes() == whole
+        assert result.back_to_source is None
+        assert set(node.asked.values()) == {1}
 
 
 class TestSourcesThatFail:

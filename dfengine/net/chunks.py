@@ -1,0 +1,96 @@
+"""A chunked body of an answer, whatever its chunks: what `dial` and pieces read through. Imported only when an answer is chunked."""
+
+from __future__ import annotations
+
+import time
+
+from dfengine.errors import ProtocolViolation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.net._receive import Inlet
+    from dfengine.net.tls import TlsInlet
+
+MOST = 16384
+"""Chunks of one body: each costs its reader more than its bytes do, where they are few."""
+
+TRAILERS = 64
+
+_HEX = b"0123456789abcdefABCDEF"
+_ENDS = (b"\r\n", b"\n")
+
+
+class Chunks:
+    """`read` and `into` as an inlet's, over the chunks of one body; then `end`, or all at once by `rest`.
+
+    Raises SourceGone, TooSlow, ProtocolViolation.
+    """
+
+    def __init__(self, inlet: Inlet | TlsInlet) -> None:
+        self._inlet = inlet
+        self._left = 0
+        self._count = 0
+
+    def _next(self, deadline: float) -> bool:
+        """The next chunk begins; False: the body has ended, its trailers included."""
+        if self._count and self._inlet.line(deadline) not in _ENDS:
+            raise ProtocolViolation("a chunk is longer than it said")
+        self._count += 1
+        digits = self._inlet.line(deadline).partition(b";")[0].rstrip(b" \t\r\n")
+        if not 1 <= len(digits) <= 8 or digits.translate(None, _HEX):
+            raise ProtocolViolation("a chunk's size is malformed")
+        if self._count > MOST:
+            raise ProtocolViolation("chunks without end")
+        self._left = int(digits, 16)
+        if self._left:
+            return True
+        for _ in range(TRAILERS):
+            if self._inlet.line(deadline) in _ENDS:
+                return False
+        raise ProtocolViolation("trailers without end")
+
+    def _some(self, most: int, deadline: float) -> int:
+        """Bytes of `most` that are the current chunk's, taken from it."""
+        if not self._left and not self._next(deadline):
+            raise ProtocolViolation("the answer ends early")
+        count = min(most, self._left)
+        self._left -= count
+        return count
+
+    def read(self, length: int, deadline: float) -> bytes:
+        """See Inlet."""
+        parts = []
+        while length:
+            count = self._some(length, deadline)
+            parts.append(self._inlet.read(count, deadline))
+            length -= count
+        return b"".join(parts)
+
+    def into(
+        self, buffer: memoryview, offset: int, length: int, *, silence: float, floor: float, grace: float, started: float, before: int,
+        after: int,
+    ) -> None:
+        """See Inlet."""
+        got = 0
+        while got < length:
+            count = self._some(length - got, time.monotonic() + silence)
+            self._inlet.into(
+                buffer, offset + got, count, silence=silence, floor=floor, grace=grace, started=started, before=before + got,
+                after=length - got - count + after,
+            )
+            got += count
+
+    def end(self, deadline: float) -> None:
+        """There is no more."""
+        if self._left or self._next(deadline):
+            raise ProtocolViolation("the answer is longer than it should be")
+
+    def rest(self, deadline: float, limit: int) -> bytes:
+        """All of it, at most `limit` bytes."""
+        parts: list[bytes] = []
+        while self._next(deadline):
+            limit -= self._left
+            if limit < 0:
+                raise ProtocolViolation("the answer is longer than is read")
+            parts.append(self._inlet.read(self._left, deadline))
+        return b"".join(parts)

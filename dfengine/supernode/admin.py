@@ -136,7 +136,7 @@ async def preheat(node: Node, request: Request) -> Response:
     while len(node.preheats) > PREHEATS:
         node.preheats.pop(next(iter(node.preheats)))
     try:
-        await node.ensure(name, wanted)
+        await node.ensure(name, wanted, request.client)
     except DfengineError as error:
         return refused(str(error))
     return _json({"ID": name})

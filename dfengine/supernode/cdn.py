@@ -1,45 +1,86 @@
-"""The supernode's own copies: one fetch from the origin per task, however many ask, and a bound on the threads that do it."""
+"""The supernode's own copies: one fetch from the origin per task, however many ask, and a bound on the threads that do it.
+
+Of these threads no client has more than its share: else a few URLs of an origin that hardly answers would keep everybody's files away.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from dfengine.net.access import Access
+from dfengine.net.shares import SHARE, Shares
 from dfengine.supernode.cache import Cache
 from dfengine.supernode.fetch import Events, Fetch, Wanted
+from dfengine.task import client_of
 
 
 class Cdn:
-    """All fetches. `post(function, *arguments)` calls on the loop's thread. workers: origins read at once; more wait their turn."""
+    """All fetches. `post(function, *arguments)` calls on the loop's thread.
 
-    def __init__(self, cache: Cache, post: Callable[..., object], events: Events, workers: int = 64, access: Access | None = None) -> None:
+    workers: origins read at once; more wait their turn. share: percent of them for one client, by the address that asked first.
+    """
+
+    def __init__(
+        self, cache: Cache, post: Callable[..., object], events: Events, workers: int = 64, access: Access | None = None, share: int = SHARE
+    ) -> None:
         self.cache = cache
         self._post = post
         self._events = events
         self._access = access
         self._fetching = ThreadPoolExecutor(workers, "fetch")
         self._following = ThreadPoolExecutor(workers, "follow")
+        self._shares = Shares(workers, share)
+        self._held: dict[str, deque[Callable[[], None]]] = {}
+        """Client -> what it must wait with."""
         self.fetches: dict[str, Fetch] = {}
         self._past_requests = self._past_bytes = 0
 
-    def start(self, task: str, wanted: Wanted) -> Fetch:
-        """Begin to fetch a task that is not known, or failed before."""
+    def start(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
+        """Begin to fetch a task that is not known, or failed before; address: who asks for it."""
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._access)
-        if wanted.md5:
-            self.follow(fetch)
-        self._fetching.submit(fetch.run)
+
+        def begin() -> None:
+            if wanted.md5:
+                self.follow(fetch)
+            self._submit(fetch.run, address)
+
+        self._turn(begin, address)
         return fetch
 
-    def revalidate(self, fetch: Fetch, answered: Callable[[Fetch], None]) -> None:
+    def _turn(self, begin: Callable[[], None], address: str) -> None:
+        if self._shares.take(address):
+            begin()
+        else:
+            self._held.setdefault(client_of(address), deque()).append(begin)
+
+    def _submit(self, run: Callable[[], None], address: str) -> None:
+        def work() -> None:
+            try:
+                run()
+            finally:
+                self._post(self._ended, address)
+
+        self._fetching.submit(work)
+
+    def _ended(self, address: str) -> None:
+        self._shares.give_back(address)
+        held = self._held.get(client_of(address))
+        if held:
+            self._turn(held.popleft(), address)
+            if not held:
+                del self._held[client_of(address)]
+
+    def revalidate(self, fetch: Fetch, answered: Callable[[Fetch], None], address: str = "") -> None:
         """Ask the origin whether a complete copy still holds; what it says comes as events, and last of all `answered`."""
 
         def ask() -> None:
             fetch.run()
             self._current(answered, fetch)
 
-        self._fetching.submit(ask)
+        self._turn(lambda: self._submit(ask, address), address)
 
     def _current(self, event: Callable[..., object], fetch: Fetch, *arguments: object) -> None:
         """Tell on the loop's thread, unless the task was forgotten: it may have been begun anew, with pieces of its own."""
@@ -75,6 +116,7 @@ class Cdn:
 
     def close(self) -> None:
         """Cut the fetches and wait for their threads."""
+        self._held.clear()
         for fetch in self.fetches.values():
             fetch.stop()
         self._fetching.shutdown(cancel_futures=True)

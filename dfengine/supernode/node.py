@@ -63,7 +63,8 @@ class Node:
         limits = Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit, peer_gc=settings.peer_gc_delay)
         self.swarm = Swarm(limits, seed=int(time.time()))
         self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3")
-        self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=Access(settings.origin_allow, settings.origin_deny))
+        access = Access(settings.origin_allow, settings.origin_deny)
+        self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=access, share=settings.client_share)
         self._credentials = Credentials(home)
         self._witness = Witness(self)
         self.members = Members(settings.client_share)
@@ -99,7 +100,7 @@ class Node:
         task = self.named(wanted, task_url, registration.md5 or registration.identifier)
         key = (task, registration.cid)
         self.members.room_for(key, address)
-        fetch = await self.ensure(task, wanted)
+        fetch = await self.ensure(task, wanted, address)
         self._make_way(key, address)
         self.members.room_for(key, address)  # others have come meanwhile
         host, ip = registration.host_name, registration.ip
@@ -134,8 +135,8 @@ class Node:
         ranges = [value for name, value in wanted.headers if name.lower() == "range"]
         return self._credentials.apart(task_id(task_url, sign, ranges[-1] if ranges else ""), wanted.headers)
 
-    async def ensure(self, task: str, wanted: Wanted) -> Fetch:
-        """The fetch of a task whose head is known, begun if there is none. Raises OriginError, DfengineError."""
+    async def ensure(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
+        """The fetch of a task whose head is known, begun for who is at `address` if there is none. Raises OriginError, DfengineError."""
         now = self.now()
         fetch = self.cdn.fetches.get(task)
         if fetch is not None and fetch.state == FAILED:
@@ -147,13 +148,13 @@ class Node:
         if fetch is None or fetch.state == FAILED:
             self.make_room(0)
             self.counts["triggered"] += 1
-            fetch = self.cdn.start(task, wanted)
+            fetch = self.cdn.start(task, wanted, address)
             self.validated[task] = now
             self._heads[task] = self.loop.create_future()
         elif fetch.state == SUCCESS and now - self.validated.get(task, 0.0) > self.settings.revalidate_interval and self._may_change(fetch):
             self.validated[task] = now
             self._heads[task] = self.loop.create_future()
-            self.cdn.revalidate(fetch, self._validated)
+            self.cdn.revalidate(fetch, self._validated, address)
         head = self._heads.get(task)
         if head is not None:
             try:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import queue
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dfengine._piece import Geometry
 from dfengine.errors import OriginTruncated, RemoteError
 from dfengine.settings import SupernodeSettings
+from dfengine.supernode import cdn
 from dfengine.supernode.cache import Cache, Description
 from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
 from dfengine.supernode.node import Node
@@ -50,7 +54,7 @@ def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pyte
         old._fail(OriginTruncated("cut"))
         assert old.state == FAILED
 
-        def start(task: str, wanted: Wanted) -> Fetch:
+        def start(task: str, wanted: Wanted, address: str) -> Fetch:
             assert task not in node.swarm.tasks, "what the old copy had is not the new one's"
             return fetch_of(node, 3)
 
@@ -94,3 +98,39 @@ def test_a_copy_that_lacks_pieces_is_not_complete_whatever_is_said_of_it(tmp_pat
     loaded = cache.load(TASK)
     assert loaded is not None
     assert loaded[1].complete
+
+
+def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, posted, go = queue.Queue[str](), queue.Queue[str](), {name: threading.Event() for name in "abcdefg"}
+
+    class Slow(Fetch):
+        def run(self) -> None:
+            begun.put(self.task)
+            go[self.task].wait(60)
+
+    def post(event: Any, *arguments: Any) -> None:
+        event(*arguments)
+        posted.put(arguments[0])
+
+    monkeypatch.setattr(cdn, "Fetch", Slow)
+    fetching = cdn.Cdn(Cache(str(tmp_path)), post, None, workers=4)  # type: ignore[arg-type]
+    for name in "abcde":
+        fetching.start(name, Wanted("http://127.0.0.1:1/f"), "2001:db8::" + name)
+    fetching.start("f", Wanted("http://127.0.0.1:1/f"), "10.0.0.1")
+    assert {begun.get(timeout=60) for _ in range(4)} == {"a", "b", "c", "f"}, "one network is one client"
+    go["b"].set()
+    assert begun.get(timeout=60) == "d"
+    go["f"].set()
+    for _ in range(2):
+        posted.get(timeout=60)
+    assert begun.empty(), "what another gives back is not its"
+    fetching.start("g", Wanted("http://127.0.0.1:1/f"), "10.0.0.1")
+    assert begun.get(timeout=60) == "g"
+    for each in go.values():
+        each.set()
+    assert begun.get(timeout=60) == "e"
+    for _ in range(5):
+        posted.get(timeout=60)
+    assert not len(fetching._shares)
+    assert not fetching._held
+    fetching.close()

@@ -49,7 +49,7 @@ def test_any_chunks_are_the_same_bytes(parts: list[bytes], steps: list[tuple[boo
         length = min(wanted, len(whole) - len(got))
         if into:
             buffer = bytearray(length + 2)
-            source.into(memoryview(buffer), 1, length, before=0, **RULES)
+            source.into(memoryview(buffer), 1, length, before=0, after=0, **RULES)
             got += buffer[1:-1]
         else:
             got += source.read(length, 0.0)

@@ -315,10 +315,11 @@ class Node:
         if parked is None:
             return
         parked.timer.cancel()
+        if answer is None:
+            # Also of a client that is gone: its wish would be granted pieces that nobody fetches.
+            self.swarm.unpark(*key)
+            answer = wire.Pulled(wire.WAIT)
         if not parked.future.done():
-            if answer is None:
-                self.swarm.unpark(*key)
-                answer = wire.Pulled(wire.WAIT)
             parked.future.set_result(Response(200, wire.encode(answer)))
 
     def wake(self) -> None:

@@ -87,6 +87,20 @@ def test_a_killed_download_keeps_nothing_from_others(stage: Scene) -> None:
     assert node.metric("dragonfly_supernode_dfgettasks") == 1, "what it has may be served still"
 
 
+def test_what_comes_after_a_download_is_gone_is_not_given_to_it(stage: Scene) -> None:
+    """It waited for a piece when its connection was cut."""
+    stage.file("f", 12 * MIB)
+    node = stage.supernode()
+    about = registration(stage.origin(slow="4m") + "/slow/f", 1)
+    task = post(node, "/peer/registry", about)["data"]["taskId"]
+    pull = json.dumps({"task": task, "cid": about["cid"], "want": 2, "wait": 20}).encode()
+    with socket.create_connection(("127.0.0.1", node.port)) as sock:
+        sock.sendall(b"POST /swarm/pull HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n" % len(pull) + pull)
+        until(lambda: node.metric("dfengine_parked_pulls") == 1, "it waits")
+    until(lambda: node.metric("dfengine_origin_bytes_total") == 12 * MIB, "every piece is here")
+    assert node.metric("dfengine_parked_pulls") == node.metric("dfengine_leases") == 0
+
+
 def test_idle_connections_cost_little_and_slow_ones_are_cut(stage: Scene) -> None:
     node = stage.supernode()
     before = memory(node.process.pid)

@@ -188,17 +188,18 @@ class TestParties:
 
     size = 40 * PIECE
 
-    def begin(self, stage: Scene, *nodes: Any, window: str = "4") -> tuple[subprocess.Popen[bytes], bytes, str]:
-        digest = stage.file("f", self.size)
+    def begin(self, stage: Scene, *nodes: Any, window: str = "4", digest: str = "") -> tuple[subprocess.Popen[bytes], bytes, str]:
+        """digest: of the file, where it is there; written again it would be another version."""
+        digest = digest or stage.file("f", self.size)
         process = stage.start_stream(stage.origin() + "/f", "--window", window, host=9, nodes=nodes)
         return process, took(process, 5 * PIECE + 1), digest
 
     def test_the_peer_that_serves_it(self, stage: Scene) -> None:
-        stage.file("f", self.size)
+        digest = stage.file("f", self.size)
         node = stage.supernode()
         stage.get(stage.origin() + "/f", "out", host=2, nodes=(node,))
         peer = stage.peer_pid(2)
-        process, begun, digest = self.begin(stage, node)
+        process, begun, _ = self.begin(stage, node, digest=digest)
         os.kill(peer, 9)
         (stage.path / "home-2" / "peer.lock").write_text("")
         got, result = stage.drain(process, so_far=begun)

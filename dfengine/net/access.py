@@ -71,7 +71,10 @@ class Access:
                 sock.close()
                 failure = error
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                failure = None  # or it and this frame keep one another, and those that called
         raise OriginForbidden(f"this supernode may not fetch from {host}")
 
 

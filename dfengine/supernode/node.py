@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import cast
 
@@ -163,7 +164,8 @@ class Node:
                 raise OriginError("the origin does not answer in time") from None
         if fetch.state == FAILED:
             assert fetch.error is not None
-            raise fetch.error
+            # A copy: what is raised keeps the frames that it passes, and these the fetch and its file on a disk that may be full.
+            raise copy(fetch.error)
         self.refusals.check(task, self.now())
         if task not in self.swarm.tasks:
             raise RemoteError("the task was given up meanwhile: register again")

@@ -316,6 +316,12 @@ class LegacySupernode(Served):
             self.bytes_sent += sent
         if sent < announced:
             request.close_connection = True
+        if fault == "unannounced":
+            # What was asked behind it lies unread: to close now would reset the connection, and take what is on its way along.
+            request.connection.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                while request.connection.recv(1 << 16):
+                    pass
 
 
 class Origin(Served):

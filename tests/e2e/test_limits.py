@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
+import weakref
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,30 @@ def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
         node.close()
 
     asyncio.run(play())
+
+
+def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path) -> None:
+    """And not when the collector comes by: the disk that its copy fills is wanted."""
+
+    async def play() -> None:
+        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            wanted = Wanted(f"http://127.0.0.1:{closed.getsockname()[1]}/f", ())
+        with pytest.raises(RemoteError, match="reach") as caught:
+            await node.ensure("ab" * 32, wanted)
+        del caught
+        fetch = weakref.ref(node.cdn.fetches["ab" * 32])
+        node.forget("ab" * 32)
+        for _ in range(200):
+            await asyncio.sleep(0.01 if fetch() is not None else 0)
+        assert fetch() is None
+        node.close()
+
+    gc.disable()
+    try:
+        asyncio.run(play())
+    finally:
+        gc.enable()
 
 
 def test_what_names_no_task_is_not_remembered(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ class ControlProtocol(asyncio.Protocol):
             if not isinstance(answer, READY):
                 answer.cancel()
         line, self._line = self._line, None
+        if self._reader is not None:
+            self._reader.close()
         self._answers = self._reader = None
         if line is not None and line.party is not None:
             self._server.lost(line)

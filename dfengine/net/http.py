@@ -206,6 +206,10 @@ class RequestReader:
             if self._unfinished > MAX_HEAD:
                 raise BadRequest(431, TOO_LARGE)
 
+    def close(self) -> None:
+        """Nothing more will come. The parser and this hold one another, and with them all of a connection, until the collector comes by."""
+        self._parser = None
+
     # httptools' callbacks
 
     def on_message_begin(self) -> None:

@@ -228,6 +228,8 @@ class Connection:
             return
         self._read(False)
         self._write(False)
+        if self._reader is not None:
+            self._reader.close()
         self._upload = self._answer = self._reader = self._waiting = None
         if self._close:
             # Closing with unread bytes in the socket would reset it and could take the answer with it.

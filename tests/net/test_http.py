@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from itertools import pairwise
 from typing import Any
 
@@ -211,6 +213,21 @@ def test_any_bytes_give_requests_or_a_refusal(data: bytes, cuts: list[int]) -> N
         refused, requests = error, []
     assert refused is None or 400 <= refused.status < 500
     assert all(request.path.startswith("/") for request in requests)
+
+
+def test_a_reader_that_is_closed_goes_at_once() -> None:
+    """And does not wait for the collector, which comes by seldom where little else is made."""
+    found: list[Request] = []
+    reader = RequestReader("", found.append)
+    reader.feed(b"GET / HTTP/1.1\r\nHost: s\r\n\r\nGET /half")
+    there = weakref.ref(reader)
+    gc.disable()
+    try:
+        reader.close()
+        del reader
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 def test_answers() -> None:

@@ -14,6 +14,7 @@ time are compared by digest, so two versions never meet in one copy.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import secrets
 import threading
 from collections.abc import Callable
@@ -136,6 +137,7 @@ class Fetch:
             self._fail(StorageError(f"the fetch failed: {error!r}"))
         finally:
             self._body = None
+            self._part = memoryview(b"")
 
     def _run(self) -> None:
         loaded = self._cache.load(self.task) if self.file is None else (self.file, self.description)
@@ -259,7 +261,8 @@ class Fetch:
         """Pieces from `body` into the copy until the file ends. Raises OriginTruncated, OriginChanged, StorageError."""
         file = self.file
         assert file is not None
-        self._part = memoryview(bytearray(PART))
+        # Of its own pages: malloc would take such buffers of many threads for small ones in time, and keep hundreds of MiB.
+        self._part = memoryview(mmap.mmap(-1, PART))
         geometry = file.geometry
         n = body.start // geometry.content_size
         while geometry.count < 0 or n < geometry.count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import threading
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ def compute(fetch: Fetch, more: threading.Condition) -> bool:
         return False
     whole = hashlib.md5(usedforsecurity=False)
     geometry = file.geometry
-    buffer = memoryview(bytearray(geometry.content_size if geometry.length < 0 else max(1, min(geometry.content_size, geometry.length))))
+    size = geometry.content_size if geometry.length < 0 else max(1, min(geometry.content_size, geometry.length))
+    buffer = memoryview(mmap.mmap(-1, size))  # as fetch.Fetch's
     n = 0
     while (count := file.geometry.count) < 0 or n < count:
         with more:

@@ -14,6 +14,9 @@ def piece_size(length: int) -> int:
 def frame_head(content_length: int, piece_size: int) -> bytes:
     """The 4 bytes before `content_length` bytes of content. Raises BadFrame."""
 
+def frame_content(head: bytes) -> int:
+    """Bytes of content that a frame's 4-byte head announces, of a piece of whole MiB."""
+
 def parse_range(text: str) -> tuple[int, int]:
     """(start, end) of `a-b`, digits only, a < b < 2**63. Raises BadRange."""
 

@@ -37,6 +37,11 @@ def frame_head(content_length: int, piece_size: int) -> bytes:
     return (content_length | piece_size << 4).to_bytes(4, "big")
 
 
+def frame_content(head: bytes) -> int:
+    """Bytes of content that a frame's head announces, of a piece of whole MiB as 1.x has them: the bits below its size."""
+    return int.from_bytes(head, "big") & 0xFFFFFF
+
+
 def parse_range(text: str) -> tuple:
     """(start, end) of `a-b`: digits only, a < b < 2**63. Raises BadRange."""
     match = _RANGE.fullmatch(text) if isinstance(text, str) and text.isascii() else None

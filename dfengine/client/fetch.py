@@ -13,7 +13,7 @@ import mmap
 import time
 from collections import deque
 
-from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_head
+from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_content, frame_head
 from dfengine.client.digest import hasher
 from dfengine.client.job import Job
 from dfengine.client.transfer import Transfer
@@ -260,8 +260,7 @@ def accept(head: Head, geometry: Geometry, n: int) -> int:
 
 def said(frame: bytes, geometry: Geometry, n: int) -> int:
     """Bytes of content that a piece's frame announces. Raises ProtocolViolation when they are not piece n's."""
-    # The piece size, whole MiB, is in the bits above.
-    length = int.from_bytes(frame, "big") & 0xFFFFFF
+    length = frame_content(frame)
     _fits(length + FRAME, geometry, n)
     return length
 

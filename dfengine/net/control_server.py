@@ -126,10 +126,7 @@ class ControlProtocol(asyncio.Protocol):
         if answer is None:
             return False
         server.requests += 1
-        if not answers and isinstance(answer, bytes) and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(answer)
-        else:
-            self._put(answer, True, False)
+        self._put(answer, True, False)
         if not answers and not self._unread:
             self.deadline = time.monotonic() + server.idle_seconds
         return True

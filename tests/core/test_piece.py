@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfengine._piece import MAX_PIECE_SIZE, MIN_PIECE_SIZE, Geometry, frame_head, parse_range, piece_size
+from dfengine._piece import MAX_PIECE_SIZE, MIN_PIECE_SIZE, Geometry, frame_content, frame_head, parse_range, piece_size
 from dfengine.errors import BadFrame, BadPiece, BadRange, BadValue
 
 MIB = 1 << 20
@@ -159,6 +159,12 @@ def test_ranges() -> None:
 def test_frames_that_cannot_be(content: int, size: int) -> None:
     with pytest.raises(BadFrame):
         frame_head(content, size)
+
+
+@given(st.integers(1, 15), st.data())
+def test_a_frame_says_how_long_its_content_is(mib: int, data: st.DataObject) -> None:
+    content = data.draw(st.integers(0, (mib << 20) - 5))
+    assert frame_content(frame_head(content, mib << 20)) == content
 
 
 def test_geometry_is_a_value() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -293,4 +293,4 @@ class SwarmMachine(RuleBasedStateMachine):
 
 
 TestSwarm = SwarmMachine.TestCase
-TestSwarm.settings = settings(deadline=None, max_examples=60, stateful_step_count=60, suppress_health_check=[HealthCheck.too_slow])
+TestSwarm.settings = settings(deadline=None, max_examples=60, stateful_step_count=60)

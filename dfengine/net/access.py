@@ -2,6 +2,7 @@
 
 Whoever may register a URL makes the supernode send a request, so what must not be asked from here is refused at connect time, with the
 very address that is connected to: a name that resolves to another address the second time gains nothing. Redirects connect like everybody.
+Where a proxy connects, the proxy looks names up, and what a name resolves to is for its rules to judge.
 """
 
 from __future__ import annotations
@@ -49,6 +50,18 @@ class Access:
         if any(found in denied and not any(_inside(network, denied) for network in opened) for denied in DENIED):
             return False
         return not self._only or bool(opened) or _named(host, self._allowed_hosts)
+
+    def check_name(self, host: str) -> None:
+        """`host` as a proxy will look it up: rules for names are kept, and those for addresses where the host is one.
+
+        Raises OriginForbidden; also where only addresses are allowed and a name hides which one it is.
+        """
+        try:
+            open_to = self.permits(host, str(ip_address(host.partition("%")[0])))
+        except ValueError:
+            open_to = not _named(_plain(host), self._denied_hosts) and (not self._only or _named(_plain(host), self._allowed_hosts))
+        if not open_to:
+            raise OriginForbidden(f"this supernode may not fetch from {host}")
 
     def connect(self, address: tuple[str, int], timeout: float, source_address: Any = None) -> socket.socket:
         """As socket.create_connection, to permitted addresses only, all of them within `timeout`.

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
 import socket
-from base64 import b64encode
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from dfengine.errors import BadValue, OriginChanged, OriginError, OriginSlow, OriginTruncated, OriginUnreachable
+from dfengine.net.origin_head import NOT_FORWARDED, ascii_host, basic, is_private, place, proxied, target
 from dfengine.net.patience import patience
+from dfengine.net.proxy import Proxy, proxy_for
 from dfengine.settings import VERSION
 from dfengine.task import check_url
 
@@ -27,31 +29,12 @@ if TYPE_CHECKING:
     from dfengine.net.access import Access
 
 REDIRECTS = 10
+PORTS = {"http": 80, "https": 443}
 TIMEOUT = 30.0
 """Seconds without a byte after which an origin counts as gone; for its head in all."""
 
 STEP = 1 << 20
 """Bytes that are waited for at once."""
-
-NOT_FORWARDED = frozenset((
-    "host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
-    "accept-encoding", "if-none-match", "if-modified-since", "if-range", "if-match", "if-unmodified-since", "expect",
-))
-"""Headers of a user's that belong to one connection, or that this module sets itself."""
-
-HARMLESS = frozenset((
-    "accept", "accept-charset", "accept-language", "cache-control", "content-type", "date", "forwarded", "origin", "pragma", "range",
-    "referer", "traceparent", "tracestate", "user-agent", "via", "x-correlation-id", "x-forwarded-for", "x-forwarded-host",
-    "x-forwarded-proto", "x-real-ip", "x-request-id",
-))
-"""Headers of a user's that open nothing; every other one counts as a credential."""
-
-
-def is_private(name: str) -> bool:
-    """A header that may open what is closed to others: a redirect to another host does not take it along, and a file that was
-    fetched with it is for those who send the same."""
-    return name.lower() not in HARMLESS and name.lower() not in NOT_FORWARDED
-
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _ASKED_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
@@ -131,7 +114,8 @@ class OriginBody:
 
 
 class Origin:
-    """One URL and what goes with a request for it. Raises BadValue for a URL or header that cannot be sent.
+    """One URL and what goes with a request for it, by the proxy that the environment names. Raises BadValue for a URL or header that
+    cannot be sent.
 
     headers: (name, value) pairs; a Range among them makes the task that part of the file. cacerts: PEM texts or paths to them.
     timeout: seconds without a byte, and for a head in all. floor: least bytes per second of one answer, 0 = any. access: where
@@ -238,27 +222,27 @@ class Origin:
         given = {name.lower() for name, _ in self.headers}
         for _ in range(REDIRECTS + 1):
             parts = urlsplit(url)
-            connection = self._connection(parts)
-            sock: socket.socket | None = None
+            scheme = parts.scheme.lower()
+            proxy = proxy_for(scheme, parts.hostname or "", parts.port or PORTS[scheme], os.environ)
+            guards: list[socket.socket] = []
+            connection = self._connection(parts, proxy, guards)
             try:
-                connection.request("GET", _target(parts), headers=headers | _basic(parts, headers))
+                connection.request("GET", target(parts, proxy), headers=headers | basic(parts, headers) | proxied(parts, proxy))
                 sock = connection.sock
-                # http.client's timeout starts again with each byte of the head.
-                patience.begin(sock, self._timeout)
                 response = connection.getresponse()
             except TimeoutError as error:
                 connection.close()
-                raise OriginUnreachable(f"{_address(parts)} does not answer") from error
+                raise OriginUnreachable(f"{place(parts, proxy)} does not answer") from error
             except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
                 from dfengine.net.tls import reason
 
-                late = sock is not None and patience.end(sock)
                 connection.close()
-                why = "does not answer" if late else f"cannot be reached: {reason(error)}"
-                raise OriginUnreachable(f"{_address(parts)} {why}") from error
+                why = "does not answer" if any(map(patience.end, guards)) else f"cannot be reached: {reason(error)}"
+                raise OriginUnreachable(f"{place(parts, proxy)} {why}") from error
             finally:
-                if sock is not None:
-                    patience.end(sock)
+                for guard in guards:
+                    patience.end(guard)
+                    guard.close()
             if response.status in (200, 206, 304, 416):
                 return OriginBody(connection, response, sock, self._timeout, self._floor)
             location = response.headers.get("Location")
@@ -266,29 +250,46 @@ class Origin:
             connection.close()
             if response.status not in (301, 302, 303, 307, 308) or not location:
                 raise OriginError(f"the origin answers {response.status} {response.reason}".rstrip(), response.status)
-            target = urljoin(url, location.strip())
+            there = urljoin(url, location.strip())
             try:
-                check_url(target)
+                check_url(there)
             except BadValue:
                 raise OriginError("the origin redirects to what is no http or https URL", response.status) from None
-            other = urlsplit(target)
+            other = urlsplit(there)
             if (other.scheme, other.netloc) != (parts.scheme, parts.netloc):
                 headers = {name: value for name, value in headers.items() if not (is_private(name) and name.lower() in given)}
-            url = target
+            url = there
         raise OriginError(f"the origin redirects more than {REDIRECTS} times", 310)
 
-    def _connection(self, parts: Any) -> http.client.HTTPConnection:
+    def _connection(self, parts: Any, proxy: Proxy | None, guards: list[socket.socket]) -> http.client.HTTPConnection:
+        """Not yet connected. guards: by each, `patience` will cut the connection unless a head is there in time."""
         import http.client
 
         connection: http.client.HTTPConnection
+        host, port = (parts.hostname, parts.port) if proxy is None else (proxy.host, proxy.port)
         if parts.scheme.lower() == "http":
-            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=self._timeout)
+            connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
         else:
-            connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self._timeout, context=self._tls())
+            connection = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._tls())
+            if proxy is not None:
+                connection.set_tunnel(ascii_host(parts.hostname), parts.port or PORTS["https"], proxy.headers)
         connection.response_class = _whole_heads()
-        if self._access is not None:
-            # The place where http.client lets its connecting be replaced; TLS, and the name it verifies, stay its business.
-            cast("Any", connection)._create_connection = self._access.connect
+        connect: Any = socket.create_connection
+        if self._access is not None and proxy is None:
+            connect = self._access.connect
+        elif self._access is not None:
+            self._access.check_name(parts.hostname)
+
+        def dial(*where: Any) -> socket.socket:
+            sock: socket.socket = connect(*where)
+            # http.client's timeout starts again with each byte of a proxy's answer and of a head. Only another descriptor of this
+            # connection is still one after TLS has taken the socket over.
+            guards.append(sock.dup())
+            patience.begin(guards[-1], self._timeout)
+            return sock
+
+        # The place where http.client lets its connecting be replaced; TLS, and the name it verifies, stay its business.
+        cast("Any", connection)._create_connection = dial
         return connection
 
     def _tls(self) -> Any:
@@ -343,23 +344,3 @@ def _whole_heads() -> Any:
                 raise http.client.HTTPException("its answer ends within the head")
 
     return Answer
-
-
-def _address(parts: Any) -> str:
-    """Host and port of a URL, without what may be a credential."""
-    return str(parts.netloc.rpartition("@")[2])
-
-
-def _basic(parts: Any, headers: dict[str, str]) -> dict[str, str]:
-    """The header for a user and password that stand in the URL (RFC 7617), unless one was given."""
-    user, found, _ = parts.netloc.rpartition("@")
-    if not found or any(name.lower() == "authorization" for name in headers):
-        return {}
-    name, _, password = user.partition(":")
-    return {"Authorization": "Basic " + b64encode(unquote_to_bytes(name) + b":" + unquote_to_bytes(password)).decode()}
-
-
-def _target(parts: Any) -> str:
-    """The request's target; what users leave unescaped is escaped, what is escaped stays."""
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    return path + ("?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?") if parts.query else "")

@@ -13,7 +13,8 @@ import pytest
 
 from dfengine.errors import BadValue, OriginForbidden
 from dfengine.net.access import Access
-from dfengine.net.origin import Origin, is_private
+from dfengine.net.origin import Origin
+from dfengine.net.origin_head import is_private
 
 METADATA = [
     "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1",

@@ -50,6 +50,18 @@ def test_a_head_that_comes_byte_by_byte_has_the_timeout_in_all() -> None:
         Origin(url, timeout=0.3).open()
 
 
+def test_a_handshake_that_comes_byte_by_byte_has_the_same() -> None:
+    with origin(b"\x16\x03\x03\x40\x00", b"\0" * 5000) as url, pytest.raises(OriginUnreachable, match="does not answer"):
+        Origin(url.replace("http:", "https:"), timeout=0.3).open()
+
+
+def test_a_proxys_answer_that_comes_byte_by_byte_has_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with origin(b"HTTP/1.1 200 Connected\r\n", b"X-Slow: " + b"x" * 5000) as url:
+        monkeypatch.setenv("https_proxy", url[:-2])
+        with pytest.raises(OriginUnreachable, match=r"files\.example, by the proxy 127.*does not answer"):
+            Origin("https://files.example/f", timeout=0.3).open()
+
+
 def test_a_body_below_the_least_rate_is_given_up() -> None:
     with origin(HEAD, b"x" * 5000) as url:
         body = Origin(url, timeout=0.3, floor=4 << 20).open()

@@ -1,0 +1,174 @@
+"""Which proxy an origin is asked by."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import OriginForbidden, OriginUnreachable
+from dfengine.net.access import Access
+from dfengine.net.origin import Origin
+from dfengine.net.proxy import Proxy, proxy_for
+
+HERE = "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "environment", "port"),
+    [
+        ("http", {"http_proxy": "http://p:1"}, 1),
+        ("http", {"HTTP_PROXY": "http://p:1"}, None),  # a CGI server makes it of a visitor's header
+        ("http", {"https_proxy": "http://p:1"}, None),
+        ("https", {"http_proxy": "http://p:1"}, None),
+        ("https", {"https_proxy": "http://p:1", "HTTPS_PROXY": "http://p:2"}, 1),
+        ("https", {"HTTPS_PROXY": "http://p:2"}, 2),
+        ("https", {"all_proxy": "http://p:3"}, 3),
+        ("http", {"ALL_PROXY": "http://p:4", "http_proxy": ""}, 4),
+        ("http", {"http_proxy": "p:5"}, 5),
+        ("http", {"http_proxy": "p"}, 1080),
+        ("http", {"http_proxy": " http://p:6/ "}, 6),
+        ("http", {}, None),
+    ],
+)
+def test_the_variables(scheme: str, environment: dict[str, str], port: int | None) -> None:
+    found = proxy_for(scheme, "files.example", 80, environment)
+    assert (found and found.port) == port
+    assert found is None or (found.host, found.authorization, found.headers) == ("p", "", {})
+
+
+@pytest.mark.parametrize(
+    ("host", "exceptions", "direct"),
+    [
+        ("files.example", "", False),
+        ("files.example", "*", True),
+        ("files.example", "files.example", True),
+        ("FILES.example.", "other, Files.Example", True),
+        ("files.example", "example", True),
+        ("files.example", ".example", True),
+        ("myfiles.example", "files.example", False),
+        ("files.example", "files.example:8080", False),
+        ("files.example", "files.example:80 x", True),
+        ("files.example", "iles.example", False),
+        ("10.1.2.3", "10.0.0.0/8", True),
+        ("10.1.2.3", "10.1.2.3:80", True),
+        ("10.1.2.3", "10.1.2.3:81,11.0.0.0/8", False),
+        ("10.1.2.3", "2.3", False),
+        ("2001:db8::1", "[2001:db8::]/32,[2001:db8::1]", True),
+        ("2001:db8::1", "[2001:db8::1]:80", True),
+        ("2001:db8::1", "2001:db8::/32", True),
+        ("2001:db8::1", "2001:db8::2", False),
+        ("localhost", "", True),
+        ("127.3.2.1", "", True),
+        ("::1", "", True),
+        ("files.example", ", ,:80,.,[,::", False),
+    ],
+)
+def test_who_is_asked_directly(host: str, exceptions: str, direct: bool) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        assert (proxy_for("http", host, 80, {"http_proxy": HERE, name: exceptions}) is None) == direct
+    assert proxy_for("http", "files.example", 80, {"http_proxy": HERE, "no_proxy": "other", "NO_PROXY": "*"}) is not None
+
+
+def test_a_user_and_password_are_for_the_proxy() -> None:
+    found = proxy_for("http", "files.example", 80, {"http_proxy": "http://us%65r:p%40ss:word@[::2]:8080"})
+    assert found == Proxy("::2", 8080, "Basic " + base64.b64encode(b"user:p@ss:word").decode())
+
+
+@pytest.mark.parametrize("text", ["socks5://p:1", "https://p:1", "http://", "http://p:x", "http://p:70000", "p q", "http://p\r\nX: y", "http://[p"])
+def test_what_is_no_http_proxy_is_told_without_its_password(text: str) -> None:
+    with pytest.raises(OriginUnreachable, match="environment's proxy for http URLs is no http://host:port"):
+        proxy_for("http", "files.example", 80, {"http_proxy": text})
+    with pytest.raises(OriginUnreachable) as error:
+        proxy_for("http", "files.example", 80, {"http_proxy": "socks5://me:s3cret@p:1"})
+    assert "s3cret" not in str(error.value)
+
+
+@given(st.text(), st.text(), st.text())
+def test_whatever_the_variables_hold(proxy: str, exceptions: str, host: str) -> None:
+    try:
+        found = proxy_for("https", host, 443, {"https_proxy": proxy, "no_proxy": exceptions})
+    except OriginUnreachable:
+        return
+    assert found is None or (found.host and 0 <= found.port < 65536 and "\n" not in found.authorization)
+
+
+@contextmanager
+def proxy(monkeypatch: pytest.MonkeyPatch, *answers: bytes) -> Iterator[list[bytes]]:
+    """One that gives each connection the next answer; what it was sent."""
+    listener, heard = socket.create_server(("127.0.0.1", 0)), []
+
+    def serve() -> None:
+        for answer in answers:
+            with listener.accept()[0] as sock:
+                heard.append(sock.recv(1 << 16))
+                sock.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, f"http://me:secret@127.0.0.1:{listener.getsockname()[1]}")
+    try:
+        yield heard
+    finally:
+        thread.join()
+        listener.close()
+
+
+def test_a_proxy_is_told_the_whole_url_and_its_password_and_no_other_host_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: http://[2001:db8::7]:81/b?c\r\nContent-Length: 0\r\n\r\n"
+    with proxy(monkeypatch, moved, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as heard:
+        body = Origin("http://u:p@bücher.example/a%20b", [("X-Token", "t")]).open()
+        assert (body.length, body.read_into(memoryview(bytearray(2)))) == (2, 2)
+        body.close()
+    first, second = (message.decode().splitlines() for message in heard)
+    assert (first[0], second[0]) == ("GET http://xn--bcher-kva.example/a%20b HTTP/1.1", "GET http://[2001:db8::7]:81/b?c HTTP/1.1")
+    assert {"Host: xn--bcher-kva.example", "X-Token: t", "Authorization: Basic dTpw", "Proxy-Authorization: Basic bWU6c2VjcmV0"} <= {*first}
+    assert {"Host: [2001:db8::7]:81", "Proxy-Authorization: Basic bWU6c2VjcmV0"} <= {*second}
+    assert not any(line.startswith(("X-Token", "Authorization")) for line in second)
+
+
+def test_a_tunnel_that_is_refused_names_the_proxy_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
+    said = r"files\.example:444, by the proxy 127.* cannot be reached: .*407"
+    with proxy(monkeypatch, refused) as heard, pytest.raises(OriginUnreachable, match=said) as error:
+        Origin("https://files.example:444/f").open()
+    assert heard[0].startswith(b"CONNECT files.example:444 HTTP/1.")
+    assert b"Basic bWU6c2VjcmV0" in heard[0]
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "allow", "deny"),
+    [
+        ("http://169.254.169.254/x", [], []),
+        ("http://[::ffff:169.254.169.254]/x", ["0.0.0.0/0"], []),
+        ("http://files.example/x", [], [".example"]),
+        ("http://files.example/x", ["10.0.0.0/8"], []),
+        ("http://files.example/x", ["other.example"], []),
+        ("http://10.1.2.3/x", ["files.example"], []),
+        ("http://10.1.2.3/x", [], ["10.0.0.0/8"]),
+    ],
+)
+def test_what_a_supernode_may_not_fetch_no_proxy_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, url: str, allow: list[str], deny: list[str]
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(OriginForbidden):
+        Origin(url, access=Access(allow, deny)).open()
+
+
+@pytest.mark.parametrize(
+    ("url", "allow", "deny"),
+    [("http://files.example/x", ["files.example", "10.0.0.0/8"], ["evil.example"]), ("http://10.1.2.3/x", ["10.0.0.0/8"], [])],
+)
+def test_what_it_may_goes_by_the_proxy(monkeypatch: pytest.MonkeyPatch, url: str, allow: list[str], deny: list[str]) -> None:
+    with proxy(monkeypatch, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as heard, pytest.raises(Exception, match="404"):
+        Origin(url, access=Access(allow, deny)).open()
+    assert heard[0].startswith(f"GET {url} ".encode())

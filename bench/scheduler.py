@@ -39,6 +39,8 @@ from dfengine.supernode.router import Router
 from dfengine.task import Peer
 
 TASK = "7" * 64
+LEAST = 3.5
+"""Pieces of a pull, on average, below which a run says nothing of pulls of four."""
 HERE = Path(__file__).parent
 
 
@@ -53,9 +55,9 @@ def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop)
     node.swarm.add_task(TASK, pieces, node.now())
     for n in range(pieces):
         node.swarm.cached(TASK, n, node.now())
-    node.swarm.tasks[TASK].retune(False)  # in the middle of quick pieces
     for i, cid in enumerate(populate(node.swarm, peers, pieces, 1, node.now(), TASK)):
-        node.members.admit((TASK, cid), Member("127.0.0.1", "", wire.NATIVE, Peer("10.0.0.1", 15001, "", f"host{i}")))
+        node.members.admit((TASK, cid), Member("127.0.0.1", "", wire.NATIVE, Peer("10.0.0.1", 15001, "", f"host{i}"), "127.0.0.1"))
+    node.swarm.tasks[TASK].retune(False)  # in the middle of quick pieces
     return node
 
 
@@ -107,6 +109,8 @@ def measure(bare: bool, arguments: argparse.Namespace, load: Path, cids: Path) -
             server.stdin.close()
             server.wait(20)
     pulls, pieces, seconds = int(out[0]), int(out[1]), float(out[2])
+    if pieces < LEAST * pulls:
+        raise RuntimeError(f"{pieces} pieces in {pulls} pulls: the swarm does not give what is measured")
     return pulls / seconds, cpu / pulls * 1e6, load_cpu / pulls * 1e6, pieces / pulls
 
 

@@ -4,8 +4,8 @@
 
 The supernode is a process of its own on the first core: its node, router and control server as `dfengine supernode` runs them, with a swarm
 of peers that have from nothing to nearly everything; only the file's copy is a stand-in, since no piece is sent. The load is a C program
-(bench/pulls.c, compiled for the run) on the second core, and what it takes of that is told: keep-alive connections, each of which plays its
-share of the peers. A pull reports the four pieces of that peer's pull before as done and wants four more. The bare handler reads the same
+(bench/pulls.c, compiled for the run) on the second core, which it has to itself and polls without sleeping, and how much of that it is idle
+is told: keep-alive connections, each of which plays its share of the peers. A pull reports the four pieces of that peer's pull before as done and wants four more. The bare handler reads the same
 requests as any others, not as plain pulls, and gives a fixed answer of the same size. Medians of the repeats; each has a fresh process.
 """
 
@@ -90,7 +90,7 @@ async def serve(bare: bool, peers: int, pieces: int, home: str) -> None:
 
 
 def measure(bare: bool, arguments: argparse.Namespace, load: Path, cids: Path) -> tuple[float, float, float, float]:
-    """Pulls a second, CPU microseconds of the server for one, of the load for one, pieces to a pull."""
+    """Pulls a second, CPU microseconds of the server for one, percent of the time that the load is idle, pieces to a pull."""
     with tempfile.TemporaryDirectory() as home:
         command = ["taskset", "-c", "0", sys.executable, "-m", "bench.scheduler", "--serve", "bare" if bare else "real", "--home", home]
         command += ["--peers", str(arguments.peers), "--pieces", str(arguments.pieces)]
@@ -100,24 +100,16 @@ def measure(bare: bool, arguments: argparse.Namespace, load: Path, cids: Path) -
         try:
             port = server.stdout.readline().strip()
             loader = ["taskset", "-c", "1", str(load), "127.0.0.1", port, str(arguments.connections), TASK, str(cids), str(arguments.pulls)]
-            before = children()
             out = subprocess.run(loader, check=True, capture_output=True, text=True, timeout=120, start_new_session=True).stdout.split()
-            load_cpu = children() - before
             server.stdin.close()
             cpu = float(server.stdout.readline())
         finally:
             server.stdin.close()
             server.wait(20)
-    pulls, pieces, seconds = int(out[0]), int(out[1]), float(out[2])
+    pulls, pieces, seconds, idle = int(out[0]), int(out[1]), float(out[2]), float(out[3])
     if pieces < LEAST * pulls:
         raise RuntimeError(f"{pieces} pieces in {pulls} pulls: the swarm does not give what is measured")
-    return pulls / seconds, cpu / pulls * 1e6, load_cpu / pulls * 1e6, pieces / pulls
-
-
-def children() -> float:
-    """CPU seconds of the processes that this one has waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return pulls / seconds, cpu / pulls * 1e6, idle / seconds * 100, pieces / pulls
 
 
 def main() -> None:
@@ -146,13 +138,13 @@ def main() -> None:
         runs = [[measure(bare, arguments, load, cids) for bare in (True, False)] for _ in range(arguments.repeats)]
     rows, result = [], {}
     for i, what in enumerate(("bare handler", "supernode")):
-        speed, cpu, load_cpu, pieces = (statistics.median(run[i][j] for run in runs) for j in range(4))
+        speed, cpu, idle, pieces = (statistics.median(run[i][j] for run in runs) for j in range(4))
         result[what] = [speed, cpu, pieces]
         worst = min(run[i][0] for run in runs)
-        rows.append([what, f"{speed:,.0f}", f"{worst:,.0f}", f"{cpu:.1f}", f"{load_cpu:.1f}", f"{pieces:.2f}"])
+        rows.append([what, f"{speed:,.0f}", f"{worst:,.0f}", f"{cpu:.1f}", f"{idle:.0f}%", f"{pieces:.2f}"])
     ratio = statistics.median(run[1][0] / run[0][0] for run in runs)
     print(f"{arguments.peers} peers, {arguments.pieces} pieces, {arguments.connections} connections, {where}\n")
-    print(table(["", "pulls/s", "worst", "CPU us a pull", "of the load", "pieces a pull"], rows))
+    print(table(["", "pulls/s", "worst", "CPU us a pull", "load idle", "pieces a pull"], rows))
     print(f"\nsupernode / bare: {ratio:.2f}")
     if arguments.json:
         arguments.json.write_text(json.dumps(result))

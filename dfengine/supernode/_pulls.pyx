@@ -125,7 +125,7 @@ cdef class Pulls:
         for i in range(pull.endings):
             ending(download, pull.ending[i], self.swarm.leases)
         if download.window is not None and (pull.una or pull.end != -1):
-            reports.moved(download, pull.una, pull.end)
+            reports.moved(download, pull.una, pull.end, self.swarm.leases)
         return 0
 
     cdef int wake(self) except -1:

@@ -19,16 +19,19 @@ __all__ = ["arrived", "conclude", "ending", "evicted", "failed", "holds", "moved
 Run = tuple[int, int]
 
 
-def moved(download: Download, una: int, end: int) -> None:
+def moved(download: Download, una: int, end: int, leases: Leases) -> None:
     """A stream has delivered the pieces below una, and wants none from `end` on yet (-1: up to its window's end).
 
-    What is delivered need not be here any more: a supernode that just met the stream knows nothing of it. Without a window: nothing.
+    What is delivered need not be here any more: a supernode that just met the stream knows nothing of it. What was still on its way is
+    not waited for. Without a window: nothing.
     """
     window = download.window
     if window is None:
         return
-    limit = window.count if window.count >= 0 else una
-    while window.una < min(una, limit):
+    past = min(una, window.count) if window.count >= 0 else una
+    for lease in [lease for n, lease in download.running.items() if n < past]:
+        leases.drop(lease)
+    while window.una < past:
         download.task.count_got(download, acknowledge(download, window.una))
     download.limit = end
     download.task.changed(download)

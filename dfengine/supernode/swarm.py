@@ -254,7 +254,7 @@ class Swarm(Exchange):
             download.task.check(una - 1)
         if end != -1 and end < una:
             raise BadPiece(f"a window from {una} to before {end}")
-        reports.moved(download, una, end)
+        reports.moved(download, una, end, self.leases)
 
     # PULLS THAT WAIT
 

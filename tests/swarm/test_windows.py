@@ -36,6 +36,18 @@ def test_a_file_longer_than_the_window_streams_through(wnd: int) -> None:
     assert swarm.pull("s").kind == "finished"
 
 
+def test_a_window_that_passes_a_piece_under_way_gives_its_slot_back() -> None:
+    swarm = Cluster(10)
+    swarm.join("s", wnd=5)
+    assert len(swarm.take("s")) == 5
+    swarm.swarm.moved(TASK, "s", 2, -1, swarm.now)
+    swarm.check()
+    assert swarm.swarm.totals().leases == 3
+    assert sorted(swarm.take("s")) == [5, 6]
+    swarm.done("s", 0)
+    assert swarm.swarm.totals().leases == 5
+
+
 def test_what_was_evicted_is_neither_served_nor_asked_for_again() -> None:
     swarm = Cluster(10)
     swarm.join("s", wnd=5)

@@ -3,10 +3,11 @@
     python -m bench.scheduler [--peers 1000] [--pieces 1000] [--connections 16] [--pulls 40000] [--repeats 5] [--json FILE]
 
 The supernode is a process of its own on the first core: its node, router and control server as `dfengine supernode` runs them, with a swarm
-of peers that have from nothing to nearly everything; only the file's copy is a stand-in, since no piece is sent. The load is a C program
-(bench/pulls.c, compiled for the run) on the second core, which it has to itself and polls without sleeping, and how much of that it is idle
-is told: keep-alive connections, each of which plays its share of the peers. A pull reports the four pieces of that peer's pull before as done and wants four more. The bare handler reads the same
-requests as any others, not as plain pulls, and gives a fixed answer of the same size. Medians of the repeats; each has a fresh process.
+of peers that have from nothing to nearly everything; only the file's copy is a record without data, since no piece is sent. The load is a C
+program (bench/pulls.c, compiled for the run) on the second core, which it has to itself and polls without sleeping, and how much of that it
+is idle is told: keep-alive connections, each of which plays its share of the peers. A pull reports the four pieces of that peer's pull
+before as done and wants four more. The bare handler reads the same requests as any others, not as plain pulls, and gives a fixed answer of
+the same size. Medians of the repeats; each has a fresh process.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from typing import Any
 from bench.decide import name, populate
 from bench.stage import own_namespace, table
 from dfengine import wire
+from dfengine._piece import Geometry
 from dfengine.net.control_server import ControlServer
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
+from dfengine.storage.record import DIGEST, Record
 from dfengine.supernode.members import Member
 from dfengine.supernode.node import Node
 from dfengine.supernode.router import Router
@@ -44,14 +47,27 @@ LEAST = 3.5
 HERE = Path(__file__).parent
 
 
+class Copy:
+    """What a pull sees of a fetch that is over: the record, and no bytes."""
+
+    def __init__(self, pieces: int) -> None:
+        geometry = Geometry(pieces * ((4 << 20) - 5), 4 << 20)
+        self.file = SimpleNamespace(record=Record.in_memory(geometry))
+        self.state, self.task, self.stop = "success", TASK, int
+        for n in range(pieces):
+            self.file.record.set_digest(n, os.urandom(DIGEST))
+
+    @property
+    def geometry(self) -> Geometry:
+        """As the record has it."""
+        return self.file.record.geometry  # type: ignore[no-any-return]
+
+
 def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop) -> Node:
     """A node with one task, all of it cached, and `peers` native downloads in the middle of it."""
     node = Node(SupernodeSettings(home_dir=home), home, loop)
     node.download_port = 8001
-    geometry = SimpleNamespace(length=pieces * (4 << 20), count=pieces)
-    digests = [os.urandom(16) for _ in range(pieces)]
-    file = SimpleNamespace(record=SimpleNamespace(digest=digests.__getitem__))
-    node.cdn.fetches[TASK] = SimpleNamespace(geometry=geometry, file=file, state="success", task=TASK, stop=int)  # type: ignore[assignment]
+    node.cdn.fetches[TASK] = Copy(pieces)  # type: ignore[assignment]
     node.swarm.add_task(TASK, pieces, node.now())
     for n in range(pieces):
         node.swarm.cached(TASK, n, node.now())

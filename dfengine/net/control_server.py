@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from dfengine.net.doorway import BACKLOG, Doorway, listening
@@ -54,7 +54,7 @@ class ControlProtocol(asyncio.Protocol):
         self._line: Line | None = None
         self._stopped = False
         self._unread = False
-        self.deadline = time.monotonic() + server.head_seconds
+        self.deadline = monotonic() + server.head_seconds
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's callback."""
@@ -89,14 +89,24 @@ class ControlProtocol(asyncio.Protocol):
         """asyncio's callback."""
         if self._stopped:
             return
-        reader = self._reader
-        if self._line is None:
-            self._answers = deque()
-            self._line = Line()
-        if self._server.quick is not None and (reader is None or not reader.started) and self._answered(data):
-            return
+        server, reader, answers, line = self._server, self._reader, self._answers, self._line
+        if answers is None or line is None:
+            answers = self._answers = deque()
+            line = self._line = Line()
+        if server.quick is not None and (reader is None or not reader.started) and len(answers) < MAX_PIPELINED:
+            answer: Answer | bytes | None
+            try:
+                answer = server.quick(data, line, self.client)
+            except Exception:
+                answer = server.failed(None)
+            if answer is not None:
+                server.requests += 1
+                self._put(answer, True, False)
+                if not answers and not self._unread:
+                    self.deadline = monotonic() + server.idle_seconds
+                return
         if reader is None:
-            reader = self._reader = RequestReader(self.client, self._serve, self._server.max_body, self._proceed)
+            reader = self._reader = RequestReader(self.client, self._serve, server.max_body, self._proceed)
         fresh = not reader.started
         try:
             reader.feed(data)
@@ -106,30 +116,9 @@ class ControlProtocol(asyncio.Protocol):
             return
         if reader.started:
             if fresh:
-                self.deadline = time.monotonic() + self._server.head_seconds
+                self.deadline = monotonic() + server.head_seconds
         elif not self._answers and not self._unread:
-            self.deadline = time.monotonic() + self._server.idle_seconds
-
-    def _answered(self, data: bytes) -> bool:
-        """Whether `data` was a whole request that its server answers quickly."""
-        server, answers = self._server, self._answers
-        assert server.quick is not None
-        assert self._line is not None
-        assert answers is not None
-        if len(answers) >= MAX_PIPELINED:
-            return False
-        answer: Answer | bytes | None
-        try:
-            answer = server.quick(data, self._line, self.client)
-        except Exception:
-            answer = server.failed(None)
-        if answer is None:
-            return False
-        server.requests += 1
-        self._put(answer, True, False)
-        if not answers and not self._unread:
-            self.deadline = time.monotonic() + server.idle_seconds
-        return True
+            self.deadline = monotonic() + server.idle_seconds
 
     def eof_received(self) -> bool:
         """asyncio's callback: a client that sends no more is answered no more."""
@@ -138,7 +127,7 @@ class ControlProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """asyncio's callback: the client leaves its answers unread."""
         self._unread = True
-        self.deadline = time.monotonic() + self._server.stall_seconds
+        self.deadline = monotonic() + self._server.stall_seconds
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
@@ -186,7 +175,7 @@ class ControlProtocol(asyncio.Protocol):
         """The deadline that fits what is going on; a parked answer's is the handler's business."""
         if self._unread:
             return
-        self.deadline = math.inf if self._answers else time.monotonic() + self._server.idle_seconds
+        self.deadline = math.inf if self._answers else monotonic() + self._server.idle_seconds
 
     def _flush(self, _: object = None) -> None:
         """Send the answers that are ready, up to the first that is not."""
@@ -218,7 +207,7 @@ class ControlProtocol(asyncio.Protocol):
         if not keep_alive:
             transport.close()
             # What the client does not take keeps the connection no longer than this.
-            self.deadline = time.monotonic() + self._server.stall_seconds
+            self.deadline = monotonic() + self._server.stall_seconds
 
     def close(self) -> None:
         """Cut the connection."""
@@ -319,7 +308,7 @@ class ControlServer:
         return text(500, "internal error")
 
     def _sweep(self) -> None:
-        now = time.monotonic()
+        now = monotonic()
         for connection in [connection for connection in self.connections if connection.deadline < now]:
             connection.close()
         if self._door is not None:

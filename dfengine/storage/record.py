@@ -70,6 +70,8 @@ class Record:
         self._xxh3 = HEAD + 3 * size
         self._md5 = self._xxh3 + DIGEST * capacity
         view = memoryview(memory)
+        self.digests = view[self._xxh3 : self._md5]
+        """`digest` of all pieces, one behind the other; to be let go of before `close`."""
         self.here, self.md5s, self.used = (
             Bitset.over(view[HEAD + i * size : HEAD + (i + 1) * size], capacity) for i in range(3)
         )
@@ -197,7 +199,7 @@ class Record:
 
     def close(self) -> None:
         """Unmap. The bitsets must not be used after this."""
-        del self.here, self.md5s, self.used
+        del self.here, self.md5s, self.used, self.digests
         # Who is just sending a piece may look at its bit once more: then the mapping goes with that bitset.
         with contextlib.suppress(BufferError):
             self._memory.close()

@@ -27,7 +27,9 @@ cdef class Said:
 cdef class Pulls:
     cdef Exchange swarm
     cdef dict wakeable
-    cdef object node, members, fetches, used, parked, park
+    cdef dict fetches, used, parked
+    cdef object node, now, members, park
+    cdef str task_id  # of the last pull: most are of the same task
     cdef char* text
     cdef Py_ssize_t length, room
     cdef readonly Py_ssize_t answered
@@ -36,7 +38,7 @@ cdef class Pulls:
     cdef int report(self, Task task, Download download, PlainPull* pull, double now) except -1
     cdef int wake(self) except -1
     cdef object give(self, Task task, Download download, object member, object fetch, Py_ssize_t want, bint waits, double now)
-    cdef int offer(self, Task task, object member, object fetch, object digest, Grant* given) except -1
+    cdef int offer(self, Task task, Said said, object member, Py_buffer* digests, Grant* given) except -1
     cdef Said copy(self, Task task, object fetch)
     cdef int code(self, object number) except -1
     cdef int write(self, const char* text, Py_ssize_t length) except -1

@@ -2,8 +2,10 @@
 
 cimport cython
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
 from libc.string cimport memcmp, memcpy
 
 from dfengine.net._request cimport Plain, scan
@@ -16,9 +18,11 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
     Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
     const void* PyUnicode_DATA(object text) noexcept
+    PyObject* PyDict_GetItemWithError(object table, object key) except? NULL
 
 from dfengine import codes, wire
 from dfengine.net import http
+from dfengine.storage import record
 from dfengine.supernode import api_native, assignment, reports
 
 cdef enum:
@@ -26,6 +30,7 @@ cdef enum:
 
 cdef object FINISHED = assignment.FINISHED
 cdef Py_ssize_t LONGEST_HEAD = http.MAX_HEAD, LONGEST_BODY = http.MAX_BODY
+cdef Py_ssize_t DIGEST = record.DIGEST
 cdef Py_ssize_t MOST_PIECES = api_native.MOST_PIECES
 cdef double LONGEST = api_native.LONGEST
 cdef bytes HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
@@ -42,7 +47,9 @@ cdef class Said:
 cdef class Pulls:
     def __init__(self, node, park):
         self.node = node
+        self.now = node.now
         self.park = park
+        self.task_id = ""
         self.swarm = node.swarm
         self.wakeable = node.swarm.wakeable
         self.members = node.members
@@ -58,6 +65,7 @@ cdef class Pulls:
         cdef PlainPull pull
         cdef Task task
         cdef Download download
+        cdef PyObject* found
         cdef double now
         cdef bint waits
         if not scan(data, LONGEST_HEAD, LONGEST_BODY, &request):
@@ -66,25 +74,32 @@ cdef class Pulls:
             return None
         if not read_pull(<const char*> request.body, request.length, &pull):
             return None
-        task_id, cid = string(&pull.task), string(&pull.cid)
-        key = task_id, cid
-        task = self.swarm.tasks.get(task_id)
-        member = self.members.get(key)
-        if task is None or member is None or not member.native or not (member.address == client or member.is_of(client)):
+        if not same(self.task_id, &pull.task):
+            self.task_id = string(&pull.task)
+        task = self.swarm.tasks.get(self.task_id)
+        if task is None:
             return None
+        cid = string(&pull.cid)
         download = task.downloads.get(cid)
         if download is None or not self.plain(task, download, &pull):
             return None
-        fetch = self.fetches.get(task_id)
+        key = task.id, cid
+        found = PyDict_GetItemWithError(self.members, key)
+        if found is NULL:
+            return None
+        member = <object> found
+        if not member.native or not (member.address == client or member.is_of(client)):
+            return None
+        fetch = self.fetches.get(task.id)
         if fetch is None:
             return None
-        now = self.node.now()
-        self.used[task_id] = now
+        now = self.now()
+        self.used[task.id] = now
         if member.line is not line:
             member.line = line
             line.party = member
         if self.parked and key in self.parked:
-            self.node.release(task_id, cid)
+            self.node.release(task.id, cid)
         self.swarm.hear(download, now)
         self.report(task, download, &pull, now)
         # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
@@ -101,7 +116,7 @@ cdef class Pulls:
         if answer is not None:
             self.answered += 1
         else:
-            answer = self.park(task_id, cid, min(pull.want, MOST_PIECES), min(pull.wait, LONGEST))
+            answer = self.park(task.id, cid, min(pull.want, MOST_PIECES), min(pull.wait, LONGEST))
         self.wake()
         return answer
 
@@ -139,20 +154,20 @@ cdef class Pulls:
         cdef Course course
         cdef Grant given
         cdef object none = begin(download, want, &course)
-        cdef Said said
-        cdef Py_ssize_t pieces = 0
-        cdef object digest = None
-        if none is None:
-            while grant(download, &course, &given, self.swarm.leases, now):
-                if pieces == 0:
-                    digest = fetch.file.record.digest
-                    self.code(codes.CONTINUE)
-                    self.write(b',"offers":[', 11)
-                else:
+        cdef Said said = None
+        cdef Py_buffer digests
+        if none is None and grant(download, &course, &given, self.swarm.leases, now):
+            said = self.copy(task, fetch)
+            PyObject_GetBuffer(fetch.file.record.digests, &digests, PyBUF_SIMPLE)
+            try:
+                self.code(codes.CONTINUE)
+                self.write(b',"offers":[', 11)
+                self.offer(task, said, member, &digests, &given)
+                while grant(download, &course, &given, self.swarm.leases, now):
                     self.write(b",", 1)
-                pieces += 1
-                self.offer(task, member, fetch, digest, &given)
-        if pieces:
+                    self.offer(task, said, member, &digests, &given)
+            finally:
+                PyBuffer_Release(&digests)
             self.write(b"]", 1)
         elif none is FINISHED:
             self.code(codes.FINISHED)
@@ -160,29 +175,28 @@ cdef class Pulls:
             return None
         else:
             self.code(codes.WAIT)
-        said = self.copy(task, fetch)
+        if said is None:
+            said = self.copy(task, fetch)
         self.put(said.end)
         return self.written()
 
-    cdef int offer(self, Task task, object member, object fetch, object digest, Grant* given) except -1:
+    cdef int offer(self, Task task, Said said, object member, Py_buffer* digests, Grant* given) except -1:
         """[piece,"digest",[source,...]]"""
-        cdef bytes raw = digest(given.n)
-        cdef const unsigned char* at = <const unsigned char*> PyBytes_AS_STRING(raw)
+        cdef const unsigned char* at
         cdef char[128] hexed
-        cdef Py_ssize_t i, length = PyBytes_GET_SIZE(raw)
-        cdef Said said
+        cdef Py_ssize_t i
+        if (given.n + 1) * DIGEST > digests.len or 2 * DIGEST > <Py_ssize_t> sizeof(hexed):
+            raise ValueError(f"piece {given.n} is outside the record")
+        at = <const unsigned char*> digests.buf + given.n * DIGEST
         self.write(b"[", 1)
         self.number(given.n)
         self.write(b',"', 2)
-        if length > 64:
-            raise ValueError(f"a digest of {length} bytes")
-        for i in range(length):
+        for i in range(DIGEST):
             hexed[2 * i] = HEX[at[i] >> 4]
             hexed[2 * i + 1] = HEX[at[i] & 15]
-        self.write(hexed, 2 * length)
+        self.write(hexed, 2 * DIGEST)
         self.write(b'",[', 3)
         if given.source is NULL or given.supernode:
-            said = self.copy(task, fetch)
             ip = member.super_node_ip
             if said.ip != ip:
                 said.supernode = wire.encode(self.node.source(task.id, ip))
@@ -203,6 +217,7 @@ cdef class Pulls:
         return self.write(b"]]", 2)
 
     cdef Said copy(self, Task task, object fetch):
+        """What answers say of the task's copy."""
         cdef Said said = task.said
         cdef object geometry = fetch.geometry
         if said is None:

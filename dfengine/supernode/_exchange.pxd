@@ -1,7 +1,7 @@
 """The two events that come by the thousand a second: a pull, and a piece that is done."""
 
 from dfengine.supernode.leases cimport Leases
-from dfengine.supernode._state cimport Download, PeerState
+from dfengine.supernode._state cimport Download
 from dfengine.supernode.deadlines cimport Deadlines
 
 
@@ -10,20 +10,21 @@ cdef class Exchange:
     cdef readonly Leases leases
     cdef readonly object limits
     cdef readonly object peers
-    cdef object to_end
-    cdef object heard
+    cdef Deadlines heard
     cdef Deadlines isolations
     cdef Deadlines shunnings
-    cdef double silence
 
     cdef Download find(self, str task_id, str cid, double now)
-    cdef int hear(self, Download download, double now) except -1
-    cdef int alive(self, PeerState peer, double now) except -1
     cdef int credit(self, Download download, Py_ssize_t n, Download sender, bint named, double now) except -1
     cpdef pull(self, str task_id, str cid, Py_ssize_t k, double now)
     cpdef done(self, str task_id, str cid, Py_ssize_t n, str source_cid, double now)
     cpdef int done_all(self, str task_id, str cid, list pieces, double now) except -1
     cpdef double next_due(self) except -1
+
+
+cdef inline void hear(Download download, double now) noexcept:
+    """A sign of life."""
+    download.seen = download.peer.seen = now
 
 
 cpdef ending(Download download, Py_ssize_t n, Leases leases)

@@ -17,14 +17,12 @@ from dfengine.supernode.peers import Peers
 cdef class Exchange:
     def __init__(self, limits):
         self.limits = limits
-        self.silence = limits.peer_gc
         self.tasks = {}
         self.leases = Leases()
         self.peers = Peers(limits, self.leases)
         self.isolations = self.peers.isolations
         self.shunnings = self.peers.shunnings
         self.heard = self.peers.heard
-        self.to_end = self.peers.heard.move_to_end
 
     cdef Download find(self, str task_id, str cid, double now):
         """The download, which just gave a sign of life. Raises UnknownTask, UnknownDownload."""
@@ -35,20 +33,8 @@ cdef class Exchange:
         download = task.downloads.get(cid)
         if download is None:
             raise UnknownDownload(f"no download {cid} of task {task_id}")
-        self.hear(download, now)
+        hear(download, now)
         return download
-
-    cdef int hear(self, Download download, double now) except -1:
-        """A sign of life."""
-        download.seen = now
-        return self.alive(download.peer, now)
-
-    cdef int alive(self, PeerState peer, double now) except -1:
-        """Peers.alive, for one that is there; who was heard of at this very moment is at its end already."""
-        if peer.seen != now:
-            peer.seen = now
-            self.to_end(peer)
-        return 0
 
     cpdef pull(self, str task_id, str cid, Py_ssize_t k, double now):
         return decide(self.find(task_id, cid, now), k, self.leases, now)
@@ -72,7 +58,7 @@ cdef class Exchange:
         if sender is not None and sender is not download:
             peer = sender.peer
             if peer.failures is None and peer.accusers is None and peer.shunned_by is None and not peer.isolated:
-                self.alive(peer, now)
+                peer.seen = now
             else:
                 self.peers.credit(download, sender, now)
         return 0
@@ -83,11 +69,7 @@ cdef class Exchange:
         return 0
 
     cpdef double next_due(self) except -1:
-        cdef double due = min(self.leases.soonest(), self.isolations.soonest(), self.shunnings.soonest())
-        cdef PeerState first
-        for first in self.heard:
-            return min(due, first.seen + self.silence)
-        return due
+        return min(self.leases.soonest(), self.isolations.soonest(), self.shunnings.soonest(), self.heard.soonest())
 
 
 cpdef ending(Download download, Py_ssize_t n, Leases leases):

@@ -9,7 +9,7 @@ from cpython.object cimport PyObject
 from libc.string cimport memcmp, memcpy
 
 from dfengine.net._request cimport Plain, scan
-from dfengine.supernode._exchange cimport Exchange, ending
+from dfengine.supernode._exchange cimport Exchange, ending, hear
 from dfengine.supernode._plain_pull cimport PlainPull, Text, read_pull, string
 from dfengine.supernode._scheduler cimport Course, Grant, begin, grant
 from dfengine.supernode._state cimport Download, Lease, Task
@@ -100,7 +100,7 @@ cdef class Pulls:
             line.party = member
         if self.parked and key in self.parked:
             self.node.release(task.id, cid)
-        self.swarm.hear(download, now)
+        hear(download, now)
         self.report(task, download, &pull, now)
         # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
         if self.wakeable:

@@ -41,6 +41,7 @@ cdef class PeerState:
     cdef public Py_ssize_t slots
     cdef public Py_ssize_t used
     cdef public double seen
+    cdef public Py_ssize_t silence
     cdef public tuple downloads
     cdef public dict failures
     cdef public dict accusers

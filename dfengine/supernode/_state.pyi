@@ -26,7 +26,8 @@ class PeerState:
     Several CIDs, of several tasks, belong to one peer: slots and isolation are the peer's, holdings are the CID's.
     A CID that serves nobody (port 0) has a peer of its own, so that two of them on one host are not taken for one.
 
-    `used` of `slots` uploads are leased. `isolated`: no source for anybody, until the deadline in `bucket`. seen: seconds.
+    `used` of `slots` uploads are leased. `isolated`: no source for anybody, until the deadline in `bucket`.
+    seen: seconds; how long that was ago is looked at when the deadline in `silence` is due.
     failures: client address -> its share of the consecutive failures. accusers: client addresses that found wrong bytes.
     proven: isolated for wrong bytes. cleared: it sent the supernode itself the right bytes.
     shunned_by: CIDs that no longer get this source, with their failures counted in `Download.charged`.
@@ -43,6 +44,7 @@ class PeerState:
     proven: bool
     cleared: bool
     bucket: int
+    silence: int
     def __new__(cls, key: tuple[str, int, str], slots: int, now: float) -> PeerState: ...
     def locate(self, location: str) -> None:
         """What it says of its place (`locality`), "" nothing."""

@@ -14,6 +14,8 @@ class Deadlines(Generic[_Item]):
         """Remember `item` until `when` (seconds, not negative); returns the bucket that `discard` wants."""
     def discard(self, item: _Item, number: int) -> int:
         """Forget `item` of that bucket; unknown: nothing happens."""
+    def waits(self, item: _Item, number: int) -> bool:
+        """`item` is in that bucket."""
     def due(self, now: float) -> list[_Item]:
         """Take out what is due at `now`."""
     def next(self) -> float | None:

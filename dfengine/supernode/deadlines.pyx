@@ -41,6 +41,9 @@ cdef class Deadlines:
             bucket.pop(item, None)
         return 0
 
+    def waits(self, object item, Py_ssize_t number):
+        return item in self.buckets.get(number, ())
+
     def due(self, double now):
         items = []
         self.bucket = None

@@ -9,6 +9,7 @@ from dfengine.supernode._rarity import Rarity
 from dfengine.supernode._recount import recount
 from dfengine.supernode._sources import serves_now
 from dfengine.supernode._state import ABSENT, Download, Lease
+from dfengine.supernode.deadlines import GRAIN
 from dfengine.supernode.isolation import shuns
 from dfengine.supernode.task_state import TaskState
 
@@ -27,7 +28,8 @@ def check(swarm: Swarm) -> None:
     for peer in swarm.peers.states.values():
         assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
         assert peer.downloads or peer.isolated, f"{peer} has nothing left"
-        assert (peer in swarm.peers.heard) == bool(peer.downloads), f"{peer}: heard of"
+        assert swarm.peers.heard.waits(peer, peer.silence) == bool(peer.downloads), f"{peer}: heard of"
+        assert not peer.downloads or (peer.silence - 1) * GRAIN < peer.seen + swarm.limits.peer_gc, f"{peer}: heard of too late"
         for download in peer.downloads:
             assert download in alive, f"{peer} remembers {download}"
             assert download.peer is peer, f"{download} is another's"

@@ -6,7 +6,6 @@ remembered until that ends, so that leaving and coming back frees nobody. `doubt
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import NamedTuple
 
 from dfengine import task
@@ -38,14 +37,18 @@ class Doubt(NamedTuple):
 
 
 class Peers:
-    """`heard` is in the order of the last sign of life. `departed`: (task, CID) of those forgotten for their silence or a false claim."""
+    """`departed`: (task, CID) of those forgotten for their silence or a false claim.
+
+    `heard` has each peer with a CID at the end of the silence that began at some sign of life: the last one is looked at then, so that one
+    costs no more than its time.
+    """
 
     def __init__(self, limits: Limits, leases: Leases) -> None:
         self.limits = limits
         self.leases = leases
         self.states: dict[Key, PeerState] = {}
         self.cids: dict[str, tuple[Download, ...]] = {}
-        self.heard: OrderedDict[PeerState, None] = OrderedDict()
+        self.heard: Deadlines[PeerState] = Deadlines()
         self.departed: list[tuple[str, str]] = []
         self.doubts: list[Doubt] = []
         self._asked: set[Key] = set()
@@ -73,6 +76,9 @@ class Peers:
             task.mixed = True
             if task.slow:
                 task.retune(False)
+        peer.seen = now
+        if not peer.downloads:
+            self._listen(peer)
         peer.downloads = (*peer.downloads, download)
         self.cids[download.cid] = (*self.cids.get(download.cid, ()), download)
         if download.serves and not peer.isolated:
@@ -97,7 +103,7 @@ class Peers:
         if same:
             self.cids[download.cid] = same
         if not peer.downloads:
-            del self.heard[peer]
+            self.heard.discard(peer, peer.silence)
             if not peer.isolated:
                 self._forget(peer)
 
@@ -120,14 +126,10 @@ class Peers:
 
     def seen(self, download: Download, now: float) -> None:
         """The CID sent something."""
-        download.seen = now
-        self.alive(download.peer, now)
+        download.seen = download.peer.seen = now
 
-    def alive(self, peer: PeerState, now: float) -> None:
-        """The peer did something."""
-        peer.seen = now
-        self.heard[peer] = None
-        self.heard.move_to_end(peer)
+    def _listen(self, peer: PeerState) -> None:
+        peer.silence = self.heard.add(peer, peer.seen + self.limits.peer_gc)
 
     def touch(self, cid: str, now: float) -> bool:
         """A heartbeat. False if no task knows the CID."""
@@ -176,7 +178,7 @@ class Peers:
 
     def credit(self, client: Download, source: Download, now: float) -> None:
         """The client got a piece from the source."""
-        self.alive(source.peer, now)
+        source.peer.seen = now
         self._pardon(client, source.peer)
         if isolation.credit(source.peer, client.peer.address):
             self.isolations.discard(source.peer, source.peer.bucket)
@@ -210,12 +212,11 @@ class Peers:
             self._forgive(task_id, cid, key)
         for peer in self.isolations.due(now):
             self._trust(peer)
-        while self.heard:
-            peer = next(iter(self.heard))
-            if peer.seen + self.limits.peer_gc > now:
-                break
+        for peer in self.heard.due(now):
             if any(download.wish for download in peer.downloads):
-                self.alive(peer, now)  # a parked pull is an open connection
+                peer.seen = now  # a parked pull is an open connection
+            if peer.seen + self.limits.peer_gc > now:
+                self._listen(peer)
                 continue
             for download in list(peer.downloads):
                 self.depart(download)

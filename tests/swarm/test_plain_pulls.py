@@ -93,11 +93,10 @@ class Place:
             (task.sent_by_peers, task.sent_by_supernode, task.supernode_used, task.pace, task.unfinished) for task in swarm.tasks.values()
         ]
         lines = [(key, self.lines.index(one.line) if one.line in self.lines else None) for key, one in node.members.items()]
-        order = [peer.seen for peer in swarm.peers.heard]
-        assert order == sorted(order)
+        heard = [(key, peer.seen, peer.silence) for key, peer in swarm.peers.states.items()]
         pulls = node.counts["pulls"] + node.plain_pulls()
         answers = sum(node.answers.values()) + node.plain_pulls()
-        return downloads, tasks, lines, order, node.used, list(node.parked), pulls, answers, list(swarm.wakeable), node.due
+        return downloads, tasks, lines, heard, node.used, list(node.parked), pulls, answers, list(swarm.wakeable), node.due
 
 
 def request(body: bytes, target: str = "/swarm/pull") -> bytes:

@@ -2,7 +2,7 @@
 
     Task ---- downloads: cid -> Download ---- peer: PeerState (slots, trust), shared by the CIDs of one ip:port
      |                          |
-     |                          +-- running, arrived: piece -> Lease        sending: the leases of what others get from it
+     |                          +-- running, arrived: piece -> Lease        sent -> Lease <-> Lease: what others get from it, newest first
      |                                                          |
      +-- promises: piece -> Lease                               +-- download, n, source (None: the supernode)
 
@@ -64,6 +64,7 @@ cdef class Lease:
     cdef bint patient
     cdef Term term
     cdef Lease before, after
+    cdef Lease older, newer
 
 
 cdef class Term:
@@ -85,7 +86,7 @@ cdef class Download:
     cdef public int place
     cdef readonly dict running
     cdef public dict arrived
-    cdef public tuple sending
+    cdef Lease sent
     cdef public dict charged
     cdef public dict early
     cdef public Py_ssize_t limit

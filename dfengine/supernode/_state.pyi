@@ -86,13 +86,12 @@ class Download:
 
     serves: it may become a source. legacy: it speaks 1.x. window: None for a regular download.
     place: where it stands among the task's holders, ABSENT unless it is a source.
-    sending: leases of pieces that others get from it. charged: failures of sources towards it.
+    sending: leases of pieces that others get from it, the newest last. charged: failures of sources towards it.
     early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = no such.
     wish: pieces a parked pull asks for, 0 when none is parked. lags, best: see `tempo`.
     """
 
     place: int
-    sending: tuple[Lease, ...]
     charged: dict[PeerState, int] | None
     early: dict[int, None] | None
     arrived: dict[int, Lease | None]
@@ -125,6 +124,8 @@ class Download:
     def rotation(self) -> int: ...
     @property
     def running(self) -> dict[int, Lease]: ...
+    @property
+    def sending(self) -> list[Lease]: ...
     def has(self, n: int) -> bool:
         """Piece n is here, servable."""
     @property

@@ -77,7 +77,6 @@ cdef class Download:
         self.place = NOWHERE
         self.running = {}
         self.arrived = NONE_ARRIVED
-        self.sending = ()
         self.limit = -1
         self.seen = now
 
@@ -111,6 +110,16 @@ cdef class Download:
     @property
     def has_room(self):
         return self.room() > 0
+
+    @property
+    def sending(self):
+        cdef Lease lease = self.sent
+        cdef list leases = []
+        while lease is not None:
+            leases.append(lease)
+            lease = lease.older
+        leases.reverse()
+        return leases
 
     def lease(self, Py_ssize_t n):
         return self.running.get(n) or self.arrived.get(n)

@@ -10,39 +10,6 @@ from dfengine.supernode._state cimport NOWHERE, Download, Lease, PeerState, Task
 
 from dfengine.supernode import deadlines
 
-cdef extern from *:
-    """
-    static PyObject *df_with(PyObject *leases, PyObject *lease) {
-        Py_ssize_t number = PyTuple_GET_SIZE(leases), i;
-        PyObject *more = PyTuple_New(number + 1);
-        if (more) {
-            for (i = 0; i <= number; i++) {
-                PyObject *item = i < number ? PyTuple_GET_ITEM(leases, i) : lease;
-                Py_INCREF(item);
-                PyTuple_SET_ITEM(more, i, item);
-            }
-        }
-        return more;
-    }
-    /* `gone` is one of them, once. Neither steals. */
-    static PyObject *df_without(PyObject *leases, PyObject *gone) {
-        Py_ssize_t number = PyTuple_GET_SIZE(leases), i, at = 0;
-        PyObject *fewer = PyTuple_New(number - 1);
-        if (fewer) {
-            for (i = 0; i < number; i++) {
-                PyObject *item = PyTuple_GET_ITEM(leases, i);
-                if (item != gone) {
-                    Py_INCREF(item);
-                    PyTuple_SET_ITEM(fewer, at++, item);
-                }
-            }
-        }
-        return fewer;
-    }
-    """
-    tuple df_with(tuple leases, object lease)
-    tuple df_without(tuple leases, object gone)
-
 cdef double GRAIN = deadlines.GRAIN
 
 
@@ -74,7 +41,10 @@ cdef class Leases:
         if source is None:
             task.supernode_used += 1
         else:
-            source.sending = df_with(source.sending, lease)
+            lease.older = source.sent
+            if source.sent is not None:
+                source.sent.newer = lease
+            source.sent = lease
             peer = source.peer
             lease.freed = download.lags and not source.lags
             peer.used += not lease.freed
@@ -137,7 +107,13 @@ cdef class Leases:
         if lease.promised and task.promises[lease.n] is lease:
             task.end(lease.n)
         if source is not None:
-            source.sending = df_without(source.sending, lease)
+            if lease.newer is None:
+                source.sent = lease.older
+            else:
+                lease.newer.older = lease.older
+            if lease.older is not None:
+                lease.older.newer = lease.newer
+            lease.older = lease.newer = None
         self.free(lease)
 
     cpdef free(self, Lease lease):

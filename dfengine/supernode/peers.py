@@ -92,7 +92,7 @@ class Peers:
         if download.place != ABSENT:
             task.delist(download)
         self.unassign(download)
-        for lease in list(download.sending):
+        for lease in download.sending:
             self.leases.drop(lease)
         for source in list(download.charged or ()):
             isolation.forgive(download, source)

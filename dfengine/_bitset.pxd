@@ -15,12 +15,14 @@ cdef extern from *:
     #define df_and(p, m) __atomic_fetch_and((p), (m), __ATOMIC_ACQ_REL)
     #define df_ctz(w) __builtin_ctzll(w)
     #define df_popcount(w) __builtin_popcountll(w)
+    #define df_prefetch(p) __builtin_prefetch(p)
     """
     uint64_t df_load(const uint64_t *p) noexcept nogil
     uint64_t df_or(uint64_t *p, uint64_t mask) noexcept nogil
     uint64_t df_and(uint64_t *p, uint64_t mask) noexcept nogil
     int df_ctz(uint64_t word) noexcept nogil
     int df_popcount(uint64_t word) noexcept nogil
+    void df_prefetch(const void *p) noexcept nogil
 
 cdef inline bint bit_test(const uint64_t *words, Py_ssize_t n) noexcept nogil:
     return (df_load(words + (n >> 6)) >> (n & 63)) & 1

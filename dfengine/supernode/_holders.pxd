@@ -37,6 +37,7 @@ cdef class Holders:
     cdef uint32_t dice
 
     cdef bint holds(self, uint32_t place, Py_ssize_t n) noexcept
+    cdef void ask(self, uint32_t place, Py_ssize_t n) noexcept
     cdef int gain(self, uint32_t place, Py_ssize_t n) except -1
     cdef int lose(self, Py_ssize_t n) except -1
     cdef int refill(self, Py_ssize_t n) except -1

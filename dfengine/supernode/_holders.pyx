@@ -7,7 +7,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from dfengine._bitset cimport Bitset, df_ctz
+from dfengine._bitset cimport Bitset, df_ctz, df_prefetch
 
 from dfengine.errors import BadPiece, BadValue
 
@@ -85,6 +85,14 @@ cdef class Holders:
             return False
         have = <Bitset> PyList_GET_ITEM(self.haves, place)
         return n < have.size and (have.words[n >> 6] >> (n & 63)) & 1
+
+    cdef void ask(self, uint32_t place, Py_ssize_t n) noexcept:  # bounds are checked here
+        """The word that `holds` will test is on its way into the cache."""
+        cdef PyObject* have
+        if place < <uint32_t> PyList_GET_SIZE(self.haves):
+            have = PyList_GET_ITEM(self.haves, place)
+            if have is not <PyObject*> None:
+                df_prefetch((<Bitset> have).words + (n >> 6))
 
     cdef int gain(self, uint32_t place, Py_ssize_t n) except -1:
         if not 0 <= n < self.size:
@@ -238,9 +246,18 @@ cdef class Holders:
 
     cdef Py_ssize_t some(self, Py_ssize_t n, uint32_t* found) except -1:
         """The places of `sample`, at most RECENT + SAMPLES; their number."""
+        cdef uint32_t drawn[SAMPLES]
         cdef uint32_t place
         cdef Py_ssize_t number = 0, i
+        cdef bint common = self.counts[n] > RECENT and self.nopen
         cdef int turn
+        for i in range(RECENT):
+            self.ask(self.recent[n * RECENT + i], n)
+        if common:
+            for i in range(SAMPLES):
+                self.dice = self.dice * 1664525 + 1013904223
+                drawn[i] = self.open_places[<Py_ssize_t> ((<uint64_t> self.dice * <uint64_t> self.nopen) >> 32)]
+                self.ask(drawn[i], n)
         for turn in range(2):
             number = 0
             for i in range(RECENT):
@@ -251,12 +268,10 @@ cdef class Holders:
             if number >= min(self.counts[n], <uint32_t> RECENT):
                 break
             self.refill(n)
-        if self.counts[n] > RECENT and self.nopen:
+        if common:
             for i in range(SAMPLES):
-                self.dice = self.dice * 1664525 + 1013904223
-                place = self.open_places[<Py_ssize_t> ((<uint64_t> self.dice * <uint64_t> self.nopen) >> 32)]
-                if self.holds(place, n) and not among(found, number, place):
-                    found[number] = place
+                if self.holds(drawn[i], n) and not among(found, number, drawn[i]):
+                    found[number] = drawn[i]
                     number += 1
         return number
 

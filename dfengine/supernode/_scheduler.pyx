@@ -8,7 +8,7 @@ from dfengine._window cimport Window
 from dfengine.supernode._holders cimport Holders, meet
 from dfengine.supernode.leases cimport Leases
 from dfengine.supernode._rarity cimport LEVELS, Rarity
-from dfengine.supernode._sources cimport MOST, best_source, open_source, supernode_open, usable
+from dfengine.supernode._sources cimport MOST, Sample, best_source, open_source, supernode_open, usable
 from dfengine.supernode._state cimport NOWHERE, Download, Task
 
 from dfengine.supernode import assignment
@@ -44,9 +44,8 @@ cdef object Pull = assignment.Pull
 
 cdef struct Choice:
     Py_ssize_t n
-    Py_ssize_t first  # which of `holders` is the source, -1 = the supernode
-    Py_ssize_t number
-    PyObject* holders[MOST]
+    Py_ssize_t first  # which of the sample's holders is the source, -1 = the supernode
+    Sample sample
 
 
 cdef inline bint has(Bitset bits, Py_ssize_t n) noexcept:  # n is a piece of the task that the bits are of
@@ -134,15 +133,15 @@ cdef int name(Download download, Choice* choice, Grant* given) except -1:
     cdef Task task = download.task
     cdef Py_ssize_t i, most = 0 if download.legacy else min(2, task.alternates)
     given.n = choice.n
-    given.source = choice.holders[choice.first] if choice.first >= 0 else NULL
+    given.source = choice.sample.holders[choice.first] if choice.first >= 0 else NULL
     given.one = given.two = NULL
-    for i in range(choice.number):
+    for i in range(choice.sample.number):
         if i == choice.first:
             continue
         if given.one is NULL and most > 0:
-            given.one = choice.holders[i]
+            given.one = choice.sample.holders[i]
         elif given.two is NULL and most > 1:
-            given.two = choice.holders[i]
+            given.two = choice.sample.holders[i]
         else:
             break
     given.supernode = (
@@ -169,7 +168,7 @@ cdef bint choose(Download download, Choice* choice, Order* order, bint may_seed)
     cdef bint seed = may_seed and supernode_open(download)
     cdef Py_ssize_t start = download.rotation % task.size
     choice.first = -1
-    choice.number = 0
+    choice.sample.number = 0
     if download.window is not None and urgent(download, choice, seed):
         return True
     if seed and download.place != NOWHERE:
@@ -182,7 +181,9 @@ cdef bint choose(Download download, Choice* choice, Order* order, bint may_seed)
         choice.n = rarest(task, task.seedable, start, LEVELS - 1)
         if choice.n >= 0:
             choice.first = -1
-            choice.number = usable(download, choice.n, choice.holders) if has(task.holders.held, choice.n) else 0
+            choice.sample.number = 0
+            if has(task.holders.held, choice.n):
+                usable(download, choice.n, &choice.sample)
             return True
     return False
 
@@ -194,13 +195,15 @@ cdef bint urgent(Download download, Choice* choice, bint seed) except -1:
     cdef Py_ssize_t past = window.una + max(<Py_ssize_t> 1, <Py_ssize_t> window.wnd // URGENT)
     cdef Py_ssize_t n = task.want.first_set(window.una)
     while 0 <= n < past:
-        choice.number = usable(download, n, choice.holders) if has(task.holders.held, n) else 0
-        choice.first = best_source(download, choice.holders, choice.number)
+        choice.sample.number = choice.sample.open = 0
+        if has(task.holders.held, n):
+            usable(download, n, &choice.sample)
+        choice.first = best_source(download, &choice.sample)
         if choice.first >= 0 or (seed and has(task.seedable, n)):
             choice.n = n
             return True
         n = task.want.first_set(n + 1)
-    choice.number = 0
+    choice.sample.number = 0
     return False
 
 
@@ -221,8 +224,8 @@ cdef bint from_peers(Download download, Choice* choice, Order* order, Py_ssize_t
         order.next += 1
         if not has(task.want, n):
             continue
-        choice.number = usable(download, n, choice.holders)
-        choice.first = best_source(download, choice.holders, choice.number)
+        usable(download, n, &choice.sample)
+        choice.first = best_source(download, &choice.sample)
         if choice.first >= 0:
             choice.n = n
             return True
@@ -231,13 +234,13 @@ cdef bint from_peers(Download download, Choice* choice, Order* order, Py_ssize_t
     if source is None:
         return False
     choice.n = n = rarest(task, source.have, start, LEVELS - 1)
-    choice.number = usable(download, n, choice.holders)
+    usable(download, n, &choice.sample)
     choice.first = -1
-    for i in range(choice.number):
-        if choice.holders[i] is <PyObject*> source:
+    for i in range(choice.sample.number):
+        if choice.sample.holders[i] is <PyObject*> source:
             choice.first = i
     if choice.first < 0:
-        choice.first = min(choice.number, MOST - 1)
-        choice.number = choice.first + 1
-        choice.holders[choice.first] = <PyObject*> source
+        choice.first = min(choice.sample.number, MOST - 1)
+        choice.sample.number = choice.first + 1
+        choice.sample.holders[choice.first] = <PyObject*> source
     return True

@@ -17,7 +17,13 @@ cdef enum:
 
 
 cdef bint shunned(Download asker, PeerState source) except -1
-cdef Py_ssize_t usable(Download asker, Py_ssize_t n, PyObject** found) except -1
-cdef Py_ssize_t best_source(Download asker, PyObject** found, Py_ssize_t number) noexcept
+cdef struct Sample:  # holders of a piece, borrowed; those with a free slot are marked by bits of `open`
+    Py_ssize_t number
+    PyObject* holders[MOST]
+    unsigned int open
+
+
+cdef int usable(Download asker, Py_ssize_t n, Sample* sample) except -1
+cdef Py_ssize_t best_source(Download asker, const Sample* sample) noexcept
 cdef Download open_source(Download asker)
 cdef bint supernode_open(Download asker) noexcept

@@ -3,6 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
+from dfengine._bitset cimport df_ctz, df_prefetch
 from dfengine.supernode._holders cimport RECENT, SAMPLES, Holders
 from dfengine.supernode._state cimport Download, PeerState
 from dfengine.supernode.locality cimport between
@@ -19,33 +20,43 @@ cdef bint shunned(Download asker, PeerState source) except -1:
     return bool(asker.charged) and shuns(asker, source, asker.task.limits)
 
 
-cdef Py_ssize_t usable(Download asker, Py_ssize_t n, PyObject** found) except -1:
-    """Of a sample of the holders of piece n (at most MOST) those that the asker may be told of, borrowed; their number."""
+cdef int usable(Download asker, Py_ssize_t n, Sample* sample) except -1:
+    """Of some of the holders of piece n those that the asker may be told of."""
     cdef uint32_t places[RECENT + SAMPLES]
     cdef Holders holders = asker.task.holders
     cdef Py_ssize_t sampled = holders.some(n, places), number = 0, i
+    cdef unsigned int open = 0
     cdef PyObject* holder
     for i in range(sampled):
+        if holders.seat[places[i]] >= 0:
+            df_prefetch(PyList_GET_ITEM(holders.members, places[i]))
+    for i in range(sampled):
         holder = PyList_GET_ITEM(holders.members, places[i])
-        if holder is not <PyObject*> asker and not shunned(asker, (<Download> holder).peer):
-            found[number] = holder
+        if holder is not <PyObject*> asker and not (asker.charged and shunned(asker, (<Download> holder).peer)):
+            if holders.seat[places[i]] >= 0:
+                open |= <unsigned int> 1 << number
+                df_prefetch(<PyObject*> (<Download> holder).peer)
+            sample.holders[number] = holder
             number += 1
-    return number
+    sample.number = number
+    sample.open = open
+    return 0
 
 
-cdef Py_ssize_t best_source(Download asker, PyObject** found, Py_ssize_t number) noexcept:  # reads C fields only
+cdef Py_ssize_t best_source(Download asker, const Sample* sample) noexcept:  # reads C fields only
     """Of those that have a free slot the one that is likest, nearest, sends least, in this order, or is the first; -1: none has."""
     cdef Py_ssize_t i, best = -1, least = 0, used
+    cdef unsigned int open = sample.open
     cdef int near, nearest = 0
     cdef bint like, liked = False
-    cdef PeerState peer
-    for i in range(number):
-        if not (<Download> found[i]).open():
-            continue
-        peer = (<Download> found[i]).peer
-        used = peer.used
-        near = between(&asker.peer.place, &peer.place)
-        like = (<Download> found[i]).lags == asker.lags
+    cdef PyObject* peer
+    while open:
+        i = df_ctz(open)
+        open &= open - 1
+        peer = <PyObject*> (<Download> sample.holders[i]).peer
+        used = (<PeerState> peer).used
+        near = between(&asker.peer.place, &(<PeerState> peer).place)
+        like = (<Download> sample.holders[i]).lags == asker.lags
         if best < 0 or like > liked or (like == liked and (near > nearest or (near == nearest and used < least))):
             best = i
             liked = like

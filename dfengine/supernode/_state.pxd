@@ -19,6 +19,9 @@ Laws of a download. Of each piece it is in exactly one of these:
     any     -> here                       done without lease: resumed, from the origin, or later than its lease
     here    -> lacking                    evicted; with a window it stays acknowledged instead, and is not asked for again
 
+What a pull asks of many peers stands first, in one or two lines of the cache: a download's peer, text and `lags`, its peer's slots and
+place.
+
 `text` (a download's source as answers name it) and `said` (what they say of a task's copy) are kept by `_pulls`, None until then.
 
 `got` counts the pieces that arrived, are here, or were acknowledged in a window; it equals the task's count when the download is finished.
@@ -36,10 +39,10 @@ cdef enum:
 
 
 cdef class PeerState:
-    cdef readonly tuple key
-    cdef Place place
     cdef public Py_ssize_t slots
     cdef public Py_ssize_t used
+    cdef Place place
+    cdef readonly tuple key
     cdef public double seen
     cdef public Py_ssize_t silence
     cdef public tuple downloads
@@ -73,27 +76,27 @@ cdef class Term:
 
 
 cdef class Download:
+    cdef readonly PeerState peer
+    cdef bytes text
+    cdef public bint lags
+    cdef public int place
+    cdef Lease sent
     cdef readonly Task task
     cdef readonly str cid
     cdef readonly object source
-    cdef bytes text
-    cdef readonly PeerState peer
     cdef readonly Bitset have
     cdef readonly Window window
     cdef readonly bint legacy
     cdef readonly bint serves
     cdef readonly int rotation
-    cdef public int place
     cdef readonly dict running
     cdef public dict arrived
-    cdef Lease sent
     cdef public dict charged
     cdef public dict early
     cdef public Py_ssize_t limit
     cdef public Py_ssize_t got
     cdef public Py_ssize_t wish
     cdef public double seen
-    cdef public bint lags
     cdef public float best
 
     cdef bint holds(self, Py_ssize_t n) noexcept

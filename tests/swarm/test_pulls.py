@@ -265,3 +265,15 @@ def test_the_same_cid_again_replaces_nothing() -> None:
     (piece,) = [piece for piece in swarm.swarm.tasks[TASK].downloads["x"].running.values() if piece.n == 1]
     assert piece.source is not None
     assert piece.source.source.ip == "host-a"
+
+
+def test_only_who_has_the_piece_is_named_beside_the_supernode() -> None:
+    swarm = Cluster(3, up=1)
+    swarm.join("holder", holds=[0])
+    swarm.join("idle", holds=[1])
+    swarm.join("getting", port=0, holds=[1, 2])
+    assert swarm.take("getting") == {0: "holder"}
+    swarm.join("asker", port=0, holds=[1])
+    # The holder of piece 0 was asked first, and has no slot; of piece 2 there is no holder.
+    first, *_ = swarm.pull("asker").pieces
+    assert (first.n, [source.cid for source in first.sources]) == (2, [None])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -83,6 +84,7 @@ class Fluid:
         self.named: list[list[list[str | None]]] = [[[]] * room for _ in hosts]
         self.index = {}
         self.events: list[tuple[float, int, Callable[[Host], None], Host]] = []
+        self.turn = count()  # of two events at one time the first that was planned comes first
         self.sent = self.moved = self.spoiled = self.decisions = 0
         self.waiting = number
         for host in hosts:
@@ -97,7 +99,7 @@ class Fluid:
 
     def at(self, when: float, event: Callable[[Host], None], host: Host) -> None:
         """An event of a host to come."""
-        heapq.heappush(self.events, (when, len(self.events) + host.number, event, host))
+        heapq.heappush(self.events, (when, next(self.turn), event, host))
 
     # HOSTS
 

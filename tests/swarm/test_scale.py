@@ -49,3 +49,12 @@ def test_poisoners_cost_little() -> None:
     assert not np.isnan(result.times).any()
     assert 0 < result.spoiled <= 0.01 * result.moved
     assert result.times.max() <= 3 * bound(200, 128)
+
+
+def test_events_of_one_time_come_in_the_order_in_which_they_were_planned() -> None:
+    fluid = Fluid(crowd(3), 2)
+    came = []
+    for number in (2, 1, 0, 1, 2):
+        fluid.at(0.0, lambda host: came.append(host.number), fluid.hosts[number])
+    fluid.run(PIECE_SECONDS)
+    assert came == [2, 1, 0, 1, 2]

@@ -104,6 +104,35 @@ def rebuild(pieces: int, peers: int, seed: int) -> float:
     return took * 1e3
 
 
+def waking(parked: int, pieces: int, seed: int) -> float:
+    """Microseconds from a report that frees a source's slot to the answer of the one pull that it serves, of `parked` that wait."""
+    swarm = Swarm(Limits(up=1), seed)
+    swarm.add_task(TASK, pieces, 0.0)
+    for n in range(pieces):
+        swarm.cached(TASK, n, 0.0)
+        swarm.uncached(TASK, n, 0.0)
+    wanted = Random(seed).sample(range(1, pieces - 1), parked)
+    nobody = Peer("10.3.0.1", 0, "/peer/file/x")
+    for i, n in enumerate(wanted):
+        swarm.join(TASK, f"source{i}", Peer(f"10.2.{i // 250}.{i % 250}", 15001, f"/peer/file/{i}"), 0.0)
+        swarm.holds(TASK, f"source{i}", [n], 0.0)
+        swarm.join(TASK, f"taker{i}", nobody, 0.0)
+    given = [(f"taker{i}", *swarm.pull(TASK, f"taker{i}", 1, 0.0).pieces[0]) for i in range(parked)]
+    for i, n in enumerate(wanted):
+        swarm.join(TASK, f"waits{i}", nobody, 0.0)
+        swarm.holds(TASK, f"waits{i}", [(0, n), (n + 1, pieces)], 0.0)
+        if swarm.pull(TASK, f"waits{i}", 1, 0.0).pieces:
+            raise RuntimeError("nobody should have a slot")
+        swarm.park(TASK, f"waits{i}", 1)
+    gc.collect()
+    begun = time.process_time()
+    for cid, n, sources in given:
+        swarm.done(TASK, cid, n, sources[0].cid, 1.0)
+        if len(swarm.answer_parked(TASK, 1.0)) != 1:
+            raise RuntimeError("one pull should be answered")
+    return (time.process_time() - begun) / parked * 1e6
+
+
 def memory(pieces: int, seed: int) -> float:
     """Bytes that a CID with four pieces under way costs beside one bit per piece."""
     swarm = Swarm(Limits(few=4), seed)
@@ -142,9 +171,11 @@ def main() -> None:
         rows.append([str(peers), *(f"{figure:.2f}" for figure in figures)])
     print(f"{arguments.pieces} pieces; microseconds per piece\n")
     print(table(["peers", "decision, of 4", "report", "decision, of 1", "report"], rows))
+    result["waking"] = statistics.median(waking(1000, arguments.pieces, seed) for seed in range(arguments.repeats))
     result["rebuild"] = statistics.median(rebuild(1_000_000, 1000, seed) for seed in range(arguments.repeats))
     result["memory"] = memory(arguments.pieces, 0)
     print(f"\navailability of 1,000,000 pieces over 1,000 peers anew: {result['rebuild']:.1f} ms")
+    print(f"from a freed slot to the one of 1,000 parked pulls that it serves: {result['waking']:.1f} us")
     print(f"memory of a CID with pieces under way: {result['memory']:.0f} bytes + 1 bit per piece")
     if arguments.json:
         arguments.json.write_text(json.dumps(result))

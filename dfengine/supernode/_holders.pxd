@@ -7,6 +7,7 @@
 
     open     uint32[places]   the places with a free slot, dense, in any order     [ 7 | 2 | 9 | . | . ]
     seat     int32[places]    place -> its index in `open`, -1 = closed               0   1   2
+    offers   Unions           index in `open` -> the haves there: finds the next that has something wanted
 
 A piece with up to RECENT holders is rare: all of them are found through `recent` (refilled from the members when losses have
 left it short). For a common one `recent` and a few samples of `open` will do. A place is only written on gain; a reader tests the bit in
@@ -16,6 +17,7 @@ left it short). For a common one `recent` and a few samples of `open` will do. A
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from dfengine._bitset cimport Bitset
+from dfengine.supernode._unions cimport Unions
 
 cdef enum:
     RECENT = 8
@@ -32,6 +34,7 @@ cdef class Holders:
     cdef uint32_t* recent
     cdef uint8_t* turn
     cdef uint32_t* open_places
+    cdef Unions offers
     cdef int32_t* seat
     cdef Py_ssize_t places, nopen
     cdef uint32_t dice
@@ -45,5 +48,3 @@ cdef class Holders:
     cdef void fold(self, Py_ssize_t place) noexcept
     cdef Py_ssize_t some(self, Py_ssize_t n, uint32_t* found) except -1
 
-
-cdef bint meet(Bitset a, Bitset b) noexcept nogil

@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from dfengine._bitset cimport Bitset, df_ctz, df_prefetch
+from dfengine.supernode._unions cimport Unions
 
 from dfengine.errors import BadPiece, BadValue
 
@@ -15,23 +16,6 @@ from dfengine.errors import BadPiece, BadValue
 cdef extern from "Python.h":
     PyObject* PyList_GET_ITEM(list items, Py_ssize_t i) noexcept
     Py_ssize_t PyList_GET_SIZE(list items) noexcept
-
-
-cdef bint meet(Bitset a, Bitset b) noexcept nogil:
-    """True if the two have a piece in common."""
-    cdef Py_ssize_t i
-    for i in range(min(a.nwords, b.nwords)):
-        if a.words[i] & b.words[i]:
-            return True
-    return False
-
-
-def taker(dict lacks not None, Bitset offer not None, dict passed not None):
-    """First key of `lacks` (download -> pieces it lacks), not in `passed`, that lacks a piece of `offer`; else None."""
-    for download, lack in lacks.items():
-        if meet(<Bitset?> lack, offer) and download not in passed:
-            return download
-    return None
 
 
 @cython.final
@@ -43,6 +27,7 @@ cdef class Holders:
         self.haves = []
         self.vacant = []
         self.held = Bitset(0)
+        self.offers = Unions(0)
         self.dice = seed
         self.grow(size)
 
@@ -72,6 +57,7 @@ cdef class Holders:
             raise MemoryError
         self.turn = <uint8_t*> moved
         self.held.grow(size)
+        self.offers.widen(size)
         memset(self.counts + self.size, 0, more * sizeof(uint32_t))
         memset(self.recent + self.size * RECENT, 0xFF, more * RECENT * sizeof(uint32_t))
         memset(self.turn + self.size, 0, more)
@@ -102,6 +88,8 @@ cdef class Holders:
         self.turn[n] = (self.turn[n] + 1) % RECENT
         if self.counts[n] == 1:
             self.held.set(n)
+        if self.seat[place] >= 0:
+            self.offers.gain(self.seat[place], n)
         return 0
 
     cdef int lose(self, Py_ssize_t n) except -1:
@@ -138,6 +126,7 @@ cdef class Holders:
                 self.places = room
             self.members.append(member)
             self.haves.append(have)
+            self.offers.reserve(place + 1)
         self.seat[place] = -1
         for i in range(have.nwords):
             word = have.words[i]
@@ -192,6 +181,7 @@ cdef class Holders:
         if self.seat[place] < 0:
             self.open_places[self.nopen] = <uint32_t> place
             self.seat[place] = <int32_t> self.nopen
+            self.offers.put(self.nopen, <Bitset> self.haves[place])
             self.nopen += 1
 
     cdef void fold(self, Py_ssize_t place) noexcept:  # `place` was checked
@@ -204,6 +194,7 @@ cdef class Holders:
             self.open_places[seat] = last
             self.seat[last] = seat
             self.seat[place] = -1
+            self.offers.move(self.nopen, seat)
 
     def open(self, Py_ssize_t place):
         """The member has a free upload slot. Again: nothing changes."""
@@ -288,13 +279,20 @@ cdef class Holders:
 
         The open ones are visited around from index `first`; `step` of them count as visited already.
         """
-        cdef Py_ssize_t i
-        cdef uint32_t place
-        for i in range(max(step, 0), self.nopen):
-            place = self.open_places[(<size_t> first + i) % self.nopen]
-            if meet(<Bitset> self.haves[place], want):
-                return self.members[place], i
-        return None
+        cdef Py_ssize_t begin, start, seat = -1
+        step = max(step, 0)
+        if step >= self.nopen:
+            return None
+        begin = <Py_ssize_t> (<size_t> first % <size_t> self.nopen)
+        start = begin + step
+        if start < self.nopen:
+            seat = self.offers.first(want, start, self.nopen)
+            start = self.nopen
+        if seat < 0:
+            seat = self.offers.first(want, start - self.nopen, begin)
+        if seat < 0:
+            return None
+        return self.members[self.open_places[seat]], seat - begin if seat >= begin else seat + self.nopen - begin
 
     def open_holders(self, Py_ssize_t n):
         """Every open member that has piece n: a scan of the open ones."""
@@ -313,6 +311,9 @@ cdef class Holders:
         for i in range(self.nopen):
             assert self.seat[self.open_places[i]] == i and self.members[self.open_places[i]] is not None, "open places"
         assert sum(1 for i in range(len(self.members)) if self.seat[i] >= 0) == self.nopen, "seats"
+        for i in range(len(self.offers.sets)):
+            assert self.offers.sets[i] is (self.haves[self.open_places[i]] if i < self.nopen else None), f"seat {i}: offers"
+        self.offers.check_invariant()
 
 
 cdef inline bint among(uint32_t* places, Py_ssize_t number, uint32_t place) noexcept nogil:

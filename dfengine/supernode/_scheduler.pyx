@@ -5,11 +5,12 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
-from dfengine.supernode._holders cimport Holders, meet
+from dfengine.supernode._holders cimport Holders
 from dfengine.supernode.leases cimport Leases
 from dfengine.supernode._rarity cimport LEVELS, Rarity
 from dfengine.supernode._sources cimport MOST, Sample, best_source, open_source, supernode_open, usable
 from dfengine.supernode._state cimport NOWHERE, Download, Task
+from dfengine.supernode._unions cimport meet
 
 from dfengine.supernode import assignment
 

@@ -32,6 +32,7 @@ from libc.stdint cimport int64_t
 from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
 from dfengine.supernode._holders cimport Holders
+from dfengine.supernode._line cimport Line
 from dfengine.supernode.locality cimport Place
 
 cdef enum:
@@ -131,7 +132,7 @@ cdef class Task:
     cdef public object rarity
     cdef readonly list promises
     cdef readonly dict downloads
-    cdef readonly dict parked
+    cdef readonly Line parked
     cdef readonly dict openings
     cdef readonly dict again
     cdef readonly dict wakeable

@@ -5,6 +5,7 @@ from typing_extensions import disjoint_base
 from dfengine._bitset import Bitset
 from dfengine._window import Window
 from dfengine.supernode._holders import Holders
+from dfengine.supernode._line import Line
 from dfengine.supernode._rarity import Rarity
 from dfengine.supernode.limits import Limits
 from dfengine.supernode.task_state import TaskState
@@ -204,7 +205,7 @@ class Task:
     @property
     def downloads(self) -> dict[str, Download]: ...
     @property
-    def parked(self) -> dict[Download, Bitset]: ...
+    def parked(self) -> Line: ...
     @property
     def openings(self) -> dict[Download | None, None]: ...
     @property

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint64_t
 from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
 from dfengine.supernode._holders cimport Holders
+from dfengine.supernode._line cimport Line
 from dfengine.supernode._rarity cimport Rarity, lacking_words
 from dfengine.supernode.locality cimport locate
 
@@ -152,7 +153,7 @@ cdef class Task:
         self.rarity = Rarity(self.size)
         self.promises = [None] * self.size
         self.downloads = {}
-        self.parked = {}
+        self.parked = Line(self.size)
         self.openings = {}
         self.again = {}
         self.wakeable = wakeable
@@ -281,7 +282,7 @@ cdef class Task:
 
     cdef int open_up(self, Download source) except -1:
         """opened."""
-        if self.parked:
+        if self.parked.seats:
             self.openings[source] = None
             self.wakeable[self.id] = None
         return 0

@@ -84,10 +84,11 @@ def _check_task(task: TaskState, swarm: Swarm) -> None:
         assert lease.download.place != ABSENT, f"promise of {n} to one that will not serve it"
     for download in [*task.parked, *task.again, *(source for source in task.openings if source is not None)]:
         assert task.downloads.get(download.cid) is download, f"{download} is gone"
-    for download, lack in task.parked.items():
+    task.parked.check_invariant()
+    for download in task.parked:
         assert download.wish > 0, f"{download} wishes nothing"
         if task.id not in swarm.wakeable:
-            assert lack == task.lack(download), f"{download}: what it lacks"
+            assert task.parked[download] == task.lack(download), f"{download}: what it lacks"
             _check_waits_rightly(download, swarm)
 
 

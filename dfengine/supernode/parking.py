@@ -3,13 +3,12 @@
 Law: between events no parked pull can be answered. It was answered without pieces when it was parked, by an exact search, and since
 then whatever came up has been noted in `openings` and `again`. So an event costs what it makes possible: one look at each download that
 lacks something the opened source has, in the order of parking, until the source is full again; the many that lack nothing of it are
-passed by word operations.
+not looked at.
 """
 
 from __future__ import annotations
 
 from dfengine.supernode import scheduler
-from dfengine.supernode._holders import taker
 from dfengine.supernode._state import Download
 from dfengine.supernode.leases import Leases
 from dfengine.supernode.scheduler import FINISHED, Pull
@@ -20,14 +19,14 @@ def park(download: Download, k: int) -> None:
     """Remember that a pull of k pieces waits. Again: k is replaced, the place in line is kept."""
     task = download.task
     download.wish = k
-    task.parked[download] = task.lack(download)
+    task.parked.put(download, task.lack(download))
 
 
 def unpark(download: Download) -> None:
     """Forget it; not parked: nothing happens."""
     task = download.task
     download.wish = 0
-    task.parked.pop(download, None)
+    task.parked.drop(download)
     task.again.pop(download, None)
     if not task.parked:
         task.openings.clear()
@@ -50,14 +49,14 @@ def answer(task: TaskState, leases: Leases, now: float) -> list[tuple[str, Pull]
     for download in list(task.again):
         look(download)
         if download in passed:
-            task.parked[download] = task.lack(download)
+            task.parked.put(download, task.lack(download))
     task.again.clear()
     while task.openings:
         source = next(iter(task.openings))
         del task.openings[source]
         offer = task.seedable if source is None else source.have
         while (task.supernode_used < task.seeds) if source is None else source.has_slot:
-            first = taker(task.parked, offer, passed)
+            first = task.parked.first(offer, passed)
             if first is None:
                 break
             look(first)

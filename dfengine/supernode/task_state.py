@@ -10,9 +10,9 @@
 A download is a source ("enlisted") when it serves and its peer is not isolated. Only sources count in `holders` and `rarity`:
 a copy on its way to a CID that will not serve it makes the piece no less rare.
 
-Waiting. `parked` maps each parked download to what it lacks. What may answer one of them is noted in `openings` (a source that has
-something new to give, a piece or a slot; None is the supernode) or in `again` (a parked download whose own state changed), and the task
-in `wakeable`.
+Waiting. `parked` is the line of parked downloads, with what each lacks. What may answer one of them is noted in `openings` (a source that
+has something new to give, a piece or a slot; None is the supernode) or in `again` (a parked download whose own state changed), and the
+task in `wakeable`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class TaskState(Task):
         self.promises.extend([None] * (self.size - len(self.promises)))
         self.holders.grow(self.size)
         self.rarity.grow(self.size)
+        self.parked.grow(self.size)
         for download in self.parked:
-            self.parked[download] = self.lack(download)
+            self.parked.put(download, self.lack(download))
 
     def cache(self, n: int) -> None:
         """The supernode has piece n and its digest."""

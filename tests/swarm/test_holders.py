@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dfengine._bitset import Bitset
 from dfengine.errors import BadPiece, BadValue
-from dfengine.supernode._holders import Holders, taker
+from dfengine.supernode._holders import Holders
 
 PIECES = 70
 some_pieces = st.sets(st.integers(0, PIECES - 1), max_size=6)
@@ -81,12 +82,19 @@ class HoldersMachine(RuleBasedStateMachine):
         assert len(sample) >= min(len(having), 8)
         assert set(self.holders.open_holders(n)) == having & self.open
         assert self.holders.copies(n) == len(having)
+        around = self.visit(set(range(PIECES)), first)
+        assert {member for member, _ in around} == {member for member in self.open if set(self.has[member])}
+        assert len({member for member, _ in around}) == len(around)
+        assert all(before < after < len(self.open) for (_, before), (_, after) in pairwise([(None, -1), *around]))
+        assert self.visit(want, first) == [(member, step) for member, step in around if want & set(self.has[member])]
+
+    def visit(self, want: set[int], first: int) -> list[tuple[int, int]]:
+        """All useful members, in the order of their steps."""
         useful, step = [], 0
         while (found := self.holders.useful(bits(want), first, step)) is not None:
-            useful.append(found[0])
+            useful.append(found)
             step = found[1] + 1
-        assert len(useful) == len(set(useful))
-        assert set(useful) == {member for member in self.open if want & set(self.has[member])}
+        return useful
 
     @invariant()
     def recount(self) -> None:
@@ -127,11 +135,3 @@ def test_what_cannot_be() -> None:
             holders.sample(n)
     with pytest.raises(BadValue):
         holders.lost(place, 2)
-
-
-def test_taker_is_the_first_that_lacks_something_offered() -> None:
-    lacks: Any = {"a": bits([1]), "b": bits([2, 69]), "c": bits([69], 500)}
-    assert taker(lacks, bits([69]), {}) == "b"
-    passed: Any = {"b": None}
-    assert taker(lacks, bits([69]), passed) == "c"
-    assert taker(lacks, bits([3]), {}) is None

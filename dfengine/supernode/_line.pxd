@@ -1,0 +1,19 @@
+"""The parked pulls of one task, in the order of parking, and what each lacks.
+
+    seats      dict     download -> its seat
+    waiting    list     seat -> the download there, None: it waits no longer        [ a | None | c | d ]
+    lacks      Unions   seat -> what it lacks
+
+Who comes gets the seat after the last one. When more seats are vacant than taken, and FAN more, all move up in their order.
+"""
+
+from dfengine.supernode._unions cimport Unions
+
+
+cdef class Line:
+    cdef dict seats
+    cdef list waiting
+    cdef Unions lacks
+    cdef Py_ssize_t size
+
+    cdef int _move_up(self) except -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -135,3 +136,34 @@ def test_what_cannot_be() -> None:
             holders.sample(n)
     with pytest.raises(BadValue):
         holders.lost(place, 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_useful_ones_of_many(seed: int) -> None:
+    """More open members than a node of `offers` has below it, against their list."""
+    random = Random(seed)
+    holders: Any = Holders(PIECES, seed)
+    haves = [bits(random.sample(range(PIECES), 2)) for _ in range(200)]
+    for member, have in enumerate(haves):
+        assert holders.join(member, have) == member
+    open_ones: list[int] = []
+    for _ in range(3000):
+        member, n = random.randrange(200), random.randrange(PIECES)
+        if random.random() < 0.3:
+            if haves[member].set(n):
+                holders.gained(member, n)
+            else:
+                haves[member].clear(n)
+                holders.lost(member, n)
+        elif member in open_ones:  # the last one takes its index
+            holders.close(member)
+            index, last = open_ones.index(member), open_ones.pop()
+            if last != member:
+                open_ones[index] = last
+        else:
+            holders.open(member)
+            open_ones.append(member)
+        first, step = random.randrange(1 << 40), random.randrange(9)
+        around = [(open_ones[(first + i) % len(open_ones)], i) for i in range(step, len(open_ones))]
+        assert holders.useful(bits([n]), first, step) == next((found for found in around if n in haves[found[0]]), None)
+    holders.check_invariant()

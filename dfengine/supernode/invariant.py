@@ -85,6 +85,7 @@ def _check_task(task: TaskState, swarm: Swarm) -> None:
     for download in [*task.parked, *task.again, *(source for source in task.openings if source is not None)]:
         assert task.downloads.get(download.cid) is download, f"{download} is gone"
     task.parked.check_invariant()
+    assert task.parked or not task.openings, "openings for nobody"
     for download in task.parked:
         assert download.wish > 0, f"{download} wishes nothing"
         if task.id not in swarm.wakeable:

@@ -114,6 +114,18 @@ def test_whoever_leaves_waits_no_longer() -> None:
     assert swarm.woken() == {}
 
 
+def test_whoever_goes_between_an_event_and_its_answers_gets_none() -> None:
+    swarm = Cluster(1)
+    swarm.join("x")
+    assert swarm.take("x") == {0: None}
+    assert swarm.park("x") == "wait"
+    swarm.swarm.failed(TASK, "x", 0, None, "other", swarm.now)
+    swarm.swarm.unpark(TASK, "x")
+    swarm.check()
+    assert swarm.woken() == {}
+    assert swarm.swarm.stats(TASK).parked == 0
+
+
 def test_parking_again_keeps_the_place_in_line() -> None:
     swarm = Cluster(4, cached=0, supernode=1)
     swarm.join("a", "b")

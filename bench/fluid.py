@@ -22,6 +22,7 @@ from dfengine.supernode.limits import Limits
 from dfengine.supernode.scheduler import Pull
 from dfengine.supernode.swarm import Swarm
 from dfengine.task import Peer
+from dfengine.wire import Source
 
 TASK = "task"
 IDLE = -1
@@ -81,7 +82,9 @@ class Fluid:
         self.source = np.full((number, room), IDLE, dtype=np.int32)
         self.left = np.ones((number, room))
         self.piece: list[list[int]] = [[IDLE] * room for _ in hosts]
-        self.named: list[list[list[str | None]]] = [[[]] * room for _ in hosts]
+        self.named: list[list[tuple[Source, ...]]] = [[()] * room for _ in hosts]
+        self.cell_source = memoryview(self.source.reshape(-1))  # numpy is slow cell by cell
+        self.cell_left = memoryview(self.left.reshape(-1))
         self.index = {}
         self.events: list[tuple[float, int, Callable[[Host], None], Host]] = []
         self.turn = count()  # of two events at one time the first that was planned comes first
@@ -127,10 +130,12 @@ class Fluid:
         """Its source is gone: on with an alternate that lives, from the start; without one, say so and pull again."""
         named, n = self.named[host.number][slot], self.piece[host.number][slot]
         gone = []
-        while named and self.is_gone(named[0]):
-            gone.append(named.pop(0))
+        while named and self.is_gone(named[0].cid):
+            gone.append(named[0].cid)
+            named = named[1:]
+        self.named[host.number][slot] = named
         if named:
-            self.source[host.number, slot] = self.place(named[0])
+            self.source[host.number, slot] = self.place(named[0].cid)
             self.left[host.number, slot] = 1.0
             for cid in gone:
                 self.swarm.failed(TASK, host.cid, n, cid, "gone", self.now)
@@ -178,13 +183,14 @@ class Fluid:
                 continue
             slot = mine.index(IDLE)
             mine[slot] = n
-            named = [source.cid for source in sources]
-            self.named[host.number][slot] = named
-            self.source[host.number, slot] = self.place(named[0])
-            self.left[host.number, slot] = 1.0 - credit
+            self.named[host.number][slot] = sources
+            first = sources[0].cid
+            cell = host.number * self.room + slot
+            self.cell_source[cell] = self.place(first)
+            self.cell_left[cell] = 1.0 - credit
             credit = 0.0
             self.decisions += 1
-            if self.is_gone(named[0]):
+            if self.is_gone(first):
                 self.at(self.now + 0.005, lambda host, slot=slot, n=n: self.refused(host, slot, n), host)
         room = mine.count(IDLE)
         if room and not (pull.pieces and self.again(host, room)):
@@ -215,9 +221,10 @@ class Fluid:
 
     def finish(self, host: Host, slot: int, late: float) -> None:
         """A transfer ended, `late` pieces' time before the step did."""
-        n, source = self.piece[host.number][slot], self.source[host.number, slot]
-        self.piece[host.number][slot] = IDLE
-        self.source[host.number, slot] = IDLE
+        mine, cell = self.piece[host.number], host.number * self.room + slot
+        n, source = mine[slot], self.cell_source[cell]
+        mine[slot] = IDLE
+        self.cell_source[cell] = IDLE
         sender = None if source == self.supernode else self.hosts[source]
         if sender is not None and sender.poisons:
             self.spoiled += 1
@@ -259,11 +266,11 @@ class Fluid:
             if len(ended):
                 over = -self.left[ended[:, 0], ended[:, 1]]
                 ahead = over / rates[ended[:, 0], ended[:, 1]]
-                for i in np.argsort(-ahead, kind="stable"):
-                    receiver, slot = ended[i].tolist()
-                    host = self.hosts[receiver]
-                    if not host.dead and self.source[receiver, slot] >= 0 and self.left[receiver, slot] <= 0:
-                        self.finish(host, slot, min(0.9, float(over[i])))
+                order = np.argsort(-ahead, kind="stable")
+                for (receiver, slot), late in zip(ended[order].tolist(), over[order].tolist(), strict=True):
+                    host, cell = self.hosts[receiver], receiver * self.room + slot
+                    if not host.dead and self.cell_source[cell] >= 0 and self.cell_left[cell] <= 0:
+                        self.finish(host, slot, min(0.9, late))
         times = np.array([host.ended for host in self.hosts])
         return Result(times, self.sent, self.moved, self.spoiled, self.decisions, self.hosts)
 

@@ -33,3 +33,16 @@ def test_everything_is_due_once_and_in_time(added: list[float], discarded: set[i
             assert 0 <= following - min(waiting.values()) <= GRAIN
         else:
             assert following is None
+
+
+def test_a_time_that_was_looked_at_may_be_given_again() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    deadlines.add("first", 5.0)
+    assert deadlines.due(5.0) == ["first"]
+    deadlines.add("late", 5.0)
+    assert deadlines.due(5.0) == ["late"]
+    deadlines.discard("gone", deadlines.add("gone", 9.0))
+    assert deadlines.next() is None
+    deadlines.add("new", 9.0)
+    assert deadlines.next() == 9.0
+    assert deadlines.due(9.0) == ["new"]

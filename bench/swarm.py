@@ -156,8 +156,8 @@ class Ballast:
 class Found:
     """One run. Bytes by their sender over F; seeded: seconds until the supernode had sent F; cpu: seconds by role.
 
-    busy: share of all cores. ratios: each host's time over its own bound, in order. timeline: seconds since the start, and bytes that
-    each host's link has sent and received until then.
+    busy: share of all cores. ratios: each host's time over its own bound by its name, least first. timeline: seconds since the start,
+    and bytes that each host's link has sent and received until then.
     """
 
     seeded: float
@@ -167,7 +167,7 @@ class Found:
     cpu: dict[str, float]
     busy: float
     timeline: list[tuple[float, dict[str, tuple[int, int]]]]
-    ratios: list[float] = field(default_factory=list)
+    ratios: dict[str, float] = field(default_factory=dict)
 
 
 def distribute(
@@ -293,7 +293,9 @@ def measure(
             c = link_rate(net, path, "node", hosts[0].name)
             found = distribute(net, path, hosts, rate, size, digest, options, cold=cold, ready=ready)
         bounds = {host.name: size / (c * host.rate / rate) * (1 + floor(log2(count)) / pieces) for host in hosts}
-        ratios = found.ratios = sorted(host.seconds / bounds[host.name] for host in hosts if not host.kill)
+        over = {f"{host.name} at {host.rate}": host.seconds / bounds[host.name] for host in hosts if not host.kill}
+        found.ratios = dict(sorted(over.items(), key=lambda item: item[1]))
+        ratios = list(found.ratios.values())
         gigabytes = len(ratios) * size / GB
         numbers = [
             c / 1e6, ratios[-1], ratios[len(ratios) // 2], found.supernode, found.seeded / (size / c), found.origin, found.peers / count,
@@ -332,9 +334,10 @@ def main() -> None:
                 count, arguments.rate, arguments.size * MIB, arguments.scene, seed, options, cold=arguments.cold, ready=arguments.ready
             )
             laps.append(numbers)
-            runs.append({"hosts": count, "rate": arguments.rate, "ratios": found.ratios, "supernode": found.supernode})
+            runs.append({"hosts": count, "rate": arguments.rate, "ratios": list(found.ratios.values()), "supernode": found.supernode})
             roles = ", ".join(f"{role} {seconds:.2f}" for role, seconds in found.cpu.items())
             print(f"{count} hosts: {' '.join(f'{number:.3g}' for number in numbers)}; CPU s: {roles}", flush=True)
+            print("   ", ", ".join(f"{name} {ratio:.2f}" for name, ratio in found.ratios.items()), flush=True)
         columns = list(zip(*laps, strict=True))
         rows.append([f"{count}", f"{arguments.rate}", *(f"{median(column):.3g} ({max(column):.3g})" for column in columns)])
     head = ["hosts", "Mbit/s", "c MB/s", "last / own bound", "median / own bound", "supernode sent / F", "once after / (F/c)",

@@ -1,12 +1,14 @@
 """Whole swarms on a virtual clock by the real scheduler: last and median host over the bound, and what the supernode sent.
 
-    python -m bench.simulate [--hosts N] [--pieces M] [--seed S] [--slots UP,SUPERNODE,ROOM ...] [--delays ANSWER,REPORT,LEAD] [--mixed]
+    python -m bench.simulate [--hosts N] [--pieces M] [--seed S] [--slots UP,SUPERNODE,ROOM ...] [--delays ANSWER,REPORT,LEAD[,EARLY]]
+        [--mixed]
     python -m bench.simulate --fluid [--hosts N] [--pieces M] [--seed S] [--room R]
 
 Links are equal and shared fairly; answers take no time. T* = M + floor(log2 N) in pieces' times (Mundinger, Weber, Weiss). UP: pieces
 that a host sends at once; SUPERNODE: that the supernode sends; ROOM: that a host receives. Nothing here is a timing.
 ANSWER: from a decision to the first byte of what it gives; REPORT: from a last byte to the supernode; LEAD: before its end a piece is
-called an ending one, 0 never; all in times of a piece.
+called an ending one, 0 never; all in times of a piece. EARLY: when so
+much of a piece has come a host says what one takes on its link, 0 never.
 --mixed: every other host has a quarter of the rate, up and down; each over its own bound, and links shared as TCP shares them.
 --fluid: for thousands of hosts, in steps of a quarter of a piece's time (bench/fluid.py); ROOM is then all three.
 """

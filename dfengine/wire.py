@@ -136,6 +136,7 @@ class Pull(msgspec.Struct, omit_defaults=True):
     done: [piece, CID it came from] each; "" = the origin, or here before this download began.
     failed: [piece, CID it was asked of, "gone" | "digest" | "slow" | "other"] each.
     ending: pieces that will be whole in about the time an answer takes; what they take up may be given to others.
+    pace: seconds that a piece takes on this host's link, as far as its first ones tell before they are whole; 0 = not told.
     held: [first, past] runs of pieces that are here already (resume, or a supernode that forgot).
     evicted: [first, past] runs that a streaming peer no longer has.
     una, end: of a stream, pieces: those below una are delivered, those from end on are not wanted yet; -1 = as registered.
@@ -148,6 +149,7 @@ class Pull(msgspec.Struct, omit_defaults=True):
     done: list[tuple[int, str]] = []
     failed: list[tuple[int, str, str]] = []
     ending: list[int] = []
+    pace: float = 0.0
     held: list[tuple[int, int]] = []
     evicted: list[tuple[int, int]] = []
     want: int = 0

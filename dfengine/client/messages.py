@@ -95,6 +95,7 @@ def encode_pull(
     done: Iterable[tuple[int, str]] = (),
     failed: Iterable[tuple[int, str, str]] = (),
     ending: Iterable[int] = (),
+    pace: float = 0.0,
     held: Iterable[tuple[int, int]] = (),
     evicted: Iterable[tuple[int, int]] = (),
     want: int = 0,
@@ -103,7 +104,8 @@ def encode_pull(
     end: int = -1,
 ) -> bytes:
     """`POST /swarm/pull`; see `wire.Pull` for what each field says."""
-    more = {"done": done, "failed": failed, "ending": ending, "held": held, "evicted": evicted, "want": want, "wait": wait, "una": una}
+    more = {"done": done, "failed": failed, "ending": ending, "pace": pace, "held": held, "evicted": evicted}
+    more |= {"want": want, "wait": wait, "una": una}
     fields = {"task": task, "cid": cid, **{key: value for key, value in more.items() if value}}
     return encode(fields if end < 0 else {**fields, "end": end})
 

@@ -39,6 +39,8 @@ class NativeLink:
         self._held = held
         self._rhythm = Rhythm()
         self._end = -1
+        self._paced = False
+        """How quick this host's link is was told."""
         self._left: deque[list[int]] = deque()
         """Pieces that each unanswered request told to have left."""
         self.requests = 0
@@ -52,6 +54,8 @@ class NativeLink:
             ending, look = transfer.ending() if plan.pace.slow or not plan.here else ([], limit)
             reports = len(plan.done) + len(plan.wrong) + len(self._held) + (len(transfer.leaving) if transfer.leaving else 0)
             reports += 2 * len(ending)  # as urgent as two reports: slots are free by it
+            if not self._paced and transfer.early_pace():
+                reports += 2
             if plan.window.wnd >= 0 and want and self._rhythm.unanswered and plan.window.end != self._end:
                 reports += 1  # what is parked was asked for within the window as it was
             refused = plan.refused
@@ -86,12 +90,14 @@ class NativeLink:
             ending = transfer.ending()[0]
             for job in ending:
                 job.told = True
+            pace = 0.0 if self._paced else round(transfer.early_pace(), 3)
+            self._paced |= pace > 0
             leaving = transfer.leaving.tell() if transfer.leaving is not None else []
             window = transfer.plan.window
             una, self._end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
         pull = encode_pull(
             self._member.task, self._member.cid, done=done, failed=failed, ending=[job.piece for job in ending],
-            held=self._held,
+            pace=pace, held=self._held,
             evicted=[(n, n + 1) for n in leaving], want=want, wait=wait, una=una, end=self._end,
         )  # fmt: skip
         self._left.append(leaving)

@@ -14,11 +14,15 @@ LEAD = 0.15
 QUICK = 0.1
 """Seconds; of pieces that take less nobody says that they are ending."""
 
+RAMP, TELLING = 0.125, 0.25
+"""Parts of a piece: until the first has come a connection may be slow beside others that began before; the next tells the link's rate."""
+
 
 class Pace:
     """Durations in seconds of the pieces that arrived last."""
 
     def __init__(self) -> None:
+        self._ramped: tuple[float, float] | None = None
         self._recent: deque[float] = deque(maxlen=RECENT)
 
     def add(self, seconds: float) -> None:
@@ -41,6 +45,21 @@ class Pace:
         if got * 4 < length or (mean and mean < QUICK) or seconds < QUICK / 4:
             return math.inf
         return (length - got) * seconds / got - (min(LEAD, mean / 2) if mean else LEAD)
+
+    def early(self, came: float, now: float) -> float:
+        """Seconds that a piece will take, while no piece is here and `came` of all that are under way, in pieces.
+
+        0: that cannot be told yet, need not because a piece arrived, or is QUICK.
+        """
+        if self._recent:
+            return 0.0
+        if self._ramped is None:
+            if came >= RAMP:
+                self._ramped = came, now
+            return 0.0
+        first, since = self._ramped
+        seconds = (now - since) / (came - first) if came >= first + TELLING else 0.0
+        return seconds if seconds >= QUICK else 0.0
 
     def late_after(self, deviations: float) -> float:
         """Seconds after which a piece counts as late: mean plus so many standard deviations; infinite below 3 samples."""

@@ -158,6 +158,12 @@ class Transfer:
         # A piece of which too little is here to tell is looked at again soon.
         return found, max(LOOK, min(soonest, LOOK * 4))
 
+    def early_pace(self) -> float:
+        """See Pace.early. Hold the lock."""
+        framed = self.file.geometry.framed
+        parts = ((connection.inlet.total - before) / framed(job.piece) for job, (connection, before) in self._current.items())
+        return self.plan.pace.early(sum(parts), time.monotonic())
+
     def halt(self, patience: float = 5.0) -> None:
         """End the fetch threads, as far as they end within `patience` seconds; others can be started then. The digest goes on."""
         self._cut()

@@ -8,7 +8,7 @@ from dfengine._window cimport Window
 from dfengine.supernode._holders cimport Holders
 from dfengine.supernode.leases cimport Leases
 from dfengine.supernode._rarity cimport LEVELS, Rarity
-from dfengine.supernode._sources cimport MOST, Sample, best_source, open_source, supernode_open, usable
+from dfengine.supernode._sources cimport MOST, Sample, best_source, has_enough_of_laggards, open_source, supernode_open, usable
 from dfengine.supernode._state cimport NOWHERE, Download, Task
 from dfengine.supernode._unions cimport meet
 
@@ -166,17 +166,17 @@ cdef tuple sources(Grant* given):
 cdef bint choose(Download download, Choice* choice, Order* order, bint may_seed) except -1:
     """The next piece of an answer and its holders; False: there is none."""
     cdef Task task = download.task
-    cdef bint seed = may_seed and supernode_open(download)
+    cdef bint seed = may_seed and supernode_open(download), like_only = has_enough_of_laggards(download)
     cdef Py_ssize_t start = download.rotation % task.size
     choice.first = -1
     choice.sample.number = 0
-    if download.window is not None and urgent(download, choice, seed):
+    if download.window is not None and urgent(download, choice, seed, like_only):
         return True
     if seed and download.place != NOWHERE:
         choice.n = rarest(task, task.cached, start, 0)
         if choice.n >= 0:
             return True
-    if task.holders.nopen and from_peers(download, choice, order, start):
+    if task.holders.nopen and from_peers(download, choice, order, start, like_only):
         return True
     if seed and len(download.running) < task.down:
         choice.n = rarest(task, task.seedable, start, LEVELS - 1)
@@ -189,7 +189,7 @@ cdef bint choose(Download download, Choice* choice, Order* order, bint may_seed)
     return False
 
 
-cdef bint urgent(Download download, Choice* choice, bint seed) except -1:
+cdef bint urgent(Download download, Choice* choice, bint seed, bint like_only) except -1:
     """Of a stream: the first pieces it needs, in order."""
     cdef Task task = download.task
     cdef Window window = download.window
@@ -199,7 +199,7 @@ cdef bint urgent(Download download, Choice* choice, bint seed) except -1:
         choice.sample.number = choice.sample.open = 0
         if has(task.holders.held, n):
             usable(download, n, &choice.sample)
-        choice.first = best_source(download, &choice.sample)
+        choice.first = best_source(download, &choice.sample, like_only)
         if choice.first >= 0 or (seed and has(task.seedable, n)):
             choice.n = n
             return True
@@ -208,7 +208,7 @@ cdef bint urgent(Download download, Choice* choice, bint seed) except -1:
     return False
 
 
-cdef bint from_peers(Download download, Choice* choice, Order* order, Py_ssize_t start) except -1:
+cdef bint from_peers(Download download, Choice* choice, Order* order, Py_ssize_t start, bint like_only) except -1:
     """The rarest piece that an open source has."""
     cdef Task task = download.task
     cdef Download source
@@ -226,12 +226,12 @@ cdef bint from_peers(Download download, Choice* choice, Order* order, Py_ssize_t
         if not has(task.want, n):
             continue
         usable(download, n, &choice.sample)
-        choice.first = best_source(download, &choice.sample)
+        choice.first = best_source(download, &choice.sample, like_only)
         if choice.first >= 0:
             choice.n = n
             return True
         tries += 1
-    source = open_source(download)
+    source = open_source(download, like_only)
     if source is None:
         return False
     choice.n = n = rarest(task, source.have, start, LEVELS - 1)

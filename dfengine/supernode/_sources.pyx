@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t
 
 from dfengine._bitset cimport df_ctz, df_prefetch
 from dfengine.supernode._holders cimport RECENT, SAMPLES, Holders
-from dfengine.supernode._state cimport Download, PeerState
+from dfengine.supernode._state cimport Download, Lease, PeerState
 from dfengine.supernode.locality cimport between
 
 from dfengine.supernode.isolation import shuns
@@ -13,6 +13,10 @@ from dfengine.supernode.isolation import shuns
 
 cdef extern from "Python.h":
     PyObject* PyList_GET_ITEM(list items, Py_ssize_t i) noexcept
+
+cdef enum:  # pieces from laggards at once, of a download that keeps up
+    BESIDE = 1  # others
+    ALONE = 4
 
 
 cdef bint shunned(Download asker, PeerState source) except -1:
@@ -43,7 +47,20 @@ cdef int usable(Download asker, Py_ssize_t n, Sample* sample) except -1:
     return 0
 
 
-cdef Py_ssize_t best_source(Download asker, const Sample* sample) noexcept:  # reads C fields only
+cdef bint has_enough_of_laggards(Download asker) except -1:
+    """It keeps up, and laggards send it as much as is of use."""
+    cdef Py_ssize_t lagging = 0, others = 0
+    if asker.lags or not asker.task.laggards:
+        return False
+    for lease in asker.running.values():
+        if (<Lease> lease).source is not None and (<Lease> lease).source.lags:
+            lagging += 1
+        else:
+            others += not (<Lease> lease).ending
+    return lagging >= (BESIDE if others else ALONE)
+
+
+cdef Py_ssize_t best_source(Download asker, const Sample* sample, bint like_only) noexcept:  # reads C fields only
     """Of those that have a free slot the one that is likest, nearest, sends least, in this order, or is the first; -1: none has."""
     cdef Py_ssize_t i, best = -1, least = 0, used
     cdef unsigned int open = sample.open
@@ -53,10 +70,12 @@ cdef Py_ssize_t best_source(Download asker, const Sample* sample) noexcept:  # r
     while open:
         i = df_ctz(open)
         open &= open - 1
-        peer = <PyObject*> (<Download> sample.holders[i]).peer
-        used = (<PeerState> peer).used
-        near = between(&asker.peer.place, &(<PeerState> peer).place)
         like = (<Download> sample.holders[i]).lags == asker.lags
+        if like_only and not like:
+            continue
+        peer = <PyObject*> (<Download> sample.holders[i]).peer
+        used = (<PeerState> peer).sends
+        near = between(&asker.peer.place, &(<PeerState> peer).place)
         if best < 0 or like > liked or (like == liked and (near > nearest or (near == nearest and used < least))):
             best = i
             liked = like
@@ -65,7 +84,7 @@ cdef Py_ssize_t best_source(Download asker, const Sample* sample) noexcept:  # r
     return best
 
 
-cdef Download open_source(Download asker):
+cdef Download open_source(Download asker, bint like_only):
     """An open source that has something of `task.want`: the exact search behind the samples. None: there is none."""
     cdef Holders holders = asker.task.holders
     cdef Py_ssize_t step = 0
@@ -76,7 +95,7 @@ cdef Download open_source(Download asker):
             return None
         source, step = found
         step += 1
-        if source is not asker and not shunned(asker, source.peer):
+        if source is not asker and not (like_only and source.lags != asker.lags) and not shunned(asker, source.peer):
             return source
 
 

@@ -42,6 +42,7 @@ cdef enum:
 cdef class PeerState:
     cdef public Py_ssize_t slots
     cdef public Py_ssize_t used
+    cdef public Py_ssize_t sends
     cdef Place place
     cdef readonly tuple key
     cdef public double seen
@@ -98,7 +99,7 @@ cdef class Download:
     cdef public Py_ssize_t got
     cdef public Py_ssize_t wish
     cdef public double seen
-    cdef public float best
+    cdef public float best, pace
 
     cdef bint holds(self, Py_ssize_t n) noexcept
     cdef bint open(self) noexcept

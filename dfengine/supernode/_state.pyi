@@ -27,7 +27,8 @@ class PeerState:
     Several CIDs, of several tasks, belong to one peer: slots and isolation are the peer's, holdings are the CID's.
     A CID that serves nobody (port 0) has a peer of its own, so that two of them on one host are not taken for one.
 
-    `used` of `slots` uploads are leased. `isolated`: no source for anybody, until the deadline in `bucket`.
+    `used` of `slots` uploads are leased; it `sends` so many pieces, those that hold no slot too.
+    `isolated`: no source for anybody, until the deadline in `bucket`.
     seen: seconds; how long that was ago is looked at when the deadline in `silence` is due.
     failures: client address -> its share of the consecutive failures. accusers: client addresses that found wrong bytes.
     proven: isolated for wrong bytes. cleared: it sent the supernode itself the right bytes.
@@ -36,6 +37,7 @@ class PeerState:
 
     slots: int
     used: int
+    sends: int
     seen: float
     downloads: tuple[Download, ...]
     failures: dict[str, int] | None
@@ -89,7 +91,7 @@ class Download:
     place: where it stands among the task's holders, ABSENT unless it is a source.
     sending: leases of pieces that others get from it, the newest last. charged: failures of sources towards it.
     early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = no such.
-    wish: pieces a parked pull asks for, 0 when none is parked. lags, best: see `tempo`.
+    wish: pieces a parked pull asks for, 0 when none is parked. lags, best, pace: see `tempo`.
     """
 
     place: int
@@ -102,6 +104,7 @@ class Download:
     seen: float
     lags: bool
     best: float
+    pace: float
     def __new__(
         cls, task: TaskState, source: Source, peer: PeerState, window: Window | None, legacy: bool, serves: bool, rotation: int, now: float
     ) -> Download: ...

@@ -80,6 +80,8 @@ def _report(node: Node, message: wire.Pull) -> None:
         if why not in WHYS:
             raise ProtocolViolation(f"a failure is {', '.join(sorted(WHYS))}, not {why[:20]!r}")
         swarm.failed(task, cid, n, None if source.startswith("cdnnode:") else source, why, now)
+    if message.pace > 0:
+        swarm.paced(task, cid, message.pace, now)
     for n in message.ending:
         swarm.ending(task, cid, n, now)
     if message.una or message.end != -1:

@@ -23,10 +23,12 @@ def check(swarm: Swarm) -> None:
     alive = dict.fromkeys(downloads)
     leases = [lease for download in downloads for lease in _leases(download)]
     used = Counter(lease.source.peer for lease in leases if lease.source is not None and not lease.freed)
+    sends = Counter(lease.source.peer for lease in leases if lease.source is not None)
     swarm.leases.check_invariant()
     assert len(swarm.leases) == sum(len(_leases(download)) for download in downloads), "a lease without a piece, or the other way round"
     for peer in swarm.peers.states.values():
         assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
+        assert peer.sends == sends[peer], f"{peer}: sends {sends[peer]}"
         assert peer.downloads or peer.isolated, f"{peer} has nothing left"
         assert swarm.peers.heard.waits(peer, peer.silence) == bool(peer.downloads), f"{peer}: heard of"
         assert not peer.downloads or (peer.silence - 1) * GRAIN < peer.seen + swarm.limits.peer_gc, f"{peer}: heard of too late"

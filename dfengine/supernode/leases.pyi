@@ -15,8 +15,8 @@ class Leases:
         """The piece will not come under this lease: it is wanted again, unless its content has arrived."""
     def expired(self, now: float) -> list[Lease]:
         """The leases whose time is over, still in place: the caller drops them."""
-    def give_up(self) -> None:
-        """End the promises that were older than the swarm's patience when `expired` was called."""
+    def give_up(self) -> list[Lease]:
+        """End the promises that were older than the swarm's patience when `expired` was called; the leases, some of them over by now."""
     def soonest(self) -> float:
         """When tick has something to do here, seconds; infinity for never."""
     def check_invariant(self) -> None:

@@ -48,6 +48,7 @@ cdef class Leases:
             peer = source.peer
             lease.freed = download.lags and not source.lags
             peer.used += not lease.freed
+            peer.sends += 1
             for other in peer.downloads if not lease.freed else ():
                 if other.place != NOWHERE and not other.open():
                     other.task.holders.fold(other.place)
@@ -107,6 +108,7 @@ cdef class Leases:
         if lease.promised and task.promises[lease.n] is lease:
             task.end(lease.n)
         if source is not None:
+            source.peer.sends -= 1
             if lease.newer is None:
                 source.sent = lease.older
             else:
@@ -162,10 +164,12 @@ cdef class Leases:
 
     def give_up(self):
         cdef Lease lease
-        for lease in self.impatient:
+        cdef list over = self.impatient
+        for lease in over:
             if lease.download.task.promises[lease.n] is lease:
                 lease.download.task.end(lease.n)
-        self.impatient.clear()
+        self.impatient = []
+        return over
 
     cpdef double soonest(self) except -1:
         cdef Term term

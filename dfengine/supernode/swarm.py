@@ -4,7 +4,7 @@ Nothing here reads a clock, a socket or a random source: the same events with th
 
     add_task, set_count, drop_task, cached, uncached, legacy_ready     what the supernode has
     join, leave, touch, tick                                           who is there
-    pull, ending, arrived, done, failed, holds, evicted, moved         what becomes of pieces
+    pull, paced, ending, arrived, done, failed, holds, evicted, moved  what becomes of pieces
     doubts, judged                                                     sources that the supernode asks itself
     park, unpark, wakeable, answer_parked                              pulls that wait
 
@@ -23,7 +23,7 @@ import xxhash
 from dfengine import task
 from dfengine._window import Window
 from dfengine.errors import BadPiece, BadValue, IllegalEvent, UnknownDownload, UnknownTask
-from dfengine.supernode import parking, reports
+from dfengine.supernode import parking, reports, tempo
 from dfengine.supernode._exchange import Exchange
 from dfengine.supernode._state import Download
 from dfengine.supernode.invariant import check
@@ -190,7 +190,8 @@ class Swarm(Exchange):
                 # A client that was not heard from since is as likely the cause: its word counts for itself alone.
                 self.peers.charge(download, source, lease.n, "slow", download.seen > lease.started, now)
             expired.append(Expired(download.task.id, download.cid, lease.n, source.cid if source else None))
-        self.leases.give_up()
+        for lease in self.leases.give_up():
+            tempo.impatient(lease, self.leases, now)
         self.peers.tick(now)
         return expired
 
@@ -210,6 +211,10 @@ class Swarm(Exchange):
         """Piece n will be whole in about the time that an answer takes: frees its source's slot and the CID's for what follows."""
         download = self._download(task_id, cid, now)
         reports.ending(download, download.task.check(n), self.leases)
+
+    def paced(self, task_id: str, cid: str, seconds: float, now: float) -> None:
+        """By its own word a piece takes about so many seconds on the CID's link. Said while its first pieces come."""
+        tempo.paced(self._download(task_id, cid, now), seconds, self.leases, now)
 
     def failed(self, task_id: str, cid: str, n: int, source_cid: str | None, why: str, now: float) -> None:
         """Piece n could not be had from that source. why: "gone", "digest", "slow", "other". source_cid empty: the one with the slot.

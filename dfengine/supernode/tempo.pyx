@@ -1,16 +1,19 @@
 """Which downloads lag. The rules stand in the `.pxd`."""
 
+from libc.math cimport INFINITY
+
 from dfengine.supernode._state cimport Download, Lease, Task
 from dfengine.supernode.leases cimport Leases
 
 cdef enum:
-    OFTEN = 4  # pieces between two reviews, at least
+    OFTEN = 8  # reviews in the time in which every download gets a piece
     FEWEST = 3  # downloads that the measure is taken of
 
 cdef double FORGETS = 1.1  # by which a best that is not met again grows with each piece
 cdef double LAGS = 2.0  # times the measure
 cdef double KEEPS_UP = 1.6
 cdef double SILENT = 4.0
+cdef double PACED = 2.5
 
 
 cdef int beat(Download download, Lease lease, Leases leases, double now) except -1:
@@ -20,26 +23,39 @@ cdef int beat(Download download, Lease lease, Leases leases, double now) except 
         return 0
     download.best = <float> (min(took, download.best * FORGETS) if download.best else took)
     task.beats += 1
-    if (task.slow or task.laggards) and task.beats >= max(<Py_ssize_t> OFTEN, <Py_ssize_t> len(task.downloads) // 2):
+    if (task.slow or task.laggards) and task.beats >= <Py_ssize_t> len(task.downloads) // OFTEN:
         task.beats = 0
         review(task, leases, now)
     return 0
+
+
+def paced(Download download not None, double seconds, Leases leases not None, double now):
+    download.pace = <float> seconds
+    if download.task.slow:
+        review(download.task, leases, now)
+
+
+def impatient(Lease lease not None, Leases leases not None, double now):
+    cdef Download download = lease.download
+    if download.task.slow and not download.lags and lease.n in download.running and 2 * waits(download, now) >= now - lease.started:
+        download.task.laggards += 1
+        change(download, True, leases)
 
 
 cdef int review(Task task, Leases leases, double now) except -1:
     """Who lags from now on."""
     cdef Download download
     cdef list bests = sorted([download.best for download in task.downloads.values() if download.best and download.got != task.count])
-    cdef double quick
+    cdef list paces = sorted([download.pace for download in task.downloads.values() if download.pace])
+    cdef double quick = bests[len(bests) // 4] if len(bests) >= FEWEST else INFINITY
+    cdef double paced = paces[(len(paces) - 1) // 4] if paces else INFINITY
     cdef bint lags
-    if len(bests) < FEWEST:
-        return 0
-    quick = bests[len(bests) // 4]
     task.laggards = 0
     for download in task.downloads.values():
         lags = task.slow and (
             download.best > quick * (KEEPS_UP if download.lags else LAGS)
             or waits(download, now) > quick * (SILENT if download.best else LAGS)
+            or (not download.best and download.pace > paced * PACED)
         )
         task.laggards += lags
         if lags != download.lags:
@@ -64,6 +80,8 @@ cdef int change(Download download, bint lags, Leases leases) except -1:
     task.differs(download)
     for lease in download.sending:
         task.differs(lease.download)
+    if not lags:
+        task.serve(download)  # who had enough of laggards may have waited
     if lags:
         for lease in download.running.values():
             leases.free(lease)

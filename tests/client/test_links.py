@@ -279,6 +279,26 @@ class TestNative:
         assert all(not sent.ending for sent in line.pulls())
         transfer.drop(job)
 
+    def test_how_quick_the_link_is_is_told_once_before_the_first_piece_is_whole(self, line: Line, transfer: Transfer) -> None:
+        pull = NativeLink(member(line, True), [])
+        line.answers = [self.offers(0)]
+        pull.step(transfer, 0.0)
+        line.pulls()
+        job = transfer.plan.take(0.0)
+        assert job is not None
+        connection = SimpleNamespace(inlet=SimpleNamespace(total=7))
+        assert transfer.begin(job, connection)  # type: ignore[arg-type]
+        told = []
+        for eighths in (0, 1, 2, 3, 4):
+            connection.inlet.total = 7 + -(-GEOMETRY.framed(0) * eighths // 8)
+            line.answers = [wire.encode(wire.Pulled(wire.WAIT))] if eighths in (0, 3) else []
+            pull.step(transfer, 0.0)
+            told += [(eighths, sent.pace) for sent in line.pulls() if sent.pace]
+            time.sleep(0.02)
+        assert [eighths for eighths, _ in told] == [3], "two eighths after the first one"
+        assert told[0][1] >= 4 * 0.04
+        transfer.drop(job)
+
     def test_a_wish_offers_and_reports(self, line: Line, transfer: Transfer) -> None:
         pull = NativeLink(member(line, True), [])
         line.answers = [self.offers(2, 0)]

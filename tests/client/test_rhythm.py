@@ -181,3 +181,19 @@ class TestEndings:
     def test_too_little_of_it_tells_nothing(self) -> None:
         assert Pace().ends_in(4000, 999, 1.0) == math.inf
         assert Pace().ends_in(4000, 0, 0.0) == math.inf
+
+    def test_the_first_part_of_a_piece_tells_how_long_one_will_take(self) -> None:
+        pace = Pace()
+        assert pace.early(0.1, 5.0) == 0.0
+        assert pace.early(0.125, 7.0) == 0.0, "until now other connections may have had the link"
+        assert pace.early(0.37, 7.5) == 0.0, "too little"
+        assert pace.early(0.375, 7.5) == 2.0
+        assert pace.early(0.625, 7.5) == 1.0, "two pieces are under way"
+        assert pace.early(0.0, 7.5) == 0.0, "what came is lost"
+        pace.add(1.0)
+        assert pace.early(0.375, 7.5) == 0.0, "that tells more"
+
+    def test_of_quick_pieces_it_tells_nothing(self) -> None:
+        pace = Pace()
+        pace.early(0.5, 5.0)
+        assert pace.early(1.0, 5.0 + QUICK / 4) == 0.0

@@ -41,8 +41,9 @@ def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float)
         swarm.join(TASK, cid, Peer(f"10.0.0.{CIDS.index(cid)}", 0 if cid == "nobody" else 15001, "/x"), now)
         if step == "pull":
             patience = max(limits.patience, 2 * state.pace)
+            waited_for = cid != "nobody" and not state.downloads[cid].lags
             for n, _ in swarm.pull(TASK, cid, 2, now).pieces:
-                live[cid, n] = due(now + lease), 0.0 if cid == "nobody" else due(now + min(patience, lease))
+                live[cid, n] = due(now + lease), due(now + min(patience, lease)) if waited_for else 0.0
         elif step == "leave":
             swarm.leave(TASK, cid, now)
             # What it was sending is over as well.
@@ -59,6 +60,7 @@ def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float)
         expired = [(one.cid, one.n) for one in swarm.tick(now)]
         assert sorted(expired) == sorted(key for key, (end, _) in live.items() if end <= now)
         live = {key: times for key, times in live.items() if key not in expired}
+        live = {key: (end, 0.0 if state.downloads[key[0]].lags else patience) for key, (end, patience) in live.items()}
         assert {n for n, held in enumerate(state.promises) if held} == {n for (_, n), (_, patience) in live.items() if patience > now}
         swarm.check_invariant()
 

@@ -230,6 +230,12 @@ class SwarmMachine(RuleBasedStateMachine):
         for _ in range(data.draw(st.sampled_from([1, 1, 2]))):
             self.event(lambda swarm: swarm.ending(task, cid, n, self.now))
 
+    @precondition(lambda self: self.pullers())
+    @rule(data=st.data(), seconds=st.sampled_from([0.1, 1.0, 4.0, 1e300]))
+    def paced(self, data: st.DataObject, seconds: float) -> None:
+        task, cid = data.draw(st.sampled_from(self.pullers()))
+        self.event(lambda swarm: swarm.paced(task, cid, seconds, self.now))
+
     @rule(task=tasks)
     def one_piece_each_ending(self, task: str) -> None:
         for cid, download in list(self.swarm.tasks[task].downloads.items()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from math import floor, log2
 from random import Random
 
@@ -75,7 +76,7 @@ def test_a_word_before_a_piece_ends_makes_up_for_slow_words(seed: int) -> None:
     """Where a word takes a good part of a piece's time: few pieces under way, and their slots given on before they end."""
 
     def last(limits: Limits, lead: float) -> float:
-        swarm = Simulation(64, seed=seed, limits=limits, delays=Delays(0.5, 0.35, lead))
+        swarm = Simulation(64, seed=seed, limits=replace(limits, patience=11.0), delays=Delays(0.5, 0.35, lead))
         for i in range(8):
             swarm.join(f"c{i}", room=5)
         return max(swarm.run().times) / bound(8, 64)

@@ -23,11 +23,13 @@ class Delays:
     """In times of a piece. answer: from a decision to the first byte of what it gives; report: from a last byte to the supernode.
 
     lead: before its end a piece is called an ending one, 0 = never; the word takes as long as a report.
+    early: in parts of a piece, not times: when so much has come a client says what a piece takes on its link, 0 = never; likewise.
     """
 
     answer: float = 0.0
     report: float = 0.0
     lead: float = 0.0
+    early: float = 0.0
 
 
 @dataclass(eq=False)
@@ -43,6 +45,7 @@ class Client:
     finished: float | None = None
     dead: bool = False
     polling: bool = False
+    began: float | None = None
 
     @property
     def left(self) -> int:
@@ -240,6 +243,25 @@ class Simulation:
         self.pull(transfer.client)
         self.wake()
 
+    def early(self, client: Client) -> None:
+        if client.dead or client.have:
+            return
+        live = [transfer for transfer in client.running.values() if transfer in self.active[transfer.source]]
+        got = sum(1.0 - transfer.left + transfer.rate * (self.now - transfer.since) for transfer in live)
+        if got < self.delays.early:
+            self.at(self.now + 0.1, self.early, client)
+        else:
+            assert client.began is not None
+            self.at(self.now + self.delays.report, self.paced, client, (self.now - client.began) / got)
+
+    def paced(self, client: Client, seconds: float) -> None:
+        if not client.dead:
+            self.swarm.unpark(TASK, client.cid)
+            self.swarm.paced(TASK, client.cid, seconds, self.now)
+            self.wake()
+            self.pull(client)
+            self.wake()
+
     def finish(self, transfer: Transfer) -> None:
         self.stop(transfer)
         transfer.told |= self.delays.lead > 0
@@ -287,6 +309,10 @@ class Simulation:
             return
         transfer.left = 1.0
         transfer.since = self.now
+        if transfer.client.began is None:
+            transfer.client.began = self.now
+            if self.delays.early:
+                self.at(self.now + 0.1, self.early, transfer.client)
         self.active[transfer.source][transfer] = None
         self.share(transfer)
 

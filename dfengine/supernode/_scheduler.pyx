@@ -167,6 +167,7 @@ cdef bint choose(Download download, Choice* choice, Order* order, bint may_seed)
     """The next piece of an answer and its holders; False: there is none."""
     cdef Task task = download.task
     cdef bint seed = may_seed and supernode_open(download), like_only = has_enough_of_laggards(download)
+    cdef bint again = seed and len(download.running) < task.down, quick = again and task.laggards > 0 and not download.lags
     cdef Py_ssize_t start = download.rotation % task.size
     choice.first = -1
     choice.sample.number = 0
@@ -176,9 +177,9 @@ cdef bint choose(Download download, Choice* choice, Order* order, bint may_seed)
         choice.n = rarest(task, task.cached, start, 0)
         if choice.n >= 0:
             return True
-    if task.holders.nopen and from_peers(download, choice, order, start, like_only):
+    if task.holders.nopen and from_peers(download, choice, order, start, like_only or quick):
         return True
-    if seed and len(download.running) < task.down:
+    if again:
         choice.n = rarest(task, task.seedable, start, LEVELS - 1)
         if choice.n >= 0:
             choice.first = -1
@@ -186,6 +187,9 @@ cdef bint choose(Download download, Choice* choice, Order* order, bint may_seed)
             if has(task.holders.held, choice.n):
                 usable(download, choice.n, &choice.sample)
             return True
+    if quick and not like_only and task.holders.nopen:
+        order.number = -1
+        return from_peers(download, choice, order, start, False)
     return False
 
 

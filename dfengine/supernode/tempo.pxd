@@ -6,10 +6,10 @@ unfinished downloads stays below, once three have one. A download lags when its 
 while something is under way: before its first piece twice the measure, later four times (it may be dead). So a crowd of equal hosts has no
 laggards.
 
-Before its first piece has come a download says how long one takes on its link (`pace`), as far as it can tell. Few have the supernode to
-themselves then, so it lags by 2.5 times the pace that every fourth stays below, and only until the piece is there. Who is silent when the
-swarm's patience with a piece on its way to it ends (`Limits.patience`) lags until the next review, which gives the slots back though
-everybody waits and nothing is reported.
+Before its first piece has come a download says how long one takes on its link (`pace`), as far as it can tell. Until three pieces are there
+that counts instead of its `best`, which then shows how many shared the source: it lags by 2.5 times the pace that every fourth stays below.
+Who is silent when the swarm's patience with a piece on its way to it ends (`Limits.patience`) lags until the next review, which gives the
+slots back though everybody waits and nothing is reported.
 
     seeds    the supernode sends to a laggard only while it sends nothing else: what a laggard gets spreads late
     slots    a piece from a quick source to a laggard holds no slot of it, and what is under way to one that begins to lag gives its slots

@@ -8,6 +8,7 @@ from dfengine.supernode.leases cimport Leases
 cdef enum:
     OFTEN = 8  # reviews in the time in which every download gets a piece
     FEWEST = 3  # downloads that the measure is taken of
+    YOUNG = 3  # pieces, below which a download's own word counts
 
 cdef double FORGETS = 1.1  # by which a best that is not met again grows with each piece
 cdef double LAGS = 2.0  # times the measure
@@ -49,13 +50,13 @@ cdef int review(Task task, Leases leases, double now) except -1:
     cdef list paces = sorted([download.pace for download in task.downloads.values() if download.pace])
     cdef double quick = bests[len(bests) // 4] if len(bests) >= FEWEST else INFINITY
     cdef double paced = paces[(len(paces) - 1) // 4] if paces else INFINITY
-    cdef bint lags
+    cdef bint lags, young
     task.laggards = 0
     for download in task.downloads.values():
+        young = download.pace and download.got < YOUNG
         lags = task.slow and (
-            download.best > quick * (KEEPS_UP if download.lags else LAGS)
+            (download.pace > paced * PACED if young else download.best > quick * (KEEPS_UP if download.lags else LAGS))
             or waits(download, now) > quick * (SILENT if download.best else LAGS)
-            or (not download.best and download.pace > paced * PACED)
         )
         task.laggards += lags
         if lags != download.lags:

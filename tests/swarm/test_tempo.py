@@ -59,11 +59,11 @@ def test_the_first_word_tells_who_lags_until_a_piece_does() -> None:
         assert lagging(swarm) == []
     swarm.swarm.paced(TASK, "c", 1.0, swarm.now)
     assert lagging(swarm) == ["b", "lame"]
-    for _ in range(2):
-        quick(swarm, "a")
-        quick(swarm, "b")
+    for _ in range(3):
+        for cid in "abc":
+            quick(swarm, cid)
     swarm.done("lame", n, source)
-    assert lagging(swarm) == ["lame"], "b's first piece was as quick as others"
+    assert lagging(swarm) == ["lame"], "b's pieces were as quick as others"
 
 
 def test_the_first_word_tells_nothing_while_pieces_are_quick() -> None:
@@ -157,6 +157,16 @@ def test_from_laggards_comes_one_piece_beside_others_and_four_where_nothing_else
     swarm.join("e")
     assert sorted(map(str, swarm.take("e").values())) in (["a"] * 5 + ["lame"], ["a"] * 4 + ["lame"])
     assert swarm.take("e") == {}
+
+
+def test_a_quick_host_asks_a_supernode_with_nothing_else_to_do_before_laggards() -> None:
+    swarm = with_laggard()
+    swarm.join("d")
+    for cid in "abc":
+        for n in range(40):
+            swarm.swarm.evicted(TASK, cid, n, swarm.now)
+    swarm.swarm.holds(TASK, "lame", [(0, 40)], swarm.now)
+    assert list(swarm.take("d").values()) == [None, "lame"], "its share of the supernode is one"
 
 
 def test_the_source_that_sends_least_is_asked_by_those_that_hold_no_slot_too() -> None:

@@ -147,8 +147,8 @@ class Task:
 
     count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. pace: mean seconds a piece takes, 0 unknown.
     sends, seeds, takes: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are `slow`. mixed: a 1.x
-    CID takes part, which does not say when a piece ends, so that few would leave links idle. beats: pieces since it was looked at who lags
-    (`tempo`); laggards: how many did.
+    CID takes part, which does not say when a piece ends, so that few would leave links idle. beats: what was told of links since
+    it was looked at who lags (`tempo`); laggards: how many did.
     """
 
     count: int

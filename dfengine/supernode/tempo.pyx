@@ -6,7 +6,7 @@ from dfengine.supernode._state cimport Download, Lease, Task
 from dfengine.supernode.leases cimport Leases
 
 cdef enum:
-    OFTEN = 8  # reviews in the time in which every download gets a piece
+    OFTEN = 8  # reviews in the time in which every download tells something once
     FEWEST = 3  # downloads that the measure is taken of
     YOUNG = 3  # pieces, below which a download's own word counts
 
@@ -23,17 +23,21 @@ cdef int beat(Download download, Lease lease, Leases leases, double now) except 
     if lease.n == task.count - 1:  # it may be a short one
         return 0
     download.best = <float> (min(took, download.best * FORGETS) if download.best else took)
+    return told(task, leases, now)
+
+
+def paced(Download download not None, double seconds, Leases leases not None, double now):
+    download.pace = <float> seconds
+    told(download.task, leases, now)
+
+
+cdef int told(Task task, Leases leases, double now) except -1:
+    """Something is known of a link. A review walks over all downloads, so many must have told something before the next."""
     task.beats += 1
     if (task.slow or task.laggards) and task.beats >= <Py_ssize_t> len(task.downloads) // OFTEN:
         task.beats = 0
         review(task, leases, now)
     return 0
-
-
-def paced(Download download not None, double seconds, Leases leases not None, double now):
-    download.pace = <float> seconds
-    if download.task.slow:
-        review(download.task, leases, now)
 
 
 def impatient(Lease lease not None, Leases leases not None, double now):

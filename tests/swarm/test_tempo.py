@@ -66,6 +66,23 @@ def test_the_first_word_tells_who_lags_until_a_piece_does() -> None:
     assert lagging(swarm) == ["lame"], "b's pieces were as quick as others"
 
 
+def test_of_a_crowd_several_must_have_told_something_before_all_are_looked_at() -> None:
+    swarm = Cluster(40, few=2, slow=0.1)
+    hosts = [f"h{i}" for i in range(30)]
+    swarm.join(*hosts, "lame", "lamer")
+    swarm.take("lame", 1)
+    for cid in ("lame", *hosts[:2]):
+        swarm.swarm.paced(TASK, cid, 9.0 if cid == "lame" else 1.0, swarm.now)
+        assert lagging(swarm) == []
+    swarm.swarm.paced(TASK, hosts[2], 1.0, swarm.now)
+    assert lagging(swarm) == ["lame"]
+    for _ in range(3):
+        swarm.swarm.paced(TASK, "lamer", 9.0, swarm.now)
+        assert lagging(swarm) == ["lame"], "nor does one that says it again and again have all looked at each time"
+    swarm.swarm.paced(TASK, hosts[3], 1.0, swarm.now)
+    assert lagging(swarm) == ["lame", "lamer"]
+
+
 def test_the_first_word_tells_nothing_while_pieces_are_quick() -> None:
     swarm = Cluster(40, few=2, slow=0.3)
     swarm.join("a", "b")

@@ -3,8 +3,8 @@
     python -m bench.scale PNG [--shaped FILE ...] [--hosts 4,16,64,256,1000] [--pieces 256] [--room 2] [--seed S]
 
 The first two panels are the fluid clock's (bench/fluid.py: the real scheduler, transfers as fluids) with all hosts at once; FILE is what
-`bench.swarm --json` wrote of hosts with real, shaped links. The third is CPU time of the engine (bench.decide), pulls of four among
-10,000 pieces. Prints what it draws; wants the `plot` extra.
+`bench.swarm --json` wrote of hosts with real, shaped links, a colour to each. The third is CPU time of the engine (bench.decide), pulls of
+four among 10,000 pieces. Prints what it draws; wants the `plot` extra.
 """
 
 from __future__ import annotations
@@ -53,20 +53,21 @@ def main() -> None:
         bytes_sent.append(over)
         rows.append([str(hosts), *(f"{np.quantile(ratios, q):.3f}" for q in (0.5, 0.99, 1)), f"{over:.3f}"])
         done.step(ratios, np.arange(1, hosts + 1) / hosts, where="post", label=f"{hosts:,} simulated", linewidth=1)
-    for path in arguments.shaped:
-        for run in json.loads(path.read_text()):
+    for at, path in enumerate(arguments.shaped):
+        for lap, run in enumerate(json.loads(path.read_text())):
             ratios = sorted(run["ratios"])
-            label = f"{run['hosts']} shaped, {run['rate']} Mbit/s"
-            done.step(ratios, np.arange(1, len(ratios) + 1) / len(ratios), where="post", label=label, linewidth=1.5, linestyle="--")
+            label = "" if lap else f"{run['hosts']} shaped, {run['rate']} Mbit/s"
+            parts = np.arange(1, len(ratios) + 1) / len(ratios)
+            done.step(ratios, parts, where="post", label=label, linewidth=0.8, linestyle="--", color=f"C{5 + at}")
             sent.plot([run["hosts"]], [run["supernode"]], "x", color="#c04040")
     done.axvline(1.0, color="#999999", linewidth=0.8)
-    done.set(title="hosts finished, over the bound T*", xlim=(0.95, None))
+    done.set(title="hosts finished, over the bound T*", xlim=(0.95, 1.4))
     sent.plot(numbers, bytes_sent, "o-", color="#3c78b4", markersize=3)
     sent.set(title="supernode sent / F, over hosts", xscale="log", ylim=(0.95, 1.25))
     speeds = [1e6 / decisions(peers, 10_000, 4, 1)[0] for peers in PEERS]
     decided.plot(PEERS, speeds, "o-", color="#3c78b4", markersize=3)
     decided.set(title="pieces decided a CPU second, over peers", xscale="log", ylim=(0, None))
-    done.legend(fontsize=6)
+    done.legend(fontsize=5, loc="lower right")
     for axis in (done, sent, decided):
         axis.title.set_fontsize(9)
         axis.tick_params(labelsize=7)

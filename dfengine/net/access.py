@@ -52,15 +52,17 @@ class Access:
         return not self._only or bool(opened) or _named(host, self._allowed_hosts)
 
     def check_name(self, host: str) -> None:
-        """`host` as a proxy will look it up: rules for names are kept, and those for addresses where the host is one.
+        """`host` as a proxy will look it up: rules for names are kept, and those for addresses where the host is one, however written.
 
         Raises OriginForbidden; also where only addresses are allowed and a name hides which one it is.
         """
-        try:
-            open_to = self.permits(host, str(ip_address(host.partition("%")[0])))
-        except ValueError:
-            open_to = not _named(_plain(host), self._denied_hosts) and (not self._only or _named(_plain(host), self._allowed_hosts))
-        if not open_to:
+        name = _plain(host)
+        address = _written(name)
+        if address is not None:
+            permitted = self.permits(host, str(address))
+        else:
+            permitted = not _named(name, self._denied_hosts) and (not self._only or _named(name, self._allowed_hosts))
+        if not permitted:
             raise OriginForbidden(f"this supernode may not fetch from {host}")
 
     def connect(self, address: tuple[str, int], timeout: float, source_address: Any = None) -> socket.socket:
@@ -100,6 +102,15 @@ def _meant(found: Address) -> Address:
         found = inner or found
     # Whoever connects to no address in particular reaches this very machine.
     return _THIS_MACHINE.get(found, found)
+
+
+def _written(host: str) -> Address | None:
+    """The address that a host is, also as the resolver takes it: one number, fewer than four, hexadecimal, octal (inet_aton(3))."""
+    with contextlib.suppress(ValueError):
+        return ip_address(host.partition("%")[0])
+    with contextlib.suppress(OSError):
+        return IPv4Address(socket.inet_aton(host))
+    return None
 
 
 def _plain(host: str) -> str:

@@ -124,9 +124,9 @@ cdef class Holders:
                     raise MemoryError
                 self.seat = <int32_t*> moved
                 self.places = room
+            self.offers.reserve(place + 1)
             self.members.append(member)
             self.haves.append(have)
-            self.offers.reserve(place + 1)
         self.seat[place] = -1
         for i in range(have.nwords):
             word = have.words[i]

@@ -142,8 +142,6 @@ cdef class Unions:
         cdef Py_ssize_t below = seats, needed, i
         cdef int level = 0
         cdef void* moved
-        while PyList_GET_SIZE(self.sets) < seats:
-            self.sets.append(None)
         while below > 1 or level == 0:
             needed = (below + FAN - 1) >> SHIFT
             if needed > self.number[level]:
@@ -162,6 +160,9 @@ cdef class Unions:
                 self.height = level + 1
             below = needed
             level += 1
+        # Last: where memory is short there is no seat without its nodes.
+        while PyList_GET_SIZE(self.sets) < seats:
+            self.sets.append(None)
         return 0
 
     cdef void put(self, Py_ssize_t seat, Bitset bits) noexcept:  # room for the seat was reserved
@@ -197,14 +198,15 @@ cdef class Unions:
                 break
             word[0] |= bit
 
-    cdef Py_ssize_t first(self, Bitset want, Py_ssize_t start, Py_ssize_t past) noexcept:
+    cdef Py_ssize_t first(self, Bitset want, Py_ssize_t start, Py_ssize_t past) noexcept:  # bounds are checked here
         """search, for start >= 0."""
         past = min(past, PyList_GET_SIZE(self.sets))
         if start >= past:
             return -1
         return self.find(self.height - 1, 0, want, start, past)
 
-    cdef Py_ssize_t find(self, int level, Py_ssize_t i, Bitset want, Py_ssize_t start, Py_ssize_t past) noexcept:
+    # Calls nothing that raises: sets are Bitsets or None, and a node's children are those that there are.
+    cdef Py_ssize_t find(self, int level, Py_ssize_t i, Bitset want, Py_ssize_t start, Py_ssize_t past) noexcept:  # of a node that is there
         """The same below one node."""
         cdef Py_ssize_t below = self.number[level - 1] if level else PyList_GET_SIZE(self.sets)
         cdef Py_ssize_t first = i << SHIFT, last = min(first + FAN, below) - 1, child, found
@@ -223,7 +225,7 @@ cdef class Unions:
             self.remake(level, i)
         return -1
 
-    cdef void remake(self, int level, Py_ssize_t i) noexcept:
+    cdef void remake(self, int level, Py_ssize_t i) noexcept:  # of a node that is there; reads what `find` reads
         """A node claims what is below it and no more."""
         cdef Py_ssize_t below = self.number[level - 1] if level else PyList_GET_SIZE(self.sets)
         cdef Py_ssize_t child

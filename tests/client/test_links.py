@@ -17,6 +17,7 @@ from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client import link, messages
+from dfengine.client.job import Job
 from dfengine.client.legacy import LegacyLink
 from dfengine.client.link import Membership
 from dfengine.client.native import NativeLink
@@ -256,15 +257,20 @@ class TestNative:
         where = wire.Source(cid, "1.2.3.4", 15000, "/peer/file/x")
         return wire.encode(wire.Pulled(wire.CONTINUE, [wire.Offer(n, digest, (where,)) for n in pieces], **more))
 
-    def test_a_piece_that_is_about_to_be_whole_is_told_once_and_at_once(self, line: Line, transfer: Transfer) -> None:
+    def receiving(self, line: Line, transfer: Transfer) -> tuple[NativeLink, Job, Any]:
+        """A link whose first piece is being received: its connection has had 7 bytes before."""
         pull = NativeLink(member(line, True), [])
         line.answers = [self.offers(0)]
         pull.step(transfer, 0.0)
         line.pulls()
         job = transfer.plan.take(0.0)
         assert job is not None
-        connection = SimpleNamespace(inlet=SimpleNamespace(total=7))
-        assert transfer.begin(job, connection)  # type: ignore[arg-type]
+        connection: Any = SimpleNamespace(inlet=SimpleNamespace(total=7))
+        assert transfer.begin(job, connection)
+        return pull, job, connection
+
+    def test_a_piece_that_is_about_to_be_whole_is_told_once_and_at_once(self, line: Line, transfer: Transfer) -> None:
+        pull, job, connection = self.receiving(line, transfer)
         job.began -= 5.0
         connection.inlet.total += SIZE // 8
         line.answers = [wire.encode(wire.Pulled(wire.WAIT))] * 2
@@ -280,14 +286,7 @@ class TestNative:
         transfer.drop(job)
 
     def test_how_quick_the_link_is_is_told_once_before_the_first_piece_is_whole(self, line: Line, transfer: Transfer) -> None:
-        pull = NativeLink(member(line, True), [])
-        line.answers = [self.offers(0)]
-        pull.step(transfer, 0.0)
-        line.pulls()
-        job = transfer.plan.take(0.0)
-        assert job is not None
-        connection = SimpleNamespace(inlet=SimpleNamespace(total=7))
-        assert transfer.begin(job, connection)  # type: ignore[arg-type]
+        pull, job, connection = self.receiving(line, transfer)
         told = []
         for eighths in (0, 1, 2, 3, 4):
             connection.inlet.total = 7 + -(-GEOMETRY.framed(0) * eighths // 8)

@@ -148,6 +148,12 @@ def test_a_tunnel_that_is_refused_names_the_proxy_and_no_password(monkeypatch: p
     ("url", "allow", "deny"),
     [
         ("http://169.254.169.254/x", [], []),
+        ("http://169.254.169.254./x", [], []),
+        ("http://2852039166/x", [], []),
+        ("http://0xa9fea9fe/x", [], []),
+        ("http://0251.254.43518/x", [], []),
+        ("http://\uff11\uff16\uff19.254.169.254/x", [], []),
+        ("http://[fe80::1%25eth0]/x", [], []),
         ("http://[::ffff:169.254.169.254]/x", ["0.0.0.0/0"], []),
         ("http://files.example/x", [], [".example"]),
         ("http://files.example/x", ["10.0.0.0/8"], []),

@@ -76,6 +76,7 @@ def test_a_word_before_a_piece_ends_makes_up_for_slow_words(seed: int) -> None:
     """Where a word takes a good part of a piece's time: few pieces under way, and their slots given on before they end."""
 
     def last(limits: Limits, lead: float) -> float:
+        # Times are those of a piece, 0.18 s on such a link: the patience of 2 s is 11 of them.
         swarm = Simulation(64, seed=seed, limits=replace(limits, patience=11.0), delays=Delays(0.5, 0.35, lead))
         for i in range(8):
             swarm.join(f"c{i}", room=5)

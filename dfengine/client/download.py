@@ -193,11 +193,11 @@ class Download:
     def _from_origin(self, reason: str) -> None:
         if self.settings.notbs and self.settings.pattern != "source":
             raise SupernodeError(f"{reason}; going back to the origin was forbidden (--notbs)")
-        self.watch.look(None)
-        # Where the origin is what was asked for, it is no fall-back.
-        (self.say if self._swarm is None else self.watch.notice)(f"goes to the origin: {reason}")
         from dfengine.client.from_origin import FromOrigin
 
+        # The import takes a while, and a fall-back for which no time is left is none. Where the origin was asked for, it is none either.
+        self.watch.look(None)
+        (self.say if self._swarm is None else self.watch.notice)(f"goes to the origin: {reason}")
         if self._place.transfer is not None:
             self._place.transfer.halt()
         member = self._swarm.member if self._swarm is not None else None

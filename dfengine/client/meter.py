@@ -121,9 +121,11 @@ def clock(seconds: float) -> str:
 
 def took(seconds: float) -> str:
     """A duration that is over: `0.42 s`, `6.1 s`, `42 s`, `2m05s`, `1h02m`."""
-    if seconds >= 59.5:
-        return f"{int(seconds) // 60}m{int(seconds) % 60:02}s" if seconds < 3600 else f"{int(seconds) // 3600}h{int(seconds) // 60 % 60:02}m"
-    return f"{_short(f'{seconds:.{0 if seconds >= 9.95 else 1 if seconds >= 0.995 else 2}f}')} s"
+    if seconds < 59.5:
+        digits = 0 if seconds >= 9.95 else 1 if seconds >= 0.995 else 2
+        return f"{_short(f'{seconds:.{digits}f}')} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
 
 
 def _short(number: str) -> str:

@@ -336,7 +336,7 @@ class TestFailure:
             ("get", 2, "BadValue"),
             ("get http://127.0.0.1:{port}/f -o out", 4, "OriginUnreachable"),
             ("get http://h/f -o out -n 127.0.0.1:{port} --notbs --pattern cdn", 3, "SupernodeError"),
-            ("get http://h/f -o missing/out", 7, "StorageError"),
+            ("get http://127.0.0.1:{port}/f -o missing/out -n 127.0.0.1:{port} --pattern cdn --md5 00", 7, "StorageError"),
             ("get http://h/f -o out -e 1ms -n 127.0.0.1:{port}", 8, "TimedOut"),
         ],
     )

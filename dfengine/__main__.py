@@ -7,20 +7,44 @@ import _signal  # type: ignore[import-not-found]
 # Until a command has its own way to end there is nothing to put away, and no stack to show; the module signal takes a while to come.
 _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
+import posix  # noqa: E402
 import sys  # noqa: E402
-
-from dfengine.peer import visitor  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
 
+def open_streams() -> tuple[int, ...]:
+    """Standard streams that are closed become /dev/null, before a file or socket takes their place; which they were."""
+    found = []
+    for fd in (0, 1, 2):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            # The lowest free descriptor is the one that is closed.
+            posix.open("/dev/null", posix.O_RDWR)
+            posix.set_inheritable(fd, True)
+            found.append(fd)
+    if 1 in found or sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if 2 in found or sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
+    return tuple(found)
+
+
 def run() -> NoReturn:
     """The whole process of a command."""
+    closed = open_streams()
+    from dfengine.peer import visitor
+
     words = sys.argv[1:]
     # A peer server that nobody visits costs the download that started it next to nothing.
     visitor.await_first(words)
+    if closed:
+        from dfengine import command
+
+        command.closed = closed
     if words[:1] == ["get"]:
         from dfengine import command
 

@@ -14,6 +14,7 @@ import click
 from dfengine import command, options
 from dfengine.errors import BadValue, CallerError, DfengineError
 from dfengine.settings import VERSION
+from dfengine.task import shown
 
 COMMANDS = ("get", "supernode", "peer")
 
@@ -68,6 +69,16 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         ctx.default_map = configuration(command.configuration_files())
         return super().invoke(ctx)
+
+
+class _Get(click.Command):
+    """Answers a flag that is used as curl or wget uses it with the one that was meant."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        said = options.mistaken(args)
+        if said and not set(ctx.help_option_names) & set(args):
+            raise click.UsageError(said, ctx)
+        return super().parse_args(ctx, args)
 
 
 class _Type(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it, and not as a generic
@@ -125,7 +136,7 @@ def main() -> None:
     """Move one file to many machines at once: every machine that has a piece serves it to the others."""
 
 
-@main.command()
+@main.command(cls=_Get)
 @_version
 @click.argument("address", metavar="URL", required=False)
 @_all(options.GET)
@@ -148,6 +159,8 @@ def get(**values: Any) -> None:
               help="Pieces of one task that the supernode sends at once.")
 @click.option("--origin-limit", type=click.IntRange(0, 1000000), default=16, show_default=True,
               help="Downloads that may be at one origin by themselves at once; 0: any number.")
+@click.option("--origin-connections", type=click.IntRange(1, 16), default=4, show_default=True,
+              help="Connections to one origin at once for each file.")
 @click.option("--max-bandwidth", type=RATE, default="0", help="Send at most RATE bytes per second in all.")
 @click.option("--fail-access-interval", type=SPAN, default="3m", show_default=True, help="Remember an unreachable URL this long.")
 @click.option("--task-expire-time", type=SPAN, default="3m", show_default=True,
@@ -176,6 +189,7 @@ def supernode(ctx: click.Context, /, config: str | None, **values: Any) -> None:
     from dfengine.settings import SupernodeSettings
     from dfengine.supernode.server import run_supernode
 
+    values["home_dir"] = command.home(values["home_dir"], "--home-dir")
     run_supernode(SupernodeSettings(**values))
 
 
@@ -196,6 +210,7 @@ def peer(**values: Any) -> None:
     from dfengine.peer.server import run_peer
     from dfengine.settings import PeerSettings
 
+    values["home"] = command.home(values["home"], "--home")
     run_peer(PeerSettings(**values), visitor.stopped)
 
 
@@ -217,10 +232,10 @@ def run() -> NoReturn:
         code = error.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "dfengine"
-        print(f"dfengine: {error.format_message().rstrip('.')}: see `{path} --help`", file=sys.stderr)
+        print(f"dfengine: {shown(error.format_message()).rstrip('.')}: see `{path} --help`", file=sys.stderr)
         code = error.exit_code
     except click.ClickException as error:
-        print(f"dfengine: {error.format_message()}", file=sys.stderr)
+        print(f"dfengine: {shown(error.format_message())}", file=sys.stderr)
         code = error.exit_code
     except DfengineError as error:
         code = command.failed(error)

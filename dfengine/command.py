@@ -10,9 +10,10 @@ import signal
 import sys
 
 from dfengine import options
-from dfengine.errors import BadValue, DfengineError
-from dfengine.settings import GetSettings
-from dfengine.task import PEER_PORTS, check_url
+from dfengine.errors import BadValue, DfengineError, StorageError
+from dfengine.settings import GetSettings, parse_header
+from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
+from dfengine.task import PEER_PORTS, check_url, is_url, shown, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ AGAIN = 5.0
 READER_GONE = 23
 """Exit code when the reader of stdout went away, as curl's."""
 
+closed: tuple[int, ...] = ()
+"""Standard streams that were closed when the process began; now they are /dev/null."""
+
 
 def plain(words: list[str]) -> None:
     """The whole process of `dfengine get WORDS`, if they are plain and no setting comes from elsewhere; else returns at once."""
@@ -41,7 +45,8 @@ def plain(words: list[str]) -> None:
 
 def configuration_files() -> list[str]:
     """Paths of the YAML files whose settings count, weakest first."""
-    folders = ("/etc/dfengine", os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "dfengine"))
+    own = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    folders = ("/etc/dfengine", *(() if own.startswith("~") else (os.path.join(own, "dfengine"),)))
     found = []
     for folder in folders:
         try:
@@ -83,7 +88,7 @@ def leave(code: int) -> NoReturn:
 
 def failed(error: DfengineError) -> int:
     """Say it on stderr in one line; its exit code."""
-    print(f"dfengine: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"dfengine: {shown(' '.join(str(error).split()))}", file=sys.stderr)
     return error.exit_code
 
 
@@ -110,26 +115,38 @@ def get(values: dict[str, Any]) -> None:
 def _get(values: dict[str, Any]) -> None:
     """Download as `values` say: those of `options.GET` that were given, and `address`. Raises subclasses of DfengineError, SystemExit."""
     given = dict(values)
-    address, url, output, window, cache = (given.pop(name, None) for name in ("address", "url", "output", "window", "cache"))
+    named = {name: given.pop(name, "") for name in ("output", "dir", "create_dirs", "remote_header_name", "skip_existing")}
+    window, cache = (given.pop(name, None) for name in ("window", "cache"))
     stream, as_json, quiet, verbose, bar = (given.pop(name, False) for name in ("stream", "json", "quiet", "verbose", "showbar"))
-    url = url or address
-    if not url:
-        raise BadValue("no URL is given: dfengine get URL -o FILE")
-    if address and url != address:
-        raise BadValue("two URLs are given: one download takes one")
-    check_url(url)
+    url = _url(given)
+    given["headers"] = _headers(given)
     if given.get("port") and given["port"] not in PEER_PORTS:
         raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
-    if stream and output not in (None, "-"):
+    for name in ("filter", "identifier", "callsystem"):
+        given[name] = without_raw_bytes(given.get(name, ""))
+    if stream and named["output"] not in ("", "-"):
         raise BadValue("--stream writes to stdout: leave -o out, or say -o -")
-    stream = stream or output == "-"
-    if not stream and (window or cache is not None):
+    device = "/dev/stdout" if stream or named["output"] == "-" else _device(named)
+    if not device and (window or cache is not None):
         raise BadValue("--window and --cache belong to a stream: say -o -")
+    stream = bool(device) and descriptor(device) == 1
     pieces, size = window or (0, 0)
     given.update(window=pieces, window_bytes=size, cache=-1 if cache is None else cache)
     given["nodes"] = tuple(dict.fromkeys(given.get("nodes", ())))
-    output = "-" if stream else _output(url, output)
-    settings = GetSettings(url=url, output=output, verbose=verbose and not quiet, report_digest=as_json, **given)
+    given["netrc"] = bool(given.get("netrc") or given.get("netrc_file"))
+    _find_home(given, quiet)
+    settings = GetSettings(
+        url=url, output="-" if device else "", device="" if stream else device, quiet=quiet, verbose=verbose and not quiet,
+        report_digest=as_json, **given,
+    )  # fmt: skip
+    if device:
+        _writable(device)
+    else:
+        settings = settings.replace(output=_output(settings, named))
+        if named["skip_existing"] and os.path.exists(settings.output):
+            _skipped(settings, as_json)
+            return
+        prepare(settings.output, bool(named["create_dirs"]))
     result = _download(settings, bar or (sys.stderr.isatty() and not quiet))
     if as_json:
         _tell(values, as_object(result))
@@ -141,16 +158,105 @@ def _get(values: dict[str, Any]) -> None:
         print(f"dfengine: fetched from the origin: {result.back_to_source}", file=sys.stderr)
 
 
-def _output(url: str, output: str | None) -> str:
-    """The path to write: `output`, in it if it is a directory, or the URL's last segment here."""
-    if output and not os.path.isdir(output):
-        return output
-    from urllib.parse import unquote, urlsplit
+def _url(given: dict[str, Any]) -> str:
+    """The one URL, and in `given` the `user`, of all the ways to say them. Raises BadValue."""
+    first: tuple[str, ...] = given.pop("u", ())
+    urls = [each for each in first if is_url(each)]
+    users = [each for each in (*(each for each in first if not is_url(each)), given.pop("user", "")) if each]
+    urls = [typed_url(each) for each in (*urls, given.pop("url", ""), given.pop("address", "")) if each]
+    if not urls:
+        raise BadValue("no URL is given: dfengine get URL -o FILE" + ("; -u holds no ://, and so is a user" if users else ""))
+    if len(set(urls)) > 1:
+        raise BadValue("two URLs are given: one download takes one")
+    if len(set(users)) > 1:
+        raise BadValue("two users are given: one download takes one")
+    given["user"] = users[0] if users else ""
+    return check_url(urls[0])
 
-    name = os.path.basename(unquote(urlsplit(url).path))
-    if not name or name in (".", "..") or "\0" in name:
-        raise BadValue("the URL names no file: say which with -o FILE")
-    return os.path.join(output or "", name)
+
+def _headers(given: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Headers for the origin, with those that have flags of their own. Raises BadValue."""
+    for name in ("accepted", "continue_at"):
+        given.pop(name, None)
+    headers, ranged, agent = tuple(given.pop("headers", ())), given.pop("range", ""), given.pop("user_agent", None)
+    names = {name.lower() for name, _ in headers}
+    if ranged:
+        if "range" in names:
+            raise BadValue("--range and a Range header are given: leave one out")
+        headers += (("Range", ranged),)
+    if agent is not None and "user-agent" not in names:
+        headers += (parse_header(f"User-Agent:{agent}"),)
+    return headers
+
+
+def home(path: str, flag: str) -> str:
+    """`path` with ~ as the user's home directory. Raises StorageError where nobody knows that."""
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise StorageError(f"no home directory is known for {path}: set HOME, or say {flag} DIR")
+    return found
+
+
+def _find_home(given: dict[str, Any], quiet: bool) -> None:
+    """A host that can keep no records serves nobody. Raises StorageError for a home that was named and cannot be."""
+    if "home" in given:
+        given["home"] = home(given["home"], "--home")
+    elif given.get("pattern", "p2p") == "p2p" and given["nodes"] and home_unknown():
+        given["pattern"] = "cdn"
+        if not quiet:
+            print("dfengine: this host serves nobody: no home directory is known: set HOME, or say --home DIR", file=sys.stderr)
+
+
+def home_unknown() -> bool:
+    """Neither HOME nor the user database says where the user's home directory is."""
+    return os.path.expanduser("~").startswith("~")
+
+
+def _device(named: dict[str, Any]) -> str:
+    """The path of -o, if that is a descriptor, a FIFO or a device; else ""."""
+    output: str = named["output"]
+    if output and not named["remote_header_name"]:
+        path = os.path.join(str(named["dir"]), output)
+        if descriptor(path) >= 0 or takes_stream(path):
+            return path
+    return ""
+
+
+def _writable(device: str) -> None:
+    """Raises StorageError for a standard stream that was closed, BadValue for one that is a terminal."""
+    fd = descriptor(device)
+    name = ("stdin", "stdout", "stderr")[fd] if 0 <= fd <= 2 else f"descriptor {fd}"
+    if fd in closed:
+        raise StorageError(f"{name} is closed, so nothing can be streamed to it: use -o FILE, or open it")
+    if fd >= 0 and os.isatty(fd):
+        raise BadValue(f"{name} is a terminal, and a file's bytes may confuse it: use -o FILE, or pipe it")
+
+
+def _output(settings: GetSettings, named: dict[str, Any]) -> str:
+    """The path of the file. Raises BadValue; with -J also what the question to the origin raises."""
+    output, folder = named["output"], named["dir"]
+    if not named["remote_header_name"]:
+        return place(lambda: url_name(settings.url), output, folder)
+    from dfengine.disposition import filename
+    from dfengine.origin.http import disposition  # type: ignore[import-not-found]
+
+    if output and not output.endswith("/") and not os.path.isdir(os.path.join(folder, output)):
+        raise BadValue("-J names the output by the origin's header: leave -o out, or name a folder")
+    told = filename(disposition(settings))
+    path = place(lambda: told or url_name(settings.url), output, folder)
+    if told and os.path.lexists(path) and not (settings.force or named["skip_existing"]):
+        raise BadValue(f"the origin names the output {path}, which exists: --force replaces it, --skip-existing leaves it")
+    return path
+
+
+def _skipped(settings: GetSettings, as_json: bool) -> None:
+    """The output exists, and that is enough."""
+    if not settings.quiet:
+        print(f"dfengine: {settings.output} exists: skipped", file=sys.stderr)
+    if as_json:
+        import json
+
+        print(json.dumps({"url": settings.url, "output": os.path.abspath(settings.output), "skipped": True}))
 
 
 def _download(settings: GetSettings, bar: bool) -> Result:
@@ -182,7 +288,10 @@ def _fetch(settings: GetSettings, progress: Any) -> Result:
     if settings.output == "-":
         from dfengine.stream import to_descriptor
 
-        return to_descriptor(settings, 1, progress)
+        if not settings.device:
+            return to_descriptor(settings, 1, progress)
+        with opened(settings.device, settings.timeout) as fd:
+            return to_descriptor(settings, fd, progress).replace(output=settings.device)
     from dfengine import client
 
     return client.get(settings, progress)

@@ -9,7 +9,7 @@ import re
 
 from dfengine import __version__
 from dfengine.errors import BadValue
-from dfengine.task import Digest
+from dfengine.task import Digest, shown
 from dfengine.value import Value
 
 VERSION = __version__
@@ -77,9 +77,9 @@ class Node(Value):
     def parse(cls, text: str) -> Node:
         """`HOST[:PORT][=WEIGHT]`, IPv6 in brackets. Raises BadValue."""
         address, equals, weight = text.strip().partition("=")
-        match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+)(?::(\d{1,5}))?", address)
+        match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]-][^\s:/@\[\]]*)(?::(\d{1,5}))?", address)
         if not match or (equals and not re.fullmatch(r"\d{1,6}", weight)):
-            raise BadValue(f"node {text!r} is not HOST[:PORT][=WEIGHT]")
+            raise BadValue(f"node {shown(text)!r} is not HOST[:PORT][=WEIGHT]")
         port = int(match[2] or CONTROL_PORT)
         if not 0 < port < 65536 or (equals and int(weight) == 0):
             raise BadValue(f"node {text!r}: a port is 1..65535 and a weight at least 1")
@@ -93,11 +93,17 @@ class Node(Value):
 class GetSettings(Value):
     """What `dfengine get` was asked for. Rates in bytes per second (0: none), times in seconds (0: none).
 
-    Of a stream: window in pieces or window_bytes (both 0: by memory), cache in bytes (-1: by memory).
+    output: a file, or - for a stream; device: what a stream is written into, "" = stdout. Of a stream: window in pieces or window_bytes
+    (both 0: by memory), cache in bytes (-1: by memory).
+
+    Of the origin: connections at once; tries after a transient failure (retry), which begin within retry_max_time; connect_timeout and
+    first_byte_timeout for each request; user as "NAME[:PASSWORD]"; cert and key, and netrc_file, as paths.
+    force: fetch although the finished output is still right.
     """
 
     url: str
     output: str
+    device: str = ""
     nodes: tuple[Node, ...] = ()
     pattern: str = "p2p"
     notbs: bool = False
@@ -119,6 +125,18 @@ class GetSettings(Value):
     insecure: bool = False
     callsystem: str = ""
     location: str = ""
+    connections: int = 4
+    retry: int = 5
+    retry_max_time: float = 0.0
+    connect_timeout: float = 0.0
+    first_byte_timeout: float = 0.0
+    netrc: bool = False
+    netrc_file: str = ""
+    user: str = ""
+    cert: str = ""
+    key: str = ""
+    force: bool = False
+    quiet: bool = False
     verbose: bool = False
     report_digest: bool = False
     window: int = 0
@@ -147,6 +165,7 @@ class SupernodeSettings(Value):
     down_limit: int = 4
     supernode_limit: int = 5
     origin_limit: int = 16
+    origin_connections: int = 4
     max_bandwidth: int = 0
     fail_access_interval: float = 180.0
     task_expire_time: float = 180.0
@@ -187,3 +206,15 @@ def parse_header(text: str) -> tuple[str, str]:
         # What stands here without a colon may be a token: it is not repeated.
         raise BadValue(f"header {name[:40] if colon else '...'!r} is not 'Name: value' on one line")
     return name, value.strip()
+
+
+def parse_range(text: str) -> str:
+    """The Range header's value for the bytes `A-B`, `A-` or the last N as `-N`: one range of RFC 9110 section 14.1.2. Raises BadValue."""
+    match = re.fullmatch(r"(?a)(\d{0,18})-(\d{0,18})", text.strip())
+    if not match or not (match[1] or match[2]):
+        raise BadValue(f"range {text[:40]!r} is not A-B, A- or -N in bytes")
+    if match[1] and match[2] and int(match[2]) < int(match[1]):
+        raise BadValue(f"range {text[:40]!r} ends before it begins")
+    if not match[1] and int(match[2]) == 0:
+        raise BadValue(f"range {text[:40]!r} has no bytes")
+    return f"bytes={match[1]}-{match[2]}"

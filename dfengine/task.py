@@ -6,6 +6,7 @@ Sources: the 1.x wire (`docs/protocol.md`). Nothing here reads a clock or a sock
 from __future__ import annotations
 
 import hashlib
+import re
 from urllib.parse import urlsplit
 
 from dfengine.errors import BadValue
@@ -14,7 +15,7 @@ from dfengine.value import Value
 KEY = """>I$pg-~AS~sP'rqu_`Oh&lz#9]"=;nE%"""
 """32 characters that 1.x wraps a task's identity in."""
 
-ALGORITHMS = {"md5": 32, "sha256": 64, "blake3": 64, "xxh3": 32}
+ALGORITHMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128, "blake3": 64, "xxh3": 32}
 """Digest algorithm -> length of its hex form. xxh3 is XXH3-128."""
 
 OWN = "cdnnode:"
@@ -48,10 +49,10 @@ class Digest(Value):
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """`sha256:...`, `blake3:...`, `xxh3:...` or `md5:...`; raises BadValue."""
+        """`sha256:...` or another of ALGORITHMS, in any case and also as `SHA-256`; raises BadValue."""
         algorithm, colon, value = text.partition(":")
+        algorithm, value = algorithm.lower().replace("-", ""), value.lower()
         length = ALGORITHMS.get(algorithm)
-        value = value.lower()
         if not colon or length is None:
             raise BadValue(f"digest {text!r} is not ALGORITHM:HEX with one of {', '.join(ALGORITHMS)}")
         if len(value) != length or not set(value) <= set("0123456789abcdef"):
@@ -108,17 +109,44 @@ def names_same(task_url: str, raw_url: str) -> bool:
 
 
 def check_url(url: str) -> str:
-    """`url` itself when it is http or https, names a host and holds no control character; else BadValue."""
-    if any(character <= " " or character == "\x7f" for character in url):
-        raise BadValue(f"URL {url!r} holds a space or control character: percent-encode it")
+    """`url` itself when it is http or https, names a host and holds neither control characters nor surrogates; else BadValue."""
+    if any(character <= " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in url):
+        raise BadValue(f"URL {shown(url)!r} holds a space, a control character or a byte that is no UTF-8: percent-encode it")
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise BadValue(f"URL {url!r} cannot be read: {error}") from None
+        raise BadValue(f"URL {shown(url)!r} cannot be read: {shown(str(error))}") from None
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
-        raise BadValue(f"URL {url!r} is not http://HOST/... or https://HOST/...")
+        raise BadValue(f"URL {shown(url)!r} is not http://HOST/... or https://HOST/...")
     return url
+
+
+def is_url(text: str) -> bool:
+    """True if `text` begins with a scheme and `://`."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
+def typed_url(text: str) -> str:
+    """The URL that a command line's `text` means: blanks behind the host, and bytes that are no UTF-8, are percent-encoded.
+
+    Everything else stays as it is, above all other characters beyond ASCII: 1.x names a task by the URL's own text.
+    """
+    head, scheme, tail = text.partition("://")
+    host = re.match(r"[^/?#]*", tail)
+    if not scheme or host is None or (" " not in tail and text.isascii()):
+        return text
+    return without_raw_bytes(head + scheme + host[0] + tail[host.end() :].replace(" ", "%20"))
+
+
+def without_raw_bytes(text: str) -> str:
+    """Bytes that were no UTF-8 on the command line (lone surrogates, PEP 383) are percent-encoded; everything else stays."""
+    return text if text.isascii() else re.sub("[\udc80-\udcff]", lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
+
+
+def shown(text: str) -> str:
+    """`text` for a message: without the user information of the URLs in it, which may hold a password or a token."""
+    return re.sub(r"(://)[^/?#\s]*@", r"\1***@", text) if "@" in text else text
 
 
 def task_id(url: str, sign: str = "", range_header: str = "") -> str:

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "dfengine"
 MODULES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyx"))
 CYTHON = sorted(PACKAGE.rglob("*.pyx"))
 
-CORE = ["value", "codes", "errors", "_bitset", "_piece", "_window", "task", "wire", "settings", "options"]
+CORE = ["value", "codes", "errors", "_bitset", "_piece", "_window", "task", "disposition", "wire", "settings", "options"]
 """Modules at the root, each of which may import those before it."""
 
 COMPOSERS = {"cli", "command", "__main__", "__init__"}

@@ -25,7 +25,7 @@ STEP = 512 << 10
 
 def hasher(algorithm: str) -> Any:
     """A hash object of one of `task.ALGORITHMS`; its update releases the GIL."""
-    if algorithm in ("md5", "sha256"):
+    if algorithm in ("md5", "sha1", "sha256", "sha512"):
         import hashlib
 
         return hashlib.new(algorithm, usedforsecurity=False)

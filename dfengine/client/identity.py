@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from dfengine.client.messages import Registration
 from dfengine.errors import BadValue, StorageError
@@ -34,7 +34,7 @@ def identify(settings: GetSettings) -> Identity:
     plain = task_url(settings.url, settings.filter)
     ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
     sign = download_sign(os.getpid(), _unique(time.time()))
-    segment = os.path.basename(unquote(urlsplit(plain).path))[:100]
+    segment = os.path.basename(os.fsdecode(unquote_to_bytes(urlsplit(plain).path)))[:100]
     stem = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "_~@+=,.-" else "_" for letter in segment).lstrip(".")
     task = task_id(plain, settings.md5 or settings.identifier, ranged)
     return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}")

@@ -7,13 +7,18 @@ and `.OUTPUT.<task>.record`. The next download of the same task to the same outp
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, StorageError
+from dfengine.storage.abandoned import remove_abandoned
 from dfengine.storage.piece_file import PieceFile
+
+LONGEST_NAME = 180
+"""Bytes of the output's name in the names of part and record; a name has 255 on all usual file systems."""
 
 
 class Target:
@@ -23,19 +28,26 @@ class Target:
     """
 
     def __init__(self, output: str, task: str) -> None:
-        """Raises BadValue when `output` is something that a rename must not replace."""
-        self.path = os.path.realpath(output)
+        """Raises BadValue when `output` is something that a rename must not replace, StorageError when it cannot be a file's name."""
+        try:
+            self.path = os.path.realpath(output)
+        except OSError as error:
+            raise StorageError(f"the working directory is gone ({error.strerror}): change to another, or name an absolute output") from None
         folder, name = os.path.split(self.path)
         try:
             # Of what was named: a pipe behind /dev/stdout has no path of its own.
             mode = os.stat(output).st_mode
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise BadValue(f"output {output} is a loop of symbolic links: remove it, or name another") from None
+            if error.errno == errno.ENAMETOOLONG:
+                raise StorageError(f"cannot write {output}: {error.strerror}: name it with -o FILE") from None
             mode = stat.S_IFREG
         if stat.S_ISDIR(mode):
             raise BadValue(f"output {output} is a directory: name a file in it")
         if not stat.S_ISREG(mode):
             raise BadValue(f"output {output} is no regular file: use -o - and redirect")
-        stem = os.path.join(folder, f".{name[:180]}.{task[:12]}")
+        stem = os.path.join(folder, f".{_cut(name)}.{task[:12]}")
         self._stems = (stem, f"{stem}.{os.getpid()}")
         self.part = self.record = ""
         self.private = False
@@ -58,6 +70,7 @@ class Target:
                 file = PieceFile.create(self.part, self.record, geometry, generation, fd)
             else:
                 file.recheck()
+            remove_abandoned(os.path.dirname(self.part))
             self._room(file)
         except BaseException:
             os.close(fd)
@@ -75,7 +88,7 @@ class Target:
                 except FileNotFoundError:
                     if os.path.isdir(os.path.dirname(self.part)):
                         continue  # it was renamed or removed between two looks
-                    raise StorageError(f"cannot write beside {self.path}: No such file or directory") from None
+                    raise StorageError(f"cannot write beside {self.path}: No such file or directory: make its folder") from None
                 except OSError as error:
                     raise StorageError(f"cannot write beside {self.path}: {error.strerror}") from error
                 if fd < 0:
@@ -110,6 +123,7 @@ class Target:
             if sync:
                 os.fsync(file.fd)
             file.seal()
+            _keep_mode(self.path, file.fd)
             os.rename(self.part, self.path)
             if sync:
                 _sync_folder(os.path.dirname(self.path))
@@ -123,6 +137,37 @@ class Target:
             if path:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
+
+
+def _cut(name: str) -> str:
+    """The name, or its first LONGEST_NAME bytes less a character that would be cut in two (PEP 383: a name is bytes)."""
+    content = os.fsencode(name)
+    if len(content) <= LONGEST_NAME:
+        return name
+    # In UTF-8 at most three bytes 10xxxxxx follow the byte that begins a character.
+    ends = (end for end in range(LONGEST_NAME, LONGEST_NAME - 4, -1) if content[end] & 0xC0 != 0x80)
+    return os.fsdecode(content[: next(ends, LONGEST_NAME)])
+
+
+def _keep_mode(path: str, fd: int) -> None:
+    """What is to replace the file `path` gets its mode, and its owner and group as far as this process may give them.
+
+    Without the owner it does not get the bits by which a program runs as that owner.
+    """
+    try:
+        before = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    now = os.fstat(fd)
+    mode = stat.S_IMODE(before.st_mode)
+    if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+        try:
+            os.fchown(fd, before.st_uid, before.st_gid)
+        except OSError:
+            mode &= ~(stat.S_ISUID | stat.S_ISGID)
+    if mode != stat.S_IMODE(now.st_mode):
+        with contextlib.suppress(OSError):
+            os.fchmod(fd, mode)
 
 
 def _own_file(path: str) -> int:

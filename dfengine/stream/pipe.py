@@ -14,6 +14,7 @@ import select
 import stat
 import threading
 
+from dfengine.errors import StorageError
 from dfengine.stream.streaming import Streaming
 
 TYPE_CHECKING = False
@@ -69,6 +70,10 @@ def _feed(streaming: Streaming, out: int) -> None:
             if streaming.ended:
                 return
             streaming.taken(n)
+    except BrokenPipeError as error:
+        streaming.stop(error)
+    except OSError as error:
+        streaming.stop(StorageError(f"cannot write the stream: {error.strerror}"))
     except BaseException as error:
         streaming.stop(error)
 

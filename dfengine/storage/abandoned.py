@@ -1,0 +1,54 @@
+"""Parts and records that downloads left behind and that nobody came back for: removed when their folder is written to again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import stat
+import time
+
+ABANDONED = 7 * 86400.0
+"""Seconds after which a part and a record that nobody wrote to are removed."""
+
+LOOKED_AT = 4096
+"""Names of a folder that are looked at for abandoned files, at most: a small download pays for a large folder."""
+
+_LEFT = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DOTALL)
+
+
+def remove_abandoned(folder: str) -> None:
+    """Parts and records that were left in `folder` and that nobody wrote to for a week. Only this user's, and no process's that runs."""
+    old: dict[str, float] = {}
+    me, now = os.geteuid(), time.time()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for _, entry in zip(range(LOOKED_AT), entries, strict=False):
+            match = _LEFT.fullmatch(entry.name) if entry.name.startswith(".") else None
+            if match is None:
+                continue
+            with contextlib.suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode) and found.st_uid == me:
+                    old[match[1]] = max(found.st_mtime, old.get(match[1], 0.0))
+                else:
+                    old[match[1]] = now
+    for stem, changed in old.items():
+        if now - changed > ABANDONED:
+            with contextlib.suppress(OSError):
+                _remove_pair(os.path.join(folder, stem))
+
+
+def _remove_pair(stem: str) -> None:
+    """Part and record, unless a process holds the part's lock. A record without a part is guarded by a part made for it. Raises OSError."""
+    part = f"{stem}.part"
+    fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its owner may have renamed it to the output between our open and our lock.
+        if os.path.samestat(os.stat(part, follow_symlinks=False), os.fstat(fd)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{stem}.record")
+            os.unlink(part)
+    finally:
+        os.close(fd)

@@ -1,0 +1,123 @@
+"""Which file a download is written to, from what its user said; and what is no file but takes a stream.
+
+Names are bytes: those of a URL are what its percent-encoding says, also where that is no UTF-8 (PEP 383).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+import time
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from dfengine.errors import BadValue, StorageError, TimedOut
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MOST_LINKS = 40
+"""Symbolic links that are followed, as by Linux."""
+
+LOOK = 0.02
+"""Seconds between two looks for the reader of a FIFO."""
+
+_DESCRIPTOR = re.compile(r"/dev/(?:std(?P<name>in|out|err)|fd/(?P<dev>\d{1,9}))|/proc/(?:self|thread-self)/fd/(?P<proc>\d{1,9})")
+
+
+def url_name(url: str) -> str:
+    """The last segment of the URL's path as a file's name. Raises BadValue where there is none."""
+    name = os.path.basename(os.fsdecode(unquote_to_bytes(urlsplit(url).path)))
+    if not name or name in (".", "..") or "\0" in name:
+        raise BadValue("the URL names no file: say which with -o FILE")
+    return name
+
+
+def place(name: Callable[[], str], output: str, folder: str = "") -> str:
+    """The path of the file: `output`, below `folder` if it is relative. An `output` that is a folder, or ends in a slash, holds it.
+
+    name: tells the file's name in a folder, and may raise BadValue.
+    """
+    path = os.path.join(folder, output)
+    if output and not path.endswith("/") and not os.path.isdir(path):
+        return path
+    return os.path.join(path, name())
+
+
+def prepare(path: str, create: bool) -> None:
+    """The file's folder is there; `create`: it is made if it is missing, with those above it. Raises StorageError."""
+    parent = os.path.dirname(path)
+    if create:
+        try:
+            os.makedirs(parent or ".", exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot make the folder {parent}: {error.strerror}") from None
+    elif parent and not os.path.lexists(parent):
+        raise StorageError(f"cannot write beside {path}: No such file or directory; --create-dirs makes the folder {parent}")
+
+
+def descriptor(path: str) -> int:
+    """The descriptor of this process that `path` means, as /dev/stdout and /dev/fd/3 do, also through links; -1: none."""
+    for _ in range(MOST_LINKS):
+        match = _DESCRIPTOR.fullmatch(path)
+        if match:
+            name = match["name"]
+            return ("in", "out", "err").index(name) if name else int(match["dev"] or match["proc"])
+        try:
+            path = os.path.join(os.path.dirname(path), os.readlink(path))
+        except OSError:
+            return -1
+    return -1
+
+
+def takes_stream(path: str) -> bool:
+    """What lies there is a FIFO or a character device: bytes are written into it, and it is not replaced."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+@contextlib.contextmanager
+def opened(path: str, timeout: float = 0.0) -> Iterator[int]:
+    """A descriptor that a stream can be written into, and that no child inherits: `path` is a descriptor's, a FIFO's or a device's.
+
+    A FIFO without a reader is waited for, `timeout` seconds at most, 0 = as long as it takes. Raises StorageError, TimedOut.
+    """
+    fd = descriptor(path)
+    if fd >= 0:
+        try:
+            if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                raise OSError(errno.EBADF, "it is open for reading only")
+            os.set_inheritable(fd, False)
+        except OSError as error:
+            raise StorageError(f"cannot write into {path}: {error.strerror}") from None
+        yield fd
+        return
+    fd = _opened(path, timeout)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _opened(path: str, timeout: float) -> int:
+    """As open(2) for writing, but a signal and the timeout end the wait for a reader."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError as error:
+            if error.errno != errno.ENXIO or not takes_stream(path):
+                raise StorageError(f"cannot write into {path}: {error.strerror}") from None
+        else:
+            os.set_blocking(fd, True)
+            return fd
+        if timeout and time.monotonic() > end:
+            raise TimedOut(f"not finished within {timeout:g} s: nobody reads from {path}")
+        time.sleep(LOOK)

@@ -88,8 +88,7 @@ class Assembly:
         plan = Plan(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if follower is not None else None)
         plan.hold(held)
         resumed = sum(geometry.content(n)[1] for n in held)
-        self.tally.peers = self.tally.supernode = self.tally.origin = 0
-        self.tally.resumed = resumed
+        self.tally.reset(resumed)
         rate = self._settings.locallimit
         self.transfer = Transfer(
             file, plan, self.tally, follower=follower, throttle=Throttle(rate) if rate else None

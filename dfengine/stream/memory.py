@@ -84,7 +84,7 @@ class Memory:
         file = SlotFile.allocate(geometry, generation)
         workers = max(1, min(fetch.workers(geometry), BUFFERS // fetch.room(geometry), wnd))
         plan = Plan(Window(wnd, geometry.count), workers, order=lambda n: n, hedge_next=HEDGE)
-        self.tally.peers = self.tally.supernode = self.tally.origin = 0
+        self.tally.reset()
         rate = self._settings.locallimit
         algorithms = list(dict.fromkeys([digest.algorithm for digest in self.expected]))
         if self._settings.report_digest and "xxh3" not in algorithms:

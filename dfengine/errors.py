@@ -110,6 +110,10 @@ class OriginChanged(OriginError):
     """The origin's file became another one in mid-transfer."""
 
 
+class OriginBusy(OriginError):
+    """The origin has not answered yet, or asks to be left alone for a while; whoever waits for it may ask again."""
+
+
 class OriginForbidden(OriginError):
     """This supernode's lists do not let it fetch from there."""
 

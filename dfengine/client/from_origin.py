@@ -96,8 +96,14 @@ class FromOrigin:
         pieces = sum(past - first for first, past in gaps)
         longest = min(RUN // geometry.content_size + 1, -(-pieces // connections))
         longest = longest if window.wnd < 0 else min(longest, max(1, window.wnd // connections))
-        sink = _Sink(transfer, self._watch.notice)
-        reader = Reader(origin, sink, body, gaps, connections=connections, longest=longest, retry=self._retry, grants=_grants, chance=chance)
+        lead: Body | None = body
+        if gaps and gaps[0][0] > 0:
+            body.close()
+            lead = None
+        reader = Reader(
+            origin, _Sink(transfer, self._watch.notice), lead, gaps, version=body.version, connections=connections, longest=longest,
+            retry=self._retry, grants=_grants, chance=chance,
+        )
         threads = min(connections, max(1, pieces))
         with transfer.cuttable(cancel.set):
             for number in range(threads):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dfengine.origin.connections import Grants
     from dfengine.origin.http import HttpOrigin
     from dfengine.origin.retry import Retry
+    from dfengine.origin.version import Version
 
     class Piece(Protocol):
         """A piece on its way. got: bytes of its content that came."""
@@ -97,15 +98,15 @@ class _Claim:
 class Reader:
     """Of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
 
-    body: the open lead, whose version is bound. connections: at most. longest: pieces asked for at once. chance: a random number
+    body: the open lead, None where the file is gone on with from its first missing piece; version: what the first answer bound. connections: at most. longest: pieces asked for at once. chance: a random number
     in [0, 1). eager: further connections from the beginning, not only once the lead turns out to be slow.
     """
 
     def __init__(
-        self, origin: HttpOrigin, sink: Sink, body: Body, missing: list[tuple[int, int]], *, connections: int, longest: int,
-        retry: Retry, grants: Grants, chance: Callable[[], float], eager: bool = True,
+        self, origin: HttpOrigin, sink: Sink, body: Body | None, missing: list[tuple[int, int]], *, version: Version, connections: int,
+        longest: int, retry: Retry, grants: Grants, chance: Callable[[], float], eager: bool = True,
     ) -> None:
-        self.version = body.version
+        self.version = version
         self.error: BaseException | None = None
         self.requests = 0
         self.bytes = 0
@@ -254,10 +255,10 @@ class Reader:
             claim.first = n + 1
 
     def _moved(self, claim: _Claim, count: int) -> None:
-        self.bytes += count
-        if not claim.moved:
-            claim.moved = True
-            with self._changed:
+        with self._changed:
+            self.bytes += count
+            if not claim.moved:
+                claim.moved = True
                 self._retry.progress()
                 self._others = 0
 
@@ -277,7 +278,8 @@ class Reader:
             count = body.read_into(rest[: at - body.start])
             if not count:
                 raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
-            self.bytes += count
+            with self._changed:
+                self.bytes += count
 
     def _open(self, claim: _Claim) -> None:
         """A range for the claim; or, where nothing else runs, whatever goes on with the file."""

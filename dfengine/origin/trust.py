@@ -72,5 +72,5 @@ def _pem(each: str | bytes) -> bytes:
         ssl.create_default_context().load_verify_locations(cadata=text.decode("ascii", "replace"))
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else "not PEM"
-        raise BadValue(f"the certificates {'that were sent' if given else each} cannot be read: {why}") from None
+        raise BadValue(f"the certificates {'that were sent' if given else str(each)} cannot be read: {why}") from None
     return text

@@ -88,7 +88,9 @@ def test_letters_of_any_width() -> None:
 
 def test_figures_keep_three_digits() -> None:
     told = [amount(count) for count in (0, 999, 999.6, 1000, 9994, 9996, 99_940, 99_960, 999_400, 999_600, 1.25e9, 5e18)]
-    assert told == ["0 B", "999 B", "1.00 kB", "1.00 kB", "9.99 kB", "10.0 kB", "99.9 kB", "100 kB", "999 kB", "1.00 MB", "1.25 GB", "5000 PB"]
+    assert told == [
+        "0 B", "999 B", "1.00 kB", "1.00 kB", "9.99 kB", "10.0 kB", "99.9 kB", "100 kB", "999 kB", "1.00 MB", "1.25 GB", "5000 PB",
+    ]  # fmt: skip
 
 
 def test_durations() -> None:

@@ -317,7 +317,8 @@ def _tell(values: dict[str, Any], told: dict[str, Any]) -> None:
     """`--json`'s object: on stdout, or on stderr where stdout is the file's."""
     import json
 
-    streams = values.get("stream") or values.get("output") == "-"
+    output = values.get("output") or ""
+    streams = values.get("stream") or output == "-" or descriptor(os.path.join(values.get("dir") or "", output)) == 1
     print(json.dumps(told), file=sys.stderr if streams else sys.stdout)
 
 
@@ -325,8 +326,10 @@ def _as_error(values: dict[str, Any], code: int, kind: str, message: str, status
     """What `--json` prints of a failure. status: of the origin's answer, 0: none."""
     from dfengine.client.naming import without_password
 
-    url = without_password(values.get("url") or values.get("address") or "")
-    return {"error": {"code": code, "kind": kind, "status": status, "message": " ".join(message.split()), "url": url}}
+    given = (*values.get("u", ()), values.get("url") or values.get("address") or "")
+    url = next(filter(is_url, given), given[-1])
+    message = " ".join(message.split())
+    return {"error": {"code": code, "kind": kind, "status": status, "message": message, "url": without_password(url)}}
 
 
 def as_object(result: Result) -> dict[str, Any]:

@@ -10,6 +10,8 @@ before, what was fetched stays beside the output, and the next download goes on 
 
 from __future__ import annotations
 
+import os
+
 from dfengine.client import local_peer
 from dfengine.client.assembly import Assembly
 from dfengine.client.identity import Identity, identify, registration
@@ -166,7 +168,8 @@ class Download:
         ip = settings.ip or next(filter(None, (local_address(node.host, node.port) for node in nodes)), "")
         self.peer = LocalPeer(ip, 0)
         if settings.pattern != "p2p":
-            self._why_not = f"asked for by --pattern {settings.pattern}"
+            nowhere = os.path.expanduser(settings.home).startswith("~")
+            self._why_not = "no home directory is known" if nowhere else f"asked for by --pattern {settings.pattern}"
         elif not ip:
             self._why_not = "this host has no address towards a supernode"
         elif settings.tls_ca and not settings.tls_cert:
@@ -259,7 +262,7 @@ class _ToFile(Download):
     def __init__(self, settings: GetSettings, progress: Progress | None) -> None:
         who = identify(settings)
         self._assembly = Assembly(settings, who.task)
-        watch = Watch(settings.timeout, progress, "run it again to go on from here", getattr(settings, "quiet", False))
+        watch = Watch(settings.timeout, progress, "run it again to go on from here", settings.quiet)
         super().__init__(settings, self._assembly, watch, who)
 
     def run(self) -> Result:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def without_password(url: str) -> str:
     """`url` as it was given, but for the password in its userinfo."""
@@ -17,7 +19,7 @@ def naming(message: str, url: str, status: int = 0) -> str:
     scheme, there, _, host, rest = _parts(url)
     place = f"{scheme}{there}{host}{rest.partition('?')[0].partition('#')[0]}"
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    if place in message or (not status and name in message):
+    if place in message or (not status and re.search(rf"(?<![\w.-]){re.escape(name)}:\d", message)):
         return message
     return f"{message}: {place}"
 

@@ -29,7 +29,7 @@ class Streaming(Download):
 
     def __init__(self, settings: GetSettings, progress: Progress | None = None) -> None:
         self.memory = Memory(settings)
-        watch = Watch(settings.timeout, progress, "a stream begins anew: give it longer", getattr(settings, "quiet", False))
+        watch = Watch(settings.timeout, progress, "a stream begins anew: give it longer", settings.quiet)
         super().__init__(settings, self.memory, watch)
         self._over: BaseException | None = None
         self.ended = False

@@ -33,7 +33,7 @@ class Same:
 
 @dataclass(frozen=True)
 class Delivers:
-    """We deliver a version. by: how curl comes to it, `retry` (--retry) or `continue` (-C - until it is whole)."""
+    """We deliver a version. by: how curl comes to it, `retry` (--retry), `continue` (-C - until it is whole), "" where it does not."""
 
     by: str = "retry"
 

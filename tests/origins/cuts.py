@@ -90,7 +90,7 @@ CUTS = (
     Behaviour("empty-answer-always", lambda x: x.fin(), Fails(4, (*CUT, "empty", "no answer", "nothing")), options=ONCE),
     Behaviour("reset-before-head-once", _reset_before_head_once, Delivers()),
     Behaviour("reset-before-head-always", lambda x: x.rst(), Fails(4, ("reset",)), options=ONCE),
-    Behaviour("head-cut-once", _head_cut_once, Delivers()),
+    Behaviour("head-cut-once", _head_cut_once, Delivers("")),
     Behaviour("closes-kept-connections", _closes_idle, versions=FILE),
     Behaviour("slow-and-cut-each-3-mb", lambda x: serve(x, cut=3_000_000, rate=SLOW_ENOUGH), CONTINUED, FILE),
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tests.origins.answers import Headers, etag_of, head, honest, modified_of, serve
-from tests.origins.behaviour import SMALL, Behaviour, Delivers, Fails, OneVersion, content
+from tests.origins.behaviour import SMALL, Behaviour, Fails, OneVersion, content
 from tests.origins.cuts import CUT, ONCE
 from tests.origins.server import Exchange, Script
 
 FILE = content(SMALL)
 LENGTH = f"Content-Length: {SMALL}\r\n".encode()
 MALFORMED = "RFC 9112 section 5: the head is malformed"
+SWITCH = "RFC 9110 section 15.2.2: nobody asked for another protocol, so what follows is no file"
 HEAD = ("head", "header", "status line", "answer", "response", "http", "malformed", "invalid", *CUT)
 
 
@@ -67,7 +68,7 @@ def _folded_validators(x: Exchange) -> None:
     data = x.file[span[0] : span[1] + 1] if span else x.file
     said = f"Content-Range:\r\n {honest(*span, SMALL)[0]}\r\n" if span else ""
     status = "206 Partial Content" if span else "200 OK"
-    given = f"HTTP/1.1 {status}\r\nETag:\r\n\t{etag_of(x.file)}\r\nLast-Modified: {modified_of(x, x.file)}\r\n{said}Content-Length:\r\n {len(data)}\r\n\r\n"
+    given = f"HTTP/1.1 {status}\r\nETag:\r\n\t{etag_of(x.file)}\r\nLast-Modified: {modified_of(x, x.file)}\r\n{said}Content-Length: {len(data)}\r\n\r\n"
     x.send(given.encode())
     x.body(data)
 
@@ -81,7 +82,7 @@ HEADS = (
     Behaviour("100-before-200", before(CONTINUE)),
     Behaviour("100-102-103-before-200", before(CONTINUE, b"HTTP/1.1 102 Processing\r\n\r\n", SLOW, SLOW)),
     Behaviour("103-with-length-before-200", before(b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nETag: \"hint\"\r\n\r\n")),
-    Behaviour("101-to-a-get", top(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: odd\r\nConnection: upgrade\r\n\r\n"), Fails(4, ("101", *HEAD)), options=ONCE),
+    Behaviour("101-to-a-get", top(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: odd\r\nConnection: upgrade\r\n\r\n"), Fails(4, ("101", *HEAD), SWITCH), options=ONCE),
     Behaviour("120-header-lines", lambda x: serve(x, extra=lines(120, 40))),
     Behaviour("head-of-60-kib", lambda x: serve(x, extra=lines(58, 1024))),
     Behaviour("head-of-60-kib-in-1500-lines", lambda x: serve(x, extra=lines(1500, 40))),
@@ -118,9 +119,9 @@ HEADS = (
     Behaviour("head-byte-by-byte", _trickled),
     Behaviour("slow-above-minrate", lambda x: serve(x, rate=60_000.0), options=("--minrate", "20K")),
     Behaviour(
-        "slow-below-minrate", lambda x: serve(x, rate=3_000.0), Fails(6, ("per second", "slow", "rate"), "--minrate"), options=("--minrate", "1M", *ONCE[:1], "0"),
-        ways=("alone",), bound=120.0,
+        "slow-below-minrate", lambda x: serve(x, rate=3_000.0), Fails(6, ("per second", "slow", "rate")), options=("--minrate", "1M", *ONCE[:1], "0"),
+        curl=("-m", "5"), ways=("alone",), bound=120.0,
     ),
     Behaviour("garbage-once", lambda x: serve(x) if x.n else x.send(b"\x16\x03\x01\0\xa5") or x.fin(), OneVersion("no server says this by chance")),
-    Behaviour("short-head-then-pause", lambda x: x.send(b"HTTP/1.1 ") or x.pause(0.5) or x.send(b"200 OK\r\n" + LENGTH + b"\r\n") or x.body(FILE), Delivers()),
+    Behaviour("short-head-then-pause", lambda x: x.send(b"HTTP/1.1 ") or x.pause(0.5) or x.send(b"200 OK\r\n" + LENGTH + b"\r\n") or x.body(FILE)),
 )

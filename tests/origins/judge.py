@@ -56,7 +56,7 @@ def judge(behaviour: Behaviour, way: str, oracle: Answer, run: Run, server: Serv
 def _script(behaviour: Behaviour, oracle: Answer, curl: bool, server: Server) -> str:
     if server.failures:
         return server.failures[0]
-    if isinstance(behaviour.expect, Same | Delivers) and not curl:
+    if isinstance(behaviour.expect, Same | Delivers) and behaviour.expect != Delivers("") and not curl:
         size = "no" if oracle.data is None else str(len(oracle.data))
         return f"curl does not deliver, exit {oracle.code}, {size} bytes: {_short(oracle.said)}"
     if isinstance(behaviour.expect, Fails) and curl and not behaviour.expect.refuse:

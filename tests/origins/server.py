@@ -121,8 +121,9 @@ class Exchange:
         """Bytes of a body, past the gate; `rate`: bytes per second, 0 = as fast as they go. Raises Gone."""
         at, began = 0, time.monotonic()
         view = memoryview(data)
+        most = min(STEP, int(rate / 20) + 1) if rate else STEP
         while at < len(data):
-            step = self.server.gate.take(min(STEP, len(data) - at))
+            step = self.server.gate.take(min(most, len(data) - at))
             if not step:
                 self._look()
                 continue
@@ -155,12 +156,11 @@ class Exchange:
         """Never send anything again, until the client or the server goes. Raises Gone."""
         self.sock.settimeout(0.2)
         while not self.server.stopped.is_set():
-            with contextlib.suppress(TimeoutError):
-                try:
-                    if not self.sock.recv(1024):
-                        break
-                except OSError:
+            try:
+                if not self.sock.recv(1024):
                     break
+            except TimeoutError:
+                continue
         raise Gone
 
     def fin(self) -> None:

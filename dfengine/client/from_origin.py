@@ -15,7 +15,7 @@ from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
 from dfengine.client.link import chance
 from dfengine.client.watch import TICK
-from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginError, SourceGone, StorageError
+from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginError, StorageError
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
 from dfengine.origin.http import for_download

@@ -64,7 +64,7 @@ class Access:
             raise OriginForbidden(f"this supernode may not fetch from {host}")
 
     def addresses(self, host: str, port: int) -> list[str]:
-        """The permitted ones among those that `host` has, for a proxy that is told addresses; IPv6 in brackets. Raises OriginUnreachable."""
+        """The permitted ones of `host`, for a proxy that is told addresses; IPv6 in brackets. Raises OriginUnreachable."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:

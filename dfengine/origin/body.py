@@ -69,7 +69,8 @@ class Body:
     def open(self, options: dict[int, Any], tunnel: bool, seconds: float, waiting: Callable[[], None] | None = None) -> None:
         """Send the request that `options` (libcurl's, by number) make, and wait `seconds` for the head, 0: as long as it takes.
 
-        tunnel: a proxy answers first. waiting: called every TICK; what it raises ends the wait. Raises OriginError and its kin, SourceGone when it was cancelled.
+        tunnel: a proxy answers first. waiting: called every TICK; what it raises ends the wait.
+        Raises OriginError and its kin, SourceGone when it was cancelled.
         """
         easy = self._easy
         for option, value in options.items():

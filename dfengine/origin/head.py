@@ -64,7 +64,8 @@ class Head:
         codings = [coding.lower() for coding in self.members("transfer-encoding") if coding and coding.lower() != "identity"]
         if codings:
             if codings != ["chunked"]:
-                raise OriginError(f"the answer comes in the transfer coding {', '.join(codings)[:60]!r}, which nobody asked for", self.status)
+                said = ", ".join(codings)[:60]
+                raise OriginError(f"the answer comes in the transfer coding {said!r}, which was not asked for", self.status)
             return -1
         lengths = self.members("content-length")
         if not lengths:

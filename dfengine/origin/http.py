@@ -73,8 +73,9 @@ class HttpOrigin:
         """GET the task's bytes from `start` to before `end` (None: to the end), of `version` if one is bound.
 
         `body.start` is 0 where the origin answers with the whole file. unless: nothing is sent if the file is still this version, and
-        `body.not_modified` is True. waiting: called ten times a second until the head is here. Raises OriginError (status), OriginChanged for an answer that is not of the version or not what was
-        asked, OriginUnreachable, SourceGone when it was cancelled.
+        `body.not_modified` is True. waiting: called ten times a second until the head is here.
+        Raises OriginError (status), OriginChanged for an answer that is not of the version or not what was asked, OriginUnreachable,
+        SourceGone when it was cancelled.
         """
         asked = self._range(start, end)
         more = [("Range", asked)] if asked else []
@@ -151,7 +152,8 @@ class HttpOrigin:
         bound = self._to if end is None else self._from + end - 1
         if whole >= 0 and bound >= 0:
             bound = min(bound, whole - 1)
-        if first != wanted or (bound >= 0 and (last > bound or (end is not None and last != bound))) or body.remaining not in (-1, last - first + 1):
+        short = last != bound if end is not None else 0 <= bound < last
+        if first != wanted or short or body.remaining not in (-1, last - first + 1):
             raise OriginError(f"{body.place} answers with another range than was asked for", 206)
         if not asked and (whole < 0 or last != whole - 1):
             raise OriginError(f"{body.place} sends a part of the file, and the whole was asked for", 206)
@@ -216,7 +218,8 @@ class HttpOrigin:
 
     def _by(self, proxy: Proxy, hop: Hop) -> dict[int, Any]:
         """What makes libcurl ask the proxy. Raises OriginForbidden where the access list closes what the proxy would be asked for."""
-        options: dict[int, Any] = {pycurl.PROXY: proxy.url, pycurl.HEADEROPT: pycurl.HEADER_SEPARATE, **trust.proxy_options(proxy, self._tls)}
+        options: dict[int, Any] = {pycurl.PROXY: proxy.url, pycurl.HEADEROPT: pycurl.HEADER_SEPARATE}
+        options |= trust.proxy_options(proxy, self._tls)
         if proxy.scheme in _PROXY_TYPES:
             options[pycurl.PROXYTYPE] = _PROXY_TYPES[proxy.scheme]
         if proxy.user or proxy.password:
@@ -235,8 +238,8 @@ class HttpOrigin:
 def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> HttpOrigin:
     """The origin of a download. Raises BadValue."""
     return HttpOrigin(
-        settings.url, credentials.headers(settings), cancel=cancel, insecure=settings.insecure, cacerts=settings.cacerts, cert=settings.cert,
-        key=settings.key, connect=settings.connect_timeout, first=settings.first_byte_timeout, floor=floor,
+        settings.url, credentials.headers(settings), cancel=cancel, insecure=settings.insecure, cacerts=settings.cacerts,
+        cert=settings.cert, key=settings.key, connect=settings.connect_timeout, first=settings.first_byte_timeout, floor=floor,
         netrc=credentials.netrc_path(settings),
     )
 

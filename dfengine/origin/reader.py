@@ -98,8 +98,8 @@ class _Claim:
 class Reader:
     """Of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
 
-    body: the open lead, None where the file is gone on with from its first missing piece; version: what the first answer bound. connections: at most. longest: pieces asked for at once. chance: a random number
-    in [0, 1). eager: further connections from the beginning, not only once the lead turns out to be slow.
+    body: the open lead, None where the file is gone on with from its first missing piece; version: what the first answer bound.
+    connections: at most. longest: pieces asked for at once. chance: a random number in [0, 1). eager: further connections from the beginning, not only once the lead turns out to be slow.
     """
 
     def __init__(

@@ -59,7 +59,7 @@ class Version(Value):
 
     def covers(self, other: Version) -> bool:
         """Bytes of `other`, a later answer, are bytes of this version."""
-        if not self.binds or self.coding != other.coding or -1 not in (self.length, other.length) and self.length != other.length:
+        if not self.binds or self.coding != other.coding or (-1 not in (self.length, other.length) and self.length != other.length):
             return False
         if self.strong:
             return other.strong == self.strong

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import queue
+import threading
 import sys
 import tempfile
 from collections import Counter
@@ -27,6 +28,7 @@ class Pool:
         self._folder = folder
         self._free: queue.SimpleQueue[Supernode] = queue.SimpleQueue()
         self._all: list[Supernode] = []
+        self._starting = threading.Lock()
 
     def run(self, behaviour: Behaviour, way: str, folder: Path, oracle: tuple[object, ...]) -> Outcome:
         """As `run.run`."""
@@ -45,8 +47,9 @@ class Pool:
         import os
 
         kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        node = Supernode(self._folder / f"supernode-{len(self._all)}", kept)
-        self._all.append(node)
+        with self._starting:
+            node = Supernode(self._folder / f"supernode-{len(self._all)}", kept)
+            self._all.append(node)
         return node
 
     def close(self) -> None:

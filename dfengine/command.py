@@ -235,7 +235,7 @@ def _skipped(settings: GetSettings, as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps({"url": settings.url, "output": os.path.abspath(settings.output), "skipped": True}))
+        print(json.dumps({"url": shown(settings.url), "output": os.path.abspath(settings.output), "skipped": True}))
 
 
 def _download(settings: GetSettings, bar: bool) -> Result:

@@ -112,7 +112,7 @@ def test_a_stream_to_a_terminal_or_to_what_was_closed(monkeypatch: pytest.Monkey
         assert values is not None
         with monkeypatch.context() as patch:
             patch.setattr(os, "isatty", lambda fd: fd == 1)
-            with pytest.raises(BadValue, match="terminal.*-o FILE"):
+            with pytest.raises(BadValue, match=r"terminal.*-o FILE"):
                 command.get(values)
             patch.setattr(command, "closed", (1,))
             with pytest.raises(StorageError, match="stdout is closed"):
@@ -166,7 +166,7 @@ def test_the_origin_does_not_choose_which_file_is_replaced(folder: Path, header:
     (folder / "Makefile").write_text("mine")
     values = options.plain([URL, "-J"])
     assert values is not None
-    with pytest.raises(BadValue, match="Makefile.*--force"):
+    with pytest.raises(BadValue, match=r"Makefile.*--force"):
         command.get(values)
     assert told(URL, "-J", "--force").output == "Makefile"
     command.get({**values, "skip_existing": True})

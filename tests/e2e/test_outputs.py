@@ -127,6 +127,21 @@ def test_devices_and_descriptors_take_a_stream(tmp_path: Path, origin: Origin) -
     assert (tmp_path / "redirected").read_bytes() == b"head" + WHOLE
 
 
+def test_a_terminal_takes_no_stream(tmp_path: Path, origin: Origin) -> None:
+    ours, terminal = os.openpty()
+    try:
+        command = [*DFENGINE, "get", origin.url, "-q", "-o", "-"]
+        done = subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE, timeout=60, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(b"dfengine: stdout is a terminal")
+        os.set_blocking(ours, False)
+        with pytest.raises(BlockingIOError):
+            os.read(ours, 1)
+    finally:
+        os.close(ours)
+        os.close(terminal)
+
+
 def test_a_pipes_reader_sees_its_end_though_a_peer_server_was_started(stage: Scene) -> None:
     stage.file("f.bin", 5 * MIB)
     url, node, home = stage.origin() + "/f.bin", stage.supernode(), stage.path / "home-2"

@@ -12,7 +12,7 @@ import time
 
 from dfengine import options
 from dfengine.errors import BadValue, DfengineError, StorageError
-from dfengine.settings import GetSettings, parse_header
+from dfengine.settings import HOME, GetSettings, parse_header
 from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
 from dfengine.task import PEER_PORTS, check_url, is_url, shown, typed_url, without_raw_bytes
 
@@ -178,7 +178,8 @@ def home(path: str, flag: str) -> str:
 
 def _find_home(given: dict[str, Any], quiet: bool) -> None:
     """A host that can keep no records serves nobody. Raises StorageError for a home that was named and cannot be."""
-    if "home" in given:
+    # click tells the default as well.
+    if given.get("home", HOME) != HOME:
         given["home"] = home(given["home"], "--home")
     elif given.get("pattern", "p2p") == "p2p" and given["nodes"] and home_unknown():
         given["pattern"] = "cdn"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dfengine import command, options
+from dfengine import cli, command, options
 from dfengine.errors import BadValue, StorageError
 from dfengine.settings import GetSettings
 
@@ -192,6 +192,9 @@ def test_without_a_home_directory_none_is_named_by_a_tilde(folder: Path, capsys:
     assert capsys.readouterr().err == ""
     assert told(URL, "-n", "node", "--home", "here").pattern == "p2p"
     assert told(URL).pattern == "p2p"
+    with pytest.raises(_Began) as began:
+        cli.main(["get", URL, "-nnode", "-q"], standalone_mode=False)
+    assert began.value.args[0].pattern == "cdn"
     values = options.plain([URL, "--home", "~/x"])
     assert values is not None
     with pytest.raises(StorageError, match="set HOME, or say --home DIR"):

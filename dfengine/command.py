@@ -94,6 +94,26 @@ def failed(error: DfengineError) -> int:
 
 
 def get(values: dict[str, Any]) -> None:
+    """`_get`; with `--json` a failure is an object, too, and the process ends here: raises SystemExit."""
+    if not values.get("json"):
+        return _get(values)
+    try:
+        _get(values)
+    except DfengineError as error:
+        code = failed(error)
+        _tell(values, _as_error(values, code, type(error).__name__, str(error), getattr(error, "status", 0)))
+        sys.exit(code)
+    except _Interrupted as stop:
+        _tell(values, _as_error(values, int(stop.code or 0), "Interrupted", stop.message))
+        raise
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        _tell(values, _as_error(values, 1, type(error).__name__, str(error)))
+        raise
+
+
+def _get(values: dict[str, Any]) -> None:
     """Download as `values` say: those of `options.GET` that were given, and `address`. Raises subclasses of DfengineError, SystemExit."""
     given = dict(values)
     named = {name: given.pop(name, "") for name in ("output", "dir", "create_dirs", "remote_header_name", "skip_existing")}
@@ -130,9 +150,11 @@ def get(values: dict[str, Any]) -> None:
         prepare(settings.output, bool(named["create_dirs"]))
     result = _download(settings, bar or (sys.stderr.isatty() and not quiet))
     if as_json:
-        import json
+        _tell(values, as_object(result))
+    elif settings.nodes and settings.pattern != "source" and not quiet:
+        from dfengine.client.meter import summary
 
-        print(json.dumps(as_object(result)), file=sys.stderr if stream else sys.stdout)
+        print(f"dfengine: {summary(result)}", file=sys.stderr)
     elif result.back_to_source and not quiet:
         print(f"dfengine: fetched from the origin: {result.back_to_source}", file=sys.stderr)
 
@@ -255,13 +277,13 @@ def _download(settings: GetSettings, bar: bool) -> Result:
             return _fetch(settings, None)
         from dfengine.client.progress import Bar
 
-        with Bar(settings.output) as progress:
-            return _fetch(settings, progress.show)
+        with Bar(settings.url.partition("?")[0] if settings.output == "-" else settings.output) as progress:
+            return _fetch(settings, progress)
     except _Signalled as signalled:
         signal.setitimer(signal.ITIMER_REAL, 0)
         again = "" if settings.output == "-" else f"; run it again to go on from here ({settings.output})"
         print(f"dfengine: stopped{again}", file=sys.stderr)
-        sys.exit(128 + signalled.number)
+        raise _Interrupted(128 + signalled.number, f"stopped{again}") from None
 
 
 def _fetch(settings: GetSettings, progress: Any) -> Result:
@@ -284,10 +306,40 @@ class _Signalled(BaseException):
         self.number = number
 
 
+class _Interrupted(SystemExit):
+    """A signal ended the download, and that was said."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(code)
+        self.message = message
+
+
+def _tell(values: dict[str, Any], told: dict[str, Any]) -> None:
+    """`--json`'s object: on stdout, or on stderr where stdout is the file's."""
+    import json
+
+    output = values.get("output") or ""
+    streams = values.get("stream") or output == "-" or descriptor(os.path.join(values.get("dir") or "", output)) == 1
+    print(json.dumps(told), file=sys.stderr if streams else sys.stdout)
+
+
+def _as_error(values: dict[str, Any], code: int, kind: str, message: str, status: int = 0) -> dict[str, Any]:
+    """What `--json` prints of a failure. status: of the origin's answer, 0: none."""
+    from dfengine.client.naming import without_password
+
+    given = (*values.get("u", ()), values.get("url") or values.get("address") or "")
+    url = next(filter(is_url, given), given[-1])
+    message = " ".join(message.split())
+    return {"error": {"code": code, "kind": kind, "status": status, "message": message, "url": without_password(url)}}
+
+
 def as_object(result: Result) -> dict[str, Any]:
     """What `--json` prints; lengths in bytes, times in seconds."""
+    from dfengine.client.naming import without_password
+
+    serves = {"serves": True} if result.serves else {"serves": False, "serves_nobody_because": result.why_not}
     return {
-        "url": result.url,
+        "url": without_password(result.url),
         "output": result.output,
         "task_id": result.task_id,
         "length": result.length,
@@ -300,5 +352,6 @@ def as_object(result: Result) -> dict[str, Any]:
         },
         "digest": result.digest,
         "back_to_source": result.back_to_source,
+        **serves,
         "hedged": result.hedged,
     }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         transfer: Transfer | None
 
         def open(self, geometry: Geometry, generation: bytes) -> Transfer: ...
+        def go_on(self, geometry: Geometry) -> Transfer: ...
         def forget(self) -> None: ...
         def close(self) -> None: ...
 
@@ -87,14 +88,20 @@ class Assembly:
         plan = Plan(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if follower is not None else None)
         plan.hold(held)
         resumed = sum(geometry.content(n)[1] for n in held)
-        self.tally.peers = self.tally.supernode = self.tally.origin = 0
-        self.tally.resumed = resumed
+        self.tally.reset(resumed)
         rate = self._settings.locallimit
         self.transfer = Transfer(
             file, plan, self.tally, follower=follower, throttle=Throttle(rate) if rate else None
         )
         if self.transfer.follower is not None:
             self.transfer.start(self.transfer.follower.run, "digest", fetches=False)
+        return self.transfer
+
+    def go_on(self, geometry: Geometry) -> Transfer:
+        """The transfer that is there, whatever generation its pieces are of: who goes on compares them. Raises ProtocolViolation."""
+        assert self.transfer is not None
+        if geometry.length >= 0:
+            self.transfer.learn_length(geometry.length)
         return self.transfer
 
     def _follower(self, file: PieceFile) -> Follower | None:

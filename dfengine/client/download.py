@@ -10,17 +10,18 @@ before, what was fetched stays beside the output, and the next download goes on 
 
 from __future__ import annotations
 
-import sys
+import os
 
 from dfengine.client import local_peer
 from dfengine.client.assembly import Assembly
 from dfengine.client.identity import Identity, identify, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
+from dfengine.client.naming import naming
 from dfengine.client.nodes import order
 from dfengine.client.swarm import Swarm
 from dfengine.client.watch import Watch
-from dfengine.errors import DfengineError, LocalError, SupernodeError
+from dfengine.errors import DfengineError, LocalError, OriginError, SupernodeError
 from dfengine.net.dial import local_address, show_certificate, show_secret
 from dfengine.storage.home import Home
 from dfengine.value import Value
@@ -30,12 +31,16 @@ if TYPE_CHECKING:
     from dfengine.client.assembly import Place
     from dfengine.client.link import Membership
     from dfengine.client.tally import Tally
+    from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Progress
     from dfengine.settings import GetSettings
 
 
 class Result(Value):
-    """How a download went. Lengths in bytes; digest `xxh3:HEX` if it was asked for, else ""; back_to_source: why, or None."""
+    """How a download went. Lengths in bytes; digest `xxh3:HEX` if it was asked for, else ""; back_to_source: why, or None.
+
+    serves: this host serves the file to peers; why_not: why it does not, else "". peers: those that pieces came from.
+    """
 
     url: str
     output: str
@@ -49,13 +54,16 @@ class Result(Value):
     digest: str
     back_to_source: str | None
     hedged: int
+    serves: bool = False
+    why_not: str = ""
+    peers: int = 0
 
 
 def get(request: GetSettings, progress: Progress | None = None) -> Result:
     """Download `request.url` to `request.output`.
 
     Raises subclasses of DfengineError. Whatever is raised, also by a signal handler, leaves no thread, and a part file
-    that the next download of the same goes on from. `progress` is called by this thread, ten times a second or so.
+    that the next download of the same goes on from. A function `progress` is called by this thread, ten times a second or so.
     """
     download = _ToFile(request, progress)
     try:
@@ -83,6 +91,8 @@ class Download:
         self._task = self.who.task
         self._reason: str | None = None
         self._swarm: Swarm | None = None
+        self._shared: Transfer | None = None
+        self._why_not = ""
 
     def prepared(self) -> None:
         """The registration is written and not sent yet."""
@@ -99,9 +109,9 @@ class Download:
         """From the swarm, and if that fails from the origin, until every piece has come. Raises subclasses of DfengineError."""
         settings = self.settings
         if settings.pattern == "source":
-            self._reason = "asked for by --pattern source"
+            self._reason = self._why_not = "asked for by --pattern source"
         elif not settings.nodes:
-            self._reason = "no supernode is given"
+            self._reason = self._why_not = "no supernode is given"
         else:
             self._reason = self._from_swarm()
         if self._reason is not None:
@@ -112,7 +122,8 @@ class Download:
         transfer = self._place.transfer
         assert transfer is not None
         length = transfer.file.geometry.length
-        self.watch.show(length, tally)
+        self.watch.ended(length, tally)
+        serves = transfer is self._shared
         return Result(
             url=self.settings.url,
             output=output,
@@ -126,25 +137,51 @@ class Download:
             digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
             back_to_source=self._reason,
             hedged=transfer.plan.hedged,
+            serves=serves,
+            why_not="" if serves else self._why_not or self._not_told(),
+            peers=tally.senders,
         )
 
+    def _not_told(self) -> str:
+        """Why no supernode knows that the file is here."""
+        if self._shared is not None:
+            return "the origin's file is another one than the supernode named"
+        return f"no supernode knows of it: {self._reason}"
+
     def say(self, text: str) -> None:
+        """To a user who wants to know what happens."""
         if self.settings.verbose:
-            print(f"dfengine: {text}", file=sys.stderr, flush=True)
+            self.watch.print(text)
+
+    def shared(self) -> None:
+        """This host's peer server has what is here, and will have what comes."""
+        self._shared = self._place.transfer
+
+    def unshared(self, error: LocalError) -> None:
+        """It could not be given it; nothing fails by that."""
+        self._why_not = str(error)
+        self.say(f"serves nobody: {error}")
 
     def _from_swarm(self) -> str | None:
         """None when all is here, else why not."""
         settings, nodes = self.settings, order(self.settings.nodes, self.who.task)
         ip = settings.ip or next(filter(None, (local_address(node.host, node.port) for node in nodes)), "")
         self.peer = LocalPeer(ip, 0)
-        if settings.pattern == "p2p" and ip and (settings.tls_cert or not settings.tls_ca):
+        if settings.pattern != "p2p":
+            nowhere = os.path.expanduser(settings.home).startswith("~")
+            self._why_not = "no home directory is known" if nowhere else f"asked for by --pattern {settings.pattern}"
+        elif not ip:
+            self._why_not = "this host has no address towards a supernode"
+        elif settings.tls_ca and not settings.tls_cert:
+            self._why_not = "there is no certificate to serve with: --tls-cert"
+        else:
             try:
                 self.home = Home(settings.home)
                 self.peer = local_peer.ensure(
                     self.home, ip, settings.port, self.who.name, totallimit=settings.totallimit, alivetime=settings.alivetime
                 )
             except LocalError as error:
-                self.say(f"serves nobody: {error}")
+                self.unshared(error)
         serves = f"at {self.peer.ip}:{self.peer.port}" if self.peer.port else "nobody"
         self.say(f"supernodes {', '.join(map(str, nodes))}; this host serves {serves}")
         self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port)
@@ -159,9 +196,11 @@ class Download:
     def _from_origin(self, reason: str) -> None:
         if self.settings.notbs and self.settings.pattern != "source":
             raise SupernodeError(f"{reason}; going back to the origin was forbidden (--notbs)")
-        self.say(f"goes to the origin: {reason}")
         from dfengine.client.from_origin import FromOrigin
 
+        # The import takes a while, and a fall-back for which no time is left is none. Where the origin was asked for, it is none either.
+        self.watch.look(None)
+        (self.say if self._swarm is None else self.watch.notice)(f"goes to the origin: {reason}")
         if self._place.transfer is not None:
             self._place.transfer.halt()
         member = self._swarm.member if self._swarm is not None else None
@@ -171,9 +210,14 @@ class Download:
 
             node = member.node if member is not None else self._swarm.nodes[0]
             lease = OriginLease(node, self._task, self.registration.cid, self.settings.url)
+            self.watch.waits("waits for leave to go to the origin")
             lease.wait(self.watch)
+            self.watch.waits()
         try:
             FromOrigin(self.settings, self._place, self.watch, lease.renew if lease is not None else None).run()
+        except OriginError as error:
+            error.args = (naming(str(error), self.settings.url, error.status), *error.args[1:])
+            raise
         finally:
             if lease is not None:
                 lease.release()
@@ -218,7 +262,8 @@ class _ToFile(Download):
     def __init__(self, settings: GetSettings, progress: Progress | None) -> None:
         who = identify(settings)
         self._assembly = Assembly(settings, who.task)
-        super().__init__(settings, self._assembly, Watch(settings.timeout, progress, "run it again to go on from here"), who)
+        watch = Watch(settings.timeout, progress, "run it again to go on from here", settings.quiet)
+        super().__init__(settings, self._assembly, watch, who)
 
     def run(self) -> Result:
         """Until the file has its name."""
@@ -236,5 +281,6 @@ class _ToFile(Download):
         if self.home is not None and self.peer.port:
             try:
                 self._assembly.share(self.home, self.who.name, member.cid, str(member.node), member.task)
+                self.shared()
             except LocalError as error:
-                self.say(f"serves nobody: {error}")
+                self.unshared(error)

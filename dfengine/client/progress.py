@@ -1,65 +1,153 @@
-"""The progress bar on a terminal's stderr: bytes, rate, time left, and where the bytes came from."""
+"""The progress line on stderr: drawn by a thread of its own, because the one that downloads may wait for a supernode meanwhile.
+
+It is one line and a carriage return: no colour, no escape sequence, no library. What else is said meanwhile goes through `print`, which
+takes the line away, writes, and draws it again.
+"""
 
 from __future__ import annotations
 
 import os
-import time
+import sys
+import threading
+
+from dfengine.client.meter import Counters, Gauge, cells, line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Self
+
+    from dfengine.client.watch import Watch
 
 FIRST_SHOWN = 0.3
-"""Seconds before the bar appears, so that a small download never pays for it."""
+"""Seconds before the line appears; of a download that ends earlier only the end is shown."""
 
-REFRESH = 0.1
+REFRESH = 0.2
+"""Seconds between two looks at the counters."""
+
+REFRESH_FILE = 1.0
+"""The same where stderr is no terminal, and each is a line that stays."""
+
+WIDTH = 80
+"""Columns of a terminal that does not say."""
+
+
+def encoding() -> str:
+    """Of the terminal, as the locale says that the process was started with.
+
+    Python makes UTF-8 of the locale C, in sys.stderr and in os.environ; a terminal there does not.
+    """
+    spoken = getattr(sys.stderr, "encoding", None) or "ascii"
+    if spoken.lower().replace("-", "") != "utf8":
+        return spoken
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            started = dict(pair.partition(b"=")[::2] for pair in file.read().split(b"\0"))
+    except OSError:
+        return "ascii"
+    locale = next(filter(None, (started.get(name) for name in (b"LC_ALL", b"LC_CTYPE", b"LANG"))), b"")
+    return "utf-8" if b"utf8" in locale.lower().replace(b"-", b"") else "ascii"
 
 
 class Bar:
-    """A context; `show` is called with the download's counters as often as the client likes. Counters are bytes."""
+    """A context around one download, which says `follow`. name: of the file, or the path to it."""
 
-    def __init__(self, output: str) -> None:
-        self._name = os.path.basename(output)
-        self._started = self._shown = time.monotonic()
-        self._bar: Any = None
-        self._task: Any = None
+    def __init__(self, name: str) -> None:
+        self._name = name.rstrip("/").rpartition("/")[2]
+        self._out = sys.stderr
+        self._tty = self._out is not None and self._out.isatty()
+        self._encoding = encoding()
+        self._watch: Watch | None = None
+        self._thread: threading.Thread | None = None
+        self._gauge = Gauge()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._drawn = ""
 
     def __enter__(self) -> Self:
         return self
 
-    def show(self, length: int, peers: int, supernode: int, origin: int, resumed: int) -> None:
-        """length: bytes of the file, -1 unknown; the others: bytes from each kind of source so far."""
-        now = time.monotonic()
-        if now - self._started < FIRST_SHOWN or now - self._shown < REFRESH:
+    def follow(self, watch: Watch) -> None:
+        """Show this download's counters until the context ends."""
+        self._watch = watch
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._thread.start()
+
+    def print(self, text: str) -> None:
+        """A line beside the progress line. From any thread."""
+        with self._lock:
+            drawn = self._drawn
+            self._drawn = ""
+            self._write((self._blank(drawn) if self._tty else "") + text + "\n")
+            if drawn and self._tty:
+                self._put(drawn)
+
+    def _run(self) -> None:
+        pause = FIRST_SHOWN
+        while not self._over.wait(pause):
+            pause = REFRESH if self._tty else REFRESH_FILE
+            with self._lock:
+                self._put(self._line(ended=False))
+
+    def _line(self, ended: bool) -> str:
+        watch = self._watch
+        assert watch is not None
+        seconds = watch.seconds
+        length, peers, supernode, origin, resumed = watch.counters()
+        now = Counters(self._name, length, peers, supernode, origin, resumed, seconds, ended=ended)
+        if ended:
+            now = now.replace(rate=max(0, now.done - resumed) / seconds if seconds > 0 else 0.0)
+        else:
+            self._gauge.add(seconds, now.done)
+            held = max(0, self._gauge.done - now.done)
+            state, brief = watch.state
+            # What is between its last byte and its verification came from where most comes from.
+            most = max(("peers", peers), ("supernode", supernode), ("origin", origin), key=lambda part: part[1])
+            now = now.replace(rate=self._gauge.rate, state=state, brief=brief, **({most[0]: most[1] + held} if held else {}))
+        return line(now, self._width(), self._encoding)
+
+    def _width(self) -> int:
+        """Cells that a line may take: one fewer than there are, since some terminals go to the next line after the last."""
+        columns = 0
+        if self._tty and self._out is not None:
+            try:
+                columns = os.get_terminal_size(self._out.fileno()).columns
+            except (OSError, ValueError):
+                columns = 0
+        return (columns or WIDTH) - 1
+
+    def _put(self, text: str) -> None:
+        """Draw `text` in place of what is there."""
+        if text == self._drawn:
             return
-        self._shown = now
-        if self._bar is None:
-            self._open()
-        done = peers + supernode + origin + resumed
-        share = " ".join(
-            f"{name} {100 * count // done}%"
-            for name, count in (("peers", peers), ("supernode", supernode), ("origin", origin), ("resumed", resumed))
-            if count
-        )
-        self._bar.update(self._task, completed=done, total=length if length >= 0 else None, share=share)
+        if self._tty:
+            rest = max(0, min(cells(self._drawn), self._width()) - cells(text))
+            self._write(f"\r{text}{' ' * rest}")
+        else:
+            self._write(text + "\n")
+        self._drawn = text
 
-    def _open(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    def _blank(self, drawn: str) -> str:
+        return f"\r{' ' * min(cells(drawn), self._width())}\r" if drawn else ""
 
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[share]}"),
-            console=Console(stderr=True),
-        )
-        self._bar.start()
-        self._task = self._bar.add_task(self._name, total=None, share="")
+    def _write(self, text: str) -> None:
+        """A terminal that is gone ends the line, not the download."""
+        if self._out is None:
+            return
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except (OSError, ValueError):
+            self._out = None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._over.set()
+        if self._thread is None:
+            return
+        self._thread.join(1.0)
+        with self._lock:
+            if kind is None:
+                self._put(self._line(ended=True))
+            if self._drawn and self._tty:
+                self._write("\n")
+            self._drawn = ""

@@ -79,11 +79,14 @@ class Swarm:
             return self._through()
         except RemoteError as error:
             return str(error)
+        finally:
+            self._watch.waits()
 
     def _first(self) -> Membership:
         failure: RemoteError | None = None
         for node in self._nodes:
             self._watch.look(None)
+            self._watch.waits(f"asks supernode {node}", "asks a supernode")
             try:
                 return join(node, self._registration, self._watch.deadline)
             except RemoteError as error:
@@ -96,6 +99,7 @@ class Swarm:
         while True:
             member = self.member
             assert member is not None
+            self._watch.waits()
             if member.cdn_source == "source":
                 return f"supernode {member.node} keeps no copy and names the origin as the source"
             if self._registration.stream_mode and not member.native:
@@ -107,6 +111,8 @@ class Swarm:
                 return None
             except RemoteError as error:
                 failure = error
+            seeks = f"lost, seeking {'another' if len(self._nodes) > 1 else 'it again'}"
+            self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
             strikes = strikes + 1 if transfer.plan.here == before else 0
             if strikes >= STRIKES * len(self._nodes):
                 return str(failure)

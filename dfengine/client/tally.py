@@ -1,4 +1,4 @@
-"""What a download counts: bytes by where they came from, and why the origin was asked."""
+"""What a download counts: bytes by where they came from, and how many peers sent some."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ CDN = "cdnnode:"
 class Tally:
     """Verified bytes of the file by source. One thread at a time changes it."""
 
-    __slots__ = ("origin", "peers", "resumed", "supernode")
+    __slots__ = ("_senders", "origin", "peers", "resumed", "supernode")
 
     def __init__(self) -> None:
-        self.peers = self.supernode = self.origin = self.resumed = 0
+        self._senders: set[tuple[str, int]] = set()
+        self.reset()
+
+    def reset(self, resumed: int = 0) -> None:
+        """Nothing was fetched yet, and `resumed` bytes are here."""
+        self.peers = self.supernode = self.origin = 0
+        self.resumed = resumed
+        self._senders.clear()
 
     def add(self, source: Where | None, length: int) -> None:
         """`length` bytes came from `source`, None = the origin."""
@@ -26,6 +33,12 @@ class Tally:
             self.supernode += length
         else:
             self.peers += length
+            self._senders.add((source.ip, source.port))
+
+    @property
+    def senders(self) -> int:
+        """Peers that bytes came from: peer servers, each of which may serve several downloads of the file."""
+        return len(self._senders)
 
     @property
     def total(self) -> int:

@@ -86,7 +86,7 @@ class Transfer:
         self._fetchers: list[threading.Thread] = []
         self._cuts: set[Callable[[], None]] = set()
         self.from_origin: dict[int, int] = {}
-        """Bytes of unfinished pieces by thread of the origin."""
+        """Piece -> bytes of it that came from the origin so far."""
 
     @property
     def lock(self) -> threading.Condition:
@@ -137,11 +137,15 @@ class Transfer:
         return any(fd != self._wake for fd in ready)
 
     def moving(self) -> Tally:
-        """Bytes of pieces that are under way."""
-        counts = Tally()
+        """Bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""
+        counts, best = Tally(), dict[int, tuple[int, Job]]()
         with self._changed:
             for job, (connection, before) in self._current.items():
-                counts.add(job.source, max(0, connection.inlet.total - before))
+                came = min(max(0, connection.inlet.total - before), self.file.geometry.framed(job.piece))
+                if job.piece not in best or came > best[job.piece][0]:
+                    best[job.piece] = came, job
+            for came, job in best.values():
+                counts.add(job.source, came)
             counts.origin += sum(self.from_origin.values())
         return counts
 

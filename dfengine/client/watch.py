@@ -1,7 +1,9 @@
-"""The main thread's look around between two waits: the user's deadline, the threads' errors, the progress function."""
+"""The main thread's look around between two waits: the user's deadline, the threads' errors, the progress; and what is said on stderr."""
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 
 from dfengine.client.tally import Tally
@@ -10,26 +12,48 @@ from dfengine.errors import TimedOut
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from dfengine.client.transfer import Transfer
 
-    Progress = Callable[[int, int, int, int, int], None]
-    """Called with bytes: length (-1 unknown), from peers, from the supernode, from the origin, resumed."""
+    Counted = Callable[[int, int, int, int, int], None]
+
+    class Display(Protocol):
+        """What shows a download by itself: it asks for `counters` and `state`, and must print what else is said."""
+
+        def follow(self, watch: Watch) -> None: ...
+        def print(self, text: str) -> None: ...
+
+    Progress = Counted | Display
+    """A function is called with bytes: length (-1 unknown), from peers, from the supernode, from the origin, resumed."""
 
 TICK = 0.1
 """Seconds between two looks, at most."""
 
 
 class Watch:
-    """`timeout`: seconds for the whole download, 0 = none. `advice`: what to do when they are over."""
+    """`timeout`: seconds for the whole download, 0 = none. `advice`: what to do when they are over. `quiet`: notices are not printed."""
 
-    def __init__(self, timeout: float, progress: Progress | None, advice: str) -> None:
+    def __init__(self, timeout: float, progress: Progress | None, advice: str, quiet: bool = False) -> None:
         self._timeout = timeout
         self._advice = advice
-        self._progress = progress
+        self._quiet = quiet
+        self._display: Display | None = None
+        self._progress: Counted | None = None
+        self._transfer: Transfer | None = None
+        self._counters = (-1, 0, 0, 0, 0)
+        self._noticed: set[str] = set()
+        self._lock = threading.Lock()
+        self.state = "", ""
+        """What is waited for, for a display; and the same for a narrow one."""
         self.interrupted: BaseException | None = None
         """Raised at the next look."""
         self.started = time.monotonic()
+        if callable(progress):
+            self._progress = progress
+        elif progress is not None:
+            self._display = progress
+            progress.follow(self)
 
     @property
     def deadline(self) -> float:
@@ -49,17 +73,53 @@ class Watch:
             raise transfer.error
         if self._timeout and time.monotonic() > self.deadline:
             raise TimedOut(f"not finished within {self._timeout:g} s; {self._advice}")
-        if transfer is not None and self._progress is not None:
-            self.show(transfer.file.geometry.length, transfer.tally, transfer.moving())
+        if transfer is not None:
+            self._transfer = transfer
+            if self._progress is not None:
+                self._progress(*self.counters())
 
-    def show(self, length: int, tally: Tally, moving: Tally | None = None) -> None:
-        """Tell the progress function."""
+    def waits(self, state: str = "", brief: str = "") -> None:
+        """What the download waits for now, "": nothing but bytes. brief: the same in 30 letters."""
+        self.state = state, brief or state
+
+    def counters(self) -> tuple[int, int, int, int, int]:
+        """Bytes now, those under way too: length (-1 unknown), from peers, supernode and origin, resumed. From any thread."""
+        transfer = self._transfer
+        if transfer is None:
+            return self._counters
+        extra, tally = transfer.moving(), transfer.tally
+        return (
+            transfer.file.geometry.length,
+            tally.peers + extra.peers,
+            tally.supernode + extra.supernode,
+            tally.origin + extra.origin,
+            tally.resumed,
+        )
+
+    def ended(self, length: int, tally: Tally) -> None:
+        """All is here: nothing is under way any more."""
+        self._counters = length, tally.peers, tally.supernode, tally.origin, tally.resumed
+        self._transfer = None
         if self._progress is not None:
-            extra = moving or Tally()
-            self._progress(
-                length,
-                tally.peers + extra.peers,
-                tally.supernode + extra.supernode,
-                tally.origin + extra.origin,
-                tally.resumed,
-            )
+            self._progress(*self._counters)
+
+    # Any thread.
+
+    def notice(self, text: str) -> None:
+        """Print `dfengine: text` on stderr as a line of its own, once for each text, and not when the user wants it quiet."""
+        with self._lock:
+            if self._quiet or text in self._noticed:
+                return
+            self._noticed.add(text)
+        self.print(text)
+
+    def print(self, text: str) -> None:
+        """The same, every time. What strangers said may be part of it: without control characters."""
+        words = " ".join(text.split())
+        said = "dfengine: " + "".join(each if each.isprintable() else "?" for each in words)
+        if self._display is not None:
+            self._display.print(said)
+        elif sys.stderr is not None:
+            with self._lock:
+                sys.stderr.write(said + "\n")
+                sys.stderr.flush()

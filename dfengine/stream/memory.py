@@ -84,7 +84,7 @@ class Memory:
         file = SlotFile.allocate(geometry, generation)
         workers = max(1, min(fetch.workers(geometry), BUFFERS // fetch.room(geometry), wnd))
         plan = Plan(Window(wnd, geometry.count), workers, order=lambda n: n, hedge_next=HEDGE)
-        self.tally.peers = self.tally.supernode = self.tally.origin = 0
+        self.tally.reset()
         rate = self._settings.locallimit
         algorithms = list(dict.fromkeys([digest.algorithm for digest in self.expected]))
         if self._settings.report_digest and "xxh3" not in algorithms:
@@ -95,6 +95,13 @@ class Memory:
         if follower is not None:
             transfer.start(follower.run, "digest", fetches=False)
         return transfer
+
+    def go_on(self, geometry: Geometry) -> Transfer:
+        """See client.assembly.Assembly."""
+        assert self.transfer is not None
+        if geometry.length >= 0:
+            self.transfer.learn_length(geometry.length)
+        return self.transfer
 
     def share(self, home: str, name: str, cid: str, node: str, task: str) -> None:
         """Let this host's peer server serve the pieces that are here, now and from now on. Raises LocalError."""

@@ -29,7 +29,8 @@ class Streaming(Download):
 
     def __init__(self, settings: GetSettings, progress: Progress | None = None) -> None:
         self.memory = Memory(settings)
-        super().__init__(settings, self.memory, Watch(settings.timeout, progress, "a stream begins anew: give it longer"))
+        watch = Watch(settings.timeout, progress, "a stream begins anew: give it longer", settings.quiet)
+        super().__init__(settings, self.memory, watch)
         self._over: BaseException | None = None
         self.ended = False
         """Nothing more will come."""
@@ -67,8 +68,9 @@ class Streaming(Download):
         if self.home is not None and self.peer.port:
             try:
                 self.memory.share(self.home.path, self.who.name, member.cid, str(member.node), member.task)
+                self.shared()
             except LocalError as error:
-                self.say(f"serves nobody: {error}")
+                self.unshared(error)
 
     def _empty(self) -> None:
         """Everything is here; the consumer takes its time, and the digest follows."""

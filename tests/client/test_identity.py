@@ -76,3 +76,13 @@ def test_bytes_are_counted_by_where_they_came_from() -> None:
     tally.add(messages.Where("cdnnode:1.2.3.4~t", "1.2.3.4", 1, "/"), 100)
     tally.add(messages.Where("10.0.0.1-1-1.0", "10.0.0.1", 1, "/"), 1000)
     assert (tally.origin, tally.supernode, tally.peers, tally.total) == (10, 100, 1000, 1111)
+
+
+def test_peers_are_counted_once_each() -> None:
+    tally = Tally()
+    for cid, ip, port in [("a", "10.1", 1), ("b", "10.1", 1), ("c", "10.1", 2), ("cdnnode:d", "10.4", 1), ("e", "10.2", 1)]:
+        tally.add(messages.Where(cid, ip, port, "/"), 10)
+    tally.add(None, 10)
+    assert tally.senders == 3
+    tally.reset(7)
+    assert (tally.senders, tally.total, tally.resumed) == (0, 7, 7)

@@ -155,3 +155,13 @@ def test_a_whole_digest_wants_the_piece_in_one_buffer(transfer: Transfer) -> Non
     begun(transfer, job)
     with transfer.placing(job) as alone:
         assert not alone
+
+
+def test_a_piece_under_way_twice_is_counted_once_and_never_for_more_than_it_is(transfer: Transfer) -> None:
+    first, second = jobs(transfer)
+    lines = [begun(transfer, job) for job in (first, second)]
+    for line, total in zip(lines, (3 * MIB, 5 * MIB), strict=True):
+        line.inlet.total = total
+    assert transfer.moving().total == 5 * MIB
+    lines[1].inlet.total = 9 * MIB  # the head of its answer, and what is behind it on the connection
+    assert transfer.moving().total == GEOMETRY.framed(0)

@@ -1,0 +1,32 @@
+"""How a URL is shown to people and programs: without what it keeps secret. Pure."""
+
+from __future__ import annotations
+
+import re
+
+
+def without_password(url: str) -> str:
+    """`url` as it was given, but for the password in its userinfo."""
+    scheme, there, userinfo, host, rest = _parts(url)
+    return f"{scheme}{there}{userinfo.partition(':')[0]}{'@' if userinfo else ''}{host}{rest}"
+
+
+def naming(message: str, url: str, status: int = 0) -> str:
+    """`message` with the URL that it is about, once: without userinfo and query, since both may hold credentials.
+
+    status: what the server answered. Without an answer the message says which host could not be asked, and that is enough.
+    """
+    scheme, there, _, host, rest = _parts(url)
+    place = f"{scheme}{there}{host}{rest.partition('?')[0].partition('#')[0]}"
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if place in message or (not status and re.search(rf"(?<![\w.-]){re.escape(name)}:\d", message)):
+        return message
+    return f"{message}: {place}"
+
+
+def _parts(url: str) -> tuple[str, str, str, str, str]:
+    """(scheme, "://", userinfo, host with port, path and all behind it); also of what is no URL."""
+    scheme, there, rest = url.partition("://") if "://" in url else ("", "", url)
+    end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+    userinfo, _, host = rest[:end].rpartition("@")
+    return scheme, there, userinfo, host, rest[end:]

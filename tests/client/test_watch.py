@@ -1,0 +1,78 @@
+"""What is said on stderr while a download runs, and what its display is told."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from dfengine.client.tally import Tally
+from dfengine.client.watch import Watch
+
+
+def watch(*, quiet: bool = False, display: object = None) -> Watch:
+    return Watch(0.0, display, "run it again", quiet)  # type: ignore[arg-type]
+
+
+class Display:
+    def __init__(self) -> None:
+        self.followed: list[Watch] = []
+        self.lines: list[str] = []
+
+    def follow(self, watch: Watch) -> None:
+        self.followed.append(watch)
+
+    def print(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_a_notice_is_one_line_and_comes_once(capsys: pytest.CaptureFixture[str]) -> None:
+    said = watch()
+    for text in ("starting over: a", "starting over: a", "starting over: b\nand \x1b[2J more"):
+        said.notice(text)
+    assert capsys.readouterr().err == "dfengine: starting over: a\ndfengine: starting over: b and ?[2J more\n"
+
+
+def test_who_wants_it_quiet_is_told_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    watch(quiet=True).notice("starting over")
+    assert capsys.readouterr().err == ""
+
+
+def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    watch().notice("starting over")
+    assert capsys.readouterr().out == ""
+
+
+def test_notices_of_many_threads_are_whole_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    said, start = watch(), threading.Barrier(8)
+
+    def run(number: int) -> None:
+        start.wait()
+        for count in range(50):
+            said.notice(f"thread {number} says {count}")
+            said.notice("all of them say this")
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expected = {f"dfengine: thread {number} says {count}" for number in range(8) for count in range(50)}
+    assert sorted(capfd.readouterr().err.splitlines()) == sorted([*expected, "dfengine: all of them say this"])
+
+
+def test_a_display_prints_what_is_said_and_asks_for_the_counters(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display()
+    said = watch(display=display)
+    assert display.followed == [said]
+    said.notice("starting over")
+    assert (display.lines, capsys.readouterr().err) == (["dfengine: starting over"], "")
+    assert (said.counters(), said.state) == ((-1, 0, 0, 0, 0), ("", ""))
+    said.waits("asks supernode a:1", "asks")
+    assert said.state == ("asks supernode a:1", "asks")
+    said.waits()
+    tally = Tally()
+    tally.add(None, 5)
+    said.ended(5, tally)
+    assert (said.counters(), said.state) == ((5, 0, 0, 5, 0), ("", ""))

@@ -242,7 +242,7 @@ def _output(settings: GetSettings, named: dict[str, Any]) -> str:
     if output and not output.endswith("/") and not os.path.isdir(os.path.join(folder, output)):
         raise BadValue("-J names the output by the origin's header: leave -o out, or name a folder")
     from dfengine.disposition import filename
-    from dfengine.origin.http import disposition  # type: ignore[import-not-found]
+    from dfengine.origin.http import disposition
 
     told = filename(disposition(settings))
     path = place(lambda: told or url_name(settings.url), output, folder)

@@ -12,7 +12,7 @@ import time
 
 from dfengine import options
 from dfengine.errors import BadValue, DfengineError, StorageError
-from dfengine.settings import GetSettings, parse_header
+from dfengine.settings import HOME, GetSettings, parse_header
 from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
 from dfengine.task import PEER_PORTS, check_url, is_url, shown, typed_url, without_raw_bytes
 
@@ -200,7 +200,8 @@ def home(path: str, flag: str) -> str:
 
 def _find_home(given: dict[str, Any], quiet: bool) -> None:
     """A host that can keep no records serves nobody. Raises StorageError for a home that was named and cannot be."""
-    if "home" in given:
+    # click tells the default as well.
+    if given.get("home", HOME) != HOME:
         given["home"] = home(given["home"], "--home")
     elif given.get("pattern", "p2p") == "p2p" and given["nodes"] and home_unknown():
         given["pattern"] = "cdn"
@@ -241,7 +242,7 @@ def _output(settings: GetSettings, named: dict[str, Any]) -> str:
     if output and not output.endswith("/") and not os.path.isdir(os.path.join(folder, output)):
         raise BadValue("-J names the output by the origin's header: leave -o out, or name a folder")
     from dfengine.disposition import filename
-    from dfengine.origin.http import disposition  # type: ignore[import-not-found]
+    from dfengine.origin.http import disposition
 
     told = filename(disposition(settings))
     path = place(lambda: told or url_name(settings.url), output, folder)
@@ -257,7 +258,7 @@ def _skipped(settings: GetSettings, as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps({"url": settings.url, "output": os.path.abspath(settings.output), "skipped": True}))
+        print(json.dumps({"url": shown(settings.url), "output": os.path.abspath(settings.output), "skipped": True}))
 
 
 def _download(settings: GetSettings, bar: bool) -> Result:

@@ -164,9 +164,9 @@ CURL = {
     "-f": "-f is 1.x's --filter NAMES; a failure of the origin always gives an exit code and no file: leave -f out",
     "-i": "-i is 1.x's --identifier TEXT; heads of answers are not part of the output: leave -i out",
     "-s": "-s is 1.x's --locallimit RATE; for silence say -q",
-    "-n": "-n is 1.x's --node HOST[:PORT]; for ~/.netrc say --netrc",
+    "-n": "-n is 1.x's --node HOST[:PORT]; for ~/.netrc say --netrc, for wget's -nc --skip-existing",
     "-m": "-m is 1.x's --md5 HEX; for a limit in time say --max-time TIME",
-    "-O": "-O names the output by the URL; for another name say -o FILE",
+    "-O": "-O names the output by the URL; for another name say -o FILE, for stdout -o -",
 }
 """Flags that mean something else to users of curl or wget -> what to say to them."""
 
@@ -184,7 +184,7 @@ def _meant_otherwise(flag: str, text: str | None, attached: bool, known: dict[st
     if text is None:
         return True
     if flag in ("-s", "-n"):
-        return not _reads(known[flag].kind, text)
+        return not _reads(known[flag].kind, text) or (attached and flag == "-n" and text in ("c", "v", "d", "H", "p"))
     if flag == "-m":
         return len(text) < 32 and _reads("duration", text)
     if attached:
@@ -214,6 +214,8 @@ def mistaken(words: Sequence[str]) -> str:
                 flag, rest = f"-{word[at]}", word[at + 1 :]
                 option = known.get(flag)
                 if option is None:
+                    if remote_name and flag == "--":
+                        return CURL["-O"]
                     break
                 at += 1
                 remote_name = remote_name or flag == "-O"

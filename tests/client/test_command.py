@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dfengine import command, options
+from dfengine import cli, command, options
 from dfengine.errors import BadValue, StorageError
 from dfengine.settings import GetSettings
 
@@ -112,7 +112,7 @@ def test_a_stream_to_a_terminal_or_to_what_was_closed(monkeypatch: pytest.Monkey
         assert values is not None
         with monkeypatch.context() as patch:
             patch.setattr(os, "isatty", lambda fd: fd == 1)
-            with pytest.raises(BadValue, match="terminal.*-o FILE"):
+            with pytest.raises(BadValue, match=r"terminal.*-o FILE"):
                 command.get(values)
             patch.setattr(command, "closed", (1,))
             with pytest.raises(StorageError, match="stdout is closed"):
@@ -166,7 +166,7 @@ def test_the_origin_does_not_choose_which_file_is_replaced(folder: Path, header:
     (folder / "Makefile").write_text("mine")
     values = options.plain([URL, "-J"])
     assert values is not None
-    with pytest.raises(BadValue, match="Makefile.*--force"):
+    with pytest.raises(BadValue, match=r"Makefile.*--force"):
         command.get(values)
     assert told(URL, "-J", "--force").output == "Makefile"
     command.get({**values, "skip_existing": True})
@@ -192,6 +192,9 @@ def test_without_a_home_directory_none_is_named_by_a_tilde(folder: Path, capsys:
     assert capsys.readouterr().err == ""
     assert told(URL, "-n", "node", "--home", "here").pattern == "p2p"
     assert told(URL).pattern == "p2p"
+    with pytest.raises(_Began) as began:
+        cli.main(["get", URL, "-nnode", "-q"], standalone_mode=False)
+    assert began.value.args[0].pattern == "cdn"
     values = options.plain([URL, "--home", "~/x"])
     assert values is not None
     with pytest.raises(StorageError, match="set HOME, or say --home DIR"):

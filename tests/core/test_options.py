@@ -89,10 +89,11 @@ def test_every_option_is_a_setting_or_told_to_the_command() -> None:
     ("line", "said"),
     [
         ("-fsSL http://o/f", "-f is"), ("-f http://o/f", "-f is"), ("-f -o out http://o/f", "-f is"), ("http://o/f -f", "-f is"),
-        ("-sSL http://o/f", "-s is.*-q"), ("-s http://o/f", "-s is.*-q"), ("-s -o out http://o/f", "-s is.*-q"), ("-LsS http://o/f", "-s is"),
+        ("-sSL http://o/f", "-s is.*-q"), ("-s http://o/f", "-s is.*-q"), ("-s -o out http://o/f", "-s is"), ("-LsS http://o/f", "-s is"),
         ("http://o/f -s", "-s is.*-q"), ("-sL http://o/f", "-s is"), ("-n http://o/f", "-n is.*--netrc"), ("-n -o out http://o/f", "-n is"),
         ("-i http://o/f", "-i is"), ("http://o/f -i", "-i is"), ("-iL http://o/f", "-i is"), ("-i -L http://o/f", "-i is"),
         ("-m 30 http://o/f", "-m is.*--max-time"), ("-O out http://o/f", "-O names.*-o FILE"), ("http://o/f -OL out", "-O names"),
+        ("-qO- http://o/f", "-O names.*-o -"), ("-O - http://o/f", "-O names"), ("-nc http://o/f", "-n is.*--skip-existing"),
     ],
 )  # fmt: skip
 def test_a_flag_used_as_curl_uses_it_is_answered_with_the_one_that_is_meant(line: str, said: str) -> None:

@@ -39,7 +39,8 @@ def test_taken(parse: Any, text: Any, value: Any) -> None:
         (parse_duration, "m"), (parse_duration, "5m 3s"), (parse_duration, "-5"), (Node.parse, ""), (Node.parse, "a b"),
         (Node.parse, "h:99999"), (Node.parse, "h:0"), (Node.parse, "h=0"), (Node.parse, "h="), (Node.parse, "http://h"),
         (Node.parse, "-o"), (parse_range, ""), (parse_range, "-"), (parse_range, "5"), (parse_range, "5-4"), (parse_range, "-0"),
-        (parse_range, "1-2,4-5"), (parse_range, "a-b"), (parse_range, "bytes=1-2"), (parse_range, "\u0663-"), (parse_header, "no colon"), (parse_header, ": v"), (parse_header, "a b: v"), (parse_header, "a: b\nc: d"),
+        (parse_range, "1-2,4-5"), (parse_range, "a-b"), (parse_range, "bytes=1-2"), (parse_range, "\u0663-"),
+        (parse_header, "no colon"), (parse_header, ": v"), (parse_header, "a b: v"), (parse_header, "a: b\nc: d"),
     ],
 )  # fmt: skip
 def test_refused(parse: Any, text: str) -> None:

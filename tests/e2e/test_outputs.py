@@ -10,12 +10,14 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from scene import DFENGINE, MIB, Scene, until
 
-from .standin import Origin
+from .standin import Origin, Served
 
 WHOLE = bytes(range(256)) * 16_000
 CLOSED = [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)]
@@ -75,7 +77,7 @@ def test_a_host_whose_streams_are_closed_serves(stage: Scene, closed: tuple[int,
     url, node = stage.origin() + "/f.bin", stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
     home = stage.path / "home-2"
     stage.homes.add(home)
-    words = ["get", url, "-o", "a", "-n", node.node, "--ip", "127.0.0.2", "--home", str(home), "--notbs"]
+    words = ["get", url, "-q", "-o", "a", "-n", node.node, "--ip", "127.0.0.2", "--home", str(home), "--notbs"]
     code, _, err = run(*words, cwd=stage.path, closed=closed)
     assert (code, err) == (0, "")
     assert stage.digest("a") == sha
@@ -125,6 +127,21 @@ def test_devices_and_descriptors_take_a_stream(tmp_path: Path, origin: Origin) -
         fd = file.fileno()
         assert run("get", origin.url, "-q", "-o", f"/dev/fd/{fd}", cwd=tmp_path, fds=(fd,)) == (0, b"", "")
     assert (tmp_path / "redirected").read_bytes() == b"head" + WHOLE
+
+
+def test_a_terminal_takes_no_stream(tmp_path: Path, origin: Origin) -> None:
+    ours, terminal = os.openpty()
+    try:
+        command = [*DFENGINE, "get", origin.url, "-q", "-o", "-"]
+        done = subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE, timeout=60, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(b"dfengine: stdout is a terminal")
+        os.set_blocking(ours, False)
+        with pytest.raises(BlockingIOError):
+            os.read(ours, 1)
+    finally:
+        os.close(ours)
+        os.close(terminal)
 
 
 def test_a_pipes_reader_sees_its_end_though_a_peer_server_was_started(stage: Scene) -> None:
@@ -191,7 +208,7 @@ def test_values_of_any_bytes(stage: Scene) -> None:
     stage.file("f.bin", MIB)
     url, node, home = stage.origin() + "/f.bin?a=1", stage.supernode(), stage.path / "home-2"
     stage.homes.add(home)
-    words = [b"-i", b"\xe9", b"-f", b"\xe8", b"--callsystem", b"\xff", b"--location", b"a|\xff", b"-o", b"\xff"]
+    words = [b"-q", b"-i", b"\xe9", b"-f", b"\xe8", b"--callsystem", b"\xff", b"--location", b"a|\xff", b"-o", b"\xff"]
     said = run("get", url, *words, "-n", node.node, "--ip", "127.0.0.2", "--home", str(home), "--notbs", cwd=stage.path)
     assert said == (0, b"", "")
 
@@ -237,6 +254,40 @@ def test_habits_of_curl_and_wget(tmp_path: Path, origin: Origin) -> None:
     before = len(origin.log)
     assert run("get", "--skip-existing", origin.url, cwd=tmp_path) == (0, b"", "dfengine: file.bin exists: skipped\n")
     assert len(origin.log) == before
+
+
+class Naming(Served):
+    """An origin that says in Content-Disposition what the path's last segment, percent-decoded, says."""
+
+    def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        request.send_response(200)
+        request.send_header("Content-Disposition", unquote_to_bytes(request.path.rpartition("/")[2]).decode("latin-1"))
+        request.send_header("Content-Length", str(len(WHOLE)))
+        request.end_headers()
+        request.wfile.write(WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ('attachment; filename="a b.bin"', b"a b.bin"),
+        ("attachment; filename*=UTF-8''%C3%A9.bin; filename=e.bin", "\u00e9.bin".encode()),
+        ('attachment; filename="\u00e9.bin"', "\u00e9.bin".encode()),
+        ('attachment; filename="../../up.bin"', b"up.bin"),
+    ],
+)
+def test_the_origin_names_the_output(tmp_path: Path, said: str, name: bytes) -> None:
+    with Naming() as origin:
+        url = f"http://127.0.0.1:{origin.port}/{quote(said, safe='')}"
+        assert run("get", "-OJLq", url, cwd=tmp_path) == (0, b"", "")
+        assert os.listdir(os.fsencode(tmp_path)) == [name]
+        assert (tmp_path / os.fsdecode(name)).read_bytes() == WHOLE
+        code, _, err = run("get", "-J", url, cwd=tmp_path)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "--force replaces it" in err
+        code, out, _ = run("get", "-J", "--skip-existing", "--json", url, cwd=tmp_path)
+        assert (code, json.loads(out)["skipped"]) == (0, True)
+        assert run("get", "-Jq", "--force", url, cwd=tmp_path)[0] == 0
 
 
 def test_a_link_that_was_signed_anew_goes_on_from_the_same_part(stage: Scene) -> None:

@@ -41,7 +41,7 @@ def test_where_the_file_is_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_missing_folder_is_made_when_that_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "f"
-    with pytest.raises(StorageError, match="No such file.*--create-dirs"):
+    with pytest.raises(StorageError, match=r"No such file.*--create-dirs"):
         prepare(str(path), create=False)
     prepare(str(path), create=True)
     prepare(str(path), create=True)

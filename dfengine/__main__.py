@@ -7,7 +7,7 @@ import _signal  # type: ignore[import-not-found]
 # Until a command has its own way to end there is nothing to put away, and no stack to show; the module signal takes a while to come.
 _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
-import posix  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 
 TYPE_CHECKING = False
@@ -20,11 +20,10 @@ def open_streams() -> tuple[int, ...]:
     found = []
     for fd in (0, 1, 2):
         try:
-            posix.fstat(fd)
+            os.fstat(fd)
         except OSError:
             # The lowest free descriptor is the one that is closed.
-            posix.open("/dev/null", posix.O_RDWR)
-            posix.set_inheritable(fd, True)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
             found.append(fd)
     if 1 in found or sys.stdout is None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
@@ -36,6 +35,9 @@ def open_streams() -> tuple[int, ...]:
 def run() -> NoReturn:
     """The whole process of a command."""
     closed = open_streams()
+    if os.environ.get("HOME") == "":
+        # As if it were not set, so that the user database is asked.
+        del os.environ["HOME"]
     from dfengine.peer import visitor
 
     words = sys.argv[1:]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 from dfengine import options
 from dfengine.errors import BadValue, DfengineError, StorageError
@@ -237,11 +238,11 @@ def _output(settings: GetSettings, named: dict[str, Any]) -> str:
     output, folder = named["output"], named["dir"]
     if not named["remote_header_name"]:
         return place(lambda: url_name(settings.url), output, folder)
+    if output and not output.endswith("/") and not os.path.isdir(os.path.join(folder, output)):
+        raise BadValue("-J names the output by the origin's header: leave -o out, or name a folder")
     from dfengine.disposition import filename
     from dfengine.origin.http import disposition  # type: ignore[import-not-found]
 
-    if output and not output.endswith("/") and not os.path.isdir(os.path.join(folder, output)):
-        raise BadValue("-J names the output by the origin's header: leave -o out, or name a folder")
     told = filename(disposition(settings))
     path = place(lambda: told or url_name(settings.url), output, folder)
     if told and os.path.lexists(path) and not (settings.force or named["skip_existing"]):
@@ -290,8 +291,9 @@ def _fetch(settings: GetSettings, progress: Any) -> Result:
 
         if not settings.device:
             return to_descriptor(settings, 1, progress)
+        began = time.monotonic()
         with opened(settings.device, settings.timeout) as fd:
-            return to_descriptor(settings, fd, progress).replace(output=settings.device)
+            return to_descriptor(settings, fd, progress, time.monotonic() - began).replace(output=settings.device)
     from dfengine import client
 
     return client.get(settings, progress)

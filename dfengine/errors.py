@@ -79,14 +79,17 @@ class TooSlow(RemoteError):
 class OriginError(RemoteError):
     """The origin answered, but not with the file.
 
-    `status` is the HTTP status, 0 where there was none.
+    `status` is the HTTP status, 0 where there was none. `retry_after`: seconds that it asks to be left alone. `final`: another try
+    would end alike, whatever the status.
     """
 
     exit_code = 4
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, retry_after: float = 0.0, final: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after = retry_after
+        self.final = final
 
 
 class OriginUnreachable(OriginError):
@@ -105,6 +108,10 @@ class OriginTruncated(OriginError):
 
 class OriginChanged(OriginError):
     """The origin's file became another one in mid-transfer."""
+
+
+class OriginBusy(OriginError):
+    """The origin has not answered yet, or asks to be left alone for a while; whoever waits for it may ask again."""
 
 
 class OriginForbidden(OriginError):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         transfer: Transfer | None
 
         def open(self, geometry: Geometry, generation: bytes) -> Transfer: ...
+        def go_on(self, geometry: Geometry) -> Transfer: ...
         def forget(self) -> None: ...
         def close(self) -> None: ...
 
@@ -94,6 +95,13 @@ class Assembly:
         )
         if self.transfer.follower is not None:
             self.transfer.start(self.transfer.follower.run, "digest", fetches=False)
+        return self.transfer
+
+    def go_on(self, geometry: Geometry) -> Transfer:
+        """The transfer that is there, whatever generation its pieces are of: who goes on compares them. Raises ProtocolViolation."""
+        assert self.transfer is not None
+        if geometry.length >= 0:
+            self.transfer.learn_length(geometry.length)
         return self.transfer
 
     def _follower(self, file: PieceFile) -> Follower | None:

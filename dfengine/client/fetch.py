@@ -64,9 +64,14 @@ def room(geometry: Geometry) -> int:
     return (geometry.content_size if geometry.count != 1 else geometry.content(0)[1]) + 1
 
 
+def most_buffers(geometry: Geometry) -> int:
+    """Pieces that may be on their way at once, by the bytes that they take."""
+    return max(1, BUFFERS // room(geometry))
+
+
 def workers(geometry: Geometry) -> int:
     """Threads for this file: no more than it has pieces, or than the buffers have room for."""
-    most = max(1, min(WORKERS, BUFFERS // room(geometry)))
+    most = min(WORKERS, most_buffers(geometry))
     return min(most, geometry.count) if geometry.count >= 0 else most
 
 

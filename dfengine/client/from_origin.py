@@ -1,319 +1,262 @@
-"""Back to the origin: missing pieces by parallel ranges where the origin has them, else the whole file in one stream.
+"""Back to the origin: what is missing by `origin.reader`, over as many connections as the origin grants, into this download's file.
 
-Pieces are handed out in runs, lowest first, so that few requests are made and the whole digest can follow. A run is
-read from one answer; what is left of it after a failure is handed out again. All ranges carry the first answer's
-validators (If-Range), so that two versions of the file never mix.
+Pieces that are here already count only if the origin's first answer is of the version that they came from, or if something proves the
+whole: the digest of a piece that a supernode knew, or the file's that the user gave. Else everything is compared or begun anew.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from functools import partial
 
 import xxhash
 
-from dfengine._bitset import Bitset
 from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
-from dfengine.client.rhythm import Backoff
+from dfengine.client.link import chance
 from dfengine.client.watch import TICK
-from dfengine.errors import DigestMismatch, OriginChanged, OriginError, OriginTruncated, SourceGone, StorageError
-from dfengine.net.origin import Origin, OriginBody
-from dfengine.task import generation
+from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginError, StorageError
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.connections import Grants
+from dfengine.origin.http import for_download
+from dfengine.origin.reader import Reader
+from dfengine.origin.retry import Retry
+from dfengine.origin.work import ENDLESS, missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from dfengine.client.assembly import Place
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Watch
+    from dfengine.origin.body import Body
+    from dfengine.origin.http import HttpOrigin
     from dfengine.settings import GetSettings
-
-CONNECTIONS = 4
 
 RUN = 64 << 20
 """Bytes that one request asks for at most."""
 
 STEP = 1 << 20
-"""Bytes read at once."""
+"""Bytes received at once."""
 
-TRIES = 5
-"""Failures in a row, without a piece in between, after which the origin has failed."""
+ANEW = 4
+"""Times that a download may begin anew because the file changed."""
 
-FINAL = frozenset((400, 401, 403, 404, 405, 407, 410, 414, 416, 451))
-"""Statuses that another try will not change."""
-
-
-class Runs:
-    """Missing pieces as runs [first, past), lowest first, none longer than `longest` pieces. Pure."""
-
-    def __init__(self, missing: Iterable[tuple[int, int]], longest: int) -> None:
-        self._longest = max(1, longest)
-        self._left = sorted((a, b) for a, b in missing if a < b)
-
-    @property
-    def first(self) -> int | None:
-        """The lowest piece, None when there is none."""
-        return self._left[0][0] if self._left else None
-
-    def take(self, before: int | None = None) -> tuple[int, int] | None:
-        """The next run, None when there is none. before: pieces from this one on must wait."""
-        if not self._left or (before is not None and self._left[0][0] >= before):
-            return None
-        first, past = self._left.pop(0)
-        most = min(past, first + self._longest, past if before is None else before)
-        if past > most:
-            self._left.insert(0, (most, past))
-        return first, most
-
-    def give_back(self, first: int, past: int) -> None:
-        """Pieces of a run that were not fetched."""
-        if first < past:
-            self._left.append((first, past))
-            self._left.sort()
-
-
-def missing(here: Bitset, count: int) -> list[tuple[int, int]]:
-    """Runs of pieces below `count` that are not here."""
-    runs, at = [], 0
-    for first, past in here.runs():
-        if at < min(first, count):
-            runs.append((at, min(first, count)))
-        at = past
-    return [*runs, (at, count)] if at < count else runs
+_grants = Grants()
+"""What this process learned of how many connections origins grant."""
 
 
 class FromOrigin:
     """The origin phase of one download."""
 
     def __init__(self, settings: GetSettings, assembly: Place, watch: Watch, renew: Callable[[], None] | None = None) -> None:
-        """renew: called by the main thread now and then."""
+        """renew: called by the main thread now and then. Raises BadValue."""
         self._renew = renew
         self._settings = settings
         self._assembly = assembly
         self._watch = watch
-        limit = settings.locallimit
-        # All connections share this host's link and the user's limit: neither may look like a slow origin.
-        floor = min(settings.minrate, limit // 2 or settings.minrate) / CONNECTIONS
-        self._origin = Origin(settings.url, settings.headers, insecure=settings.insecure, cacerts=settings.cacerts, floor=floor)
-        self._lock = threading.Lock()
-        self._failures = 0
-        self._etag = self._last_modified = ""
+        self._retry = Retry(settings.retry, settings.retry_max_time)
 
     def run(self) -> None:
         """Until every piece is here. Raises OriginError (also its subclasses), StorageError, TimedOut."""
-        for attempt in range(TRIES):
+        settings = self._settings
+        limit = settings.locallimit
+        # All connections share this host's link and the user's limit: neither may look like a slow origin.
+        floor = min(settings.minrate, limit // 2 or settings.minrate) / max(1, settings.connections)
+        for attempt in range(ANEW + 1):
+            cancel = Cancel()
             try:
-                return self._once()
-            except OriginChanged:
-                if attempt == TRIES - 1:
+                return self._once(for_download(settings, cancel, floor), cancel)
+            except OriginChanged as error:
+                if attempt == ANEW:
                     raise
+                self._watch.notice(f"{error}: begins anew")
                 self._assembly.forget()
+            finally:
+                cancel.close()
 
-    def _once(self) -> None:
-        body = self._first()
+    def _once(self, origin: HttpOrigin, cancel: Cancel) -> None:
+        body = self._first(origin, cancel)
         try:
-            self._etag, self._last_modified = body.etag, body.last_modified
-            transfer = self._open(body)
-            count = transfer.file.geometry.count
-            if not body.ranged or count < 0:
-                self._wait(transfer, [lambda: self._stream(transfer, body)])
-                return
+            transfer, comparing = self._open(body)
         except BaseException:
             body.close()
             raise
         geometry = transfer.file.geometry
+        count = geometry.count
+        # What is received in parts of a piece is bounded by the buffers, and a stream's also by its window.
+        connections = max(1, min(self._settings.connections, fetch.most_buffers(geometry)))
         window = transfer.plan.window
-        # What a stream has delivered is acknowledged, whether it is here still or not.
-        gaps = [(max(first, window.una), past) for first, past in missing(transfer.file.here, count) if past > window.una]
-        pieces = sum(past - first for first, past in gaps)
-        longest = min(RUN // geometry.content_size + 1, -(-pieces // CONNECTIONS))
-        runs = Runs(gaps, longest if window.wnd < 0 else min(longest, max(1, window.wnd // CONNECTIONS)))
-        works: list[Callable[[], None]] = []
-        if gaps and gaps[0][0] == 0:
-            begun = runs.take(window.end)
-            works.append(lambda: self._ranges(transfer, runs, begun, body))
+        if count < 0 or comparing:
+            gaps = [(0, count if count >= 0 else ENDLESS)]
         else:
+            # What a stream has delivered is acknowledged, whether it is here still or not.
+            gaps = [(max(first, window.una), past) for first, past in missing(transfer.file.here, count) if past > window.una]
+        pieces = sum(past - first for first, past in gaps)
+        longest = min(RUN // geometry.content_size + 1, -(-pieces // connections))
+        longest = longest if window.wnd < 0 else min(longest, max(1, window.wnd // connections))
+        lead: Body | None = body
+        if gaps and gaps[0][0] > 0:
             body.close()
-        connections = max(1, min(CONNECTIONS, pieces, fetch.workers(geometry)))
-        while len(works) < connections:
-            works.append(lambda: self._ranges(transfer, runs))
-        self._wait(transfer, works)
+            lead = None
+        reader = Reader(
+            origin, _Sink(transfer, self._watch.notice), lead, gaps, version=body.version, connections=connections, longest=longest,
+            retry=self._retry, grants=_grants, chance=chance,
+        )
+        threads = min(connections, max(1, pieces))
+        with transfer.cuttable(cancel.set):
+            for number in range(threads):
+                transfer.start(partial(_work, transfer, reader), f"origin-{number}")
+            try:
+                while not transfer.plan.finished:
+                    self._watch.look(transfer)
+                    if self._renew is not None:
+                        self._renew()
+                    transfer.sleep(TICK)
+            finally:
+                reader.stop()
+        transfer.halt()
 
-    def _first(self) -> OriginBody:
-        """The answer to a plain GET: it says how long the file is, and its body is the first run's."""
-        backoff = Backoff(0.2, 3.0)
+    def _first(self, origin: HttpOrigin, cancel: Cancel) -> Body:
+        """The answer to a plain GET: it says how long the file is, and its body is the reader's lead. This thread may wait for it long."""
         while True:
             try:
-                return self._origin.open()
+                return origin.open(waiting=partial(self._watch.look, None))
             except OriginError as error:
-                self._charge(error)
-            until = time.monotonic() + backoff.next(0.5)
+                wait = self._retry.pause(error, time.monotonic(), chance())
+                if wait is None or time.monotonic() + wait > self._watch.deadline:
+                    raise
+                if wait > 1.0:
+                    self._watch.notice(f"{error}: tries again in {wait:.0f} s")
+            until = time.monotonic() + wait
             while (left := until - time.monotonic()) > 0:
                 self._watch.look(None)
                 time.sleep(min(left, TICK))
 
-    def _charge(self, error: OriginError) -> None:
-        """One more failure without progress; raises `error` when that was the last."""
-        with self._lock:
-            self._failures += 1
-            if self._failures >= TRIES or error.status in FINAL or isinstance(error, OriginChanged):
-                raise error
-
-    def _open(self, body: OriginBody) -> Transfer:
-        """The transfer: the one that the swarm began, if it is of this version of the file."""
-        named = generation(body.etag, body.last_modified, body.length).encode()
-        before = self._assembly.transfer
+    def _open(self, body: Body) -> tuple[Transfer, bool]:
+        """The transfer, and whether all that is here must be compared with what the origin sends now."""
+        version, place = body.version, self._assembly
+        named = version.name.encode()
+        before = place.transfer
         same = before is not None and before.file.geometry.length in (-1, body.length)
         piece_size = before.file.geometry.piece_size if before is not None and same else 0
-        return self._assembly.open(Geometry(body.length, piece_size), named)
+        geometry = Geometry(body.length, piece_size)
+        if before is not None and same and before.plan.here and not (named and before.file.record.generation == named):
+            # From the swarm, or delivered by a stream: it is compared as it comes again.
+            return place.go_on(geometry), True
+        transfer = place.open(geometry, named)
+        if version.binds or not transfer.file.here.count():
+            return transfer, False
+        if self._settings.expected:
+            return transfer, False  # the whole file's digest proves what comes together
+        self._watch.notice("nothing says whether the origin's file is still the one that was begun: starts over")
+        place.forget()
+        return place.open(geometry, named), False
 
-    def _wait(self, transfer: Transfer, works: list[Callable[[], None]]) -> None:
-        """Run `works` in threads until every piece is here; raises what ended one of them."""
-        for number, work in enumerate(works):
-            transfer.start(partial(_guarded, transfer, work), f"origin-{number}")
-        while not transfer.plan.finished:
-            self._watch.look(transfer)
-            if self._renew is not None:
-                self._renew()
-            transfer.sleep(TICK)
-        transfer.halt()
 
-    def _ranges(
-        self, transfer: Transfer, runs: Runs, run: tuple[int, int] | None = None, body: OriginBody | None = None
-    ) -> None:
-        """One thread: run after run, the first perhaps from a body that is open already."""
-        geometry = transfer.file.geometry
-        buffer, backoff = fetch.piece_buffer(geometry), Backoff(0.2, 3.0)
-        while True:
-            if run is None:
-                run = self._next(transfer, runs)
-            if run is None or transfer.stopping:
-                return
-            n, past = run
-            try:
-                if body is None:
-                    start, end = geometry.content(n)[0], sum(geometry.content(past - 1))
-                    # Range 0-... is asked for without a range: an origin may answer it so, and only the run is read.
-                    body = self._origin.open(start, end if start else None, etag=self._etag, last_modified=self._last_modified)
-                    if body.length not in (-1, geometry.length):
-                        raise OriginChanged(f"the origin's file had {geometry.length} bytes and has {body.length} now")
-                with transfer.cuttable(body.abort):
-                    while n < past:
-                        length = geometry.content(n)[1]
-                        if self._read(transfer, body, buffer, length) < length:
-                            raise OriginTruncated("the origin's answer ends early")
-                        buffer = self._keep(transfer, n, buffer, length)
-                        n += 1
-                backoff.reset()
-            except (OriginError, SourceGone) as error:
-                with self._lock:
-                    runs.give_back(n, past)
-                if transfer.stopping:
-                    return
-                if isinstance(error, OriginError):
-                    self._charge(error)
-                transfer.nap(backoff.next(0.5))
-            finally:
-                if body is not None:
-                    body.close()
-                run = body = None
+class _Sink:
+    """See origin.reader.Sink."""
 
-    def _next(self, transfer: Transfer, runs: Runs) -> tuple[int, int] | None:
-        """The next run; waits until a stream's window has come to it. None when there is none, or the download is stopped."""
-        end = 0
-        while True:
-            with self._lock:
-                first, run = runs.first, runs.take(end)
-            if run is not None or first is None:
-                return run
-            try:
-                end = transfer.room_for(first)
-            except SourceGone:
-                return None
+    def __init__(self, transfer: Transfer, say: Callable[[str], None]) -> None:
+        self._transfer = transfer
+        self._buffers: list[memoryview] = []
+        self.say = say
 
-    def _stream(self, transfer: Transfer, body: OriginBody) -> None:
-        """One thread: the whole file from its start, past what is here already."""
-        named = body.etag, body.last_modified, body.length
-        buffer, backoff = fetch.piece_buffer(transfer.file.geometry), Backoff(0.2, 3.0)
-        while True:
-            try:
-                with transfer.cuttable(body.abort):
-                    return self._whole(transfer, body, buffer)
-            except (OriginError, SourceGone) as error:
-                if transfer.stopping:
-                    return
-                if isinstance(error, OriginError):
-                    self._charge(error)
-                transfer.nap(backoff.next(0.5))
-            finally:
-                body.close()
-            body = self._origin.open()
-            # What a stream has delivered is compared by digest, so that it can be gone on from without a validator too.
-            blind = named[:2] == ("", "") and transfer.plan.window.wnd < 0
-            if blind or (body.etag, body.last_modified, body.length) != named:
-                body.close()
-                raise OriginChanged("the origin's file cannot be gone on with after its answer was cut")
+    @property
+    def geometry(self) -> Geometry:
+        return self._transfer.file.geometry
 
-    def _whole(self, transfer: Transfer, body: OriginBody, buffer: memoryview) -> None:
-        file, n = transfer.file, 0
-        known = file.geometry.length >= 0
-        while not known or n < file.geometry.count:
-            if n >= len(file.here):
-                raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
-            offset, length = file.geometry.content(n)
-            transfer.room_for(n)
-            got = self._read(transfer, body, buffer, length)
-            if got < length and known:
-                raise OriginTruncated(f"the origin's answer ends at byte {offset + got}")
-            if got < length:
-                # Before the last piece is here: whoever takes it then must not take it for a full one.
-                transfer.learn_length(offset + got)
-            if n < transfer.plan.window.una:
-                if xxhash.xxh3_128_digest(buffer[:got]) != file.record.digest(n):
-                    raise OriginChanged("the origin sends other bytes than those that were delivered")
-            elif (got or not n) and n not in file.here:
-                buffer = self._keep(transfer, n, buffer, got)
-            if got < length:
-                return
-            n += 1
+    @property
+    def stopping(self) -> bool:
+        return self._transfer.stopping
 
-    def _read(self, transfer: Transfer, body: OriginBody, buffer: memoryview, length: int) -> int:
-        """Up to `length` bytes, fewer only at the end of the body."""
-        me, got = threading.get_ident(), 0
-        try:
-            while got < length:
-                part = min(length - got, STEP)
-                if transfer.throttle is not None:
-                    part = transfer.throttle.take(part)
-                count = body.read_into(buffer[got : got + part])
-                if not count:
-                    break
-                got += count
-                transfer.from_origin[me] = got
-        finally:
-            transfer.from_origin.pop(me, None)
-        return got
+    def begin(self, n: int) -> _Piece | _Compared:
+        transfer = self._transfer
+        if n < transfer.plan.window.una or (n < len(transfer.file.here) and n in transfer.file.here):
+            return _Compared(transfer, n)
+        if n >= len(transfer.file.here):
+            raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
+        return _Piece(transfer, n, self._buffers)
 
-    def _keep(self, transfer: Transfer, n: int, buffer: memoryview, length: int) -> memoryview:
-        """Hand piece n in; returns the buffer to go on with. Raises OriginChanged when the supernode knew another piece n."""
-        geometry = transfer.file.geometry
+    def end(self) -> int:
+        window = self._transfer.plan.window
+        return window.end if window.wnd >= 0 else ENDLESS
+
+    def room_for(self, n: int) -> None:
+        self._transfer.room_for(n)
+
+    def wanted(self) -> int:
+        return -1
+
+    def learn_length(self, length: int) -> None:
+        self._transfer.learn_length(length)
+
+
+class _Compared:
+    """See origin.reader.Piece: one that is here, or was delivered."""
+
+    def __init__(self, transfer: Transfer, n: int) -> None:
+        self.got = 0
+        self._transfer = transfer
+        self._n = n
+        self._buffer = memoryview(bytearray(STEP))
+        self._hash = xxhash.xxh3_128()
+
+    def room(self, want: int) -> memoryview:
+        return self._buffer[: _allowed(self._transfer, want)]
+
+    def took(self, count: int) -> None:
+        self._hash.update(self._buffer[:count])
+        self.got += count
+
+    def end(self) -> None:
+        if self._hash.digest() != self._transfer.file.record.digest(self._n):
+            raise OriginChanged("the origin sends other bytes than those that are here")
+
+
+class _Piece:
+    """See origin.reader.Piece: one that is missing, in a buffer of its own until it is whole."""
+
+    def __init__(self, transfer: Transfer, n: int, buffers: list[memoryview]) -> None:
+        self.got = 0
+        self._transfer = transfer
+        self._n = n
+        self._buffers = buffers
+        self._buffer = buffers.pop() if buffers else fetch.piece_buffer(transfer.file.geometry)
+
+    def room(self, want: int) -> memoryview:
+        return self._buffer[self.got : self.got + _allowed(self._transfer, want)]
+
+    def took(self, count: int) -> None:
+        self.got += count
+        self._transfer.from_origin[self._n] = self.got
+
+    def end(self) -> None:
+        """Keep it. Raises OriginChanged when the supernode knew another piece n, StorageError."""
+        transfer, n = self._transfer, self._n
+        content = self._buffer[: self.got]
         with transfer.lock:
             digest = transfer.plan.digest(n)
         if digest:
             try:
-                fetch.verify(digest, frame_head(length, geometry.piece_size), buffer[:length])
+                fetch.verify(digest, frame_head(self.got, transfer.file.geometry.piece_size), content)
             except DigestMismatch as error:
                 raise OriginChanged(f"the origin has another file than the supernode: {error}") from error
-        self._failures = 0
-        return transfer.keep(n, buffer, length) or buffer
+        buffer = transfer.keep(n, self._buffer, self.got) or self._buffer
+        transfer.from_origin.pop(n, None)
+        self._buffers.append(buffer)
 
 
-def _guarded(transfer: Transfer, work: Callable[[], None]) -> None:
-    """Whatever ends a thread too early ends the download."""
-    try:
-        work()
-    except BaseException as error:
-        transfer.fail(error)
+def _allowed(transfer: Transfer, want: int) -> int:
+    want = min(want, STEP)
+    return want if transfer.throttle is None else transfer.throttle.take(want)
+
+
+def _work(transfer: Transfer, reader: Reader) -> None:
+    """Whatever ends the reader too early ends the download."""
+    reader.work()
+    with transfer.lock:
+        over = transfer.stopping or transfer.plan.finished
+    if not over:
+        transfer.fail(reader.error or LocalError("the origin's file was read to its end, and pieces are missing"))

@@ -47,6 +47,9 @@ AUTH_PAUSE = 2.5
 AUTH_PATIENCE = 60.0
 """Seconds for which that is asked again."""
 
+AGAIN = 0.5
+"""Seconds, and up to as much again by chance, until a registration that the supernode has kept waiting is sent again."""
+
 MIB = 1 << 20
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}
@@ -81,8 +84,10 @@ def join(node: Node, registration: Registration, deadline: float) -> Membership:
                 answer = decode_registered(body)
             except ProtocolViolation as error:
                 raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status}): {error}") from None
-            if answer.code == codes.WAIT_AUTH and time.monotonic() + AUTH_PAUSE < patience:
-                time.sleep(AUTH_PAUSE)
+            # 602: the origin is slow, or asks to be left alone; the supernode waits for it, and gives up by itself.
+            until = deadline if answer.code == codes.WAIT else patience
+            if answer.code in (codes.WAIT, codes.WAIT_AUTH) and time.monotonic() + AUTH_PAUSE < until:
+                time.sleep(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
             else:
                 return _accept(node, connection, registration.cid, answer)
         except BaseException:

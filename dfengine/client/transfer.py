@@ -86,7 +86,7 @@ class Transfer:
         self._fetchers: list[threading.Thread] = []
         self._cuts: set[Callable[[], None]] = set()
         self.from_origin: dict[int, int] = {}
-        """Bytes of unfinished pieces by thread of the origin."""
+        """Piece -> bytes of it that came from the origin so far."""
 
     @property
     def lock(self) -> threading.Condition:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
 
-from dfengine.errors import BadValue, OriginForbidden
+from dfengine.errors import BadValue, OriginForbidden, OriginUnreachable
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -65,32 +63,14 @@ class Access:
         if not permitted:
             raise OriginForbidden(f"this supernode may not fetch from {host}")
 
-    def connect(self, address: tuple[str, int], timeout: float, source_address: Any = None) -> socket.socket:
-        """As socket.create_connection, to permitted addresses only, all of them within `timeout`.
-
-        Raises OriginForbidden when all are refused, OSError.
-        """
-        host, port = address
-        until = time.monotonic() + timeout
-        failure: OSError | None = None
-        for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            if not self.permits(host, str(place[0])):
-                continue
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(max(0.001, until - time.monotonic()))
-                sock.connect(place)
-                sock.settimeout(timeout)
-                return sock
-            except OSError as error:
-                sock.close()
-                failure = error
-        if failure is not None:
-            try:
-                raise failure
-            finally:
-                failure = None  # or it and this frame keep one another, and those that called
-        raise OriginForbidden(f"this supernode may not fetch from {host}")
+    def addresses(self, host: str, port: int) -> list[str]:
+        """The permitted ones of `host`, for a proxy that is told addresses; IPv6 in brackets. Raises OriginUnreachable."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise OriginUnreachable(f"{host} cannot be found: {error.strerror or error}") from None
+        places = dict.fromkeys(str(place[0]) for *_, place in found if self.permits(host, str(place[0])))
+        return [f"[{place}]" if ":" in place else place for place in places]
 
 
 def _meant(found: Address) -> Address:

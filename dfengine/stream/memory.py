@@ -96,6 +96,13 @@ class Memory:
             transfer.start(follower.run, "digest", fetches=False)
         return transfer
 
+    def go_on(self, geometry: Geometry) -> Transfer:
+        """See client.assembly.Assembly."""
+        assert self.transfer is not None
+        if geometry.length >= 0:
+            self.transfer.learn_length(geometry.length)
+        return self.transfer
+
     def share(self, home: str, name: str, cid: str, node: str, task: str) -> None:
         """Let this host's peer server serve the pieces that are here, now and from now on. Raises LocalError."""
         transfer = self.transfer

@@ -37,12 +37,14 @@ STEP = 256 << 10
 POLL = 1.0
 """Seconds after which a thread that waits for its reader looks whether the stream has ended."""
 
-def to_descriptor(request: GetSettings, out: int, progress: Progress | None = None) -> Result:
-    """Stream `request.url` into the descriptor `out`, in order.
+
+def to_descriptor(request: GetSettings, out: int, progress: Progress | None = None, waited: float = 0.0) -> Result:
+    """Stream `request.url` into the descriptor `out`, in order. waited: seconds that its timeout has run already.
 
     Raises BrokenPipeError when nobody reads any more, else subclasses of DfengineError; no byte is repeated or left out before that.
     """
     streaming = Streaming(request, progress)
+    streaming.watch.started -= waited
     feeder = threading.Thread(target=_feed, args=(streaming, out), name="deliver", daemon=True)
     try:
         feeder.start()

@@ -42,6 +42,8 @@ def pull(node: Node, request: Request) -> Response | asyncio.Future[Response]:
             answer = node.pulled(task, cid, decided)
             node.wake()
             return _answer(answer)
+        if message.end != -1:
+            node.cdn.fetches[task].wants(message.una, message.end)
         parked = node.park(task, cid, want, min(message.wait, LONGEST))
         node.wake()
         return parked

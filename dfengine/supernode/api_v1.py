@@ -16,6 +16,7 @@ from dfengine.errors import (
     BadRange,
     BadValue,
     DfengineError,
+    OriginBusy,
     OriginError,
     ProtocolViolation,
     RemoteError,
@@ -113,6 +114,8 @@ async def register(node: Node, request: Request) -> Response:
         fetch, member = await node.register(registration, wanted(registration), url, request.client)
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
+    except OriginBusy as error:
+        return answer(wire.Answer(wire.WAIT if registration.native else wire.WAIT_AUTH, msg=f"register again: {error}"))
     except OriginError as error:
         if error.status in (401, 403):
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))

@@ -17,6 +17,7 @@ import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.errors import LocalError, StorageError
+from dfengine.origin.version import Version
 from dfengine.storage.piece_file import PieceFile
 
 TASK_ID = re.compile(r"[0-9a-f]{64}")
@@ -36,6 +37,16 @@ class Description(msgspec.Struct, kw_only=True):
     md5: str = ""
     complete: bool = False
     digest: str = "xxh3"
+    dated: bool = True
+    coding: str = ""
+
+    def version(self, length: int) -> Version:
+        """What the origin said of its file, which has `length` bytes."""
+        return Version(self.etag, self.last_modified, length, self.dated, self.coding)
+
+    def learn(self, version: Version) -> None:
+        """The origin says this of its file now."""
+        self.etag, self.last_modified, self.dated, self.coding = version.etag, version.last_modified, version.dated, version.coding
 
 
 class Copy(PieceFile):

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dfengine.net.access import Access
 from dfengine.net.shares import SHARE, Shares
+from dfengine.origin.connections import Grants
 from dfengine.supernode.cache import Cache
 from dfengine.supernode.fetch import Events, Fetch, Wanted
 from dfengine.task import client_of
@@ -20,15 +21,19 @@ class Cdn:
     """All fetches. `post(function, *arguments)` calls on the loop's thread.
 
     workers: origins read at once; more wait their turn. share: percent of them for one client, by the address that asked first.
+    connections: to one origin for one file, at most.
     """
 
     def __init__(
-        self, cache: Cache, post: Callable[..., object], events: Events, workers: int = 64, access: Access | None = None, share: int = SHARE
+        self, cache: Cache, post: Callable[..., object], events: Events, workers: int = 64, access: Access | None = None,
+        share: int = SHARE, connections: int = 4,
     ) -> None:
         self.cache = cache
         self._post = post
         self._events = events
         self._access = access
+        self._connections = connections
+        self._grants = Grants()
         self._fetching = ThreadPoolExecutor(workers, "fetch")
         self._following = ThreadPoolExecutor(workers, "follow")
         self._shares = Shares(workers, share)
@@ -40,7 +45,8 @@ class Cdn:
     def start(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
         """Begin to fetch a task that is not known, or failed before; address: who asks for it."""
         self.forget(task)
-        fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._access)
+        fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._access,
+                                            connections=self._connections, grants=self._grants)
 
         def begin() -> None:
             if wanted.md5:
@@ -74,10 +80,10 @@ class Cdn:
                 del self._held[client_of(address)]
 
     def revalidate(self, fetch: Fetch, answered: Callable[[Fetch], None], address: str = "") -> None:
-        """Ask the origin whether a complete copy still holds; what it says comes as events, and last of all `answered`."""
+        """Ask the origin whether a complete copy still holds; what it says comes as events; `answered` once it may be used."""
 
         def ask() -> None:
-            fetch.run()
+            fetch.run(answered)
             self._current(answered, fetch)
 
         self._turn(lambda: self._submit(ask, address), address)

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterable
 
 from dfengine.errors import LocalError
-from dfengine.net.origin_head import is_private
+from dfengine.origin.request import is_private
 
 KEY_BYTES = 32
 

@@ -7,43 +7,51 @@ A fetch runs in a thread and reports to the loop. Its states:
     SUCCESS   all is here and as expected      -> RUNNING (the origin's file changed), FAILED (it is gone)
     FAILED    for all, with a reason           final
 
-Pieces are offered as they arrive. A broken connection is taken up again with Range and If-Range; bytes that come a second
-time are compared by digest, so two versions never meet in one copy.
+Pieces are offered as they arrive. A broken connection is gone on from at the exact byte. An answer of another version is a question and
+no verdict: it is compared with what is here, piece by piece, and only a piece that differs makes another file of it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import mmap
+import random
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from dfengine._piece import Geometry
-from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginTruncated, OriginUnreachable, StorageError
+from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginUnreachable, SourceGone, StorageError
 from dfengine.net.access import Access
-from dfengine.net.origin import Origin, OriginBody
+from dfengine.origin.body import Body
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.connections import Grants
+from dfengine.origin.http import HttpOrigin
+from dfengine.origin.reader import Reader
+from dfengine.origin.retry import Retry, transient
+from dfengine.origin.version import Version
+from dfengine.origin.work import ENDLESS, missing
 from dfengine.storage.piece_file import PieceFile
+from dfengine.supernode.arrival import Arrivals
 from dfengine.supernode.cache import Cache, Description
 from dfengine.supernode.legacy_md5 import compute
-from dfengine.task import generation
 
 NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 """1.x's names of the states."""
 
-TRIES = 4
-"""Connections to the origin in a row that may bring nothing before a fetch that had begun fails."""
+TRIES = 5
+"""Tries in a row, after the first, that may bring nothing before a fetch fails."""
 
-PART = 512 << 10
-"""Bytes received, hashed and written in turn."""
+RUN = 16 << 20
+"""Bytes that one connection is given to fetch at once: small, since what comes first is offered first."""
 
 LEAST_RATE = 16 << 10
 """Bytes per second below which a connection to the origin is given up: its thread is one of a bounded number."""
 
-RETRY_SECONDS = 0.25
-"""Before the next connection; doubled while connections bring nothing."""
+UNSTABLE = 16
+"""After an origin gave the same bytes under another version, its copy is trusted so many times as long, and twice as long each time."""
 
 
 class Events(Protocol):
@@ -84,10 +92,11 @@ class Wanted:
 
 
 class Fetch:
-    """One task's copy. Fields are written by its thread before the event that tells of them."""
+    """One task's copy. Fields are written by its threads before the event that tells of them."""
 
     def __init__(
-        self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, access: Access | None = None
+        self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, access: Access | None = None, *,
+        connections: int = 4, grants: Grants | None = None,
     ) -> None:
         self.task = task
         self.wanted = wanted
@@ -95,16 +104,25 @@ class Fetch:
         self.error: DfengineError | None = None
         self.file: PieceFile | None = None
         self.description = Description(url=wanted.url, generation="")
-        self.origin_requests = self.origin_bytes = self._pieces = 0
+        self.origin_requests = self._past_bytes = 0
         self.from_cache = False
+        self.waits = ""
+        """Why the origin is asked again after a pause, "" while it is not."""
+        self.wanted_piece = -1
+        """The piece that a stream waits for, -1: none. Set on the loop's thread."""
+        self.trust = 1
+        """How many times the usual a complete copy is trusted before its origin is asked."""
+        self.stopped = False
+        self.hasher, self.kept = cache.hasher, cache.kept
         self._cache = cache
         self._access = access
+        self._connections = connections
+        self._grants = grants or Grants()
         self._post = post
         self._events = events
-        self._body: OriginBody | None = None
-        self._part = memoryview(b"")
+        self._cancel = Cancel()
+        self._reader: Reader | None = None
         self._more = threading.Condition()
-        self._stopped = False
         self.following = False
         self.failure_told = False
 
@@ -118,101 +136,129 @@ class Fetch:
     @property
     def over(self) -> bool:
         """It failed, or the process ends: nothing more comes."""
-        return self.state == FAILED or self._stopped
+        return self.state == FAILED or self.stopped
+
+    @property
+    def origin_bytes(self) -> int:
+        """Bytes of bodies from the origin."""
+        return self._past_bytes + (self._reader.bytes if self._reader is not None else 0)
 
     @property
     def md5(self) -> str:
         """Of the raw file, "" while unknown."""
         return self.description.md5
 
+    def wants(self, una: int, end: int) -> None:
+        """A stream waits for pieces of [una, end): the first that is missing is fetched next. On the loop's thread."""
+        here = self.file.here if self.file is not None else ()
+        self.wanted_piece = next((n for n in range(una, min(end, len(here))) if n not in here), -1)
+
     # In a thread of the pool
 
-    def run(self) -> None:
-        """Fetch, or find that the copy from before still holds; never raises."""
+    def run(self, answered: Callable[[Fetch], None] | None = None) -> None:
+        """Fetch, or find that the copy from before still holds; never raises. answered: told (by `post`) when a complete copy may be used,
+        though it is still being compared.
+        """
         try:
-            self._run()
+            self._run(answered)
         except DfengineError as error:
             self._fail(error)
         except Exception as error:
             self._fail(StorageError(f"the fetch failed: {error!r}"))
-        finally:
-            self._body = None
-            self._part = memoryview(b"")
 
-    def _run(self) -> None:
+    def _run(self, answered: Callable[[Fetch], None] | None) -> None:
         loaded = self._cache.load(self.task) if self.file is None else (self.file, self.description)
-        if loaded is not None and self._again(*loaded):
+        if loaded is not None and loaded[1].complete:
+            self._again(*loaded, answered)
             return
-        tries = 0
-        while True:
-            before = self._pieces
-            try:
-                body = self._open()
-                try:
-                    self._begin(body)
-                    self._read(body)
-                finally:
-                    body.close()
-                return
-            except (OriginTruncated, OriginUnreachable):
-                # Progress is a piece: bytes that are fetched over and over bring nobody anything.
-                tries = 0 if self._pieces > before else tries + 1
-                if self.file is None or tries >= TRIES or self._stopped:
-                    raise
-            with self._more:
-                self._more.wait(RETRY_SECONDS * (1 << tries))
+        body = self._first(None)
+        try:
+            gaps = self._begin(body, loaded)
+        except BaseException:
+            body.close()
+            raise
+        self._fetch(body, gaps)
 
-    def _origin(self) -> Origin:
+    def _origin(self) -> HttpOrigin:
         wanted = self.wanted
-        return Origin(wanted.url, wanted.headers, insecure=wanted.insecure, cacerts=wanted.cacerts, floor=LEAST_RATE, access=self._access)
+        return HttpOrigin(wanted.url, wanted.headers, cancel=self._cancel, insecure=wanted.insecure, cacerts=wanted.cacerts,
+                          floor=LEAST_RATE, access=self._access)
 
-    def _open(self) -> OriginBody:
-        """The file from the first byte that is not here."""
-        file, known = self.file, self.description
-        start = 0
-        if file is not None and (known.etag or known.last_modified):
-            first = file.here.first_clear()
-            start = max(first, 0) * file.geometry.content_size
-        self.origin_requests += 1
-        self._body = body = self._origin().open(start, etag=known.etag, last_modified=known.last_modified)
-        return body
+    def _first(self, unless: Version | None) -> Body:
+        """The answer to a plain GET, or to a conditional one. An origin that fails for the moment is waited for, and so are who asked."""
+        origin, retry = self._origin(), Retry(TRIES)
+        while True:
+            self.origin_requests += 1
+            try:
+                body = origin.open(unless=unless)
+            except SourceGone as error:
+                raise OriginUnreachable("the supernode is going away") from error
+            except OriginError as error:
+                wait = retry.pause(error, time.monotonic(), random.random()) if unless is None else None
+                if wait is None:
+                    raise
+                self.waits = str(error)
+            else:
+                self.waits = ""
+                return body
+                with self._more:
+                    self._more.wait_for(lambda: self.stopped, wait)
 
-    def _again(self, file: PieceFile, known: Description) -> bool:
-        """There is a copy, complete or not. True when that was all; False when bytes are still to be fetched."""
-        if not known.complete:
-            if known.etag or known.last_modified:
-                self.file, self.description, self.from_cache = file, known, True
-            return False
-        fresh = self.file is None
-        self.origin_requests += 1
+    def _again(self, file: PieceFile, known: Description, answered: Callable[[Fetch], None] | None) -> None:
+        """There is a complete copy: does it still hold?"""
+        fresh, version = self.file is None, known.version(file.geometry.length)
         try:
-            body = self._origin().open(etag=known.etag, last_modified=known.last_modified, unless_changed=True)
+            body = self._first(version)
         except OriginError as error:
-            if error.status and fresh:
+            if not transient(error) and fresh:
                 raise
-            if error.status:
+            if not transient(error):
                 self._post(self._events.fetch_refused, self, error)
-            # An origin that is down, or refuses, takes nothing from downloads of a copy that was complete.
+            # An origin that is down, or busy, takes nothing from downloads of a copy that was complete.
             self._keep(file, known, fresh)
-            return True
-        try:
-            if body.not_modified or self._same(body, known):
-                self._keep(file, known, fresh)
-                return True
+            return
+        if body.not_modified or version.covers(body.version):
+            body.close()
+            self._keep(file, known, fresh)
+        elif self._is_same(body, file, known, fresh, answered):
+            return
+        else:
             if not fresh:
                 self._post(self._events.fetch_renewed, self)
-            self.file = None
-            self.state = NEW
-            self._body = body
-            self._begin(body)
-            self._read(body)
-            return True
-        finally:
-            body.close()
+            self.file, self.state = None, NEW
+            body = self._first(None)
+            try:
+                gaps = self._begin(body, None)
+            except BaseException:
+                body.close()
+                raise
+            self._fetch(body, gaps)
 
-    def _same(self, body: OriginBody, known: Description) -> bool:
-        """An origin that ignores conditional requests still names its file's version."""
-        return bool(known.etag or known.last_modified) and (body.etag, body.last_modified) == (known.etag, known.last_modified)
+    def _is_same(self, body: Body, file: PieceFile, known: Description, fresh: bool, answered: Callable[[Fetch], None] | None) -> bool:
+        """The answer has another version, or none: its bytes are compared with the copy's, whose downloads go on meanwhile.
+
+        fresh: nobody uses the copy yet, and nobody is given it before it is compared.
+        """
+        if body.length not in (-1, file.geometry.length):
+            body.close()
+            return False
+        if answered is not None and not fresh:
+            self._post(answered, self)
+        self.description = known
+        try:
+            self._read(body, file, [(0, file.geometry.count)])
+        except OriginChanged:
+            return False
+        except OriginError:
+            # It broke off: what it was is not known, and the copy is no worse than before.
+            if fresh:
+                raise
+            return True
+        self.trust = min(self.trust * 2, 1 << 20) if self.trust > 1 else UNSTABLE
+        known.learn(body.version)
+        self._cache.describe(self.task, known)
+        self._keep(file, known, fresh)
+        return True
 
     def _keep(self, file: PieceFile, known: Description, fresh: bool) -> None:
         self.file, self.description = file, known
@@ -229,84 +275,63 @@ class Fetch:
         if self.wanted.length > 0 and length >= 0 and length != self.wanted.length:
             raise OriginChanged(f"the origin's file has {length} bytes, {self.wanted.length} were expected")
 
-    def _begin(self, body: OriginBody) -> None:
-        """The origin's head is here: the copy's geometry follows, or is compared with what is known."""
+    def _begin(self, body: Body, loaded: tuple[PieceFile, Description] | None) -> list[tuple[int, int]]:
+        """The origin's head is here: the copy's geometry follows, and which pieces are to be fetched."""
         self._expect(body.length)
-        file = self.file
-        if file is not None and self.state == NEW:
-            # Resumed after a restart: the same file, or a new one?
-            same = (body.etag, body.last_modified) == (self.description.etag, self.description.last_modified)
-            if not same or body.length != file.geometry.length:
-                file, self.file = None, None
-        if file is None:
-            if body.start:
-                raise OriginChanged("the origin's file changed")
-            named = generation(body.etag, body.last_modified, body.length) or secrets.token_hex(8)
-            self.description = Description(url=self.wanted.url, generation=named, etag=body.etag, last_modified=body.last_modified,
-                                           digest=self._cache.digest)
+        version = body.version
+        if loaded is not None and loaded[1].version(loaded[0].geometry.length).covers(version):
+            # Resumed after a restart: the same version of the file.
+            self.file, self.description = loaded
+            self.from_cache = True
+        else:
+            self.description = Description(url=self.wanted.url, generation=version.name or secrets.token_hex(8), digest=self._cache.digest)
+            self.description.learn(version)
             self.from_cache = False
             self.file = self._cache.create(self.task, Geometry(body.length), self.description)
-        elif self.state == RUNNING and body.length != file.geometry.length and file.geometry.length >= 0:
-            raise OriginChanged("the origin's file changed its length in mid-fetch")
-        if self.state == NEW:
-            self.state = RUNNING
-            self._post(self._events.fetch_head, self)
-            assert self.file is not None
-            with self._more:
-                self._more.notify_all()
-            for n in self.file.here:
-                self._post(self._events.fetch_piece, self, n)
+        self.state = RUNNING
+        self._post(self._events.fetch_head, self)
+        with self._more:
+            self._more.notify_all()
+        for n in self.file.here:
+            self._post(self._events.fetch_piece, self, n)
+        count = self.file.geometry.count
+        return missing(self.file.here, count) if count >= 0 else [(0, ENDLESS)]
 
-    def _read(self, body: OriginBody) -> None:
-        """Pieces from `body` into the copy until the file ends. Raises OriginTruncated, OriginChanged, StorageError."""
+    def _fetch(self, body: Body, gaps: list[tuple[int, int]]) -> None:
+        """Pieces into the copy until the file ends. Raises OriginError and its kin, StorageError."""
         file = self.file
         assert file is not None
-        # Of its own pages: malloc would take such buffers of many threads for small ones in time, and keep hundreds of MiB.
-        self._part = memoryview(mmap.mmap(-1, PART))
-        geometry = file.geometry
-        n = body.start // geometry.content_size
-        while geometry.count < 0 or n < geometry.count:
-            size = geometry.content(n)[1]
-            got, digest = self._receive(body, file, n, size)
-            if got < size:
-                if geometry.length >= 0:
-                    raise OriginTruncated("the origin's answer ends early")
-                file.learn_length(n * geometry.content_size + got)
-                if got or n == 0:
-                    self._offer(file, n, digest)
-                break
-            self._offer(file, n, digest)
-            n += 1
+        self._read(body, file, gaps)
         self._finish(file)
 
-    def _receive(self, body: OriginBody, file: PieceFile, n: int, size: int) -> tuple[int, bytes]:
-        """Piece n into its place, part by part, each hashed and written while it is in the core's cache: (bytes that came, digest).
+    def _read(self, body: Body, file: PieceFile, gaps: list[tuple[int, int]]) -> None:
+        """By this thread, and as many more as the origin grants connections. Raises what ended the reader."""
+        resumed = gaps and gaps[0][0] > 0
+        if resumed:
+            body.close()
+        longest = RUN // file.geometry.content_size + 1
+        reader = self._reader = Reader(
+            self._origin(), Arrivals(self, file), None if resumed else body, gaps, version=body.version, connections=self._connections,
+            longest=longest, retry=Retry(TRIES), grants=self._grants, chance=random.random, eager=False,
+        )
+        pieces = sum(past - first for first, past in gaps)
+        more = [threading.Thread(target=reader.work, name="origin", daemon=True) for _ in range(min(self._connections, pieces) - 1)]
+        for thread in more:
+            thread.start()
+        reader.work()
+        for thread in more:
+            thread.join()
+        self.origin_requests += reader.requests
+        self._past_bytes, self._reader = self._past_bytes + reader.bytes, None
+        if reader.error is not None:
+            raise reader.error
+        if self.stopped:
+            raise OriginUnreachable("the supernode is going away")
+        if reader.version is not body.version:
+            self.description.learn(reader.version)
 
-        A piece that is here already is hashed only. Fewer than `size` bytes: the body has ended.
-        """
-        known, check, got = n in file.here, self._cache.hasher(), 0
-        while got < size:
-            part = self._part[: size - got]
-            count = 0
-            while count < len(part) and (more := body.read_into(part[count:])):
-                count += more
-                self.origin_bytes += more
-            check.update(part[:count])
-            if not known and count:
-                file.put(n, got, part[:count])
-            got += count
-            if count < len(part):
-                break
-        return got, self._cache.kept(check)
-
-    def _offer(self, file: PieceFile, n: int, digest: bytes) -> None:
-        """Piece n is in its place."""
-        if n in file.here:
-            if digest != file.record.digest(n):
-                raise OriginChanged("the origin sends other bytes than before")
-            return
-        file.offer(n, digest)
-        self._pieces += 1
+    def arrived(self, n: int) -> None:
+        """Piece n is in the copy."""
         with self._more:
             self._more.notify_all()
         self._post(self._events.fetch_piece, self, n)
@@ -317,7 +342,7 @@ class Fetch:
             self._more.notify_all()
         if self.wanted.md5:
             with self._more:
-                while not self.md5 and self.following and not self._stopped:
+                while not self.md5 and self.following and not self.stopped:
                     self._more.wait(1.0)
             if self.md5 != self.wanted.md5:
                 raise DigestMismatch(f"the origin's file has md5 {self.md5}, {self.wanted.md5} was expected")
@@ -341,7 +366,7 @@ class Fetch:
     def follow(self) -> None:
         """The md5s that 1.x wants, behind the pieces as they come; in a thread, ends when the file does or the fetch fails."""
         try:
-            if compute(self, self._more) and not self._stopped:
+            if compute(self, self._more) and not self.stopped:
                 with contextlib.suppress(StorageError):
                     self._cache.describe(self.task, self.description)
                 self._post(self._events.fetch_md5, self, -1)
@@ -356,10 +381,8 @@ class Fetch:
 
     def stop(self) -> None:
         """The process ends: wake the thread."""
-        self._stopped = True
+        self.stopped = True
         self.state = FAILED if self.state in (NEW, RUNNING) else self.state
-        body = self._body
-        if body is not None:
-            body.abort()
+        self._cancel.set()
         with self._more:
             self._more.notify_all()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from dfengine import wire
-from dfengine.errors import OriginChanged, OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
+from dfengine.errors import OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.access import Access
 from dfengine.net.dial import local_address
 from dfengine.net.http import Line, Response
@@ -37,8 +37,8 @@ LEAST_RATE = 64 << 10
 LEAST_LEASE = 30.0
 """Seconds that a lease lasts at least."""
 
-HEAD_SECONDS = 60.0
-"""How long a registration waits for the origin's head."""
+HEAD_SECONDS = 20.0
+"""How long one registration waits for the origin's head; less than a client waits for its answer. It may register again."""
 
 MOST_TASKS = 100_000
 """Tasks in memory, beyond which new ones are refused."""
@@ -65,7 +65,8 @@ class Node:
         self.swarm = Swarm(limits, seed=int(time.time()))
         self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3")
         access = Access(settings.origin_allow, settings.origin_deny)
-        self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=access, share=settings.client_share)
+        self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=access, share=settings.client_share,
+                       connections=settings.origin_connections)
         self._credentials = Credentials(home)
         self._witness = Witness(self)
         self.members = Members(settings.client_share)
@@ -152,7 +153,7 @@ class Node:
             fetch = self.cdn.start(task, wanted, address)
             self.validated[task] = now
             self._heads[task] = self.loop.create_future()
-        elif fetch.state == SUCCESS and now - self.validated.get(task, 0.0) > self.settings.revalidate_interval and self._may_change(fetch):
+        elif fetch.state == SUCCESS and self._is_old(fetch, now):
             self.validated[task] = now
             self._heads[task] = self.loop.create_future()
             self.cdn.revalidate(fetch, self._validated, address)
@@ -161,7 +162,7 @@ class Node:
             try:
                 await asyncio.wait_for(asyncio.shield(head), HEAD_SECONDS)
             except TimeoutError:
-                raise OriginError("the origin does not answer in time") from None
+                raise OriginBusy(fetch.waits or "the origin has not answered yet") from None
         if fetch.state == FAILED:
             assert fetch.error is not None
             # A copy: what is raised keeps the frames that it passes, and these the fetch and its file on a disk that may be full.
@@ -171,13 +172,9 @@ class Node:
             raise RemoteError("the task was given up meanwhile: register again")
         return fetch
 
-    def _may_change(self, fetch: Fetch) -> bool:
-        """A file that has no validators can only be fetched anew, which would end the downloads that are under way."""
-        known = fetch.description
-        if known.etag or known.last_modified:
-            return True
-        stats = self.swarm.stats(fetch.task)
-        return stats.downloads == stats.finished
+    def _is_old(self, fetch: Fetch, now: float) -> bool:
+        """Its origin is to be asked whether the copy still holds."""
+        return now - self.validated.get(fetch.task, 0.0) > self.settings.revalidate_interval * fetch.trust
 
     def _validated(self, fetch: Fetch) -> None:
         self._head_known(fetch.task)
@@ -228,18 +225,17 @@ class Node:
         status = error.status if isinstance(error, OriginError) else 0
         self.counts["cdn_failed"] += 1
         if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
-            # Only what the origin itself refused is remembered: a broken transfer is worth another try at once, and what one client
-            # expects of the file (`fileLength`) says nothing to the others.
-            fetch.error = OriginError(self._refused(fetch, status), status)
+            # What one client expects of the file (`fileLength`) says nothing to the others.
+            fetch.error = OriginError(self._refused(fetch, error), status)
         self._give_up(fetch.task, str(error))
         self._head_known(fetch.task)
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """Events: the origin has it no more; who has begun may end."""
-        self._refused(fetch, error.status)
+        self._refused(fetch, error)
 
-    def _refused(self, fetch: Fetch, status: int) -> str:
-        return self.refusals.remember(fetch.task, fetch.wanted.url, status, self.now())
+    def _refused(self, fetch: Fetch, error: OriginError) -> str:
+        return self.refusals.remember(fetch.task, fetch.wanted.url, error.status, str(error), self.now())
 
     def fetch_renewed(self, fetch: Fetch) -> None:
         """Events: the origin's file changed."""

@@ -1,10 +1,14 @@
-"""What origins refused, remembered for a while: not each who wants a dead URL asks for it. Pure; `now` is monotonic seconds."""
+"""What origins refused for good, remembered for a while: not each who wants a dead URL asks for it. Pure; `now` is monotonic seconds.
+
+Only final answers are remembered, as in 1.x the 404: one that was busy or down may have the file a second later.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from dfengine.errors import OriginError
+from dfengine.origin.retry import TRANSIENT
 
 MOST = 4096
 """Remembered at most, the oldest leave first."""
@@ -29,9 +33,11 @@ class Refusals:
     def __len__(self) -> int:
         return len(self._by_task)
 
-    def remember(self, task: str, url: str, status: int, now: float) -> str:
-        """The origin refused it; what to say of it, in 1.x's words. status 0: it could not be reached."""
-        message = f'taskID: {task}, url: {url}: {{"Code":12,"Msg":"url not reachable"}}'
+    def remember(self, task: str, url: str, status: int, reason: str, now: float) -> str:
+        """The origin refused it; what to say of it, in 1.x's words and with the reason. status 0: it could not be reached."""
+        message = f'taskID: {task}, url: {url}: {{"Code":12,"Msg":"url not reachable"}}: {reason}'
+        if status in TRANSIENT or not 400 <= status < 500:
+            return message
         self._by_task.pop(task, None)
         self._by_task[task] = _Refusal(message, status, now)
         while len(self._by_task) > MOST:

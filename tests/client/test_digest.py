@@ -18,6 +18,7 @@ from dfengine._piece import Geometry
 from dfengine.client.digest import Follower, hasher
 from dfengine.errors import StorageError
 from dfengine.storage.piece_file import PieceFile
+from dfengine.task import ALGORITHMS
 
 SIZE = 4096
 
@@ -48,7 +49,7 @@ def put(file: PieceFile, follower: Follower, whole: bytes, n: int, mine: memoryv
 def test_any_order(tmp_path: Path, length: int, spares: int, data: st.DataObject) -> None:
     geometry, whole = Geometry(length, SIZE), content(length)
     file = piece_file(tmp_path, geometry)
-    follower = Follower(file, ["md5", "sha256", "blake3", "xxh3"], buffers(spares))
+    follower = Follower(file, list(ALGORITHMS), buffers(spares))
     thread = threading.Thread(target=follower.run)
     thread.start()
     mine = memoryview(bytearray(SIZE))
@@ -56,7 +57,9 @@ def test_any_order(tmp_path: Path, length: int, spares: int, data: st.DataObject
         mine = put(file, follower, whole, n, mine)
     assert follower.result(30.0) == {
         "md5": hashlib.md5(whole).hexdigest(),
+        "sha1": hashlib.sha1(whole).hexdigest(),
         "sha256": hashlib.sha256(whole).hexdigest(),
+        "sha512": hashlib.sha512(whole).hexdigest(),
         "blake3": blake3.blake3(whole).hexdigest(),
         "xxh3": xxhash.xxh3_128_hexdigest(whole),
     }

@@ -29,7 +29,7 @@ def test_the_task_is_1xs() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://o/", "http://o/..", "http://o/.hidden", "http://o/a%2Fb%00c", "http://o/" + "x" * 500, "http://o/%E4%B8%AD", "http://o/a?b/c"],
+    ["http://o/", "http://o/..", "http://o/.hidden", "http://o/a%2Fb%00c", "http://o/" + "x" * 500, "http://o/%E4%B8%AD", "http://o/%E9.bin", "http://o/a?b/c"],
 )
 def test_the_name_is_always_one_the_peer_server_takes(url: str) -> None:
     assert valid_name(identify(asked(url)).name)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
-from dfengine.settings import GetSettings, Node, parse_duration, parse_header, parse_rate, parse_size, parse_window
+from dfengine.settings import GetSettings, Node, parse_duration, parse_header, parse_range, parse_rate, parse_size, parse_window
 from dfengine.task import Digest
 
 MD5 = "d41d8cd98f00b204e9800998ecf8427e"
@@ -23,7 +23,8 @@ MD5 = "d41d8cd98f00b204e9800998ecf8427e"
         (parse_window, "256M", (0, 256 << 20)), (parse_duration, "90", 90.0), (parse_duration, "300ms", 0.3), (parse_duration, "5m", 300.0),
         (parse_duration, "1h30m", 5400.0), (parse_duration, 1.5, 1.5), (parse_duration, "0", 0.0),
         (Node.parse, "host", Node("host", 8002, 1)), (Node.parse, "10.0.0.1:9=3", Node("10.0.0.1", 9, 3)),
-        (Node.parse, "[::1]:9", Node("::1", 9)), (parse_header, "A-b:  c: d ", ("A-b", "c: d")),
+        (parse_range, "0-9", "bytes=0-9"), (parse_range, "7-", "bytes=7-"), (parse_range, "-5", "bytes=-5"),
+        (parse_range, "3-3", "bytes=3-3"), (Node.parse, "[::1]:9", Node("::1", 9)), (parse_header, "A-b:  c: d ", ("A-b", "c: d")),
     ],
 )  # fmt: skip
 def test_taken(parse: Any, text: Any, value: Any) -> None:
@@ -37,7 +38,8 @@ def test_taken(parse: Any, text: Any, value: Any) -> None:
         (parse_window, "0"), (parse_window, "0M"), (parse_window, "99999999"), (parse_duration, ""), (parse_duration, "5x"),
         (parse_duration, "m"), (parse_duration, "5m 3s"), (parse_duration, "-5"), (Node.parse, ""), (Node.parse, "a b"),
         (Node.parse, "h:99999"), (Node.parse, "h:0"), (Node.parse, "h=0"), (Node.parse, "h="), (Node.parse, "http://h"),
-        (parse_header, "no colon"), (parse_header, ": v"), (parse_header, "a b: v"), (parse_header, "a: b\nc: d"),
+        (Node.parse, "-o"), (parse_range, ""), (parse_range, "-"), (parse_range, "5"), (parse_range, "5-4"), (parse_range, "-0"),
+        (parse_range, "1-2,4-5"), (parse_range, "a-b"), (parse_range, "bytes=1-2"), (parse_range, "\u0663-"), (parse_header, "no colon"), (parse_header, ": v"), (parse_header, "a b: v"), (parse_header, "a: b\nc: d"),
     ],
 )  # fmt: skip
 def test_refused(parse: Any, text: str) -> None:
@@ -48,6 +50,27 @@ def test_refused(parse: Any, text: str) -> None:
 @given(st.integers(0, 10**9), st.sampled_from(["ms", "s", "m", "h", "d"]))
 def test_a_durations_parts_add_up(count: int, unit: str) -> None:
     assert parse_duration(f"{count}{unit}") + 60.0 == pytest.approx(parse_duration(f"{count}{unit}1m"))
+
+
+@pytest.mark.parametrize(
+    ("text", "algorithm"),
+    [("md5:" + MD5, "md5"), ("sha1:" + "0" * 40, "sha1"), ("SHA256:" + "A" * 64, "sha256"), ("sha-256:" + "a" * 64, "sha256"),
+     ("Sha-512:" + "b" * 128, "sha512"), ("BLAKE3:" + "0" * 64, "blake3"), ("XXH3:" + "0" * 32, "xxh3")],
+)  # fmt: skip
+def test_a_digest_in_any_case(text: str, algorithm: str) -> None:
+    assert Digest.parse(text) == Digest(algorithm, text.partition(":")[2].lower())
+
+
+@pytest.mark.parametrize("text", ["sha256:" + "0" * 63, "sha1:" + "0" * 64, "crc:00", "sha256", "sha256:" + "g" * 64, ":" + "0" * 32])
+def test_what_is_no_digest(text: str) -> None:
+    with pytest.raises(BadValue):
+        Digest.parse(text)
+
+
+def test_no_message_shows_a_password() -> None:
+    with pytest.raises(BadValue) as told:
+        Node.parse("http://me:secret@h/")
+    assert "secret" not in str(told.value)
 
 
 def test_the_digests_that_a_file_must_have() -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.task import names_same, request_path, task_url
+from dfengine.errors import BadValue
+from dfengine.task import check_url, names_same, request_path, shown, task_id, task_url, typed_url
 
 PART = st.sampled_from(["a=1", "a", "a=2", "b=1", "b", "c=%26", "", "=", "d=?x", "ab=1"])
 QUERY = st.lists(PART, max_size=6).map("&".join)
@@ -61,3 +62,51 @@ def test_a_path_can_be_sent_and_means_the_same(path: str) -> None:
     assert " " not in sent
     assert unquote(sent) == unquote(path)
     assert request_path(sent) == sent
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("http://h/a b?c d#e f", "http://h/a%20b?c%20d#e%20f"),
+        ("http://h/\udce9.bin", "http://h/%E9.bin"),
+        ("http://h/\u00e9", "http://h/\u00e9"),
+        ("http://h/\u00e9 \udce8?\udcff", "http://h/\u00e9%20%E8?%FF"),
+        ("http://h/a%20b", "http://h/a%20b"),
+        ("http://h?a b", "http://h?a%20b"),
+        ("http://my host/f", "http://my host/f"),
+        ("not a url", "not a url"),
+    ],
+)
+def test_what_a_command_line_means_by_a_url(typed: str, meant: str) -> None:
+    assert typed_url(typed) == meant
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs"])))
+def test_a_url_that_was_one_before_keeps_its_identity(path: str) -> None:
+    assert task_id(typed_url(f"http://h/{path}")) == task_id(f"http://h/{path}")
+
+
+@given(st.binary())
+def test_every_url_that_can_be_typed_is_one_or_refused(path: bytes) -> None:
+    typed = typed_url("http://h/" + path.replace(b"\0", b"").decode("utf-8", "surrogateescape"))
+    if all(letter >= " " and letter != "\x7f" for letter in typed):
+        task_id(check_url(typed))
+    else:
+        with pytest.raises(BadValue):
+            check_url(typed)
+
+
+@pytest.mark.parametrize("url", ["http://h/\udce9", "http://h/\ud800", "http://h/a b", "http://h/a\nb", "ftp://me:secret@h/", "http://me:secret@h:x/"])
+def test_what_is_no_url(url: str) -> None:
+    with pytest.raises(BadValue) as told:
+        check_url(url)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("GET http://me:pw@h/f failed", "GET http://***@h/f failed"), ("http://h/a@b", "http://h/a@b"), ("me@h", "me@h"),
+     ("https://token@h/f, http://a:b@c:1/", "https://***@h/f, http://***@c:1/"), ("http://a:p@w@h/f", "http://***@h/f")],
+)  # fmt: skip
+def test_user_information_is_not_shown(text: str, said: str) -> None:
+    assert shown(text) == said

@@ -56,7 +56,15 @@ def dfengine(tmp_path: Path) -> Iterator[Command]:
         ("get https://127.0.0.1:{port}/f -o out --cacerts {here}/file", 2, "certificates .*/file cannot be read: no certificate"),
         ("get ftp://host/f -o out", 2, "'ftp://host/f' is not http://"),
         ("get {url} -o missing/out", 7, "cannot write beside .*missing/out: No such file or directory"),
-        ("get {url} -o /dev/null", 2, "/dev/null is no regular file: use -o -"),
+        ("get {url} -o missing/", 7, "cannot write beside missing/file.bin: No such file or directory; --create-dirs makes the folder missing"),
+        ("get {url} -o /dev/full", 7, "cannot write the stream: No space left on device"),
+        ("get {url} -o /dev/fd/99", 7, "cannot write into /dev/fd/99: Bad file descriptor"),
+        ("get ftp://me:secret@host/f -o out", 2, r"'ftp://\*\*\*@host/f' is not http://"),
+        ("get -u me:secret -o out", 2, "no URL is given: .*-u holds no ://"),
+        ("get {url} -u me:secret --user me:other -o out", 2, "two users are given"),
+        ("get -fsSL {url}", 2, "-f is 1.x's --filter NAMES.*: leave -f out"),
+        ("get {url} -o out -r 0-9 -H Range:bytes=0-3", 2, "--range and a Range header are given"),
+        ("get {url} -o out -C 100", 2, ".*-C.*: say -C -, or leave it out"),
         ("get {url} -o out --md5 zz", 2, "'md5:zz': md5 wants 32 hex characters"),
         ("get {url} -o out --md5 00000000000000000000000000000000", 5, "the file's md5 is {md5}, not 0{{32}}"),
         ("get {url} -o out --secret-file {here}/missing", 2, "secret .*missing cannot be read: No such file"),
@@ -87,6 +95,7 @@ def test_one_line_and_a_code(dfengine: Command, line: str, code: int, said: str)
         found, told = dfengine(line)
     assert (found, told.count("\n")) == (code, 1), told
     assert re.match("dfengine: .*" + said.format(md5=MD5), told), told
+    assert "secret" not in told or "--secret-file" in line
     assert not (dfengine.folder / "out").exists()
 
 

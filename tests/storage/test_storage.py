@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,81 @@ class TestTarget:
         finally:
             os.close(reader)
             os.close(writer)
+
+    def test_a_loop_of_links_a_name_that_is_too_long_and_a_folder_that_is_gone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "loop").symlink_to("loop")
+        with pytest.raises(BadValue, match="loop of symbolic links"):
+            Target(str(tmp_path / "loop"), TASK)
+        with pytest.raises(StorageError, match="too long"):
+            Target(str(tmp_path / ("n" * 256)), TASK)
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        with pytest.raises(StorageError, match="working directory is gone"):
+            Target("out", TASK)
+        assert Target(str(tmp_path / "out"), TASK).path == str(tmp_path / "out")
+
+    @pytest.mark.parametrize("letter", ["a", "\u00e9", "\u4e2d", "\U0001f600", "\udce9"])
+    @pytest.mark.parametrize("shift", range(4))
+    def test_a_name_of_any_letters_up_to_255_bytes(self, tmp_path: Path, geometry: Geometry, letter: str, shift: int) -> None:
+        name = "x" * shift
+        while len(os.fsencode(name + letter)) <= 255:
+            name += letter
+        out = str(tmp_path / name)
+        target = Target(out, TASK)
+        other = Target(out, TASK)
+        one, two = target.open(geometry, b"g"), other.open(geometry, b"g")
+        assert other.private
+        assert os.path.basename(target.part).startswith(f".{name[:40]}")
+        assert letter == "\udce9" or os.fsencode(os.path.basename(target.part)).decode()
+        for each, file in ((target, one), (other, two)):
+            fill(file, range(geometry.count))
+            each.finish(file)
+            file.close()
+        assert os.listdir(tmp_path) == [name]
+
+    def test_the_mode_of_the_file_that_is_replaced_stays(self, tmp_path: Path, geometry: Geometry) -> None:
+        out = tmp_path / "out"
+        out.write_bytes(b"old")
+        for mode in (0o600, 0o755, 0o444, 0o2751):
+            out.chmod(mode)
+            target = Target(str(out), TASK)
+            file = target.open(geometry, b"g")
+            fill(file, range(geometry.count))
+            target.finish(file)
+            file.close()
+            assert stat.S_IMODE(out.stat().st_mode) == mode
+            assert out.stat().st_size == geometry.length
+
+    def test_the_owner_stays_or_nothing_runs_as_that_owner(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out, given = tmp_path / "out", []
+
+        def refuse(fd: int, user: int, group: int) -> None:
+            given.append((user, group))
+            raise PermissionError
+
+        monkeypatch.setattr(os, "fchown", refuse)
+        look, other = os.stat, os.geteuid() + 1
+
+        def of_another(path: str | int, **how: bool) -> os.stat_result:
+            found = look(path, **how)
+            return os.stat_result((*found[:4], other, *found[5:])) if path == str(out) else found
+
+        out.write_bytes(b"old")
+        out.chmod(0o4751)
+        target = Target(str(out), TASK)
+        file = target.open(geometry, b"g")
+        fill(file, range(geometry.count))
+        monkeypatch.setattr(os, "stat", of_another)
+        target.finish(file)
+        monkeypatch.setattr(os, "stat", look)
+        file.close()
+        assert given == [(other, out.stat().st_gid)]
+        assert stat.S_IMODE(out.stat().st_mode) == 0o751
 
     def test_a_missing_folder_is_said(self, tmp_path: Path, geometry: Geometry) -> None:
         with pytest.raises(StorageError, match="No such file"):

@@ -1,45 +1,57 @@
 """Which proxy stands between this machine and an origin, by the environment: pure, with the variables as argument.
 
-    http_proxy                      for http URLs; in lower case only, since a CGI server makes HTTP_PROXY of a visitor's header
+    http_proxy                      for http URLs; in lower case only, since a CGI server makes HTTP_PROXY of a request's header
     https_proxy, HTTPS_PROXY        for https URLs, by CONNECT
     all_proxy, ALL_PROXY            for both, where the one above is not set
     no_proxy, NO_PROXY              asked directly: `*`, hosts with all below them, addresses, CIDRs; each with a `:port` or without
 
-As curl reads them, but that loopback is never asked through a proxy, as in 1.x. A proxy is `[http://][user:password@]host[:port]`.
+As curl reads them, but that loopback is never asked through a proxy, as in 1.x. A proxy is `[SCHEME://][user:password@]host[:port]`;
+SCHEME is http (the default), https, socks4, socks4a, socks5 or socks5h. By socks4 and socks5 names are looked up here.
 """
 
 from __future__ import annotations
 
 import re
-from base64 import b64encode
-from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
-from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dfengine.errors import OriginUnreachable
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 PORT = 1080
-"""Of a proxy that names none, as curl has it."""
+"""Of a proxy that names none, as curl has it; one of https has 443."""
 
 _ENTRY = re.compile(r"(\[[^\]]*\](?=:|$)|[^:]*)(?::(\d+))?")
 
 
-class Proxy(NamedTuple):
-    """One proxy. authorization: the value of Proxy-Authorization (RFC 7617), "" without a user."""
+class Proxy(Value):
+    """One proxy. user, password: bytes, empty without."""
 
+    scheme: str
     host: str
     port: int
-    authorization: str
+    user: bytes = b""
+    password: bytes = b""
 
     @property
-    def headers(self) -> dict[str, str]:
-        """What the proxy itself is to be told."""
-        return {"Proxy-Authorization": self.authorization} if self.authorization else {}
+    def url(self) -> str:
+        """Without credentials."""
+        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def looks_up(self) -> bool:
+        """The proxy finds the addresses of names, not this machine."""
+        return self.scheme not in ("socks4", "socks5")
 
 
 def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str]) -> Proxy | None:
-    """The proxy by which `host` is to be asked, None: directly. Raises OriginUnreachable where one is named that is no http proxy."""
+    """The proxy by which `host` is to be asked, None: directly. Raises OriginUnreachable where what is named is no proxy."""
     names = ["http_proxy"] if scheme == "http" else ["https_proxy", "HTTPS_PROXY"]
     text = next((environment[name] for name in (*names, "all_proxy", "ALL_PROXY") if environment.get(name)), "").strip()
     if not text or _is_direct(host, port, environment.get("no_proxy") or environment.get("NO_PROXY") or ""):
@@ -49,12 +61,13 @@ def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str])
         name, number = parts.hostname, parts.port
     except ValueError:
         name, number = None, None
-    if name is None or parts.scheme != "http" or re.search(r"[\0-\x20\x7f]", text):
+    if name is None or parts.scheme not in SCHEMES or re.search(r"[\0-\x20\x7f]", text):
         # Without what may be a password.
-        raise OriginUnreachable(f"the environment's proxy for {scheme} URLs is no http://host:port")
+        raise OriginUnreachable(f"the environment's proxy for {scheme} URLs is not SCHEME://HOST:PORT with one of {', '.join(SCHEMES)}",
+                                final=True)
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    secret = b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password)).decode() if user or password else ""
-    return Proxy(name, PORT if number is None else number, f"Basic {secret}" if secret else "")
+    default = 443 if parts.scheme == "https" else PORT
+    return Proxy(parts.scheme, name, default if number is None else number, unquote_to_bytes(user), unquote_to_bytes(password))
 
 
 def _is_direct(host: str, port: int, exceptions: str) -> bool:

@@ -1,0 +1,221 @@
+"""One request to an origin: its head, then its body into the caller's buffers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pycurl
+
+from dfengine.errors import OriginError, OriginForbidden, OriginSlow, OriginTruncated, OriginUnreachable
+from dfengine.net.access import Access
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.driver import TICK, Driver
+from dfengine.origin.head import Head
+from dfengine.origin.version import Version
+
+SILENCE = 30.0
+"""Seconds without a byte of the body after which an origin counts as gone; also what connecting may take."""
+
+STEP = 1 << 20
+"""Bytes over which the least rate is measured."""
+
+RECEIVE = 512 << 10
+"""Bytes that libcurl receives at once: of 16 KiB to 4 MiB the quickest, at 0.4 CPU s/GB with its one copy."""
+
+# Numbers of libcurl that pycurl has no names for: CURLE_WEIRD_SERVER_REPLY, CURLE_HTTP2_STREAM, CURLE_TOO_LARGE.
+_WEIRD_REPLY, _HTTP2_STREAM, _TOO_LARGE = 8, 92, 100
+_CUT = frozenset((pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR, pycurl.E_HTTP2, _HTTP2_STREAM, pycurl.E_GOT_NOTHING))
+_CERTIFICATE = frozenset((pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CERTPROBLEM))
+_NONSENSE = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_URL_MALFORMAT, _WEIRD_REPLY, _TOO_LARGE))
+
+
+class Body:
+    """The answer to one GET. `open` waits for the head; then `start`, `length`, `version` and `ranged` are for `http` to say.
+
+    start: offset in the task's file of the next byte. length: bytes of the whole file, -1 unknown. remaining: bytes of this answer that
+    are to come, -1 unknown. ranged: a 206 that matched what was asked. bounded: it ends before the file does. not_modified: the
+    validators still hold, and there are no bytes.
+    """
+
+    def __init__(self, place: str, cancel: Cancel, floor: float, host: str = "", access: Access | None = None) -> None:
+        """floor: least bytes per second, 0 = any. access: which addresses `host` may be at, None: any."""
+        self.place = place
+        self.head = Head(0)
+        self.start = 0
+        self.length = self.remaining = -1
+        self.version = Version()
+        self.ranged = self.not_modified = self.bounded = False
+        self._host = host
+        self._access = access
+        self._denied = False
+        self._floor = floor
+        self._easy: Any = pycurl.Curl()
+        self._cancel = cancel
+        self._driver: Driver | None = None
+        self._lines: list[bytes] = []
+        self._whole = self._began = self._paused = False
+        self._into = memoryview(b"")
+        self._at = 0
+        self._spill = memoryview(b"")
+        self._quiet = self._slow = 0.0
+        self._measured = 0
+
+    # The head.
+
+    def open(self, options: dict[int, Any], tunnel: bool, seconds: float, waiting: Callable[[], None] | None = None) -> None:
+        """Send the request that `options` (libcurl's, by number) make, and wait `seconds` for the head, 0: as long as it takes.
+
+        tunnel: a proxy answers first. waiting: called every TICK; what it raises ends the wait.
+        Raises OriginError and its kin, SourceGone when it was cancelled.
+        """
+        easy = self._easy
+        for option, value in options.items():
+            easy.setopt(option, value)
+        easy.setopt(pycurl.HEADERFUNCTION, self._header)
+        easy.setopt(pycurl.WRITEFUNCTION, self._write)
+        easy.setopt(pycurl.BUFFERSIZE, RECEIVE)
+        if self._access is not None:
+            easy.setopt(pycurl.OPENSOCKETFUNCTION, self._socket)
+        driver = self._driver = Driver(easy, self._cancel)
+        until = time.monotonic() + seconds if seconds else None
+        while True:
+            if self._whole and not (tunnel and not easy.getinfo(pycurl.APPCONNECT_TIME) and driver.result is None):
+                break
+            if driver.result is not None:
+                raise self._failure(False)
+            left = TICK if until is None else min(TICK, until - time.monotonic())
+            if left <= 0:
+                raise OriginUnreachable(f"{self.place} does not answer within {seconds:.0f} s")
+            driver.step(left)
+            if waiting is not None:
+                waiting()
+        self.head = Head.parse(self._lines)
+        self._lines = []
+
+    def _header(self, line: bytes) -> None:
+        if self._began:
+            return  # a trailer
+        if line[:5] == b"HTTP/":
+            self._lines, self._whole = [], False
+        if line in (b"\r\n", b"\n"):
+            # After an interim answer another head follows (RFC 9110 section 15.2).
+            self._whole = bool(self._lines) and self._lines[0].partition(b" ")[2].lstrip()[:1] != b"1"
+        else:
+            self._lines.append(line)
+
+    def _socket(self, purpose: int, address: Any) -> Any:
+        family, kind, protocol, place = address[:4]
+        if self._access is not None and not self._access.permits(self._host, str(place[0])):
+            self._denied = True
+            return pycurl.SOCKET_BAD
+        return socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+
+    # The body.
+
+    def _write(self, data: bytes) -> int:
+        self._began = True
+        if self._spill:
+            self._paused = True
+            return int(pycurl.WRITEFUNC_PAUSE)
+        count = min(len(data), len(self._into) - self._at)
+        if count:
+            self._into[self._at : self._at + count] = data if count == len(data) else memoryview(data)[:count]
+            self._at += count
+        if count < len(data):
+            self._spill = memoryview(data)[count:]
+        return len(data)
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Bytes as they come into `buffer`, at least one unless the body has ended: 0 is its proper end.
+
+        Raises OriginTruncated when it ends early, OriginUnreachable when nothing comes for SILENCE seconds, OriginSlow below the least
+        rate, SourceGone when it was cancelled. Bytes that came before are returned first.
+        """
+        want = len(buffer) if self.remaining < 0 else min(len(buffer), self.remaining)
+        if not want:
+            return 0
+        driver = self._driver
+        assert driver is not None
+        self._into, self._at = buffer[:want], 0
+        if self._spill:
+            count = min(len(self._spill), want)
+            self._into[:count] = self._spill[:count]
+            self._spill, self._at = self._spill[count:], count
+        try:
+            while self._at < want:
+                if self._paused and not self._spill:
+                    self._paused = False
+                    driver.resume()
+                    continue
+                if driver.result is not None:
+                    break
+                if self._at:
+                    if not driver.step(0.0):
+                        break
+                else:
+                    began = time.monotonic()
+                    driver.step(TICK)
+                    self._wait(time.monotonic() - began)
+        finally:
+            got, self._into = self._at, memoryview(b"")
+            self._at = 0
+        if not got and driver.result is not None:
+            if driver.result[0]:
+                raise self._failure(True)
+            if self.remaining > 0:
+                raise OriginTruncated(f"{self.place} ends its answer {self.remaining} bytes early")
+            return 0
+        self._count(got)
+        return got
+
+    def _wait(self, seconds: float) -> None:
+        """Only time that this side waits is counted: a reader that pauses makes no origin slow."""
+        self._slow += seconds
+        self._quiet = 0.0 if self._at else self._quiet + seconds
+        if self._quiet > SILENCE:
+            raise OriginUnreachable(f"{self.place} sends nothing any more")
+        if self._floor and not self._at and self._slow > SILENCE + STEP / self._floor:
+            raise OriginSlow(f"{self.place} sends less than {self._floor:.0f} bytes per second")
+
+    def _count(self, got: int) -> None:
+        self._measured += got
+        if self._measured >= STEP:
+            self._measured, self._slow = 0, 0.0
+        self.start += got
+        if self.remaining > 0:
+            self.remaining -= got
+
+    def _failure(self, begun: bool) -> OriginError:
+        """What ended the transfer."""
+        assert self._driver is not None
+        code, said = self._driver.result or (0, "")
+        if self._denied:
+            return OriginForbidden(f"this supernode may not fetch from {self._host}")
+        number = self._easy.getinfo(pycurl.OS_ERRNO)
+        reason = said
+        if code == pycurl.E_COULDNT_CONNECT and number:
+            reason = os.strerror(number)
+        if code in _CERTIFICATE:
+            return OriginUnreachable(f"{self.place}: its certificate is not taken: {reason}", final=True)
+        if code in _NONSENSE:
+            return OriginError(f"{self.place} answers what is no HTTP: {reason}", final=True)
+        if begun and (code in _CUT or not code):
+            return OriginTruncated(f"{self.place} breaks off its answer: {reason or 'the connection was closed'}")
+        if code == pycurl.E_GOT_NOTHING or not code:
+            return OriginUnreachable(f"{self.place} closes the connection without an answer")
+        if self._lines:
+            return OriginUnreachable(f"{self.place} breaks off within the head of its answer: {reason}")
+        return OriginUnreachable(f"{self.place} cannot be reached: {reason}")
+
+    def close(self) -> None:
+        """Release the connection; a second time does nothing."""
+        if self._driver is not None:
+            self._driver.close()
+        elif self._easy is not None:
+            self._easy.close()
+        self._spill = memoryview(b"")
+

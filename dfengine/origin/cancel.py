@@ -1,0 +1,27 @@
+"""Cuts every wait for an origin at once, from any thread or signal handler."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+
+class Cancel:
+    """One for a download or fetch. `fd` is readable from `set` on, for good; close it when nobody waits any more."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.is_set = False
+
+    def set(self) -> None:
+        """Whoever waits is woken, and whoever will wait is not made to."""
+        self.is_set = True
+        with contextlib.suppress(OSError):
+            if self.fd >= 0:
+                os.eventfd_write(self.fd, 1)
+
+    def close(self) -> None:
+        """Release the descriptor; a second time does nothing."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)

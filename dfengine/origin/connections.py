@@ -1,0 +1,28 @@
+"""How many connections an origin grants: learned from refusals, remembered for a while. Pure: `now` is monotonic seconds."""
+
+from __future__ import annotations
+
+REMEMBERED = 600.0
+"""Seconds."""
+
+MOST = 4096
+"""Origins that are remembered; the oldest leave first."""
+
+
+class Grants:
+    """By origin, as `request.Hop.key` names it. Any thread may call: each step is one operation on a dictionary."""
+
+    def __init__(self) -> None:
+        self._learned: dict[str, tuple[int, float]] = {}
+
+    def allowed(self, origin: str, wanted: int, now: float) -> int:
+        """How many of `wanted` connections may be tried."""
+        count, at = self._learned.get(origin, (wanted, now))
+        return min(count, wanted) if now - at < REMEMBERED else wanted
+
+    def refused(self, origin: str, held: int, now: float) -> None:
+        """One more than `held` was refused."""
+        self._learned.pop(origin, None)
+        self._learned[origin] = max(1, held), now
+        while len(self._learned) > MOST:
+            self._learned.pop(next(iter(self._learned)), None)

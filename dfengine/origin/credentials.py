@@ -1,0 +1,45 @@
+"""In whose name an origin is asked: --user, and the file of --netrc.
+
+What is found for the URL's own host goes as a header, so that a supernode that fetches for this host can send it, too.
+"""
+
+from __future__ import annotations
+
+import os
+
+from dfengine.errors import BadValue
+from dfengine.origin.request import Hop, basic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.settings import GetSettings
+
+
+def netrc_path(settings: GetSettings) -> str:
+    """The file whose credentials count, "" for none. Raises BadValue when one is named and cannot be read."""
+    if settings.netrc_file:
+        if not os.access(settings.netrc_file, os.R_OK):
+            raise BadValue(f"--netrc-file {settings.netrc_file} cannot be read")
+        return settings.netrc_file
+    path = os.path.expanduser("~/.netrc")
+    return path if settings.netrc and os.access(path, os.R_OK) else ""
+
+
+def headers(settings: GetSettings) -> tuple[tuple[str, str], ...]:
+    """`settings.headers`, and an Authorization from --user or the netrc file unless one is given there or in the URL. Raises BadValue."""
+    given = settings.headers
+    if any(name.lower() == "authorization" for name, _ in given):
+        return given
+    if settings.user:
+        user, _, password = settings.user.partition(":")
+        return (*given, basic(os.fsencode(user), os.fsencode(password)))
+    path, hop = netrc_path(settings), Hop(settings.url)
+    if not path or hop.userinfo:
+        return given
+    import netrc
+
+    try:
+        found = netrc.netrc(path).authenticators(hop.host)
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError) as error:
+        raise BadValue(f"{path} cannot be read: {str(error)[:100]}") from None
+    return given if found is None else (*given, basic(os.fsencode(found[0]), os.fsencode(found[2] or "")))

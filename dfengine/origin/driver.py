@@ -1,0 +1,94 @@
+"""libcurl, driven step by step by the thread that wants the bytes.
+
+A thread that reads drives its own transfer: it waits in poll(2) for libcurl's sockets, for a cancel and for its deadline, and libcurl
+calls back in that thread only. So nothing is handed between threads, a signal's exception ends any wait of the main thread, and
+the number of descriptors is not bounded as by select(2). A paused reader stops the transfer, because nobody drives it.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import Any
+
+import pycurl
+
+from dfengine.errors import SourceGone
+from dfengine.origin.cancel import Cancel
+
+TICK = 0.1
+"""Seconds between two looks at the caller's deadline."""
+
+_EVENTS = {pycurl.POLL_IN: select.POLLIN, pycurl.POLL_OUT: select.POLLOUT, pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT}
+
+
+class Driver:
+    """One easy handle in a multi handle of its own. `result` is (libcurl's code, its message) once the transfer has ended."""
+
+    def __init__(self, easy: Any, cancel: Cancel) -> None:
+        self.easy = easy
+        self.result: tuple[int, str] | None = None
+        self._cancel = cancel
+        self._poll = select.poll()
+        self._poll.register(cancel.fd, select.POLLIN)
+        self._sockets: set[int] = set()
+        self._due: float | None = None
+        self._multi: Any = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._timer)
+        self._multi.add_handle(easy)
+
+    def _watch(self, what: int, fd: int, multi: object, data: object) -> None:
+        if what == pycurl.POLL_REMOVE:
+            if fd in self._sockets:
+                self._sockets.discard(fd)
+                self._poll.unregister(fd)
+        elif what in _EVENTS:
+            self._sockets.add(fd)
+            self._poll.register(fd, _EVENTS[what])
+
+    def _timer(self, milliseconds: int) -> None:
+        self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+    def step(self, seconds: float) -> bool:
+        """Let the transfer go on as soon as something happens, for `seconds` at most; False: nothing did. Raises SourceGone: cancelled."""
+        if self.result is not None:
+            return False
+        now = time.monotonic()
+        left = seconds if self._due is None else min(seconds, self._due - now)
+        ready = self._poll.poll(max(0.0, left) * 1000)
+        if self._cancel.is_set:
+            raise SourceGone("the download was stopped")
+        moved = False
+        for fd, events in ready:
+            if fd in self._sockets:
+                moved = True
+                bits = (pycurl.CSELECT_IN if events & ~select.POLLOUT else 0) | (pycurl.CSELECT_OUT if events & select.POLLOUT else 0)
+                self._multi.socket_action(fd, bits)
+        if self._due is not None and self._due <= time.monotonic():
+            self._due, moved = None, True
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._ended()
+        return moved
+
+    def resume(self) -> None:
+        """Go on after a callback has paused the transfer."""
+        if self.result is None:
+            self.easy.pause(pycurl.PAUSE_CONT)
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self._ended()
+
+    def _ended(self) -> None:
+        _, good, bad = self._multi.info_read()
+        if good:
+            self.result = 0, ""
+        elif bad:
+            self.result = bad[0][1], bad[0][2]
+
+    def close(self) -> None:
+        """End the transfer, wherever it is; a second time does nothing."""
+        multi, self._multi = self._multi, None
+        if multi is not None:
+            multi.remove_handle(self.easy)
+            self.easy.close()
+            multi.close()

@@ -1,0 +1,126 @@
+"""What the head of an origin's answer says: its framing, its range, its validators. Pure.
+
+RFC 9112 section 6 to the letter: a length that cannot be trusted is refused, because what follows it would end up in a file.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dfengine.errors import OriginError
+from dfengine.origin.version import LATER, Version
+
+LARGEST = 1 << 62
+"""Bytes; a longer file is no file."""
+
+_CONTENT_RANGE = r"bytes[ \t]+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)"
+_SHORT = re.ASCII
+
+
+class Head:
+    """Status, reason and fields of one answer. Names are in lower case; values are text of one character a byte (ISO 8859-1)."""
+
+    def __init__(self, status: int, reason: str = "", fields: dict[str, list[str]] | None = None) -> None:
+        self.status = status
+        self.reason = reason
+        self.fields = fields if fields is not None else {}
+
+    @classmethod
+    def parse(cls, lines: list[bytes]) -> Head:
+        """Of the lines that came, the status line first. Raises OriginError when that is none."""
+        first = lines[0].decode("latin-1").strip() if lines else ""
+        match = re.match(r"HTTP/\d(?:\.\d)? +(\d{3})(?: +(.*))?$", first, _SHORT)
+        if match is None:
+            raise OriginError(f"the answer begins with {first[:60]!r}, which is no HTTP")
+        head, name = cls(int(match[1]), (match[2] or "").strip()), ""
+        for line in lines[1:]:
+            text = line.decode("latin-1").rstrip("\r\n")
+            if text[:1] in (" ", "\t"):
+                # A folded line goes on with the value before it (RFC 9112 section 5.2).
+                if name:
+                    head.fields[name][-1] += " " + text.strip(" \t")
+                continue
+            name, colon, value = text.partition(":")
+            name = name.strip(" \t").lower()
+            if colon and name:
+                head.fields.setdefault(name, []).append(value.strip(" \t"))
+            else:
+                name = ""
+        return head
+
+    def get(self, name: str) -> str:
+        """A field's value, several lines of it as one list; "" if it is absent."""
+        return ", ".join(self.fields.get(name, ()))
+
+    def members(self, name: str) -> list[str]:
+        """The members of a list, without blanks; empty ones count where a line was there at all."""
+        return [member.strip(" \t") for value in self.fields.get(name, ()) for member in value.split(",")]
+
+    @property
+    def body_length(self) -> int:
+        """Bytes of the body, -1 when it ends by itself: by chunks, by its stream, or by the connection. Raises OriginError."""
+        if self.status in (204, 304) or self.status < 200:
+            return 0
+        codings = [coding.lower() for coding in self.members("transfer-encoding") if coding and coding.lower() != "identity"]
+        if codings:
+            if codings != ["chunked"]:
+                said = ", ".join(codings)[:60]
+                raise OriginError(f"the answer comes in the transfer coding {said!r}, which was not asked for", self.status)
+            return -1
+        lengths = self.members("content-length")
+        if not lengths:
+            return -1
+        if not all(re.fullmatch(r"\d{1,19}", length, _SHORT) for length in lengths):
+            raise OriginError(f"the answer's Content-Length {self.get('content-length')[:60]!r} is no length", self.status)
+        if len({int(length) for length in lengths}) > 1:
+            raise OriginError(f"the answer has two lengths: Content-Length {self.get('content-length')[:60]}", self.status)
+        if int(lengths[0]) > LARGEST:
+            raise OriginError(f"the answer announces {lengths[0]} bytes, which no file has", self.status)
+        return int(lengths[0])
+
+    @property
+    def content_range(self) -> tuple[int, int, int] | None:
+        """(first, last, bytes of the whole or -1) of a 206; None when it does not say one."""
+        values = self.fields.get("content-range", [])
+        match = re.fullmatch(_CONTENT_RANGE, values[0], _SHORT | re.IGNORECASE) if len(values) == 1 else None
+        if match is None:
+            return None
+        first, last, whole = int(match[1]), int(match[2]), -1 if match[3] == "*" else int(match[3])
+        if last < first or last > LARGEST or (whole >= 0 and last >= whole):
+            return None
+        return first, last, whole
+
+    def version(self, length: int, now: float) -> Version:
+        """Of the file, `length` bytes long (-1 unknown). now: unix seconds, for an answer that has no Date."""
+        etag, modified = self.get("etag"), self.get("last-modified")
+        coding = self.get("content-encoding").lower()
+        return Version(etag, modified, length, not modified or self._dated(modified, now), "" if coding == "identity" else coding)
+
+    def _dated(self, modified: str, now: float) -> bool:
+        changed = seconds(modified)
+        if changed is None:
+            return True  # no date at all: then it is a name like an entity-tag
+        said = seconds(self.get("date"))
+        return (now if said is None else said) - changed >= LATER
+
+    def retry_after(self, now: float) -> float:
+        """Seconds that a Retry-After asks for (RFC 9110 section 10.2.3), 0 if there is none."""
+        text = self.get("retry-after").strip()
+        if re.fullmatch(r"\d{1,9}", text, _SHORT):
+            return float(text)
+        date = seconds(text)
+        return 0.0 if date is None else max(0.0, date - now)
+
+
+def seconds(date: str) -> float | None:
+    """Unix seconds of an HTTP date in one of its three forms (RFC 9110 section 5.6.7), None for anything else."""
+    if not date:
+        return None
+    from email.utils import mktime_tz, parsedate_tz
+
+    try:
+        parts = parsedate_tz(date)
+        return None if parts is None else float(mktime_tz((*parts[:9], parts[9] or 0)))
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+

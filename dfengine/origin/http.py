@@ -1,0 +1,263 @@
+"""One URL behind http or https: each request is one `Body`; each redirect, and what goes along with it, is decided here.
+
+libcurl speaks TLS, HTTP/1.1 and 2, and to proxies. It never follows a redirect itself, so credentials and the list of addresses that may
+be asked stay this module's business at every hop.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import pycurl
+
+from dfengine.errors import OriginChanged, OriginError, OriginForbidden
+from dfengine.net.access import Access
+from dfengine.origin import credentials, trust
+from dfengine.origin.body import SILENCE, STEP, Body
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.head import Head
+from dfengine.origin.proxy import Proxy, proxy_for
+from dfengine.origin.request import NOT_FORWARDED, Hop, asked_range, check_header, is_private, wire_headers
+from dfengine.origin.version import Version
+from dfengine.settings import VERSION
+
+if TYPE_CHECKING:
+    from dfengine.settings import GetSettings
+
+REDIRECTS = 50
+"""As curl."""
+
+_PROXY_TYPES = {"socks4": pycurl.PROXYTYPE_SOCKS4, "socks4a": pycurl.PROXYTYPE_SOCKS4A, "socks5": pycurl.PROXYTYPE_SOCKS5,
+                "socks5h": pycurl.PROXYTYPE_SOCKS5_HOSTNAME}
+
+
+class HttpOrigin:
+    """A URL and what goes with each request for it. Raises BadValue for a URL, header or certificate that cannot be used.
+
+    headers: (name, value) pairs, sent as given; a Range among them makes the task that part of the file. cacerts: PEM texts or paths
+    to them, trusted besides the system's. cert, key: paths of PEM files. connect, first: seconds to connect, and to the head in all;
+    0: SILENCE, and what the least rate allows. floor: least bytes per second of one answer, 0 = any. netrc: path of a file, "" for none.
+    """
+
+    def __init__(
+        self, url: str, headers: Iterable[tuple[str, str]] = (), *, cancel: Cancel, insecure: bool = False,
+        cacerts: Iterable[str | bytes] = (), cert: str = "", key: str = "", connect: float = 0.0, first: float = 0.0, floor: float = 0.0,
+        netrc: str = "", access: Access | None = None,
+    ) -> None:
+        self._first_hop = Hop(url)
+        self.key = self._first_hop.key
+        self._cancel = cancel
+        self._access = access
+        self._floor = floor
+        self._connect = connect or SILENCE
+        self._first = first or (SILENCE + STEP / floor if floor else 0.0)
+        self._netrc = netrc
+        self._from, self._to, self._asked = 0, -1, ""
+        self._headers: list[tuple[str, str]] = []
+        for name, value in headers:
+            check_header(name, value)
+            if name.lower() == "range":
+                self._from, self._to = asked_range(value)
+                self._asked = value.replace(" ", "")
+            elif name.lower() not in NOT_FORWARDED:
+                self._headers.append((name, value))
+        self._tls = trust.options(insecure, cacerts, cert, key)
+
+    def open(
+        self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
+        waiting: Callable[[], None] | None = None,
+    ) -> Body:
+        """GET the task's bytes from `start` to before `end` (None: to the end), of `version` if one is bound.
+
+        `body.start` is 0 where the origin answers with the whole file. unless: nothing is sent if the file is still this version, and
+        `body.not_modified` is True. waiting: called ten times a second until the head is here.
+        Raises OriginError (status), OriginChanged for an answer that is not of the version or not what was asked, OriginUnreachable,
+        SourceGone when it was cancelled.
+        """
+        asked = self._range(start, end)
+        more = [("Range", asked)] if asked else []
+        if asked and version is not None and version.condition:
+            more.append(("If-Range", version.condition))
+        if unless is not None:
+            more += [("If-None-Match", unless.etag)] if unless.etag else []
+            more += [("If-Modified-Since", unless.last_modified)] if unless.last_modified else []
+        body = self._follow(more, waiting)
+        body.bounded = end is not None
+        try:
+            self._place(body, start, end, asked, unless)
+            if version is not None and not body.not_modified and not version.covers(body.version):
+                raise OriginChanged(f"{body.place} answers with another version of the file")
+        except BaseException:
+            body.close()
+            raise
+        return body
+
+    def _range(self, start: int, end: int | None) -> str:
+        if not start and end is None:
+            return self._asked
+        if self._from < 0:
+            raise OriginChanged("where the last bytes of the file begin is not known yet")
+        last = self._to if end is None else self._from + end - 1
+        return f"bytes={self._from + start}-{last if last >= 0 else ''}"
+
+    # What an answer holds.
+
+    def _place(self, body: Body, start: int, end: int | None, asked: str, unless: Version | None) -> None:
+        """Find out which bytes of the task this answer holds, and of which version."""
+        head, now = body.head, time.time()
+        body.remaining = head.body_length
+        if head.status == 304 and unless is not None:
+            body.not_modified, body.version = True, unless
+            return
+        if head.status == 200:
+            self._whole(body)
+        elif head.status == 206:
+            self._part(body, start, end, asked)
+        elif head.status == 416 and (start or end is not None):
+            raise OriginChanged(f"{body.place} has no byte {self._from + start} any more", 416)
+        else:
+            raise _refusal(body.place, head, now)
+        body.version = head.version(body.length, now)
+
+    def _whole(self, body: Body) -> None:
+        """200: the whole file, of which the task may be a part."""
+        body.length = body.remaining
+        if not self._asked:
+            return
+        if self._from < 0:
+            if body.length < 0:
+                raise OriginError(f"{body.place} does not serve the last bytes of a file whose length it does not say", 200)
+            self._from = max(0, body.length + self._from)
+        past = body.length if self._to < 0 else min(self._to + 1, body.length) if body.length >= 0 else self._to + 1
+        if 0 <= past <= self._from:
+            raise OriginError(f"{body.place} has no byte {self._from}: its file has {body.length}", 416)
+        body.start = -self._from
+        body.length = past - self._from if past >= 0 else -1
+        body.remaining = past
+
+    def _part(self, body: Body, start: int, end: int | None, asked: str) -> None:
+        """206: exactly what was asked, or nothing of it counts."""
+        said = body.head.content_range
+        if said is None:
+            raise OriginError(f"{body.place} sends a part of the file and does not say which", 206)
+        first, last, whole = said
+        if self._from < 0:
+            if whole < 0 or first != max(0, whole + self._from) or last != whole - 1:
+                raise OriginError(f"{body.place} answers with another range than was asked for", 206)
+            self._from = first
+        wanted = self._from + start if asked else 0
+        bound = self._to if end is None else self._from + end - 1
+        if whole >= 0 and bound >= 0:
+            bound = min(bound, whole - 1)
+        short = last != bound if end is not None else 0 <= bound < last
+        if first != wanted or short or body.remaining not in (-1, last - first + 1):
+            raise OriginError(f"{body.place} answers with another range than was asked for", 206)
+        if not asked and (whole < 0 or last != whole - 1):
+            raise OriginError(f"{body.place} sends a part of the file, and the whole was asked for", 206)
+        body.start, body.ranged = start, bool(asked)
+        body.remaining = last - first + 1
+        if whole >= 0:
+            body.length = (min(self._to + 1, whole) if self._to >= 0 else whole) - self._from
+
+    # Requests.
+
+    def _follow(self, more: list[tuple[str, str]], waiting: Callable[[], None] | None) -> Body:
+        """One GET, through redirects."""
+        hop, headers = self._first_hop, self._headers
+        for _ in range(REDIRECTS + 1):
+            body = self._ask(hop, headers, more, waiting)
+            location = body.head.get("location")
+            if body.head.status not in (301, 302, 303, 307, 308) or not location:
+                return body
+            body.close()
+            there = hop.follow(location, body.head.status)
+            if there.key != hop.key:
+                headers = [(name, value) for name, value in headers if not is_private(name)]
+            hop = there
+        raise OriginError(f"{hop.place} redirects more than {REDIRECTS} times", 310)
+
+    def _ask(
+        self, hop: Hop, headers: list[tuple[str, str]], more: list[tuple[str, str]], waiting: Callable[[], None] | None
+    ) -> Body:
+        proxy = proxy_for(hop.scheme, hop.host, hop.port, os.environ)
+        place = hop.place if proxy is None else f"{hop.place}, by the proxy {proxy.host}:{proxy.port},"
+        given = {name.lower() for name, _ in headers}
+        own = [] if "user-agent" in given else [("User-Agent", f"dfengine/{VERSION}")]
+        own += [("Accept-Encoding", "identity")]
+        if "authorization" not in given:
+            own += hop.basic()
+        options: dict[int, Any] = {
+            pycurl.URL: hop.url.encode("utf-8", "surrogateescape"),
+            pycurl.HTTPHEADER: wire_headers([*headers, *own, *more]),
+            pycurl.NOSIGNAL: 1,
+            pycurl.HTTP09_ALLOWED: 0,
+            # The framing is judged in `head`, to the letter of the RFC, and the bytes are counted in `body`.
+            pycurl.IGNORE_CONTENT_LENGTH: 1,
+            pycurl.CONNECTTIMEOUT_MS: max(1, round(self._connect * 1000)),
+            pycurl.PROXY: "",
+        }
+        if hop.scheme == "https":
+            options |= {pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS, **self._tls}
+        if self._netrc and "authorization" not in given and not hop.userinfo:
+            options |= {pycurl.NETRC: pycurl.NETRC_OPTIONAL, pycurl.NETRC_FILE: os.fsencode(self._netrc)}
+        access = self._access
+        if proxy is not None:
+            options |= self._by(proxy, hop)
+            access = None
+        body = Body(place, self._cancel, self._floor, hop.host, access)
+        try:
+            tunnel = proxy is not None and hop.scheme == "https" and proxy.scheme in ("http", "https")
+            body.open(options, tunnel, self._first, waiting)
+        except BaseException:
+            body.close()
+            raise
+        return body
+
+    def _by(self, proxy: Proxy, hop: Hop) -> dict[int, Any]:
+        """What makes libcurl ask the proxy. Raises OriginForbidden where the access list closes what the proxy would be asked for."""
+        options: dict[int, Any] = {pycurl.PROXY: proxy.url, pycurl.HEADEROPT: pycurl.HEADER_SEPARATE}
+        options |= trust.proxy_options(proxy, self._tls)
+        if proxy.scheme in _PROXY_TYPES:
+            options[pycurl.PROXYTYPE] = _PROXY_TYPES[proxy.scheme]
+        if proxy.user or proxy.password:
+            options |= {pycurl.PROXYUSERNAME: proxy.user, pycurl.PROXYPASSWORD: proxy.password}
+        if self._access is not None:
+            if proxy.looks_up:
+                self._access.check_name(hop.host)
+            else:
+                addresses = self._access.addresses(hop.host, hop.port)
+                if not addresses:
+                    raise OriginForbidden(f"this supernode may not fetch from {hop.host}")
+                options[pycurl.RESOLVE] = [f"{hop.host}:{hop.port}:{','.join(addresses)}"]
+        return options
+
+
+def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> HttpOrigin:
+    """The origin of a download. Raises BadValue."""
+    return HttpOrigin(
+        settings.url, credentials.headers(settings), cancel=cancel, insecure=settings.insecure, cacerts=settings.cacerts,
+        cert=settings.cert, key=settings.key, connect=settings.connect_timeout, first=settings.first_byte_timeout, floor=floor,
+        netrc=credentials.netrc_path(settings),
+    )
+
+
+def disposition(settings: GetSettings) -> str:
+    """The Content-Disposition of the file at `settings.url`, "" if it has none. Raises OriginError and its kin."""
+    cancel = Cancel()
+    try:
+        body = for_download(settings, cancel).open()
+        body.close()
+        return body.head.get("content-disposition")
+    finally:
+        cancel.close()
+
+
+def _refusal(place: str, head: Head, now: float) -> OriginError:
+    """Of an answer that is no file."""
+    said = f"{head.status} {head.reason}".rstrip()
+    after = head.retry_after(now)
+    asks = f", and asks to be left alone for {after:.0f} s" if after else ""
+    return OriginError(f"{place} answers {said}{asks}", head.status, after)

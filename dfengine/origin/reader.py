@@ -1,0 +1,374 @@
+"""A file from its origin over several connections, into a sink.
+
+Laws:
+
+1. The first answer is a stream that already runs. It is the lead: it goes on to the end of the file, and is given up only when it
+   breaks or nothing is left for it. Whatever becomes of further connections, it loses nothing by them.
+2. Further connections ask for ranges of the bound version. One that is refused teaches how many the origin grants; it never counts as a
+   failure while another one runs.
+3. A connection that breaks is gone on from at the exact byte, under the bound version. Where nothing binds, or the version is another
+   one, the file is read again from its beginning and every piece that is here is compared: then all of it is of the later answer.
+
+    state of a thread   wait -> claim a run of pieces -> (open a range) -> receive -> wait ...; nap after a failure that counts
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+from dfengine.errors import OriginChanged, OriginError, OriginSlow, OriginTruncated, SourceGone
+from dfengine.origin.work import ENDLESS, Work
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from dfengine._piece import Geometry
+    from dfengine.origin.body import Body
+    from dfengine.origin.connections import Grants
+    from dfengine.origin.http import HttpOrigin
+    from dfengine.origin.retry import Retry
+    from dfengine.origin.version import Version
+
+    class Piece(Protocol):
+        """A piece on its way. got: bytes of its content that came."""
+
+        got: int
+
+        def room(self, want: int) -> memoryview:
+            """Where the next bytes go, `want` at most."""
+
+        def took(self, count: int) -> None:
+            """`count` bytes came there."""
+
+        def end(self) -> None:
+            """All came: keep it, or compare it. Raises OriginChanged, StorageError."""
+
+    class Sink(Protocol):
+        """Where pieces go. Any of the reader's threads may call."""
+
+        @property
+        def geometry(self) -> Geometry: ...
+        @property
+        def stopping(self) -> bool: ...
+        def begin(self, n: int) -> Piece: ...
+        def end(self) -> int:
+            """One past the last piece that may come now."""
+
+        def room_for(self, n: int) -> None:
+            """Wait until piece n may come. Raises SourceGone when the download is stopped."""
+
+        def wanted(self) -> int:
+            """The piece that somebody waits for, -1: any."""
+
+        def learn_length(self, length: int) -> None: ...
+        def say(self, text: str) -> None:
+            """What a user may want to know."""
+
+
+TICK = 0.05
+"""Seconds between two looks of a thread that waits for work."""
+
+RAMP = 0.25, 1.0
+"""Of a reader that is not eager: seconds after which it asks for more connections, if the rest would take longer than so many seconds."""
+
+CHANGED = 3
+"""Answers of another version in a row after which the file is read again: of two servers behind one name the first may answer again."""
+
+PROVEN = 2
+"""Ranges that came whole, after which a lead that has nothing to bring makes room for another range."""
+
+SKIP = 256 << 10
+"""Bytes that are read at once where they are not wanted."""
+
+
+class _Claim:
+    """Pieces [first, past) of one thread. body: the lead, or None: a range is to be opened. again: nothing else runs."""
+
+    __slots__ = ("again", "body", "first", "moved", "past")
+
+    def __init__(self, first: int, past: int, body: Body | None, again: bool) -> None:
+        self.first, self.past, self.body, self.again = first, past, body, again
+        self.moved = False
+
+
+class Reader:
+    """Of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
+
+    body: the open lead, None where the file is gone on with from its first missing piece; version: what the first answer bound.
+    connections: at most. longest: pieces asked for at once. chance: a random number in [0, 1). eager: further connections from the beginning, not only once the lead turns out to be slow.
+    """
+
+    def __init__(
+        self, origin: HttpOrigin, sink: Sink, body: Body | None, missing: list[tuple[int, int]], *, version: Version, connections: int,
+        longest: int, retry: Retry, grants: Grants, chance: Callable[[], float], eager: bool = True,
+    ) -> None:
+        self.version = version
+        self.error: BaseException | None = None
+        self.requests = 0
+        self.bytes = 0
+        """That bodies brought, skipped ones too."""
+        self._origin = origin
+        self._sink = sink
+        self._work = Work(missing, longest)
+        self._retry = retry
+        self._grants = grants
+        self._chance = chance
+        self._eager = eager
+        self._wanted = connections
+        self._allowed = grants.allowed(origin.key, connections, time.monotonic())
+        self._ranges = self.version.binds
+        self._lead: Body | None = body
+        self._lead_at = 0
+        self._active = 0
+        self._parts: dict[int, Piece] = {}
+        self._changed = threading.Condition()
+        self._began = time.monotonic()
+        self._rest_until = 0.0
+        self._others = self._proven = 0
+
+    # Claims.
+
+    def work(self) -> None:
+        """One thread's work. What ends the reader is in `error`."""
+        try:
+            while (claim := self._claim()) is not None:
+                failure: OriginError | None = None
+                try:
+                    self._serve(claim)
+                except OriginError as error:
+                    failure = error
+                except SourceGone:
+                    if not self._sink.stopping:
+                        raise
+                finally:
+                    self._leave(claim)
+                if failure is not None:
+                    self._broke(claim, failure)
+        except BaseException as error:
+            self._fail(error)
+
+    def _claim(self) -> _Claim | None:
+        with self._changed:
+            while True:
+                if self._sink.stopping or self.error is not None or (self._work.first is None and not self._active):
+                    self._close()
+                    self._changed.notify_all()
+                    return None
+                claim = self._next() if time.monotonic() >= self._rest_until else None
+                if claim is not None:
+                    self._active += 1
+                    return claim
+                self._changed.wait(TICK)
+
+    def _next(self) -> _Claim | None:
+        lowest, lead = self._work.first, self._lead
+        if lowest is None:
+            return None
+        if lead is not None and (run := self._work.take_at(self._lead_at)) is not None:
+            self._lead = None
+            return _Claim(*run, lead, False)
+        if self._may_open() and (run := self._work.take(self._sink.end(), self._sink.wanted())) is not None:
+            return _Claim(*run, None, False)
+        if lead is not None and self._proven >= PROVEN and self._allowed > 1:
+            # It would hold one of the few connections that are granted, and bring nothing.
+            self._close()
+        elif lead is not None and lowest > self._lead_at and not self._active:
+            # What lies between is here, and no range is granted: it is read past.
+            self._lead = None
+            return _Claim(*(self._work.take() or (0, 0)), lead, False)
+        if lead is None and not self._active:
+            return _Claim(*(self._work.take() or (0, 0)), None, True)
+        if lead is not None and lowest < self._lead_at and not self._active:
+            # The lead is past what is left, and no second connection is granted beside it.
+            self._close()
+            return _Claim(*(self._work.take() or (0, 0)), None, True)
+        return None
+
+    def _may_open(self) -> bool:
+        held = self._active + (self._lead is not None)
+        if not self._ranges or held >= self._allowed or self._sink.geometry.count < 0 or not held:
+            return False
+        if self._eager or self._allowed == 1:
+            return True
+        after, rest = RAMP
+        seconds = time.monotonic() - self._began
+        left = self._work.pieces * self._sink.geometry.content_size
+        return seconds > after and left * seconds > rest * max(1, self.bytes)
+
+    def _leave(self, claim: _Claim) -> None:
+        """The claim is over: what was not fetched is free again, and a lead that goes on waits for its next piece."""
+        body = claim.body
+        with self._changed:
+            self._active -= 1
+            self._work.give_back(claim.first, claim.past)
+            self._proven += body is not None and body.ranged and body.bounded and claim.first == claim.past
+            if body is not None and claim.first == claim.past and not body.bounded and body.remaining and self._lead is None:
+                self._lead, self._lead_at, body = body, claim.past, None
+            self._changed.notify_all()
+        if body is not None:
+            body.close()
+
+    def _close(self) -> None:
+        lead, self._lead = self._lead, None
+        if lead is not None:
+            lead.close()
+
+    # Bytes.
+
+    def _serve(self, claim: _Claim) -> None:
+        if claim.body is None:
+            self._open(claim)
+        body, geometry = claim.body, self._sink.geometry
+        assert body is not None
+        while claim.first < claim.past:
+            n = claim.first
+            self._sink.room_for(n)
+            offset, length = geometry.content(n)
+            piece = self._parts.pop(n, None) or self._sink.begin(n)
+            try:
+                self._past(body, offset + piece.got)
+                while piece.got < length:
+                    count = body.read_into(piece.room(length - piece.got))
+                    if not count:
+                        break
+                    piece.took(count)
+                    self._moved(claim, count)
+            except OriginError:
+                self._keep_part(n, piece)
+                raise
+            if piece.got < length:
+                if self._sink.geometry.length >= 0:
+                    self._keep_part(n, piece)
+                    raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
+                # Before the last piece is here: whoever takes it then must not take it for a full one.
+                self._sink.learn_length(offset + piece.got)
+                self._work.end_at(0)
+                if piece.got or not n:
+                    piece.end()
+                claim.first = claim.past
+                return
+            piece.end()
+            claim.first = n + 1
+
+    def _moved(self, claim: _Claim, count: int) -> None:
+        with self._changed:
+            self.bytes += count
+            if not claim.moved:
+                claim.moved = True
+                self._retry.progress()
+                self._others = 0
+
+    def _keep_part(self, n: int, piece: Piece) -> None:
+        """The bytes that came of a piece are gone on from, if the next answer can be told to be of the same version."""
+        if self.version.binds and piece.got:
+            self._parts[n] = piece
+
+    def _past(self, body: Body, at: int) -> None:
+        """Read on to byte `at` of the file; what lies before is not wanted."""
+        if body.start > at:
+            raise OriginTruncated(f"{body.place} is past byte {at}")
+        rest = memoryview(bytearray(min(SKIP, at - body.start))) if body.start < at else None
+        while rest is not None and body.start < at:
+            if self._sink.stopping:
+                raise SourceGone("the download was stopped")
+            count = body.read_into(rest[: at - body.start])
+            if not count:
+                raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
+            with self._changed:
+                self.bytes += count
+
+    def _open(self, claim: _Claim) -> None:
+        """A range for the claim; or, where nothing else runs, whatever goes on with the file."""
+        geometry = self._sink.geometry
+        start = geometry.content(claim.first)[0]
+        if (part := self._parts.get(claim.first)) is not None:
+            start += part.got
+        with self._changed:
+            self.requests += 1
+        if not claim.again:
+            end = sum(geometry.content(claim.past - 1))
+            # A range from the beginning is asked for without one: an origin may answer it so, and only the claim is read.
+            claim.body = self._origin.open(start, end if start else None, version=self.version)
+            claim.body.bounded = True
+            if start and not claim.body.ranged:
+                raise OriginChanged(f"{claim.body.place} answers a range with the whole file")
+            return
+        if self._others >= CHANGED or not self.version.binds:
+            self._from_the_beginning(claim)
+        else:
+            claim.body = self._origin.open(start, version=self.version)
+        self._learn(claim)
+
+    def _from_the_beginning(self, claim: _Claim) -> None:
+        """Nothing tells that a later answer goes on with this file: it is read as a whole, and what is here is compared."""
+        geometry = self._sink.geometry
+        if claim.first or self._parts:
+            self._sink.say(f"nothing says that {self._origin.key} still has the same file: it is read from its beginning again")
+        body = claim.body = self._origin.open()
+        if geometry.length >= 0 and body.length not in (-1, geometry.length):
+            raise OriginChanged(f"the origin's file had {geometry.length} bytes and has {body.length} now")
+        with self._changed:
+            self.version, self._ranges, self._others = body.version, body.version.binds, 0
+            self._parts.clear()
+            longest = self._work.longest
+            self._work = Work([(0, geometry.count if geometry.count >= 0 else ENDLESS)], longest)
+            claim.first, claim.past = self._work.take() or (0, 0)
+
+    def _learn(self, claim: _Claim) -> None:
+        body = claim.body
+        if body is not None and body.length >= 0 and self._sink.geometry.length < 0:
+            self._sink.learn_length(body.length)
+            self._work.end_at(self._sink.geometry.count)
+            claim.past = max(claim.first, min(claim.past, self._sink.geometry.count))
+
+    # Failures.
+
+    def _broke(self, claim: _Claim, error: OriginError) -> None:
+        with self._changed:
+            held = self._active + (self._lead is not None)
+            if not claim.moved and not claim.again and held:
+                self._refused(error, held)
+                return
+            if isinstance(error, OriginChanged):
+                if not claim.again or claim.moved or self._others >= CHANGED:
+                    raise error
+                self._others += 1
+                self._rest_until = time.monotonic() + 0.1 * (1.0 + self._chance())
+                return
+            if isinstance(error, OriginSlow):
+                if held:
+                    return
+                raise error
+            if claim.moved:
+                self._rest_until = time.monotonic() + TICK * self._chance()
+                return
+            wait = self._retry.pause(error, time.monotonic(), self._chance())
+            if wait is None or self.error is not None:
+                raise error
+            self._rest_until = time.monotonic() + wait
+        if wait > 1.0:
+            self._sink.say(f"{error}: tries again in {wait:.0f} s")
+
+    def _refused(self, error: OriginError, held: int) -> None:
+        """One connection more than the `held` ones is not granted, or no ranges at all."""
+        if isinstance(error, OriginChanged) or error.status in (200, 206, 416):
+            self._ranges = False
+        self._allowed = min(self._allowed, held)
+        if error.status in (403, 429, 503):
+            self._grants.refused(self._origin.key, held, time.monotonic())
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            if self.error is None:
+                self.error = error
+            self._close()
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Whoever waits looks again whether the sink is stopping."""
+        with contextlib.suppress(RuntimeError), self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,115 @@
+"""What a request to an origin says, where it goes next, and which of a user's headers go along. Pure."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
+
+from dfengine.errors import BadValue, OriginError
+from dfengine.task import check_url
+
+PORTS = {"http": 80, "https": 443}
+
+NOT_FORWARDED = frozenset((
+    "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
+    "accept-encoding", "if-none-match", "if-modified-since", "if-range", "if-match", "if-unmodified-since", "expect",
+))
+"""Headers of a user's that belong to one connection, or that each request sets itself."""
+
+HARMLESS = frozenset((
+    "accept", "accept-charset", "accept-language", "cache-control", "content-type", "date", "forwarded", "origin", "pragma", "range",
+    "referer", "traceparent", "tracestate", "user-agent", "via", "x-correlation-id", "x-forwarded-for", "x-forwarded-host",
+    "x-forwarded-proto", "x-real-ip", "x-request-id",
+))
+"""Headers of a user's that open nothing; every other one counts as a credential. So does Host, which names another server's files."""
+
+_SAFE = "/%:@!$&'()*+,;=~-._"
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+
+
+def is_private(name: str) -> bool:
+    """A header that may open what is closed to others: a redirect to another host does not take it along, and a file that was
+    fetched with it is for those who send the same."""
+    return name.lower() not in HARMLESS and name.lower() not in NOT_FORWARDED
+
+
+def ascii_host(host: str) -> str:
+    """A host's name as it goes over the wire (IDNA); one that has no such form stays as it is."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return host
+
+
+def check_header(name: str, value: str) -> None:
+    """Raises BadValue for what no request can carry."""
+    if re.search(r"[\r\n\0]", name + value) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise BadValue(f"header {name!r} cannot be sent")
+
+
+class Hop:
+    """One URL of a chain of redirects. Raises BadValue for what is no http or https URL.
+
+    key: scheme, host and port as they are compared, `http://host:80`. place: host and port for people, without credentials.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(check_url(url))
+        self.scheme = parts.scheme.lower()
+        self.host = ascii_host((parts.hostname or "").lower())
+        self.port = parts.port or PORTS[self.scheme]
+        self.userinfo = parts.netloc.rpartition("@")[0]
+        written = f"[{self.host}]" if ":" in self.host else self.host
+        self.place = f"{written}:{self.port}"
+        self.key = f"{self.scheme}://{written.rstrip('.')}:{self.port}"
+        path = quote(parts.path or "/", safe=_SAFE)
+        query = "?" + quote(parts.query, safe=_SAFE + "?") if parts.query else ""
+        # The Host header is made of this: a default port stands in none.
+        self.url = f"{self.scheme}://{written if self.port == PORTS[self.scheme] else self.place}{path}{query}"
+        self._text = url
+
+    def basic(self) -> list[tuple[str, str]]:
+        """The header for a user and password that stand in the URL (RFC 7617)."""
+        return [basic(*map(unquote_to_bytes, self.userinfo.partition(":")[::2]))] if self.userinfo else []
+
+    def follow(self, location: str, status: int) -> Hop:
+        """Where a Location leads, given as text of one character a byte. A user in the URL stays for the same server.
+
+        Raises OriginError when that is no http or https URL.
+        """
+        # Blanks and bytes beyond ASCII are taken as if they had been escaped, as browsers and curl do.
+        text = quote(location.strip().encode("latin-1", "replace"), safe=_PRINTABLE)
+        try:
+            there = Hop(urljoin(self._text, text))
+        except ValueError:
+            raise OriginError(f"{self.place} redirects to {text[:80]!r}, which is no http or https URL", status) from None
+        if self.userinfo and not there.userinfo and there.key == self.key:
+            scheme, _, rest = there._text.partition("://")
+            there = Hop(f"{scheme}://{self.userinfo}@{rest}")
+        return there
+
+
+def basic(user: bytes, password: bytes) -> tuple[str, str]:
+    """The header that names a user (RFC 7617)."""
+    return "Authorization", "Basic " + b64encode(user + b":" + password).decode()
+
+
+def asked_range(value: str) -> tuple[int, int]:
+    """(first, last) bytes of a user's Range header: last -1 for an open end, first -N for the last N. Raises BadValue."""
+    match = re.fullmatch(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", value.replace(" ", ""), re.ASCII)
+    if match is None:
+        raise BadValue(f"Range {value[:40]!r} is not bytes=A-B, bytes=A- or bytes=-N")
+    if match[3] is not None:
+        if int(match[3]) == 0:
+            raise BadValue("a range of the last 0 bytes holds nothing")
+        return -int(match[3]), -1
+    first, last = int(match[1]), int(match[2]) if match[2] else -1
+    if 0 <= last < first:
+        raise BadValue(f"Range {value[:40]!r} ends before it begins")
+    return first, last
+
+
+def wire_headers(headers: list[tuple[str, str]]) -> list[bytes]:
+    """As libcurl takes them, in UTF-8; a header without a value ends in a semicolon there."""
+    return [(f"{name}: {value}" if value else f"{name};").encode("utf-8", "surrogateescape") for name, value in headers]

@@ -1,0 +1,59 @@
+"""Which failures of an origin pass, and how long to wait for it. Pure: `now` and a chance come in as arguments.
+
+Law: only what brings nothing counts. A connection that brought new bytes before it broke starts the count anew, and the next one begins
+at once.
+"""
+
+from __future__ import annotations
+
+import math
+
+from dfengine.errors import OriginChanged, OriginError, OriginTruncated, OriginUnreachable
+
+TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
+"""Statuses after which another try may bring the file."""
+
+FIRST = 0.25
+"""Seconds of the first pause; it doubles, and up to as much again is added by chance."""
+
+LONGEST = 30.0
+"""Seconds of a pause that nobody asked for, before chance."""
+
+ASKED = 600.0
+"""Seconds: an origin that asks for a longer pause than this has refused."""
+
+
+def transient(error: OriginError) -> bool:
+    """Another try may bring the file."""
+    if error.final or isinstance(error, OriginChanged):
+        return False
+    return error.status in TRANSIENT or (error.status == 0 and isinstance(error, OriginUnreachable | OriginTruncated))
+
+
+class Retry:
+    """Of one download or fetch. count: tries without progress in a row. seconds: after the first of them, none begins any more, 0 = any.
+
+    Times are monotonic seconds.
+    """
+
+    def __init__(self, count: int, seconds: float = 0.0) -> None:
+        self._count = count
+        self._seconds = seconds
+        self._failures = 0
+        self._since = 0.0
+
+    def progress(self) -> None:
+        """New bytes came."""
+        self._failures = 0
+
+    def pause(self, error: OriginError, now: float, chance: float) -> float | None:
+        """Seconds until the next try after `error`, None: this was the last. chance: in [0, 1)."""
+        if not transient(error) or self._failures >= self._count or error.retry_after > ASKED:
+            return None
+        if not self._failures:
+            self._since = now
+        wait = max(error.retry_after, min(FIRST * math.ldexp(1.0, min(self._failures, 20)), LONGEST) * (1.0 + chance))
+        if self._seconds and now + wait > self._since + self._seconds:
+            return None
+        self._failures += 1
+        return wait

@@ -1,0 +1,71 @@
+"""Which version of a file an answer belongs to. Pure.
+
+Laws:
+
+1. The first answer binds a version by its strong entity-tag; else by its weak one and its Last-Modified; and always by its length.
+2. An answer whose validators differ, or that shows none of those that bind, gives no byte to that version.
+3. Where nothing binds, bytes of two answers never meet in one file unless digests prove each of them.
+
+RFC 9110 section 8.8 says what validators are; 8.8.2.2 when a Last-Modified tells versions apart: only if the answer was made at least a
+second later, since a file may change twice within one.
+"""
+
+from __future__ import annotations
+
+from dfengine.task import generation
+from dfengine.value import Value
+
+LATER = 1.0
+"""Seconds that an answer's Date is later than its Last-Modified, at least, for the latter to bind."""
+
+
+class Version(Value):
+    """What an answer says of its file. length: bytes, -1 unknown. dated: `last_modified` binds. coding: Content-Encoding, "" for none."""
+
+    etag: str = ""
+    last_modified: str = ""
+    length: int = -1
+    dated: bool = True
+    coding: str = ""
+
+    @property
+    def strong(self) -> str:
+        """The strong entity-tag, "" if there is none."""
+        return "" if self.etag.startswith("W/") else self.etag
+
+    @property
+    def weak(self) -> str:
+        """The weak entity-tag as it is compared, without its mark; "" if there is none."""
+        return self.etag[2:] if self.etag.startswith("W/") else ""
+
+    @property
+    def binds(self) -> bool:
+        """Another answer can be told to be of this version."""
+        return bool(self.etag or (self.last_modified and self.dated))
+
+    @property
+    def condition(self) -> str:
+        """The value of an If-Range, which takes strong validators only (RFC 9110 section 13.1.5); "" if there is none."""
+        if self.etag:
+            return self.strong
+        return self.last_modified if self.dated else ""
+
+    @property
+    def name(self) -> str:
+        """The generation, the same wherever the same answer is seen; "" when nothing binds."""
+        if not self.binds:
+            return ""
+        return generation(self.etag + self.coding, "" if self.strong else self.last_modified, self.length)
+
+    def covers(self, other: Version) -> bool:
+        """Bytes of `other`, a later answer, are bytes of this version."""
+        if not self.binds or self.coding != other.coding or (-1 not in (self.length, other.length) and self.length != other.length):
+            return False
+        if self.strong:
+            return other.strong == self.strong
+        pairs = [(self.weak, other.weak or other.strong)] if self.weak else []
+        if self.last_modified:
+            pairs.append((self.last_modified, other.last_modified))
+        # A validator that one of them does not show says nothing; one at least must agree, and none differ.
+        shown = [(mine, theirs) for mine, theirs in pairs if theirs]
+        return bool(shown) and all(mine == theirs for mine, theirs in shown)

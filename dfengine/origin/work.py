@@ -1,0 +1,92 @@
+"""Which pieces of a file are still to be fetched from its origin, and who takes which next. Pure.
+
+Law: a piece is free, claimed by one connection, or done.
+
+    take, take_at   free -> claimed
+    give_back       claimed -> free
+    done            nothing to say: what is claimed and not given back is done when its claim ends
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dfengine._bitset import Bitset
+
+ENDLESS = 1 << 60
+"""One past the last piece of a file whose length is not known."""
+
+
+class Work:
+    """Free pieces as runs [first, past), lowest first. longest: pieces of a claim at most."""
+
+    def __init__(self, missing: Iterable[tuple[int, int]], longest: int) -> None:
+        self.longest = max(1, longest)
+        self._free = sorted((first, past) for first, past in missing if first < past)
+
+    @property
+    def first(self) -> int | None:
+        """The lowest free piece, None when there is none."""
+        return self._free[0][0] if self._free else None
+
+    @property
+    def pieces(self) -> int:
+        """How many are free."""
+        return sum(past - first for first, past in self._free)
+
+    def take(self, before: int = ENDLESS, want: int = -1) -> tuple[int, int] | None:
+        """The next claim: from piece `want` on if that is free, else from the lowest. before: pieces from this one on must wait."""
+        at = self._find(want) if want >= 0 else -1
+        if at >= 0:
+            return self._cut(at, want, before)
+        return self._cut(0, self._free[0][0], before) if self._free else None
+
+    def take_at(self, n: int) -> tuple[int, int] | None:
+        """A claim that begins with piece n; None when it is not free."""
+        at = self._find(n)
+        return self._cut(at, n, ENDLESS) if at >= 0 else None
+
+    def _find(self, n: int) -> int:
+        """Index of the run that holds piece n, -1: none."""
+        at = bisect_right(self._free, (n, ENDLESS + 1)) - 1
+        return at if at >= 0 and n < self._free[at][1] else -1
+
+    def _cut(self, at: int, first: int, before: int) -> tuple[int, int] | None:
+        begin, end = self._free[at]
+        past = min(end, first + self.longest, before)
+        if past <= first:
+            return None
+        self._free[at : at + 1] = [run for run in ((begin, first), (past, end)) if run[0] < run[1]]
+        return first, past
+
+    def give_back(self, first: int, past: int) -> None:
+        """Pieces of a claim that were not fetched; they join free neighbours."""
+        if first >= past:
+            return
+        self._free.append((first, past))
+        self._free.sort()
+        joined: list[tuple[int, int]] = []
+        for run in self._free:
+            if joined and run[0] <= joined[-1][1]:
+                joined[-1] = joined[-1][0], max(joined[-1][1], run[1])
+            else:
+                joined.append(run)
+        self._free = joined
+
+    def end_at(self, count: int) -> None:
+        """The file turned out to have `count` pieces."""
+        self._free = [(first, min(past, count)) for first, past in self._free if first < count]
+
+
+def missing(here: Bitset, count: int) -> list[tuple[int, int]]:
+    """Runs of pieces below `count` that are not here."""
+    runs, at = [], 0
+    for first, past in here.runs():
+        if at < min(first, count):
+            runs.append((at, min(first, count)))
+        at = past
+    return [*runs, (at, count)] if at < count else runs

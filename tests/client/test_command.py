@@ -1,0 +1,207 @@
+"""What a command line makes of a download, before anything is downloaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from dfengine import command, options
+from dfengine.errors import BadValue, StorageError
+from dfengine.settings import GetSettings
+
+URL = "http://o/dir/f.bin"
+
+
+class _Began(Exception):
+    """Everything was checked, and the download would begin."""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory; no download begins."""
+    monkeypatch.chdir(tmp_path)
+
+    def began(settings: GetSettings, bar: bool) -> None:
+        raise _Began(settings)
+
+    monkeypatch.setattr(command, "_download", began)
+    return tmp_path
+
+
+def told(*words: str) -> GetSettings:
+    """The settings that a download would begin with."""
+    values = options.plain(words)
+    assert values is not None
+    with pytest.raises(_Began) as began:
+        command.get(values)
+    settings = began.value.args[0]
+    assert isinstance(settings, GetSettings)
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-A", "x/1"], {"headers": (("User-Agent", "x/1"),)}),
+        (["-A", "x/1", "-H", "user-agent: y"], {"headers": (("user-agent", "y"),)}),
+        (["-r", "0-9", "-H", "A: b"], {"headers": (("A", "b"), ("Range", "bytes=0-9"))}),
+        (["-r", "-7"], {"headers": (("Range", "bytes=-7"),)}),
+        (["-u", "me:pw"], {"user": "me:pw"}),
+        (["--user", "me"], {"user": "me"}),
+        (["-u", URL, "-u", "me:p://w"], {"user": "me:p://w", "url": URL}),
+        (["--netrc-file", "n"], {"netrc": True, "netrc_file": "n"}),
+        (["--netrc"], {"netrc": True, "netrc_file": ""}),
+        (["--cert", "c", "--key", "k", "-k"], {"cert": "c", "key": "k", "insecure": True}),
+        (["--limit-rate", "2M", "--max-time", "5m"], {"locallimit": 2 << 20, "timeout": 300.0}),
+        (["--connections", "16", "--retry", "0", "--retry-max-time", "9"], {"connections": 16, "retry": 0, "retry_max_time": 9.0}),
+        (["--connect-timeout", "3", "--first-byte-timeout", "50s"], {"connect_timeout": 3.0, "first_byte_timeout": 50.0}),
+        (["--force", "-q", "--verbose"], {"force": True, "quiet": True, "verbose": False}),
+        (["-O", "-L", "-c", "-C", "-"], {"output": "f.bin"}),
+        (["-i", "\udce9", "-f", "a\udce8", "--callsystem", "\udcff"], {"identifier": "%E9", "filter": "a%E8", "callsystem": "%FF"}),
+        (["-i", "\u00e9"], {"identifier": "\u00e9"}),
+        (["-o", "-"], {"output": "-", "device": ""}),
+        (["-o", "/dev/null", "--window", "2"], {"output": "-", "device": "/dev/null", "window": 2}),
+        (["-o", "/dev/stdout"], {"output": "-", "device": ""}),
+        (["-P", ".", "-o", "x"], {"output": "./x"}),
+        (["-P", "a/b", "--create-dirs"], {"output": "a/b/f.bin"}),
+        (["-o", "a/b/", "--create-dirs"], {"output": "a/b/f.bin"}),
+        (["-P", "a", "-o", "b/c", "--create-dirs"], {"output": "a/b/c"}),
+    ],
+)
+def test_what_flags_say(words: list[str], said: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "isatty", lambda fd: False)
+    settings = told(URL, *words)
+    assert {name: getattr(settings, name) for name in said} == said
+    assert os.path.isdir(os.path.dirname(settings.output) or ".")
+
+
+def test_a_url_of_any_bytes() -> None:
+    assert told("http://o/\udce9 x").url == "http://o/%E9%20x"
+    assert os.fsencode(told("http://o/\udce9").output) == b"\xe9"
+    assert os.fsencode(told("http://o/%E8").output) == b"\xe8"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-r", "0-9", "-H", "range: bytes=1-2"], "--range and a Range header"),
+        (["http://other/", "-u", URL], "two URLs"),
+        (["-J", "-o", "name"], "-J names the output"),
+        (["-A", "x\ny"], "header"),
+        (["-u", "me:secret", "--user", "you:secret"], "two users"),
+    ],
+)
+def test_what_cannot_be_meant(words: list[str], said: str) -> None:
+    values = options.plain([*words, *([] if "-u" in words and URL in words else [URL])])
+    assert values is not None
+    with pytest.raises(BadValue, match=said) as told:
+        command.get(values)
+    assert "secret" not in str(told.value)
+
+
+def test_a_stream_to_a_terminal_or_to_what_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (["-o", "-"], ["--stream"], ["-o", "/dev/stdout"], ["-o", "/dev/fd/1"]):
+        values = options.plain([URL, *words])
+        assert values is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "isatty", lambda fd: fd == 1)
+            with pytest.raises(BadValue, match="terminal.*-o FILE"):
+                command.get(values)
+            patch.setattr(command, "closed", (1,))
+            with pytest.raises(StorageError, match="stdout is closed"):
+                command.get(values)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_output_that_exists_is_skipped(folder: Path, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    (folder / "f.bin").write_text("old")
+    values = options.plain([URL, "--skip-existing", *(["--json"] if as_json else [])])
+    assert values is not None
+    command.get(values)
+    out, err = capsys.readouterr()
+    assert err == "dfengine: f.bin exists: skipped\n"
+    assert (json.loads(out) if as_json else out) == (
+        {"url": URL, "output": str(folder / "f.bin"), "skipped": True} if as_json else ""
+    )
+    assert told(URL, "--skip-existing", "-o", "other").output == "other"
+
+
+@pytest.fixture
+def header(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the origin says in Content-Disposition, under "said"; "asked" is the URL it was asked for."""
+    found = {"said": ""}
+    module = ModuleType("dfengine.origin.http")
+
+    def disposition(settings: GetSettings) -> str:
+        found["asked"] = settings.url
+        return found["said"]
+
+    module.disposition = disposition  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "dfengine.origin", ModuleType("dfengine.origin"))
+    monkeypatch.setitem(sys.modules, "dfengine.origin.http", module)
+    return found
+
+
+def test_the_origin_names_the_output(folder: Path, header: dict[str, str]) -> None:
+    header["said"] = "attachment; filename=told.bin"
+    (folder / "d").mkdir()
+    assert told(URL, "-J").output == "told.bin"
+    assert header["asked"] == URL
+    assert told(URL, "-O", "-J", "-P", "d").output == "d/told.bin"
+    assert told(URL, "-J", "-o", "d").output == "d/told.bin"
+    for useless in ("", "attachment", "attachment; filename=.profile"):
+        header["said"] = useless
+        assert told(URL, "-J").output == "f.bin"
+
+
+def test_the_origin_does_not_choose_which_file_is_replaced(folder: Path, header: dict[str, str]) -> None:
+    header["said"] = "attachment; filename=Makefile"
+    (folder / "Makefile").write_text("mine")
+    values = options.plain([URL, "-J"])
+    assert values is not None
+    with pytest.raises(BadValue, match="Makefile.*--force"):
+        command.get(values)
+    assert told(URL, "-J", "--force").output == "Makefile"
+    command.get({**values, "skip_existing": True})
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user whom neither HOME nor the user database gives a home directory."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_directory_none_is_named_by_a_tilde(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = told(URL, "-n", "node")
+    assert settings.pattern == "cdn"
+    assert "serves nobody: no home directory is known: set HOME, or say --home DIR" in capsys.readouterr().err
+    assert told(URL, "-n", "node", "-q").pattern == "cdn"
+    assert capsys.readouterr().err == ""
+    assert told(URL, "-n", "node", "--home", "here").pattern == "p2p"
+    assert told(URL).pattern == "p2p"
+    values = options.plain([URL, "--home", "~/x"])
+    assert values is not None
+    with pytest.raises(StorageError, match="set HOME, or say --home DIR"):
+        command.get(values)
+    with pytest.raises(StorageError, match="--home-dir DIR"):
+        command.home("~/.dfengine/supernode", "--home-dir")
+    assert not [path for path in command.configuration_files() if path.startswith("~")]
+    assert os.listdir(folder) == []
+
+
+def test_without_home_the_user_database_is_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    assert command.home("~/x", "--home") == os.path.join(pwd.getpwuid(os.getuid()).pw_dir, "x")

@@ -138,7 +138,8 @@ class Transfer:
 
     def moving(self) -> Tally:
         """Bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""
-        counts, best = Tally(), dict[int, tuple[int, Job]]()
+        counts = Tally()
+        best: dict[int, tuple[int, Job]] = {}
         with self._changed:
             for job, (connection, before) in self._current.items():
                 came = min(max(0, connection.inlet.total - before), self.file.geometry.framed(job.piece))

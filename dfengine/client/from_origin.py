@@ -96,13 +96,9 @@ class FromOrigin:
         pieces = sum(past - first for first, past in gaps)
         longest = min(RUN // geometry.content_size + 1, -(-pieces // connections))
         longest = longest if window.wnd < 0 else min(longest, max(1, window.wnd // connections))
-        lead: Body | None = body
-        if gaps and gaps[0][0] > 0:
-            body.close()
-            lead = None
         reader = Reader(
-            origin, _Sink(transfer, self._watch.notice), lead, gaps, version=body.version, connections=connections, longest=longest,
-            retry=self._retry, grants=_grants, chance=chance,
+            origin, _Sink(transfer, self._watch.notice), body, gaps, connections=connections, longest=longest, retry=self._retry,
+            grants=_grants, chance=chance,
         )
         threads = min(connections, max(1, pieces))
         with transfer.cuttable(cancel.set):
@@ -116,7 +112,7 @@ class FromOrigin:
                     transfer.sleep(TICK)
             finally:
                 reader.stop()
-        transfer.halt()
+            transfer.halt()
 
     def _first(self, origin: HttpOrigin, cancel: Cancel) -> Body:
         """The answer to a plain GET: it says how long the file is, and its body is the reader's lead. This thread may wait for it long."""

@@ -49,7 +49,7 @@ class HttpOrigin:
     ) -> None:
         self._first_hop = Hop(url)
         self.key = self._first_hop.key
-        self._cancel = cancel
+        self.cancel = cancel
         self._access = access
         self._floor = floor
         self._connect = connect or SILENCE
@@ -207,7 +207,7 @@ class HttpOrigin:
         if proxy is not None:
             options |= self._by(proxy, hop)
             access = None
-        body = Body(place, self._cancel, self._floor, hop.host, access)
+        body = Body(place, self.cancel, self._floor, hop.host, access)
         try:
             tunnel = proxy is not None and hop.scheme == "https" and proxy.scheme in ("http", "https")
             body.open(options, tunnel, self._first, waiting)

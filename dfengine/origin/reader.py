@@ -24,50 +24,12 @@ from dfengine.origin.work import ENDLESS, Work
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
-    from dfengine._piece import Geometry
     from dfengine.origin.body import Body
     from dfengine.origin.connections import Grants
     from dfengine.origin.http import HttpOrigin
     from dfengine.origin.retry import Retry
-    from dfengine.origin.version import Version
-
-    class Piece(Protocol):
-        """A piece on its way. got: bytes of its content that came."""
-
-        got: int
-
-        def room(self, want: int) -> memoryview:
-            """Where the next bytes go, `want` at most."""
-
-        def took(self, count: int) -> None:
-            """`count` bytes came there."""
-
-        def end(self) -> None:
-            """All came: keep it, or compare it. Raises OriginChanged, StorageError."""
-
-    class Sink(Protocol):
-        """Where pieces go. Any of the reader's threads may call."""
-
-        @property
-        def geometry(self) -> Geometry: ...
-        @property
-        def stopping(self) -> bool: ...
-        def begin(self, n: int) -> Piece: ...
-        def end(self) -> int:
-            """One past the last piece that may come now."""
-
-        def room_for(self, n: int) -> None:
-            """Wait until piece n may come. Raises SourceGone when the download is stopped."""
-
-        def wanted(self) -> int:
-            """The piece that somebody waits for, -1: any."""
-
-        def learn_length(self, length: int) -> None: ...
-        def say(self, text: str) -> None:
-            """What a user may want to know."""
-
+    from dfengine.origin.sink import Piece, Sink
 
 TICK = 0.05
 """Seconds between two looks of a thread that waits for work."""
@@ -85,28 +47,43 @@ SKIP = 256 << 10
 """Bytes that are read at once where they are not wanted."""
 
 
+STALLED = 3.0
+"""Seconds without a byte after which the lead takes over what a range was to bring, once it has come there."""
+
+ASKS_TO_WAIT = frozenset((0, 408, 425, 429, 502, 503, 504))
+"""Statuses that say nothing about ranges: the origin is busy, or down."""
+
+
 class _Claim:
-    """Pieces [first, past) of one thread. body: the lead, or None: a range is to be opened. again: nothing else runs."""
+    """Pieces [first, past) of one thread. body: the lead, or None: a range is to be opened. again: nothing else runs.
 
-    __slots__ = ("again", "body", "first", "moved", "past")
+    moved: bytes came that had not come before. revoked: somebody else has the pieces. ending: the piece `first` is whole, and not revoked
+    any more. at: when its last byte came, or it began.
+    """
 
-    def __init__(self, first: int, past: int, body: Body | None, again: bool) -> None:
-        self.first, self.past, self.body, self.again = first, past, body, again
-        self.moved = False
+    __slots__ = ("again", "at", "body", "ending", "first", "moved", "past", "revoked")
+
+    def __init__(self, first: int, past: int, body: Body | None, again: bool, now: float) -> None:
+        self.first, self.past, self.body, self.again, self.at = first, past, body, again, now
+        self.moved = self.revoked = self.ending = False
+
+
+class _Revoked(SourceGone):
+    """Another connection has taken over what this one was to bring."""
 
 
 class Reader:
     """Of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
 
-    body: the open lead, None where the file is gone on with from its first missing piece; version: what the first answer bound.
-    connections: at most. longest: pieces asked for at once. chance: a random number in [0, 1). eager: further connections from the beginning, not only once the lead turns out to be slow.
+    body: the open lead, whose version is bound. connections: at most. longest: pieces asked for at once. chance: a random number in [0, 1).
+    eager: further connections from the beginning, not only once the lead turns out to be slow.
     """
 
     def __init__(
-        self, origin: HttpOrigin, sink: Sink, body: Body | None, missing: list[tuple[int, int]], *, version: Version, connections: int,
-        longest: int, retry: Retry, grants: Grants, chance: Callable[[], float], eager: bool = True,
+        self, origin: HttpOrigin, sink: Sink, body: Body, missing: list[tuple[int, int]], *, connections: int, longest: int,
+        retry: Retry, grants: Grants, chance: Callable[[], float], eager: bool = True,
     ) -> None:
-        self.version = version
+        self.version = body.version
         self.error: BaseException | None = None
         self.requests = 0
         self.bytes = 0
@@ -123,12 +100,15 @@ class Reader:
         self._ranges = self.version.binds
         self._lead: Body | None = body
         self._lead_at = 0
-        self._active = 0
+        self._claims: set[_Claim] = set()
+        self._comparing = self._plain = False
+        self._furthest = 0
         self._parts: dict[int, Piece] = {}
         self._changed = threading.Condition()
         self._began = time.monotonic()
         self._rest_until = 0.0
         self._others = self._proven = 0
+        self._revoked = self._ended = False
 
     # Claims.
 
@@ -141,12 +121,14 @@ class Reader:
                     self._serve(claim)
                 except OriginError as error:
                     failure = error
+                except _Revoked:
+                    pass
                 except SourceGone:
-                    if not self._sink.stopping:
+                    if not self._sink.stopping and not claim.revoked:
                         raise
                 finally:
                     self._leave(claim)
-                if failure is not None:
+                if failure is not None and not claim.revoked:
                     self._broke(claim, failure)
         except BaseException as error:
             self._fail(error)
@@ -154,48 +136,70 @@ class Reader:
     def _claim(self) -> _Claim | None:
         with self._changed:
             while True:
-                if self._sink.stopping or self.error is not None or (self._work.first is None and not self._active):
-                    self._close()
-                    self._changed.notify_all()
+                if self._sink.stopping or self.error is not None or (self._work.first is None and not self._claims):
+                    self._over()
                     return None
-                claim = self._next() if time.monotonic() >= self._rest_until else None
+                now = time.monotonic()
+                claim = self._next(now) if now >= self._rest_until else None
                 if claim is not None:
-                    self._active += 1
+                    self._claims.add(claim)
                     return claim
                 self._changed.wait(TICK)
 
-    def _next(self) -> _Claim | None:
+    def _over(self) -> None:
+        """Nothing is left to do: whoever still waits for an answer that nobody needs any more is woken."""
+        if not self._ended:
+            self._ended = True
+            self._close()
+            if self._revoked:
+                self._origin.cancel.set()
+            self._changed.notify_all()
+
+    def _next(self, now: float) -> _Claim | None:
         lowest, lead = self._work.first, self._lead
+        if lead is not None:
+            lowest = self._revoke(now, lowest)
         if lowest is None:
             return None
         if lead is not None and (run := self._work.take_at(self._lead_at)) is not None:
             self._lead = None
-            return _Claim(*run, lead, False)
-        if self._may_open() and (run := self._work.take(self._sink.end(), self._sink.wanted())) is not None:
-            return _Claim(*run, None, False)
+            return _Claim(*run, lead, False, now)
+        if self._may_open(now) and (run := self._work.take(self._sink.end(), self._sink.wanted())) is not None:
+            return _Claim(*run, None, False, now)
         if lead is not None and self._proven >= PROVEN and self._allowed > 1:
             # It would hold one of the few connections that are granted, and bring nothing.
             self._close()
-        elif lead is not None and lowest > self._lead_at and not self._active:
+        elif lead is not None and lowest > self._lead_at and not self._claims:
             # What lies between is here, and no range is granted: it is read past.
             self._lead = None
-            return _Claim(*(self._work.take() or (0, 0)), lead, False)
-        if lead is None and not self._active:
-            return _Claim(*(self._work.take() or (0, 0)), None, True)
-        if lead is not None and lowest < self._lead_at and not self._active:
+            return _Claim(*(self._work.take() or (0, 0)), lead, False, now)
+        elif lead is not None and not self._claims:
             # The lead is past what is left, and no second connection is granted beside it.
             self._close()
-            return _Claim(*(self._work.take() or (0, 0)), None, True)
+        if self._lead is None and not self._claims:
+            return _Claim(*(self._work.take() or (0, 0)), None, True, now)
         return None
 
-    def _may_open(self) -> bool:
-        held = self._active + (self._lead is not None)
+    def _revoke(self, now: float, lowest: int | None) -> int | None:
+        """The lead stands before a piece that a range brings no byte of: it goes on there itself. The lowest free piece after that."""
+        for claim in self._claims:
+            if claim.first == self._lead_at and not claim.ending and claim.body is not self._lead and now - claim.at > STALLED:
+                claim.revoked = True
+                self._revoked = True
+                self._claims.discard(claim)
+                self._work.give_back(claim.first, claim.past)
+                self._allowed = max(1, min(self._allowed, len(self._claims) + 1))
+                return self._work.first
+        return lowest
+
+    def _may_open(self, now: float) -> bool:
+        held = len(self._claims) + (self._lead is not None)
         if not self._ranges or held >= self._allowed or self._sink.geometry.count < 0 or not held:
             return False
-        if self._eager or self._allowed == 1:
-            return True
+        if self._eager or self._lead is not None:
+            return True  # a lead that waits has nothing to bring
         after, rest = RAMP
-        seconds = time.monotonic() - self._began
+        seconds = now - self._began
         left = self._work.pieces * self._sink.geometry.content_size
         return seconds > after and left * seconds > rest * max(1, self.bytes)
 
@@ -203,10 +207,12 @@ class Reader:
         """The claim is over: what was not fetched is free again, and a lead that goes on waits for its next piece."""
         body = claim.body
         with self._changed:
-            self._active -= 1
-            self._work.give_back(claim.first, claim.past)
+            if not claim.revoked:
+                self._claims.discard(claim)
+                self._work.give_back(claim.first, claim.past)
             self._proven += body is not None and body.ranged and body.bounded and claim.first == claim.past
-            if body is not None and claim.first == claim.past and not body.bounded and body.remaining and self._lead is None:
+            whole = claim.first == claim.past and not claim.revoked
+            if body is not None and whole and not body.bounded and body.remaining and self._lead is None:
                 self._lead, self._lead_at, body = body, claim.past, None
             self._changed.notify_all()
         if body is not None:
@@ -228,15 +234,19 @@ class Reader:
             n = claim.first
             self._sink.room_for(n)
             offset, length = geometry.content(n)
-            piece = self._parts.pop(n, None) or self._sink.begin(n)
+            with self._changed:
+                if claim.revoked:
+                    raise _Revoked("revoked")
+                part = self._parts.pop(n, None)
+            piece = part or self._sink.begin(n)
             try:
                 self._past(body, offset + piece.got)
                 while piece.got < length:
                     count = body.read_into(piece.room(length - piece.got))
                     if not count:
                         break
+                    self._moved(claim, body, count)
                     piece.took(count)
-                    self._moved(claim, count)
             except OriginError:
                 self._keep_part(n, piece)
                 raise
@@ -251,13 +261,23 @@ class Reader:
                     piece.end()
                 claim.first = claim.past
                 return
+            with self._changed:
+                if claim.revoked:
+                    raise _Revoked("revoked")
+                claim.ending = True
             piece.end()
-            claim.first = n + 1
+            claim.first, claim.ending = n + 1, False
 
-    def _moved(self, claim: _Claim, count: int) -> None:
+    def _moved(self, claim: _Claim, body: Body, count: int) -> None:
         with self._changed:
+            if claim.revoked:
+                raise _Revoked("revoked")
             self.bytes += count
-            if not claim.moved:
+            claim.at = time.monotonic()
+            # Bytes that are only compared, or begun again because nothing binds them, are no progress.
+            new = body.start > self._furthest or (self.version.binds and not self._comparing)
+            self._furthest = max(self._furthest, body.start)
+            if new and not claim.moved:
                 claim.moved = True
                 self._retry.progress()
                 self._others = 0
@@ -300,7 +320,15 @@ class Reader:
         if self._others >= CHANGED or not self.version.binds:
             self._from_the_beginning(claim)
         else:
-            claim.body = self._origin.open(start, version=self.version)
+            # Where a range is refused, the whole file may be given: what is here is read past.
+            plain, self._plain = self._plain, False
+            try:
+                claim.body = self._origin.open(0 if plain else start, version=self.version)
+            except OriginError as error:
+                if plain or not start or error.status in ASKS_TO_WAIT:
+                    raise
+                self._plain = True
+                return self._open(claim)
         self._learn(claim)
 
     def _from_the_beginning(self, claim: _Claim) -> None:
@@ -313,6 +341,7 @@ class Reader:
             raise OriginChanged(f"the origin's file had {geometry.length} bytes and has {body.length} now")
         with self._changed:
             self.version, self._ranges, self._others = body.version, body.version.binds, 0
+            self._comparing = True
             self._parts.clear()
             longest = self._work.longest
             self._work = Work([(0, geometry.count if geometry.count >= 0 else ENDLESS)], longest)
@@ -329,7 +358,7 @@ class Reader:
 
     def _broke(self, claim: _Claim, error: OriginError) -> None:
         with self._changed:
-            held = self._active + (self._lead is not None)
+            held = len(self._claims) + (self._lead is not None)
             if not claim.moved and not claim.again and held:
                 self._refused(error, held)
                 return

@@ -121,6 +121,7 @@ class Fetch:
         self._post = post
         self._events = events
         self._cancel = Cancel()
+        self._source: HttpOrigin | None = None
         self._reader: Reader | None = None
         self._more = threading.Condition()
         self.following = False
@@ -181,12 +182,16 @@ class Fetch:
 
     def _origin(self) -> HttpOrigin:
         wanted = self.wanted
+        if self._cancel.is_set and not self.stopped:
+            self._cancel.close()
+            self._cancel = Cancel()
         return HttpOrigin(wanted.url, wanted.headers, cancel=self._cancel, insecure=wanted.insecure, cacerts=wanted.cacerts,
                           floor=LEAST_RATE, access=self._access)
 
     def _first(self, unless: Version | None) -> Body:
         """The answer to a plain GET, or to a conditional one. An origin that fails for the moment is waited for, and so are who asked."""
         origin, retry = self._origin(), Retry(TRIES)
+        self._source = origin
         while True:
             self.origin_requests += 1
             try:
@@ -306,13 +311,11 @@ class Fetch:
 
     def _read(self, body: Body, file: PieceFile, gaps: list[tuple[int, int]]) -> None:
         """By this thread, and as many more as the origin grants connections. Raises what ended the reader."""
-        resumed = gaps and gaps[0][0] > 0
-        if resumed:
-            body.close()
+        assert self._source is not None
         longest = RUN // file.geometry.content_size + 1
         reader = self._reader = Reader(
-            self._origin(), Arrivals(self, file), None if resumed else body, gaps, version=body.version, connections=self._connections,
-            longest=longest, retry=Retry(TRIES), grants=self._grants, chance=random.random, eager=False,
+            self._source, Arrivals(self, file), body, gaps, connections=self._connections, longest=longest, retry=Retry(TRIES),
+            grants=self._grants, chance=random.random, eager=False,
         )
         pieces = sum(past - first for first, past in gaps)
         more = [threading.Thread(target=reader.work, name="origin", daemon=True) for _ in range(min(self._connections, pieces) - 1)]

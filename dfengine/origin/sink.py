@@ -1,0 +1,44 @@
+"""Where the bytes of an origin go: what a `reader.Reader` wants of a download, or of a supernode's copy."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from dfengine._piece import Geometry
+
+    class Piece(Protocol):
+        """A piece on its way. got: bytes of its content that came."""
+
+        got: int
+
+        def room(self, want: int) -> memoryview:
+            """Where the next bytes go, `want` at most."""
+
+        def took(self, count: int) -> None:
+            """`count` bytes came there."""
+
+        def end(self) -> None:
+            """All came: keep it, or compare it. Raises OriginChanged, StorageError."""
+
+    class Sink(Protocol):
+        """Where pieces go. Any of the reader's threads may call."""
+
+        @property
+        def geometry(self) -> Geometry: ...
+        @property
+        def stopping(self) -> bool: ...
+        def begin(self, n: int) -> Piece: ...
+        def end(self) -> int:
+            """One past the last piece that may come now."""
+
+        def room_for(self, n: int) -> None:
+            """Wait until piece n may come. Raises SourceGone when the download is stopped."""
+
+        def wanted(self) -> int:
+            """The piece that somebody waits for, -1: any."""
+
+        def learn_length(self, length: int) -> None: ...
+        def say(self, text: str) -> None:
+            """What a user may want to know."""

@@ -85,8 +85,9 @@ def _download(behaviour: Behaviour, way: str, folder: Path, node: str, server: S
     output = folder / "output"
     command = [
         *DFENGINE, "get", url_of(behaviour, server), "-o", str(output), "--home", str(folder / "home"), "--ip", "127.0.0.2",
-        "--pattern", "cdn", *behaviour.options,
+        "--pattern", "cdn", "--identifier", f"{behaviour.name}-{way}", *behaviour.options,
     ]
+    # Ports come again: the identifier is what keeps a shared supernode from taking one server's file for another's.
     for header in headers:
         command += ["--header", header]
     if way == "supernode":

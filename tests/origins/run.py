@@ -119,13 +119,15 @@ def _killed(command: list[str], env: dict[str, str], output: Path, server: Serve
     size = len(server.versions[0])
     server.gate.close(size * 6 // 10, size // 10)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
-    end = time.monotonic() + 30.0
-    while process.poll() is None and not server.gate.reached.wait(0.02) and time.monotonic() < end:
-        pass
-    _settled(process, output)
-    process.kill()
-    process.wait()
-    server.gate.open()
+    try:
+        end = time.monotonic() + 30.0
+        while process.poll() is None and not server.gate.reached.wait(0.02) and time.monotonic() < end:
+            pass
+        _settled(process, output)
+    finally:
+        process.kill()
+        process.wait()
+        server.gate.open()
     end = time.monotonic() + 10.0
     while server.busy and time.monotonic() < end:
         time.sleep(0.01)
@@ -137,7 +139,10 @@ def _settled(process: subprocess.Popen[bytes], output: Path) -> None:
     """Wait until bytes lie beside the output and no more come; not for long, since none need to be kept."""
     end, before, same = time.monotonic() + FIRST_BYTES, "", 0
     while process.poll() is None and time.monotonic() < end and same < 5:
-        kept = [path.stat() for path in sorted(output.parent.glob(f".{output.name}.*"))]
+        kept = []
+        for path in sorted(output.parent.glob(f".{output.name}.*")):
+            with contextlib.suppress(FileNotFoundError):
+                kept.append(path.stat())
         now = str([(each.st_size, each.st_blocks, each.st_mtime_ns) for each in kept])
         same = same + 1 if any(each.st_blocks for each in kept) and now == before else 0
         before = now

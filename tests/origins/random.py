@@ -26,7 +26,7 @@ LONGEST = 90.0
 """Seconds after which a run has hung; its own time-out is over by then, twice."""
 
 THROUGH = 4
-"""Every so manieth run goes by a supernode."""
+"""One run of this many goes through a supernode."""
 
 
 @dataclass

@@ -6,5 +6,5 @@
     behaviours   all of them, by kind: validators ranges framing cuts refusals heads redirects requests sizes
     oracle       what curl does with the same server
     run judge    one behaviour one way, and what is wrong with the outcome
-    random_origins  origins drawn from a seed
+    random_origins  origins drawn from a seed; soak random  many of them, in worker processes
 """

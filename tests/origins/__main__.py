@@ -6,8 +6,9 @@ Ends with 1 when anything was. NAME may be the beginning of names.
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import queue
-import threading
 import sys
 import tempfile
 from collections import Counter
@@ -17,7 +18,7 @@ from pathlib import Path
 from tests.origins.behaviour import Behaviour
 from tests.origins.behaviours import ALL
 from tests.origins.judge import KINDS
-from tests.origins.oracle import ask
+from tests.origins.oracle import Answer, ask
 from tests.origins.run import WAYS, Outcome, Supernode, run, ways
 
 
@@ -28,28 +29,25 @@ class Pool:
         self._folder = folder
         self._free: queue.SimpleQueue[Supernode] = queue.SimpleQueue()
         self._all: list[Supernode] = []
-        self._starting = threading.Lock()
+        self._numbers = itertools.count()
 
-    def run(self, behaviour: Behaviour, way: str, folder: Path, oracle: tuple[object, ...]) -> Outcome:
+    def run(self, behaviour: Behaviour, way: str, folder: Path, oracle: tuple[Answer, ...]) -> Outcome:
         """As `run.run`."""
         if way != "supernode" or behaviour.env:
-            return run(behaviour, way, folder, oracle=oracle)  # type: ignore[arg-type]
+            return run(behaviour, way, folder, oracle=oracle)
         try:
             node = self._free.get_nowait()
         except queue.Empty:
             node = self._start()
-        outcome = run(behaviour, way, folder, node.node, oracle)  # type: ignore[arg-type]
+        outcome = run(behaviour, way, folder, node.node, oracle)
         if not outcome.wrong.startswith("HANG"):
             self._free.put(node)
         return outcome
 
     def _start(self) -> Supernode:
-        import os
-
         kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        with self._starting:
-            node = Supernode(self._folder / f"supernode-{len(self._all)}", kept)
-            self._all.append(node)
+        node = Supernode(self._folder / f"supernode-{next(self._numbers)}", kept)
+        self._all.append(node)
         return node
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ SMALL = 150_001
 BIG = 3 * PIECE + 12_345
 """Bytes: less than a piece, and four pieces."""
 
-SLOW_ENOUGH = 12_000_000.0
+SLOW_ENOUGH = 24_000_000.0
 """Bytes per second of a first stream that is still under way when further connections come."""
 
 

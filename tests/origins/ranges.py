@@ -24,7 +24,8 @@ def lying(say: str, first: int = 0, last: int = 0, other: bool = False) -> Scrip
                 max(0, a + first), b + last
 
         ranged = x.request.range(BIG)
-        serve(x, file=OTHER if other and ranged else None, etag=etag_of(FILE[0]), content_range=content_range, rate=0 if x.n else SLOW_ENOUGH)
+        serve(x, file=OTHER if other and ranged else None, etag=etag_of(FILE[0]), content_range=content_range,
+        rate=0 if x.n else SLOW_ENOUGH)
 
     return script
 
@@ -59,7 +60,8 @@ def _multipart(x: Exchange) -> None:
     if not span:
         return serve(x, rate=SLOW_ENOUGH)
     part = b"--cut\r\nContent-Range: bytes %d-%d/%d\r\n\r\n" % (*span, BIG) + x.file[span[0] : span[1] + 1] + b"\r\n--cut--\r\n"
-    x.send(head("206 Partial Content", (("Content-Type", "multipart/byteranges; boundary=cut"), ("ETag", etag_of(x.file)), ("Content-Length", str(len(part))))))
+    x.send(head("206 Partial Content", (("Content-Type", "multipart/byteranges; boundary=cut"), ("ETag", etag_of(x.file)),
+        ("Content-Length", str(len(part))))))
     return x.body(part)
 
 
@@ -121,17 +123,21 @@ LIES = {
 RANGES = (
     *(Behaviour(f"content-range-{name}", lying(*lie), versions=FILE) for name, lie in LIES.items()),
     Behaviour("content-range-missing-other-bytes", lying("", other=True), OneVersion(), (*FILE, OTHER)),
-    Behaviour("content-range-total-unknown", lambda x: serve(x, content_range=lambda a, b, total: (f"bytes {a}-{b}/*", a, b)), versions=FILE),
-    Behaviour("content-range-lower-case-unit-and-blanks", lambda x: serve(x, content_range=lambda a, b, total: (f"Bytes  {a}-{b}/{total}", a, b)), versions=FILE),
+    Behaviour("content-range-total-unknown", lambda x: serve(x, content_range=lambda a, b, total: (f"bytes {a}-{b}/*", a, b)),
+        versions=FILE),
+    Behaviour("content-range-lower-case-unit-and-blanks", lambda x: serve(x, content_range=lambda a, b,
+        total: (f"Bytes  {a}-{b}/{total}", a, b)), versions=FILE),
     Behaviour("range-overlong", lambda x: serve(x, content_range=lambda a, b, total: honest(a, total - 1, total)), versions=FILE),
-    Behaviour("range-shorter-than-asked", lambda x: serve(x, content_range=lambda a, b, total: honest(a, min(b, a + 1_999_999), total)), versions=FILE),
+    Behaviour("range-shorter-than-asked", lambda x: serve(x, content_range=lambda a, b, total: honest(a, min(b, a + 1_999_999), total)),
+        versions=FILE),
     Behaviour("range-from-the-start", lambda x: serve(x, content_range=lambda a, b, total: honest(0, b, total)), versions=FILE),
     Behaviour("range-multipart", _multipart, versions=FILE),
     Behaviour("range-length-of-more", _length_of_more, versions=FILE),
     Behaviour("range-chunked", _partial_chunked, versions=FILE),
     Behaviour("206-to-plain-get", _partial_to_plain, versions=FILE),
     Behaviour("206-of-a-part-to-plain-get", _first_part_to_plain, OneVersion(), FILE),
-    Behaviour("advertised-and-answered-200", lambda x: serve(x, ranges=False, advertise="bytes", rate=0 if x.n else SLOW_ENOUGH), versions=FILE),
+    Behaviour("advertised-and-answered-200", lambda x: serve(x, ranges=False, advertise="bytes", rate=0 if x.n else SLOW_ENOUGH),
+        versions=FILE),
     Behaviour("advertised-and-answered-200-chunked", lambda x: serve(x, ranges=False, advertise="bytes", framing="chunked"), versions=FILE),
     Behaviour("not-advertised-and-answered-206", lambda x: serve(x, advertise=""), versions=FILE),
     Behaviour("denied-and-answered-206", lambda x: serve(x, advertise="none"), versions=FILE),
@@ -142,6 +148,7 @@ RANGES = (
     Behaviour("range-416-always", to_ranges("416 Range Not Satisfiable", also_whole=True), versions=FILE),
     *(
         Behaviour(f"range-{status[:3]}", to_ranges(status), versions=FILE)
-        for status in ("400 Bad Request", "403 Forbidden", "404 Not Found", "406 Not Acceptable", "500 Internal Server Error", "501 Not Implemented")
+        for status in ("400 Bad Request", "403 Forbidden", "404 Not Found", "406 Not Acceptable", "500 Internal Server Error",
+        "501 Not Implemented")
     ),
 )

@@ -89,7 +89,9 @@ REFUSALS = (
     Behaviour("501-always", saying("501 Not Implemented"), Fails(4, ("501",)), options=ONCE),
     Behaviour("refused-then-up", serve, Delivers(), late=1.5),
     Behaviour("refused-always", serve, Fails(4, ("refused",)), down=True, options=ONCE),
-    Behaviour("never-answers", lambda x: x.silence(), Fails(8, ("time", "within"), named=False), options=("--timeout", "3"), curl=("-m", "3"),
+    Behaviour("never-answers", lambda x: x.silence(), Fails(8, ("time", "within"), named=False), options=("--timeout", "3"),
+        curl=("-m", "3"),
               bound=15.0, resumed="no"),
-    Behaviour("no-such-host", serve, Fails(4, ("resolve", "resolved", "name", "known"), named=False), url="no-such-host.invalid/file", options=ONCE),
+    Behaviour("no-such-host", serve, Fails(4, ("resolve", "resolved", "name", "known"), named=False), url="no-such-host.invalid/file",
+        options=ONCE),
 )

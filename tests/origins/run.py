@@ -16,8 +16,8 @@ from tests.origins.server import Server
 
 DFENGINE = [sys.executable, "-m", "dfengine"]
 WAYS = ("alone", "supernode", "resumed")
-FIRST_BYTES = 0.5
-"""Seconds for which a download that was sent bytes is given the time to keep some before it is killed."""
+FIRST_BYTES = 0.6
+"""Seconds for which a download that was sent bytes is given the time to keep them before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,9 @@ def _download(behaviour: Behaviour, way: str, folder: Path, node: str, server: S
     output = folder / "output"
     command = [
         *DFENGINE, "get", url_of(behaviour, server), "-o", str(output), "--home", str(folder / "home"), "--ip", "127.0.0.2",
-        "--pattern", "cdn", *behaviour.options,
+        "--pattern", "cdn", "--identifier", f"{behaviour.name}-{way}", *behaviour.options,
     ]
+    # Ports come again: the identifier is what keeps a shared supernode from taking one server's file for another's.
     for header in headers:
         command += ["--header", header]
     if way == "supernode":
@@ -114,18 +115,19 @@ def _download(behaviour: Behaviour, way: str, folder: Path, node: str, server: S
 
 
 def _killed(command: list[str], env: dict[str, str], output: Path, server: Server) -> str:
-    """Start a download, kill it when half of the file was sent and some bytes of it are kept; what is wrong with what it left, or ""."""
-    server.gate.after = len(server.versions[0]) // 2
+    """Start a download, kill it in mid-body when it keeps some bytes; what is wrong with what it left, or ""."""
+    size = len(server.versions[0])
+    server.gate.close(size * 6 // 10, size // 10)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
-    end = time.monotonic() + 30.0
-    while process.poll() is None and not server.gate.reached.wait(0.02) and time.monotonic() < end:
-        pass
-    end = time.monotonic() + FIRST_BYTES
-    while process.poll() is None and time.monotonic() < end and not _kept(output):
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    server.gate.open()
+    try:
+        end = time.monotonic() + 30.0
+        while process.poll() is None and not server.gate.reached.wait(0.02) and time.monotonic() < end:
+            pass
+        _settled(process, output)
+    finally:
+        process.kill()
+        process.wait()
+        server.gate.open()
     end = time.monotonic() + 10.0
     while server.busy and time.monotonic() < end:
         time.sleep(0.01)
@@ -133,6 +135,15 @@ def _killed(command: list[str], env: dict[str, str], output: Path, server: Serve
     return "" if data is None or (process.returncode == 0 and data in server.versions) else "an output under its name after a kill"
 
 
-def _kept(output: Path) -> bool:
-    """Bytes of the body lie in a part beside the output."""
-    return any(path.stat().st_blocks for path in output.parent.glob(f".{output.name}.*.part"))
+def _settled(process: subprocess.Popen[bytes], output: Path) -> None:
+    """Wait until bytes lie beside the output and no more come; not for long, since none need to be kept."""
+    end, before, same = time.monotonic() + FIRST_BYTES, "", 0
+    while process.poll() is None and time.monotonic() < end and same < 5:
+        kept = []
+        for path in sorted(output.parent.glob(f".{output.name}.*")):
+            with contextlib.suppress(FileNotFoundError):
+                kept.append(path.stat())
+        now = str([(each.st_size, each.st_blocks, each.st_mtime_ns) for each in kept])
+        same = same + 1 if any(each.st_blocks for each in kept) and now == before else 0
+        before = now
+        time.sleep(0.02)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 STEP = 64 << 10
 """Bytes of a body that are sent at once."""
+
+STILL = 0.3
+"""Seconds without a byte after which a client does not read."""
 
 QUIET = 20.0
 """Seconds after which an idle connection is closed."""
@@ -56,31 +60,51 @@ class Request:
         return (first, last) if first <= last else (-1, -1)
 
 
-@dataclass
 class Gate:
-    """Holds all bodies once `after` body bytes were sent, until it is opened: the moment to kill a download in mid-body."""
+    """Holds bodies in their middle until it is opened: the moment to kill a download.
 
-    after: int = -1
-    sent: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    reached: threading.Event = field(default_factory=threading.Event)
-    opened: threading.Event = field(default_factory=threading.Event)
+    The first body goes on for `first` bytes, so that a whole piece arrives where the file has several; each other one for `others`.
+    `reached` is set when one waits and the first one has had its bytes, has ended, or its client reads no more.
+    """
 
-    def take(self, wanted: int) -> int:
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+        self.opened.set()
+        self._lock = threading.Lock()
+        self._first = self._others = 0
+        self._sent: dict[Exchange, int] = {}
+        self._leader: Exchange | None = None
+        self._over = False
+        self._moved = 0.0
+
+    def close(self, first: int, others: int) -> None:
+        """Hold from now on."""
+        self._first, self._others = first, others
+        self.opened.clear()
+
+    def take(self, x: Exchange, wanted: int) -> int:
         """How many bytes of `wanted` may be sent now; 0: wait."""
-        with self.lock:
-            if self.after >= 0 and not self.opened.is_set():
-                wanted = min(wanted, self.after - self.sent)
-                if wanted <= 0:
-                    self.reached.set()
-                    return 0
-            self.sent += wanted
+        if self.opened.is_set():
+            return wanted
+        with self._lock:
+            if self._leader is None:
+                self._leader = x
+            sent = self._sent.get(x, 0)
+            wanted = max(0, min(wanted, (self._first if x is self._leader else self._others) - sent))
+            self._sent[x] = sent + wanted
+            now = time.monotonic()
+            if wanted:
+                self._moved = now
+            elif self._over or x is self._leader or now > self._moved + STILL:
+                self._over = True
+                self.reached.set()
             return wanted
 
-    def give_back(self, count: int) -> None:
-        """Bytes that were taken and could not be sent."""
-        with self.lock:
-            self.sent -= count
+    def left(self, x: Exchange) -> None:
+        """This exchange is over."""
+        with self._lock:
+            self._over = self._over or x is self._leader
 
     def open(self) -> None:
         """Nothing is held any more."""
@@ -110,7 +134,7 @@ class Exchange:
             self.server.claims.add(self)
             return True
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Exactly these bytes. Raises Gone."""
         try:
             self.sock.sendall(data)
@@ -123,15 +147,11 @@ class Exchange:
         view = memoryview(data)
         most = min(STEP, int(rate / 20) + 1) if rate else STEP
         while at < len(data):
-            step = self.server.gate.take(min(most, len(data) - at))
+            step = self.server.gate.take(self, min(most, len(data) - at))
             if not step:
                 self._look()
                 continue
-            try:
-                self.send(view[at : at + step])
-            except Gone:
-                self.server.gate.give_back(step)
-                raise
+            self.send(view[at : at + step])
             at += step
             if rate:
                 self.pause(began + at / rate - time.monotonic())
@@ -140,12 +160,13 @@ class Exchange:
         """Wait a moment for the gate. Raises Gone when the client has left."""
         if self.server.gate.opened.wait(0.02):
             return
-        with contextlib.suppress(BlockingIOError):
+        if select.select([self.sock], [], [], 0)[0]:
             try:
-                if not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
-                    raise Gone
+                gone = not self.sock.recv(1, socket.MSG_PEEK)
             except ConnectionError as error:
                 raise Gone from error
+            if gone:
+                raise Gone
 
     def pause(self, seconds: float) -> None:
         """Send nothing for a while. Raises Gone when the server ends."""
@@ -296,6 +317,7 @@ class Server:
             with self.lock:
                 self.busy -= 1
                 self.claims.discard(exchange)
+            self.gate.left(exchange)
         return True
 
 

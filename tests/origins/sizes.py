@@ -9,7 +9,8 @@ from tests.origins.behaviour import PIECE, Behaviour, content
 
 
 def _named() -> dict[str, int]:
-    return {"0": 0, "1": 1, "piece-less-1": PIECE - 1, "piece": PIECE, "piece-and-1": PIECE + 1, "2-pieces": 2 * PIECE, "2-pieces-and-1": 2 * PIECE + 1}
+    return {"0": 0, "1": 1, "piece-less-1": PIECE - 1, "piece": PIECE, "piece-and-1": PIECE + 1, "2-pieces": 2 * PIECE,
+        "2-pieces-and-1": 2 * PIECE + 1}
 
 
 SIZES = tuple(

@@ -13,7 +13,8 @@ C = content(BIG - 77_777, 3)
 MIB = 1 << 20
 
 
-def changing(etags: tuple[str, str], modified: tuple[str, str] | None = None, later: bytes = B, if_range: bool = True, cut: int = -1) -> Script:
+def changing(etags: tuple[str, str], modified: tuple[str, str] | None = None, later: bytes = B, if_range: bool = True,
+    cut: int = -1) -> Script:
     """The first answer is A, all later ones are `later`; ETags and dates of the two; `cut`: where the first one breaks off."""
 
     def script(x: Exchange) -> None:
@@ -60,7 +61,8 @@ VALIDATORS = (
     Behaviour("strong-becomes-weak", changing(('"a"', 'W/"b"'), NONE, if_range=False), OneVersion(), VERSIONS),
     Behaviour("etag-vanishes-with-change", changing(('"a"', ""), NONE, if_range=False), OneVersion(), VERSIONS),
     Behaviour("etag-appears-with-change", changing(("", '"b"'), NONE, if_range=False), OneVersion(), VERSIONS),
-    Behaviour("date-then-etag-with-change", changing(("", '"b"'), ("Mon, 01 Jan 2024 00:00:00 GMT", ""), if_range=False), OneVersion(), VERSIONS),
+    Behaviour("date-then-etag-with-change", changing(("", '"b"'), ("Mon, 01 Jan 2024 00:00:00 GMT", ""), if_range=False), OneVersion(),
+        VERSIONS),
     Behaviour("last-modified-changes", changing(NONE), OneVersion(), VERSIONS),
     Behaviour("last-modified-changes-if-range-ignored", changing(NONE, if_range=False), OneVersion(), VERSIONS),
     Behaviour("same-weak-etag-other-date", _same_etag_other_date, OneVersion(), VERSIONS),
@@ -72,13 +74,17 @@ VALIDATORS = (
     Behaviour("cut-and-changed-date", changing(NONE, cut=3 * MIB, if_range=False), OneVersion(), VERSIONS),
     Behaviour("cut-and-changed-without-validators", changing(NONE, NONE, cut=3 * MIB), OneVersion(), VERSIONS),
     Behaviour("cut-and-changed-without-validators-other-length", changing(NONE, NONE, C, cut=3 * MIB), OneVersion(), (A, C)),
-    Behaviour("replaced-between-runs-weak", lambda x: serve(x, etag=f'W/"{etag_of(x.file)[1:5]}"', if_range=False), versions=VERSIONS, replaced=True, ways=("resumed",)),
+    Behaviour("replaced-between-runs-weak", lambda x: serve(x, etag=f'W/"{etag_of(x.file)[1:5]}"', if_range=False), versions=VERSIONS,
+        replaced=True, ways=("resumed",)),
     Behaviour("replaced-between-runs-strong", serve, versions=VERSIONS, replaced=True, ways=("resumed",)),
-    Behaviour("replaced-between-runs-if-range-ignored", lambda x: serve(x, if_range=False), versions=VERSIONS, replaced=True, ways=("resumed",)),
-    Behaviour("replaced-between-runs-date", lambda x: serve(x, etag="", if_range=False), versions=VERSIONS, replaced=True, ways=("resumed",)),
+    Behaviour("replaced-between-runs-if-range-ignored", lambda x: serve(x, if_range=False), versions=VERSIONS, replaced=True,
+        ways=("resumed",)),
+    Behaviour("replaced-between-runs-date", lambda x: serve(x, etag="", if_range=False), versions=VERSIONS, replaced=True,
+        ways=("resumed",)),
     Behaviour("replaced-between-runs-without-validators", _nothing, versions=VERSIONS, replaced=True, ways=("resumed",)),
     Behaviour("replaced-between-runs-without-validators-other-length", _nothing, versions=(A, C), replaced=True, ways=("resumed",)),
-    Behaviour("replaced-between-runs-small", lambda x: serve(x, etag="", modified=""), versions=(content(150_001, 4), content(150_001, 5)), replaced=True, ways=("resumed",)),
+    Behaviour("replaced-between-runs-small", lambda x: serve(x, etag="", modified=""),
+        versions=(content(150_001, 4), content(150_001, 5)), replaced=True, ways=("resumed",)),
     Behaviour("no-validators", _nothing, versions=(A,)),
     Behaviour("new-etag-each-answer", lambda x: serve(x, etag=f'"{x.n}"', rate=0 if x.n else SLOW_ENOUGH), versions=(A,)),
     Behaviour("new-weak-etag-each-answer", lambda x: serve(x, etag=f'W/"{x.n}"', modified=""), versions=(A,)),
@@ -89,7 +95,8 @@ VALIDATORS = (
     Behaviour("one-weak-etag", lambda x: serve(x, etag='W/"a"', rate=0 if x.n else SLOW_ENOUGH), versions=(A,)),
     Behaviour("last-modified-only", lambda x: serve(x, etag="", rate=0 if x.n else SLOW_ENOUGH), versions=(A,)),
     Behaviour("no-validators-in-ranges", _dropped_in_ranges, versions=(A,)),
-    Behaviour("if-range-answered-200", lambda x: serve(x, ranges=not x.request.get("if-range"), advertise="bytes", rate=0 if x.n else SLOW_ENOUGH), versions=(A,)),
+    Behaviour("if-range-answered-200", lambda x: serve(x, ranges=not x.request.get("if-range"), advertise="bytes",
+        rate=0 if x.n else SLOW_ENOUGH), versions=(A,)),
     Behaviour("if-range-ignored", lambda x: serve(x, if_range=False), versions=(A,)),
     Behaviour("etag-without-quotes", lambda x: serve(x, etag="abc", modified="", if_range=False), versions=(A,)),
     Behaviour("etag-empty", lambda x: serve(x, etag="", modified="", extra=(("ETag", ""),)), versions=(A,)),

@@ -103,7 +103,8 @@ class Body:
             self._lines, self._whole = [], False
         if line in (b"\r\n", b"\n"):
             # After an interim answer another head follows (RFC 9110 section 15.2).
-            self._whole = bool(self._lines) and self._lines[0].partition(b" ")[2].lstrip()[:1] != b"1"
+            status = self._lines[0].split()[1:2] if self._lines else []
+            self._whole = bool(status) and (status[0][:1] != b"1" or status[0] == b"101")
         else:
             self._lines.append(line)
 
@@ -135,6 +136,8 @@ class Body:
         Raises OriginTruncated when it ends early, OriginUnreachable when nothing comes for SILENCE seconds, OriginSlow below the least
         rate, SourceGone when it was cancelled. Bytes that came before are returned first.
         """
+        if self._floor and self._slow > SILENCE + STEP / self._floor:
+            raise OriginSlow(f"{self.place} sends less than {self._floor:.0f} bytes per second")
         want = len(buffer) if self.remaining < 0 else min(len(buffer), self.remaining)
         if not want:
             return 0
@@ -178,8 +181,6 @@ class Body:
         self._quiet = 0.0 if self._at else self._quiet + seconds
         if self._quiet > SILENCE:
             raise OriginUnreachable(f"{self.place} sends nothing any more")
-        if self._floor and not self._at and self._slow > SILENCE + STEP / self._floor:
-            raise OriginSlow(f"{self.place} sends less than {self._floor:.0f} bytes per second")
 
     def _count(self, got: int) -> None:
         self._measured += got
@@ -201,12 +202,14 @@ class Body:
             reason = os.strerror(number)
         if code in _CERTIFICATE:
             return OriginUnreachable(f"{self.place}: its certificate is not taken: {reason}", final=True)
+        if code in _NONSENSE and begun:
+            return OriginTruncated(f"{self.place} breaks off the chunks of its answer: {reason}")
         if code in _NONSENSE:
             return OriginError(f"{self.place} answers what is no HTTP: {reason}", final=True)
         if begun and (code in _CUT or not code):
             return OriginTruncated(f"{self.place} breaks off its answer: {reason or 'the connection was closed'}")
         if code == pycurl.E_GOT_NOTHING or not code:
-            return OriginUnreachable(f"{self.place} closes the connection without an answer")
+            return OriginUnreachable(f"{self.place} gives no answer: it closes the connection")
         if self._lines:
             return OriginUnreachable(f"{self.place} breaks off within the head of its answer: {reason}")
         return OriginUnreachable(f"{self.place} cannot be reached: {reason}")

@@ -112,7 +112,7 @@ class HttpOrigin:
         if head.status == 304 and unless is not None:
             body.not_modified, body.version = True, unless
             return
-        if head.status == 200:
+        if head.status in (200, 203):
             self._whole(body)
         elif head.status == 206:
             self._part(body, start, end, asked)
@@ -190,7 +190,9 @@ class HttpOrigin:
         if "authorization" not in given:
             own += hop.basic()
         options: dict[int, Any] = {
-            pycurl.URL: hop.url.encode("utf-8", "surrogateescape"),
+            pycurl.URL: hop.server + "/",
+            # To the letter, since libcurl writes escapes in capitals. A proxy of plain http is told the whole URL.
+            pycurl.REQUEST_TARGET: hop.target if proxy is None or hop.scheme == "https" or proxy.tunnels else hop.server + hop.target,
             pycurl.HTTPHEADER: wire_headers([*headers, *own, *more]),
             pycurl.NOSIGNAL: 1,
             pycurl.HTTP09_ALLOWED: 0,

@@ -45,6 +45,11 @@ class Proxy(Value):
         return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
+    def tunnels(self) -> bool:
+        """What is sent through it is as if it were sent to the origin."""
+        return self.scheme.startswith("socks")
+
+    @property
     def looks_up(self) -> bool:
         """The proxy finds the addresses of names, not this machine."""
         return self.scheme not in ("socks4", "socks5")

@@ -181,16 +181,14 @@ class Reader:
         return None
 
     def _revoke(self, now: float, lowest: int | None) -> int | None:
-        """The lead stands before a piece that a range brings no byte of: it goes on there itself. The lowest free piece after that."""
-        for claim in self._claims:
-            if claim.first == self._lead_at and not claim.ending and claim.body is not self._lead and now - claim.at > STALLED:
-                claim.revoked = True
-                self._revoked = True
-                self._claims.discard(claim)
-                self._work.give_back(claim.first, claim.past)
-                self._allowed = max(1, min(self._allowed, len(self._claims) + 1))
-                return self._work.first
-        return lowest
+        """The lead has nothing to bring, and ranges that were to bring the rest stall: it does. The lowest free piece after that."""
+        stalled = [claim for claim in self._claims if not claim.ending and claim.first >= self._lead_at and now - claim.at > STALLED]
+        for claim in stalled:
+            claim.revoked = self._revoked = True
+            self._claims.discard(claim)
+            self._work.give_back(claim.first, claim.past)
+            self._allowed = max(1, min(self._allowed, len(self._claims) + 1))
+        return self._work.first if stalled else lowest
 
     def _may_open(self, now: float) -> bool:
         held = len(self._claims) + (self._lead is not None)

@@ -25,7 +25,6 @@ HARMLESS = frozenset((
 """Headers of a user's that open nothing; every other one counts as a credential. So does Host, which names another server's files."""
 
 _SAFE = "/%:@!$&'()*+,;=~-._"
-_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def is_private(name: str) -> bool:
@@ -51,7 +50,8 @@ def check_header(name: str, value: str) -> None:
 class Hop:
     """One URL of a chain of redirects. Raises BadValue for what is no http or https URL.
 
-    key: scheme, host and port as they are compared, `http://host:80`. place: host and port for people, without credentials.
+    server, target: what is asked, and for what there. key: scheme, host and port as they are compared, `http://host:80`. place: host and
+    port for people, without credentials.
     """
 
     def __init__(self, url: str) -> None:
@@ -63,10 +63,10 @@ class Hop:
         written = f"[{self.host}]" if ":" in self.host else self.host
         self.place = f"{written}:{self.port}"
         self.key = f"{self.scheme}://{written.rstrip('.')}:{self.port}"
-        path = quote(parts.path or "/", safe=_SAFE)
-        query = "?" + quote(parts.query, safe=_SAFE + "?") if parts.query else ""
+        query = "?" + quote(parts.query, safe=_SAFE + "?") if "?" in url.partition("#")[0] else ""
+        self.target = without_dots(quote(parts.path or "/", safe=_SAFE)) + query
         # The Host header is made of this: a default port stands in none.
-        self.url = f"{self.scheme}://{written if self.port == PORTS[self.scheme] else self.place}{path}{query}"
+        self.server = f"{self.scheme}://{written if self.port == PORTS[self.scheme] else self.place}"
         self._text = url
 
     def basic(self) -> list[tuple[str, str]]:
@@ -78,8 +78,8 @@ class Hop:
 
         Raises OriginError when that is no http or https URL.
         """
-        # Blanks and bytes beyond ASCII are taken as if they had been escaped, as browsers and curl do.
-        text = quote(location.strip().encode("latin-1", "replace"), safe=_PRINTABLE)
+        path, mark, query = location.strip().partition("?")
+        text = _escaped(path, "%20") + mark + _escaped(query, "+")
         try:
             there = Hop(urljoin(self._text, text))
         except ValueError:
@@ -88,6 +88,27 @@ class Hop:
             scheme, _, rest = there._text.partition("://")
             there = Hop(f"{scheme}://{self.userinfo}@{rest}")
         return there
+
+
+def without_dots(path: str) -> str:
+    """A path less its `.` and `..` segments (RFC 3986 section 5.2.4)."""
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")
+    for segment in segments[1:]:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
+
+
+def _escaped(text: str, blank: str) -> str:
+    """A blank and bytes beyond ASCII as curl escapes them: servers send them raw, and some compare what comes back to the letter."""
+    return "".join(each if "\x20" < each < "\x7f" else blank if each == " " else f"%{ord(each) & 255:02x}" for each in text)
 
 
 def basic(user: bytes, password: bytes) -> tuple[str, str]:

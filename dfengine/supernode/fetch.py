@@ -206,8 +206,8 @@ class Fetch:
             else:
                 self.waits = ""
                 return body
-                with self._more:
-                    self._more.wait_for(lambda: self.stopped, wait)
+            with self._more:
+                self._more.wait_for(lambda: self.stopped, wait)
 
     def _again(self, file: PieceFile, known: Description, answered: Callable[[Fetch], None] | None) -> None:
         """There is a complete copy: does it still hold?"""

@@ -100,7 +100,8 @@ class FromOrigin:
             origin, _Sink(transfer, self._watch.notice), body, gaps, connections=connections, longest=longest, retry=self._retry,
             grants=_grants, chance=chance,
         )
-        threads = min(connections, max(1, pieces))
+        # A lead that stands before pieces that are here needs a thread of its own.
+        threads = min(connections, max(1, pieces) + (gaps[:1] > [(1, 0)]))
         with transfer.cuttable(cancel.set):
             for number in range(threads):
                 transfer.start(partial(_work, transfer, reader), f"origin-{number}")

@@ -95,7 +95,7 @@ class Swarm:
 
     def _through(self) -> str | None:
         """Drive one membership after the other."""
-        strikes, backoff = 0, Backoff(0.1, 1.0)
+        strikes, most, backoff = 0, 0, Backoff(0.1, 1.0)
         while True:
             member = self.member
             assert member is not None
@@ -113,7 +113,10 @@ class Swarm:
                 failure = error
             seeks = f"lost, seeking {'another' if len(self._nodes) > 1 else 'it again'}"
             self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
-            strikes = strikes + 1 if transfer.plan.here == before else 0
+            # A file that begins anew brings pieces each time: only more than ever before is progress.
+            here = transfer.plan.here
+            strikes = strikes + 1 if here == before or here <= most else 0
+            most = max(most, here)
             if strikes >= STRIKES * len(self._nodes):
                 return str(failure)
             if not strikes:

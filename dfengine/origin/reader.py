@@ -108,6 +108,7 @@ class Reader:
         self._began = time.monotonic()
         self._rest_until = 0.0
         self._others = self._proven = 0
+        self._untried = self._ranges
         self._revoked = self._ended = False
 
     # Claims.
@@ -169,12 +170,12 @@ class Reader:
         if lead is not None and self._proven >= PROVEN and self._allowed > 1:
             # It would hold one of the few connections that are granted, and bring nothing.
             self._close()
-        elif lead is not None and lowest > self._lead_at and not self._claims:
+        elif lead is not None and lowest > self._lead_at and not self._claims and not self._untried:
             # What lies between is here, and no range is granted: it is read past.
             self._lead = None
             return _Claim(*(self._work.take() or (0, 0)), lead, False, now)
         elif lead is not None and not self._claims:
-            # The lead is past what is left, and no second connection is granted beside it.
+            # The lead is past what is left, or far before it, and a second connection is not granted beside it.
             self._close()
         if self._lead is None and not self._claims:
             return _Claim(*(self._work.take() or (0, 0)), None, True, now)
@@ -382,6 +383,7 @@ class Reader:
 
     def _refused(self, error: OriginError, held: int) -> None:
         """One connection more than the `held` ones is not granted, or no ranges at all."""
+        self._untried = False
         if isinstance(error, OriginChanged) or error.status in (200, 206, 416):
             self._ranges = False
         self._allowed = min(self._allowed, held)

@@ -317,8 +317,9 @@ class Fetch:
             self._source, Arrivals(self, file), body, gaps, connections=self._connections, longest=longest, retry=Retry(TRIES),
             grants=self._grants, chance=random.random, eager=False,
         )
-        pieces = sum(past - first for first, past in gaps)
-        more = [threading.Thread(target=reader.work, name="origin", daemon=True) for _ in range(min(self._connections, pieces) - 1)]
+        # A lead that stands before pieces that are here needs a thread of its own.
+        threads = min(self._connections, sum(past - first for first, past in gaps) + (gaps[:1] > [(1, 0)]))
+        more = [threading.Thread(target=reader.work, name="origin", daemon=True) for _ in range(threads - 1)]
         for thread in more:
             thread.start()
         reader.work()

@@ -33,6 +33,19 @@ _CERTIFICATE = frozenset((pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT
 _NONSENSE = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_URL_MALFORMAT, _WEIRD_REPLY, _TOO_LARGE))
 
 
+class _Lent(socket.socket):
+    """pycurl duplicates its descriptor and lets go of it: it is closed then, without a ResourceWarning."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _uninherited(fd: int, purpose: int) -> int:
+    """The duplicate lacks the mark that keeps a descriptor from processes that this one starts."""
+    os.set_inheritable(fd, False)
+    return int(pycurl.SOCKOPT_OK)
+
+
 class Body:
     """The answer to one GET. `open` waits for the head; then `start`, `length`, `version` and `ranged` are for `http` to say.
 
@@ -80,6 +93,7 @@ class Body:
         easy.setopt(pycurl.BUFFERSIZE, RECEIVE)
         if self._access is not None:
             easy.setopt(pycurl.OPENSOCKETFUNCTION, self._socket)
+            easy.setopt(pycurl.SOCKOPTFUNCTION, _uninherited)
         driver = self._driver = Driver(easy, self._cancel)
         until = time.monotonic() + seconds if seconds else None
         while True:
@@ -113,7 +127,7 @@ class Body:
         if self._access is not None and not self._access.permits(self._host, str(place[0])):
             self._denied = True
             return pycurl.SOCKET_BAD
-        return socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+        return _Lent(family, kind, protocol)
 
     # The body.
 

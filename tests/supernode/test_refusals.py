@@ -6,7 +6,7 @@ import pytest
 
 from dfengine.errors import OriginError
 from dfengine.supernode import refusals
-from dfengine.supernode.refusals import Refusals
+from dfengine.supernode.refusals import Refusals, without_reason
 
 
 def refused(dead: Refusals, task: str, now: float) -> bool:
@@ -23,6 +23,8 @@ def test_for_an_interval_but_not_for_other_credentials() -> None:
     assert "http://o/f" in said
     assert "url not reachable" in said, "1.x's words"
     assert said.endswith("o:80 answers 404 Not Found"), "and the reason"
+    assert without_reason(said) == 'taskID: a, url: http://o/f: {"Code":12,"Msg":"url not reachable"}', "to the letter"
+    assert without_reason("of no refusal") == "of no refusal"
     dead.remember("b", "http://o/f", 403, "", 5.0)
     assert [refused(dead, task, now) for task, now in (("a", 14.9), ("a", 15.0), ("b", 6.0), ("c", 6.0))] == [True, False, False, False]
     dead.forget("a")

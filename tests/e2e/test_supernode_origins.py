@@ -1,0 +1,326 @@
+"""What a supernode makes of origins that are busy, change, count connections or go silent: it waits, asks once, and never mixes files."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import signal
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from scene import Scene, Supernode, until
+from test_faults import post, registration
+
+from dfengine.net.http import Request
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode import api_v1
+from dfengine.supernode import node as nodes
+from tests.origins.answers import etag_of, refuse, serve
+from tests.origins.behaviour import PIECE, SMALL, content
+from tests.origins.server import Exchange, Script, Server
+
+ALONE = ("--pattern", "cdn", "--notbs")
+"""Options of a download that only the supernode can have served."""
+
+TWELVE_MB = 12_000_000
+
+
+class Watched:
+    """A script that notes when it was asked, how many bodies ran at once, and how many were refused."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.lock = threading.Lock()
+        self.times: list[float] = []
+        self.running = self.most = self.refused = 0
+
+    def __call__(self, x: Exchange) -> None:
+        with self.lock:
+            self.times.append(time.monotonic())
+            self.running += 1
+            self.most = max(self.most, self.running)
+        try:
+            self.script(x)
+        finally:
+            with self.lock:
+                self.running -= 1
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def url(server: Server, path: str = "/f") -> str:
+    return f"http://{server.address}{path}"
+
+
+# AN ORIGIN THAT IS BUSY
+
+
+def test_who_registers_while_an_origin_asks_to_be_left_alone_waits_with_it(stage: Scene) -> None:
+    data = content(SMALL, 1)
+    script = Watched(lambda x: serve(x) if x.n else refuse(x, headers=(("Retry-After", "3"),)))
+    node = stage.supernode()
+    with Server(script, (data,)) as server:
+        gets = [stage.start_get(url(server), f"out{host}", *ALONE, host=host, nodes=(node,)) for host in range(2, 8)]
+        results = [stage.end(get) for get in gets]
+    assert {stage.digest(f"out{host}") for host in range(2, 8)} == {sha(data)}
+    assert all(result["back_to_source"] is None for result in results)
+    assert len(script.times) == 2, "as one client asks"
+    assert script.times[1] - script.times[0] >= 3.0
+
+
+@pytest.mark.parametrize(("native", "code"), [(1, 602), (0, 609)])
+def test_a_registration_is_kept_waiting_in_words_that_the_client_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: int, code: int
+) -> None:
+    """602 natively; 1.x knows 609, after which its clients register again."""
+    monkeypatch.setattr(nodes, "HEAD_SECONDS", 0.2)
+
+    async def play(address: str) -> dict[str, object]:
+        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        message = {**registration(address, 1), "native": native}
+        request = Request("POST", b"/peer/registry", {}, json.dumps(message).encode(), "127.0.0.1")
+        answers = [await api_v1.register(node, request) for _ in range(2)]
+        assert {answer.status for answer in answers} == {200}
+        assert answers[0].body == answers[1].body
+        await asyncio.to_thread(node.cdn.close)
+        node.close()
+        return dict(json.loads(answers[0].body))
+
+    with Server(lambda x: x.silence(), (b"",)) as server:
+        answer = asyncio.run(play(url(server)))
+        assert len(server.log) == 1, "one request for all who register"
+    assert answer["code"] == code
+    assert set(answer) <= {"code", "msg"}, "nothing is registered yet"
+
+
+def test_a_failure_that_may_pass_is_not_remembered(stage: Scene) -> None:
+    data = content(SMALL, 1)
+    node = stage.supernode("--fail-access-interval", "1h")
+    # So long a pause is a refusal, and said at once.
+    with Server(lambda x: serve(x) if x.n else refuse(x, headers=(("Retry-After", "4000"),)), (data,)) as server:
+        said = stage.get(url(server), "out", *ALONE, nodes=(node,), status=3)
+        assert f"{server.address} answers 503 Service Unavailable" in said
+        stage.get(url(server), "out", *ALONE, nodes=(node,))
+        assert len(server.log) == 2
+    assert stage.digest("out") == sha(data)
+
+
+def test_a_final_refusal_is_remembered_for_the_interval(stage: Scene) -> None:
+    script = Watched(lambda x: refuse(x, "404 Not Found"))
+    node = stage.supernode("--fail-access-interval", "2s")
+    with Server(script, (b"",)) as server:
+        def asked_again() -> bool:
+            assert post(node, "/peer/registry", registration(url(server), 1))["code"] == 500
+            return len(script.times) == 2
+
+        until(asked_again, "a second request")
+    assert script.times[1] - script.times[0] >= 2.0
+
+
+# AN ORIGIN WHOSE FILE CHANGES, OR SEEMS TO
+
+
+def test_an_etag_that_is_new_in_every_answer_costs_no_read_for_each_who_joins(stage: Scene) -> None:
+    data = content(3 * PIECE, 1)
+    node = stage.supernode("--revalidate-interval", "0.2s")
+    with Server(lambda x: serve(x, etag=f'"{x.n}"', modified="", rate=40e6), (data,)) as server:
+        running = stage.start_get(url(server), "out-2", *ALONE, "-s", "3M", host=2, nodes=(node,))
+        joined = 0
+        while running.poll() is None or joined < 6:
+            host = 3 + joined
+            stage.get(url(server), f"out-{host}", *ALONE, host=host, nodes=(node,))
+            assert stage.digest(f"out-{host}") == sha(data)
+            joined += 1
+            # Each of them comes when the copy's usual term is over.
+            time.sleep(0.3)
+        assert stage.end(running)["back_to_source"] is None
+        assert len(server.log) <= 4, f"and {joined} have joined"
+    assert stage.digest("out-2") == sha(data)
+
+
+def test_a_comparison_that_lasts_is_not_begun_again_by_each_who_joins(stage: Scene) -> None:
+    data = content(2 * PIECE, 1)
+    node = stage.supernode("--revalidate-interval", "0.1s", "--origin-connections", "1")
+    # The second answer is compared with the copy for four seconds.
+    with Server(lambda x: serve(x, etag=f'"{x.n}"', modified="", rate=2e6 if x.n else 0), (data,)) as server:
+        stage.get(url(server), "out-2", *ALONE, host=2, nodes=(node,))
+
+        def joined() -> bool:
+            assert post(node, "/peer/registry", registration(url(server), 1))["code"] == 200
+            return len(server.log) > 1
+
+        until(joined, "a comparison")
+        for n in range(2, 20):
+            assert post(node, "/peer/registry", registration(url(server), n))["code"] == 200
+            time.sleep(0.1)
+        assert len(server.log) == 2
+        until(lambda: not server.busy, "the end of the comparison")
+    leave_all(node)
+
+
+@pytest.mark.parametrize("etags", ["of the bytes", "new in each answer"])
+def test_nobody_gets_a_mixed_file_when_the_bytes_change(stage: Scene, etags: str) -> None:
+    old, new = content(4 * PIECE, 1), content(4 * PIECE, 2)
+    node = stage.supernode("--revalidate-interval", "0.2s")
+    with Server(lambda x: serve(x, etag=etag_of(x.file) if etags == "of the bytes" else f'"{x.n}"', modified=""), (old, new)) as server:
+        stage.get(url(server), "out-2", *ALONE, host=2, nodes=(node,))
+        running = [
+            stage.start_get(url(server), f"out-{host}", *ALONE, "-s", "2M", host=host, nodes=(node,)) for host in (3, 4)
+        ]
+        until(lambda: node.metric("dfengine_pieces_from_supernode_total") > 4, "downloads under way")
+        server.now = 1
+        # The copy holds until its term is over.
+        until(lambda: gets(stage, node, server, "late") == sha(new), "the new file")
+        for host, process in zip((3, 4), running, strict=True):
+            process.communicate(timeout=60)
+            whole = stage.digest(f"out-{host}") if process.returncode == 0 else ""
+            assert whole in (sha(new), sha(old)) if process.returncode == 0 else not (stage.path / f"out-{host}").exists()
+    assert stage.digest("out-2") == sha(old)
+
+
+def gets(stage: Scene, node: Supernode, server: Server, name: str) -> str:
+    """Digest of what a download by the supernode gets now."""
+    stage.get(url(server), name, *ALONE, "--force", host=5, nodes=(node,))
+    return stage.digest(name)
+
+
+# AN ORIGIN THAT COUNTS CONNECTIONS
+
+
+@pytest.mark.parametrize(("connections", "most"), [(4, 3), (1, 1)])
+def test_an_origin_is_read_over_as_many_connections_as_it_grants(stage: Scene, connections: int, most: int) -> None:
+    data = content(TWELVE_MB, 1)
+    script = Watched(lambda x: serve(x, rate=1e6))
+    node = stage.supernode("--origin-connections", str(connections))
+    with Server(script, (data,)) as server:
+        began = time.monotonic()
+        stage.get(url(server), "out", *ALONE, nodes=(node,))
+        seconds = time.monotonic() - began
+    assert stage.digest("out") == sha(data)
+    assert script.most == most, "no more than there are pieces"
+    assert (seconds < 9.0) == (connections > 1), f"{seconds:.1f} s"
+
+
+def test_what_an_origin_grants_is_learned_once(stage: Scene) -> None:
+    data = content(5 * PIECE, 1)
+    refused: list[str] = []
+
+    def two_at_once(x: Exchange) -> None:
+        if x.claim(2):
+            serve(x, rate=4e6)
+        else:
+            refused.append(x.request.path)
+            refuse(x)
+
+    node = stage.supernode()
+    with Server(two_at_once, (data,)) as server:
+        for name in ("first", "second"):
+            stage.get(url(server, f"/{name}"), name, *ALONE, nodes=(node,))
+            assert stage.digest(name) == sha(data)
+    assert set(refused) == {"/first"}
+    assert len(refused) <= 2, "those that were under way when the first one was refused"
+
+
+def test_what_a_stream_waits_for_is_fetched_next(stage: Scene) -> None:
+    data = content(30 * PIECE, 1)
+    node = stage.supernode("--origin-connections", "2")
+    # Ten pieces are under way over two connections when the stream comes; the next run is the stream's.
+    with Server(lambda x: serve(x, rate=10e6), (data,)) as server:
+        about = {**registration(url(server), 1), "streamMode": True, "windowSize": 2}
+        task = post(node, "/peer/registry", about)["data"]["taskId"]
+        pull = {"task": task, "cid": about["cid"], "want": 1, "wait": 20.0, "una": 20, "end": 22}
+        offers = until(lambda: post(node, "/swarm/pull", pull).get("offers"), "an offer")
+        assert offers[0][0] in (20, 21)
+        starts = [span[0] // PIECE for span in (request.range(len(data)) for request in server.log) if span]
+        assert 20 in starts
+        assert not [start for start in starts if 10 <= start < 20], "nobody waits for those"
+        leave_all(node)
+        node.process.send_signal(signal.SIGTERM)
+        node.process.wait(10)
+
+
+def leave_all(node: Supernode) -> None:
+    """Whoever registered goes, with what was leased."""
+    for peer in json.loads(node.get("/peers")):
+        urllib.request.urlopen(urllib.request.Request(f"http://{node.node}/peers/{quote(peer['ID'])}", method="DELETE"), timeout=20).close()
+
+
+# THE END OF A SUPERNODE
+
+
+@contextmanager
+def deaf() -> Iterator[str]:
+    """An address that answers no connection: its queue is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("what", ["head", "connect", "pause", "body"])
+def test_a_supernode_ends_at_once_while_it_waits_for_an_origin(stage: Scene, what: str) -> None:
+    scripts: dict[str, Script] = {
+        "head": lambda x: x.silence(),
+        "connect": lambda x: x.silence(),
+        "pause": lambda x: refuse(x, headers=(("Retry-After", "60"),)),
+        "body": lambda x: serve(x, rate=10_000),
+    }
+    node = stage.supernode()
+    with Server(scripts[what], (content(SMALL, 1),)) as server, deaf() as nowhere, ThreadPoolExecutor(1) as pool:
+        address = f"http://{nowhere}/f" if what == "connect" else url(server)
+        asking = pool.submit(post, node, "/peer/registry", registration(address, 1))
+        if what == "connect":
+            until(lambda: node.metric("dfengine_origin_requests_total") == 1, "a request")
+        else:
+            until(lambda: server.log, "a request")
+        if what == "body":
+            asking.result()
+        if what == "pause":
+            until(lambda: not server.busy, "the refusal")
+        began = time.monotonic()
+        node.process.terminate()
+        assert node.process.wait(20) == 0
+        assert time.monotonic() - began < 2.0
+        asking.exception()
+
+
+def test_a_supernode_that_was_killed_asks_for_the_rest_of_its_copy(stage: Scene) -> None:
+    data = content(6 * PIECE, 1)
+    node = stage.supernode("--origin-connections", "1")
+    with Server(lambda x: serve(x, rate=5e6), (data,)) as server:
+        get = stage.start_get(url(server), "out", *ALONE, nodes=(node,))
+        until(lambda: node.metric("dfengine_origin_bytes_total") > 2 * PIECE, "two pieces")
+        stage.kill(node.process)
+        stage.supernodes.remove(node)
+        before = len(server.log)
+        again = stage.supernode("--origin-connections", "1", home=node.home, port=node.port,
+                                download_port=int(node.download.rpartition(":")[2]))
+        stage.end(get)
+        first = server.log[before]
+        took = again.metric("dfengine_origin_bytes_total")
+        span = first.range(len(data))
+    assert stage.digest("out") == sha(data)
+    assert before == 1
+    assert len(server.log) == 2
+    assert span is not None
+    assert span[0] >= 2 * PIECE
+    assert span[0] % PIECE == 0
+    assert span[1] == len(data) - 1
+    assert first.get("if-range") == etag_of(data)
+    assert took == len(data) - span[0]

@@ -78,6 +78,10 @@ class FromOrigin:
 
     def _once(self, origin: HttpOrigin, cancel: Cancel) -> None:
         body = self._first(origin, cancel)
+        if body.not_modified or (self._assembly.transfer is None and self._assembly.holds(body.length, body.version.name)):
+            self._assembly.holds(body.version.length, body.version.name)
+            body.close()
+            return
         try:
             transfer, comparing = self._open(body)
         except BaseException:
@@ -114,12 +118,15 @@ class FromOrigin:
             finally:
                 reader.stop()
             transfer.halt()
+        self._assembly.version = reader.version
 
     def _first(self, origin: HttpOrigin, cancel: Cancel) -> Body:
         """The answer to a plain GET: it says how long the file is, and its body is the reader's lead. This thread may wait for it long."""
+        here = self._assembly.finished if self._assembly.transfer is None and not self._settings.expected else None
+        unless = None if here is None else here.version()
         while True:
             try:
-                return origin.open(waiting=partial(self._watch.look, None))
+                return origin.open(unless=unless, waiting=partial(self._watch.look, None))
             except OriginError as error:
                 wait = self._retry.pause(error, time.monotonic(), chance())
                 if wait is None or time.monotonic() + wait > self._watch.deadline:
@@ -146,7 +153,8 @@ class FromOrigin:
         if version.binds or not transfer.file.here.count():
             return transfer, False
         if self._settings.expected:
-            return transfer, False  # the whole file's digest proves what comes together
+            place.mixed = True  # the whole file's digest proves what comes together, or shows that it is begun anew
+            return transfer, False
         self._watch.notice("nothing says whether the origin's file is still the one that was begun: starts over")
         place.forget()
         return place.open(geometry, named), False

@@ -260,6 +260,8 @@ class Reader:
                     piece.end()
                 claim.first = claim.past
                 return
+            if n + 1 == geometry.count and body.remaining < 0 and body.read_into(memoryview(bytearray(1))):
+                raise OriginChanged(f"{body.place} sends more than the {geometry.length} bytes that the file had")
             with self._changed:
                 if claim.revoked:
                     raise _Revoked("revoked")

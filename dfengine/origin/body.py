@@ -218,7 +218,7 @@ class Body:
         if code == pycurl.E_COULDNT_CONNECT and number:
             reason = os.strerror(number)
         if code in _CERTIFICATE:
-            return OriginUnreachable(f"{self.place}: its certificate is not taken: {reason}", final=True)
+            return OriginUnreachable(f"{self.place} shows a certificate that is not taken: {reason}", final=True)
         if code in _NONSENSE and begun:
             return OriginTruncated(f"{self.place} breaks off the chunks of its answer: {reason}")
         if code in _NONSENSE:

@@ -15,6 +15,7 @@ from dfengine.net.access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import TICK, Driver
 from dfengine.origin.head import Head
+from dfengine.origin.retry import TRANSIENT
 from dfengine.origin.version import Version
 
 SILENCE = 30.0
@@ -26,11 +27,26 @@ STEP = 1 << 20
 RECEIVE = 512 << 10
 """Bytes that libcurl receives at once: of 16 KiB to 4 MiB the quickest, at 0.4 CPU s/GB with its one copy."""
 
-# Numbers of libcurl that pycurl has no names for: CURLE_WEIRD_SERVER_REPLY, CURLE_HTTP2_STREAM, CURLE_TOO_LARGE.
+# Numbers of libcurl that pycurl has no names for: CURLE_WEIRD_SERVER_REPLY, CURLE_HTTP2_STREAM, CURLE_TOO_LARGE;
+# CURLOPT_SUPPRESS_CONNECT_HEADERS.
 _WEIRD_REPLY, _HTTP2_STREAM, _TOO_LARGE = 8, 92, 100
+_SUPPRESS_CONNECT_HEADERS = 265
 _CUT = frozenset((pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR, pycurl.E_HTTP2, _HTTP2_STREAM, pycurl.E_GOT_NOTHING))
 _CERTIFICATE = frozenset((pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CERTPROBLEM))
 _NONSENSE = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_URL_MALFORMAT, _WEIRD_REPLY, _TOO_LARGE))
+
+
+class _Lent(socket.socket):
+    """pycurl duplicates its descriptor and lets go of it: it is closed then, without a ResourceWarning."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _uninherited(fd: int, purpose: int) -> int:
+    """The duplicate lacks the mark that keeps a descriptor from processes that this one starts."""
+    os.set_inheritable(fd, False)
+    return int(pycurl.SOCKOPT_OK)
 
 
 class Body:
@@ -66,10 +82,10 @@ class Body:
 
     # The head.
 
-    def open(self, options: dict[int, Any], tunnel: bool, seconds: float, waiting: Callable[[], None] | None = None) -> None:
+    def open(self, options: dict[int, Any], seconds: float, waiting: Callable[[], None] | None = None) -> None:
         """Send the request that `options` (libcurl's, by number) make, and wait `seconds` for the head, 0: as long as it takes.
 
-        tunnel: a proxy answers first. waiting: called every TICK; what it raises ends the wait.
+        waiting: called every TICK; what it raises ends the wait.
         Raises OriginError and its kin, SourceGone when it was cancelled.
         """
         easy = self._easy
@@ -78,13 +94,14 @@ class Body:
         easy.setopt(pycurl.HEADERFUNCTION, self._header)
         easy.setopt(pycurl.WRITEFUNCTION, self._write)
         easy.setopt(pycurl.BUFFERSIZE, RECEIVE)
+        # A proxy that answers CONNECT says nothing of the file: taken for the origin, it could redirect, or give an empty one.
+        easy.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
         if self._access is not None:
             easy.setopt(pycurl.OPENSOCKETFUNCTION, self._socket)
+            easy.setopt(pycurl.SOCKOPTFUNCTION, _uninherited)
         driver = self._driver = Driver(easy, self._cancel)
         until = time.monotonic() + seconds if seconds else None
-        while True:
-            if self._whole and not (tunnel and not easy.getinfo(pycurl.APPCONNECT_TIME) and driver.result is None):
-                break
+        while not self._whole:
             if driver.result is not None:
                 raise self._failure(False)
             left = TICK if until is None else min(TICK, until - time.monotonic())
@@ -113,7 +130,7 @@ class Body:
         if self._access is not None and not self._access.permits(self._host, str(place[0])):
             self._denied = True
             return pycurl.SOCKET_BAD
-        return socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+        return _Lent(family, kind, protocol)
 
     # The body.
 
@@ -201,18 +218,19 @@ class Body:
         if code == pycurl.E_COULDNT_CONNECT and number:
             reason = os.strerror(number)
         if code in _CERTIFICATE:
-            return OriginUnreachable(f"{self.place}: its certificate is not taken: {reason}", final=True)
+            return OriginUnreachable(f"{self.place} shows a certificate that is not taken: {reason}", final=True)
         if code in _NONSENSE and begun:
             return OriginTruncated(f"{self.place} breaks off the chunks of its answer: {reason}")
         if code in _NONSENSE:
             return OriginError(f"{self.place} answers what is no HTTP: {reason}", final=True)
         if begun and (code in _CUT or not code):
             return OriginTruncated(f"{self.place} breaks off its answer: {reason or 'the connection was closed'}")
+        if self._lines:
+            return OriginUnreachable(f"{self.place} breaks off within the head of its answer: {reason or 'the connection was closed'}")
         if code == pycurl.E_GOT_NOTHING or not code:
             return OriginUnreachable(f"{self.place} gives no answer: it closes the connection")
-        if self._lines:
-            return OriginUnreachable(f"{self.place} breaks off within the head of its answer: {reason}")
-        return OriginUnreachable(f"{self.place} cannot be reached: {reason}")
+        tunnel = self._easy.getinfo(pycurl.HTTP_CONNECTCODE)
+        return OriginUnreachable(f"{self.place} cannot be reached: {reason}", final=tunnel >= 300 and tunnel not in TRANSIENT)
 
     def close(self) -> None:
         """Release the connection; a second time does nothing."""

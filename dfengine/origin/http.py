@@ -185,8 +185,7 @@ class HttpOrigin:
         proxy = proxy_for(hop.scheme, hop.host, hop.port, os.environ)
         place = hop.place if proxy is None else f"{hop.place}, by the proxy {proxy.host}:{proxy.port},"
         given = {name.lower() for name, _ in headers}
-        own = [] if "user-agent" in given else [("User-Agent", f"dfengine/{VERSION}")]
-        own += [("Accept-Encoding", "identity")]
+        own = [("Accept-Encoding", "identity")]
         if "authorization" not in given:
             own += hop.basic()
         options: dict[int, Any] = {
@@ -194,6 +193,8 @@ class HttpOrigin:
             # To the letter, since libcurl writes escapes in capitals. A proxy of plain http is told the whole URL.
             pycurl.REQUEST_TARGET: hop.target if proxy is None or hop.scheme == "https" or proxy.tunnels else hop.server + hop.target,
             pycurl.HTTPHEADER: wire_headers([*headers, *own, *more]),
+            # A proxy is told it too; a header of the user's replaces it for the origin.
+            pycurl.USERAGENT: f"dfengine/{VERSION}",
             pycurl.NOSIGNAL: 1,
             pycurl.HTTP09_ALLOWED: 0,
             # The framing is judged in `head`, to the letter of the RFC, and the bytes are counted in `body`.
@@ -211,8 +212,7 @@ class HttpOrigin:
             access = None
         body = Body(place, self.cancel, self._floor, hop.host, access)
         try:
-            tunnel = proxy is not None and hop.scheme == "https" and proxy.scheme in ("http", "https")
-            body.open(options, tunnel, self._first, waiting)
+            body.open(options, self._first, waiting)
         except BaseException:
             body.close()
             raise

@@ -78,7 +78,7 @@ class Hop:
 
         Raises OriginError when that is no http or https URL.
         """
-        path, mark, query = location.strip().partition("?")
+        path, mark, query = location.strip(" \t").partition("?")
         text = _escaped(path, "%20") + mark + _escaped(query, "+")
         try:
             there = Hop(urljoin(self._text, text))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import os
 import socket
+import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +16,9 @@ import pytest
 
 from dfengine.errors import BadValue, OriginForbidden
 from dfengine.net.access import Access
-from dfengine.net.origin import Origin
-from dfengine.net.origin_head import is_private
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.http import HttpOrigin
+from dfengine.origin.request import is_private
 
 METADATA = [
     "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1",
@@ -71,26 +75,11 @@ def test_a_rule_that_would_never_match_is_an_error(text: str) -> None:
         Access(deny=[text])
 
 
-def test_what_is_connected_to_is_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that resolves to a denied address second leaves no second question."""
-    answers = iter([["127.0.0.1"], ["169.254.169.254"]])
-
-    def resolve(host: str, port: int, **_: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in next(answers)]
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        port = server.getsockname()[1]
-        with Access().connect(("rebinding.example", port), 1.0) as sock:
-            assert sock.getpeername()[0] == "127.0.0.1"
-        with pytest.raises(OriginForbidden):
-            Access().connect(("rebinding.example", port), 1.0)
-
-
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Redirects to `target`, or answers three bytes; keeps the heads it was sent."""
+    """Redirects to `target`, or answers `size` bytes; keeps the heads it was sent."""
 
     target = ""
+    size = 3
     seen: list[dict[str, str]]
 
     def do_GET(self) -> None:
@@ -98,19 +87,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(302 if self.target else 200)
         if self.target:
             self.send_header("Location", self.target)
-        self.send_header("Content-Length", "0" if self.target else "3")
+        self.send_header("Content-Length", "0" if self.target else str(self.size))
         self.end_headers()
         if not self.target:
-            self.wfile.write(b"abc")
+            with contextlib.suppress(OSError):
+                self.wfile.write(bytes(self.size))
 
     def log_message(self, *_: Any) -> None:
         pass
 
 
 @contextmanager
-def origin(where: str = "127.0.0.1", to: str = "") -> Iterator[tuple[str, list[dict[str, str]]]]:
+def origin(where: str = "127.0.0.1", to: str = "", size: int = 3) -> Iterator[tuple[str, list[dict[str, str]]]]:
     seen: list[dict[str, str]] = []
-    kind = type("_Handler", (Handler,), {"target": to, "seen": seen})
+    kind = type("_Handler", (Handler,), {"target": to, "size": size, "seen": seen})
     with http.server.ThreadingHTTPServer((where, 0), kind) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -121,15 +111,70 @@ def origin(where: str = "127.0.0.1", to: str = "") -> Iterator[tuple[str, list[d
             thread.join()
 
 
+def ask(url: str, access: Access, headers: Iterable[tuple[str, str]] = ()) -> None:
+    """One request, through redirects; its answer is not read."""
+    cancel = Cancel()
+    try:
+        HttpOrigin(url, headers, cancel=cancel, access=access).open().close()
+    finally:
+        cancel.close()
+
+
+def test_what_is_connected_to_is_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address that is judged is the one that is connected to: no name is looked up again in between."""
+    judged: list[str] = []
+    permits = Access.permits
+
+    def asked(access: Access, host: str, address: str) -> bool:
+        judged.append(address)
+        return permits(access, host, address)
+
+    def resolve(*_: Any, **__: Any) -> None:
+        raise AssertionError("a second look-up may find another address")
+
+    monkeypatch.setattr(Access, "permits", asked)
+    with origin() as (url, seen):
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        there = url.replace("127.0.0.1", "localhost")
+        ask(there, Access())
+        assert judged[-1] == "127.0.0.1", "who answers is whom the last question was about"
+        assert len(seen) == 1
+        judged.clear()
+        with pytest.raises(OriginForbidden):
+            ask(there, Access(deny=["127.0.0.0/8", "::1"]))
+        assert "127.0.0.1" in judged
+        assert len(seen) == 1
+
+
+def connected(fd: int, port: int) -> bool:
+    """The descriptor is a socket whose other end is `port` of this machine."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                return bool(sock.getpeername() == ("127.0.0.1", port))
+    return False
+
+
+def test_a_socket_that_was_judged_is_inherited_by_no_process() -> None:
+    cancel = Cancel()
+    with origin(size=1 << 24) as (url, _):
+        port = int(url.split("/")[2].partition(":")[2])
+        body = HttpOrigin(url, cancel=cancel, access=Access()).open()
+        inherited = [os.get_inheritable(fd) for fd in map(int, os.listdir("/proc/self/fd")) if connected(fd, port)]
+        body.close()
+    cancel.close()
+    assert inherited == [False], "and it has one descriptor"
+
+
 def test_a_redirect_is_checked_like_the_url() -> None:
     with origin("127.0.0.9") as (inner, seen), origin(to=inner) as (url, _):
-        Origin(url, access=Access()).open().close()
+        ask(url, Access())
         assert len(seen) == 1
         with pytest.raises(OriginForbidden, match=r"127\.0\.0\.9"):
-            Origin(url, access=Access(deny=["127.0.0.9"])).open()
+            ask(url, Access(deny=["127.0.0.9"]))
         assert len(seen) == 1
     with origin(to="http://169.254.169.254/latest/meta-data") as (url, _), pytest.raises(OriginForbidden):
-        Origin(url, access=Access()).open()
+        ask(url, Access())
 
 
 SPELLINGS = ["127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0", "0.0.0.0", "[::ffff:127.0.0.1]",
@@ -144,10 +189,10 @@ def test_no_spelling_of_a_denied_address_is_redirected_to(spelling: str) -> None
         disguised = f"http://{spelling}:{port}/f"
         with origin("127.0.0.9", disguised) as (elsewhere, _):
             for first in (disguised, elsewhere):
-                Origin(first, access=Access()).open().close()
+                ask(first, Access())
                 before = len(seen)
                 with pytest.raises(OriginForbidden):
-                    Origin(first, access=Access(deny=["127.0.0.1", "::1"])).open()
+                    ask(first, Access(deny=["127.0.0.1", "::1"]))
                 assert len(seen) == before
 
 
@@ -165,12 +210,12 @@ def test_no_address_in_particular_is_this_machine(address: str) -> None:
 def test_credentials_stay_with_the_host_they_were_given_for() -> None:
     headers = [("Authorization", "Bearer t0ken"), ("cookie", "s=1"), ("X-Auth-Token", "t0ken"), ("User-Agent", "curl")]
     with origin("127.0.0.9") as (inner, there), origin(to=inner) as (url, here):
-        Origin(url, headers).open().close()
+        ask(url, Access(), headers)
     assert {"authorization", "cookie", "x-auth-token"} <= set(here[0])
     assert there[0]["user-agent"] == "curl"
     assert not {"authorization", "cookie", "x-auth-token"} & set(there[0])
 
 
 def test_what_is_not_known_to_be_harmless_is_private() -> None:
-    assert all(map(is_private, ("Authorization", "COOKIE", "Proxy-Authorization", "X-Auth-Token", "PRIVATE-TOKEN", "X-Api-Key")))
-    assert not any(map(is_private, ("Accept", "User-Agent", "Range", "Host", "Connection", "traceparent")))
+    assert all(map(is_private, ("Authorization", "COOKIE", "Proxy-Authorization", "X-Auth-Token", "PRIVATE-TOKEN", "X-Api-Key", "Host")))
+    assert not any(map(is_private, ("Accept", "User-Agent", "Range", "Connection", "traceparent")))

@@ -32,6 +32,9 @@ _WEIRD_REPLY, _HTTP2_STREAM, _PROXY, _TOO_LARGE = 8, 92, 97, 100
 _SUPPRESS_CONNECT_HEADERS = 265
 _SOCKS_REFUSAL = frozenset((7, 8, 9, 10, 11, 12, 23, 33))
 """CURLPX_ codes by which a SOCKS proxy refuses the user, or this user the origin: another try ends alike."""
+_SOCKS_REPLY = {19: "the connection was refused", 20: "it failed", 21: "the host is unreachable", 22: "the network is unreachable",
+                23: "it does not allow this", 24: "the time to live is over"}
+"""What a SOCKS5 proxy's reply means (RFC 1928 section 6), by CURLPX_ code: libcurl tells its number alone."""
 _CUT = frozenset((pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR, pycurl.E_HTTP2, _HTTP2_STREAM, pycurl.E_GOT_NOTHING))
 _CERTIFICATE = frozenset((pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CERTPROBLEM))
 _NONSENSE = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_URL_MALFORMAT, _WEIRD_REPLY, _TOO_LARGE))
@@ -213,11 +216,13 @@ class Body:
             return OriginUnreachable(f"{self.place} cannot be reached: the proxy answers {answered}", final=answered not in TRANSIENT)
         if code in _CERTIFICATE:
             whose = "the proxy's" if self.proxy_by_tls and not answered and not self._lines else "its"
-            return OriginUnreachable(f"{self.place}: {whose} certificate is not taken: {reason}", final=True)
+            return OriginUnreachable(f"{self.place.rstrip(',')}: {whose} certificate is not taken: {reason}", final=True)
         if "certificate required" in reason:
             return OriginUnreachable(f"{self.place} wants a client's certificate (--cert, --key): {reason}", final=True)
-        if code == _PROXY and self._easy.getinfo(pycurl.PROXY_ERROR) in _SOCKS_REFUSAL:
-            return OriginUnreachable(f"{self.place} cannot be reached: {reason}", final=True)
+        if code == _PROXY:
+            why = self._easy.getinfo(pycurl.PROXY_ERROR)
+            meant = f": {_SOCKS_REPLY[why]}" if why in _SOCKS_REPLY else ""
+            return OriginUnreachable(f"{self.place} cannot be reached: {reason.rstrip('.')}{meant}", final=why in _SOCKS_REFUSAL)
         if code == pycurl.E_SSL_CONNECT_ERROR and ("alert" in reason or "wrong version" in reason):
             return OriginUnreachable(f"{self.place} cannot be spoken to by TLS: {reason}", final=True)
         if code in _NONSENSE and begun:

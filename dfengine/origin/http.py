@@ -235,7 +235,8 @@ class HttpOrigin:
                 addresses = self._access.addresses(hop.host, hop.port)
                 if not addresses:
                     raise OriginForbidden(f"this supernode may not fetch from {hop.host}")
-                options[pycurl.RESOLVE] = [f"{hop.host}:{hop.port}:{','.join(addresses)}"]
+                if ":" not in hop.host:
+                    options[pycurl.RESOLVE] = [f"{hop.host}:{hop.port}:{','.join(addresses)}"]
         return options
 
 

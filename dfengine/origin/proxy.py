@@ -13,10 +13,11 @@ looks names up; the other kinds of proxy are told the name.
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dfengine.errors import OriginUnreachable
+from dfengine.net.access import written
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -79,10 +80,7 @@ def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str])
 def _is_direct(host: str, port: int, exceptions: str) -> bool:
     """No proxy is used for this host."""
     host = host.lower().rstrip(".")
-    try:
-        address = ip_address(host)
-    except ValueError:
-        address = None
+    address = written(host)
     if host == "localhost" or (address is not None and (getattr(address, "ipv4_mapped", None) or address).is_loopback):
         return True
     for entry in exceptions.lower().replace(",", " ").split():

@@ -15,7 +15,6 @@ import ssl
 import struct
 import subprocess
 import threading
-from pathlib import Path
 from typing import Any
 
 from scene import NGINX, Scene, free_port, until
@@ -70,7 +69,9 @@ class Proxy:
     as `socks5 name` and `socks5 address` where both can be. user, password: wanted from whoever asks. fault: how it fails.
     """
 
-    def __init__(self, ports: dict[int, int], user: str = "", password: str = "", tls: tuple[str, str] | None = None, fault: str = "") -> None:
+    def __init__(
+        self, ports: dict[int, int], user: str = "", password: str = "", tls: tuple[str, str] | None = None, fault: str = ""
+    ) -> None:
         self.ports = ports
         self.user, self.password, self.fault = user, password, fault
         self.asked: list[tuple[str, str, int]] = []
@@ -218,8 +219,3 @@ def _pass_on(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(block)
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
-
-
-def log_lines(path: Path) -> list[str]:
-    """Of a file that may not be there yet."""
-    return path.read_text().splitlines() if path.exists() else []

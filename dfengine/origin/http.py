@@ -64,7 +64,8 @@ class HttpOrigin:
                 self._asked = value.replace(" ", "")
             elif name.lower() not in NOT_FORWARDED:
                 self._headers.append((name, value))
-        self._tls = trust.options(insecure, cacerts, cert, key)
+        self._cacerts = tuple(cacerts)
+        self._tls = trust.options(insecure, self._cacerts, cert, key)
 
     def open(
         self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
@@ -211,8 +212,10 @@ class HttpOrigin:
             options |= self._by(proxy, hop)
             access = None
         body = Body(place, self.cancel, self._floor, hop.host, access)
+        body.proxy_by_tls = proxy is not None and proxy.scheme == "https"
         try:
-            body.open(options, self._first, waiting)
+            tunnel = proxy is not None and hop.scheme == "https" and not proxy.tunnels
+            body.open(options, tunnel, self._first, waiting)
         except BaseException:
             body.close()
             raise
@@ -221,7 +224,7 @@ class HttpOrigin:
     def _by(self, proxy: Proxy, hop: Hop) -> dict[int, Any]:
         """What makes libcurl ask the proxy. Raises OriginForbidden where the access list closes what the proxy would be asked for."""
         options: dict[int, Any] = {pycurl.PROXY: proxy.url, pycurl.HEADEROPT: pycurl.HEADER_SEPARATE}
-        options |= trust.proxy_options(proxy, self._tls)
+        options |= trust.proxy_options(proxy, self._cacerts)
         if proxy.scheme in _PROXY_TYPES:
             options[pycurl.PROXYTYPE] = _PROXY_TYPES[proxy.scheme]
         if proxy.user or proxy.password:
@@ -233,7 +236,8 @@ class HttpOrigin:
                 addresses = self._access.addresses(hop.host, hop.port)
                 if not addresses:
                     raise OriginForbidden(f"this supernode may not fetch from {hop.host}")
-                options[pycurl.RESOLVE] = [f"{hop.host}:{hop.port}:{','.join(addresses)}"]
+                if ":" not in hop.host:
+                    options[pycurl.RESOLVE] = [f"{hop.host}:{hop.port}:{','.join(addresses)}"]
         return options
 
 

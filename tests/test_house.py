@@ -21,11 +21,12 @@ CORE = ["value", "codes", "errors", "_bitset", "_piece", "_window", "task", "dis
 COMPOSERS = {"cli", "command", "__main__", "__init__"}
 MAY_IMPORT = {
     "net": set(),
+    "origin": {"net"},
     "storage": set(),
     "peer": {"net", "storage"},
-    "client": {"net", "storage"},
+    "client": {"net", "origin", "storage"},
     "stream": {"net", "storage", "client"},
-    "supernode": {"net", "storage", "peer"},
+    "supernode": {"net", "origin", "storage", "peer"},
 }
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
 IMPURE_IN_SUPERNODE = {
@@ -34,9 +35,12 @@ IMPURE_IN_SUPERNODE = {
 }
 """Modules of the supernode that may touch the world; all others there are the swarm's state machine."""
 
+PURE_IN_ORIGIN = {"connections", "head", "request", "retry", "version", "work"}
+"""Modules of the origin's package that hold laws; all others there may touch the world."""
+
 SLOW = {
     "asyncio", "uvloop", "httptools", "http", "numpy", "rich", "aiohttp", "subprocess", "ssl", "logging", "urllib.request",
-    "click", "dataclasses", "inspect", "msgspec", "random", "shutil", "tempfile", "typing", "typing_extensions", "yaml",
+    "click", "dataclasses", "inspect", "msgspec", "pycurl", "random", "shutil", "tempfile", "typing", "typing_extensions", "yaml",
 }
 """What a `get` of a small file must not pay for, unless it is imported where it is used."""
 
@@ -104,8 +108,12 @@ def test_imports_follow_the_table(path: Path) -> None:
 
 
 def is_pure(path: Path) -> bool:
-    """The core, and the swarm's state machine in the supernode."""
-    return room(path) == "core" or (room(path) == "supernode" and path.stem not in IMPURE_IN_SUPERNODE)
+    """The core, the laws of origins, and the swarm's state machine in the supernode."""
+    return (
+        room(path) == "core"
+        or (room(path) == "origin" and path.stem in PURE_IN_ORIGIN)
+        or (room(path) == "supernode" and path.stem not in IMPURE_IN_SUPERNODE)
+    )
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if is_pure(path)], ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -121,6 +129,18 @@ def test_the_core_and_the_swarm_are_pure(path: Path) -> None:
 def test_get_does_not_pay_for_what_it_does_not_use(path: Path) -> None:
     slow = [name for name in imports(path, everywhere=False) if name in SLOW or name.split(".")[0] in SLOW]
     assert not slow
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if path.stem in GET or room(path) in ("client", "storage", "stream", "core")],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_libcurl_is_loaded_only_where_an_origin_is_asked(path: Path) -> None:
+    """Its import costs 23 ms: a download that finds all in the swarm does not pay for it."""
+    begun = imports(path, everywhere=False)
+    assert "dfengine.client.from_origin" not in begun
+    assert path.stem == "from_origin" or not [name for name in begun if name.startswith("dfengine.origin")]
 
 
 def test_no_drawers() -> None:

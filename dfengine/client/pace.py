@@ -71,4 +71,5 @@ class Pace:
     def ahead(self, workers: int, seconds: float = 0.1) -> int:
         """Pieces worth holding beyond those that run, so that `workers` stay busy for `seconds`: 1..workers."""
         mean = self.mean
-        return workers if mean <= 0 else max(1, min(workers, math.ceil(workers * seconds / mean)))
+        # A mean that is next to nothing would make the quotient infinite.
+        return workers if mean <= seconds else max(1, math.ceil(workers * seconds / mean))

@@ -41,11 +41,10 @@ CHANGED = 3
 """Answers of another version in a row after which the file is read again: of two servers behind one name the first may answer again."""
 
 PROVEN = 2
-"""Ranges that came whole, after which a lead that has nothing to bring makes room for another range."""
+"""Ranges that bring bytes, after which a lead that has nothing to bring is closed: what the origin sends into its buffers is in vain."""
 
 SKIP = 256 << 10
 """Bytes that are read at once where they are not wanted."""
-
 
 STALLED = 3.0
 """Seconds without a byte after which the lead takes over what a range was to bring, once it has come there."""
@@ -75,8 +74,8 @@ class _Revoked(SourceGone):
 class Reader:
     """Of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
 
-    body: the open lead, whose version is bound. connections: at most. longest: pieces asked for at once. chance: a random number in [0, 1).
-    eager: further connections from the beginning, not only once the lead turns out to be slow.
+    body: the open lead, whose version is bound; it stands at the beginning of a piece. connections: at most. longest: pieces asked for at
+    once. chance: a random number in [0, 1). eager: further connections from the beginning, not only once the lead turns out to be slow.
     """
 
     def __init__(
@@ -95,20 +94,16 @@ class Reader:
         self._grants = grants
         self._chance = chance
         self._eager = eager
-        self._wanted = connections
         self._allowed = grants.allowed(origin.key, connections, time.monotonic())
-        self._ranges = self.version.binds
+        self._ranges = self._untried = self.version.binds
         self._lead: Body | None = body
-        self._lead_at = 0
+        self._lead_at = max(0, body.start) // sink.geometry.content_size
         self._claims: set[_Claim] = set()
         self._comparing = self._plain = False
-        self._furthest = 0
         self._parts: dict[int, Piece] = {}
         self._changed = threading.Condition()
-        self._began = time.monotonic()
-        self._rest_until = 0.0
-        self._others = self._proven = 0
-        self._untried = self._ranges
+        self._began, self._rest_until = time.monotonic(), 0.0
+        self._others = self._proven = self._furthest = 0
         self._revoked = self._ended = False
 
     # Claims.
@@ -170,6 +165,7 @@ class Reader:
         if lead is not None and self._proven >= PROVEN and self._allowed > 1:
             # It would hold one of the few connections that are granted, and bring nothing.
             self._close()
+            return self._next(now)
         elif lead is not None and lowest > self._lead_at and not self._claims and not self._untried:
             # What lies between is here, and no range is granted: it is read past.
             self._lead = None
@@ -209,7 +205,6 @@ class Reader:
             if not claim.revoked:
                 self._claims.discard(claim)
                 self._work.give_back(claim.first, claim.past)
-            self._proven += body is not None and body.ranged and body.bounded and claim.first == claim.past
             whole = claim.first == claim.past and not claim.revoked
             if body is not None and whole and not body.bounded and body.remaining and self._lead is None:
                 self._lead, self._lead_at, body = body, claim.past, None
@@ -280,6 +275,7 @@ class Reader:
             self._furthest = max(self._furthest, body.start)
             if new and not claim.moved:
                 claim.moved = True
+                self._proven += body.ranged and body.bounded
                 self._retry.progress()
                 self._others = 0
 
@@ -361,8 +357,7 @@ class Reader:
         with self._changed:
             held = len(self._claims) + (self._lead is not None)
             if not claim.moved and not claim.again and held:
-                self._refused(error, held)
-                return
+                return self._refused(error, held)
             if isinstance(error, OriginChanged):
                 if not claim.again or claim.moved or self._others >= CHANGED:
                     raise error
@@ -370,9 +365,9 @@ class Reader:
                 self._rest_until = time.monotonic() + 0.1 * (1.0 + self._chance())
                 return
             if isinstance(error, OriginSlow):
-                if held:
-                    return
-                raise error
+                if not held:
+                    raise error
+                return
             if claim.moved:
                 self._rest_until = time.monotonic() + TICK * self._chance()
                 return
@@ -396,6 +391,8 @@ class Reader:
         with self._changed:
             if self.error is None:
                 self.error = error
+            else:
+                error.__traceback__ = None  # its frames hold the error, and the file that may be on a full disk
             self._close()
             self._changed.notify_all()
 

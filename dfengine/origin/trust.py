@@ -101,8 +101,10 @@ def _pem(each: str | bytes) -> bytes:
         else:
             with open(each, "rb") as file:
                 text = file.read(4 << 20)
+        if b"-----BEGIN" not in text:
+            raise ValueError("no certificate in PEM")
         ssl.create_default_context().load_verify_locations(cadata=text.decode("ascii", "replace"))
     except (OSError, ValueError) as error:
-        why = reason(error) if isinstance(error, OSError) else "not PEM"
+        why = reason(error) if isinstance(error, OSError) else str(error)
         raise BadValue(f"the certificates {'that were sent' if given else str(each)} cannot be read: {why}") from None
     return text

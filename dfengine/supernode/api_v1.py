@@ -26,6 +26,7 @@ from dfengine.net.http import Request, Response
 from dfengine.settings import parse_header
 from dfengine.supernode.fetch import Wanted
 from dfengine.supernode.node import Node
+from dfengine.supernode.refusals import without_reason
 from dfengine.supernode.scheduler import Pull, Supernode
 from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_url, names_same
 
@@ -119,7 +120,7 @@ async def register(node: Node, request: Request) -> Response:
     except OriginError as error:
         if error.status in (401, 403):
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))
-        return refused(str(error))
+        return refused(str(error) if registration.native else without_reason(str(error)))
     except DfengineError as error:
         return refused(str(error))
     geometry = fetch.geometry

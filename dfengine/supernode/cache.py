@@ -18,6 +18,7 @@ import xxhash
 from dfengine._piece import Geometry
 from dfengine.errors import LocalError, StorageError
 from dfengine.origin.version import Version
+from dfengine.origin.work import missing
 from dfengine.storage.piece_file import PieceFile
 
 TASK_ID = re.compile(r"[0-9a-f]{64}")
@@ -43,6 +44,13 @@ class Description(msgspec.Struct, kw_only=True):
     def version(self, length: int) -> Version:
         """What the origin said of its file, which has `length` bytes."""
         return Version(self.etag, self.last_modified, length, self.dated, self.coding)
+
+    def rest(self, file: PieceFile) -> tuple[int, Version | None]:
+        """From which byte on `file` lacks what, and of which version; (0, None): all of it, or nothing tells versions apart."""
+        version, gaps = self.version(file.geometry.length), missing(file.here, file.geometry.count)
+        if not (version.binds and gaps and gaps[0][0]):
+            return 0, None
+        return file.geometry.content(gaps[0][0])[0], version
 
     def learn(self, version: Version) -> None:
         """The origin says this of its file now."""

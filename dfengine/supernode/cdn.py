@@ -13,7 +13,8 @@ from dfengine.net.access import Access
 from dfengine.net.shares import SHARE, Shares
 from dfengine.origin.connections import Grants
 from dfengine.supernode.cache import Cache
-from dfengine.supernode.fetch import Events, Fetch, Wanted
+from dfengine.supernode.events import Events
+from dfengine.supernode.fetch import Fetch, Wanted
 from dfengine.task import client_of
 
 
@@ -80,12 +81,20 @@ class Cdn:
                 del self._held[client_of(address)]
 
     def revalidate(self, fetch: Fetch, answered: Callable[[Fetch], None], address: str = "") -> None:
-        """Ask the origin whether a complete copy still holds; what it says comes as events; `answered` once it may be used."""
+        """Ask the origin whether a complete copy still holds; what it says comes as events; `answered` once it may be used.
+
+        `fetch.asking` is true until that is over.
+        """
+
+        def over(fetch: Fetch) -> None:
+            fetch.asking = False
+            answered(fetch)
 
         def ask() -> None:
             fetch.run(answered)
-            self._current(answered, fetch)
+            self._current(over, fetch)
 
+        fetch.asking = True
         self._turn(lambda: self._submit(ask, address), address)
 
     def _current(self, event: Callable[..., object], fetch: Fetch, *arguments: object) -> None:
@@ -104,9 +113,10 @@ class Cdn:
             self._following.submit(fetch.follow)
 
     def forget(self, task: str) -> None:
-        """The task leaves memory; its copy stays on disk."""
+        """The task leaves memory, and its origin is read no further; its copy stays on disk."""
         fetch = self.fetches.pop(task, None)
         if fetch is not None:
+            fetch.stop()
             self._past_requests += fetch.origin_requests
             self._past_bytes += fetch.origin_bytes
 

@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginUnreachable, SourceGone, StorageError
@@ -36,6 +35,7 @@ from dfengine.origin.work import ENDLESS, missing
 from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.arrival import Arrivals
 from dfengine.supernode.cache import Cache, Description
+from dfengine.supernode.events import Events
 from dfengine.supernode.legacy_md5 import compute
 
 NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
@@ -52,31 +52,6 @@ LEAST_RATE = 16 << 10
 
 UNSTABLE = 16
 """After an origin gave the same bytes under another version, its copy is trusted so many times as long, and twice as long each time."""
-
-
-class Events(Protocol):
-    """What a fetch tells; called on the loop's thread."""
-
-    def fetch_head(self, fetch: Fetch) -> None:
-        """Length and piece size are known; a copy that was here already is announced piece by piece after it."""
-
-    def fetch_piece(self, fetch: Fetch, n: int) -> None:
-        """Piece n is in the copy."""
-
-    def fetch_md5(self, fetch: Fetch, n: int) -> None:
-        """The md5 of framed piece n is known; -1: of the whole raw file."""
-
-    def fetch_ended(self, fetch: Fetch) -> None:
-        """SUCCESS: all is here, the length is known."""
-
-    def fetch_failed(self, fetch: Fetch) -> None:
-        """`fetch.error` says why; nothing of this task is served any more."""
-
-    def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
-        """The origin no longer gives the file of a complete copy; downloads that run may end."""
-
-    def fetch_renewed(self, fetch: Fetch) -> None:
-        """The origin's file changed: a new generation begins, the old one is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +95,13 @@ class Fetch:
         self._grants = grants or Grants()
         self._post = post
         self._events = events
-        self._cancel = Cancel()
+        self._cancel: Cancel | None = None
         self._source: HttpOrigin | None = None
         self._reader: Reader | None = None
         self._more = threading.Condition()
         self.following = False
+        self.asking = False
+        """Its origin is being asked whether the complete copy still holds. Of the loop's thread."""
         self.failure_told = False
 
     @property
@@ -166,39 +143,64 @@ class Fetch:
             self._fail(error)
         except Exception as error:
             self._fail(StorageError(f"the fetch failed: {error!r}"))
+        finally:
+            with self._more:
+                self._drop_cancel()
 
     def _run(self, answered: Callable[[Fetch], None] | None) -> None:
         loaded = self._cache.load(self.task) if self.file is None else (self.file, self.description)
         if loaded is not None and loaded[1].complete:
             self._again(*loaded, answered)
-            return
-        body = self._first(None)
+        else:
+            self._anew(loaded)
+
+    def _anew(self, loaded: tuple[PieceFile, Description] | None) -> None:
+        """Pieces into the copy until the file ends. Raises OriginError and its kin, StorageError."""
+        body = self._first(None, loaded)
         try:
-            gaps = self._begin(body, loaded)
+            file, gaps = self._begin(body, loaded)
         except BaseException:
             body.close()
             raise
-        self._fetch(body, gaps)
+        self._read(body, file, gaps)
+        self._finish(file)
 
     def _origin(self) -> HttpOrigin:
+        """With a cancel of its own: the one before may have been used to end a reader's last waits."""
         wanted = self.wanted
-        if self._cancel.is_set and not self.stopped:
-            self._cancel.close()
-            self._cancel = Cancel()
-        return HttpOrigin(wanted.url, wanted.headers, cancel=self._cancel, insecure=wanted.insecure, cacerts=wanted.cacerts,
+        with self._more:
+            self._drop_cancel()
+            cancel = self._cancel = Cancel()
+            if self.stopped:
+                cancel.set()
+        return HttpOrigin(wanted.url, wanted.headers, cancel=cancel, insecure=wanted.insecure, cacerts=wanted.cacerts,
                           floor=LEAST_RATE, access=self._access)
 
-    def _first(self, unless: Version | None) -> Body:
-        """The answer to a plain GET, or to a conditional one. An origin that fails for the moment is waited for, and so are who asked."""
+    def _drop_cancel(self) -> None:
+        """Nobody waits: its descriptor is not kept as long as the task. Under the lock."""
+        cancel, self._cancel = self._cancel, None
+        if cancel is not None:
+            cancel.close()
+
+    def _first(self, unless: Version | None, loaded: tuple[PieceFile, Description] | None = None) -> Body:
+        """The answer to a plain GET, or to a conditional one. An origin that fails for the moment is waited for, and so are who asked.
+
+        loaded: a copy that lacks pieces; of its version the file is asked for from the first of them on, if its version binds.
+        """
         origin, retry = self._origin(), Retry(TRIES)
         self._source = origin
+        start, version = loaded[1].rest(loaded[0]) if loaded is not None else (0, None)
         while True:
             self.origin_requests += 1
             try:
-                body = origin.open(unless=unless)
+                body = origin.open(start, version=version, unless=unless)
             except SourceGone as error:
                 raise OriginUnreachable("the supernode is going away") from error
             except OriginError as error:
+                if start and (not transient(error) or isinstance(error, OriginChanged)):
+                    # Another version, or an origin that knows no ranges: its answer to a plain GET says which.
+                    start, version = 0, None
+                    continue
                 wait = retry.pause(error, time.monotonic(), random.random()) if unless is None else None
                 if wait is None:
                     raise
@@ -231,13 +233,7 @@ class Fetch:
             if not fresh:
                 self._post(self._events.fetch_renewed, self)
             self.file, self.state = None, NEW
-            body = self._first(None)
-            try:
-                gaps = self._begin(body, None)
-            except BaseException:
-                body.close()
-                raise
-            self._fetch(body, gaps)
+            self._anew(None)
 
     def _is_same(self, body: Body, file: PieceFile, known: Description, fresh: bool, answered: Callable[[Fetch], None] | None) -> bool:
         """The answer has another version, or none: its bytes are compared with the copy's, whose downloads go on meanwhile.
@@ -280,7 +276,7 @@ class Fetch:
         if self.wanted.length > 0 and length >= 0 and length != self.wanted.length:
             raise OriginChanged(f"the origin's file has {length} bytes, {self.wanted.length} were expected")
 
-    def _begin(self, body: Body, loaded: tuple[PieceFile, Description] | None) -> list[tuple[int, int]]:
+    def _begin(self, body: Body, loaded: tuple[PieceFile, Description] | None) -> tuple[PieceFile, list[tuple[int, int]]]:
         """The origin's head is here: the copy's geometry follows, and which pieces are to be fetched."""
         self._expect(body.length)
         version = body.version
@@ -300,25 +296,20 @@ class Fetch:
         for n in self.file.here:
             self._post(self._events.fetch_piece, self, n)
         count = self.file.geometry.count
-        return missing(self.file.here, count) if count >= 0 else [(0, ENDLESS)]
-
-    def _fetch(self, body: Body, gaps: list[tuple[int, int]]) -> None:
-        """Pieces into the copy until the file ends. Raises OriginError and its kin, StorageError."""
-        file = self.file
-        assert file is not None
-        self._read(body, file, gaps)
-        self._finish(file)
+        return self.file, missing(self.file.here, count) if count >= 0 else [(0, ENDLESS)]
 
     def _read(self, body: Body, file: PieceFile, gaps: list[tuple[int, int]]) -> None:
         """By this thread, and as many more as the origin grants connections. Raises what ended the reader."""
         assert self._source is not None
-        longest = RUN // file.geometry.content_size + 1
+        # A file of a few runs is shared by all connections too, and not taken by the first one as a whole.
+        pieces = sum(past - first for first, past in gaps)
+        longest = min(RUN // file.geometry.content_size + 1, -(-pieces // self._connections))
         reader = self._reader = Reader(
             self._source, Arrivals(self, file), body, gaps, connections=self._connections, longest=longest, retry=Retry(TRIES),
             grants=self._grants, chance=random.random, eager=False,
         )
         # A lead that stands before pieces that are here needs a thread of its own.
-        threads = min(self._connections, sum(past - first for first, past in gaps) + (gaps[:1] > [(1, 0)]))
+        threads = min(self._connections, pieces + (gaps[:1] > [(1, 0)]))
         more = [threading.Thread(target=reader.work, name="origin", daemon=True) for _ in range(threads - 1)]
         for thread in more:
             thread.start()
@@ -384,9 +375,10 @@ class Fetch:
         self._post(self._events.fetch_md5, self, n)
 
     def stop(self) -> None:
-        """The process ends: wake the thread."""
-        self.stopped = True
-        self.state = FAILED if self.state in (NEW, RUNNING) else self.state
-        self._cancel.set()
+        """The process ends, or nobody knows the task any more: wake the threads."""
         with self._more:
+            self.stopped = True
+            self.state = FAILED if self.state in (NEW, RUNNING) else self.state
+            if self._cancel is not None:
+                self._cancel.set()
             self._more.notify_all()

@@ -148,12 +148,15 @@ class Node:
         self.used[task] = now
         self.refusals.check(task, now, "cache ")
         if fetch is None or fetch.state == FAILED:
+            # The copy of one that failed takes its room on the disk as long as anybody holds it.
+            self.cdn.forget(task)
+            fetch = None
             self.make_room(0)
             self.counts["triggered"] += 1
             fetch = self.cdn.start(task, wanted, address)
             self.validated[task] = now
             self._heads[task] = self.loop.create_future()
-        elif fetch.state == SUCCESS and self._is_old(fetch, now):
+        elif fetch.state == SUCCESS and not fetch.asking and self._is_old(fetch, now):
             self.validated[task] = now
             self._heads[task] = self.loop.create_future()
             self.cdn.revalidate(fetch, self._validated, address)
@@ -163,13 +166,16 @@ class Node:
                 await asyncio.wait_for(asyncio.shield(head), HEAD_SECONDS)
             except TimeoutError:
                 raise OriginBusy(fetch.waits or "the origin has not answered yet") from None
+        given_up = RemoteError("the task was given up meanwhile: register again")
+        if fetch.stopped and self.cdn.fetches.get(task) is not fetch:
+            raise given_up
         if fetch.state == FAILED:
             assert fetch.error is not None
             # A copy: what is raised keeps the frames that it passes, and these the fetch and its file on a disk that may be full.
             raise copy(fetch.error)
         self.refusals.check(task, self.now())
         if task not in self.swarm.tasks:
-            raise RemoteError("the task was given up meanwhile: register again")
+            raise given_up
         return fetch
 
     def _is_old(self, fetch: Fetch, now: float) -> bool:
@@ -241,6 +247,9 @@ class Node:
         """Events: the origin's file changed."""
         self._give_up(fetch.task, "the file changed at its origin: download it anew")
         fetch.following = False
+        if fetch.task not in self._heads:
+            # Whoever comes now waits for the new generation's head.
+            self._heads[fetch.task] = self.loop.create_future()
 
     def _give_up(self, task: str, reason: str) -> None:
         """All downloads of a task end: pieces of two versions must not meet."""

@@ -13,6 +13,9 @@ from dfengine.origin.retry import TRANSIENT
 MOST = 4096
 """Remembered at most, the oldest leave first."""
 
+WORDS = '{"Code":12,"Msg":"url not reachable"}'
+"""1.x's."""
+
 FOR_OTHERS = (401, 403)
 """Statuses that say nothing about who comes with other credentials."""
 
@@ -21,6 +24,12 @@ class _Refusal(NamedTuple):
     message: str
     status: int
     at: float
+
+
+def without_reason(message: str) -> str:
+    """A refusal as 1.x says it, which gives no reason."""
+    before, words, _ = message.partition(WORDS)
+    return before + words
 
 
 class Refusals:
@@ -35,7 +44,7 @@ class Refusals:
 
     def remember(self, task: str, url: str, status: int, reason: str, now: float) -> str:
         """The origin refused it; what to say of it, in 1.x's words and with the reason. status 0: it could not be reached."""
-        message = f'taskID: {task}, url: {url}: {{"Code":12,"Msg":"url not reachable"}}: {reason}'
+        message = f'taskID: {task}, url: {url}: {WORDS}: {reason}'
         if status in TRANSIENT or not 400 <= status < 500:
             return message
         self._by_task.pop(task, None)

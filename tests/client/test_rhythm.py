@@ -150,7 +150,7 @@ class TestPace:
             pace.add(9.0)
         assert pace.late_after(5.0) == 9.0
 
-    @pytest.mark.parametrize(("seconds", "ahead"), [(0.001, 4), (0.1, 4), (0.2, 2), (1.0, 1), (60.0, 1)])
+    @pytest.mark.parametrize(("seconds", "ahead"), [(5e-324, 4), (0.001, 4), (0.1, 4), (0.2, 2), (1.0, 1), (60.0, 1)])
     def test_slow_pieces_are_not_hoarded(self, seconds: float, ahead: int) -> None:
         pace = Pace()
         pace.add(seconds)

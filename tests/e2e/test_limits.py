@@ -54,8 +54,9 @@ def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
-def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path) -> None:
+def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not when the collector comes by: the disk that its copy fills is wanted."""
+    monkeypatch.setattr("dfengine.supernode.fetch.TRIES", 1)
 
     async def play() -> None:
         node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())

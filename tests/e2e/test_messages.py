@@ -49,9 +49,9 @@ def dfengine(tmp_path: Path) -> Iterator[Command]:
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ("get http://no.such.host.invalid/f -o out", 4, "no.such.host.invalid cannot be reached: .*[Nn]ame"),
-        ("get http://127.0.0.1:{port}/f -o out", 4, "127.0.0.1:{port} cannot be reached: Connection refused"),
-        ("get {url} -o out --header Range:bytes=7-", 4, "the origin answers 404 Not Found"),
+        ("get http://no.such.host.invalid/f -o out --retry 0", 4, "no.such.host.invalid:80 cannot be reached: .*resolve host"),
+        ("get http://127.0.0.1:{port}/f -o out --retry 0", 4, "127.0.0.1:{port} cannot be reached: Connection refused"),
+        ("get {url} -o out --header Range:bytes=7-", 4, "127.0.0.1:{web} answers 404 Not Found: http://127.0.0.1:{web}/some/file.bin"),
         ("get https://127.0.0.1:{port}/f -o out --cacerts {here}/missing", 2, "certificates .*/missing cannot be read: No such file"),
         ("get https://127.0.0.1:{port}/f -o out --cacerts {here}/file", 2, "certificates .*/file cannot be read: no certificate"),
         ("get ftp://host/f -o out", 2, "'ftp://host/f' is not http://"),
@@ -106,6 +106,16 @@ def test_a_flag_that_cannot_be_meant_is_named(dfengine: Command, flag: str) -> N
     code, told = dfengine("get {url} -o out " + flag)
     assert code == 2
     assert flag.split()[0] in told.splitlines()[-1]
+
+
+def test_each_pause_before_another_try_is_said(dfengine: Command) -> None:
+    with unused_port() as port:
+        code, told = dfengine(f"get http://127.0.0.1:{port}/f -o out --retry 4")
+    why = f"dfengine: 127.0.0.1:{port} cannot be reached: Connection refused"
+    *pauses, last = told.splitlines()
+    assert (code, last) == (4, why)
+    assert 2 <= len(pauses) <= 4, "the shortest ones are over before they are read"
+    assert all(re.fullmatch(re.escape(why) + r": tries again in \d+ s", line) for line in pauses), told
 
 
 def test_an_md5_in_capitals_is_the_same_md5(dfengine: Command) -> None:

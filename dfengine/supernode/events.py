@@ -1,0 +1,34 @@
+"""What a fetch tells; called on the loop's thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from dfengine.errors import OriginError
+    from dfengine.supernode.fetch import Fetch
+
+
+class Events(Protocol):
+    """Of a fetch."""
+
+    def fetch_head(self, fetch: Fetch) -> None:
+        """Length and piece size are known; a copy that was here already is announced piece by piece after it."""
+
+    def fetch_piece(self, fetch: Fetch, n: int) -> None:
+        """Piece n is in the copy."""
+
+    def fetch_md5(self, fetch: Fetch, n: int) -> None:
+        """The md5 of framed piece n is known; -1: of the whole raw file."""
+
+    def fetch_ended(self, fetch: Fetch) -> None:
+        """SUCCESS: all is here, the length is known."""
+
+    def fetch_failed(self, fetch: Fetch) -> None:
+        """`fetch.error` says why; nothing of this task is served any more."""
+
+    def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
+        """The origin no longer gives the file of a complete copy; downloads that run may end."""
+
+    def fetch_renewed(self, fetch: Fetch) -> None:
+        """The origin's file changed: a new generation begins, the old one is over."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TICK = 0.05
 """Seconds between two looks of a thread that waits for work."""
 
-RAMP = 0.25, 1.0
+RAMP = 0.25, 2.0
 """Of a reader that is not eager: seconds after which it asks for more connections, if the rest would take longer than so many seconds."""
 
 CHANGED = 3

@@ -109,6 +109,11 @@ class Download:
     def fill(self) -> None:
         """From the swarm, and if that fails from the origin, until every piece has come. Raises subclasses of DfengineError."""
         settings = self.settings
+        if settings.headers:
+            from dfengine.origin.request import NOT_FORWARDED
+
+            for name in dict.fromkeys(name for name, _ in settings.headers if name.lower() in NOT_FORWARDED):
+                self.watch.notice(f"the header {name} is not sent: each request to the origin sets it, or needs it absent")
         if settings.pattern == "source":
             self._reason = self._why_not = "asked for by --pattern source"
         elif not settings.nodes:

@@ -45,8 +45,11 @@ def headers(settings: GetSettings) -> tuple[tuple[str, str], ...]:
 
     try:
         found = netrc.netrc(path).authenticators(hop.host)
-    except (OSError, netrc.NetrcParseError, UnicodeDecodeError) as error:
-        raise BadValue(f"{path} cannot be read: {str(error)[:100]}") from None
+    except netrc.NetrcParseError as error:
+        # Its own words repeat what was not understood, which may be a password.
+        raise BadValue(f"{path} cannot be read: what stands near line {error.lineno} is no netrc entry") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadValue(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
     if found is None or (user and unquote(user) != found[0]):
         return given
     return (*given, basic(os.fsencode(found[0]), os.fsencode(found[2] or "")))

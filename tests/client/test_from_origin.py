@@ -69,13 +69,13 @@ def test_the_length_is_known_before_the_last_piece_is_here(tmp_path: Path, monke
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(-1))
     transfer = Transfer(file, Plan(Window(-1, -1), 1), Tally())
     lengths: list[int] = []
-    keep = transfer.keep
+    keep = transfer.keep_placed
 
-    def kept(n: int, buffer: memoryview, length: int) -> memoryview | None:
+    def kept(n: int, length: int, xxh3: bytes) -> None:
         lengths.append(file.geometry.length)
-        return keep(n, buffer, length)
+        keep(n, length, xxh3)
 
-    monkeypatch.setattr(transfer, "keep", kept)
+    monkeypatch.setattr(transfer, "keep_placed", kept)
     reader = Reader(
         Origin(), _Sink(transfer, print), Body(), [(0, ENDLESS)], connections=1, longest=1,  # type: ignore[arg-type]
         retry=Retry(0), grants=Grants(), chance=float,

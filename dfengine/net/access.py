@@ -88,7 +88,7 @@ def written(host: str) -> Address | None:
     """The address that a host is, also as the resolver takes it: one number, fewer than four, hexadecimal, octal (inet_aton(3))."""
     with contextlib.suppress(ValueError):
         return ip_address(host.partition("%")[0])
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         return IPv4Address(socket.inet_aton(host))
     return None
 

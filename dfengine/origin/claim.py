@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 class Claim:
     """Pieces [first, past) of one thread. body: the lead, or None: a range is to be opened. again: nothing else runs. extra: something may.
 
-    moved: its connection brought bytes that had not come before. revoked: somebody else has the pieces. ending: the piece `first` is whole,
-    and not revoked any more. at: when its last byte came, or it began.
+    moved: its connection brought bytes that had not come before. revoked: somebody else has the pieces. busy: what came is
+    being put in its place, and nobody revokes it meanwhile. at: when its last byte came, or it began.
     """
 
-    __slots__ = ("again", "at", "body", "ending", "extra", "first", "moved", "past", "revoked")
+    __slots__ = ("again", "at", "body", "busy", "extra", "first", "moved", "past", "revoked")
 
     def __init__(self, first: int, past: int, body: Body | None, again: bool, now: float, moved: bool = False) -> None:
         self.first, self.past, self.body, self.again, self.at, self.moved = first, past, body, again, now, moved
         self.extra = body is None and not again
-        self.revoked = self.ending = False
+        self.revoked = self.busy = False
 
 
 class Revoked(SourceGone):

@@ -76,10 +76,7 @@ class Reader:
         self._origin = origin
         self._sink = sink
         self._work = Work(missing, longest)
-        self._retry = retry
-        self._grants = grants
-        self._chance = chance
-        self._eager = eager
+        self._retry, self._grants, self._chance, self._eager = retry, grants, chance, eager
         self._allowed = grants.allowed(origin.key, connections, time.monotonic())
         self._ranges = self._untried = self.version.binds
         self._lead: Body | None = body
@@ -165,7 +162,7 @@ class Reader:
 
     def _revoke(self, now: float, lowest: int | None) -> int | None:
         """The lead has nothing to bring, and ranges that were to bring the rest stall: it does. The lowest free piece after that."""
-        stalled = [claim for claim in self._claims if not claim.ending and claim.first >= self._lead_at and now - claim.at > STALLED]
+        stalled = [claim for claim in self._claims if not claim.busy and claim.first >= self._lead_at and now - claim.at > STALLED]
         for claim in stalled:
             self._take_over(claim)
             self._work.give_back(claim.first, claim.past)
@@ -231,6 +228,7 @@ class Reader:
                         break
                     self._moved(claim, body, count)
                     piece.took(count)
+                    claim.busy = False
             except OriginError:
                 self._keep_part(claim, n, piece)
                 raise
@@ -250,16 +248,16 @@ class Reader:
             with self._changed:
                 if claim.revoked:
                     raise Revoked("revoked")
-                claim.ending = True
+                claim.busy = True
             piece.end()
-            claim.first, claim.ending = n + 1, False
+            claim.first, claim.busy = n + 1, False
 
     def _moved(self, claim: Claim, body: Body, count: int) -> None:
         with self._changed:
             if claim.revoked:
                 raise Revoked("revoked")
             self.bytes += count
-            claim.at = time.monotonic()
+            claim.at, claim.busy = time.monotonic(), True
             # Bytes that are only compared, or begun again because nothing binds them, are no progress.
             new = body.start > self._furthest or (self.version.binds and not self._comparing)
             self._furthest = max(self._furthest, body.start)
@@ -329,7 +327,7 @@ class Reader:
             raise OriginChanged(f"the origin's file had {geometry.length} bytes and has {body.length} now")
         with self._changed:
             # Ranges of the version before may still come: none of their bytes may, once this one is bound.
-            while any(other.ending for other in self._claims):
+            while any(other.busy for other in self._claims):
                 self._changed.wait(TICK)
             for other in self._claims - {claim}:
                 self._take_over(other)

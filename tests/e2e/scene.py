@@ -72,6 +72,11 @@ def until(true: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any
         time.sleep(0.02)
 
 
+def buffered() -> int:
+    """Bytes that one connection's buffers in the kernel hold at most, on both sides."""
+    return sum(int(Path(f"/proc/sys/net/ipv4/{name}").read_text().split()[2]) for name in ("tcp_rmem", "tcp_wmem"))
+
+
 def descriptors(pid: int) -> list[str]:
     """What a process has open, sockets and pipes by kind."""
     found = []
@@ -181,6 +186,11 @@ class Scene:
     def sent(self, path: str) -> int:
         """Body bytes that nginx sent of one path."""
         return sum(request["sent"] for request in self.requests(path))
+
+    def check_read_once(self, path: str, size: int, node: Supernode) -> None:
+        """The supernode took each byte once; the origin may have sent more, into a connection that was closed before its end."""
+        assert node.metric("dfengine_origin_bytes_total") == size
+        assert size <= self.sent(path) <= size + buffered()
 
     # PROCESSES
 

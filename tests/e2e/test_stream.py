@@ -117,7 +117,7 @@ def test_streams_and_files_in_one_swarm_feed_each_other(stage: Scene) -> None:
     results += [outcomes[at][1] for at in range(3)]
     assert sum(result["from"]["peers"] for result in results) > 0
     assert all(result["back_to_source"] is None for result in results)
-    assert stage.sent("/slow/f") == 30 * PIECE
+    stage.check_read_once("/slow/f", 30 * PIECE, node)
     # Who comes later is served from files and from streams' memory alike.
     got, late = stage.drain(stage.start_stream(url, host=7, nodes=(node,)))
     assert got == digest

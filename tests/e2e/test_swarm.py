@@ -50,7 +50,7 @@ def test_large_files_to_three_peers(stage: Scene, mib: int) -> None:
     assert results[0]["from"]["supernode"] == mib * MIB
     for result in results[1:]:
         assert result["from"] == {"peers": mib * MIB, "supernode": 0, "origin": 0, "resumed": 0}
-    assert stage.sent("/big") == mib * MIB
+    stage.check_read_once("/big", mib * MIB, node)
     assert json.loads(node.get(f"/tasks/{results[0]['task_id']}"))["cdnStatus"] == "SUCCESS"
 
 
@@ -62,7 +62,7 @@ def test_peers_that_start_together_feed_each_other_and_the_origin_is_read_once(s
     gets = [stage.start_get(url, f"out{host}", host=host, nodes=(node,)) for host in range(2, 10)]
     results = [stage.end(get) for get in gets]
     assert {stage.digest(f"out{host}") for host in range(2, 10)} == {digest}
-    assert stage.sent("/slow/f") == size
+    stage.check_read_once("/slow/f", size, node)
     assert sum(result["from"]["peers"] for result in results) > 3 * size
     assert sum(result["from"]["origin"] for result in results) == 0
 

@@ -99,6 +99,9 @@ class Bench:
         where = ["-d", str(self.stage.path), "-o", "out"]
         return self._from_nginx("aria2c", "-q", "-x4", "-s4", "--file-allocation=none", *where, self.url)
 
+    def alone(self) -> Run:
+        return self._from_nginx(*DFENGINE, "get", self.url, "-o", self._out("out"), "--quiet")
+
     def warm(self, *options: str) -> Run:
         return self._get(self.node, 2, "out", *options, servers=(self.supernode.pid,))
 
@@ -160,6 +163,7 @@ def main() -> None:
         if shutil.which("aria2c"):
             contenders["aria2c -x4 -s4"] = bench.aria2
         contenders |= {
+            "get alone from nginx": bench.alone,
             "get, warm supernode": bench.warm,
             "get, one peer": bench.one_peer,
             "get --digest sha256": lambda: bench.warm("--digest", f"sha256:{bench.sha256}"),
@@ -187,6 +191,7 @@ def main() -> None:
         ratios = {
             "warm / curl": walls["curl"] / warm,
             **({"warm / aria2c": walls["aria2c -x4 -s4"] / warm} if "aria2c -x4 -s4" in walls else {}),
+            "alone / curl": walls["curl"] / walls["get alone from nginx"],
             "one peer / warm": warm / walls["get, one peer"],
             "four gets / four curls": walls["four curls, sum"] / walls["four gets, sum"],
             "cold / warm": warm / walls["get, cold supernode"],

@@ -7,6 +7,7 @@ import contextlib
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import Follower, hasher
+from dfengine.client.finished import find, note
 from dfengine.client.plan import Plan
 from dfengine.client.tally import Tally
 from dfengine.client.throttle import Throttle
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from dfengine._piece import Geometry
+    from dfengine.client.finished import Finished
     from dfengine.client.watch import Watch
+    from dfengine.origin.version import Version
     from dfengine.settings import GetSettings
     from dfengine.storage.home import Home
     from dfengine.storage.piece_file import PieceFile
@@ -29,9 +32,13 @@ if TYPE_CHECKING:
         """Where pieces come together: a file's `Assembly`, or a stream's."""
 
         transfer: Transfer | None
+        finished: Finished | None
+        version: Version | None
+        mixed: bool
 
         def open(self, geometry: Geometry, generation: bytes) -> Transfer: ...
         def go_on(self, geometry: Geometry) -> Transfer: ...
+        def holds(self, length: int, generation: str) -> bool: ...
         def forget(self) -> None: ...
         def close(self) -> None: ...
 
@@ -54,7 +61,14 @@ class Assembly:
         self.tally = Tally()
         self.hedged = 0
         self.transfer: Transfer | None = None
-        self.doubtful = False
+        self.doubtful = self.mixed = False
+        self.finished = None if settings.force else find(self._target.path, task)
+        """What the output is that lies there already."""
+        self.kept = False
+        """It is what was asked for: nothing is fetched."""
+        self.version: Version | None = None
+        """What the origin said of its file, None if it was not asked."""
+        self._task = task
         self.expected = settings.expected
         self.digests: dict[str, str] = {}
 
@@ -62,6 +76,12 @@ class Assembly:
     def path(self) -> str:
         """Of the output, absolute."""
         return self._target.path
+
+    def holds(self, length: int, generation: str) -> bool:
+        """The output that lies there is this version of the file: then it is kept as it is."""
+        here = self.finished
+        self.kept = here is not None and not self.expected and bool(generation) and (here.length, here.generation) == (length, generation)
+        return self.kept
 
     def open(self, geometry: Geometry, generation: bytes) -> Transfer:
         """The transfer that fills the file; a running one goes on if it is of the same file, else everything starts over.
@@ -164,7 +184,10 @@ class Assembly:
             # The output matters more than that it is served on.
             with contextlib.suppress(StorageError):
                 home.keep(name, self.transfer.file)
-        self._target.finish(self.transfer.file)
+        file = self.transfer.file
+        named = self.version.name if self.version is not None else file.record.generation.decode("ascii", "replace")
+        note(file.fd, self._task, named, self.version, self.digests.get("xxh3", ""))
+        self._target.finish(file)
 
     def discard(self) -> None:
         """What is here is wrong: nothing of it must be served or resumed."""

@@ -14,6 +14,7 @@ import os
 
 from dfengine.client import local_peer
 from dfengine.client.assembly import Assembly
+from dfengine.client.finished import digests, has
 from dfengine.client.identity import Identity, identify, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
@@ -21,7 +22,7 @@ from dfengine.client.naming import naming
 from dfengine.client.nodes import order
 from dfengine.client.swarm import Swarm
 from dfengine.client.watch import Watch
-from dfengine.errors import DfengineError, LocalError, OriginError, SupernodeError
+from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
 from dfengine.net.dial import local_address, show_certificate, show_secret
 from dfengine.storage.home import Home
 from dfengine.value import Value
@@ -108,6 +109,11 @@ class Download:
     def fill(self) -> None:
         """From the swarm, and if that fails from the origin, until every piece has come. Raises subclasses of DfengineError."""
         settings = self.settings
+        if settings.headers:
+            from dfengine.origin.request import NOT_FORWARDED
+
+            for name in dict.fromkeys(name for name, _ in settings.headers if name.lower() in NOT_FORWARDED):
+                self.watch.notice(f"the header {name} is not sent: each request to the origin sets it, or needs it absent")
         if settings.pattern == "source":
             self._reason = self._why_not = "asked for by --pattern source"
         elif not settings.nodes:
@@ -268,12 +274,45 @@ class _ToFile(Download):
     def run(self) -> Result:
         """Until the file has its name."""
         assembly = self._assembly
+        if not self.settings.force and has(assembly.path, assembly.expected, self.watch):
+            assembly.kept = True
+            return self._kept()
         self.fill()
-        assembly.verify(self.watch, self.told_md5)
+        if assembly.kept:
+            return self._kept()
+        try:
+            assembly.verify(self.watch, self.told_md5)
+        except DigestMismatch:
+            if not assembly.mixed:
+                raise
+            # Nothing but this digest could have proved that what was resumed and what came after are of one version.
+            self.watch.notice("what was resumed is of another version of the file: starts over")
+            assembly.mixed = False
+            assembly.forget()
+            self.fill()
+            assembly.verify(self.watch, self.told_md5)
         assembly.finish()
         result = self.result(assembly.tally, assembly.path, assembly.digests)
         self.report(None)
         return result
+
+    def _kept(self) -> Result:
+        """The output that lies there is the file that was asked for."""
+        assembly, length = self._assembly, os.path.getsize(self._assembly.path)
+        if self._swarm is not None:
+            self._swarm.leave()
+        digest = ""
+        if self.settings.report_digest:
+            known = assembly.finished.xxh3 if assembly.finished is not None else ""
+            digest = f"xxh3:{known or digests(assembly.path, ('xxh3',), self.watch)['xxh3']}"
+        assembly.tally.resumed = length
+        self.watch.ended(length, assembly.tally)
+        self.watch.notice(f"{assembly.path} is here already, and is still that file: nothing is fetched (--force fetches)")
+        return Result(
+            url=self.settings.url, output=assembly.path, task_id=self._task, length=length, seconds=self.watch.seconds, from_peers=0,
+            from_supernode=0, from_origin=0, resumed=length, digest=digest, back_to_source=None, hedged=0, serves=False,
+            why_not="the output was here already", peers=0,
+        )
 
     def opened(self, member: Membership) -> None:
         """Its pieces have a place: from now on they are served."""

@@ -6,6 +6,7 @@ whole: the digest of a piece that a supernode knew, or the file's that the user 
 
 from __future__ import annotations
 
+import mmap
 import time
 from functools import partial
 
@@ -39,6 +40,9 @@ RUN = 64 << 20
 
 STEP = 1 << 20
 """Bytes received at once."""
+
+PART = 512 << 10
+"""Bytes of a piece that are hashed and written at once, while they are in the core's cache."""
 
 ANEW = 4
 """Times that a download may begin anew because the file changed."""
@@ -78,6 +82,10 @@ class FromOrigin:
 
     def _once(self, origin: HttpOrigin, cancel: Cancel) -> None:
         body = self._first(origin, cancel)
+        if body.not_modified or (self._assembly.transfer is None and self._assembly.holds(body.length, body.version.name)):
+            self._assembly.holds(body.version.length, body.version.name)
+            body.close()
+            return
         try:
             transfer, comparing = self._open(body)
         except BaseException:
@@ -85,8 +93,9 @@ class FromOrigin:
             raise
         geometry = transfer.file.geometry
         count = geometry.count
-        # What is received in parts of a piece is bounded by the buffers, and a stream's also by its window.
-        connections = max(1, min(self._settings.connections, fetch.most_buffers(geometry)))
+        # Pieces that are wanted in one buffer each are bounded by what these take.
+        most = fetch.most_buffers(geometry) if transfer.follower is not None else self._settings.connections
+        connections = max(1, min(self._settings.connections, most))
         window = transfer.plan.window
         if count < 0 or comparing:
             gaps = [(0, count if count >= 0 else ENDLESS)]
@@ -114,12 +123,15 @@ class FromOrigin:
             finally:
                 reader.stop()
             transfer.halt()
+        self._assembly.version = reader.version
 
     def _first(self, origin: HttpOrigin, cancel: Cancel) -> Body:
         """The answer to a plain GET: it says how long the file is, and its body is the reader's lead. This thread may wait for it long."""
+        here = self._assembly.finished if self._assembly.transfer is None and not self._settings.expected else None
+        unless = None if here is None else here.version()
         while True:
             try:
-                return origin.open(waiting=partial(self._watch.look, None))
+                return origin.open(unless=unless, waiting=partial(self._watch.look, None))
             except OriginError as error:
                 wait = self._retry.pause(error, time.monotonic(), chance())
                 if wait is None or time.monotonic() + wait > self._watch.deadline:
@@ -146,7 +158,8 @@ class FromOrigin:
         if version.binds or not transfer.file.here.count():
             return transfer, False
         if self._settings.expected:
-            return transfer, False  # the whole file's digest proves what comes together
+            place.mixed = True  # the whole file's digest proves what comes together, or shows that it is begun anew
+            return transfer, False
         self._watch.notice("nothing says whether the origin's file is still the one that was begun: starts over")
         place.forget()
         return place.open(geometry, named), False
@@ -158,6 +171,7 @@ class _Sink:
     def __init__(self, transfer: Transfer, say: Callable[[str], None]) -> None:
         self._transfer = transfer
         self._buffers: list[memoryview] = []
+        self._parts: list[memoryview] = []
         self.say = say
 
     @property
@@ -168,13 +182,18 @@ class _Sink:
     def stopping(self) -> bool:
         return self._transfer.stopping
 
-    def begin(self, n: int) -> _Piece | _Compared:
+    def begin(self, n: int) -> _Whole | _Parted | _Compared:
         transfer = self._transfer
         if n < transfer.plan.window.una or (n < len(transfer.file.here) and n in transfer.file.here):
             return _Compared(transfer, n)
         if n >= len(transfer.file.here):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
-        return _Piece(transfer, n, self._buffers)
+        with transfer.lock:
+            digest = transfer.plan.digest(n)
+        # A digest that follows wants the piece in one buffer, and so does one by which the piece is first proved.
+        if transfer.follower is not None or digest:
+            return _Whole(transfer, n, digest, self._buffers)
+        return _Parted(transfer, n, self._parts)
 
     def end(self) -> int:
         window = self._transfer.plan.window
@@ -212,13 +231,50 @@ class _Compared:
             raise OriginChanged("the origin sends other bytes than those that are here")
 
 
-class _Piece:
-    """See origin.reader.Piece: one that is missing, in a buffer of its own until it is whole."""
+class _Parted:
+    """See origin.reader.Piece: one that is missing, written part by part; nobody is shown it before it is whole."""
 
-    def __init__(self, transfer: Transfer, n: int, buffers: list[memoryview]) -> None:
+    def __init__(self, transfer: Transfer, n: int, parts: list[memoryview]) -> None:
         self.got = 0
         self._transfer = transfer
         self._n = n
+        self._parts = parts
+        self._part = parts.pop() if parts else memoryview(mmap.mmap(-1, PART))
+        self._put = 0
+        self._hash = xxhash.xxh3_128()
+
+    def room(self, want: int) -> memoryview:
+        at = self.got - self._put
+        return self._part[at : at + _allowed(self._transfer, min(want, PART - at))]
+
+    def took(self, count: int) -> None:
+        self.got += count
+        self._transfer.from_origin[self._n] = self.got
+        if self.got - self._put == PART:
+            self._write()
+
+    def _write(self) -> None:
+        part = self._part[: self.got - self._put]
+        self._hash.update(part)
+        self._transfer.file.put(self._n, self._put, part)
+        self._put = self.got
+
+    def end(self) -> None:
+        """Keep it. Raises StorageError."""
+        self._write()
+        self._parts.append(self._part)
+        self._transfer.keep_placed(self._n, self.got, self._hash.digest())
+        self._transfer.from_origin.pop(self._n, None)
+
+
+class _Whole:
+    """See origin.reader.Piece: one that is missing, in a buffer of its own until it is whole."""
+
+    def __init__(self, transfer: Transfer, n: int, digest: str, buffers: list[memoryview]) -> None:
+        self.got = 0
+        self._transfer = transfer
+        self._n = n
+        self._digest = digest
         self._buffers = buffers
         self._buffer = buffers.pop() if buffers else fetch.piece_buffer(transfer.file.geometry)
 
@@ -233,11 +289,9 @@ class _Piece:
         """Keep it. Raises OriginChanged when the supernode knew another piece n, StorageError."""
         transfer, n = self._transfer, self._n
         content = self._buffer[: self.got]
-        with transfer.lock:
-            digest = transfer.plan.digest(n)
-        if digest:
+        if self._digest:
             try:
-                fetch.verify(digest, frame_head(self.got, transfer.file.geometry.piece_size), content)
+                fetch.verify(self._digest, frame_head(self.got, transfer.file.geometry.piece_size), content)
             except DigestMismatch as error:
                 raise OriginChanged(f"the origin has another file than the supernode: {error}") from error
         buffer = transfer.keep(n, self._buffer, self.got) or self._buffer

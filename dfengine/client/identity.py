@@ -33,10 +33,12 @@ def identify(settings: GetSettings) -> Identity:
     check_url(settings.url)
     plain = task_url(settings.url, settings.filter)
     ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
+    # Another Host is another site's file. 1.x's rule has no place for it; a range and a host's name hold no line break.
+    site = "".join(f"\nhost:{value.lower()}" for name, value in settings.headers if name.lower() == "host")
     sign = download_sign(os.getpid(), _unique(time.time()))
     segment = os.path.basename(os.fsdecode(unquote_to_bytes(urlsplit(plain).path)))[:100]
     stem = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "_~@+=,.-" else "_" for letter in segment).lstrip(".")
-    task = task_id(plain, settings.md5 or settings.identifier, ranged)
+    task = task_id(plain, settings.md5 or settings.identifier, ranged + site)
     return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}")
 
 
@@ -49,7 +51,12 @@ def _unique(now: float) -> float:
 
 
 def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Registration:
-    """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody. Raises StorageError."""
+    """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody. Raises BadValue, StorageError."""
+    headers = settings.headers
+    if settings.user or settings.netrc or settings.netrc_file:
+        from dfengine.origin import credentials
+
+        headers = credentials.headers(settings)
     return Registration(
         raw_url=who.url,
         task_url=who.task_url,
@@ -62,7 +69,7 @@ def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Re
         md5=settings.md5,
         identifier=settings.identifier,
         call_system=settings.callsystem,
-        headers=tuple(f"{name}: {value}" for name, value in settings.headers),
+        headers=tuple(f"{name}: {value}" for name, value in headers),
         insecure=settings.insecure,
         root_cas=tuple(_certificates(path) for path in settings.cacerts),
         pattern=settings.pattern,

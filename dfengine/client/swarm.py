@@ -104,6 +104,9 @@ class Swarm:
                 return f"supernode {member.node} keeps no copy and names the origin as the source"
             if self._registration.stream_mode and not member.native:
                 return f"supernode {member.node} speaks only 1.x, which has no windows"
+            named = member.generation.decode("ascii", "replace")
+            if self._assembly.transfer is None and self._assembly.holds(member.geometry.length, named):
+                return None
             transfer = self._assembly.open(member.geometry, member.generation)
             before = transfer.plan.here
             try:

@@ -350,6 +350,15 @@ class Transfer:
         self.wake()
         return None if self.follower is None else self.follower.take(n, buffer, length)
 
+    def keep_placed(self, n: int, length: int, xxh3: bytes) -> None:
+        """Piece n came from the origin, and all of it is in its place."""
+        self.file.offer(n, xxh3)
+        with self._changed:
+            self.plan.hold((n,))
+            self.tally.add(None, length)
+            self._landed()
+        self.wake()
+
     def nap(self, seconds: float) -> None:
         """Unless it is stopped before."""
         with self._changed:

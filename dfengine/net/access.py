@@ -55,7 +55,7 @@ class Access:
         Raises OriginForbidden; also where only addresses are allowed and a name hides which one it is.
         """
         name = _plain(host)
-        address = _written(name)
+        address = written(name)
         if address is not None:
             permitted = self.permits(host, str(address))
         else:
@@ -84,11 +84,11 @@ def _meant(found: Address) -> Address:
     return _THIS_MACHINE.get(found, found)
 
 
-def _written(host: str) -> Address | None:
+def written(host: str) -> Address | None:
     """The address that a host is, also as the resolver takes it: one number, fewer than four, hexadecimal, octal (inet_aton(3))."""
     with contextlib.suppress(ValueError):
         return ip_address(host.partition("%")[0])
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         return IPv4Address(socket.inet_aton(host))
     return None
 

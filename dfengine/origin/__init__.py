@@ -6,6 +6,7 @@
     version     when two answers belong to one version of a file (pure)
     retry       which failures pass, and how long to wait (pure)
     work        which connection fetches which pieces (pure)
+    claim       what one of a reader's threads is to fetch (pure)
     reader      the threads that fetch a file over several connections
     request, proxy, credentials    what a request says, by which proxy, in whose name
 

@@ -15,6 +15,7 @@ from dfengine.net.access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import TICK, Driver
 from dfengine.origin.head import Head
+from dfengine.origin.retry import TRANSIENT
 from dfengine.origin.version import Version
 
 SILENCE = 30.0
@@ -26,8 +27,14 @@ STEP = 1 << 20
 RECEIVE = 512 << 10
 """Bytes that libcurl receives at once: of 16 KiB to 4 MiB the quickest, at 0.4 CPU s/GB with its one copy."""
 
-# Numbers of libcurl that pycurl has no names for: CURLE_WEIRD_SERVER_REPLY, CURLE_HTTP2_STREAM, CURLE_TOO_LARGE.
-_WEIRD_REPLY, _HTTP2_STREAM, _TOO_LARGE = 8, 92, 100
+# Numbers of libcurl that pycurl has no names for: CURLE_WEIRD_SERVER_REPLY, CURLE_HTTP2_STREAM, CURLE_PROXY, CURLE_TOO_LARGE.
+_WEIRD_REPLY, _HTTP2_STREAM, _PROXY, _TOO_LARGE = 8, 92, 97, 100
+_SUPPRESS_CONNECT_HEADERS = 265
+_SOCKS_REFUSAL = frozenset((7, 8, 9, 10, 11, 12, 23, 33))
+"""CURLPX_ codes by which a SOCKS proxy refuses the user, or this user the origin: another try ends alike."""
+_SOCKS_REPLY = {19: "the connection was refused", 20: "it failed", 21: "the host is unreachable", 22: "the network is unreachable",
+                23: "it does not allow this", 24: "the time to live is over"}
+"""What a SOCKS5 proxy's reply means (RFC 1928 section 6), by CURLPX_ code: libcurl tells its number alone."""
 _CUT = frozenset((pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR, pycurl.E_HTTP2, _HTTP2_STREAM, pycurl.E_GOT_NOTHING))
 _CERTIFICATE = frozenset((pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CERTPROBLEM))
 _NONSENSE = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_URL_MALFORMAT, _WEIRD_REPLY, _TOO_LARGE))
@@ -51,7 +58,7 @@ class Body:
 
     start: offset in the task's file of the next byte. length: bytes of the whole file, -1 unknown. remaining: bytes of this answer that
     are to come, -1 unknown. ranged: a 206 that matched what was asked. bounded: it ends before the file does. not_modified: the
-    validators still hold, and there are no bytes.
+    validators still hold, and there are no bytes. proxy_by_tls: a proxy shows a certificate, too.
     """
 
     def __init__(self, place: str, cancel: Cancel, floor: float, host: str = "", access: Access | None = None) -> None:
@@ -62,6 +69,7 @@ class Body:
         self.length = self.remaining = -1
         self.version = Version()
         self.ranged = self.not_modified = self.bounded = False
+        self.proxy_by_tls = self._tunnel = False
         self._host = host
         self._access = access
         self._denied = False
@@ -82,7 +90,7 @@ class Body:
     def open(self, options: dict[int, Any], tunnel: bool, seconds: float, waiting: Callable[[], None] | None = None) -> None:
         """Send the request that `options` (libcurl's, by number) make, and wait `seconds` for the head, 0: as long as it takes.
 
-        tunnel: a proxy answers first. waiting: called every TICK; what it raises ends the wait.
+        tunnel: a proxy is asked for a tunnel first. waiting: called every TICK; what it raises ends the wait.
         Raises OriginError and its kin, SourceGone when it was cancelled.
         """
         easy = self._easy
@@ -91,14 +99,15 @@ class Body:
         easy.setopt(pycurl.HEADERFUNCTION, self._header)
         easy.setopt(pycurl.WRITEFUNCTION, self._write)
         easy.setopt(pycurl.BUFFERSIZE, RECEIVE)
+        # The head of a proxy's answer to CONNECT says nothing of the file, its Content-Length least of all (RFC 9110 section 9.3.6).
+        easy.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
+        self._tunnel = tunnel
         if self._access is not None:
             easy.setopt(pycurl.OPENSOCKETFUNCTION, self._socket)
             easy.setopt(pycurl.SOCKOPTFUNCTION, _uninherited)
         driver = self._driver = Driver(easy, self._cancel)
         until = time.monotonic() + seconds if seconds else None
-        while True:
-            if self._whole and not (tunnel and not easy.getinfo(pycurl.APPCONNECT_TIME) and driver.result is None):
-                break
+        while not self._whole:
             if driver.result is not None:
                 raise self._failure(False)
             left = TICK if until is None else min(TICK, until - time.monotonic())
@@ -214,19 +223,32 @@ class Body:
         reason = said
         if code == pycurl.E_COULDNT_CONNECT and number:
             reason = os.strerror(number)
+        answered = self._easy.getinfo(pycurl.HTTP_CONNECTCODE) if self._tunnel else 0
+        if answered and answered // 100 != 2:
+            return OriginUnreachable(f"{self.place} cannot be reached: the proxy answers {answered}", final=answered not in TRANSIENT)
         if code in _CERTIFICATE:
-            return OriginUnreachable(f"{self.place}: its certificate is not taken: {reason}", final=True)
+            whose = "the proxy's" if self.proxy_by_tls and not answered and not self._lines else "its"
+            return OriginUnreachable(f"{self.place.rstrip(',')}: {whose} certificate is not taken: {reason}", final=True)
+        if "certificate required" in reason:
+            return OriginUnreachable(f"{self.place} wants a client's certificate (--cert, --key): {reason}", final=True)
+        if code == _PROXY:
+            why = self._easy.getinfo(pycurl.PROXY_ERROR)
+            meant = f": {_SOCKS_REPLY[why]}" if why in _SOCKS_REPLY else ""
+            return OriginUnreachable(f"{self.place} cannot be reached: {reason.rstrip('.')}{meant}", final=why in _SOCKS_REFUSAL)
+        if code == pycurl.E_SSL_CONNECT_ERROR and ("alert" in reason or "wrong version" in reason):
+            return OriginUnreachable(f"{self.place} cannot be spoken to by TLS: {reason}", final=True)
         if code in _NONSENSE and begun:
             return OriginTruncated(f"{self.place} breaks off the chunks of its answer: {reason}")
         if code in _NONSENSE:
             return OriginError(f"{self.place} answers what is no HTTP: {reason}", final=True)
         if begun and (code in _CUT or not code):
             return OriginTruncated(f"{self.place} breaks off its answer: {reason or 'the connection was closed'}")
+        if self._lines:
+            return OriginUnreachable(f"{self.place} breaks off within the head of its answer: {reason or 'the connection was closed'}")
         if code == pycurl.E_GOT_NOTHING or not code:
             return OriginUnreachable(f"{self.place} gives no answer: it closes the connection")
-        if self._lines:
-            return OriginUnreachable(f"{self.place} breaks off within the head of its answer: {reason}")
-        return OriginUnreachable(f"{self.place} cannot be reached: {reason}")
+        tunnel = self._easy.getinfo(pycurl.HTTP_CONNECTCODE)
+        return OriginUnreachable(f"{self.place} cannot be reached: {reason}", final=tunnel >= 300 and tunnel not in TRANSIENT)
 
     def close(self) -> None:
         """Release the connection; a second time does nothing."""

@@ -6,6 +6,7 @@ What is found for the URL's own host goes as a header, so that a supernode that 
 from __future__ import annotations
 
 import os
+from urllib.parse import unquote
 
 from dfengine.errors import BadValue
 from dfengine.origin.request import Hop, basic
@@ -26,7 +27,10 @@ def netrc_path(settings: GetSettings) -> str:
 
 
 def headers(settings: GetSettings) -> tuple[tuple[str, str], ...]:
-    """`settings.headers`, and an Authorization from --user or the netrc file unless one is given there or in the URL. Raises BadValue."""
+    """`settings.headers`, and an Authorization from --user or the netrc file unless one is given there or in the URL. Raises BadValue.
+
+    A URL that has a user and no password takes the password of that user from the netrc file.
+    """
     given = settings.headers
     if any(name.lower() == "authorization" for name, _ in given):
         return given
@@ -34,12 +38,18 @@ def headers(settings: GetSettings) -> tuple[tuple[str, str], ...]:
         user, _, password = settings.user.partition(":")
         return (*given, basic(os.fsencode(user), os.fsencode(password)))
     path, hop = netrc_path(settings), Hop(settings.url)
-    if not path or hop.userinfo:
+    user, colon, _ = hop.userinfo.partition(":")
+    if not path or colon:
         return given
     import netrc
 
     try:
         found = netrc.netrc(path).authenticators(hop.host)
-    except (OSError, netrc.NetrcParseError, UnicodeDecodeError) as error:
-        raise BadValue(f"{path} cannot be read: {str(error)[:100]}") from None
-    return given if found is None else (*given, basic(os.fsencode(found[0]), os.fsencode(found[2] or "")))
+    except netrc.NetrcParseError as error:
+        # Its own words repeat what was not understood, which may be a password.
+        raise BadValue(f"{path} cannot be read: what stands near line {error.lineno} is no netrc entry") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadValue(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
+    if found is None or (user and unquote(user) != found[0]):
+        return given
+    return (*given, basic(os.fsencode(found[0]), os.fsencode(found[2] or "")))

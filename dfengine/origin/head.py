@@ -106,8 +106,8 @@ class Head:
     def retry_after(self, now: float) -> float:
         """Seconds that a Retry-After asks for (RFC 9110 section 10.2.3), 0 if there is none."""
         text = self.get("retry-after").strip()
-        if re.fullmatch(r"\d{1,9}", text, _SHORT):
-            return float(text)
+        if re.fullmatch(r"\d+", text, _SHORT):
+            return min(float(text), 1e9)
         date = seconds(text)
         return 0.0 if date is None else max(0.0, date - now)
 

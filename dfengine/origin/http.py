@@ -64,7 +64,8 @@ class HttpOrigin:
                 self._asked = value.replace(" ", "")
             elif name.lower() not in NOT_FORWARDED:
                 self._headers.append((name, value))
-        self._tls = trust.options(insecure, cacerts, cert, key)
+        self._cacerts = tuple(cacerts)
+        self._tls = trust.options(insecure, self._cacerts, cert, key)
 
     def open(
         self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
@@ -185,8 +186,7 @@ class HttpOrigin:
         proxy = proxy_for(hop.scheme, hop.host, hop.port, os.environ)
         place = hop.place if proxy is None else f"{hop.place}, by the proxy {proxy.host}:{proxy.port},"
         given = {name.lower() for name, _ in headers}
-        own = [] if "user-agent" in given else [("User-Agent", f"dfengine/{VERSION}")]
-        own += [("Accept-Encoding", "identity")]
+        own = [("Accept-Encoding", "identity")]
         if "authorization" not in given:
             own += hop.basic()
         options: dict[int, Any] = {
@@ -194,6 +194,8 @@ class HttpOrigin:
             # To the letter, since libcurl writes escapes in capitals. A proxy of plain http is told the whole URL.
             pycurl.REQUEST_TARGET: hop.target if proxy is None or hop.scheme == "https" or proxy.tunnels else hop.server + hop.target,
             pycurl.HTTPHEADER: wire_headers([*headers, *own, *more]),
+            # A proxy is told it too; a header of the user's replaces it for the origin.
+            pycurl.USERAGENT: f"dfengine/{VERSION}",
             pycurl.NOSIGNAL: 1,
             pycurl.HTTP09_ALLOWED: 0,
             # The framing is judged in `head`, to the letter of the RFC, and the bytes are counted in `body`.
@@ -210,8 +212,9 @@ class HttpOrigin:
             options |= self._by(proxy, hop)
             access = None
         body = Body(place, self.cancel, self._floor, hop.host, access)
+        body.proxy_by_tls = proxy is not None and proxy.scheme == "https"
         try:
-            tunnel = proxy is not None and hop.scheme == "https" and proxy.scheme in ("http", "https")
+            tunnel = proxy is not None and hop.scheme == "https" and not proxy.tunnels
             body.open(options, tunnel, self._first, waiting)
         except BaseException:
             body.close()
@@ -221,7 +224,7 @@ class HttpOrigin:
     def _by(self, proxy: Proxy, hop: Hop) -> dict[int, Any]:
         """What makes libcurl ask the proxy. Raises OriginForbidden where the access list closes what the proxy would be asked for."""
         options: dict[int, Any] = {pycurl.PROXY: proxy.url, pycurl.HEADEROPT: pycurl.HEADER_SEPARATE}
-        options |= trust.proxy_options(proxy, self._tls)
+        options |= trust.proxy_options(proxy, self._cacerts)
         if proxy.scheme in _PROXY_TYPES:
             options[pycurl.PROXYTYPE] = _PROXY_TYPES[proxy.scheme]
         if proxy.user or proxy.password:
@@ -233,7 +236,8 @@ class HttpOrigin:
                 addresses = self._access.addresses(hop.host, hop.port)
                 if not addresses:
                     raise OriginForbidden(f"this supernode may not fetch from {hop.host}")
-                options[pycurl.RESOLVE] = [f"{hop.host}:{hop.port}:{','.join(addresses)}"]
+                if ":" not in hop.host:
+                    options[pycurl.RESOLVE] = [f"{hop.host}:{hop.port}:{','.join(addresses)}"]
         return options
 
 

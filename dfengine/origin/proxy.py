@@ -6,16 +6,18 @@
     no_proxy, NO_PROXY              asked directly: `*`, hosts with all below them, addresses, CIDRs; each with a `:port` or without
 
 As curl reads them, but that loopback is never asked through a proxy, as in 1.x. A proxy is `[SCHEME://][user:password@]host[:port]`;
-SCHEME is http (the default), https, socks4, socks4a, socks5 or socks5h. By socks4 and socks5 names are looked up here.
+SCHEME is http (the default), https, socks4 (also written socks), socks4a, socks5 or socks5h. For socks4 and socks5 this machine
+looks names up; the other kinds of proxy are told the name.
 """
 
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dfengine.errors import OriginUnreachable
+from dfengine.net.access import written
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -62,7 +64,7 @@ def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str])
     if not text or _is_direct(host, port, environment.get("no_proxy") or environment.get("NO_PROXY") or ""):
         return None
     try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
+        parts = urlsplit(re.sub(r"(?i)^socks://", "socks4://", text) if "://" in text else f"http://{text}")
         name, number = parts.hostname, parts.port
     except ValueError:
         name, number = None, None
@@ -78,11 +80,8 @@ def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str])
 def _is_direct(host: str, port: int, exceptions: str) -> bool:
     """No proxy is used for this host."""
     host = host.lower().rstrip(".")
-    try:
-        address = ip_address(host)
-    except ValueError:
-        address = None
-    if host == "localhost" or (address is not None and address.is_loopback):
+    address = written(host)
+    if host == "localhost" or (address is not None and (getattr(address, "ipv4_mapped", None) or address).is_loopback):
         return True
     for entry in exceptions.lower().replace(",", " ").split():
         if entry == "*":

@@ -19,6 +19,7 @@ import threading
 import time
 
 from dfengine.errors import OriginChanged, OriginError, OriginSlow, OriginTruncated, SourceGone
+from dfengine.origin.claim import Claim, Revoked
 from dfengine.origin.work import ENDLESS, Work
 
 TYPE_CHECKING = False
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 TICK = 0.05
 """Seconds between two looks of a thread that waits for work."""
 
-RAMP = 0.25, 1.0
+RAMP = 0.25, 2.0
 """Of a reader that is not eager: seconds after which it asks for more connections, if the rest would take longer than so many seconds."""
 
 CHANGED = 3
@@ -42,6 +43,9 @@ CHANGED = 3
 
 PROVEN = 2
 """Ranges that bring bytes, after which a lead that has nothing to bring is closed: what the origin sends into its buffers is in vain."""
+
+ANEW = 0.1
+"""Seconds, and up to twice as many by chance, until an origin that answered with another version is asked again."""
 
 SKIP = 256 << 10
 """Bytes that are read at once where they are not wanted."""
@@ -51,24 +55,6 @@ STALLED = 3.0
 
 ASKS_TO_WAIT = frozenset((0, 408, 425, 429, 502, 503, 504))
 """Statuses that say nothing about ranges: the origin is busy, or down."""
-
-
-class _Claim:
-    """Pieces [first, past) of one thread. body: the lead, or None: a range is to be opened. again: nothing else runs.
-
-    moved: bytes came that had not come before. revoked: somebody else has the pieces. ending: the piece `first` is whole, and not revoked
-    any more. at: when its last byte came, or it began.
-    """
-
-    __slots__ = ("again", "at", "body", "ending", "first", "moved", "past", "revoked")
-
-    def __init__(self, first: int, past: int, body: Body | None, again: bool, now: float) -> None:
-        self.first, self.past, self.body, self.again, self.at = first, past, body, again, now
-        self.moved = self.revoked = self.ending = False
-
-
-class _Revoked(SourceGone):
-    """Another connection has taken over what this one was to bring."""
 
 
 class Reader:
@@ -90,15 +76,12 @@ class Reader:
         self._origin = origin
         self._sink = sink
         self._work = Work(missing, longest)
-        self._retry = retry
-        self._grants = grants
-        self._chance = chance
-        self._eager = eager
+        self._retry, self._grants, self._chance, self._eager = retry, grants, chance, eager
         self._allowed = grants.allowed(origin.key, connections, time.monotonic())
         self._ranges = self._untried = self.version.binds
         self._lead: Body | None = body
-        self._lead_at = max(0, body.start) // sink.geometry.content_size
-        self._claims: set[_Claim] = set()
+        self._lead_at, self._lead_moved = max(0, body.start) // sink.geometry.content_size, False
+        self._claims: set[Claim] = set()
         self._comparing = self._plain = False
         self._parts: dict[int, Piece] = {}
         self._changed = threading.Condition()
@@ -117,7 +100,7 @@ class Reader:
                     self._serve(claim)
                 except OriginError as error:
                     failure = error
-                except _Revoked:
+                except Revoked:
                     pass
                 except SourceGone:
                     if not self._sink.stopping and not claim.revoked:
@@ -129,7 +112,7 @@ class Reader:
         except BaseException as error:
             self._fail(error)
 
-    def _claim(self) -> _Claim | None:
+    def _claim(self) -> Claim | None:
         with self._changed:
             while True:
                 if self._sink.stopping or self.error is not None or (self._work.first is None and not self._claims):
@@ -151,7 +134,7 @@ class Reader:
                 self._origin.cancel.set()
             self._changed.notify_all()
 
-    def _next(self, now: float) -> _Claim | None:
+    def _next(self, now: float) -> Claim | None:
         lowest, lead = self._work.first, self._lead
         if lead is not None:
             lowest = self._revoke(now, lowest)
@@ -159,9 +142,9 @@ class Reader:
             return None
         if lead is not None and (run := self._work.take_at(self._lead_at)) is not None:
             self._lead = None
-            return _Claim(*run, lead, False, now)
+            return Claim(*run, lead, False, now, self._lead_moved)
         if self._may_open(now) and (run := self._work.take(self._sink.end(), self._sink.wanted())) is not None:
-            return _Claim(*run, None, False, now)
+            return Claim(*run, None, False, now)
         if lead is not None and self._proven >= PROVEN and self._allowed > 1:
             # It would hold one of the few connections that are granted, and bring nothing.
             self._close()
@@ -169,23 +152,27 @@ class Reader:
         elif lead is not None and lowest > self._lead_at and not self._claims and not self._untried:
             # What lies between is here, and no range is granted: it is read past.
             self._lead = None
-            return _Claim(*(self._work.take() or (0, 0)), lead, False, now)
+            return Claim(*(self._work.take() or (0, 0)), lead, False, now, self._lead_moved)
         elif lead is not None and not self._claims:
             # The lead is past what is left, or far before it, and a second connection is not granted beside it.
             self._close()
         if self._lead is None and not self._claims:
-            return _Claim(*(self._work.take() or (0, 0)), None, True, now)
+            return Claim(*(self._work.take() or (0, 0)), None, True, now)
         return None
 
     def _revoke(self, now: float, lowest: int | None) -> int | None:
         """The lead has nothing to bring, and ranges that were to bring the rest stall: it does. The lowest free piece after that."""
-        stalled = [claim for claim in self._claims if not claim.ending and claim.first >= self._lead_at and now - claim.at > STALLED]
+        stalled = [claim for claim in self._claims if not claim.busy and claim.first >= self._lead_at and now - claim.at > STALLED]
         for claim in stalled:
-            claim.revoked = self._revoked = True
-            self._claims.discard(claim)
+            self._take_over(claim)
             self._work.give_back(claim.first, claim.past)
             self._allowed = max(1, min(self._allowed, len(self._claims) + 1))
         return self._work.first if stalled else lowest
+
+    def _take_over(self, claim: Claim) -> None:
+        """What it brings from now on counts for nothing. Hold the lock."""
+        claim.revoked = self._revoked = True
+        self._claims.discard(claim)
 
     def _may_open(self, now: float) -> bool:
         held = len(self._claims) + (self._lead is not None)
@@ -198,7 +185,7 @@ class Reader:
         left = self._work.pieces * self._sink.geometry.content_size
         return seconds > after and left * seconds > rest * max(1, self.bytes)
 
-    def _leave(self, claim: _Claim) -> None:
+    def _leave(self, claim: Claim) -> None:
         """The claim is over: what was not fetched is free again, and a lead that goes on waits for its next piece."""
         body = claim.body
         with self._changed:
@@ -207,7 +194,7 @@ class Reader:
                 self._work.give_back(claim.first, claim.past)
             whole = claim.first == claim.past and not claim.revoked
             if body is not None and whole and not body.bounded and body.remaining and self._lead is None:
-                self._lead, self._lead_at, body = body, claim.past, None
+                self._lead, self._lead_at, self._lead_moved, body = body, claim.past, claim.moved, None
             self._changed.notify_all()
         if body is not None:
             body.close()
@@ -219,7 +206,7 @@ class Reader:
 
     # Bytes.
 
-    def _serve(self, claim: _Claim) -> None:
+    def _serve(self, claim: Claim) -> None:
         if claim.body is None:
             self._open(claim)
         body, geometry = claim.body, self._sink.geometry
@@ -230,7 +217,7 @@ class Reader:
             offset, length = geometry.content(n)
             with self._changed:
                 if claim.revoked:
-                    raise _Revoked("revoked")
+                    raise Revoked("revoked")
                 part = self._parts.pop(n, None)
             piece = part or self._sink.begin(n)
             try:
@@ -241,12 +228,13 @@ class Reader:
                         break
                     self._moved(claim, body, count)
                     piece.took(count)
+                    claim.busy = False
             except OriginError:
-                self._keep_part(n, piece)
+                self._keep_part(claim, n, piece)
                 raise
             if piece.got < length:
                 if self._sink.geometry.length >= 0:
-                    self._keep_part(n, piece)
+                    self._keep_part(claim, n, piece)
                     raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
                 # Before the last piece is here: whoever takes it then must not take it for a full one.
                 self._sink.learn_length(offset + piece.got)
@@ -255,19 +243,21 @@ class Reader:
                     piece.end()
                 claim.first = claim.past
                 return
+            if n + 1 == geometry.count and body.remaining < 0 and body.read_into(memoryview(bytearray(1))):
+                raise OriginChanged(f"{body.place} sends more than the {geometry.length} bytes that the file had")
             with self._changed:
                 if claim.revoked:
-                    raise _Revoked("revoked")
-                claim.ending = True
+                    raise Revoked("revoked")
+                claim.busy = True
             piece.end()
-            claim.first, claim.ending = n + 1, False
+            claim.first, claim.busy = n + 1, False
 
-    def _moved(self, claim: _Claim, body: Body, count: int) -> None:
+    def _moved(self, claim: Claim, body: Body, count: int) -> None:
         with self._changed:
             if claim.revoked:
-                raise _Revoked("revoked")
+                raise Revoked("revoked")
             self.bytes += count
-            claim.at = time.monotonic()
+            claim.at, claim.busy = time.monotonic(), True
             # Bytes that are only compared, or begun again because nothing binds them, are no progress.
             new = body.start > self._furthest or (self.version.binds and not self._comparing)
             self._furthest = max(self._furthest, body.start)
@@ -277,10 +267,11 @@ class Reader:
                 self._retry.progress()
                 self._others = 0
 
-    def _keep_part(self, n: int, piece: Piece) -> None:
+    def _keep_part(self, claim: Claim, n: int, piece: Piece) -> None:
         """The bytes that came of a piece are gone on from, if the next answer can be told to be of the same version."""
-        if self.version.binds and piece.got:
-            self._parts[n] = piece
+        with self._changed:
+            if self.version.binds and piece.got and not claim.revoked:
+                self._parts[n] = piece
 
     def _past(self, body: Body, at: int) -> None:
         """Read on to byte `at` of the file; what lies before is not wanted."""
@@ -296,7 +287,7 @@ class Reader:
             with self._changed:
                 self.bytes += count
 
-    def _open(self, claim: _Claim) -> None:
+    def _open(self, claim: Claim) -> None:
         """A range for the claim; or, where nothing else runs, whatever goes on with the file."""
         geometry = self._sink.geometry
         start = geometry.content(claim.first)[0]
@@ -326,7 +317,7 @@ class Reader:
                 return self._open(claim)
         self._learn(claim)
 
-    def _from_the_beginning(self, claim: _Claim) -> None:
+    def _from_the_beginning(self, claim: Claim) -> None:
         """Nothing tells that a later answer goes on with this file: it is read as a whole, and what is here is compared."""
         geometry = self._sink.geometry
         if claim.first or self._parts:
@@ -335,14 +326,19 @@ class Reader:
         if geometry.length >= 0 and body.length not in (-1, geometry.length):
             raise OriginChanged(f"the origin's file had {geometry.length} bytes and has {body.length} now")
         with self._changed:
-            self.version, self._ranges, self._others = body.version, body.version.binds, 0
+            # Ranges of the version before may still come: none of their bytes may, once this one is bound.
+            while any(other.busy for other in self._claims):
+                self._changed.wait(TICK)
+            for other in self._claims - {claim}:
+                self._take_over(other)
+            self.version, self._ranges = body.version, body.version.binds
             self._comparing = True
             self._parts.clear()
             longest = self._work.longest
             self._work = Work([(0, geometry.count if geometry.count >= 0 else ENDLESS)], longest)
             claim.first, claim.past = self._work.take() or (0, 0)
 
-    def _learn(self, claim: _Claim) -> None:
+    def _learn(self, claim: Claim) -> None:
         body = claim.body
         if body is not None and body.length >= 0 and self._sink.geometry.length < 0:
             self._sink.learn_length(body.length)
@@ -351,16 +347,17 @@ class Reader:
 
     # Failures.
 
-    def _broke(self, claim: _Claim, error: OriginError) -> None:
+    def _broke(self, claim: Claim, error: OriginError) -> None:
         with self._changed:
             held = len(self._claims) + (self._lead is not None)
-            if not claim.moved and not claim.again and held:
-                return self._refused(error, held)
+            if not claim.moved and (claim.extra or held):
+                self._refused(error, max(1, held))
+                return
             if isinstance(error, OriginChanged):
                 if not claim.again or claim.moved or self._others >= CHANGED:
                     raise error
                 self._others += 1
-                self._rest_until = time.monotonic() + 0.1 * (1.0 + self._chance())
+                self._rest_until = time.monotonic() + ANEW * (1.0 + self._chance())
                 return
             if isinstance(error, OriginSlow):
                 if not held:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
 from dfengine.errors import BadValue, OriginError
 from dfengine.task import check_url
@@ -57,7 +57,7 @@ class Hop:
     def __init__(self, url: str) -> None:
         parts = urlsplit(check_url(url))
         self.scheme = parts.scheme.lower()
-        self.host = ascii_host((parts.hostname or "").lower())
+        self.host = ascii_host(_named((parts.hostname or "").lower()))
         self.port = parts.port or PORTS[self.scheme]
         self.userinfo = parts.netloc.rpartition("@")[0]
         written = f"[{self.host}]" if ":" in self.host else self.host
@@ -78,7 +78,7 @@ class Hop:
 
         Raises OriginError when that is no http or https URL.
         """
-        path, mark, query = location.strip().partition("?")
+        path, mark, query = location.strip(" \t").partition("?")
         text = _escaped(path, "%20") + mark + _escaped(query, "+")
         try:
             there = Hop(urljoin(self._text, text))
@@ -88,6 +88,16 @@ class Hop:
             scheme, _, rest = there._text.partition("://")
             there = Hop(f"{scheme}://{self.userinfo}@{rest}")
         return there
+
+
+def _named(host: str) -> str:
+    """A host without percent-encoding: libcurl undoes it, and what is judged must be what is asked. Raises BadValue."""
+    if "%" not in host or ":" in host:  # the zone of an IPv6 address
+        return host
+    plain = unquote(host).lower()
+    if re.search(r"[\0-\x20\x7f%/:#?!@{}\[\]\\$'\"^`*<>=;,|&()]", plain):
+        raise BadValue(f"host {host[:80]!r} is no name")
+    return plain
 
 
 def without_dots(path: str) -> str:

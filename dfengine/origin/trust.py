@@ -22,36 +22,68 @@ def options(insecure: bool, cacerts: Iterable[str | bytes], cert: str, key: str)
     """For a request by https. cacerts: PEM texts, or paths, besides the system's. Raises BadValue for what cannot be read or used."""
     found: dict[int, Any] = {}
     if cert:
-        for flag, path in (("--cert", cert), ("--key", key)):
-            if path and not os.access(path, os.R_OK):
-                raise BadValue(f"{flag} {path} cannot be read")
+        _check_pair(cert, key)
         found |= {pycurl.SSLCERT: os.fsencode(cert), pycurl.SSLKEY: os.fsencode(key or cert)}
     elif key:
         raise BadValue("--key wants --cert: the certificate that it belongs to")
     given = [_pem(each) for each in cacerts]
     if insecure:
         return found | {pycurl.SSL_VERIFYPEER: 0, pycurl.SSL_VERIFYHOST: 0}
-    system = next((path for path in (os.environ.get("SSL_CERT_FILE"), *BUNDLES) if path and os.path.exists(path)), "")
+    return found | _authorities(given)
+
+
+def proxy_options(proxy: Proxy, cacerts: Iterable[str | bytes]) -> dict[int, Any]:
+    """For a proxy that is itself spoken to by TLS: its certificate is always verified, by the authorities that origins are verified by.
+
+    cacerts: as for `options`. Raises BadValue.
+    """
+    if proxy.scheme != "https":
+        return {}
+    here = {pycurl.CAINFO: pycurl.PROXY_CAINFO, pycurl.CAPATH: pycurl.PROXY_CAPATH, pycurl.CAINFO_BLOB: pycurl.PROXY_CAINFO_BLOB}
+    return {here[option]: value for option, value in _authorities([_pem(each) for each in cacerts]).items()}
+
+
+def _authorities(given: list[bytes]) -> dict[int, Any]:
+    """The system's certificates, and `given` ones as PEM. Raises BadValue."""
+    found: dict[int, Any] = {}
+    # A file that SSL_CERT_FILE names and that is missing is an error of TLS, and no reason to trust the system's certificates instead.
+    system = os.environ.get("SSL_CERT_FILE") or next(filter(os.path.exists, BUNDLES), "")
     folder = os.environ.get("SSL_CERT_DIR")
     if folder:
         found[pycurl.CAPATH] = os.fsencode(folder)
     if given:
         if system:
-            with open(system, "rb") as file:
-                given.insert(0, file.read())
+            try:
+                with open(system, "rb") as file:
+                    given = [file.read(), *given]
+            except OSError as error:
+                raise BadValue(f"the system's certificates {system} cannot be read: {error.strerror}") from None
         found[pycurl.CAINFO_BLOB] = b"\n".join(given)
     elif system:
         found[pycurl.CAINFO] = os.fsencode(system)
     return found
 
 
-def proxy_options(proxy: Proxy, tls: dict[int, Any]) -> dict[int, Any]:
-    """For a proxy that is itself spoken to by TLS: what is believed of the origin is believed of it, but never less than a certificate."""
-    if proxy.scheme != "https":
-        return {}
-    here = {pycurl.CAINFO: pycurl.PROXY_CAINFO, pycurl.CAPATH: pycurl.PROXY_CAPATH, pycurl.CAINFO_BLOB: pycurl.PROXY_CAINFO_BLOB}
-    found = {here[option]: value for option, value in tls.items() if option in here}
-    return found or {here[option]: value for option, value in options(False, (), "", "").items() if option in here}
+def _check_pair(cert: str, key: str) -> None:
+    """Raises BadValue where the certificate and its key cannot be read, or do not belong together."""
+    import ssl
+
+    from dfengine.net.tls import reason
+
+    for flag, path in (("--cert", cert), ("--key", key)):
+        if path and not os.access(path, os.R_OK):
+            raise BadValue(f"{flag} {path} cannot be read{'' if os.path.exists(path) else ': there is no such file'}")
+    named = f"--cert {cert}" + (f" with --key {key}" if key else "")
+    try:
+        # An empty password instead of a question on the terminal, which a download in the background would wait for.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key or None, password=lambda: b"")
+    except ssl.SSLError as error:
+        why = reason(error)
+        if why == "key values mismatch":
+            why = "the key belongs to another certificate"
+        raise BadValue(f"{named} cannot be used: {why}") from None
+    except (OSError, ValueError) as error:
+        raise BadValue(f"{named} cannot be used: {error}") from None
 
 
 def _pem(each: str | bytes) -> bytes:

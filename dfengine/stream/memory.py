@@ -20,6 +20,11 @@ from dfengine.storage.home import Entry
 from dfengine.storage.slots import SlotFile
 from dfengine.stream.cache import Cache
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.finished import Finished
+    from dfengine.origin.version import Version
+
 MEMORY = 256 << 20
 """Bytes of the window, and of the cache, where nothing is said; a sixteenth of the memory that is available if that is less."""
 
@@ -59,6 +64,9 @@ class Memory:
 
     def __init__(self, settings: GetSettings) -> None:
         self._settings = settings
+        self.finished: Finished | None = None
+        self.version: Version | None = None
+        self.mixed = False
         self.tally = Tally()
         self.hedged = 0
         self.transfer: Transfer | None = None
@@ -102,6 +110,10 @@ class Memory:
         if geometry.length >= 0:
             self.transfer.learn_length(geometry.length)
         return self.transfer
+
+    def holds(self, length: int, generation: str) -> bool:
+        """See client.assembly.Assembly: what was streamed is gone."""
+        return False
 
     def share(self, home: str, name: str, cid: str, node: str, task: str) -> None:
         """Let this host's peer server serve the pieces that are here, now and from now on. Raises LocalError."""

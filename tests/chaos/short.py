@@ -13,8 +13,11 @@ SHORT: dict[str, dict[str, float | int]] = {
     "supernode.node": {"HEAD_SECONDS": 4.0, "LEAST_LEASE": 5.0, "LEAST_RATE": 1 << 20},
     "supernode.fetch": {"LEAST_RATE": 1 << 20},
     "supernode.api_native": {"LONGEST": 2.0},
+    "origin.body": {"SILENCE": 1.0},
+    "origin.http": {"SILENCE": 1.0},
+    "origin.retry": {"FIRST": 0.05},
+    "origin.reader": {"STALLED": 0.5},
 }
-ORIGIN_TIMEOUT = 1.0
 LONGEST = 30.0
 """Seconds in which every run with these deadlines must have ended."""
 
@@ -23,16 +26,11 @@ def shorten() -> None:
     """Replace the constants; one that is not there any more is a mistake here."""
     import importlib
 
-    from dfengine.net.origin import Origin
-
     for name, values in SHORT.items():
         module: Any = importlib.import_module(f"dfengine.{name}")
         for key, value in values.items():
             assert isinstance(getattr(module, key), (int, float)), f"{name}.{key}"
             setattr(module, key, value)
-    defaults = Origin.__init__.__kwdefaults__
-    assert defaults["timeout"] > ORIGIN_TIMEOUT
-    defaults["timeout"] = ORIGIN_TIMEOUT
 
 
 if __name__ == "__main__":

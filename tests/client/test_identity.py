@@ -60,6 +60,27 @@ def test_what_is_registered(tmp_path: Path) -> None:
     assert fields["rootcas"] == ["LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="]
 
 
+def test_a_host_header_is_another_task() -> None:
+    plain = asked(headers=(("A", "b"),))
+    one, same, two = (asked(headers=((name, host),)) for name, host in (("Host", "one.test"), ("host", "ONE.test"), ("Host", "two.test")))
+    assert identify(one).task == identify(same).task
+    assert len({identify(each).task for each in (plain, one, two)}) == 3
+    ranged = asked(headers=(("Range", "bytes=1-2"), ("Host", "one.test")))
+    assert identify(ranged).task not in {identify(one).task, task.task_id("http://o/f", "", "bytes=1-2")}
+
+
+def test_a_user_is_registered_as_a_header(tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine o login me password p\nmachine other login you password q\n")
+    given = (("A", "b"),)
+    for settings in (asked(headers=given, user="me:p"), asked(headers=given, netrc_file=str(netrc))):
+        sent = wire.folded(registration(settings, identify(settings), "10.0.0.1", 0).encode("10.0.0.9"))
+        assert sent["headers"] == ["A: b", "Authorization: Basic bWU6cA=="]
+    netrc.write_text("machine other login you password q\n")
+    settings = asked(headers=given, netrc_file=str(netrc))
+    assert wire.folded(registration(settings, identify(settings), "10.0.0.1", 0).encode("10.0.0.9"))["headers"] == ["A: b"]
+
+
 def test_certificates_that_are_none(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_bytes(b"hello")

@@ -13,9 +13,12 @@ from unittest import mock
 from dfengine import cli, settings, wire
 from dfengine._piece import Geometry, parse_range
 from dfengine.client import messages
-from dfengine.errors import BadValue, ProtocolViolation
+from dfengine.disposition import filename
+from dfengine.errors import BadValue, OriginError, ProtocolViolation
 from dfengine.net import _request, http, secret
 from dfengine.net.dial import parse_head
+from dfengine.origin.head import LARGEST, Head
+from dfengine.origin.request import Hop, asked_range
 from dfengine.storage.home import valid_name
 from dfengine.supernode._plain_pull import plain_pull
 from dfengine.supernode.api_v1 import checked, wanted
@@ -98,6 +101,44 @@ def answer_head(data: bytes) -> None:
         pass
 
 
+def origin_head(data: bytes) -> None:
+    """An origin's head: its framing, range, version and pause. An answer is read or refused, whatever it holds."""
+    with contextlib.suppress(OriginError):
+        found = Head.parse(data.splitlines(keepends=True))
+        assert found.retry_after(1.8e9) >= 0
+        found.version(-1, 1.8e9)
+        part = found.content_range
+        assert part is None or 0 <= part[0] <= part[1] <= LARGEST
+        assert part is None or part[2] == -1 or part[1] < part[2]
+        named(found.get("content-disposition"))
+        assert -1 <= found.body_length <= LARGEST
+
+
+def named(header: str) -> None:
+    """What a Content-Disposition names may be a file in the working directory, and nothing else."""
+    name = filename(header)
+    assert "/" not in name
+    assert "\0" not in name
+    assert not name.startswith(".")
+
+
+def location(data: bytes) -> None:
+    """A Location leads to an http or https URL that can be asked for, or nowhere."""
+    with contextlib.suppress(OriginError):
+        there = Hop("http://u:p@h/b/c;d?e").follow(data.decode("latin-1"), 302)
+        assert there.scheme in ("http", "https")
+        assert there.target.startswith("/")
+        assert all("!" <= letter <= "~" for letter in there.target)
+        assert there.key == "http://h:80" or there.userinfo != "u:p" or b"u:p" in data
+
+
+def user_range(data: bytes) -> None:
+    """A user's Range: the bytes that it names."""
+    with contextlib.suppress(BadValue):
+        first, last = asked_range(data.decode("latin-1"))
+        assert last == -1 or 0 <= first <= last
+
+
 def registration(form: bool, data: bytes) -> None:
     """A registration and all that is made of it."""
     with contextlib.suppress(BadValue, ProtocolViolation):
@@ -150,6 +191,10 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "signature": signature,
     "query": query,
     "answer_head": answer_head,
+    "origin_head": origin_head,
+    "disposition": lambda data: named(data.decode("latin-1")),
+    "location": location,
+    "user_range": user_range,
     "registration": partial(registration, False),
     "form": partial(registration, True),
     "pull": partial(message, wire.decode_pull),

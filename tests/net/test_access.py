@@ -16,7 +16,6 @@ import pytest
 
 from dfengine.errors import BadValue, OriginForbidden
 from dfengine.net.access import Access
-from dfengine.origin.body import Body
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.request import is_private

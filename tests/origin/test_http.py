@@ -1,4 +1,4 @@
-"""An origin that keeps a reader waiting: by a head or a body that comes byte by byte."""
+"""One request after another to an origin: one that keeps a reader waiting, and in whose name it is asked."""
 
 from __future__ import annotations
 
@@ -12,9 +12,35 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from dfengine.errors import OriginSlow, OriginTruncated, OriginUnreachable
-from dfengine.net.origin import Origin
-from dfengine.net.patience import Patience
+from dfengine.errors import OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
+from dfengine.origin import body as bodies
+from dfengine.origin.body import Body
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.http import HttpOrigin
+
+
+@pytest.fixture(name="cancel")
+def one_cancel() -> Iterator[Cancel]:
+    cancel = Cancel()
+    yield cancel
+    cancel.close()
+
+
+@contextmanager
+def opened(url: str, cancel: Cancel, floor: float = 0.0) -> Iterator[Body]:
+    """The answer to one GET."""
+    body = HttpOrigin(url, cancel=cancel, floor=floor).open()
+    try:
+        yield body
+    finally:
+        body.close()
+
+
+def read_all(body: Body) -> None:
+    buffer = memoryview(bytearray(1000000))
+    while body.read_into(buffer):
+        pass
+
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 
@@ -45,44 +71,81 @@ def origin(at_once: bytes, then: bytes) -> Iterator[str]:
         thread.join()
 
 
-def test_a_head_that_comes_byte_by_byte_has_the_timeout_in_all() -> None:
+def test_a_head_that_comes_byte_by_byte_has_the_timeout_in_all(cancel: Cancel) -> None:
     with origin(b"HTTP/1.1 200 OK\r\n", b"X-Slow: " + b"x" * 5000) as url, pytest.raises(OriginUnreachable, match="does not answer"):
-        Origin(url, timeout=0.3).open()
+        HttpOrigin(url, cancel=cancel, first=0.3).open()
 
 
-def test_a_handshake_that_comes_byte_by_byte_has_the_same() -> None:
+def test_a_handshake_that_comes_byte_by_byte_has_the_same(cancel: Cancel) -> None:
     with origin(b"\x16\x03\x03\x40\x00", b"\0" * 5000) as url, pytest.raises(OriginUnreachable, match="does not answer"):
-        Origin(url.replace("http:", "https:"), timeout=0.3).open()
+        HttpOrigin(url.replace("http:", "https:"), cancel=cancel, first=0.3).open()
 
 
-def test_a_proxys_answer_that_comes_byte_by_byte_has_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handshake_that_comes_byte_by_byte_has_the_time_to_connect_too(cancel: Cancel) -> None:
+    with origin(b"\x16\x03\x03\x40\x00", b"\0" * 5000) as url, pytest.raises(OriginUnreachable, match="cannot be reached"):
+        HttpOrigin(url.replace("http:", "https:"), cancel=cancel, connect=0.3).open()
+
+
+def test_a_proxys_answer_that_comes_byte_by_byte_has_the_same(monkeypatch: pytest.MonkeyPatch, cancel: Cancel) -> None:
     with origin(b"HTTP/1.1 200 Connected\r\n", b"X-Slow: " + b"x" * 5000) as url:
         monkeypatch.setenv("https_proxy", url[:-2])
-        with pytest.raises(OriginUnreachable, match=r"files\.example, by the proxy 127.*does not answer"):
-            Origin("https://files.example/f", timeout=0.3).open()
+        with pytest.raises(OriginUnreachable, match=r"files\.example:443, by the proxy 127.*does not answer"):
+            HttpOrigin("https://files.example/f", cancel=cancel, first=0.3).open()
 
 
-def test_a_body_below_the_least_rate_is_given_up() -> None:
-    with origin(HEAD, b"x" * 5000) as url:
-        body = Origin(url, timeout=0.3, floor=4 << 20).open()
-        with pytest.raises(OriginSlow, match="less than"):
-            body.read_into(memoryview(bytearray(1000000)))
+def test_a_head_that_takes_long_is_waited_for_unless_a_time_is_given(cancel: Cancel) -> None:
+    looks = 0
+
+    def waiting() -> None:
+        nonlocal looks
+        looks += 1
+
+    # 25 bytes, one every 20 ms.
+    with origin(b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\nX: y\r\n\r\n") as url:
+        body = HttpOrigin(url, cancel=cancel).open(waiting=waiting)
+        assert (body.length, body.remaining) == (0, 0)
         body.close()
+    assert looks > 2
 
 
-def test_a_body_that_is_fast_enough_is_read_and_its_end_is_its_own_fault() -> None:
-    with origin(HEAD + b"y" * 500, b"") as url:
-        body = Origin(url, timeout=5.0, floor=1.0).open()
+def test_a_body_below_the_least_rate_is_given_up(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "SILENCE", 0.3)
+    with origin(HEAD, b"x" * 5000) as url, opened(url, cancel, floor=4 << 20) as body, pytest.raises(OriginSlow, match="less than"):
+        read_all(body)
+
+
+def test_a_body_of_which_nothing_comes_is_given_up(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "SILENCE", 0.3)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with listener.accept()[0] as sock:
+                sock.recv(1 << 16)
+                sock.sendall(HEAD + b"y" * 500)
+                over.wait(10)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with opened(f"http://127.0.0.1:{listener.getsockname()[1]}/f", cancel) as body:
+            assert body.read_into(memoryview(bytearray(500))) == 500
+            with pytest.raises(OriginUnreachable, match="sends nothing any more"):
+                body.read_into(memoryview(bytearray(500)))
+        over.set()
+        thread.join()
+
+
+def test_a_body_that_is_fast_enough_is_read_and_its_end_is_its_own_fault(cancel: Cancel) -> None:
+    with origin(HEAD + b"y" * 500, b"") as url, opened(url, cancel, floor=1.0) as body:
         assert body.read_into(memoryview(bytearray(1000000))) == 500
         with pytest.raises(OriginTruncated):
             body.read_into(memoryview(bytearray(1000000)))
-        body.close()
 
 
 @pytest.mark.parametrize("cut", [20, 40, len(HEAD) - 2])
-def test_a_head_that_is_cut_is_no_empty_file(cut: int) -> None:
+def test_a_head_that_is_cut_is_no_empty_file(cut: int, cancel: Cancel) -> None:
     with origin(HEAD[:cut], b"") as url, pytest.raises(OriginUnreachable, match="within the head"):
-        Origin(url).open()
+        HttpOrigin(url, cancel=cancel).open()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +158,7 @@ def test_a_head_that_is_cut_is_no_empty_file(cut: int) -> None:
         ("user:pass@", [("authorization", "Bearer given")], "Bearer given"),
     ],
 )
-def test_a_user_in_the_url_is_told_to_that_host_alone(user: str, headers: list[tuple[str, str]], sent: str | None) -> None:
+def test_a_user_in_the_url_is_told_to_that_host_alone(user: str, headers: list[tuple[str, str]], sent: str | None, cancel: Cancel) -> None:
     heads: list[dict[str, str]] = []
 
     class Twice(BaseHTTPRequestHandler):
@@ -115,7 +178,7 @@ def test_a_user_in_the_url_is_told_to_that_host_alone(user: str, headers: list[t
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        Origin(f"http://{user}127.0.0.1:{server.server_port}/f", headers).open().close()
+        HttpOrigin(f"http://{user}127.0.0.1:{server.server_port}/f", headers, cancel=cancel).open().close()
     finally:
         server.shutdown()
         thread.join()
@@ -124,13 +187,20 @@ def test_a_user_in_the_url_is_told_to_that_host_alone(user: str, headers: list[t
     assert {head["host"] for head in heads} == {f"127.0.0.{n}:{server.server_port}" for n in (1, 2)}
 
 
-def test_nobody_waits_for_patience() -> None:
-    patience = Patience()
-    here, there = socket.socketpair()
-    with here, there:
-        patience.begin(here, 60.0)
-        assert not patience.end(here)
-        patience.begin(here, 0.0)
-        assert here.recv(1) == b"", "cut"
-        assert patience.end(here)
-        assert not patience.end(here)
+@pytest.mark.parametrize("at", ["head", "body"])
+def test_whoever_waits_is_woken_by_a_cancel(at: str, cancel: Cancel) -> None:
+    reading = threading.Event()
+    with origin(b"HTTP/1.1 200 OK\r\n" if at == "head" else HEAD, b"x" * 5000) as url:
+        if at == "head":
+            with pytest.raises(SourceGone):
+                HttpOrigin(url, cancel=cancel).open(waiting=cancel.set)
+        else:
+            with opened(url, cancel) as body:
+                thread = threading.Thread(target=lambda: (reading.wait(), cancel.set()))
+                thread.start()
+                reading.set()
+                with pytest.raises(SourceGone):
+                    read_all(body)
+                thread.join()
+    with pytest.raises(SourceGone):
+        HttpOrigin(url, cancel=cancel).open()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from dfengine.errors import OriginForbidden, OriginUnreachable
 from dfengine.net.access import Access
-from dfengine.net.origin import Origin
-from dfengine.net.proxy import Proxy, proxy_for
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.http import HttpOrigin
+from dfengine.origin.proxy import SCHEMES, Proxy, proxy_for
+from dfengine.settings import VERSION
 
 HERE = "http://proxy.example:3128"
 
@@ -40,7 +42,7 @@ HERE = "http://proxy.example:3128"
 def test_the_variables(scheme: str, environment: dict[str, str], port: int | None) -> None:
     found = proxy_for(scheme, "files.example", 80, environment)
     assert (found and found.port) == port
-    assert found is None or (found.host, found.authorization, found.headers) == ("p", "", {})
+    assert found is None or found == Proxy("http", "p", port or 0)
 
 
 @pytest.mark.parametrize(
@@ -76,17 +78,38 @@ def test_who_is_asked_directly(host: str, exceptions: str, direct: bool) -> None
     assert proxy_for("http", "files.example", 80, {"http_proxy": HERE, "no_proxy": "other", "NO_PROXY": "*"}) is not None
 
 
-def test_a_user_and_password_are_for_the_proxy() -> None:
-    found = proxy_for("http", "files.example", 80, {"http_proxy": "http://us%65r:p%40ss:word@[::2]:8080"})
-    assert found == Proxy("::2", 8080, "Basic " + base64.b64encode(b"user:p@ss:word").decode())
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("https://p", Proxy("https", "p", 443)),
+        ("https://p:1", Proxy("https", "p", 1)),
+        ("socks4://p", Proxy("socks4", "p", 1080)),
+        ("SOCKS4A://P:2", Proxy("socks4a", "p", 2)),
+        ("socks5://p:0", Proxy("socks5", "p", 0)),
+        ("socks5h://u@p", Proxy("socks5h", "p", 1080, b"u")),
+        ("http://us%65r:p%40ss:w%FFrd@[::2]:8080", Proxy("http", "::2", 8080, b"user", b"p@ss:w\xffrd")),
+        ("a:b@c@p", Proxy("http", "p", 1080, b"a", b"b@c")),
+    ],
+)
+def test_a_proxys_kind_place_and_user(text: str, found: Proxy) -> None:
+    assert proxy_for("https", "files.example", 443, {"all_proxy": text}) == found
 
 
-@pytest.mark.parametrize("text", ["socks5://p:1", "https://p:1", "http://", "http://p:x", "http://p:70000", "p q", "http://p\r\nX: y", "http://[p"])
-def test_what_is_no_http_proxy_is_told_without_its_password(text: str) -> None:
-    with pytest.raises(OriginUnreachable, match="environment's proxy for http URLs is no http://host:port"):
+def test_what_kinds_of_proxies_do() -> None:
+    kinds = {scheme: Proxy(scheme, "::2" if scheme == "http" else "p", 1, b"u", b"secret") for scheme in SCHEMES}
+    assert {scheme for scheme, each in kinds.items() if each.tunnels} == {"socks4", "socks4a", "socks5", "socks5h"}
+    assert {scheme for scheme, each in kinds.items() if each.looks_up} == {"http", "https", "socks4a", "socks5h"}
+    assert kinds["http"].url == "http://[::2]:1"
+    assert kinds["socks5h"].url == "socks5h://p:1", "credentials go by options of their own"
+
+
+@pytest.mark.parametrize("text", ["socks6://p:1", "ftp://p:1", "http://", "http://p:x", "http://p:70000", "p q", "http://p\r\nX: y", "http://[p"])
+def test_what_is_no_proxy_is_told_without_its_password(text: str) -> None:
+    with pytest.raises(OriginUnreachable, match="environment's proxy for http URLs is not SCHEME://HOST:PORT") as refused:
         proxy_for("http", "files.example", 80, {"http_proxy": text})
+    assert refused.value.final
     with pytest.raises(OriginUnreachable) as error:
-        proxy_for("http", "files.example", 80, {"http_proxy": "socks5://me:s3cret@p:1"})
+        proxy_for("http", "files.example", 80, {"http_proxy": "socks6://me:s3cret@p:1"})
     assert "s3cret" not in str(error.value)
 
 
@@ -96,7 +119,18 @@ def test_whatever_the_variables_hold(proxy: str, exceptions: str, host: str) -> 
         found = proxy_for("https", host, 443, {"https_proxy": proxy, "no_proxy": exceptions})
     except OriginUnreachable:
         return
-    assert found is None or (found.host and 0 <= found.port < 65536 and "\n" not in found.authorization)
+    if found is not None:
+        assert found.scheme in SCHEMES
+        assert 0 <= found.port < 65536
+        assert found.host
+        assert not re.search(r"[\0-\x20\x7f]", found.url)
+
+
+@pytest.fixture(name="cancel")
+def one_cancel() -> Iterator[Cancel]:
+    cancel = Cancel()
+    yield cancel
+    cancel.close()
 
 
 @contextmanager
@@ -121,10 +155,10 @@ def proxy(monkeypatch: pytest.MonkeyPatch, *answers: bytes) -> Iterator[list[byt
         listener.close()
 
 
-def test_a_proxy_is_told_the_whole_url_and_its_password_and_no_other_host_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_told_the_whole_url_and_its_password_and_no_other_host_is(monkeypatch: pytest.MonkeyPatch, cancel: Cancel) -> None:
     moved = b"HTTP/1.1 302 Found\r\nLocation: http://[2001:db8::7]:81/b?c\r\nContent-Length: 0\r\n\r\n"
     with proxy(monkeypatch, moved, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as heard:
-        body = Origin("http://u:p@bücher.example/a%20b", [("X-Token", "t")]).open()
+        body = HttpOrigin("http://u:p@bücher.example/a%20b", [("X-Token", "t")], cancel=cancel).open()
         assert (body.length, body.read_into(memoryview(bytearray(2)))) == (2, 2)
         body.close()
     first, second = (message.decode().splitlines() for message in heard)
@@ -134,14 +168,28 @@ def test_a_proxy_is_told_the_whole_url_and_its_password_and_no_other_host_is(mon
     assert not any(line.startswith(("X-Token", "Authorization")) for line in second)
 
 
-def test_a_tunnel_that_is_refused_names_the_proxy_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tunnel_that_is_refused_names_the_proxy_and_no_password(monkeypatch: pytest.MonkeyPatch, cancel: Cancel) -> None:
     refused = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
     said = r"files\.example:444, by the proxy 127.* cannot be reached: .*407"
     with proxy(monkeypatch, refused) as heard, pytest.raises(OriginUnreachable, match=said) as error:
-        Origin("https://files.example:444/f").open()
+        HttpOrigin("https://files.example:444/f", cancel=cancel).open()
     assert heard[0].startswith(b"CONNECT files.example:444 HTTP/1.")
     assert b"Basic bWU6c2VjcmV0" in heard[0]
+    assert f"User-Agent: dfengine/{VERSION}\r\n".encode() in heard[0]
     assert "secret" not in str(error.value)
+    assert error.value.final
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n"])
+@pytest.mark.parametrize("status", [b"200 OK", b"302 Found", b"503 Busy", b"206 Partial Content"])
+def test_what_a_proxy_says_of_a_tunnel_is_no_answer_of_the_origin(
+    monkeypatch: pytest.MonkeyPatch, status: bytes, length: bytes, cancel: Cancel
+) -> None:
+    """No redirect is followed, and no empty file is taken, though the answer to CONNECT looks like one."""
+    answer = b"HTTP/1.1 " + status + b"\r\n" + length + b"Location: http://127.0.0.1:9/x\r\n\r\n"
+    with proxy(monkeypatch, answer), pytest.raises(OriginUnreachable, match=r"by the proxy 127.* cannot be reached") as error:
+        HttpOrigin("https://files.example/f", cancel=cancel).open()
+    assert error.value.final == (status[:1] == b"3"), "a proxy that is busy may not be later"
 
 
 @pytest.mark.parametrize(
@@ -163,18 +211,20 @@ def test_a_tunnel_that_is_refused_names_the_proxy_and_no_password(monkeypatch: p
     ],
 )
 def test_what_a_supernode_may_not_fetch_no_proxy_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, url: str, allow: list[str], deny: list[str]
+    monkeypatch: pytest.MonkeyPatch, url: str, allow: list[str], deny: list[str], cancel: Cancel
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with pytest.raises(OriginForbidden):
-        Origin(url, access=Access(allow, deny)).open()
+        HttpOrigin(url, cancel=cancel, access=Access(allow, deny)).open()
 
 
 @pytest.mark.parametrize(
     ("url", "allow", "deny"),
     [("http://files.example/x", ["files.example", "10.0.0.0/8"], ["evil.example"]), ("http://10.1.2.3/x", ["10.0.0.0/8"], [])],
 )
-def test_what_it_may_goes_by_the_proxy(monkeypatch: pytest.MonkeyPatch, url: str, allow: list[str], deny: list[str]) -> None:
+def test_what_it_may_goes_by_the_proxy(
+    monkeypatch: pytest.MonkeyPatch, url: str, allow: list[str], deny: list[str], cancel: Cancel
+) -> None:
     with proxy(monkeypatch, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as heard, pytest.raises(Exception, match="404"):
-        Origin(url, access=Access(allow, deny)).open()
+        HttpOrigin(url, cancel=cancel, access=Access(allow, deny)).open()
     assert heard[0].startswith(f"GET {url} ".encode())

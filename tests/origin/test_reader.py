@@ -1,0 +1,698 @@
+"""A file over several connections, against an origin that misbehaves: never a wrong byte, and always an end."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfengine.errors import OriginChanged, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
+from dfengine.origin import reader as readers
+from dfengine.origin import retry as retries
+from dfengine.origin.connections import Grants
+from dfengine.origin.reader import Reader
+from dfengine.origin.retry import Retry
+from dfengine.origin.version import Version
+from dfengine.origin.work import ENDLESS
+
+PIECE = 10
+"""Bytes of a piece."""
+
+LONGEST = 30.0
+"""Seconds after which a reader that has not ended never will."""
+
+SILENCE = 0.2
+"""Seconds after which a body of which nothing comes fails."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "TICK", 0.002)
+        patch.setattr(readers, "STALLED", 0.05)
+        patch.setattr(readers, "ANEW", 0.002)
+        patch.setattr(retries, "FIRST", 0.001)
+        yield
+
+
+class Cancel:
+    def __init__(self) -> None:
+        self.set_ = threading.Event()
+
+    @property
+    def is_set(self) -> bool:
+        return self.set_.is_set()
+
+    def set(self) -> None:
+        self.set_.set()
+
+
+def content(seed: int, length: int) -> bytes:
+    return random.Random(seed).randbytes(length)
+
+
+class Behaviour:
+    """Of one answer. n: a status, or bytes before it breaks or stalls.
+
+    kind: good; status; part, a status for ranges alone; unreachable; cut, reset, slow, stall; whole, 200 to a range; other, another
+    file under its own version; renamed, the same bytes under a version of their own.
+    """
+
+    def __init__(self, kind: str = "good", n: int = 0) -> None:
+        self.kind, self.n = kind, n
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({self.n})"
+
+
+BREAKS = {
+    "cut": OriginTruncated("origin:80 breaks off its answer"),
+    "reset": OriginUnreachable("origin:80 sends nothing any more"),
+    "slow": OriginSlow("origin:80 sends less than 5 bytes per second"),
+}
+
+
+class Body:
+    """See origin.body.Body."""
+
+    place = "origin:80"
+    not_modified = False
+
+    def __init__(self, origin: Origin, data: bytes, start: int, past: int, version: Version, behaviour: Behaviour) -> None:
+        self.start, self.version, self.behaviour = start, version, behaviour
+        self.length = -1 if origin.hides else len(data)
+        self.remaining = -1 if origin.hides and past == len(data) else past - start
+        self.ranged = self.bounded = False
+        self.closed = False
+        self.came = 0
+        self._origin, self._data, self._past = origin, data, past
+
+    def read_into(self, buffer: memoryview) -> int:
+        assert not self.closed, "nobody reads what was closed"
+        origin, behaviour = self._origin, self.behaviour
+        if origin.cancel.is_set:
+            raise SourceGone("the download was stopped")
+        want = min(len(buffer), self._past - self.start, origin.step)
+        if behaviour.kind in BREAKS or behaviour.kind == "stall":
+            want = min(want, behaviour.n - self.came)
+            if want <= 0 and self.start < self._past:
+                if behaviour.kind != "stall":
+                    raise BREAKS[behaviour.kind]
+                if origin.cancel.set_.wait(SILENCE):
+                    raise SourceGone("the download was stopped")
+                raise BREAKS["reset"]
+        if want <= 0:
+            return 0
+        origin.pace(self)
+        buffer[:want] = self._data[self.start : self.start + want]
+        with origin.lock:
+            origin.sent.update(range(self.start, self.start + want))
+        self.start += want
+        self.came += want
+        if self.remaining >= 0:
+            self.remaining -= want
+        return want
+
+    def close(self) -> None:
+        self.closed = True
+        with self._origin.lock:
+            self._origin.running.discard(self)
+
+
+class Origin:
+    """See origin.http.HttpOrigin: each request takes the next behaviour of the script, and after the last one all are good.
+
+    binds: `strong`, `weak`, `dated` or `nothing`. hides: the length is not told. step: bytes of one read, at most.
+    """
+
+    key = "http://origin:80"
+
+    def __init__(self, length: int, script: list[Behaviour] = [], binds: str = "strong", hides: bool = False, step: int = 7) -> None:  # noqa: B006
+        self.files = [content(seed, length) for seed in range(2)]
+        self.binds, self.hides, self.step = binds, hides, step
+        self.cancel = Cancel()
+        self.lock = threading.Lock()
+        self.asked: list[tuple[int, int | None]] = []
+        self.bodies: list[Body] = []
+        self.running: set[Body] = set()
+        self.sent: Counter[int] = Counter()
+        self.lead_waits = threading.Event()
+        self.lead_waits.set()
+        self.chance: random.Random | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+        self._script = list(script)
+        self._names = 0
+
+    def pace(self, body: Body) -> None:
+        """The lead comes no further until it is let, and others as fast as chance has it."""
+        if body is self.bodies[0]:
+            assert self.lead_waits.wait(LONGEST)
+        if self.chance is not None:
+            time.sleep(self.chance.choice((0.0, 0.0, 0.0005, 0.002)))
+
+    def version(self, file: int) -> Version:
+        length = -1 if self.hides else len(self.files[0])
+        return {
+            "strong": Version(f'"{file}"', "", length),
+            "weak": Version(f'W/"{file}"', "", length),
+            "dated": Version("", f"Mon, 05 Jan 2026 00:00:0{file} GMT", length),
+            "nothing": Version("", "", length),
+        }[self.binds]
+
+    def open(self, start: int = 0, end: int | None = None, *, version: Version | None = None) -> Body:
+        with self.lock:
+            first = not self.bodies
+            if not first:
+                self.asked.append((start, end))
+            behaviour = self._script.pop(0) if self._script else Behaviour()
+        assert first or self.answers.wait(LONGEST)
+        if self.chance is not None and not first:
+            time.sleep(self.chance.choice((0.0, 0.001, 0.005)))
+        with self.lock:
+            if self.cancel.is_set:
+                raise SourceGone("the download was stopped")
+            asks = bool(start) or end is not None
+            if behaviour.kind == "status" or (behaviour.kind == "part" and asks):
+                raise OriginError(f"origin:80 answers {behaviour.n}", behaviour.n)
+            if behaviour.kind == "unreachable":
+                raise OriginUnreachable("origin:80 cannot be reached")
+            file = 1 if behaviour.kind == "other" else 0
+            found = self.version(file)
+            if behaviour.kind == "renamed" and self.binds != "nothing":
+                self._names += 1
+                found = Version(f'"renamed {self._names}"', "", found.length)
+            if version is not None and not version.covers(found):
+                raise OriginChanged("origin:80 answers with another version of the file")
+            data = self.files[file]
+            whole = not asks or behaviour.kind == "whole"
+            body = Body(self, data, 0 if whole else start, len(data) if whole or end is None else end, found, behaviour)
+            body.ranged, body.bounded = not whole, end is not None
+            self.bodies.append(body)
+            self.running.add(body)
+            return body
+
+
+class Geometry:
+    """Of small pieces."""
+
+    content_size = PIECE
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.count = -1 if length < 0 else max(1, -(-length // PIECE))
+
+    def content(self, n: int) -> tuple[int, int]:
+        offset = n * PIECE
+        return offset, PIECE if self.length < 0 else min(PIECE, self.length - offset)
+
+
+class Piece:
+    def __init__(self, sink: Sink, n: int) -> None:
+        self.got = 0
+        self._sink, self._n, self._known = sink, n, n in sink.pieces
+        self._buffer = bytearray(PIECE)
+
+    def room(self, want: int) -> memoryview:
+        return memoryview(self._buffer)[self.got : self.got + want]
+
+    def took(self, count: int) -> None:
+        """Into its place at once, as long as the piece is not here."""
+        if not self._known:
+            self._sink.wait(self._n)
+            at = self._n * PIECE + self.got
+            self._sink.file[at : at + count] = self._buffer[self.got : self.got + count]
+        self.got += count
+
+    def end(self) -> None:
+        with self._sink.lock:
+            had = self._sink.pieces.setdefault(self._n, bytes(self._buffer[: self.got]))
+            assert self._sink.geometry.length >= 0 or self.got == PIECE, "a short piece is the last one, and the length is known before it"
+        if had != self._buffer[: self.got]:
+            raise OriginChanged("the origin sends other bytes than those that are here")
+
+
+class Sink:
+    """Keeps pieces; one that is here is compared."""
+
+    def __init__(self, length: int, here: dict[int, bytes] | None = None, wants: int = -1) -> None:
+        self.geometry = Geometry(length)
+        self.stopping = False
+        self.lock = threading.Lock()
+        self.pieces = dict(here or {})
+        self.file = bytearray(max(length, 1000))
+        for n, piece in self.pieces.items():
+            self.file[n * PIECE : n * PIECE + len(piece)] = piece
+        self.said: list[str] = []
+        self._wants = wants
+
+    def begin(self, n: int) -> Piece:
+        assert self.geometry.count < 0 or n < self.geometry.count
+        return Piece(self, n)
+
+    def end(self) -> int:
+        return ENDLESS
+
+    def room_for(self, n: int) -> None:
+        pass
+
+    def wait(self, n: int) -> None:
+        """Before bytes of piece n are put in their place."""
+
+    def wanted(self) -> int:
+        return self._wants
+
+    def learn_length(self, length: int) -> None:
+        with self.lock:
+            assert self.geometry.length in (-1, length)
+            self.geometry = Geometry(length)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @property
+    def whole(self) -> bytes:
+        """What is in the file, which is what the pieces were when they were whole."""
+        found = b"".join(self.pieces.get(n, b"?") for n in range(max(self.pieces, default=0) + 1))
+        assert found == self.file[: len(found)]
+        return found
+
+
+class Counted(Retry):
+    """Keeps how many other connections ran when a failure was counted."""
+
+    def __init__(self, origin: Origin, count: int) -> None:
+        super().__init__(count)
+        self.others: list[int] = []
+        self._origin = origin
+
+    def pause(self, error: OriginError, now: float, chance: float) -> float | None:
+        with self._origin.lock:
+            # What has stalled runs no more: somebody else has its pieces.
+            self.others.append(sum(body.behaviour.kind != "stall" for body in self._origin.running))
+        return super().pause(error, now, chance)
+
+
+class Run:
+    """A reader over `connections`, to its end."""
+
+    def __init__(
+        self, origin: Origin, sink: Sink, connections: int = 3, missing: list[tuple[int, int]] | None = None, tries: int = 3,
+        longest: int = 2, eager: bool = True,
+    ) -> None:
+        self.origin, self.sink = origin, sink
+        self.retry, self.grants = Counted(origin, tries), Grants()
+        body = origin.open()
+        count = sink.geometry.count
+        gaps = [(0, count if count >= 0 else ENDLESS)] if missing is None else missing
+        self.reader = Reader(
+            origin, sink, body, gaps, connections=connections, longest=longest, retry=self.retry,  # type: ignore[arg-type]
+            grants=self.grants, chance=lambda: 0.5, eager=eager,
+        )
+        self.threads = [threading.Thread(target=self.reader.work, daemon=True) for _ in range(connections)]
+        for thread in self.threads:
+            thread.start()
+
+    def end(self) -> BaseException | None:
+        until = time.monotonic() + LONGEST
+        for thread in self.threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        assert not any(thread.is_alive() for thread in self.threads), "it ends"
+        assert not self.origin.running, "every connection is released"
+        error = self.reader.error
+        assert error is None or isinstance(error, OriginError), repr(error)
+        return error
+
+
+def run(origin: Origin, sink: Sink | None = None, seed: int | None = None, **more: object) -> Run:
+    """To its end, and nothing is wrong where it says that nothing is. seed: of delays."""
+    if seed is not None:
+        origin.chance = random.Random(seed)
+    sink = sink or Sink(-1 if origin.hides else len(origin.files[0]))
+    found = Run(origin, sink, **more)  # type: ignore[arg-type]
+    if found.end() is None:
+        assert sink.whole in origin.files
+    return found
+
+
+# One connection.
+
+
+def test_a_good_answer_is_read_once_to_its_end() -> None:
+    found = run(Origin(95), connections=1)
+    assert found.reader.error is None
+    assert found.origin.asked == []
+    assert found.reader.bytes == 95
+
+
+@pytest.mark.parametrize("length", [0, 1, PIECE, PIECE + 1, 95])
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_file_whose_length_nobody_says(length: int, connections: int) -> None:
+    found = run(Origin(length, hides=True), connections=connections)
+    assert found.reader.error is None
+    assert found.sink.geometry.length == length
+    assert found.origin.asked == [], "ranges of a file without an end are asked for by nobody"
+
+
+@pytest.mark.parametrize("at", [1, 9, 10, 11, 47, 94])
+@pytest.mark.parametrize("kind", ["cut", "reset"])
+@pytest.mark.parametrize("binds", ["strong", "weak", "dated"])
+def test_a_connection_that_breaks_is_gone_on_from_at_the_exact_byte(at: int, kind: str, binds: str) -> None:
+    found = run(Origin(95, [Behaviour(kind, at)], binds), connections=1)
+    assert found.reader.error is None
+    assert found.origin.asked == [(at, None)]
+    assert found.reader.bytes == 95
+    assert found.retry.others == [], "it brought bytes: nothing failed"
+
+
+def test_one_that_breaks_every_few_bytes_is_finished_with() -> None:
+    found = run(Origin(95, [Behaviour("cut", 3)] * 100), connections=1, tries=0)
+    assert found.reader.error is None
+    assert found.reader.bytes == 95
+
+
+def test_a_range_that_is_refused_is_asked_for_as_the_whole_file_and_read_past() -> None:
+    found = run(Origin(95, [Behaviour("cut", 47), Behaviour("status", 403)]), connections=1)
+    assert found.reader.error is None
+    assert found.origin.asked == [(47, None), (0, None)]
+
+
+def test_a_resumed_range_that_comes_as_the_whole_file_is_read_past() -> None:
+    found = run(Origin(95, [Behaviour("cut", 47), Behaviour("whole")]), connections=1)
+    assert found.reader.error is None
+    assert found.origin.asked == [(47, None)]
+    assert found.reader.bytes == 95 + 47
+
+
+def test_without_validators_it_is_read_again_and_compared() -> None:
+    found = run(Origin(95, [Behaviour("cut", 47)], "nothing"), connections=3)
+    assert found.reader.error is None
+    assert found.origin.asked == [(0, None)], "and nothing is asked for in parts"
+    assert any("read from its beginning again" in each for each in found.sink.said)
+
+
+def test_without_validators_another_file_is_found_out() -> None:
+    found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("other")] * 1000], "nothing"), connections=1)
+    assert isinstance(found.reader.error, OriginChanged)
+    assert len(found.origin.asked) <= readers.CHANGED + 1
+
+
+def test_an_answer_that_brings_nothing_new_again_and_again_ends() -> None:
+    """Bytes that are only compared are no progress."""
+    found = run(Origin(95, [Behaviour("cut", 47)] * 100, "nothing"), connections=1, tries=4)
+    assert isinstance(found.reader.error, OriginTruncated)
+    assert len(found.origin.asked) <= 6
+
+
+def test_one_of_two_servers_that_answers_with_its_own_version_is_asked_again() -> None:
+    found = run(Origin(95, [Behaviour("cut", 47), Behaviour("other"), Behaviour("other")]), connections=1)
+    assert found.reader.error is None
+    assert found.origin.asked == [(47, None)] * 3
+    assert found.sink.whole == found.origin.files[0]
+
+
+def test_another_version_that_stays_is_found_out() -> None:
+    found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("other")] * 1000]), connections=1)
+    assert isinstance(found.reader.error, OriginChanged)
+    assert len(found.origin.asked) <= readers.CHANGED + 1
+
+
+def test_a_new_name_of_the_same_bytes_in_every_answer() -> None:
+    found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("renamed")] * 20]), connections=1)
+    assert found.reader.error is None
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour("status", 503), Behaviour("status", 429), Behaviour("unreachable"), Behaviour("cut", 0)])
+def test_tries_without_a_byte_are_bounded(behaviour: Behaviour) -> None:
+    found = run(Origin(95, [Behaviour("cut", 47), *[behaviour] * 100]), connections=1, tries=3)
+    assert isinstance(found.reader.error, OriginError)
+    assert len(found.origin.asked) == 4
+    found = run(Origin(95, [Behaviour("cut", 47), *[behaviour] * 3]), connections=1, tries=3)
+    assert found.reader.error is None
+
+
+def test_what_is_final_ends_it_after_the_whole_file_was_asked_for_too() -> None:
+    found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("status", 404)] * 9]), connections=1)
+    assert isinstance(found.reader.error, OriginError)
+    assert found.reader.error.status == 404
+    assert found.origin.asked == [(47, None), (0, None)]
+
+
+def test_an_origin_that_is_too_slow_ends_it() -> None:
+    found = run(Origin(95, [Behaviour("slow", 47)]), connections=1)
+    assert isinstance(found.reader.error, OriginSlow)
+
+
+# Several.
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        *(Behaviour("status", status) for status in (403, 404, 416, 429, 500, 503)),
+        *map(Behaviour, ("unreachable", "whole", "other", "renamed")),
+    ],
+)
+@pytest.mark.parametrize("connections", [2, 4])
+def test_the_lead_loses_nothing_by_ranges_that_are_refused(refusal: Behaviour, connections: int) -> None:
+    origin = Origin(295, [Behaviour(), *[refusal] * 500])
+    origin.lead_waits.clear()
+    found = Run(origin, Sink(295), connections)
+    until(lambda: bool(origin.asked) and all(claim.body is origin.bodies[0] for claim in [*found.reader._claims]))
+    assert not origin.bodies[0].closed
+    origin.lead_waits.set()
+    assert found.end() is None
+    assert found.sink.whole == origin.files[0]
+    assert origin.bodies[0].came == 295, "the lead brought all of it"
+    assert found.retry.others == [], "and no failure was counted"
+    if refusal.kind == "status" and refusal.n in (403, 429, 503):
+        assert found.grants.allowed(origin.key, 8, time.monotonic()) == 1
+        assert len(origin.asked) < connections
+    else:
+        assert found.grants.allowed(origin.key, 8, time.monotonic()) == 8
+
+
+def test_what_was_learned_is_not_tried_again() -> None:
+    origin, grants = Origin(295), Grants()
+    grants.refused(origin.key, 1, time.monotonic())
+    sink = Sink(295)
+    reader = Reader(
+        origin, sink, origin.open(), [(0, 30)], connections=4, longest=2, retry=Retry(0), grants=grants, chance=float  # type: ignore[arg-type]
+    )
+    threads = [threading.Thread(target=reader.work, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONGEST)
+    assert reader.error is None
+    assert sink.whole == origin.files[0]
+    assert origin.asked == []
+
+
+def test_ranges_bring_the_rest_while_the_lead_is_slow() -> None:
+    origin = Origin(295)
+    origin.lead_waits.clear()
+    found = Run(origin, Sink(295), 3)
+    until(lambda: len(found.sink.pieces) == 28)
+    origin.lead_waits.set()
+    assert found.end() is None
+    assert found.sink.whole == origin.files[0]
+    assert max(origin.sent.values()) == 1, "and no byte comes twice"
+
+
+def test_a_range_that_stalls_is_taken_over_by_the_lead() -> None:
+    origin = Origin(295, [Behaviour(), Behaviour("stall", 4), *[Behaviour("status", 503)] * 99])
+    origin.lead_waits.clear()
+    found = Run(origin, Sink(295), 2, tries=0)
+    until(lambda: len(origin.bodies) == 2 and origin.bodies[1].came == 4)
+    origin.lead_waits.set()
+    assert found.end() is None
+    assert found.sink.whole == origin.files[0]
+
+
+def test_what_somebody_waits_for_is_fetched_first() -> None:
+    origin = Origin(295)
+    origin.lead_waits.clear()
+    found = Run(origin, Sink(295, wants=20), 2)
+    until(lambda: 20 in found.sink.pieces)
+    assert origin.asked[0] == (200, 220)
+    origin.lead_waits.set()
+    assert found.end() is None
+
+
+def test_a_reader_that_is_not_eager_lets_the_lead_do_it_alone_when_it_is_fast() -> None:
+    found = run(Origin(295), connections=4, eager=False)
+    assert found.reader.error is None
+    assert found.origin.asked == []
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_it_ends_when_it_is_stopped(connections: int) -> None:
+    origin = Origin(295, [Behaviour("stall", 15)] * 50)
+    found = Run(origin, Sink(295), connections)
+    until(lambda: origin.bodies[0].came == 15)
+    found.sink.stopping = True
+    origin.cancel.set()
+    found.reader.stop()
+    assert found.end() is None
+    assert len(found.sink.pieces) < 30
+
+
+@pytest.mark.parametrize("ranges", [[], [Behaviour("part", 403)] * 99, [Behaviour("whole")] * 99])
+@pytest.mark.parametrize("missing", [[(0, 4), (9, 12), (20, 30)], [(5, 6), (29, 30)], [(29, 30)], [(0, 1)]])
+@pytest.mark.parametrize("connections", [1, 3])
+def test_what_is_here_is_not_asked_for(missing: list[tuple[int, int]], connections: int, ranges: list[Behaviour]) -> None:
+    origin = Origin(295, [Behaviour(), *ranges])
+    gone = {n for first, past in missing for n in range(first, past)}
+    here = {n: origin.files[0][n * PIECE : (n + 1) * PIECE] for n in range(30) if n not in gone}
+    found = run(origin, Sink(295, here), connections=connections, missing=missing)
+    assert found.reader.error is None
+    assert found.sink.whole == origin.files[0]
+    assert all(start // PIECE in gone for start, _ in origin.asked if start)
+
+
+@pytest.mark.parametrize("missing", [[(0, 4), (9, 12), (20, 30)], [(5, 6), (29, 30)]])
+def test_a_link_that_works_once_is_read_past_what_is_here(missing: list[tuple[int, int]]) -> None:
+    origin = Origin(295, [Behaviour(), *[Behaviour("status", 403)] * 99])
+    gone = {n for first, past in missing for n in range(first, past)}
+    here = {n: origin.files[0][n * PIECE : (n + 1) * PIECE] for n in range(30) if n not in gone}
+    found = run(origin, Sink(295, here), connections=2, missing=missing)
+    assert found.reader.error is None
+    assert len(origin.bodies) == 1
+
+
+def test_a_lead_that_breaks_while_a_range_is_being_refused_is_gone_on_from() -> None:
+    """What is refused is one connection more, though none is left when the refusal comes."""
+    origin = Origin(295, [Behaviour("cut", 47), *[Behaviour("part", 403)] * 2])
+    origin.lead_waits.clear()
+    origin.answers.clear()
+    found = Run(origin, Sink(295), 2)
+    until(lambda: origin.asked)
+    origin.lead_waits.set()
+    until(lambda: origin.bodies[0].closed)
+    origin.answers.set()
+    assert found.end() is None
+    assert found.sink.whole == origin.files[0]
+
+
+class TwoServers(Origin):
+    """One still has the file as it was, and gives ranges, which stop in the middle of a piece; the other has one that begins alike."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length, step=2)
+        self.files[1] = self.files[0][:20] + self.files[1][20:]
+        self.ranged, self.changed = threading.Event(), threading.Event()
+
+    def open(self, start: int = 0, end: int | None = None, *, version: Version | None = None) -> Body:
+        if not self.bodies:
+            self._script = [Behaviour("cut", 14)]
+        elif end is not None:
+            self._script = [Behaviour("cut", 4)]
+        else:
+            self.ranged.wait(1.0)
+            self._script = [Behaviour("other")]
+        return super().open(start, end, version=version)
+
+    def pace(self, body: Body) -> None:
+        if body.bounded and body.came:
+            self.ranged.set()
+            self.changed.wait(1.0)
+        elif body.behaviour.kind == "other":
+            time.sleep(0.005 if self.changed.is_set() else 0.0)
+            self.changed.set()
+
+
+@pytest.mark.parametrize("connections", [2, 4])
+def test_a_range_of_the_version_before_gives_no_byte_to_the_next_one(connections: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "CHANGED", 0)
+    monkeypatch.setattr(readers, "RAMP", (0.02, 0.0))
+    origin, sink = TwoServers(95), Sink(95)
+    found = Run(origin, sink, connections, eager=False)
+    if found.end() is None:
+        assert sink.whole in origin.files
+
+
+@pytest.mark.parametrize("connections", [2, 4])
+def test_bytes_of_the_version_before_are_in_their_place_before_the_next_one_begins(
+    connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that is put to sleep between its bytes and the file wakes up before others write there, or never writes."""
+    monkeypatch.setattr(readers, "CHANGED", 0)
+    monkeypatch.setattr(readers, "RAMP", (0.02, 0.0))
+    origin, sink = TwoServers(95), Sink(95)
+
+    def wait(n: int) -> None:
+        if n > 1 and not origin.changed.is_set():
+            origin.ranged.set()
+            end = time.monotonic() + 0.3
+            while n not in sink.pieces and time.monotonic() < end:
+                time.sleep(0.001)
+
+    monkeypatch.setattr(sink, "wait", wait)
+    found = Run(origin, sink, connections, eager=False)
+    if found.end() is None:
+        assert sink.whole in origin.files
+
+
+def until(true: object) -> None:
+    """Fails when it does not come about."""
+    end = time.monotonic() + LONGEST
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+# Anything.
+
+LENGTHS = st.integers(0, 160)
+STATUSES = st.builds(Behaviour, st.sampled_from(["status", "part"]), st.sampled_from([403, 404, 416, 429, 500, 503]))
+PARTS = st.tuples(st.sampled_from(["cut", "reset", "slow"]), st.integers(0, 60)).map(lambda pair: Behaviour(*pair))
+STALLS = st.integers(0, 30).map(lambda n: Behaviour("stall", n))
+PLAIN = st.sampled_from(["good", "unreachable", "whole", "other", "renamed"]).map(Behaviour)
+FIRST = st.just(Behaviour()) | PARTS
+CUTS = st.lists(st.just(Behaviour()) | st.integers(1, 60).map(lambda n: Behaviour("cut", n)), max_size=12)
+SCRIPTS = st.tuples(FIRST, st.lists(STATUSES | PARTS | PLAIN | PLAIN | STALLS, max_size=12)).map(lambda pair: [pair[0], *pair[1]])
+BINDS = st.sampled_from(["strong", "strong", "weak", "dated", "nothing"])
+CONNECTIONS = st.integers(1, 4)
+SEEDS = st.none() | st.integers(0, 99)
+
+
+@settings(deadline=None, max_examples=150)
+@given(LENGTHS, SCRIPTS, BINDS, st.booleans(), CONNECTIONS, st.integers(1, 5), st.integers(0, 3), SEEDS)
+def test_no_error_means_that_every_byte_is_of_one_version(
+    length: int, script: list[Behaviour], binds: str, hides: bool, connections: int, longest: int, tries: int, seed: int | None
+) -> None:
+    found = run(Origin(length, script, binds, hides), None, seed, connections=connections, longest=longest, tries=tries)
+    assert found.reader.bytes <= sum(found.origin.sent.values())
+    if found.reader.error is None:
+        assert len(found.sink.whole) == length
+
+
+@settings(deadline=None, max_examples=100)
+@given(LENGTHS, CUTS, CONNECTIONS, SEEDS)
+def test_under_a_binding_version_no_byte_comes_twice(length: int, script: list[Behaviour], connections: int, seed: int | None) -> None:
+    """Connections that break, whenever they do, cost no byte."""
+    found = run(Origin(length, script), None, seed, connections=connections, tries=0)
+    assert found.reader.error is None
+    assert found.retry.others == []
+    assert sum(found.origin.sent.values()) == found.reader.bytes
+    # An answer that runs reads past what another one, which broke, brought of a piece.
+    broken = [body.start for body in found.origin.bodies if body.behaviour.kind == "cut" and body.start % PIECE]
+    assert {n // PIECE for n, times in found.origin.sent.items() if times > 1} <= {start // PIECE for start in broken}
+    assert length <= found.reader.bytes <= length + len(broken) * (PIECE - 1)
+    assert found.reader.bytes == length or connections > 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(LENGTHS, SCRIPTS, BINDS, CONNECTIONS, SEEDS)
+def test_no_failure_is_counted_while_another_connection_runs(
+    length: int, script: list[Behaviour], binds: str, connections: int, seed: int | None
+) -> None:
+    found = run(Origin(length, script, binds), None, seed, connections=connections)
+    assert not any(found.retry.others)

@@ -1,0 +1,262 @@
+"""What is asked of whom: URLs as they are sent, redirects, and a user's headers."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import BadValue, OriginError
+from dfengine.origin.request import (
+    HARMLESS,
+    NOT_FORWARDED,
+    Hop,
+    asked_range,
+    basic,
+    check_header,
+    is_private,
+    wire_headers,
+    without_dots,
+)
+
+LATIN = st.text(st.characters(max_codepoint=255), max_size=40)
+
+
+# A URL.
+
+
+@pytest.mark.parametrize(
+    ("url", "server", "target", "key", "place"),
+    [
+        ("http://h", "http://h", "/", "http://h:80", "h:80"),
+        ("HTTP://H:80/A", "http://h", "/A", "http://h:80", "h:80"),
+        ("https://h:443/?", "https://h", "/?", "https://h:443", "h:443"),
+        ("https://h:80/a", "https://h:80", "/a", "https://h:80", "h:80"),
+        ("http://u:p@h.:8080/a?b#c?d", "http://h.:8080", "/a?b", "http://h:8080", "h.:8080"),
+        ("http://[2001:DB8::7]/x", "http://[2001:db8::7]", "/x", "http://[2001:db8::7]:80", "[2001:db8::7]:80"),
+        ("http://b\u00fccher.example/\u00e4?\u00fc", "http://xn--bcher-kva.example", "/%C3%A4?%C3%BC", "http://xn--bcher-kva.example:80",
+         "xn--bcher-kva.example:80"),
+        ("http://h/%e4%2F%?%zz", "http://h", "/%e4%2F%?%zz", "http://h:80", "h:80"),
+        ("http://h/a;b=1,2:@&=+$!*'()~?/?:@", "http://h", "/a;b=1,2:@&=+$!*'()~?/?:@", "http://h:80", "h:80"),
+        ("http://h/a/./b/../c?d/../e", "http://h", "/a/c?d/../e", "http://h:80", "h:80"),
+        ("http://h?x", "http://h", "/?x", "http://h:80", "h:80"),
+    ],
+)
+def test_a_url_as_it_is_asked(url: str, server: str, target: str, key: str, place: str) -> None:
+    hop = Hop(url)
+    assert (hop.server, hop.target, hop.key, hop.place) == (server, target, key, place)
+
+
+@pytest.mark.parametrize("url", ["ftp://h/x", "http:///x", "http://h:x/", "http://h:70000/", "//h/x", "http://h/ ", "http://[h/", "", "h"])
+def test_what_is_no_url_to_ask(url: str) -> None:
+    with pytest.raises(BadValue):
+        Hop(url)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        # RFC 3986 section 5.2.4.
+        ("/a/b/c/./../../g", "/a/g"),
+        ("/mid/content=5/../6", "/mid/6"),
+        # The paths that section 5.4 resolves against /b/c/d;p.
+        ("/b/c/.", "/b/c/"), ("/b/c/./", "/b/c/"), ("/b/c/..", "/b/"), ("/b/c/../", "/b/"), ("/b/c/../g", "/b/g"),
+        ("/b/c/../..", "/"), ("/b/c/../../", "/"), ("/b/c/../../g", "/g"), ("/b/c/../../../g", "/g"), ("/b/c/../../../../g", "/g"),
+        ("/./g", "/g"), ("/../g", "/g"), ("/b/c/g.", "/b/c/g."), ("/b/c/.g", "/b/c/.g"), ("/b/c/g..", "/b/c/g.."),
+        ("/b/c/..g", "/b/c/..g"), ("/b/c/./../g", "/b/g"), ("/b/c/./g/.", "/b/c/g/"), ("/b/c/g/./h", "/b/c/g/h"),
+        ("/b/c/g/../h", "/b/c/h"), ("/b/c/g;x=1/./y", "/b/c/g;x=1/y"), ("/b/c/g;x=1/../y", "/b/c/y"),
+        ("/", "/"), ("/.", "/"), ("/..", "/"), ("/a//../b", "/a/b"), ("//.", "//"), ("/a/...", "/a/..."),
+    ],
+)  # fmt: skip
+def test_dots_in_a_path(path: str, found: str) -> None:
+    assert without_dots(path) == found
+
+
+def removed(path: str) -> str:
+    """RFC 3986 section 5.2.4, step by step, of a path that begins with a slash."""
+    out = ""
+    while path:
+        if path.startswith("/./") or path == "/.":
+            path = "/" + path[3:]
+        elif path.startswith("/../") or path == "/..":
+            path, out = "/" + path[4:], out[: max(0, out.rfind("/"))]
+        else:
+            past = path.find("/", 1)
+            past = len(path) if past < 0 else past
+            out, path = out + path[:past], path[past:]
+    return out
+
+
+@given(st.text("/.a", max_size=12))
+def test_dots_are_removed_as_the_rfc_does_it(path: str) -> None:
+    assert without_dots("/" + path) == removed("/" + path)
+
+
+# Redirects.
+
+BASE = "http://h/b/c/d;p?q"
+
+
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [
+        # What curl shows as %{redirect_url}, but for the fragment, which nobody is sent.
+        ("/a b?c d", "http://h/a%20b?c+d"),
+        ("/\u00c3\u00a4", "http://h/%c3%a4"),
+        ("/voil\u00c3\u00a0", "http://h/voil%c3%a0"),
+        ("/line\u0085", "http://h/line%85"),
+        ("/a?x=\u00e4 b&c=%20+", "http://h/a?x=%e4+b&c=%20+"),
+        ("/%E4%e4%2f", "http://h/%E4%e4%2f"),
+        ("  /lead\t ", "http://h/lead"),
+        ("/a?b?c", "http://h/a?b?c"),
+        ("g", "http://h/b/c/g"), ("./g", "http://h/b/c/g"), ("g/", "http://h/b/c/g/"), ("/g", "http://h/g"), ("?y", "http://h/b/c/d;p?y"),
+        ("g?y", "http://h/b/c/g?y"), ("g#s", "http://h/b/c/g"), (";x", "http://h/b/c/;x"), (".", "http://h/b/c/"), ("..", "http://h/b/"),
+        ("../g", "http://h/b/g"), ("../..", "http://h/"), ("../../../g", "http://h/g"), ("g;x=1/../y", "http://h/b/c/y"),
+        ("g?y/../x", "http://h/b/c/g?y/../x"),
+        ("//other/g", "http://other/g"),
+        ("//other", "http://other/"),
+        ("http://x/a/../b", "http://x/b"),
+        ("https://x?y", "https://x/?y"),
+        ("HTTP://X:80/y", "http://x/y"),
+        ("http://[2001:db8::7]:81/b?c", "http://[2001:db8::7]:81/b?c"),
+    ],
+)  # fmt: skip
+def test_where_a_location_leads(location: str, url: str) -> None:
+    there = Hop(BASE).follow(location, 302)
+    assert there.server + there.target == url
+
+
+@pytest.mark.parametrize("location", ["ftp://h/x", "file:///etc/passwd", "http://:80/", "http://h:x/", "http://[h/", "data:,x", "https://h:99999/"])
+def test_where_no_location_leads(location: str) -> None:
+    with pytest.raises(OriginError, match="which is no http or https URL") as refused:
+        Hop(BASE).follow(location, 301)
+    assert refused.value.status == 301
+
+
+@given(LATIN)
+def test_any_location_is_followed_or_refused(location: str) -> None:
+    with contextlib.suppress(OriginError):
+        there = Hop("http://u:p@h/b/c?d").follow(location, 302)
+        assert there.scheme in ("http", "https")
+        assert re.fullmatch(r"/[!-~]*", there.target)
+        assert there.host
+
+
+@pytest.mark.parametrize(
+    ("first", "location"),
+    [
+        ("http://u:p@h/a", "/b"),
+        ("http://u:p@h/a", "//h/b"),
+        ("http://u:p@h/a", "http://h/b"),
+        ("http://u:p@h/a", "http://H:80/b"),
+        ("http://u:p@h:80/a", "HTTP://h./b"),
+        ("http://u:p@FILES.example:8080/a", "http://files.EXAMPLE:8080/b"),
+        ("https://u:p@h/a", "https://h:443/b"),
+        ("http://u:p@b\u00fccher.example/a", "http://xn--bcher-kva.example/b"),
+    ],
+)
+def test_the_same_server_in_other_letters_keeps_its_user(first: str, location: str) -> None:
+    before = Hop(first)
+    there = before.follow(location, 302)
+    assert there.key == before.key
+    assert there.userinfo == "u:p"
+    assert there.basic() == [("Authorization", "Basic dTpw")]
+    assert there.target == "/b"
+    assert "u" not in there.place
+
+
+@pytest.mark.parametrize(
+    ("first", "location"),
+    [
+        ("http://u:p@h/a", "http://h:81/b"),
+        ("http://u:p@h/a", "https://h/b"),
+        ("http://u:p@h/a", "https://h:80/b"),
+        ("http://u:p@h/a", "//x.h/b"),
+        ("http://u:p@h/a", "http://u@evil/"),
+        ("http://u:p@h/a", "http://h@evil/"),
+        ("http://u:p@h/a", "http://evil/http://h/"),
+        ("http://u:p@127.0.0.1/a", "http://127.0.0.2/b"),
+    ],
+)
+def test_another_server_is_told_no_password(first: str, location: str) -> None:
+    before = Hop(first)
+    there = before.follow(location, 302)
+    assert there.key != before.key
+    assert "p" not in there.userinfo
+    assert there.basic() in ([], [("Authorization", "Basic dTo=")], [("Authorization", "Basic aDo=")])
+
+
+def test_a_user_in_the_location_is_the_one_that_is_meant() -> None:
+    assert Hop("http://u:p@h/a").follow("http://other:pw@h/b", 302).userinfo == "other:pw"
+
+
+# Headers.
+
+
+def test_a_user_is_named_as_bytes() -> None:
+    assert basic(b"us:er", "p\u00e4ss".encode()) == ("Authorization", "Basic dXM6ZXI6cMOkc3M=")
+    assert Hop("http://us%3Aer:p%C3%A4ss@h/").basic() == [("Authorization", "Basic dXM6ZXI6cMOkc3M=")]
+    assert Hop("http://token@h/").basic() == [("Authorization", "Basic dG9rZW46")]
+    assert Hop("http://h/").basic() == []
+
+
+@pytest.mark.parametrize("name", ["Host", "Authorization", "cookie", "X-Anything", "Proxy-Authorization"])
+def test_what_is_not_known_to_be_harmless_is_private(name: str) -> None:
+    assert is_private(name)
+    assert is_private(name.upper())
+
+
+def test_what_is_harmless_or_never_sent_is_not_private() -> None:
+    assert not any(is_private(name.title()) for name in HARMLESS | NOT_FORWARDED)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("a b", "x"), ("", "x"), ("a:", "x"), ("n\u00e4me", "x"), ("a", "x\ny"), ("a", "x\r"), ("a", "\0"), ("a\n", "x"), ("(a)", "x")],
+)
+def test_a_header_that_no_request_can_carry(name: str, value: str) -> None:
+    with pytest.raises(BadValue):
+        check_header(name, value)
+
+
+def test_headers_go_as_given_in_utf8() -> None:
+    given = [("X-A", "gr\u00fcn"), ("X-A", "2"), ("x-empty", ""), ("X-Raw", "\udce9")]
+    for name, value in given:
+        check_header(name, value)
+    assert wire_headers(given) == [b"X-A: gr\xc3\xbcn", b"X-A: 2", b"x-empty;", b"X-Raw: \xe9"]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("bytes=0-", (0, -1)),
+        ("bytes=5-5", (5, 5)),
+        ("bytes = 5 - 9", (5, 9)),
+        ("bytes=-7", (-7, -1)),
+        ("bytes=0-999999999999999999", (0, 10**18 - 1)),
+    ],
+)
+def test_a_range_that_a_user_asks_for(value: str, found: tuple[int, int]) -> None:
+    assert asked_range(value) == found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "bytes=", "bytes=-", "bytes=-0", "bytes=5-4", "bytes=0-1,3-4", "items=0-1", "bytes=a-b", "bytes=--1", "0-5", "bytes=\u0665-",
+        "bytes=0-1;",
+    ],
+)  # fmt: skip
+def test_what_is_no_range_of_a_file(value: str) -> None:
+    with pytest.raises(BadValue):
+        asked_range(value)
+
+
+@given(st.text())
+def test_any_range_is_read_or_refused(value: str) -> None:
+    with contextlib.suppress(BadValue):
+        first, last = asked_range(value)
+        assert last == -1 if first < 0 else (last == -1 or first <= last)

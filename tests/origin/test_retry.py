@@ -1,0 +1,111 @@
+"""Which failures pass, how long is waited, and when no more is tried."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import OriginChanged, OriginError, OriginForbidden, OriginSlow, OriginTruncated, OriginUnreachable
+from dfengine.origin.retry import ASKED, FIRST, LONGEST, TRANSIENT, Retry, transient
+
+BUSY = OriginError("busy", 503)
+CHANCE = st.floats(0, 1, exclude_max=True)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_statuses_that_pass(status: int) -> None:
+    assert transient(OriginError("x", status))
+    assert not transient(OriginError("x", status, final=True))
+
+
+@pytest.mark.parametrize("status", [200, 206, 301, 400, 401, 403, 404, 405, 407, 410, 416, 451, 501, 505])
+def test_statuses_that_do_not(status: int) -> None:
+    assert not transient(OriginError("x", status))
+    assert status not in TRANSIENT
+
+
+def test_what_never_answered_or_broke_off_passes_and_another_file_does_not() -> None:
+    assert transient(OriginUnreachable("reset"))
+    assert transient(OriginTruncated("cut"))
+    assert transient(OriginSlow("slow"))
+    assert not transient(OriginError("no HTTP"))
+    assert not transient(OriginUnreachable("its certificate", final=True))
+    assert not transient(OriginChanged("another"))
+    assert not transient(OriginChanged("another", 503))
+    assert not transient(OriginForbidden("denied"))
+
+
+def test_pauses_grow_and_end() -> None:
+    retry = Retry(5)
+    assert [retry.pause(BUSY, 0.0, 0.0) for _ in range(6)] == [0.25, 0.5, 1.0, 2.0, 4.0, None]
+    retry = Retry(5)
+    assert [retry.pause(BUSY, 0.0, 0.5) for _ in range(2)] == [0.375, 0.75]
+
+
+def test_none_are_wanted() -> None:
+    assert Retry(0).pause(BUSY, 0.0, 0.0) is None
+
+
+def test_what_is_final_ends_at_once_and_counts_for_nothing() -> None:
+    retry = Retry(1)
+    assert retry.pause(OriginError("gone", 404), 0.0, 0.0) is None
+    assert retry.pause(BUSY, 0.0, 0.0) == FIRST
+
+
+@given(st.integers(0, 5000), CHANCE)
+def test_a_pause_is_bounded_however_often_it_failed(failures: int, chance: float) -> None:
+    retry, last = Retry(1 << 20), 0.0
+    for _ in range(min(failures, 40)):
+        wait = retry.pause(BUSY, 0.0, chance)
+        assert wait is not None
+        assert max(FIRST, min(last, LONGEST)) <= wait <= LONGEST * 2
+        last = wait
+    retry._failures = failures
+    assert retry.pause(BUSY, 0.0, chance) is not None
+
+
+@given(st.floats(0, 2 * ASKED), CHANCE)
+def test_an_origin_that_asks_for_a_pause_gets_it_or_has_refused(asked: float, chance: float) -> None:
+    wait = Retry(5).pause(OriginError("busy", 429, asked), 0.0, chance)
+    if asked > ASKED:
+        assert wait is None
+    else:
+        assert wait is not None
+        assert wait >= max(asked, FIRST)
+
+
+def test_progress_starts_the_count_anew() -> None:
+    retry = Retry(2)
+    for _ in range(10):
+        assert retry.pause(BUSY, 0.0, 0.0) == 0.25
+        assert retry.pause(BUSY, 0.0, 0.0) == 0.5
+        retry.progress()
+    assert retry.pause(BUSY, 0.0, 0.0) == 0.25
+    assert retry.pause(BUSY, 0.0, 0.0) == 0.5
+    assert retry.pause(BUSY, 0.0, 0.0) is None
+
+
+def test_no_try_begins_after_the_time_for_tries() -> None:
+    retry = Retry(100, 3.0)
+    assert retry.pause(BUSY, 10.0, 0.0) == 0.25
+    assert retry.pause(BUSY, 12.5, 0.0) == 0.5, "which begins just in time"
+    assert retry.pause(BUSY, 12.5, 0.0) is None
+    assert Retry(100, 3.0).pause(OriginError("busy", 503, 12.0), 0.0, 0.0) is None
+    retry.progress()
+    assert retry.pause(BUSY, 50.0, 0.0) == 0.25, "the time is counted from the first failure in a row"
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), CHANCE), max_size=30), st.integers(0, 6), st.floats(0.5, 20))
+def test_tries_in_a_row_have_both_bounds(failures: list[tuple[float, float]], count: int, seconds: float) -> None:
+    retry, now, first, tries = Retry(count, seconds), 0.0, None, 0
+    for took, chance in failures:
+        now += took
+        first = now if first is None else first
+        wait = retry.pause(BUSY, now, chance)
+        if wait is None:
+            continue
+        tries += 1
+        now += wait
+        assert now <= first + seconds + 1e-9
+    assert tries <= count

@@ -17,13 +17,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from scene import Scene, Supernode, until
+from scene import Scene, Supernode, descriptors, until
 from test_faults import post, registration
 
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
 from dfengine.supernode import node as nodes
+from dfengine.supernode.fetch import SUCCESS, Wanted
 from tests.origins.answers import etag_of, refuse, serve
 from tests.origins.behaviour import PIECE, SMALL, content
 from tests.origins.server import Exchange, Script, Server
@@ -257,6 +258,39 @@ def leave_all(node: Supernode) -> None:
 
 
 # THE END OF A SUPERNODE
+
+
+def test_a_copy_that_is_forgotten_is_compared_no_further(tmp_path: Path) -> None:
+    data = content(2_000_000, 1)  # minutes, at its rate
+
+    async def play(server: Server) -> None:
+        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1", revalidate_interval=0.0), str(tmp_path), asyncio.get_running_loop())
+        wanted = Wanted(url(server))
+        fetch = await node.ensure("ab" * 32, wanted)
+        while fetch.state != SUCCESS:
+            await asyncio.sleep(0.01)
+        await node.ensure("ab" * 32, wanted)
+        assert server.busy, "it is being compared"
+        node.forget("ab" * 32)
+        await asyncio.to_thread(until, lambda: not server.busy, "the end of the request")
+        node.close()
+
+    with Server(lambda x: serve(x, etag=f'"{x.n}"', modified="", rate=10_000 if x.n else 0), (data,)) as server:
+        asyncio.run(play(server))
+        assert len(server.log) == 2
+
+
+def test_a_copy_takes_no_descriptor_beyond_its_file(stage: Scene) -> None:
+    node = stage.supernode()
+
+    def waits() -> int:
+        return sum("eventfd" in name for name in descriptors(node.process.pid))
+
+    with Server(serve, (content(SMALL, 1),)) as server:
+        before = waits()
+        for n in range(5):
+            stage.get(url(server, f"/{n}"), f"out{n}", *ALONE, nodes=(node,))
+        until(lambda: waits() <= before, "the end of what waited")
 
 
 @contextmanager

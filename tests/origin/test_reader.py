@@ -544,6 +544,18 @@ def test_it_ends_when_it_is_stopped(connections: int) -> None:
     assert len(found.sink.pieces) < 30
 
 
+def test_a_lead_that_is_put_down_after_the_end_is_closed() -> None:
+    """A thread that sees the stop ends the reader while the lead is still in another's hands."""
+    origin = Origin(295)
+    origin.lead_waits.clear()
+    found = Run(origin, Sink(295), 2)
+    until(lambda: found.reader._lead is None)  # somebody reads it
+    found.sink.stopping = True
+    until(lambda: found.reader._ended)
+    origin.lead_waits.set()
+    assert found.end() is None
+
+
 @pytest.mark.parametrize("ranges", [[], [Behaviour("part", 403)] * 99, [Behaviour("whole")] * 99])
 @pytest.mark.parametrize("missing", [[(0, 4), (9, 12), (20, 30)], [(5, 6), (29, 30)], [(29, 30)], [(0, 1)]])
 @pytest.mark.parametrize("connections", [1, 3])

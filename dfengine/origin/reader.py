@@ -243,7 +243,7 @@ class Reader:
                     piece.end()
                 claim.first = claim.past
                 return
-            if n + 1 == geometry.count and body.remaining < 0 and body.read_into(memoryview(bytearray(1))):
+            if n + 1 == geometry.count and body.remaining and (body.remaining > 0 or body.read_into(memoryview(bytearray(1)))):
                 raise OriginChanged(f"{body.place} sends more than the {geometry.length} bytes that the file had")
             with self._changed:
                 if claim.revoked:
@@ -331,7 +331,7 @@ class Reader:
                 self._changed.wait(TICK)
             for other in self._claims - {claim}:
                 self._take_over(other)
-            self.version, self._ranges = body.version, body.version.binds
+            self.version, self._ranges = body.version.of(geometry.length), body.version.binds
             self._comparing = True
             self._parts.clear()
             longest = self._work.longest
@@ -344,6 +344,7 @@ class Reader:
             self._sink.learn_length(body.length)
             self._work.end_at(self._sink.geometry.count)
             claim.past = max(claim.first, min(claim.past, self._sink.geometry.count))
+            self.version = self.version.of(self._sink.geometry.length)
 
     # Failures.
 

@@ -57,6 +57,10 @@ class Version(Value):
             return ""
         return generation(self.etag + self.coding, "" if self.strong else self.last_modified, self.length)
 
+    def of(self, length: int) -> Version:
+        """The same of a file whose length another answer told, bytes; -1: nobody has."""
+        return self.replace(length=length) if self.length < 0 else self
+
     def covers(self, other: Version) -> bool:
         """Bytes of `other`, a later answer, are bytes of this version."""
         if not self.binds or self.coding != other.coding or (-1 not in (self.length, other.length) and self.length != other.length):

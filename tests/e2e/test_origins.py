@@ -37,6 +37,9 @@ RESUMED = (
 )
 RANDOM = 150
 
+FOUND = (989, 5397, 5527, 5580, 5865, 6548, 7508)
+"""Seeds whose origins once gave a mixed file: without a length, or with another one, in a later answer."""
+
 
 JOBS = 4
 
@@ -72,7 +75,7 @@ def test_origin(pair: tuple[str, str], played: dict[tuple[str, str], Future[Outc
 
 
 def test_random_origins() -> None:
-    figure = soak(RANDOM, 1, 4)
+    figure = soak(RANDOM, 1, 4, FOUND)
     assert not figure.wrong, f"{figure}: {figure.wrong}"
 
 

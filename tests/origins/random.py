@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,11 +101,11 @@ class Worker:
             self._process.wait()
 
 
-def soak(count: int, seed: int, jobs: int) -> Figure:
-    """Run that many seeds from `seed` on, in so many processes."""
+def soak(count: int, seed: int, jobs: int, more: Iterable[int] = ()) -> Figure:
+    """Run that many seeds from `seed` on, and some more, in so many processes."""
     figure = Figure()
     seeds: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for each in range(seed, seed + count):
+    for each in (*more, *range(seed, seed + count)):
         seeds.put(each)
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

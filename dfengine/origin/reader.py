@@ -127,9 +127,9 @@ class Reader:
 
     def _over(self) -> None:
         """Nothing is left to do: whoever still waits for an answer that nobody needs any more is woken."""
+        self._close()  # each time: a lead may have brought its pieces after all others were through
         if not self._ended:
             self._ended = True
-            self._close()
             if self._revoked:
                 self._origin.cancel.set()
             self._changed.notify_all()

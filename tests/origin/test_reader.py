@@ -544,6 +544,18 @@ def test_it_ends_when_it_is_stopped(connections: int) -> None:
     assert len(found.sink.pieces) < 30
 
 
+def test_a_lead_that_has_brought_its_pieces_when_all_is_over_is_closed() -> None:
+    origin = Origin(295)
+    origin.lead_waits.clear()
+    found = Run(origin, Sink(295), connections=2)
+    until(lambda: len(origin.bodies) > 1)
+    found.sink.stopping = True
+    found.reader.stop()
+    until(lambda: sum(thread.is_alive() for thread in found.threads) == 1)
+    origin.lead_waits.set()
+    assert found.end() is None
+
+
 @pytest.mark.parametrize("ranges", [[], [Behaviour("part", 403)] * 99, [Behaviour("whole")] * 99])
 @pytest.mark.parametrize("missing", [[(0, 4), (9, 12), (20, 30)], [(5, 6), (29, 30)], [(29, 30)], [(0, 1)]])
 @pytest.mark.parametrize("connections", [1, 3])

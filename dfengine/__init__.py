@@ -1,9 +1,9 @@
 """dfengine moves one file to many machines at once: every machine that has a piece serves it to the others.
 
 Modules at this level are the pure core: values and arithmetic, no sockets, files or clocks. Packages are the
-outside world, one per role: `net` (sockets), `storage` (files), `peer` (serves pieces), `client` (downloads),
-`stream` (downloads in order, through memory), `supernode` (decides who takes what from whom). `cli` and `command`
-compose them.
+outside world, one per role: `net` (sockets), `origin` (the servers that files come from), `storage` (files), `peer`
+(serves pieces), `client` (downloads), `stream` (downloads in order, through memory), `supernode` (decides who takes
+what from whom). `cli` and `command` compose them.
 
     import dfengine
     result = dfengine.get("http://origin/file", "file", nodes=["supernode:8002"])

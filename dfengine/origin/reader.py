@@ -127,7 +127,7 @@ class Reader:
 
     def _over(self) -> None:
         """Nothing is left to do: whoever still waits for an answer that nobody needs any more is woken."""
-        self._close()  # each time: a lead may have brought its pieces after all others were through
+        self._close()
         if not self._ended:
             self._ended = True
             if self._revoked:

@@ -544,14 +544,14 @@ def test_it_ends_when_it_is_stopped(connections: int) -> None:
     assert len(found.sink.pieces) < 30
 
 
-def test_a_lead_that_has_brought_its_pieces_when_all_is_over_is_closed() -> None:
+def test_a_lead_that_is_put_down_after_the_end_is_closed() -> None:
+    """A thread that sees the stop ends the reader while the lead is still in another's hands."""
     origin = Origin(295)
     origin.lead_waits.clear()
-    found = Run(origin, Sink(295), connections=2)
-    until(lambda: len(origin.bodies) > 1)
+    found = Run(origin, Sink(295), 2)
+    until(lambda: found.reader._lead is None)  # somebody reads it
     found.sink.stopping = True
-    found.reader.stop()
-    until(lambda: sum(thread.is_alive() for thread in found.threads) == 1)
+    until(lambda: found.reader._ended)
     origin.lead_waits.set()
     assert found.end() is None
 

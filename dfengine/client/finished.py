@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 
 from dfengine.client.digest import hasher
 from dfengine.errors import StorageError
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from dfengine.origin.version import Version
 
 ATTRIBUTE = b"user.dfengine"
+SOON = 5.0
+"""Seconds between the note and the rename that gives the file its name, at most; what happens to the file later is a change."""
+
 STEP = 1 << 20
 """Bytes read at once."""
 
 
 class Finished(Value):
     """task: as identity.identify names it. generation: of the origin's file. length: bytes. mtime: of the data, ns, when it was verified.
+    noted: unix seconds, when this was written.
     The others are the origin's validators, "" where only a supernode was asked; xxh3: hex, "" if it was not computed.
     """
 
@@ -36,6 +41,7 @@ class Finished(Value):
     generation: str
     length: int
     mtime: int
+    noted: float = 0.0
     etag: str = ""
     last_modified: str = ""
     dated: bool = True
@@ -56,7 +62,7 @@ def note(fd: int, task: str, generation: str, version: Version | None, xxh3: str
     if not generation:
         return
     data = os.fstat(fd)
-    found = Finished(task=task, generation=generation, length=data.st_size, mtime=data.st_mtime_ns, xxh3=xxh3)
+    found = Finished(task=task, generation=generation, length=data.st_size, mtime=data.st_mtime_ns, noted=time.time(), xxh3=xxh3)
     if version is not None and version.name == generation:
         found = found.replace(etag=version.etag, last_modified=version.last_modified, dated=version.dated, coding=version.coding)
     try:
@@ -72,6 +78,8 @@ def find(path: str, task: str) -> Finished | None:
         found = Finished(**json.loads(os.getxattr(path, ATTRIBUTE)))
         same = (found.task, found.length, found.mtime) == (task, data.st_size, data.st_mtime_ns)
         texts = (found.generation, found.etag, found.last_modified, found.coding, found.xxh3)
+        # Who writes into a file can set its mtime back, and not its ctime.
+        same = same and data.st_ctime <= float(found.noted) + SOON
         good = stat.S_ISREG(data.st_mode) and all(type(text) is str for text in texts) and type(found.dated) is bool
     except (OSError, ValueError, TypeError, RecursionError):
         return None

@@ -107,7 +107,7 @@ class FromOrigin:
         longest = longest if window.wnd < 0 else min(longest, max(1, window.wnd // connections))
         reader = Reader(
             origin, _Sink(transfer, self._watch.notice), body, gaps, connections=connections, longest=longest, retry=self._retry,
-            grants=_grants, chance=chance,
+            grants=_grants, chance=chance, compare=comparing,
         )
         # A lead that stands before pieces that are here needs a thread of its own.
         threads = min(connections, max(1, pieces) + (gaps[:1] > [(1, 0)]))
@@ -120,6 +120,9 @@ class FromOrigin:
                     if self._renew is not None:
                         self._renew()
                     transfer.sleep(TICK)
+            except BaseException:
+                cancel.set()  # whoever waits for the origin need not be waited for
+                raise
             finally:
                 reader.stop()
             transfer.halt()
@@ -195,6 +198,10 @@ class _Sink:
             return _Whole(transfer, n, digest, self._buffers)
         return _Parted(transfer, n, self._parts)
 
+    def held(self) -> list[int]:
+        window, here = self._transfer.plan.window, self._transfer.file.here
+        return [*range(window.una), *(n for n in here if n >= window.una)]
+
     def end(self) -> int:
         window = self._transfer.plan.window
         return window.end if window.wnd >= 0 else ENDLESS
@@ -226,9 +233,13 @@ class _Compared:
         self._hash.update(self._buffer[:count])
         self.got += count
 
-    def end(self) -> None:
+    def whole(self) -> bool:
         if self._hash.digest() != self._transfer.file.record.digest(self._n):
             raise OriginChanged("the origin sends other bytes than those that are here")
+        return True
+
+    def show(self) -> None:
+        """It is here."""
 
 
 class _Parted:
@@ -259,10 +270,12 @@ class _Parted:
         self._transfer.file.put(self._n, self._put, part)
         self._put = self.got
 
-    def end(self) -> None:
-        """Keep it. Raises StorageError."""
+    def whole(self) -> bool:
         self._write()
         self._parts.append(self._part)
+        return False
+
+    def show(self) -> None:
         self._transfer.keep_placed(self._n, self.got, self._hash.digest())
         self._transfer.from_origin.pop(self._n, None)
 
@@ -285,15 +298,18 @@ class _Whole:
         self.got += count
         self._transfer.from_origin[self._n] = self.got
 
-    def end(self) -> None:
-        """Keep it. Raises OriginChanged when the supernode knew another piece n, StorageError."""
-        transfer, n = self._transfer, self._n
-        content = self._buffer[: self.got]
+    def whole(self) -> bool:
+        """Raises OriginChanged when the supernode knew another piece n."""
         if self._digest:
+            content = self._buffer[: self.got]
             try:
-                fetch.verify(self._digest, frame_head(self.got, transfer.file.geometry.piece_size), content)
+                fetch.verify(self._digest, frame_head(self.got, self._transfer.file.geometry.piece_size), content)
             except DigestMismatch as error:
                 raise OriginChanged(f"the origin has another file than the supernode: {error}") from error
+        return False
+
+    def show(self) -> None:
+        transfer, n = self._transfer, self._n
         buffer = transfer.keep(n, self._buffer, self.got) or self._buffer
         transfer.from_origin.pop(n, None)
         self._buffers.append(buffer)

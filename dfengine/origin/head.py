@@ -37,10 +37,15 @@ class Head:
             text = line.decode("latin-1").rstrip("\r\n")
             if text[:1] in (" ", "\t"):
                 # A folded line goes on with the value before it (RFC 9112 section 5.2).
+                if not head.fields and not name:
+                    raise OriginError("the head of the answer begins with a folded line", head.status)
                 if name:
                     head.fields[name][-1] += " " + text.strip(" \t")
                 continue
             name, colon, value = text.partition(":")
+            if name.rstrip(" \t").lower() == "transfer-encoding" and name != name.rstrip(" \t"):
+                # libcurl does not take it for one, and chunks would end up in the file (RFC 9112 section 5.1).
+                raise OriginError("the answer has a blank before the colon of Transfer-Encoding", head.status)
             name = name.strip(" \t").lower()
             if colon and name:
                 head.fields.setdefault(name, []).append(value.strip(" \t"))
@@ -99,7 +104,7 @@ class Head:
     def _dated(self, modified: str, now: float) -> bool:
         changed = seconds(modified)
         if changed is None:
-            return True  # no date at all: then it is a name like an entity-tag
+            return False
         said = seconds(self.get("date"))
         return (now if said is None else said) - changed >= LATER
 

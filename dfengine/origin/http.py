@@ -51,7 +51,7 @@ class HttpOrigin:
         self.key = self._first_hop.key
         self.cancel = cancel
         self._access = access
-        self._floor = floor
+        self.floor = floor
         self._connect = connect or SILENCE
         self._first = first or (SILENCE + STEP / floor if floor else 0.0)
         self._netrc = netrc
@@ -211,7 +211,7 @@ class HttpOrigin:
         if proxy is not None:
             options |= self._by(proxy, hop)
             access = None
-        body = Body(place, self.cancel, self._floor, hop.host, access)
+        body = Body(place, self.cancel, self.floor, hop.host, access)
         body.proxy_by_tls = proxy is not None and proxy.scheme == "https"
         try:
             tunnel = proxy is not None and hop.scheme == "https" and not proxy.tunnels

@@ -8,18 +8,20 @@ Laws:
    failure while another one runs.
 3. A connection that breaks is gone on from at the exact byte, under the bound version. Where nothing binds, or the version is another
    one, the file is read again from its beginning and every piece that is here is compared: then all of it is of the later answer.
+   Until that is so, no piece of the later answer is shown to anybody.
 
     state of a thread   wait -> claim a run of pieces -> (open a range) -> receive -> wait ...; nap after a failure that counts
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 
 from dfengine.errors import OriginChanged, OriginError, OriginSlow, OriginTruncated, SourceGone
-from dfengine.origin.claim import Claim, Revoked
+from dfengine.origin.claim import Claim, Revoked, read_past
+from dfengine.origin.proof import Proof
+from dfengine.origin.retry import SMALL, Rate
 from dfengine.origin.work import ENDLESS, Work
 
 TYPE_CHECKING = False
@@ -47,9 +49,6 @@ PROVEN = 2
 ANEW = 0.1
 """Seconds, and up to twice as many by chance, until an origin that answered with another version is asked again."""
 
-SKIP = 256 << 10
-"""Bytes that are read at once where they are not wanted."""
-
 STALLED = 3.0
 """Seconds without a byte after which the lead takes over what a range was to bring, once it has come there."""
 
@@ -62,17 +61,17 @@ class Reader:
 
     body: the open lead, whose version is bound; it stands at the beginning of a piece. connections: at most. longest: pieces asked for at
     once. chance: a random number in [0, 1). eager: further connections from the beginning, not only once the lead turns out to be slow.
+    compare: what is here may be of another version; `missing` is the whole file then.
     """
 
     def __init__(
         self, origin: HttpOrigin, sink: Sink, body: Body, missing: list[tuple[int, int]], *, connections: int, longest: int,
-        retry: Retry, grants: Grants, chance: Callable[[], float], eager: bool = True,
+        retry: Retry, grants: Grants, chance: Callable[[], float], eager: bool = True, compare: bool = False,
     ) -> None:
         self.version = body.version
         self.error: BaseException | None = None
         self.requests = 0
-        self.bytes = 0
-        """That bodies brought, skipped ones too."""
+        self.bytes = 0  # that bodies brought, skipped ones too
         self._origin = origin
         self._sink = sink
         self._work = Work(missing, longest)
@@ -84,9 +83,11 @@ class Reader:
         self._claims: set[Claim] = set()
         self._comparing = self._plain = False
         self._parts: dict[int, Piece] = {}
+        self._proof = Proof(sink.held() if compare else ())
         self._changed = threading.Condition()
         self._began, self._rest_until = time.monotonic(), 0.0
-        self._others = self._proven = self._furthest = 0
+        self._others = self._proven = self._furthest = self._crumbs = 0
+        self._rate = Rate(origin.floor, self._began)
         self._revoked = self._ended = False
 
     # Claims.
@@ -221,7 +222,9 @@ class Reader:
                 part = self._parts.pop(n, None)
             piece = part or self._sink.begin(n)
             try:
-                self._past(body, offset + piece.got)
+                skipped = read_past(body, offset + piece.got, lambda: self._sink.stopping)
+                with self._changed:
+                    self.bytes += skipped
                 while piece.got < length:
                     count = body.read_into(piece.room(length - piece.got))
                     if not count:
@@ -240,7 +243,7 @@ class Reader:
                 self._sink.learn_length(offset + piece.got)
                 self._work.end_at(0)
                 if piece.got or not n:
-                    piece.end()
+                    self._land(n, piece)
                 claim.first = claim.past
                 return
             if n + 1 == geometry.count and body.remaining and (body.remaining > 0 or body.read_into(memoryview(bytearray(1)))):
@@ -249,8 +252,16 @@ class Reader:
                 if claim.revoked:
                     raise Revoked("revoked")
                 claim.busy = True
-            piece.end()
+            self._land(n, piece)
             claim.first, claim.busy = n + 1, False
+
+    def _land(self, n: int, piece: Piece) -> None:
+        """Show it, as soon as pieces that are here are proved to be of the same version."""
+        compared = piece.whole()
+        with self._changed:
+            shown = self._proof.landed(n, piece, compared)
+        for each in shown:
+            each.show()
 
     def _moved(self, claim: Claim, body: Body, count: int) -> None:
         with self._changed:
@@ -258,6 +269,7 @@ class Reader:
                 raise Revoked("revoked")
             self.bytes += count
             claim.at, claim.busy = time.monotonic(), True
+            claim.came += count
             # Bytes that are only compared, or begun again because nothing binds them, are no progress.
             new = body.start > self._furthest or (self.version.binds and not self._comparing)
             self._furthest = max(self._furthest, body.start)
@@ -272,20 +284,6 @@ class Reader:
         with self._changed:
             if self.version.binds and piece.got and not claim.revoked:
                 self._parts[n] = piece
-
-    def _past(self, body: Body, at: int) -> None:
-        """Read on to byte `at` of the file; what lies before is not wanted."""
-        if body.start > at:
-            raise OriginTruncated(f"{body.place} is past byte {at}")
-        rest = memoryview(bytearray(min(SKIP, at - body.start))) if body.start < at else None
-        while rest is not None and body.start < at:
-            if self._sink.stopping:
-                raise SourceGone("the download was stopped")
-            count = body.read_into(rest[: at - body.start])
-            if not count:
-                raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
-            with self._changed:
-                self.bytes += count
 
     def _open(self, claim: Claim) -> None:
         """A range for the claim; or, where nothing else runs, whatever goes on with the file."""
@@ -332,10 +330,10 @@ class Reader:
             for other in self._claims - {claim}:
                 self._take_over(other)
             self.version, self._ranges = body.version.of(geometry.length), body.version.binds
-            self._comparing = True
+            self._comparing, self._others = True, CHANGED - 1
             self._parts.clear()
-            longest = self._work.longest
-            self._work = Work([(0, geometry.count if geometry.count >= 0 else ENDLESS)], longest)
+            self._proof = Proof(self._sink.held())
+            self._work = Work([(0, geometry.count if geometry.count >= 0 else ENDLESS)], self._work.longest)
             claim.first, claim.past = self._work.take() or (0, 0)
 
     def _learn(self, claim: Claim) -> None:
@@ -355,7 +353,8 @@ class Reader:
                 self._refused(error, max(1, held))
                 return
             if isinstance(error, OriginChanged):
-                if not claim.again or claim.moved or self._others >= CHANGED:
+                # Bytes that differ are an answer; another version's name is a question.
+                if not claim.again or claim.body is not None or self._others >= CHANGED:
                     raise error
                 self._others += 1
                 self._rest_until = time.monotonic() + ANEW * (1.0 + self._chance())
@@ -365,7 +364,11 @@ class Reader:
                     raise error
                 return
             if claim.moved:
-                self._rest_until = time.monotonic() + TICK * self._chance()
+                if self._rate.slow(self.bytes, time.monotonic()):
+                    raise OriginSlow(f"{self._origin.key} brings less than {self._origin.floor:.0f} bytes per second over many connections")
+                # One that brings hardly anything each time is not asked without end and without pause.
+                self._crumbs = 0 if claim.came >= SMALL else self._crumbs + 1
+                self._rest_until = time.monotonic() + min(1.0, TICK * (1 << min(self._crumbs, 5))) * self._chance()
                 return
             wait = self._retry.pause(error, time.monotonic(), self._chance())
             if wait is None or self.error is not None:
@@ -385,14 +388,13 @@ class Reader:
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:
-            if self.error is None:
-                self.error = error
-            else:
+            if self.error is not None:
                 error.__traceback__ = None  # its frames hold the error, and the file that may be on a full disk
+            self.error = self.error or error
             self._close()
             self._changed.notify_all()
 
     def stop(self) -> None:
         """Whoever waits looks again whether the sink is stopping."""
-        with contextlib.suppress(RuntimeError), self._changed:
+        with self._changed:
             self._changed.notify_all()

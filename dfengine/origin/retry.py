@@ -23,6 +23,28 @@ ASKED = 600.0
 """Seconds: an origin that asks for a longer pause than this has refused."""
 
 
+SMALL = 64 << 10
+"""Bytes: a connection that breaks after fewer brought hardly anything."""
+
+WINDOW = 30.0, 1 << 20
+"""Seconds, and bytes whose time at the least rate is added to them: over that long a rate is measured, as of one connection."""
+
+
+class Rate:
+    """Whether many short connections together are slower than a least rate. floor: bytes per second, 0 = any; now: monotonic seconds."""
+
+    def __init__(self, floor: float, now: float) -> None:
+        self._floor = floor
+        self._at, self._bytes = now, 0
+
+    def slow(self, total: int, now: float) -> bool:
+        """`total` bytes have come since the beginning."""
+        seconds, size = WINDOW
+        if total - self._bytes >= size:
+            self._at, self._bytes = now, total
+        return self._floor > 0 and now - self._at > seconds + size / self._floor
+
+
 def transient(error: OriginError) -> bool:
     """Another try may bring the file."""
     if error.final or isinstance(error, OriginChanged):

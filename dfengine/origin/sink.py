@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Protocol
 
     from dfengine._piece import Geometry
@@ -19,8 +20,14 @@ if TYPE_CHECKING:
         def took(self, count: int) -> None:
             """`count` bytes came there."""
 
-        def end(self) -> None:
-            """All came: keep it, or compare it. Raises OriginChanged, StorageError."""
+        def whole(self) -> bool:
+            """All came: put it in its place and show it to nobody; or compare it with the one that is here: True.
+
+            Raises OriginChanged, StorageError.
+            """
+
+        def show(self) -> None:
+            """It may be used from now on. Raises StorageError."""
 
     class Sink(Protocol):
         """Where pieces go. Any of the reader's threads may call."""
@@ -30,6 +37,9 @@ if TYPE_CHECKING:
         @property
         def stopping(self) -> bool: ...
         def begin(self, n: int) -> Piece: ...
+        def held(self) -> Iterable[int]:
+            """Pieces that are here, or were delivered."""
+
         def end(self) -> int:
             """One past the last piece that may come now."""
 

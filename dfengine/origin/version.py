@@ -3,11 +3,11 @@
 Laws:
 
 1. The first answer binds a version by its strong entity-tag; else by its weak one and its Last-Modified; and always by its length.
-2. An answer whose validators differ, or that shows none of those that bind, gives no byte to that version.
+2. An answer whose validators differ, or that does not show those that bind, gives no byte to that version.
 3. Where nothing binds, bytes of two answers never meet in one file unless digests prove each of them.
 
 RFC 9110 section 8.8 says what validators are; 8.8.2.2 when a Last-Modified tells versions apart: only if the answer was made at least a
-second later, since a file may change twice within one.
+second later, since a file may change twice within one. A Last-Modified that is no date binds nothing.
 """
 
 from __future__ import annotations
@@ -67,9 +67,8 @@ class Version(Value):
             return False
         if self.strong:
             return other.strong == self.strong
-        pairs = [(self.weak, other.weak or other.strong)] if self.weak else []
-        if self.last_modified:
-            pairs.append((self.last_modified, other.last_modified))
-        # A validator that one of them does not show says nothing; one at least must agree, and none differ.
-        shown = [(mine, theirs) for mine, theirs in pairs if theirs]
-        return bool(shown) and all(mine == theirs for mine, theirs in shown)
+        # All that bound must be shown again. An origin whose weak entity-tag became a strong one was changed.
+        if self.etag and other.weak != self.weak:
+            return False
+        shown = self.last_modified and (other.last_modified or self.dated)
+        return not shown or other.last_modified == self.last_modified

@@ -17,6 +17,9 @@ from dfengine.errors import BadValue, StorageError
 from dfengine.storage.abandoned import remove_abandoned
 from dfengine.storage.piece_file import PieceFile
 
+LOOKS = 100
+"""Times that a part file is looked for which others rename or remove between two looks: a directory like /proc never has one."""
+
 LONGEST_NAME = 180
 """Bytes of the output's name in the names of part and record; a name has 255 on all usual file systems."""
 
@@ -82,11 +85,11 @@ class Target:
         for stem in self._stems:
             self.part, self.record = stem + ".part", stem + ".record"
             self.private = stem == self._stems[1]
-            while True:
+            for look in range(LOOKS):
                 try:
                     fd = _own_file(self.part)
                 except FileNotFoundError:
-                    if os.path.isdir(os.path.dirname(self.part)):
+                    if os.path.isdir(os.path.dirname(self.part)) and look < LOOKS - 1:
                         continue  # it was renamed or removed between two looks
                     raise StorageError(f"cannot write beside {self.path}: No such file or directory: make its folder") from None
                 except OSError as error:

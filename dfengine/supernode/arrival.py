@@ -43,6 +43,10 @@ class Arrivals:
         part = self._parts.pop() if self._parts else memoryview(mmap.mmap(-1, PART))
         return Arriving(self._fetch, self.file, n, part, self._parts)
 
+    def held(self) -> list[int]:
+        """Pieces of the copy."""
+        return list(self.file.here)
+
     def end(self) -> int:
         """Any piece may come now."""
         return ENDLESS
@@ -75,6 +79,7 @@ class Arriving:
         self._parts = parts
         self._put = 0
         self._hash: Any = fetch.hasher()
+        self._digest = b""
 
     def room(self, want: int) -> memoryview:
         """Of the current part."""
@@ -94,14 +99,16 @@ class Arriving:
             self._file.put(self._n, self._put, part)
         self._put = self.got
 
-    def end(self) -> None:
-        """All of it came. Raises OriginChanged when it is here and was another one."""
+    def whole(self) -> bool:
+        """See origin.reader.Piece. Raises OriginChanged when it is here and was another one, StorageError."""
         self._flush()
         self._parts.append(self._part)
-        digest = self._fetch.kept(self._hash)
-        if self._known:
-            if digest != self._file.record.digest(self._n):
-                raise OriginChanged("the origin sends other bytes than before")
-            return
-        self._file.offer(self._n, digest)
+        self._digest = self._fetch.kept(self._hash)
+        if self._known and self._digest != self._file.record.digest(self._n):
+            raise OriginChanged("the origin sends other bytes than before")
+        return self._known
+
+    def show(self) -> None:
+        """Offer it to the swarm."""
+        self._file.offer(self._n, self._digest)
         self._fetch.arrived(self._n)

@@ -91,7 +91,7 @@ class Cdn:
             answered(fetch)
 
         def ask() -> None:
-            fetch.run(answered)
+            fetch.run()
             self._current(over, fetch)
 
         fetch.asking = True

@@ -133,12 +133,10 @@ class Fetch:
 
     # In a thread of the pool
 
-    def run(self, answered: Callable[[Fetch], None] | None = None) -> None:
-        """Fetch, or find that the copy from before still holds; never raises. answered: told (by `post`) when a complete copy may be used,
-        though it is still being compared.
-        """
+    def run(self) -> None:
+        """Fetch, or find that the copy from before still holds; never raises."""
         try:
-            self._run(answered)
+            self._run()
         except DfengineError as error:
             self._fail(error)
         except Exception as error:
@@ -147,10 +145,10 @@ class Fetch:
             with self._more:
                 self._drop_cancel()
 
-    def _run(self, answered: Callable[[Fetch], None] | None) -> None:
+    def _run(self) -> None:
         loaded = self._cache.load(self.task) if self.file is None else (self.file, self.description)
         if loaded is not None and loaded[1].complete:
-            self._again(*loaded, answered)
+            self._again(*loaded)
         else:
             self._anew(loaded)
 
@@ -211,7 +209,7 @@ class Fetch:
             with self._more:
                 self._more.wait_for(lambda: self.stopped, wait)
 
-    def _again(self, file: PieceFile, known: Description, answered: Callable[[Fetch], None] | None) -> None:
+    def _again(self, file: PieceFile, known: Description) -> None:
         """There is a complete copy: does it still hold?"""
         fresh, version = self.file is None, known.version(file.geometry.length)
         try:
@@ -227,7 +225,7 @@ class Fetch:
         if body.not_modified or version.covers(body.version):
             body.close()
             self._keep(file, known, fresh)
-        elif self._is_same(body, file, known, fresh, answered):
+        elif self._is_same(body, file, known, fresh):
             return
         else:
             if not fresh:
@@ -235,7 +233,7 @@ class Fetch:
             self.file, self.state = None, NEW
             self._anew(None)
 
-    def _is_same(self, body: Body, file: PieceFile, known: Description, fresh: bool, answered: Callable[[Fetch], None] | None) -> bool:
+    def _is_same(self, body: Body, file: PieceFile, known: Description, fresh: bool) -> bool:
         """The answer has another version, or none: its bytes are compared with the copy's, whose downloads go on meanwhile.
 
         fresh: nobody uses the copy yet, and nobody is given it before it is compared.
@@ -243,8 +241,6 @@ class Fetch:
         if body.length not in (-1, file.geometry.length):
             body.close()
             return False
-        if answered is not None and not fresh:
-            self._post(answered, self)
         self.description = known
         try:
             self._read(body, file, [(0, file.geometry.count)])

@@ -165,6 +165,8 @@ class Node:
             try:
                 await asyncio.wait_for(asyncio.shield(head), HEAD_SECONDS)
             except TimeoutError:
+                if fetch.state == SUCCESS and task in self.swarm.tasks:
+                    return fetch  # a long comparison with what the origin has now: its downloads go on meanwhile
                 raise OriginBusy(fetch.waits or "the origin has not answered yet") from None
         given_up = RemoteError("the task was given up meanwhile: register again")
         if fetch.stopped and self.cdn.fetches.get(task) is not fetch:

@@ -59,6 +59,7 @@ class Origin:
 
     key = "http://127.0.0.1:80"
     cancel = Cancel()
+    floor = 0.0
 
     def open(self, *asked: object, **more: object) -> Body:
         raise AssertionError(asked, more)

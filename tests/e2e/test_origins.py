@@ -53,7 +53,7 @@ def pairs() -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def played(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], Future[Outcome]]]:
     """The outcomes of the tests that were selected. Most of a run is waiting for a server, so several run at once."""
-    chosen = [item.callspec.params["pair"] for item in request.session.items if hasattr(item, "callspec") and "pair" in item.fixturenames]
+    chosen = [item.callspec.params["pair"] for item in request.session.items if hasattr(item, "callspec") and "played" in item.fixturenames]
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with (

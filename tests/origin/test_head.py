@@ -73,8 +73,17 @@ def test_a_folded_line_goes_on_with_the_value_before_it() -> None:
 
 
 def test_a_folded_line_after_none_belongs_to_nobody() -> None:
-    found = head(" 5", "no colon here", "\tContent-Length: 5", "X: 1")
+    found = head("X: 1", "no colon here", "\tContent-Length: 5")
     assert found.fields == {"x": ["1"]}
+    with pytest.raises(OriginError, match="begins with a folded line"):
+        head(" Transfer-Encoding: chunked", "X: 1")
+
+
+@pytest.mark.parametrize("blank", [" ", "\t"])
+def test_a_coding_with_a_blank_before_its_colon_is_refused(blank: str) -> None:
+    """RFC 9112 section 5.1; libcurl does not undo it."""
+    with pytest.raises(OriginError, match="blank before the colon"):
+        head(f"Transfer-Encoding{blank}: chunked")
 
 
 def test_a_folded_length_is_read_as_it_is_written() -> None:
@@ -290,8 +299,9 @@ def test_a_file_changed_within_the_second_may_change_again_in_it(age: float, sai
     assert head(*lines).version(7, NOW + skew).dated == dated
 
 
-def test_a_last_modified_that_is_no_date_is_a_name() -> None:
-    assert head("Last-Modified: r1204").version(7, NOW).binds
+@pytest.mark.parametrize("text", ["r1204", "0", "yesterday", "2026-11-29T10:00:00Z"])
+def test_a_last_modified_that_is_no_date_binds_nothing(text: str) -> None:
+    assert not head(f"Last-Modified: {text}").version(7, NOW).binds
 
 
 # Whatever strangers send.

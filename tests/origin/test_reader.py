@@ -132,6 +132,7 @@ class Origin:
     """
 
     key = "http://origin:80"
+    floor = 0.0
 
     def __init__(self, length: int, script: list[Behaviour] = [], binds: str = "strong", hides: bool = False, step: int = 7) -> None:  # noqa: B006
         self.files = [content(seed, length) for seed in range(2)]
@@ -230,12 +231,17 @@ class Piece:
             self._sink.file[at : at + count] = self._buffer[self.got : self.got + count]
         self.got += count
 
-    def end(self) -> None:
-        with self._sink.lock:
-            had = self._sink.pieces.setdefault(self._n, bytes(self._buffer[: self.got]))
-            assert self._sink.geometry.length >= 0 or self.got == PIECE, "a short piece is the last one, and the length is known before it"
-        if had != self._buffer[: self.got]:
+    def whole(self) -> bool:
+        assert self._sink.geometry.length >= 0 or self.got == PIECE, "a short piece is the last one, and the length is known before it"
+        if self._known and self._sink.pieces[self._n] != self._buffer[: self.got]:
             raise OriginChanged("the origin sends other bytes than those that are here")
+        return self._known
+
+    def show(self) -> None:
+        with self._sink.lock:
+            assert self._n not in self._sink.pieces
+            self._sink.pieces[self._n] = bytes(self._buffer[: self.got])
+            self._sink.check()
 
 
 class Sink:
@@ -250,11 +256,22 @@ class Sink:
         for n, piece in self.pieces.items():
             self.file[n * PIECE : n * PIECE + len(piece)] = piece
         self.said: list[str] = []
+        self.files: list[bytes] = []
         self._wants = wants
 
     def begin(self, n: int) -> Piece:
         assert self.geometry.count < 0 or n < self.geometry.count
         return Piece(self, n)
+
+    def check(self) -> None:
+        """At no time are pieces of two files shown."""
+        assert not self.files or any(
+            all(file[n * PIECE : n * PIECE + len(piece)] == piece for n, piece in self.pieces.items()) for file in self.files
+        ), "pieces of two versions are shown"
+
+    def held(self) -> list[int]:
+        with self.lock:
+            return list(self.pieces)
 
     def end(self) -> int:
         return ENDLESS
@@ -307,6 +324,7 @@ class Run:
         longest: int = 2, eager: bool = True,
     ) -> None:
         self.origin, self.sink = origin, sink
+        sink.files = origin.files
         self.retry, self.grants = Counted(origin, tries), Grants()
         body = origin.open()
         count = sink.geometry.count

@@ -110,6 +110,10 @@ class OriginChanged(OriginError):
     """The origin's file became another one in mid-transfer."""
 
 
+class OriginDiffers(OriginChanged):
+    """Bytes that the origin sends are not those that are here: its file is another one, whatever it is called."""
+
+
 class OriginBusy(OriginError):
     """The origin has not answered yet, or asks to be left alone for a while; whoever waits for it may ask again."""
 

@@ -16,7 +16,7 @@ from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
 from dfengine.client.link import chance
 from dfengine.client.watch import TICK
-from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginError, StorageError
+from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
 from dfengine.origin.http import for_download
@@ -235,7 +235,7 @@ class _Compared:
 
     def whole(self) -> bool:
         if self._hash.digest() != self._transfer.file.record.digest(self._n):
-            raise OriginChanged("the origin sends other bytes than those that are here")
+            raise OriginDiffers("the origin sends other bytes than those that are here")
         return True
 
     def show(self) -> None:
@@ -299,13 +299,13 @@ class _Whole:
         self._transfer.from_origin[self._n] = self.got
 
     def whole(self) -> bool:
-        """Raises OriginChanged when the supernode knew another piece n."""
+        """Raises OriginDiffers when the supernode knew another piece n."""
         if self._digest:
             content = self._buffer[: self.got]
             try:
                 fetch.verify(self._digest, frame_head(self.got, self._transfer.file.geometry.piece_size), content)
             except DigestMismatch as error:
-                raise OriginChanged(f"the origin has another file than the supernode: {error}") from error
+                raise OriginDiffers(f"the origin has another file than the supernode: {error}") from error
         return False
 
     def show(self) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import threading
 import time
 
-from dfengine.errors import OriginChanged, OriginError, OriginSlow, OriginTruncated, SourceGone
+from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, SourceGone
 from dfengine.origin.claim import Claim, Revoked, read_past
 from dfengine.origin.proof import Proof
 from dfengine.origin.retry import SMALL, Rate
@@ -59,9 +59,9 @@ ASKS_TO_WAIT = frozenset((0, 408, 425, 429, 502, 503, 504))
 class Reader:
     """Of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
 
-    body: the open lead, whose version is bound; it stands at the beginning of a piece. connections: at most. longest: pieces asked for at
-    once. chance: a random number in [0, 1). eager: further connections from the beginning, not only once the lead turns out to be slow.
-    compare: what is here may be of another version; `missing` is the whole file then.
+    body: the open lead, at the beginning of a piece; its version is bound. connections: at most. longest: pieces asked for at once.
+    chance: a random number in [0, 1). eager: further connections from the beginning, not only once the lead turns out to be slow. compare:
+    what is here may be of another version; `missing` is the whole file then.
     """
 
     def __init__(
@@ -70,8 +70,7 @@ class Reader:
     ) -> None:
         self.version = body.version
         self.error: BaseException | None = None
-        self.requests = 0
-        self.bytes = 0  # that bodies brought, skipped ones too
+        self.requests = self.bytes = 0  # that bodies brought, skipped ones too
         self._origin = origin
         self._sink = sink
         self._work = Work(missing, longest)
@@ -247,7 +246,7 @@ class Reader:
                 claim.first = claim.past
                 return
             if n + 1 == geometry.count and body.remaining and (body.remaining > 0 or body.read_into(memoryview(bytearray(1)))):
-                raise OriginChanged(f"{body.place} sends more than the {geometry.length} bytes that the file had")
+                raise OriginDiffers(f"{body.place} sends more than the {geometry.length} bytes that the file had")
             with self._changed:
                 if claim.revoked:
                     raise Revoked("revoked")
@@ -322,7 +321,7 @@ class Reader:
             self._sink.say(f"nothing says that {self._origin.key} still has the same file: it is read from its beginning again")
         body = claim.body = self._origin.open()
         if geometry.length >= 0 and body.length not in (-1, geometry.length):
-            raise OriginChanged(f"the origin's file had {geometry.length} bytes and has {body.length} now")
+            raise OriginDiffers(f"the origin's file had {geometry.length} bytes and has {body.length} now")
         with self._changed:
             # Ranges of the version before may still come: none of their bytes may, once this one is bound.
             while any(other.busy for other in self._claims):
@@ -349,14 +348,15 @@ class Reader:
     def _broke(self, claim: Claim, error: OriginError) -> None:
         with self._changed:
             held = len(self._claims) + (self._lead is not None)
+            if isinstance(error, OriginDiffers):
+                raise error
             if not claim.moved and (claim.extra or held):
                 self._refused(error, max(1, held))
                 return
             if isinstance(error, OriginChanged):
-                # Bytes that differ are an answer; another version's name is a question.
-                if not claim.again or claim.body is not None or self._others >= CHANGED:
-                    raise error
                 self._others += 1
+                if not claim.again or self._others > CHANGED:
+                    raise error
                 self._rest_until = time.monotonic() + ANEW * (1.0 + self._chance())
                 return
             if isinstance(error, OriginSlow):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         def whole(self) -> bool:
             """All came: put it in its place and show it to nobody; or compare it with the one that is here: True.
 
-            Raises OriginChanged, StorageError.
+            Raises OriginDiffers, StorageError.
             """
 
         def show(self) -> None:

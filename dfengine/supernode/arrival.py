@@ -6,7 +6,7 @@ import mmap
 from typing import TYPE_CHECKING, Any
 
 from dfengine._piece import Geometry
-from dfengine.errors import OriginChanged, StorageError
+from dfengine.errors import OriginDiffers, StorageError
 from dfengine.origin.work import ENDLESS
 from dfengine.storage.piece_file import PieceFile
 
@@ -100,12 +100,12 @@ class Arriving:
         self._put = self.got
 
     def whole(self) -> bool:
-        """See origin.reader.Piece. Raises OriginChanged when it is here and was another one, StorageError."""
+        """See origin.reader.Piece. Raises OriginDiffers when it is here and was another one, StorageError."""
         self._flush()
         self._parts.append(self._part)
         self._digest = self._fetch.kept(self._hash)
         if self._known and self._digest != self._file.record.digest(self._n):
-            raise OriginChanged("the origin sends other bytes than before")
+            raise OriginDiffers("the origin sends other bytes than before")
         return self._known
 
     def show(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfengine.errors import OriginChanged, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
+from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
 from dfengine.origin import reader as readers
 from dfengine.origin import retry as retries
 from dfengine.origin.connections import Grants
@@ -234,7 +234,7 @@ class Piece:
     def whole(self) -> bool:
         assert self._sink.geometry.length >= 0 or self.got == PIECE, "a short piece is the last one, and the length is known before it"
         if self._known and self._sink.pieces[self._n] != self._buffer[: self.got]:
-            raise OriginChanged("the origin sends other bytes than those that are here")
+            raise OriginDiffers("the origin sends other bytes than those that are here")
         return self._known
 
     def show(self) -> None:

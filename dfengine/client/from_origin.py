@@ -140,7 +140,7 @@ class FromOrigin:
                 if wait is None or time.monotonic() + wait > self._watch.deadline:
                     raise
                 if wait > 1.0:
-                    self._watch.notice(f"{error}: tries again in {wait:.0f} s")
+                    self._watch.notice(f"{error}: tries again in {wait:.0f} s ({self._retry.turn})")
             until = time.monotonic() + wait
             while (left := until - time.monotonic()) > 0:
                 self._watch.look(None)

@@ -375,7 +375,7 @@ class Reader:
                 raise error
             self._rest_until = time.monotonic() + wait
         if wait > 1.0:
-            self._sink.say(f"{error}: tries again in {wait:.0f} s")
+            self._sink.say(f"{error}: tries again in {wait:.0f} s ({self._retry.turn})")
 
     def _refused(self, error: OriginError, held: int) -> None:
         """One connection more than the `held` ones is not granted, or no ranges at all."""

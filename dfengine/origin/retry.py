@@ -64,6 +64,11 @@ class Retry:
         self._failures = 0
         self._since = 0.0
 
+    @property
+    def turn(self) -> str:
+        """Which try comes next, for people: `2 of 5`. So two pauses of one length are two messages."""
+        return f"{self._failures} of {self._count}"
+
     def progress(self) -> None:
         """New bytes came."""
         self._failures = 0

@@ -115,7 +115,7 @@ def test_each_pause_before_another_try_is_said(dfengine: Command) -> None:
     *pauses, last = told.splitlines()
     assert (code, last) == (4, why)
     assert 2 <= len(pauses) <= 4, "the shortest ones are over before they are read"
-    assert all(re.fullmatch(re.escape(why) + r": tries again in \d+ s", line) for line in pauses), told
+    assert all(re.fullmatch(re.escape(why) + r": tries again in \d+ s \(\d of 4\)", line) for line in pauses), told
 
 
 def test_an_md5_in_capitals_is_the_same_md5(dfengine: Command) -> None:

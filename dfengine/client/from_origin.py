@@ -156,6 +156,7 @@ class FromOrigin:
         geometry = Geometry(body.length, piece_size)
         if before is not None and same and before.plan.here and not (named and before.file.record.generation == named):
             # From the swarm, or delivered by a stream: it is compared as it comes again.
+            before.file.record.forget_generation()
             return place.go_on(geometry), True
         transfer = place.open(geometry, named)
         if version.binds or not transfer.file.here.count():
@@ -184,6 +185,9 @@ class _Sink:
     @property
     def stopping(self) -> bool:
         return self._transfer.stopping
+
+    def unbind(self) -> None:
+        self._transfer.file.record.forget_generation()
 
     def begin(self, n: int) -> _Whole | _Parted | _Compared:
         transfer = self._transfer

@@ -71,8 +71,7 @@ class Reader:
         self.version = body.version
         self.error: BaseException | None = None
         self.requests = self.bytes = 0  # that bodies brought, skipped ones too
-        self._origin = origin
-        self._sink = sink
+        self._origin, self._sink = origin, sink
         self._work = Work(missing, longest)
         self._retry, self._grants, self._chance, self._eager = retry, grants, chance, eager
         self._allowed = grants.allowed(origin.key, connections, time.monotonic())
@@ -331,6 +330,7 @@ class Reader:
             self.version, self._ranges = body.version.of(geometry.length), body.version.binds
             self._comparing, self._others = True, CHANGED - 1
             self._parts.clear()
+            self._sink.unbind()
             self._proof = Proof(self._sink.held())
             self._work = Work([(0, geometry.count if geometry.count >= 0 else ENDLESS)], self._work.longest)
             claim.first, claim.past = self._work.take() or (0, 0)

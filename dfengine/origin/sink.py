@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         def geometry(self) -> Geometry: ...
         @property
         def stopping(self) -> bool: ...
+        def unbind(self) -> None:
+            """Pieces of another answer are about to come: what is here, if all ends now, is of no version that has a name."""
+
         def begin(self, n: int) -> Piece: ...
         def held(self) -> Iterable[int]:
             """Pieces that are here, or were delivered."""

@@ -158,6 +158,10 @@ class Record:
         """Which version of the origin's file this is, at most 16 bytes, zeros stripped."""
         return self._memory[24:40].rstrip(b"\0")
 
+    def forget_generation(self) -> None:
+        """From now on no version is named that all pieces are of: what a killed download leaves is not gone on from."""
+        self._memory[24:40] = bytes(16)
+
     @property
     def complete_mtime(self) -> int:
         """mtime in ns that the data had when it was complete and verified; 0 while it is not."""

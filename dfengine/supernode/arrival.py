@@ -35,6 +35,10 @@ class Arrivals:
         """The process ends."""
         return self._fetch.stopped
 
+    def unbind(self) -> None:
+        """The copy's description names no version until the fetch has ended."""
+        self._fetch.unbind()
+
     def begin(self, n: int) -> Arriving:
         """Piece n comes; if it is here already, to be compared."""
         if n >= len(self.file.here):

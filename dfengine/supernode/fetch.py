@@ -321,6 +321,11 @@ class Fetch:
         if reader.version is not body.version:
             self.description.learn(reader.version)
 
+    def unbind(self) -> None:
+        """Pieces of another answer are about to come: a copy that is found after a crash is not gone on from."""
+        self.description.learn(Version())
+        self._cache.describe(self.task, self.description)
+
     def arrived(self, n: int) -> None:
         """Piece n is in the copy."""
         with self._more:

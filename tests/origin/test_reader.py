@@ -257,6 +257,7 @@ class Sink:
             self.file[n * PIECE : n * PIECE + len(piece)] = piece
         self.said: list[str] = []
         self.files: list[bytes] = []
+        self.unbound = -1
         self._wants = wants
 
     def begin(self, n: int) -> Piece:
@@ -268,6 +269,10 @@ class Sink:
         assert not self.files or any(
             all(file[n * PIECE : n * PIECE + len(piece)] == piece for n, piece in self.pieces.items()) for file in self.files
         ), "pieces of two versions are shown"
+
+    def unbind(self) -> None:
+        """Called before pieces of another answer come."""
+        self.unbound = len(self.pieces)
 
     def held(self) -> list[int]:
         with self.lock:
@@ -439,6 +444,14 @@ def test_another_version_that_stays_is_found_out() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("other")] * 1000]), connections=1)
     assert isinstance(found.reader.error, OriginChanged)
     assert len(found.origin.asked) <= readers.CHANGED + 1
+
+
+def test_pieces_of_another_answer_come_only_after_the_version_lost_its_name() -> None:
+    """Else a download that is killed then, and finds the first version again, would go on from pieces of the second."""
+    found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("renamed")] * 9]), connections=1)
+    assert found.reader.error is None
+    assert found.sink.unbound == 4
+    assert run(Origin(95, [Behaviour("cut", 47)]), connections=1).sink.unbound == -1
 
 
 def test_a_new_name_of_the_same_bytes_in_every_answer() -> None:

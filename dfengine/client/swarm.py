@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+from dfengine import codes
 from dfengine.client import fetch
 from dfengine.client.link import Membership, chance, join, leave, report
 from dfengine.client.native import NativeLink
@@ -118,7 +119,9 @@ class Swarm:
             self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
             # A file that begins anew brings pieces each time: only more than ever before is progress.
             here = transfer.plan.here
-            strikes = strikes + 1 if here == before or here <= most else 0
+            # A supernode that could not fetch the file has tried again by itself: the second time it says so is the last.
+            weight = STRIKES - 1 if isinstance(failure, SupernodeError) and failure.code == codes.CDN_FAILED else 1
+            strikes = strikes + weight if here == before or here <= most else 0
             most = max(most, here)
             if strikes >= STRIKES * len(self._nodes):
                 return str(failure)

@@ -21,7 +21,7 @@ import time
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, SourceGone
 from dfengine.origin.claim import Claim, Revoked, read_past
 from dfengine.origin.proof import Proof
-from dfengine.origin.retry import SMALL, Rate
+from dfengine.origin.retry import Rate
 from dfengine.origin.work import ENDLESS, Work
 
 TYPE_CHECKING = False
@@ -84,7 +84,7 @@ class Reader:
         self._proof = Proof(sink.held() if compare else ())
         self._changed = threading.Condition()
         self._began, self._rest_until = time.monotonic(), 0.0
-        self._others = self._proven = self._furthest = self._crumbs = 0
+        self._others = self._proven = self._furthest = 0
         self._rate = Rate(origin.floor, self._began)
         self._revoked = self._ended = False
 
@@ -105,9 +105,9 @@ class Reader:
                     if not self._sink.stopping and not claim.revoked:
                         raise
                 finally:
-                    self._leave(claim)
-                if failure is not None and not claim.revoked:
-                    self._broke(claim, failure)
+                    said = self._leave(claim, failure)
+                if said:
+                    self._sink.say(said)
         except BaseException as error:
             self._fail(error)
 
@@ -184,8 +184,8 @@ class Reader:
         left = self._work.pieces * self._sink.geometry.content_size
         return seconds > after and left * seconds > rest * max(1, self.bytes)
 
-    def _leave(self, claim: Claim) -> None:
-        """The claim is over: what was not fetched is free again, and a lead that goes on waits for its next piece."""
+    def _leave(self, claim: Claim, failure: OriginError | None) -> str:
+        """The claim is over: what was not fetched is free again, and a lead that goes on waits for its next piece. What to say."""
         body = claim.body
         with self._changed:
             if not claim.revoked:
@@ -194,9 +194,11 @@ class Reader:
             whole = claim.first == claim.past and not claim.revoked
             if body is not None and whole and not body.bounded and body.remaining and self._lead is None:
                 self._lead, self._lead_at, self._lead_moved, body = body, claim.past, claim.moved, None
+            if body is not None:
+                body.close()
             self._changed.notify_all()
-        if body is not None:
-            body.close()
+            # Under the same lock: no other thread begins what failed here before it is known how long to wait.
+            return self._broke(claim, failure) if failure is not None and not claim.revoked else ""
 
     def _close(self) -> None:
         lead, self._lead = self._lead, None
@@ -345,37 +347,34 @@ class Reader:
 
     # Failures.
 
-    def _broke(self, claim: Claim, error: OriginError) -> None:
-        with self._changed:
-            held = len(self._claims) + (self._lead is not None)
-            if isinstance(error, OriginDiffers):
+    def _broke(self, claim: Claim, error: OriginError) -> str:
+        """What to say of it. Hold the lock."""
+        held = len(self._claims) + (self._lead is not None)
+        if isinstance(error, OriginDiffers):
+            raise error
+        if not claim.moved and (claim.extra or held):
+            self._refused(error, max(1, held))
+            return ""
+        if isinstance(error, OriginChanged):
+            self._others += 1
+            if not claim.again or self._others > CHANGED:
                 raise error
-            if not claim.moved and (claim.extra or held):
-                self._refused(error, max(1, held))
-                return
-            if isinstance(error, OriginChanged):
-                self._others += 1
-                if not claim.again or self._others > CHANGED:
-                    raise error
-                self._rest_until = time.monotonic() + ANEW * (1.0 + self._chance())
-                return
-            if isinstance(error, OriginSlow):
-                if not held:
-                    raise error
-                return
-            if claim.moved:
-                if self._rate.slow(self.bytes, time.monotonic()):
-                    raise OriginSlow(f"{self._origin.key} brings less than {self._origin.floor:.0f} bytes per second over many connections")
-                # One that brings hardly anything each time is not asked without end and without pause.
-                self._crumbs = 0 if claim.came >= SMALL else self._crumbs + 1
-                self._rest_until = time.monotonic() + min(1.0, TICK * (1 << min(self._crumbs, 5))) * self._chance()
-                return
-            wait = self._retry.pause(error, time.monotonic(), self._chance())
-            if wait is None or self.error is not None:
+            self._rest_until = time.monotonic() + ANEW * (1.0 + self._chance())
+            return ""
+        if isinstance(error, OriginSlow):
+            if not held:
                 raise error
-            self._rest_until = time.monotonic() + wait
-        if wait > 1.0:
-            self._sink.say(f"{error}: tries again in {wait:.0f} s ({self._retry.turn})")
+            return ""
+        if claim.moved:
+            if self._rate.slow(self.bytes, time.monotonic()):
+                raise OriginSlow(f"{self._origin.key} brings less than {self._origin.floor:.0f} bytes per second over many connections")
+            self._rest_until = time.monotonic() + self._rate.pause(claim.came) * self._chance()
+            return ""
+        wait = self._retry.pause(error, time.monotonic(), self._chance())
+        if wait is None or self.error is not None:
+            raise error
+        self._rest_until = time.monotonic() + wait
+        return f"{error}: tries again in {wait:.0f} s ({self._retry.turn})" if wait > 1.0 else ""
 
     def _refused(self, error: OriginError, held: int) -> None:
         """One connection more than the `held` ones is not granted, or no ranges at all."""

@@ -26,6 +26,9 @@ ASKED = 600.0
 SMALL = 64 << 10
 """Bytes: a connection that breaks after fewer brought hardly anything."""
 
+CRUMB = 0.05
+"""Seconds of the first pause after such a connection; it doubles, up to a second."""
+
 WINDOW = 30.0, 1 << 20
 """Seconds, and bytes whose time at the least rate is added to them: over that long a rate is measured, as of one connection."""
 
@@ -36,6 +39,12 @@ class Rate:
     def __init__(self, floor: float, now: float) -> None:
         self._floor = floor
         self._at, self._bytes = now, 0
+        self._crumbs = 0
+
+    def pause(self, came: int) -> float:
+        """Seconds before the connection after one that brought `came` bytes: nobody asks for crumbs without a pause."""
+        self._crumbs = 0 if came >= SMALL else self._crumbs + 1
+        return min(1.0, CRUMB * (1 << min(self._crumbs, 5)))
 
     def slow(self, total: int, now: float) -> bool:
         """`total` bytes have come since the beginning."""

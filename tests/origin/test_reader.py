@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
 from dfengine.origin import reader as readers
 from dfengine.origin import retry as retries
+from dfengine.origin.claim import Claim
 from dfengine.origin.connections import Grants
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
@@ -38,6 +39,7 @@ def _short() -> Iterator[None]:
         patch.setattr(readers, "STALLED", 0.05)
         patch.setattr(readers, "ANEW", 0.002)
         patch.setattr(retries, "FIRST", 0.001)
+        patch.setattr(retries, "CRUMB", 0.002)
         yield
 
 
@@ -138,7 +140,7 @@ class Origin:
         self.files = [content(seed, length) for seed in range(2)]
         self.binds, self.hides, self.step = binds, hides, step
         self.cancel = Cancel()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.asked: list[tuple[int, int | None]] = []
         self.bodies: list[Body] = []
         self.running: set[Body] = set()
@@ -411,6 +413,32 @@ def test_a_resumed_range_that_comes_as_the_whole_file_is_read_past() -> None:
     assert found.reader.error is None
     assert found.origin.asked == [(47, None)]
     assert found.reader.bytes == 95 + 47
+
+
+class Renaming(Origin):
+    """Each answer has a name of its own."""
+
+    def version(self, file: int) -> Version:
+        with self.lock:
+            self._names += 1
+            return Version(f'"name {self._names}"', "", len(self.files[file]))
+
+
+def test_a_failure_makes_every_thread_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one thread failed at is not begun by another one before the pause is known, nor past the last try."""
+    leave = Reader._leave
+
+    def slowly(reader: Reader, claim: Claim, failure: OriginError | None) -> str:
+        said = leave(reader, claim, failure)
+        time.sleep(0.02)
+        return said
+
+    monkeypatch.setattr(Reader, "_leave", slowly)
+    origin = Renaming(95, [Behaviour("cut", 47)] * 200)
+    found = run(origin, connections=4, tries=3)
+    assert isinstance(found.reader.error, OriginTruncated)
+    assert len(found.retry.others) == 4
+    assert len(origin.asked) < 20
 
 
 def test_without_validators_it_is_read_again_and_compared() -> None:

@@ -70,6 +70,11 @@ class _Group(click.Group):
         ctx.default_map = configuration(command.configuration_files())
         return super().invoke(ctx)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and "://" in args[0]:
+            raise click.UsageError(f"no command is named, as in `dfengine get {args[0]}`", ctx)
+        return super().resolve_command(ctx, args)
+
 
 class _Get(click.Command):
     """Answers a flag that is used as curl or wget uses it with the one that was meant."""

@@ -171,6 +171,17 @@ CURL = {
 """Flags that mean something else to users of curl or wget -> what to say to them."""
 
 
+UNKNOWN = {
+    "-v": "there is no -v: say --verbose, or --version before the command",
+    "-x": "there is no -x: for connections to the origin say --connections N; a proxy is read from http_proxy, https_proxy and all_proxy",
+    "-N": "there is no -N: what is here and still the origin's file is never fetched again",
+    "-S": "there is no -S: errors are always shown, leave -S out",
+    "-t": "there is no -t: say --retry N",
+    "-T": "there is no -T: for a limit in time say --max-time TIME",
+}
+"""The same for flags of curl, wget and aria2c that do not exist here."""
+
+
 def _reads(kind: str, text: str) -> bool:
     try:
         KINDS[kind](text)
@@ -216,6 +227,8 @@ def mistaken(words: Sequence[str]) -> str:
                 if option is None:
                     if remote_name and flag == "--":
                         return CURL["-O"]
+                    if flag in UNKNOWN:
+                        return UNKNOWN[flag]
                     break
                 at += 1
                 remote_name = remote_name or flag == "-O"

@@ -83,7 +83,8 @@ def join(node: Node, registration: Registration, deadline: float) -> Membership:
             try:
                 answer = decode_registered(body)
             except ProtocolViolation as error:
-                raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status}): {error}") from None
+                detail = f": {error}" if status == 200 else ""
+                raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status}){detail}") from None
             # 602: the origin is slow, or asks to be left alone; the supernode waits for it, and gives up by itself.
             until = deadline if answer.code == codes.WAIT else patience
             if answer.code in (codes.WAIT, codes.WAIT_AUTH) and time.monotonic() + AUTH_PAUSE < until:
@@ -98,8 +99,7 @@ def join(node: Node, registration: Registration, deadline: float) -> Membership:
 
 def _accept(node: Node, connection: Connection, cid: str, answer: Registered) -> Membership:
     if answer.code != codes.SUCCESS or not answer.piece_size:
-        said = " ".join((answer.said or "no reason given").split())[:300]
-        raise SupernodeError(f"supernode {node} refuses: {said}", answer.code)
+        raise SupernodeError(f"supernode {node} refuses: {_reason(answer.said)}", answer.code)
     if answer.native >= 1 and answer.digest not in ALGORITHMS:
         raise ProtocolViolation(f"supernode {node} names pieces by {answer.digest!r}, which is not known here")
     try:
@@ -126,15 +126,19 @@ def chance() -> float:
     return int.from_bytes(os.urandom(4), "big") / 2**32
 
 
+def _reason(message: str) -> str:
+    """What a supernode said, on one line. 1.x puts the task, the URL and a code in JSON before it, which a user does not need."""
+    return " ".join((message.rpartition('"}: ')[2] or message or "no reason given").split())[:300]
+
+
 def refuse(node: Node, code: int, message: str) -> SupernodeError:
     """The error for a code that ends this download at this supernode."""
-    said = " ".join((message or "no reason given").split())[:300]
     kind = {
         codes.CDN_FAILED: "could not fetch the file",
         codes.UNREACHABLE: "cannot reach the origin",
         codes.NEED_AUTH: "is asked for credentials by the origin",
     }.get(code, "ends the download")
-    return SupernodeError(f"supernode {node} {kind} (code {code}): {said}", code)
+    return SupernodeError(f"supernode {node} {kind} (code {code}): {_reason(message)}", code)
 
 
 def leave(member: Membership) -> None:

@@ -436,3 +436,17 @@ class TestRegistration:
         with pytest.raises((SupernodeError, ProtocolViolation)) as error:
             self.accept(line, answer)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('taskID: 62, url: http://o/f: {"Code":12,"Msg":"url not reachable"}: o answers 404 Not Found', "o answers 404 Not Found"),
+        ("no such task", "no such task"),
+        ("", "no reason given"),
+        ('{"Code":12}: ', '{"Code":12}:'),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_a_refusal_says_the_reason_alone(message: str, reason: str) -> None:
+    assert link._reason(message) == reason

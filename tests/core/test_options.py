@@ -94,6 +94,8 @@ def test_every_option_is_a_setting_or_told_to_the_command() -> None:
         ("-i http://o/f", "-i is"), ("http://o/f -i", "-i is"), ("-iL http://o/f", "-i is"), ("-i -L http://o/f", "-i is"),
         ("-m 30 http://o/f", "-m is.*--max-time"), ("-O out http://o/f", "-O names.*-o FILE"), ("http://o/f -OL out", "-O names"),
         ("-qO- http://o/f", "-O names.*-o -"), ("-O - http://o/f", "-O names"), ("-nc http://o/f", "-n is.*--skip-existing"),
+        ("-x8 http://o/f", "there is no -x.*--connections"), ("-v http://o/f", "there is no -v.*--verbose"),
+        ("-N http://o/f", "there is no -N"),
     ],
 )  # fmt: skip
 def test_a_flag_used_as_curl_uses_it_is_answered_with_the_one_that_is_meant(line: str, said: str) -> None:
@@ -102,6 +104,12 @@ def test_a_flag_used_as_curl_uses_it_is_answered_with_the_one_that_is_meant(line
     with pytest.raises(click.UsageError) as told:
         cli.main.commands["get"].make_context("get", list(words))
     assert re.match(said, told.value.message)
+
+
+def test_an_url_without_a_command_is_answered_with_the_command() -> None:
+    with pytest.raises(click.UsageError) as told:
+        cli.main.main(["http://o/f"], standalone_mode=False)
+    assert "`dfengine get http://o/f`" in told.value.message
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,27 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from dfengine.errors import BadValue, OriginForbidden, OriginUnreachable
+from dfengine.net import metadata
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-DENIED = tuple(map(ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32", "192.0.0.192/32")))
-"""Link-local addresses, and those at which clouds hand a machine its credentials; only an allowed network within them opens them."""
+DENIED = metadata.NETWORKS
+"""Only an allowed network within one of them opens it."""
 
 _THIS_MACHINE: dict[Address, Address] = {ip_address("0.0.0.0"): ip_address("127.0.0.1"), ip_address("::"): ip_address("::1")}
 
-_CARRIERS = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
-"""Networks of IPv6 whose addresses end in the IPv4 address they stand for: NAT64 (RFC 6052, 8215), SIIT (RFC 2765), IPv4-compatible."""
+_CARRIERS = tuple(map(IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")))
+"""Networks of IPv6 whose addresses end in the IPv4 address they stand for: NAT64 (RFC 6052), SIIT (RFC 2765), IPv4-compatible."""
+
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+"""Of RFC 8215: each site chooses how long the prefix is, and so where the IPv4 address lies (RFC 6052 section 2.2)."""
+
+_ISATAP = frozenset((0x00005EFE, 0x01005EFE, 0x02005EFE, 0x03005EFE))
+"""How the lower half of an ISATAP address begins, with either of its two flags (RFC 5214 section 6.1); the IPv4 address follows."""
+
+_NOWHERE = IPv4Network("0.0.0.0/8")
+"""Never a destination (RFC 1122 section 3.2.1.3): what is found there is no address that was put there."""
 
 
 class Access:
@@ -41,13 +51,14 @@ class Access:
         """`host` as the URL has it, at `address`."""
         host = _plain(host)
         given = ip_address(address.partition("%")[0])
-        found = _meant(given)
-        if _named(host, self._denied_hosts) or _within(found, self._denied) or _within(given, self._denied):
+        meant = reached(given)
+        if _named(host, self._denied_hosts) or any(_within(found, self._denied) for found in (given, *meant)):
             return False
-        opened = [network for network in self._allowed if found in network]
-        if any(found in denied and not any(_inside(network, denied) for network in opened) for denied in DENIED):
-            return False
-        return not self._only or bool(opened) or _named(host, self._allowed_hosts)
+        opened = [[network for network in self._allowed if found in network] for found in meant]
+        for found, networks in zip(meant, opened, strict=True):
+            if any(found in denied and not any(_inside(network, denied) for network in networks) for denied in DENIED):
+                return False
+        return not self._only or all(opened) or _within(given, self._allowed) or _named(host, self._allowed_hosts)
 
     def check_name(self, host: str) -> None:
         """`host` as a proxy will look it up: rules for names are kept, and those for addresses where the host is one, however written.
@@ -73,15 +84,36 @@ class Access:
         return [f"[{place}]" if ":" in place else place for place in places]
 
 
-def _meant(found: Address) -> Address:
-    """The address that packets reach: IPv4 is found inside the forms of IPv6 that carry it."""
-    if isinstance(found, IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour
-        if inner is None and int(found) > 1 and any(found in network for network in _CARRIERS):
-            inner = IPv4Address(int(found) & 0xFFFFFFFF)
-        found = inner or found
+def reached(given: Address) -> list[Address]:
+    """The addresses that packets to this one may reach, at least one: IPv4 is found inside every form of IPv6 that carries it.
+
+    Where the form alone does not say where the IPv4 address lies, each place is looked at; Teredo and ISATAP reach both ends of a tunnel.
+    """
+    found = _carried(given) if isinstance(given, IPv6Address) else [given]
     # Whoever connects to no address in particular reaches this very machine.
-    return _THIS_MACHINE.get(found, found)
+    return [_THIS_MACHINE.get(each, each) for each in found]
+
+
+def _carried(given: IPv6Address) -> list[Address]:
+    number = int(given)
+    last = IPv4Address(number & 0xFFFFFFFF)
+    if given.ipv4_mapped is not None:
+        return [last]
+    if number > 1 and any(given in network for network in _CARRIERS):
+        return [last]
+    if given in _LOCAL_NAT64:
+        # Prefixes of 48, 56 and 64 bits; the bits 64 to 71 are left out.
+        high, low = (number >> 64) & 0xFFFF, (number >> 24) & 0xFFFFFFFF
+        places = (high << 16 | low >> 16, (high & 0xFF) << 24 | low >> 8, low)
+        return [last, *(place for each in places if (place := IPv4Address(each)) not in _NOWHERE)]
+    found: list[Address] = [given]
+    if given.sixtofour is not None:
+        found = [given.sixtofour]
+    elif given.teredo is not None:
+        found += given.teredo
+    if (number >> 32) & 0xFFFFFFFF in _ISATAP:
+        found.append(last)
+    return found
 
 
 def written(host: str) -> Address | None:

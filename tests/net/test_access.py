@@ -16,6 +16,7 @@ import pytest
 
 from dfengine.errors import BadValue, OriginForbidden
 from dfengine.net.access import Access
+from dfengine.net.metadata import ADDRESSES
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.request import is_private
@@ -23,7 +24,15 @@ from dfengine.origin.request import is_private
 METADATA = [
     "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1",
     "::169.254.169.254", "::ffff:0:169.254.169.254", "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:2:3:4:a9fe:a9fe", "fe80::1%eth0",
-    "fd00:ec2::254", "100.100.100.200",
+    "fd00:ec2::254", "fd00:ec2::23", "100.100.100.200", "169.254.170.2", "169.254.170.23", "fd20:ce::254", "168.63.129.16",
+    "169.254.42.42", "fd00:42::42", "fd00:c1::a9fe:a9fe", "192.0.0.192", "fd00:100::100:200", "fd00:a9fe:a9fe::1", "100.96.0.96",
+    # Of another network: ISATAP with either flag, also within a global prefix and link-local.
+    "2001:db8::5efe:169.254.169.254", "2001:db8::200:5efe:a83f:8110", "fd12:3456::5efe:6464:64c8", "2001:db8::300:5efe:a9fe:a9fe",
+    # Teredo: the server in clear, the client's address inverted.
+    "2001:0:a9fe:a9fe:0:f227:8181:8181", "2001:0:4136:e378:8000:63bf:5601:5601",
+    # NAT64 of a prefix of 48, 56 and 64 bits; 6to4 that carries ISATAP's form.
+    "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:aa:a9:fe:a9fe:a9fe", "64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:0:a9:fea9:fe00:0",
+    "64:ff9b:1:a83f:81:1000::", "2002:808:808::5efe:a9fe:a9fe", "::ffff:168.63.129.16", "64:ff9b::168.63.129.16", "2002:a83f:8110::1",
 ]
 
 
@@ -40,7 +49,11 @@ def test_only_a_rule_for_the_very_network_opens_what_is_denied_by_default() -> N
     assert not Access(allow=["169.254.7.0/24"], deny=["169.254.7.9"]).permits("files", "169.254.7.9")
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.0.2.1", "2001:db8::1"])
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "192.0.2.1", "2001:db8::1", "168.63.129.17", "100.100.100.201", "fd00:42::43", "fd20:ce::253", "fd00:ec1::1",
+     "2001:db8::5efe:10.1.2.3", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "64:ff9b:1::10.1.2.3", "2001:db8::5eff:169.254.169.254"],
+)
 def test_everything_else_is_open_without_rules(address: str) -> None:
     assert Access().permits("files.example", address)
 
@@ -67,6 +80,24 @@ def test_a_name_in_other_letters_is_the_same_name(host: str) -> None:
 def test_a_network_that_carries_others_can_be_denied_as_it_is() -> None:
     assert not Access(deny=["64:ff9b::/96"]).permits("files", "64:ff9b::1.2.3.4")
     assert Access(deny=["64:ff9b::/96"]).permits("files", "1.2.3.4")
+
+
+@pytest.mark.parametrize(
+    "carrier",
+    ["::ffff:{}", "64:ff9b::{}", "64:ff9b:1::{}", "64:ff9b:1:2::{}", "::{}", "::ffff:0:{}", "2001:db8::5efe:{}", "2001:db8::200:5efe:{}"],
+)
+def test_what_is_denied_is_denied_in_every_form_of_ipv6_and_what_is_not_is_not(carrier: str) -> None:
+    access = Access(deny=["10.9.0.0/16", "127.0.0.0/8"])
+    assert not access.permits("files", carrier.format("10.9.1.2"))
+    assert access.permits("files", carrier.format("10.8.1.2"))
+    assert not Access(allow=["10.8.0.0/16"]).permits("files", carrier.format("10.9.1.2"))
+
+
+def test_each_denied_address_has_its_source() -> None:
+    assert all(
+        what and ("https://" in source or "RFC" in source) and not Access().permits("files", network.partition("/")[0])
+        for network, what, source in ADDRESSES
+    )
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.0/33", "http://files", "a b", "1.2.3", "::zz", "300.1.1.1"])

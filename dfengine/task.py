@@ -114,7 +114,9 @@ def check_url(url: str) -> str:
         raise BadValue(f"URL {shown(url)!r} holds a space, a control character or a byte that is no UTF-8: percent-encode it")
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        place = parts.netloc.rpartition("@")[2]
+        if parts.port == 0 or (place[:1] == "[" and not re.fullmatch(r"\[[^\]]*:[^\]]*\](:[0-9]*)?", place)):
+            raise ValueError("no host and port")
     except ValueError as error:
         raise BadValue(f"URL {shown(url)!r} cannot be read: {shown(str(error))}") from None
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname:

@@ -10,8 +10,8 @@ import re
 from dfengine.errors import OriginError
 from dfengine.origin.version import LATER, Version
 
-LARGEST = 1 << 62
-"""Bytes; a longer file is no file."""
+LARGEST = (1 << 62) - 1
+"""Bytes; a longer file is no file, and has no pieces (`Geometry`)."""
 
 _CONTENT_RANGE = r"bytes[ \t]+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)"
 _SHORT = re.ASCII
@@ -75,7 +75,7 @@ class Head:
         lengths = self.members("content-length")
         if not lengths:
             return -1
-        if not all(re.fullmatch(r"\d{1,19}", length, _SHORT) for length in lengths):
+        if not all(re.fullmatch(r"0*\d{1,19}", length, _SHORT) for length in lengths):
             raise OriginError(f"the answer's Content-Length {self.get('content-length')[:60]!r} is no length", self.status)
         if len({int(length) for length in lengths}) > 1:
             raise OriginError(f"the answer has two lengths: Content-Length {self.get('content-length')[:60]}", self.status)
@@ -91,7 +91,7 @@ class Head:
         if match is None:
             return None
         first, last, whole = int(match[1]), int(match[2]), -1 if match[3] == "*" else int(match[3])
-        if last < first or last > LARGEST or (whole >= 0 and last >= whole):
+        if last < first or max(last, whole) > LARGEST or (whole >= 0 and last >= whole):
             return None
         return first, last, whole
 

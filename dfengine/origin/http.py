@@ -85,6 +85,8 @@ class HttpOrigin:
         if unless is not None:
             more += [("If-None-Match", unless.etag)] if unless.etag else []
             more += [("If-Modified-Since", unless.last_modified)] if unless.last_modified else []
+            if not (unless.etag or unless.last_modified):
+                unless = None  # a 304 to a request without conditions says nothing
         body = self._follow(more, waiting)
         body.bounded = end is not None
         try:

@@ -33,14 +33,6 @@ def is_private(name: str) -> bool:
     return name.lower() not in HARMLESS and name.lower() not in NOT_FORWARDED
 
 
-def ascii_host(host: str) -> str:
-    """A host's name as it goes over the wire (IDNA); one that has no such form stays as it is."""
-    try:
-        return host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError:
-        return host
-
-
 def check_header(name: str, value: str) -> None:
     """Raises BadValue for what no request can carry."""
     if re.search(r"[\r\n\0]", name + value) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
@@ -57,7 +49,7 @@ class Hop:
     def __init__(self, url: str) -> None:
         parts = urlsplit(check_url(url))
         self.scheme = parts.scheme.lower()
-        self.host = ascii_host(_named((parts.hostname or "").lower()))
+        self.host = _named((parts.hostname or "").lower())
         self.port = parts.port or PORTS[self.scheme]
         self.userinfo = parts.netloc.rpartition("@")[0]
         written = f"[{self.host}]" if ":" in self.host else self.host
@@ -91,11 +83,18 @@ class Hop:
 
 
 def _named(host: str) -> str:
-    """A host without percent-encoding: libcurl undoes it, and what is judged must be what is asked. Raises BadValue."""
-    if "%" not in host or ":" in host:  # the zone of an IPv6 address
+    """A host as it goes over the wire: without percent-encoding, in IDNA's form. Raises BadValue for what has none.
+
+    libcurl undoes the one and does the other; what is judged must be what is asked.
+    """
+    if ":" in host or (host.isascii() and "%" not in host):  # the zone of an IPv6 address has a %
         return host
-    plain = unquote(host).lower()
-    if re.search(r"[\0-\x20\x7f%/:#?!@{}\[\]\\$'\"^`*<>=;,|&()]", plain):
+    try:
+        plain = unquote(host).lower().encode("idna").decode()
+    except UnicodeError:
+        plain = ""
+    # IDNA's compatibility forms bring characters that end a host: U+2100 is written a/c.
+    if not plain or re.search(r"[\0-\x20\x7f%/:#?!@{}\[\]\\$'\"^`*<>=;,|&()]", plain):
         raise BadValue(f"host {host[:80]!r} is no name")
     return plain
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfengine._piece import Geometry
 from dfengine.errors import OriginError
 from dfengine.origin.head import LARGEST, Head, seconds
 from dfengine.origin.version import Version
@@ -114,6 +115,7 @@ def test_a_head_of_a_hundred_lines_and_more() -> None:
         (["Content-Length: 200", "Content-Length: 200"], 200),
         (["Content-Length: 200, 0200"], 200),
         ([f"Content-Length: {LARGEST}"], LARGEST),
+        (["Content-Length: 00000000000000000000000000200"], 200),
         ([], -1),
         (["Transfer-Encoding: chunked"], -1),
         (["Transfer-Encoding: chunked "], -1),
@@ -206,6 +208,7 @@ def test_a_length_is_one_if_all_members_are_equal(members: list[str]) -> None:
         ("bytes 0-4/10;x", None),
         ("bytes 0-\u00b2/10", None),
         (f"bytes 0-{LARGEST + 1}/*", None),
+        (f"bytes 0-4/{LARGEST + 1}", None),
         ("bytes 0-99999999999999999999/*", None),
         ("", None),
     ],
@@ -222,7 +225,7 @@ def test_two_content_ranges_are_none() -> None:
 @given(st.integers(0, 1 << 70), st.integers(0, 1 << 70), st.none() | st.integers(0, 1 << 70))
 def test_a_content_range_lies_within_its_file(first: int, last: int, whole: int | None) -> None:
     found = head(f"Content-Range: bytes {first}-{last}/{'*' if whole is None else whole}").content_range
-    sane = first <= last <= LARGEST and (whole is None or last < whole < 10**19)
+    sane = first <= last <= LARGEST and (whole is None or last < whole <= LARGEST)
     assert found == ((first, last, -1 if whole is None else whole) if sane else None)
 
 
@@ -320,6 +323,11 @@ def test_any_head_is_read_or_refused(lines: list[bytes], first: bytes) -> None:
         part = found.content_range
         assert part is None or 0 <= part[0] <= part[1] <= LARGEST
         assert -1 <= found.body_length <= LARGEST
+        Geometry(found.body_length)
+
+
+def test_the_longest_file_has_pieces() -> None:
+    assert Geometry(head(f"Content-Length: {LARGEST}").body_length).count > 0
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=60))

@@ -12,11 +12,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from dfengine.errors import OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
+from dfengine.errors import OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
 from dfengine.origin import body as bodies
 from dfengine.origin.body import Body
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
+from dfengine.origin.version import Version
 
 
 @pytest.fixture(name="cancel")
@@ -204,3 +205,17 @@ def test_whoever_waits_is_woken_by_a_cancel(at: str, cancel: Cancel) -> None:
                 thread.join()
     with pytest.raises(SourceGone):
         HttpOrigin(url, cancel=cancel).open()
+
+
+@pytest.mark.parametrize(
+    ("known", "holds"), [(Version('"1"'), True), (Version("", "Sun, 06 Nov 1994 08:49:37 GMT"), True), (Version(), False)]
+)
+def test_a_304_answers_conditions_alone(known: Version, holds: bool, cancel: Cancel) -> None:
+    with origin(b"HTTP/1.1 304 Not Modified\r\n\r\n", b"") as url:
+        if holds:
+            body = HttpOrigin(url, cancel=cancel).open(unless=known)
+            assert body.not_modified
+            body.close()
+        else:
+            with pytest.raises(OriginError, match="304"):
+                HttpOrigin(url, cancel=cancel).open(unless=known)

@@ -50,7 +50,8 @@ def test_a_url_as_it_is_asked(url: str, server: str, target: str, key: str, plac
     assert (hop.server, hop.target, hop.key, hop.place) == (server, target, key, place)
 
 
-@pytest.mark.parametrize("url", ["ftp://h/x", "http:///x", "http://h:x/", "http://h:70000/", "//h/x", "http://h/ ", "http://[h/", "", "h"])
+@pytest.mark.parametrize("url", ["ftp://h/x", "http:///x", "http://h:x/", "http://h:70000/", "//h/x", "http://h/ ", "http://[h/", "", "h", "http://h:0/",
+    "http://[::1]x/", "http://" + "\u00e9" * 90 + "/"])
 def test_what_is_no_url_to_ask(url: str) -> None:
     with pytest.raises(BadValue):
         Hop(url)
@@ -129,7 +130,15 @@ def test_where_a_location_leads(location: str, url: str) -> None:
     assert there.server + there.target == url
 
 
-@pytest.mark.parametrize("location", ["ftp://h/x", "file:///etc/passwd", "http://:80/", "http://h:x/", "http://[h/", "data:,x", "https://h:99999/"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "ftp://h/x", "file:///etc/passwd", "http://:80/", "http://h:x/", "http://[h/", "data:,x", "https://h:99999/", "http://[::1", "//[",
+        "http://a]b/", "http://u:p@[::1", "http://h:0/", "http://[::1]x/", "http://[v1.a]/", "http://[]/", "http://[::1]]/",
+        "http://" + "\xc3\xa9" * 90 + "/",  # longer than a label of IDNA may be
+        "http://a\xe2\x84\x80b/",  # U+2100, whose compatibility form is a/c
+    ],
+)
 def test_where_no_location_leads(location: str) -> None:
     with pytest.raises(OriginError, match="which is no http or https URL") as refused:
         Hop(BASE).follow(location, 301)
@@ -143,6 +152,7 @@ def test_any_location_is_followed_or_refused(location: str) -> None:
         assert there.scheme in ("http", "https")
         assert re.fullmatch(r"/[!-~]*", there.target)
         assert there.host
+        assert there.server.isascii()
 
 
 @pytest.mark.parametrize(

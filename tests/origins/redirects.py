@@ -93,6 +93,13 @@ REDIRECTS = (
     Behaviour("redirect-loop", lambda x: say(x, "302 Found", b"", (("Location", "/file"),)), Fails(4, REDIRECT)),
     Behaviour("redirect-nowhere", _no_location, Fails(4, ("302", *REDIRECT), NOT_OURS)),
     Behaviour("redirect-to-404", to("/gone"), Fails(4, ("404",))),
+    *(
+        Behaviour(f"redirect-to-{name}", to(location), Fails(4, REDIRECT))
+        for name, location in {
+            "half-a-bracket": "http://[::1", "a-bracket": "//[", "a-bracket-behind": "http://a]b/", "port-0": "http://h:0/",
+            "a-name-too-long": "http://" + "\xc3\xa9" * 90 + "/", "a-slash-in-disguise": "http://a\xe2\x84\x80b/",
+        }.items()
+    ),
     Behaviour("redirect-to-file-scheme", to("file:///etc/hostname"), Fails(4, REDIRECT)),
     Behaviour("redirect-to-ftp", to("ftp://{other}/real"), Fails(4, REDIRECT), other=serve, curl=("-m", "1"), check=_not_asked),
     Behaviour("redirect-to-gopher", to("gopher://{other}/real"), Fails(4, REDIRECT), other=serve, check=_not_asked),

@@ -144,7 +144,7 @@ class Reader:
             return Claim(*run, lead, False, now, self._lead_moved)
         if self._may_open(now) and (run := self._work.take(self._sink.end(), self._sink.wanted())) is not None:
             return Claim(*run, None, False, now)
-        if lead is not None and self._proven >= PROVEN and self._allowed > 1:
+        if lead is not None and self._proven >= max(PROVEN, self._work.claims) and self._allowed > 1:
             # It would hold one of the few connections that are granted, and bring nothing.
             self._close()
             return self._next(now)
@@ -370,7 +370,7 @@ class Reader:
                 raise OriginSlow(f"{self._origin.key} brings less than {self._origin.floor:.0f} bytes per second over many connections")
             self._rest_until = time.monotonic() + self._rate.pause(claim.came) * self._chance()
             return ""
-        wait = self._retry.pause(error, time.monotonic(), self._chance())
+        wait = self._retry.pause(error, time.monotonic(), self._chance(), self.bytes > 0)
         if wait is None or self.error is not None:
             raise error
         self._rest_until = time.monotonic() + wait

@@ -82,9 +82,13 @@ class Retry:
         """New bytes came."""
         self._failures = 0
 
-    def pause(self, error: OriginError, now: float, chance: float) -> float | None:
-        """Seconds until the next try after `error`, None: this was the last. chance: in [0, 1)."""
-        if not transient(error) or self._failures >= self._count or error.retry_after > ASKED:
+    def pause(self, error: OriginError, now: float, chance: float, granted: bool = False) -> float | None:
+        """Seconds until the next try after `error`, None: this was the last. chance: in [0, 1).
+
+        granted: the origin has sent bytes of this file before, so a 403 may be its answer to too many requests.
+        """
+        passes = transient(error) or (granted and error.status == 403)
+        if not passes or self._failures >= self._count or error.retry_after > ASKED:
             return None
         if not self._failures:
             self._since = now

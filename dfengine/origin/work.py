@@ -38,6 +38,11 @@ class Work:
         """How many are free."""
         return sum(past - first for first, past in self._free)
 
+    @property
+    def claims(self) -> int:
+        """How many claims the free pieces make at least."""
+        return -(-self.pieces // self.longest)
+
     def take(self, before: int = ENDLESS, want: int = -1) -> tuple[int, int] | None:
         """The next claim: from piece `want` on if that is free, else from the lowest. before: pieces from this one on must wait."""
         at = self._find(want) if want >= 0 else -1

@@ -316,11 +316,11 @@ class Counted(Retry):
         self.others: list[int] = []
         self._origin = origin
 
-    def pause(self, error: OriginError, now: float, chance: float) -> float | None:
+    def pause(self, error: OriginError, now: float, chance: float, granted: bool = False) -> float | None:
         with self._origin.lock:
             # What has stalled runs no more: somebody else has its pieces.
             self.others.append(sum(body.behaviour.kind != "stall" for body in self._origin.running))
-        return super().pause(error, now, chance)
+        return super().pause(error, now, chance, granted)
 
 
 class Run:
@@ -413,6 +413,33 @@ def test_a_resumed_range_that_comes_as_the_whole_file_is_read_past() -> None:
     assert found.reader.error is None
     assert found.origin.asked == [(47, None)]
     assert found.reader.bytes == 95 + 47
+
+
+class SlowRanges(Origin):
+    """The first answer is soon where other connections fetch, and has to wait for them."""
+
+    def pace(self, body: Body) -> None:
+        until = time.monotonic() + LONGEST
+        while body is self.bodies[0] and len(self.asked) < 3 and time.monotonic() < until:
+            time.sleep(0.0005)
+        if body is not self.bodies[0]:
+            time.sleep(0.002)
+
+
+@pytest.mark.parametrize("grants", [2, 4, 6])
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_one_that_grants_some_requests_and_no_more_is_read_by_its_first_answer(grants: int, status: int) -> None:
+    origin = SlowRanges(305, [Behaviour(), *[Behaviour()] * grants, *[Behaviour("status", status)] * 200])
+    found = run(origin, connections=4)
+    assert found.reader.error is None, "the first answer is kept as long as much is left"
+
+
+def test_one_that_refuses_for_a_while_what_it_granted_before_is_asked_again() -> None:
+    # Each refused range is asked for as the whole file too.
+    origin = Origin(305, [Behaviour("cut", 100), Behaviour("cut", 20), *[Behaviour("status", 403)] * 4])
+    found = run(origin, connections=1)
+    assert found.reader.error is None
+    assert found.retry.others == [0, 0]
 
 
 class Renaming(Origin):

@@ -96,6 +96,10 @@ class OriginUnreachable(OriginError):
     """The origin could not be connected to or did not answer in time."""
 
 
+class OriginUntrusted(OriginUnreachable):
+    """The certificate of the origin, or of a proxy before it, is none that this request believes."""
+
+
 class OriginSlow(OriginUnreachable):
     """The origin answers, but slower than the least rate it was allowed."""
 

@@ -30,12 +30,12 @@ MAY_IMPORT = {
 }
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
 IMPURE_IN_SUPERNODE = {
-    "server", "node", "router", "api_v1", "api_native", "api_origin", "admin", "metrics", "reclaim", "download_port",
+    "server", "node", "registration", "router", "api_v1", "api_native", "api_origin", "admin", "metrics", "reclaim", "download_port",
     "cdn", "credentials", "fetch", "legacy_md5", "cache", "witness", "origin_queue", "__init__",
 }
 """Modules of the supernode that may touch the world; all others there are the swarm's state machine."""
 
-PURE_IN_ORIGIN = {"connections", "head", "request", "retry", "version", "work"}
+PURE_IN_ORIGIN = {"connections", "head", "request", "retry", "verification", "version", "work"}
 """Modules of the origin's package that hold laws; all others there may touch the world."""
 
 SLOW = {

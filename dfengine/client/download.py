@@ -267,7 +267,7 @@ class Download:
 class _ToFile(Download):
     def __init__(self, settings: GetSettings, progress: Progress | None) -> None:
         who = identify(settings)
-        self._assembly = Assembly(settings, who.task)
+        self._assembly = Assembly(settings, who.kept)
         watch = Watch(settings.timeout, progress, "run it again to go on from here", settings.quiet)
         super().__init__(settings, self._assembly, watch, who)
 

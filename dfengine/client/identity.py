@@ -9,27 +9,34 @@ import time
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dfengine.client.messages import Registration
-from dfengine.errors import BadValue, StorageError
+from dfengine.errors import BadValue
 from dfengine.settings import VERSION, GetSettings
 from dfengine.task import check_url, download_sign, task_id, task_url
 from dfengine.value import Value
+
+CERTIFICATES = 4 << 20
+"""Bytes of one file of them that are read, as `origin.trust` does."""
 
 _stamp = 0.0
 _stamp_lock = threading.Lock()
 
 
 class Identity(Value):
-    """`task` is computed here; the supernode's word on it counts. `sign` and `name` are new for every download."""
+    """`task` is computed here; the supernode's word on it counts. `sign` and `name` are new for every download.
+
+    kept: names what lies on this host of the file, so that nothing is gone on from that came from an origin verified otherwise.
+    """
 
     url: str
     task_url: str
     task: str
     sign: str
     name: str
+    kept: str
 
 
 def identify(settings: GetSettings) -> Identity:
-    """Raises BadValue when the URL cannot be meant."""
+    """Raises BadValue when the URL or a file of certificates cannot be meant."""
     check_url(settings.url)
     plain = task_url(settings.url, settings.filter)
     ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
@@ -38,8 +45,13 @@ def identify(settings: GetSettings) -> Identity:
     sign = download_sign(os.getpid(), _unique(time.time()))
     segment = os.path.basename(os.fsdecode(unquote_to_bytes(urlsplit(plain).path)))[:100]
     stem = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "_~@+=,.-" else "_" for letter in segment).lstrip(".")
-    task = task_id(plain, settings.md5 or settings.identifier, ranged + site)
-    return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}")
+    file = settings.md5.lower() or settings.identifier, ranged + site
+    task = kept = task_id(plain, *file)
+    if settings.insecure or settings.cacerts:
+        from dfengine.origin.verification import verification
+
+        kept = task_id(plain, *file[:1], f"{file[1]}\n{verification(settings.insecure, map(_certificates, settings.cacerts))}")
+    return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}", kept)
 
 
 def _unique(now: float) -> float:
@@ -51,7 +63,9 @@ def _unique(now: float) -> float:
 
 
 def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Registration:
-    """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody. Raises BadValue, StorageError."""
+    """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody. Raises BadValue."""
+    from base64 import b64encode
+
     headers = settings.headers
     if settings.user or settings.netrc or settings.netrc_file:
         from dfengine.origin import credentials
@@ -66,26 +80,24 @@ def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Re
         port=port,
         path=f"/peer/file/{who.name}",
         version=VERSION,
-        md5=settings.md5,
+        md5=settings.md5.lower(),
         identifier=settings.identifier,
         call_system=settings.callsystem,
         headers=tuple(f"{name}: {value}" for name, value in headers),
         insecure=settings.insecure,
-        root_cas=tuple(_certificates(path) for path in settings.cacerts),
+        root_cas=tuple(b64encode(_certificates(path)).decode() for path in settings.cacerts),
         pattern=settings.pattern,
         location=settings.location,
         in_order=bool(settings.digest or settings.md5 or settings.report_digest),
     )
 
 
-def _certificates(path: str) -> str:
-    from base64 import b64encode
-
+def _certificates(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            content = file.read(1 << 20)
+            content = file.read(CERTIFICATES)
     except OSError as error:
-        raise StorageError(f"cannot read the certificates {path}: {error.strerror}") from error
+        raise BadValue(f"the certificates {path} cannot be read: {error.strerror}") from None
     if b"-----BEGIN" not in content:
-        raise BadValue(f"{path} holds no PEM certificate")
-    return b64encode(content).decode()
+        raise BadValue(f"the certificates {path} cannot be read: no certificate in PEM")
+    return content

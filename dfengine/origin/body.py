@@ -10,7 +10,7 @@ from typing import Any
 
 import pycurl
 
-from dfengine.errors import OriginError, OriginForbidden, OriginSlow, OriginTruncated, OriginUnreachable
+from dfengine.errors import OriginError, OriginForbidden, OriginSlow, OriginTruncated, OriginUnreachable, OriginUntrusted
 from dfengine.net.access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import TICK, Driver
@@ -228,7 +228,7 @@ class Body:
             return OriginUnreachable(f"{self.place} cannot be reached: the proxy answers {answered}", final=answered not in TRANSIENT)
         if code in _CERTIFICATE:
             whose = "the proxy's" if self.proxy_by_tls and not answered and not self._lines else "its"
-            return OriginUnreachable(f"{self.place.rstrip(',')}: {whose} certificate is not taken: {reason}", final=True)
+            return OriginUntrusted(f"{self.place.rstrip(',')}: {whose} certificate is not taken: {reason}", final=True)
         if "certificate required" in reason:
             return OriginUnreachable(f"{self.place} wants a client's certificate (--cert, --key): {reason}", final=True)
         if code == _PROXY:

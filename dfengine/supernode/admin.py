@@ -16,7 +16,7 @@ from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.cache import TASK_ID
 from dfengine.supernode.fetch import FAILED, NEW, RUNNING, SUCCESS, Wanted
 from dfengine.supernode.node import Node
-from dfengine.task import Peer, check_url, task_url
+from dfengine.task import Peer, task_url, typed_url
 
 PREHEATS = 1024
 """Preheats remembered, the oldest leave first."""
@@ -126,8 +126,9 @@ async def preheat(node: Node, request: Request) -> Response:
         if fields.get("type") not in (None, "", "file"):
             raise BadValue(f'type: {str(fields["type"])[:40]}, only "file" is fetched: {{"Code":2,"Msg":"invalid value"}}')
         headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
+        url = typed_url(url)
         wanted = Wanted(url, headers)
-        name = node.named(wanted, task_url(check_url(url), unwanted))
+        [(name, _)] = node.credentials.tasks(wanted, task_url(url, unwanted))
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
     except BadValue as error:

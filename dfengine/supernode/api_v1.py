@@ -27,6 +27,7 @@ from dfengine.settings import parse_header
 from dfengine.supernode.fetch import Wanted
 from dfengine.supernode.node import Node
 from dfengine.supernode.refusals import without_reason
+from dfengine.supernode.registration import register as join
 from dfengine.supernode.scheduler import Pull, Supernode
 from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_url, names_same
 
@@ -112,7 +113,7 @@ async def register(node: Node, request: Request) -> Response:
         form = request.headers.get("content-type", "").lower().startswith(FORM)
         registration = checked(wire.Registration.decode(request.body, form))
         url = registration.task_url or registration.raw_url
-        fetch, member = await node.register(registration, wanted(registration), url, request.client)
+        fetch, member = await join(node, registration, wanted(registration), url, request.client)
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
     except OriginBusy as error:

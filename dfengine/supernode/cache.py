@@ -28,7 +28,7 @@ class Description(msgspec.Struct, kw_only=True):
     """What is known of a copy besides its bytes. Nothing of the requests' headers is kept.
 
     generation: names this version of the origin's file. md5: of the raw file, "" while unknown.
-    digest: algorithm of the record's piece digests.
+    digest: algorithm of the record's piece digests. verified: how the origin's certificate was (`origin.verification`), None: not known.
     """
 
     url: str
@@ -40,6 +40,7 @@ class Description(msgspec.Struct, kw_only=True):
     digest: str = "xxh3"
     dated: bool = True
     coding: str = ""
+    verified: str | None = None
 
     def version(self, length: int) -> Version:
         """What the origin said of its file, which has `length` bytes."""
@@ -84,12 +85,12 @@ class Cache:
     def _at(self, task: str, kind: str = "") -> str:
         return os.path.join(self.path, task[:3], task + kind)
 
-    def load(self, task: str) -> tuple[PieceFile, Description] | None:
-        """The copy that an earlier process left, complete or not; None when there is none that can be used."""
+    def load(self, task: str, verified: str = "") -> tuple[PieceFile, Description] | None:
+        """The copy that an earlier process left, complete or not; None when there is none that can be used, or that was `verified` so."""
         try:
             with open(self._at(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
-            if description.digest != self.digest:
+            if (description.digest, description.verified) != (self.digest, verified):
                 return None
             copy = Copy.open(self._at(task), self._at(task, ".record"))
             # The three files are not replaced as one: only with all its pieces is a copy complete.

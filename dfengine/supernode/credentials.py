@@ -1,9 +1,10 @@
-"""Files that were fetched with credentials: a task for each set of them, so that one client's token opens nothing for another.
+"""Which task a download is of: 1.x's id, and one of its own where credentials opened the file or its origin was verified less strictly.
 
-    task' = HMAC-SHA256(key, task + the credentials)        task itself where there are none
+    task' = HMAC-SHA256(key, task + the credentials + how the origin is verified)        task itself where there is nothing to add
 
-A client is told its task at registration, 1.x's too, so its own rule for ids stays as it is. The key is this supernode's own, kept
-beside its copies: an id is seen by peers and in logs, and must not let a password be guessed.
+So one client's token opens nothing for another, and nobody is given bytes whose origin was verified less strictly than it asks
+(`origin.verification`). A client is told its task at registration, 1.x's too, so its own rule for ids stays as it is. The key is this
+supernode's own, kept beside its copies: an id is seen by peers and in logs, and must not let a password be guessed.
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from dfengine.errors import LocalError
 from dfengine.origin.request import is_private
+from dfengine.task import task_id
+
+if TYPE_CHECKING:
+    from dfengine.supernode.fetch import Wanted
 
 KEY_BYTES = 32
 
@@ -26,9 +33,26 @@ class Credentials:
         self._path = os.path.join(home, "credentials.key")
         self._key = b""
 
-    def apart(self, task: str, headers: Iterable[tuple[str, str]]) -> str:
-        """The id of `task` for those who send just these credentials. Raises LocalError when the key cannot be kept."""
+    def tasks(self, wanted: Wanted, url: str, sign: str = "") -> Iterator[tuple[str, Wanted]]:
+        """The tasks that `wanted`, named by `url` and `sign` as in 1.x, may be of, and how each is fetched; the most shared one first.
+
+        By plain http nothing is verified, so the task of everybody is tried, under the system's authorities; only where a redirect
+        leads to an origin that these do not know, OriginUntrusted then, the second one counts.
+        """
+        ranges = [value for name, value in wanted.headers if name.lower() == "range"]
+        plain = task_id(url, sign, ranges[-1] if ranges else "")
+        if wanted.verified and wanted.url[:5].lower() == "http:":
+            yield self.apart(plain, wanted.headers), replace(wanted, insecure=False, cacerts=())
+        yield self.apart(plain, wanted.headers, wanted.verified), wanted
+
+    def apart(self, task: str, headers: Iterable[tuple[str, str]], verified: str = "") -> str:
+        """The id of `task` for those who send just these credentials and verify the origin so.
+
+        Raises LocalError when the key cannot be kept.
+        """
         private = sorted((name.lower(), value) for name, value in headers if is_private(name))
+        # No header's name is empty.
+        private += [("", verified)] if verified else []
         if not private:
             return task
         import hmac

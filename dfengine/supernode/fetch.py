@@ -30,6 +30,7 @@ from dfengine.origin.connections import Grants
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry, transient
+from dfengine.origin.verification import verification
 from dfengine.origin.version import Version
 from dfengine.origin.work import ENDLESS, missing
 from dfengine.storage.piece_file import PieceFile
@@ -64,6 +65,11 @@ class Wanted:
     cacerts: tuple[bytes, ...] = ()
     md5: str = ""
     length: int = 0
+    verified: str = field(init=False, default="")
+    """How the origin's certificate is verified: see `origin.verification`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verified", verification(self.insecure, self.cacerts))
 
 
 class Fetch:
@@ -78,7 +84,7 @@ class Fetch:
         self.state = NEW
         self.error: DfengineError | None = None
         self.file: PieceFile | None = None
-        self.description = Description(url=wanted.url, generation="")
+        self.description = Description(url=wanted.url, generation="", verified=wanted.verified)
         self.origin_requests = self._past_bytes = 0
         self.from_cache = False
         self.waits = ""
@@ -146,7 +152,7 @@ class Fetch:
                 self._drop_cancel()
 
     def _run(self) -> None:
-        loaded = self._cache.load(self.task) if self.file is None else (self.file, self.description)
+        loaded = self._cache.load(self.task, self.wanted.verified) if self.file is None else (self.file, self.description)
         if loaded is not None and loaded[1].complete:
             self._again(*loaded)
         else:
@@ -281,7 +287,8 @@ class Fetch:
             self.file, self.description = loaded
             self.from_cache = True
         else:
-            self.description = Description(url=self.wanted.url, generation=version.name or secrets.token_hex(8), digest=self._cache.digest)
+            self.description = Description(url=self.wanted.url, generation=version.name or secrets.token_hex(8),
+                                           digest=self._cache.digest, verified=self.wanted.verified)
             self.description.learn(version)
             self.from_cache = False
             self.file = self._cache.create(self.task, Geometry(body.length), self.description)

@@ -23,13 +23,13 @@ from dfengine.supernode.cdn import Cdn
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.members import Key, Member, Members
+from dfengine.supernode.members import Member, Members
 from dfengine.supernode.origin_queue import OriginQueue
 from dfengine.supernode.refusals import Refusals
 from dfengine.supernode.scheduler import CDN, Pull
 from dfengine.supernode.swarm import Swarm
 from dfengine.supernode.witness import Witness
-from dfengine.task import Peer, cdn_cid, cdn_path, request_path, task_id
+from dfengine.task import cdn_cid, cdn_path
 
 LEAST_RATE = 64 << 10
 """Bytes per second that a client may be as slow as before the piece's lease is over."""
@@ -67,7 +67,7 @@ class Node:
         access = Access(settings.origin_allow, settings.origin_deny)
         self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=access, share=settings.client_share,
                        connections=settings.origin_connections)
-        self._credentials = Credentials(home)
+        self.credentials = Credentials(home)
         self._witness = Witness(self)
         self.members = Members(settings.client_share)
         self.refusals = Refusals(settings.fail_access_interval)
@@ -92,50 +92,7 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self.due = float("inf")
 
-    # REGISTRATION
-
-    async def register(self, registration: wire.Registration, wanted: Wanted, task_url: str, address: str = "") -> tuple[Fetch, Member]:
-        """Join the swarm of a task, fetching it first if nobody did; address: where the client was seen.
-
-        Raises OriginError and its kin when the origin does not give it.
-        """
-        task = self.named(wanted, task_url, registration.md5 or registration.identifier)
-        key = (task, registration.cid)
-        self.members.room_for(key, address)
-        fetch = await self.ensure(task, wanted, address)
-        self._make_way(key, address)
-        self.members.room_for(key, address)  # others have come meanwhile
-        host, ip = registration.host_name, registration.ip
-        port = registration.port if registration.pattern != "cdn" else 0
-        path, name = request_path(registration.path), f"{host}-{ip}-{time.time_ns()}"
-        peer = Peer(ip, port, path, host, name, registration.version, registration.location)
-        native = min(registration.native, wire.NATIVE)
-        member = Member(registration.super_node_ip or self.advertise_ip, registration.call_system, native, peer, address)
-        wnd = registration.window_size if registration.stream_mode else -1
-        self.swarm.join(task, registration.cid, peer, self.now(), wnd=wnd, legacy=not member.native, address=address,
-                        in_order=registration.in_order)
-        self.members.admit(key, member)
-        self.counts["registered"] += 1
-        if not member.native:
-            self.cdn.follow(fetch)
-        self.wake()
-        return fetch, member
-
-    def _make_way(self, key: Key, address: str) -> None:
-        """A download of this name that registered from elsewhere goes, unless it is there: RemoteError then."""
-        known = self.members.get(key)
-        if known is None or known.is_of(address):
-            return
-        if known.line is not None:
-            raise RemoteError(f"cID: {key[1]} is another client's")
-        self.members.dismiss(key)
-        self.release(*key)
-        self.swarm.leave(*key, self.now())
-
-    def named(self, wanted: Wanted, task_url: str, sign: str = "") -> str:
-        """The task's id: 1.x's rule, and one of its own for each set of credentials, so that no other set is given what it opened."""
-        ranges = [value for name, value in wanted.headers if name.lower() == "range"]
-        return self._credentials.apart(task_id(task_url, sign, ranges[-1] if ranges else ""), wanted.headers)
+    # TASKS
 
     async def ensure(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
         """The fetch of a task whose head is known, begun for who is at `address` if there is none. Raises OriginError, DfengineError."""
@@ -230,11 +187,11 @@ class Node:
             return
         fetch.failure_told = True
         error = fetch.error
-        status = error.status if isinstance(error, OriginError) else 0
         self.counts["cdn_failed"] += 1
         if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
             # What one client expects of the file (`fileLength`) says nothing to the others.
-            fetch.error = OriginError(self._refused(fetch, error), status)
+            fetch.error = copy(error)
+            fetch.error.args = (self._refused(fetch, error),)
         self._give_up(fetch.task, str(error))
         self._head_known(fetch.task)
 

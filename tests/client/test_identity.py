@@ -10,7 +10,7 @@ from dfengine import task, wire
 from dfengine.client import messages
 from dfengine.client.identity import identify, registration
 from dfengine.client.tally import Tally
-from dfengine.errors import BadValue, StorageError
+from dfengine.errors import BadValue
 from dfengine.settings import GetSettings
 from dfengine.storage.home import valid_name
 
@@ -84,10 +84,26 @@ def test_a_user_is_registered_as_a_header(tmp_path: Path) -> None:
 def test_certificates_that_are_none(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_bytes(b"hello")
-    for path, error in ((plain, BadValue), (tmp_path / "absent", StorageError)):
-        settings = asked(cacerts=(str(path),))
-        with pytest.raises(error):
-            registration(settings, identify(settings), "10.0.0.1", 0)
+    for path in (plain, tmp_path / "absent"):
+        with pytest.raises(BadValue, match="cannot be read"):
+            identify(asked(cacerts=(str(path),)))
+
+
+def test_what_came_from_an_origin_verified_otherwise_is_kept_apart(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n")
+    a, b = (str(tmp_path / name) for name in "ab")
+    ways: list[dict[str, object]] = [{}, {"insecure": True}, {"cacerts": (a,)}, {"cacerts": (b,)}, {"cacerts": (a, b)}]
+    found = [identify(asked("https://o/f", **way)) for way in ways]
+    assert len({who.kept for who in found}) == len(ways)
+    assert {who.task for who in found} == {found[0].kept}, "1.x's id, by which a supernode is chosen, says nothing of it"
+    assert identify(asked("https://o/f", cacerts=(b, a, b))).kept == found[-1].kept
+
+
+def test_an_md5_has_one_form() -> None:
+    upper, lower = asked(md5="AB" * 16), asked(md5="ab" * 16)
+    assert identify(upper).task == identify(lower).task == task.task_id("http://o/f", "ab" * 16)
+    assert registration(upper, identify(upper), "10.0.0.1", 0).md5 == "ab" * 16
 
 
 def test_bytes_are_counted_by_where_they_came_from() -> None:

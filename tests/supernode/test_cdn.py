@@ -90,7 +90,7 @@ def test_whoever_waits_for_the_head_of_a_task_that_is_removed_is_told(tmp_path: 
 
 def test_a_copy_that_lacks_pieces_is_not_complete_whatever_is_said_of_it(tmp_path: Path) -> None:
     cache = Cache(str(tmp_path))
-    file = cache.create(TASK, Geometry(5), Description(url="u", generation="g", complete=True))
+    file = cache.create(TASK, Geometry(5), Description(url="u", generation="g", complete=True, verified=""))
     loaded = cache.load(TASK)
     assert loaded is not None
     assert not loaded[1].complete
@@ -98,6 +98,14 @@ def test_a_copy_that_lacks_pieces_is_not_complete_whatever_is_said_of_it(tmp_pat
     loaded = cache.load(TASK)
     assert loaded is not None
     assert loaded[1].complete
+
+
+@pytest.mark.parametrize(("kept", "asked"), [("insecure", ""), ("", "insecure"), ("ca:1", "ca:2"), (None, ""), (None, "insecure")])
+def test_a_copy_whose_origin_was_verified_otherwise_is_not_used(tmp_path: Path, kept: str | None, asked: str) -> None:
+    cache = Cache(str(tmp_path))
+    cache.create(TASK, Geometry(5), Description(url="u", generation="g", verified=kept)).write(0, b"12345", b"d" * 16)
+    assert cache.load(TASK, asked) is None
+    assert kept is None or cache.load(TASK, kept) is not None
 
 
 def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dfengine.origin.verification import verification
 from dfengine.settings import BadValue, parse_header
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.fetch import Wanted
+from dfengine.task import task_id
 
 TASK = "ab" * 32
 
@@ -30,6 +34,39 @@ def test_the_same_credentials_share_and_no_credentials_keep_the_rule_of_1x(tmp_p
     same = [("cookie", "c"), ("User-Agent", "x"), ("AUTHORIZATION", "a")]
     assert apart(TASK, [("Authorization", "a"), ("Cookie", "c")]) == apart(TASK, same)
     assert apart(TASK, [("User-Agent", "x"), ("Range", "bytes=0-1")]) == apart(TASK, []) == TASK
+
+
+PEMS = [f"-----BEGIN CERTIFICATE-----\n{name * 64}\n-----END CERTIFICATE-----\n".encode() for name in "abc"]
+CERTIFICATES = st.lists(st.sampled_from([*PEMS, b"".join(PEMS[:2]), b"# text\r\n" + PEMS[0].replace(b"\n", b"\r\n"), b"none"]), max_size=4)
+
+
+def of(certificates: list[bytes]) -> set[bytes]:
+    """What they are, to the letter."""
+    return {pem for pem in (*PEMS, b"none") if any(pem.strip() in given.replace(b"\r", b"") for given in certificates)}
+
+
+@given(st.booleans(), CERTIFICATES, st.booleans(), CERTIFICATES)
+def test_two_ways_to_verify_are_equal_by_their_certificates(one: bool, a: list[bytes], two: bool, b: list[bytes]) -> None:
+    assert (verification(one, a) == verification(two, b)) == ((one, of(a)) == (two, of(b)))
+    assert bool(verification(one, a)) == (one or bool(a))
+
+
+def test_nobody_is_given_what_was_verified_less_strictly(tmp_path: Path) -> None:
+    """Under https each way has a task of its own; under http everybody's is tried first, by the system's authorities."""
+    tasks = Credentials(str(tmp_path)).tasks
+    ways = [Wanted("https://o/f"), *(Wanted("https://o/f", insecure=True, cacerts=pems) for pems in ((), (PEMS[0],))),
+            *(Wanted("https://o/f", cacerts=(pem,)) for pem in PEMS)]
+    found = [list(tasks(way, way.url)) for way in ways]
+    assert [[how for _, how in each] for each in found] == [[way] for way in ways]
+    ids = [task for [(task, _)] in found]
+    assert ids[0] == task_id("https://o/f")
+    assert len(set(ids)) == len(ids)
+    for way in ways[1:]:
+        plain = Wanted("HTTP://o/f", (("Cookie", "c"),), way.insecure, way.cacerts)
+        first, second = tasks(plain, plain.url)
+        assert first == (next(tasks(Wanted(plain.url, plain.headers), plain.url))[0], Wanted(plain.url, plain.headers))
+        assert second[1] is plain
+        assert first[0] != second[0]
 
 
 def test_ids_outlive_a_restart_and_tell_nothing_elsewhere(tmp_path: Path) -> None:

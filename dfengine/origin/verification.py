@@ -1,0 +1,30 @@
+"""How an origin's certificate is verified, as a text that is part of a task's identity. Pure.
+
+    ""            by the authorities that the asking host trusts: the strictest
+    ca:SHA256     by these, or by the given certificates, whose digest it is
+    insecure      not at all; with a digest where certificates were given too, which an https proxy is verified by
+
+Law: bytes that came under one of these are given to who asks for the same, and under the first to everybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_BLOCK = rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----"
+
+
+def verification(insecure: bool, certificates: Iterable[bytes]) -> str:
+    """certificates: PEM texts, each of any number of certificates. Their order, repetition and layout say nothing."""
+    blocks: set[bytes] = set()
+    for text in certificates:
+        found = re.findall(_BLOCK, text, re.DOTALL)
+        # What holds no certificate is an error of its own, later; until then it is nobody else's.
+        blocks.update([label + b":" + b"".join(body.split()) for label, body in found] or [text])
+    digest = hashlib.sha256(b"\n".join(sorted(hashlib.sha256(block).digest() for block in blocks))).hexdigest() if blocks else ""
+    return " ".join(filter(None, ("insecure" if insecure else "", f"ca:{digest}" if digest else "")))

@@ -1,0 +1,65 @@
+"""A download joins the swarm of its task, which is fetched first if nobody did."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from dfengine import wire
+from dfengine.errors import OriginUntrusted, RemoteError
+from dfengine.supernode.fetch import Fetch, Wanted
+from dfengine.supernode.members import Key, Member
+from dfengine.task import Peer, request_path
+
+if TYPE_CHECKING:
+    from dfengine.supernode.node import Node
+
+
+async def register(node: Node, registration: wire.Registration, wanted: Wanted, task_url: str, address: str = "") -> tuple[Fetch, Member]:
+    """address: where the client was seen. Raises OriginError and its kin when the origin does not give the file, RemoteError."""
+    fetch = await _task(node, registration, wanted, task_url, address)
+    key = (fetch.task, registration.cid)
+    _make_way(node, key, address)
+    node.members.room_for(key, address)  # others have come meanwhile
+    host, ip = registration.host_name, registration.ip
+    port = registration.port if registration.pattern != "cdn" else 0
+    path, name = request_path(registration.path), f"{host}-{ip}-{time.time_ns()}"
+    peer = Peer(ip, port, path, host, name, registration.version, registration.location)
+    native = min(registration.native, wire.NATIVE)
+    member = Member(registration.super_node_ip or node.advertise_ip, registration.call_system, native, peer, address)
+    wnd = registration.window_size if registration.stream_mode else -1
+    node.swarm.join(fetch.task, registration.cid, peer, node.now(), wnd=wnd, legacy=not member.native, address=address,
+                    in_order=registration.in_order)
+    node.members.admit(key, member)
+    node.counts["registered"] += 1
+    if not member.native:
+        node.cdn.follow(fetch)
+    node.wake()
+    return fetch, member
+
+
+async def _task(node: Node, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
+    """The fetch of the first of the tasks that it may be of whose origin can be verified as that task wants."""
+    tasks = [*node.credentials.tasks(wanted, task_url, registration.md5.lower() or registration.identifier)]
+    if tasks[-1][0] in node.cdn.fetches:
+        del tasks[:-1]  # others found already that a redirect leads where it must be
+    while True:
+        task, how = tasks.pop(0)
+        node.members.room_for((task, registration.cid), address)
+        try:
+            return await node.ensure(task, how, address)
+        except OriginUntrusted:
+            if not tasks:
+                raise
+
+
+def _make_way(node: Node, key: Key, address: str) -> None:
+    """A download of this name that registered from elsewhere goes, unless it is there: RemoteError then."""
+    known = node.members.get(key)
+    if known is None or known.is_of(address):
+        return
+    if known.line is not None:
+        raise RemoteError(f"cID: {key[1]} is another client's")
+    node.members.dismiss(key)
+    node.release(*key)
+    node.swarm.leave(*key, node.now())

@@ -1,0 +1,136 @@
+"""How an origin was verified belongs to a copy, with real processes: nobody is given what was verified less strictly than it asks."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from certificates import Authority
+from proxies import TlsOrigin
+from scene import MIB, Scene, Supernode, until
+from test_legacy_client import JSON, LegacyClient, exchange
+
+HERE = "DNS:localhost,IP:127.0.0.1"
+REFUSED = "certificate is not taken"
+
+
+class Origin:
+    """Its certificate is believed by who trusts `authority`; `url` of a file by https, `moved` by http, which redirects there."""
+
+    def __init__(self, stage: Scene, more: str = "") -> None:
+        self.sha = stage.file("file", 9 * MIB)
+        self.authority, self.other = Authority(stage.path), Authority(stage.path, "other")
+        plain = stage.origin()
+        tls = self.tls = TlsOrigin(stage, *self.authority.issue("origin", HERE), more)
+        self.url, self.plain = f"https://localhost:{tls.port}/file", f"{plain}/file"
+        config = stage.path / "nginx.conf"
+        config.write_text(config.read_text().replace("location /moved/", f"location /tls/ {{ return 302 {self.url}; }} location /moved/"))
+        stage.nginx.send_signal(signal.SIGHUP)
+        self.moved = f"{plain}/tls/file"
+
+    def bodies(self) -> int:
+        """Whole files that were sent by TLS."""
+        return sum(request["status"] == "200" for request in self.tls.requests())
+
+
+@pytest.fixture
+def origin(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> Origin:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    return Origin(stage)
+
+
+def refused(stage: Scene, url: str, node: Supernode, *flags: str) -> None:
+    """Neither the supernode nor a peer gives it, and the origin's own certificate is not taken."""
+    assert REFUSED in stage.get(url, "refused", *flags, "--notbs", host=9, nodes=(node,), status=3)
+    assert REFUSED in stage.get(url, "refused", *flags, host=9, nodes=(node,), status=4)
+    assert not (stage.path / "refused").exists()
+
+
+@pytest.mark.parametrize("scheme", ["https", "redirected"])
+def test_insecure_is_not_contagious(stage: Scene, origin: Origin, scheme: str) -> None:
+    url = origin.url if scheme == "https" else origin.moved
+    if scheme == "redirected":
+        until(lambda: stage.get(url, "probe", "--insecure", "--force")["length"] == 9 * MIB, "the redirect")
+    node = stage.supernode("--revalidate-interval", "1h")
+    before = origin.bodies()
+    stage.get(url, "a", "--insecure", "--notbs", host=2, nodes=(node,))
+    again = stage.get(url, "b", "--insecure", "--notbs", host=3, nodes=(node,))
+    assert stage.digest("a") == stage.digest("b") == origin.sha
+    assert origin.bodies() == before + 1, "those who ask for the same share"
+    refused(stage, url, node)
+    refused(stage, url, node, "--cacerts", origin.other.ca)
+    stage.get(url, "c", "--cacerts", origin.authority.ca, "--notbs", host=4, nodes=(node,))
+    assert origin.bodies() == before + 2
+    # The copies are found again by the next process, each for its own.
+    stage.kill(node.process)
+    node = stage.supernode("--revalidate-interval", "1h", home=node.home)
+    refused(stage, url, node)
+    refused(stage, url, node, "--cacerts", origin.other.ca)
+    assert stage.get(url, "d", "--insecure", "--notbs", host=5, nodes=(node,))["task_id"] == again["task_id"]
+    assert stage.digest("d") == origin.sha
+    assert origin.bodies() == before + 2
+    # A copy that does not say how it was verified is nobody's.
+    stage.kill(node.process)
+    for path in node.home.rglob("*.json"):
+        path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "verified"}))
+    node = stage.supernode("--revalidate-interval", "1h", home=node.home)
+    stage.get(url, "e", "--insecure", "--notbs", host=5, nodes=(node,))
+    assert origin.bodies() == before + 3
+
+
+def test_a_file_by_http_is_everybodys(stage: Scene, origin: Origin) -> None:
+    """Nothing is verified there, so what it would be verified by splits no swarm."""
+    node = stage.supernode("--revalidate-interval", "1h")
+    flags = ((), ("--insecure",), ("--cacerts", origin.other.ca), ("--insecure", "--cacerts", origin.authority.ca))
+    found = [stage.get(origin.plain, f"f{n}", *each, "--notbs", host=2 + n, nodes=(node,)) for n, each in enumerate(flags)]
+    assert len({each["task_id"] for each in found}) == 1
+    assert stage.sent("/file") == 9 * MIB
+
+
+def test_the_same_authorities_written_otherwise_are_the_same(stage: Scene, origin: Origin) -> None:
+    node = stage.supernode("--revalidate-interval", "1h")
+    one, two = Path(origin.authority.ca).read_text(), Path(origin.other.ca).read_text()
+    (stage.path / "both.pem").write_text("# ours\r\n" + two.replace("\n", "\r\n") + one + one)
+    stage.get(origin.url, "a", "--cacerts", origin.authority.ca, "--cacerts", origin.other.ca, "--notbs", host=2, nodes=(node,))
+    stage.get(origin.url, "b", "--cacerts", str(stage.path / "both.pem"), "--notbs", host=3, nodes=(node,))
+    assert origin.bodies() == 1
+
+
+def legacy(node: Supernode, url: str, ip: str, **more: Any) -> tuple[int, Any]:
+    """What a 1.x client's registration is answered."""
+    client = LegacyClient(node, url, ip)
+    body = {"superNodeIp": "127.0.0.1", "rawUrl": url, "taskUrl": url, "cid": client.cid, "ip": ip, "hostName": "old", "port": 0,
+            "path": client.path, "version": "1.0.6", "pattern": "cdn", **more}
+    status, content = exchange(node.node, "POST", "/peer/registry", JSON, json.dumps(body).encode())
+    return status, json.loads(content)
+
+
+def test_1x_clients_are_kept_apart_as_well(stage: Scene, origin: Origin) -> None:
+    node = stage.supernode("--revalidate-interval", "1h")
+    status, loose = legacy(node, origin.url, "127.0.0.41", insecure=True)
+    assert (status, loose["code"]) == (200, 200)
+    ours = stage.get(origin.url, "a", "--insecure", "--notbs", host=2, nodes=(node,))
+    assert ours["task_id"] == loose["data"]["taskId"], "one swarm with ours that asks for the same"
+    status, strict = legacy(node, origin.url, "127.0.0.42")
+    assert (status, strict["code"]) == (500, 500)
+    # What one is refused, the corrected command is given at once.
+    assert legacy(node, origin.url, "127.0.0.42", insecure=True)[0] == 200
+
+
+def test_what_lies_on_this_host_is_not_gone_on_from(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    origin = Origin(stage, "limit_rate 12m;")
+    stage.get(origin.url, "whole", "--insecure")
+    assert REFUSED in stage.get(origin.url, "whole", status=4), "a finished output that was not verified is not kept as if it were"
+    get = stage.start_get(origin.url, "part", "--insecure")
+    until(lambda: any(path.stat().st_blocks * 512 > MIB for path in stage.path.glob(".part.*")), "some of the file")
+    stage.kill(get)
+    monkeypatch.setenv("SSL_CERT_FILE", origin.authority.ca)
+    assert stage.get(origin.url, "part")["from"]["resumed"] == 0
+    assert stage.get(origin.url, "whole")["from"]["resumed"] == 0
+    assert stage.get(origin.url, "whole")["from"]["resumed"] == 9 * MIB
+    assert stage.digest("part") == stage.digest("whole") == origin.sha

@@ -98,6 +98,8 @@ def join(node: Node, registration: Registration, deadline: float) -> Membership:
 
 
 def _accept(node: Node, connection: Connection, cid: str, answer: Registered) -> Membership:
+    if answer.code == codes.NEED_AUTH:
+        raise refuse(node, answer.code, answer.said)
     if answer.code != codes.SUCCESS or not answer.piece_size:
         raise SupernodeError(f"supernode {node} refuses: {_reason(answer.said)}", answer.code)
     if answer.native >= 1 and answer.digest not in ALGORITHMS:

@@ -166,6 +166,16 @@ def test_each_cython_module_has_its_layout_and_its_contract(path: Path) -> None:
     assert path.with_suffix(".pyi").exists()
 
 
+def test_drawings_are_made_from_their_text() -> None:
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import draw
+    finally:
+        sys.path.pop(0)
+    for name, drawing in draw.DRAWINGS.items():
+        assert (ROOT / "docs" / f"{name}.svg").read_text() == draw.svg(drawing), "run docs/draw.py"
+
+
 def run(*command: str) -> None:
     result = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

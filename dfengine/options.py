@@ -59,7 +59,7 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "product": str,
     "file": str,
     "dir": str,
-    "hex": str,
+    "hex": lambda text: Digest.parse(f"md5:{text}").hex,
     "address": str,
     "labels": str,
     "names": str,

@@ -149,8 +149,9 @@ class GetSettings(Value):
 
     @property
     def expected(self) -> list[Digest]:
-        """Digests that the whole file must have. Raises BadValue for an md5 that is none."""
-        return [digest for digest in (self.digest, Digest.parse(f"md5:{self.md5}") if self.md5 else None) if digest]
+        """Digests that the whole file must have, in the one form that computed ones have. Raises BadValue for what is none."""
+        given = (str(self.digest) if self.digest else "", f"md5:{self.md5}" if self.md5 else "")
+        return [Digest.parse(each) for each in given if each]
 
 
 class SupernodeSettings(Value):

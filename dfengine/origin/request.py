@@ -18,11 +18,15 @@ NOT_FORWARDED = frozenset((
 """Headers of a user's that belong to one connection, or that each request sets itself."""
 
 HARMLESS = frozenset((
-    "accept", "accept-charset", "accept-language", "cache-control", "content-type", "date", "forwarded", "origin", "pragma", "range",
-    "referer", "traceparent", "tracestate", "user-agent", "via", "x-correlation-id", "x-forwarded-for", "x-forwarded-host",
-    "x-forwarded-proto", "x-real-ip", "x-request-id",
+    "accept", "accept-charset", "accept-language", "b3", "baggage", "cache-control", "cdn-loop", "content-type", "date", "dnt", "forwarded",
+    "origin", "pragma", "priority", "range", "referer", "save-data", "traceparent", "tracestate", "uber-trace-id",
+    "upgrade-insecure-requests", "user-agent", "via", "x-amzn-trace-id", "x-client-request-id", "x-cloud-trace-context", "x-correlation-id",
+    "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-server", "x-real-ip", "x-request-id",
+    "x-requested-with", "x-trace-id",
 ))
-"""Headers of a user's that open nothing; every other one counts as a credential. So does Host, which names another server's files."""
+HARMLESS_FAMILIES = ("sec-ch-", "sec-fetch-", "x-b3-", "x-datadog-")
+"""Headers of a user's, and how the names of more begin, that open nothing; every other one counts as a credential. So does Host, which
+names another server's files."""
 
 _SAFE = "/%:@!$&'()*+,;=~-._"
 
@@ -30,7 +34,8 @@ _SAFE = "/%:@!$&'()*+,;=~-._"
 def is_private(name: str) -> bool:
     """A header that may open what is closed to others: a redirect to another host does not take it along, and a file that was
     fetched with it is for those who send the same."""
-    return name.lower() not in HARMLESS and name.lower() not in NOT_FORWARDED
+    lower = name.lower()
+    return lower not in HARMLESS and lower not in NOT_FORWARDED and not lower.startswith(HARMLESS_FAMILIES)
 
 
 def check_header(name: str, value: str) -> None:

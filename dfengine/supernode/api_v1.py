@@ -26,10 +26,10 @@ from dfengine.net.http import Request, Response
 from dfengine.settings import parse_header
 from dfengine.supernode.fetch import Wanted
 from dfengine.supernode.node import Node
-from dfengine.supernode.refusals import without_reason
+from dfengine.supernode.refusals import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.scheduler import Pull, Supernode
-from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_url, names_same
+from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_url, names_same, typed_url
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
 INVALID = '{"Code":2,"Msg":"invalid value"}'
@@ -46,6 +46,8 @@ MOST_TEXT = 1024
 
 MOST_URL = MOST_HEADERS = 16 << 10
 """Characters of the URL, and of all headers for the origin: no origin takes more."""
+
+DIGITS = "0123456789abcdefABCDEF"
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -64,7 +66,7 @@ def refused(message: str, status: int = 500, code: int = 500) -> Response:
 
 
 def checked(registration: wire.Registration) -> wire.Registration:
-    """The registration if every field can be meant; else BadValue with 1.x's words."""
+    """The registration, its md5 and URLs in their one form, if every field can be meant; else BadValue with 1.x's words."""
     if registration.port and registration.port not in PEER_PORTS:
         bound = "greater than or equal to 15000" if registration.port < PEER_PORTS.start else "less than or equal to 65000"
         raise BadValue(f"validation failure list:\nport in body should be {bound}: {INVALID}")
@@ -82,10 +84,16 @@ def checked(registration: wire.Registration) -> wire.Registration:
             raise BadValue(f"{name}: {length} characters are more than {most}: {INVALID}")
     if registration.pattern not in ("", "p2p", "cdn", "source"):
         raise BadValue(f"pattern: {registration.pattern}: {INVALID}")
-    if registration.md5 and not (len(registration.md5) == 32 and set(registration.md5.lower()) <= set("0123456789abcdef")):
+    # A 1.x client compares the md5 that it was given with the file's to the letter, and ends without a word and without a file where
+    # its user wrote capitals. Refused, it goes to the origin and says what is wrong, as with a 1.x supernode.
+    digits = DIGITS if registration.native else "0123456789abcdef"
+    if registration.md5 and not (len(registration.md5) == 32 and set(registration.md5) <= set(digits)):
         raise BadValue(f"md5: {registration.md5}: {INVALID}")
+    registration.md5 = registration.md5.lower()
     if registration.stream_mode and (registration.window_size == 0 or registration.window_size < -1):
         raise BadValue(f"windowsize: {registration.window_size}: {INVALID}")
+    # 1.x takes a blank in a URL's path or query as it is.
+    registration.raw_url, registration.task_url = typed_url(registration.raw_url), typed_url(registration.task_url)
     try:
         check_url(registration.raw_url)
     except BadValue:
@@ -104,7 +112,7 @@ def wanted(registration: wire.Registration) -> Wanted:
         raise BadValue(f"rootCAs: {INVALID}") from None
     headers = tuple(parse_header(header) for header in registration.headers or ())
     length = max(registration.file_length, 0)
-    return Wanted(registration.raw_url, headers, registration.insecure, certificates, registration.md5.lower(), length)
+    return Wanted(registration.raw_url, headers, registration.insecure, certificates, registration.md5, length)
 
 
 async def register(node: Node, request: Request) -> Response:
@@ -119,7 +127,8 @@ async def register(node: Node, request: Request) -> Response:
     except OriginBusy as error:
         return answer(wire.Answer(wire.WAIT if registration.native else wire.WAIT_AUTH, msg=f"register again: {error}"))
     except OriginError as error:
-        if error.status in (401, 403):
+        # A 1.x client ends at this code; refused like other URLs that cannot be had, it goes to the origin by itself.
+        if error.status in FOR_OTHERS and registration.native:
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))
         return refused(str(error) if registration.native else without_reason(str(error)))
     except DfengineError as error:

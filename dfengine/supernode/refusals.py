@@ -1,6 +1,7 @@
 """What origins refused for good, remembered for a while: not each who wants a dead URL asks for it. Pure; `now` is monotonic seconds.
 
-Only final answers are remembered, as in 1.x the 404: one that was busy or down may have the file a second later.
+Only final answers are remembered, of which 1.x knows the 404: an origin that was busy or down may have the file a second later, and what it
+says of one client's headers, credentials or parameters that `--filter` names says nothing of another's.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dfengine.errors import OriginError
-from dfengine.origin.retry import TRANSIENT
 
 MOST = 4096
 """Remembered at most, the oldest leave first."""
@@ -16,8 +16,11 @@ MOST = 4096
 WORDS = '{"Code":12,"Msg":"url not reachable"}'
 """1.x's."""
 
+FINAL = frozenset((404, 405, 410, 416, 451))
+"""Statuses that say something of the task, whoever asks: its range is part of its name."""
+
 FOR_OTHERS = (401, 403)
-"""Statuses that say nothing about who comes with other credentials."""
+"""Statuses that ask for credentials."""
 
 
 class _Refusal(NamedTuple):
@@ -45,7 +48,7 @@ class Refusals:
     def remember(self, task: str, url: str, status: int, reason: str, now: float) -> str:
         """The origin refused it; what to say of it, in 1.x's words and with the reason. status 0: it could not be reached."""
         message = f'taskID: {task}, url: {url}: {WORDS}: {reason}'
-        if status in TRANSIENT or not 400 <= status < 500:
+        if status not in FINAL:
             return message
         self._by_task.pop(task, None)
         self._by_task[task] = _Refusal(message, status, now)
@@ -60,5 +63,5 @@ class Refusals:
     def check(self, task: str, now: float, prefix: str = "") -> None:
         """OriginError, its message after `prefix`, when the task was refused not long ago."""
         refusal = self._by_task.get(task)
-        if refusal is not None and refusal.status not in FOR_OTHERS and now - refusal.at < self._interval:
+        if refusal is not None and now - refusal.at < self._interval:
             raise OriginError(prefix + refusal.message, refusal.status)

@@ -40,7 +40,7 @@ async def register(node: Node, registration: wire.Registration, wanted: Wanted, 
 
 async def _task(node: Node, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
     """The fetch of the first of the tasks that it may be of whose origin can be verified as that task wants."""
-    tasks = [*node.credentials.tasks(wanted, task_url, registration.md5.lower() or registration.identifier)]
+    tasks = [*node.credentials.tasks(wanted, task_url, registration.md5 or registration.identifier)]
     if tasks[-1][0] in node.cdn.fetches:
         del tasks[:-1]  # others found already that a redirect leads where it must be
     while True:

@@ -47,6 +47,7 @@ http {{
     location /chunked/ {{ alias {path}/www/; ssi on; ssi_types *; chunked_transfer_encoding on; }}
     location /slow/ {{ alias {path}/www/; limit_rate {slow}; }}
     location /private/ {{ alias {path}/www/; if ($http_authorization != "Bearer secret") {{ return 401; }} }}
+    location /odd/ {{ alias {path}/www/; {odd} }}
     location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
     location /round/ {{ return 302 /round/again; }}
   }}
@@ -158,13 +159,13 @@ class Scene:
         path.with_suffix(".new").rename(path)
         return digest.hexdigest()
 
-    def origin(self, slow: str = "8m") -> str:
-        """Start nginx; its base URL. `slow`: rate below /slow/, bytes per second."""
+    def origin(self, slow: str = "8m", odd: str = "") -> str:
+        """Start nginx; its base URL. `slow`: rate below /slow/, bytes per second. odd: directives of /odd/."""
         assert os.path.exists(NGINX), "these tests need nginx: apt-get install nginx-light"
         self._origin_port = self._origin_port or free_port()
         config = self.path / "nginx.conf"
         user = "user root;" if os.geteuid() == 0 else ""
-        config.write_text(CONFIG.format(path=self.path, port=self._origin_port, slow=slow, user=user))
+        config.write_text(CONFIG.format(path=self.path, port=self._origin_port, slow=slow, user=user, odd=odd))
         self.nginx = self._start([NGINX, "-p", str(self.path), "-c", str(config)], subprocess.DEVNULL)
         until(self._listening, "nginx listening")
         return f"http://127.0.0.1:{self._origin_port}"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from certificates import Authority
 from proxies import TlsOrigin
 from scene import MIB, Scene, Supernode, until
-from test_legacy_client import JSON, LegacyClient, exchange
+from test_legacy_registrations import legacy
 
 HERE = "DNS:localhost,IP:127.0.0.1"
 REFUSED = "certificate is not taken"
@@ -23,13 +21,10 @@ class Origin:
     def __init__(self, stage: Scene, more: str = "") -> None:
         self.sha = stage.file("file", 9 * MIB)
         self.authority, self.other = Authority(stage.path), Authority(stage.path, "other")
-        plain = stage.origin()
-        tls = self.tls = TlsOrigin(stage, *self.authority.issue("origin", HERE), more)
-        self.url, self.plain = f"https://localhost:{tls.port}/file", f"{plain}/file"
-        config = stage.path / "nginx.conf"
-        config.write_text(config.read_text().replace("location /moved/", f"location /tls/ {{ return 302 {self.url}; }} location /moved/"))
-        stage.nginx.send_signal(signal.SIGHUP)
-        self.moved = f"{plain}/tls/file"
+        self.tls = TlsOrigin(stage, *self.authority.issue("origin", HERE), more)
+        self.url = f"https://localhost:{self.tls.port}/file"
+        base = stage.origin(odd=f"return 302 {self.url};")
+        self.plain, self.moved = f"{base}/file", f"{base}/odd/file"
 
     def bodies(self) -> int:
         """Whole files that were sent by TLS."""
@@ -53,8 +48,6 @@ def refused(stage: Scene, url: str, node: Supernode, *flags: str) -> None:
 @pytest.mark.parametrize("scheme", ["https", "redirected"])
 def test_insecure_is_not_contagious(stage: Scene, origin: Origin, scheme: str) -> None:
     url = origin.url if scheme == "https" else origin.moved
-    if scheme == "redirected":
-        until(lambda: stage.get(url, "probe", "--insecure", "--force")["length"] == 9 * MIB, "the redirect")
     node = stage.supernode("--revalidate-interval", "1h")
     before = origin.bodies()
     stage.get(url, "a", "--insecure", "--notbs", host=2, nodes=(node,))
@@ -98,15 +91,6 @@ def test_the_same_authorities_written_otherwise_are_the_same(stage: Scene, origi
     stage.get(origin.url, "a", "--cacerts", origin.authority.ca, "--cacerts", origin.other.ca, "--notbs", host=2, nodes=(node,))
     stage.get(origin.url, "b", "--cacerts", str(stage.path / "both.pem"), "--notbs", host=3, nodes=(node,))
     assert origin.bodies() == 1
-
-
-def legacy(node: Supernode, url: str, ip: str, **more: Any) -> tuple[int, Any]:
-    """What a 1.x client's registration is answered."""
-    client = LegacyClient(node, url, ip)
-    body = {"superNodeIp": "127.0.0.1", "rawUrl": url, "taskUrl": url, "cid": client.cid, "ip": ip, "hostName": "old", "port": 0,
-            "path": client.path, "version": "1.0.6", "pattern": "cdn", **more}
-    status, content = exchange(node.node, "POST", "/peer/registry", JSON, json.dumps(body).encode())
-    return status, json.loads(content)
 
 
 def test_1x_clients_are_kept_apart_as_well(stage: Scene, origin: Origin) -> None:

@@ -1,0 +1,71 @@
+"""What a 1.x client's registration is answered, as far as it differs from our own client's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from scene import MIB, Scene, Supernode
+from test_legacy_client import JSON, LegacyClient, exchange
+
+
+def legacy(node: Supernode, url: str, ip: str, **more: Any) -> tuple[int, Any]:
+    """What a 1.x client's registration is answered."""
+    client = LegacyClient(node, url, ip)
+    body = {"superNodeIp": "127.0.0.1", "rawUrl": url, "taskUrl": url, "cid": client.cid, "ip": ip, "hostName": "old", "port": 0,
+            "path": client.path, "version": "1.0.6", "pattern": "cdn", **more}
+    status, content = exchange(node.node, "POST", "/peer/registry", JSON, json.dumps(body).encode())
+    return status, json.loads(content)
+
+
+def test_an_origin_that_wants_credentials_is_refused_and_the_client_goes_there(stage: Scene) -> None:
+    """Code 608 would end the real dfget; ours is told, since it goes on by itself."""
+    stage.file("f.bin", MIB)
+    url = stage.origin() + "/private/f.bin"
+    node = stage.supernode()
+    for _ in range(2):
+        status, said = legacy(node, url, "127.0.0.41")
+        assert (status, said["code"]) == (500, 500)
+        assert said["message"].endswith('{"Code":12,"Msg":"url not reachable"}')
+    assert legacy(node, url, "127.0.0.41", headers=["Authorization: Bearer secret"])[0] == 200
+    assert legacy(node, url, "127.0.0.42", native=1)[1]["code"] == 608
+
+
+def test_a_blank_in_a_url_is_taken_as_1x_does(stage: Scene) -> None:
+    sha = stage.file("a b.bin", MIB)
+    base = stage.origin()
+    node = stage.supernode()
+    status, said = legacy(node, f"{base}/a b.bin?c=d e", "127.0.0.41")
+    assert (status, said["data"]["fileLength"]) == (200, MIB)
+    ours = stage.get(f"{base}/a b.bin?c=d e", "out", "--notbs", nodes=(node,))
+    assert ours["task_id"] == said["data"]["taskId"], "one swarm"
+    assert stage.digest("out") == sha
+    for wrong in ("http://a b/f", "http://me: @h/f", f"{base}/a\tb", f"{base}/a\nb", " http://h/f"):
+        assert legacy(node, wrong, "127.0.0.41")[0] == 500
+
+
+def test_an_md5_in_capitals(stage: Scene) -> None:
+    """1.x compares to the letter, and ends without a file and with exit 0: its client is refused. Ours, and lower case, share a swarm."""
+    stage.file("f.bin", MIB)
+    url = stage.origin() + "/f.bin"
+    node = stage.supernode()
+    md5 = hashlib.md5((stage.www / "f.bin").read_bytes()).hexdigest()
+    status, said = legacy(node, url, "127.0.0.41", md5=md5.upper())
+    assert status == 500
+    assert said["message"] == f'md5: {md5.upper()}: {{"Code":2,"Msg":"invalid value"}}'
+    _, lower = legacy(node, url, "127.0.0.41", md5=md5)
+    _, upper = legacy(node, url, "127.0.0.42", md5=md5.upper(), native=1)
+    ours = stage.get(url, "out", "-m", md5.upper(), "--notbs", nodes=(node,))
+    assert lower["data"]["taskId"] == upper["data"]["taskId"] == ours["task_id"]
+
+
+@pytest.mark.parametrize(("first", "then"), [(406, 200), (400, 200), (431, 200), (404, 500), (410, 500)])
+def test_what_one_clients_headers_brought_is_not_the_others_answer(stage: Scene, first: int, then: int) -> None:
+    """Headers that open nothing are not part of the task's name, and the origin may dislike one of them."""
+    stage.file("f.bin", MIB)
+    base = stage.origin(odd=f"if ($http_accept = 'text/odd') {{ return {first}; }}")
+    node = stage.supernode()
+    assert legacy(node, f"{base}/odd/f.bin", "127.0.0.41", headers=["Accept: text/odd"])[0] == 500
+    assert legacy(node, f"{base}/odd/f.bin", "127.0.0.42")[0] == then

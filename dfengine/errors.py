@@ -168,6 +168,10 @@ class StorageError(LocalError):
     """A file could not be opened, written or renamed."""
 
 
+class DiskFull(StorageError):
+    """The file system, or the user's quota, has no room for what is to be written."""
+
+
 class TimedOut(DfengineError):
     """The time the user allowed is over."""
 

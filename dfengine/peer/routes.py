@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from dfengine._piece import FRAME, TAIL, frame_head, parse_range
-from dfengine.errors import BadFrame, BadRange
+from dfengine.errors import BadFrame, BadRange, StorageError
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
@@ -102,7 +102,15 @@ class Routes:
         shared = self._shared(name)
         if shared is None:
             return text(500, f"failed to get taskPath: {name}")
-        framed = request.headers.get("cdnsource", "").lower() != "source"
+        try:
+            framed = request.headers.get("cdnsource", "").lower() != "source"
+            return self._part(shared, name, piece, size, start, end, framed)
+        except StorageError:
+            # Somebody cut its record short: the download is looked for anew when it is asked for again.
+            self._open.pop(name, None)
+            return text(500, f"failed to read taskPath: {name}")
+
+    def _part(self, shared: Shared, name: str, piece: int, size: int, start: int, end: int, framed: bool) -> Response | Parts:
         frame = FRAME if framed else 0
         offset, length = start - frame * piece, end - start + 1 - frame
         if offset < 0 or length < 0:

@@ -97,11 +97,11 @@ class Shared:
         return self._file().geometry.length
 
     def here(self, offset: int, length: int) -> bool:
-        """The raw bytes offset..offset+length are all written, and nobody changed the file since it was complete."""
+        """The raw bytes offset..offset+length are all written, and nobody changed the file since it was complete. Raises StorageError."""
         first, past = self.geometry.covering(offset, length)
-        bits = self._file().here
+        record = self._file().record
         # No more than the record has room for, whatever a request asks.
-        return past <= len(bits) and bool(bits.all_in_range(first, past)) and self._file().unchanged()
+        return past <= record.capacity and record.holds(first, past) and self._file().unchanged()
 
     def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int]:
         """Where these raw bytes lie, and for memory the bit that tells whether they still do: (descriptor, place, bits or None, piece).
@@ -225,7 +225,7 @@ class Home:
             return None
         for record_path in (self._at("records", name), entry.record):
             try:
-                record = Record.open(record_path)
+                record = Record.follow(record_path)
             except StorageError:
                 continue
             for path in (self._at("data", name), *entry.paths):

@@ -16,11 +16,13 @@ import xxhash
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
+from dfengine.storage.failure import storage_error
 from dfengine.storage.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
 
 class PieceFile:
@@ -30,11 +32,13 @@ class PieceFile:
         self.path = path
         self.fd = fd
         self.record = record
+        self._reach = max(record.geometry.length, 0)
+        """Bytes that the data has at least, unless somebody cuts it."""
         # The kernel lets one thread at a time write to a file, and the others spin for it: here they sleep.
         self._turns: tuple[threading.Lock, ...] = (threading.Lock(),)
 
     @classmethod
-    def create(cls, path: str, record_path: str, geometry: Geometry, generation: bytes = b"", fd: int = -1) -> PieceFile:
+    def create(cls, path: str, record_path: str, geometry: Geometry, generation: bytes = b"", fd: int = -1) -> Self:
         """Empty, with room for `geometry` (sparse); whatever lay at the two paths is replaced.
 
         `fd`: the data file when the caller has it open (and locked); it is the caller's again when this raises StorageError.
@@ -47,7 +51,7 @@ class PieceFile:
             return cls(path, data, record)
 
     @classmethod
-    def open(cls, path: str, record_path: str, fd: int = -1) -> PieceFile:
+    def open(cls, path: str, record_path: str, fd: int = -1) -> Self:
         """What an earlier process left. Raises StorageError when either file is missing, foreign or cut short; `fd` as in create."""
         with _data(path, fd, 0) as data:
             record = Record.open(record_path)
@@ -87,23 +91,33 @@ class PieceFile:
         view = memoryview(content).cast("B")
         try:
             with self._turns[n % len(self._turns)]:
+                self._check_reach()
                 while view:
                     written = os.pwrite(fd, view, offset)
                     view, offset = view[written:], offset + written
+                if not self.evicts:
+                    self._reach = max(self._reach, offset)
         except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+            raise storage_error(f"cannot write {self.path}", error) from error
+
+    def _check_reach(self) -> None:
+        """Raises StorageError if somebody cut the data since it was written: a piece that comes later would make zeros of it. OSError."""
+        if os.fstat(self.fd).st_size < self._reach:
+            raise StorageError(f"{self.path} was cut short by another program: run it again")
 
     def offer(self, n: int, digest: bytes) -> None:
-        """All of piece n is in its place and verified; `digest` is its xxh3-128."""
+        """All of piece n is in its place and verified; `digest` is its xxh3-128. Raises StorageError (disk full)."""
         self.record.set_digest(n, digest)
-        self.record.here.set(n)
+        self.record.show(n)
 
     def learn_length(self, length: int) -> None:
         """The file's length in bytes, once unknown, is known now: the file gets exactly that size."""
         try:
+            self._check_reach()
             os.ftruncate(self.fd, length)
         except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+            raise storage_error(f"cannot write {self.path}", error) from error
+        self._reach = length
         self.record.learn_length(length)
 
     def evict(self, n: int) -> None:
@@ -145,7 +159,9 @@ class PieceFile:
             except StorageError:
                 length = -1
             if length < 0 or xxhash.xxh3_128_digest(buffer[:length]) != self.record.digest(n):
-                self.here.clear(n)
+                # On a full disk too: to the record's next reader these bytes are as wrong.
+                with contextlib.suppress(StorageError):
+                    self.record.hide(n)
                 bad.append(n)
         return bad
 
@@ -155,7 +171,8 @@ class PieceFile:
         return os.fstat(self.fd).st_mtime
 
     def seal(self) -> None:
-        """All is here and verified: remember the data's mtime, by which a later change shows."""
+        """All is here and verified: remember the data's mtime, by which a later change shows. Raises StorageError, OSError."""
+        self._check_reach()
         self.record.set_complete(os.fstat(self.fd).st_mtime_ns)
 
     def unchanged(self) -> bool:
@@ -184,5 +201,5 @@ def _data(path: str, fd: int, flags: int) -> Iterator[int]:
         if opened >= 0:
             os.close(opened)
         if isinstance(error, OSError):
-            raise StorageError(f"cannot open {path}: {error.strerror}") from error
+            raise storage_error(f"cannot open {path}", error) from error
         raise

@@ -1,8 +1,11 @@
-"""The record beside a task's data: which pieces are here and what their digests are, mmapped and shared.
+"""The record beside a task's data: which pieces are here and what their digests are, shared by processes.
 
-The downloader writes a piece's bytes, then its digest, then sets its bit (release). Another process that sees the
-bit (acquire) may therefore serve the bytes; a download run again sees the same bits. Nothing else is needed for
-resuming and for sharing while downloading.
+The downloader writes a piece's bytes, then its digest, then its bit. Another process that reads the bit may therefore serve the
+bytes; a download run again sees the same bits. Nothing else is needed for resuming and for sharing while downloading.
+
+A record in a file is written by pwrite and read by pread, and its owner works on a copy in memory. It is not mapped: writing to a page
+of a mapping kills the process (SIGBUS) when the disk is full, and so does reading one after somebody truncated the file. A stream's
+record is a memfd that is sealed against truncation; that one is mapped.
 
 Layout, little-endian; `words` = 64-bit words for `capacity` bits:
 
@@ -12,37 +15,44 @@ Layout, little-endian; `words` = 64-bit words for `capacity` bits:
     24  16s  generation            40  u32  1 = complete and verified     44  u32 zero
     48  i64  mtime (ns) of the complete data                              56  u64 zero
     64  words * 8      bits: piece is here
-    ..  words * 8      bits: md5 of the framed piece is known
     ..  words * 8      bits: piece was asked for since its turn to be evicted last came (streams only)
     ..  capacity * 16  xxh3-128 of each piece's content
-    ..  capacity * 16  md5 of each framed piece
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
 import struct
+import threading
 
 from dfengine._bitset import Bitset, words
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
+from dfengine.storage.failure import storage_error
 
-MAGIC = b"dfrec\x00\x02\n"
+MAGIC = b"dfrec\x00\x03\n"
 HEAD = 64
 DIGEST = 16
 UNKNOWN_CAPACITY = 1 << 18
-"""Pieces a record has room for while the length is unknown: 1 TiB of 4 MiB pieces; the file is sparse."""
+"""Pieces a record has room for while the length is unknown: 1 TiB of 4 MiB pieces; file and memory are sparse."""
 
 MOST = 1 << 31
 """Pieces a record has room for at most."""
+
+SPARSE = 1 << 20
+"""Bytes from which on a record's copy in memory is made of pages that cost nothing until they are used."""
+
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+"""Of a record that is mapped: nobody can take its pages away."""
 
 _HEAD = struct.Struct("<8sqII16sIIqQ")
 
 
 def _size(capacity: int) -> int:
-    return HEAD + 3 * 8 * words(capacity) + 2 * DIGEST * capacity
+    return HEAD + 2 * 8 * words(capacity) + DIGEST * capacity
 
 
 def _fresh_head(geometry: Geometry, generation: bytes) -> tuple[int, bytes]:
@@ -53,49 +63,63 @@ def _fresh_head(geometry: Geometry, generation: bytes) -> tuple[int, bytes]:
     return capacity, _HEAD.pack(MAGIC, geometry.length, geometry.piece_size, capacity, generation, 0, 0, 0, 0)
 
 
-class Record:
-    """A mmapped record. `path` may be removed while it is open; every process that has it open goes on sharing it.
+def _memory(size: int) -> bytearray | mmap.mmap:
+    return mmap.mmap(-1, size) if size >= SPARSE else bytearray(size)
 
-    Use `create` or `open`. Raises StorageError when the file cannot be used.
+
+class Record:
+    """A record. `path` may be removed while it is open; every process that has it open goes on sharing it.
+
+    Use `create`, `open`, `follow` or `in_memory`. Raises StorageError when the file cannot be used. One process writes.
     """
 
-    def __init__(self, path: str, memory: mmap.mmap) -> None:
+    def __init__(self, path: str, fd: int, memory: bytearray | mmap.mmap, kind: str) -> None:
+        """kind: `own` (written through to `fd`), `followed` (another process writes it), `mapped`."""
         _, length, piece_size, capacity, *_ = _HEAD.unpack_from(memory)
         self.path = path
-        self.fd = -1
+        self.fd = fd
         self.capacity: int = capacity
+        self._kind = kind
         self._memory = memory
         self._geometry = Geometry(length, piece_size)
+        # Two threads may write the same word of bits.
+        self._turn = threading.Lock()
         size = 8 * words(capacity)
-        self._xxh3 = HEAD + 3 * size
-        self._md5 = self._xxh3 + DIGEST * capacity
+        self._xxh3 = HEAD + 2 * size
         view = memoryview(memory)
-        self.digests = view[self._xxh3 : self._md5]
+        self.digests = view[self._xxh3 : self._xxh3 + DIGEST * capacity]
         """`digest` of all pieces, one behind the other; to be let go of before `close`."""
-        self.here, self.md5s, self.used = (
-            Bitset.over(view[HEAD + i * size : HEAD + (i + 1) * size], capacity) for i in range(3)
-        )
+        self.here, self.used = (Bitset.over(view[HEAD + i * size : HEAD + (i + 1) * size], capacity) for i in range(2))
         del view
+        if length >= 0 and kind == "own":
+            # Of a file whose length was learnt late, only damage sets such bits: there are no such pieces.
+            beyond = self.here.first_set(self._geometry.count)
+            while beyond >= 0:
+                self.here.clear(beyond)
+                beyond = self.here.first_set(beyond)
 
     @classmethod
     def create(cls, path: str, geometry: Geometry, generation: bytes = b"") -> Record:
         """A fresh record with no piece here, replacing whatever lay at `path`. generation: at most 16 bytes."""
         capacity, head = _fresh_head(geometry, generation)
-        fresh = f"{path}.{os.getpid()}"
+        fresh, fd = f"{path}.{os.getpid()}", -1
         try:
             # What lies there is of a process that died, or was laid there by somebody else.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(fresh)
             fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            try:
-                os.ftruncate(fd, _size(capacity))
-                os.pwrite(fd, head, 0)
-                os.rename(fresh, path)
-                return cls(path, mmap.mmap(fd, _size(capacity)))
-            finally:
-                os.close(fd)
+            os.ftruncate(fd, _size(capacity))
+            os.pwrite(fd, head, 0)
+            os.rename(fresh, path)
         except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+            if fd >= 0:
+                os.close(fd)
+                with contextlib.suppress(OSError):
+                    os.unlink(fresh)
+            raise storage_error(f"cannot write {path}", error) from error
+        memory = _memory(_size(capacity))
+        memory[:HEAD] = head
+        return cls(path, fd, memory, "own")
 
     @classmethod
     def in_memory(cls, geometry: Geometry, generation: bytes = b"") -> Record:
@@ -103,110 +127,220 @@ class Record:
         capacity, head = _fresh_head(geometry, generation)
         fd = -1
         try:
-            fd = os.memfd_create("dfengine-record", os.MFD_CLOEXEC)
+            fd = os.memfd_create("dfengine-record", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             os.ftruncate(fd, _size(capacity))
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
             os.pwrite(fd, head, 0)
-            record = cls("memory", mmap.mmap(fd, _size(capacity)))
+            return cls("memory", fd, mmap.mmap(fd, _size(capacity)), "mapped")
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
             raise StorageError(f"no memory for a record: {error.strerror}") from error
-        record.fd = fd
-        return record
 
     @classmethod
     def open(cls, path: str) -> Record:
-        """An existing record; StorageError when it is missing, is not one, or is another user's, who could call any bytes right."""
+        """An existing record, to be written; StorageError when it is missing, is not one, or is another user's, who could call any
+        bytes right.
+        """
+        return cls._opened(path, os.O_RDWR, "own")
+
+    @classmethod
+    def follow(cls, path: str) -> Record:
+        """An existing record that another process may be writing: `geometry`, `complete_mtime` and `holds` look again. Raises as `open`."""
+        return cls._opened(path, os.O_RDONLY, "followed")
+
+    @classmethod
+    def _opened(cls, path: str, flags: int, kind: str) -> Record:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             raise StorageError(f"cannot open {path}: {error.strerror}") from error
         try:
             if os.fstat(fd).st_uid != os.geteuid():
                 raise StorageError(f"{path} is another user's")
-            return cls.adopt(fd, path)
-        finally:
+            size = _checked(fd, path)
+            memory = _memory(size)
+            _load(fd, memory, size)
+            return cls(path, fd, memory, kind)
+        except BaseException as error:
             os.close(fd)
+            if isinstance(error, OSError | ValueError):
+                raise StorageError(f"cannot read {path}: {error}") from error
+            raise
 
     @classmethod
-    def adopt(cls, fd: int, path: str = "memory") -> Record:
-        """The record that lies behind a descriptor, which stays the caller's. Raises StorageError when it is none."""
+    def adopt(cls, fd: int) -> Record:
+        """The record of another process's stream behind `fd`, which stays the caller's. Raises StorageError when it is none, or when its
+        pages could be taken away.
+        """
         try:
-            size = os.fstat(fd).st_size
-            head = os.pread(fd, HEAD, 0)
-            if len(head) < HEAD:
-                raise StorageError(f"{path} is no record: too short")
-            magic, length, piece_size, capacity, *_ = _HEAD.unpack(head)
-            if magic != MAGIC or not 5 < piece_size < 1 << 28 or not 0 < capacity <= MOST or size != _size(capacity):
-                raise StorageError(f"{path} is no record of this version")
-            if length < -1 or (length >= 0 and not 0 < Geometry(length, piece_size).count <= capacity):
-                raise StorageError(f"{path} is damaged: its length and its room do not fit")
-            return cls(path, mmap.mmap(fd, size))
+            if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK == 0:
+                raise StorageError("a stream's record is not sealed")
+            return cls("memory", -1, mmap.mmap(fd, _checked(fd, "a stream's record")), "mapped")
         except (OSError, ValueError) as error:
-            raise StorageError(f"cannot read {path}: {error}") from error
+            raise StorageError(f"cannot read a stream's record: {error}") from error
 
     @property
     def geometry(self) -> Geometry:
-        """Made anew when another process has learnt the length."""
-        (length,) = struct.unpack_from("<q", self._memory, 8)
-        if length != self._geometry.length:
-            self._geometry = Geometry(length, self._geometry.piece_size)
+        """Made anew when another process has learnt the length. Raises StorageError."""
+        if self._geometry.length < 0:
+            self._look()
+            (length,) = struct.unpack_from("<q", self._memory, 8)
+            if length != -1:
+                self._geometry = self._fitting(length)
         return self._geometry
+
+    def _fitting(self, length: int) -> Geometry:
+        try:
+            geometry = Geometry(length, self._geometry.piece_size)
+        except ValueError:
+            geometry = self._geometry
+        if not 0 < geometry.count <= self.capacity:
+            raise StorageError(f"a file of {length} bytes does not fit this record's {self.capacity} pieces")
+        return geometry
 
     @property
     def generation(self) -> bytes:
         """Which version of the origin's file this is, at most 16 bytes, zeros stripped."""
-        return self._memory[24:40].rstrip(b"\0")
+        return bytes(self._memory[24:40]).rstrip(b"\0")
 
     def forget_generation(self) -> None:
-        """From now on no version is named that all pieces are of: what a killed download leaves is not gone on from."""
-        self._memory[24:40] = bytes(16)
+        """From now on no version is named that all pieces are of: what a killed download leaves is not gone on from.
+
+        Raises StorageError.
+        """
+        self._store(24, bytes(16))
 
     @property
     def complete_mtime(self) -> int:
         """mtime in ns that the data had when it was complete and verified; 0 while it is not."""
         (complete,) = struct.unpack_from("<I", self._memory, 40)
+        if not complete and self._kind == "followed":
+            self._look()
+            (complete,) = struct.unpack_from("<I", self._memory, 40)
         return int(struct.unpack_from("<q", self._memory, 48)[0]) if complete else 0
 
     def learn_length(self, length: int) -> None:
         """The origin ended: `length` in bytes, once unknown. Raises StorageError when it cannot fit."""
-        if Geometry(length, self._geometry.piece_size).count > self.capacity:
-            raise StorageError(f"a file of {length} bytes has more pieces than this record's {self.capacity}")
-        struct.pack_into("<q", self._memory, 8, length)
+        self._fitting(length)
+        self._store(8, struct.pack("<q", length))
 
     def set_complete(self, mtime_ns: int) -> None:
-        """All pieces are here and verified; the data's mtime from now on shows whether somebody changed it."""
-        struct.pack_into("<q", self._memory, 48, mtime_ns)
-        struct.pack_into("<I", self._memory, 40, 1)
+        """All pieces are here and verified; the data's mtime from now on shows whether somebody changed it. Raises StorageError."""
+        self._store(48, struct.pack("<q", mtime_ns))
+        self._store(40, struct.pack("<I", 1))
 
     def digest(self, n: int) -> bytes:
         """xxh3-128 of piece n's content, 16 bytes; zeros where never recorded."""
-        return self._memory[self._xxh3 + DIGEST * n : self._xxh3 + DIGEST * (n + 1)]
+        return bytes(self._memory[self._xxh3 + DIGEST * n : self._xxh3 + DIGEST * (n + 1)])
 
     def set_digest(self, n: int, digest: bytes) -> None:
-        """Before the piece's bit is set."""
-        self._memory[self._xxh3 + DIGEST * n : self._xxh3 + DIGEST * (n + 1)] = digest
+        """Before the piece is shown. Raises StorageError."""
+        self._store(self._xxh3 + DIGEST * n, digest)
 
-    def md5(self, n: int) -> bytes | None:
-        """md5 of framed piece n, 16 bytes, or None while unknown."""
-        return self._memory[self._md5 + DIGEST * n : self._md5 + DIGEST * (n + 1)] if n in self.md5s else None
+    def show(self, n: int) -> None:
+        """Piece n, whose digest is set, is here: who sees its bit sees its bytes. Raises StorageError."""
+        self._mark(n, True)
 
-    def set_md5(self, n: int, md5: bytes) -> None:
-        """Record the md5 of framed piece n."""
-        self._memory[self._md5 + DIGEST * n : self._md5 + DIGEST * (n + 1)] = md5
-        self.md5s.set(n)
+    def hide(self, n: int) -> bool:
+        """Piece n is not here; True if it was. Raises StorageError, and then it is hidden in this process only."""
+        return self._mark(n, False)
+
+    def holds(self, first: int, past: int) -> bool:
+        """Pieces [first, past) are here now. Raises IndexError beyond the capacity, StorageError."""
+        if self._kind == "followed":
+            low, high = HEAD + first // 64 * 8, HEAD + words(past) * 8
+            self._fetch(low, high)
+        return bool(self.here.all_in_range(first, past))
 
     def all_here(self) -> bool:
         """Every piece of a file of known length is here."""
         count = self.geometry.count
-        return count >= 0 and bool(self.here.all_in_range(0, count))
+        return count >= 0 and self.holds(0, count)
 
     def close(self) -> None:
-        """Unmap. The bitsets must not be used after this."""
-        del self.here, self.md5s, self.used, self.digests
-        # Who is just sending a piece may look at its bit once more: then the mapping goes with that bitset.
-        with contextlib.suppress(BufferError):
-            self._memory.close()
+        """Let go of memory and descriptor; again: nothing. The bitsets must not be used after this."""
+        self.__dict__.pop("here", None)
+        self.__dict__.pop("used", None)
+        self.__dict__.pop("digests", None)
+        if isinstance(self._memory, mmap.mmap):
+            # Who is just sending a piece may look at its bit once more: then the mapping goes with that bitset.
+            with contextlib.suppress(BufferError):
+                self._memory.close()
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+    __del__ = close
+
+    def _mark(self, n: int, here: bool) -> bool:
+        if self._kind == "mapped":
+            return self.here.set(n) if here else self.here.clear(n)
+        with self._turn:
+            if not here:
+                changed = self.here.clear(n)
+            at, bit = HEAD + n // 64 * 8, 1 << n % 64
+            word = int.from_bytes(self._memory[at : at + 8], "little")
+            self._write(at, (word | bit if here else word & ~bit).to_bytes(8, "little"))
+            return self.here.set(n) if here else changed
+
+    def _store(self, at: int, data: bytes) -> None:
+        self._write(at, data)
+        self._memory[at : at + len(data)] = data
+
+    def _write(self, at: int, data: bytes) -> None:
+        """Into the file; what is mapped needs no copy. Raises StorageError."""
+        if self._kind == "mapped":
+            return
+        try:
+            if os.pwrite(self.fd, data, at) != len(data):
+                raise OSError(0, "it was cut short")
+        except OSError as error:
+            raise storage_error(f"cannot write {self.path}", error) from error
+
+    def _look(self) -> None:
+        if self._kind == "followed":
+            self._fetch(0, HEAD)
+
+    def _fetch(self, low: int, high: int) -> None:
+        """What another process has written there. Raises StorageError."""
+        try:
+            data = os.pread(self.fd, high - low, low)
+        except OSError as error:
+            raise storage_error(f"cannot read {self.path}", error) from error
+        if len(data) != high - low:
+            raise StorageError(f"{self.path} was cut short")
+        self._memory[low:high] = data
+
+
+def _checked(fd: int, path: str) -> int:
+    """The size of the record behind `fd`. Raises StorageError when it is none, OSError."""
+    size = os.fstat(fd).st_size
+    head = os.pread(fd, HEAD, 0)
+    if len(head) < HEAD:
+        raise StorageError(f"{path} is no record: too short")
+    magic, length, piece_size, capacity, *_ = _HEAD.unpack(head)
+    if magic != MAGIC or not 5 < piece_size < 1 << 28 or not 0 < capacity <= MOST or size != _size(capacity):
+        raise StorageError(f"{path} is no record of this version")
+    if length < -1 or (length >= 0 and not 0 < Geometry(length, piece_size).count <= capacity):
+        raise StorageError(f"{path} is damaged: its length and its room do not fit")
+    return size
+
+
+def _load(fd: int, memory: bytearray | mmap.mmap, size: int) -> None:
+    """Read what the file holds, and none of its holes. Raises OSError."""
+    at = 0
+    while at < size:
+        try:
+            begin = os.lseek(fd, at, os.SEEK_DATA)
+            end = min(os.lseek(fd, begin, os.SEEK_HOLE), size)
+        except OSError:
+            # Only a hole is left; a file system that knows no holes has none.
+            return
+        while begin < end:
+            data = os.pread(fd, min(end - begin, SPARSE), begin)
+            if not data:
+                raise OSError(0, "it was cut short")
+            memory[begin : begin + len(data)] = data
+            begin += len(data)
+        at = end

@@ -41,6 +41,7 @@ class SlotFile(PieceFile):
     def __init__(self, path: str, data: Sequence[int], record: Record) -> None:
         """data: MEMORIES descriptors."""
         super().__init__(path, data[0], record)
+        self._reach = 0
         self._data = tuple(data)
         self._turns = tuple(threading.Lock() for _ in data)
 
@@ -85,7 +86,7 @@ class SlotFile(PieceFile):
 
     def evict(self, n: int) -> None:
         """Piece n is here no more. Its bit goes first: whoever sends it looks at it before the last byte. Raises StorageError."""
-        if not self.here.clear(n):
+        if not self.record.hide(n):
             return
         size = self.geometry.piece_size
         if _fallocate(self._data[n % MEMORIES], KEEP_SIZE | PUNCH_HOLE, n * size, size):

@@ -15,6 +15,7 @@ import stat
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, StorageError
 from dfengine.storage.abandoned import remove_abandoned
+from dfengine.storage.failure import storage_error
 from dfengine.storage.piece_file import PieceFile
 
 LOOKS = 100
@@ -132,7 +133,7 @@ class Target:
                 _sync_folder(os.path.dirname(self.path))
             os.unlink(self.record)
         except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+            raise storage_error(f"cannot write {self.path}", error) from error
 
     def discard(self) -> None:
         """Remove part and record: they hold nothing worth resuming."""

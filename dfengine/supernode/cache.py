@@ -20,6 +20,7 @@ from dfengine.errors import LocalError, StorageError
 from dfengine.origin.version import Version
 from dfengine.origin.work import missing
 from dfengine.storage.piece_file import PieceFile
+from dfengine.storage.record import Record
 
 TASK_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -61,6 +62,13 @@ class Description(msgspec.Struct, kw_only=True):
 class Copy(PieceFile):
     """A task's file in the cache. Nobody closes it: it may be on its way to somebody, whose answer is the last to let go of it."""
 
+    md5s: dict[int, bytes]
+    """Piece -> md5 of it as it is framed, for 1.x. Of this process: what is on the disk is no proof of what it was computed from."""
+
+    def __init__(self, path: str, fd: int, record: Record) -> None:
+        super().__init__(path, fd, record)
+        self.md5s = {}
+
     def __del__(self) -> None:
         os.close(self.fd)
 
@@ -85,7 +93,7 @@ class Cache:
     def _at(self, task: str, kind: str = "") -> str:
         return os.path.join(self.path, task[:3], task + kind)
 
-    def load(self, task: str, verified: str = "") -> tuple[PieceFile, Description] | None:
+    def load(self, task: str, verified: str = "") -> tuple[Copy, Description] | None:
         """The copy that an earlier process left, complete or not; None when there is none that can be used, or that was `verified` so."""
         try:
             with open(self._at(task, ".json"), "rb") as file:
@@ -118,7 +126,7 @@ class Cache:
         """Of a `hasher`, when all of the piece was given: 16 bytes, as the record keeps them."""
         return bytes(check.digest()[:16])
 
-    def create(self, task: str, geometry: Geometry, description: Description) -> PieceFile:
+    def create(self, task: str, geometry: Geometry, description: Description) -> Copy:
         """A fresh copy. The old one's file is unlinked and not overwritten: it may be on its way to somebody. Raises StorageError."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)

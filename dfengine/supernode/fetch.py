@@ -33,9 +33,8 @@ from dfengine.origin.retry import Retry, transient
 from dfengine.origin.verification import verification
 from dfengine.origin.version import Version
 from dfengine.origin.work import ENDLESS, missing
-from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.arrival import Arrivals
-from dfengine.supernode.cache import Cache, Description
+from dfengine.supernode.cache import Cache, Copy, Description
 from dfengine.supernode.events import Events
 from dfengine.supernode.legacy_md5 import compute
 
@@ -83,7 +82,7 @@ class Fetch:
         self.wanted = wanted
         self.state = NEW
         self.error: DfengineError | None = None
-        self.file: PieceFile | None = None
+        self.file: Copy | None = None
         self.description = Description(url=wanted.url, generation="", verified=wanted.verified)
         self.origin_requests = self._past_bytes = 0
         self.from_cache = False
@@ -158,7 +157,7 @@ class Fetch:
         else:
             self._anew(loaded)
 
-    def _anew(self, loaded: tuple[PieceFile, Description] | None) -> None:
+    def _anew(self, loaded: tuple[Copy, Description] | None) -> None:
         """Pieces into the copy until the file ends. Raises OriginError and its kin, StorageError."""
         body = self._first(None, loaded)
         try:
@@ -186,7 +185,7 @@ class Fetch:
         if cancel is not None:
             cancel.close()
 
-    def _first(self, unless: Version | None, loaded: tuple[PieceFile, Description] | None = None) -> Body:
+    def _first(self, unless: Version | None, loaded: tuple[Copy, Description] | None = None) -> Body:
         """The answer to a plain GET, or to a conditional one. An origin that fails for the moment is waited for, and so are who asked.
 
         loaded: a copy that lacks pieces; of its version the file is asked for from the first of them on, if its version binds.
@@ -215,7 +214,7 @@ class Fetch:
             with self._more:
                 self._more.wait_for(lambda: self.stopped, wait)
 
-    def _again(self, file: PieceFile, known: Description) -> None:
+    def _again(self, file: Copy, known: Description) -> None:
         """There is a complete copy: does it still hold?"""
         fresh, version = self.file is None, known.version(file.geometry.length)
         try:
@@ -239,7 +238,7 @@ class Fetch:
             self.file, self.state = None, NEW
             self._anew(None)
 
-    def _is_same(self, body: Body, file: PieceFile, known: Description, fresh: bool) -> bool:
+    def _is_same(self, body: Body, file: Copy, known: Description, fresh: bool) -> bool:
         """The answer has another version, or none: its bytes are compared with the copy's, whose downloads go on meanwhile.
 
         fresh: nobody uses the copy yet, and nobody is given it before it is compared.
@@ -263,7 +262,7 @@ class Fetch:
         self._keep(file, known, fresh)
         return True
 
-    def _keep(self, file: PieceFile, known: Description, fresh: bool) -> None:
+    def _keep(self, file: Copy, known: Description, fresh: bool) -> None:
         self.file, self.description = file, known
         self.state = SUCCESS
         if fresh:
@@ -278,7 +277,7 @@ class Fetch:
         if self.wanted.length > 0 and length >= 0 and length != self.wanted.length:
             raise OriginChanged(f"the origin's file has {length} bytes, {self.wanted.length} were expected")
 
-    def _begin(self, body: Body, loaded: tuple[PieceFile, Description] | None) -> tuple[PieceFile, list[tuple[int, int]]]:
+    def _begin(self, body: Body, loaded: tuple[Copy, Description] | None) -> tuple[Copy, list[tuple[int, int]]]:
         """The origin's head is here: the copy's geometry follows, and which pieces are to be fetched."""
         self._expect(body.length)
         version = body.version
@@ -301,7 +300,7 @@ class Fetch:
         count = self.file.geometry.count
         return self.file, missing(self.file.here, count) if count >= 0 else [(0, ENDLESS)]
 
-    def _read(self, body: Body, file: PieceFile, gaps: list[tuple[int, int]]) -> None:
+    def _read(self, body: Body, file: Copy, gaps: list[tuple[int, int]]) -> None:
         """By this thread, and as many more as the origin grants connections. Raises what ended the reader."""
         assert self._source is not None
         # A file of a few runs is shared by all connections too, and not taken by the first one as a whole.
@@ -339,7 +338,7 @@ class Fetch:
             self._more.notify_all()
         self._post(self._events.fetch_piece, self, n)
 
-    def _finish(self, file: PieceFile) -> None:
+    def _finish(self, file: Copy) -> None:
         self._expect(file.geometry.length)
         with self._more:
             self._more.notify_all()

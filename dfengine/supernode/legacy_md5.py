@@ -43,11 +43,10 @@ def compute(fetch: Fetch, more: threading.Condition) -> bool:
             continue  # the length turned out to end right before n
         length = file.read_into(n, buffer)
         whole.update(buffer[:length])
-        if n not in file.record.md5s:
-            framed = hashlib.md5(file.geometry.head(n), usedforsecurity=False)
-            framed.update(buffer[:length])
-            framed.update(_TAIL)
-            file.record.set_md5(n, framed.digest())
+        framed = hashlib.md5(file.geometry.head(n), usedforsecurity=False)
+        framed.update(buffer[:length])
+        framed.update(_TAIL)
+        file.md5s[n] = framed.digest()
         fetch.md5_known(n)
         n += 1
     fetch.description.md5 = whole.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,3 +26,23 @@ def stage() -> Iterator[Any]:
         yield made
 
 
+
+@pytest.fixture
+def small() -> Iterator[Path]:
+    """A disk of `scene.SMALL` bytes: a tmpfs, which needs root; the test fails if something in it is still open at the end."""
+    from scene import SMALL
+
+    with tempfile.TemporaryDirectory(prefix="dfsmall-") as path:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL},mode=700", "dfsmall", path], check=True)
+        try:
+            yield Path(path)
+        finally:
+            if subprocess.run(["umount", path], check=False).returncode:
+                subprocess.run(["umount", "-l", path], check=True)
+                raise AssertionError("a process is left that uses the disk")
+
+
+@pytest.fixture
+def closed(small: Path, stage: Any) -> Any:
+    """A scene that ends before the small disk does."""
+    return stage

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -27,6 +28,9 @@ from typing import Any
 DFENGINE = [sys.executable, "-m", "dfengine"]
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 MIB = 1 << 20
+SMALL = 64 * MIB
+"""Bytes of a small disk (see conftest)."""
+
 PATIENCE = 60.0
 
 CONFIG = """
@@ -71,6 +75,14 @@ def until(true: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any
             return value
         assert time.monotonic() < end, f"{what} did not happen within {patience} s"
         time.sleep(0.02)
+
+
+def filled(ballast: Path, but: int = 0) -> None:
+    """The file takes all the room that is left on its disk, less `but` bytes."""
+    with open(ballast, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(MIB))
+    os.truncate(ballast, ballast.stat().st_size - but)
 
 
 def buffered() -> int:

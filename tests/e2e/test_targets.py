@@ -12,35 +12,13 @@ import resource
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scene import DFENGINE, MIB, Scene, until
+from scene import DFENGINE, MIB, SMALL, Scene, filled, until
 
-SMALL = 64 * MIB
 PIECE = 4 * MIB - 5
-
-
-@pytest.fixture
-def small() -> Iterator[Path]:
-    """A file system of 64 MB; the test fails if something in it is still open at the end."""
-    with tempfile.TemporaryDirectory(prefix="dfsmall-") as path:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL},mode=700", "dfsmall", path], check=True)
-        try:
-            yield Path(path)
-        finally:
-            if subprocess.run(["umount", path], check=False).returncode:
-                subprocess.run(["umount", "-l", path], check=True)
-                raise AssertionError("a process is left that uses the file system")
-
-
-@pytest.fixture
-def closed(small: Path, stage: Scene) -> Scene:
-    """A scene that ends before the small file system does."""
-    return stage
 
 
 def left(folder: Path) -> list[str]:
@@ -75,13 +53,6 @@ def test_a_full_disk_is_said_and_what_came_is_gone_on_from(small: Path, closed: 
     assert stage.digest(str(small / "out")) == sha
     assert result["from"]["resumed"] >= 8 * MIB
     assert left(small) == ["out"]
-
-
-def filled(ballast: Path) -> None:
-    """The file takes all the room that is left."""
-    with open(ballast, "wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(MIB))
 
 
 def test_a_disk_that_fills_up_under_a_file_of_unknown_length(small: Path, closed: Scene) -> None:

@@ -10,16 +10,20 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
+import xxhash
+
 from dfengine import cli, settings, wire
 from dfengine._piece import Geometry, parse_range
 from dfengine.client import messages
 from dfengine.disposition import filename
-from dfengine.errors import BadValue, OriginError, ProtocolViolation
+from dfengine.errors import BadValue, OriginError, ProtocolViolation, StorageError
 from dfengine.net import _request, http, secret
 from dfengine.net.dial import parse_head
 from dfengine.origin.head import LARGEST, Head
 from dfengine.origin.request import Hop, asked_range
 from dfengine.storage.home import valid_name
+from dfengine.storage.piece_file import PieceFile
+from dfengine.storage.record import Record
 from dfengine.supernode._plain_pull import plain_pull
 from dfengine.supernode.api_v1 import checked, wanted
 from dfengine.task import Digest, check_url, generation, task_url
@@ -184,6 +188,39 @@ def yaml(data: bytes) -> None:
         cli.configuration([path])
 
 
+RECORDED = Geometry(250, 105)
+"""What the corpus' records are of: three pieces, of which the second is not on the disk."""
+
+CONTENT = bytes(range(100)) + bytes(100) + bytes(range(50))
+
+
+def record(data: bytes) -> None:
+    """A record that was damaged on the disk: the download begins again, or only pieces that are whole count as here."""
+    part, path = (os.path.join(_scratch.name, name) for name in ("recorded.part", "recorded.record"))
+    for name, content in ((part, CONTENT), (path, data)):
+        with open(name, "wb") as out:
+            out.write(content)
+    with contextlib.suppress(StorageError):
+        seen = Record.follow(path)
+        with contextlib.suppress(StorageError, IndexError):
+            seen.holds(0, max(1, seen.geometry.count))
+        seen.close()
+    try:
+        file = PieceFile.open(part, path)
+    except StorageError:
+        return
+    try:
+        file.recheck()
+        for n in file.here:
+            offset, length = file.geometry.content(n)
+            piece = CONTENT[offset : offset + length]
+            if file.record.digest(n) != xxhash.xxh3_128_digest(piece) or (file.geometry == RECORDED and n not in (0, 2)):
+                raise AssertionError(f"piece {n} counts as here")
+        file.record.all_here()
+    finally:
+        file.close()
+
+
 PARSERS: dict[str, Callable[[bytes], None]] = {
     "request": request,
     "plain": plain,
@@ -214,6 +251,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "name": partial(text, valid_name),
     "generation": partial(text, lambda tag: generation(tag, tag, 7)),
     "yaml": yaml,
+    "record": record,
 }
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import xxhash
 
 from dfengine._piece import Geometry
-from dfengine.errors import BadValue, StorageError
+from dfengine.errors import BadValue, DiskFull, StorageError
 from dfengine.storage.home import Home, valid_name
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
@@ -41,32 +43,102 @@ class TestRecord:
     def test_survives_and_is_shared_between_two_that_have_it_open(self, tmp_path: Path, geometry: Geometry) -> None:
         path = str(tmp_path / "r")
         writer = Record.create(path, geometry, b"v1")
-        reader = Record.open(path)
+        reader = Record.follow(path)
         writer.set_digest(3, b"d" * 16)
-        writer.here.set(3)
-        assert 3 in reader.here
-        assert list(reader.here) == [3]
-        assert reader.digest(3) == b"d" * 16
+        writer.show(3)
+        assert reader.holds(3, 4)
+        assert not reader.holds(3, 5)
         assert reader.generation == b"v1"
-        assert reader.md5(3) is None
-        writer.set_md5(3, b"m" * 16)
-        assert reader.md5(3) == b"m" * 16
+        again = Record.open(path)
+        assert list(again.here) == [3]
+        assert again.digest(3) == b"d" * 16
+        again.close()
         os.unlink(path)
-        writer.here.set(4)
-        assert 4 in reader.here
+        writer.show(4)
+        assert reader.holds(3, 5)
+        assert writer.hide(3)
+        assert not reader.holds(3, 5)
+        assert reader.complete_mtime == 0
+        writer.set_complete(77)
+        assert reader.complete_mtime == 77
         writer.close()
         reader.close()
+
+    def test_threads_that_write_one_word_of_bits_lose_none(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "r")
+        writer = Record.create(path, Geometry(100 * 64, PIECE))
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(writer.show, range(64)))
+        again = Record.open(path)
+        assert list(again.here) == list(range(64))
+        again.close()
+        writer.close()
+
+    def test_no_page_of_a_file_is_mapped(self, tmp_path: Path, geometry: Geometry) -> None:
+        """A page of a mapping cannot be written on a full disk, nor read once the file was cut: either kills the process."""
+        paths = [str(tmp_path / name) for name in ("known", "unknown")]
+        records = [Record.create(paths[0], geometry), Record.create(paths[1], Geometry(-1, PIECE)), *map(Record.follow, paths)]
+        maps = Path("/proc/self/maps").read_text()
+        assert not [path for path in paths if path in maps]
+        for record in records:
+            record.close()
+
+    def test_one_that_is_cut_under_its_readers_is_an_error(self, tmp_path: Path, geometry: Geometry) -> None:
+        path = str(tmp_path / "r")
+        writer, reader = Record.create(path, Geometry(-1, PIECE)), Record.follow(path)
+        os.truncate(path, 70)
+        with pytest.raises(StorageError, match="cut short"):
+            reader.holds(70, 80)
+        os.truncate(path, 0)
+        with pytest.raises(StorageError, match="cut short"):
+            assert reader.geometry
+        writer.show(3)
+        writer.close()
+        reader.close()
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+    def test_a_disk_that_takes_nothing_is_an_error_and_shows_no_piece(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        path = str(tmp_path / "r")
+        writer = Record.create(path, geometry)
+
+        def refuse(*_: object) -> int:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "pwrite", refuse)
+        for change in (lambda: writer.show(1), lambda: writer.set_digest(1, bytes(16)), lambda: writer.learn_length(1),
+                       lambda: writer.set_complete(1)):
+            with pytest.raises(StorageError) as caught:
+                change()
+            assert isinstance(caught.value, DiskFull) == (number != errno.EIO)
+        with pytest.raises(StorageError):
+            Record.create(path, geometry)
+        assert os.listdir(tmp_path) == ["r"]
+        assert 1 not in writer.here
+        writer.close()
+
+    def test_a_streams_record_cannot_be_cut_and_one_that_can_is_not_taken(self, geometry: Geometry) -> None:
+        record = Record.in_memory(geometry)
+        with pytest.raises(OSError, match="not permitted"):
+            os.ftruncate(record.fd, 0)
+        loose = os.memfd_create("loose", os.MFD_ALLOW_SEALING)
+        os.write(loose, os.pread(record.fd, 1 << 16, 0))
+        with pytest.raises(StorageError, match="not sealed"):
+            Record.adopt(loose)
+        os.close(loose)
+        record.close()
 
     def test_learns_its_length_in_every_process(self, tmp_path: Path) -> None:
         path = str(tmp_path / "r")
         writer = Record.create(path, Geometry(-1, PIECE))
-        reader = Record.open(path)
+        reader = Record.follow(path)
         assert reader.geometry.count == -1
         writer.learn_length(250)
         assert reader.geometry == Geometry(250, PIECE)
         assert not reader.all_here()
         for n in range(3):
-            writer.here.set(n)
+            writer.show(n)
         assert reader.all_here()
         writer.close()
         reader.close()
@@ -122,7 +194,7 @@ class TestPieceFile:
         file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
         fill(file, range(5))
         os.pwrite(file.fd, b"\xff", 230)
-        file.here.set(7)  # a bit that reached the disk before its bytes did
+        file.record.show(7)  # a bit that reached the disk before its bytes did
         file.close()
         file = PieceFile.open(str(tmp_path / "d"), str(tmp_path / "r"))
         assert file.recheck() == [2, 7]
@@ -186,6 +258,27 @@ class TestTarget:
         file = Target(out, TASK).open(geometry, b"g")
         assert list(file.here) == [0, 1, 3]
         file.close()
+
+    @pytest.mark.parametrize("known", [True, False])
+    @pytest.mark.parametrize("cut", [0, 230, 900])
+    def test_a_part_that_is_cut_under_the_download_gets_no_name(self, tmp_path: Path, known: bool, cut: int) -> None:
+        """Pieces that come later would make it as long as before: what was cut off is zeros."""
+        out, geometry = tmp_path / "out", Geometry(1050, PIECE)
+        for refill in (range(0), range(3, 4), range(geometry.count - 2, geometry.count)):
+            target = Target(str(out), TASK)
+            file = target.open(geometry if known else Geometry(-1, PIECE), b"")
+            fill(file, range(geometry.count))
+            os.truncate(target.part, cut)
+            with pytest.raises(StorageError, match="cut short"):  # noqa: PT012
+                fill(file, refill)
+                if not known:
+                    file.learn_length(1050)
+                target.finish(file)
+            assert not out.exists()
+            file.close()
+            file = Target(str(out), TASK).open(geometry, b"")
+            assert not [n for n in file.here if n >= cut // 100]
+            file.close()
 
     def test_a_part_that_took_the_outputs_name_before_it_was_locked_is_not_written(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch

@@ -7,16 +7,37 @@ to case. The native pull is dfengine's own: one long-polled request reports any 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import Meta
 
 from dfengine.codes import *  # noqa: F403  (a code is part of its message: wire.WAIT)
 from dfengine.errors import BadValue, ProtocolViolation
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for bytes that are no such message."""
+
+MOST_PIECES = (1 << 31) - 1
+"""Pieces that a message can speak of: every index fits every machine's word, whatever a stranger writes."""
+
+Count = Annotated[int, Meta(ge=0, le=MOST_PIECES)]
+"""A piece's number, or how many pieces."""
+
+Sign = Annotated[int, Meta(ge=-1, le=MOST_PIECES)]
+"""The same, or -1 for none."""
+
+Length = Annotated[int, Meta(ge=-1, le=1 << 62)]
+"""Bytes of a file, -1 unknown."""
+
+Number = Annotated[int, Meta(ge=-(1 << 31), le=MOST_PIECES)]
+"""Whatever else is a number; what it must be is said in 1.x's words where it is used."""
+
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+
+Name = Annotated[str, Meta(max_length=1024)]
+"""A task, a CID, an origin."""
 
 
 def _lower(name: str) -> str:
@@ -32,7 +53,7 @@ class Registration(msgspec.Struct, rename=_lower, kw_only=True):
     cid: str = ""
     ip: str = ""
     host_name: str = ""
-    port: int = 0
+    port: Number = 0
     path: str = ""
     version: str = ""
     md5: str = ""
@@ -43,12 +64,12 @@ class Registration(msgspec.Struct, rename=_lower, kw_only=True):
     insecure: bool = False
     root_cas: list[str] | None = None
     task_id: str = ""
-    file_length: int = 0
+    file_length: Length = 0
     as_seed: bool = False
     pattern: str = ""
     stream_mode: bool = False
-    window_size: int = -1
-    native: int = 0
+    window_size: Number = -1
+    native: Count = 0
     in_order: bool = False
     location: str = ""
 
@@ -144,18 +165,18 @@ class Pull(msgspec.Struct, omit_defaults=True):
     A newer pull of the same CID releases the older one.
     """
 
-    task: str
-    cid: str
-    done: list[tuple[int, str]] = []
-    failed: list[tuple[int, str, str]] = []
-    ending: list[int] = []
-    pace: float = 0.0
-    held: list[tuple[int, int]] = []
-    evicted: list[tuple[int, int]] = []
-    want: int = 0
-    wait: float = 0.0
-    una: int = 0
-    end: int = -1
+    task: Name
+    cid: Name
+    done: list[tuple[Count, Name]] = []
+    failed: list[tuple[Count, Name, Name]] = []
+    ending: list[Count] = []
+    pace: Seconds = 0.0
+    held: list[tuple[Count, Count]] = []
+    evicted: list[tuple[Count, Count]] = []
+    want: Count = 0
+    wait: Seconds = 0.0
+    una: Count = 0
+    end: Sign = -1
 
 
 class OriginAsk(msgspec.Struct, omit_defaults=True):
@@ -164,10 +185,10 @@ class OriginAsk(msgspec.Struct, omit_defaults=True):
     wait: seconds the question may be parked. release: it has no more need to.
     """
 
-    task: str
-    cid: str
-    origin: str
-    wait: float = 0.0
+    task: Name
+    cid: Name
+    origin: Name
+    wait: Seconds = 0.0
     release: bool = False
 
 

@@ -181,18 +181,35 @@ class RequestReader:
         self._head = 0
         self._unfinished = 0
         self._whole = 0
+        self._left = self._got = 0
         self._in_body = False
         self.started = False
         """Some bytes of a request came, but not its end."""
 
+    @property
+    def kept(self) -> int:
+        """Bytes of a request whose end has not come."""
+        return self._head + self._unfinished + self._got if self.started else 0
+
+    def extent(self, data: bytes, at: int) -> int:
+        """Where in `data` ends what should be fed next, from `at` on: it ends one request, or two where the cut fell into an empty line."""
+        if self._in_body:
+            return min(len(data), at + self._left)
+        end = data.find(b"\r\n\r\n", at, at + MAX_HEAD)
+        return end + 4 if end >= 0 else min(len(data), at + MAX_HEAD)
+
+    def whole(self, data: bytes) -> bool:
+        """Whether `data` was a plain request, no less and no more; between two requests. Raises BadRequest."""
+        request = plain(data, MAX_HEAD, self._max_body)
+        if request is not None:
+            method, target, headers, body = request
+            self._deliver(Request(method, target, headers, body, self._client))
+        return request is not None
+
     def feed(self, data: bytes) -> None:
         """Raises BadRequest; the connection is of no use then."""
-        if not self.started:
-            request = plain(data, MAX_HEAD, self._max_body)
-            if request is not None:
-                method, target, headers, body = request
-                self._deliver(Request(method, target, headers, body, self._client))
-                return
+        if not self.started and self.whole(data):
+            return
         whole = self._whole
         try:
             self._parser.feed_data(data)
@@ -216,7 +233,7 @@ class RequestReader:
         self._target = b""
         self._headers = {}
         self._body = []
-        self._head = self._unfinished = 0
+        self._head = self._unfinished = self._left = self._got = 0
         self._in_body = False
         self.started = True
 
@@ -252,11 +269,14 @@ class RequestReader:
             if not self._max_body:
                 raise BadRequest(400, "no request body is taken")
             raise BadRequest(413, f"request body is larger than {self._max_body} bytes")
+        self._left = length
         if length and self._proceed is not None and headers.get("expect", "").lower() == "100-continue":
             self._proceed()
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
+        self._got += len(body)
+        self._left -= len(body)
 
     def on_message_complete(self) -> None:
         self.started = self._in_body = False

@@ -45,7 +45,8 @@ class PieceServer:
     every connection; bytes then go out by TLS writes. The seconds: to send a head, between requests, without taking a byte; whoever needs
     longer is cut off.
 
-    Counters: requests, bytes_sent (heads included), sends, sendfiles (system calls), loads (slices that a thread read first).
+    Counters: requests, bytes_sent (heads included), sends, sendfiles (system calls), loads (slices that a thread read first), failures (of
+    routes).
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class PieceServer:
         self.loop = loop
         self.limit = limit
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
-        self.requests = self.bytes_sent = self.sends = self.sendfiles = self.loads = 0
+        self.requests = self.bytes_sent = self.sends = self.sendfiles = self.loads = self.failures = 0
         self.connections: set[Connection] = set()
         self._turnstiles: dict[TokenBucket, Turnstile] = {}
         self._seal: Callable[[socket.socket], TlsSocket] | None = None
@@ -123,6 +124,7 @@ class PieceServer:
         except BadRequest as error:
             return text(error.status, error.reason)
         except Exception:
+            self.failures += 1
             traceback.print_exc(file=sys.stderr)
             return text(500, "internal error")
 

@@ -23,20 +23,21 @@ class Shares:
         """Its client has all it may have."""
         return self._taken.get(client_of(address), 0) >= self.most
 
-    def take(self, address: str) -> bool:
-        """One more for its client; False, and nothing taken: it has all it may have."""
+    def take(self, address: str, amount: int = 1) -> bool:
+        """So much more for its client; False, and nothing taken: that is more than it may have."""
         client = client_of(address)
-        taken = self._taken.get(client, 0)
-        if taken >= self.most:
+        taken = self._taken.get(client, 0) + amount
+        if taken > self.most:
             return False
-        self._taken[client] = taken + 1
+        if taken:
+            self._taken[client] = taken
         return True
 
-    def give_back(self, address: str) -> None:
-        """One that `take` gave."""
+    def give_back(self, address: str, amount: int = 1) -> None:
+        """What `take` gave."""
         client = client_of(address)
-        left = self._taken[client] - 1
+        left = self._taken.get(client, 0) - amount
         if left:
             self._taken[client] = left
         else:
-            del self._taken[client]
+            self._taken.pop(client, None)

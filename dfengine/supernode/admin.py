@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from dfengine.supernode.fetch import FAILED, NEW, RUNNING, SUCCESS, Wanted
 from dfengine.supernode.node import Node
 from dfengine.task import Peer, task_url, typed_url
 
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
 PREHEATS = 1024
 """Preheats remembered, the oldest leave first."""
 
@@ -37,11 +40,14 @@ def version(node: Node, request: Request) -> Response:
     return Response(200, msgspec.json.encode(fields), TEXT)
 
 
-def metrics(node: Node, request: Request) -> Response:
+def metrics(node: Node, request: Request) -> Response | Coroutine[Any, Any, Response]:
     """GET /metrics: Prometheus."""
-    from dfengine.supernode.metrics import CONTENT_TYPE, exposition
+    found = node.scrape()
+    return Response(200, found, METRICS) if isinstance(found, bytes) else _scraped(found)
 
-    return Response(200, exposition(node), CONTENT_TYPE)
+
+async def _scraped(found: asyncio.Future[bytes]) -> Response:
+    return Response(200, await asyncio.shield(found), METRICS)  # who goes away takes it from nobody
 
 
 def _last(request: Request) -> str:

@@ -41,7 +41,8 @@ class Cdn:
         self._held: dict[str, deque[Callable[[], None]]] = {}
         """Client -> what it must wait with."""
         self.fetches: dict[str, Fetch] = {}
-        self._past_requests = self._past_bytes = 0
+        self.past_requests = self.past_bytes = 0
+        """Of fetches that were forgotten. What one does after that is not counted."""
 
     def start(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
         """Begin to fetch a task that is not known, or failed before; address: who asks for it."""
@@ -117,18 +118,8 @@ class Cdn:
         fetch = self.fetches.pop(task, None)
         if fetch is not None:
             fetch.stop()
-            self._past_requests += fetch.origin_requests
-            self._past_bytes += fetch.origin_bytes
-
-    @property
-    def origin_requests(self) -> int:
-        """Requests to origins since the start. What a fetch does after it was forgotten is not counted."""
-        return self._past_requests + sum(fetch.origin_requests for fetch in self.fetches.values())
-
-    @property
-    def origin_bytes(self) -> int:
-        """Bytes of bodies from origins since the start, counted as above."""
-        return self._past_bytes + sum(fetch.origin_bytes for fetch in self.fetches.values())
+            self.past_requests += fetch.origin_requests
+            self.past_bytes += fetch.origin_bytes
 
     def close(self) -> None:
         """Cut the fetches and wait for their threads."""

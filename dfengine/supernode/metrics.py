@@ -1,39 +1,97 @@
-"""Prometheus metrics: 1.x's names and ours. Counted as plain integers elsewhere and collected when somebody asks."""
+"""Prometheus metrics: 1.x's names and ours. Counted as plain integers elsewhere and collected when somebody asks.
+
+A supernode with very many tasks and downloads is counted piecemeal, STEP at a time with the loop's other work between, and all scrapes
+together take SHARE of its time: beyond that they are given what the last one found.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from dfengine.net.loop_watch import BOUNDS
 from dfengine.settings import VERSION
 from dfengine.supernode.node import Node
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 THEIRS = "dragonfly_supernode_"
 OURS = "dfengine_"
+STEP = 1000
+"""Tasks, peers or downloads counted before others get their turn."""
+
+SHARE, BURST = 0.05, 0.5
+"""Of the loop's time, for all scrapes; seconds of it that may be saved up."""
+
+SYSTEMS = 20
+"""Labels of `callsystem`, those with most downloads; all others count as one more, OTHER."""
+
+OTHER = "other"
+
+
+class _Walk:
+    """Sums over all that a supernode has, taken piecemeal: what comes or goes meanwhile is in them or not."""
+
+    def __init__(self, node: Node) -> None:
+        self.states: Counter[str] = Counter()
+        self.systems: Counter[str] = Counter()
+        self.isolated = 0
+        self._node = node
+        swarm, cdn = node.swarm, node.cdn
+        self.by_supernode, self.by_peers = swarm.past_by_supernode, swarm.past_by_peers
+        self.origin_requests, self.origin_bytes = cdn.past_requests, cdn.past_bytes
+
+    def _fetch(self, fetch: Any) -> None:
+        self.states[fetch.state] += 1
+        self.origin_requests += fetch.origin_requests
+        self.origin_bytes += fetch.origin_bytes
+
+    def _task(self, task: Any) -> None:
+        self.by_supernode += task.sent_by_supernode
+        self.by_peers += task.sent_by_peers
+
+    def _peer(self, peer: Any) -> None:
+        self.isolated += peer.isolated
+
+    def _member(self, member: Any) -> None:
+        self.systems[member.call_system] += 1
+
+    async def run(self) -> float:
+        """Walk; the seconds that it took by itself."""
+        node, spent = self._node, 0.0
+        # Lists first, all at one moment: what has been forgotten by then is in the sums that these began with.
+        walks: list[tuple[list[Any], Callable[[Any], None]]] = [
+            (list(node.cdn.fetches.values()), self._fetch), (list(node.swarm.tasks.values()), self._task),
+            (list(node.swarm.peers.states.values()), self._peer), (list(node.members.values()), self._member),
+        ]  # fmt: skip
+        for items, add in walks:
+            for first in range(0, len(items), STEP):
+                begun = monotonic()
+                for item in items[first : first + STEP]:
+                    add(item)
+                spent += monotonic() - begun
+                if len(items) > STEP:
+                    await asyncio.sleep(0)
+        return spent
 
 
 class _Collector:
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, walk: _Walk) -> None:
         self._node = node
+        self._walk = walk
 
     def collect(self) -> Iterator[Metric]:
-        node, counts = self._node, self._node.counts
+        node, counts, walk = self._node, self._node.counts, self._walk
         build = GaugeMetricFamily(THEIRS + "build_info", "The running version", labels=["version"])
         build.add_metric([VERSION], 1)
         yield build
-        tasks = GaugeMetricFamily(THEIRS + "tasks", "Tasks by the state of their copy", labels=["cdnstatus"])
-        for state, count in Counter(fetch.state for fetch in node.cdn.fetches.values()).items():
-            tasks.add_metric([state], count)
-        yield tasks
-        yield GaugeMetricFamily(THEIRS + "peers", "Peer servers that are known", node.swarm.totals().peers)
-        downloads = GaugeMetricFamily(THEIRS + "dfgettasks", "Registered downloads", labels=["callsystem"])
-        for system, count in Counter(member.call_system for member in node.members.values()).items():
-            downloads.add_metric([system], count)
-        yield downloads
+        yield _labelled("tasks", "Tasks by the state of their copy", "cdnstatus", walk.states.items())
+        yield GaugeMetricFamily(THEIRS + "peers", "Peer servers that are known", len(node.swarm.peers.states))
+        yield _labelled("dfgettasks", "Registered downloads", "callsystem", _most(walk.systems))
         for name, text, value in (
             ("dfgettasks_registered", "Registrations", counts["registered"]),
             ("dfgettasks_failed", "Downloads that reported a failure", counts["failed_downloads"]),
@@ -47,34 +105,97 @@ class _Collector:
             requests.add_metric([str(code), handler], count)
         yield requests
         yield from self._ours()
+        yield from self._loop()
 
     def _ours(self) -> Iterator[Metric]:
-        node, counts, totals = self._node, self._node.counts, self._node.swarm.totals()
+        node, counts, walk = self._node, self._node.counts, self._walk
         for name, text, value in (
             ("pulls", "Pulls, native and 1.x", counts["pulls"] + node.plain_pulls()),
             ("back_to_source", "Downloads that went back to the origin", counts["back_to_source"]),
             ("downloads_finished", "Downloads that reported success", counts["finished_downloads"]),
-            ("origin_requests", "Requests to origins", node.cdn.origin_requests),
-            ("origin_bytes", "Bytes from origins", node.cdn.origin_bytes),
+            ("origin_requests", "Requests to origins", walk.origin_requests),
+            ("origin_bytes", "Bytes from origins", walk.origin_bytes),
             ("sent_bytes", "Bytes that the download port sent", node.sent_bytes()),
             ("loaded_slices", "Pieces that came from the disk before the download port sent them", node.loaded_slices()),
-            ("pieces_from_supernode", "Pieces that downloads had from the supernode", totals.sent_by_supernode),
-            ("pieces_from_peers", "Pieces that downloads had from peers", totals.sent_by_peers),
+            ("pieces_from_supernode", "Pieces that downloads had from the supernode", walk.by_supernode),
+            ("pieces_from_peers", "Pieces that downloads had from peers", walk.by_peers),
+            ("internal_errors", "Requests that failed by a defect of the supernode", node.failures()),
         ):
             yield CounterMetricFamily(OURS + name, text, value)
         for name, text, value in (
             ("parked_pulls", "Pulls that wait for pieces", len(node.parked)),
-            ("leases", "Pieces under way", totals.leases),
+            ("leases", "Pieces under way", len(node.swarm.leases)),
             ("origin_leases", "Downloads that may be at an origin by themselves", len(node.origins.leases)),
             ("origin_waiting", "Downloads that wait for it", len(node.origins)),
-            ("isolated_peers", "Peers that are nobody's source", totals.isolated),
+            ("isolated_peers", "Peers that are nobody's source", walk.isolated),
             ("free_bytes", "Room left for copies", node.cache.free()),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)
 
+    def _loop(self) -> Iterator[Metric]:
+        watch = self._node.watch
+        if watch is None:
+            return
+        buckets, sum_so_far = [], 0
+        for bound, count in zip((*map(str, BOUNDS), "+Inf"), watch.held, strict=True):
+            sum_so_far += count
+            buckets.append((bound, sum_so_far))
+        yield HistogramMetricFamily(OURS + "loop_held_seconds", "Times that the loop did not look at its sockets", buckets, watch.total)
+        for name, text, value in (
+            ("loop_held_longest_seconds", "The longest of them since the start", watch.longest),
+            ("loop_worked_longest_seconds", "The same without what other processes took of the processor", watch.worked),
+        ):
+            yield GaugeMetricFamily(OURS + name, text, value)
 
-def exposition(node: Node) -> bytes:
-    """What a scrape gets."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(node))
-    return generate_latest(registry)
+
+def _labelled(name: str, text: str, label: str, samples: Iterable[tuple[str, int]]) -> Metric:
+    family = GaugeMetricFamily(THEIRS + name, text, labels=[label])
+    for value, count in samples:
+        family.add_metric([value], count)
+    return family
+
+
+def _most(systems: Counter[str]) -> list[tuple[str, int]]:
+    """The largest SYSTEMS, and OTHER for the rest: what a client says of itself must not become any number of series."""
+    most = systems.most_common(SYSTEMS)
+    rest = systems.total() - sum(count for _, count in most)
+    named = Counter[str]()
+    for name, count in most:
+        named[name[:100]] += count
+    if rest:
+        named[OTHER] += rest
+    return list(named.items())
+
+
+class Scrapes:
+    """What `/metrics` is answered with. `clock`: monotonic seconds."""
+
+    def __init__(self, node: Node, clock: Callable[[], float] = monotonic) -> None:
+        self._node = node
+        self._clock = clock
+        self._credit, self._at = BURST, clock()
+        self._last = b""
+        self._under_way: asyncio.Task[bytes] | None = None
+
+    def answer(self) -> bytes | asyncio.Future[bytes]:
+        """The exposition, of now as long as that takes no more than its share of the time; else the last one. Never cancel the future."""
+        now = self._clock()
+        self._credit = min(BURST, self._credit + (now - self._at) * SHARE)
+        self._at = now
+        if self._under_way is None:
+            if self._last and self._credit <= 0:
+                return self._last
+            self._under_way = self._node.loop.create_task(self._render())
+        return self._under_way
+
+    async def _render(self) -> bytes:
+        try:
+            walk = _Walk(self._node)
+            spent, begun = await walk.run(), self._clock()
+            registry = CollectorRegistry(auto_describe=False)
+            registry.register(_Collector(self._node, walk))
+            self._last = generate_latest(registry)
+            self._credit -= spent + self._clock() - begun
+            return self._last
+        finally:
+            self._under_way = None

@@ -17,6 +17,7 @@ from dfengine.errors import OriginBusy, OriginChanged, OriginError, OriginForbid
 from dfengine.net.access import Access
 from dfengine.net.dial import local_address
 from dfengine.net.http import Line, Response
+from dfengine.net.loop_watch import LoopWatch
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cache import Cache
 from dfengine.supernode.cdn import Cdn
@@ -86,6 +87,9 @@ class Node:
         self.sent_bytes: Callable[[], int] = int
         self.loaded_slices: Callable[[], int] = int
         self.plain_pulls: Callable[[], int] = int  # that neither `counts` nor `answers` has
+        self.failures: Callable[[], int] = int
+        self.scrape: Callable[[], bytes | asyncio.Future[bytes]] = bytes
+        self.watch: LoopWatch | None = None
         self.make_room: Callable[[int], None] = lambda length: None
         """Called before a file of `length` bytes (0 or less: unknown) is fetched."""
         self._heads: dict[str, asyncio.Future[None]] = {}

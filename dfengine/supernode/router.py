@@ -10,6 +10,7 @@ from typing import Any
 from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.supernode import admin, api_native, api_origin, api_v1
 from dfengine.supernode._pulls import Pulls
+from dfengine.supernode.metrics import Scrapes
 from dfengine.supernode.node import Node
 
 Answer = Response | asyncio.Future[Response]
@@ -72,6 +73,7 @@ class Router:
         self._node = node
         pulls = Pulls(node, self._park)
         node.plain_pulls = lambda: pulls.answered
+        node.scrape = Scrapes(node).answer
         self.quick = pulls.answer
 
     def _park(self, task: str, cid: str, want: int, seconds: float) -> asyncio.Future[Response]:

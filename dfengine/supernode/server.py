@@ -16,6 +16,7 @@ from dfengine.net.control_server import ControlServer
 from dfengine.net.doorway import listening, more_descriptors
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
+from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer, guarded
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import reclaim
@@ -94,11 +95,13 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     node.download_port = pieces.port
     node.sent_bytes = lambda: pieces.bytes_sent
     node.loaded_slices = lambda: pieces.loads
+    node.watch = LoopWatch(loop)
     node.make_room = reclaim.Room(node).make
     router = Router(node)
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick = None if settings.secret_file else router.quick
     control = ControlServer(loop, shut(router), quick=quick, lost=node.lost, report=_complain, share=share)
+    node.failures = lambda: control.failures + pieces.failures
     try:
         await control.start(settings.host, settings.port, tls)
     except OSError as error:
@@ -116,6 +119,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         except TimeoutError:
             reclaim.note_use(node)
             reclaim.sweep(node)
+    node.watch.close()
     node.close()
     control.close()
     pieces.close()

@@ -1,0 +1,305 @@
+"""One client of a control server: bytes in, answers out in the order of their requests.
+
+Laws:
+* One request of a connection is handled at a time; what came with it waits for the client's next turn (`turns`), and meanwhile the
+  socket is read no further.
+* Nor is it while MAX_PIPELINED answers are not ready, or HIGH_WATER bytes of answers lie unread; a client that leaves them unread for
+  stall seconds is cut off.
+* All bytes that are kept of a client, unfinished requests and unread answers, are counted; beyond its share the connection is cut.
+* A connection is always in one of four phases, each with a deadline: a request comes (head seconds from its first byte), it waits for a
+  turn or an answer (which the server owes it: none), answers lie unread (stall seconds), idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, cast
+
+from dfengine.net.http import MAX_PIPELINED, BadRequest, Line, Request, RequestReader, Response, text
+
+if TYPE_CHECKING:
+    from dfengine.net.control_server import ControlServer
+
+HIGH_WATER = 16 << 10
+"""Bytes of answers that a client may leave unread before it is read no further."""
+
+Answer = Response | asyncio.Future[Response]
+Quick = Callable[[bytes, Line, str], bytes | asyncio.Future[Response] | None]
+READY = (bytes, Response)
+"""Answers that wait for nothing."""
+
+
+class ControlProtocol(asyncio.Protocol):
+    """One client. client: its address."""
+
+    __slots__ = ("_answers", "_at", "_backlog", "_begun", "_held", "_joined", "_line", "_paused", "_reader", "_requests", "_server",
+                 "_stopped", "_transport", "_unread", "client", "deadline")  # fmt: skip
+
+    def __init__(self, server: ControlServer, client: str = "") -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        # Queues and line come with the first byte, the reader with what is not answered quickly: silent connections must cost little.
+        self._reader: RequestReader | None = None
+        self._answers: deque[tuple[Answer | bytes, bool, bool]] | None = None
+        """Answers not sent yet, in the order of their requests: (answer, keep alive, without a body); bytes are whole, with their head."""
+        self._requests: deque[Request | BadRequest] | None = None
+        """Requests that came whole and wait for a turn."""
+        self._backlog = b""
+        self._at = 0
+        """What came and was not looked at is `_backlog` from `_at` on."""
+        self.client = client
+        self._line: Line | None = None
+        self._stopped = self._unread = self._paused = self._joined = False
+        self._begun = False
+        """A part of a request came, and its deadline stands."""
+        self._held = 0
+        self.deadline = monotonic() + server.head_seconds
+
+    @property
+    def made(self) -> bool:
+        """The connection is, or was, there, with hands shaken."""
+        return self._transport is not None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is asked for, or owed, by it."""
+        return not (self._answers or self._requests or self._backlog or self._begun or self._unread)
+
+    # asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is there."""
+        transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.client = peer[0] if peer else self.client
+        transport.set_write_buffer_limits(HIGH_WATER)
+        if not self._server.admit(self):
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone: whatever is parked for this client is cancelled."""
+        self._stopped = True
+        self._server.dismiss(self)
+        for answer, _, _ in self._answers or ():
+            if not isinstance(answer, READY):
+                answer.cancel()
+        line, self._line = self._line, None
+        if self._reader is not None:
+            self._reader.close()
+        self._answers = self._reader = self._requests = None
+        self._backlog = b""
+        self._server.memory.give_back(self.client, self._held)
+        self._held = 0
+        if line is not None and line.party is not None:
+            self._server.lost(line)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._stopped:
+            return
+        server = self._server
+        if self._backlog:
+            self._backlog, self._at = self._backlog[self._at :] + data, 0  # TLS had them already when reading was paused
+            self._wait()
+            return
+        turns = server.turns
+        if self._joined or not turns.open or self._blocked():
+            self._backlog = data
+            self._wait()
+            return
+        now = monotonic()
+        if self._take_quickly(data):
+            after = monotonic()
+            if not self._answers and not self._unread:
+                self.deadline = after + server.idle_seconds
+        else:
+            self._backlog = data
+            self._take()
+            after = monotonic()
+            self._wait()
+        turns.spent(after - now)
+
+    def eof_received(self) -> bool:
+        """A client that sends no more is answered no more."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The client leaves its answers unread."""
+        self._unread = True
+        self.deadline = monotonic() + self._server.stall_seconds
+        self._wait()
+
+    def resume_writing(self) -> None:
+        """It has read them."""
+        self._unread = False
+        self._wait()
+
+    # What comes in
+
+    def go_on(self) -> None:
+        """See turns.Waiting."""
+        self._joined = False
+        if not self._stopped and not self._blocked():
+            self._take()
+        self._wait()
+
+    def _blocked(self) -> bool:
+        return self._unread or (self._answers is not None and len(self._answers) >= MAX_PIPELINED)
+
+    def _take_quickly(self, data: bytes) -> bool:
+        """Whether `data` was one request that is answered from its bytes."""
+        server, reader, answers, line = self._server, self._reader, self._answers, self._line
+        if answers is None or line is None:
+            answers = self._answers = deque()
+            line = self._line = Line()
+        if server.quick is None or (reader is not None and reader.started):
+            return False
+        answer: Answer | bytes | None
+        try:
+            answer = server.quick(data, line, self.client)
+        except Exception:
+            answer = server.failed(None)
+        if answer is None:
+            return False
+        server.requests += 1
+        self._put(answer, True, False)
+        return True
+
+    def _take(self) -> None:
+        """Handle one request of what came, or take in a part of one."""
+        if not self._requests and self._backlog:
+            data, at = self._backlog, self._at
+            if at == 0 and self._take_quickly(data):
+                self._backlog = b""
+                return
+            if self._reader is None or self._requests is None:
+                self._requests = deque()
+                self._reader = RequestReader(self.client, self._requests.append, self._server.max_body, self._proceed)
+            reader = self._reader
+            try:
+                if at == 0 and not reader.started and reader.whole(data):
+                    end = len(data)
+                else:
+                    end = reader.extent(data, at)
+                    reader.feed(data[at:end])
+            except BadRequest as error:
+                self._requests.append(error)
+                end = len(data)
+            self._backlog, self._at = (data, end) if end < len(data) else (b"", 0)
+            if reader.started and not self._begun:
+                self.deadline = monotonic() + self._server.head_seconds
+            self._begun = reader.started
+        if self._requests:
+            self._serve(self._requests.popleft())
+
+    def _wait(self) -> None:
+        """Say what is waited for: a turn, the answers, the reader of answers, more bytes; and how long."""
+        if self._stopped or self._transport is None or self._transport.is_closing():
+            return
+        waits, blocked = bool(self._requests or self._backlog), self._blocked()
+        if waits and not blocked and not self._joined:
+            self._joined = True
+            self._server.turns.join(self)
+        paused = waits or blocked
+        if paused != self._paused:
+            self._paused = paused
+            (self._transport.pause_reading() if paused else self._transport.resume_reading())
+        if not self._unread:
+            if waits or self._answers:
+                self.deadline = math.inf
+            elif not self._begun:
+                self.deadline = monotonic() + self._server.idle_seconds
+            elif self.deadline == math.inf:
+                self.deadline = monotonic() + self._server.head_seconds
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Count what is kept of this client; whoever has more than its share is cut off."""
+        held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
+        if self._unread and self._transport is not None:
+            held += self._transport.get_write_buffer_size()
+        if held != self._held:
+            memory = self._server.memory
+            memory.give_back(self.client, self._held)
+            self._held = held if memory.take(self.client, held) else 0
+            if held and not self._held:
+                self.close()
+
+    def _proceed(self) -> None:
+        if self._transport is not None and not self._answers and not self._requests:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _serve(self, request: Request | BadRequest) -> None:
+        server = self._server
+        if isinstance(request, BadRequest):
+            # Where the next request would begin is not known.
+            self._stopped = True
+            self._put(text(request.status, request.reason), False, False)
+            return
+        server.requests += 1
+        if request.keep_alive:
+            request.line = self._line
+        answer: Answer
+        try:
+            answer = server.handler(request)
+        except BadRequest as error:
+            answer = text(error.status, error.reason)
+        except Exception:
+            answer = server.failed(request)
+        keep_alive = request.keep_alive
+        if not keep_alive:
+            self._stopped = True
+        self._put(answer, keep_alive, request.method == "HEAD")
+
+    # What goes out
+
+    def _put(self, answer: Answer | bytes, keep_alive: bool, bodiless: bool) -> None:
+        if not self._answers and isinstance(answer, READY):
+            self._send(answer, keep_alive, bodiless)
+        elif self._answers is not None:
+            self._answers.append((answer, keep_alive, bodiless))
+            if not isinstance(answer, READY):
+                self.deadline = math.inf
+                answer.add_done_callback(self._flush)
+
+    def _flush(self, _: object = None) -> None:
+        """Send the answers that are ready, up to the first that is not."""
+        while self._answers:
+            answer, keep_alive, bodiless = self._answers[0]
+            if not isinstance(answer, READY):
+                if not answer.done():
+                    break
+                answer = self._outcome(answer)
+            self._answers.popleft()
+            self._send(answer, keep_alive, bodiless)
+        self._wait()
+
+    def _outcome(self, parked: asyncio.Future[Response]) -> Response:
+        try:
+            return parked.result()
+        except asyncio.CancelledError:
+            return text(503, "the server is going away")
+        except BadRequest as error:
+            return text(error.status, error.reason)
+        except Exception:
+            return self._server.failed(None)
+
+    def _send(self, answer: Response | bytes, keep_alive: bool, bodiless: bool) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(answer if isinstance(answer, bytes) else answer.encode(keep_alive, bodiless))
+        if not keep_alive:
+            transport.close()
+            # What the client does not take keeps the connection no longer than this.
+            self.deadline = monotonic() + self._server.stall_seconds
+
+    def close(self) -> None:
+        """Cut the connection."""
+        if self._transport is not None:
+            self._transport.abort()

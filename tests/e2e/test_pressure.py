@@ -1,0 +1,148 @@
+"""Clients that ask for more than they read, or for more at once than there is time for: they alone wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import MIB, Scene, Supernode, until
+from test_faults import registration
+
+from dfengine.net import control_server
+from dfengine.net.http import Response
+
+ALICE, BOB = "127.0.0.51", "127.0.0.52"
+
+
+def connect(node: Supernode, address: str = ALICE) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", node.port), 20, (address, 0))
+
+
+def resident(node: Supernode) -> int:
+    """Bytes of memory."""
+    lines = Path(f"/proc/{node.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS:"))
+
+
+def answered(node: Supernode, address: str) -> bool:
+    """Somebody at `address` is."""
+    with connect(node, address) as sock:
+        sock.sendall(b"GET /_ping HTTP/1.1\r\nHost: s\r\n\r\n")
+        return sock.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def statuses(sock: socket.socket, count: int) -> list[int]:
+    """Of the next answers, read to their ends."""
+    found = []
+    file = sock.makefile("rb")
+    for _ in range(count):
+        found.append(int(file.readline().split()[1]))
+        length = 0
+        while (line := file.readline()) != b"\r\n":
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        assert len(file.read(length)) == length
+    return found
+
+
+async def first(reader: asyncio.StreamReader) -> bytes:
+    """Of an answer; nothing of a connection that was cut."""
+    with contextlib.suppress(ConnectionError):
+        return await reader.read(12)
+    return b""
+
+
+async def ended(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+def test_answers_that_nobody_reads_are_not_made(stage: Scene) -> None:
+    """They are when somebody reads them: none is lost, and the order is that of the requests."""
+    node = stage.supernode()
+    before = resident(node)
+    count, kinds = 3000, (b"/metrics", b"/missing", b"/_ping")
+    with connect(node) as sock:
+        sock.sendall(b"".join(b"GET %b HTTP/1.1\r\n\r\n" % kinds[n % 3] for n in range(count)))
+        assert answered(node, BOB)
+        made = node.metric("dragonfly_supernode_http_requests_total")
+        assert answered(node, BOB)
+        assert resident(node) - before < 16 * MIB
+        assert made < count, "the socket's buffers hold no more"
+        assert statuses(sock, count) == [200, 404, 200] * (count // 3)
+
+
+def test_a_client_that_never_reads_is_cut_off() -> None:
+    async def play() -> None:
+        server = control_server.ControlServer(asyncio.get_running_loop(), lambda request: Response(200, bytes(MIB)), stall_seconds=0.2)
+        await server.start("127.0.0.1", 0)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n" * 100)
+        while not server.connections:
+            await asyncio.sleep(0.01)
+        while server.connections:
+            await asyncio.sleep(0.01)
+        assert server.requests < 100
+        assert len(server.memory) == 0, "what was kept for it is given back"
+        server.close()
+        await ended(writer)
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_requests_that_do_not_end_are_kept_within_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_server, "MEMORY", 4 * MIB)
+
+    async def play() -> None:
+        server = control_server.ControlServer(asyncio.get_running_loop(), lambda request: Response(200), share=50)
+        await server.start("127.0.0.1", 0)
+        lines = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(6)]
+        for _, writer in lines:
+            writer.write(b"POST / HTTP/1.1\r\nContent-Length: 800000\r\n\r\n" + bytes(600_000))
+        while len(server.connections) > 3 or server.accepted < 6:
+            await asyncio.sleep(0.01)
+        assert len(server.connections) == 3, "those within the share stay"
+        answers = []
+        for reader, writer in lines:
+            writer.write(bytes(200_000))
+            answers.append(await first(reader))
+        assert sorted(answers) == [b""] * 3 + [b"HTTP/1.1 200"] * 3
+        assert len(server.memory) == 0
+        server.close()
+        for _, writer in lines:
+            await ended(writer)
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_answers_that_wait_are_bounded_per_connection(stage: Scene) -> None:
+    """Further requests are not refused: they wait in the socket, and are handled once earlier ones are answered."""
+    stage.file("f", 1000)
+    url, node = stage.origin() + "/f", stage.supernode()
+    line = http.client.HTTPConnection("127.0.0.1", node.port, timeout=20, source_address=(ALICE, 0))
+    tasks = []
+    for n in range(70):
+        line.request("POST", "/peer/registry", json.dumps(registration(url, n)))
+        tasks.append(json.loads(line.getresponse().read())["data"]["taskId"])
+    line.close()
+
+    def pull(n: int, **more: Any) -> bytes:
+        body = json.dumps({"task": tasks[n], "cid": f"127.0.0.1-{n}", "done": [[0, ""]], **more}).encode()
+        return b"POST /swarm/origin HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+    with connect(node) as sock:
+        wish = {"origin": "o.example:80", "wait": 30}
+        keep = node.metric("dfengine_origin_waiting")
+        assert keep == 0
+        sock.sendall(b"".join(pull(n, **wish) for n in range(70)))
+        # 12 of one client have leave, and are answered; 52 of the first 64 that are not answered wait, the rest is not looked at.
+        until(lambda: node.metric("dfengine_origin_waiting") >= 50, "as many wait as may")
+        assert answered(node, BOB)
+        assert node.metric("dfengine_origin_waiting") <= 64

@@ -14,6 +14,7 @@ cdef extern from *:
     #define df_or(p, m) __atomic_fetch_or((p), (m), __ATOMIC_ACQ_REL)
     #define df_and(p, m) __atomic_fetch_and((p), (m), __ATOMIC_ACQ_REL)
     #define df_ctz(w) __builtin_ctzll(w)
+    #define df_clz(w) __builtin_clzll(w)
     #define df_popcount(w) __builtin_popcountll(w)
     #define df_prefetch(p) __builtin_prefetch(p)
     """
@@ -21,6 +22,7 @@ cdef extern from *:
     uint64_t df_or(uint64_t *p, uint64_t mask) noexcept nogil
     uint64_t df_and(uint64_t *p, uint64_t mask) noexcept nogil
     int df_ctz(uint64_t word) noexcept nogil
+    int df_clz(uint64_t word) noexcept nogil
     int df_popcount(uint64_t word) noexcept nogil
     void df_prefetch(const void *p) noexcept nogil
 

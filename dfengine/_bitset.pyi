@@ -33,6 +33,8 @@ class Bitset:
         """First set bit from `start` on, -1 if none."""
     def first_clear(self, start: int = 0) -> int:
         """First clear bit from `start` on, -1 if none."""
+    def last_set(self) -> int:
+        """Last set bit, -1 if none."""
     def update_or(self, other: Bitset) -> None:
         """Set what is set in `other`, which is no larger. Raises BadValue."""
     def __iter__(self) -> Iterator[int]: ...

@@ -9,7 +9,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memcpy
 
-from dfengine._bitset cimport bit_clear, bit_set, bit_test, df_and, df_ctz, df_load, df_or, df_popcount
+from dfengine._bitset cimport bit_clear, bit_set, bit_test, df_and, df_clz, df_ctz, df_load, df_or, df_popcount
 from dfengine.errors import BadValue
 
 _LIMIT = 1 << 40
@@ -155,6 +155,15 @@ cdef class Bitset:
 
     def first_clear(self, start=0):
         return self._first(~<uint64_t>0, start)
+
+    def last_set(self):
+        cdef Py_ssize_t i
+        cdef uint64_t value
+        for i in range(self.nwords - 1, -1, -1):
+            value = self.word(i)
+            if value:
+                return (i << 6) + 63 - df_clz(value)
+        return -1
 
     def update_or(self, Bitset other not None):
         cdef Py_ssize_t i

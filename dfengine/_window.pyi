@@ -21,6 +21,11 @@ class Window:
         """n is here, verified; True the first time. Raises BadPiece outside the window; nothing below una is."""
     def ack(self, n: int) -> int:
         """n is acknowledged; returns how many pieces una moved. Raises BadPiece."""
+    def slide(self, past: int) -> int:
+        """All pieces below `past` are acknowledged; returns how many were not before. Raises BadPiece past the task's end.
+
+        Costs as much as the window is wide, however far it goes.
+        """
     def wanted(self, n: int) -> bool:
         """n is in the window, and neither here nor acknowledged."""
     def acked(self, n: int) -> bool:

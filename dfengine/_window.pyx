@@ -97,6 +97,24 @@ cdef class Window:
             self.una += 1
         return self.una - before
 
+    def slide(self, past):
+        cdef int64_t target, n, fresh
+        if past < 0 or past > (self.count if self.count >= 0 else MOST):
+            raise BadPiece(f"a window of {self.count} pieces cannot begin at {past}")
+        target = past
+        if target <= self.una:
+            return 0
+        fresh = target - self.una
+        for n in range(self.una, min(target, self.high)):
+            fresh -= self.states[n & self.mask] == ACKED
+            self.states[n & self.mask] = WANTED
+        self.una = target
+        self.high = max(self.high, target)
+        while self.una < self.high and self.states[self.una & self.mask] == ACKED:
+            self.states[self.una & self.mask] = WANTED
+            self.una += 1
+        return fresh
+
     def wanted(self, n):
         if n < self.una or n >= self._end():
             return False

@@ -30,3 +30,5 @@ cdef inline void hear(Download download, double now) noexcept:
 cpdef ending(Download download, Py_ssize_t n, Leases leases)
 cpdef complete(Download download, Py_ssize_t n, Leases leases, double now)
 cpdef acknowledge(Download download, Py_ssize_t n)
+cpdef slide(Download download, Py_ssize_t past)
+cdef int forget_early(Download download, Py_ssize_t before) except -1

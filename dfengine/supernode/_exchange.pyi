@@ -44,4 +44,7 @@ def acknowledge(download: Download, n: int) -> int:
     A piece beyond the window is kept, and counts when the window comes to it.
     """
 
+def slide(download: Download, past: int) -> int:
+    """Acknowledge every piece below `past`, as `acknowledge` would one by one; costs as much as the window is wide, however far it goes."""
+
 __pyx_capi__: dict[str, object]

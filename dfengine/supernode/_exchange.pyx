@@ -41,8 +41,8 @@ cdef class Exchange:
 
     cpdef done(self, str task_id, str cid, Py_ssize_t n, str source_cid, double now):
         cdef Download download = self.find(task_id, cid, now)
-        if not 0 <= n < download.task.count:
-            (<object> download.task).check(n)
+        if not 0 <= n < min(download.task.count, download.task.size) and not (<object> download.task).admits(n):
+            return
         self.credit(download, n, download.task.downloads.get(source_cid) if source_cid else None, bool(source_cid), now)
 
     cdef int credit(self, Download download, Py_ssize_t n, Download sender, bint named, double now) except -1:
@@ -88,7 +88,7 @@ cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):
     if download.holds(n):
         return
     if n >= download.have.size:
-        download.have.grow(task.size)
+        download.have.grow(min(task.size, max(2 * n, 64)))
     download.have.words[n >> 6] |= <uint64_t> 1 << (n & 63)
     if download.early:
         download.early.pop(n, None)
@@ -111,15 +111,41 @@ cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):
 
 cpdef acknowledge(Download download, Py_ssize_t n):
     cdef Window window = download.window
+    cdef Py_ssize_t before = window.una, end, later, count = 0
     fresh = [n]
-    count = 0
     while fresh:
         piece = fresh.pop()
-        if window.una <= piece < window.end and not window.acked(piece):
-            end = window.end
+        if window.una <= piece < window._end() and not window.acked(piece):
+            end = window._end()
             window.ack(piece)
             count += 1
-            fresh.extend([later for later in range(end, window.end) if download.has(later)])
-    if download.early:
-        download.early = {piece: None for piece in download.early if piece >= window.una} or None
+            for later in range(end, window._end()):
+                if download.holds(later):
+                    fresh.append(later)
+    forget_early(download, before)
     return count
+
+
+cpdef slide(Download download, Py_ssize_t past):
+    cdef Window window = download.window
+    cdef Py_ssize_t before = window.una, end = window._end(), later
+    cdef Py_ssize_t count = window.slide(past)
+    for later in range(max(end, <Py_ssize_t> window.una), window._end()):
+        if download.holds(later):
+            count += acknowledge(download, later)
+    forget_early(download, before)
+    return count
+
+
+cdef int forget_early(Download download, Py_ssize_t before) except -1:
+    """Of what was evicted early nothing is kept that the window has passed since it began at `before`."""
+    cdef Py_ssize_t n, una = download.window.una
+    if not download.early or una == before:
+        return 0
+    if una - before > <Py_ssize_t> len(download.early):
+        download.early = {n: None for n in download.early if n >= una}
+    else:
+        for n in range(before, una):
+            download.early.pop(n, None)
+    download.early = download.early or None
+    return 0

@@ -1,9 +1,10 @@
 """Who holds which piece of one task, and which of them have a free upload slot.
 
     members  list        place -> the download there, None when vacant       haves  list  place -> its Bitset
-    counts   uint32[size]           piece -> finished copies                 held   Bitset of pieces with any
-    recent   uint32[size][RECENT]   piece -> places of its last holders, newest over oldest, NOBODY = empty
-    turn     uint8[size]            piece -> next of its RECENT cells to write
+    chunks   Cell*[size / CHUNK]    CHUNK pieces' cells, NULL until one of them has a holder: a length that is only announced costs nothing
+    Cell     count   finished copies                                          held   Bitset of pieces with any
+             recent  places of the last holders, newest over oldest, NOBODY = empty
+             turn    which of `recent` is written next
 
     open     uint32[places]   the places with a free slot, dense, in any order     [ 7 | 2 | 9 | . | . ]
     seat     int32[places]    place -> its index in `open`, -1 = closed               0   1   2
@@ -20,9 +21,18 @@ from dfengine._bitset cimport Bitset
 from dfengine.supernode._unions cimport Unions
 
 cdef enum:
+    CHUNK_SHIFT = 8
+    CHUNK = 1 << CHUNK_SHIFT
     RECENT = 8
     SAMPLES = 8
     NOBODY = 0xFFFFFFFF
+
+
+cdef struct Cell:
+    uint32_t count
+    uint32_t[RECENT] recent
+    uint8_t turn
+
 
 cdef class Holders:
     cdef list members
@@ -30,9 +40,8 @@ cdef class Holders:
     cdef list vacant
     cdef readonly Py_ssize_t size
     cdef readonly Bitset held
-    cdef uint32_t* counts
-    cdef uint32_t* recent
-    cdef uint8_t* turn
+    cdef Cell** chunks
+    cdef Py_ssize_t nchunks
     cdef uint32_t* open_places
     cdef Unions offers
     cdef int32_t* seat
@@ -43,7 +52,9 @@ cdef class Holders:
     cdef void ask(self, uint32_t place, Py_ssize_t n) noexcept
     cdef int gain(self, uint32_t place, Py_ssize_t n) except -1
     cdef int lose(self, Py_ssize_t n) except -1
-    cdef int refill(self, Py_ssize_t n) except -1
+    cdef int refill(self, Cell* cell, Py_ssize_t n) except -1
+    cdef Cell* cell(self, Py_ssize_t n) noexcept nogil
+    cdef Cell* make_cell(self, Py_ssize_t n) except NULL
     cdef void unfold(self, Py_ssize_t place) noexcept
     cdef void fold(self, Py_ssize_t place) noexcept
     cdef Py_ssize_t some(self, Py_ssize_t n, uint32_t* found) except -1

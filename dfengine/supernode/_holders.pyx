@@ -2,7 +2,7 @@
 
 cimport cython
 
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
@@ -32,36 +32,46 @@ cdef class Holders:
         self.grow(size)
 
     def __dealloc__(self):
-        PyMem_Free(self.counts)
-        PyMem_Free(self.recent)
-        PyMem_Free(self.turn)
+        cdef Py_ssize_t i
+        for i in range(self.nchunks):
+            PyMem_Free(self.chunks[i])
+        PyMem_Free(self.chunks)
         PyMem_Free(self.open_places)
         PyMem_Free(self.seat)
 
     def grow(self, Py_ssize_t size):
         """Make room for `size` pieces, the new ones held by nobody. A smaller size changes nothing."""
-        cdef Py_ssize_t more = size - self.size
+        cdef Py_ssize_t nchunks = (size + CHUNK - 1) >> CHUNK_SHIFT
         cdef void* moved
-        if more <= 0:
+        if size <= self.size:
             return
-        moved = PyMem_Realloc(self.counts, size * sizeof(uint32_t))
+        moved = PyMem_Realloc(self.chunks, nchunks * sizeof(Cell*))
         if moved is NULL:
             raise MemoryError
-        self.counts = <uint32_t*> moved
-        moved = PyMem_Realloc(self.recent, size * RECENT * sizeof(uint32_t))
-        if moved is NULL:
-            raise MemoryError
-        self.recent = <uint32_t*> moved
-        moved = PyMem_Realloc(self.turn, size)
-        if moved is NULL:
-            raise MemoryError
-        self.turn = <uint8_t*> moved
+        self.chunks = <Cell**> moved
+        memset(self.chunks + self.nchunks, 0, (nchunks - self.nchunks) * sizeof(Cell*))
+        self.nchunks = nchunks
         self.held.grow(size)
         self.offers.widen(size)
-        memset(self.counts + self.size, 0, more * sizeof(uint32_t))
-        memset(self.recent + self.size * RECENT, 0xFF, more * RECENT * sizeof(uint32_t))
-        memset(self.turn + self.size, 0, more)
         self.size = size
+
+    cdef Cell* cell(self, Py_ssize_t n) noexcept nogil:  # its callers give a piece
+        """What is known of piece n; NULL while nobody ever had it or one beside it."""
+        cdef Cell* chunk = self.chunks[n >> CHUNK_SHIFT]
+        return NULL if chunk is NULL else chunk + (n & (CHUNK - 1))
+
+    cdef Cell* make_cell(self, Py_ssize_t n) except NULL:
+        """The same, made if it is not there."""
+        cdef Cell* chunk = self.chunks[n >> CHUNK_SHIFT]
+        cdef Py_ssize_t i
+        if chunk is NULL:
+            chunk = <Cell*> PyMem_Calloc(CHUNK, sizeof(Cell))
+            if chunk is NULL:
+                raise MemoryError
+            for i in range(CHUNK):
+                memset(chunk[i].recent, 0xFF, sizeof(chunk[i].recent))
+            self.chunks[n >> CHUNK_SHIFT] = chunk
+        return chunk + (n & (CHUNK - 1))
 
     cdef bint holds(self, uint32_t place, Py_ssize_t n) noexcept:  # bounds are checked here
         cdef Bitset have
@@ -81,24 +91,28 @@ cdef class Holders:
                 df_prefetch((<Bitset> have).words + (n >> 6))
 
     cdef int gain(self, uint32_t place, Py_ssize_t n) except -1:
+        cdef Cell* cell
         if not 0 <= n < self.size:
             raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
-        self.counts[n] += 1
-        self.recent[n * RECENT + self.turn[n]] = place
-        self.turn[n] = (self.turn[n] + 1) % RECENT
-        if self.counts[n] == 1:
+        cell = self.make_cell(n)
+        cell.count += 1
+        cell.recent[cell.turn] = place
+        cell.turn = (cell.turn + 1) % RECENT
+        if cell.count == 1:
             self.held.set(n)
         if self.seat[place] >= 0:
             self.offers.gain(self.seat[place], n)
         return 0
 
     cdef int lose(self, Py_ssize_t n) except -1:
+        cdef Cell* cell
         if not 0 <= n < self.size:
             raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
-        if self.counts[n] == 0:
+        cell = self.cell(n)
+        if cell is NULL or cell.count == 0:
             raise BadValue(f"piece {n} has no holder to lose")
-        self.counts[n] -= 1
-        if self.counts[n] == 0:
+        cell.count -= 1
+        if cell.count == 0:
             self.held.clear(n)
         return 0
 
@@ -217,22 +231,24 @@ cdef class Holders:
 
     def copies(self, Py_ssize_t n):
         """Finished copies of piece n among the members. Raises BadPiece outside 0..size-1."""
+        cdef Cell* cell
         if not 0 <= n < self.size:
             raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
-        return self.counts[n]
+        cell = self.cell(n)
+        return 0 if cell is NULL else cell.count
 
-    cdef int refill(self, Py_ssize_t n) except -1:
+    cdef int refill(self, Cell* cell, Py_ssize_t n) except -1:
         """Find all holders of a rare piece anew. A scan of the members, paid once by the loss that made it rare again."""
         cdef uint32_t place
-        cdef int cell = 0
-        memset(self.recent + n * RECENT, 0xFF, RECENT * sizeof(uint32_t))
+        cdef int found = 0
+        memset(cell.recent, 0xFF, sizeof(cell.recent))
         for place in range(<uint32_t> len(self.members)):
             if self.holds(place, n):
-                self.recent[n * RECENT + cell] = place
-                cell += 1
-                if cell == RECENT:
+                cell.recent[found] = place
+                found += 1
+                if found == RECENT:
                     break
-        self.turn[n] = <uint8_t> (cell % RECENT)
+        cell.turn = <uint8_t> (found % RECENT)
         return 0
 
     cdef Py_ssize_t some(self, Py_ssize_t n, uint32_t* found) except -1:
@@ -240,10 +256,14 @@ cdef class Holders:
         cdef uint32_t drawn[SAMPLES]
         cdef uint32_t place
         cdef Py_ssize_t number = 0, i
-        cdef bint common = self.counts[n] > RECENT and self.nopen
+        cdef Cell* cell = self.cell(n)
+        cdef bint common
         cdef int turn
+        if cell is NULL:
+            return 0
+        common = cell.count > RECENT and self.nopen
         for i in range(RECENT):
-            self.ask(self.recent[n * RECENT + i], n)
+            self.ask(cell.recent[i], n)
         if common:
             for i in range(SAMPLES):
                 self.dice = self.dice * 1664525 + 1013904223
@@ -252,13 +272,13 @@ cdef class Holders:
         for turn in range(2):
             number = 0
             for i in range(RECENT):
-                place = self.recent[n * RECENT + i]
+                place = cell.recent[i]
                 if self.holds(place, n) and not among(found, number, place):
                     found[number] = place
                     number += 1
-            if number >= min(self.counts[n], <uint32_t> RECENT):
+            if number >= min(cell.count, <uint32_t> RECENT):
                 break
-            self.refill(n)
+            self.refill(cell, n)
         if common:
             for i in range(SAMPLES):
                 if self.holds(drawn[i], n) and not among(found, number, drawn[i]):
@@ -306,7 +326,7 @@ cdef class Holders:
         assert len(self.members) - len(live) == len(self.vacant) == len(set(self.vacant)), "vacant places"
         for n in range(self.size):
             held = sum(1 for _, have in live if n < len(have) and n in have)
-            assert held == self.counts[n], f"piece {n}: {held} holders, counted {self.counts[n]}"
+            assert held == self.copies(n), f"piece {n}: {held} holders, counted {self.copies(n)}"
             assert (n in self.held) == (held > 0), f"piece {n}: held"
         for i in range(self.nopen):
             assert self.seat[self.open_places[i]] == i and self.members[self.open_places[i]] is not None, "open places"

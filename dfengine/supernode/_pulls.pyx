@@ -126,7 +126,7 @@ cdef class Pulls:
         if not (pull.done or pull.endings or pull.una or pull.end != -1 or pull.want):
             return False
         for i in range(pull.done):
-            if pull.piece[i] >= task.count:
+            if pull.piece[i] >= min(task.count, task.size):
                 return False
         for i in range(pull.endings):
             if pull.ending[i] >= task.count:

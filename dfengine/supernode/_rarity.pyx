@@ -82,11 +82,14 @@ cdef class Rarity:
         cdef void* moved
         if size <= self.size:
             return
-        moved = PyMem_Realloc(self.counts, size * sizeof(uint32_t))
+        # Fresh and zero: pages that no piece is counted in are not touched.
+        moved = PyMem_Calloc(size, sizeof(uint32_t))
         if moved is NULL:
             raise MemoryError
+        if self.size:
+            memcpy(moved, self.counts, self.size * sizeof(uint32_t))
+        PyMem_Free(self.counts)
         self.counts = <uint32_t*> moved
-        memset(self.counts + self.size, 0, (size - self.size) * sizeof(uint32_t))
         for level in range(LEVELS):
             if self.sets[level] is NULL:
                 continue

@@ -187,6 +187,8 @@ class Task:
         """A crowd begins: how long pieces take is not known."""
     def retune(self, slow: bool) -> None:
         """Pieces take long, or do not: few or many are under way at once from now on."""
+    def cache_all(self, pieces: Bitset) -> None:
+        """The supernode has these pieces, for which there is room, and their digests."""
     @property
     def alternates(self) -> int: ...
     @property

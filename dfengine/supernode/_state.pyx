@@ -4,11 +4,12 @@ cimport cython
 
 from libc.stdint cimport int64_t, uint64_t
 
-from dfengine._bitset cimport Bitset
+from dfengine._bitset cimport Bitset, df_ctz
 from dfengine._window cimport Window
 from dfengine.supernode._holders cimport Holders
 from dfengine.supernode._line cimport Line
 from dfengine.supernode._rarity cimport Rarity, lacking_words
+from dfengine.supernode._unions cimport meet
 from dfengine.supernode.locality cimport locate
 
 from dfengine.errors import BadPiece
@@ -70,7 +71,7 @@ cdef class Download:
         self.cid = source.cid
         self.source = source
         self.peer = peer
-        self.have = Bitset(task.size)
+        self.have = Bitset(0)
         self.window = window
         self.legacy = legacy
         self.serves = serves
@@ -135,7 +136,7 @@ cdef class Task:
             raise BadPiece(f"a task of {count} pieces")
         self.id = task_id
         self.count = count
-        self.size = FIRST_SIZE if count == -1 else count
+        self.size = FIRST_SIZE if count == -1 else min(count, FIRST_SIZE)
         self.limits = limits
         self.down = limits.down
         self.native_down = limits.native_down
@@ -183,6 +184,31 @@ cdef class Task:
             if len(download.running) >= <Py_ssize_t> limits.few:
                 self.differs(download)
         self.open_up(None)
+
+    def cache_all(self, Bitset pieces not None):
+        """The supernode has these pieces, for which there is room, and their digests: `cache` for each, by words."""
+        cdef Py_ssize_t i, n
+        cdef uint64_t word, fresh = 0
+        cdef Download holder
+        for i in range(min(pieces.nwords, self.known.nwords)):
+            word = pieces.words[i]
+            if not word:
+                continue
+            fresh |= word & ~self.known.words[i]
+            self.known.words[i] |= word
+            self.cached.words[i] |= word
+            while word:
+                n = (i << 6) + df_ctz(word)
+                if self.promises[n] is None:
+                    self.seedable.words[i] |= <uint64_t> 1 << (n & 63)
+                self.highest = max(self.highest, n)
+                word &= word - 1
+        if self.parked.seats:
+            self.open_up(None)
+            if fresh:
+                for holder in self.downloads.values():
+                    if holder.place != NOWHERE and meet(holder.have, pieces):
+                        self.open_up(holder)
 
     cdef int timed(self, double took) except -1:
         """A piece took so many seconds."""

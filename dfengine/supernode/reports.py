@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from dfengine._bitset import Bitset
 from dfengine.errors import BadRange
-from dfengine.supernode._exchange import acknowledge, complete, ending
+from dfengine.supernode._exchange import complete, ending, slide
 from dfengine.supernode._rarity import lacking
 from dfengine.supernode._state import ABSENT, Download
 from dfengine.supernode.leases import Leases
@@ -31,8 +31,7 @@ def moved(download: Download, una: int, end: int, leases: Leases) -> None:
     past = min(una, window.count) if window.count >= 0 else una
     for lease in [lease for n, lease in download.running.items() if n < past]:
         leases.drop(lease)
-    while window.una < past:
-        download.task.count_got(download, acknowledge(download, window.una))
+    download.task.count_got(download, slide(download, past))
     download.limit = end
     download.task.changed(download)
 
@@ -45,7 +44,9 @@ def arrived(download: Download, n: int, leases: Leases) -> None:
     if n in download.arrived or download.has(n):
         return
     lease = download.running.pop(n, None)
-    download.arrived = {**download.arrived, n: lease}
+    if not download.arrived:
+        download.arrived = {}  # of its own
+    download.arrived[n] = lease
     if download.window is None:
         download.task.count_got(download, 1)
     if lease is not None and not download.serves:
@@ -75,33 +76,46 @@ def evicted(download: Download, n: int) -> None:
     if window is None:
         task.count_got(download, -1)
     elif window.una <= n < window.end:
-        download.early = {**(download.early or {}), n: None}
+        if download.early is None:
+            download.early = {}
+        download.early[n] = None
     task.changed(download)
 
 
 def holds(download: Download, pieces: Iterable[int | Run], leases: Leases, now: float) -> None:
-    """These pieces, single or as [first, past) runs, are here. Raises BadPiece or BadRange before anything is taken over."""
-    task = download.task
+    """These pieces, single or as [first, past) runs, are here. Raises BadPiece or BadRange before anything is taken over.
+
+    What lies beyond the task's reach is forgotten: once the supernode has it and offers it, the download says again that it is here.
+    """
+    task, window = download.task, download.window
     runs = [(item, item + 1) if isinstance(item, int) else item for item in pieces]
+    last = -1
     for first, past in runs:
         if not 0 <= first < past:
             raise BadRange(f"a run of pieces from {first} to before {past}")
         task.check(past - 1)
+        last = max(last, past - 1)
+    reach = task.reach
+    if last < 0 or not task.admits(min(last, reach - 1)):
+        return
     claim = Bitset(task.size)
     for first, past in runs:
-        claim.set_range(first, past)
-    if download.window is not None:
-        for n in claim:
-            complete(download, n, leases, now)
-        return
+        if first < reach:
+            claim.set_range(first, min(past, reach))
     for n in [n for n in (*download.running, *download.arrived) if n in claim]:
         complete(download, n, leases, now)
+    if window is not None:
+        n = claim.first_set(window.una)
+        while 0 <= n < window.end:  # which moves on as they are acknowledged
+            complete(download, n, leases, now)
+            n = claim.first_set(n + 1)
     fresh = Bitset(task.size)
     if not lacking(fresh, claim, download.have, 0, task.size):
         return
     download.have.grow(task.size)
     download.have.update_or(fresh)
-    task.count_got(download, fresh.count())
+    if window is None:
+        task.count_got(download, fresh.count())
     if download.place != ABSENT:
         task.holders.gained_all(download.place, fresh)
         task.rarity.add_all(fresh)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import xxhash
 
 from dfengine import task
+from dfengine._bitset import Bitset
 from dfengine._window import Window
 from dfengine.errors import BadPiece, BadValue, IllegalEvent, UnknownDownload, UnknownTask
 from dfengine.supernode import parking, reports, tempo
@@ -36,7 +37,7 @@ from dfengine.wire import Source
 
 __all__ = ["CDN", "Assignment", "Doubt", "Expired", "Limits", "Pull", "Swarm", "SwarmStats", "TaskStats"]
 
-MAX_WINDOW = 1 << 16
+MAX_WINDOW = 1 << 12
 """Pieces; a larger window is cut to this. It bounds the memory of a CID, not the stream."""
 
 
@@ -123,15 +124,24 @@ class Swarm(Exchange):
             state.check(n)
         state.cache(n)
 
+    def cached_all(self, task_id: str, pieces: Bitset, now: float) -> None:
+        """The supernode holds all of these: what `cached` does for each, at the cost of their words."""
+        state = self._task(task_id)
+        if state.count >= 0 and (beyond := pieces.first_set(state.count)) >= 0:
+            raise BadPiece(f"piece {beyond} is outside 0..{state.count - 1}")
+        state.cache_pieces(pieces)
+
     def uncached(self, task_id: str, n: int, now: float) -> None:
         """The supernode no longer holds piece n; peers may be asked for it still."""
         state = self._task(task_id)
-        state.uncache(state.check(n))
+        if state.check(n) < state.size:
+            state.uncache(n)
 
     def legacy_ready(self, task_id: str, n: int, now: float) -> None:
         """The md5 of piece n is known: 1.x clients may be offered it."""
         state = self._task(task_id)
-        state.tell_legacy(state.check(n))
+        if state.admits(n):
+            state.tell_legacy(n)
 
     # WHO IS THERE
 
@@ -205,7 +215,8 @@ class Swarm(Exchange):
     def arrived(self, task_id: str, cid: str, n: int, now: float) -> None:
         """The content of piece n is there, not written: frees the CID's download slot, not the source's."""
         download = self._download(task_id, cid, now)
-        reports.arrived(download, download.task.check(n), self.leases)
+        if download.task.admits(n):
+            reports.arrived(download, n, self.leases)
 
     def ending(self, task_id: str, cid: str, n: int, now: float) -> None:
         """Piece n will be whole in about the time that an answer takes: frees its source's slot and the CID's for what follows."""

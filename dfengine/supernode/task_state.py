@@ -27,17 +27,30 @@ class TaskState(Task):
 
     # PIECES
 
+    @property
+    def reach(self) -> int:
+        """Pieces that somebody may have: those that the supernode has, and Limits.ahead beyond, so that no claim costs much memory."""
+        reach: int = self.highest + 1 + self.limits.ahead
+        return reach if self.count == UNKNOWN else min(self.count, reach)
+
     def check(self, n: int) -> int:
-        """n itself, with room made for it; raises BadPiece outside the task, or far beyond what is known of one of unknown length."""
-        limit = self.count if self.count != UNKNOWN else self.highest + 1 + self.limits.ahead
+        """n itself; raises BadPiece outside the task, or far beyond what is known of one of unknown length."""
+        limit = self.count if self.count != UNKNOWN else self.reach
         if not 0 <= n < limit:
             raise BadPiece(f"piece {n} is outside 0..{limit - 1}")
-        if n >= self.size:
-            self._grow(n)
         return n
 
+    def admits(self, n: int) -> bool:
+        """Room is made for piece n; False if it lies beyond the reach and is forgotten. Raises BadPiece as `check` does."""
+        if self.check(n) >= self.reach:
+            return False
+        if n >= self.size:
+            self._grow(n)
+        return True
+
     def _grow(self, n: int) -> None:
-        self.size = max(2 * self.size, (n + 64) & ~63)
+        size = max(4 * self.size, (n + 64) & ~63)
+        self.size = max(n + 1, min(size, self.count)) if self.count != UNKNOWN else size
         for bits in (self.known, self.legacy_known, self.cached, self.seedable, self.want):
             bits.grow(self.size)
         self.promises.extend([None] * (self.size - len(self.promises)))
@@ -49,7 +62,7 @@ class TaskState(Task):
 
     def cache(self, n: int) -> None:
         """The supernode has piece n and its digest."""
-        if self.count == UNKNOWN and n >= self.size:
+        if n >= self.size:
             self._grow(n)
         self.highest = max(self.highest, n)
         self.cached.set(n)
@@ -57,6 +70,13 @@ class TaskState(Task):
             self.seedable.set(n)
             self.opened(None)
         self._tell(self.known, n)
+
+    def cache_pieces(self, pieces: Bitset) -> None:
+        """`cache` for each of these pieces, by words."""
+        last = pieces.last_set()
+        if last >= self.size:
+            self._grow(last)
+        self.cache_all(pieces)
 
     def uncache(self, n: int) -> None:
         """The supernode no longer has piece n; its digest stays known."""
@@ -71,8 +91,9 @@ class TaskState(Task):
         if digests.set(n) and self.parked:
             if n in self.seedable:
                 self.opened(None)
-            for holder in self.holders.open_holders(n):
-                self.opened(holder)
+            if self.holders.copies(n):
+                for holder in self.holders.open_holders(n):
+                    self.opened(holder)
 
     def check_count(self, count: int) -> None:
         """Raises IllegalEvent unless the origin may have ended after `count` pieces by all that is known."""
@@ -82,8 +103,6 @@ class TaskState(Task):
     def conclude(self, count: int) -> None:
         """The task has `count` pieces; its CIDs have been told."""
         self.count = count
-        if count > self.size:
-            self._grow(count - 1)
         self.unfinished = sum(not self.finished(download) for download in self.downloads.values())
 
     # SOURCES

@@ -47,6 +47,22 @@ class WindowAgainstAList(RuleBasedStateMachine):
             self.una += 1
         assert event(n) == (self.una - una if acked else before == "wanted")
 
+    @rule(ahead=st.integers(-3, 140))
+    def slides(self, ahead: int) -> None:
+        """All at once what `ack` does for each piece, also of those beyond the window's end."""
+        past = self.una + ahead
+        if past > self.total and not self.known:
+            return
+        if past < 0 or past > self.total:
+            with pytest.raises(BadPiece):
+                self.window.slide(past)
+            return
+        fresh = sum(state != "acked" for state in self.states[:past])
+        self.states[:past] = ["acked"] * past
+        while self.una < self.total and self.states[self.una] == "acked":
+            self.una += 1
+        assert self.window.slide(past) == fresh
+
     @precondition(lambda self: not self.known)
     @rule()
     def the_origin_ends(self) -> None:

@@ -173,6 +173,7 @@ def get(**values: Any) -> None:
 @click.option("--peer-gc-delay", type=SPAN, default="6m", show_default=True, help="Forget a silent peer after this time.")
 @click.option("--revalidate-interval", type=SPAN, default="3s", show_default=True,
               help="Trust a cached copy this long before asking the origin.")
+@click.option("--max-length", type=SIZE, default="4T", show_default=True, help="Refuse files that are longer.")
 @click.option("--disk-low", type=SIZE, default="1G", show_default=True, help="Make room when less than this is free.")
 @click.option("--disk-high", type=SIZE, default="5G", show_default=True, help="Make room until this is free.")
 @click.option("--client-share", type=click.IntRange(1, 100), default=75, show_default=True,

@@ -172,6 +172,7 @@ class SupernodeSettings(Value):
     task_expire_time: float = 180.0
     peer_gc_delay: float = 360.0
     revalidate_interval: float = 3.0
+    max_length: int = 4 << 40
     disk_low: int = 1 << 30
     disk_high: int = 5 << 30
     client_share: int = 75

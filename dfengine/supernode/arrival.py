@@ -41,6 +41,8 @@ class Arrivals:
 
     def begin(self, n: int) -> Arriving:
         """Piece n comes; if it is here already, to be compared."""
+        if self.file.geometry.length < 0:
+            self._fetch.check_length(n * self.file.geometry.content_size)
         if n >= len(self.file.here):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
         # Of its own pages: malloc would take such buffers of many threads for small ones in time, and keep hundreds of MiB.
@@ -64,6 +66,7 @@ class Arrivals:
 
     def learn_length(self, length: int) -> None:
         """The origin has said, or ended."""
+        self._fetch.check_length(length)
         self.file.learn_length(length)
 
     def say(self, text: str) -> None:

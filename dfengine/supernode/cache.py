@@ -76,11 +76,14 @@ class Copy(PieceFile):
 class Cache:
     """All copies below one directory. digest: `xxh3`, or `blake3` (its first 128 bits), which keeps out who forges pieces.
 
+    longest: bytes that a copy may have.
+
     Raises LocalError when it cannot be used.
     """
 
-    def __init__(self, home: str, digest: str = "xxh3") -> None:
+    def __init__(self, home: str, digest: str = "xxh3", longest: int = 4 << 40) -> None:
         self.digest = digest
+        self.longest = longest
         self.path = os.path.join(home, "download")
         # A fetch and the thread that computes its md5s both write the description, of one shared value: the last written is the whole.
         self._describing = threading.Lock()
@@ -126,8 +129,17 @@ class Cache:
         """Of a `hasher`, when all of the piece was given: 16 bytes, as the record keeps them."""
         return bytes(check.digest()[:16])
 
+    def check_length(self, length: int) -> None:
+        """Raises StorageError for a file of so many bytes (-1: unknown) that is longer than a copy may be."""
+        if length > self.longest:
+            raise StorageError(f"the file has {length} bytes, this supernode takes up to {self.longest} (--max-length)")
+
     def create(self, task: str, geometry: Geometry, description: Description) -> Copy:
-        """A fresh copy. The old one's file is unlinked and not overwritten: it may be on its way to somebody. Raises StorageError."""
+        """A fresh copy. The old one's file is unlinked and not overwritten: it may be on its way to somebody.
+
+        Raises StorageError, also for one that is too long.
+        """
+        self.check_length(geometry.length)
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             os.makedirs(os.path.join(self.path, task[:3]), exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from dfengine._bitset import Bitset
     from dfengine.errors import OriginError
     from dfengine.supernode.fetch import Fetch
 
@@ -13,10 +14,13 @@ class Events(Protocol):
     """Of a fetch."""
 
     def fetch_head(self, fetch: Fetch) -> None:
-        """Length and piece size are known; a copy that was here already is announced piece by piece after it."""
+        """Length and piece size are known; what a copy has already is told after it."""
 
     def fetch_piece(self, fetch: Fetch, n: int) -> None:
         """Piece n is in the copy."""
+
+    def fetch_pieces(self, fetch: Fetch, pieces: Bitset) -> None:
+        """These are in the copy from before."""
 
     def fetch_md5(self, fetch: Fetch, n: int) -> None:
         """The md5 of framed piece n is known; -1: of the whole raw file."""

@@ -93,7 +93,7 @@ class Fetch:
         self.trust = 1
         """How many times the usual a complete copy is trusted before its origin is asked."""
         self.stopped = False
-        self.hasher, self.kept = cache.hasher, cache.kept
+        self.hasher, self.kept, self.check_length = cache.hasher, cache.kept, cache.check_length
         self._cache = cache
         self._access = access
         self._connections = connections
@@ -133,8 +133,8 @@ class Fetch:
 
     def wants(self, una: int, end: int) -> None:
         """A stream waits for pieces of [una, end): the first that is missing is fetched next. On the loop's thread."""
-        here = self.file.here if self.file is not None else ()
-        self.wanted_piece = next((n for n in range(una, min(end, len(here))) if n not in here), -1)
+        missing = self.file.here.first_clear(max(una, 0)) if self.file is not None else -1
+        self.wanted_piece = missing if missing < end else -1
 
     # In a thread of the pool
 
@@ -269,8 +269,7 @@ class Fetch:
             self.from_cache = True
             self._expect(file.geometry.length)
             self._post(self._events.fetch_head, self)
-            for n in file.here:
-                self._post(self._events.fetch_piece, self, n)
+            self._post(self._events.fetch_pieces, self, file.here.copy())
             self._post(self._events.fetch_ended, self)
 
     def _expect(self, length: int) -> None:
@@ -295,8 +294,7 @@ class Fetch:
         self._post(self._events.fetch_head, self)
         with self._more:
             self._more.notify_all()
-        for n in self.file.here:
-            self._post(self._events.fetch_piece, self, n)
+        self._post(self._events.fetch_pieces, self, self.file.here.copy())
         count = self.file.geometry.count
         return self.file, missing(self.file.here, count) if count >= 0 else [(0, ENDLESS)]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from dfengine import wire
+from dfengine._bitset import Bitset
 from dfengine.errors import OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.access import Access
 from dfengine.net.dial import local_address
@@ -64,7 +65,7 @@ class Node:
         self.download_port = settings.download_port
         limits = Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit, peer_gc=settings.peer_gc_delay)
         self.swarm = Swarm(limits, seed=int(time.time()))
-        self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3")
+        self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3", settings.max_length)
         access = Access(settings.origin_allow, settings.origin_deny)
         self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=access, share=settings.client_share,
                        connections=settings.origin_connections)
@@ -171,6 +172,12 @@ class Node:
         """Events: piece n is in the copy."""
         if fetch.task in self.swarm.tasks:
             self.swarm.cached(fetch.task, n, self.now())
+            self.wake()
+
+    def fetch_pieces(self, fetch: Fetch, pieces: Bitset) -> None:
+        """Events: the copy has these from before."""
+        if fetch.task in self.swarm.tasks:
+            self.swarm.cached_all(fetch.task, pieces, self.now())
             self.wake()
 
     def fetch_md5(self, fetch: Fetch, n: int) -> None:

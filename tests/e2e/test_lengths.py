@@ -1,0 +1,41 @@
+"""A supernode takes files up to --max-length; who wants a longer one is told so, and has it from the origin."""
+
+from __future__ import annotations
+
+import pytest
+from scene import Scene
+from standin import Origin
+from test_faults import post, registration
+
+LONG = 9 << 20
+
+
+def test_a_longer_file_is_refused_and_comes_from_the_origin(stage: Scene) -> None:
+    stage.file("long", LONG)
+    url = stage.origin() + "/long"
+    node = stage.supernode("--max-length", "8M")
+    refusal = post(node, "/peer/registry", registration(url, 1))
+    assert refusal["code"] == 500
+    assert "--max-length" in refusal["message"]
+    assert stage.get(url, "out", nodes=(node,))["length"] == LONG
+    assert "--max-length" in stage.get(url, "none", "--notbs", nodes=(node,), status=3)
+    copies = [path for path in (node.home / "download").rglob("*") if path.is_file()]
+    assert not copies, "nothing of it was begun"
+    stage.file("short", 8 << 20)
+    assert stage.get(url.replace("long", "short"), "short", "--notbs", nodes=(node,))["length"] == 8 << 20
+
+
+def test_a_file_of_unknown_length_is_cut_where_it_gets_too_long(stage: Scene) -> None:
+    node = stage.supernode("--max-length", "8M")
+    with Origin(bytes(LONG), ranges=False, chunked=True) as origin:
+        assert stage.get(origin.url, "out", nodes=(node,))["length"] == LONG
+    assert (stage.path / "out").read_bytes() == bytes(LONG)
+
+
+@pytest.mark.parametrize("length", [(8 << 20) + 1, 256 << 40, (1 << 63) - 1])
+def test_a_length_that_a_client_expects_is_refused_before_the_origin_is_asked(stage: Scene, length: int) -> None:
+    node = stage.supernode("--max-length", "8M")
+    with Origin(b"x") as origin:
+        assert "--max-length" in post(node, "/peer/registry", registration(origin.url, 1) | {"fileLength": length})["message"]
+        assert not origin.asked
+        assert post(node, "/peer/registry", registration(origin.url, 1))["code"] == 200

@@ -19,6 +19,7 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode import admin, reclaim
 from dfengine.supernode import node as nodes
 from dfengine.supernode.fetch import Wanted
+from dfengine.supernode.registration import register
 
 
 @pytest.mark.parametrize(("limit", "said"), [("node.MOST_TASKS", "tasks"), ("members.MOST_DOWNLOADS", "downloads")])
@@ -30,7 +31,7 @@ def test_a_full_supernode_refuses_before_it_asks_the_origin(
     async def play() -> None:
         node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         with pytest.raises(RemoteError, match=said):
-            await node.register(wire.Registration(cid="c", ip="127.0.0.1"), Wanted("http://127.0.0.1:1/f"), "http://127.0.0.1:1/f")
+            await register(node, wire.Registration(cid="c", ip="127.0.0.1"), Wanted("http://127.0.0.1:1/f"), "http://127.0.0.1:1/f")
         preheat = Request("POST", b"/api/v1/preheats", {}, b'{"url": "http://127.0.0.1:1/f"}', "127.0.0.1")
         if said == "tasks":
             answer = await admin.preheat(node, preheat)

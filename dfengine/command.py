@@ -288,16 +288,26 @@ def _download(settings: GetSettings, bar: bool) -> Result:
 
 def _fetch(settings: GetSettings, progress: Any) -> Result:
     if settings.output == "-":
-        from dfengine.stream import to_descriptor
-
-        if not settings.device:
-            return to_descriptor(settings, 1, progress)
-        began = time.monotonic()
-        with opened(settings.device, settings.timeout) as fd:
-            return to_descriptor(settings, fd, progress, time.monotonic() - began).replace(output=settings.device)
+        try:
+            return _stream(settings, progress)
+        except BrokenPipeError:
+            if settings.expected and not settings.quiet:
+                digests = " and ".join(map(str, settings.expected))
+                print(f"dfengine: the reader went away before the end of the file: {digests} was not compared", file=sys.stderr)
+            raise
     from dfengine import client
 
     return client.get(settings, progress)
+
+
+def _stream(settings: GetSettings, progress: Any) -> Result:
+    from dfengine.stream import to_descriptor
+
+    if not settings.device:
+        return to_descriptor(settings, 1, progress)
+    began = time.monotonic()
+    with opened(settings.device, settings.timeout) as fd:
+        return to_descriptor(settings, fd, progress, time.monotonic() - began).replace(output=settings.device)
 
 
 class _Signalled(BaseException):

@@ -66,6 +66,10 @@ class DigestMismatch(RemoteError):
     exit_code = 5
 
 
+class Unverified(DigestMismatch):
+    """Bytes of a stream were used, and the digest that was given could not be compared, because not all of the file was read."""
+
+
 class SourceGone(RemoteError):
     """A piece's source refused, closed early or does not answer."""
 

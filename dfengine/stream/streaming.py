@@ -120,6 +120,13 @@ class Streaming(Download):
         """The consumer has all of piece n."""
         self.memory.taken(n)
 
+    @property
+    def ahead(self) -> tuple[int, int]:
+        """(pieces from the consumer's place to the end of the file, -1 unknown; pieces of the window). After the first piece was `next`."""
+        assert self.memory.transfer is not None
+        window = self.memory.transfer.plan.window
+        return window.count - self.memory.pieces if window.count >= 0 else -1, window.wnd
+
     def stop(self, error: BaseException) -> None:
         """The consumer wants no more: the engine ends with `error`."""
         self.watch.interrupted = error

@@ -14,6 +14,7 @@ from dfengine import options
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.settings import HOME, GetSettings, parse_header
 from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
+from dfengine.storage.protected import resolved
 from dfengine.task import PEER_PORTS, check_url, is_url, shown, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False
@@ -220,6 +221,7 @@ def _device(named: dict[str, Any]) -> str:
     if output and not named["remote_header_name"]:
         path = os.path.join(str(named["dir"]), output)
         if descriptor(path) >= 0 or takes_stream(path):
+            resolved(path)  # raises for another user's link in /tmp
             return path
     return ""
 

@@ -78,8 +78,9 @@ def find(path: str, task: str) -> Finished | None:
         found = Finished(**json.loads(os.getxattr(path, ATTRIBUTE)))
         same = (found.task, found.length, found.mtime) == (task, data.st_size, data.st_mtime_ns)
         texts = (found.generation, found.etag, found.last_modified, found.coding, found.xxh3)
-        # Who writes into a file can set its mtime back, and not its ctime.
+        # Who writes into a file can set its mtime back, and not its ctime; whose file it is can write any note.
         same = same and data.st_ctime <= float(found.noted) + SOON
+        same = same and data.st_uid in (os.geteuid(), 0) and not data.st_mode & stat.S_IWOTH
         good = stat.S_ISREG(data.st_mode) and all(type(text) is str for text in texts) and type(found.dated) is bool
     except (OSError, ValueError, TypeError, RecursionError):
         return None

@@ -15,13 +15,11 @@ import time
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dfengine.errors import BadValue, StorageError, TimedOut
+from dfengine.storage.protected import MOST_LINKS, check_other, resolved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-MOST_LINKS = 40
-"""Symbolic links that are followed, as by Linux."""
 
 LOOK = 0.02
 """Seconds between two looks for the reader of a FIFO."""
@@ -107,16 +105,23 @@ def opened(path: str, timeout: float = 0.0) -> Iterator[int]:
 
 
 def _opened(path: str, timeout: float) -> int:
-    """As open(2) for writing, but a signal and the timeout end the wait for a reader."""
+    """As open(2) for writing, but a signal and the timeout end the wait for a reader, and another user's pipe in /tmp is refused."""
     end = time.monotonic() + timeout
+    place = resolved(path)
     while True:
+        check_other(place)
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            fd = os.open(place, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW)
         except OSError as error:
-            if error.errno != errno.ENXIO or not takes_stream(path):
+            if error.errno != errno.ENXIO or not takes_stream(place):
                 raise StorageError(f"cannot write into {path}: {error.strerror}") from None
         else:
-            os.set_blocking(fd, True)
+            try:
+                check_other(place, fd)  # of what was opened: it may have been laid there since
+                os.set_blocking(fd, True)
+            except BaseException:
+                os.close(fd)
+                raise
             return fd
         if timeout and time.monotonic() > end:
             raise TimedOut(f"not finished within {timeout:g} s: nobody reads from {path}")

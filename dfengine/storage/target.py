@@ -17,9 +17,16 @@ from dfengine.errors import BadValue, StorageError
 from dfengine.storage.abandoned import remove_abandoned
 from dfengine.storage.failure import storage_error
 from dfengine.storage.piece_file import PieceFile
+from dfengine.storage.protected import check_other, own_file, removable, resolved
 
 LOOKS = 100
 """Times that a part file is looked for which others rename or remove between two looks: a directory like /proc never has one."""
+
+RANDOM_NAMES = 8
+"""Names of a part file that nobody can foresee, tried when those that are foreseen are taken."""
+
+_TAKEN = frozenset((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.EPERM, errno.EACCES))
+"""Why a record cannot be made when somebody has laid something at its name since it was looked at."""
 
 LONGEST_NAME = 180
 """Bytes of the output's name in the names of part and record; a name has 255 on all usual file systems."""
@@ -34,16 +41,15 @@ class Target:
     def __init__(self, output: str, task: str) -> None:
         """Raises BadValue when `output` is something that a rename must not replace, StorageError when it cannot be a file's name."""
         try:
-            self.path = os.path.realpath(output)
+            self.path = resolved(output)
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise BadValue(f"output {output} is a loop of symbolic links: remove it, or name another") from None
             raise StorageError(f"the working directory is gone ({error.strerror}): change to another, or name an absolute output") from None
-        folder, name = os.path.split(self.path)
         try:
             # Of what was named: a pipe behind /dev/stdout has no path of its own.
             mode = os.stat(output).st_mode
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise BadValue(f"output {output} is a loop of symbolic links: remove it, or name another") from None
             if error.errno == errno.ENAMETOOLONG:
                 raise StorageError(f"cannot write {output}: {error.strerror}: name it with -o FILE") from None
             mode = stat.S_IFREG
@@ -51,8 +57,10 @@ class Target:
             raise BadValue(f"output {output} is a directory: name a file in it")
         if not stat.S_ISREG(mode):
             raise BadValue(f"output {output} is no regular file: use -o - and redirect")
+        check_other(self.path)
+        folder, name = os.path.split(self.path)
         stem = os.path.join(folder, f".{_cut(name)}.{task[:12]}")
-        self._stems = (stem, f"{stem}.{os.getpid()}")
+        self._stems = (stem, f"{stem}.{os.getpid()}", *(f"{stem}.{int.from_bytes(os.urandom(4), 'big')}" for _ in range(RANDOM_NAMES)))
         self.part = self.record = ""
         self.private = False
 
@@ -62,52 +70,80 @@ class Target:
         Pieces left over were hashed again. When another process downloads to the same output the part is private to
         this one. Raises StorageError (permission, or no room for the bytes that are missing).
         """
-        fd = self._lock()
-        file = None
-        try:
-            with contextlib.suppress(StorageError):
-                file = PieceFile.open(self.part, self.record, fd)
-            if file is not None and (file.geometry != geometry or file.record.generation != generation.rstrip(b"\0")):
-                file.record.close()
-                file = None
-            if file is None:
-                file = PieceFile.create(self.part, self.record, geometry, generation, fd)
-            else:
-                file.recheck()
-            remove_abandoned(os.path.dirname(self.part))
-            self._room(file)
-        except BaseException:
-            os.close(fd)
-            raise
-        return file
-
-    def _lock(self) -> int:
-        """An open, exclusively locked descriptor of the part file at the first stem that is free."""
         for stem in self._stems:
-            self.part, self.record = stem + ".part", stem + ".record"
-            self.private = stem == self._stems[1]
-            for look in range(LOOKS):
-                try:
-                    fd = _own_file(self.part)
-                except FileNotFoundError:
-                    if os.path.isdir(os.path.dirname(self.part)) and look < LOOKS - 1:
-                        continue  # it was renamed or removed between two looks
-                    raise StorageError(f"cannot write beside {self.path}: No such file or directory: make its folder") from None
-                except OSError as error:
-                    raise StorageError(f"cannot write beside {self.path}: {error.strerror}") from error
-                if fd < 0:
-                    break
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    os.close(fd)
-                    break
-                # Its last owner may have renamed it to the output between our open and our lock.
-                with contextlib.suppress(OSError):
-                    if os.path.samestat(os.stat(self.part, follow_symlinks=False), os.fstat(fd)):
-                        return fd
+            fd = self._lock(stem)
+            if fd < 0:
+                continue
+            try:
+                file = self._filled(fd, geometry, generation)
+                remove_abandoned(os.path.dirname(self.part))
+                self._room(file)
+                return file
+            except StorageError as error:
                 os.close(fd)
+                if getattr(error.__cause__, "errno", 0) not in _TAKEN:
+                    raise
+            except BaseException:
+                os.close(fd)
+                raise
         raise StorageError(f"cannot have a part file beside {self.path}: others' are there")
+
+    def _filled(self, fd: int, geometry: Geometry, generation: bytes) -> PieceFile:
+        """What is left at the locked part, if it can be gone on from, else empty. Raises StorageError."""
+        with contextlib.suppress(StorageError):
+            file = PieceFile.open(self.part, self.record, fd)
+            if file.geometry == geometry and file.record.generation == generation.rstrip(b"\0"):
+                file.recheck()
+                return file
+            file.record.close()
+        try:
+            self._make_new(fd)
+        except OSError as error:
+            raise StorageError(f"cannot write beside {self.path}: {error.strerror}") from error
+        return PieceFile.create(self.part, self.record, geometry, generation, fd)
+
+    def _make_new(self, fd: int) -> None:
+        """What lies at the part has another name, too, and is not to be written over: `fd` becomes a new file, locked. Raises OSError.
+
+        The other name is the peer server's, or one by which somebody else laid another file of this user's here.
+        """
+        if os.fstat(fd).st_nlink < 2:
+            return
+        os.unlink(self.part)
+        new = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.dup2(new, fd, inheritable=False)
+        finally:
+            os.close(new)
+
+    def _lock(self, stem: str) -> int:
+        """An open, exclusively locked descriptor of the part file at `stem`; -1 when it, or a name it needs, is somebody else's."""
+        self.part, self.record = stem + ".part", stem + ".record"
+        self.private = stem != self._stems[0]
+        folder = os.path.dirname(self.part)
+        for _ in range(LOOKS):
+            try:
+                fd = own_file(self.part) if all(map(removable, (self.record, f"{self.record}.{os.getpid()}"))) else -1
+            except FileNotFoundError:
+                if os.path.isdir(folder):
+                    continue  # it was renamed or removed between two looks
+                raise StorageError(f"cannot write beside {self.path}: No such file or directory: make its folder") from None
+            except OSError as error:
+                raise StorageError(f"cannot write beside {self.path}: {error.strerror}") from error
+            if fd < 0:
+                return -1
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(fd)
+                return -1
+            # Its last owner may have renamed it to the output between our open and our lock.
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.stat(self.part, follow_symlinks=False), os.fstat(fd)):
+                    return fd
+            os.close(fd)
+        raise StorageError(f"cannot write beside {self.path}: {folder} takes no files")
 
     def _room(self, file: PieceFile) -> None:
         """StorageError now rather than in the middle when the file system has no room for what is missing."""
@@ -172,24 +208,6 @@ def _keep_mode(path: str, fd: int) -> None:
     if mode != stat.S_IMODE(now.st_mode):
         with contextlib.suppress(OSError):
             os.fchmod(fd, mode)
-
-
-def _own_file(path: str) -> int:
-    """Open to read and write, made if it is missing; -1: it is another user's. Raises OSError.
-
-    Whoever may write into the output's directory could have made it: its owner would change the output after it was verified.
-    """
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    with contextlib.suppress(FileExistsError):
-        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        fd = os.open(path, flags)
-    except PermissionError:
-        return -1
-    if os.fstat(fd).st_uid != os.geteuid():
-        os.close(fd)
-        return -1
-    return fd
 
 
 def _sync_folder(path: str) -> None:

@@ -1,0 +1,102 @@
+"""What other users of a host may have laid at a path, and when it is used nevertheless.
+
+The rules are the kernel's for directories that all may write to and in which each may remove only what is his own, as /tmp
+(protected_symlinks, protected_regular, protected_fifos: Documentation/admin-guide/sysctl/fs.rst). They are kept here whatever the
+sysctls say, and also for a rename, which the kernel's rules do not cover.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+
+from dfengine.errors import StorageError
+
+MOST_LINKS = 40
+"""Symbolic links that are followed, as by Linux."""
+
+
+def _strange(owner: int, folder: os.stat_result, writers: int) -> bool:
+    """Somebody else than this user or the folder's owner laid it into a sticky folder that `writers` (mode bits) may write to."""
+    sticky = folder.st_mode & stat.S_ISVTX and folder.st_mode & writers
+    return bool(sticky) and owner not in (os.geteuid(), folder.st_uid)
+
+
+def resolved(path: str) -> str:
+    """`path` with every symbolic link followed, absolute; what is missing stays as it is named.
+
+    Raises StorageError for a link that another user laid into a folder that all may write to, OSError with ELOOP for a loop of links,
+    and where the working directory is gone.
+    """
+    left = (path if os.path.isabs(path) else os.path.join(os.getcwd(), path)).split("/")[::-1]
+    found, links = "/", 0
+    while left:
+        name = left.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            found = os.path.dirname(found)
+            continue
+        here = os.path.join(found, name)
+        try:
+            link = os.readlink(here)
+        except OSError:  # no link, missing, or not to be looked at: whoever opens it is told
+            found = here
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        with contextlib.suppress(FileNotFoundError):
+            if _strange(os.lstat(here).st_uid, os.stat(found), stat.S_IWOTH):
+                raise StorageError(f"{here} is another user's link in a folder that all may write to: remove it, or name another output")
+        left += link.split("/")[::-1]
+        if link.startswith("/"):
+            found = "/"
+    return found
+
+
+def check_other(path: str, fd: int = -1) -> None:
+    """Raises StorageError when what lies at `path`, or is open as `fd`, is a file or pipe that another user laid into a shared folder.
+
+    Its owner could read what is written into it, or change it afterwards.
+    """
+    try:
+        there = os.fstat(fd) if fd >= 0 else os.lstat(path)
+        folder = os.stat(os.path.dirname(path) or ".")
+    except OSError:
+        return
+    if (stat.S_ISREG(there.st_mode) or stat.S_ISFIFO(there.st_mode)) and _strange(there.st_uid, folder, stat.S_IWOTH | stat.S_IWGRP):
+        raise StorageError(f"{path} is another user's in a folder that others may write to: remove it, or name another output")
+
+
+def own_file(path: str) -> int:
+    """A regular file of this user's, open to read and write, made if it is missing; -1: something else has the name. Raises OSError.
+
+    Whoever may write into the folder could have laid it there: its owner would change the output after it was verified.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    with contextlib.suppress(FileExistsError):
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        # A link, a directory, a socket, a device without a driver, a file that is not ours to open.
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM):
+            return -1
+        raise
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        os.close(fd)
+        return -1
+    return fd
+
+
+def removable(path: str) -> bool:
+    """The name is free, or this user's, and no directory: what is renamed to it replaces what is there. Raises OSError."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return True
+    return found.st_uid == os.geteuid() and not stat.S_ISDIR(found.st_mode)

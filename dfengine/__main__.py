@@ -5,14 +5,34 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 
 # Until a command has its own way to end there is nothing to put away, and no stack to show; the module signal takes a while to come.
-_signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
-import os  # noqa: E402
-import sys  # noqa: E402
+import io
+import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+
+class Errors(io.TextIOWrapper):
+    """stderr of a command: nothing fails because what is said there cannot be written, as on a full disk, or is read by nobody."""
+
+    def write(self, text: str) -> int:
+        """See TextIOWrapper."""
+        try:
+            return super().write(text)
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        """See TextIOWrapper."""
+        try:
+            super().flush()
+        except OSError:
+            return
 
 
 def open_streams() -> tuple[int, ...]:
@@ -27,8 +47,9 @@ def open_streams() -> tuple[int, ...]:
             found.append(fd)
     if 1 in found or sys.stdout is None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    if 2 in found or sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
+    encoding = sys.stderr.encoding if sys.stderr is not None else None
+    raw = open(2, "wb", closefd=False)  # noqa: SIM115
+    sys.stderr = Errors(raw, encoding=encoding, errors="backslashreplace", line_buffering=True)
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ Settings come from /etc/dfengine/*.yml, then $XDG_CONFIG_HOME/dfengine/*.yml, th
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -12,11 +13,14 @@ from typing import Any, NoReturn
 import click
 
 from dfengine import command, options
-from dfengine.errors import BadValue, CallerError, DfengineError
+from dfengine.errors import BadValue, CallerError, DfengineError, StorageError
 from dfengine.settings import VERSION
 from dfengine.task import shown
 
 COMMANDS = ("get", "supernode", "peer")
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
+"""Why stdout takes nothing."""
 
 
 def _read(path: str) -> dict[str, dict[str, Any]]:
@@ -223,7 +227,7 @@ def peer(**values: Any) -> None:
 @main.command()
 def version() -> None:
     """Print the version."""
-    click.echo(f"dfengine {VERSION}")
+    command.put(f"dfengine {VERSION}")
 
 
 def run() -> NoReturn:
@@ -247,6 +251,11 @@ def run() -> NoReturn:
         code = command.failed(error)
     except BrokenPipeError:
         command.leave(command.READER_GONE)
+    except OSError as error:
+        # click prints help and version.
+        if error.errno not in UNWRITABLE or error.filename is not None:
+            raise
+        command.leave(command.failed(StorageError(f"cannot write to stdout: {error.strerror}")))
     except SystemExit as stop:
         if not isinstance(stop.code, int):
             raise

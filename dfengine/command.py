@@ -5,6 +5,7 @@ Apart from `cli` because it must not import click: see `options`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -80,12 +81,24 @@ def leave(code: int) -> NoReturn:
     """End the process with what was printed."""
     try:
         sys.stdout.flush()
-    except (OSError, ValueError):
+    except BrokenPipeError:
         code = READER_GONE
+    except (OSError, ValueError):
+        code = code or StorageError.exit_code
     try:
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def put(text: str) -> None:
+    """A line on stdout, at once. Raises BrokenPipeError when nobody reads it, StorageError when it cannot be written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot write to stdout: {error.strerror}") from None
 
 
 def failed(error: DfengineError) -> int:
@@ -102,7 +115,8 @@ def get(values: dict[str, Any]) -> None:
         _get(values)
     except DfengineError as error:
         code = failed(error)
-        _tell(values, _as_error(values, code, type(error).__name__, str(error), getattr(error, "status", 0)))
+        with contextlib.suppress(StorageError):  # it may be stdout that failed
+            _tell(values, _as_error(values, code, type(error).__name__, str(error), getattr(error, "status", 0)))
         sys.exit(code)
     except _Interrupted as stop:
         _tell(values, _as_error(values, int(stop.code or 0), "Interrupted", stop.message))
@@ -260,7 +274,7 @@ def _skipped(settings: GetSettings, as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps({"url": shown(settings.url), "output": os.path.abspath(settings.output), "skipped": True}))
+        put(json.dumps({"url": shown(settings.url), "output": os.path.abspath(settings.output), "skipped": True}))
 
 
 def _download(settings: GetSettings, bar: bool) -> Result:
@@ -272,8 +286,10 @@ def _download(settings: GetSettings, bar: bool) -> Result:
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
         raise _Signalled(ended_by)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, stop)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+        # What is ignored, as by nohup and by a shell's background jobs, stays so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         if not bar:
             return _fetch(settings, None)
@@ -332,7 +348,10 @@ def _tell(values: dict[str, Any], told: dict[str, Any]) -> None:
 
     output = values.get("output") or ""
     streams = values.get("stream") or output == "-" or descriptor(os.path.join(values.get("dir") or "", output)) == 1
-    print(json.dumps(told), file=sys.stderr if streams else sys.stdout)
+    if streams:
+        print(json.dumps(told), file=sys.stderr)
+    else:
+        put(json.dumps(told))
 
 
 def _as_error(values: dict[str, Any], code: int, kind: str, message: str, status: int = 0) -> dict[str, Any]:

@@ -93,7 +93,10 @@ class Option(Value):
     default: str = ""
 
 
-SECRET = Option(("--secret-file",), "secret_file", "File with the swarm's secret, mode 0600; who has it not is served nothing.", "file")
+SECRET = Option(
+    ("--secret-file",), "secret_file",
+    "File with the swarm's secret, mode 0600; requests without it are refused. Twice: signs with the first, takes both.", "file", many=True,
+)  # fmt: skip
 TLS_CERT = Option(("--tls-cert",), "tls_cert", "PEM file of this host's certificate: speak TLS to supernodes and peers.", "file")
 TLS_KEY = Option(("--tls-key",), "tls_key", "PEM file of its key, if that is not in the certificate's file.", "file")
 TLS_CA = Option(("--tls-ca",), "tls_ca", "PEM file of the swarm's certificate authority; who is not certified by it is refused.", "file")

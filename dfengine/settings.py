@@ -142,7 +142,7 @@ class GetSettings(Value):
     window: int = 0
     window_bytes: int = 0
     cache: int = -1
-    secret_file: str = ""
+    secret_file: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
@@ -178,7 +178,7 @@ class SupernodeSettings(Value):
     client_share: int = 75
     origin_allow: tuple[str, ...] = ()
     origin_deny: tuple[str, ...] = ()
-    secret_file: str = ""
+    secret_file: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
@@ -195,7 +195,7 @@ class PeerSettings(Value):
     socket_fd: int = -1
     lock_fd: int = -1
     handover_fd: int = -1
-    secret_file: str = ""
+    secret_file: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""

@@ -56,7 +56,7 @@ def ensure(home: Home, ip: str, port: int, name: str, *, totallimit: int, alivet
         except OSError:
             running = _running(lock, ip)
             os.close(lock)
-            if running is not None and _alive(running, name, totallimit, home, deadline):
+            if running is not None and _told(home, totallimit) and _alive(running, name, deadline):
                 return running
             # It is just starting, or just ending; then its lock will be free.
             if time.monotonic() > deadline:
@@ -88,15 +88,23 @@ def _running(lock: int, ip: str) -> LocalPeer | None:
     return LocalPeer(ip if host in ("", "0.0.0.0", "::") else host, port)
 
 
-def _alive(peer: LocalPeer, name: str, totallimit: int, home: Home, deadline: float) -> bool:
+def _told(home: Home, totallimit: int) -> bool:
+    """It has this download's settings; False: it is of another swarm, or stopped. One without a socket cannot be told, and is taken."""
+    settings = {"totallimit": totallimit, "secret_files": dial.secret_files}
+    try:
+        return handover.tell(home.sockets, json.dumps(settings).encode(), 1.0)
+    except LocalError:
+        return True
+
+
+def _alive(peer: LocalPeer, name: str, deadline: float) -> bool:
     """It answers 1.x's check, which also keeps it from ending."""
     try:
         line = Connection(peer.ip, peer.port, timeout=1.0)
     except RemoteError:
         return False
     try:
-        headers = {"dataDir": home.path, "totalLimit": str(totallimit)}
-        status, _, body = line.request("GET", f"/check/{name}", headers, timeout=max(0.1, deadline - time.monotonic()))
+        status, _, body = line.request("GET", f"/check/{name}", timeout=max(0.1, deadline - time.monotonic()))
         return status == 200 and body.startswith(f"{name}@".encode())
     except RemoteError:
         return False
@@ -129,17 +137,21 @@ def _listen(ip: str, port: int) -> socket.socket:
 
 def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime: float) -> LocalPeer:
     """Bind, write the address, start the server with the socket and the locked descriptor. Raises OSError."""
-    with _listen(ip, port) as sock, handover.listen(home.path) as streams:
+    with _listen(ip, port) as sock, contextlib.ExitStack() as stack:
+        streams = None
+        # Some file systems have no sockets: streams are not served then.
+        with contextlib.suppress(OSError):
+            streams = stack.enter_context(handover.listen(home.sockets))
         number = sock.getsockname()[1]
         os.ftruncate(lock, 0)
         os.pwrite(lock, _said(ip, number, 0), 0)
-        for fd in (sock.fileno(), lock, streams.fileno()):
+        for fd in (sock.fileno(), lock, *([streams.fileno()] if streams else [])):
             os.set_inheritable(fd, True)
         arguments = [
             sys.executable, "-P", "-m", "dfengine", "peer", "--home", home.path, "--ip", ip,
-            "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock), "--handover-fd", str(streams.fileno()),
+            "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock), *(["--handover-fd", str(streams.fileno())] if streams else []),
             "--alivetime", f"{alivetime:.3f}", "--totallimit", str(totallimit),
-            *(["--secret-file", dial.secret_file] if dial.secret_file else []),
+            *(word for path in dial.secret_files for word in ("--secret-file", path)),
             *(word for pair in zip(("--tls-cert", "--tls-key", "--tls-ca"), dial.tls_files, strict=True) if pair[1] for word in pair),
         ]  # fmt: skip
         # -P and an absolute path: the server must be this very package, whatever lies in the working directory.

@@ -276,22 +276,22 @@ class Connection:
 
 
 _secret: bytes | None = None
-secret_file = ""
-"""Absolute path of the secret that this process's connections show, "" for none."""
+secret_files: tuple[str, ...] = ()
+"""Absolute paths of the secrets that this process was given; its connections show the first."""
 
 
-def show_secret(path: str) -> None:
-    """From now on each new connection of this process signs its requests with the file's secret; "": with none. Raises BadValue.
+def show_secret(paths: tuple[str, ...]) -> None:
+    """From now on each new connection of this process signs its requests with the first file's secret; (): with none. Raises BadValue.
 
     A process belongs to one swarm: this is not for two downloads at once with different secrets.
     """
-    global _secret, secret_file
-    if not path:
-        _secret, secret_file = None, ""
+    global _secret, secret_files
+    if not paths:
+        _secret, secret_files = None, ()
         return
-    from dfengine.net.secret import read_secret
+    from dfengine.net.secret import read_secrets
 
-    _secret, secret_file = read_secret(path), os.path.abspath(os.path.expanduser(path))
+    _secret, secret_files = read_secrets(paths)[0], tuple(os.path.abspath(os.path.expanduser(path)) for path in paths)
 
 
 _seal: Seal | None = None

@@ -23,12 +23,15 @@ _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def listening(ip: str, port: int) -> socket.socket:
-    """A non-blocking listening socket on ip:port, port 0 for any free one. Raises OSError."""
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    """A non-blocking listening socket on ip:port, port 0 for any free one; `::` takes IPv4 as well, a name its first address.
+
+    Raises OSError.
+    """
+    family, kind, _, _, address = socket.getaddrinfo(ip, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    sock = socket.socket(family, kind)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((ip, port))
+        sock.bind(address)
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError:

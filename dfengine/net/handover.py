@@ -1,8 +1,9 @@
-"""Memory handed from a stream to its host's peer server: descriptors over a local socket, and no file.
+"""What a host's downloads tell its peer server over a local socket, with descriptors and no file: streams' memory, and settings.
 
-The peer server listens on an abstract address that follows from its home directory. A stream connects, sends one message with its
-descriptors, and keeps the connection: it is open as long as the stream runs, and the kernel closes it however the stream ends.
-Both sides take only what comes from their own user.
+The peer server listens at NAME in a folder of its home that is this user's alone, so nobody else can take the name or reach it; both
+sides take only what comes from their own user besides. A stream connects, sends one message with its descriptors, and keeps the
+connection: it is open as long as the stream runs, and the kernel closes it however the stream ends. Settings are one message without
+descriptors, answered by TAKEN or by nothing.
 """
 
 from __future__ import annotations
@@ -15,22 +16,44 @@ import struct
 
 from dfengine.errors import LocalError, StorageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MESSAGE = 16 << 10
 """Bytes of a message at most."""
 
 BACKLOG = 256
 
+NAME = "peer"
 
-def _address(home: str) -> bytes:
-    stat = os.stat(home)
-    return f"\0dfengine-{os.getuid()}-{stat.st_dev:x}-{stat.st_ino:x}".encode()
+LONGEST = 107
+"""Bytes of a socket's path (unix(7)); a longer one is named through a descriptor of its folder."""
+
+TAKEN = b"taken"
 
 
-def listen(home: str) -> socket.socket:
-    """The non-blocking listening socket of the home's peer server. Raises OSError when there is one already."""
+@contextlib.contextmanager
+def _address(folder: str) -> Iterator[str]:
+    path = os.path.join(folder, NAME)
+    if len(os.fsencode(path)) <= LONGEST:
+        yield path
+        return
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{NAME}"
+    finally:
+        os.close(fd)
+
+
+def listen(folder: str) -> socket.socket:
+    """The non-blocking listening socket of the peer server that holds its home's lock; one that a dead server left goes. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.bind(_address(home))
+        with _address(folder) as address:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(address)
+            sock.bind(address)
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError:
@@ -39,27 +62,35 @@ def listen(home: str) -> socket.socket:
     return sock
 
 
-def hand_over(home: str, message: bytes, descriptors: list[int], timeout: float = 2.0) -> socket.socket:
-    """Give the home's peer server a message and descriptors; the connection is the caller's to keep open. Raises LocalError."""
+def hand_over(folder: str, message: bytes, descriptors: list[int], timeout: float = 2.0) -> socket.socket:
+    """Give the peer server a message and descriptors; the connection is the caller's to keep open. Raises LocalError."""
     if len(message) > MESSAGE:
         raise StorageError(f"a message of {len(message)} bytes is too long for the peer server")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
-        sock.connect(_address(home))
+        with _address(folder) as address:
+            sock.connect(address)
         if not own(sock):
             raise OSError("it is another user's")
-        sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
+        sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else [])
     except OSError as error:
         sock.close()
-        raise LocalError(f"the peer server of {home} takes no stream: {error.strerror or error}") from None
+        raise LocalError(f"the peer server of {os.path.dirname(folder)} cannot be told: {error.strerror or error}") from None
     return sock
+
+
+def tell(folder: str, message: bytes, timeout: float = 2.0) -> bool:
+    """Give the peer server settings; whether it takes them within `timeout` seconds. Raises LocalError when nobody listens."""
+    with hand_over(folder, message, [], timeout) as sock, contextlib.suppress(OSError):
+        return sock.recv(len(TAKEN), socket.MSG_WAITALL) == TAKEN
+    return False
 
 
 def own(sock: socket.socket) -> bool:
     """The other side is a process of this user."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return bool(struct.unpack("3i", credentials)[1] == os.getuid())
+    return bool(struct.unpack("3i", credentials)[1] == os.geteuid())
 
 
 def take(sock: socket.socket, most: int) -> tuple[bytes, list[int]]:

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.doorway import Doorway
@@ -159,24 +159,3 @@ class PieceServer:
 
 def _by_sendfile(sock: socket.socket, parts: tuple[bytes | FileSlice, ...]) -> Upload:
     return Upload(parts)
-
-
-Answer = TypeVar("Answer")
-
-
-def guarded(secret_file: str) -> Callable[[Callable[[Request], Answer]], Callable[[Request], Answer | Response]]:
-    """What shuts a server's route to requests that do not show the file's secret. "": open.
-
-    Raises BadValue.
-    """
-    if not secret_file:
-        return lambda route: route
-    from dfengine.net.secret import Guard, read_secret
-
-    secret = read_secret(secret_file)
-
-    def shut(route: Callable[[Request], Answer]) -> Callable[[Request], Answer | Response]:
-        guard = Guard(secret)
-        return lambda request: guard.greeting(request) or guard.refusal(request) or route(request)
-
-    return shut

@@ -18,7 +18,7 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dfengine.errors import BadValue
 from dfengine.net.http import Request, Response, text
@@ -56,6 +56,11 @@ def read_secret(path: str) -> bytes:
     return secret
 
 
+def read_secrets(paths: Sequence[str]) -> tuple[bytes, ...]:
+    """Of several files: requests are signed with the first, any is taken. Raises BadValue."""
+    return tuple(read_secret(path) for path in paths)
+
+
 def _mac(secret: bytes, server: str, method: str, target: bytes, range_: str, body: bytes, when: str, session: str, count: str) -> str:
     parts = ("2", server, method, hashlib.sha256(target).hexdigest(), range_, hashlib.sha256(body).hexdigest(), when, session, count)
     return hmac.digest(secret, "\n".join(parts).encode("latin-1", "replace"), "sha256").hex()
@@ -85,10 +90,10 @@ class Signer:
 
 
 class Guard:
-    """One server's judgement; memory is bounded by SESSIONS. `now`: unix seconds. Its `name` is drawn."""
+    """One server's judgement; memory is bounded by SESSIONS. `now`: unix seconds. Its `name` is drawn. Any of `secrets` is taken."""
 
-    def __init__(self, secret: bytes, now: Callable[[], float] = time.time, sessions: int = SESSIONS) -> None:
-        self._secret = secret
+    def __init__(self, secrets: Sequence[bytes], now: Callable[[], float] = time.time, sessions: int = SESSIONS) -> None:
+        self.secrets = secrets
         self._now = now
         self._most = sessions
         self.name = os.urandom(8).hex()
@@ -110,10 +115,9 @@ class Guard:
         if match is None:
             return text(401, "this swarm has a secret: give --secret-file")
         when, session, count, given = match.groups()
-        wanted = _mac(
-            self._secret, self.name, request.method, request.target, request.headers.get("range", ""), request.body, when, session, count
-        )
-        if not hmac.compare_digest(given, wanted):
+        range_ = request.headers.get("range", "")
+        signed = (self.name, request.method, request.target, range_, request.body, when, session, count)
+        if not any(hmac.compare_digest(given, _mac(secret, *signed)) for secret in self.secrets):
             return text(401, "the request was signed with another secret, or changed on its way")
         now = self._now()
         if abs(now - int(when)) > SKEW:

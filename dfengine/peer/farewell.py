@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -20,13 +20,13 @@ FAREWELL_SECONDS = 2.0
 AT_ONCE = 16
 
 
-async def farewell(gone: Iterable[Leaving], secret_file: str = "", tls: ssl.SSLContext | None = None) -> None:
+async def farewell(gone: Iterable[Leaving], secret_files: Sequence[str] = (), tls: ssl.SSLContext | None = None) -> None:
     """`service down` for each, some at once; never raises for what a supernode does or does not do."""
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def leave(node: str, task: str, cid: str) -> None:
         async with turns:
-            await _leave(node, task, cid, secret_file, tls)
+            await _leave(node, task, cid, secret_files, tls)
 
     leaving = [leave(*one) for one in gone]
     if leaving:
@@ -34,19 +34,19 @@ async def farewell(gone: Iterable[Leaving], secret_file: str = "", tls: ssl.SSLC
             await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), FAREWELL_SECONDS)
 
 
-async def _leave(node: str, task: str, cid: str, secret_file: str, tls: ssl.SSLContext | None) -> None:
+async def _leave(node: str, task: str, cid: str, secret_files: Sequence[str], tls: ssl.SSLContext | None) -> None:
     host, _, port = node.rpartition(":")
     reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=tls)
     try:
         query = urlencode({"taskId": task, "cid": cid})
         target, shown = f"/peer/service/down?{query}", ""
-        if secret_file:
+        if secret_files:
             from dfengine.net.secret import HEADER, WHO, Signer, name_in, read_secret
 
             writer.write(f"GET {WHO} HTTP/1.1\r\nHost: {node}\r\n\r\n".encode())
             head = parse_head(await reader.readuntil(b"\r\n\r\n"))
             name = name_in(head.status, await reader.readexactly(min(max(head.length, 0), 1024)))
-            shown = f"{HEADER}: {Signer(read_secret(secret_file), name).sign('GET', target)}\r\n"
+            shown = f"{HEADER}: {Signer(read_secret(secret_files[0]), name).sign('GET', target)}\r\n"
         writer.write(f"GET {target} HTTP/1.1\r\nHost: {node}\r\n{shown}Connection: close\r\n\r\n".encode())
         await reader.read(1024)
     finally:

@@ -1,4 +1,4 @@
-"""What this host serves: the downloads in its home directory, and streams whose memory was handed over.
+"""What this host serves: the downloads in its home directory, and streams whose memory was handed over; and who tells it settings.
 
 A stream is served while its process holds the connection that it came over, and `expire` seconds after its last use once that has
 closed; then the memory goes with its last descriptor.
@@ -7,6 +7,7 @@ closed; then the memory goes with its last descriptor.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -36,11 +37,20 @@ class _Stream:
 
 
 class Hosted:
-    """See routes.Shares. `now`: unix seconds; `listener`: see handover.listen, None when no stream is taken."""
+    """See routes.Shares. `now`: unix seconds; `listener`: see handover.listen, None when no stream is taken.
+
+    settings: called with a message that came without descriptors from a process of this user; whether it is taken.
+    """
 
     def __init__(
-        self, home: Home, listener: socket.socket | None, loop: asyncio.AbstractEventLoop | None, now: Callable[[], float]
+        self,
+        home: Home,
+        listener: socket.socket | None,
+        loop: asyncio.AbstractEventLoop | None,
+        now: Callable[[], float],
+        settings: Callable[[bytes], bool] = lambda message: False,
     ) -> None:
+        self._settings = settings
         self._home = home
         self._listener = listener
         self._loop = loop
@@ -77,8 +87,11 @@ class Hosted:
             return
         except OSError:
             message, descriptors = b"", []
-        if message and stream.shared is None and self._adopt(stream, message, descriptors):
+        if message and stream.shared is None and descriptors and self._adopt(stream, message, descriptors):
             return
+        if message and not descriptors and self._settings(message):
+            with contextlib.suppress(OSError):
+                stream.line.send(handover.TAKEN)
         handover.discard(descriptors if message else [])
         self._hang_up(stream)
 

@@ -40,14 +40,12 @@ Leaving = tuple[str, str, str]
 
 
 class Routes:
-    """The downloads of one home. `now`: unix seconds. `limit`: the server's bucket. `clock`: monotonic seconds, the bucket's."""
+    """The downloads of one home. `now`: unix seconds. `limit`: the server's bucket."""
 
-    def __init__(self, home: Shares, limit: TokenBucket, now: Callable[[], float], clock: Callable[[], float], ip: str = "") -> None:
+    def __init__(self, home: Shares, limit: TokenBucket, now: Callable[[], float]) -> None:
         self._home = home
         self._limit = limit
         self._now = now
-        self._clock = clock
-        self._ip = ip
         self._open: OrderedDict[str, Shared] = OrderedDict()
         self._exact: dict[str, Callable[[Request], Response | Parts]] = {
             "/server/ping": self._ping,
@@ -75,16 +73,9 @@ class Routes:
         return Response(200, b"success", BYTES)
 
     def _check(self, request: Request, name: str) -> Response:
-        """Alive, and which version; `totalLimit` (bytes per second, 0: leave it) from this host sets the server's limit."""
-        if "totallimit" in request.headers and self._is_local(request.client):
-            total = _number(request, "totallimit")
-            if total and total != self._limit.rate:
-                self._limit.set_rate(total, self._clock())
+        """Alive, and which version. 1.x sets the server's limit here; here only this user's downloads can, by the home's socket."""
         self._home.touch(name, self._now())
         return Response(200, f"{name}@{VERSION}".encode(), BYTES)
-
-    def _is_local(self, client: str) -> bool:
-        return client == self._ip or client.startswith("127.") or client == "::1"
 
     def _rate(self, request: Request, name: str) -> Response:
         """The rate that this task may use: what it asks for, within the whole server's."""

@@ -10,16 +10,21 @@ import os
 import random
 import signal
 import socket
+import sys
 import time
+from functools import partial
 
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import handover
+from dfengine.net.authentication import Authentication
 from dfengine.net.doorway import listening, more_descriptors
 from dfengine.net.limit import TokenBucket
-from dfengine.net.piece_server import PieceServer, guarded
+from dfengine.net.piece_server import PieceServer
+from dfengine.net.ready import announce, reached_by
 from dfengine.peer.farewell import farewell
 from dfengine.peer.hosted import Hosted
 from dfengine.peer.routes import Routes
+from dfengine.peer.told import Told
 from dfengine.settings import PeerSettings
 from dfengine.storage.home import Home
 from dfengine.task import PEER_PORTS
@@ -36,6 +41,7 @@ def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
     """
     if settings.port and settings.port not in PEER_PORTS:
         raise BadValue("a peer serves on 15000..65000: choose --port there")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
     home = Home(settings.home)
     lock = settings.lock_fd if settings.lock_fd >= 0 else _locked(home)
     try:
@@ -85,42 +91,52 @@ async def _serve(settings: PeerSettings, home: Home, sock: socket.socket, ended:
         loop.add_signal_handler(number, stopped.set)
     if ended:
         stopped.set()
-    ip, port = sock.getsockname()[:2]
     limit = TokenBucket(settings.totallimit)
     listens = calls = None
-    if settings.tls_cert or settings.tls_key or settings.tls_ca:
+    files = settings.tls_cert, settings.tls_key, settings.tls_ca
+    if any(files):
         from dfengine.net import tls
 
-        files = settings.tls_cert, settings.tls_key, settings.tls_ca
         listens, calls = tls.server(*files), tls.client(*files, named=True)
-    hosted = Hosted(home, _taking(settings, home), loop, time.time)
-    routes = Routes(hosted, limit, time.time, time.monotonic, ip)
-    server = PieceServer(loop, sock, guarded(settings.secret_file)(routes), limit=limit, tls=listens)
+    authentication = Authentication(settings.secret_file)
+    loop.add_signal_handler(signal.SIGHUP, partial(_reread, authentication))
+    told = Told(limit, authentication, time.monotonic)
+    hosted = Hosted(home, _taking(settings, home), loop, time.time, told)
+    routes = Routes(hosted, limit, time.time)
+    server = PieceServer(loop, sock, authentication.shut(routes), limit=limit, tls=listens)
     server.start()
-    secret = settings.secret_file
-    print(f"ready peer={f'[{ip}]' if ':' in ip else ip}:{port}", flush=True)
+    announce(peer=(reached_by(sock), sock.getsockname()[1]))
     period = min(SWEEP_SECONDS, max(settings.alivetime / 4, 0.1)) if settings.alivetime else SWEEP_SECONDS
     served, since = 0, time.monotonic()
     while not stopped.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), period)
-        await farewell(routes.sweep(), secret, calls)
+        await farewell(routes.sweep(), authentication.files, calls)
         if server.requests != served or server.busy:
             served, since = server.requests, time.monotonic()
         elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not hosted.running:
             break
     server.close()
-    await farewell(routes.served(), secret, calls)
+    await farewell(routes.served(), authentication.files, calls)
     routes.close()
     hosted.close()
 
 
+def _reread(authentication: Authentication) -> None:
+    """SIGHUP: the secrets' files may say something else now."""
+    try:
+        authentication.reread()
+    except BadValue as error:
+        print(f"dfengine: SIGHUP: {error}: the secrets from before are taken on", file=sys.stderr)
+
+
 def _taking(settings: PeerSettings, home: Home) -> socket.socket | None:
-    """Where streams hand their memory over; None when no such place can be had."""
+    """Where downloads of this user say something; None when no such place can be had."""
     if settings.handover_fd >= 0:
         sock = socket.socket(fileno=settings.handover_fd)
         sock.setblocking(False)
         return sock
-    with contextlib.suppress(OSError):
-        return handover.listen(home.path)
+    if settings.socket_fd < 0:
+        with contextlib.suppress(OSError):
+            return handover.listen(home.sockets)
     return None

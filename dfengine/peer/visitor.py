@@ -37,6 +37,7 @@ def await_first(arguments: list[str]) -> None:
     given = dict(zip(arguments[1::2], arguments[2::2], strict=False))
     sockets = [int(given[name]) for name in SOCKETS if given.get(name, "").isdecimal()]
     if arguments[:1] == ["peer"] and sockets:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks to read anew is read when serving begins
         stopped = wait(sockets)
 
 

@@ -3,6 +3,7 @@
     HOME/tasks/NAME     what the download is (JSON, written once, replaced never)
     HOME/data/NAME      hard link to the data, where the output lies on HOME's file system
     HOME/records/NAME   hard link to the record, or a copy of it made when the download ended
+    HOME/sockets/       the socket at which this user's downloads tell the peer server what it needs to know
     HOME/peer.lock      locked by the peer server; holds its address
 
 Across file systems there is no link and never a second copy: the data is found at its part's or its output's path,
@@ -22,6 +23,7 @@ from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.errors import BadRange, BadValue, StorageError
 from dfengine.storage.piece_file import PieceFile
+from dfengine.storage.protected import resolved
 from dfengine.storage.record import Record
 from dfengine.storage.target import Target
 from dfengine.value import Value
@@ -29,7 +31,7 @@ from dfengine.value import Value
 _NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
 
 
-PARTS = ("tasks", "data", "records")
+PARTS = ("tasks", "data", "records", "sockets")
 
 
 def valid_name(name: str) -> bool:
@@ -138,8 +140,12 @@ class Home:
 
     def __init__(self, path: str) -> None:
         """Raises StorageError when the directory cannot be made or written, or others can write what is served from it."""
-        self.path = os.path.realpath(os.path.expanduser(path))
+        try:
+            self.path = resolved(os.path.expanduser(path))
+        except OSError as error:
+            raise StorageError(f"cannot use home directory {path}: {error.strerror}") from None
         self.lock_path = os.path.join(self.path, "peer.lock")
+        self.sockets = os.path.join(self.path, "sockets")
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             for part in PARTS:

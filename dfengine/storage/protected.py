@@ -50,7 +50,7 @@ def resolved(path: str) -> str:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         with contextlib.suppress(FileNotFoundError):
             if _strange(os.lstat(here).st_uid, os.stat(found), stat.S_IWOTH):
-                raise StorageError(f"{here} is another user's link in a folder that all may write to: remove it, or name another output")
+                raise StorageError(f"{here} is another user's link in a folder that all may write to: remove it, or name another path")
         left += link.split("/")[::-1]
         if link.startswith("/"):
             found = "/"

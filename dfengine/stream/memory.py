@@ -115,8 +115,8 @@ class Memory:
         """See client.assembly.Assembly: what was streamed is gone."""
         return False
 
-    def share(self, home: str, name: str, cid: str, node: str, task: str) -> None:
-        """Let this host's peer server serve the pieces that are here, now and from now on. Raises LocalError."""
+    def share(self, sockets: str, name: str, cid: str, node: str, task: str) -> None:
+        """Let this host's peer server, which listens in the folder `sockets`, serve the pieces that are here. Raises LocalError."""
         transfer = self.transfer
         if transfer is None:
             return
@@ -124,7 +124,7 @@ class Memory:
         entry = Entry(name, task, cid, node, [], "", 0, 0, self._settings.alivetime)
         file = transfer.file
         assert isinstance(file, SlotFile)
-        self._line = handover.hand_over(home, entry.encode(), file.descriptors)
+        self._line = handover.hand_over(sockets, entry.encode(), file.descriptors)
 
     def taken(self, n: int) -> None:
         """The consumer has all of piece n, the oldest: the window moves, and what the cache has no room for leaves. Raises StorageError."""

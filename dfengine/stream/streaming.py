@@ -67,7 +67,7 @@ class Streaming(Download):
         )
         if self.home is not None and self.peer.port:
             try:
-                self.memory.share(self.home.path, self.who.name, member.cid, str(member.node), member.task)
+                self.memory.share(self.home.sockets, self.who.name, member.cid, str(member.node), member.task)
                 self.shared()
             except LocalError as error:
                 self.unshared(error)

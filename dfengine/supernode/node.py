@@ -16,7 +16,6 @@ from dfengine import wire
 from dfengine._bitset import Bitset
 from dfengine.errors import OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.access import Access
-from dfengine.net.dial import local_address
 from dfengine.net.http import Line, Response
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.settings import SupernodeSettings
@@ -61,7 +60,7 @@ class Node:
         self.settings = settings
         self.loop = loop
         self.now = loop.time
-        self.advertise_ip = settings.advertise_ip or local_address("192.0.2.1", 9) or "127.0.0.1"
+        self.advertise_ip = settings.advertise_ip or "127.0.0.1"
         self.download_port = settings.download_port
         limits = Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit, peer_gc=settings.peer_gc_delay)
         self.swarm = Swarm(limits, seed=int(time.time()))

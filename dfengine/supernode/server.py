@@ -8,16 +8,19 @@ import os
 import signal
 import sys
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import dial
+from dfengine.net.authentication import Authentication
 from dfengine.net.control_server import ControlServer
 from dfengine.net.doorway import listening, more_descriptors
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
 from dfengine.net.loop_watch import LoopWatch
-from dfengine.net.piece_server import PieceServer, guarded
+from dfengine.net.piece_server import PieceServer
+from dfengine.net.ready import announce, reached_by
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import reclaim
 from dfengine.supernode.download_port import DownloadRoutes
@@ -32,6 +35,7 @@ def run_supernode(settings: SupernodeSettings) -> None:
     """Serve until SIGTERM or SIGINT. Prints `ready control=IP:PORT download=IP:PORT`. Raises LocalError, BadValue."""
     if settings.disk_high < settings.disk_low:
         raise BadValue("--disk-high is less than --disk-low: it says how much is free when room has been made")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
     home = os.path.realpath(os.path.expanduser(settings.home_dir))
     lock = _locked(home)
     more_descriptors()
@@ -80,18 +84,27 @@ def _tls(settings: SupernodeSettings) -> ssl.SSLContext | None:
     return context
 
 
+def reread(authentication: Authentication) -> None:
+    """SIGHUP: the secrets' files may say something else now."""
+    try:
+        authentication.reread()
+        dial.show_secret(authentication.files)
+    except BadValue as error:
+        print(f"dfengine: SIGHUP: {error}: the secrets from before are taken on", file=sys.stderr)
+
+
 async def _serve(settings: SupernodeSettings, home: str) -> None:
     loop = asyncio.get_running_loop()
-    shut = guarded(settings.secret_file)
+    authentication = Authentication(settings.secret_file)
     tls = _tls(settings)
     dial.show_secret(settings.secret_file)
-    node = Node(settings, home, loop)
     try:
         sock = listening(settings.host, settings.download_port)
     except OSError as error:
         raise _occupied(settings.host, settings.download_port, "--download-port", error) from error
+    node = Node(settings.replace(advertise_ip=settings.advertise_ip or reached_by(sock)), home, loop)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
-    pieces = PieceServer(loop, sock, shut(DownloadRoutes(node.cdn.fetches.get)), limit=limit, share=share, tls=tls)
+    pieces = PieceServer(loop, sock, authentication.shut(DownloadRoutes(node.cdn.fetches.get)), limit=limit, share=share, tls=tls)
     node.download_port = pieces.port
     node.sent_bytes = lambda: pieces.bytes_sent
     node.loaded_slices = lambda: pieces.loads
@@ -100,7 +113,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     router = Router(node)
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick = None if settings.secret_file else router.quick
-    control = ControlServer(loop, shut(router), quick=quick, lost=node.lost, report=_complain, share=share)
+    control = ControlServer(loop, authentication.shut(router), quick=quick, lost=node.lost, report=_complain, share=share)
     node.failures = lambda: control.failures + pieces.failures
     try:
         await control.start(settings.host, settings.port, tls)
@@ -111,8 +124,8 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    shown = f"[{node.advertise_ip}]" if ":" in node.advertise_ip else node.advertise_ip
-    print(f"ready control={shown}:{control.port} download={shown}:{pieces.port}", flush=True)
+    loop.add_signal_handler(signal.SIGHUP, partial(reread, authentication))
+    announce(control=(node.advertise_ip, control.port), download=(node.advertise_ip, pieces.port))
     while not stopped.is_set():
         try:
             await asyncio.wait_for(stopped.wait(), reclaim.PERIOD)

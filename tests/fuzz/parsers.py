@@ -79,7 +79,7 @@ def plain_body(data: bytes) -> None:
         assert [*full.failed, *full.held, *full.evicted] == []
 
 
-_guard = secret.Guard(bytes(secret.LEAST))
+_guard = secret.Guard((bytes(secret.LEAST),))
 
 
 def signature(data: bytes) -> None:

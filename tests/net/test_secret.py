@@ -44,7 +44,7 @@ def status(guard: Guard, asked: Request) -> int:
 
 
 def test_what_is_signed_is_taken_once() -> None:
-    guard = Guard(SECRET, Clock())
+    guard = Guard((SECRET,), Clock())
     signer = signer_for(guard)
     for _ in range(3):
         asked = request(signer, "POST", "/swarm/pull", b"{}")
@@ -53,7 +53,7 @@ def test_what_is_signed_is_taken_once() -> None:
 
 
 def test_what_was_signed_for_one_server_is_nothing_to_another_or_to_its_successor() -> None:
-    guards = [Guard(SECRET, Clock()) for _ in range(3)]
+    guards = [Guard((SECRET,), Clock()) for _ in range(3)]
     asked = request(signer_for(guards[0]), "POST", "/swarm/pull", b"{}")
     assert [status(guard, asked) for guard in guards] == [200, 401, 401]
     assert len({guard.name for guard in guards}) == 3
@@ -67,7 +67,7 @@ def test_whoever_says_no_name_has_none(code: int, body: bytes, name: str) -> Non
 
 
 def test_a_range_is_part_of_what_is_signed() -> None:
-    guard = Guard(SECRET, Clock())
+    guard = Guard((SECRET,), Clock())
     signer = signer_for(guard)
     asked = request(signer, range_="bytes=0-9")
     asked.headers["range"] = "bytes=0-99"
@@ -76,7 +76,7 @@ def test_a_range_is_part_of_what_is_signed() -> None:
 
 
 def test_an_older_request_of_the_same_connection_comes_too_late() -> None:
-    guard = Guard(SECRET, Clock())
+    guard = Guard((SECRET,), Clock())
     signer = signer_for(guard)
     first, second = request(signer), request(signer)
     assert status(guard, second) == 200
@@ -85,8 +85,8 @@ def test_an_older_request_of_the_same_connection_comes_too_late() -> None:
 
 @pytest.mark.parametrize("field", ["method", "target", "query", "body", "range", "secret", "server", "time", "session", "count", "mac"])
 def test_nothing_can_be_changed_on_the_way(field: str) -> None:
-    guard = Guard(SECRET, Clock())
-    signer = signer_for(Guard(SECRET) if field == "server" else guard, b"another secret..." if field == "secret" else SECRET)
+    guard = Guard((SECRET,), Clock())
+    signer = signer_for(Guard((SECRET,)) if field == "server" else guard, b"another secret..." if field == "secret" else SECRET)
     asked = request(signer, "POST", "/swarm/pull?a=1", b"{}", "bytes=0-9")
     _, when, session, count, mac = asked.headers[HEADER.lower()].split()
     changed = {"time": (str(int(when) + 1), session, count, mac), "session": (when, session[::-1], count, mac),
@@ -106,11 +106,11 @@ def test_nothing_can_be_changed_on_the_way(field: str) -> None:
 
 @given(st.text(max_size=120) | st.from_regex(r"2 [0-9]{1,12} [0-9a-fA-F]{15,17} [0-9]{1,16} [0-9a-f]{63,65}"))
 def test_no_text_is_taken_for_a_signature(value: str) -> None:
-    assert status(Guard(SECRET, Clock()), Request("GET", b"/x", {HEADER.lower(): value}, b"", "")) == 401
+    assert status(Guard((SECRET,), Clock()), Request("GET", b"/x", {HEADER.lower(): value}, b"", "")) == 401
 
 
 def test_who_shows_nothing_is_told_so_but_probes_are_answered() -> None:
-    guard = Guard(SECRET, Clock())
+    guard = Guard((SECRET,), Clock())
     for path in (b"/peer/registry", b"/swarm/pull", b"/peer/file/a", b"/tasks/a", b"/piece/a", b"/ping/", b"/v1/ping", b"//ping"):
         assert status(guard, Request("GET", path, {}, b"", "")) == 401
     assert status(guard, Request("GET", b"/ping", {}, b"", "")) == 200
@@ -120,7 +120,7 @@ def test_who_shows_nothing_is_told_so_but_probes_are_answered() -> None:
 @pytest.mark.parametrize("late", [-SKEW - 2, SKEW + 2])
 def test_a_clock_that_is_too_far_off_is_refused(late: float) -> None:
     clock = Clock()
-    guard = Guard(SECRET, clock)
+    guard = Guard((SECRET,), clock)
     asked = request(signer_for(guard, now=clock))
     clock.now += late
     assert status(guard, asked) == 403
@@ -128,7 +128,7 @@ def test_a_clock_that_is_too_far_off_is_refused(late: float) -> None:
 
 def test_memory_is_bounded_and_no_forgotten_session_can_be_replayed() -> None:
     clock = Clock()
-    guard = Guard(SECRET, clock, sessions=4)
+    guard = Guard((SECRET,), clock, sessions=4)
     kept = [request(signer_for(guard, now=lambda: clock.now + SKEW)) for _ in range(4)]  # the clocks that run ahead most
     assert [status(guard, asked) for asked in kept] == [200] * 4
     assert status(guard, request(signer_for(guard, now=clock))) == 503
@@ -160,3 +160,12 @@ def test_nothing_of_it_is_imported_without_a_secret() -> None:
     code = "import sys, dfengine.client, dfengine.client.fetch, dfengine.client.local_peer\n" \
            "sys.exit(bool({'ssl', 'hmac', 'blake3', 'dfengine.net.secret'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_any_of_several_secrets_is_taken_and_none_besides() -> None:
+    guard = Guard((SECRET, b"another secret..."), Clock())
+    assert status(guard, request(signer_for(guard))) == 200
+    assert status(guard, request(signer_for(guard, b"another secret..."))) == 200
+    assert status(guard, request(signer_for(guard, b"a third secret.."))) == 401
+    guard.secrets = (b"another secret...",)
+    assert status(guard, request(signer_for(guard))) == 401

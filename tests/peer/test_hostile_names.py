@@ -28,7 +28,7 @@ def shared(tmp_path: Path) -> Any:
     file.write(0, CONTENT, b"d" * 16)
     home.share(NAME, file, target, task="ab" * 32, cid="c", node="", expire=60.0)
     file.close()
-    routes = Routes(home, TokenBucket(0), lambda: 0.0, lambda: 0.0)
+    routes = Routes(home, TokenBucket(0), lambda: 0.0)
     yield home, routes, target
     routes.close()
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from dfengine.peer import visitor
+
+
+@pytest.fixture(autouse=True)
+def hangup() -> Iterator[None]:
+    """As it was before: processes that other tests start inherit it."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

@@ -1,0 +1,57 @@
+"""A server's judgement of who may ask it: by the swarm's secrets, which can change while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from dfengine.net.http import Request, Response
+
+if TYPE_CHECKING:
+    from dfengine.net.secret import Guard
+
+Answer = TypeVar("Answer")
+
+
+class Authentication:
+    """Of one process. files: paths of the swarm's secrets, any of which is taken; none: everybody may ask. Raises BadValue."""
+
+    def __init__(self, files: tuple[str, ...]) -> None:
+        self.files: tuple[str, ...] = ()
+        self._secrets: tuple[bytes, ...] = ()
+        self._guards: list[Guard] = []
+        if files:
+            self._read(files)
+
+    def shut(self, route: Callable[[Request], Answer]) -> Callable[[Request], Answer | Response]:
+        """`route` for those only who show a secret; each such route has a name of its own, which requests are signed for."""
+        if not self._secrets:
+            return route
+        from dfengine.net.secret import Guard
+
+        guard = Guard(self._secrets)
+        self._guards.append(guard)
+        return lambda request: guard.greeting(request) or guard.refusal(request) or route(request)
+
+    def reread(self) -> None:
+        """The files may hold other secrets now. Raises BadValue, and what was taken before is taken on then."""
+        if self.files:
+            self._read(self.files)
+
+    def follow(self, files: tuple[str, ...]) -> bool:
+        """Take the secrets of these files instead, if one of them is taken already: so far a swarm changes its secret. Else False."""
+        if not files or not self._secrets:
+            return not files and not self._secrets
+        from dfengine.net.secret import read_secrets
+
+        if not set(read_secrets(files)) & set(self._secrets):
+            return False
+        self._read(files)
+        return True
+
+    def _read(self, files: tuple[str, ...]) -> None:
+        from dfengine.net.secret import read_secrets
+
+        self._secrets, self.files = read_secrets(files), files
+        for guard in self._guards:
+            guard.secrets = self._secrets

@@ -1,0 +1,28 @@
+"""What a server says when it is up, and the address that others reach it by."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from dfengine.net.dial import local_address
+
+_FAR = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
+"""Address that means every one -> addresses of documentation networks, towards which this host's own is asked for."""
+
+
+def reached_by(sock: socket.socket) -> str:
+    """The address of a listening socket; of one that listens on every address, this host's towards other networks, else loopback."""
+    ip = str(sock.getsockname()[0])
+    return next(filter(None, (local_address(far, 9) for far in _FAR[ip])), "127.0.0.1") if ip in _FAR else ip
+
+
+def announce(**places: tuple[str, int]) -> None:
+    """Print `ready NAME=IP:PORT ...`. A server serves on where nobody reads that, or it cannot be written."""
+    try:
+        print("ready", *(f"{name}={f'[{ip}]' if ':' in ip else ip}:{port}" for name, (ip, port) in places.items()), flush=True)
+    except OSError as error:
+        print(f"dfengine: cannot write to stdout: {error.strerror}: serves all the same", file=sys.stderr)
+        # What was not written would be tried again when the process ends.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115

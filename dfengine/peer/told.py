@@ -1,0 +1,40 @@
+"""What a download of this host's user tells the peer server that runs already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from dfengine.errors import BadValue
+from dfengine.net.authentication import Authentication
+from dfengine.net.limit import TokenBucket
+
+MOST = 1 << 62
+"""Bytes per second that a rate may be."""
+
+
+class Told:
+    """Its messages: `{"totallimit": bytes per second, 0: leave it, "secret_files": [path]}`. clock: monotonic seconds, the bucket's."""
+
+    def __init__(self, limit: TokenBucket, authentication: Authentication, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._authentication = authentication
+        self._clock = clock
+
+    def __call__(self, message: bytes) -> bool:
+        """Whether this server is of the download's swarm; then it has what it was told."""
+        try:
+            said = json.loads(message.decode())
+            rate, secrets = said["totallimit"], said["secret_files"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return False
+        if type(rate) is not int or not 0 <= rate <= MOST or type(secrets) is not list or not all(type(path) is str for path in secrets):
+            return False
+        try:
+            if not self._authentication.follow(tuple(secrets)):
+                return False
+        except BadValue:
+            return False
+        if rate and rate != self._limit.rate:
+            self._limit.set_rate(rate, self._clock())
+        return True

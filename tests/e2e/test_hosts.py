@@ -1,0 +1,158 @@
+"""How a process stands on its host: its streams, its signals, the addresses it tells, the paths it is given."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scene import DFENGINE, MIB, Scene, free_port, status, until
+
+from .standin import Origin
+
+WHOLE = bytes(range(256)) * 4096
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with Origin(WHOLE) as origin:
+        yield origin
+
+
+def run(*words: str, out: str = "", err: str = "") -> tuple[int, bytes, str]:
+    """Exit code, stdout and stderr; `out`, `err`: a path that is opened for writing instead."""
+    with open(out or os.devnull, "wb") as full, open(err or os.devnull, "wb") as broken:
+        done = subprocess.run(
+            [*DFENGINE, *words], stdout=full if out else subprocess.PIPE, stderr=broken if err else subprocess.PIPE,
+            stdin=subprocess.DEVNULL, timeout=60, check=False,
+        )  # fmt: skip
+    return done.returncode, done.stdout or b"", (done.stderr or b"").decode()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "localhost", "0.0.0.0", "::", "::1"])
+def test_what_a_supernode_says_when_it_is_ready_is_where_it_listens(tmp_path: Path, host: str) -> None:
+    words = ["supernode", "--host", host, "--port", "0", "--download-port", "0", "--home-dir", str(tmp_path / "home")]
+    with subprocess.Popen([*DFENGINE, *words], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            ready, control, download = process.stdout.readline().decode().split()
+            assert ready == "ready"
+            for address in (control.removeprefix("control="), download.removeprefix("download=")):
+                ip, _, port = address.rpartition(":")
+                with socket.create_connection((ip.strip("[]"), int(port)), 10):
+                    pass
+            if host[0].isdigit() and host != "0.0.0.0":
+                assert control.startswith(f"control={host}:")
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+
+
+def test_what_a_peer_server_says_when_it_is_ready_is_where_it_listens(tmp_path: Path) -> None:
+    with subprocess.Popen([*DFENGINE, "peer", "--home", str(tmp_path / "home")], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().decode().strip().removeprefix("ready peer=")
+            assert not address.startswith("0.0.0.0")
+            assert status(address, "/ping") == 200
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("out", ["/dev/full", "pipe"])
+def test_a_supernode_serves_on_when_its_ready_line_cannot_be_written(tmp_path: Path, out: str) -> None:
+    port = free_port()
+    words = ["supernode", "--host", "127.0.0.1", "--port", str(port), "--download-port", "0", "--home-dir", str(tmp_path / "home")]
+    reader = -1
+    if out == "pipe":
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(out, os.O_WRONLY)
+    with subprocess.Popen([*DFENGINE, *words], stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        assert process.stderr is not None
+        assert b"serves all the same" in process.stderr.readline()
+        assert status(f"127.0.0.1:{port}", "/_ping") == 200
+        process.terminate()
+        assert process.wait(20) == 0
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("words", [["-o", "-"], ["-o", "out", "--json"], ["-o", "/dev/full"], ["-o", "-", "--json", "-q"]], ids=" ".join)
+def test_an_output_that_is_full_is_one_line_and_exit_7(
+    tmp_path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("get", origin.url, *words, out="/dev/full")
+    assert (code, err.count("\n")) == (7, 2 if "--json" in words and "-" in words else 1), err
+    assert "No space left" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [["version"], ["get", "--help"], ["supernode", "--help"], ["peer", "-V"], ["--version"]], ids=" ".join)
+def test_help_and_version_that_cannot_be_written(words: list[str]) -> None:
+    code, _, err = run(*words, out="/dev/full")
+    assert (code, err) == (7, "dfengine: cannot write to stdout: No space left on device\n")
+
+
+def test_nothing_fails_by_what_cannot_be_said(tmp_path: Path, origin: Origin) -> None:
+    for bar in ([], ["-b"], ["--json"]):
+        assert run("get", origin.url, "-o", str(tmp_path / "out"), "--force", *bar, err="/dev/full")[0] == 0
+        assert (tmp_path / "out").read_bytes() == WHOLE
+    assert run("get", origin.url + "?status=404", "-o", str(tmp_path / "no"), "--pattern", "sauce", err="/dev/full")[0] == 2
+    assert run("get", "ftp://no/f", "-o", str(tmp_path / "no"), err="/dev/full")[0] == 2
+
+
+@pytest.mark.parametrize("output", ["/proc/x", "/proc/self/x", "/sys/x", "/proc/sys/x", "/proc/self/fd/77", "/proc/self/task/x"])
+def test_a_file_system_that_takes_no_files_is_an_error_at_once(origin: Origin, output: str) -> None:
+    code, _, err = run("get", origin.url, "-o", output)
+    assert (code, err.count("\n")) == (7, 1), err
+    assert "make its folder" not in err, "it is there"
+
+
+def test_a_server_outlives_its_terminal_and_a_download_ends_with_it(stage: Scene) -> None:
+    sha = stage.file("f.bin", 24 * MIB)
+    url, node = stage.origin("2m") + "/f.bin", stage.supernode()
+    stage.get(url, "a", nodes=(node,))
+    for pid in (node.process.pid, stage.peer_pid(2)):
+        os.kill(pid, signal.SIGHUP)
+    stage.get(url, "b", host=3, nodes=(node,))
+    assert stage.digest("b") == sha
+    assert node.process.poll() is None
+    get = stage.start_get(url.replace("/f.bin", "/slow/f.bin"), "c", "-p", "source")
+    until(lambda: any(stage.path.glob(".c.*.part")), "a part")
+    get.send_signal(signal.SIGHUP)
+    assert "stopped" in stage.end(get, 128 + signal.SIGHUP)
+
+
+def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path, origin: Origin) -> None:
+    """As nohup, and a script's background job, ask for."""
+    words = [*DFENGINE, "get", origin.url, "-o", str(tmp_path / "out"), "-s", "256K"]
+    ignored = (signal.SIGHUP, signal.SIGINT)
+    with subprocess.Popen(words, preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN) for number in ignored]) as get:
+        until(lambda: any(tmp_path.glob(".out.*.part")), "a part")
+        for number in ignored:
+            get.send_signal(number)
+        assert get.wait(60) == 0
+    assert (tmp_path / "out").read_bytes() == WHOLE
+
+
+def test_a_host_serves_from_a_home_whose_path_is_long(stage: Scene) -> None:
+    """A socket's path has 107 bytes."""
+    sha = stage.file("f.bin", 5 * MIB)
+    url, node = stage.origin() + "/f.bin", stage.supernode()
+    with tempfile.TemporaryDirectory(dir=stage.path) as folder:
+        home = Path(folder) / ("long" * 30)
+        words = ["-n", node.node, "--ip", "127.0.0.2", "--home", str(home), "--verbose", "--alivetime", "1"]
+        done = subprocess.run([*DFENGINE, "get", url, "-o", "-", *words], capture_output=True, timeout=60, check=False)
+        assert b"serves nobody" not in done.stderr, done.stderr
+        assert len(done.stdout) == 5 * MIB
+        assert sha
+        until(lambda: not (home / "peer.lock").read_text(), "the end of its peer server")

@@ -1,0 +1,137 @@
+"""What a peer server takes from the downloads of its host, and from whom."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfengine.errors import BadValue, LocalError
+from dfengine.net import handover
+from dfengine.net.authentication import Authentication
+from dfengine.net.limit import TokenBucket
+from dfengine.peer.hosted import Hosted
+from dfengine.peer.told import Told
+from dfengine.storage.home import Home
+
+
+def secret(folder: Path, name: str, letter: str) -> str:
+    path = folder / name
+    path.write_text(letter * 32)
+    path.chmod(0o600)
+    return str(path)
+
+
+def message(rate: Any = 0, files: Any = ()) -> bytes:
+    return json.dumps({"totallimit": rate, "secret_files": files}).encode()
+
+
+def test_the_limit_is_set_and_no_limit_leaves_it() -> None:
+    limit = TokenBucket(0)
+    told = Told(limit, Authentication(()), lambda: 0.0)
+    assert told(message(5000))
+    assert limit.rate == 5000
+    assert told(message(0))
+    assert limit.rate == 5000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{}", b"\xff", b"null", b"[" * 9000, message(-1), message(True), message(1.5), message("5"), message(1 << 70),
+     message(1, "x"),
+     message(1, [1]), message(1, {}), b'{"totallimit": 5}'],
+)  # fmt: skip
+def test_what_makes_no_sense_changes_nothing(content: bytes) -> None:
+    limit = TokenBucket(0)
+    assert not Told(limit, Authentication(()), lambda: 0.0)(content)
+    assert limit.rate == 0
+
+
+def test_the_secrets_of_one_swarm_are_followed_and_no_others(tmp_path: Path) -> None:
+    old, new, other = secret(tmp_path, "old", "o"), secret(tmp_path, "new", "n"), secret(tmp_path, "other", "x")
+    authentication, limit = Authentication((old,)), TokenBucket(0)
+    told = Told(limit, authentication, lambda: 0.0)
+    for files in ([other], [], [str(tmp_path / "missing")], [new]):
+        assert not told(message(7, files))
+        assert (authentication.files, limit.rate) == ((old,), 0)
+    for step in ([old, new], [new, old], [new]):
+        assert told(message(0, step))
+        assert authentication.files == tuple(step)
+    assert not told(message(0, [old])), "it was taken out of use"
+    assert not Told(limit, Authentication(()), lambda: 0.0)(message(0, [new])), "a server that is open to all is no part of a shut swarm"
+
+
+def test_secrets_are_read_anew_and_kept_when_they_cannot_be(tmp_path: Path) -> None:
+    old = secret(tmp_path, "swarm", "o")
+    authentication = Authentication((old,))
+    Path(old).write_text("short")
+    with pytest.raises(BadValue):
+        authentication.reread()
+    other = secret(tmp_path, "copy", "o")
+    assert authentication.follow((other,)), "the one from before is taken on"
+    secret(tmp_path, "copy", "n")
+    authentication.reread()
+    assert not authentication.follow((secret(tmp_path, "third", "o"),))
+
+
+def served(home: Home, limit: TokenBucket) -> Hosted:
+    return Hosted(home, handover.listen(home.sockets), None, lambda: 1.0, Told(limit, Authentication(()), lambda: 0.0))
+
+
+def told(home: Home, hosted: Hosted, content: bytes) -> bool:
+    """As the server does between two other things."""
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(handover.tell(home.sockets, content, 10.0)))
+    thread.start()
+    while thread.is_alive():
+        hosted.accept()
+        thread.join(0.01)
+    return answers[0]
+
+
+@pytest.mark.parametrize("name", ["home", "h" * 120])
+def test_a_download_of_this_user_is_heard_at_a_home_of_any_length(tmp_path: Path, name: str) -> None:
+    home, limit = Home(str(tmp_path / name)), TokenBucket(0)
+    before = len(os.listdir("/proc/self/fd"))
+    hosted = served(home, limit)
+    assert told(home, hosted, message(4000))
+    assert limit.rate == 4000
+    assert not told(home, hosted, b"nonsense")
+    hosted.close()
+    with pytest.raises(LocalError):
+        handover.tell(home.sockets, message())
+    served(home, limit).close()  # what a dead one left is in nobody's way
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_socket_is_in_a_folder_of_this_user_alone(tmp_path: Path) -> None:
+    home = Home(str(tmp_path / "home"))
+    with handover.listen(home.sockets) as listener:
+        assert listener.getsockname().startswith(home.path), "a name in the abstract space is whoever's comes first"
+        assert os.lstat(home.sockets).st_uid == os.geteuid()
+        assert stat.S_IMODE(os.lstat(home.sockets).st_mode) == 0o700
+
+
+def test_another_users_process_is_not_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, limit = Home(str(tmp_path / "home")), TokenBucket(0)
+    hosted = served(home, limit)
+    me = os.geteuid()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(os.path.join(home.sockets, handover.NAME))
+        sock.send(message(1))
+        monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+        hosted.accept()
+        sock.settimeout(5.0)
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(10) == b""
+    with pytest.raises(LocalError, match="another user's"):
+        handover.tell(home.sockets, message(1))
+    assert limit.rate == 0
+    hosted.close()

@@ -145,6 +145,10 @@ class Hosted:
                 gone.append(stream.shared.entry)
         return gone
 
+    def deserted(self) -> list[Entry]:
+        """See routes.Shares; a stream's memory is nobody else's anyway."""
+        return self._home.deserted()
+
     def names(self) -> list[str]:
         """See routes.Shares."""
         return [*self._home.names(), *self._streams]

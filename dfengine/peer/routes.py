@@ -31,6 +31,7 @@ class Shares(Protocol):
     def find(self, name: str) -> Shared | None: ...
     def touch(self, name: str, now: float) -> None: ...
     def sweep(self, now: float) -> list[Entry]: ...
+    def deserted(self) -> list[Entry]: ...
     def names(self) -> list[str]: ...
     def entry(self, name: str) -> Entry | None: ...
 
@@ -152,17 +153,29 @@ class Routes:
     def sweep(self) -> list[Leaving]:
         """Withdraw what expired, and let go of what others withdrew; what the supernodes should be told."""
         gone = self._home.sweep(self._now())
+        self._let_go()
+        return _leaving(gone)
+
+    def look(self) -> list[Leaving]:
+        """Withdraw what was deleted, so that its room is free; what the supernodes should be told."""
+        gone = self._home.deserted()
+        if gone:
+            self._let_go()
+        return _leaving(gone)
+
+    def _let_go(self) -> None:
         for name in self._open.keys() - set(self._home.names()):
             del self._open[name]
-        return _leaving(gone)
 
     def close(self) -> None:
         """Let go of everything; what is being sent keeps its own."""
         self._open.clear()
 
     def served(self) -> list[Leaving]:
-        """Every download that is shared, as the supernodes know it."""
-        return _leaving(entry for name in self._home.names() if (entry := self._home.entry(name)) is not None)
+        """Every download that is shared, as the supernodes know it; also one whose entry went with the home, as far as it was asked for."""
+        entries = {name: shared.entry for name, shared in self._open.items()}
+        entries |= {name: entry for name in self._home.names() if (entry := self._home.entry(name)) is not None}
+        return _leaving(entries.values())
 
 
 def _leaving(entries: Iterable[Entry]) -> list[Leaving]:

@@ -30,18 +30,24 @@ from dfengine.storage.home import Home
 from dfengine.task import PEER_PORTS
 
 SWEEP_SECONDS = 30.0
+
+LOOK_SECONDS = 2.0
+"""Seconds between two looks whether the home, and the outputs that are served, are still there; a stat for each."""
+
 PORTS_TRIED = 50
 
 
 def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
     """Serve until nobody asked for anything in `alivetime` seconds (0: for ever) and no download here runs, or SIGTERM or SIGINT.
 
-    Prints `ready peer=IP:PORT`. `stopped`: the signal came already, only take leave. Raises LocalError when the home
-    is served already or no port is free, BadValue for a port that 1.x would refuse.
+    Ends, too, when the home is deleted. Prints `ready peer=IP:PORT`. `stopped`: the signal came already, only take leave.
+    Raises LocalError when the home is served already or no port is free, BadValue for a port that 1.x would refuse.
     """
     if settings.port and settings.port not in PEER_PORTS:
         raise BadValue("a peer serves on 15000..65000: choose --port there")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
+    if settings.lock_fd >= 0 and not os.fstat(settings.lock_fd).st_nlink:
+        return  # the home was deleted while nobody came
     home = Home(settings.home)
     lock = settings.lock_fd if settings.lock_fd >= 0 else _locked(home)
     try:
@@ -52,7 +58,7 @@ def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
         more_descriptors()
         import uvloop
 
-        uvloop.run(_serve(settings, home, sock, stopped))
+        uvloop.run(_serve(settings, home, lock, sock, stopped))
     finally:
         _say(lock, b"")
         os.close(lock)
@@ -84,7 +90,7 @@ def _locked(home: Home) -> int:
     return fd
 
 
-async def _serve(settings: PeerSettings, home: Home, sock: socket.socket, ended: bool) -> None:
+async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.socket, ended: bool) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,10 +114,14 @@ async def _serve(settings: PeerSettings, home: Home, sock: socket.socket, ended:
     announce(peer=(reached_by(sock), sock.getsockname()[1]))
     period = min(SWEEP_SECONDS, max(settings.alivetime / 4, 0.1)) if settings.alivetime else SWEEP_SECONDS
     served, since = 0, time.monotonic()
-    while not stopped.is_set():
+    swept = since
+    while not stopped.is_set() and home.is_locked_by(lock):
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopped.wait(), period)
-        await farewell(routes.sweep(), authentication.files, calls)
+            await asyncio.wait_for(stopped.wait(), min(period, LOOK_SECONDS))
+        await farewell(routes.look(), authentication.files, calls)
+        if time.monotonic() - swept >= period:
+            swept = time.monotonic()
+            await farewell(routes.sweep(), authentication.files, calls)
         if server.requests != served or server.busy:
             served, since = server.requests, time.monotonic()
         elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not hosted.running:

@@ -55,6 +55,14 @@ class Entry(Value):
     inode: int
     expire: float
 
+    def is_at(self, path: str) -> bool:
+        """The data lies at `path`. Part and output are asked for in this order: the one becomes the other."""
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (self.device, self.inode)
+
     def encode(self) -> bytes:
         """As JSON, in UTF-8; paths may be any bytes, and come back as they were."""
         return json.dumps(self.__dict__).encode()
@@ -265,6 +273,30 @@ class Home:
                 if entry is not None:
                     gone.append(entry)
         return gone
+
+    def deserted(self) -> list[Entry]:
+        """Withdraw what only this home still has: its output was deleted or replaced, and the link here would keep its room."""
+        gone = []
+        for name in self.names():
+            try:
+                deserted = os.lstat(self._at("data", name)).st_nlink < 2
+                entry = self.entry(name) if deserted else None
+            except FileNotFoundError:  # on another file system, where it is found by its path
+                entry = self.entry(name)
+                deserted = entry is not None and not any(map(entry.is_at, entry.paths))
+            except OSError:
+                continue
+            if deserted:
+                self.withdraw(name)
+                gone += [entry] if entry is not None else []
+        return gone
+
+    def is_locked_by(self, fd: int) -> bool:
+        """The open file is the home's lock; False once that, or the whole home, was deleted or replaced."""
+        try:
+            return os.path.samestat(os.lstat(self.lock_path), os.fstat(fd))
+        except OSError:
+            return False
 
     def running(self, name: str) -> bool:
         """A process still writes it: downloads hold a lock on their data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -142,6 +143,51 @@ def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path, origin: Origin)
             get.send_signal(number)
         assert get.wait(60) == 0
     assert (tmp_path / "out").read_bytes() == WHOLE
+
+
+def room(path: Path) -> int:
+    """Bytes that are taken on the file system."""
+    found = os.statvfs(path)
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+@pytest.mark.parametrize("home", ["same", "another"])
+def test_the_room_of_an_output_that_was_deleted_is_free_soon(stage: Scene, home: str) -> None:
+    """Also while its pieces are asked for by others: the peer server has it open, and perhaps a link to it."""
+    sha = stage.file("f.bin", 20 * MIB)
+    url, node = stage.origin() + "/f.bin", stage.supernode()
+    with tempfile.TemporaryDirectory(prefix="dfroom-") as small:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "dfroom", small], check=True)
+        try:
+            words = ["--expiretime", "1h", "--home", f"{small}/home" if home == "same" else str(stage.path / "home-2")]
+            stage.get(url, f"{small}/out", *words, nodes=(node,))
+            if home == "same":
+                (stage.path / "home-2").symlink_to(f"{small}/home")
+            stage.peer_pid(2)
+            stage.get(url, "b", "--notbs", host=3, nodes=(node,))
+            assert stage.digest("b") == sha
+            assert room(Path(small)) >= 20 * MIB
+            os.unlink(f"{small}/out")
+            until(lambda: room(Path(small)) < 2 * MIB, "its room to be free", 20.0)
+            pid = stage.peer_pid(2)
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: not os.path.exists(f"/proc/{pid}"), "the end of a peer server", 20.0)
+        finally:
+            subprocess.run(["umount", "-l", small], check=True)
+        stage.homes.discard(stage.path / "home-2")
+
+
+def test_a_peer_server_whose_home_was_deleted_ends_soon(stage: Scene) -> None:
+    sha = stage.file("f.bin", 5 * MIB)
+    url, node = stage.origin() + "/f.bin", stage.supernode()
+    stage.get(url, "a", nodes=(node,))
+    pid = stage.peer_pid(2)
+    shutil.rmtree(stage.path / "home-2")
+    until(lambda: not os.path.exists(f"/proc/{pid}"), "the end of the peer server", 30.0)
+    stage.get(url, "b", nodes=(node,))
+    assert stage.digest("b") == sha
+    assert stage.peer_pid(2) != pid, "the next download has another"
 
 
 def test_a_host_serves_from_a_home_whose_path_is_long(stage: Scene) -> None:

@@ -509,6 +509,43 @@ class TestHome:
         home.share(name, file, target, task=TASK, cid="c", node="127.0.0.1:8002", expire=60.0)
         return target, file
 
+    @pytest.mark.parametrize("linked", [True, False])
+    def test_what_was_deleted_or_replaced_is_withdrawn_and_nothing_else(
+        self, tmp_path: Path, geometry: Geometry, linked: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not linked:
+            monkeypatch.setattr(os, "link", lambda *_, **__: (_ for _ in ()).throw(OSError(18, "another file system")))
+        home, names = Home(str(tmp_path / "home")), ["under-way", "left", "kept", "moved", "deleted", "replaced"]
+        for name in names:
+            (tmp_path / name).mkdir()
+            target, file = self.share(home, tmp_path / name, geometry, name)
+            fill(file, range(geometry.count))
+            assert not home.deserted()
+            if name not in names[:2]:
+                home.keep(name, file)
+                target.finish(file)
+            file.close()
+        assert not home.deserted()
+        (tmp_path / "moved" / "out").rename(tmp_path / "moved" / "elsewhere")
+        (tmp_path / "deleted" / "out").unlink()
+        (tmp_path / "replaced" / "new").write_bytes(b"x")
+        (tmp_path / "replaced" / "new").rename(tmp_path / "replaced" / "out")
+        gone = {"deleted", "replaced"} | (set() if linked else {"moved"})
+        assert {entry.name for entry in home.deserted()} == gone
+        assert set(home.names()) == set(names) - gone
+        assert not home.deserted()
+        for part in ("tasks", "data", "records"):
+            assert not gone & set(os.listdir(os.path.join(home.path, part)))
+
+    def test_a_home_that_was_deleted_or_replaced_is_told_by_its_lock(self, tmp_path: Path) -> None:
+        home = Home(str(tmp_path / "home"))
+        with open(home.lock_path, "wb") as lock:
+            assert home.is_locked_by(lock.fileno())
+            os.rename(home.path, tmp_path / "other")
+            assert not home.is_locked_by(lock.fileno())
+            Path(Home(home.path).lock_path).touch()
+            assert not home.is_locked_by(lock.fileno())
+
     def test_serves_a_piece_from_the_moment_it_is_written_and_after_the_end(self, tmp_path: Path, geometry: Geometry) -> None:
         home = Home(str(tmp_path / "home"))
         target, file = self.share(home, tmp_path, geometry)

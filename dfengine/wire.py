@@ -73,6 +73,13 @@ class Registration(msgspec.Struct, rename=_lower, kw_only=True):
     in_order: bool = False
     location: str = ""
 
+    @property
+    def texts(self) -> int:
+        """Characters of its texts, certificates left out."""
+        given = (self.super_node_ip, self.raw_url, self.task_url, self.cid, self.ip, self.host_name, self.path, self.version, self.md5,
+                 self.identifier, self.call_system, self.pattern, self.location, self.task_id, *(self.headers or ()))
+        return sum(map(len, given))
+
     @classmethod
     def decode(cls, body: bytes, form: bool = False) -> Registration:
         """Raises ProtocolViolation when `body` is no JSON object (or form), BadValue when a field has the wrong type."""

@@ -281,10 +281,11 @@ class RequestReader:
     def on_message_complete(self) -> None:
         self.started = self._in_body = False
         self._whole += 1
-        parser, body = self._parser, self._body
+        parser, body, headers = self._parser, self._body, self._headers
+        self._body, self._headers = [], {}  # or a connection would keep them until its next request
         method = parser.get_method().decode("latin-1")
         self._deliver(
-            Request(method, self._target, self._headers, b"".join(body) if body else b"", self._client, parser.should_keep_alive())
+            Request(method, self._target, headers, b"".join(body) if body else b"", self._client, parser.should_keep_alive())
         )
 
 

@@ -33,6 +33,11 @@ class Shares:
             self._taken[client] = taken
         return True
 
+    def add(self, address: str, amount: int) -> None:
+        """So much more for its client, who was not `full` a moment ago."""
+        client = client_of(address)
+        self._taken[client] = self._taken.get(client, 0) + amount
+
     def give_back(self, address: str, amount: int = 1) -> None:
         """What `take` gave."""
         client = client_of(address)

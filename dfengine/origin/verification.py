@@ -16,15 +16,27 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_BLOCK = rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----"
+_MARK = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 
 
 def verification(insecure: bool, certificates: Iterable[bytes]) -> str:
     """certificates: PEM texts, each of any number of certificates. Their order, repetition and layout say nothing."""
     blocks: set[bytes] = set()
     for text in certificates:
-        found = re.findall(_BLOCK, text, re.DOTALL)
         # What holds no certificate is an error of its own, later; until then it is nobody else's.
-        blocks.update([label + b":" + b"".join(body.split()) for label, body in found] or [text])
+        blocks.update(_blocks(text) or [text])
     digest = hashlib.sha256(b"\n".join(sorted(hashlib.sha256(block).digest() for block in blocks))).hexdigest() if blocks else ""
     return " ".join(filter(None, ("insecure" if insecure else "", f"ca:{digest}" if digest else "")))
+
+
+def _blocks(text: bytes) -> list[bytes]:
+    """Label and content of each block without its white space, in one pass; one that does not end goes to the end of the text."""
+    blocks: list[bytes] = []
+    label, begun = b"", 0
+    for mark in _MARK.finditer(text):
+        if not label and mark[1] == b"BEGIN":
+            label, begun = mark[2], mark.end()
+        elif label and mark[1] == b"END" and mark[2] == label:
+            blocks.append(label + b":" + b"".join(text[begun : mark.start()].split()))
+            label = b""
+    return [*blocks, text[begun:]] if label else blocks

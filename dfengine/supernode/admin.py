@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -12,15 +13,18 @@ import msgspec
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation
-from dfengine.net.http import TEXT, Request, Response
+from dfengine.net.http import TEXT, BadRequest, Request, Response
 from dfengine.settings import VERSION, parse_header
-from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, refused, within
 from dfengine.supernode.cache import TASK_ID
 from dfengine.supernode.fetch import FAILED, NEW, RUNNING, SUCCESS, Wanted
 from dfengine.supernode.node import Node
 from dfengine.task import Peer, task_url, typed_url
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
+PAGE = 1000
+"""Peers in one answer."""
+
 PREHEATS = 1024
 """Preheats remembered, the oldest leave first."""
 
@@ -85,8 +89,19 @@ def _as_object(peer: Peer) -> dict[str, Any]:
 
 
 def peers(node: Node, request: Request) -> Response:
-    """GET /api/v1/peers."""
-    return _json([_as_object(member.peer) for member in node.members.values()])
+    """GET /api/v1/peers: pageSize (at most PAGE) of them, pageNum such pages left out."""
+    number, size = _page(request, "pageNum", 0), min(_page(request, "pageSize", PAGE), PAGE)
+    first = number * size
+    return _json([_as_object(member.peer) for member in islice(node.members.values(), first, first + size)])
+
+
+def _page(request: Request, name: str, default: int) -> int:
+    value = request.query.get(name, "")
+    if not value:
+        return default
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise BadRequest(400, f"{name} is not a number: {value[:40]!r}")
+    return int(value)
 
 
 def new_peer(node: Node, request: Request) -> Response:
@@ -129,6 +144,9 @@ async def preheat(node: Node, request: Request) -> Response:
         url, unwanted, given = fields.get("url"), fields.get("filter") or "", fields.get("headers") or {}
         if not isinstance(url, str) or not isinstance(unwanted, str) or not isinstance(given, dict):
             raise BadValue('url: {"Code":2,"Msg":"invalid value"}')
+        within("url", len(url), MOST_URL)
+        within("filter", len(unwanted), MOST_URL)
+        within("headers", sum(len(str(name)) + len(str(value)) for name, value in islice(given.items(), MOST_HEADERS)), MOST_HEADERS)
         if fields.get("type") not in (None, "", "file"):
             raise BadValue(f'type: {str(fields["type"])[:40]}, only "file" is fetched: {{"Code":2,"Msg":"invalid value"}}')
         headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
@@ -139,11 +157,13 @@ async def preheat(node: Node, request: Request) -> Response:
         return refused(str(error), 400, 400)
     except BadValue as error:
         return refused(str(error), 400, 400)
+    request.body = b""
     node.preheats[name] = time.time()
     while len(node.preheats) > PREHEATS:
         node.preheats.pop(next(iter(node.preheats)))
     try:
-        await node.ensure(name, wanted, request.client)
+        with node.quota.registering(request.client, len(url)):
+            await node.ensure(name, wanted, request.client)
     except DfengineError as error:
         return refused(str(error))
     return _json({"ID": name})

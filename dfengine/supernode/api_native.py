@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 from dfengine import wire
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteError, UnknownTask
@@ -15,6 +16,10 @@ LONGEST = 30.0
 WHYS = frozenset(("gone", "digest", "slow", "other"))
 MOST_PIECES = 64
 MOST_REPORTS = 100_000
+"""Reports in a pull: as many as are read and noted in a few hundredths of a second."""
+
+MOST_COSTLY = 16_384
+"""Those of them that take longer: failures, pieces that are ending, pieces that left."""
 
 
 def pull(node: Node, request: Request) -> Response | asyncio.Future[Response]:
@@ -67,13 +72,15 @@ def _answer(message: wire.Pulled) -> Response:
 def _report(node: Node, message: wire.Pull) -> None:
     """Raises BadPiece, BadRange, ProtocolViolation for what cannot be."""
     swarm, now, task, cid = node.swarm, node.now(), message.task, message.cid
-    count = len(message.done) + len(message.failed) + len(message.held) + len(message.ending)
+    costly = len(message.failed) + len(message.ending)
     for first, past in message.evicted:
-        if not 0 <= first < past:
+        if first >= past:
             raise ProtocolViolation(f"{first}..{past} is no run of pieces")
-        count += past - first
-    if count > MOST_REPORTS:
+        costly += past - first
+    if costly > MOST_COSTLY or costly + len(message.done) + len(message.held) > MOST_REPORTS:
         raise ProtocolViolation("too many reports in one pull")
+    if any(first < past for (_, past), (first, _) in pairwise(message.held)):
+        raise ProtocolViolation("runs of pieces overlap, or are out of order")
     if message.held:
         swarm.holds(task, cid, message.held, now)
     if message.done:

@@ -47,6 +47,12 @@ MOST_TEXT = 1024
 MOST_URL = MOST_HEADERS = 16 << 10
 """Characters of the URL, and of all headers for the origin: no origin takes more."""
 
+MOST_CERTIFICATES = 1024
+"""Texts of certificates; how long they are is bounded by a request's body."""
+
+OVERHEAD = 4096
+"""Bytes that a registration takes besides its texts while it waits for the origin."""
+
 DIGITS = "0123456789abcdefABCDEF"
 
 FORM = "application/x-www-form-urlencoded"
@@ -65,8 +71,21 @@ def refused(message: str, status: int = 500, code: int = 500) -> Response:
 # REGISTRATION
 
 
+def within(name: str, length: int, most: int, what: str = "characters") -> None:
+    """Raises BadValue in 1.x's words for a field of more than so many."""
+    if length > most:
+        raise BadValue(f"{name}: {length} {what} are more than {most}: {INVALID}")
+
+
 def checked(registration: wire.Registration) -> wire.Registration:
     """The registration, its md5 and URLs in their one form, if every field can be meant; else BadValue with 1.x's words."""
+    for name in (*KEPT, "md5", "identifier", "pattern"):
+        within(name, len(getattr(registration, name)), MOST_TEXT)
+    for name in ("raw_url", "task_url"):
+        within(name, len(getattr(registration, name)), MOST_URL)
+    within("headers", len(registration.headers or ()), MOST_HEADERS // 4, "headers")
+    within("headers", sum(map(len, registration.headers or ())), MOST_HEADERS)
+    within("rootCAs", len(registration.root_cas or ()), MOST_CERTIFICATES, "certificates")
     if registration.port and registration.port not in PEER_PORTS:
         bound = "greater than or equal to 15000" if registration.port < PEER_PORTS.start else "less than or equal to 65000"
         raise BadValue(f"validation failure list:\nport in body should be {bound}: {INVALID}")
@@ -77,11 +96,6 @@ def checked(registration: wire.Registration) -> wire.Registration:
             raise BadValue(f"{name}: {INVALID}")
     if registration.cid.startswith(OWN):
         raise BadValue(f"cID: {INVALID}")
-    for name, length, most in (*((name, len(getattr(registration, name)), MOST_TEXT) for name in KEPT),
-                               ("raw_url", len(registration.raw_url), MOST_URL),
-                               ("headers", sum(map(len, registration.headers or ())), MOST_HEADERS)):
-        if length > most:
-            raise BadValue(f"{name}: {length} characters are more than {most}: {INVALID}")
     if registration.pattern not in ("", "p2p", "cdn", "source"):
         raise BadValue(f"pattern: {registration.pattern}: {INVALID}")
     # A 1.x client compares the md5 that it was given with the file's to the letter, and ends without a word and without a file where
@@ -104,15 +118,16 @@ def checked(registration: wire.Registration) -> wire.Registration:
     return registration
 
 
-def wanted(registration: wire.Registration) -> Wanted:
-    """What the origin is to be asked for. Raises BadValue."""
+def wanted(node: Node, registration: wire.Registration, address: str) -> Wanted:
+    """What the origin is to be asked for; takes the certificates from the registration. Raises BadValue, RemoteError."""
     try:
         certificates = tuple(base64.b64decode(pem, validate=True) for pem in registration.root_cas or ())
     except (binascii.Error, ValueError):
         raise BadValue(f"rootCAs: {INVALID}") from None
+    registration.root_cas = None
     headers = tuple(parse_header(header) for header in registration.headers or ())
     length = max(registration.file_length, 0)
-    return Wanted(registration.raw_url, headers, registration.insecure, certificates, registration.md5, length)
+    return Wanted(registration.raw_url, headers, registration.insecure, node.quota.shared(certificates, address), registration.md5, length)
 
 
 async def register(node: Node, request: Request) -> Response:
@@ -120,8 +135,10 @@ async def register(node: Node, request: Request) -> Response:
     try:
         form = request.headers.get("content-type", "").lower().startswith(FORM)
         registration = checked(wire.Registration.decode(request.body, form))
-        url = registration.task_url or registration.raw_url
-        fetch, member = await join(node, registration, wanted(registration), url, request.client)
+        request.body = b""  # or it would be kept for as long as the origin's head is waited for
+        with node.quota.registering(request.client, OVERHEAD + registration.texts):
+            how, url = wanted(node, registration, request.client), registration.task_url or registration.raw_url
+            fetch, member = await join(node, registration, how, url, request.client)
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
     except OriginBusy as error:

@@ -18,7 +18,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dfengine._piece import Geometry
@@ -61,7 +61,7 @@ class Wanted:
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     insecure: bool = False
-    cacerts: tuple[bytes, ...] = ()
+    cacerts: Sequence[bytes] = ()
     md5: str = ""
     length: int = 0
     verified: str = field(init=False, default="")

@@ -9,6 +9,9 @@ from dfengine.net.http import Line
 from dfengine.net.shares import SHARE, Shares
 from dfengine.task import Peer, client_of
 
+MOST_TEXTS = 128 << 20
+"""Characters of all that they say of themselves."""
+
 MOST_DOWNLOADS = 200_000
 """Registered downloads beyond which new ones are refused."""
 
@@ -31,6 +34,13 @@ class Member:
     line: Line | None = None
     key: Key = ("", "")
 
+    @property
+    def texts(self) -> int:
+        """Characters that it says of itself."""
+        peer = self.peer
+        said = (self.super_node_ip, self.call_system, self.key[1], peer.ip, peer.path, peer.host, peer.id, peer.version, peer.location)
+        return sum(map(len, said))
+
     def is_of(self, address: str) -> bool:
         """Who is at `address` may speak in its name."""
         return address == self.address or client_of(address) == client_of(self.address)
@@ -42,6 +52,7 @@ class Members(dict[Key, Member]):
     def __init__(self, share: int = SHARE) -> None:
         super().__init__()
         self._shares = Shares(MOST_DOWNLOADS, share)
+        self._texts = Shares(MOST_TEXTS, share)
 
     def room_for(self, key: Key, address: str) -> None:
         """RemoteError when there are as many as may be, in all or of the client at `address`."""
@@ -51,6 +62,8 @@ class Members(dict[Key, Member]):
             raise RemoteError(f"this supernode has {MOST_DOWNLOADS} downloads already")
         if self._shares.full(address):
             raise RemoteError(f"this supernode has {self._shares.most} downloads of {address} already")
+        if self._texts.full(address):
+            raise RemoteError(f"this supernode keeps {self._texts.most} characters that downloads of {address} say of themselves already")
 
     def admit(self, key: Key, member: Member) -> None:
         """Registered, or registered again: then it stays the peer, and where it was seen, that it was."""
@@ -59,7 +72,9 @@ class Members(dict[Key, Member]):
             self._shares.take(member.address)
         else:
             member.peer, member.address = known.peer, known.address
+            self._texts.give_back(known.address, known.texts)
         member.key = key
+        self._texts.add(member.address, member.texts)
         self[key] = member
 
     def dismiss(self, key: Key) -> Member | None:
@@ -67,4 +82,5 @@ class Members(dict[Key, Member]):
         member = self.pop(key, None)
         if member is not None:
             self._shares.give_back(member.address)
+            self._texts.give_back(member.address, member.texts)
         return member

@@ -26,6 +26,7 @@ from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
 from dfengine.supernode.limits import Limits
 from dfengine.supernode.members import Member, Members
 from dfengine.supernode.origin_queue import OriginQueue
+from dfengine.supernode.quota import Quota
 from dfengine.supernode.refusals import Refusals
 from dfengine.supernode.scheduler import CDN, Pull
 from dfengine.supernode.swarm import Swarm
@@ -40,9 +41,6 @@ LEAST_LEASE = 30.0
 
 HEAD_SECONDS = 20.0
 """How long one registration waits for the origin's head; less than a client waits for its answer. It may register again."""
-
-MOST_TASKS = 100_000
-"""Tasks in memory, beyond which new ones are refused."""
 
 
 @dataclass(slots=True)
@@ -71,6 +69,7 @@ class Node:
         self.credentials = Credentials(home)
         self._witness = Witness(self)
         self.members = Members(settings.client_share)
+        self.quota = Quota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.refusals = Refusals(settings.fail_access_interval)
         self.parked: dict[tuple[str, str], Parked] = {}
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
@@ -104,18 +103,20 @@ class Node:
         fetch = self.cdn.fetches.get(task)
         if fetch is not None and fetch.state == FAILED:
             self.fetch_failed(fetch)  # which its thread is about to tell
-        if fetch is None and len(self.cdn.fetches) >= MOST_TASKS:
-            raise RemoteError(f"this supernode has {MOST_TASKS} tasks already")
-        self.used[task] = now
+        if fetch is not None:
+            self.used[task] = now
         self.refusals.check(task, now, "cache ")
+        if fetch is None:
+            self.quota.admit(task, wanted, address)
         if fetch is None or fetch.state == FAILED:
+            self.quota.resumed(task)
             # The copy of one that failed takes its room on the disk as long as anybody holds it.
             self.cdn.forget(task)
             fetch = None
             self.make_room(0)
             self.counts["triggered"] += 1
             fetch = self.cdn.start(task, wanted, address)
-            self.validated[task] = now
+            self.used[task] = self.validated[task] = now
             self._heads[task] = self.loop.create_future()
         elif fetch.state == SUCCESS and not fetch.asking and self._is_old(fetch, now):
             self.validated[task] = now
@@ -198,6 +199,7 @@ class Node:
         fetch.failure_told = True
         error = fetch.error
         self.counts["cdn_failed"] += 1
+        self.quota.failed(fetch.task)
         if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
             # What one client expects of the file (`fileLength`) says nothing to the others.
             fetch.error = copy(error)
@@ -348,10 +350,14 @@ class Node:
         """The task leaves memory; its copy stays."""
         self._give_up(task, "the task was removed: register again")
         self._head_known(task)
+        self._drop(task)
+        self.quota.dismiss(task)
+        self.refusals.forget(task)
+
+    def _drop(self, task: str) -> None:
         self.cdn.forget(task)
         self.used.pop(task, None)
         self.validated.pop(task, None)
-        self.refusals.forget(task)
 
     def close(self) -> None:
         """The process ends."""

@@ -22,7 +22,7 @@ from dfengine.supernode.fetch import Wanted
 from dfengine.supernode.registration import register
 
 
-@pytest.mark.parametrize(("limit", "said"), [("node.MOST_TASKS", "tasks"), ("members.MOST_DOWNLOADS", "downloads")])
+@pytest.mark.parametrize(("limit", "said"), [("quota.MOST_TASKS", "tasks"), ("members.MOST_DOWNLOADS", "downloads")])
 def test_a_full_supernode_refuses_before_it_asks_the_origin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, said: str
 ) -> None:
@@ -97,7 +97,8 @@ def test_runs_of_pieces_count_as_so_many_reports(stage: Scene) -> None:
     node = stage.supernode()
     about = registration(stage.origin() + "/f", 1)
     pull = {"task": post(node, "/peer/registry", about)["data"]["taskId"], "cid": about["cid"]}
-    assert post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 33333})["code"] == 611
-    assert "too many" in post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 33334})["msg"]
+    assert post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 5461})["code"] == 611
+    assert "too many" in post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 5462})["msg"]
+    assert "overlap" in post(node, "/swarm/pull", pull | {"held": [[0, 2], [1, 3]]})["msg"]
     for run in ([0, 0], [2, 1], [-1, 1], [0, 1 << 62]):
         assert post(node, "/swarm/pull", pull | {"evicted": [run]})["code"] == 501

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,71 @@ def test_answers_that_wait_are_bounded_per_connection(stage: Scene) -> None:
         until(lambda: node.metric("dfengine_origin_waiting") >= 50, "as many wait as may")
         assert answered(node, BOB)
         assert node.metric("dfengine_origin_waiting") <= 64
+
+
+def authority(n: int = 0) -> str:
+    """A megabyte of certificates as a registration has them, by their number."""
+    from base64 import b64encode
+
+    return b64encode(b"-----BEGIN CERTIFICATE-----\n" + b"%08d" % n * 90_000 + b"\n-----END CERTIFICATE-----\n").decode()
+
+
+def register(node: Supernode, address: str, message: dict[str, Any]) -> Any:
+    line = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60, source_address=(address, 0))
+    line.request("POST", "/peer/registry", json.dumps(message))
+    answer = json.loads(line.getresponse().read())
+    line.close()
+    return answer
+
+
+def test_certificates_that_many_registrations_have_are_kept_once(stage: Scene) -> None:
+    stage.file("f", 1000)
+    url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "1h")
+    pem, before = authority(), resident(node)
+    for n in range(100):
+        message = registration(f"{url}?{n}", n) | {"insecure": True, "rootCAs": [pem]}
+        assert register(node, ALICE, message)["code"] in (200, 500)
+    assert resident(node) - before < 48 * MIB
+
+
+def test_different_certificates_have_a_share(stage: Scene) -> None:
+    """Those of downloads that wait for a head, too; another client's are its own affair."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/f"
+        node = stage.supernode("--client-share", "10")
+        before = resident(node)
+        with ExitStack() as stack:
+            lines = [stack.enter_context(connect(node)) for _ in range(60)]
+            for n, sock in enumerate(lines):
+                body = json.dumps(registration(f"{url}?{n}", n) | {"insecure": True, "rootCAs": [authority(n)]}).encode()
+                sock.sendall(b"POST /peer/registry HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+                sock.setblocking(False)
+            answers: dict[int, bytes] = {}
+
+            def answered() -> int:
+                for n, sock in enumerate(lines):
+                    with contextlib.suppress(BlockingIOError):
+                        answers[n] = answers.get(n, b"") + sock.recv(1000)
+                return sum(b"bytes of registrations of" in answer for answer in answers.values())
+
+            until(lambda: answered() >= 60 - 18, "a tenth of 128 MiB holds 18 of them, and the others are refused")
+            assert resident(node) - before < 64 * MIB
+            stage.file("f", 1000)
+            assert register(node, BOB, registration(stage.origin() + "/f", 1))["code"] == 200
+
+
+HEAVY: dict[str, Any] = {
+    "certificates that never end": {"rootCAs": ["LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==" * 24_000]},
+    "many certificates": {"rootCAs": ["LQ=="] * 120_000},
+    "a long name": {"taskUrl": "http://127.0.0.1:1/f?" + "a=1&" * 200_000},
+    "a long sign": {"identifier": "x" * 900_000},
+}
+
+
+@pytest.mark.parametrize("what", HEAVY)
+def test_no_registration_takes_long_to_read(stage: Scene, what: str) -> None:
+    """Generous: what this is against took minutes."""
+    node = stage.supernode()
+    register(node, ALICE, registration("http://127.0.0.1:1/f", 1) | {"pattern": "none"})
+    assert register(node, ALICE, registration("http://127.0.0.1:1/f", 1) | HEAVY[what])["code"] == 500
+    assert node.metric("dfengine_loop_worked_longest_seconds") < 1.0

@@ -1,0 +1,144 @@
+"""What the registrations of one client may keep in memory: tasks, and bytes of texts and certificates.
+
+    a registration under way     its texts, from when it is read to its answer
+    a task                       its URL, headers and 512 bytes, from its first registration until it is forgotten
+    certificates                 once, however many tasks they are of, as long as one of these is there
+
+Each is its client's who came first. A client that has all its tasks may have new ones in place of those that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from typing import TYPE_CHECKING, overload
+from weakref import WeakValueDictionary, finalize
+
+from dfengine.errors import RemoteError
+from dfengine.net.shares import Shares
+from dfengine.task import client_of
+
+if TYPE_CHECKING:
+    from dfengine.supernode.fetch import Wanted
+
+MOST_TASKS = 100_000
+"""Tasks in memory, beyond which new ones are refused."""
+
+MOST_BYTES = 128 << 20
+OVERHEAD = 512
+"""Bytes that a task takes besides its texts."""
+
+
+class Certificates(Sequence[bytes]):
+    """PEM texts that many registrations have in common."""
+
+    __slots__ = ("__weakref__", "_texts")
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        self._texts = tuple(texts)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | Sequence[bytes]:
+        return self._texts[at]
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._texts == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._texts)
+
+
+class Quota:
+    """share: percent for one client. post: calls a function on the loop's thread. drop: forgets a task that failed."""
+
+    def __init__(self, share: int, post: Callable[..., object], drop: Callable[[str], None]) -> None:
+        self._post = post
+        self._drop = drop
+        self._tasks = Shares(MOST_TASKS, share)
+        self._bytes = Shares(MOST_BYTES, share)
+        self._kept: dict[str, tuple[str, int]] = {}
+        """Task -> (address that it is kept for, bytes)."""
+        self._failed: dict[str, dict[str, None]] = {}
+        """Client -> its tasks that failed, in that order."""
+        self._shared: WeakValueDictionary[bytes, Certificates] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        """Tasks."""
+        return len(self._kept)
+
+    @contextmanager
+    def registering(self, address: str, size: int) -> Iterator[None]:
+        """A registration of `size` bytes is under way. Raises RemoteError."""
+        self._take(address, size)
+        try:
+            yield
+        finally:
+            self._bytes.give_back(address, size)
+
+    def _take(self, address: str, size: int) -> None:
+        if not self._bytes.take(address, size):
+            raise RemoteError(f"this supernode keeps {self._bytes.most} bytes of registrations of {address} already")
+
+    def admit(self, task: str, wanted: Wanted, address: str) -> None:
+        """A task begins. Raises RemoteError when there are as many as may be, in all or of this client."""
+        for full, whose in ((len(self._kept) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
+            if full and not self._make_way(address):
+                raise RemoteError(f"this supernode has {self._tasks.most if whose else MOST_TASKS} tasks{whose} already")
+        size = OVERHEAD + len(wanted.url) + sum(len(name) + len(value) for name, value in wanted.headers)
+        self._take(address, size)
+        self._tasks.take(address)
+        self._kept[task] = address, size
+
+    def _make_way(self, address: str) -> bool:
+        failed = self._failed.get(client_of(address))
+        if not failed:
+            return False
+        task = next(iter(failed))
+        self._drop(task)
+        self.dismiss(task)
+        return True
+
+    def failed(self, task: str) -> None:
+        """It is kept for its error alone."""
+        if task in self._kept:
+            self._failed.setdefault(client_of(self._kept[task][0]), {})[task] = None
+
+    def resumed(self, task: str) -> None:
+        """One that had failed is fetched again."""
+        failed = self._failed.get(client := client_of(self._kept.get(task, ("", 0))[0]))
+        if failed is not None:
+            failed.pop(task, None)
+            if not failed:
+                del self._failed[client]
+
+    def dismiss(self, task: str) -> None:
+        """It is forgotten; not known: nothing happens."""
+        self.resumed(task)
+        address, size = self._kept.pop(task, ("", 0))
+        if size:
+            self._tasks.give_back(address)
+            self._bytes.give_back(address, size)
+
+    def shared(self, texts: Sequence[bytes], address: str) -> Sequence[bytes]:
+        """The same certificates, in the one place where they are kept. Raises RemoteError."""
+        if not texts:
+            return texts
+        size = sum(map(len, texts))
+        digest = sha256(b"\0".join([str(size).encode(), *texts])).digest()
+        found = self._shared.get(digest)
+        if found is None or found != texts:
+            self._take(address, size)
+            found = self._shared[digest] = Certificates(texts)
+            finalize(found, self._gone, address, size).atexit = False
+        return found
+
+    def _gone(self, address: str, size: int) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it the count; this may be any thread
+            self._post(self._bytes.give_back, address, size)

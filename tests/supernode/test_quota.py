@@ -1,0 +1,107 @@
+"""What the registrations of one client may keep, and that all of it is given back."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dfengine.errors import RemoteError
+from dfengine.supernode import quota as module
+from dfengine.supernode.fetch import Wanted
+from dfengine.supernode.quota import OVERHEAD, Quota
+
+ALICE, BOB = "10.0.0.1", "10.0.0.2"
+
+
+class Place:
+    """A quota whose loop does at once what is posted."""
+
+    def __init__(self) -> None:
+        self.dropped: list[str] = []
+        self.quota = Quota(50, self.post, self.dropped.append)
+
+    def post(self, function: Callable[..., object], *arguments: Any) -> None:
+        function(*arguments)
+
+    def admit(self, task: str, address: str, url: str = "") -> None:
+        self.quota.admit(task, Wanted(url), address)
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setattr(module, "MOST_TASKS", 8)
+    monkeypatch.setattr(module, "MOST_BYTES", 100_000)
+    made = Place()
+    yield made
+    gc.collect()
+    assert not made.quota._bytes._taken, "every byte is given back"
+
+
+def test_a_client_has_its_share_of_the_tasks_and_others_theirs(place: Place) -> None:
+    for n in range(4):
+        place.admit(f"a{n}", ALICE)
+    with pytest.raises(RemoteError, match=f"4 tasks of {ALICE}"):
+        place.admit("more", ALICE)
+    for n in range(4):
+        place.admit(f"b{n}", BOB)
+    with pytest.raises(RemoteError, match="8 tasks already"):
+        place.admit("c", "10.0.0.3")
+    place.quota.dismiss("a2")
+    place.admit("c", "10.0.0.3")
+    assert len(place.quota) == 8
+    for task in ("a0", "a1", "a3", "b0", "b1", "b2", "b3", "c", "unknown"):
+        place.quota.dismiss(task)
+    assert len(place.quota) == 0
+    assert not place.dropped
+
+
+def test_what_failed_makes_way_for_what_its_client_wants_next(place: Place) -> None:
+    for n in range(4):
+        place.admit(f"a{n}", ALICE)
+    place.admit("b", BOB)
+    place.quota.failed("b")
+    for task in ("a2", "a1", "a3"):
+        place.quota.failed(task)
+    place.quota.resumed("a1")
+    place.admit("next", ALICE)
+    place.admit("last", ALICE)
+    assert place.dropped == ["a2", "a3"], "those that failed first, of this client alone"
+    with pytest.raises(RemoteError):
+        place.admit("more", ALICE)
+    for task in ("a0", "a1", "b", "next", "last"):
+        place.quota.dismiss(task)
+    assert not place.quota._failed
+
+
+def test_bytes_have_a_share_whatever_they_are_of(place: Place) -> None:
+    quota = place.quota
+    place.admit("a", ALICE, "u" * 10_000)
+    shared = quota.shared([b"c" * 20_000], ALICE)
+    with quota.registering(ALICE, 50_000 - 30_000 - OVERHEAD), pytest.raises(RemoteError, match=ALICE):
+        place.admit("b", ALICE)
+    with pytest.raises(RemoteError), quota.registering(ALICE, 20_000):
+        raise AssertionError
+    with pytest.raises(RemoteError):
+        quota.shared([b"d" * 20_000], ALICE)
+    with quota.registering(BOB, 50_000):
+        pass
+    quota.dismiss("a")
+    assert list(shared) == [b"c" * 20_000]
+
+
+def test_certificates_are_kept_once_and_go_with_the_last_that_has_them(place: Place) -> None:
+    texts = [b"one", b"two" * 1000]
+    first = place.quota.shared(list(texts), ALICE)
+    assert place.quota.shared(list(texts), BOB) is first
+    assert first == texts
+    assert Wanted("https://o/f", cacerts=first) == Wanted("https://o/f", cacerts=place.quota.shared(texts, ALICE))
+    other = place.quota.shared([b"onetwo" + b"two" * 999], ALICE)
+    assert other is not first
+    assert place.quota.shared([b"one" + b"two" * 1000], ALICE) is not first, "cut elsewhere"
+    assert place.quota.shared((), ALICE) == ()
+    del first, other
+    gc.collect()
+    assert not place.quota._shared

@@ -134,10 +134,11 @@ def head(status: int, content_type: str, length: int, headers: tuple[tuple[str, 
 class Parts:
     """A piece server's answer: bytes and file slices in order. `limit`: a bucket of this task, besides the server's.
 
-    `sent` is called with the number of body bytes once all of them went to the socket.
+    `sent` is called with the number of body bytes once all of them went to the socket, `broken` when a file's bytes could not be read: the
+    file was cut short, or its disk fails. The connection is closed then, since what was promised cannot be sent.
     """
 
-    __slots__ = ("headers", "length", "limit", "parts", "sent", "status")
+    __slots__ = ("broken", "headers", "length", "limit", "parts", "sent", "status")
 
     def __init__(
         self,
@@ -146,12 +147,14 @@ class Parts:
         headers: tuple[tuple[str, str], ...] = (),
         limit: TokenBucket | None = None,
         sent: Callable[[int], None] | None = None,
+        broken: Callable[[], None] | None = None,
     ) -> None:
         self.status = status
         self.parts = parts
         self.headers = headers
         self.limit = limit
         self.sent = sent
+        self.broken = broken
         self.length = sum(part.length if isinstance(part, FileSlice) else len(part) for part in parts)
 
 

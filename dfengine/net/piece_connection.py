@@ -15,6 +15,7 @@ thread, and only its own connection waits.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import socket
 import time
@@ -194,9 +195,12 @@ class Connection:
             before = upload.sends, upload.sendfiles
             try:
                 moved = upload.advance(self._sock.fileno(), allowed)
-            except (OSError, EOFError):
+            except (OSError, EOFError) as error:
                 # The client is gone, or the file was cut short: what was promised cannot be sent.
+                answer = self._answer
                 self.close()
+                if answer is not None and answer.broken is not None and (isinstance(error, EOFError) or error.errno == errno.EIO):
+                    answer.broken()
                 return False
             finally:
                 server.sends += upload.sends - before[0]

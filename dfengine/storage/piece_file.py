@@ -30,7 +30,7 @@ class PieceFile:
 
     def __init__(self, path: str, fd: int, record: Record) -> None:
         self.path = path
-        self.fd = fd
+        self._fd = fd
         self.record = record
         self._reach = max(record.geometry.length, 0)
         """Bytes that the data has at least, unless somebody cuts it."""
@@ -62,6 +62,15 @@ class PieceFile:
             return cls(path, data, record)
 
     @property
+    def fd(self) -> int:
+        """Of the data; valid while the caller keeps the result of `hold`."""
+        return self._fd
+
+    def hold(self) -> object:
+        """What keeps `fd` open; of a file that is open all the time, the file."""
+        return self
+
+    @property
     def geometry(self) -> Geometry:
         """Of the task; its length may become known while the file is open."""
         return self.record.geometry
@@ -86,6 +95,7 @@ class PieceFile:
 
     def put(self, n: int, at: int, content: bytes | bytearray | memoryview) -> None:
         """A part of piece n, from its byte `at` on; nobody is shown it before `offer`. Raises StorageError (disk full)."""
+        held = self.hold()
         fd, offset, _ = self.locate(n)
         offset += at
         view = memoryview(content).cast("B")
@@ -99,6 +109,8 @@ class PieceFile:
                     self._reach = max(self._reach, offset)
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error
+        finally:
+            del held
 
     def _check_reach(self) -> None:
         """Raises StorageError if somebody cut the data since it was written: a piece that comes later would make zeros of it. OSError."""
@@ -112,11 +124,14 @@ class PieceFile:
 
     def learn_length(self, length: int) -> None:
         """The file's length in bytes, once unknown, is known now: the file gets exactly that size."""
+        held = self.hold()
         try:
             self._check_reach()
             os.ftruncate(self.fd, length)
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error
+        finally:
+            del held
         self._reach = length
         self.record.learn_length(length)
 
@@ -125,6 +140,7 @@ class PieceFile:
 
     def read_into(self, n: int, buffer: memoryview) -> int:
         """Read piece n's content into `buffer`, at least as long as it; returns its length. Raises StorageError."""
+        held = self.hold()
         fd, offset, length = self.locate(n)
         got = 0
         while got < length:
@@ -137,6 +153,7 @@ class PieceFile:
                     raise StorageError(f"{self.path} is cut short at byte {offset + got}")
                 break
             got += count
+        del held
         return got
 
     def may_end(self, n: int, got: int) -> bool:
@@ -185,7 +202,7 @@ class PieceFile:
 
     def close(self) -> None:
         """Both descriptors; the files stay."""
-        os.close(self.fd)
+        os.close(self._fd)
         self.record.close()
 
 

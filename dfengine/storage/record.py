@@ -22,6 +22,7 @@ Layout, little-endian; `words` = 64-bit words for `capacity` bits:
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -82,8 +83,9 @@ class Record:
         self._kind = kind
         self._memory = memory
         self._geometry = Geometry(length, piece_size)
-        # Two threads may write the same word of bits.
-        self._turn = threading.Lock()
+        # Two threads may write the same word of bits, or open the file again.
+        self._turn, self._opening = threading.Lock(), threading.Lock()
+        self._same = os.fstat(fd)[1:3] if fd >= 0 else None
         size = 8 * words(capacity)
         self._xxh3 = HEAD + 2 * size
         view = memoryview(memory)
@@ -293,10 +295,31 @@ class Record:
         if self._kind == "mapped":
             return
         try:
-            if os.pwrite(self.fd, data, at) != len(data):
-                raise OSError(0, "it was cut short")
+            with self._opening:
+                if self.fd < 0:
+                    self._open_again()
+                if os.pwrite(self.fd, data, at) != len(data):
+                    raise OSError(0, "it was cut short")
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error
+
+    def rest(self) -> None:
+        """It is not written for a while: no descriptor is kept. The next write opens the file, if it is still this one."""
+        with self._opening:
+            fd, self.fd = self.fd, -1
+            if fd >= 0:
+                os.close(fd)
+
+    def abandon(self) -> None:
+        """Its path is about to be another record's, or nobody's: it is not opened again."""
+        self._same = None
+
+    def _open_again(self) -> None:
+        fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if os.fstat(fd)[1:3] != self._same:
+            os.close(fd)
+            raise OSError(errno.ESTALE, "it was replaced")
+        self.fd = fd
 
     def _look(self) -> None:
         if self._kind == "followed":

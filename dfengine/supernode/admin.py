@@ -17,8 +17,9 @@ from dfengine.net.http import TEXT, BadRequest, Request, Response
 from dfengine.settings import VERSION, parse_header
 from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, refused, within
 from dfengine.supernode.cache import TASK_ID
-from dfengine.supernode.fetch import FAILED, NEW, RUNNING, SUCCESS, Wanted
+from dfengine.supernode.fetch import FAILED, NEW, RUNNING, SUCCESS
 from dfengine.supernode.node import Node
+from dfengine.supernode.wanted import Wanted
 from dfengine.task import Peer, task_url, typed_url
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"

@@ -9,6 +9,7 @@ from dfengine import wire
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteError, UnknownTask
 from dfengine.net.http import Request, Response
 from dfengine.supernode.node import Node
+from dfengine.task import OWN
 
 LONGEST = 30.0
 """Seconds a pull may be parked."""
@@ -88,7 +89,10 @@ def _report(node: Node, message: wire.Pull) -> None:
     for n, source, why in message.failed:
         if why not in WHYS:
             raise ProtocolViolation(f"a failure is {', '.join(sorted(WHYS))}, not {why[:20]!r}")
-        swarm.failed(task, cid, n, None if source.startswith("cdnnode:") else source, why, now)
+        own = source.startswith(OWN)
+        swarm.failed(task, cid, n, None if own else source, why, now)
+        if own and why != "slow":
+            node.complaints.complain(node.cdn.fetches.get(task), n)
     if message.pace > 0:
         swarm.paced(task, cid, message.pace, now)
     for n in message.ending:

@@ -24,11 +24,11 @@ from dfengine.errors import (
 )
 from dfengine.net.http import Request, Response
 from dfengine.settings import parse_header
-from dfengine.supernode.fetch import Wanted
 from dfengine.supernode.node import Node
 from dfengine.supernode.refusals import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.scheduler import Pull, Supernode
+from dfengine.supernode.wanted import Wanted
 from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_url, names_same, typed_url
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
@@ -126,8 +126,7 @@ def wanted(node: Node, registration: wire.Registration, address: str) -> Wanted:
         raise BadValue(f"rootCAs: {INVALID}") from None
     registration.root_cas = None
     headers = tuple(parse_header(header) for header in registration.headers or ())
-    length = max(registration.file_length, 0)
-    return Wanted(registration.raw_url, headers, registration.insecure, node.quota.shared(certificates, address), registration.md5, length)
+    return Wanted(registration.raw_url, headers, registration.insecure, node.quota.shared(certificates, address), registration.md5)
 
 
 async def register(node: Node, request: Request) -> Response:
@@ -219,7 +218,13 @@ def _report(node: Node, task: str, cid: str, query: dict[str, str], result: int)
     elif result == wire.WRITTEN:
         node.swarm.done(task, cid, n, source, node.now())
     else:
-        node.swarm.failed(task, cid, n, source, "other", node.now())
+        _failed(node, task, cid, n, source, "other")
+
+
+def _failed(node: Node, task: str, cid: str, n: int, source: str | None, why: str) -> None:
+    node.swarm.failed(task, cid, n, source, why, node.now())
+    if source is None:
+        node.complaints.complain(node.cdn.fetches.get(task), n)
 
 
 def _source(cid: str) -> str | None:
@@ -297,7 +302,7 @@ def piece_failed(node: Node, request: Request) -> Response:
         return refused(f"errorType: {query.get('errorType', '')[:60]}: {INVALID}", 400, 400)
     try:
         node.member(task, cid, request.client)
-        node.swarm.failed(task, cid, piece_of(node, task, query.get("range", "")), _source(query.get("dstCid", "")), why, node.now())
+        _failed(node, task, cid, piece_of(node, task, query.get("range", "")), _source(query.get("dstCid", "")), why)
     except DfengineError as error:
         return refused(str(error))
     finally:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,8 +20,8 @@ from dfengine._piece import Geometry
 from dfengine.errors import LocalError, StorageError
 from dfengine.origin.version import Version
 from dfengine.origin.work import missing
-from dfengine.storage.piece_file import PieceFile
-from dfengine.storage.record import Record
+from dfengine.storage.descriptors import Descriptors
+from dfengine.supernode.copy import Copy
 
 TASK_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -47,7 +48,7 @@ class Description(msgspec.Struct, kw_only=True):
         """What the origin said of its file, which has `length` bytes."""
         return Version(self.etag, self.last_modified, length, self.dated, self.coding)
 
-    def rest(self, file: PieceFile) -> tuple[int, Version | None]:
+    def rest(self, file: Copy) -> tuple[int, Version | None]:
         """From which byte on `file` lacks what, and of which version; (0, None): all of it, or nothing tells versions apart."""
         version, gaps = self.version(file.geometry.length), missing(file.here, file.geometry.count)
         if not (version.binds and gaps and gaps[0][0]):
@@ -57,20 +58,6 @@ class Description(msgspec.Struct, kw_only=True):
     def learn(self, version: Version) -> None:
         """The origin says this of its file now."""
         self.etag, self.last_modified, self.dated, self.coding = version.etag, version.last_modified, version.dated, version.coding
-
-
-class Copy(PieceFile):
-    """A task's file in the cache. Nobody closes it: it may be on its way to somebody, whose answer is the last to let go of it."""
-
-    md5s: dict[int, bytes]
-    """Piece -> md5 of it as it is framed, for 1.x. Of this process: what is on the disk is no proof of what it was computed from."""
-
-    def __init__(self, path: str, fd: int, record: Record) -> None:
-        super().__init__(path, fd, record)
-        self.md5s = {}
-
-    def __del__(self) -> None:
-        os.close(self.fd)
 
 
 class Cache:
@@ -85,6 +72,8 @@ class Cache:
         self.digest = digest
         self.longest = longest
         self.path = os.path.join(home, "download")
+        self._descriptors = Descriptors()
+        self._copies: weakref.WeakValueDictionary[str, Copy] = weakref.WeakValueDictionary()
         # A fetch and the thread that computes its md5s both write the description, of one shared value: the last written is the whole.
         self._describing = threading.Lock()
         try:
@@ -103,12 +92,20 @@ class Cache:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
             if (description.digest, description.verified) != (self.digest, verified):
                 return None
-            copy = Copy.open(self._at(task), self._at(task, ".record"))
+            copy = self._kept(task, Copy.open(self._at(task), self._at(task, ".record")))
+            if copy.geometry != Geometry(copy.geometry.length):
+                return None
+            description.md5 = ""  # of bytes that nobody has compared since
             # The three files are not replaced as one: only with all its pieces is a copy complete.
             description.complete = description.complete and copy.record.all_here()
             return copy, description
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
             return None
+
+    def _kept(self, task: str, copy: Copy) -> Copy:
+        copy.keep_in(self._descriptors, self.piece_digest)
+        self._copies[task] = copy
+        return copy
 
     def piece_digest(self, content: memoryview) -> bytes:
         """16 bytes, as the record keeps them."""
@@ -146,7 +143,7 @@ class Cache:
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
         self.remove(task)
-        file = Copy.create(self._at(task), self._at(task, ".record"), geometry, description.generation.encode())
+        file = self._kept(task, Copy.create(self._at(task), self._at(task, ".record"), geometry, description.generation.encode()))
         self.describe(task, description)
         return file
 
@@ -163,6 +160,9 @@ class Cache:
 
     def remove(self, task: str) -> None:
         """The copy leaves the disk; whoever has it open goes on reading it."""
+        copy = self._copies.pop(task, None)
+        if copy is not None:
+            copy.vanish()
         for kind in (".json", ".record", ""):
             with contextlib.suppress(OSError):
                 os.unlink(self._at(task, kind))

@@ -14,7 +14,8 @@ from dfengine.net.shares import SHARE, Shares
 from dfengine.origin.connections import Grants
 from dfengine.supernode.cache import Cache
 from dfengine.supernode.events import Events
-from dfengine.supernode.fetch import Fetch, Wanted
+from dfengine.supernode.fetch import RUNNING, Fetch
+from dfengine.supernode.wanted import Wanted
 from dfengine.task import client_of
 
 
@@ -97,6 +98,11 @@ class Cdn:
 
         fetch.asking = True
         self._turn(lambda: self._submit(ask, address), address)
+
+    def mend(self, fetch: Fetch) -> None:
+        """A copy that was complete lacks pieces: fetch them again."""
+        fetch.state = RUNNING
+        self._turn(lambda: self._submit(fetch.mend, ""), "")
 
     def _current(self, event: Callable[..., object], fetch: Fetch, *arguments: object) -> None:
         """Tell on the loop's thread, unless the task was forgotten: it may have been begun anew, with pieces of its own."""

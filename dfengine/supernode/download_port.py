@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import email.utils
+import os
 from collections.abc import Callable
+from functools import partial
 
 from dfengine._piece import parse_range
-from dfengine.errors import BadRange
+from dfengine.errors import BadRange, StorageError
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import TEXT, BadRequest, Parts, Request, Response, text
+from dfengine.storage.descriptors import Held
 from dfengine.supernode.cache import TASK_ID
+from dfengine.supernode.copy import Copy
 from dfengine.supernode.fetch import FAILED, Fetch
 
 
 class DownloadRoutes:
-    """Answers for `find`, which gives a task's fetch or None."""
+    """Answers for `find`, which gives a task's fetch or None. damaged: told of pieces [first, past) whose bytes could not be read."""
 
-    def __init__(self, find: Callable[[str], Fetch | None]) -> None:
+    def __init__(self, find: Callable[[str], Fetch | None], damaged: Callable[[Fetch, Copy, int, int], None]) -> None:
         self._find = find
+        self._damaged = damaged
 
     def __call__(self, request: Request) -> Response | Parts:
         """The answer to one request; raises BadRequest."""
@@ -45,7 +50,7 @@ class DownloadRoutes:
         assert file is not None
         geometry = file.geometry
         if not given:
-            if not file.record.all_here():
+            if not (0 < geometry.count == file.here.count()):
                 return text(404, "the file is not complete yet: ask for a piece's range")
             start, end = 0, geometry.framed_length - 1
         else:
@@ -65,8 +70,13 @@ class DownloadRoutes:
         size = geometry.piece_size
         if not file.here.all_in_range(start // size, end // size + 1):
             return text(404, "these pieces are not here yet")
-        parts = tuple(part if isinstance(part, bytes) else FileSlice(file.fd, *part, file) for part in geometry.segments(start, end))
-        return Parts(206 if given else 200, parts, self._headers(fetch, f"bytes {start}-{end}/{total}" if given else ""))
+        pieces = start // size, end // size + 1
+        held = self._hold(fetch, file, *pieces)
+        if held is None:
+            return text(404, "these pieces are not here any more")
+        parts = tuple(part if isinstance(part, bytes) else FileSlice(held.fd, *part, held) for part in geometry.segments(start, end))
+        headers = self._headers(fetch, held, f"bytes {start}-{end}/{total}" if given else "")
+        return Parts(206 if given else 200, parts, headers, broken=partial(self._damaged, fetch, file, *pieces))
 
     def _full_piece(self, fetch: Fetch, start: int, end: int) -> Response | Parts:
         file = fetch.file
@@ -81,10 +91,22 @@ class DownloadRoutes:
         if file.geometry.length >= 0:
             # It became known in between, and this piece may be the last, and short.
             return self._bytes(fetch, f"bytes={start}-{end}")
-        fd, offset, length = file.locate(n)
-        return Parts(206, (geometry.head(n), FileSlice(fd, offset, length, file), b"\x7f"), self._headers(fetch, f"bytes {start}-{end}/*"))
+        offset, length = geometry.content(n)
+        held = self._hold(fetch, file, n, n + 1)
+        if held is None:
+            return text(404, "this piece is not here any more")
+        return Parts(206, (geometry.head(n), FileSlice(held.fd, offset, length, held), b"\x7f"),
+                     self._headers(fetch, held, f"bytes {start}-{end}/*"), broken=partial(self._damaged, fetch, file, n, n + 1))
 
-    def _headers(self, fetch: Fetch, content_range: str) -> tuple[tuple[str, str], ...]:
-        modified = email.utils.formatdate(fetch.file.made, usegmt=True) if fetch.file is not None else ""
+    def _hold(self, fetch: Fetch, file: Copy, first: int, past: int) -> Held | None:
+        """The copy's descriptor; None when somebody removed it."""
+        try:
+            return file.hold()
+        except StorageError:
+            self._damaged(fetch, file, first, past)
+            return None
+
+    def _headers(self, fetch: Fetch, held: Held, content_range: str) -> tuple[tuple[str, str], ...]:
+        modified = email.utils.formatdate(os.fstat(held.fd).st_mtime, usegmt=True)
         headers = (("Last-Modified", modified), ("Accept-Ranges", "bytes"), ("ETag", f'"{fetch.description.generation}"'))
         return (*headers, ("Content-Range", content_range)) if content_range else headers

@@ -25,6 +25,9 @@ class Events(Protocol):
     def fetch_md5(self, fetch: Fetch, n: int) -> None:
         """The md5 of framed piece n is known; -1: of the whole raw file."""
 
+    def fetch_damaged(self, fetch: Fetch, n: int) -> None:
+        """Piece n of the copy was wrong, or could not be read, and is not in it any more."""
+
     def fetch_ended(self, fetch: Fetch) -> None:
         """SUCCESS: all is here, the length is known."""
 

@@ -18,8 +18,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginUnreachable, SourceGone, StorageError
@@ -30,13 +29,15 @@ from dfengine.origin.connections import Grants
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry, transient
-from dfengine.origin.verification import verification
 from dfengine.origin.version import Version
 from dfengine.origin.work import ENDLESS, missing
 from dfengine.supernode.arrival import Arrivals
-from dfengine.supernode.cache import Cache, Copy, Description
+from dfengine.supernode.cache import Cache, Description
+from dfengine.supernode.copy import Copy
 from dfengine.supernode.events import Events
 from dfengine.supernode.legacy_md5 import compute
+from dfengine.supernode.repair import lacks, mend, prove_found
+from dfengine.supernode.wanted import Wanted
 
 NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 """1.x's names of the states."""
@@ -52,23 +53,6 @@ LEAST_RATE = 16 << 10
 
 UNSTABLE = 16
 """After an origin gave the same bytes under another version, its copy is trusted so many times as long, and twice as long each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to fetch and what it must be. headers are (name, value) pairs; md5 "" and length 0: anything."""
-
-    url: str
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    insecure: bool = False
-    cacerts: Sequence[bytes] = ()
-    md5: str = ""
-    length: int = 0
-    verified: str = field(init=False, default="")
-    """How the origin's certificate is verified: see `origin.verification`."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "verified", verification(self.insecure, self.cacerts))
 
 
 class Fetch:
@@ -107,7 +91,7 @@ class Fetch:
         self.following = False
         self.asking = False
         """Its origin is being asked whether the complete copy still holds. Of the loop's thread."""
-        self.failure_told = False
+        self.failure_told = self._unbound = False
 
     @property
     def geometry(self) -> Geometry:
@@ -140,8 +124,15 @@ class Fetch:
 
     def run(self) -> None:
         """Fetch, or find that the copy from before still holds; never raises."""
+        self._guarded(self._run)
+
+    def mend(self) -> None:
+        """Fetch again what a copy that was complete lacks; never raises."""
+        self._guarded(lambda: self._finish(self.file) if self.file is not None else None)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            self._run()
+            work()
         except DfengineError as error:
             self._fail(error)
         except Exception as error:
@@ -159,13 +150,15 @@ class Fetch:
 
     def _anew(self, loaded: tuple[Copy, Description] | None) -> None:
         """Pieces into the copy until the file ends. Raises OriginError and its kin, StorageError."""
-        body = self._first(None, loaded)
+        if loaded is not None:
+            prove_found(self, loaded[0], lambda n: None)
+        body = self.answer(loaded=loaded)
         try:
             file, gaps = self._begin(body, loaded)
         except BaseException:
             body.close()
             raise
-        self._read(body, file, gaps)
+        self.read(body, file, gaps)
         self._finish(file)
 
     def _origin(self) -> HttpOrigin:
@@ -185,7 +178,7 @@ class Fetch:
         if cancel is not None:
             cancel.close()
 
-    def _first(self, unless: Version | None, loaded: tuple[Copy, Description] | None = None) -> Body:
+    def answer(self, unless: Version | None = None, loaded: tuple[Copy, Description] | None = None) -> Body:
         """The answer to a plain GET, or to a conditional one. An origin that fails for the moment is waited for, and so are who asked.
 
         loaded: a copy that lacks pieces; of its version the file is asked for from the first of them on, if its version binds.
@@ -218,7 +211,7 @@ class Fetch:
         """There is a complete copy: does it still hold?"""
         fresh, version = self.file is None, known.version(file.geometry.length)
         try:
-            body = self._first(version)
+            body = self.answer(version)
         except OriginError as error:
             if not transient(error) and fresh:
                 raise
@@ -248,7 +241,8 @@ class Fetch:
             return False
         self.description = known
         try:
-            self._read(body, file, [(0, file.geometry.count)])
+            prove_found(self, file, lambda n: None)
+            self.read(body, file, [(0, file.geometry.count)], compare=True)
         except OriginChanged:
             return False
         except OriginError:
@@ -264,21 +258,17 @@ class Fetch:
 
     def _keep(self, file: Copy, known: Description, fresh: bool) -> None:
         self.file, self.description = file, known
-        self.state = SUCCESS
-        if fresh:
-            self.from_cache = True
-            self._expect(file.geometry.length)
-            self._post(self._events.fetch_head, self)
-            self._post(self._events.fetch_pieces, self, file.here.copy())
-            self._post(self._events.fetch_ended, self)
-
-    def _expect(self, length: int) -> None:
-        if self.wanted.length > 0 and length >= 0 and length != self.wanted.length:
-            raise OriginChanged(f"the origin's file has {length} bytes, {self.wanted.length} were expected")
+        if not fresh:
+            self.state = SUCCESS
+            return
+        self.from_cache, self.state = True, RUNNING
+        self._post(self._events.fetch_head, self)
+        self._post(self._events.fetch_pieces, self, file.here.copy())
+        prove_found(self, file, self.arrived)
+        self._finish(file)
 
     def _begin(self, body: Body, loaded: tuple[Copy, Description] | None) -> tuple[Copy, list[tuple[int, int]]]:
         """The origin's head is here: the copy's geometry follows, and which pieces are to be fetched."""
-        self._expect(body.length)
         version = body.version
         if loaded is not None and loaded[1].version(loaded[0].geometry.length).covers(version):
             # Resumed after a restart: the same version of the file.
@@ -298,15 +288,15 @@ class Fetch:
         count = self.file.geometry.count
         return self.file, missing(self.file.here, count) if count >= 0 else [(0, ENDLESS)]
 
-    def _read(self, body: Body, file: Copy, gaps: list[tuple[int, int]]) -> None:
-        """By this thread, and as many more as the origin grants connections. Raises what ended the reader."""
+    def read(self, body: Body, file: Copy, gaps: list[tuple[int, int]], compare: bool = False) -> None:
+        """By this thread, and as many more as the origin grants connections. compare: see Reader. Raises what ended the reader."""
         assert self._source is not None
         # A file of a few runs is shared by all connections too, and not taken by the first one as a whole.
         pieces = sum(past - first for first, past in gaps)
         longest = min(RUN // file.geometry.content_size + 1, -(-pieces // self._connections))
         reader = self._reader = Reader(
             self._source, Arrivals(self, file), body, gaps, connections=self._connections, longest=longest, retry=Retry(TRIES),
-            grants=self._grants, chance=random.random, eager=False,
+            grants=self._grants, chance=random.random, eager=False, compare=compare,
         )
         # A lead that stands before pieces that are here needs a thread of its own.
         threads = min(self._connections, pieces + (gaps[:1] > [(1, 0)]))
@@ -328,6 +318,7 @@ class Fetch:
     def unbind(self) -> None:
         """Pieces of another answer are about to come: a copy that is found after a crash is not gone on from."""
         self.description.learn(Version())
+        self._unbound = True
         self._cache.describe(self.task, self.description)
 
     def arrived(self, n: int) -> None:
@@ -336,18 +327,29 @@ class Fetch:
             self._more.notify_all()
         self._post(self._events.fetch_piece, self, n)
 
+    def damaged(self, n: int) -> None:
+        """Piece n was found to be wrong, and is dropped. In any thread."""
+        self._post(self._events.fetch_damaged, self, n)
+
     def _finish(self, file: Copy) -> None:
-        self._expect(file.geometry.length)
-        with self._more:
-            self._more.notify_all()
-        if self.wanted.md5:
+        """Every piece was read, or found; those that were dropped since are fetched again."""
+        while True:
             with self._more:
-                while not self.md5 and self.following and not self.stopped:
+                self._more.notify_all()
+                while self.wanted.md5 and not self.md5 and self.following and not self.stopped and not lacks(file):
                     self._more.wait(1.0)
-            if self.md5 != self.wanted.md5:
-                raise DigestMismatch(f"the origin's file has md5 {self.md5}, {self.wanted.md5} was expected")
-        self.description.complete = True
-        self._cache.describe(self.task, self.description)
+            if not lacks(file):
+                break
+            if not mend(self, file):
+                self._post(self._events.fetch_renewed, self)
+                self.file, self.state = None, NEW
+                return self._anew(None)
+        if self.wanted.md5 and self.md5 != self.wanted.md5:
+            raise DigestMismatch(f"the origin's file has md5 {self.md5}, {self.wanted.md5} was expected")
+        if not self.description.complete or self._unbound:
+            self.description.complete, self._unbound = True, False
+            self._cache.describe(self.task, self.description)
+        file.rest()
         self.state = SUCCESS
         self._post(self._events.fetch_ended, self)
 
@@ -358,6 +360,8 @@ class Fetch:
         if isinstance(error, DigestMismatch | OriginChanged):
             # Before others may begin anew: the copy that they make has the same name.
             self._cache.remove(self.task)
+        if self.file is not None:
+            self.file.rest()
         self.state = FAILED
         with self._more:
             self._more.notify_all()

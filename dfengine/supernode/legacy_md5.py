@@ -41,7 +41,11 @@ def compute(fetch: Fetch, more: threading.Condition) -> bool:
             return False
         if n not in file.here:
             continue  # the length turned out to end right before n
-        length = file.read_into(n, buffer)
+        # Of these very bytes: a piece that was right when it came may have changed on the disk.
+        if not file.prove(n, buffer):
+            fetch.damaged(n)
+            continue
+        length = file.geometry.content(n)[1]
         whole.update(buffer[:length])
         framed = hashlib.md5(file.geometry.head(n), usedforsecurity=False)
         framed.update(buffer[:length])

@@ -23,7 +23,8 @@ Key = tuple[str, str]
 class Member:
     """A registered download. super_node_ip: the address it calls this supernode by. native: the pull it speaks, 0 = 1.x.
 
-    address: where it was first seen. line: the connection of its latest pull; key: its own.
+    address: where it was first seen. expects: bytes that it was told the file has, 0: it was told nothing. line: the connection of its
+    latest pull; key: its own.
     """
 
     super_node_ip: str
@@ -31,6 +32,7 @@ class Member:
     native: int
     peer: Peer
     address: str = ""
+    expects: int = 0
     line: Line | None = None
     key: Key = ("", "")
 
@@ -40,6 +42,11 @@ class Member:
         peer = self.peer
         said = (self.super_node_ip, self.call_system, self.key[1], peer.ip, peer.path, peer.host, peer.id, peer.version, peer.location)
         return sum(map(len, said))
+
+    def check_length(self, length: int) -> None:
+        """Raises RemoteError if it expects another file than one of `length` bytes; -1, not known, is not one."""
+        if self.expects > 0 and length >= 0 and length != self.expects:
+            raise RemoteError(f"the origin's file has {length} bytes, {self.expects} were expected")
 
     def is_of(self, address: str) -> bool:
         """Who is at `address` may speak in its name."""

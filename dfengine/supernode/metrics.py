@@ -111,6 +111,7 @@ class _Collector:
         node, counts, walk = self._node, self._node.counts, self._walk
         for name, text, value in (
             ("pulls", "Pulls, native and 1.x", counts["pulls"] + node.plain_pulls()),
+            ("damaged_pieces", "Pieces of copies that were wrong on the disk, or unreadable, and were dropped", counts["damaged_pieces"]),
             ("back_to_source", "Downloads that went back to the origin", counts["back_to_source"]),
             ("downloads_finished", "Downloads that reported success", counts["finished_downloads"]),
             ("origin_requests", "Requests to origins", walk.origin_requests),

@@ -21,15 +21,18 @@ from dfengine.net.loop_watch import LoopWatch
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cache import Cache
 from dfengine.supernode.cdn import Cdn
+from dfengine.supernode.complaints import Complaints
 from dfengine.supernode.credentials import Credentials
-from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
+from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch
 from dfengine.supernode.limits import Limits
 from dfengine.supernode.members import Member, Members
 from dfengine.supernode.origin_queue import OriginQueue
 from dfengine.supernode.quota import Quota
 from dfengine.supernode.refusals import Refusals
+from dfengine.supernode.repair import lacks
 from dfengine.supernode.scheduler import CDN, Pull
 from dfengine.supernode.swarm import Swarm
+from dfengine.supernode.wanted import Wanted
 from dfengine.supernode.witness import Witness
 from dfengine.task import cdn_cid, cdn_path
 
@@ -68,6 +71,7 @@ class Node:
                        connections=settings.origin_connections)
         self.credentials = Credentials(home)
         self._witness = Witness(self)
+        self.complaints = Complaints(loop)
         self.members = Members(settings.client_share)
         self.quota = Quota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.refusals = Refusals(settings.fail_access_interval)
@@ -77,7 +81,8 @@ class Node:
         """Task -> when it was last registered for or asked for (monotonic seconds)."""
         self.validated: dict[str, float] = {}
         self.counts = dict.fromkeys(
-            ("registered", "pulls", "triggered", "cdn_failed", "cache_hits", "failed_downloads", "finished_downloads", "back_to_source"), 0,
+            ("registered", "pulls", "triggered", "cdn_failed", "cache_hits", "failed_downloads", "finished_downloads", "back_to_source",
+             "damaged_pieces"), 0,
         )
         self.answers: dict[tuple[str, int], int] = {}
         """(route, HTTP status) -> answers of the control port."""
@@ -148,6 +153,7 @@ class Node:
 
     def _validated(self, fetch: Fetch) -> None:
         self._head_known(fetch.task)
+        self.mend(fetch)
 
     def _head_known(self, task: str) -> None:
         head = self._heads.pop(task, None)
@@ -189,8 +195,32 @@ class Node:
     def fetch_ended(self, fetch: Fetch) -> None:
         """Events: the copy is complete."""
         if fetch.task in self.swarm.tasks:
+            if self.swarm.tasks[fetch.task].count < 0:
+                self._check_lengths(fetch)
             self.swarm.set_count(fetch.task, fetch.geometry.count)
             self.wake()
+
+    def _check_lengths(self, fetch: Fetch) -> None:
+        """The length is known at last: who expects another one ends."""
+        for key, member in [(key, member) for key, member in self.members.items() if key[0] == fetch.task]:
+            try:
+                member.check_length(fetch.geometry.length)
+            except RemoteError as error:
+                self._answer(key, wire.Pulled(wire.CDN_FAILED, msg=str(error)))
+                self.members.dismiss(key)
+                self.swarm.leave(*key, self.now())
+
+    def fetch_damaged(self, fetch: Fetch, n: int) -> None:
+        """Events: piece n must be fetched again, by the thread that runs if there is one."""
+        self.counts["damaged_pieces"] += 1
+        if fetch.task in self.swarm.tasks and n < self.swarm.tasks[fetch.task].size:
+            self.swarm.uncached(fetch.task, n, self.now())
+        self.mend(fetch)
+
+    def mend(self, fetch: Fetch) -> None:
+        """Have fetched again what a copy that nobody works at lacks."""
+        if fetch.state == SUCCESS and not fetch.asking and fetch.file is not None and lacks(fetch.file):
+            self.cdn.mend(fetch)
 
     def fetch_failed(self, fetch: Fetch) -> None:
         """Events: the task fails for all; a second time nothing happens."""
@@ -201,7 +231,6 @@ class Node:
         self.counts["cdn_failed"] += 1
         self.quota.failed(fetch.task)
         if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
-            # What one client expects of the file (`fileLength`) says nothing to the others.
             fetch.error = copy(error)
             fetch.error.args = (self._refused(fetch, error),)
         self._give_up(fetch.task, str(error))
@@ -367,3 +396,4 @@ class Node:
             self._answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))
         self.cdn.close()
         self._witness.close()
+        self.complaints.close()

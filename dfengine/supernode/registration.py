@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from dfengine import wire
 from dfengine.errors import OriginUntrusted, RemoteError
-from dfengine.supernode.fetch import Fetch, Wanted
+from dfengine.supernode.fetch import Fetch
 from dfengine.supernode.members import Key, Member
+from dfengine.supernode.wanted import Wanted
 from dfengine.task import Peer, request_path
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ async def register(node: Node, registration: wire.Registration, wanted: Wanted, 
     path, name = request_path(registration.path), f"{host}-{ip}-{time.time_ns()}"
     peer = Peer(ip, port, path, host, name, registration.version, registration.location)
     native = min(registration.native, wire.NATIVE)
-    member = Member(registration.super_node_ip or node.advertise_ip, registration.call_system, native, peer, address)
+    member = Member(registration.super_node_ip or node.advertise_ip, registration.call_system, native, peer, address,
+                    registration.file_length)
+    # What one client expects of the file says nothing to the others.
+    member.check_length(fetch.geometry.length)
     wnd = registration.window_size if registration.stream_mode else -1
     node.swarm.join(fetch.task, registration.cid, peer, node.now(), wnd=wnd, legacy=not member.native, address=address,
                     in_order=registration.in_order)

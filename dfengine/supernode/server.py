@@ -104,7 +104,8 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         raise _occupied(settings.host, settings.download_port, "--download-port", error) from error
     node = Node(settings.replace(advertise_ip=settings.advertise_ip or reached_by(sock)), home, loop)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
-    pieces = PieceServer(loop, sock, authentication.shut(DownloadRoutes(node.cdn.fetches.get)), limit=limit, share=share, tls=tls)
+    routes = DownloadRoutes(node.cdn.fetches.get, node.complaints.unreadable)
+    pieces = PieceServer(loop, sock, authentication.shut(routes), limit=limit, share=share, tls=tls)
     node.download_port = pieces.port
     node.sent_bytes = lambda: pieces.bytes_sent
     node.loaded_slices = lambda: pieces.loads

@@ -18,8 +18,8 @@ from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import admin, reclaim
 from dfengine.supernode import node as nodes
-from dfengine.supernode.fetch import Wanted
 from dfengine.supernode.registration import register
+from dfengine.supernode.wanted import Wanted
 
 
 @pytest.mark.parametrize(("limit", "said"), [("quota.MOST_TASKS", "tasks"), ("members.MOST_DOWNLOADS", "downloads")])

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.errors import OriginTruncated, RemoteError
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import cdn
 from dfengine.supernode.cache import Cache, Description
-from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch, Wanted
+from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch
 from dfengine.supernode.node import Node
+from dfengine.supernode.wanted import Wanted
 
 TASK = "ab" * 32
 
@@ -142,3 +145,40 @@ def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypat
     assert not len(fetching._shares)
     assert not fetching._held
     fetching.close()
+
+
+def test_a_copy_at_rest_has_nothing_open_and_takes_nothing_from_one_that_came_after(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    cache = Cache(str(tmp_path))
+    geometry, buffer = Geometry(5), memoryview(bytearray(5))
+    old = cache.create(TASK, geometry, Description(url="u", generation="g"))
+    old.write(0, b"12345", xxhash.xxh3_128_digest(b"12345"))
+    old.rest()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert old.read_into(0, buffer) == 5
+    old.rest()
+    new = cache.create(TASK, geometry, Description(url="u", generation="h", verified=""))
+    new.write(0, b"abcde", xxhash.xxh3_128_digest(b"abcde"))
+    assert not old.prove(0, buffer), "it is gone"
+    assert list(new.record.here) == [0], "and its record too"
+    loaded = cache.load(TASK)
+    assert loaded is not None
+    assert not loaded[0].here.count(), "nothing counts before it is compared"
+    assert loaded[0].prove(0, buffer)
+    assert bytes(buffer) == b"abcde"
+
+
+def test_a_copy_is_wrong_where_its_bytes_or_its_digest_changed(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path))
+    buffer = memoryview(bytearray(4 << 20))
+    file = cache.create(TASK, Geometry(3 * ((4 << 20) - 5)), Description(url="u", generation="g"))
+    for n in range(3):
+        content = bytes([n]) * file.geometry.content(n)[1]
+        file.write(n, content, xxhash.xxh3_128_digest(content))
+    os.pwrite(file.fd, b"x", 7)
+    file.record.set_digest(2, bytes(16))
+    assert [file.prove(n, buffer) for n in range(3)] == [False, True, False]
+    assert list(file.here) == list(file.record.here) == [1]
+    os.truncate(file.path, (4 << 20) + 100)
+    assert file.cut_off() == [1]
+    assert os.path.getsize(file.path) == file.geometry.length

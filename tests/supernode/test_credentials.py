@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dfengine.origin.verification import verification
 from dfengine.settings import BadValue, parse_header
 from dfengine.supernode.credentials import Credentials
-from dfengine.supernode.fetch import Wanted
+from dfengine.supernode.wanted import Wanted
 from dfengine.task import task_id
 
 TASK = "ab" * 32

@@ -9,10 +9,11 @@ import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.net.http import Parts, Request
-from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.cache import Cache, Description
+from dfengine.supernode.copy import Copy
 from dfengine.supernode.download_port import DownloadRoutes
-from dfengine.supernode.fetch import Fetch, Wanted
+from dfengine.supernode.fetch import Fetch
+from dfengine.supernode.wanted import Wanted
 
 TASK = "cd" * 32
 SIZE = 4 << 20
@@ -40,9 +41,9 @@ def test_a_length_that_becomes_known_between_two_looks_makes_no_wrong_frame(tmp_
             return bits.all_in_range(first, past)
 
     bits = file.here
-    monkeypatch.setattr(PieceFile, "here", property(lambda self: Late()))
+    monkeypatch.setattr(Copy, "here", property(lambda self: Late()))
     request = Request("GET", f"/download/{TASK[:3]}/{TASK}".encode(), {"range": f"bytes=0-{SIZE - 1}"}, b"", "127.0.0.1")
-    answer = DownloadRoutes(lambda task: fetch)(request)
+    answer = DownloadRoutes(lambda task: fetch, lambda *_: None)(request)
     assert isinstance(answer, Parts)
     head = answer.parts[0]
     assert isinstance(head, bytes)

@@ -1,0 +1,24 @@
+"""What a client wants to be fetched from an origin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dfengine.origin.verification import verification
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to fetch and what it must be. headers are (name, value) pairs; md5 "": anything."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    insecure: bool = False
+    cacerts: Sequence[bytes] = ()
+    md5: str = ""
+    verified: str = field(init=False, default="")
+    """How the origin's certificate is verified: see `origin.verification`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verified", verification(self.insecure, self.cacerts))

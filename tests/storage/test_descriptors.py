@@ -1,0 +1,72 @@
+"""Files that are open while they are used, and a few more."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dfengine.errors import StorageError
+from dfengine.storage.descriptors import Descriptors, OnDemand
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[[str, Descriptors], OnDemand]:
+    def make(name: str, descriptors: Descriptors) -> OnDemand:
+        path = tmp_path / name
+        path.write_text(name)
+        return OnDemand(str(path), os.open(path, os.O_RDWR), descriptors)
+
+    return make
+
+
+def opened() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+def text(file: OnDemand) -> str:
+    held = file.hold()
+    return os.pread(held.fd, 100, 0).decode()
+
+
+def test_few_are_open_and_all_can_be_read(made: Callable[[str, Descriptors], OnDemand]) -> None:
+    before, descriptors = opened(), Descriptors(3)
+    files = [made(str(n), descriptors) for n in range(20)]
+    assert opened() == before + 3
+    assert [text(file) for file in files] == [str(n) for n in range(20)]
+    assert opened() == before + 3
+    held = [file.hold() for file in files]
+    assert opened() == before + 20, "what is in use stays open"
+    assert [os.pread(each.fd, 100, 0).decode() for each in held] == [str(n) for n in range(20)]
+    del held
+    for file in files:
+        file.release()
+    assert opened() == before
+
+
+def test_a_file_that_was_removed_or_replaced_is_not_taken_for_it(made: Callable[[str, Descriptors], OnDemand], tmp_path: Path) -> None:
+    before, descriptors = opened(), Descriptors()
+    ours, other, known = made("ours", descriptors), made("other", descriptors), made("known", descriptors)
+    sent = ours.hold()
+    ours.remove()
+    os.unlink(tmp_path / "ours")
+    (tmp_path / "ours").write_text("another, perhaps of the same inode")
+    assert os.pread(sent.fd, 100, 0) == b"ours"
+    assert text(ours) == "ours", "while it is in use"
+    del sent
+    with pytest.raises(StorageError, match="removed"):
+        ours.hold()
+    other.release()
+    (tmp_path / "new").write_text("by another program")
+    (tmp_path / "new").rename(tmp_path / "other")
+    with pytest.raises(StorageError, match="replaced"):
+        other.hold()
+    known.release()
+    os.unlink(tmp_path / "known")
+    with pytest.raises(StorageError, match="cannot open"):
+        known.hold()
+    assert opened() == before

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 async def register(node: Node, registration: wire.Registration, wanted: Wanted, task_url: str, address: str = "") -> tuple[Fetch, Member]:
     """address: where the client was seen. Raises OriginError and its kin when the origin gives no file, RemoteError, StorageError."""
-    node.cache.check_length(wanted.length)
+    node.cache.check_length(registration.file_length)
     fetch = await _task(node, registration, wanted, task_url, address)
     key = (fetch.task, registration.cid)
     _make_way(node, key, address)

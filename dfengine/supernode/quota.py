@@ -20,7 +20,7 @@ from dfengine.net.shares import Shares
 from dfengine.task import client_of
 
 if TYPE_CHECKING:
-    from dfengine.supernode.fetch import Wanted
+    from dfengine.supernode.wanted import Wanted
 
 MOST_TASKS = 100_000
 """Tasks in memory, beyond which new ones are refused."""

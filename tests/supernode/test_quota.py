@@ -10,8 +10,8 @@ import pytest
 
 from dfengine.errors import RemoteError
 from dfengine.supernode import quota as module
-from dfengine.supernode.fetch import Wanted
 from dfengine.supernode.quota import OVERHEAD, Quota
+from dfengine.supernode.wanted import Wanted
 
 ALICE, BOB = "10.0.0.1", "10.0.0.2"
 

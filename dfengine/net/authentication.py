@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.net.http import Request, Response
+from dfengine.net.shares import SHARE
 
 if TYPE_CHECKING:
     from dfengine.net.secret import Guard
@@ -14,9 +15,13 @@ Answer = TypeVar("Answer")
 
 
 class Authentication:
-    """Of one process. files: paths of the swarm's secrets, any of which is taken; none: everybody may ask. Raises BadValue."""
+    """Of one process. files: paths of the swarm's secrets, any of which is taken; none: everybody may ask. Raises BadValue.
 
-    def __init__(self, files: tuple[str, ...]) -> None:
+    share: percent of the sessions that one client may have.
+    """
+
+    def __init__(self, files: tuple[str, ...], share: int = SHARE) -> None:
+        self._share = share
         self.files: tuple[str, ...] = ()
         self._secrets: tuple[bytes, ...] = ()
         self._guards: list[Guard] = []
@@ -29,7 +34,7 @@ class Authentication:
             return route
         from dfengine.net.secret import Guard
 
-        guard = Guard(self._secrets)
+        guard = Guard(self._secrets, share=self._share)
         self._guards.append(guard)
         return lambda request: guard.greeting(request) or guard.refusal(request) or route(request)
 

@@ -69,6 +69,11 @@ class ControlProtocol(asyncio.Protocol):
         """Nothing is asked for, or owed, by it."""
         return not (self._answers or self._requests or self._backlog or self._begun or self._unread)
 
+    @property
+    def speaks(self) -> bool:
+        """For a download, which loses what it is assigned when this is closed."""
+        return self._line is not None and self._line.party is not None
+
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -9,14 +9,17 @@ import asyncio
 import traceback
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from dfengine.net.admission import RESERVE, Admission
 from dfengine.net.control_connection import Answer, ControlProtocol, Quick
 from dfengine.net.doorway import BACKLOG, Doorway, listening
 from dfengine.net.http import MAX_BODY, Line, Request, Response, text
 from dfengine.net.shares import SHARE, Shares
 from dfengine.net.turns import Turns
+from dfengine.task import client_of
 
 if TYPE_CHECKING:
     import socket
@@ -40,7 +43,7 @@ class ControlServer:
     the answer, bytes with their head, or a future.
     report: called with the request (None: it was parked or quick) while a handler's own failure is the current exception.
     The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes. share: percent of the
-    connections, and of MEMORY, for one client.
+    connections, and of MEMORY, for one client. admission: of the process, where it has other ports, or few descriptors.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class ControlServer:
         report: Callable[[Request | None], None] = lambda request: traceback.print_exc(),
         max_connections: int = 16384,
         share: int = SHARE,
+        admission: Admission | None = None,
         max_body: int = MAX_BODY,
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
@@ -71,6 +75,8 @@ class ControlServer:
         self._report = report
         self._max = max_connections
         self._share = share
+        self._admission = admission or Admission(max_connections + RESERVE, 100)
+        self._admission.ports.append(self._close_idle)
         self._shares = Shares(max_connections, share)
         self._door: Doorway | None = None
         self._shaking: set[asyncio.Task[None]] = set()
@@ -87,7 +93,7 @@ class ControlServer:
             self._server = await self.loop.create_server(lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG)
         else:
             # The loop tells of a connection when hands are shaken: who never does would not be counted.
-            self._door = Doorway(self.loop, sock, partial(self._enter, tls), self._max, self._share)
+            self._door = Doorway(self.loop, sock, partial(self._enter, tls), self._max, self._share, self._admission)
         self._sweep()
 
     def _enter(self, tls: ssl.SSLContext, sock: socket.socket, address: str) -> None:
@@ -106,8 +112,12 @@ class ControlServer:
 
     def admit(self, connection: ControlProtocol) -> bool:
         """False when there are too many connections, in all or of this client."""
-        if self._door is None and (len(self.connections) >= self._max or not self._shares.take(connection.client)):
-            return False
+        if self._door is None:
+            if len(self.connections) >= self._max or not self._shares.take(connection.client):
+                return False
+            if not self._admission.take(connection.client):
+                self._shares.give_back(connection.client)
+                return False
         self.accepted += 1
         self.connections.add(connection)
         return True
@@ -118,8 +128,17 @@ class ControlServer:
             self.connections.remove(connection)
             if self._door is None:
                 self._shares.give_back(connection.client)
+                self._admission.give_back(connection.client)
             else:
                 self._door.left(connection.client)
+
+    def _close_idle(self, client: str, most: int) -> int:
+        idle = [connection for connection in self.connections if connection.idle and client_of(connection.client) == client]
+        chosen = sorted(idle, key=attrgetter("speaks", "deadline"))[:most]
+        for connection in chosen:
+            self.dismiss(connection)  # its end is told later, and its place is wanted now
+            connection.close()
+        return len(chosen)
 
     def failed(self, request: Request | None) -> Response:
         """A handler failed by itself: report the current exception, and say no more than that it was so."""

@@ -7,12 +7,11 @@ ones wait in the kernel's queue; a client that has its share is closed at once.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import resource
 import socket
 from collections.abc import Callable
 
+from dfengine.net.admission import Admission
 from dfengine.net.shares import Shares
 
 BACKLOG = 4096
@@ -40,23 +39,17 @@ def listening(ip: str, port: int) -> socket.socket:
     return sock
 
 
-def more_descriptors() -> None:
-    """Each connection is a descriptor: take as many as the system lets this process have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 class Doorway:
     """enter: called with the non-blocking socket and the address of each that is let in; an OSError of its closes that one.
 
-    most: connections in all. share: percent of them for one client.
+    most: connections in all. share: percent of them for one client. admission: of the process.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, enter: Callable[[socket.socket, str], None], most: int, share: int
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, enter: Callable[[socket.socket, str], None], most: int, share: int,
+        admission: Admission,
     ) -> None:
+        self._admission = admission
         self._loop = loop
         self._sock = sock
         self._enter = enter
@@ -74,7 +67,7 @@ class Doorway:
 
     def look(self) -> None:
         """From time to time: let in whom a lack of room or of descriptors kept out."""
-        if not self._ended and self._within < self._most:
+        if not self._ended:
             self._turn(True)
 
     def _turn(self, wanted: bool) -> None:
@@ -84,7 +77,8 @@ class Doorway:
 
     def _acceptable(self) -> None:
         for _ in range(ACCEPTS):
-            if self._within >= self._most:
+            if self._within >= self._most or not self._admission.room():
+                # Whoever waits is let in by `left`, or by the next look.
                 self._turn(False)
                 return
             try:
@@ -102,6 +96,10 @@ class Doorway:
             if not self._shares.take(address[0]):
                 sock.close()
                 continue
+            if not self._admission.take(address[0]):
+                self._shares.give_back(address[0])
+                sock.close()
+                continue
             self._within += 1
             self.accepted += 1
             try:
@@ -115,6 +113,7 @@ class Doorway:
         """One of those let in is gone."""
         self._within -= 1
         self._shares.give_back(address)
+        self._admission.give_back(address)
         self.look()
 
     def close(self) -> None:

@@ -59,6 +59,11 @@ class Connection:
         """An answer is on its way."""
         return self._upload is not None
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is asked for, or owed, by it."""
+        return self._upload is None and not self._waiting and not (self._reader is not None and self._reader.started)
+
     def _read(self, wanted: bool) -> None:
         if wanted != self._reading:
             self._reading = wanted

@@ -14,15 +14,18 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from dfengine.net._sendfile import FileSlice, Upload
+from dfengine.net.admission import RESERVE, Admission
 from dfengine.net.doorway import Doorway
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.piece_connection import Connection
 from dfengine.net.shares import SHARE
 from dfengine.net.turnstile import Turnstile
+from dfengine.task import client_of
 
 if TYPE_CHECKING:
     import ssl
@@ -58,6 +61,7 @@ class PieceServer:
         limit: TokenBucket | None = None,
         max_connections: int = 16384,
         share: int = SHARE,
+        admission: Admission | None = None,
         tls: ssl.SSLContext | None = None,
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
@@ -77,7 +81,9 @@ class PieceServer:
 
             self._seal, self.upload = partial(TlsSocket, context=tls), TlsUpload
         self._route = route
-        self._door = Doorway(loop, sock, self._enter, max_connections, share)
+        admission = admission or Admission(max_connections + RESERVE, 100)
+        admission.ports.append(self._close_idle)
+        self._door = Doorway(loop, sock, self._enter, max_connections, share, admission)
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -138,6 +144,13 @@ class PieceServer:
         if turnstile is None:
             turnstile = self._turnstiles[bucket] = Turnstile(self.loop, bucket)
         turnstile.join(connection, want, first)
+
+    def _close_idle(self, client: str, most: int) -> int:
+        idle = [connection for connection in self.connections if connection.idle and client_of(connection.client) == client]
+        chosen = sorted(idle, key=attrgetter("deadline"))[:most]
+        for connection in chosen:
+            connection.close()
+        return len(chosen)
 
     def gone(self, connection: Connection) -> None:
         """A connection has closed itself."""

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dfengine.errors import BadValue
 from dfengine.net.http import Request, Response, text
 from dfengine.net.private import check_private
+from dfengine.net.shares import SHARE, Shares
 
 HEADER = "Dfengine-Auth"
 SKEW = 60.0
@@ -30,6 +31,9 @@ SKEW = 60.0
 
 SESSIONS = 1 << 17
 """Sessions remembered; when so many are fresh, further ones are refused, and none is forgotten before it is stale."""
+
+FORGOTTEN = 1024
+"""Stale ones that one request makes leave."""
 
 LEAST = 16
 """Bytes of a secret."""
@@ -90,15 +94,21 @@ class Signer:
 
 
 class Guard:
-    """One server's judgement; memory is bounded by SESSIONS. `now`: unix seconds. Its `name` is drawn. Any of `secrets` is taken."""
+    """One server's judgement; memory is bounded by SESSIONS, of which `share` percent are for one client. `now`: unix seconds.
 
-    def __init__(self, secrets: Sequence[bytes], now: Callable[[], float] = time.time, sessions: int = SESSIONS) -> None:
+    Its `name` is drawn. Any of `secrets` is taken.
+    """
+
+    def __init__(
+        self, secrets: Sequence[bytes], now: Callable[[], float] = time.time, sessions: int = SESSIONS, share: int = SHARE
+    ) -> None:
         self.secrets = secrets
         self._now = now
         self._most = sessions
         self.name = os.urandom(8).hex()
-        self._sessions: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """Session -> (highest count, when its latest request stops to be taken by its time), least recently heard of first."""
+        self._shares = Shares(sessions, share)
+        self._sessions: OrderedDict[str, tuple[int, float, str]] = OrderedDict()
+        """Session -> (highest count, when its latest request stops to be taken by its time, whose it is), longest silent first."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -122,14 +132,20 @@ class Guard:
         now = self._now()
         if abs(now - int(when)) > SKEW:
             return text(403, f"the request's time is {now - int(when):+.0f} s from this host's: set the clocks")
-        while self._sessions and next(iter(self._sessions.values()))[1] < now:
-            self._sessions.popitem(last=False)
+        self._forget(now)
         known = self._sessions.get(session)
         if known is not None and int(count) <= known[0]:
             return text(403, "the request came before")
-        if known is None and len(self._sessions) >= self._most:
+        if known is None and (len(self._sessions) >= self._most or not self._shares.take(request.client)):
             return text(503, "too many connections of late")
         # Whatever this session has sent by now is refused for its time when the session is forgotten.
-        self._sessions[session] = int(count), now + 2 * SKEW
+        self._sessions[session] = int(count), now + 2 * SKEW, request.client if known is None else known[2]
         self._sessions.move_to_end(session)
         return None
+
+    def _forget(self, now: float) -> None:
+        """Sessions that are stale, as many as no request waits for."""
+        for _ in range(FORGOTTEN):
+            if not self._sessions or next(iter(self._sessions.values()))[1] >= now:
+                break
+            self._shares.give_back(self._sessions.popitem(last=False)[1][2])

@@ -19,6 +19,10 @@ class Shares:
     def __len__(self) -> int:
         return len(self._taken)
 
+    def largest(self) -> str:
+        """The client that has most; "" where nobody has anything."""
+        return max(self._taken, key=self._taken.__getitem__, default="")
+
     def full(self, address: str) -> bool:
         """Its client has all it may have."""
         return self._taken.get(client_of(address), 0) >= self.most

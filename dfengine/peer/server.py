@@ -16,8 +16,9 @@ from functools import partial
 
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import handover
+from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
-from dfengine.net.doorway import listening, more_descriptors
+from dfengine.net.doorway import listening
 from dfengine.net.limit import TokenBucket
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
@@ -55,7 +56,6 @@ def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
         ip, port = sock.getsockname()[:2]
         # Read by whoever finds the lock taken; the parent that handed the socket over could not know this pid.
         _say(lock, json.dumps({"ip": ip, "port": port, "pid": os.getpid()}).encode())
-        more_descriptors()
         import uvloop
 
         uvloop.run(_serve(settings, home, lock, sock, stopped))
@@ -109,7 +109,7 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     told = Told(limit, authentication, time.monotonic)
     hosted = Hosted(home, _taking(settings, home), loop, time.time, told)
     routes = Routes(hosted, limit, time.time)
-    server = PieceServer(loop, sock, authentication.shut(routes), limit=limit, tls=listens)
+    server = PieceServer(loop, sock, authentication.shut(routes), limit=limit, admission=Admission(more_descriptors()), tls=listens)
     server.start()
     announce(peer=(reached_by(sock), sock.getsockname()[1]))
     period = min(SWEEP_SECONDS, max(settings.alivetime / 4, 0.1)) if settings.alivetime else SWEEP_SECONDS

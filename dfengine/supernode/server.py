@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import dial
+from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
 from dfengine.net.control_server import ControlServer
-from dfengine.net.doorway import listening, more_descriptors
+from dfengine.net.doorway import listening
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
 from dfengine.net.loop_watch import LoopWatch
@@ -38,7 +39,6 @@ def run_supernode(settings: SupernodeSettings) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
     home = os.path.realpath(os.path.expanduser(settings.home_dir))
     lock = _locked(home)
-    more_descriptors()
     import uvloop
 
     try:
@@ -95,7 +95,7 @@ def reread(authentication: Authentication) -> None:
 
 async def _serve(settings: SupernodeSettings, home: str) -> None:
     loop = asyncio.get_running_loop()
-    authentication = Authentication(settings.secret_file)
+    authentication = Authentication(settings.secret_file, settings.client_share)
     tls = _tls(settings)
     dial.show_secret(settings.secret_file)
     try:
@@ -104,8 +104,9 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         raise _occupied(settings.host, settings.download_port, "--download-port", error) from error
     node = Node(settings.replace(advertise_ip=settings.advertise_ip or reached_by(sock)), home, loop)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
-    routes = DownloadRoutes(node.cdn.fetches.get, node.complaints.unreadable)
-    pieces = PieceServer(loop, sock, authentication.shut(routes), limit=limit, share=share, tls=tls)
+    admission = Admission(more_descriptors(), share)
+    routes = authentication.shut(DownloadRoutes(node.cdn.fetches.get, node.complaints.unreadable))
+    pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, tls=tls)
     node.download_port = pieces.port
     node.sent_bytes = lambda: pieces.bytes_sent
     node.loaded_slices = lambda: pieces.loads
@@ -114,7 +115,9 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     router = Router(node)
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick = None if settings.secret_file else router.quick
-    control = ControlServer(loop, authentication.shut(router), quick=quick, lost=node.lost, report=_complain, share=share)
+    control = ControlServer(
+        loop, authentication.shut(router), quick=quick, lost=node.lost, report=_complain, share=share, admission=admission
+    )
     node.failures = lambda: control.failures + pieces.failures
     try:
         await control.start(settings.host, settings.port, tls)

@@ -6,11 +6,13 @@ import http.client
 import json
 import resource
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+import scene
 from scene import Scene, Supernode, descriptors, until
 
 ALICE, BOB = "127.0.0.41", "127.0.0.42"
@@ -116,6 +118,8 @@ def test_ten_thousand_connections_from_one_address(stage: Scene) -> None:
     try:
         node = stage.supernode()
         with connections(node.port, ALICE, 10_000) as hers:
+            for sock in hers:  # reset when closed: ports in TIME_WAIT would make the next run slow
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             until(lambda: len(descriptors(node.process.pid)) > 10_000, "all are accepted")
             assert alive(hers[0])
             assert alive(hers[-1])
@@ -123,3 +127,30 @@ def test_ten_thousand_connections_from_one_address(stage: Scene) -> None:
                 assert alive(his[0])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+FEW = 400
+"""Descriptors of a supernode that may have few."""
+
+
+@pytest.fixture
+def poor(stage: Scene) -> Iterator[Supernode]:
+    command, scene.DFENGINE = scene.DFENGINE, ["prlimit", f"--nofile={FEW}:{FEW}", *scene.DFENGINE]
+    try:
+        yield stage.supernode("--client-share", "60")
+    finally:
+        scene.DFENGINE = command
+
+
+def test_idle_connections_leave_descriptors_for_files_and_room_for_others(stage: Scene, poor: Supernode) -> None:
+    """Half of 400 are for connections: three clients that hold all they can get keep nobody out."""
+    digest = stage.file("f", 9 << 20)
+    url = stage.origin() + "/f"
+    with ExitStack() as stack:
+        for address in (ALICE, BOB, "127.0.0.43"):
+            for port in (poor.port, int(poor.download.rpartition(":")[2])):
+                stack.enter_context(connections(port, address, 150))
+        until(lambda: len(descriptors(poor.process.pid)) > FEW // 2, "they are in")
+        stage.get(url, "out", "--notbs", nodes=(poor,))
+        assert stage.digest("out") == digest
+        assert len(descriptors(poor.process.pid)) < FEW - 50

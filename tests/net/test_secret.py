@@ -128,7 +128,7 @@ def test_a_clock_that_is_too_far_off_is_refused(late: float) -> None:
 
 def test_memory_is_bounded_and_no_forgotten_session_can_be_replayed() -> None:
     clock = Clock()
-    guard = Guard((SECRET,), clock, sessions=4)
+    guard = Guard((SECRET,), clock, sessions=4, share=100)
     kept = [request(signer_for(guard, now=lambda: clock.now + SKEW)) for _ in range(4)]  # the clocks that run ahead most
     assert [status(guard, asked) for asked in kept] == [200] * 4
     assert status(guard, request(signer_for(guard, now=clock))) == 503
@@ -138,6 +138,21 @@ def test_memory_is_bounded_and_no_forgotten_session_can_be_replayed() -> None:
         assert [status(guard, asked) for asked in kept] == [403] * 4
     assert status(guard, request(signer_for(guard, now=clock))) == 200
     assert len(guard) == 1
+
+
+def test_sessions_are_shared_out_among_clients() -> None:
+    clock = Clock()
+    guard = Guard((SECRET,), clock, sessions=8, share=50)
+
+    def comes(client: str) -> int:
+        asked = request(signer_for(guard, now=clock))
+        asked.client = client
+        return status(guard, asked)
+
+    assert [comes("10.0.0.1") for _ in range(6)] == [200] * 4 + [503] * 2
+    assert [comes(client) for client in ("10.0.0.2", "10.0.0.3", "10.0.0.3", "10.0.0.4", "10.0.0.5")] == [200] * 4 + [503]
+    clock.now += 3 * SKEW
+    assert [comes("10.0.0.1") for _ in range(5)] == [200] * 4 + [503]
 
 
 def test_a_secret_is_a_file_of_some_length(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Connections of a process: a reserve stays free, and who has most makes way."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.net.admission import PAUSE, RESERVE, Admission
+
+
+class Port:
+    """A port whose connections are idle, but for those that are not."""
+
+    def __init__(self, admission: Admission, busy: str = "") -> None:
+        self.admission = admission
+        self.busy = busy
+        self.open: list[str] = []
+        admission.ports.append(self.close)
+
+    def come(self, address: str) -> bool:
+        let_in = self.admission.take(address)
+        if let_in:
+            self.open.append(address)
+        return let_in
+
+    def close(self, client: str, most: int) -> int:
+        closed = [address for address in self.open if address == client != self.busy][:most]
+        for address in closed:
+            self.open.remove(address)
+            self.admission.give_back(address)
+        return len(closed)
+
+
+@pytest.mark.parametrize(("descriptors", "most"), [(4096, 3072), (1 << 20, (1 << 20) - RESERVE), (2048, 1024), (256, 128), (1, 1)])
+def test_a_reserve_is_kept(descriptors: int, most: int) -> None:
+    assert Admission(descriptors).most == most
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0, 1])), max_size=200))
+def test_nobody_who_comes_is_kept_out_by_idle_connections(steps: list[tuple[str, int]]) -> None:
+    now = [PAUSE]
+    admission = Admission(32, 50, lambda: now[0])
+    ports = [Port(admission), Port(admission)]
+    for address, port in steps:
+        now[0] += PAUSE
+        had = Counter(ports[0].open + ports[1].open)
+        assert ports[port].come(address) == (had[address] < 8), "whoever has no more than its share comes in"
+        assert admission.within == len(ports[0].open) + len(ports[1].open) <= admission.most == 16
+
+
+def test_what_is_in_use_is_left_alone() -> None:
+    now = [1.0]
+    admission = Admission(32, 50, lambda: now[0])
+    port = Port(admission, busy="a")
+    assert [port.come(address) for address in "a" * 8 + "b" * 7 + "c"] == [True] * 16
+    assert not port.come("d")
+    assert not admission.room()
+    port.busy = ""
+    assert not port.come("d"), "it was looked for a moment ago"
+    now[0] += PAUSE
+    assert port.come("d")
+    assert Counter(port.open) == {"a": 7, "b": 7, "c": 1, "d": 1}

@@ -45,6 +45,7 @@ class Arrivals:
             self._fetch.check_length(n * self.file.geometry.content_size)
         if n >= len(self.file.here):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
+        self._fetch.room.keep_low()
         # Of its own pages: malloc would take such buffers of many threads for small ones in time, and keep hundreds of MiB.
         part = self._parts.pop() if self._parts else memoryview(mmap.mmap(-1, PART))
         return Arriving(self._fetch, self.file, n, part, self._parts)
@@ -67,7 +68,7 @@ class Arrivals:
     def learn_length(self, length: int) -> None:
         """The origin has said, or ended."""
         self._fetch.check_length(length)
-        self.file.learn_length(length)
+        self._fetch.room.write(lambda: self.file.learn_length(length))
 
     def say(self, text: str) -> None:
         """A supernode has nobody to tell."""
@@ -103,7 +104,7 @@ class Arriving:
         part = self._part[: self.got - self._put]
         self._hash.update(part)
         if not self._known and part:
-            self._file.put(self._n, self._put, part)
+            self._fetch.room.write(lambda: self._file.put(self._n, self._put, part), PART, self._fetch.rest)
         self._put = self.got
 
     def whole(self) -> bool:
@@ -117,5 +118,5 @@ class Arriving:
 
     def show(self) -> None:
         """Offer it to the swarm."""
-        self._file.offer(self._n, self._digest)
+        self._fetch.room.write(lambda: self._file.offer(self._n, self._digest))
         self._fetch.arrived(self._n)

@@ -21,6 +21,7 @@ from dfengine.errors import LocalError, StorageError
 from dfengine.origin.version import Version
 from dfengine.origin.work import missing
 from dfengine.storage.descriptors import Descriptors
+from dfengine.storage.failure import storage_error
 from dfengine.supernode.copy import Copy
 
 TASK_ID = re.compile(r"[0-9a-f]{64}")
@@ -141,7 +142,7 @@ class Cache:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             os.makedirs(os.path.join(self.path, task[:3]), exist_ok=True)
         except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+            raise storage_error(f"cannot write {self.path}", error) from error
         self.remove(task)
         file = self._kept(task, Copy.create(self._at(task), self._at(task, ".record"), geometry, description.generation.encode()))
         self.describe(task, description)
@@ -156,7 +157,7 @@ class Cache:
                 file.flush()
                 os.rename(path + ".new", path)
         except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+            raise storage_error(f"cannot write {path}", error) from error
 
     def remove(self, task: str) -> None:
         """The copy leaves the disk; whoever has it open goes on reading it."""
@@ -182,8 +183,8 @@ class Cache:
             return 0
         return room.f_bavail * room.f_frsize
 
-    def copies(self) -> Iterator[tuple[float, str]]:
-        """(unix time of last use, task) of every copy."""
+    def copies(self) -> Iterator[tuple[float, str, int]]:
+        """(unix time of last use, task, bytes that it takes on the disk) of every copy."""
         try:
             folders = list(os.scandir(self.path))
         except OSError:
@@ -193,4 +194,11 @@ class Cache:
                 for entry in os.scandir(folder.path):
                     task, dot, kind = entry.name.partition(".")
                     if kind == "json" and dot and TASK_ID.fullmatch(task):
-                        yield entry.stat().st_mtime, task
+                        yield entry.stat().st_mtime, task, self._taken(task)
+
+    def _taken(self, task: str) -> int:
+        taken = 0
+        for kind in ("", ".record"):
+            with contextlib.suppress(OSError):
+                taken += os.stat(self._at(task, kind)).st_blocks * 512
+        return taken

@@ -18,23 +18,28 @@ from dfengine.supernode.fetch import RUNNING, Fetch
 from dfengine.supernode.wanted import Wanted
 from dfengine.task import client_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.supernode.eviction import Room
+
 
 class Cdn:
     """All fetches. `post(function, *arguments)` calls on the loop's thread.
 
     workers: origins read at once; more wait their turn. share: percent of them for one client, by the address that asked first.
-    connections: to one origin for one file, at most.
+    connections: to one origin for one file, at most. room: on the disk, None: as much as there is.
     """
 
     def __init__(
         self, cache: Cache, post: Callable[..., object], events: Events, workers: int = 64, access: Access | None = None,
-        share: int = SHARE, connections: int = 4,
+        share: int = SHARE, connections: int = 4, room: Room | None = None,
     ) -> None:
         self.cache = cache
         self._post = post
         self._events = events
         self._access = access
         self._connections = connections
+        self._room = room
         self._grants = Grants()
         self._fetching = ThreadPoolExecutor(workers, "fetch")
         self._following = ThreadPoolExecutor(workers, "follow")
@@ -49,7 +54,7 @@ class Cdn:
         """Begin to fetch a task that is not known, or failed before; address: who asks for it."""
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._access,
-                                            connections=self._connections, grants=self._grants)
+                                            connections=self._connections, grants=self._grants, room=self._room)
 
         def begin() -> None:
             if wanted.md5:

@@ -35,8 +35,9 @@ from dfengine.supernode.arrival import Arrivals
 from dfengine.supernode.cache import Cache, Description
 from dfengine.supernode.copy import Copy
 from dfengine.supernode.events import Events
+from dfengine.supernode.eviction import CopyRoom, Room
 from dfengine.supernode.legacy_md5 import compute
-from dfengine.supernode.repair import lacks, mend, prove_found
+from dfengine.supernode.repair import complete, prove_found
 from dfengine.supernode.wanted import Wanted
 
 NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
@@ -60,7 +61,7 @@ class Fetch:
 
     def __init__(
         self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, access: Access | None = None, *,
-        connections: int = 4, grants: Grants | None = None,
+        connections: int = 4, grants: Grants | None = None, room: Room | None = None,
     ) -> None:
         self.task = task
         self.wanted = wanted
@@ -80,6 +81,7 @@ class Fetch:
         self.hasher, self.kept, self.check_length = cache.hasher, cache.kept, cache.check_length
         self._cache = cache
         self._access = access
+        self.room = CopyRoom(room, task)
         self._connections = connections
         self._grants = grants or Grants()
         self._post = post
@@ -279,7 +281,8 @@ class Fetch:
                                            digest=self._cache.digest, verified=self.wanted.verified)
             self.description.learn(version)
             self.from_cache = False
-            self.file = self._cache.create(self.task, Geometry(body.length), self.description)
+            self.room.check(body.length)
+            self.file = self.room.write(lambda: self._cache.create(self.task, Geometry(body.length), self.description))
         self.state = RUNNING
         self._post(self._events.fetch_head, self)
         with self._more:
@@ -319,7 +322,7 @@ class Fetch:
         """Pieces of another answer are about to come: a copy that is found after a crash is not gone on from."""
         self.description.learn(Version())
         self._unbound = True
-        self._cache.describe(self.task, self.description)
+        self.room.write(lambda: self._cache.describe(self.task, self.description))
 
     def arrived(self, n: int) -> None:
         """Piece n is in the copy."""
@@ -327,28 +330,25 @@ class Fetch:
             self._more.notify_all()
         self._post(self._events.fetch_piece, self, n)
 
+    def rest(self) -> int:
+        """Bytes of the copy that are still to come, as far as that is known."""
+        return 0 if self.file is None else max(0, self.file.geometry.length - self.file.here.count() * self.file.geometry.content_size)
+
     def damaged(self, n: int) -> None:
         """Piece n was found to be wrong, and is dropped. In any thread."""
         self._post(self._events.fetch_damaged, self, n)
 
     def _finish(self, file: Copy) -> None:
         """Every piece was read, or found; those that were dropped since are fetched again."""
-        while True:
-            with self._more:
-                self._more.notify_all()
-                while self.wanted.md5 and not self.md5 and self.following and not self.stopped and not lacks(file):
-                    self._more.wait(1.0)
-            if not lacks(file):
-                break
-            if not mend(self, file):
-                self._post(self._events.fetch_renewed, self)
-                self.file, self.state = None, NEW
-                return self._anew(None)
+        if not complete(self, file, self._more):
+            self._post(self._events.fetch_renewed, self)
+            self.file, self.state = None, NEW
+            return self._anew(None)
         if self.wanted.md5 and self.md5 != self.wanted.md5:
             raise DigestMismatch(f"the origin's file has md5 {self.md5}, {self.wanted.md5} was expected")
         if not self.description.complete or self._unbound:
             self.description.complete, self._unbound = True, False
-            self._cache.describe(self.task, self.description)
+            self.room.write(lambda: self._cache.describe(self.task, self.description))
         file.rest()
         self.state = SUCCESS
         self._post(self._events.fetch_ended, self)
@@ -357,11 +357,12 @@ class Fetch:
         # Its stack would keep this fetch, and the copy's descriptors, until the collector comes by.
         error.__cause__ = error.__context__ = None
         self.error = error.with_traceback(None)
-        if isinstance(error, DigestMismatch | OriginChanged):
-            # Before others may begin anew: the copy that they make has the same name.
+        if isinstance(error, DigestMismatch | OriginChanged) or (self.file is not None and isinstance(error, StorageError)):
+            # Before others may begin anew: the copy that they make has the same name, and perhaps its room.
             self._cache.remove(self.task)
         if self.file is not None:
             self.file.rest()
+            self.room.freed()
         self.state = FAILED
         with self._more:
             self._more.notify_all()

@@ -23,11 +23,13 @@ from dfengine.supernode.cache import Cache
 from dfengine.supernode.cdn import Cdn
 from dfengine.supernode.complaints import Complaints
 from dfengine.supernode.credentials import Credentials
+from dfengine.supernode.eviction import Room
 from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch
 from dfengine.supernode.limits import Limits
 from dfengine.supernode.members import Member, Members
 from dfengine.supernode.origin_queue import OriginQueue
 from dfengine.supernode.quota import Quota
+from dfengine.supernode.reclaim import Usage
 from dfengine.supernode.refusals import Refusals
 from dfengine.supernode.repair import lacks
 from dfengine.supernode.scheduler import CDN, Pull
@@ -67,8 +69,9 @@ class Node:
         self.swarm = Swarm(limits, seed=int(time.time()))
         self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3", settings.max_length)
         access = Access(settings.origin_allow, settings.origin_deny)
+        self.room = Room(self.cache, Usage(self), loop, settings.disk_low, settings.disk_high)
         self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=access, share=settings.client_share,
-                       connections=settings.origin_connections)
+                       connections=settings.origin_connections, room=self.room)
         self.credentials = Credentials(home)
         self._witness = Witness(self)
         self.complaints = Complaints(loop)
@@ -94,8 +97,6 @@ class Node:
         self.failures: Callable[[], int] = int
         self.scrape: Callable[[], bytes | asyncio.Future[bytes]] = bytes
         self.watch: LoopWatch | None = None
-        self.make_room: Callable[[int], None] = lambda length: None
-        """Called before a file of `length` bytes (0 or less: unknown) is fetched."""
         self._heads: dict[str, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.due = float("inf")
@@ -118,7 +119,6 @@ class Node:
             # The copy of one that failed takes its room on the disk as long as anybody holds it.
             self.cdn.forget(task)
             fetch = None
-            self.make_room(0)
             self.counts["triggered"] += 1
             fetch = self.cdn.start(task, wanted, address)
             self.used[task] = self.validated[task] = now
@@ -167,8 +167,6 @@ class Node:
         self.counts["cache_hits"] += fetch.from_cache
         self.refusals.forget(fetch.task)
         geometry = fetch.geometry
-        if not fetch.from_cache:
-            self.make_room(geometry.length)
         count = -1 if geometry.length < 0 else geometry.count
         if fetch.task not in self.swarm.tasks:
             self.swarm.add_task(fetch.task, count, self.now(), lease=max(LEAST_LEASE, geometry.piece_size / LEAST_RATE))
@@ -394,6 +392,7 @@ class Node:
             self._timer.cancel()
         for key in list(self.parked):
             self._answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))
+        self.room.close()
         self.cdn.close()
         self._witness.close()
         self.complaints.close()

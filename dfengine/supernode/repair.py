@@ -7,6 +7,7 @@ Where nothing binds the version, all of the file comes again and what is here is
 from __future__ import annotations
 
 import mmap
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -70,3 +71,16 @@ def mend(fetch: Fetch, file: Copy) -> bool:
     except OriginChanged:
         return False
     return True
+
+
+def complete(fetch: Fetch, file: Copy, more: threading.Condition) -> bool:
+    """Fetch again what was dropped until nothing is missing, and wait for the md5 if the task wants one. Returns and raises as `mend`."""
+    while True:
+        with more:
+            more.notify_all()
+            while fetch.wanted.md5 and not fetch.md5 and fetch.following and not fetch.stopped and not lacks(file):
+                more.wait(1.0)
+        if not lacks(file):
+            return True
+        if not mend(fetch, file):
+            return False

@@ -111,7 +111,6 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     node.sent_bytes = lambda: pieces.bytes_sent
     node.loaded_slices = lambda: pieces.loads
     node.watch = LoopWatch(loop)
-    node.make_room = reclaim.Room(node).make
     router = Router(node)
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick = None if settings.secret_file else router.quick

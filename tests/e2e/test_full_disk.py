@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from scene import DFENGINE, MIB, PATIENCE, Scene, filled, until
+from scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, filled, until
+from test_faults import post, registration
 
 PAGE = 4096
 
@@ -37,6 +38,54 @@ def test_a_get_on_a_disk_with_hardly_any_room_ends_with_one_line(small: Path, cl
     assert ends == {0, 7}
     lock = small / "home" / "peer.lock"
     until(lambda: not lock.exists() or not lock.read_text(), "the end of the peer server")
+
+
+def copies(node: Supernode) -> int:
+    return len(list((node.home / "download").glob("*/*.json")))
+
+
+def test_a_claim_costs_no_copy(small: Path, closed: Scene) -> None:
+    """An origin announces 8 TiB, or more than ever fits; clients expect any length. What is here stays, and serves."""
+    stage = closed
+    shas = {f"f{n}": stage.file(f"f{n}", 10 * MIB) for n in range(4)}
+    origin = stage.origin()
+    node = stage.supernode("--disk-low", "0", "--disk-high", "0", "--max-length", "100T", home=small / "supernode")
+    for name in shas:
+        stage.get(f"{origin}/{name}", name, "--pattern", "cdn", nodes=(node,))
+    with open(stage.www / "sparse", "wb") as file:
+        file.truncate(8 << 40)
+    with open(stage.www / "larger", "wb") as file:
+        file.truncate(80 * MIB)
+    for n, name in enumerate(("sparse", "larger", "sparse")):
+        assert post(node, "/peer/registry", registration(f"{origin}/{name}", n))["code"] == 500
+    for n, name in enumerate(shas):
+        about = registration(f"{origin}/{name}", 10 + n)
+        refused = post(node, "/peer/registry", {**about, "fileLength": 12345 if n else 8 << 40})
+        assert refused["code"] == 500
+        assert post(node, "/peer/registry", about)["code"] == 200
+    before = node.metric("dfengine_origin_bytes_total")
+    assert copies(node) == 4
+    for name, sha in shas.items():
+        stage.get(f"{origin}/{name}", f"{name}-again", "--notbs", "--pattern", "cdn", host=3, nodes=(node,))
+        assert stage.digest(f"{name}-again") == sha
+    assert node.metric("dfengine_origin_bytes_total") == before
+
+
+@pytest.mark.parametrize("where", ["/", "/chunked/"])
+def test_after_a_file_that_did_not_fit_the_next_one_does(small: Path, closed: Scene, where: str) -> None:
+    """At once, and not when somebody comes by to sweep; also where its length was not told, and the disk was full of it."""
+    stage = closed
+    big, sha = stage.file("big", 100 * MIB), {name: stage.file(name, 20 * MIB) for name in ("s0", "s1", "s2", "s3")}
+    origin = stage.origin()
+    node = stage.supernode("--disk-low", "0", "--disk-high", "0", home=small / "supernode")
+    for n in range(4):
+        if n % 2:
+            result = stage.get(f"{origin}{where}big", "big", "--force", "--pattern", "cdn", nodes=(node,))
+            assert result["back_to_source"]
+            assert stage.digest("big") == big
+        stage.get(f"{origin}/s{n}", f"s{n}", "--notbs", "--pattern", "cdn", host=3, nodes=(node,))
+        assert stage.digest(f"s{n}") == sha[f"s{n}"]
+    assert copies(node) == (3 if where == "/" else 1)
 
 
 def test_a_supernode_on_a_full_disk_goes_on(small: Path, closed: Scene) -> None:

@@ -1,0 +1,144 @@
+"""Room on a disk: what leaves for whom. The disk is a number; a write finds no room when the number is too small."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dfengine.errors import DiskFull, StorageError
+from dfengine.supernode.eviction import CopyRoom, Room
+
+
+class Disk:
+    """Copies by task: (order, last use, bytes); those that are being fetched have order 2. It is a Cache and a Usage."""
+
+    def __init__(self, size: int, **copies: tuple[int, float, int]) -> None:
+        self.size = size
+        self.tasks = dict(copies)
+        self.gone: list[str] = []
+        self.quota = False
+        """Writes are refused although there is room."""
+
+    def free(self) -> int:
+        return self.size - sum(size for *_, size in self.tasks.values())
+
+    def copies(self) -> Iterator[tuple[float, str, int]]:
+        yield from [(used, task, size) for task, (_, used, size) in self.tasks.items()]
+
+    def order(self, task: str) -> int:
+        return self.tasks[task][0]
+
+    def running(self, task: str) -> bool:
+        return self.tasks[task][0] == 2
+
+    def drop(self, task: str) -> bool:
+        self.quota = False
+        self.gone.append(task)
+        del self.tasks[task]
+        return True
+
+    def write(self, task: str, size: int) -> int:
+        if self.quota or size > self.free():
+            raise DiskFull("No space left")
+        order, used, before = self.tasks.get(task, (2, 99.0, 0))
+        self.tasks[task] = order, used, before + size
+        return size
+
+
+@pytest.fixture
+def room_of() -> Iterator[Callable[..., Room]]:
+    """A loop runs in a thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield lambda disk, low=0, high=0: Room(disk, disk, loop, low, high)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def test_what_is_claimed_evicts_nothing(room_of: Callable[..., Room]) -> None:
+    disk = Disk(100, a=(0, 1.0, 30), b=(0, 2.0, 30), c=(1, 0.0, 20), used=(2, 0.0, 10))
+    room = CopyRoom(room_of(disk), "new")
+    for length in (-1, 0, 10, 90):
+        room.check(length)
+    for length in (91, 8 << 40):
+        with pytest.raises(StorageError, match=f"no room for {length} bytes: 10 are free, 80 more can be"):
+            room.check(length)
+    assert disk.gone == []
+
+
+def test_a_write_evicts_what_it_needs_and_no_more(room_of: Callable[..., Room]) -> None:
+    disk = Disk(100, served=(1, 0.0, 20), late=(0, 3.0, 30), early=(0, 1.0, 30), used=(2, 0.0, 10))
+    room = CopyRoom(room_of(disk), "new")
+    assert room.write(lambda: disk.write("new", 10), 10) == 10
+    assert room.write(lambda: disk.write("new", 20), 20) == 20
+    assert disk.gone == ["early"]
+    assert room.write(lambda: disk.write("new", 50), 50) == 50
+    assert disk.gone == ["early", "late", "served"]
+    with pytest.raises(DiskFull):
+        room.write(lambda: disk.write("new", 50), 50)
+
+
+@pytest.mark.parametrize(("need", "rest"), [(60, 0), (5, 1000)])
+def test_nothing_leaves_where_all_would_be_too_little(room_of: Callable[..., Room], need: int, rest: int) -> None:
+    disk = Disk(50, a=(0, 1.0, 25), b=(0, 2.0, 25))
+    room = CopyRoom(room_of(disk), "new")
+    with pytest.raises(DiskFull):
+        room.write(lambda: disk.write("new", need), need, lambda: rest)
+    assert disk.gone == []
+
+
+def test_a_quota_that_the_file_system_does_not_tell(room_of: Callable[..., Room]) -> None:
+    disk = Disk(1000, a=(0, 1.0, 30), b=(0, 2.0, 30))
+    disk.quota = True
+    assert CopyRoom(room_of(disk), "new").write(lambda: disk.write("new", 10), 10) == 10
+    assert disk.gone == ["a"]
+
+
+def test_below_the_low_mark_copies_leave_until_the_high_one(room_of: Callable[..., Room]) -> None:
+    disk = Disk(100, a=(0, 1.0, 30), b=(0, 2.0, 30), c=(0, 3.0, 30))
+    room = CopyRoom(room_of(disk, 20, 60), "new")
+    room.keep_low()
+    assert disk.gone == ["a", "b"]
+    room.keep_low()
+    assert disk.gone == ["a", "b"]
+
+
+def test_the_largest_that_is_being_fetched_gives_way(room_of: Callable[..., Room]) -> None:
+    disk = Disk(100, big=(2, 0.0, 90))
+    room = room_of(disk)
+    big, small = (CopyRoom(room, task) for task in ("big", "small"))
+    refused = threading.Event()
+
+    def try_small() -> int:
+        try:
+            return disk.write("small", 20)
+        except DiskFull:
+            refused.set()
+            raise
+
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(small.write, try_small, 20)
+        assert refused.wait(20)
+        with pytest.raises(DiskFull):
+            big.write(lambda: disk.write("big", 20), 20)
+        del disk.tasks["big"]
+        big.freed()
+        assert waits.result(20) == 20
+
+
+def test_a_process_that_ends_waits_for_no_room() -> None:
+    loop = asyncio.new_event_loop()  # nobody runs it
+    disk = Disk(10, a=(0, 1.0, 10))
+    room = Room(disk, disk, loop, 0, 0)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(CopyRoom(room, "new").write, lambda: disk.write("new", 5), 5)
+        room.close()
+        with pytest.raises(DiskFull):
+            waits.result(20)
+    loop.close()

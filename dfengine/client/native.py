@@ -24,6 +24,9 @@ GRACE = 10.0
 REFUSED = 32
 """Offers in a row that name no usable source, after which the swarm has nothing for us."""
 
+MOST_TOLD = 1000
+"""Reports of each kind in one pull, the next one has the rest: a supernode deals with them at once, and takes no more than it can."""
+
 LAST_WORD = 2.0
 """Seconds that the last report is waited for."""
 
@@ -75,6 +78,8 @@ class NativeLink:
     def conclude(self, transfer: Transfer) -> None:
         """See link.Link. What was asked before is answered first."""
         self._send(transfer, 0, 0.0)
+        while self._held or transfer.plan.done or transfer.plan.wrong:
+            self._send(transfer, 0, 0.0)
         deadline = time.monotonic() + LAST_WORD
         with contextlib.suppress(RemoteError):
             while self._rhythm.unanswered:
@@ -86,24 +91,26 @@ class NativeLink:
             # Every later answer would be taken for that of another pull.
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
         with transfer.lock:
-            done, failed = transfer.plan.drain()
+            done, failed = transfer.plan.drain(MOST_TOLD)
             ending = transfer.ending()[0]
             for job in ending:
                 job.told = True
             pace = 0.0 if self._paced else round(transfer.early_pace(), 3)
             self._paced |= pace > 0
-            leaving = transfer.leaving.tell() if transfer.leaving is not None else []
+            leaving = transfer.leaving.tell(MOST_TOLD) if transfer.leaving is not None else []
             window = transfer.plan.window
             una, self._end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
+        held, self._held = self._held[:MOST_TOLD], self._held[MOST_TOLD:]
+        if self._held:
+            want = 0  # it would be offered what is here
         pull = encode_pull(
             self._member.task, self._member.cid, done=done, failed=failed, ending=[job.piece for job in ending],
-            pace=pace, held=self._held,
+            pace=pace, held=held,
             evicted=[(n, n + 1) for n in leaving], want=want, wait=wait, una=una, end=self._end,
         )  # fmt: skip
         self._left.append(leaving)
         self._line.send("POST", "/swarm/pull", JSON, pull)
         self._rhythm.sent(time.monotonic(), len(done) + len(failed), want)
-        self._held = []
         self.requests += 1
 
     def _answer(self, transfer: Transfer) -> None:

@@ -26,6 +26,7 @@ An offer of only such sources as are left (`health`) is refused: reported as fai
 from __future__ import annotations
 
 import math
+import sys
 
 from dfengine.client.health import Health
 from dfengine.client.job import Job
@@ -379,10 +380,10 @@ class Plan:
         piece = self._pieces.get(n)
         return "" if piece is None else piece.digest
 
-    def drain(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
-        """What is to be reported, done and failed; it is the caller's now."""
-        done, wrong = self.done, self.wrong
-        self.done, self.wrong = [], []
+    def drain(self, most: int = sys.maxsize) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
+        """What is to be reported, up to `most` done and failed; it is the caller's now."""
+        done, self.done = self.done[:most], self.done[most:]
+        wrong, self.wrong = self.wrong[:most], self.wrong[most:]
         return done, wrong
 
     def hedge_at(self) -> float:

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
         def __len__(self) -> int:
             """Pieces that are to be told."""
 
-        def tell(self) -> list[int]:
-            """Those pieces; they are being told now."""
+        def tell(self, most: int) -> list[int]:
+            """Those pieces, up to `most`; they are being told now."""
 
         def told(self, pieces: list[int]) -> list[int]:
             """Nobody is sent here for these any more: those of them that can be evicted."""

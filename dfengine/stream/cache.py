@@ -14,6 +14,7 @@ needed sooner they go at once, and whoever is just receiving one is cut off befo
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 
 TYPE_CHECKING = False
@@ -65,11 +66,12 @@ class Cache:
     def __len__(self) -> int:
         return len(self._leaving)
 
-    def tell(self) -> list[int]:
-        """Pieces that leave, for the supernode; they are TOLD now."""
-        pieces = list(self._leaving)
-        self._told.update(self._leaving)
-        self._leaving.clear()
+    def tell(self, most: int = sys.maxsize) -> list[int]:
+        """Up to `most` pieces that leave, for the supernode; they are TOLD now."""
+        pieces = list(self._leaving)[:most]
+        for n in pieces:
+            del self._leaving[n]
+            self._told[n] = None
         return pieces
 
     def told(self, pieces: list[int]) -> list[int]:

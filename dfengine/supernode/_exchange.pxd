@@ -13,6 +13,8 @@ cdef class Exchange:
     cdef Deadlines heard
     cdef Deadlines isolations
     cdef Deadlines shunnings
+    cdef object leaving, silent, unsettled
+    cdef readonly Py_ssize_t sent_by_supernode, sent_by_peers
 
     cdef Download find(self, str task_id, str cid, double now)
     cdef int credit(self, Download download, Py_ssize_t n, Download sender, bint named, double now) except -1

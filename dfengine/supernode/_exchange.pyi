@@ -20,6 +20,11 @@ class Exchange:
     def limits(self) -> Limits: ...
     @property
     def peers(self) -> Peers: ...
+    @property
+    def sent_by_supernode(self) -> int:
+        """Pieces reported done that came from it, since the start."""
+    @property
+    def sent_by_peers(self) -> int: ...
     def pull(self, task_id: str, cid: str, k: int, now: float) -> Pull:
         """Up to k pieces for the CID, each with a lease; see Pull for the kinds of answer."""
     def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
@@ -30,7 +35,7 @@ class Exchange:
     def done_all(self, task_id: str, cid: str, pieces: list[tuple[int, str]], now: float) -> int:
         """done for each (piece, source CID)."""
     def next_due(self) -> float:
-        """When `tick` has something to do, seconds; infinity while nothing is there."""
+        """When `tick` has something to do, seconds; 0 when the last call left something, infinity while nothing is there."""
 
 def ending(download: Download, n: int, leases: Leases) -> None:
     """The last bytes of piece n are about to come: its slots may be used already for what follows. 1.x has no such word."""

@@ -23,6 +23,9 @@ cdef class Exchange:
         self.isolations = self.peers.isolations
         self.shunnings = self.peers.shunnings
         self.heard = self.peers.heard
+        self.leaving = self.peers.leaving
+        self.silent = self.peers.silent
+        self.unsettled = self.peers.unsettled
 
     cdef Download find(self, str task_id, str cid, double now):
         """The download, which just gave a sign of life. Raises UnknownTask, UnknownDownload."""
@@ -52,8 +55,10 @@ cdef class Exchange:
         if named and not download.holds(n):
             if sender is None:
                 task.sent_by_supernode += 1
+                self.sent_by_supernode += 1
             else:
                 task.sent_by_peers += 1
+                self.sent_by_peers += 1
         complete(download, n, self.leases, now)
         if sender is not None and sender is not download:
             peer = sender.peer
@@ -69,6 +74,8 @@ cdef class Exchange:
         return 0
 
     cpdef double next_due(self) except -1:
+        if self.unsettled or self.leaving or self.silent:
+            return 0.0
         return min(self.leases.soonest(), self.isolations.soonest(), self.shunnings.soonest(), self.heard.soonest())
 
 

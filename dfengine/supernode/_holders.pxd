@@ -12,7 +12,7 @@
 
 A piece with up to RECENT holders is rare: all of them are found through `recent` (refilled from the members when losses have
 left it short). For a common one `recent` and a few samples of `open` will do. A place is only written on gain; a reader tests the bit in
-`haves`, so a loss costs nothing.
+`haves`, so a loss costs nothing. `looks` is how many members may still be looked at to refill: each answer has LOOKS of them.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
@@ -25,6 +25,7 @@ cdef enum:
     CHUNK = 1 << CHUNK_SHIFT
     RECENT = 8
     SAMPLES = 8
+    LOOKS = 1 << 15
     NOBODY = 0xFFFFFFFF
 
 
@@ -47,6 +48,7 @@ cdef class Holders:
     cdef int32_t* seat
     cdef Py_ssize_t places, nopen
     cdef uint32_t dice
+    cdef Py_ssize_t looks
 
     cdef bint holds(self, uint32_t place, Py_ssize_t n) noexcept
     cdef void ask(self, uint32_t place, Py_ssize_t n) noexcept

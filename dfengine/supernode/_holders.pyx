@@ -29,6 +29,7 @@ cdef class Holders:
         self.held = Bitset(0)
         self.offers = Unions(0)
         self.dice = seed
+        self.looks = LOOKS
         self.grow(size)
 
     def __dealloc__(self):
@@ -99,7 +100,7 @@ cdef class Holders:
         cell.recent[cell.turn] = place
         cell.turn = (cell.turn + 1) % RECENT
         if cell.count == 1:
-            self.held.set(n)
+            self.held.words[n >> 6] |= <uint64_t> 1 << (n & 63)
         if self.seat[place] >= 0:
             self.offers.gain(self.seat[place], n)
         return 0
@@ -113,7 +114,7 @@ cdef class Holders:
             raise BadValue(f"piece {n} has no holder to lose")
         cell.count -= 1
         if cell.count == 0:
-            self.held.clear(n)
+            self.held.words[n >> 6] &= ~(<uint64_t> 1 << (n & 63))
         return 0
 
     def join(self, member not None, Bitset have not None):
@@ -276,8 +277,9 @@ cdef class Holders:
                 if self.holds(place, n) and not among(found, number, place):
                     found[number] = place
                     number += 1
-            if number >= min(cell.count, <uint32_t> RECENT):
+            if number >= min(cell.count, <uint32_t> RECENT) or self.looks <= 0:
                 break
+            self.looks -= PyList_GET_SIZE(self.members)
             self.refill(cell, n)
         if common:
             for i in range(SAMPLES):
@@ -292,6 +294,7 @@ cdef class Holders:
         cdef Py_ssize_t i
         if not 0 <= n < self.size:
             raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
+        self.looks = LOOKS
         return [self.members[found[i]] for i in range(self.some(n, found))]
 
     def useful(self, Bitset want not None, Py_ssize_t first, Py_ssize_t step=0):

@@ -2,7 +2,8 @@
 
     seats      dict     download -> its seat
     waiting    list     seat -> the download there, None: it waits no longer        [ a | None | c | d ]
-    lacks      Unions   seat -> what it lacks
+    lacks      Unions   seat -> what it lacks                       one that lacks nothing beyond its window, None: another one
+    endless    Unions   seat -> what it lacks, and all beyond       any other, None: as above
 
 Who comes gets the seat after the last one. When more seats are vacant than taken, and FAN more, all move up in their order.
 """
@@ -13,7 +14,7 @@ from dfengine.supernode._unions cimport Unions
 cdef class Line:
     cdef dict seats
     cdef list waiting
-    cdef Unions lacks
+    cdef Unions lacks, endless
     cdef Py_ssize_t size
 
     cdef int _move_up(self) except -1

@@ -27,7 +27,8 @@ cdef class Said:
 cdef class Pulls:
     cdef Exchange swarm
     cdef dict wakeable
-    cdef dict fetches, used, parked
+    cdef dict fetches, used
+    cdef object parked
     cdef object node, now, members, park
     cdef str task_id  # of the last pull: most are of the same task
     cdef char* text

@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
-from dfengine.supernode._holders cimport Holders
+from dfengine.supernode._holders cimport LOOKS, Holders
 from dfengine.supernode.leases cimport Leases
 from dfengine.supernode._rarity cimport LEVELS, Rarity
 from dfengine.supernode._sources cimport MOST, Sample, best_source, has_enough_of_laggards, open_source, supernode_open, usable
@@ -32,6 +32,7 @@ cdef extern from *:
 
 cdef enum:
     URGENT = 4  # of a stream's window, counted from una, one piece in so many goes by deadline, at least one
+    MOST_URGENT = 64  # and at most so many
     TRIES = 4  # rarest pieces tried by sampling their holders, before the open sources are searched for whatever they have
 
 cdef object CDN = assignment.CDN
@@ -88,6 +89,7 @@ cdef object begin(Download download, Py_ssize_t k, Course* course):
         return BUSY
     if not task.lacking(task.want, task.legacy_known if download.legacy else task.known, download):
         return WAIT
+    task.holders.looks = LOOKS
     course.share = max(1, task.seeds // max(1, task.unfinished))
     course.order.number = -1
     return None
@@ -197,7 +199,7 @@ cdef bint urgent(Download download, Choice* choice, bint seed, bint like_only) e
     """Of a stream: the first pieces it needs, in order."""
     cdef Task task = download.task
     cdef Window window = download.window
-    cdef Py_ssize_t past = window.una + max(<Py_ssize_t> 1, <Py_ssize_t> window.wnd // URGENT)
+    cdef Py_ssize_t past = window.una + min(<Py_ssize_t> MOST_URGENT, max(<Py_ssize_t> 1, <Py_ssize_t> window.wnd // URGENT))
     cdef Py_ssize_t n = task.want.first_set(window.una)
     while 0 <= n < past:
         choice.sample.number = choice.sample.open = 0

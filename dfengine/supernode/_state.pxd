@@ -47,7 +47,7 @@ cdef class PeerState:
     cdef readonly tuple key
     cdef public double seen
     cdef public Py_ssize_t silence
-    cdef public tuple downloads
+    cdef public object downloads
     cdef public dict failures
     cdef public dict accusers
     cdef public dict shunned_by
@@ -123,7 +123,7 @@ cdef class Task:
     cdef readonly double patience, slow_from
     cdef public double lease
     cdef public double pace
-    cdef public Py_ssize_t beats, laggards
+    cdef public Py_ssize_t beats, laggards, reviewed
     cdef readonly Bitset known
     cdef readonly Bitset legacy_known
     cdef readonly Bitset cached
@@ -136,7 +136,8 @@ cdef class Task:
     cdef readonly Line parked
     cdef readonly dict openings
     cdef readonly dict again
-    cdef readonly dict wakeable
+    cdef public dict wakeable
+    cdef public bint dropped
     cdef object said
 
     cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1

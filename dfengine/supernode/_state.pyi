@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from typing import Final, Self, final
 
 from typing_extensions import disjoint_base
@@ -39,7 +40,7 @@ class PeerState:
     used: int
     sends: int
     seen: float
-    downloads: tuple[Download, ...]
+    downloads: Collection[Download]
     failures: dict[str, int] | None
     accusers: dict[str, None] | None
     shunned_by: dict[Download, None] | None
@@ -148,7 +149,7 @@ class Task:
     count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. pace: mean seconds a piece takes, 0 unknown.
     sends, seeds, takes: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are `slow`. mixed: a 1.x
     CID takes part, which does not say when a piece ends, so that few would leave links idle. beats: what was told of links since
-    it was looked at who lags (`tempo`); laggards: how many did.
+    it was looked at who lags (`tempo`); laggards: how many did; reviewed: where among its downloads the next look begins.
     """
 
     count: int
@@ -161,6 +162,7 @@ class Task:
     lease: float
     pace: float
     beats: int
+    reviewed: int
     laggards: int
     rarity: Rarity
     mixed: bool
@@ -187,6 +189,12 @@ class Task:
         """A crowd begins: how long pieces take is not known."""
     def retune(self, slow: bool) -> None:
         """Pieces take long, or do not: few or many are under way at once from now on."""
+    def bound(self, count: int) -> list[Download]:
+        """Of a task that ends after `count` pieces the downloads that must be told: with a window, or with something beyond, or parked."""
+    def let_go(self) -> None:
+        """It was dropped, and its last download has left."""
+    def count_unfinished(self) -> None:
+        """Count anew the downloads that are not finished."""
     def cache_all(self, pieces: Bitset) -> None:
         """The supernode has these pieces, for which there is room, and their digests."""
     @property
@@ -215,16 +223,17 @@ class Task:
     def openings(self) -> dict[Download | None, None]: ...
     @property
     def again(self) -> dict[Download, None]: ...
-    @property
-    def wakeable(self) -> dict[str, None]: ...
+    wakeable: dict[str, None]
+    dropped: bool
+    """It is no task any more; its downloads leave one after another."""
     def promise(self, lease: Lease) -> None:
         """A piece that the supernode has is on its way to a source: others are to wait for that one."""
     def end_promise(self, n: int) -> None:
         """The piece has a holder more, or will not have one soon: the supernode may send it again."""
     def wanted(self, download: Download) -> bool:
         """Fill `want` with the pieces that may be offered to the download and that it lacks, by digests known; True if there is any."""
-    def lack(self, download: Download) -> Bitset:
-        """What the download lacks, offered or not."""
+    def lack(self, download: Download) -> tuple[Bitset, bool]:
+        """What the download lacks, offered or not; True: and all beyond the end of that set, which is as short as can be."""
     def finished(self, download: Download) -> bool:
         """Every piece is here or has arrived."""
     def count_got(self, download: Download, by: int) -> None:

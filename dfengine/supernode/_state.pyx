@@ -3,6 +3,7 @@
 cimport cython
 
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
 
 from dfengine._bitset cimport Bitset, df_ctz
 from dfengine._window cimport Window
@@ -176,7 +177,7 @@ cdef class Task:
         self.seeds = min(few, <Py_ssize_t> limits.supernode)
         self.takes = min(few, <Py_ssize_t> limits.native_down)
         for download in self.downloads.values():
-            if download.place != NOWHERE and self.holders.is_open(download.place) != download.open():
+            if download.place != NOWHERE and (self.holders.seat[download.place] >= 0) != download.open():
                 if slow:
                     self.holders.fold(download.place)
                 else:
@@ -184,6 +185,30 @@ cdef class Task:
             if len(download.running) >= <Py_ssize_t> limits.few:
                 self.differs(download)
         self.open_up(None)
+
+    def bound(self, Py_ssize_t count):
+        """The task has `count` pieces. Its downloads that must be told: with a window, or with something beyond, or that wait."""
+        cdef Download download
+        return [
+            download for download in self.downloads.values()
+            if download.window is not None or download.wish or download.arrived or download.have.size > count
+        ]
+
+    def let_go(self):
+        """Its last download has left: nothing refers to them, nor they to it, in a circle."""
+        self.holders = Holders(0)
+        self.parked = Line(0)
+        self.promises.clear()
+        self.openings.clear()
+        self.again.clear()
+
+    def count_unfinished(self):
+        """Count anew the downloads that are not finished."""
+        cdef Download download
+        cdef Py_ssize_t unfinished = 0
+        for download in self.downloads.values():
+            unfinished += download.got != self.count
+        self.unfinished = unfinished
 
     def cache_all(self, Bitset pieces not None):
         """The supernode has these pieces, for which there is room, and their digests: `cache` for each, by words."""
@@ -279,9 +304,18 @@ cdef class Task:
         return False
 
     def lack(self, Download download not None):
-        bits = Bitset(self.size)
+        cdef Bitset bits = Bitset(self.size), short
+        cdef Py_ssize_t n = bits.nwords
+        cdef bint endless = download.window is None and download.limit < 0
+        cdef uint64_t beyond = ~(<uint64_t> 0) if endless else 0
         self.lacking(bits, None, download)
-        return bits
+        if endless and bits.size & 63:
+            bits.words[n - 1] |= beyond << (bits.size & 63)
+        while n and bits.words[n - 1] == beyond:
+            n -= 1
+        short = Bitset(n << 6)
+        memcpy(short.words, bits.words, n * sizeof(uint64_t))
+        return short, endless
 
     def finished(self, Download download not None):
         return download.got == self.count
@@ -298,7 +332,7 @@ cdef class Task:
 
     cdef int serve(self, Download download) except -1:
         """offer."""
-        if download.place != NOWHERE and download.open() and not empty(download.have):
+        if download.place != NOWHERE and download.open() and (self.holders.seat[download.place] >= 0 or not empty(download.have)):
             self.holders.unfold(download.place)
             self.open_up(download)
         return 0

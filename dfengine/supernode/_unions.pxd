@@ -5,6 +5,8 @@
     nodes[1]    [ FAN of nodes[0]        | ... ]
       ...       up to the level that is one node
 
+`endless` ones: what lies beyond a set's end counts as in it, so that a set that has all pieces but some of the first is short.
+
 Laws. A node claims each piece that a set below it has, and each that a node below it claims. It may claim more: what was taken from a seat
 or cleared in a set since. A search that looked at all below a node in vain makes that node anew. So a search costs about FAN tests a level,
 a new piece one bit a level, and what goes costs nothing until it misleads somebody.
@@ -22,6 +24,7 @@ cdef enum:
 
 cdef class Unions:
     cdef list sets
+    cdef bint endless
     cdef Py_ssize_t nwords
     cdef int height
     cdef uint64_t** nodes[HEIGHT]
@@ -36,6 +39,8 @@ cdef class Unions:
     cdef int widen(self, Py_ssize_t size) except -1
     cdef Py_ssize_t find(self, int level, Py_ssize_t i, Bitset want, Py_ssize_t start, Py_ssize_t past) noexcept
     cdef void remake(self, int level, Py_ssize_t i) noexcept
+    cdef bint unite(self, uint64_t* node, Bitset bits) noexcept
+    cdef bint shares(self, Bitset bits, Bitset want) noexcept
 
 
 cdef bint meet(Bitset a, Bitset b) noexcept nogil

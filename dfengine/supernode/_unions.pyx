@@ -5,7 +5,7 @@ cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from dfengine._bitset cimport Bitset
 
@@ -50,12 +50,13 @@ cdef bint claims(const uint64_t* node, const uint64_t* words, Py_ssize_t nwords)
 
 @cython.final
 cdef class Unions:
-    def __cinit__(self, Py_ssize_t size):
+    def __cinit__(self, Py_ssize_t size, bint endless=False):
         memset(self.nodes, 0, sizeof(self.nodes))
         memset(self.number, 0, sizeof(self.number))
         if size < 0:
             raise BadValue(f"{size} pieces")
         self.sets = []
+        self.endless = endless
         self.widen(size)
 
     def __dealloc__(self):
@@ -108,7 +109,7 @@ cdef class Unions:
     def check_invariant(self):
         """Raises AssertionError unless every node claims whatever is below it."""
         cdef int level
-        cdef Py_ssize_t i, seat
+        cdef Py_ssize_t i, seat, word
         cdef Bitset bits
         assert self.number[max(self.height - 1, 0)] == (len(self.sets) > 0), "one root"
         for seat, bits in enumerate(self.sets):
@@ -116,6 +117,8 @@ cdef class Unions:
                 for level in range(self.height):
                     i = seat >> SHIFT * (level + 1)
                     assert claims(self.nodes[level][i], bits.words, min(bits.nwords, self.nwords)), f"seat {seat}, level {level}"
+                    for word in range(bits.nwords if self.endless else self.nwords, self.nwords):
+                        assert self.nodes[level][i][word] == ~(<uint64_t> 0), f"seat {seat}, level {level}: beyond"
         for level in range(1, self.height):
             for i in range(self.number[level - 1]):
                 assert claims(self.nodes[level][i >> SHIFT], self.nodes[level - 1][i], self.nwords), f"node {i}, level {level}"
@@ -129,11 +132,14 @@ cdef class Unions:
             return 0
         for level in range(HEIGHT):
             for i in range(self.number[level]):
-                moved = PyMem_Realloc(self.nodes[level][i], nwords * sizeof(uint64_t))
+                moved = PyMem_Calloc(nwords, sizeof(uint64_t))  # fresh: pages of a node that claims nothing there are not touched
                 if moved is NULL:
                     raise MemoryError
+                memcpy(moved, self.nodes[level][i], self.nwords * sizeof(uint64_t))
+                PyMem_Free(self.nodes[level][i])
                 self.nodes[level][i] = <uint64_t*> moved
-                memset(self.nodes[level][i] + self.nwords, 0, (nwords - self.nwords) * sizeof(uint64_t))
+                if self.endless:  # any of them may reach there
+                    memset(self.nodes[level][i] + self.nwords, 0xFF, (nwords - self.nwords) * sizeof(uint64_t))
         self.nwords = nwords
         return 0
 
@@ -168,11 +174,10 @@ cdef class Unions:
     cdef void put(self, Py_ssize_t seat, Bitset bits) noexcept:  # room for the seat was reserved
         """`bits` sit there from now on."""
         cdef int level
-        cdef Py_ssize_t nwords = min(bits.nwords, self.nwords)
         self.sets[seat] = bits
         for level in range(self.height):
             seat >>= SHIFT
-            if not join(self.nodes[level][seat], bits.words, nwords):
+            if not self.unite(self.nodes[level][seat], bits):
                 break
 
     cdef void take(self, Py_ssize_t seat) noexcept:  # room for the seat was reserved
@@ -219,7 +224,9 @@ cdef class Unions:
                 found = self.find(level - 1, child, want, start, past)
                 if found >= 0:
                     return found
-            elif PyList_GET_ITEM(self.sets, child) is not <PyObject*> None and meet(<Bitset> PyList_GET_ITEM(self.sets, child), want):
+            elif PyList_GET_ITEM(self.sets, child) is not <PyObject*> None and self.shares(
+                <Bitset> PyList_GET_ITEM(self.sets, child), want
+            ):
                 return child
         if all_of_it:
             self.remake(level, i)
@@ -230,11 +237,29 @@ cdef class Unions:
         cdef Py_ssize_t below = self.number[level - 1] if level else PyList_GET_SIZE(self.sets)
         cdef Py_ssize_t child
         cdef uint64_t* node = self.nodes[level][i]
-        cdef Bitset bits
         memset(node, 0, self.nwords * sizeof(uint64_t))
         for child in range(i << SHIFT, min((i + 1) << SHIFT, below)):
             if level:
                 join(node, self.nodes[level - 1][child], self.nwords)
             elif PyList_GET_ITEM(self.sets, child) is not <PyObject*> None:
-                bits = <Bitset> PyList_GET_ITEM(self.sets, child)
-                join(node, bits.words, min(bits.nwords, self.nwords))
+                self.unite(node, <Bitset> PyList_GET_ITEM(self.sets, child))
+
+    cdef bint unite(self, uint64_t* node, Bitset bits) noexcept:
+        """The node claims what the set has; True if that made it more."""
+        cdef Py_ssize_t i, nwords = min(bits.nwords, self.nwords)
+        cdef bint more = join(node, bits.words, nwords)
+        if self.endless:
+            for i in range(nwords, self.nwords):
+                more |= node[i] != ~(<uint64_t> 0)
+                node[i] = ~(<uint64_t> 0)
+        return more
+
+    cdef bint shares(self, Bitset bits, Bitset want) noexcept:
+        """The set has a piece of `want`."""
+        cdef Py_ssize_t i
+        if meet(bits, want):
+            return True
+        for i in range(bits.nwords if self.endless else want.nwords, want.nwords):
+            if want.words[i]:
+                return True
+        return False

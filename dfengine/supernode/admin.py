@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -18,7 +19,9 @@ from dfengine.settings import VERSION, parse_header
 from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, refused, within
 from dfengine.supernode.cache import TASK_ID
 from dfengine.supernode.fetch import FAILED, NEW, RUNNING, SUCCESS
+from dfengine.supernode.members import Key, Member
 from dfengine.supernode.node import Node
+from dfengine.supernode.turns import spread
 from dfengine.supernode.wanted import Wanted
 from dfengine.task import Peer, task_url, typed_url
 
@@ -117,25 +120,40 @@ def new_peer(node: Node, request: Request) -> Response:
     return _json({"ID": f"{host}-{ip}-{time.time_ns()}"}, 201)
 
 
-def peer(node: Node, request: Request) -> Response:
+async def _keys(node: Node, name: str) -> list[Key]:
+    """The downloads of the peer of that id."""
+    found: list[Key] = []
+
+    def look(key: Key, member: Member) -> None:
+        if member.peer.id == name:
+            found.append(key)
+
+    await spread(lambda item: look(*item), list(node.members.items()))
+    return found
+
+
+async def peer(node: Node, request: Request) -> Response:
     """GET /api/v1/peers/{id}."""
     name = _last(request)
-    found = next((member.peer for member in node.members.values() if member.peer.id == name), None)
+    found = next((node.members[key].peer for key in await _keys(node, name) if key in node.members), None)
     return refused(f"peer {name[:128]}: not found", 404, 404) if found is None else _json(_as_object(found))
 
 
-def drop_peer(node: Node, request: Request) -> Response:
+async def drop_peer(node: Node, request: Request) -> Response:
     """DELETE /api/v1/peers/{id}: all its downloads leave their swarms."""
     name = _last(request)
-    keys = [key for key, member in node.members.items() if member.peer.id == name]
+    keys = await _keys(node, name)
     if not keys:
         return refused(f"peer {name[:128]}: not found", 404, 404)
-    for key in keys:
-        node.members.dismiss(key)
-        node.swarm.leave(*key, node.now())
-        node.release(*key)
+    await spread(partial(_leave, node), keys)
     node.wake()
     return Response(200, b"true\n")
+
+
+def _leave(node: Node, key: Key) -> None:
+    node.members.dismiss(key)
+    node.swarm.leave(*key, node.now())
+    node.release(*key)
 
 
 async def preheat(node: Node, request: Request) -> Response:

@@ -16,10 +16,10 @@ LONGEST = 30.0
 
 WHYS = frozenset(("gone", "digest", "slow", "other"))
 MOST_PIECES = 64
-MOST_REPORTS = 100_000
-"""Reports in a pull: as many as are read and noted in a few hundredths of a second."""
+MOST_REPORTS = 20_000
+"""Reports in a pull: as many as are read and noted in about 20 ms. A client has 1000 of each kind at most."""
 
-MOST_COSTLY = 16_384
+MOST_COSTLY = 5_000
 """Those of them that take longer: failures, pieces that are ending, pieces that left."""
 
 

@@ -16,8 +16,8 @@ class Deadlines(Generic[_Item]):
         """Forget `item` of that bucket; unknown: nothing happens."""
     def waits(self, item: _Item, number: int) -> bool:
         """`item` is in that bucket."""
-    def due(self, now: float) -> list[_Item]:
-        """Take out what is due at `now`."""
+    def due(self, now: float, most: int) -> list[_Item]:
+        """Take out what is due at `now`, up to `most` items; the rest stays due."""
     def next(self) -> float | None:
         """When something is due next, None for never."""
     def soonest(self) -> float:

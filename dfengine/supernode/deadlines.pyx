@@ -44,11 +44,19 @@ cdef class Deadlines:
     def waits(self, object item, Py_ssize_t number):
         return item in self.buckets.get(number, ())
 
-    def due(self, double now):
-        items = []
+    def due(self, double now, Py_ssize_t most):
+        cdef list items = []
+        cdef dict bucket
         self.bucket = None
-        while self.order and self.order[0] * WIDTH <= now:
-            items.extend(self.buckets.pop(heapq.heappop(self.order)))
+        while self.order and self.order[0] * WIDTH <= now and <Py_ssize_t> len(items) < most:
+            bucket = self.buckets[self.order[0]]
+            if <Py_ssize_t> len(items) + <Py_ssize_t> len(bucket) > most:
+                for item in list(bucket)[: most - len(items)]:
+                    del bucket[item]
+                    items.append(item)
+                break
+            items.extend(bucket)
+            del self.buckets[heapq.heappop(self.order)]
         return items
 
     cpdef double soonest(self) except -1:

@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 def check(swarm: Swarm) -> None:
     """Raises AssertionError naming what does not agree."""
-    downloads = [download for task in swarm.tasks.values() for download in task.downloads.values()]
+    downloads = [download for task in (*swarm.tasks.values(), *swarm.peers.leaving) for download in task.downloads.values()]
     alive = dict.fromkeys(downloads)
     leases = [lease for download in downloads for lease in _leases(download)]
     used = Counter(lease.source.peer for lease in leases if lease.source is not None and not lease.freed)
     sends = Counter(lease.source.peer for lease in leases if lease.source is not None)
     swarm.leases.check_invariant()
     assert len(swarm.leases) == sum(len(_leases(download)) for download in downloads), "a lease without a piece, or the other way round"
+    listened = {peer for peer in swarm.peers.states.values() if peer.downloads and peer not in swarm.peers.silent}
     for peer in swarm.peers.states.values():
         assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
         assert peer.sends == sends[peer], f"{peer}: sends {sends[peer]}"
         assert peer.downloads or peer.isolated, f"{peer} has nothing left"
-        assert swarm.peers.heard.waits(peer, peer.silence) == bool(peer.downloads), f"{peer}: heard of"
-        assert not peer.downloads or (peer.silence - 1) * GRAIN < peer.seen + swarm.limits.peer_gc, f"{peer}: heard of too late"
+        assert swarm.peers.heard.waits(peer, peer.silence) == (peer in listened), f"{peer}: heard of"
+        assert peer not in listened or (peer.silence - 1) * GRAIN < peer.seen + swarm.limits.peer_gc, f"{peer}: heard of too late"
         for download in peer.downloads:
             assert download in alive, f"{peer} remembers {download}"
             assert download.peer is peer, f"{download} is another's"
@@ -39,7 +40,7 @@ def check(swarm: Swarm) -> None:
             assert client in alive, f"{peer} remembers {client}"
             assert client.charged is not None, f"{client} shuns nobody"
             assert peer in client.charged, f"{client} does not shun {peer}"
-    assert len(swarm.peers.heard) == sum(bool(peer.downloads) for peer in swarm.peers.states.values()), "silent peers"
+    assert len(swarm.peers.heard) == len(listened), "silent peers"
     assert sum(len(same) for same in swarm.peers.cids.values()) == len(downloads), "CIDs"
     for task in swarm.tasks.values():
         _check_task(task, swarm)
@@ -111,7 +112,9 @@ def _check_waits_rightly(download: Download, swarm: Swarm) -> None:
 
 def _check_download(download: Download, swarm: Swarm) -> None:
     task, window = download.task, download.window
-    assert (download.place != ABSENT) == (download.serves and not download.peer.isolated), f"{download}: source"
+    assert (download.place != ABSENT) == (download.serves and not download.peer.isolated) or download in swarm.peers.unsettled, (
+        f"{download}: source"
+    )
     assert not (download.running.keys() & download.arrived.keys()), f"{download}: running and arrived"
     for n in (*download.running, *download.arrived):
         assert not download.has(n), f"{download}: {n} is here and on its way"

@@ -29,6 +29,9 @@ class Verdict(Enum):
     ISOLATE = 2
 
 
+MOST_CHARGED = 256
+"""Sources whose failures a client's download remembers; the oldest is forgotten. So many are passed over by a search at most."""
+
 OWN = ""
 """The supernode's address among those of clients."""
 
@@ -37,6 +40,8 @@ def shun(client: Download, source: PeerState, why: str, limits: Limits) -> bool:
     """Count a failure of the pair; True if from now on the client does not get this source."""
     if client.charged is None:
         client.charged = {}
+    if source not in client.charged and len(client.charged) >= MOST_CHARGED:
+        forgive(client, next(iter(client.charged)))
     before = client.charged.get(source, 0)
     count = client.charged[source] = max(before + 1, limits.blacklist) if why == "digest" else before + 1
     if source.shunned_by is None:

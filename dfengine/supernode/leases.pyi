@@ -13,8 +13,8 @@ class Leases:
         """It is over; the source's slot comes back. The caller moves the piece on."""
     def drop(self, lease: Lease) -> None:
         """The piece will not come under this lease: it is wanted again, unless its content has arrived."""
-    def expired(self, now: float) -> list[Lease]:
-        """The leases whose time is over, still in place: the caller drops them."""
+    def expired(self, now: float, most: int) -> list[Lease]:
+        """The leases whose time is over, still in place: the caller drops them. `most` leases are looked at, the rest stays due."""
     def give_up(self) -> list[Lease]:
         """End the promises that were older than the swarm's patience when `expired` was called; the leases, some of them over by now."""
     def soonest(self) -> float:

@@ -144,14 +144,17 @@ cdef class Leases:
         self.release(lease)
         download.task.differs(download)
 
-    def expired(self, double now):
+    def expired(self, double now, Py_ssize_t most):
         cdef Term term
         cdef Lease lease
         cdef list over = []
         self.latest = None
-        while self.order and self.order[0] * GRAIN <= now:
-            term = self.terms.pop(heapq.heappop(self.order))
-            while term.first is not None:
+        while self.order and self.order[0] * GRAIN <= now and most > 0:
+            term = self.terms[self.order[0]]
+            if term.first is None:
+                del self.terms[heapq.heappop(self.order)]
+            while term.first is not None and most > 0:
+                most -= 1
                 lease = term.first
                 self.leave(lease)
                 if lease.patient:

@@ -39,23 +39,14 @@ class _Walk:
     def __init__(self, node: Node) -> None:
         self.states: Counter[str] = Counter()
         self.systems: Counter[str] = Counter()
-        self.isolated = 0
         self._node = node
-        swarm, cdn = node.swarm, node.cdn
-        self.by_supernode, self.by_peers = swarm.past_by_supernode, swarm.past_by_peers
+        cdn = node.cdn
         self.origin_requests, self.origin_bytes = cdn.past_requests, cdn.past_bytes
 
     def _fetch(self, fetch: Any) -> None:
         self.states[fetch.state] += 1
         self.origin_requests += fetch.origin_requests
         self.origin_bytes += fetch.origin_bytes
-
-    def _task(self, task: Any) -> None:
-        self.by_supernode += task.sent_by_supernode
-        self.by_peers += task.sent_by_peers
-
-    def _peer(self, peer: Any) -> None:
-        self.isolated += peer.isolated
 
     def _member(self, member: Any) -> None:
         self.systems[member.call_system] += 1
@@ -65,9 +56,8 @@ class _Walk:
         node, spent = self._node, 0.0
         # Lists first, all at one moment: what has been forgotten by then is in the sums that these began with.
         walks: list[tuple[list[Any], Callable[[Any], None]]] = [
-            (list(node.cdn.fetches.values()), self._fetch), (list(node.swarm.tasks.values()), self._task),
-            (list(node.swarm.peers.states.values()), self._peer), (list(node.members.values()), self._member),
-        ]  # fmt: skip
+            (list(node.cdn.fetches.values()), self._fetch), (list(node.members.values()), self._member),
+        ]
         for items, add in walks:
             for first in range(0, len(items), STEP):
                 begun = monotonic()
@@ -118,8 +108,8 @@ class _Collector:
             ("origin_bytes", "Bytes from origins", walk.origin_bytes),
             ("sent_bytes", "Bytes that the download port sent", node.sent_bytes()),
             ("loaded_slices", "Pieces that came from the disk before the download port sent them", node.loaded_slices()),
-            ("pieces_from_supernode", "Pieces that downloads had from the supernode", walk.by_supernode),
-            ("pieces_from_peers", "Pieces that downloads had from peers", walk.by_peers),
+            ("pieces_from_supernode", "Pieces that downloads had from the supernode", node.swarm.sent_by_supernode),
+            ("pieces_from_peers", "Pieces that downloads had from peers", node.swarm.sent_by_peers),
             ("internal_errors", "Requests that failed by a defect of the supernode", node.failures()),
         ):
             yield CounterMetricFamily(OURS + name, text, value)
@@ -128,7 +118,7 @@ class _Collector:
             ("leases", "Pieces under way", len(node.swarm.leases)),
             ("origin_leases", "Downloads that may be at an origin by themselves", len(node.origins.leases)),
             ("origin_waiting", "Downloads that wait for it", len(node.origins)),
-            ("isolated_peers", "Peers that are nobody's source", walk.isolated),
+            ("isolated_peers", "Peers that are nobody's source", len(node.swarm.peers.isolations)),
             ("free_bytes", "Room left for copies", node.cache.free()),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)

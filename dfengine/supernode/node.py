@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import dataclass
 from typing import cast
 
 from dfengine import wire
@@ -26,14 +25,16 @@ from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.eviction import Room
 from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.members import Member, Members
+from dfengine.supernode.members import Key, Member, Members
 from dfengine.supernode.origin_queue import OriginQueue
+from dfengine.supernode.parked_pulls import Parked, ParkedPulls
 from dfengine.supernode.quota import Quota
 from dfengine.supernode.reclaim import Usage
 from dfengine.supernode.refusals import Refusals
 from dfengine.supernode.repair import lacks
 from dfengine.supernode.scheduler import CDN, Pull
-from dfengine.supernode.swarm import Swarm
+from dfengine.supernode.swarm import TURN, Swarm
+from dfengine.supernode.turns import Turns
 from dfengine.supernode.wanted import Wanted
 from dfengine.supernode.witness import Witness
 from dfengine.task import cdn_cid, cdn_path
@@ -46,14 +47,6 @@ LEAST_LEASE = 30.0
 
 HEAD_SECONDS = 20.0
 """How long one registration waits for the origin's head; less than a client waits for its answer. It may register again."""
-
-
-@dataclass(slots=True)
-class Parked:
-    """A native pull that waits for pieces."""
-
-    future: asyncio.Future[Response]
-    timer: asyncio.TimerHandle
 
 
 class Node:
@@ -78,7 +71,7 @@ class Node:
         self.members = Members(settings.client_share)
         self.quota = Quota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.refusals = Refusals(settings.fail_access_interval)
-        self.parked: dict[tuple[str, str], Parked] = {}
+        self.parked = ParkedPulls(loop, self.swarm)
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
         self.used: dict[str, float] = {}
         """Task -> when it was last registered for or asked for (monotonic seconds)."""
@@ -99,6 +92,8 @@ class Node:
         self.watch: LoopWatch | None = None
         self._heads: dict[str, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._waking = False
+        self.turns = Turns(loop)
         self.due = float("inf")
 
     # TASKS
@@ -200,13 +195,21 @@ class Node:
 
     def _check_lengths(self, fetch: Fetch) -> None:
         """The length is known at last: who expects another one ends."""
-        for key, member in [(key, member) for key, member in self.members.items() if key[0] == fetch.task]:
+        refused = []
+        for key in [(fetch.task, cid) for cid in self.swarm.tasks[fetch.task].downloads]:
             try:
-                member.check_length(fetch.geometry.length)
+                self.members[key].check_length(fetch.geometry.length)
             except RemoteError as error:
-                self._answer(key, wire.Pulled(wire.CDN_FAILED, msg=str(error)))
                 self.members.dismiss(key)
+                refused.append((key, wire.Pulled(wire.CDN_FAILED, msg=str(error))))
+        self.turns.begin(self._leave(refused))
+
+    def _leave(self, refused: list[tuple[Key, wire.Pulled]]) -> Iterator[None]:
+        for key, answer in refused:
+            if key not in self.members:
+                self.parked.answer(key, answer)
                 self.swarm.leave(*key, self.now())
+            yield
 
     def fetch_damaged(self, fetch: Fetch, n: int) -> None:
         """Events: piece n must be fetched again, by the thread that runs if there is one."""
@@ -251,10 +254,23 @@ class Node:
 
     def _give_up(self, task: str, reason: str) -> None:
         """All downloads of a task end: pieces of two versions must not meet."""
-        for key in [key for key in self.members if key[0] == task]:
-            self._answer(key, wire.Pulled(wire.CDN_FAILED, msg=reason))
-            self.members.dismiss(key)
-        self.swarm.drop_task(task)
+        state = self.swarm.tasks.get(task)
+        if state is not None:
+            ended = [(key, self.parked.get(key)) for key in [(task, cid) for cid in state.downloads]]
+            self.swarm.drop_task(task)
+            self.turns.begin(self._end(ended, reason))
+            self.wake()
+
+    def _end(self, ended: list[tuple[Key, Parked | None]], reason: str) -> Iterator[None]:
+        """Answer and dismiss them; who has registered again meanwhile stays."""
+        answer = wire.Pulled(wire.CDN_FAILED, msg=reason)
+        for key, parked in ended:
+            task, cid = key
+            if parked is not None and self.parked.get(key) is parked:
+                self.parked.answer(key, answer)
+            if task not in self.swarm.tasks or cid not in self.swarm.tasks[task].downloads:
+                self.members.dismiss(key)
+            yield
 
     # PULLS
 
@@ -282,17 +298,11 @@ class Node:
 
     def park(self, task: str, cid: str, k: int, seconds: float) -> asyncio.Future[Response]:
         """A pull of k pieces waits; answered WAIT after `seconds`. The client going away cancels it."""
-        key = (task, cid)
-        future: asyncio.Future[Response] = self.loop.create_future()
-        timer = self.loop.call_later(seconds, self._answer, key, None)
-        self.parked[key] = Parked(future, timer)
-        self.swarm.park(task, cid, k)
-        future.add_done_callback(lambda done: self._unpark(key, future) if done.cancelled() else None)
-        return future
+        return self.parked.park((task, cid), k, seconds)
 
     def release(self, task: str, cid: str) -> None:
         """A newer pull of the same CID came: the older one is answered."""
-        self._answer((task, cid), None)
+        self.parked.answer((task, cid), None)
 
     def lost(self, line: Line) -> None:
         """The connection of a native download is gone: what is assigned to it is others' at once.
@@ -307,40 +317,24 @@ class Node:
             self.swarm.unassign(*member.key)
             self.wake()
 
-    def _unpark(self, key: tuple[str, str], future: asyncio.Future[Response]) -> None:
-        parked = self.parked.get(key)
-        if parked is not None and parked.future is future:
-            del self.parked[key]
-            parked.timer.cancel()
-            self.swarm.unpark(*key)
-
-    def _answer(self, key: tuple[str, str], answer: wire.Pulled | None) -> None:
-        """Answer a parked pull, None: WAIT; not parked: nothing happens."""
-        parked = self.parked.pop(key, None)
-        if parked is None:
-            return
-        parked.timer.cancel()
-        if answer is None:
-            # Also of a client that is gone: its wish would be granted pieces that nobody fetches.
-            self.swarm.unpark(*key)
-            answer = wire.Pulled(wire.WAIT)
-        if not parked.future.done():
-            parked.future.set_result(Response(200, wire.encode(answer)))
-
     def wake(self) -> None:
-        """After each event: answer what became answerable, and be there when the next deadline is."""
-        swarm = self.swarm
-        while swarm.wakeable:
-            for task in list(swarm.wakeable):
-                for cid, pull in swarm.answer_parked(task, self.now()):
-                    self._answer((task, cid), self.pulled(task, cid, pull))
-                swarm.wakeable.pop(task, None)
+        """After each event: answer what became answerable, about TURN at a time, and be there when the next deadline is."""
+        swarm, left = self.swarm, TURN
+        while swarm.wakeable and left > 0:
+            task = next(iter(swarm.wakeable))
+            left -= 1
+            for cid, pull in swarm.answer_parked(task, self.now()):
+                self.parked.answer((task, cid), self.pulled(task, cid, pull))
+                left -= 1
+        if swarm.wakeable and not self._waking:
+            self._waking = True
+            self.loop.call_soon(self._wake_on)
         if swarm.doubts:
             self._witness.look()
         if swarm.departed:
             for key in swarm.departed:
                 self.members.dismiss(key)
-                self._answer(key, wire.Pulled(wire.NOT_FOUND, msg="this download was silent for too long: register again"))
+                self.parked.answer(key, wire.Pulled(wire.NOT_FOUND, msg="this download was silent for too long: register again"))
             swarm.departed.clear()
         due = swarm.next_due()
         if due < self.due:
@@ -348,6 +342,10 @@ class Node:
                 self._timer.cancel()
             self.due = due
             self._timer = self.loop.call_at(due + 0.001, self._tick)
+
+    def _wake_on(self) -> None:
+        self._waking = False
+        self.wake()
 
     def _tick(self) -> None:
         self.due, self._timer = float("inf"), None
@@ -391,7 +389,7 @@ class Node:
         if self._timer is not None:
             self._timer.cancel()
         for key in list(self.parked):
-            self._answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))
+            self.parked.answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))
         self.room.close()
         self.cdn.close()
         self._witness.close()

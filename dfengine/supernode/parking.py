@@ -8,18 +8,23 @@ not looked at.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from dfengine.supernode import scheduler
 from dfengine.supernode._state import Download
 from dfengine.supernode.leases import Leases
 from dfengine.supernode.scheduler import FINISHED, Pull
 from dfengine.supernode.task_state import TaskState
 
+PATIENCE = 8
+"""Parked pulls that are looked at for each that one call may answer; an opening that serves none of so many is left alone."""
+
 
 def park(download: Download, k: int) -> None:
     """Remember that a pull of k pieces waits. Again: k is replaced, the place in line is kept."""
     task = download.task
     download.wish = k
-    task.parked.put(download, task.lack(download))
+    task.parked.put(download, *task.lack(download))
 
 
 def unpark(download: Download) -> None:
@@ -32,8 +37,11 @@ def unpark(download: Download) -> None:
         task.openings.clear()
 
 
-def answer(task: TaskState, leases: Leases, now: float) -> list[tuple[str, Pull]]:
-    """The parked pulls that can be answered now, first parked first among those an opening serves; they are no longer parked."""
+def answer(task: TaskState, leases: Leases, now: float, most: int) -> list[tuple[str, Pull]]:
+    """The parked pulls that can be answered now, first parked first among those an opening serves; they are no longer parked.
+
+    About `most` of them: if there may be more the task is wakeable again.
+    """
     answers: list[tuple[str, Pull]] = []
     passed: dict[Download, None] = {}
 
@@ -45,19 +53,39 @@ def answer(task: TaskState, leases: Leases, now: float) -> list[tuple[str, Pull]
         else:
             passed[download] = None
 
+    looks = PATIENCE * most
     task.wakeable.pop(task.id, None)
-    for download in list(task.again):
+    def serve(source: Download | None) -> bool:
+        """Look at those that an opening may serve; False: there may be more of them than one call looks at."""
+        nonlocal looks
+        offer, last = task.seedable if source is None else source.have, None
+        looks -= 1 + (len(passed) >> 4)
+        while task.supernode_used < task.seeds if source is None else source.has_slot:
+            first = task.parked.first(offer, passed, last)
+            if first is None:
+                return True
+            if looks <= 0 or len(answers) >= most:
+                return False
+            looks -= 1
+            look(first)
+            last = first if first in passed else last
+        return True
+
+    for download in list(islice(task.again, looks)):
+        if len(answers) >= most:
+            break
+        looks -= 1
         look(download)
         if download in passed:
-            task.parked.put(download, task.lack(download))
-    task.again.clear()
-    while task.openings:
-        source = next(iter(task.openings))
-        del task.openings[source]
-        offer = task.seedable if source is None else source.have
-        while (task.supernode_used < task.seeds) if source is None else source.has_slot:
-            first = task.parked.first(offer, passed)
-            if first is None:
-                break
-            look(first)
+            task.parked.put(download, *task.lack(download))
+            del task.again[download]
+    for source in [] if task.again else list(islice(task.openings, looks)):
+        if source not in task.openings:
+            break  # nobody waits any more
+        alone = not passed and not answers
+        if not serve(source) and (len(answers) >= most or not alone):
+            break
+        task.openings.pop(source, None)
+    if task.again or task.openings:
+        task.wakeable[task.id] = None
     return answers

@@ -6,17 +6,25 @@ remembered until that ends, so that leaving and coming back frees nobody. `doubt
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Collection
+from itertools import islice
 from typing import NamedTuple
 
 from dfengine import task
 from dfengine.supernode import isolation, parking
 from dfengine.supernode._state import ABSENT, Download, PeerState
+from dfengine.supernode.bunch import joined, parted
 from dfengine.supernode.deadlines import Deadlines
 from dfengine.supernode.leases import Leases
 from dfengine.supernode.limits import Limits
+from dfengine.supernode.task_state import TaskState
 from dfengine.wire import Source
 
 Key = tuple[str, int, str]
+
+AT_ONCE = 64
+"""Downloads of which an event settles whatever it means for them; those of a larger crowd follow by `tick`."""
 
 
 def key_of(peer: task.Peer, cid: str, address: str) -> Key:
@@ -41,13 +49,19 @@ class Peers:
 
     `heard` has each peer with a CID at the end of the silence that began at some sign of life: the last one is looked at then, so that one
     costs no more than its time.
+
+    What is due for many downloads is done for some of them at a time (`tick`): `leaving` are tasks that were dropped and still have
+    downloads, `silent` are peers that are being forgotten, `unsettled` downloads of peers that were isolated, or are no longer.
     """
 
     def __init__(self, limits: Limits, leases: Leases) -> None:
         self.limits = limits
         self.leases = leases
         self.states: dict[Key, PeerState] = {}
-        self.cids: dict[str, tuple[Download, ...]] = {}
+        self.cids: dict[str, Collection[Download]] = {}
+        self.leaving: deque[TaskState] = deque()
+        self.silent: deque[PeerState] = deque()
+        self.unsettled: deque[Download] = deque()
         self.heard: Deadlines[PeerState] = Deadlines()
         self.departed: list[tuple[str, str]] = []
         self.doubts: list[Doubt] = []
@@ -79,8 +93,8 @@ class Peers:
         peer.seen = now
         if not peer.downloads:
             self._listen(peer)
-        peer.downloads = (*peer.downloads, download)
-        self.cids[download.cid] = (*self.cids.get(download.cid, ()), download)
+        peer.downloads = joined(peer.downloads, download)
+        self.cids[download.cid] = joined(self.cids.get(download.cid, ()), download)
         if download.serves and not peer.isolated:
             task.enlist(download)
         self.seen(download, now)
@@ -88,6 +102,8 @@ class Peers:
     def remove(self, download: Download) -> None:
         """The CID goes with all it has, is getting and is sending; nothing remembers it."""
         task, peer = download.task, download.peer
+        if task.dropped:
+            download.wish, download.place = 0, ABSENT  # nobody looks at its tables any more
         parking.unpark(download)
         if download.place != ABSENT:
             task.delist(download)
@@ -98,8 +114,8 @@ class Peers:
             isolation.forgive(download, source)
         task.unfinished -= not task.finished(download)
         del task.downloads[download.cid]
-        peer.downloads = tuple(other for other in peer.downloads if other is not download)
-        same = tuple(other for other in self.cids.pop(download.cid) if other is not download)
+        peer.downloads = parted(peer.downloads, download)
+        same = parted(self.cids.pop(download.cid), download)
         if same:
             self.cids[download.cid] = same
         if not peer.downloads:
@@ -114,7 +130,8 @@ class Peers:
 
     def depart(self, download: Download) -> None:
         """Remove a CID that did not say so itself."""
-        self.departed.append((download.task.id, download.cid))
+        if not download.task.dropped:
+            self.departed.append((download.task.id, download.cid))
         self.remove(download)
 
     def _forget(self, peer: PeerState) -> None:
@@ -156,9 +173,24 @@ class Peers:
             self.isolations.discard(peer, peer.bucket)
         peer.isolated = True
         peer.bucket = self.isolations.add(peer, now + self.limits.isolation)
-        for download in peer.downloads:
-            if download.place != ABSENT:
-                download.task.delist(download)
+        self._unsettle(peer)
+
+    def _unsettle(self, peer: PeerState) -> None:
+        self.unsettled.extend(peer.downloads)
+        self.settle(AT_ONCE)
+
+    def settle(self, most: int) -> None:
+        """Downloads whose peer was isolated are no sources any more, and others are again; about `most` of them."""
+        while self.unsettled and most > 0:
+            download = self.unsettled.popleft()
+            most -= 1 + (len(download.have) >> 12)
+            task, serves = download.task, download.serves and not download.peer.isolated
+            if task.dropped or task.downloads.get(download.cid) is not download or serves == (download.place != ABSENT):
+                continue
+            if serves:
+                task.enlist(download)
+            else:
+                task.delist(download)
 
     def judge(self, doubt: Doubt, found: str, now: float) -> None:
         """What came of asking: "right", "digest" (wrong bytes), "gone" (it has not the piece), anything else: no answer."""
@@ -189,9 +221,7 @@ class Peers:
         peer.failures = peer.accusers = None
         if not peer.downloads:
             self._forget(peer)
-        for download in peer.downloads:
-            if download.serves:
-                download.task.enlist(download)
+        self._unsettle(peer)
 
     def _forgive(self, task_id: str, cid: str, key: Key) -> None:
         peer = self.states.get(key)
@@ -206,17 +236,41 @@ class Peers:
 
     # TIME
 
-    def tick(self, now: float) -> None:
-        """End isolations whose time is over; forget peers that have been silent for too long."""
-        for task_id, cid, key in self.shunnings.due(now):
+    def tick(self, now: float, most: int) -> None:
+        """End isolations whose time is over, forget peers that have been silent for too long: of each kind about `most`, the rest later."""
+        for task_id, cid, key in self.shunnings.due(now, most):
             self._forgive(task_id, cid, key)
-        for peer in self.isolations.due(now):
+        for peer in self.isolations.due(now, most):
             self._trust(peer)
-        for peer in self.heard.due(now):
+        for peer in self.heard.due(now, most):
             if any(download.wish for download in peer.downloads):
                 peer.seen = now  # a parked pull is an open connection
             if peer.seen + self.limits.peer_gc > now:
                 self._listen(peer)
+            else:
+                self.silent.append(peer)
+        self.settle(most)
+        self._forget_silent(now, most)
+        self.drain(most)
+
+    def _forget_silent(self, now: float, most: int) -> None:
+        while self.silent and most > 0:
+            peer = self.silent[0]
+            if peer.downloads and peer.seen + self.limits.peer_gc <= now:
+                for download in list(islice(peer.downloads, most)):
+                    self.depart(download)
+                    most -= 1
                 continue
-            for download in list(peer.downloads):
-                self.depart(download)
+            self.silent.popleft()
+            if peer.downloads:  # it was heard of meanwhile
+                self._listen(peer)
+
+    def drain(self, most: int) -> None:
+        """The downloads of dropped tasks go, about `most` of them."""
+        while self.leaving and most > 0:
+            downloads = list(islice(self.leaving[0].downloads.values(), most))
+            if not downloads:
+                self.leaving.popleft().let_go()
+            for download in downloads:
+                self.remove(download)
+                most -= 1

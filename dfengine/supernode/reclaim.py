@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.supernode.fetch import FAILED, NEW, RUNNING
+from dfengine.supernode.turns import spread
 
 if TYPE_CHECKING:
     from dfengine.supernode.node import Node
@@ -14,34 +16,43 @@ PERIOD = 10.0
 """Seconds between two looks."""
 
 
-def idle_tasks(node: Node, now: float) -> list[str]:
-    """Tasks without downloads that were not asked for within the expire time; `now` monotonic seconds."""
-    limit = node.settings.task_expire_time
-    return [
-        task
-        for task, fetch in node.cdn.fetches.items()
-        if fetch.state not in (NEW, RUNNING) and now - node.used.get(task, 0.0) > limit
-        and (task not in node.swarm.tasks or not node.swarm.tasks[task].downloads)
-    ]
+def is_idle(node: Node, task: str, now: float) -> bool:
+    """It has no downloads and was not asked for within the expire time; `now` monotonic seconds."""
+    fetch, state = node.cdn.fetches.get(task), node.swarm.tasks.get(task)
+    if fetch is None or fetch.state in (NEW, RUNNING) or (state is not None and state.downloads):
+        return False
+    return now - node.used.get(task, 0.0) > node.settings.task_expire_time
 
 
-def sweep(node: Node) -> None:
-    """One look at memory and disk."""
-    for task in idle_tasks(node, node.now()):
+def _forget_idle(node: Node, task: str) -> None:
+    if is_idle(node, task, node.now()):
         node.forget(task)
-    for task in [task for task in node.used if task not in node.cdn.fetches]:
-        del node.used[task]
+
+
+def _forget_use(node: Node, task: str) -> None:
+    if task not in node.cdn.fetches:
+        node.used.pop(task, None)
+
+
+async def sweep(node: Node) -> None:
+    """One look at memory and disk."""
+    await spread(partial(_forget_idle, node), list(node.cdn.fetches))
+    await spread(partial(_forget_use, node), list(node.used))
     node.origins.leases.expire(node.now())
     if node.cache.free() < node.room.low:
         node.loop.run_in_executor(None, node.room.keep_low)
 
 
-def note_use(node: Node) -> None:
+async def note_use(node: Node) -> None:
     """Write to the disk which copies were used, for the order in which they leave."""
     now, unix = node.now(), time.time()
-    for task, at in node.used.items():
+
+    def note(use: tuple[str, float]) -> None:
+        task, at = use
         if now - at < 2 * PERIOD and task in node.cdn.fetches:
             node.cache.touch(task, unix - (now - at))
+
+    await spread(note, list(node.used.items()))
 
 
 class Usage:

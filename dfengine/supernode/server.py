@@ -133,8 +133,8 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         try:
             await asyncio.wait_for(stopped.wait(), reclaim.PERIOD)
         except TimeoutError:
-            reclaim.note_use(node)
-            reclaim.sweep(node)
+            await reclaim.note_use(node)
+            await reclaim.sweep(node)
     node.watch.close()
     node.close()
     control.close()

@@ -66,15 +66,15 @@ class SwarmStats:
 
     @classmethod
     def of(cls, swarm: Swarm) -> SwarmStats:
-        """A walk over tasks and peers."""
+        """A walk over tasks."""
         tasks, peers = swarm.tasks.values(), swarm.peers.states.values()
         return cls(
             tasks=len(tasks),
             downloads=sum(len(task.downloads) for task in tasks),
             peers=len(peers),
-            isolated=sum(peer.isolated for peer in peers),
+            isolated=len(swarm.peers.isolations),
             leases=len(swarm.leases),
             parked=sum(len(task.parked) for task in tasks),
-            sent_by_supernode=swarm.past_by_supernode + sum(task.sent_by_supernode for task in tasks),
-            sent_by_peers=swarm.past_by_peers + sum(task.sent_by_peers for task in tasks),
+            sent_by_supernode=swarm.sent_by_supernode,
+            sent_by_peers=swarm.sent_by_peers,
         )

@@ -29,13 +29,16 @@ from dfengine.supernode._exchange import Exchange
 from dfengine.supernode._state import Download
 from dfengine.supernode.invariant import check
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.peers import Doubt, key_of
+from dfengine.supernode.peers import AT_ONCE, Doubt, key_of
 from dfengine.supernode.scheduler import CDN, Assignment, Pull
 from dfengine.supernode.stats import SwarmStats, TaskStats
 from dfengine.supernode.task_state import TaskState
 from dfengine.wire import Source
 
 __all__ = ["CDN", "Assignment", "Doubt", "Expired", "Limits", "Pull", "Swarm", "SwarmStats", "TaskStats"]
+
+TURN = 256
+"""Downloads, leases or answers that one call deals with, of each kind, when nothing else is said: some milliseconds."""
 
 MAX_WINDOW = 1 << 12
 """Pieces; a larger window is cut to this. It bounds the memory of a CID, not the stream."""
@@ -57,8 +60,6 @@ class Swarm(Exchange):
         super().__init__(limits or Limits())
         self.seed = seed
         self.wakeable: dict[str, None] = {}
-        self.past_by_supernode = self.past_by_peers = 0
-        """Pieces of dropped tasks that were had from either."""
 
     @property
     def departed(self) -> list[tuple[str, str]]:
@@ -99,7 +100,7 @@ class Swarm(Exchange):
         """The origin ended: the task has `count` pieces. What CIDs claimed beyond goes. Raises IllegalEvent on a contradiction."""
         state = self._task(task_id)
         state.check_count(count)
-        for download in list(state.downloads.values()):
+        for download in state.bound(count):
             try:
                 reports.conclude(download, count)
             except BadValue:  # it acknowledged pieces that do not exist
@@ -107,15 +108,13 @@ class Swarm(Exchange):
         state.conclude(count)
 
     def drop_task(self, task_id: str) -> None:
-        """The task and all its CIDs go, parked pulls too. Unknown: nothing happens."""
-        state = self.tasks.get(task_id)
+        """The task goes, and all its CIDs, parked pulls too; `tick` follows up where they are many. Unknown: nothing happens."""
+        state = self.tasks.pop(task_id, None)
         if state is not None:
-            for download in list(state.downloads.values()):
-                self.peers.remove(download)
-            del self.tasks[task_id]
             self.wakeable.pop(task_id, None)
-            self.past_by_supernode += state.sent_by_supernode
-            self.past_by_peers += state.sent_by_peers
+            state.dropped, state.wakeable = True, {}
+            self.peers.leaving.append(state)
+            self.peers.drain(AT_ONCE)
 
     def cached(self, task_id: str, n: int, now: float) -> None:
         """The supernode holds piece n and knows its native digest: it may be offered."""
@@ -189,10 +188,13 @@ class Swarm(Exchange):
         """A sign of life. False if no task knows the CID."""
         return self.peers.touch(cid, now)
 
-    def tick(self, now: float) -> list[Expired]:
-        """Do what has become due: leases, patience, isolations, silent peers. Returns the leases that expired."""
+    def tick(self, now: float, most: int = TURN) -> list[Expired]:
+        """Do what has become due: leases, patience, isolations, silent peers. Returns the leases that expired.
+
+        About `most` of each: what is left stays due.
+        """
         expired = []
-        for lease in self.leases.expired(now):
+        for lease in self.leases.expired(now, most):
             download, source = lease.download, lease.source
             arrived = lease.n in download.arrived
             self.leases.drop(lease)
@@ -202,7 +204,7 @@ class Swarm(Exchange):
             expired.append(Expired(download.task.id, download.cid, lease.n, source.cid if source else None))
         for lease in self.leases.give_up():
             tempo.impatient(lease, self.leases, now)
-        self.peers.tick(now)
+        self.peers.tick(now, most)
         return expired
 
     def next_deadline(self) -> float | None:
@@ -289,10 +291,13 @@ class Swarm(Exchange):
         if state is not None and cid in state.downloads:
             parking.unpark(state.downloads[cid])
 
-    def answer_parked(self, task_id: str, now: float) -> list[tuple[str, Pull]]:
-        """(CID, answer) of each parked pull that can be answered now; they are no longer parked."""
+    def answer_parked(self, task_id: str, now: float, most: int = TURN) -> list[tuple[str, Pull]]:
+        """(CID, answer) of parked pulls that can be answered now, about `most`; they are no longer parked. More: it is wakeable again."""
         state = self.tasks.get(task_id)
-        return parking.answer(state, self.leases, now) if state else []
+        if state is None:
+            self.wakeable.pop(task_id, None)
+            return []
+        return parking.answer(state, self.leases, now, most)
 
     # NUMBERS
 

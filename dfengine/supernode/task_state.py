@@ -58,7 +58,8 @@ class TaskState(Task):
         self.rarity.grow(self.size)
         self.parked.grow(self.size)
         for download in self.parked:
-            self.parked.put(download, self.lack(download))
+            if download.window is not None or download.limit >= 0:
+                self.parked.put(download, *self.lack(download))
 
     def cache(self, n: int) -> None:
         """The supernode has piece n and its digest."""
@@ -103,7 +104,7 @@ class TaskState(Task):
     def conclude(self, count: int) -> None:
         """The task has `count` pieces; its CIDs have been told."""
         self.count = count
-        self.unfinished = sum(not self.finished(download) for download in self.downloads.values())
+        self.count_unfinished()
 
     # SOURCES
 

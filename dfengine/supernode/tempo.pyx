@@ -5,7 +5,10 @@ from libc.math cimport INFINITY
 from dfengine.supernode._state cimport Download, Lease, Task
 from dfengine.supernode.leases cimport Leases
 
+from itertools import islice
+
 cdef enum:
+    REVIEWED = 2048  # downloads at once: a larger crowd is looked at in turns
     OFTEN = 8  # reviews in the time in which every download tells something once
     FEWEST = 3  # downloads that the measure is taken of
     YOUNG = 3  # pieces, below which a download's own word counts
@@ -32,9 +35,9 @@ def paced(Download download not None, double seconds, Leases leases not None, do
 
 
 cdef int told(Task task, Leases leases, double now) except -1:
-    """Something is known of a link. A review walks over all downloads, so many must have told something before the next."""
+    """Something is known of a link. A review walks over many downloads, so many must have told something before the next."""
     task.beats += 1
-    if (task.slow or task.laggards) and task.beats >= <Py_ssize_t> len(task.downloads) // OFTEN:
+    if (task.slow or task.laggards) and task.beats >= min(<Py_ssize_t> len(task.downloads), REVIEWED) // OFTEN:
         task.beats = 0
         review(task, leases, now)
     return 0
@@ -48,21 +51,25 @@ def impatient(Lease lease not None, Leases leases not None, double now):
 
 
 cdef int review(Task task, Leases leases, double now) except -1:
-    """Who lags from now on."""
+    """Who lags from now on, of the REVIEWED downloads whose turn it is, and by the measure of these."""
     cdef Download download
-    cdef list bests = sorted([download.best for download in task.downloads.values() if download.best and download.got != task.count])
-    cdef list paces = sorted([download.pace for download in task.downloads.values() if download.pace])
+    cdef list some = list(islice(task.downloads.values(), task.reviewed, task.reviewed + REVIEWED))
+    cdef list bests = sorted([download.best for download in some if download.best and download.got != task.count])
+    cdef list paces = sorted([download.pace for download in some if download.pace])
     cdef double quick = bests[len(bests) // 4] if len(bests) >= FEWEST else INFINITY
     cdef double paced = paces[(len(paces) - 1) // 4] if paces else INFINITY
     cdef bint lags, young
-    task.laggards = 0
-    for download in task.downloads.values():
+    task.reviewed += REVIEWED
+    if task.reviewed >= <Py_ssize_t> len(task.downloads):
+        task.reviewed = 0
+        task.laggards = sum([download.lags for download in task.downloads.values()])
+    for download in some:
         young = download.pace and download.got < YOUNG
         lags = task.slow and (
             (download.pace > paced * PACED if young else download.best > quick * (KEEPS_UP if download.lags else LAGS))
             or waits(download, now) > quick * (SILENT if download.best else LAGS)
         )
-        task.laggards += lags
+        task.laggards += lags - download.lags
         if lags != download.lags:
             change(download, lags, leases)
     return 0

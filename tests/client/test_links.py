@@ -20,7 +20,7 @@ from dfengine.client import link, messages
 from dfengine.client.job import Job
 from dfengine.client.legacy import LegacyLink
 from dfengine.client.link import Membership
-from dfengine.client.native import NativeLink
+from dfengine.client.native import MOST_TOLD, NativeLink
 from dfengine.client.plan import Plan
 from dfengine.client.tally import Tally
 from dfengine.client.transfer import Transfer
@@ -326,6 +326,24 @@ class TestNative:
         first, last = line.pulls()
         assert (first.held, first.want) == ([(0, 2)], 2)
         assert (last.held, last.done, last.want, last.wait) == ([], [(2, "p")], 0, 0.0)
+
+    def test_many_runs_are_told_in_several_pulls(self, line: Line, transfer: Transfer) -> None:
+        """As many as one pull may have in each, and nothing is asked for before the last."""
+        runs = [(2 * n, 2 * n + 1) for n in range(3 * MOST_TOLD)]
+        pull = NativeLink(member(line, True), runs)
+        line.answers = [self.offers(), self.offers(), self.offers(2)]
+        for _ in range(3):
+            pull.step(transfer, 0.0)
+        told = line.pulls()
+        assert [run for one in told for run in one.held] == runs
+        assert [len(one.held) for one in told] == [MOST_TOLD] * 3
+        assert [one.want > 0 for one in told] == [False, False, True]
+
+    def test_a_last_word_tells_all(self, line: Line, transfer: Transfer) -> None:
+        transfer.plan.done.extend((0, "p") for _ in range(2 * MOST_TOLD + 1))
+        line.answers = [self.offers(), self.offers(), self.offers()]
+        NativeLink(member(line, True), []).conclude(transfer)
+        assert [len(one.done) for one in line.pulls()] == [MOST_TOLD, MOST_TOLD, 1]
 
     def test_the_length_comes_with_an_answer(self, line: Line, unknown: Transfer) -> None:
         pull = NativeLink(member(line, True), [])

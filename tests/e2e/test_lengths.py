@@ -32,7 +32,7 @@ def test_a_file_of_unknown_length_is_cut_where_it_gets_too_long(stage: Scene) ->
     assert (stage.path / "out").read_bytes() == bytes(LONG)
 
 
-@pytest.mark.parametrize("length", [(8 << 20) + 1, 256 << 40, (1 << 63) - 1])
+@pytest.mark.parametrize("length", [(8 << 20) + 1, 256 << 40, 1 << 62])
 def test_a_length_that_a_client_expects_is_refused_before_the_origin_is_asked(stage: Scene, length: int) -> None:
     node = stage.supernode("--max-length", "8M")
     with Origin(b"x") as origin:

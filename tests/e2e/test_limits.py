@@ -48,7 +48,7 @@ def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
         node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         leases = node.origins.leases
         assert leases.ask("origin:80", "127.0.0.1", "somebody", node.now() - 2 * leases.term)
-        reclaim.sweep(node)
+        await reclaim.sweep(node)
         assert len(leases) == 0
         node.close()
 
@@ -97,8 +97,8 @@ def test_runs_of_pieces_count_as_so_many_reports(stage: Scene) -> None:
     node = stage.supernode()
     about = registration(stage.origin() + "/f", 1)
     pull = {"task": post(node, "/peer/registry", about)["data"]["taskId"], "cid": about["cid"]}
-    assert post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 5461})["code"] == 611
-    assert "too many" in post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 5462})["msg"]
+    assert post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 1666})["code"] == 611
+    assert "too many" in post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 1667})["msg"]
     assert "overlap" in post(node, "/swarm/pull", pull | {"held": [[0, 2], [1, 3]]})["msg"]
     for run in ([0, 0], [2, 1], [-1, 1], [0, 1 << 62]):
         assert post(node, "/swarm/pull", pull | {"evicted": [run]})["code"] == 501

@@ -32,6 +32,12 @@ class LineMachine(RuleBasedStateMachine):
         self.line.put(download, bits(lack, PIECES))
         self.lacks[download] = lack
 
+    @rule(download=names, lack=st.sets(st.integers(0, 63), max_size=5), words=st.sampled_from([0, 1]))
+    def put_endless(self, download: int, lack: set[int], words: int) -> None:
+        lack = lack if words else set()
+        self.line.put(download, bits(lack, 64 * words), True)
+        self.lacks[download] = lack | set(range(64 * words, PIECES))
+
     @rule(download=names)
     def drop(self, download: int) -> None:
         self.line.drop(download)
@@ -53,7 +59,9 @@ class LineMachine(RuleBasedStateMachine):
     def recount(self) -> None:
         self.line.check_invariant()
         assert (len(self.line), list(self.line)) == (len(self.lacks), list(self.lacks))
-        assert all(set(self.line[download]) == lack for download, lack in self.lacks.items())
+        for download, lack in self.lacks.items():
+            there, endless = self.line[download]
+            assert {*there, *range(len(there), PIECES if endless else 0)} == lack
         assert all((download in self.line) == (download in self.lacks) for download in range(81))
 
 

@@ -293,7 +293,7 @@ def test_what_is_claimed_in_anothers_name_costs_its_claimant() -> None:
     for cid in ("x", "y"):
         given = next(piece for piece in swarm.pull(cid).pieces if "claimant" in [source.cid for source in piece.sources])
         swarm.fail(cid, given.n, "claimant", "digest")
-    peers = {peer.downloads[0].cid: peer.isolated for peer in swarm.swarm.peers.states.values()}
+    peers = {next(iter(peer.downloads)).cid: peer.isolated for peer in swarm.swarm.peers.states.values()}
     assert (peers["claimant"], peers["honest"]) == (True, False)
 
 

@@ -29,9 +29,11 @@ def bits(pieces: Any, size: int = PIECES) -> Bitset:
 class UnionsMachine(RuleBasedStateMachine):
     """The model: seat -> the Bitset there, None for nobody."""
 
+    endless = False
+
     def __init__(self) -> None:
         super().__init__()
-        self.unions: Any = Unions(3)
+        self.unions: Any = Unions(3, self.endless)
         self.sets: list[Bitset | None] = []
         self.unions.grow(PIECES)
 
@@ -60,15 +62,21 @@ class UnionsMachine(RuleBasedStateMachine):
         seat = data.draw(st.sampled_from(self.taken()))
         there = self.sets[seat]
         assert there is not None
+        if n >= len(there):
+            return
         if there.set(n):
             self.unions.gained(seat, n)
         else:
             there.clear(n)
 
+    def pieces(self, seat: int) -> set[int]:
+        there = self.sets[seat]
+        return set() if there is None else {*there, *range(len(there), PIECES if self.endless else 0)}
+
     @rule(want=some_pieces, start=seats, past=seats)
     def search(self, want: set[int], start: int, past: int) -> None:
         def first(start: int, past: int) -> int:
-            found = (seat for seat in range(start, min(past, len(self.sets))) if want & set(self.sets[seat] or ()))
+            found = (seat for seat in range(start, min(past, len(self.sets))) if want & self.pieces(seat))
             return next(found, -1)
 
         wanted = bits(want)
@@ -85,6 +93,24 @@ class UnionsMachine(RuleBasedStateMachine):
     def claims(self) -> None:
         self.unions.check_invariant()
 
+
+class EndlessMachine(UnionsMachine):
+    """All have what lies beyond their end, some have nothing besides."""
+
+    endless = True
+
+    @rule(seat=seats, pieces=some_pieces, size=st.sampled_from([0, 64]))
+    def sit_short(self, seat: int, pieces: set[int], size: int) -> None:
+        self.sets.extend([None] * (seat + 1 - len(self.sets)))
+        self.sets[seat] = Bitset(size)
+        for n in pieces:
+            if n < size:
+                self.sets[seat].set(n)  # type: ignore[union-attr]
+        self.unions.sit(seat, self.sets[seat])
+
+
+TestEndless = EndlessMachine.TestCase
+TestEndless.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
 
 TestUnions = UnionsMachine.TestCase
 TestUnions.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)

@@ -1,0 +1,57 @@
+"""Native pulls that wait for pieces: each is an answer to come, and a timer after which it comes without any."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from dfengine import wire
+from dfengine.net.http import Response
+from dfengine.supernode.members import Key
+from dfengine.supernode.swarm import Swarm
+
+
+@dataclass(slots=True)
+class Parked:
+    """A native pull that waits for pieces."""
+
+    future: asyncio.Future[Response]
+    timer: asyncio.TimerHandle
+
+
+class ParkedPulls(dict[Key, Parked]):
+    """By (task, CID), of which there is one at most."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, swarm: Swarm) -> None:
+        super().__init__()
+        self._loop = loop
+        self._swarm = swarm
+
+    def park(self, key: Key, k: int, seconds: float) -> asyncio.Future[Response]:
+        """A pull of k pieces waits; answered WAIT after `seconds`. The client going away cancels it."""
+        future: asyncio.Future[Response] = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self.answer, key, None)
+        self[key] = Parked(future, timer)
+        self._swarm.park(*key, k)
+        future.add_done_callback(lambda done: self._cancelled(key, future) if done.cancelled() else None)
+        return future
+
+    def _cancelled(self, key: Key, future: asyncio.Future[Response]) -> None:
+        parked = self.get(key)
+        if parked is not None and parked.future is future:
+            del self[key]
+            parked.timer.cancel()
+            self._swarm.unpark(*key)
+
+    def answer(self, key: Key, answer: wire.Pulled | None) -> None:
+        """Answer a parked pull, None: WAIT; not parked: nothing happens."""
+        parked = self.pop(key, None)
+        if parked is None:
+            return
+        parked.timer.cancel()
+        if answer is None:
+            # Also of a client that is gone: its wish would be granted pieces that nobody fetches.
+            self._swarm.unpark(*key)
+            answer = wire.Pulled(wire.WAIT)
+        if not parked.future.done():
+            parked.future.set_result(Response(200, wire.encode(answer)))

@@ -1,0 +1,47 @@
+"""Work on the loop's thread that may be long, done a slice at a time: between two slices everybody else has a turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+
+SLICE = 0.005
+"""Seconds of one slice, and one step more."""
+
+
+class Turns:
+    """Works that nobody waits for, one after another. Each is an iterator: between two of its items it may be interrupted."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._works: deque[Iterator[object]] = deque()
+
+    def begin(self, work: Iterable[object]) -> None:
+        """Its first slice is done at once, unless others wait."""
+        self._works.append(iter(work))
+        if len(self._works) == 1:
+            self._turn()
+
+    def _turn(self) -> None:
+        until = self._loop.time() + SLICE
+        while self._works:
+            for _ in self._works[0]:
+                if self._loop.time() >= until:
+                    self._loop.call_soon(self._turn)
+                    return
+            self._works.popleft()
+
+
+async def spread(act: Callable[[_Item], object], items: Iterable[_Item]) -> None:
+    """`act` on each of the items, with the loop's other work between; returns when all is done."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SLICE
+    for item in items:
+        act(item)
+        if loop.time() >= until:
+            await asyncio.sleep(0)
+            until = loop.time() + SLICE

@@ -1,0 +1,237 @@
+"""What an event means for very many downloads is done for some at a time; nothing of it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from dfengine.supernode import peers as swarm_peers
+from dfengine.supernode.bunch import FEW, joined, parted
+from dfengine.supernode.isolation import MOST_CHARGED
+from dfengine.supernode.swarm import TURN, Limits, Swarm
+from dfengine.supernode.turns import SLICE, Turns, spread
+from dfengine.task import Peer
+from tests.swarm.cluster import TASK, Cluster
+
+MANY = 1000
+HOST = "10.0.0.1"
+
+
+def crowd(count: int, **limits: float) -> Swarm:
+    """One peer server with a download of each of so many tasks."""
+    swarm = Swarm(Limits(**limits), 1)  # type: ignore[arg-type]
+    for i in range(count):
+        swarm.add_task(str(i), 3, 0.0)
+        swarm.cached(str(i), 0, 0.0)
+        swarm.join(str(i), f"c{i}", Peer(HOST, 20000, f"/peer/file/{i}"), 0.0)
+        swarm.holds(str(i), f"c{i}", [0], 0.0)
+    return swarm
+
+
+def calls(swarm: Swarm, now: float, most: int = TURN) -> int:
+    """Calls of `tick` until nothing is due."""
+    count = 0
+    while swarm.next_due() <= now:
+        swarm.tick(now, most)
+        swarm.check_invariant()
+        count += 1
+    swarm.check_invariant()
+    return count
+
+
+def test_a_host_with_many_downloads_is_forgotten_bit_by_bit() -> None:
+    swarm = crowd(MANY, peer_gc=10.0)
+    left = [MANY]
+    while swarm.next_due() <= 11.0:
+        swarm.tick(11.0)
+        left.append(sum(len(task.downloads) for task in swarm.tasks.values()))
+    assert max(before - after for before, after in itertools.pairwise(left)) <= TURN
+    assert len(swarm.departed) == MANY
+    assert not swarm.peers.states
+    assert not swarm.peers.cids
+    swarm.check_invariant()
+
+
+def test_a_host_that_is_heard_of_while_it_is_forgotten_stays() -> None:
+    swarm = crowd(MANY, peer_gc=10.0)
+    swarm.tick(11.0)
+    there = [task for task in swarm.tasks.values() if task.downloads]
+    assert 0 < len(there) < MANY
+    assert swarm.touch(next(iter(there[0].downloads)), 11.0)
+    calls(swarm, 11.0)
+    assert sum(len(task.downloads) for task in swarm.tasks.values()) == len(there)
+    calls(swarm, 30.0)
+    assert not swarm.peers.states
+
+
+def test_an_isolated_hosts_downloads_stop_to_be_sources_and_are_again() -> None:
+    swarm = crowd(MANY, isolation=10.0)
+    (peer,) = swarm.peers.states.values()
+    swarm.peers._isolate(peer, 0.0)
+    assert sum(download.place >= 0 for download in peer.downloads) == MANY - swarm_peers.AT_ONCE
+    assert calls(swarm, 0.0) == -(-(MANY - swarm_peers.AT_ONCE) // TURN)
+    assert all(download.place < 0 for download in peer.downloads)
+    calls(swarm, 11.0)
+    assert all(download.place >= 0 for download in peer.downloads)
+
+
+def test_a_dropped_task_is_gone_at_once_and_its_downloads_by_and_by() -> None:
+    swarm = Swarm(Limits(), 1)
+    swarm.add_task(TASK, 3, 0.0)
+    swarm.cached(TASK, 0, 0.0)
+    for i in range(MANY):
+        swarm.join(TASK, str(i), Peer(f"10.0.{i // 250}.{i % 250}", 20000, f"/peer/file/{i}"), 0.0)
+        if swarm.pull(TASK, str(i), 1, 0.0).kind != "pieces":
+            swarm.park(TASK, str(i), 1)
+    swarm.drop_task(TASK)
+    assert TASK not in swarm.tasks
+    assert not swarm.wakeable
+    swarm.check_invariant()
+    swarm.add_task(TASK, 5, 0.0)
+    swarm.join(TASK, "999", Peer("10.0.3.249", 20000, "/peer/file/new"), 0.0)
+    assert swarm.next_due() == 0.0
+    calls(swarm, 0.0)
+    assert not swarm.departed
+    assert list(swarm.tasks[TASK].downloads) == ["999"]
+    assert [download.cid for same in swarm.peers.cids.values() for download in same] == ["999"]
+    assert len(swarm.leases) == 0
+    assert len(swarm.peers.states) == 1
+
+
+@pytest.mark.parametrize("most", [1, 3, 1000])
+def test_leases_that_expire_together_come_back_in_parts(most: int) -> None:
+    swarm = Swarm(Limits(lease=5.0, supernode=100, few=100), 1)
+    swarm.add_task(TASK, 40, 0.0)
+    for n in range(40):
+        swarm.cached(TASK, n, 0.0)
+    for i in range(5):
+        swarm.join(TASK, str(i), Peer(f"10.0.0.{i}", 20000, f"/peer/file/{i}"), 0.0)
+        assert len(swarm.pull(TASK, str(i), 8, 0.0).pieces) == 8
+    seen = []
+    while swarm.next_due() <= 6.0:
+        expired = swarm.tick(6.0, most)
+        assert len(expired) <= most
+        seen += [(lease.cid, lease.n) for lease in expired]
+        swarm.check_invariant()
+    assert len(seen) == len(set(seen)) == 40
+
+
+@pytest.mark.parametrize("most", [1, 7, 1000])
+def test_parked_pulls_are_answered_in_parts(most: int) -> None:
+    """All that one event makes answerable, whatever one call answers."""
+    swarm = Cluster(60, 0, supernode=1000, down=1000)
+    names = [f"c{i}" for i in range(30)]
+    swarm.join(*names)
+    for name in names:
+        swarm.park(name, 1)
+    swarm.cache(*range(60))
+    answered: list[str] = []
+    while swarm.swarm.wakeable:
+        answers = swarm.swarm.answer_parked(TASK, swarm.now, most)
+        assert len(answers) <= most
+        answered += [cid for cid, _ in answers]
+        swarm.check()
+    assert answered == names
+
+
+def test_what_an_opening_serves_nobody_is_left_alone() -> None:
+    """Very many wait that lack something of a source, and may not have it: the search among them ends."""
+    swarm = Cluster(4, 0)
+    names = [f"c{i}" for i in range(40)]
+    swarm.join("source", holds=[0])
+    swarm.join(*names)
+    for name in names:
+        for _ in range(3):
+            swarm.fail(name, 0, "source")
+        swarm.park(name, 1)
+    swarm.swarm.cached(TASK, 0, swarm.now)
+    swarm.swarm.uncached(TASK, 0, swarm.now)
+    calls_of_it = 0
+    while swarm.swarm.wakeable:
+        assert swarm.swarm.answer_parked(TASK, swarm.now, 1) == []
+        calls_of_it += 1
+        assert calls_of_it < 100
+
+
+def test_a_client_that_blames_everybody_is_remembered_for_some() -> None:
+    swarm = Cluster(4)
+    others = [f"c{i}" for i in range(MOST_CHARGED + 20)]
+    for other in others:
+        swarm.swarm.join(TASK, other, Peer(f"host-{other}", 20000, f"/peer/file/{other}"), swarm.now)
+    swarm.join("liar")
+    for other in others:
+        swarm.swarm.failed(TASK, "liar", 0, other, "gone", swarm.now)
+    swarm.check()
+    charged = swarm.swarm.tasks[TASK].downloads["liar"].charged
+    assert charged is not None
+    assert [peer.key[0] for peer in charged] == [f"host-{other}" for other in others[20:]]
+
+
+def test_a_bunch_is_in_order_however_large_it_gets() -> None:
+    swarm = crowd(3 * FEW)
+    downloads = [download for task in swarm.tasks.values() for download in task.downloads.values()]
+    bunch = joined((), downloads[0])
+    for i, download in enumerate(downloads[1:], 1):
+        bunch = joined(bunch, download)
+        assert list(bunch) == downloads[: i + 1]
+    for i, download in enumerate(downloads):
+        bunch = parted(bunch, download)
+        assert list(bunch) == downloads[i + 1 :]
+    assert not bunch
+
+
+class Clock(asyncio.SelectorEventLoop):
+    """A loop on which time passes only as work says."""
+
+    seconds = 0.0
+
+    def time(self) -> float:
+        return self.seconds
+
+
+def test_long_works_leave_turns_to_others() -> None:
+    loop, seen = Clock(), []
+
+    def work(name: str, steps: int):  # type: ignore[no-untyped-def]
+        for i in range(steps):
+            seen.append(f"{name}{i}")
+            loop.seconds += SLICE / 2
+            yield
+
+    async def play() -> None:
+        turns = Turns(loop)
+        turns.begin(work("a", 5))
+        turns.begin(work("b", 2))
+        assert seen == ["a0", "a1"]
+        loop.call_soon(seen.append, "other")
+        while "b1" not in seen:
+            await asyncio.sleep(0)
+
+    try:
+        loop.run_until_complete(play())
+    finally:
+        loop.close()
+    assert [step for step in seen if step != "other"] == ["a0", "a1", "a2", "a3", "a4", "b0", "b1"]
+    assert seen.index("other") < seen.index("a4")
+
+
+def test_a_coroutine_spreads_its_work() -> None:
+    loop, seen = Clock(), []
+
+    def act(n: int) -> None:
+        seen.append(n)
+        loop.seconds += SLICE / 2
+
+    async def play() -> None:
+        loop.call_soon(seen.append, -1)
+        await spread(act, range(9))
+
+    try:
+        loop.run_until_complete(play())
+    finally:
+        loop.close()
+    assert sorted(seen) == list(range(-1, 9))
+    assert seen[-1] == 8
+    assert seen.index(-1) < 4

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import time
 
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "DFENGINE"
 """How the names of environment variables that hold settings begin."""
-
-AGAIN = 5.0
-"""Seconds after which a signal that a download has not ended by is raised anew: whoever clears the errors of what it calls swallows it."""
 
 READER_GONE = 23
 """Exit code when the reader of stdout went away, as curl's."""
@@ -118,8 +114,10 @@ def get(values: dict[str, Any]) -> None:
         with contextlib.suppress(StorageError):  # it may be stdout that failed
             _tell(values, _as_error(values, code, type(error).__name__, str(error), getattr(error, "status", 0)))
         sys.exit(code)
-    except _Interrupted as stop:
-        _tell(values, _as_error(values, int(stop.code or 0), "Interrupted", stop.message))
+    except SystemExit as stop:
+        message = getattr(stop, "message", "")
+        if message:
+            _tell(values, _as_error(values, int(stop.code or 0), "Interrupted", message))
         raise
     except BrokenPipeError:
         raise
@@ -158,12 +156,15 @@ def _get(values: dict[str, Any]) -> None:
     if device:
         _writable(device)
     else:
+        began = time.monotonic()
         settings = settings.replace(output=_output(settings, named))
+        if settings.timeout and named["remote_header_name"]:
+            settings = settings.replace(timeout=max(0.001, settings.timeout - (time.monotonic() - began)))
         if named["skip_existing"] and os.path.exists(settings.output):
             _skipped(settings, as_json)
             return
         prepare(settings.output, bool(named["create_dirs"]))
-    result = _download(settings, bar or (sys.stderr.isatty() and not quiet))
+    result = _download(settings, bar or (sys.stderr.isatty() and not quiet), values)
     if as_json:
         _tell(values, as_object(result))
     elif settings.nodes and settings.pattern != "source" and not quiet:
@@ -277,31 +278,22 @@ def _skipped(settings: GetSettings, as_json: bool) -> None:
         put(json.dumps({"url": shown(settings.url), "output": os.path.abspath(settings.output), "skipped": True}))
 
 
-def _download(settings: GetSettings, bar: bool) -> Result:
-    ended_by = 0
+def _download(settings: GetSettings, bar: bool, values: dict[str, Any]) -> Result:
+    from dfengine.client.interrupt import interruptible
 
-    def stop(number: int, _: object) -> None:
-        nonlocal ended_by
-        ended_by = ended_by or number
-        signal.setitimer(signal.ITIMER_REAL, AGAIN)
-        raise _Signalled(ended_by)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
-        # What is ignored, as by nohup and by a shell's background jobs, stays so.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    try:
+    def run() -> Result:
         if not bar:
             return _fetch(settings, None)
         from dfengine.client.progress import Bar
 
         with Bar(settings.url.partition("?")[0] if settings.output == "-" else settings.output) as progress:
             return _fetch(settings, progress)
-    except _Signalled as signalled:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        again = "" if settings.output == "-" else f"; run it again to go on from here ({settings.output})"
-        print(f"dfengine: stopped{again}", file=sys.stderr)
-        raise _Interrupted(128 + signalled.number, f"stopped{again}") from None
+
+    def tell(code: int, kind: str, message: str) -> None:
+        if values.get("json"):
+            _tell(values, _as_error(values, code, kind, message))
+
+    return interruptible(settings, run, tell)
 
 
 def _fetch(settings: GetSettings, progress: Any) -> Result:
@@ -326,20 +318,6 @@ def _stream(settings: GetSettings, progress: Any) -> Result:
     began = time.monotonic()
     with opened(settings.device, settings.timeout) as fd:
         return to_descriptor(settings, fd, progress, time.monotonic() - began).replace(output=settings.device)
-
-
-class _Signalled(BaseException):
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-class _Interrupted(SystemExit):
-    """A signal ended the download, and that was said."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(code)
-        self.message = message
 
 
 def _tell(values: dict[str, Any], told: dict[str, Any]) -> None:

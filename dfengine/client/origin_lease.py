@@ -41,7 +41,8 @@ class OriginLease:
         until = time.monotonic() + PATIENCE
         while True:
             watch.look(None)
-            code = self._request({"wait": PARK}, PARK + 5.0)
+            left = max(0.1, watch.deadline - time.monotonic())
+            code = self._request({"wait": min(PARK, left)}, min(PARK + 5.0, left))
             if code == codes.SUCCESS:
                 self._held, self._renew = True, time.monotonic() + RENEW
             if code != codes.WAIT:

@@ -8,6 +8,7 @@ the number of descriptors is not bounded as by select(2). A paused reader stops 
 from __future__ import annotations
 
 import select
+import threading
 import time
 from typing import Any
 
@@ -88,7 +89,16 @@ class Driver:
     def close(self) -> None:
         """End the transfer, wherever it is; a second time does nothing."""
         multi, self._multi = self._multi, None
-        if multi is not None:
-            multi.remove_handle(self.easy)
-            self.easy.close()
-            multi.close()
+        if multi is None:
+            return
+        if self.result is None and not self.easy.getinfo(pycurl.NAMELOOKUP_TIME):
+            # libcurl waits for the system's resolver, which nothing cuts: this thread does not.
+            threading.Thread(target=_close, args=(multi, self.easy), name="resolver", daemon=True).start()
+        else:
+            _close(multi, self.easy)
+
+
+def _close(multi: Any, easy: Any) -> None:
+    multi.remove_handle(easy)
+    easy.close()
+    multi.close()

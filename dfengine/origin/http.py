@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pycurl
 
-from dfengine.errors import OriginChanged, OriginError, OriginForbidden
+from dfengine.errors import OriginChanged, OriginError, OriginForbidden, TimedOut
 from dfengine.net.access import Access
 from dfengine.origin import credentials, trust
 from dfengine.origin.body import SILENCE, STEP, Body
@@ -253,10 +253,15 @@ def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> H
 
 
 def disposition(settings: GetSettings) -> str:
-    """The Content-Disposition of the file at `settings.url`, "" if it has none. Raises OriginError and its kin."""
-    cancel = Cancel()
+    """The Content-Disposition of the file at `settings.url`, "" if it has none. Raises OriginError and its kin, TimedOut."""
+    cancel, until = Cancel(), time.monotonic() + settings.timeout
+
+    def look() -> None:
+        if settings.timeout and time.monotonic() > until:
+            raise TimedOut(f"not finished within {settings.timeout:g} s: the origin has not named the file yet")
+
     try:
-        body = for_download(settings, cancel).open()
+        body = for_download(settings, cancel).open(waiting=look)
         body.close()
         return body.head.get("content-disposition")
     finally:

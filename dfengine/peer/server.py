@@ -22,6 +22,7 @@ from dfengine.net.doorway import listening
 from dfengine.net.limit import TokenBucket
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
+from dfengine.net.stopping import stop_on_signals
 from dfengine.peer.farewell import farewell
 from dfengine.peer.hosted import Hosted
 from dfengine.peer.routes import Routes
@@ -93,8 +94,7 @@ def _locked(home: Home) -> int:
 async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.socket, ended: bool) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+    stop_on_signals(loop, stopped)
     if ended:
         stopped.set()
     limit = TokenBucket(settings.totallimit)

@@ -34,7 +34,7 @@ PIPE = 1 << 20
 STEP = 256 << 10
 """Bytes of a plain write."""
 
-POLL = 1.0
+POLL = 0.25
 """Seconds after which a thread that waits for its reader looks whether the stream has ended."""
 
 

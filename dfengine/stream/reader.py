@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from dfengine.task import Digest
 
 
+CLOSING = 0.7
+"""Seconds for an engine to end that is not wanted any more."""
+
+
 def stream(url: str, *, nodes: Iterable[str] = (), **settings: Any) -> Reader:
     """Open `url` as a stream from the swarm of the supernodes `nodes` (HOST[:PORT][=WEIGHT]), or from its origin if there are none.
 
@@ -37,6 +41,8 @@ class _Engine(threading.Thread):
         self._streaming = streaming
         self.result: Result | None = None
         self.failure: BaseException | None = None
+        self._turn = threading.Lock()
+        self._over = self._left = False
 
     def run(self) -> None:
         """See streaming.Streaming.run."""
@@ -45,6 +51,19 @@ class _Engine(threading.Thread):
         except BaseException as error:
             self.failure = error
             self._streaming.abandon(error)
+        with self._turn:
+            self._over = True
+            if self._left:
+                self._streaming.close()
+
+    def leave(self) -> None:
+        """The stream is closed: at once, or by the engine where that waits for what nothing cuts, as the look-up of a name."""
+        self.join(CLOSING)
+        with self._turn:
+            if self._over:
+                self._streaming.close()
+            else:
+                self._left = True
 
 
 class Reader(io.RawIOBase):
@@ -171,8 +190,7 @@ class Reader(io.RawIOBase):
         if engine is not None and not self.closed:
             if engine.is_alive():
                 self._streaming.stop(LocalError("the reader was closed"))
-                engine.join()
-            self._streaming.close()
+            engine.leave()
         super().close()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

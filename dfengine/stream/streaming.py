@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 
+LATE = 0.5
+"""Seconds after the deadline at which the consumer looks itself."""
+
+
 class Streaming(Download):
     """`run` is the engine; `next` and `taken` are the consumer's, from another thread."""
 
@@ -107,8 +111,10 @@ class Streaming(Download):
                     if transfer.plan.window.here(n):
                         return n, *transfer.file.locate(n)
                     if not self.ended:
-                        transfer.lock.wait(0.5)
+                        transfer.lock.wait(0.3)
                 self._check(transfer.error)
+            if time.monotonic() > self.watch.deadline + LATE:
+                self.watch.look(None)  # raises: the engine, which should say so, is held up
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError("the next piece is not here yet")
 

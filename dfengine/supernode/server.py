@@ -22,6 +22,7 @@ from dfengine.net.limit import TokenBucket
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
+from dfengine.net.stopping import stop_on_signals
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import reclaim
 from dfengine.supernode.download_port import DownloadRoutes
@@ -125,8 +126,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         raise _occupied(settings.host, settings.port, "--port", error) from error
     pieces.start()
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+    stop_on_signals(loop, stopped)
     loop.add_signal_handler(signal.SIGHUP, partial(reread, authentication))
     announce(control=(node.advertise_ip, control.port), download=(node.advertise_ip, pieces.port))
     while not stopped.is_set():

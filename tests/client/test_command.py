@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory; no download begins."""
     monkeypatch.chdir(tmp_path)
 
-    def began(settings: GetSettings, bar: bool) -> None:
+    def began(settings: GetSettings, bar: bool, values: dict[str, Any]) -> None:
         raise _Began(settings)
 
     monkeypatch.setattr(command, "_download", began)

@@ -1,52 +1,99 @@
-"""A signal ends a download, also one that arrives where errors are swallowed."""
+"""A signal ends a download's process, also where it is swallowed or where the main thread is held up; and so does the deadline."""
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from dfengine import client, command
-from dfengine.settings import GetSettings
+SWALLOWS = """
+    said = False
+    while True:
+        try:
+            said = said or not print("up", file=sys.stderr, flush=True)
+            time.sleep(60)
+        except BaseException:
+            pass
+"""
 
+IN_C = """
+    import ctypes, itertools
+    # A call that is interrupted is gone on with, as getaddrinfo does it: nobody in Python hears of the signal.
+    libc = ctypes.CDLL(None)
+    print("up", file=sys.stderr, flush=True)
+    list(map(libc.sleep, itertools.repeat(60, 3)))
+"""
 
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """As they were before."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in before.items():
-        signal.signal(number, handler)
+BY_ITSELF = """
+    try:
+        print("up", file=sys.stderr, flush=True)
+        time.sleep(60)
+    finally:
+        print("in good order", flush=True)
+"""
 
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("swallowed", [0, 1, 2])
-def test_a_signal_that_is_swallowed_comes_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals, swallowed: int
-) -> None:
-    monkeypatch.setattr(command, "AGAIN", 0.05)
-    left = swallowed
-
-    def fetch(*_: Any) -> None:
-        nonlocal left
+BLOCKED = """
+    print("up", file=sys.stderr, flush=True)
+    with open(1, "wb", 0) as out:
         while True:
-            try:
-                if left == swallowed:
-                    os.kill(os.getpid(), number)
-                time.sleep(60)
-            except BaseException:
-                left -= 1
-                if left < 0:
-                    raise
+            out.write(bytes(1 << 16))
+"""
 
-    monkeypatch.setattr(client, "get", fetch)
-    with pytest.raises(SystemExit) as ended:
-        command._download(GetSettings(url="http://h/f", output="f"), bar=False)
-    assert ended.value.code == 128 + number
-    assert "stopped" in capsys.readouterr().err
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+PROGRAM = """
+import sys, time
+from dfengine import client, command
+
+def get(*_):
+{}
+client.get = get
+command.end(command.get, {{"address": "http://h/f", "output": "/tmp/f", "json": True, "timeout": {}}})
+"""
+
+
+def started(body: str, timeout: float = 0.0) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", PROGRAM.format(body, timeout)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    assert process.stderr is not None
+    assert process.stderr.readline() == b"up\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("body", [SWALLOWS, IN_C, BY_ITSELF], ids=["swallows", "in C", "by itself"])
+def test_a_signal_ends_it(body: str, number: signal.Signals) -> None:
+    with started(body) as process:
+        began = time.monotonic()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+        assert time.monotonic() - began < 10.0, "a bound against a hang; the bound itself is a second"
+    assert process.returncode == 128 + number
+    assert err.count(b"stopped") == 1
+    assert (b"in good order" in out) == (body is BY_ITSELF)
+    assert b'"kind": "Interrupted"' in out
+
+
+@pytest.mark.parametrize("body", [SWALLOWS, IN_C, BLOCKED], ids=["swallows", "in C", "blocked"])
+def test_the_deadline_ends_it(body: str) -> None:
+    with started(body, 0.3) as process:
+        assert process.wait(30) == 8
+        assert process.stderr is not None
+        assert process.stderr.read() == b"dfengine: not finished within 0.3 s\n"
+
+
+def test_a_second_signal_ends_it_at_once_and_the_first_is_told() -> None:
+    body = SWALLOWS.replace("pass", "print('first', file=sys.stderr, flush=True)")
+    with started(body) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"first\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 128 + signal.SIGTERM
+
+
+def test_what_ends_in_time_is_told_nothing() -> None:
+    with started("    print('up', file=sys.stderr, flush=True); raise command.StorageError('as it is')", 30) as process:
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (7, b"dfengine: as it is\n")

@@ -1,0 +1,64 @@
+"""Ends the process when a signal or the deadline has come and the main thread, which should end it, is held up.
+
+A look-up of a name, or a disk that does not answer, cannot be cut from within: Python runs a signal's handler only when such a call is
+over. But the number of the signal is written into a pipe at once (signal.set_wakeup_fd), and a thread waits there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GRACE = 0.7
+"""Seconds for the main thread to end by itself: it tells the supernode, and stops its threads."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Watchdog:
+    """A context of the main thread, around one download. seconds: until its deadline, 0 = none.
+
+    end: called by a thread of its own, with the number of the first signal, or 0 for the deadline; it must end the process. After a
+    second signal it is called at once.
+    """
+
+    def __init__(self, seconds: float, end: Callable[[int], None]) -> None:
+        self._deadline = time.monotonic() + seconds + GRACE if seconds else math.inf
+        self._end = end
+
+    def __enter__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._before)
+        os.close(self._write)
+        self._thread.join()
+        os.close(self._read)
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        deadline, first = self._deadline, 0
+        while (left := deadline - time.monotonic()) > 0:
+            if not poll.poll(min(left, 86400.0) * 1000):
+                continue
+            numbers = os.read(self._read, 64)
+            if not numbers:
+                return  # the main thread has ended what was watched
+            for number in numbers:
+                if number in SIGNALS and first:
+                    deadline = 0.0
+                elif number in SIGNALS:
+                    first, deadline = number, min(deadline, time.monotonic() + GRACE)
+        self._end(first)

@@ -179,15 +179,17 @@ class Assembly:
         """Verified: give the file the output's name. Raises StorageError."""
         if self.transfer is None:
             raise StorageError("nothing was downloaded")
-        if self._shared is not None:
-            home, name = self._shared
-            # The output matters more than that it is served on.
-            with contextlib.suppress(StorageError):
-                home.keep(name, self.transfer.file)
         file = self.transfer.file
         named = self.version.name if self.version is not None else file.record.generation.decode("ascii", "replace")
         note(file.fd, self._task, named, self.version, self.digests.get("xxh3", ""))
-        self._target.finish(file)
+        self._target.finish(file, keep=self._keep)
+
+    def _keep(self) -> None:
+        """The output matters more than that it is served on."""
+        if self._shared is not None and self.transfer is not None:
+            home, name = self._shared
+            with contextlib.suppress(StorageError):
+                home.keep(name, self.transfer.file)
 
     def discard(self) -> None:
         """What is here is wrong: nothing of it must be served or resumed."""

@@ -14,6 +14,8 @@ cdef class FileSlice:
     cdef readonly object owner       # keeps fd open
     cdef Bitset bits                 # None, or where bit n says that the slice still holds what it held
     cdef Py_ssize_t n
+    cdef object check                # None, or what compares the bytes with their digest
+    cdef bint must, wrong            # it must be asked before they are sent; it said that they are wrong
 
 cdef class Upload:
     cdef readonly object parts       # tuple of bytes | FileSlice

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import final
 
 from dfengine._bitset import Bitset
@@ -7,11 +8,14 @@ class FileSlice:
     """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent.
 
     `bits` and `n`: memory that may be taken back meanwhile; whoever does so clears bit n first. It is looked at when the slice is out,
-    so that what follows is only sent after bytes that were whole. Raises BadValue, IndexError.
+    so that what follows is only sent after bytes that were whole. `check`: compares the bytes with their digest, in a thread, and returns
+    whether they agree; it is asked when they come from a disk anyway, and before they are sent where it `must` be. Raises BadValue,
+    IndexError.
     """
 
     def __new__(
-        cls, fd: int, offset: int, length: int, owner: object = None, bits: Bitset | None = None, n: int = 0
+        cls, fd: int, offset: int, length: int, owner: object = None, bits: Bitset | None = None, n: int = 0,
+        check: Callable[[], bool] | None = None, must: bool = False,
     ) -> FileSlice: ...
     @property
     def fd(self) -> int: ...
@@ -24,12 +28,15 @@ class FileSlice:
     def read(self, at: int, length: int) -> bytes:
         """A copy of `length` bytes from `at` on, for what cannot be sent by sendfile.
 
-        Raises BadValue beyond the slice, EOFError when the file ends first or the bit is clear, OSError.
+        Raises BadValue beyond the slice, EOFError when the file ends first, the bit is clear or the check failed, OSError.
         """
     def resident(self) -> bool:
-        """Sending it waits for no disk, as far as a look at every megabyte tells; memory and what cannot be asked count as resident."""
+        """Sending it waits for no disk, as far as a look at every megabyte tells; memory and what cannot be asked count as resident.
+
+        False as well while it must be checked.
+        """
     def load(self) -> None:
-        """Read it into the page cache and wait for that, without the GIL; whatever goes wrong shows when it is sent."""
+        """Check it, or read it into the page cache and wait for that, without the GIL; whatever goes wrong shows when it is sent."""
 
 @final
 class Upload:
@@ -54,5 +61,5 @@ class Upload:
         """Give the socket at most `most` bytes, until it takes no more; the bytes it took.
 
         0 with `left` over 0 and `most` over 0 means that it is full, or that a slice is `cold`. Raises OSError when the connection is gone,
-        EOFError when a file ended before its slice did, or a slice's bit is clear.
+        EOFError when a file ended before its slice did, or a slice's bit is clear, or its check failed.
         """

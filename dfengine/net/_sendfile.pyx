@@ -49,7 +49,7 @@ cdef enum:
 cdef class FileSlice:
     """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent."""
 
-    def __cinit__(self, fd, offset, length, owner=None, Bitset bits=None, n=0):
+    def __cinit__(self, fd, offset, length, owner=None, Bitset bits=None, n=0, check=None, must=False):
         if fd < 0 or offset < 0 or length < 0:
             raise BadValue(f"no slice of {length} bytes at {offset} of descriptor {fd}")
         self.fd = fd
@@ -59,11 +59,16 @@ cdef class FileSlice:
         self.bits = bits
         if bits is not None:
             self.n = n if bits.test(n) else -1
+        self.check = check
+        self.must = must
+        self.wrong = False
 
     def read(self, long long at, long long length):
         """A copy of `length` bytes from `at` on, for what cannot be sent by sendfile."""
         if at < 0 or length < 0 or length > self.length - at:
             raise BadValue(f"no {length} bytes at {at} of {self.length}")
+        if self.wrong:
+            raise EOFError("the piece is not what its digest says")
         cdef bytes taken = PyBytes_FromStringAndSize(NULL, length)
         cdef char *into = PyBytes_AS_STRING(taken)
         cdef long long got = 0, start = self.offset + at
@@ -83,6 +88,8 @@ cdef class FileSlice:
         return taken
 
     def resident(self):
+        if self.must:
+            return False
         if self.bits is not None or not self.length:
             return True
         cdef long long at = 0, last = self.length - 1
@@ -93,6 +100,10 @@ cdef class FileSlice:
         return _in_memory(self.fd, self.offset + last)
 
     def load(self):
+        if self.check is not None:
+            self.must, self.wrong = False, True  # until it is known, also if the check fails to be made
+            self.wrong = not self.check()
+            return
         cdef long long at = 0
         cdef ssize_t count
         cdef void *into
@@ -176,6 +187,8 @@ cdef class Upload:
                     self.cold = piece
                     break
                 self.cold = None
+                if piece.wrong or piece.must:
+                    raise EOFError("the piece is not what its digest says")
                 size = piece.length
                 want = min(size - self.done, most - moved)
                 with nogil:

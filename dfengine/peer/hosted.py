@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from dfengine.errors import BadValue, StorageError
 from dfengine.net import handover
-from dfengine.storage.home import Entry, Home, Shared, valid_name
+from dfengine.storage.home import Entry, Home, valid_name
+from dfengine.storage.shared import Shared
 from dfengine.storage.slots import MEMORIES, SlotFile
 
 DESCRIPTORS = MEMORIES + 1

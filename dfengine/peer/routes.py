@@ -13,7 +13,8 @@ from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.settings import VERSION
-from dfengine.storage.home import Entry, Shared, valid_name
+from dfengine.storage.home import Entry, valid_name
+from dfengine.storage.shared import Shared
 
 TOUCH_SECONDS = 1.0
 """A file that many ask for is marked as used so often and no oftener."""
@@ -130,7 +131,7 @@ class Routes:
             fd, place, bits, n = shared.find(offset, content)
         except BadRange:
             return text(416, "range not satisfiable")
-        data = FileSlice(fd, place, content, shared, bits, n)
+        data = FileSlice(fd, place, content, shared, bits, n, *shared.check(offset, content))
         if not framed:
             return Parts(206, (data,))
         try:

@@ -19,12 +19,11 @@ import os
 import re
 import stat
 
-from dfengine._bitset import Bitset
-from dfengine._piece import Geometry
-from dfengine.errors import BadRange, BadValue, StorageError
+from dfengine.errors import BadValue, StorageError
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.protected import resolved
 from dfengine.storage.record import Record
+from dfengine.storage.shared import Shared
 from dfengine.storage.target import Target
 from dfengine.value import Value
 
@@ -86,63 +85,6 @@ class Entry(Value):
         return entry
 
 
-class Shared:
-    """One download as the peer server sees it, open for reading; closes itself when nothing refers to it any more."""
-
-    def __init__(self, entry: Entry, file: PieceFile) -> None:
-        self.entry = entry
-        self.file: PieceFile | None = file
-        self.fd = file.fd
-        self.touched = 0.0
-        """When `Home.touch` was last told of it, unix seconds."""
-
-    @property
-    def geometry(self) -> Geometry:
-        """Of the task."""
-        return self._file().geometry
-
-    @property
-    def length(self) -> int:
-        """Bytes of the whole file, -1 while unknown."""
-        return self._file().geometry.length
-
-    def here(self, offset: int, length: int) -> bool:
-        """The raw bytes offset..offset+length are all written, and nobody changed the file since it was complete. Raises StorageError."""
-        first, past = self.geometry.covering(offset, length)
-        record = self._file().record
-        # No more than the record has room for, whatever a request asks.
-        return past <= record.capacity and record.holds(first, past) and self._file().unchanged()
-
-    def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int]:
-        """Where these raw bytes lie, and for memory the bit that tells whether they still do: (descriptor, place, bits or None, piece).
-
-        Raises BadRange for bytes that lie in several pieces of memory, which is not contiguous.
-        """
-        file = self._file()
-        if not file.evicts:
-            return self.fd, offset, None, 0
-        first, past = file.geometry.covering(offset, length)
-        if past - first > 1:
-            raise BadRange(f"{length} bytes at {offset} lie in {past - first} pieces")
-        if length:
-            file.record.used.set(first)
-        fd, place, _ = file.locate(first)
-        return fd, place + offset - file.geometry.content(first)[0], file.here, first
-
-    def close(self) -> None:
-        """Release the descriptors; a second time does nothing."""
-        file, self.file = self.file, None
-        if file is not None:
-            file.close()
-
-    __del__ = close
-
-    def _file(self) -> PieceFile:
-        if self.file is None:
-            raise StorageError(f"{self.entry.name} is closed")
-        return self.file
-
-
 class Home:
     """A peer's home directory; made when missing. Safe to use from several processes."""
 
@@ -199,7 +141,7 @@ class Home:
             raise StorageError(f"cannot write {path}: {error.strerror}") from error
 
     def keep(self, name: str, file: PieceFile) -> None:
-        """Call before the record beside the output goes: the peer server's own is a copy where no link could be made."""
+        """Call when the output has its name, before the record beside it goes: where no link could be made the peer server has a copy."""
         path = self._at("records", name)
         if not os.path.exists(path):
             try:

@@ -13,7 +13,7 @@ Layout, little-endian; `words` = 64-bit words for `capacity` bits:
     8   i64  length of the file in bytes, -1 while unknown
     16  u32  piece size            20  u32  capacity in pieces
     24  16s  generation            40  u32  1 = complete and verified     44  u32 zero
-    48  i64  mtime (ns) of the complete data                              56  u64 zero
+    48  i64  mtime (ns) of the complete data          56  u64  its ctime (ns) when it had got its name, 0 before
     64  words * 8      bits: piece is here
     ..  words * 8      bits: piece was asked for since its turn to be evicted last came (streams only)
     ..  capacity * 16  xxh3-128 of each piece's content
@@ -221,6 +221,19 @@ class Record:
             self._look()
             (complete,) = struct.unpack_from("<I", self._memory, 40)
         return int(struct.unpack_from("<q", self._memory, 48)[0]) if complete else 0
+
+    @property
+    def named_ctime(self) -> int:
+        """ctime in ns that the data had when it had got its name; 0 before."""
+        (ctime,) = struct.unpack_from("<Q", self._memory, 56)
+        if not ctime:
+            self._look()
+            (ctime,) = struct.unpack_from("<Q", self._memory, 56)
+        return int(ctime)
+
+    def set_named(self, ctime_ns: int) -> None:
+        """The complete data has its name; its ctime from now on shows whether anything became of it. Raises StorageError."""
+        self._store(56, struct.pack("<Q", ctime_ns))
 
     def learn_length(self, length: int) -> None:
         """The origin ended: `length` in bytes, once unknown. Raises StorageError when it cannot fit."""

@@ -19,6 +19,10 @@ from dfengine.storage.failure import storage_error
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.protected import check_other, own_file, removable, resolved
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LOOKS = 100
 """Times that a part file is looked for which others rename or remove between two looks: a directory like /proc never has one."""
 
@@ -157,8 +161,11 @@ class Target:
                 f"no room for {self.path}: {missing} bytes are missing, {room.f_bavail * room.f_frsize} are free"
             )
 
-    def finish(self, file: PieceFile, sync: bool = False) -> None:
-        """`file` is complete and verified: give it the output's name. Raises StorageError; part and record stay then."""
+    def finish(self, file: PieceFile, sync: bool = False, keep: Callable[[], None] | None = None) -> None:
+        """`file` is complete and verified: give it the output's name. keep: called before the record beside it goes.
+
+        Raises StorageError; part and record stay then.
+        """
         try:
             if sync:
                 os.fsync(file.fd)
@@ -167,6 +174,9 @@ class Target:
             os.rename(self.part, self.path)
             if sync:
                 _sync_folder(os.path.dirname(self.path))
+            file.record.set_named(os.fstat(file.fd).st_ctime_ns)
+            if keep is not None:
+                keep()
             os.unlink(self.record)
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error

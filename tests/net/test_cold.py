@@ -109,3 +109,30 @@ def test_memory_an_empty_slice_and_a_bad_descriptor_wait_for_no_disk() -> None:
         os.close(fd)
     assert FileSlice(fd, 0, 1).resident()
     FileSlice(fd, 0, 1).load()
+
+
+@pytest.mark.parametrize("says", [True, False, None])
+def test_a_slice_that_must_be_checked_is_not_sent_before_and_not_at_all_if_it_is_wrong(disk: int, says: bool | None) -> None:
+    """None: the check itself fails."""
+    def check() -> bool:
+        if says is None:
+            raise OSError
+        return says
+
+    there, here = socket.socketpair()
+    with there, here:
+        part = FileSlice(disk, 0, 1000, None, None, 0, check, True)
+        upload = Upload((part,))
+        assert upload.advance(here.fileno(), SIZE) == 0
+        assert upload.cold is part
+        try:
+            part.load()
+        except OSError:
+            assert says is None
+        if says:
+            assert upload.advance(here.fileno(), SIZE) == 1000
+        else:
+            with pytest.raises(EOFError, match="digest"):
+                upload.advance(here.fileno(), SIZE)
+            with pytest.raises(EOFError, match="digest"):
+                part.read(0, 10)

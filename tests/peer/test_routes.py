@@ -8,14 +8,17 @@ import json
 import os
 import random
 import re
+import select
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import xxhash
 
 from dfengine._piece import Geometry
-from dfengine.net._sendfile import FileSlice
+from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.http import BadRequest, Parts, Request, Response
 from dfengine.net.limit import TokenBucket
 from dfengine.peer.routes import Routes
@@ -385,3 +388,87 @@ def test_local_exchanges_as_recorded(host: Host) -> None:
 def samples(name: str) -> list[dict[str, Any]]:
     loaded: Callable[[str], list[dict[str, Any]]] = json.loads
     return loaded((SAMPLES / f"{name}.json").read_text())
+
+
+def finished(host: Host) -> tuple[str, bytes]:
+    """A download that is over; its output and content."""
+    file, target, content = host.share("a", LENGTH)
+    for n in range(file.geometry.count):
+        part = content[n * CONTENT : (n + 1) * CONTENT]
+        file.write(n, part, xxhash.xxh3_128_digest(part))
+    host.files = [entry for entry in host.files if entry[1] is not file]
+    target.finish(file, keep=lambda: host.home.keep("a", file))
+    file.close()
+    return target.path, content
+
+
+def changed(path: str, at: int, byte: int) -> None:
+    """The file's byte, and no time that can be set back. The kernel's clock of files ticks some hundred times a second."""
+    state = os.stat(path)
+    with open(path, "r+b") as out:
+        out.seek(at)
+        out.write(bytes([byte]))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    while os.stat(path).st_ctime_ns == state.st_ctime_ns:
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def sent(host: Host, n: int) -> bool:
+    """Piece n is sent, after its check where it must be; else its connection is closed."""
+    answer = host.piece("a", n)
+    assert isinstance(answer, Parts)
+    there, here = socket.socketpair()
+    with there, here:
+        here.setblocking(False)
+        upload = Upload(answer.parts)
+        try:
+            while upload.left:
+                upload.advance(here.fileno(), 1 << 30)
+                if upload.cold is not None:
+                    upload.cold.load()
+                while select.select([there], [], [], 0)[0]:
+                    there.recv(1 << 20)
+        except EOFError:
+            return False
+    return True
+
+
+def test_a_finished_file_is_sent_as_it_is_while_nothing_happens_to_it(host: Host) -> None:
+    finished(host)
+    answer = host.piece("a", 0)
+    assert isinstance(answer, Parts)
+    part = answer.parts[1]
+    assert isinstance(part, FileSlice)
+    assert part.resident()
+
+
+def test_a_byte_that_changes_in_a_finished_file_is_found_before_it_is_sent(host: Host) -> None:
+    """Its times are set back, but for the one that cannot be."""
+    path, content = finished(host)
+    assert sent(host, 0)
+    changed(path, 100, content[100] ^ 1)
+    assert not sent(host, 0)
+    assert sent(host, 1)
+    assert host.piece("a", 0).status == 404
+    changed(path, 100, content[100])
+    assert sent(host, 0), "it is right again"
+
+
+def test_a_finished_file_whose_links_change_is_sent_still(host: Host) -> None:
+    path, _ = finished(host)
+    os.link(path, path + "-link")
+    assert [sent(host, n) for n in range(3)] == [True, True, True]
+    os.unlink(path)
+    assert sent(host, 0)
+
+
+def test_a_change_shows_too_where_the_home_could_only_copy_the_record(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(os, "link", refuse)
+    path, content = finished(host)
+    assert sent(host, 0)
+    with open(path, "r+b") as out:
+        out.write(bytes([content[0] ^ 1]))
+    assert host.piece("a", 0).status == 404

@@ -1,0 +1,110 @@
+"""A download of this host as its peer server sees it: which bytes may be sent, and whether they are still what they were."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import xxhash
+
+from dfengine._bitset import Bitset
+from dfengine._piece import Geometry
+from dfengine.errors import BadRange, StorageError
+from dfengine.storage.piece_file import PieceFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.storage.home import Entry
+
+
+class Shared:
+    """One download as the peer server sees it, open for reading; closes itself when nothing refers to it any more."""
+
+    def __init__(self, entry: Entry, file: PieceFile) -> None:
+        self.entry = entry
+        self.file: PieceFile | None = file
+        self.fd = file.fd
+        self.touched = 0.0
+        """When `Home.touch` was last told of it, unix seconds."""
+        self._ctime = 0
+        self._right: set[int] = set()
+        self._wrong: set[int] = set()
+
+    @property
+    def geometry(self) -> Geometry:
+        """Of the task."""
+        return self._file().geometry
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole file, -1 while unknown."""
+        return self._file().geometry.length
+
+    def here(self, offset: int, length: int) -> bool:
+        """The raw bytes offset..offset+length are all written, and nobody changed the file since it was complete. Raises StorageError."""
+        first, past = self.geometry.covering(offset, length)
+        file = self._file()
+        # No more than the record has room for, whatever a request asks.
+        if past > file.record.capacity or not file.record.holds(first, past) or not file.unchanged():
+            return False
+        if not file.evicts and os.fstat(self.fd).st_ctime_ns != self._ctime:
+            self._ctime = os.fstat(self.fd).st_ctime_ns
+            self._right.clear()
+            self._wrong.clear()
+        return self._wrong.isdisjoint(range(first, past)) if self._wrong else True
+
+    def check(self, offset: int, length: int) -> tuple[Callable[[], bool] | None, bool]:
+        """(What compares the pieces of these raw bytes with their digests, in a thread; whether it must be done before they are sent.)
+
+        Bytes of a download that runs were compared as they came: None. Those of a finished file were compared before it got its name,
+        and its ctime, which nobody can set back, tells whether anything became of it since. It also changes with a file's links.
+        """
+        file = self._file()
+        if file.evicts or not file.record.complete_mtime:
+            return None, False
+        first, past = file.geometry.covering(offset, length)
+        must = file.record.named_ctime != self._ctime and not self._right.issuperset(range(first, past))
+        return partial(self._compare, first, past), must
+
+    def _compare(self, first: int, past: int) -> bool:
+        """In a thread. What is wrong is not here from now on."""
+        file = self._file()
+        buffer = memoryview(bytearray(file.geometry.content_size if past > first else 0))
+        for n in range(first, past):
+            try:
+                same = xxhash.xxh3_128_digest(buffer[: file.read_into(n, buffer)]) == file.record.digest(n)
+            except StorageError:
+                same = False
+            (self._right if same else self._wrong).add(n)
+        return self._wrong.isdisjoint(range(first, past))
+
+    def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int]:
+        """Where these raw bytes lie, and for memory the bit that tells whether they still do: (descriptor, place, bits or None, piece).
+
+        Raises BadRange for bytes that lie in several pieces of memory, which is not contiguous.
+        """
+        file = self._file()
+        if not file.evicts:
+            return self.fd, offset, None, 0
+        first, past = file.geometry.covering(offset, length)
+        if past - first > 1:
+            raise BadRange(f"{length} bytes at {offset} lie in {past - first} pieces")
+        if length:
+            file.record.used.set(first)
+        fd, place, _ = file.locate(first)
+        return fd, place + offset - file.geometry.content(first)[0], file.here, first
+
+    def close(self) -> None:
+        """Release the descriptors; a second time does nothing."""
+        file, self.file = self.file, None
+        if file is not None:
+            file.close()
+
+    __del__ = close
+
+    def _file(self) -> PieceFile:
+        if self.file is None:
+            raise StorageError(f"{self.entry.name} is closed")
+        return self.file

@@ -20,6 +20,7 @@ from dfengine.errors import LocalError, RemoteError
 from dfengine.net import dial, handover
 from dfengine.net.dial import Connection
 from dfengine.storage.home import Home
+from dfengine.storage.protected import own_file
 from dfengine.task import PEER_PORTS
 from dfengine.value import Value
 
@@ -160,7 +161,12 @@ def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime
         # What this download was told is none of the server's business, least of all the origin's tokens; it lives longer.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DFENGINE_GET_")}
         environment["PYTHONPATH"] = os.pathsep.join(paths)
-        log = os.path.join(home.path, "peer.log")
+        log = own_file(os.path.join(home.path, "peer.log"), 0o600)
+        if log < 0:
+            log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        stack.callback(os.close, log)
+        # Its end is found by each write.
+        fcntl.fcntl(log, fcntl.F_SETFL, os.O_APPEND)
         pid = os.posix_spawn(
             sys.executable,
             arguments,
@@ -168,7 +174,7 @@ def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                (os.POSIX_SPAWN_DUP2, log, 2),
             ],
             setsid=True,
             setsigmask=[],

@@ -21,7 +21,7 @@ import stat
 
 from dfengine.errors import BadValue, StorageError
 from dfengine.storage.piece_file import PieceFile
-from dfengine.storage.protected import resolved
+from dfengine.storage.protected import is_own_folder, resolved
 from dfengine.storage.record import Record
 from dfengine.storage.shared import Shared
 from dfengine.storage.target import Target
@@ -114,8 +114,7 @@ class Home:
         with contextlib.suppress(FileNotFoundError):
             if os.stat(self.lock_path, follow_symlinks=False).st_uid != me:
                 return False
-        parts = [os.stat(os.path.join(self.path, part), follow_symlinks=False) for part in PARTS]
-        return all(part.st_uid == me and stat.S_ISDIR(part.st_mode) and not part.st_mode & 0o022 for part in parts)
+        return all(is_own_folder(os.path.join(self.path, part)) for part in PARTS)
 
     def _at(self, part: str, name: str) -> str:
         if not valid_name(name):

@@ -51,7 +51,7 @@ def prepare(path: str, create: bool) -> None:
     parent = os.path.dirname(path)
     if create:
         try:
-            os.makedirs(parent or ".", exist_ok=True)
+            os.makedirs(resolved(parent or "."), exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot make the folder {parent}: {error.strerror}") from None
     elif parent and not os.path.lexists(parent):

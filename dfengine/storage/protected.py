@@ -71,14 +71,14 @@ def check_other(path: str, fd: int = -1) -> None:
         raise StorageError(f"{path} is another user's in a folder that others may write to: remove it, or name another output")
 
 
-def own_file(path: str) -> int:
+def own_file(path: str, mode: int = 0o666) -> int:
     """A regular file of this user's, open to read and write, made if it is missing; -1: something else has the name. Raises OSError.
 
     Whoever may write into the folder could have laid it there: its owner would change the output after it was verified.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     with contextlib.suppress(FileExistsError):
-        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
     try:
         fd = os.open(path, flags)
     except OSError as error:
@@ -91,6 +91,12 @@ def own_file(path: str) -> int:
         os.close(fd)
         return -1
     return fd
+
+
+def is_own_folder(path: str, writers: int = 0o022) -> bool:
+    """A directory, and no link to one, of this user's that none of `writers` (mode bits) can write to. Raises OSError."""
+    found = os.lstat(path)
+    return found.st_uid == os.geteuid() and stat.S_ISDIR(found.st_mode) and not found.st_mode & writers
 
 
 def removable(path: str) -> bool:

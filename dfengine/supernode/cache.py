@@ -61,6 +61,10 @@ class Description(msgspec.Struct, kw_only=True):
         self.etag, self.last_modified, self.dated, self.coding = version.etag, version.last_modified, version.dated, version.coding
 
 
+COPIES = "download"
+"""The directory of the copies, in a supernode's home."""
+
+
 class Cache:
     """All copies below one directory. digest: `xxh3`, or `blake3` (its first 128 bits), which keeps out who forges pieces.
 
@@ -72,7 +76,7 @@ class Cache:
     def __init__(self, home: str, digest: str = "xxh3", longest: int = 4 << 40) -> None:
         self.digest = digest
         self.longest = longest
-        self.path = os.path.join(home, "download")
+        self.path = os.path.join(home, COPIES)
         self._descriptors = Descriptors()
         self._copies: weakref.WeakValueDictionary[str, Copy] = weakref.WeakValueDictionary()
         # A fetch and the thread that computes its md5s both write the description, of one shared value: the last written is the whole.

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import stat
 import sys
 import traceback
 from functools import partial
@@ -24,7 +25,9 @@ from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.settings import SupernodeSettings
+from dfengine.storage.protected import is_own_folder, own_file, resolved
 from dfengine.supernode import reclaim
+from dfengine.supernode.cache import COPIES
 from dfengine.supernode.download_port import DownloadRoutes
 from dfengine.supernode.node import Node
 from dfengine.supernode.router import Router
@@ -38,7 +41,10 @@ def run_supernode(settings: SupernodeSettings) -> None:
     if settings.disk_high < settings.disk_low:
         raise BadValue("--disk-high is less than --disk-low: it says how much is free when room has been made")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
-    home = os.path.realpath(os.path.expanduser(settings.home_dir))
+    try:
+        home = resolved(os.path.expanduser(settings.home_dir))
+    except OSError as error:
+        raise LocalError(f"cannot use {settings.home_dir}: {error.strerror}: choose another --home-dir") from None
     lock = _locked(home)
     import uvloop
 
@@ -51,9 +57,14 @@ def run_supernode(settings: SupernodeSettings) -> None:
 def _locked(home: str) -> int:
     try:
         os.makedirs(home, exist_ok=True)
-        fd = os.open(os.path.join(home, "supernode.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.makedirs(os.path.join(home, COPIES), mode=0o700, exist_ok=True)
+        # Those who set up a volume for a group make all in it the group's.
+        own = is_own_folder(os.path.join(home, COPIES), stat.S_IWOTH)
+        fd = own_file(os.path.join(home, "supernode.lock"), 0o600) if own else -1
     except OSError as error:
         raise LocalError(f"cannot use {home}: {error.strerror}: choose another --home-dir") from error
+    if fd < 0:
+        raise LocalError(f"cannot use {home}: other users can write there, or what lies there is theirs: choose another --home-dir")
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

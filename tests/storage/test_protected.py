@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import stat
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from dfengine._piece import Geometry
-from dfengine.client import finished
-from dfengine.errors import StorageError
-from dfengine.storage.output import opened
+from dfengine.client import finished, local_peer
+from dfengine.errors import LocalError, StorageError
+from dfengine.storage.home import Home
+from dfengine.storage.output import opened, prepare
 from dfengine.storage.protected import resolved
 from dfengine.storage.target import Target
+from dfengine.supernode import server
 
 TASK = "0123456789abcdef" * 4
 OTHER = 12345
@@ -183,6 +186,43 @@ def test_an_output_that_another_user_can_change_is_not_taken_for_what_was_fetche
     os.chown(out, os.geteuid(), -1)
     out.chmod(0o666)
     assert finished.find(str(out), TASK) is None
+
+
+@pytest.mark.parametrize("lay", LAID)
+def test_a_peers_log_is_written_to_no_file_that_another_laid(shared: Path, tmp_path: Path, lay: Callable[[Path], None]) -> None:
+    """In a home of root's, as one on a shared disk; the server runs without a log."""
+    lay(shared / "peer.log")
+    before = os.lstat(shared / "peer.log")
+    peer = local_peer.ensure(Home(str(shared)), "127.0.0.1", 0, "f-1-2.000", totallimit=0, alivetime=0.1)
+    assert peer.port
+    after = os.lstat(shared / "peer.log")
+    assert (after.st_ino, after.st_size, after.st_mtime) == (before.st_ino, before.st_size, before.st_mtime)
+    [pid] = [pid for pid in local_peer._started if os.path.exists(f"/proc/{pid}")]
+    os.kill(pid, signal.SIGTERM)
+    os.waitpid(pid, 0)
+    local_peer._started.clear()
+
+
+@pytest.mark.parametrize("laid", ["download", "supernode.lock"])
+def test_a_supernodes_home_in_which_another_laid_something_is_refused(shared: Path, laid: str) -> None:
+    home, path = shared / "home", shared / "home" / laid
+    home.mkdir()
+    home.chmod(0o1777)
+    for lay in (link, Path.mkdir if laid == "download" else file_of(OTHER)):
+        lay(path)
+        os.chown(path, OTHER, OTHER, follow_symlinks=False)
+        with pytest.raises(LocalError, match="choose another --home-dir"):
+            server._locked(str(home))
+        path.unlink() if path.is_symlink() or path.is_file() else path.rmdir()
+    os.close(server._locked(str(home)))
+
+
+def test_no_directory_is_made_behind_another_users_link(shared: Path, tmp_path: Path) -> None:
+    (shared / "there").symlink_to(tmp_path)
+    os.lchown(shared / "there", OTHER, OTHER)
+    with pytest.raises(StorageError, match="another user's link"):
+        prepare(str(shared / "there" / "new" / "out"), True)
+    assert not (tmp_path / "new").exists()
 
 
 def test_links_are_followed_as_the_kernel_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

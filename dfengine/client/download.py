@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 
+EVERY_ADDRESS = ("0.0.0.0", "::")
+"""What a server may listen on, and nobody can be reached by."""
+
+
 class Result(Value):
     """How a download went. Lengths in bytes; digest `xxh3:HEX` if it was asked for, else ""; back_to_source: why, or None.
 
@@ -171,7 +175,8 @@ class Download:
     def _from_swarm(self) -> str | None:
         """None when all is here, else why not."""
         settings, nodes = self.settings, order(self.settings.nodes, self.who.task)
-        ip = settings.ip or next(filter(None, (local_address(node.host, node.port) for node in nodes)), "")
+        given = "" if settings.ip in EVERY_ADDRESS else settings.ip
+        ip = given or next(filter(None, (local_address(node.host, node.port) for node in nodes)), "")
         self.peer = LocalPeer(ip, 0)
         if settings.pattern != "p2p":
             nowhere = os.path.expanduser(settings.home).startswith("~")

@@ -54,8 +54,14 @@ def interruptible(settings: GetSettings, run: Callable[[], Result], tell: Tell) 
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)
     try:
-        with Watchdog(settings.timeout, cut):
-            return run()
+        try:
+            with Watchdog(settings.timeout, cut):
+                return run()
+        finally:
+            for number in SIGNALS:
+                # What is said afterwards may be waited for, too, and then nobody here hears of a signal.
+                if signal.getsignal(number) is stop:
+                    signal.signal(number, signal.SIG_DFL)
     except _Signalled as signalled:
         said = _stopped(settings)
         print(f"dfengine: {said}", file=sys.stderr)

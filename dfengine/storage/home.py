@@ -128,6 +128,8 @@ class Home:
             # Another file system, or one that has no hard links: found by its path then.
             with contextlib.suppress(OSError):
                 os.link(source, self._at(part, name), follow_symlinks=False)
+                if os.lstat(source).st_nlink < 2:  # a file system that does not count: nothing would show that the link is the last one
+                    os.unlink(self._at(part, name))
         entry = Entry(name, task, cid, node, [target.part, target.path], target.record, data.st_dev, data.st_ino, expire)
         path = self._at("tasks", name)
         # Dotted names are none of ours to list, so a half-written entry is never seen.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -188,6 +189,43 @@ def test_a_peer_server_whose_home_was_deleted_ends_soon(stage: Scene) -> None:
     stage.get(url, "b", nodes=(node,))
     assert stage.digest("b") == sha
     assert stage.peer_pid(2) != pid, "the next download has another"
+
+
+@pytest.mark.parametrize("ip", ["0.0.0.0", "::"])
+def test_no_host_is_announced_at_every_address(stage: Scene, ip: str) -> None:
+    sha = stage.file("f.bin", 9 * MIB)
+    url, node = stage.origin() + "/f.bin", stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
+    assert stage.get(url, "a", "--ip", ip, nodes=(node,))["serves"]
+    result = stage.get(url, "b", "--notbs", host=3, nodes=(node,))
+    assert stage.digest("b") == sha
+    assert result["from"]["peers"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_what_is_said_at_the_end(tmp_path: Path, origin: Origin, number: signal.Signals) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(writer, bytes(4096)):
+            pass
+    os.set_blocking(writer, True)
+    words = ["get", origin.url, "-o", str(tmp_path / "out"), "--json"]
+    with subprocess.Popen([*DFENGINE, *words], stdout=writer, stderr=subprocess.PIPE) as get:
+        until(lambda: (tmp_path / "out").exists(), "the file")
+        until(lambda: "pipe_write" in Path(f"/proc/{get.pid}/wchan").read_text() or sleeping(get.pid), "its last words to be waited for")
+        get.send_signal(number)
+        assert get.wait(20) in (-number, 128 + number)
+        assert get.stderr is not None
+        assert b"Traceback" not in get.stderr.read()
+    os.close(reader)
+    os.close(writer)
+    assert (tmp_path / "out").read_bytes() == WHOLE
+
+
+def sleeping(pid: int) -> bool:
+    """Its only thread waits."""
+    threads = os.listdir(f"/proc/{pid}/task")
+    return len(threads) == 1 and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def test_a_host_serves_from_a_home_whose_path_is_long(stage: Scene) -> None:

@@ -36,6 +36,9 @@ Number = Annotated[int, Meta(ge=-(1 << 31), le=MOST_PIECES)]
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 
+MOST_FOLDED = 128 << 10
+"""Bytes of a message of which a few fields are looked at."""
+
 Name = Annotated[str, Meta(max_length=1024)]
 """A task, a CID, an origin."""
 
@@ -110,7 +113,9 @@ def _fields(body: bytes, form: bool) -> dict[str, Any]:
 
 
 def folded(body: bytes) -> dict[str, Any]:
-    """A JSON request's fields with lower-case keys, nulls dropped; raises ProtocolViolation."""
+    """A JSON request's fields with lower-case keys, nulls dropped; raises ProtocolViolation, also for more than MOST_FOLDED bytes."""
+    if len(body) > MOST_FOLDED:
+        raise ProtocolViolation(f"{len(body)} bytes are more than {MOST_FOLDED}")
     return _fields(body, False)
 
 

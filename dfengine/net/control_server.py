@@ -43,7 +43,7 @@ class ControlServer:
     the answer, bytes with their head, or a future.
     report: called with the request (None: it was parked or quick) while a handler's own failure is the current exception.
     The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes. share: percent of the
-    connections, and of MEMORY, for one client. admission: of the process, where it has other ports, or few descriptors.
+    connections, and of MEMORY, for one client. admission: of the process, where it has other ports, or few descriptors. turns: of the loop.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class ControlServer:
         max_connections: int = 16384,
         share: int = SHARE,
         admission: Admission | None = None,
+        turns: Turns | None = None,
         max_body: int = MAX_BODY,
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
@@ -68,7 +69,7 @@ class ControlServer:
         self.max_body = max_body
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
         self.requests = self.accepted = self.failures = 0
-        self.turns = Turns(loop.call_soon, monotonic)
+        self.turns = turns or Turns(loop.call_soon, monotonic)
         self.memory = Shares(MEMORY, share)
         self.connections: set[ControlProtocol] = set()
         self.lost = lost

@@ -3,6 +3,8 @@
 Laws:
 * One answer at a time, in the order of the requests; while one is on its way, what follows waits, and beyond a bound
   the socket is read no further.
+* What the loop has no time for at once waits for the client's next turn (`turns`), the next request of a pipeline always.
+* What is kept of a client's bytes is counted; beyond its share the connection is cut.
 * A connection is always in one of three phases, each with a deadline: a head is awaited (head seconds from its first
   byte), an answer is on its way (stall seconds since the last byte moved, or since a limit last held it back), idle.
 * A limit refuses before bytes move, never after: the bucket says how much the next sendfile may take.
@@ -20,10 +22,11 @@ import math
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dfengine.net._sendfile import FileSlice, Upload
-from dfengine.net.http import BYTES, MAX_PIPELINED, BadRequest, Parts, Request, RequestReader, Response, head, text
+from dfengine.net.http import BYTES, BadRequest, Parts, Request, RequestReader, Response, head, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.turnstile import Turnstile
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from dfengine.net.tls_upload import TlsSocket, TlsUpload
 
 READ = 32 << 10
+BACKLOG = 4 << 10
+"""Bytes of further requests beyond which the socket is read no further."""
+
 TURN = 32 << 20
 """Bytes after which a receiver that keeps up with sendfile lets others have their turn; no piece is larger."""
 
@@ -39,7 +45,8 @@ TURN = 32 << 20
 class Connection:
     """Made when a client is accepted; the server forgets it when it closes."""
 
-    __slots__ = ("_answer", "_close", "_reader", "_reading", "_server", "_sock", "_upload", "_waiting", "_writing", "client", "deadline")
+    __slots__ = ("_answer", "_at", "_backlog", "_begun", "_close", "_held", "_joined", "_reader", "_reading", "_server", "_sock",
+                 "_stalled", "_upload", "_waiting", "_writing", "client", "deadline")  # fmt: skip
 
     def __init__(self, server: PieceServer, sock: socket.socket | TlsSocket, client: str) -> None:
         self._server = server
@@ -48,9 +55,14 @@ class Connection:
         # None until the first byte: ten thousand silent connections must cost little.
         self._reader: RequestReader | None = None
         self._waiting: deque[Request | BadRequest] | None = None
+        """Requests that came whole: seldom more than the one that is taken from here at once."""
+        self._backlog = b""
+        self._at = 0
+        """What came and was not looked at is `_backlog` from `_at` on."""
         self._upload: Upload | TlsUpload | None = None
         self._answer: Parts | None = None
-        self._reading = self._writing = self._close = False
+        self._reading = self._writing = self._close = self._joined = self._begun = self._stalled = False
+        self._held = 0
         self.deadline = time.monotonic() + server.head_seconds
         self._read(True)
 
@@ -62,7 +74,7 @@ class Connection:
     @property
     def idle(self) -> bool:
         """Nothing is asked for, or owed, by it."""
-        return self._upload is None and not self._waiting and not (self._reader is not None and self._reader.started)
+        return not (self._upload or self._waiting or self._backlog or self._begun)
 
     def _read(self, wanted: bool) -> None:
         if wanted != self._reading:
@@ -74,43 +86,97 @@ class Connection:
         if wanted != self._writing:
             self._writing = wanted
             loop = self._server.loop
-            (loop.add_writer(self._sock, self._pump) if wanted else loop.remove_writer(self._sock))
+            (loop.add_writer(self._sock, self._writable) if wanted else loop.remove_writer(self._sock))
+
+    # The loop calls these two whenever there is something to read or room to write: who must wait for a turn is told so once.
 
     def _readable(self) -> None:
+        if not self._at_once(self._receive):
+            self._read(False)
+
+    def _writable(self) -> None:
+        if not self._at_once(self._pump):
+            self._write(False)
+            self._stalled = True
+
+    def _at_once(self, act: Callable[[], None]) -> bool:
+        turns = self._server.turns
+        if not turns.open:
+            self._join()
+            return False
+        begun = time.monotonic()
+        act()
+        turns.spent(time.monotonic() - begun)
+        return True
+
+    def _join(self) -> None:
+        if not self._joined:
+            self._joined = True
+            self._server.turns.join(self)
+
+    def go_on(self) -> None:
+        """See turns.Waiting."""
+        self._joined = False
+        stalled, self._stalled = self._stalled, False
+        if self._sock.fileno() < 0:
+            return
+        # An answer under way that waits for a limit, or for the disk, is gone on with by these alone.
+        if stalled or (self._upload is None and (self._waiting or self._backlog)):
+            self._pump()
+        else:
+            self._receive()
+
+    def _receive(self) -> None:
+        """Take in what came, and begin to answer it unless an answer is on its way."""
+        if len(self._backlog) >= BACKLOG:
+            return
         try:
             data = self._sock.recv(READ)
         except (BlockingIOError, InterruptedError):
+            self._read(True)
             return
         except OSError:
             data = b""
         if not data:
             self.close()
             return
+        self._backlog = self._backlog[self._at :] + data if self._backlog else data
+        self._at = 0
+        self._read(len(self._backlog) < BACKLOG)
+        if self._upload is None:
+            self._next()
+        else:
+            self._weigh()
+
+    def _next(self) -> None:
+        """Begin the next answer; where no request came whole, wait for more."""
         if self._reader is None or self._waiting is None:
             self._waiting = deque()
             self._reader = RequestReader(self.client, self._waiting.append, max_body=0)
-        if not self._reader.started and self._upload is None:
-            self.deadline = time.monotonic() + self._server.head_seconds
-        try:
-            self._reader.feed(data)
-        except BadRequest as error:
-            self._waiting.append(error)
-            self._read(False)
-        if len(self._waiting) >= MAX_PIPELINED:
-            self._read(False)
-        if self._upload is None and self._waiting:
-            self._pump()
+        while self._backlog and not self._waiting:
+            data, at = self._backlog, self._at
+            end = self._reader.extent(data, at)
+            try:
+                self._reader.feed(data[at:end])
+            except BadRequest as error:
+                self._waiting.append(error)
+                end = len(data)
+            self._backlog, self._at = (data, end) if end < len(data) else (b"", 0)
+        if self._waiting:
+            self._begun = False
+            self._begin(self._waiting.popleft())
+            self._go_on(None)
+        else:
+            self._idle()
 
     def _pump(self) -> None:
         """Go on with the answer under way, or begin the next; called when something may have become possible."""
         if self._sock.fileno() < 0:
             return
         if self._upload is None:
-            if not self._waiting:
-                self._idle()
-                return
-            self._begin(self._waiting.popleft())
-        self._go_on(None)
+            self._next()
+        else:
+            self._go_on(None)
 
     def resume(self, turnstile: Turnstile) -> None:
         """A limit that held this connection back gives it its turn."""
@@ -121,16 +187,29 @@ class Connection:
         if self._push(turn):
             if self._close:
                 self.close()
-            elif self._waiting:
-                # Through the loop, so that one client's pipeline does not hold up the others.
-                self._server.loop.call_soon(self._pump)
+            elif self._waiting or self._backlog:
+                # In its turn, so that one client's pipeline does not hold up the others.
+                self._join()
             else:
                 self._idle()
 
     def _idle(self) -> None:
         begun = self._reader is not None and self._reader.started
-        self.deadline = time.monotonic() + (self._server.head_seconds if begun else self._server.idle_seconds)
+        if not begun or not self._begun:  # else the deadline of the first byte stands
+            self.deadline = time.monotonic() + (self._server.head_seconds if begun else self._server.idle_seconds)
+        self._begun = begun
         self._read(True)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Count what is kept of this client's bytes; whoever has more than its share is cut off."""
+        held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
+        if held != self._held:
+            memory = self._server.memory
+            memory.give_back(self.client, self._held)
+            self._held = held if memory.take(self.client, held) else 0
+            if held and not self._held:
+                self.close()
 
     def _begin(self, request: Request | BadRequest) -> None:
         if isinstance(request, BadRequest):
@@ -240,6 +319,9 @@ class Connection:
         if self._reader is not None:
             self._reader.close()
         self._upload = self._answer = self._reader = self._waiting = None
+        self._backlog = b""
+        self._server.memory.give_back(self.client, self._held)
+        self._held = 0
         if self._close:
             # Closing with unread bytes in the socket would reset it and could take the answer with it.
             with contextlib.suppress(OSError):

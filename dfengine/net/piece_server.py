@@ -23,7 +23,8 @@ from dfengine.net.doorway import Doorway
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.piece_connection import Connection
-from dfengine.net.shares import SHARE
+from dfengine.net.shares import SHARE, Shares
+from dfengine.net.turns import Turns
 from dfengine.net.turnstile import Turnstile
 from dfengine.task import client_of
 
@@ -36,6 +37,9 @@ HEAD_SECONDS = 10.0
 IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
 """A receiver that takes nothing for so long is gone."""
+
+MEMORY = 64 << 20
+"""Bytes of requests that have not been answered, of all clients together."""
 
 SWEEP_SECONDS = 1.0
 
@@ -62,6 +66,7 @@ class PieceServer:
         max_connections: int = 16384,
         share: int = SHARE,
         admission: Admission | None = None,
+        turns: Turns | None = None,
         tls: ssl.SSLContext | None = None,
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
@@ -80,6 +85,8 @@ class PieceServer:
             from dfengine.net.tls_upload import TlsSocket, TlsUpload
 
             self._seal, self.upload = partial(TlsSocket, context=tls), TlsUpload
+        self.turns = turns or Turns(loop.call_soon, time.monotonic)
+        self.memory = Shares(MEMORY, share)
         self._route = route
         admission = admission or Admission(max_connections + RESERVE, 100)
         admission.ports.append(self._close_idle)

@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import sys
+import time
 import traceback
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
+from dfengine.net.turns import Turns
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.protected import is_own_folder, own_file, resolved
 from dfengine.supernode import reclaim
@@ -116,9 +118,9 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         raise _occupied(settings.host, settings.download_port, "--download-port", error) from error
     node = Node(settings.replace(advertise_ip=settings.advertise_ip or reached_by(sock)), home, loop)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
-    admission = Admission(more_descriptors(), share)
+    admission, turns = Admission(more_descriptors(), share), Turns(loop.call_soon, time.monotonic)
     routes = authentication.shut(DownloadRoutes(node.cdn.fetches.get, node.complaints.unreadable))
-    pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, tls=tls)
+    pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls)
     node.download_port = pieces.port
     node.sent_bytes = lambda: pieces.bytes_sent
     node.loaded_slices = lambda: pieces.loads
@@ -127,7 +129,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick = None if settings.secret_file else router.quick
     control = ControlServer(
-        loop, authentication.shut(router), quick=quick, lost=node.lost, report=_complain, share=share, admission=admission
+        loop, authentication.shut(router), quick=quick, lost=node.lost, report=_complain, share=share, admission=admission, turns=turns,
     )
     node.failures = lambda: control.failures + pieces.failures
     try:

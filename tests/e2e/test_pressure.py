@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,21 @@ def test_no_registration_takes_long_to_read(stage: Scene, what: str) -> None:
     register(node, ALICE, registration("http://127.0.0.1:1/f", 1) | {"pattern": "none"})
     assert register(node, ALICE, registration("http://127.0.0.1:1/f", 1) | HEAVY[what])["code"] == 500
     assert node.metric("dfengine_loop_worked_longest_seconds") < 1.0
+
+
+def test_a_pipeline_of_pieces_is_answered_in_order_and_keeps_nobody_waiting(stage: Scene) -> None:
+    """Half a megabyte of requests, none of them read until others were answered."""
+    digest = stage.file("f", 9 << 20)
+    url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "1h")
+    stage.get(url, "out", nodes=(node,))
+    task = register(node, BOB, registration(url, 1))["data"]["taskId"]
+    port, before = int(node.download.rpartition(":")[2]), resident(node)
+    wrong, right = (b"GET /download/%b/%b HTTP/1.1\r\nRange: bytes=%b\r\n\r\n" % (task[:3].encode(), task.encode(), given)
+                    for given in (b"5-4", b"0-4194303"))
+    with socket.create_connection(("127.0.0.1", port), 20, (ALICE, 0)) as sock, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(sock.sendall, (wrong * 999 + right) * 4)
+        stage.get(url, "other", "--notbs", host=3, nodes=(node,))
+        assert stage.digest("other") == digest
+        assert resident(node) - before < 16 * MIB
+        assert statuses(sock, 4000) == ([400] * 999 + [206]) * 4
+        sending.result(20)

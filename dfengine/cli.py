@@ -242,8 +242,11 @@ def run() -> NoReturn:
         code = error.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "dfengine"
-        print(f"dfengine: {shown(error.format_message()).rstrip('.')}: see `{path} --help`", file=sys.stderr)
+        message = f"{shown(error.format_message()).rstrip('.')}: see `{path} --help`"
+        print(f"dfengine: {message}", file=sys.stderr)
         code = error.exit_code
+        if sys.argv[1:2] == ["get"]:
+            command.misused(sys.argv[2:], message, code)
     except click.ClickException as error:
         print(f"dfengine: {shown(error.format_message())}", file=sys.stderr)
         code = error.exit_code

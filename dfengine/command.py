@@ -126,6 +126,14 @@ def get(values: dict[str, Any]) -> None:
         raise
 
 
+def misused(words: list[str], message: str, code: int) -> None:
+    """The words after `dfengine get` are not its command line: with `--json` among them that is told as an object, too."""
+    if "--json" in words:
+        # Nobody knows what these words mean: an output that could be stdout is taken for it.
+        streams = {"-", "--stream"} & {word.partition("=")[2] or word.removeprefix("-o") for word in words}
+        _tell({"stream": bool(streams)}, _as_error({"u": tuple(filter(is_url, words))}, code, "UsageError", message))
+
+
 def _get(values: dict[str, Any]) -> None:
     """Download as `values` say: those of `options.GET` that were given, and `address`. Raises subclasses of DfengineError, SystemExit."""
     given = dict(values)

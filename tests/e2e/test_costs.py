@@ -51,7 +51,8 @@ def test_a_download_costs_what_it_must(stage: Scene, tmp_path: Path) -> None:
     subprocess.run(["strace", "-f", "-qq", "-c", "-o", str(summary), *command(stage, url, node, 4)], check=True, timeout=120)
     assert stage.digest("out-4") == digest
     calls = counts(summary.read_text())
-    assert PIECES <= calls["pwrite64"] <= PIECES + 8
+    # Its content at once, its digest and its bit: how much is written stands above.
+    assert PIECES <= calls["pwrite64"] <= 3 * PIECES + 8
     assert calls["recvfrom"] <= PIECES * (STEPS + 8)
     assert calls["sendto"] <= PIECES * 2
     assert calls.get("preadv", 0) + calls.get("pread64", 0) <= 16, "the file is not read again"

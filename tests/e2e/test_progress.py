@@ -334,15 +334,18 @@ class TestFailure:
             ("get http://h/f -o - --stream --window 3 --port 80", 2, "BadValue"),
             ("get http://h/f -o out --window 3", 2, "BadValue"),
             ("get", 2, "BadValue"),
+            ("get http://h/f --md5 00", 2, "UsageError"),
+            ("get http://h/f -o - --unknown", 2, "UsageError"),
+            ("get http://h/f -s", 2, "UsageError"),
             ("get http://127.0.0.1:{port}/f -o out --retry 0", 4, "OriginUnreachable"),
             ("get http://h/f -o out -n 127.0.0.1:{port} --notbs --pattern cdn", 3, "SupernodeError"),
-            ("get http://127.0.0.1:{port}/f -o missing/out -n 127.0.0.1:{port} --pattern cdn --md5 00", 7, "StorageError"),
+            ("get http://127.0.0.1:{port}/f -o missing/out -n 127.0.0.1:{port} --pattern cdn --md5 {md5}", 7, "StorageError"),
             ("get http://h/f -o out -e 1ms -n 127.0.0.1:{port}", 8, "TimedOut"),
         ],
     )
     def test_each_kind(self, tmp_path: Path, line: str, code: int, kind: str) -> None:
         with unused_port() as port:
-            found, out, err = run(tmp_path, line.replace("{port}", str(port)) + " --json")
+            found, out, err = run(tmp_path, line.replace("{port}", str(port)).replace("{md5}", "0" * 32) + " --json")
         error = self.told(out or err.splitlines()[-1] + "\n")
         assert (found, error["code"], error["kind"], error["status"]) == (code, code, kind, 0)
         assert f"dfengine: {error['message']}" in err.splitlines()

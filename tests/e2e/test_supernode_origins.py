@@ -91,8 +91,8 @@ def test_a_registration_is_kept_waiting_in_words_that_the_client_knows(
     async def play(address: str) -> dict[str, object]:
         node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         message = {**registration(address, 1), "native": native}
-        request = Request("POST", b"/peer/registry", {}, json.dumps(message).encode(), "127.0.0.1")
-        answers = [await api_v1.register(node, request) for _ in range(2)]
+        body = json.dumps(message).encode()
+        answers = [await api_v1.register(node, Request("POST", b"/peer/registry", {}, body, "127.0.0.1")) for _ in range(2)]
         assert {answer.status for answer in answers} == {200}
         assert answers[0].body == answers[1].body
         await asyncio.to_thread(node.cdn.close)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import left
 from tests.chaos.proxy import Fault, Proxy
-from tests.chaos.run import Scenario, run
+from tests.chaos.run import run
+from tests.chaos.scenario import Scenario
 from tests.chaos.world import World, world
 
 FOUND = {
@@ -33,8 +35,30 @@ def made() -> Iterator[World]:
 
 @pytest.mark.parametrize("seed", [*range(14), *FOUND])
 def test_never_corrupt_never_hung(made: World, seed: int) -> None:
-    outcome = run(made, seed)
+    outcome = run(made, Scenario.of(seed, ()))
     assert not outcome.wrong, str(outcome)
+
+
+TROUBLED = {
+    "damage": (0, 7, 12, 35),
+    "disk": (5, 17, 33),
+    "frozen": (2, 7, 9),
+    "mute": (10, 12, 13),
+    "term": (0, 2),
+}
+"""Seeds of each trouble, by kind: each place that one may strike is among them."""
+
+
+@pytest.mark.parametrize(("kind", "seed"), [(kind, seed) for kind, seeds in TROUBLED.items() for seed in seeds])
+def test_what_troubles_a_run_spoils_no_file(made: World, kind: str, seed: int) -> None:
+    scenario = Scenario.of(seed, (kind,))
+    assert scenario.trouble is not None
+    outcome = run(made, scenario)
+    assert not outcome.wrong, str(outcome)
+
+
+def test_nothing_is_left_behind(made: World) -> None:
+    assert not left.at_the_end(made)
 
 
 def test_a_seed_is_a_scenario() -> None:

@@ -1,0 +1,77 @@
+"""Processes that are stopped (SIGSTOP), as behind a firewall that drops: for a while, or until the run is over."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.chaos.trouble import Play, Trouble
+
+PLACES = ("peers", "peers", "peers", "supernode", "client")
+HOSTS = (4, 5, 6)
+FIRST = 0.6
+"""Seconds into the download within which it happens."""
+
+
+@dataclass(frozen=True)
+class Frozen(Trouble):
+    """place: who; `count` of them, if peers. after: seconds into the download, 0.0 = before.
+
+    goes_on: seconds later, 0.0 = when the run is over.
+    """
+
+    place: str
+    count: int
+    after: float
+    goes_on: float
+
+    swarm = True
+    slow = True
+
+    @classmethod
+    def draw(cls, chance: random.Random, size: int) -> Frozen:
+        place = chance.choice(PLACES)
+        after = chance.choice((0.0, chance.uniform(0, FIRST))) if place == "peers" else chance.uniform(0, FIRST)
+        goes_on = chance.uniform(0.2, 4.0) if place == "client" or chance.random() < 0.5 else 0.0
+        return cls(place, chance.randint(1, len(HOSTS)), after, goes_on)
+
+    @contextmanager
+    def around(self, play: Play) -> Iterator[None]:
+        if self.place == "peers":
+            for host in HOSTS[: self.count]:
+                play.world.fetch(play.url, host)
+            play.frozen += [play.world.stage.peer_pid(host) for host in HOSTS[: self.count]]
+        elif self.place == "supernode":
+            play.frozen.append(play.world.node.process.pid)
+        try:
+            if not self.after:
+                _send(play.frozen, signal.SIGSTOP)
+            yield
+        finally:
+            _send(play.frozen, signal.SIGCONT)
+
+    def strike(self, play: Play) -> None:
+        if self.after and play.wait(self.after):
+            return
+        if self.place == "client":
+            assert play.process is not None
+            play.frozen.append(play.process.pid)
+        _send(play.frozen, signal.SIGSTOP)
+        if self.goes_on:
+            play.wait(self.goes_on)
+            _send(play.frozen, signal.SIGCONT)
+            if self.place == "client":
+                play.frozen.clear()
+
+    def __str__(self) -> str:
+        what = f"{self.count} peers" if self.place == "peers" else self.place
+        return f"frozen:{what} after {self.after:.2f} {f'for {self.goes_on:.2f}' if self.goes_on else 'for good'}"
+
+
+def _send(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        os.kill(pid, number)

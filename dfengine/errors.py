@@ -74,6 +74,10 @@ class SourceGone(RemoteError):
     """A piece's source refused, closed early or does not answer."""
 
 
+class Silent(SourceGone):
+    """It was not connected to, or sent no byte, in the time that it had."""
+
+
 class TooSlow(RemoteError):
     """A transfer fell below the least rate it was allowed."""
 

@@ -17,17 +17,40 @@ QUICK = 0.1
 RAMP, TELLING = 0.125, 0.25
 """Parts of a piece: until the first has come a connection may be slow beside others that began before; the next tells the link's rate."""
 
+SOON, FIRST, SILENCE = 0.5, 3.0, 10.0
+"""Seconds that a source has to be connected to, and to send a first byte: at least and at most while another could be asked; at most."""
+
+OFTEN = 4.0
+"""Times what it usually takes."""
+
 
 class Pace:
-    """Durations in seconds of the pieces that arrived last."""
+    """Durations in seconds of the pieces that arrived last, and how long their sources took to answer."""
 
     def __init__(self) -> None:
+        self._answers: deque[float] = deque(maxlen=RECENT)
         self._ramped: tuple[float, float] | None = None
         self._recent: deque[float] = deque(maxlen=RECENT)
 
     def add(self, seconds: float) -> None:
         """One piece took this long from its request, or from the end of the one before it, to its last byte."""
         self._recent.append(max(seconds, 0.0))
+
+    def answered(self, seconds: float) -> None:
+        """The first byte of an answer that brought a piece came this long after it was asked for."""
+        self._answers.append(seconds)
+
+    def patience(self, elsewhere: bool, own: bool, silences: int) -> float:
+        """Seconds for a source's connection, and for the first byte of an answer.
+
+        elsewhere: another source could be asked. own: the source is a supernode, which many may ask at once. silences: times in a row that
+        it did not send in time; it has twice as long each time, so that one that is slow by nature is not left for ever.
+        """
+        if own:
+            return FIRST if elsewhere else SILENCE
+        usual = sorted(self._answers)[len(self._answers) // 2] if self._answers else 0.0
+        soon = min(max(SOON, OFTEN * usual), FIRST)
+        return min(SILENCE, (soon if elsewhere else OFTEN * soon) * 2.0 ** min(silences, 8))
 
     @property
     def mean(self) -> float:

@@ -28,8 +28,8 @@ from __future__ import annotations
 import math
 import sys
 
-from dfengine.client.health import Health
-from dfengine.client.job import Job
+from dfengine.client.health import Health, is_own
+from dfengine.client.job import Job, Piece
 from dfengine.client.pace import Pace
 from dfengine.errors import IllegalEvent
 
@@ -74,19 +74,6 @@ HEDGES = 3
 """Jobs of that piece at once, at most."""
 
 
-class _Piece:
-    """slot: CID of the source that the supernode keeps a slot of for this piece, "" once that was told to have failed."""
-
-    __slots__ = ("digest", "jobs", "landing", "slot", "sources", "tried")
-
-    def __init__(self, digest: str, sources: list[Where]) -> None:
-        self.digest, self.sources = digest, sources
-        self.tried: set[str] = set()
-        self.jobs: list[Job] = []
-        self.landing = False
-        self.slot = ""
-
-
 class Plan:
     """Of one download. `workers`: pieces fetched at once. `order`: sort key of offered pieces, None = as offered.
 
@@ -107,8 +94,8 @@ class Plan:
         self.wrong: list[tuple[int, str, str]] = []
         self._order = order
         self._hedge_next = hedge_next
-        self._pieces: dict[int, _Piece] = {}
-        self._offered: dict[int, _Piece] = {}
+        self._pieces: dict[int, Piece] = {}
+        self._offered: dict[int, Piece] = {}
         self._health = Health()
         self._here = 0
         self._running = 0
@@ -143,7 +130,7 @@ class Plan:
             return False
         self.refused = 0
         if piece is None or (digest != piece.digest and not piece.jobs):
-            self._pieces[n] = self._offered[n] = _Piece(digest, usable)
+            self._pieces[n] = self._offered[n] = Piece(digest, usable)
         elif digest == piece.digest:
             fresh = {source.cid for source in usable}
             piece.sources = (usable + [source for source in piece.sources if source.cid not in fresh])[:MOST_SOURCES]
@@ -169,14 +156,17 @@ class Plan:
             if job is not None:
                 return job
         first: tuple[int, Where] | None = None
+        least = 0
         for n in self._offered if self._order is None else sorted(self._offered, key=self._order):
             source = self._pick(self._offered[n], now)
             if source is None:
                 continue
-            if prefer is None or (source.ip, source.port) == prefer:
+            rank = self._health.rank(source.cid, now)
+            if not rank and (prefer is None or (source.ip, source.port) == prefer):
                 return self._start(n, source, now, hedge=False)
             if not only:
-                first = first or (n, source)
+                if first is None or rank < least:
+                    first, least = (n, source), rank
                 if self._order is not None:
                     break
         if first is not None:
@@ -196,7 +186,7 @@ class Plan:
         source = self._pick(piece, now)
         return None if source is None else self._start(n, source, now, hedge=True)
 
-    def _single(self, piece: _Piece) -> bool:
+    def _single(self, piece: Piece) -> bool:
         """It runs, and may be asked for once more when it is late."""
         return not piece.landing and 1 <= len(piece.jobs) < (2 if self._hedge_next is None else HEDGES)
 
@@ -206,12 +196,11 @@ class Plan:
             return max(self.pace.late_after(self._hedge_next), self.pace.mean + NEXT_LEAST)
         return max(self.pace.late_after(ENDGAME), self.pace.mean + ENDGAME_LEAST)
 
-    def _pick(self, piece: _Piece, now: float) -> Where | None:
-        """The first source that was not tried in vain and is not left."""
-        for source in piece.sources:
-            if source.cid not in piece.tried and not self._health.left(source.cid, now):
-                return source
-        return None
+    def _pick(self, piece: Piece, now: float) -> Where | None:
+        """Of the sources that were not tried in vain and are not left the first one of the best rank."""
+        health = self._health
+        usable = [source for source in piece.sources if source.cid not in piece.tried and not health.left(source.cid, now)]
+        return min(usable, key=lambda source: health.rank(source.cid, now), default=None)
 
     def _start(self, n: int, source: Where, now: float, hedge: bool) -> Job:
         piece = self._pieces[n]
@@ -219,6 +208,7 @@ class Plan:
         job = Job(n, piece.digest, source, hedge, now)
         piece.jobs.append(job)
         piece.tried.add(source.cid)
+        self._health.start(source.cid, now)
         self._running += 1
         self.hedged += hedge
         return job
@@ -239,6 +229,7 @@ class Plan:
             raise IllegalEvent(f"piece {job.piece} arrived twice")
         piece.landing = True
         self.pace.add(now - job.began)
+        self.pace.answered(job.first)
         self._health.success(job.source.cid)
         for other in piece.jobs:
             other.lost = other is not job
@@ -282,13 +273,13 @@ class Plan:
             piece.tried.discard(job.source.cid)
             self._settle(job.piece, piece, now)
 
-    def _of(self, job: Job) -> _Piece:
+    def _of(self, job: Job) -> Piece:
         piece = self._pieces.get(job.piece)
         if job.over:
             raise IllegalEvent(f"a job of piece {job.piece} ended twice")
         # A lost job outlives its piece's record: the winner has been written.
         if piece is None:
-            piece = _Piece("", [])
+            piece = Piece("", [])
             piece.jobs.append(job)
         return piece
 
@@ -310,7 +301,7 @@ class Plan:
         if piece is not None and job in piece.jobs:
             piece.jobs.remove(job)
 
-    def _settle(self, n: int, piece: _Piece, now: float) -> None:
+    def _settle(self, n: int, piece: Piece, now: float) -> None:
         if piece.jobs:
             return
         if self.window.wanted(n) and self._pick(piece, now) is not None:
@@ -374,6 +365,10 @@ class Plan:
     def elsewhere(self, job: Job, now: float) -> bool:
         """Another source of its piece could be asked at once."""
         return job.piece in self._pieces and self._pick(self._pieces[job.piece], now) is not None
+
+    def patience(self, job: Job, now: float) -> float:
+        """Seconds that the job's source has to be connected to, and again to send the first byte of its answer."""
+        return self.pace.patience(self.elsewhere(job, now), is_own(job.source.cid), self._health.silences(job.source.cid))
 
     def digest(self, n: int) -> str:
         """Digest of a piece that was offered and is not here, "" if none was."""

@@ -235,10 +235,10 @@ class Transfer:
                 return None
             return self.plan.take(time.monotonic(), address, only=True)
 
-    def elsewhere(self, job: Job) -> bool:
-        """Another source of its piece could be asked at once."""
+    def patience(self, job: Job) -> float:
+        """See Plan.patience."""
         with self._changed:
-            return self.plan.elsewhere(job, time.monotonic())
+            return self.plan.patience(job, time.monotonic())
 
     def begin(self, job: Job, connection: Connection) -> bool:
         """Its turn to be received has come; False when it is wanted no more."""

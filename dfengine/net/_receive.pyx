@@ -16,7 +16,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 
-from dfengine.errors import ProtocolViolation, SourceGone, TooSlow
+from dfengine.errors import ProtocolViolation, Silent, SourceGone, TooSlow
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void* buffer, size_t length, int flags)
@@ -127,7 +127,7 @@ cdef class Inlet:
             if got == 0:
                 raise SourceGone("connection was closed before the answer was whole")
             if got == -3 and deadline <= now():
-                raise SourceGone("no answer in time")
+                raise Silent("no answer in time")
             if got == -1:
                 if error != EINTR:
                     raise SourceGone(f"connection failed: {strerror(error).decode()}")
@@ -223,7 +223,9 @@ cdef class Inlet:
             raise TooSlow(f"slower than {int(floor)} bytes per second {short}")
         if outcome == BROKEN:
             raise SourceGone(f"connection failed {short}: {strerror(error).decode()}")
-        raise SourceGone(f"{'closed' if outcome == CLOSED else 'stopped' if outcome == STOPPED else f'silent for {silence:g} s'} {short}")
+        if outcome == SILENT:
+            raise Silent(f"silent for {silence:g} s {short}")
+        raise SourceGone(f"{'closed' if outcome == CLOSED else 'stopped'} {short}")
 
 
 cdef void wake_at(Inlet inlet, int low) noexcept nogil:

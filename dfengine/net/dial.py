@@ -12,7 +12,7 @@ import os
 import socket
 import time
 
-from dfengine.errors import ProtocolViolation, SourceGone
+from dfengine.errors import ProtocolViolation, Silent, SourceGone
 from dfengine.net._receive import Inlet
 from dfengine.value import Value
 
@@ -128,7 +128,8 @@ class Connection:
             own = (local, 0) if local else None
             self._socket: socket.socket | ssl.SSLSocket = socket.create_connection((_name(host), port), timeout, own)
         except (OSError, UnicodeError) as error:
-            raise SourceGone(f"{self.name} cannot be connected to: {_reason(error)}") from None
+            kind = Silent if isinstance(error, TimeoutError) else SourceGone
+            raise kind(f"{self.name} cannot be connected to: {_reason(error)}") from None
         self._sealed: TlsInlet | None = None
         if _seal is not None:
             self._shake_hands(_seal, named, timeout)
@@ -169,7 +170,8 @@ class Connection:
             from dfengine.net.tls import reason
 
             self._socket.close()
-            raise SourceGone(f"{self.name}: no TLS: {reason(error)}") from None
+            kind = Silent if isinstance(error, TimeoutError) else SourceGone
+            raise kind(f"{self.name}: no TLS: {reason(error)}") from None
         self._sealed = self.inlet
         self.usable, self.served = True, 0
 

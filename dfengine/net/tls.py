@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-from dfengine.errors import BadValue, ProtocolViolation, SourceGone, TooSlow
+from dfengine.errors import BadValue, ProtocolViolation, Silent, SourceGone, TooSlow
 from dfengine.net._receive import HEAD_LIMIT
 from dfengine.net.private import check_private
 
@@ -87,7 +87,7 @@ class TlsInlet:
                 self._end += got
                 return
             if left <= 0:
-                raise SourceGone("no answer in time")
+                raise Silent("no answer in time")
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self._store[self._start : self._start + count])
@@ -154,7 +154,7 @@ class TlsInlet:
                 if count:
                     heard = now
                 elif now - heard > silence:
-                    raise SourceGone(f"silent for {silence:g} s after {got} of {length} bytes")
+                    raise Silent(f"silent for {silence:g} s after {got} of {length} bytes")
                 if before + got < floor * (now - started - grace) and got < length:
                     raise TooSlow(f"slower than {int(floor)} bytes per second after {got} of {length} bytes")
 

@@ -138,6 +138,9 @@ cdef int name(Download download, Choice* choice, Grant* given) except -1:
     given.n = choice.n
     given.source = choice.sample.holders[choice.first] if choice.first >= 0 else NULL
     given.one = given.two = NULL
+    # Peers may all be mute: who has waited for some of them needs one that is not.
+    given.supernode = given.source is not NULL and most > 0 and has(task.cached, choice.n)
+    most -= given.supernode
     for i in range(choice.sample.number):
         if i == choice.first:
             continue
@@ -147,9 +150,6 @@ cdef int name(Download download, Choice* choice, Grant* given) except -1:
             given.two = choice.sample.holders[i]
         else:
             break
-    given.supernode = (
-        given.source is not NULL and given.two is NULL and (given.one is NULL or most > 1) and most > 0 and has(task.cached, choice.n)
-    )
     return 0
 
 

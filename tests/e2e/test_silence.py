@@ -1,0 +1,89 @@
+"""Peers that are frozen and ports that are mute, beside a supernode that has the file. Bounds are against waiting for them in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from scene import Scene
+from test_faults import post, registration
+from test_isolation import node_leave
+
+LENGTH = 40 << 20
+PIECES = 11
+BOUND = 10.0
+"""Seconds: a fifth of what waiting for one after the other takes, and many times what a busy machine needs."""
+
+
+@contextmanager
+def frozen(pids: list[int]) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_five_of_six_peers_that_are_frozen_cost_a_download_little(stage: Scene) -> None:
+    sha = stage.file("f.bin", LENGTH)
+    url = stage.origin() + "/f.bin"
+    node = stage.supernode("--revalidate-interval", "1h")
+    for host in range(10, 16):
+        stage.get(url, f"peer-{host}", "--notbs", host=host, nodes=(node,))
+    with frozen([stage.peer_pid(host) for host in range(10, 15)]):
+        began = time.monotonic()
+        stage.get(url, "a", "--notbs", host=2, nodes=(node,))
+        assert time.monotonic() - began < BOUND
+        began = time.monotonic()
+        assert stage.drain(stage.start_stream(url, "--notbs", host=3, nodes=(node,)))[0] == sha
+        assert time.monotonic() - began < BOUND
+    assert stage.digest("a") == sha
+
+
+@contextmanager
+def claimed(node: Any, url: str, number: int, backlog: int) -> Iterator[None]:
+    """So many ports that take connections and say nothing, each with a download that claims every piece. backlog 0: they take none."""
+    with contextlib.ExitStack() as stack:
+        tasks = []
+        ports = iter(range(21000, 60000, 131))
+        while len(tasks) < number:
+            listener = stack.enter_context(socket.socket())
+            port = next(ports)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            listener.listen(backlog)
+            for _ in range(0 if backlog else 2):
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.1", port))
+            about = registration(url, len(tasks)) | {"port": port}
+            task = post(node, "/peer/registry", about)["data"]["taskId"]
+            post(node, "/swarm/pull", {"task": task, "cid": about["cid"], "held": [[0, PIECES]], "want": 0})
+            tasks.append((task, about["cid"]))
+        yield
+        for task, cid in tasks:
+            node_leave(node, task, cid)
+
+
+@pytest.mark.parametrize("backlog", [64, 0], ids=["take connections", "take none"])
+def test_sixty_claims_at_mute_ports_cost_a_download_little(stage: Scene, backlog: int) -> None:
+    sha = stage.file("f.bin", LENGTH)
+    url = stage.origin() + "/f.bin"
+    node = stage.supernode("--revalidate-interval", "1h")
+    stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
+    with claimed(node, url, 60, backlog):
+        began = time.monotonic()
+        stage.get(url, "b", "--notbs", host=3, nodes=(node,))
+        assert time.monotonic() - began < BOUND
+    assert stage.digest("b") == sha

@@ -1,4 +1,8 @@
-"""Compiles every .pyx below dfengine/; everything else about the package stands in pyproject.toml."""
+"""Compiles every .pyx below dfengine/; everything else about the package stands in pyproject.toml.
+
+DFENGINE_DEBUG: with line tracing. DFENGINE_SANITIZE=address,undefined: with gcc's sanitizers, to be built elsewhere than in place
+(`tests/fuzz/sanitized.py` does).
+"""
 
 import os
 from pathlib import Path
@@ -8,7 +12,11 @@ from Cython.Compiler import Options
 from setuptools import Extension, setup
 
 DEBUG = "DFENGINE_DEBUG" in os.environ
+SANITIZE = os.environ.get("DFENGINE_SANITIZE", "")
 Options.warning_errors = not DEBUG
+
+SANITIZED = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all"] if SANITIZE else []
+COMPILED = ["-O0", "-g"] if DEBUG else ["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZED] if SANITIZE else ["-O2"]
 
 setup(
     ext_modules=cythonize(
@@ -16,7 +24,8 @@ setup(
             Extension(
                 str(path.with_suffix("")).replace(os.sep, "."),
                 [str(path)],
-                extra_compile_args=["-O0", "-g"] if DEBUG else ["-O2"],
+                extra_compile_args=COMPILED,
+                extra_link_args=SANITIZED,
                 define_macros=[("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if DEBUG else [],
             )
             for path in sorted(Path("dfengine").rglob("*.pyx"))

@@ -22,6 +22,9 @@ AT_ONCE = 2
 MOST = 1024
 """Pieces that wait to be compared, or were found right lately; further complaints wait for the next one of their kind."""
 
+PAUSE = 1.0
+"""Seconds from one look for places among MOST to the next."""
+
 QUIET = 10.0
 """Seconds in which a piece that was found right is not read again."""
 
@@ -34,6 +37,7 @@ class Complaints:
         self._threads = ThreadPoolExecutor(AT_ONCE, "complaint")
         self._known: dict[tuple[str, int], float] = {}
         """(task, piece) -> when it may be read again, monotonic seconds; infinity while it is being read."""
+        self._full_until = 0.0
 
     def complain(self, fetch: Fetch | None, n: int) -> None:
         """Of piece n of a task's copy."""
@@ -44,6 +48,9 @@ class Complaints:
         """Pieces [first, past) of this copy of the task could not be sent."""
         now = time.monotonic()
         if len(self._known) >= MOST:
+            if now < self._full_until:
+                return  # one pull may have thousands
+            self._full_until = now + PAUSE
             self._known = {key: until for key, until in self._known.items() if until > now}
         for n in range(max(0, first), min(past, len(file.here))):
             key = fetch.task, n

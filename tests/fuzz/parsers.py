@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import xxhash
@@ -26,11 +28,15 @@ from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.supernode._plain_pull import plain_pull
 from dfengine.supernode.api_v1 import checked, wanted
+from dfengine.supernode.quota import Quota
 from dfengine.task import Digest, check_url, generation, task_url
 
 CORPUS = Path(__file__).parent / "corpus"
 PLAIN_BODY = 100
 """Bytes of body that the plain reader is given."""
+
+NODE: Any = SimpleNamespace(quota=Quota(75, lambda act, *arguments: act(*arguments), lambda task: None))
+"""What a registration asks of a node before anything is begun."""
 
 GEOMETRIES = (Geometry(0), Geometry(9_000_000), Geometry(-1))
 
@@ -146,7 +152,7 @@ def user_range(data: bytes) -> None:
 def registration(form: bool, data: bytes) -> None:
     """A registration and all that is made of it."""
     with contextlib.suppress(BadValue, ProtocolViolation):
-        wanted(checked(wire.Registration.decode(data, form)))
+        wanted(NODE, checked(wire.Registration.decode(data, form)), "127.0.0.1")
 
 
 def message(decode: Callable[[bytes], object], data: bytes) -> None:

@@ -52,7 +52,7 @@ class Place:
         digests = [bytes([n]) * 16 for n in range(PIECES)]
         for task in (TASK, OTHER):
             geometry = SimpleNamespace(length=PIECES * 100, count=PIECES) if count >= 0 else SimpleNamespace(length=-1, count=-1)
-            file = SimpleNamespace(record=SimpleNamespace(digest=digests.__getitem__, digests=b"".join(digests)))
+            file = SimpleNamespace(here=(), record=SimpleNamespace(digest=digests.__getitem__, digests=b"".join(digests)))
             fetch: Any = SimpleNamespace(geometry=geometry, file=file, state="success", task=task, stop=int, wants=lambda una, end: None)
             node.cdn.fetches[task] = fetch
             node.swarm.add_task(task, count, node.now())

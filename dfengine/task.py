@@ -24,6 +24,14 @@ OWN = "cdnnode:"
 PEER_PORTS = range(15000, 65001)
 """Ports a peer may serve on (1.x refuses others); 0 means it serves nobody."""
 
+PEER_FOLDER = "/peer/file"
+"""Where a peer serves what it has, by name."""
+
+CDN_FOLDER = "/download/"
+"""Where a supernode's download port serves its copies."""
+
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~@+=,/"
+
 
 def client_of(address: str) -> str:
     """Whom an address is counted as: itself; an IPv6 one as its /64, in which a host has as many as it likes.
@@ -170,20 +178,64 @@ def cdn_cid(supernode_ip: str, task: str) -> str:
 
 
 def request_path(path: str) -> str:
-    """A peer's path as a request carries it: blanks and what is not ASCII are percent-encoded, what is encoded already stays.
+    """A path as a request carries it: all but letters, digits, `-._~@+=,/` and what is percent-encoded already is percent-encoded.
 
-    1.x clients name their path after their output, and register it as it is.
+    1.x clients name their path after their output, and register it as it is. A `?`, a `#` or a bare `%` of theirs is part of the name.
     """
-    if path.isascii() and path.isprintable() and " " not in path:
+    if path.isascii() and not path.encode().translate(None, _PLAIN):
         return path
     from urllib.parse import quote
 
-    return quote(path, safe="".join(map(chr, range(0x21, 0x7F))), errors="replace")
+    return quote(re.sub("%(?![0-9A-Fa-f]{2})", "%25", path), safe="-._~@+=,/%", errors="replace")
+
+
+def peer_path(path: str) -> str:
+    """`path` as `request_path` has it, if it is `/peer/file/NAME`; else BadValue.
+
+    NAME is one segment that no server can take for another place, however often it decodes it: no separator, no control character,
+    neither `.` nor `..`, nothing that is no UTF-8.
+    """
+    sent = request_path(path)
+    folder, _, name = sent.rpartition("/")
+    if folder != PEER_FOLDER or not _is_segment(name):
+        raise BadValue(f"path {shown(path)[:80]!r} is not {PEER_FOLDER}/NAME")
+    return sent
+
+
+def may_be_asked(cid: str, port: int, path: str) -> bool:
+    """A download may send its requests for pieces there: a peer's port and path, or what a supernode says of its own copy.
+
+    Whoever names sources, or registers as one, must not be able to send others to any other server's paths.
+    """
+    if cid.startswith(OWN) and path.startswith(CDN_FOLDER):
+        return 0 < port < 1 << 16 and all(map(_is_segment, path.removeprefix(CDN_FOLDER).split("/")))
+    try:
+        return port in PEER_PORTS and peer_path(path) == path
+    except BadValue:
+        return False
+
+
+def _is_segment(text: str) -> bool:
+    """See peer_path."""
+    if "%" in text:
+        from urllib.parse import unquote
+    while True:
+        if text in ("", ".", "..") or any(letter in "/\\\x7f" or letter < " " for letter in text):
+            return False
+        if "%" not in text:
+            return True
+        try:
+            plain = unquote(text, errors="strict")
+        except UnicodeDecodeError:
+            return False
+        if plain == text:
+            return True
+        text = plain
 
 
 def cdn_path(task: str) -> str:
     """Where the supernode's download port serves a task."""
-    return f"/download/{task[:3]}/{task}"
+    return f"{CDN_FOLDER}{task[:3]}/{task}"
 
 
 def generation(etag: str, last_modified: str, length: int) -> str:

@@ -32,6 +32,7 @@ from dfengine.client.health import Health, is_own
 from dfengine.client.job import Job, Piece
 from dfengine.client.pace import Pace
 from dfengine.errors import IllegalEvent
+from dfengine.task import may_be_asked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Plan:
         if self._has(n) or (piece is not None and piece.landing):
             self.done.extend((n, source.cid) for source in named[:1])
             return True
-        usable = [source for source in named if not self._health.left(source.cid, now)] if self.window.wanted(n) else []
+        usable = [one for one in named if self._may_ask(one, now)] if self.window.wanted(n) else []
         if named and (not usable or usable[0] is not named[0]):
             self.wrong.append((n, named[0].cid, "other"))
         if not usable:
@@ -139,6 +140,9 @@ class Plan:
         if digest == self._pieces[n].digest:
             self._pieces[n].slot = named[0].cid if usable[0] is named[0] else ""
         return True
+
+    def _may_ask(self, source: Where, now: float) -> bool:
+        return not self._health.left(source.cid, now) and may_be_asked(source.cid, source.port, source.path)
 
     def forget_offers(self) -> None:
         """The supernode is another one, or forgot us: what is not running is given back, to be offered anew; waiting times are over."""

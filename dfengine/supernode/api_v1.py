@@ -29,7 +29,7 @@ from dfengine.supernode.refusals import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.scheduler import Pull, Supernode
 from dfengine.supernode.wanted import Wanted
-from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_url, names_same, typed_url
+from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_url, names_same, peer_path, typed_url
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
 INVALID = '{"Code":2,"Msg":"invalid value"}'
@@ -94,6 +94,11 @@ def checked(registration: wire.Registration) -> wire.Registration:
             raise BadValue(f"{name}: {EMPTY}")
         if any(character < " " for character in value):
             raise BadValue(f"{name}: {INVALID}")
+    try:
+        registration.path = peer_path(registration.path)
+    except BadValue:
+        # Others will ask for it at the address that stands beside it, whoever is there.
+        raise BadValue(f"path: {registration.path[:80]}: {INVALID}") from None
     if registration.cid.startswith(OWN):
         raise BadValue(f"cID: {INVALID}")
     if registration.pattern not in ("", "p2p", "cdn", "source"):

@@ -66,7 +66,9 @@ class Node:
         self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=access, share=settings.client_share,
                        connections=settings.origin_connections, room=self.room)
         self.credentials = Credentials(home)
-        self._witness = Witness(self)
+        # Peers are no origins: what is denied holds for them too, and only being allowed as an origin is not asked of them.
+        self.peers_access = Access((), settings.origin_deny)
+        self._witness = Witness(self, self.peers_access)
         self.complaints = Complaints(loop)
         self.members = Members(settings.client_share)
         self.quota = Quota(settings.client_share, loop.call_soon_threadsafe, self._drop)

@@ -10,7 +10,7 @@ from dfengine.errors import OriginUntrusted, RemoteError
 from dfengine.supernode.fetch import Fetch
 from dfengine.supernode.members import Key, Member
 from dfengine.supernode.wanted import Wanted
-from dfengine.task import Peer, request_path
+from dfengine.task import Peer
 
 if TYPE_CHECKING:
     from dfengine.supernode.node import Node
@@ -25,8 +25,8 @@ async def register(node: Node, registration: wire.Registration, wanted: Wanted, 
     node.members.room_for(key, address)  # others have come meanwhile
     host, ip = registration.host_name, registration.ip
     port = registration.port if registration.pattern != "cdn" else 0
-    path, name = request_path(registration.path), f"{host}-{ip}-{time.time_ns()}"
-    peer = Peer(ip, port, path, host, name, registration.version, registration.location)
+    name = f"{host}-{ip}-{time.time_ns()}"
+    peer = Peer(ip, port, registration.path, host, name, registration.version, registration.location)
     native = min(registration.native, wire.NATIVE)
     member = Member(registration.super_node_ip or node.advertise_ip, registration.call_system, native, peer, address,
                     registration.file_length)

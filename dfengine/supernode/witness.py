@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_head
-from dfengine.errors import RemoteError
+from dfengine.errors import BadValue, RemoteError
 from dfengine.net.access import Access
 from dfengine.net.dial import Connection
 from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.peers import Doubt
+from dfengine.task import PEER_PORTS, peer_path
 from dfengine.wire import Source
 
 if TYPE_CHECKING:
@@ -37,14 +38,13 @@ LEAST_RATE = 64 << 10
 ABSENT = frozenset((404, 410, 416, 500))
 """How peer servers, 1.x's too, say that they have not the piece."""
 
-_ACCESS = Access()
-
 
 class Witness:
-    """Asks the sources in the swarm's `doubts`. Used on the loop's thread."""
+    """Asks the sources in the swarm's `doubts`, at addresses that `access` permits. Used on the loop's thread."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, access: Access) -> None:
         self._node = node
+        self._access = access
         self._threads = ThreadPoolExecutor(AT_ONCE, "witness")
         self._waiting = 0
         self._lines: set[Connection] = set()
@@ -57,7 +57,8 @@ class Witness:
         for doubt in doubts:
             fetch = node.cdn.fetches.get(doubt.task_id)
             file = fetch.file if fetch is not None else None
-            if file is None or doubt.n >= len(file.here) or doubt.n not in file.here or self._waiting >= MOST or not may_ask(doubt.source):
+            here = file is not None and doubt.n < len(file.here) and doubt.n in file.here
+            if file is None or not here or self._waiting >= MOST or not may_ask(doubt.source, self._access):
                 node.swarm.judged(doubt, "", node.now())
                 continue
             self._waiting += 1
@@ -92,11 +93,11 @@ def _held(line: Connection, lines: set[Connection]) -> Iterator[None]:
         lines.discard(line)
 
 
-def may_ask(source: Source) -> bool:
+def may_ask(source: Source, access: Access) -> bool:
     """A peer server's path at an address that this supernode may be sent to by strangers; names are not resolved for them."""
     try:
-        return source.path.startswith("/peer/file/") and _ACCESS.permits("", source.ip)
-    except ValueError:
+        return source.port in PEER_PORTS and peer_path(source.path) == source.path and access.permits("", source.ip)
+    except (BadValue, ValueError):
         return False
 
 

@@ -189,7 +189,7 @@ class TestLegacy:
         assert job is not None
         transfer.plan.failed(job, "digest", 0.0)
         line.queries("/peer/task")
-        line.answers = [self.offers(self.piece(0, cid="other"))]
+        line.answers = [self.offers(self.piece(0, cid="other", peerPort=15000, path="/peer/file/x"))]
         pull.step(transfer, 0.0)
         assert [query["errorType"] for query in line.queries("/peer/piece/error")] == ["FILE_MD5_NOT_MATCH"]
         assert [query["result"] for query in line.queries("/peer/task")] == ["500"]

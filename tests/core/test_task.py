@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
-from dfengine.task import check_url, names_same, request_path, shown, task_id, task_url, typed_url
+from dfengine.task import check_url, may_be_asked, names_same, peer_path, request_path, shown, task_id, task_url, typed_url
 
 PART = st.sampled_from(["a=1", "a", "a=2", "b=1", "b", "c=%26", "", "=", "d=?x", "ab=1"])
 QUERY = st.lists(PART, max_size=6).map("&".join)
@@ -62,6 +62,78 @@ def test_a_path_can_be_sent_and_means_the_same(path: str) -> None:
     assert " " not in sent
     assert unquote(sent) == unquote(path)
     assert request_path(sent) == sent
+
+
+@pytest.mark.parametrize(
+    ("registered", "asked"),
+    [
+        ("/peer/file/n12-19482-1795343111.239", "/peer/file/n12-19482-1795343111.239"),
+        ("/peer/file/my output-77", "/peer/file/my%20output-77"),
+        ("/peer/file/\u00e9", "/peer/file/%C3%A9"),
+        ("/peer/file/a%20b", "/peer/file/a%20b"),
+        ("/peer/file/100%", "/peer/file/100%25"),
+        ("/peer/file/a?b=1#c", "/peer/file/a%3Fb%3D1%23c".replace("%3D", "=")),
+        ("/peer/file/.bashrc-1", "/peer/file/.bashrc-1"),
+    ],
+)
+def test_a_peers_path_has_one_form(registered: str, asked: str) -> None:
+    assert peer_path(registered) == asked
+    assert peer_path(asked) == asked
+    assert may_be_asked("c", 15000, asked)
+
+
+ELSEWHERE = [
+    "", "/", "peer/file/x", "/x", "/admin", "/peer/file", "/peer/file/", "/peer//file/x", "//peer/file/x", "/peer/file//x", "/Peer/file/x",
+    "/peer/file/.", "/peer/file/..", "/peer/file/../x", "/peer/file/../../admin/delete?all=1", "/peer/file/x/y", "/peer/file/x/../../admin",
+    "/peer/file/%2e%2e", "/peer/file/%2E.", "/peer/file/a%2Fb", "/peer/file/%252e%252e", "/peer/file/a%25252fb", "/peer/file/a%5Cb",
+    "/peer/file/a\\b",
+    "/peer/file/a%00", "/peer/file/a%0d%0aHost:x", "/peer/file/a\r\nb", "/peer/file/%ff", "/peer/file/%c0%af", "/peer/file/a%7f",
+    "/peer/../file/x", "/peer/%66ile/x", "/v1/peer/file/x", "/download/000/x", "http://h/peer/file/x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_no_other_path_is_a_peers(path: str) -> None:
+    with pytest.raises(BadValue):
+        peer_path(path)
+    assert not may_be_asked("c", 15000, path)
+    assert not may_be_asked("c", 15000, request_path(path))
+
+
+@given(st.text())
+def test_whatever_is_registered_stays_below_the_folder(name: str) -> None:
+    try:
+        path = peer_path(f"/peer/file/{name}")
+    except BadValue:
+        return
+    while "%" in path and unquote(path) != path:
+        assert path.count("/") == 3
+        path = unquote(path)
+    assert path.count("/") == 3
+    assert path.rpartition("/")[2] not in ("", ".", "..")
+
+
+@pytest.mark.parametrize("port", [-1, 0, 22, 1023, 14999, 65001, 1 << 20])
+def test_no_other_port_is_a_peers(port: int) -> None:
+    assert not may_be_asked("c", port, "/peer/file/x")
+
+
+@pytest.mark.parametrize(
+    ("cid", "port", "path", "may"),
+    [
+        ("cdnnode:1.2.3.4~t", 8001, "/download/4c2/4c2d", True),
+        ("cdnnode:1.2.3.4~t", 80, "/download/4c2/4c2d", True),
+        ("cdnnode:1.2.3.4~t", 0, "/download/4c2/4c2d", False),
+        ("cdnnode:1.2.3.4~t", 1 << 16, "/download/4c2/4c2d", False),
+        ("cdnnode:1.2.3.4~t", 8001, "/download/../admin", False),
+        ("cdnnode:1.2.3.4~t", 8001, "/download/4c2/%2e%2e", False),
+        ("cdnnode:1.2.3.4~t", 8001, "/admin", False),
+        ("c", 8001, "/download/4c2/4c2d", False),
+        ("c", 15000, "/download/4c2/4c2d", False),
+    ],
+)
+def test_only_a_supernode_serves_its_downloads(cid: str, port: int, path: str, may: bool) -> None:
+    assert may_be_asked(cid, port, path) is may
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,8 @@ def test_1x_is_told_when_the_expected_md5_is_not_met(stage: Scene) -> None:
     url = stage.origin() + "/f"
     node = stage.supernode()
     client = LegacyClient(node, url, "127.0.0.1")
-    body = {"rawUrl": url, "cid": "c", "ip": "127.0.0.1", "port": 0, "path": "/x", "md5": "0" * 32, "version": "1.0.6", "hostName": "h"}
+    body = {"rawUrl": url, "cid": "c", "ip": "127.0.0.1", "port": 0, "path": "/peer/file/x", "md5": "0" * 32,
+            "version": "1.0.6", "hostName": "h"}
     status, content = exchange(node.node, "POST", "/peer/registry", JSON, json.dumps(body).encode())
     if status == 200:
         client.task, client.cid = json.loads(content)["data"]["taskId"], "c"

@@ -16,7 +16,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, thread_time
 from typing import Any
@@ -107,6 +108,15 @@ class Scene:
     def ask(self, method: str, path: str, body: bytes = b"") -> None:
         """Any request; its answer may come later."""
         self.answers.append(self.router(Request(method, path.encode(), {}, body, "127.0.0.1")))
+
+
+@contextmanager
+def long_ago(scene: Scene) -> Iterator[None]:
+    """What is done inside was done so long ago that everything of it is due, and nothing was looked at since."""
+    loop, node = scene.node.loop, scene.node
+    node.now, node.due = lambda: loop.time() - 1000.0, 0.0  # type: ignore[method-assign]
+    yield
+    node.now, node.due = loop.time, float("inf")  # type: ignore[method-assign]
 
 
 Event = Callable[[], Any]
@@ -235,8 +245,8 @@ def busy_host(scene: Scene) -> None:
 
 @kind("a host with all downloads falls silent")
 def silent(scene: Scene) -> Event:
-    busy_host(scene)
-    scene.node.now = lambda later=scene.node.loop.time: later() + 1000.0  # type: ignore[misc]
+    with long_ago(scene):
+        busy_host(scene)
     return scene.node._tick
 
 
@@ -271,10 +281,12 @@ def used(scene: Scene) -> Event:
 def leases(scene: Scene) -> Event:
     scene.swarm = scene.node.swarm = type(scene.swarm)(Limits(supernode=1 << 20, few=1 << 20), 1)
     scene.router = Router(scene.node)
-    scene.task(TASK, 64)
-    for name in scene.crowd():
-        scene.pull(name, want=4)
-    scene.node.now = lambda later=scene.node.loop.time: later() + 100.0  # type: ignore[misc]
+    scene.task(TASK, 4 * scene.downloads)  # each piece is sent to one: the others would wait for that one
+    with long_ago(scene):
+        for name in scene.crowd():
+            scene.pull(name, want=4)
+    if len(scene.swarm.leases) < 2 * scene.downloads:
+        raise RuntimeError(f"{len(scene.swarm.leases)} leases: too few to measure")
     return scene.node._tick
 
 
@@ -321,9 +333,8 @@ async def measured(name: str, arguments: argparse.Namespace, home: str) -> tuple
     loop = asyncio.get_running_loop()
     scene = Scene(arguments, home, loop)
     event = KINDS[name](scene)
-    scene.node.wake()
-    while scene.swarm.wakeable or scene.swarm.next_due() <= 0.0:
-        await asyncio.sleep(0)
+    while scene.swarm.wakeable:
+        scene.node.wake()
     gc.collect()
     gc.freeze()
     longest = worked = 0.0

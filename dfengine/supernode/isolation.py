@@ -8,6 +8,8 @@
   for that piece itself (DOUBT): wrong bytes there are proof. So are Limits.accusers clients of different addresses;
   once the source has sent the supernode the right bytes it takes Limits.doubters of them, for it may lie to clients alone, or they to the
   supernode.
+* One that did not send in time ("slow") is asked by the supernode at once: when it is silent there too, and no client got a piece from it
+  meanwhile, it is isolated. Clients may be what is slow, so by their word alone it takes Limits.fail_isolate addresses in a row.
 * A row of failures that is one short of isolating makes the supernode ask, too: its own failure is the last one, its success ends the row.
 * An address is what the supernode saw a client register from, never what the client says.
 * A success ends the row of failures, and an isolation that failures brought. One that wrong bytes brought ends only with its time.
@@ -67,7 +69,7 @@ def charge(source: PeerState, address: str, why: str, limits: Limits) -> Verdict
     """Count a failure against the source that a client of this address, or the supernode (OWN), had with it."""
     if source.failures is None:
         source.failures = {}
-    source.failures[address] = source.failures.get(address, 0) + 1
+    source.failures[address] = source.failures.get(address, 0) + (why != "slow")
     if why == "digest":
         if source.accusers is None:
             source.accusers = {}
@@ -77,14 +79,20 @@ def charge(source: PeerState, address: str, why: str, limits: Limits) -> Verdict
             return Verdict.ISOLATE
     most = max(1, limits.fail_isolate - 1)
     row = sum(min(count, most) for count in source.failures.values())
-    if row >= limits.fail_isolate:
+    if (len(source.failures) if why == "slow" else row) >= limits.fail_isolate:
         return Verdict.ISOLATE
-    return Verdict.DOUBT if why == "digest" or (why == "gone" and row == most) else Verdict.NOTHING
+    return Verdict.DOUBT if why in ("digest", "slow") or (why == "gone" and row == most) else Verdict.NOTHING
 
 
-def clear(source: PeerState) -> None:
-    """It sent the supernode the right bytes."""
-    source.failures = None
+def confirmed(source: PeerState) -> bool:
+    """It was silent to the supernode, too, and nobody got a piece from it since somebody complained."""
+    return source.failures is not None
+
+
+def clear(source: PeerState, why: str) -> None:
+    """It sent the supernode the right bytes, after a complaint because of `why`."""
+    if why != "slow":
+        source.failures = None
     source.cleared = True
 
 

@@ -18,6 +18,7 @@ from dfengine.supernode.bunch import joined, parted
 from dfengine.supernode.deadlines import Deadlines
 from dfengine.supernode.leases import Leases
 from dfengine.supernode.limits import Limits
+from dfengine.supernode.questions import Questions
 from dfengine.supernode.task_state import TaskState
 from dfengine.wire import Source
 
@@ -36,12 +37,14 @@ def key_of(peer: task.Peer, cid: str, address: str) -> Key:
 
 
 class Doubt(NamedTuple):
-    """A source to be asked for piece n of a task by the supernode itself; key: its peer's."""
+    """A source to be asked for piece n of a task by the supernode itself; key: its peer's. why, by: the complaint, its client's address."""
 
     task_id: str
     n: int
     source: Source
     key: Key
+    why: str = ""
+    by: str = ""
 
 
 class Peers:
@@ -66,6 +69,7 @@ class Peers:
         self.departed: list[tuple[str, str]] = []
         self.doubts: list[Doubt] = []
         self._asked: set[Key] = set()
+        self._questions = Questions()
         self.isolations: Deadlines[PeerState] = Deadlines()
         self.shunnings: Deadlines[tuple[str, str, Key]] = Deadlines()
 
@@ -165,8 +169,10 @@ class Peers:
         if verdict is isolation.Verdict.ISOLATE:
             self._isolate(peer, now)
         elif verdict is isolation.Verdict.DOUBT and peer.key not in self._asked and not peer.isolated:
-            self._asked.add(peer.key)
-            self.doubts.append(Doubt(source.task.id, n, source.source, peer.key))
+            address = client.peer.address
+            if self._questions.take(address, now):
+                self._asked.add(peer.key)
+                self.doubts.append(Doubt(source.task.id, n, source.source, peer.key, why, address))
 
     def _isolate(self, peer: PeerState, now: float) -> None:
         if peer.isolated:
@@ -193,8 +199,9 @@ class Peers:
                 task.delist(download)
 
     def judge(self, doubt: Doubt, found: str, now: float) -> None:
-        """What came of asking: "right", "digest" (wrong bytes), "gone" (it has not the piece), anything else: no answer."""
+        """What came of asking: "right", "digest" (wrong bytes), "gone" (it has not the piece), "silent"; "": it could not be asked."""
         self._asked.discard(doubt.key)
+        self._questions.answered(doubt.by, found == "right", now)
         peer = self.states.get(doubt.key)
         if peer is None:
             return
@@ -202,7 +209,10 @@ class Peers:
         if source is None or peer.isolated:
             return
         if found == "right":
-            isolation.clear(peer)
+            isolation.clear(peer, doubt.why)
+            return
+        if found == "silent" and isolation.confirmed(peer):
+            self._isolate(peer, now)
             return
         wrong = found == "digest" or (found == "gone" and source.has(doubt.n))
         if wrong and isolation.charge(peer, isolation.OWN, found, self.limits) is isolation.Verdict.ISOLATE:

@@ -250,7 +250,7 @@ class Swarm(Exchange):
             self.peers.charge(download, source, n, why, named, now)
 
     def judged(self, doubt: Doubt, found: str, now: float) -> None:
-        """The supernode has asked a source in `doubts` itself. found: "right", "digest", "gone"; else it did not answer."""
+        """The supernode has asked a source in `doubts` itself. found: "right", "digest", "gone", "silent"; else it could not be asked."""
         self.peers.judge(doubt, found, now)
 
     def holds(self, task_id: str, cid: str, pieces: Iterable[int | tuple[int, int]], now: float) -> None:

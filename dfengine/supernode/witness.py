@@ -1,7 +1,7 @@
 """The supernode's own word: a source that somebody complained of is asked for that very piece, and what it sends is compared with the copy.
 
-In threads, a few at once, like the fetches from origins. What cannot be compared (the source is silent, unreachable from here, or the
-supernode has not the piece any more) is no proof of anything.
+In threads, some at once, like the fetches from origins. What cannot be compared (the source refuses, or the supernode has not the piece any
+more) is no proof of anything; silence is proof of silence.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_head
-from dfengine.errors import BadValue, RemoteError
+from dfengine.errors import BadValue, RemoteError, Silent, TooSlow
 from dfengine.net.access import Access
 from dfengine.net.dial import Connection
 from dfengine.storage.piece_file import PieceFile
@@ -24,13 +24,20 @@ from dfengine.wire import Source
 if TYPE_CHECKING:
     from dfengine.supernode.node import Node
 
-AT_ONCE = 4
+AT_ONCE = 16
+"""Most of those that are asked are silent: a thread waits."""
+
 MOST = 1024
 """Sources that wait to be asked; further complaints are the clients' word alone."""
 
 CONNECT = 2.0
+FIRST = 2.0
+"""Seconds to a first byte, after which the source is silent."""
+
 SILENCE = 5.0
-"""Seconds without a byte after which the source has not answered."""
+"""Seconds without a byte, or for the first START bytes, after which it is silent as well."""
+
+START = 64 << 10
 
 LEAST_RATE = 64 << 10
 """Bytes per second below which it has not answered either, SILENCE seconds left out."""
@@ -104,25 +111,31 @@ def may_ask(source: Source, access: Access) -> bool:
 def seen(
     source: Source, geometry: Geometry, n: int, wanted: bytes, digest: Callable[[memoryview], bytes], lines: set[Connection]
 ) -> str:
-    """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "" (no answer).
+    """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "silent", "" (anything else).
 
     lines: holds the connection while it is used; another thread may stop it.
     """
     length = geometry.content(n)[1] if geometry.length >= 0 else geometry.content_size
     headers = {"Range": f"bytes={geometry.range_text(n)}", "pieceNum": str(n), "pieceSize": str(geometry.piece_size)}
-    began = time.monotonic()
     try:
         with contextlib.closing(Connection(source.ip, source.port, timeout=CONNECT)) as line, _held(line, lines):
             line.send("GET", source.path, headers)
-            head = line.head(began + SILENCE)
+            head = line.head(time.monotonic() + FIRST)
             if head.status != 206:
                 return "gone" if head.status in ABSENT else ""
             if head.chunked or head.length != length + FRAME:
                 return ""
             frame = line.inlet.read(FRAME_HEAD, time.monotonic() + SILENCE)
             content = memoryview(bytearray(length))
-            line.inlet.into(content, 0, length, silence=SILENCE, floor=LEAST_RATE, grace=SILENCE)
+            start = min(START, length)
+            line.inlet.into(content, 0, start, silence=SILENCE, floor=START, grace=SILENCE)
+            try:
+                line.inlet.into(content, start, length - start, silence=SILENCE, floor=LEAST_RATE, grace=SILENCE)
+            except TooSlow:
+                return ""
             tail = line.inlet.read(FRAME_TAIL, time.monotonic() + SILENCE)
+    except (Silent, TooSlow):
+        return "silent"
     except RemoteError:
         return ""
     same = frame == frame_head(length, geometry.piece_size) and tail == bytes((TAIL,)) and digest(content) == wanted

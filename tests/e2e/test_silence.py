@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from scene import Scene
+from scene import Scene, until
 from test_faults import post, registration
 from test_isolation import node_leave
 
@@ -87,3 +87,20 @@ def test_sixty_claims_at_mute_ports_cost_a_download_little(stage: Scene, backlog
         stage.get(url, "b", "--notbs", host=3, nodes=(node,))
         assert time.monotonic() - began < BOUND
     assert stage.digest("b") == sha
+
+
+def test_what_one_client_met_the_supernode_asks_and_the_next_client_is_not_sent_there(stage: Scene) -> None:
+    sha = stage.file("f.bin", LENGTH)
+    url = stage.origin() + "/f.bin"
+    node = stage.supernode("--revalidate-interval", "1h")
+    for host in (10, 11):
+        stage.get(url, f"peer-{host}", "--notbs", host=host, nodes=(node,))
+    with frozen([stage.peer_pid(10)]):
+        hosts = iter(range(20, 60))
+
+        def isolated() -> bool:
+            stage.get(url, "a", "--notbs", host=next(hosts), nodes=(node,))
+            return node.metric("dfengine_isolated_peers") == 1
+
+        until(isolated, "isolation of the frozen peer, and of it alone")
+    assert stage.digest("a") == sha

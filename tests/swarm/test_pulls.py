@@ -88,7 +88,7 @@ def test_alternates_are_named_without_a_slot() -> None:
     swarm.join("x", "old", legacy=False)
     (piece,) = swarm.pull("x").pieces
     assert len(piece.sources) == 3
-    assert CDN not in piece.sources
+    assert piece.sources[2] is CDN, "peers may all be mute"
     assert sorted(swarm.used(cid) for cid in "abcd") == [0, 0, 0, 1]
     for cid in "bcd":
         swarm.swarm.leave(TASK, cid, swarm.now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dfengine.supernode.questions import MOST, QUIET
 from dfengine.supernode.swarm import Doubt
 from tests.swarm.cluster import TASK, Cluster
 
@@ -343,3 +344,87 @@ def test_a_verdict_on_one_that_left_is_nothing() -> None:
     assert judged(swarm, doubt, "digest") == 0
     swarm.join("s", holds=range(9))
     assert judged(swarm, doubt._replace(task_id="another"), "digest") == 0
+
+
+def silenced(swarm: Cluster, cid: str = "x") -> Doubt:
+    """`cid` says that "s" did not send in time; the doubt that this brings."""
+    return complaint(swarm, cid, "slow")
+
+
+def test_who_is_silent_to_a_client_and_to_the_supernode_is_asked_by_nobody_for_a_time() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", "y", port=0)
+    assert judged(swarm, silenced(swarm), "silent") == 1
+    assert sources(swarm, "y") == {None}
+    swarm.wait(61.0)
+    assert sources(swarm, "y") == {"s"}
+
+
+@pytest.mark.parametrize("found", ["right", ""])
+def test_a_false_report_of_silence_costs_nobody_a_source(found: str) -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", "y", port=0)
+    for _ in range(3):
+        assert judged(swarm, silenced(swarm), found) == 0
+    assert sources(swarm, "y") == {"s"}
+
+
+def test_who_sent_somebody_a_piece_meanwhile_is_not_silent() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", "y", port=0)
+    doubt = silenced(swarm)
+    ((n, source),) = swarm.take("y", 1).items()
+    assert source == "s"
+    swarm.done("y", n, source)
+    assert judged(swarm, doubt, "silent") == 0
+
+
+def test_one_that_is_silent_to_clients_alone_takes_five_of_them() -> None:
+    swarm = Cluster(50)
+    swarm.join("s", holds=range(50))
+    for number in range(5):
+        assert swarm.swarm.totals().isolated == 0
+        swarm.join(f"x{number}", port=0)
+        fail_once(swarm, f"x{number}", "slow")
+        for doubt in swarm.swarm.doubts:
+            swarm.swarm.judged(doubt, "right", swarm.now)
+        swarm.swarm.doubts.clear()
+    assert swarm.swarm.totals().isolated == 1
+
+
+@pytest.mark.parametrize("why", ["slow", "digest"])
+def test_a_client_whose_complaints_are_refuted_makes_the_supernode_ask_no_more_for_a_while(why: str) -> None:
+    swarm = Cluster(9)
+    swarm.join(*(f"s{n}" for n in range(30)), holds=range(9))
+
+    def asked() -> int:
+        """How often the supernode is made to ask by twenty downloads of one client, each of which complains of each piece."""
+        count = 0
+        for number in range(20):
+            swarm.join(f"liar{number}", host="one-host", port=0)
+            for n, source in swarm.take(f"liar{number}").items():
+                if source is not None:
+                    swarm.fail(f"liar{number}", n, source, why)
+            count += len(swarm.swarm.doubts)
+            for doubt in swarm.swarm.doubts:
+                swarm.swarm.judged(doubt, "right", swarm.now)
+            swarm.swarm.doubts.clear()
+            swarm.swarm.leave(TASK, f"liar{number}", swarm.now)
+        return count
+
+    assert asked() == MOST
+    swarm.join("x", port=0)
+    assert silenced(swarm).by == "host-x", "the word of others is heard"
+    swarm.wait(QUIET + 1.0)
+    assert asked() == MOST
+
+
+def test_a_client_that_meets_ever_new_silent_sources_is_believed_each_time() -> None:
+    swarm = Cluster(200)
+    swarm.join("x", port=0)
+    for n in range(5 * MOST):
+        swarm.join(f"mute{n}", holds=range(200))
+        assert judged(swarm, silenced(swarm), "silent") == n + 1

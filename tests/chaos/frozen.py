@@ -39,6 +39,10 @@ class Frozen(Trouble):
         goes_on = chance.uniform(0.2, 4.0) if place == "client" or chance.random() < 0.5 else 0.0
         return cls(place, chance.randint(1, len(HOSTS)), after, goes_on)
 
+    @property
+    def leaves_the_origin(self) -> bool:
+        return self.place == "supernode"
+
     @contextmanager
     def around(self, play: Play) -> Iterator[None]:
         if self.place == "peers":

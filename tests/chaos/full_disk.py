@@ -45,6 +45,10 @@ class FullDisk(Trouble):
     def codes(self) -> frozenset[int]:
         return frozenset() if self.place == "supernode" else frozenset((7,))
 
+    @property
+    def leaves_the_origin(self) -> bool:
+        return self.place == "supernode"
+
     @contextmanager
     def around(self, play: Play) -> Iterator[None]:
         disk, world = self._disk(play), play.world

@@ -29,6 +29,10 @@ class Terminated(Trouble):
         count = chance.choice((1, 1, 2, 3)) if who == "client" else 1
         return cls(who, tuple(chance.uniform(0, START + size / RATE) for _ in range(count)))
 
+    @property
+    def leaves_the_origin(self) -> bool:
+        return self.who == "supernode"
+
     def strike(self, play: Play) -> None:
         if self.who == "supernode":
             play.wait(self.moments[0])

@@ -72,6 +72,11 @@ class Trouble:
         """What the download may end with besides, although there is a way."""
         return frozenset()
 
+    @property
+    def leaves_the_origin(self) -> bool:
+        """The origin may be the only way to the file: where that one is troubled too, there need be none."""
+        return False
+
     @contextmanager
     def around(self, play: Play) -> Iterator[None]:
         """Set up before the download starts, undo when it is over."""

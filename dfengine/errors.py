@@ -150,6 +150,10 @@ class SupernodeError(RemoteError):
         self.code = code
 
 
+class NoProgress(SupernodeError):
+    """A supernode's swarm brought no byte for as long as a download waits."""
+
+
 class UnknownTask(SupernodeError, KeyError):
     """No such task at this supernode (1.x code 502)."""
 

@@ -13,9 +13,10 @@ from dfengine import codes
 from dfengine.client import fetch
 from dfengine.client.link import Membership, chance, join, leave, report
 from dfengine.client.native import NativeLink
+from dfengine.client.patience import Patience
 from dfengine.client.rhythm import Backoff
 from dfengine.client.watch import TICK, Watch
-from dfengine.errors import RemoteError, SupernodeError
+from dfengine.errors import NoProgress, RemoteError, SupernodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ RETRY_NOTBS = 120.0
 
 STRIKES = 3
 """Registrations in a row that brought no piece, times the number of nodes: then the swarm has failed."""
-
-IDLE = 60.0
-"""Seconds in which the supernode may offer nothing while nothing runs; twice a piece's slowest time where that is longer."""
 
 
 def _link(member: Membership, held: list[tuple[int, int]]) -> Link:
@@ -121,6 +119,8 @@ class Swarm:
             here = transfer.plan.here
             # A supernode that could not fetch the file has tried again by itself: the second time it says so is the last.
             weight = STRIKES - 1 if isinstance(failure, SupernodeError) and failure.code == codes.CDN_FAILED else 1
+            if isinstance(failure, NoProgress):
+                weight = STRIKES
             strikes = strikes + weight if here == before or here <= most else 0
             most = max(most, here)
             if strikes >= STRIKES * len(self._nodes):
@@ -168,17 +168,16 @@ class Swarm:
             self.told_md5 = link.finished_md5 or self.told_md5
 
     def _drive(self, link: Link, transfer: Transfer) -> None:
-        patience = max(IDLE, 2 * transfer.file.geometry.piece_size / self._settings.minrate if self._settings.minrate else 0)
-        busy = time.monotonic()
+        settings = self._settings
+        patience = Patience(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, time.monotonic())
         while True:
             with transfer.lock:
                 if transfer.plan.finished:
                     return
-                if transfer.plan.running or transfer.plan.sated:
-                    busy = time.monotonic()
+                here, sated = transfer.plan.here, transfer.plan.sated
             self._watch.look(transfer)
-            if time.monotonic() - busy > patience:
-                raise SupernodeError(f"the swarm offered nothing for {patience:.0f} s")
+            if patience.over(here, transfer.moving().total, sated, time.monotonic()):
+                raise NoProgress(f"the swarm brought nothing for {patience.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
             link.step(transfer, TICK)
 
     def _pause(self, transfer: Transfer, seconds: float) -> None:

@@ -12,11 +12,11 @@ from dfengine.client.pace import FIRST, OFTEN, RECENT, SILENCE, SOON, Pace
 from dfengine.client.plan import Plan
 from dfengine.task import OWN
 
-SUPERNODE = Where(f"{OWN}192.0.2.1~t", "192.0.2.1", 15000, "/")
+SUPERNODE = Where(f"{OWN}192.0.2.1~t", "192.0.2.1", 15000, "/peer/file/x")
 
 
 def peer(n: int) -> Where:
-    return Where(f"p{n}", "192.0.2.2", 15001 + n, "/")
+    return Where(f"p{n}", "192.0.2.2", 15001 + n, "/peer/file/x")
 
 
 class TestPatience:

@@ -1,0 +1,35 @@
+"""When a swarm that goes on making offers has failed all the same: only bytes count. Pure.
+
+What resets the clock is a piece that was verified, or more unverified bytes under way than there ever were since the last one: what sources
+that all fail have sent again and again does not. So a supernode that offers ever new sources keeps nobody for ever.
+"""
+
+from __future__ import annotations
+
+IDLE = 60.0
+"""Seconds without progress, at least."""
+
+SLOWEST = 2
+"""Times that a piece may need at the least rate."""
+
+GRAIN = 64 << 10
+"""Bytes more that are progress."""
+
+
+class Patience:
+    """piece: bytes of one. least: bytes per second that a user demands, 0 = any; limit: that he allows, 0 = any. now: monotonic seconds."""
+
+    def __init__(self, piece: int, least: int, limit: int, now: float) -> None:
+        self.seconds = max(IDLE, SLOWEST * piece / least if least else 0.0)
+        grain = GRAIN if least else 1
+        self._grain = max(1, min(grain, int(limit * self.seconds) // 4)) if limit else grain
+        self._since = now
+        self._here = self._moving = 0
+
+    def over(self, here: int, moving: int, sated: bool, now: float) -> bool:
+        """here: verified pieces. moving: bytes of others that are under way. sated: nothing is wanted now."""
+        if here != self._here or sated:
+            self._here, self._moving, self._since = here, moving, now
+        elif moving >= self._moving + self._grain:
+            self._moving, self._since = moving, now
+        return now - self._since > self.seconds

@@ -30,6 +30,9 @@ SHARE, BURST = 0.05, 0.5
 SYSTEMS = 20
 """Labels of `callsystem`, those with most downloads; all others count as one more, OTHER."""
 
+COUNTED = 1000
+"""Values of it that are told apart while counting, those of the oldest downloads."""
+
 OTHER = "other"
 
 
@@ -49,7 +52,8 @@ class _Walk:
         self.origin_bytes += fetch.origin_bytes
 
     def _member(self, member: Any) -> None:
-        self.systems[member.call_system] += 1
+        system = member.call_system[:100]
+        self.systems[system if system in self.systems or len(self.systems) < COUNTED else OTHER] += 1
 
     async def run(self) -> float:
         """Walk; the seconds that it took by itself."""
@@ -150,9 +154,7 @@ def _most(systems: Counter[str]) -> list[tuple[str, int]]:
     """The largest SYSTEMS, and OTHER for the rest: what a client says of itself must not become any number of series."""
     most = systems.most_common(SYSTEMS)
     rest = systems.total() - sum(count for _, count in most)
-    named = Counter[str]()
-    for name, count in most:
-        named[name[:100]] += count
+    named = Counter(dict(most))
     if rest:
         named[OTHER] += rest
     return list(named.items())

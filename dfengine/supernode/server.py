@@ -28,7 +28,7 @@ from dfengine.net.stopping import stop_on_signals
 from dfengine.net.turns import Turns
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.protected import is_own_folder, own_file, resolved
-from dfengine.supernode import reclaim
+from dfengine.supernode import garbage, reclaim
 from dfengine.supernode.cache import COPIES
 from dfengine.supernode.download_port import DownloadRoutes
 from dfengine.supernode.node import Node
@@ -142,12 +142,14 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     stop_on_signals(loop, stopped)
     loop.add_signal_handler(signal.SIGHUP, partial(reread, authentication))
     announce(control=(node.advertise_ip, control.port), download=(node.advertise_ip, pieces.port))
+    garbage.begin()
     while not stopped.is_set():
         try:
             await asyncio.wait_for(stopped.wait(), reclaim.PERIOD)
         except TimeoutError:
             await reclaim.note_use(node)
             await reclaim.sweep(node)
+            garbage.settle()
     node.watch.close()
     node.close()
     control.close()

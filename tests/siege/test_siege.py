@@ -1,0 +1,44 @@
+"""Some attacks in small: honest downloads come through, and nothing becomes wrong.
+
+What depends on the host's speed is left to the command.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.siege.field import ATTACKS, Field, Outcome, field
+
+SHORT = ("pipeline", "piece-pipeline", "certificates", "broken-numbers", "wrong-length", "small-files", "idle-connections")
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Field]:
+    folder = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="dfsiege-", dir=folder) as path, field(Path(path), 9 << 20, range(2, 5)) as one:
+        yield one
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_honest_downloads_come_through(made: Field, name: str) -> None:
+    outcome = made.siege(name)
+    assert not outcome.wrong, str(outcome)
+
+
+def test_each_attack_says_what_it_does() -> None:
+    assert set(SHORT) <= set(ATTACKS)
+    for name, attack in ATTACKS.items():
+        assert attack.what, name
+
+
+def test_what_went_wrong_is_said() -> None:
+    good = Outcome("x", 1.0, 1.4, 0.2, 0.04, 70 << 20, 8, [], 0, 0)
+    assert not good.wrong
+    assert not good.missed
+    bad = Outcome("x", 1.0, 1.6, 0.2, 0.06, 73 << 20, 8, ["exit 3: y"], 2, 1)
+    assert len(bad.wrong) == 4
+    assert len(bad.missed) == 2

@@ -32,6 +32,9 @@ TEN = range(2, 12)
 
 SIZE = 24 * MIB
 ROOT = Path(__file__).resolve().parents[2]
+QUESTIONS = 4
+"""Connections of the supernode's own by which it finds out whether somebody is a peer server of its swarm."""
+
 MOST_SLOWER, MOST_HELD, MOST_GROWN = 1.5, 0.050, 64 * MIB
 """The goals: honest time to undisturbed time; seconds; bytes beyond what a client may have."""
 
@@ -63,7 +66,7 @@ class Outcome:
         """What may never be, however busy the host is."""
         found = list(self.failed)
         found += [f"{self.errors} internal errors"] if self.errors else []
-        found += [f"{self.reflected} requests reached a victim"] if self.reflected else []
+        found += [f"{self.reflected} requests reached a victim"] if self.reflected > QUESTIONS else []
         if self.grown > self.bound * MIB + MOST_GROWN:
             found.append(f"{self.grown // MIB} MiB more memory where {self.bound} and {MOST_GROWN // MIB} are the bound")
         return found

@@ -39,6 +39,6 @@ def test_what_went_wrong_is_said() -> None:
     good = Outcome("x", 1.0, 1.4, 0.2, 0.04, 70 << 20, 8, [], 0, 0)
     assert not good.wrong
     assert not good.missed
-    bad = Outcome("x", 1.0, 1.6, 0.2, 0.06, 73 << 20, 8, ["exit 3: y"], 2, 1)
+    bad = Outcome("x", 1.0, 1.6, 0.2, 0.06, 73 << 20, 8, ["exit 3: y"], 2, 5)
     assert len(bad.wrong) == 4
     assert len(bad.missed) == 2

@@ -99,7 +99,7 @@ class TestFrames:
         framed = frame_head(100, MIB) + content + bytes((TAIL,))
         wrong = bytearray(framed)
         wrong[at] ^= 1
-        bad, good = Where("bad", "127.0.0.1", 15001, "/"), Where("good", "127.0.0.1", 15002, "/")
+        bad, good = Where("bad", "127.0.0.1", 15001, "/peer/file/f"), Where("good", "127.0.0.1", 15002, "/peer/file/f")
         file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
         transfer = Transfer(file, Plan(Window(-1, 1), 1), Tally())
         transfer.plan.offer(0, f"xxh3:{xxhash.xxh3_128_hexdigest(content)}", [bad, good], 0.0)

@@ -32,7 +32,7 @@ PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "sub
 IMPURE_IN_SUPERNODE = {
     "server", "node", "registration", "router", "api_v1", "api_native", "api_origin", "admin", "metrics", "reclaim", "download_port",
     "cdn", "copy", "complaints", "credentials", "eviction", "fetch", "repair", "wanted", "legacy_md5", "cache", "witness", "origin_queue",
-    "parked_pulls", "turns", "__init__",
+    "reachability", "parked_pulls", "turns", "__init__",
 }
 """Modules of the supernode that may touch the world; all others there are the swarm's state machine."""
 

@@ -36,12 +36,17 @@ class Authentication:
 
         guard = Guard(self._secrets, share=self._share)
         self._guards.append(guard)
-        return lambda request: guard.greeting(request) or guard.refusal(request) or route(request)
+        return lambda request: guard.greeting(request) or guard.refusal(request) or guard.proof(request) or route(request)
 
     def reread(self) -> None:
         """The files may hold other secrets now. Raises BadValue, and what was taken before is taken on then."""
         if self.files:
             self._read(self.files)
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """Those that are taken now; none: everybody may ask."""
+        return self._secrets
 
     def follow(self, files: tuple[str, ...]) -> bool:
         """Take the secrets of these files instead, if one of them is taken already: so far a swarm changes its secret. Else False."""

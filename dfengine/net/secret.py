@@ -44,6 +44,11 @@ OPEN = frozenset(("/_ping", "/ping", "/server/ping", "/version", "/metrics"))
 WHO = "/swarm/server"
 """Where a server says its name."""
 
+PROOF = "/swarm/proof/"
+"""Below it, by a nonce: an answer that only who has the secret can make."""
+
+_NONCE = re.compile(r"[0-9a-f]{32}")
+
 _FORM = re.compile(r"2 (\d{1,11}) ([0-9a-f]{16}) (\d{1,15}) ([0-9a-f]{64})", re.ASCII)
 
 
@@ -68,6 +73,17 @@ def read_secrets(paths: Sequence[str]) -> tuple[bytes, ...]:
 def _mac(secret: bytes, server: str, method: str, target: bytes, range_: str, body: bytes, when: str, session: str, count: str) -> str:
     parts = ("2", server, method, hashlib.sha256(target).hexdigest(), range_, hashlib.sha256(body).hexdigest(), when, session, count)
     return hmac.digest(secret, "\n".join(parts).encode("latin-1", "replace"), "sha256").hex()
+
+
+def proof_of(secret: bytes, nonce: str) -> str:
+    """64 hex digits. What it is made of begins otherwise than what requests are signed with, so neither is ever the other."""
+    return hmac.digest(secret, f"proof\n{nonce}".encode(), "sha256").hex()
+
+
+def proves(secrets: Sequence[bytes], nonce: str, status: int, body: bytes) -> bool:
+    """The answer to PROOF and this nonce was made with one of the secrets."""
+    given = body[:128].strip()
+    return status == 200 and any(hmac.compare_digest(given, proof_of(secret, nonce).encode()) for secret in secrets)
 
 
 def name_in(status: int, body: bytes) -> str:
@@ -116,6 +132,13 @@ class Guard:
     def greeting(self, request: Request) -> Response | None:
         """The server's name for whoever asks; None: something else is asked for."""
         return text(200, self.name) if request.path == WHO and request.method == "GET" else None
+
+    def proof(self, request: Request) -> Response | None:
+        """Of the first secret, for whoever has shown one and asks; None: something else is asked for."""
+        nonce = request.path.removeprefix(PROOF)
+        if request.method != "GET" or nonce == request.path or not _NONCE.fullmatch(nonce):
+            return None
+        return text(200, proof_of(self.secrets[0], nonce))
 
     def refusal(self, request: Request) -> Response | None:
         """None: it may be answered. Else 401 for what shows no secret, 403 for what is late or came before, 503 while memory is full."""

@@ -52,6 +52,7 @@ cdef class PeerState:
     cdef public dict accusers
     cdef public dict shunned_by
     cdef public bint isolated
+    cdef public bint unproved
     cdef public bint proven
     cdef public bint cleared
     cdef public Py_ssize_t bucket

@@ -30,6 +30,7 @@ class PeerState:
 
     `used` of `slots` uploads are leased; it `sends` so many pieces, those that hold no slot too.
     `isolated`: no source for anybody, until the deadline in `bucket`.
+    `unproved`: no source for anybody either, until its address has proved that a peer server of this swarm is there (`reachability`).
     seen: seconds; how long that was ago is looked at when the deadline in `silence` is due.
     failures: client address -> its share of the consecutive failures. accusers: client addresses that found wrong bytes.
     proven: isolated for wrong bytes. cleared: it sent the supernode itself the right bytes.
@@ -45,6 +46,7 @@ class PeerState:
     accusers: dict[str, None] | None
     shunned_by: dict[Download, None] | None
     isolated: bool
+    unproved: bool
     proven: bool
     cleared: bool
     bucket: int

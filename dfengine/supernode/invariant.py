@@ -112,9 +112,9 @@ def _check_waits_rightly(download: Download, swarm: Swarm) -> None:
 
 def _check_download(download: Download, swarm: Swarm) -> None:
     task, window = download.task, download.window
-    assert (download.place != ABSENT) == (download.serves and not download.peer.isolated) or download in swarm.peers.unsettled, (
-        f"{download}: source"
-    )
+    peer = download.peer
+    serves = download.serves and not peer.isolated and not peer.unproved
+    assert (download.place != ABSENT) == serves or download in swarm.peers.unsettled, f"{download}: source"
     assert not (download.running.keys() & download.arrived.keys()), f"{download}: running and arrived"
     for n in (*download.running, *download.arrived):
         assert not download.has(n), f"{download}: {n} is here and on its way"

@@ -123,6 +123,7 @@ class _Collector:
             ("origin_leases", "Downloads that may be at an origin by themselves", len(node.origins.leases)),
             ("origin_waiting", "Downloads that wait for it", len(node.origins)),
             ("isolated_peers", "Peers that are nobody's source", len(node.swarm.peers.isolations)),
+            ("unproved_peers", "Peers that are to be found where they say", len(node.reachability)),
             ("free_bytes", "Room left for copies", node.cache.free()),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)

@@ -29,6 +29,7 @@ from dfengine.supernode.members import Key, Member, Members
 from dfengine.supernode.origin_queue import OriginQueue
 from dfengine.supernode.parked_pulls import Parked, ParkedPulls
 from dfengine.supernode.quota import Quota
+from dfengine.supernode.reachability import Reachability
 from dfengine.supernode.reclaim import Usage
 from dfengine.supernode.refusals import Refusals
 from dfengine.supernode.repair import lacks
@@ -66,9 +67,8 @@ class Node:
         self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=access, share=settings.client_share,
                        connections=settings.origin_connections, room=self.room)
         self.credentials = Credentials(home)
-        # Peers are no origins: what is denied holds for them too, and only being allowed as an origin is not asked of them.
-        self.peers_access = Access((), settings.origin_deny)
-        self._witness = Witness(self, self.peers_access)
+        self.reachability = Reachability(self)
+        self._witness = Witness(self, self.reachability.access)
         self.complaints = Complaints(loop)
         self.members = Members(settings.client_share)
         self.quota = Quota(settings.client_share, loop.call_soon_threadsafe, self._drop)
@@ -394,5 +394,6 @@ class Node:
             self.parked.answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))
         self.room.close()
         self.cdn.close()
+        self.reachability.close()
         self._witness.close()
         self.complaints.close()

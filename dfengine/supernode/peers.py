@@ -75,11 +75,14 @@ class Peers:
 
     # COMING AND GOING
 
-    def state(self, key: Key, now: float, location: str = "") -> PeerState:
-        """The peer of that key, a new one if it is not known; location: what it says of its place now."""
+    def state(self, key: Key, now: float, location: str = "", proved: bool = True) -> PeerState:
+        """The peer of that key, a new one if it is not known; location: what it says of its place now. proved: see PeerState.unproved."""
         peer = self.states.get(key)
         if peer is None:
             peer = self.states[key] = PeerState(key, self.limits.up, now)
+            peer.unproved = not proved
+        elif proved:
+            self.prove(key)
         peer.locate(location)
         return peer
 
@@ -99,7 +102,7 @@ class Peers:
             self._listen(peer)
         peer.downloads = joined(peer.downloads, download)
         self.cids[download.cid] = joined(self.cids.get(download.cid, ()), download)
-        if download.serves and not peer.isolated:
+        if _is_source(download):
             task.enlist(download)
         self.seen(download, now)
 
@@ -168,7 +171,7 @@ class Peers:
         verdict = isolation.charge(peer, client.peer.address, why, self.limits) if counts else isolation.Verdict.NOTHING
         if verdict is isolation.Verdict.ISOLATE:
             self._isolate(peer, now)
-        elif verdict is isolation.Verdict.DOUBT and peer.key not in self._asked and not peer.isolated:
+        elif verdict is isolation.Verdict.DOUBT and peer.key not in self._asked and not (peer.isolated or peer.unproved):
             address = client.peer.address
             if self._questions.take(address, now):
                 self._asked.add(peer.key)
@@ -186,17 +189,24 @@ class Peers:
         self.settle(AT_ONCE)
 
     def settle(self, most: int) -> None:
-        """Downloads whose peer was isolated are no sources any more, and others are again; about `most` of them."""
+        """Downloads whose peer was isolated are no sources any more, and others are now; about `most` of them."""
         while self.unsettled and most > 0:
             download = self.unsettled.popleft()
             most -= 1 + (len(download.have) >> 12)
-            task, serves = download.task, download.serves and not download.peer.isolated
+            task, serves = download.task, _is_source(download)
             if task.dropped or task.downloads.get(download.cid) is not download or serves == (download.place != ABSENT):
                 continue
             if serves:
                 task.enlist(download)
             else:
                 task.delist(download)
+
+    def prove(self, key: Key) -> None:
+        """A peer server of this swarm is at that address: its downloads are sources now. Not known: nothing happens."""
+        peer = self.states.get(key)
+        if peer is not None and peer.unproved:
+            peer.unproved = False
+            self._unsettle(peer)
 
     def judge(self, doubt: Doubt, found: str, now: float) -> None:
         """What came of asking: "right", "digest" (wrong bytes), "gone" (it has not the piece), "silent"; "": it could not be asked."""
@@ -284,3 +294,8 @@ class Peers:
             for download in downloads:
                 self.remove(download)
                 most -= 1
+
+
+def _is_source(download: Download) -> bool:
+    peer = download.peer
+    return download.serves and not peer.isolated and not peer.unproved

@@ -9,6 +9,7 @@ from dfengine import wire
 from dfengine.errors import OriginUntrusted, RemoteError
 from dfengine.supernode.fetch import Fetch
 from dfengine.supernode.members import Key, Member
+from dfengine.supernode.peers import key_of
 from dfengine.supernode.wanted import Wanted
 from dfengine.task import Peer
 
@@ -34,7 +35,8 @@ async def register(node: Node, registration: wire.Registration, wanted: Wanted, 
     member.check_length(fetch.geometry.length)
     wnd = registration.window_size if registration.stream_mode else -1
     node.swarm.join(fetch.task, registration.cid, peer, node.now(), wnd=wnd, legacy=not member.native, address=address,
-                    in_order=registration.in_order)
+                    in_order=registration.in_order, proved=not port or node.reachability.known(ip, port, address or ip))
+    node.reachability.ask(key_of(peer, registration.cid, address or ip))
     node.members.admit(key, member)
     node.counts["registered"] += 1
     if not member.native:

@@ -122,6 +122,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     routes = authentication.shut(DownloadRoutes(node.cdn.fetches.get, node.complaints.unreadable))
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls)
     node.download_port = pieces.port
+    node.reachability.secrets = lambda: authentication.secrets
     node.sent_bytes = lambda: pieces.bytes_sent
     node.loaded_slices = lambda: pieces.loads
     node.watch = LoopWatch(loop)

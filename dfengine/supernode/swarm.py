@@ -29,7 +29,7 @@ from dfengine.supernode._exchange import Exchange
 from dfengine.supernode._state import Download
 from dfengine.supernode.invariant import check
 from dfengine.supernode.limits import Limits
-from dfengine.supernode.peers import AT_ONCE, Doubt, key_of
+from dfengine.supernode.peers import AT_ONCE, Doubt, Key, key_of
 from dfengine.supernode.scheduler import CDN, Assignment, Pull
 from dfengine.supernode.stats import SwarmStats, TaskStats
 from dfengine.supernode.task_state import TaskState
@@ -146,10 +146,11 @@ class Swarm(Exchange):
 
     def join(
         self, task_id: str, cid: str, peer: task.Peer, now: float, *, wnd: int = -1, legacy: bool = False, serves: bool = True,
-        address: str = "", in_order: bool = False,
+        address: str = "", in_order: bool = False, proved: bool = True,
     ) -> None:
         """A CID takes part in the task. wnd: pieces of its window, -1 regular. Port 0 serves nobody. address: where it was seen, "": ip.
 
+        proved: its peer's address is its own; else it is nobody's source until `prove`.
         in_order: equally rare pieces are given from the first one on; else from wherever its CID says, so that newcomers start apart.
 
         The same CID again replaces nothing and counts as a sign of life. Raises BadValue for a window of no size.
@@ -162,11 +163,20 @@ class Swarm(Exchange):
         if wnd < 1 and wnd != -1:
             raise BadValue(f"a window of {wnd} pieces")
         window = None if wnd == -1 else Window(min(wnd, MAX_WINDOW), state.count)
-        host = self.peers.state(key_of(peer, cid, address or peer.ip), now, peer.location)
+        host = self.peers.state(key_of(peer, cid, address or peer.ip), now, peer.location, proved)
         source = Source(cid, peer.ip, peer.port, peer.path)
         serves = serves and peer.port > 0
         rotation = 0 if in_order else self._rotation(cid)
         self.peers.add(Download(state, source, host, window, legacy, serves, rotation, now), now)
+
+    def prove(self, key: Key) -> None:
+        """A peer server of this swarm was found where the peer of that key says it is. Not known: nothing happens."""
+        self.peers.prove(key)
+
+    def unproved(self, key: Key) -> bool:
+        """The peer of that key has downloads, and its address is not proved."""
+        peer = self.peers.states.get(key)
+        return peer is not None and peer.unproved
 
     def leave(self, task_id: str, cid: str, now: float) -> bool:
         """The CID stops serving this task and everything of it goes. False if it is not known."""

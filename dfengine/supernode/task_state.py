@@ -7,8 +7,8 @@
     seedable      cached and not promised: what the supernode may send again
     holders       finished copies and where they are            rarity   finished copies and those in flight
 
-A download is a source ("enlisted") when it serves and its peer is not isolated. Only sources count in `holders` and `rarity`:
-a copy on its way to a CID that will not serve it makes the piece no less rare.
+A download is a source ("enlisted") when it serves and its peer is neither isolated nor unproved. Only sources count in `holders` and
+`rarity`: a copy on its way to a CID that will not serve it makes the piece no less rare.
 
 Waiting. `parked` is the line of parked downloads, with what each lacks. What may answer one of them is noted in `openings` (a source that
 has something new to give, a piece or a slot; None is the supernode) or in `again` (a parked download whose own state changed), and the

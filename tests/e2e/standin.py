@@ -34,7 +34,9 @@ class _Server(ThreadingHTTPServer):
 
 
 class Served:
-    """A server in threads. `log`: (method, path) of every request."""
+    """A server in threads, at `host`. `log`: (method, path) of every request."""
+
+    host = "127.0.0.1"
 
     def __init__(self) -> None:
         self.log: list[tuple[str, str]] = []
@@ -80,7 +82,7 @@ class Served:
 
     def start(self) -> None:
         """Listen, on the same port as before if there was one."""
-        self._server = _Server(("127.0.0.1", self.port), self._handler)
+        self._server = _Server((self.host, self.port), self._handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -113,6 +115,25 @@ def say(request: BaseHTTPRequestHandler, status: int, body: bytes, **headers: st
     request.send_header("Content-Length", str(len(body)))
     request.end_headers()
     request.wfile.write(body)
+
+
+class LegacyPeer(Served):
+    """A 1.x peer server that has nothing, and says that it is one."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self._port = host, port
+        super().__init__()
+
+    def start(self) -> None:
+        self.port = self._port
+        super().start()
+
+    def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        folder, _, name = request.path.rpartition("/")
+        if folder == "/check":
+            say(request, 200, f"{name}@1.0.6".encode())
+        else:
+            say(request, 500, b"failed to get taskPath\n")
 
 
 class LegacySupernode(Served):

@@ -126,6 +126,11 @@ class LegacyClient:
                         return
                     raw += chunk
                 head, _, raw = raw.partition(b"\r\n\r\n")
+                target = head.split(b" ")[1]
+                if target.startswith(b"/check/"):
+                    said = target.removeprefix(b"/check/") + b"@1.0.6"
+                    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+                    continue
                 fields = dict(line.split(": ", 1) for line in head.decode().lower().split("\r\n")[1:])
                 framed = self.pieces[int(fields["piecenum"])]
                 sock.sendall(f"HTTP/1.1 206 Partial Content\r\nContent-Length: {len(framed)}\r\n\r\n".encode() + framed)

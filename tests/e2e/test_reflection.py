@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 from scene import Scene, until
+from standin import LegacyPeer
 from test_faults import post, registration
 from test_hostile_supernode import DIGEST, Hostile, offers, registered
 
+from dfengine.net import dial
+from dfengine.supernode.reachability import is_peer
 from dfengine.task import PEER_PORTS
 
 
@@ -98,3 +101,112 @@ def test_nor_where_a_1x_supernode_names_it(stage: Scene, path: str) -> None:
             stage.get("http://files.invalid/f", "out", "-n", f"127.0.0.1:{node.port}", "--notbs", "--timeout", "20", status=3)
             until(lambda: node.count("^/peer/task|/swarm/pull"), "a pull")
         assert heard == []
+
+
+def joined(node: Any, url: str, n: int, **about: Any) -> tuple[str, str]:
+    """(task, CID) of a download that a script registered from 127.0.0.1, and that claims all pieces."""
+    about = registration(url, n) | about
+    answer = post(node, "/peer/registry", about)
+    assert answer["code"] == 200, answer
+    task = answer["data"]["taskId"]
+    post(node, "/swarm/pull", {"task": task, "cid": about["cid"], "held": [[0, 1]], "want": 0})
+    return task, about["cid"]
+
+
+def sources(node: Any, url: str, n: int, task: str) -> list[str]:
+    """Whom a new download, at 127.0.0.1 and serving nobody, is sent to for the first piece: CIDs."""
+    asker = registration(url, n)
+    assert post(node, "/peer/registry", asker)["code"] == 200
+    pulled = post(node, "/swarm/pull", {"task": task, "cid": asker["cid"], "want": 1, "wait": 5})
+    node.get(f"/peer/service/down?taskId={task}&cid={asker['cid']}")
+    return [source[0] for _, _, named in pulled.get("offers") or () for source in named]
+
+
+def test_nobody_is_sent_to_an_address_that_never_joined(stage: Scene) -> None:
+    """Neither a download, nor the supernode by a complaint: it asks one thing, whether a peer server is there."""
+    stage.file("f", 1000)
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    with victim("127.0.0.5") as (port, heard):
+        task, cid = joined(node, url, 1, ip="127.0.0.5", port=port)
+        until(lambda: heard, "the supernode's question")
+        assert all(named.startswith("cdnnode:") for named in sources(node, url, 2, task))
+        for n in range(10, 16):
+            _, accuser = joined(node, url, n)
+            post(node, "/swarm/pull", {"task": task, "cid": accuser, "failed": [[0, cid, "digest"], [0, cid, "gone"]], "want": 0})
+        stage.end(stage.start_get(url, "out", "--notbs", host=3, nodes=(node,)))
+        assert all(asked.startswith(b"GET /check/") or not asked for asked in heard)
+        assert node.metric("dfengine_unproved_peers") >= 1
+        node.get(f"/peer/service/down?taskId={task}&cid={cid}")
+        until(lambda: node.metric("dfengine_unproved_peers") == 0, "the end of the questions when its download has left")
+
+
+def test_a_peer_server_at_another_address_is_found(stage: Scene) -> None:
+    stage.file("f", 1000)
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    with LegacyPeer("127.0.0.5", 22099) as peer:
+        task, cid = joined(node, url, 1, ip="127.0.0.5", port=22099)
+        until(lambda: node.metric("dfengine_unproved_peers") == 0, "the answer")
+        assert cid in sources(node, url, 2, task)
+        asked = peer.count("^/check/")
+        joined(node, url, 3, ip="127.0.0.5", port=22099)
+        assert (asked, peer.count("^/check/")) == (1, 1), "a proof is kept"
+
+
+def test_one_that_answers_later_is_found_then(stage: Scene) -> None:
+    stage.file("f", 1000)
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    task, cid = joined(node, url, 1, ip="127.0.0.5", port=22199)
+    assert cid not in sources(node, url, 2, task)
+    with LegacyPeer("127.0.0.5", 22199):
+        until(lambda: node.metric("dfengine_unproved_peers") == 0, "another try")
+        assert cid in sources(node, url, 3, task)
+
+
+def test_where_it_registers_from_is_believed(stage: Scene) -> None:
+    stage.file("f", 1000)
+    url = stage.origin() + "/f"
+    node = stage.supernode("--origin-deny", "10.0.0.0/8")
+    task, cid = joined(node, url, 1, port=22299)
+    assert cid in sources(node, url, 2, task)
+    assert node.metric("dfengine_unproved_peers") == 0
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.5", "169.254.169.254", "::ffff:127.0.0.5", "224.0.0.1", "0.0.0.0", "localhost"])
+def test_what_is_denied_is_not_asked(stage: Scene, ip: str) -> None:
+    stage.file("f", 1000)
+    url = stage.origin() + "/f"
+    node = stage.supernode("--origin-deny", "127.0.0.5")
+    with victim("127.0.0.5") as (port, heard):
+        task, cid = joined(node, url, 1, ip=ip, port=port)
+        assert cid not in sources(node, url, 2, task)
+        assert node.metric("dfengine_unproved_peers") == 0, "nothing waits to be asked"
+        assert not heard
+
+
+def test_a_swarm_with_a_secret_takes_only_who_has_it(stage: Scene) -> None:
+    """A real peer server proves it; one that answers everything else as a 1.x peer does, does not."""
+    secret = stage.path / "secret"
+    secret.touch(0o600)
+    secret.write_text("s" * 32)
+    stage.file("f", 1000)
+    url = stage.origin() + "/f"
+    node = stage.supernode("--secret-file", str(secret))
+    stage.get(url, "a", "--notbs", "--secret-file", str(secret), nodes=(node,))
+    until(lambda: node.metric("dfengine_unproved_peers") == 0, "the peer server's proof")
+    second = stage.get(url, "b", "--notbs", "--secret-file", str(secret), host=3, nodes=(node,))
+    assert second["from"]["peers"] == 1000
+    secrets = (b"s" * 32,)
+    lock = json.loads((stage.path / "home-2" / "peer.lock").read_text())
+    dial.show_secret((str(secret),))
+    try:
+        assert is_peer(lock["ip"], lock["port"], secrets, set())
+        assert not is_peer(lock["ip"], lock["port"], (b"t" * 32,), set()), "another secret"
+        with LegacyPeer("127.0.0.5", 22399) as peer:
+            assert not is_peer("127.0.0.5", 22399, secrets, set())
+            assert is_peer("127.0.0.5", 22399, (), set())
+            assert peer.count("^/swarm/proof/") == 1
+    finally:
+        dial.show_secret(())

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from scene import Scene, Supernode, until
+from standin import LegacyPeer
 
 SAMPLES = Path(__file__).parent.parent / "wire"
 SIZE = 9_000_000
@@ -34,6 +35,7 @@ class Replay:
     def __init__(self, stage: Scene, node: Supernode, origin: str) -> None:
         self.stage, self.node, self.origin = stage, node, origin
         self.tasks: dict[str, str] = {}
+        self.peers: dict[tuple[str, int], LegacyPeer] = {}
 
     def translate(self, text: str) -> str:
         text = text.replace("http://127.0.0.1:8000", self.origin)
@@ -64,7 +66,14 @@ class Replay:
         line.request("POST", "/peer/registry", json.dumps(body), {"Content-Type": "application/json"})
         answer = json.loads(line.getresponse().read())
         line.close()
+        if (ip, port) not in self.peers:
+            self.peers[ip, port] = LegacyPeer(ip, port)
+        until(lambda: self.node.metric("dfengine_unproved_peers") == 0, "the supernode to have found the peer")
         return str(answer["data"]["taskId"])
+
+    def close(self) -> None:
+        for peer in self.peers.values():
+            peer.stop()
 
     def ask(self, target: str) -> Any:
         """GET on the control port, as JSON."""
@@ -117,6 +126,7 @@ def replay(stage: Scene) -> Iterator[Replay]:
     for peer in made.ask("/peers"):
         request = urllib.request.Request(f"http://{made.node.node}/peers/{quote(peer['ID'])}", method="DELETE")
         urllib.request.urlopen(request, timeout=20).close()
+    made.close()
 
 
 def test_registry(replay: Replay) -> None:
@@ -146,6 +156,7 @@ def test_a_first_pull_before_anything_is_here_is_told_to_wait(stage: Scene) -> N
     cid = recorded_cid(exchange)
     replay.tasks[recorded_task(exchange)] = replay.register("f9n", cid, "127.0.0.12", 15012)
     same(exchange["response"], replay.send(exchange))
+    replay.close()
     stage.nginx.terminate()
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from dfengine.errors import BadPiece, IllegalEvent, UnknownTask
+from dfengine.supernode.peers import key_of
 from dfengine.supernode.swarm import CDN, Limits, Pull, Swarm
 from dfengine.task import Peer
 
@@ -139,12 +140,18 @@ class SwarmMachine(RuleBasedStateMachine):
 
     # WHO IS THERE
 
-    @rule(task=tasks, cid=cids, wnd=windows, legacy=st.booleans(), serves=st.sampled_from([True, True, False]))
-    def join(self, task: str, cid: str, wnd: int, legacy: bool, serves: bool) -> None:
+    @rule(task=tasks, cid=cids, wnd=windows, legacy=st.booleans(), serves=st.sampled_from([True, True, False]), proved=st.booleans())
+    def join(self, task: str, cid: str, wnd: int, legacy: bool, serves: bool, proved: bool = True) -> None:
         if cid not in self.swarm.tasks[task].downloads:
             self.windows[task, cid] = wnd
             self.assigned.pop((task, cid), None)
-        self.event(lambda swarm: swarm.join(task, cid, peer(cid), self.now, wnd=wnd, legacy=legacy, serves=serves))
+        self.event(lambda swarm: swarm.join(task, cid, peer(cid), self.now, wnd=wnd, legacy=legacy, serves=serves, proved=proved))
+
+    @rule(cid=cids)
+    def prove(self, cid: str) -> None:
+        key = key_of(peer(cid), cid, peer(cid).ip)
+        self.event(lambda swarm: swarm.prove(key))
+        assert not self.swarm.unproved(key)
 
     @rule(task=tasks, cid=cids)
     def leave(self, task: str, cid: str) -> None:

@@ -126,6 +126,40 @@ def test_whoever_serves_nobody_is_never_a_source() -> None:
     assert swarm.pull("x").kind == "nosource"
 
 
+def test_whose_address_is_not_proved_is_no_source_until_it_is() -> None:
+    swarm = Cluster(2, supernode=0)
+    swarm.join("far", port=20000, holds=[0, 1], proved=False)
+    swarm.join("x")
+    assert swarm.park("x") == "nosource"
+    assert swarm.swarm.unproved(("host-far", 20000, ""))
+    swarm.swarm.prove(("host-far", 20000, ""))
+    assert sorted(swarm.woken()["x"]) == [0, 1]
+    swarm.check()
+    assert not swarm.swarm.unproved(("host-far", 20000, ""))
+    swarm.join("again", host="host-far", holds=[0], proved=False)
+    assert not swarm.swarm.unproved(("host-far", 20000, "")), "once proved, for as long as somebody is there"
+    swarm.swarm.prove(("nobody", 20000, ""))
+
+
+def test_one_that_is_proved_elsewhere_proves_those_before_it() -> None:
+    swarm = Cluster(1, supernode=0)
+    swarm.join("far", host="one", holds=[0], proved=False)
+    swarm.join("x")
+    assert swarm.pull("x").kind == "nosource"
+    swarm.join("near", host="one")
+    assert swarm.take("x") == {0: "far"}
+
+
+def test_complaints_of_whom_nobody_may_be_sent_to_ask_nobody() -> None:
+    swarm = Cluster(2)
+    swarm.join("far", holds=[0, 1], proved=False)
+    swarm.join(*(f"liar-{n}" for n in range(8)))
+    for n in range(8):
+        for why in ("digest", "gone", "other"):
+            swarm.fail(f"liar-{n}", 0, "far", why)
+    assert swarm.swarm.doubts == []
+
+
 def test_one_that_serves_nobody_asks_its_peers_before_the_supernode() -> None:
     swarm = Cluster(2)
     swarm.join("a", holds=[0])

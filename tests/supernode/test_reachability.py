@@ -1,0 +1,171 @@
+"""Who is asked whether a peer server is there, when, and how many at once. No sockets: the test is the clock and what is found."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine.net.access import Access
+from dfengine.supernode import reachability
+from dfengine.supernode.peers import Key
+from dfengine.supernode.reachability import AT_ONCE, EACH, KEEP, LONGEST, MOST, Reachability, may_be_probed, same_host
+
+
+class World:
+    """The node and the loop of a Reachability whose threads are `asked`: those whose answer is out."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.time = 100.0
+        self.count = itertools.count()
+        self.timers: list[tuple[float, int, Callable[[], object]]] = []
+        self.unproved: set[Key] = set()
+        self.asked: list[Key] = []
+        self.log: list[Key] = []
+        self.settings = SimpleNamespace(origin_deny=(), client_share=75)
+        self.loop = self
+        self.swarm = SimpleNamespace(unproved=self.unproved.__contains__, prove=self.unproved.discard)
+        monkeypatch.setattr(reachability, "ThreadPoolExecutor", lambda *_: self)
+        self.tested = Reachability(self)  # type: ignore[arg-type]
+
+    def now(self) -> float:
+        return self.time
+
+    def wake(self) -> None:
+        pass
+
+    def call_later(self, seconds: float, call: Callable[..., object], *given: Any) -> None:
+        heapq.heappush(self.timers, (self.time + seconds, next(self.count), lambda: call(*given)))
+
+    def submit(self, _: Any, key: Key, secrets: tuple[bytes, ...]) -> None:
+        self.asked.append(key)
+        self.log.append(key)
+
+    def shutdown(self, **_: Any) -> None:
+        pass
+
+    def register(self, *keys: Key) -> None:
+        for key in keys:
+            self.unproved.add(key)
+            self.tested.ask(key)
+
+    def answer(self, key: Key, found: bool) -> None:
+        self.asked.remove(key)
+        self.tested._told(key, found)
+
+    def silence(self, until: float) -> None:
+        """Nobody answers, and time passes."""
+        while True:
+            for key in list(self.asked):
+                self.answer(key, False)
+            if not self.timers or self.timers[0][0] > until:
+                self.time = until
+                return
+            self.time, _, call = heapq.heappop(self.timers)
+            call()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    made = World(monkeypatch)
+    yield made
+    made.tested.close()
+
+
+def place(n: int, client: str = "10.0.0.1") -> Key:
+    return f"10.1.{n >> 8}.{n & 255}", 15000, client
+
+
+def test_one_client_has_its_share_of_the_questions_and_others_their_turn(world: World) -> None:
+    world.register(*(place(n) for n in range(500)))
+    assert len(world.asked) == EACH
+    world.register(place(1000, "10.0.0.2"))
+    assert place(1000, "10.0.0.2") in world.asked, "not behind those of somebody else"
+    for n in range(20):
+        world.register(place(2000 + n, f"10.0.1.{n}"))
+        assert len(world.asked) <= AT_ONCE
+    assert len(world.asked) == AT_ONCE
+
+
+def test_a_client_has_few_a_second_asked_that_are_not_there(world: World) -> None:
+    world.register(*(place(n) for n in range(500)))
+    world.silence(world.time + 20)
+    assert len(world.log) <= EACH * (1 + 20 / reachability.REST)
+
+
+def test_what_does_not_answer_is_asked_less_and_less_often(world: World) -> None:
+    world.register(place(1))
+    world.silence(world.time + 600)
+    assert 6 <= len(world.log) <= 8 + 600 / LONGEST
+
+
+def test_what_is_found_is_proved_and_known_for_a_while(world: World) -> None:
+    world.register(place(1))
+    assert not world.tested.known(*place(1))
+    world.answer(place(1), True)
+    assert not world.unproved
+    assert len(world.tested) == 0
+    assert world.tested.known(*place(1)[:2], "10.0.0.99")
+    assert not world.tested.known(place(1)[0], 15001, "10.0.0.1"), "another port"
+    world.time += KEEP + 1
+    assert not world.tested.known(*place(1))
+
+
+def test_who_has_left_is_asked_no_more(world: World) -> None:
+    world.register(place(1))
+    world.unproved.clear()
+    world.silence(world.time + 600)
+    assert len(world.log) == 1
+    assert len(world.tested) == 0
+
+
+def test_nobody_is_asked_twice_at_once(world: World) -> None:
+    world.register(*[place(1)] * 50)
+    assert world.log == [place(1)]
+
+
+def test_what_waits_is_bounded_in_all_and_for_one_client(world: World) -> None:
+    world.register(*(place(n) for n in range(MOST)))
+    assert len(world.tested) == MOST * 75 // 100
+    world.register(*(place(n, f"10.9.{n >> 8}.{n & 255}") for n in range(MOST)))
+    assert len(world.tested) == MOST
+    world.unproved.clear()
+    world.silence(world.time + 3600)
+    assert len(world.tested) == 0
+    assert len(world.tested._shares) == 0
+    assert not world.tested._queues
+    assert not world.tested._busy
+
+
+@pytest.mark.parametrize(
+    ("ip", "address", "same"),
+    [
+        ("10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.1", "::ffff:10.0.0.1", True),
+        ("2001:db8::1", "2001:0db8:0::1", True),
+        ("2001:db8::1", "2001:db8::2", False),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("host", "10.0.0.1", False),
+    ],
+)
+def test_one_address_has_many_forms(ip: str, address: str, same: bool) -> None:
+    assert same_host(ip, address) is same
+
+
+@pytest.mark.parametrize(
+    "ip",
+    ["host", "", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "240.0.0.1", "127.0.0.1", "::1", "::ffff:127.0.0.1",
+     "64:ff9b::7f00:1", "169.254.169.254", "fe80::1", "fd00:ec2::254", "10.9.0.1", "::ffff:10.9.0.1", "10.0.0.1:80",
+     "010.0.0.1", "2130706433"],
+)  # fmt: skip
+def test_what_is_no_hosts_address_is_not_asked(ip: str) -> None:
+    assert not may_be_probed(ip, "10.0.0.1", Access((), ["10.9.0.0/16"]))
+
+
+@pytest.mark.parametrize(("ip", "address"), [("10.0.0.2", "10.0.0.1"), ("2001:db8::1", "10.0.0.1"), ("127.0.0.2", "127.0.0.1")])
+def test_another_host_is_asked(ip: str, address: str) -> None:
+    assert may_be_probed(ip, address, Access())

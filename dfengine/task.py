@@ -127,7 +127,8 @@ def check_url(url: str) -> str:
             raise ValueError("no host and port")
     except ValueError as error:
         raise BadValue(f"URL {shown(url)!r} cannot be read: {shown(str(error))}") from None
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+    # A name has no empty label but the root behind its last dot.
+    if parts.scheme.lower() not in ("http", "https") or not (parts.hostname or "").removesuffix(".") or ".." in (parts.hostname or ""):
         raise BadValue(f"URL {shown(url)!r} is not http://HOST/... or https://HOST/...")
     return url
 

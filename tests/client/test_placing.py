@@ -51,7 +51,8 @@ def transfer(tmp_path: Path) -> Any:
     made = Transfer(file, Plan(Window(-1, GEOMETRY.count), 2), Tally())
     for _ in range(8):
         made.plan.pace.add(0.1)
-    made.plan.offer(0, f"xxh3:{DIGEST.hex()}", [Where("a", "127.0.0.1", 15001, "/peer/file/a"), Where("b", "127.0.0.2", 15002, "/peer/file/b")], 0.0)
+    sources = [Where("a", "127.0.0.1", 15001, "/peer/file/a"), Where("b", "127.0.0.2", 15002, "/peer/file/b")]
+    made.plan.offer(0, f"xxh3:{DIGEST.hex()}", sources, 0.0)
     yield made
     made.close()
     file.close()

@@ -134,7 +134,8 @@ def test_where_a_location_leads(location: str, url: str) -> None:
     "location",
     [
         "ftp://h/x", "file:///etc/passwd", "http://:80/", "http://h:x/", "http://[h/", "data:,x", "https://h:99999/", "http://[::1", "//[",
-        "http://a]b/", "http://..../", "http://./", "http://a..b/", "http://u:p@[::1", "http://h:0/", "http://[::1]x/", "http://[v1.a]/", "http://[]/", "http://[::1]]/",
+        "http://a]b/", "http://..../", "http://./", "http://a..b/",
+        "http://u:p@[::1", "http://h:0/", "http://[::1]x/", "http://[v1.a]/", "http://[]/", "http://[::1]]/",
         "http://" + "\xc3\xa9" * 90 + "/",  # longer than a label of IDNA may be
         "http://a\xe2\x84\x80b/",  # U+2100, whose compatibility form is a/c
     ],

@@ -83,6 +83,9 @@ def _report(node: Node, message: wire.Pull) -> None:
     if any(first < past for (_, past), (first, _) in pairwise(message.held)):
         raise ProtocolViolation("runs of pieces overlap, or are out of order")
     if message.held:
+        download = swarm.tasks[task].downloads[cid]
+        if download.window is not None and sum(past - first for first, past in message.held) > MOST_COSTLY:
+            raise ProtocolViolation("a stream has fewer pieces than that")
         swarm.holds(task, cid, message.held, now)
     if message.done:
         swarm.done_all(task, cid, message.done, now)

@@ -95,10 +95,15 @@ def test_runs_of_pieces_count_as_so_many_reports(stage: Scene) -> None:
     """The pieces of a short message may be as many as of a thousand files."""
     stage.file("f", 9 << 20)
     node = stage.supernode()
-    about = registration(stage.origin() + "/f", 1)
+    url = stage.origin() + "/f"
+    about = registration(url, 1)
     pull = {"task": post(node, "/peer/registry", about)["data"]["taskId"], "cid": about["cid"]}
     assert post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 1666})["code"] == 611
     assert "too many" in post(node, "/swarm/pull", pull | {"evicted": [[0, 3]] * 1667})["msg"]
     assert "overlap" in post(node, "/swarm/pull", pull | {"held": [[0, 2], [1, 3]]})["msg"]
+    stream = registration(url, 2) | {"streamMode": True, "windowSize": 8}
+    pull = {"task": post(node, "/peer/registry", stream)["data"]["taskId"], "cid": stream["cid"]}
+    assert post(node, "/swarm/pull", pull | {"held": [[0, 2]]})["code"] == 611
+    assert "stream" in post(node, "/swarm/pull", pull | {"held": [[0, 16_385]]})["msg"]
     for run in ([0, 0], [2, 1], [-1, 1], [0, 1 << 62]):
         assert post(node, "/swarm/pull", pull | {"evicted": [run]})["code"] == 501

@@ -211,10 +211,12 @@ class Field:
             process.stdout.close()
 
     def siege(self, name: str, seed: int = 0) -> Outcome:
-        """One attack beside ten downloads, after ten without."""
+        """One attack beside ten downloads, after ten without; and before these ten that start the hosts' peer servers."""
         attack = ATTACKS[name]
         node = self.supernode(attack)
-        alone, failed = self.downloads(self.url(), node, attack)
+        _, failed = self.downloads(self.url(), node, attack)
+        alone, more = self.downloads(self.url(), node, attack)
+        failed += more
         memory, victim, url = Memory(node.process.pid), Victim(), self.url()
         try:
             with self.enemy(name, url, node, attack, seed):

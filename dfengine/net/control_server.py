@@ -32,6 +32,9 @@ SWEEP_SECONDS = 1.0
 MEMORY = 128 << 20
 """Bytes of unfinished requests and of unread answers that are kept, of all clients together."""
 
+UNSENT = 64 << 10
+"""Bytes of answers that the kernel keeps of a client that does not read them; what is beyond is not made."""
+
 Handler = Callable[[Request], Answer]
 
 
@@ -88,7 +91,7 @@ class ControlServer:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Listen on host:port, port 0 for any free one; `tls` for every connection. Raises OSError."""
         # Not bound by the loop: it would take `::` for IPv6 alone.
-        sock = listening(host, port)
+        sock = listening(host, port, UNSENT)
         self.port = sock.getsockname()[1]
         if tls is None:
             self._server = await self.loop.create_server(lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG)

@@ -15,21 +15,26 @@ from dfengine.net.admission import Admission
 from dfengine.net.shares import Shares
 
 BACKLOG = 4096
+NOTSENT_LOWAT = 25
+"""TCP_NOTSENT_LOWAT (tcp(7), linux/tcp.h): bytes that were written and not sent, beyond which a socket takes no more."""
+
 ACCEPTS = 64
 """Connections taken before others get their turn."""
 
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def listening(ip: str, port: int) -> socket.socket:
+def listening(ip: str, port: int, unsent: int = 0) -> socket.socket:
     """A non-blocking listening socket on ip:port, port 0 for any free one; `::` takes IPv4 as well, a name its first address.
 
-    Raises OSError.
+    unsent: bytes that the kernel keeps of a connection beyond those under way; 0: as many as it likes. Raises OSError.
     """
     family, kind, _, _, address = socket.getaddrinfo(ip, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     sock = socket.socket(family, kind)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if unsent:
+            sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, unsent)
         sock.bind(address)
         sock.listen(BACKLOG)
         sock.setblocking(False)
@@ -108,6 +113,10 @@ class Doorway:
             except OSError:
                 sock.close()
                 self.left(address[0])
+
+    def of(self, address: str) -> int:
+        """Connections of its client."""
+        return self._shares.of(address)
 
     def left(self, address: str) -> None:
         """One of those let in is gone."""

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dfengine.net._sendfile import FileSlice, Upload
+from dfengine.net.doorway import NOTSENT_LOWAT
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, RequestReader, Response, head, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.turnstile import Turnstile
@@ -46,7 +47,7 @@ class Connection:
     """Made when a client is accepted; the server forgets it when it closes."""
 
     __slots__ = ("_answer", "_at", "_backlog", "_begun", "_close", "_held", "_joined", "_reader", "_reading", "_server", "_sock",
-                 "_stalled", "_upload", "_waiting", "_writing", "client", "deadline")  # fmt: skip
+                 "_stalled", "_unsent", "_upload", "_waiting", "_writing", "client", "deadline")  # fmt: skip
 
     def __init__(self, server: PieceServer, sock: socket.socket | TlsSocket, client: str) -> None:
         self._server = server
@@ -62,7 +63,7 @@ class Connection:
         self._upload: Upload | TlsUpload | None = None
         self._answer: Parts | None = None
         self._reading = self._writing = self._close = self._joined = self._begun = self._stalled = False
-        self._held = 0
+        self._held = self._unsent = 0
         self.deadline = time.monotonic() + server.head_seconds
         self._read(True)
 
@@ -218,6 +219,10 @@ class Connection:
             self._upload = self._server.upload(self._sock, (text(request.status, request.reason).encode(False),))
             return
         self._close = not request.keep_alive
+        unsent = self._server.unsent(self.client)
+        if unsent != self._unsent:
+            self._unsent = unsent
+            self._sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, unsent)  # 0: the system's own
         answer = self._server.answer(request)
         bodiless = request.method == "HEAD"
         if isinstance(answer, Response):

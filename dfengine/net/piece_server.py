@@ -41,6 +41,10 @@ STALL_SECONDS = 60.0
 MEMORY = 64 << 20
 """Bytes of requests that have not been answered, of all clients together."""
 
+FEW, UNSENT, LEAST_UNSENT = 64, 4 << 20, 32 << 10
+"""Connections of a client of which the kernel keeps what it likes, and how many bytes that is; of the n-th one less by (FEW / n) squared,
+so that all together are about twice as much as the first, and this at least."""
+
 SWEEP_SECONDS = 1.0
 
 
@@ -140,6 +144,14 @@ class PieceServer:
             self.failures += 1
             traceback.print_exc(file=sys.stderr)
             return text(500, "internal error")
+
+    def unsent(self, client: str) -> int:
+        """Bytes that the kernel may keep of one of a client's connections beyond those under way; 0: as many as it likes.
+
+        Else a thousand that read nothing would fill its memory for all TCP, and every connection of this host would crawl.
+        """
+        count = self._door.of(client)
+        return 0 if count <= FEW else max(LEAST_UNSENT, UNSENT * FEW * FEW // (count * count))
 
     def turnstile(self, bucket: TokenBucket) -> Turnstile | None:
         """The queue of those whom `bucket` holds back; None when nobody waits."""

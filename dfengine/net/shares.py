@@ -23,6 +23,10 @@ class Shares:
         """The client that has most; "" where nobody has anything."""
         return max(self._taken, key=self._taken.__getitem__, default="")
 
+    def of(self, address: str) -> int:
+        """What its client has."""
+        return self._taken.get(client_of(address), 0)
+
     def full(self, address: str) -> bool:
         """Its client has all it may have."""
         return self._taken.get(client_of(address), 0) >= self.most

@@ -73,14 +73,16 @@ class Turns:
         if not self._waiting:
             return
         until = self._now() + BATCH
-        while self._waiting:
-            client, connections = next(iter(self._waiting.items()))
-            del self._waiting[client]
-            connection = connections.popleft()
-            if connections:
-                self._waiting[client] = connections
-            connection.go_on()
-            if self._now() >= until:
-                break
-        if self._waiting:
-            self._call()
+        try:
+            while self._waiting:
+                client, connections = next(iter(self._waiting.items()))
+                del self._waiting[client]
+                connection = connections.popleft()
+                if connections:
+                    self._waiting[client] = connections
+                connection.go_on()
+                if self._now() >= until:
+                    break
+        finally:
+            if self._waiting:
+                self._call()

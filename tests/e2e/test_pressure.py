@@ -234,3 +234,29 @@ def test_a_pipeline_of_pieces_is_answered_in_order_and_keeps_nobody_waiting(stag
         assert resident(node) - before < 16 * MIB
         assert statuses(sock, 4000) == ([400] * 999 + [206]) * 4
         sending.result(20)
+
+
+def test_pieces_that_nobody_reads_fill_no_memory_of_the_kernels(stage: Scene) -> None:
+    """It is the host's, for all its connections; some MiB of each that reads nothing would use it up."""
+    stage.file("f", 9 << 20)
+    url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "1h")
+    stage.get(url, "out", nodes=(node,))
+    task = register(node, BOB, registration(url, 1))["data"]["taskId"]
+    request = f"GET /download/{task[:3]}/{task} HTTP/1.1\r\nRange: bytes=0-4194303\r\n\r\n".encode()
+    begun = node.metric("dfengine_sent_bytes_total")
+    with ExitStack() as stack:
+        for _ in range(400):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.bind((ALICE, 0))
+            sock.connect(("127.0.0.1", int(node.download.rpartition(":")[2])))
+            sock.sendall(request)
+            assert sock.recv(1), "it is being answered"
+        seen = [0.0]
+
+        def still() -> bool:
+            seen.append(node.metric("dfengine_sent_bytes_total"))
+            return seen[-1] == seen[-2]
+
+        until(still, "nothing more is taken")
+        assert seen[-1] - begun < 500 * MIB, "64 of them have some MiB, the others less and less"

@@ -16,7 +16,6 @@ from collections import deque
 from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_content, frame_head
 from dfengine.client.digest import hasher
 from dfengine.client.job import Job
-from dfengine.client.pace import FIRST
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadFrame, DigestMismatch, ProtocolViolation, RemoteError, Silent, SourceGone, TooSlow
 from dfengine.net.dial import CONNECT, Connection, Head
@@ -39,11 +38,11 @@ AHEAD = 2
 SILENCE = 10.0
 """Seconds without a byte after which a source is gone."""
 
+FIRST = 3.0
+"""Seconds to be connected, and to the first bytes of an answer, where another source could be asked at once."""
+
 BLAKE3_PIECE = 32
 """Hex digits of a piece's blake3: supernodes keep its first 128 bits."""
-
-STALL = 2.0
-"""Times the patience for a first byte: so long a source that others could replace may send nothing in mid-piece."""
 
 GRACE = 10.0
 """Seconds before a transfer's rate is judged."""
@@ -104,7 +103,15 @@ class Fetcher:
     def _line(self, job: Job) -> Connection:
         """A kept or a new connection to the job's source."""
         self._at = address = job.source.ip, job.source.port
-        return self._transfer.lines.take(*address) or Connection(*address, timeout=min(CONNECT, self._transfer.patience(job)))
+        kept = self._transfer.lines.take(*address)
+        if kept is not None:
+            return kept
+        with self._transfer.opening(job) as opened:
+            return Connection(*address, timeout=min(CONNECT, self._patience(job)), opened=opened)
+
+    def _patience(self, job: Job) -> float:
+        """Seconds that the job's source may let it wait for a first byte."""
+        return FIRST if self._transfer.elsewhere(job) else SILENCE
 
     def _fetch(self, job: Job) -> None:
         """This job, and those that can be pipelined behind it."""
@@ -164,12 +171,10 @@ class Fetcher:
             return False
         began, kept, why = time.monotonic(), line.served, "other"
         try:
-            patience = self._transfer.patience(job)
-            head = line.head(began + patience)
-            job.first = time.monotonic() - began
+            head = line.head(began + self._patience(job))
             if head.status != 206:
                 return self._refused(line, head, job)
-            length, xxh3, placed = self._receive(line, head, job, began, patience)
+            length, xxh3, placed = self._receive(line, head, job, began)
         except DigestMismatch as error:
             self._transfer.drop(job, "digest", f"{line.name}: {error}")
             return True
@@ -195,11 +200,8 @@ class Fetcher:
             return True
         return False
 
-    def _receive(self, line: Connection, head: Head, job: Job, began: float, patience: float) -> tuple[int, bytes | None, bool]:
-        """The piece's content, verified, in the buffer or in its place: (its length, its xxh3 where that was computed, in its place?).
-
-        patience: seconds that its source had for the head, and has for the frame.
-        """
+    def _receive(self, line: Connection, head: Head, job: Job, began: float) -> tuple[int, bytes | None, bool]:
+        """The piece's content, verified, in the buffer or in its place: (its length, its xxh3 where that was computed, in its place?)."""
         geometry = self._transfer.file.geometry
         length = accept(head, geometry, job.piece)
         chunks = None
@@ -208,7 +210,7 @@ class Fetcher:
 
             chunks = Chunks(line.inlet)
         source = chunks or line.inlet
-        frame = source.read(FRAME_HEAD, time.monotonic() + patience)
+        frame = source.read(FRAME_HEAD, began + SILENCE)
         if length < 0:
             length = said(frame, geometry, job.piece)
         if frame != frame_head(length, geometry.piece_size):
@@ -218,22 +220,18 @@ class Fetcher:
         if length > WRITE and check.native:
             with self._transfer.placing(job) as placed:
                 if placed:
-                    self._fill(source, length, began, patience, check, place=job.piece)
+                    self._fill(source, length, began, check, place=job.piece)
         if not placed:
-            self._fill(source, length, began, patience, check)
+            self._fill(source, length, began, check)
         if source.read(FRAME_TAIL, time.monotonic() + SILENCE) != _TAIL:
             raise BadFrame(f"piece {job.piece} does not end with {TAIL:02x}")
         if chunks is not None:
             chunks.end(time.monotonic() + SILENCE)
         return length, check.result(length), placed
 
-    def _fill(
-        self, source: Inlet | TlsInlet | Chunks, length: int, began: float, patience: float, check: Check, place: int = -1
-    ) -> None:
+    def _fill(self, source: Inlet | TlsInlet | Chunks, length: int, began: float, check: Check, place: int = -1) -> None:
         """Receive the content in steps, each hashed while it is still in the core's cache. place: write it there, part by part."""
         throttle, got, written = self._transfer.throttle, 0, 0
-        wait = STALL * patience if STALL * patience < min(SILENCE, FIRST) else SILENCE
-        grace = min(GRACE, wait)
         buffer = self._room(WRITE if place >= 0 else room(self._transfer.file.geometry))
         while got < length:
             part = min(HOT, length - got, written + WRITE - got if place >= 0 else length)
@@ -241,7 +239,7 @@ class Fetcher:
                 part = throttle.take(part)
             at = got - written
             after = length - got - part + FRAME_TAIL
-            source.into(buffer, at, part, silence=wait, floor=self._floor, grace=grace, started=began, before=got, after=after)
+            source.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got, after=after)
             check.update(buffer[at : at + part])
             got += part
             if place >= 0 and (got == length or got - written == WRITE):

@@ -1,17 +1,21 @@
-"""Which sources a download leaves alone, for how long, and which it asks last. Pure.
+"""Which sources a download leaves alone or asks last, and for how long. Pure.
 
-One that fails thrice in a row is left for a while, twice as long each time; one that sent a wrong digest is left for good.
-
-One that did not send in time is asked last until it sends a piece. When ROW sources in a row did not, strangers are asked last for COOL
-seconds, then one of them as a trial, and after each silent trial twice as much later: however many mute sources are offered, only the first
-ones make the download wait. A stranger is a peer that has sent this download nothing yet; a supernode is none.
+One that fails thrice in a row is left for a while, twice as long each time; one that sent a wrong digest is left for good. One that
+stays silent is left at once, whichever of its downloads was asked for: silence costs time, where a failure costs a round trip. While WARY
+addresses are silent, sources that brought nothing yet are asked last: there may be any number of silent ones behind them.
 """
 
 from __future__ import annotations
 
 import math
 
-from dfengine.task import OWN
+from dfengine.client.tally import CDN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.messages import Where
+
+    Address = tuple[str, int]
 
 FAULTS = 3
 """Failures in a row after which a source is left for a while."""
@@ -19,95 +23,84 @@ FAULTS = 3
 LEAVE = 10.0
 """Seconds that it is left at first."""
 
-ROW = 3
-"""Sources in a row that did not send in time, after which strangers are asked last."""
-
-COOL, COOLEST = 2.0, 60.0
-"""Seconds until one of them is tried again, at first and at most."""
-
-READY, STRANGE, SILENT = range(3)
-"""Ranks, the best first."""
-
-
-def is_own(cid: str) -> bool:
-    """It is a supernode's own."""
-    return cid.startswith(OWN)
+WARY = 2
+"""Silent addresses from which on only the supernode and sources that brought a piece are asked first."""
 
 
 class _State:
-    __slots__ = ("faults", "leave", "silences", "until")
+    __slots__ = ("faults", "leave", "until")
 
     def __init__(self) -> None:
-        self.faults = self.silences = 0
+        self.faults = 0
         self.leave = LEAVE
         self.until = 0.0
 
 
 class Health:
-    """Of all sources of one download, by CID. Times are monotonic seconds."""
+    """Of all sources of one download: failures by CID, silence by address. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._states: dict[str, _State] = {}
-        self._known: set[str] = set()
-        self._row = 0
-        self._cool = COOL
-        self._trial = 0.0
+        self._silent: dict[Address, _State] = {}
+        self._good: set[str] = set()
+        self._wary = 0.0
 
-    def left(self, cid: str, now: float) -> bool:
+    def left(self, source: Where, now: float) -> bool:
         """It is not asked for anything now."""
-        state = self._states.get(cid)
-        return state is not None and state.until > now
-
-    def silences(self, cid: str) -> int:
-        """Times that it did not send in time since its last piece."""
-        state = self._states.get(cid)
-        return 0 if state is None else state.silences
-
-    def rank(self, cid: str, now: float) -> int:
-        """READY; STRANGE: it is asked only for what nobody READY has; SILENT: only for what nobody else has."""
-        if self.silences(cid):
-            return SILENT
-        return STRANGE if self._row >= ROW and now < self._trial and self._strange(cid) else READY
-
-    def _strange(self, cid: str) -> bool:
-        return cid not in self._known and not is_own(cid)
-
-    def start(self, cid: str, now: float) -> None:
-        """It is asked for a piece; while strangers are in doubt, it is their trial if it is one."""
-        if self._row >= ROW and self._strange(cid):
-            self._trial = now + self._cool
+        state = self._states.get(source.cid)
+        if state is not None and state.until > now:
+            return True
+        silent = self._silent.get(source.address) if self._silent else None
+        return silent is not None and silent.until > now
 
     def fault(self, cid: str, why: str, now: float) -> bool:
         """It failed because of `why`; True when it is left from now on."""
         state = self._states.setdefault(cid, _State())
         state.faults += 1
-        if why == "slow":
-            state.silences += 1
-            self._silent(cid, now)
         if why == "digest":
             state.until = math.inf
+            self._good.discard(cid)
         elif state.faults >= FAULTS:
             state.faults, state.until, state.leave = 0, max(state.until, now + state.leave), state.leave * 2
         return state.until > now
 
-    def _silent(self, cid: str, now: float) -> None:
-        if is_own(cid):
+    def silence(self, source: Where, now: float) -> None:
+        """It sends nothing where bytes are due. The supernode is not left for that: it is what is left when peers are silent."""
+        self._good.discard(source.cid)
+        if source.cid.startswith(CDN):
             return
-        self._known.discard(cid)
-        self._row += 1
-        if self._row >= ROW:
-            self._cool = COOL if self._row == ROW else min(self._cool * 2, COOLEST)
-            self._trial = now + self._cool
+        state = self._silent.setdefault(source.address, _State())
+        if state.until <= now:
+            state.until, state.leave = now + state.leave, state.leave * 2
+        if sum(each.until > now for each in self._silent.values()) >= WARY:
+            self._wary = max(self._wary, state.until)
 
-    def success(self, cid: str) -> None:
+    def heard(self, source: Where) -> None:
+        """One that was silent sends after all."""
+        state = self._silent.get(source.address)
+        if state is not None:
+            state.until = 0.0
+
+    def success(self, source: Where) -> None:
         """It sent a piece that was right."""
-        self._states.pop(cid, None)
-        if self._strange(cid):
-            self._known.add(cid)
-            self._row = 0
+        self._states.pop(source.cid, None)
+        if self._silent:
+            self._silent.pop(source.address, None)
+        self._good.add(source.cid)
+
+    def wary(self, now: float) -> bool:
+        """So many sources are silent that unknown ones are asked last."""
+        return self._wary > now
+
+    def trusted(self, source: Where) -> bool:
+        """The supernode, or one that brought a piece and was not silent since."""
+        return source.cid in self._good or source.cid.startswith(CDN)
 
     def forgive(self) -> None:
         """Waiting times are over; wrong digests stay what they were."""
         for state in self._states.values():
             if state.until < math.inf:
                 state.faults, state.until = 0, 0.0
+        for silent in self._silent.values():
+            silent.until = 0.0
+        self._wary = 0.0

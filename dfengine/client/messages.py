@@ -127,6 +127,11 @@ class Where(Value):
     port: int
     path: str
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where to connect to."""
+        return self.ip, self.port
+
 
 class Offer(Value):
     """One piece: its number, digest (hex, by the algorithm that registration named) and its sources, best first."""

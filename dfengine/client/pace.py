@@ -17,40 +17,34 @@ QUICK = 0.1
 RAMP, TELLING = 0.125, 0.25
 """Parts of a piece: until the first has come a connection may be slow beside others that began before; the next tells the link's rate."""
 
-SOON, FIRST, SILENCE = 0.5, 3.0, 10.0
-"""Seconds that a source has to be connected to, and to send a first byte: at least and at most while another could be asked; at most."""
 
-OFTEN = 4.0
-"""Times what it usually takes."""
+ENDGAME = 2.0
+"""Standard deviations over the mean after which a piece counts as late when nothing else is left to start."""
+
+ENDGAME_LEAST = 0.5
+"""Seconds more than the mean that it must be late, too: for less, a second transfer costs more than it saves."""
+
+NEXT_LEAST = 0.05
+"""The same for the piece that a stream's consumer waits for."""
+
+SILENT_LEAST, SILENT_MOST = 0.5, 3.0
+"""Seconds to an answer's first byte after which its source counts as silent: as measured, between these."""
+
+STEP = 0.5
+"""Seconds that bytes which came may not be counted yet: as long as one receive lasts at most."""
 
 
 class Pace:
-    """Durations in seconds of the pieces that arrived last, and how long their sources took to answer."""
+    """Durations in seconds: of the pieces that arrived last, and to the first bytes of answers."""
 
     def __init__(self) -> None:
-        self._answers: deque[float] = deque(maxlen=RECENT)
         self._ramped: tuple[float, float] | None = None
         self._recent: deque[float] = deque(maxlen=RECENT)
+        self._answer = self._spread = 0.0
 
     def add(self, seconds: float) -> None:
         """One piece took this long from its request, or from the end of the one before it, to its last byte."""
         self._recent.append(max(seconds, 0.0))
-
-    def answered(self, seconds: float) -> None:
-        """The first byte of an answer that brought a piece came this long after it was asked for."""
-        self._answers.append(seconds)
-
-    def patience(self, elsewhere: bool, own: bool, silences: int) -> float:
-        """Seconds for a source's connection, and for the first byte of an answer.
-
-        elsewhere: another source could be asked. own: the source is a supernode, which many may ask at once. silences: times in a row that
-        it did not send in time; it has twice as long each time, so that one that is slow by nature is not left for ever.
-        """
-        if own:
-            return FIRST if elsewhere else SILENCE
-        usual = sorted(self._answers)[len(self._answers) // 2] if self._answers else 0.0
-        soon = min(max(SOON, OFTEN * usual), FIRST)
-        return min(SILENCE, (soon if elsewhere else OFTEN * soon) * 2.0 ** min(silences, 8))
 
     @property
     def mean(self) -> float:
@@ -90,6 +84,34 @@ class Pace:
             return math.inf
         mean = self.mean
         return mean + deviations * math.sqrt(sum((value - mean) ** 2 for value in self._recent) / len(self._recent))
+
+    def hedge_after(self, deviations: float | None) -> float:
+        """Seconds after which a piece is asked for once more: when nothing is left to start, or of a stream's head after `deviations`."""
+        if deviations is not None:
+            return max(self.late_after(deviations), self.mean + NEXT_LEAST)
+        return max(self.late_after(ENDGAME), self.mean + ENDGAME_LEAST)
+
+    def answered(self, seconds: float) -> None:
+        """The first byte of an answer came after so long. Mean and spread are kept as TCP does for its timeout (RFC 6298)."""
+        if not self._answer:
+            self._answer, self._spread = seconds, seconds / 2
+            return
+        self._spread += (abs(seconds - self._answer) - self._spread) / 4
+        self._answer += (seconds - self._answer) / 8
+
+    @property
+    def patience(self) -> float:
+        """Seconds to the first byte of an answer after which its source counts as silent."""
+        return min(SILENT_MOST, max(SILENT_LEAST, 2 * (self._answer + 4 * self._spread)))
+
+    def overdue(self, came: int, seconds: float, still: float, floor: float) -> bool:
+        """An answer of which `came` bytes came in `seconds`, none of them in the last `still`, is to be had from others as well.
+
+        floor: bytes per second below which it is too slow, 0 = any.
+        """
+        if not came:
+            return still >= self.patience
+        return still >= self.patience + STEP or came < floor * (seconds - self.patience - STEP)
 
     def ahead(self, workers: int, seconds: float = 0.1) -> int:
         """Pieces worth holding beyond those that run, so that `workers` stay busy for `seconds`: 1..workers."""

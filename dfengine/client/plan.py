@@ -18,6 +18,7 @@ Law: a piece is in exactly one state.
     written    LANDING           HERE
     failed     RUNNING           RUNNING if another job runs, else OFFERED if an untried source is left, else WANTED
     give_back  RUNNING           the same as failed, but nobody is blamed and the source may be tried again
+    silent     RUNNING           the same; the next `take` gives a hedge of it, whatever else there is to start
 
 Which pieces may be asked for at all is the window's business; a piece that left it is not started any more.
 An offer of only such sources as are left (`health`) is refused: reported as failed, so that others are offered.
@@ -28,48 +29,19 @@ from __future__ import annotations
 import math
 import sys
 
-from dfengine.client.health import Health, is_own
+from dfengine.client.health import Health
 from dfengine.client.job import Job, Piece
 from dfengine.client.pace import Pace
+from dfengine.client.tally import CDN
 from dfengine.errors import IllegalEvent
 from dfengine.task import may_be_asked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Protocol
 
+    from dfengine._window import Window
     from dfengine.client.messages import Where
-
-    class Wanted(Protocol):
-        """The part of a window that a plan looks at; `dfengine._window.Window` is one."""
-
-        @property
-        def count(self) -> int: ...
-        @property
-        def una(self) -> int: ...
-        @property
-        def wnd(self) -> int: ...
-        @property
-        def end(self) -> int: ...
-        def wanted(self, n: int) -> bool: ...
-        def acked(self, n: int) -> bool: ...
-        def here(self, n: int) -> bool: ...
-        def arrive(self, n: int) -> bool: ...
-        def ack(self, n: int) -> int: ...
-        def set_count(self, count: int) -> None: ...
-
-MOST_SOURCES = 8
-"""Sources of one piece that are remembered."""
-
-ENDGAME = 2.0
-"""Standard deviations over the mean after which a piece counts as late when nothing else is left to start."""
-
-ENDGAME_LEAST = 0.5
-"""Seconds more than the mean that it must be late, too: for less, a second transfer costs more than it saves."""
-
-NEXT_LEAST = 0.05
-"""The same for the piece that a stream's consumer waits for."""
 
 HEDGES = 3
 """Jobs of that piece at once, at most."""
@@ -83,7 +55,7 @@ class Plan:
     """
 
     def __init__(
-        self, window: Wanted, workers: int, *, order: Callable[[int], int] | None = None, hedge_next: float | None = None
+        self, window: Window, workers: int, *, order: Callable[[int], int] | None = None, hedge_next: float | None = None
     ) -> None:
         self.window = window
         self.workers = workers
@@ -100,6 +72,7 @@ class Plan:
         self._health = Health()
         self._here = 0
         self._running = 0
+        self._silent: set[int] = set()
 
     # What is known.
 
@@ -126,23 +99,19 @@ class Plan:
         usable = [one for one in named if self._may_ask(one, now)] if self.window.wanted(n) else []
         if named and (not usable or usable[0] is not named[0]):
             self.wrong.append((n, named[0].cid, "other"))
+        self.refused = 0 if usable else self.refused + 1
         if not usable:
-            self.refused += 1
             return False
-        self.refused = 0
         if piece is None or (digest != piece.digest and not piece.jobs):
             self._pieces[n] = self._offered[n] = Piece(digest, usable)
         elif digest == piece.digest:
-            fresh = {source.cid for source in usable}
-            piece.sources = (usable + [source for source in piece.sources if source.cid not in fresh])[:MOST_SOURCES]
-            # Whoever is offered anew may be tried anew.
-            piece.tried -= fresh - {job.source.cid for job in piece.jobs}
+            piece.offer(usable)
         if digest == self._pieces[n].digest:
             self._pieces[n].slot = named[0].cid if usable[0] is named[0] else ""
         return True
 
     def _may_ask(self, source: Where, now: float) -> bool:
-        return not self._health.left(source.cid, now) and may_be_asked(source.cid, source.port, source.path)
+        return not self._health.left(source, now) and may_be_asked(source.cid, source.port, source.path)
 
     def forget_offers(self) -> None:
         """The supernode is another one, or forgot us: what is not running is given back, to be offered anew; waiting times are over."""
@@ -154,23 +123,23 @@ class Plan:
     # Acquisition.
 
     def take(self, now: float, prefer: tuple[str, int] | None = None, only: bool = False) -> Job | None:
-        """The next job, or None. `prefer` (ip, port) wins among offered pieces; `only` refuses any other and any hedge."""
-        if not only and self._hedge_next is not None:
-            job = self._hedge(self.window.una, now)
-            if job is not None:
-                return job
+        """The next job, or None. `prefer` (ip, port) wins among offered pieces; `only` refuses any other, any hedge, and queues the job."""
+        if not only:
+            for n in self._silent_pieces():
+                source = self._pick(self._pieces[n], now)
+                if source is not None and self.window.wanted(n):
+                    return self._start(n, source, now, hedge=True)
+        if not only and self._hedge_next is not None and (job := self._hedge(self.window.una, now)) is not None:
+            return job
         first: tuple[int, Where] | None = None
-        least = 0
         for n in self._offered if self._order is None else sorted(self._offered, key=self._order):
             source = self._pick(self._offered[n], now)
             if source is None:
                 continue
-            rank = self._health.rank(source.cid, now)
-            if not rank and (prefer is None or (source.ip, source.port) == prefer):
-                return self._start(n, source, now, hedge=False)
+            if prefer is None or source.address == prefer:
+                return self._start(n, source, now, hedge=False, queued=only)
             if not only:
-                if first is None or rank < least:
-                    first, least = (n, source), rank
+                first = first or (n, source)
                 if self._order is not None:
                     break
         if first is not None:
@@ -178,14 +147,13 @@ class Plan:
         if only or self._hedge_next is not None or self.unasked() != 0:
             return None
         for n in sorted((n for n, piece in self._pieces.items() if piece.jobs), key=lambda n: self._pieces[n].jobs[0].began):
-            job = self._hedge(n, now)
-            if job is not None:
+            if (job := self._hedge(n, now)) is not None:
                 return job
         return None
 
     def _hedge(self, n: int, now: float) -> Job | None:
         piece = self._pieces.get(n)
-        if piece is None or not self._single(piece) or now < piece.jobs[-1].began + self._late():
+        if piece is None or not self._single(piece) or now < piece.jobs[-1].began + self.pace.hedge_after(self._hedge_next):
             return None
         source = self._pick(piece, now)
         return None if source is None else self._start(n, source, now, hedge=True)
@@ -194,32 +162,62 @@ class Plan:
         """It runs, and may be asked for once more when it is late."""
         return not piece.landing and 1 <= len(piece.jobs) < (2 if self._hedge_next is None else HEDGES)
 
-    def _late(self) -> float:
-        """Seconds after which a piece is asked for once more."""
-        if self._hedge_next is not None:
-            return max(self.pace.late_after(self._hedge_next), self.pace.mean + NEXT_LEAST)
-        return max(self.pace.late_after(ENDGAME), self.pace.mean + ENDGAME_LEAST)
-
     def _pick(self, piece: Piece, now: float) -> Where | None:
-        """Of the sources that were not tried in vain and are not left the first one of the best rank."""
-        health = self._health
-        usable = [source for source in piece.sources if source.cid not in piece.tried and not health.left(source.cid, now)]
-        return min(usable, key=lambda source: health.rank(source.cid, now), default=None)
+        """The first source that was not tried in vain and is not left; a trusted one first, if some are silent."""
+        usable = [source for source in piece.sources if source.cid not in piece.tried and not self._health.left(source, now)]
+        if len(usable) > 1 and (piece.silent or self._health.wary(now)):
+            return next(filter(self._health.trusted, usable), usable[0])
+        return usable[0] if usable else None
 
-    def _start(self, n: int, source: Where, now: float, hedge: bool) -> Job:
+    def _start(self, n: int, source: Where, now: float, hedge: bool, queued: bool = False) -> Job:
         piece = self._pieces[n]
         self._offered.pop(n, None)
-        job = Job(n, piece.digest, source, hedge, now)
+        job = Job(n, piece.digest, source, hedge, now, queued)
         piece.jobs.append(job)
         piece.tried.add(source.cid)
-        self._health.start(source.cid, now)
         self._running += 1
         self.hedged += hedge
         return job
 
     def began(self, job: Job, now: float) -> None:
         """Its turn on a shared connection has come."""
-        job.began = now
+        job.began = job.heard = now
+        job.queued = False
+
+    def late(self, job: Job, came: int, now: float, floor: float) -> bool:
+        """`came` bytes of it have come, its answer's head with them. True: more are overdue (see Pace.overdue)."""
+        if job.over or job.lost or job.queued or self._of(job).landing:
+            return False
+        if came > job.came:
+            if not job.came:
+                self.pace.answered(now - job.began)
+            if job.silent:
+                self._health.heard(job.source)
+            job.came, job.heard = came, now
+        return not job.silent and self.pace.overdue(job.came, now - job.began, now - job.heard, floor)
+
+    def silent(self, job: Job, now: float) -> None:
+        """Its source sends nothing: for all that it was asked for others are asked beside it, and none waits for its failure."""
+        self._health.silence(job.source, now)
+        for n, piece in self._pieces.items():
+            for other in piece.jobs:
+                if other.source.address == job.source.address and not (other.silent or other.lost or piece.landing):
+                    other.silent = True
+                    self._silent.add(n)
+                    if not other.source.cid.startswith(CDN):  # whose pieces are left to it: nobody need be told that they are late
+                        self._blame(n, piece, other.source.cid, "slow")
+        self._drop_unusable(now)
+
+    def _blame(self, n: int, piece: Piece, cid: str, why: str) -> None:
+        """Report it; the slot that was kept for the piece is free by that."""
+        self.wrong.append((n, cid, why))
+        if cid == piece.slot:
+            piece.slot = ""
+
+    def _drop_unusable(self, now: float) -> None:
+        """Nobody may start what only sources offer that are left: give it back to be offered elsewhere."""
+        for n in [n for n, piece in self._offered.items() if self._pick(piece, now) is None]:
+            self._give_up(n)
 
     # Completion.
 
@@ -233,8 +231,7 @@ class Plan:
             raise IllegalEvent(f"piece {job.piece} arrived twice")
         piece.landing = True
         self.pace.add(now - job.began)
-        self.pace.answered(job.first)
-        self._health.success(job.source.cid)
+        self._health.success(job.source)
         for other in piece.jobs:
             other.lost = other is not job
         return True
@@ -259,15 +256,12 @@ class Plan:
         self._end(job)
         if job.lost:
             return
-        self.wrong.append((job.piece, job.source.cid, why))
-        if job.source.cid == piece.slot:
-            piece.slot = ""
+        if not job.silent or why == "digest":
+            self._blame(job.piece, piece, job.source.cid, why)
         left = self._health.fault(job.source.cid, why, now)
         self._settle(job.piece, piece, now)
         if left:
-            # Nobody may start what only this source offers: give it back to be offered elsewhere.
-            for n in [n for n, other in self._offered.items() if self._pick(other, now) is None]:
-                self._give_up(n)
+            self._drop_unusable(now)
 
     def give_back(self, job: Job, now: float) -> None:
         """It was never begun, or is wanted no more; the same source may be asked again."""
@@ -343,6 +337,10 @@ class Plan:
         """Jobs that run."""
         return self._running
 
+    def jobs(self) -> list[Job]:
+        """Those of pieces that are not here yet."""
+        return [job for piece in self._pieces.values() for job in piece.jobs]
+
     def unasked(self) -> int:
         """Pieces of the window that are WANTED: neither here, offered nor running; -1 while nobody knows how many."""
         window = self.window
@@ -352,9 +350,16 @@ class Plan:
 
     def appetite(self) -> int:
         """How many more pieces should be asked for now."""
-        room = self.workers + self.pace.ahead(self.workers) - len(self._pieces)
+        again = sum(not self._pieces[n].slot for n in self._silent_pieces())
+        room = self.workers + self.pace.ahead(self.workers) - len(self._pieces) + again
         unasked = self.unasked()
-        return max(0, room if unasked < 0 else min(room, unasked))
+        return max(0, room if unasked < 0 else min(room, unasked + again))
+
+    def _silent_pieces(self) -> list[int]:
+        """Those of which every source that was asked is silent, the first one first."""
+        if self._silent:
+            self._silent = {n for n in self._silent if n in self._pieces and self._pieces[n].jobs}
+        return sorted(n for n in self._silent if self._pieces[n].silent)
 
     @property
     def sated(self) -> bool:
@@ -364,20 +369,20 @@ class Plan:
     @property
     def starving(self) -> bool:
         """A worker has nothing to start."""
-        return not self._offered and self._running < self.workers
+        return not self._offered and self._running - self.stuck < self.workers
+
+    @property
+    def stuck(self) -> int:
+        """Jobs whose sources are silent: their threads wait, and start nothing else."""
+        return sum(job.silent and not job.queued for n in self._silent if n in self._pieces for job in self._pieces[n].jobs)
 
     def elsewhere(self, job: Job, now: float) -> bool:
         """Another source of its piece could be asked at once."""
         return job.piece in self._pieces and self._pick(self._pieces[job.piece], now) is not None
 
-    def patience(self, job: Job, now: float) -> float:
-        """Seconds that the job's source has to be connected to, and again to send the first byte of its answer."""
-        return self.pace.patience(self.elsewhere(job, now), is_own(job.source.cid), self._health.silences(job.source.cid))
-
     def digest(self, n: int) -> str:
         """Digest of a piece that was offered and is not here, "" if none was."""
-        piece = self._pieces.get(n)
-        return "" if piece is None else piece.digest
+        return self._pieces[n].digest if n in self._pieces else ""
 
     def drain(self, most: int = sys.maxsize) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
         """What is to be reported, up to `most` done and failed; it is the caller's now."""
@@ -392,4 +397,4 @@ class Plan:
             began = [first.jobs[-1].began] if first is not None and self._single(first) else []
         else:
             began = [piece.jobs[0].began for piece in self._pieces.values() if self._single(piece)]
-        return min(began, default=math.inf) + self._late()
+        return min(began, default=math.inf) + self.pace.hedge_after(self._hedge_next)

@@ -67,6 +67,7 @@ class Swarm:
         self._opened = opened
         self._say = say
         self._served: Transfer | None = None
+        self._threads = 0
         self._link: Link | None = None
         self.member: Membership | None = None
         self.told_md5 = ""
@@ -143,12 +144,8 @@ class Swarm:
         if transfer is not self._served:
             self._opened(member)
             self._served = transfer
-            share = max(1, transfer.plan.workers)
-            limit = self._settings.locallimit
-            # All transfers of this host share its own link, and the user's limit: neither may look like a slow source.
-            floor = min(self._settings.minrate, limit // 2 or self._settings.minrate) / share
-            for number in range(transfer.plan.workers):
-                transfer.start(fetch.Fetcher(transfer, floor).run, f"fetch-{number}")
+            for _ in range(transfer.plan.workers):
+                self._start_thread(transfer)
         with transfer.lock:
             held = transfer.file.here.runs()
             transfer.plan.forget_offers()
@@ -167,6 +164,15 @@ class Swarm:
         finally:
             self.told_md5 = link.finished_md5 or self.told_md5
 
+    def _start_thread(self, transfer: Transfer) -> None:
+        self._threads += 1
+        transfer.start(fetch.Fetcher(transfer, self._floor(transfer)).run, f"fetch-{self._threads}")
+
+    def _floor(self, transfer: Transfer) -> float:
+        """Least bytes per second of one source: all share this host's link and the user's limit, which must not look like slowness."""
+        limit = self._settings.locallimit
+        return min(self._settings.minrate, limit // 2 or self._settings.minrate) / max(1, transfer.plan.workers)
+
     def _drive(self, link: Link, transfer: Transfer) -> None:
         settings = self._settings
         patience = Patience(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, time.monotonic())
@@ -178,6 +184,8 @@ class Swarm:
             self._watch.look(transfer)
             if patience.over(here, transfer.moving().total, sated, time.monotonic()):
                 raise NoProgress(f"the swarm brought nothing for {patience.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
+            if transfer.listen(self._floor(transfer)):
+                self._start_thread(transfer)
             link.step(transfer, TICK)
 
     def _pause(self, transfer: Transfer, seconds: float) -> None:

@@ -11,7 +11,6 @@ waits on sockets, so it is woken through an eventfd.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import select
 import threading
@@ -20,41 +19,28 @@ import time
 import xxhash
 
 from dfengine.client.lines import Lines
+from dfengine.client.receiving import Receiving, shut
 from dfengine.client.tally import Tally
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
-    from typing import Protocol
 
     from dfengine.client.digest import Follower
     from dfengine.client.job import Job
+    from dfengine.client.leaving import Leaving
     from dfengine.client.plan import Plan
     from dfengine.client.throttle import Throttle
     from dfengine.net.dial import Connection
     from dfengine.storage.piece_file import PieceFile
 
-    class Leaving(Protocol):
-        """What a stream keeps for others, as far as it must be told: `dfengine.stream.cache.Cache` is one.
-
-        Used under the transfer's lock.
-        """
-
-        def __len__(self) -> int:
-            """Pieces that are to be told."""
-
-        def tell(self, most: int) -> list[int]:
-            """Those pieces, up to `most`; they are being told now."""
-
-        def told(self, pieces: list[int]) -> list[int]:
-            """Nobody is sent here for these any more: those of them that can be evicted."""
-
 ENOUGH = 2
 """Threads that receive at once while pieces land at speed: each more costs CPU and caches, and brings nothing."""
 
-LOOK = 0.01
-"""Seconds between looks at how far pieces are, at least."""
+STOPPED = 1.0
+"""Seconds between two looks at the sources beyond which it was this process that did not run."""
 
 AT_SPEED = 0.1
 """Seconds without a piece after which every thread takes part: the sources are what is slow."""
@@ -77,10 +63,10 @@ class Transfer:
         self.fault = ""
         self.stopping = False
         self._changed = threading.Condition()
-        self._current: dict[Job, tuple[Connection, int]] = {}
+        self._receiving = Receiving(lambda n: self.file.geometry.framed(n))
         self._placing: set[Job] = set()
         self._idle = self._busy = 0
-        self._landed_at = time.monotonic()
+        self._landed_at = self._listened_at = time.monotonic()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._threads: list[threading.Thread] = []
         self._fetchers: list[threading.Thread] = []
@@ -139,35 +125,33 @@ class Transfer:
     def moving(self) -> Tally:
         """Bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""
         counts = Tally()
-        best: dict[int, tuple[int, Job]] = {}
         with self._changed:
-            for job, (connection, before) in self._current.items():
-                came = min(max(0, connection.inlet.total - before), self.file.geometry.framed(job.piece))
-                if job.piece not in best or came > best[job.piece][0]:
-                    best[job.piece] = came, job
-            for came, job in best.values():
-                counts.add(job.source, came)
+            self._receiving.moving(counts)
             counts.origin += sum(self.from_origin.values())
         return counts
 
     def ending(self) -> tuple[list[Job], float]:
-        """Jobs whose pieces will be whole soon (`Pace.ends_in`) and were not told, and the seconds until there are more. Hold the lock."""
-        now, soonest, found = time.monotonic(), math.inf, []
-        for job, (connection, before) in self._current.items():
-            if job.told:
-                continue
-            wait = self.plan.pace.ends_in(self.file.geometry.framed(job.piece), connection.inlet.total - before, now - job.began)
-            if wait <= 0:
-                found.append(job)
-            soonest = min(soonest, wait)
-        # A piece of which too little is here to tell is looked at again soon.
-        return found, max(LOOK, min(soonest, LOOK * 4))
+        """See Receiving.ending. Hold the lock."""
+        return self._receiving.ending(self.plan.pace, time.monotonic())
+
+    def listen(self, floor: float) -> bool:
+        """Have what silent sources keep fetched from others; True: their threads wait, so one more should be started. floor: bytes/s."""
+        now = time.monotonic()
+        with self._changed:
+            # A process that was stopped itself says nothing about its sources.
+            late, self._listened_at = now - self._listened_at > STOPPED, now
+            for job in self.plan.jobs():
+                if late or self._receiving.unread(job):
+                    job.heard = now
+                elif self.plan.late(job, self._receiving.came(job), now, floor):
+                    self.plan.silent(job, now)
+                    self._changed.notify_all()
+            threads = len(self._fetchers) - self.plan.stuck
+            return not self._idle and threads < self.plan.workers and len(self._fetchers) < 2 * self.plan.workers
 
     def early_pace(self) -> float:
         """See Pace.early. Hold the lock."""
-        framed = self.file.geometry.framed
-        parts = ((connection.inlet.total - before) / framed(job.piece) for job, (connection, before) in self._current.items())
-        return self.plan.pace.early(sum(parts), time.monotonic())
+        return self.plan.pace.early(self._receiving.part(), time.monotonic())
 
     def halt(self, patience: float = 5.0) -> None:
         """End the fetch threads, as far as they end within `patience` seconds; others can be started then. The digest goes on."""
@@ -209,11 +193,12 @@ class Transfer:
         with self._changed:
             while not self.stopping and not self.plan.finished:
                 now = time.monotonic()
-                enough = self._landed_at + AT_SPEED - now if self._busy >= ENOUGH and not self.plan.pace.slow else 0.0
+                busy = self._busy - self.plan.stuck
+                enough = self._landed_at + AT_SPEED - now if busy >= ENOUGH and not self.plan.pace.slow else 0.0
                 if enough > 0:
                     self._changed.wait(enough)
                     continue
-                job = self.plan.take(now, prefer)
+                job = self.plan.take(now, prefer) if busy < self.plan.workers else None
                 if job is not None:
                     self._busy += 1
                     return job
@@ -235,10 +220,29 @@ class Transfer:
                 return None
             return self.plan.take(time.monotonic(), address, only=True)
 
-    def patience(self, job: Job) -> float:
-        """See Plan.patience."""
+    def elsewhere(self, job: Job) -> bool:
+        """Another source of its piece could be asked at once."""
         with self._changed:
-            return self.plan.patience(job, time.monotonic())
+            return self.plan.elsewhere(job, time.monotonic())
+
+    @contextlib.contextmanager
+    def opening(self, job: Job) -> Iterator[Callable[[socket.socket], None]]:
+        """While inside, each socket that what it gives is called with is shut when the job is wanted no more."""
+        sockets: list[socket.socket] = []
+
+        def opened(made: socket.socket) -> None:
+            with self._changed:
+                sockets.append(made)
+                if self.stopping or job.lost:
+                    shut(sockets)
+
+        with self._changed:
+            self._receiving.open(job, sockets)
+        try:
+            yield opened
+        finally:
+            with self._changed:
+                self._receiving.opened(job)
 
     def begin(self, job: Job, connection: Connection) -> bool:
         """Its turn to be received has come; False when it is wanted no more."""
@@ -246,7 +250,7 @@ class Transfer:
             if self.stopping or job.lost:
                 return False
             self.plan.began(job, time.monotonic())
-            self._current[job] = connection, connection.inlet.total
+            self._receiving.begin(job, connection)
             return True
 
     @contextlib.contextmanager
@@ -273,13 +277,11 @@ class Transfer:
         xxh3: its digest where known, and always when the content was `placed` and is in no buffer. Raises StorageError.
         """
         with self._changed:
-            self._current.pop(job, None)
+            self._receiving.end(job)
             if not self.plan.arrived(job, time.monotonic()):
                 return None
             losers = self.plan.rivals(job)
-            rivals = [self._current[rival][0] for rival in losers if rival in self._current]
-        for connection in rivals:
-            connection.stop()
+            self._receiving.stop(losers)
         if placed:
             assert xxh3 is not None
             self.file.offer(job.piece, xxh3)
@@ -323,7 +325,7 @@ class Transfer:
         """A job that brought nothing: failed because of `why` (see Plan.failed), or given back unblamed; `what` says it to people."""
         with self._changed:
             self.fault = what or self.fault
-            self._current.pop(job, None)
+            self._receiving.end(job)
             now = time.monotonic()
             if why and not self.stopping:
                 self.plan.failed(job, why, now)
@@ -381,8 +383,9 @@ class Transfer:
         """Fetch threads end soon; those that receive are cut off."""
         with self._changed:
             self.stopping = True
-            cuts = [*self._cuts, *(connection.stop for connection, _ in self._current.values())]
+            self._receiving.stop()
             self._changed.notify_all()
+            cuts = [*self._cuts]
         for cut in cuts:
             cut()
 
@@ -394,3 +397,4 @@ class Transfer:
         if self.follower is not None:
             self.follower.stop()
         self.wake()
+

@@ -19,7 +19,7 @@ from dfengine.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from dfengine.net.secret import Signer
@@ -115,18 +115,19 @@ class Connection:
     Raises SourceGone when the other side cannot be reached, closes or stays silent, ProtocolViolation for what is no HTTP.
     """
 
-    def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False) -> None:
+    def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False,
+                 opened: Callable[[socket.socket], None] | None = None) -> None:
         """Connects within `timeout` seconds, as long again for TLS, and for the name of a server that is signed for.
 
         `local`: address to connect from, "" = the system's choice.
         named: with TLS, the other side's certificate must be for `host`.
+        opened: called with each socket before it connects; whoever shuts it down ends the wait for it.
         """
         self.host, self.port = host, port
         self._signer: Signer | None = None
         self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            own = (local, 0) if local else None
-            self._socket: socket.socket | ssl.SSLSocket = socket.create_connection((_name(host), port), timeout, own)
+            self._socket: socket.socket | ssl.SSLSocket = _connected(host, port, timeout, local, opened)
         except (OSError, UnicodeError) as error:
             kind = Silent if isinstance(error, TimeoutError) else SourceGone
             raise kind(f"{self.name} cannot be connected to: {_reason(error)}") from None
@@ -188,6 +189,17 @@ class Connection:
             return bool(self.inlet.buffered or self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except OSError:
             return False
+
+    @property
+    def unread(self) -> bool:
+        """Bytes of the other side wait in the kernel. From any thread, as long as it is not closed."""
+        import fcntl
+        import termios
+
+        waiting = bytearray(4)
+        with contextlib.suppress(OSError, ValueError):
+            fcntl.ioctl(self._socket.fileno(), termios.FIONREAD, waiting)
+        return any(waiting)
 
     @property
     def remote_ip(self) -> str:
@@ -312,6 +324,27 @@ def show_certificate(cert: str, key: str, ca: str) -> None:
     _seal = sealer(cert, key, ca)
     cert, key, ca = (path and os.path.abspath(os.path.expanduser(path)) for path in (cert, key, ca))
     tls_files = cert, key, ca
+
+
+def _connected(host: str, port: int, timeout: float, local: str, opened: Callable[[socket.socket], None] | None) -> socket.socket:
+    """To the first of the host's addresses that takes it, each within `timeout` seconds. Raises OSError, UnicodeError."""
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(_name(host), port, type=socket.SOCK_STREAM):
+        made = None
+        try:
+            made = socket.socket(family, kind, protocol)
+            made.settimeout(timeout)
+            if local:
+                made.bind((local, 0))
+            if opened is not None:
+                opened(made)
+            made.connect(address)
+            return made
+        except OSError as error:
+            failure = failure or error
+            if made is not None:
+                made.close()
+    raise failure or OSError("it has no address")
 
 
 def local_address(host: str, port: int) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 SHORT: dict[str, dict[str, float | int]] = {
-    "client.fetch": {"SILENCE": 0.6, "GRACE": 0.6},
-    "client.pace": {"SOON": 0.3, "FIRST": 0.4, "SILENCE": 0.6},
+    "client.fetch": {"SILENCE": 0.6, "FIRST": 0.4, "GRACE": 0.6},
+    "client.pace": {"SILENT_LEAST": 0.3, "SILENT_MOST": 0.4},
     "client.native": {"PARK": 2.0, "GRACE": 0.8, "LAST_WORD": 0.5},
     "client.rhythm": {"PARK": 2.0, "ALIVE": 3.0},
     "client.link": {"ANSWER": 3.0},

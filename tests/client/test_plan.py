@@ -13,7 +13,8 @@ from dfengine._window import Window
 from dfengine.client.health import FAULTS, LEAVE, Health
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
-from dfengine.client.plan import ENDGAME_LEAST, Plan
+from dfengine.client.pace import ENDGAME_LEAST
+from dfengine.client.plan import Plan
 from dfengine.errors import IllegalEvent
 
 
@@ -152,9 +153,9 @@ class TestSources:
         health, now = Health(), 0.0
         for wait in (LEAVE, 2 * LEAVE, 4 * LEAVE):
             assert [health.fault("a", "gone", now) for _ in range(FAULTS)] == [False] * (FAULTS - 1) + [True]
-            assert health.left("a", now + wait - 0.1)
+            assert health.left(A, now + wait - 0.1)
             now += wait
-            assert not health.left("a", now)
+            assert not health.left(A, now)
 
     def test_a_slot_kept_by_a_source_that_is_not_asked_any_more_is_given_back(self) -> None:
         many = plan(9)
@@ -364,6 +365,7 @@ class TestWindow:
 
 
 CIDS = ["live", "p1", "p2", "p3"]
+PORTS = {cid: 15000 + at for at, cid in enumerate(CIDS)}
 
 
 class PlanMachine(RuleBasedStateMachine):
@@ -384,7 +386,7 @@ class PlanMachine(RuleBasedStateMachine):
     @rule(n=st.integers(0, 11), cids=st.lists(st.sampled_from(CIDS), unique=True, max_size=3))
     def offer(self, n: int, cids: list[str]) -> None:
         n %= self.count
-        taken = self.plan.offer(n, "d", [where(cid) for cid in cids], self.now)
+        taken = self.plan.offer(n, "d", [where(cid, PORTS[cid]) for cid in cids], self.now)
         assert taken or n not in self.here
 
     @rule(cid=st.sampled_from(CIDS), only=st.booleans())
@@ -394,7 +396,8 @@ class PlanMachine(RuleBasedStateMachine):
             assert job.piece not in self.here
             assert job.source.cid not in self.liars
             same = [other for other in self.jobs if other.piece == job.piece and not other.lost]
-            assert len(same) == (1 if job.hedge else 0)
+            assert bool(same) == job.hedge
+            assert len(same) <= 1 or all(other.silent for other in same)
             assert all(other.source != job.source for other in same)
             assert not any(other.piece == job.piece for other in self.landing)
             self.jobs.append(job)
@@ -428,6 +431,17 @@ class PlanMachine(RuleBasedStateMachine):
             self.plan.failed(job, why, self.now)
         else:
             self.plan.give_back(job, self.now)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), came=st.integers(0, 3))
+    def listen(self, data: st.DataObject, came: int) -> None:
+        job = data.draw(st.sampled_from(self.jobs))
+        if self.plan.late(job, came, self.now, 1000.0):
+            assert (job.lost, job.queued, job.silent) == (False, False, False)
+            if job.source.cid != "live":
+                self.plan.silent(job, self.now)
+                assert job.silent
+        assert 0 <= self.plan.stuck <= len(self.jobs)
 
     @rule(seconds=st.floats(0, 30))
     def time_passes(self, seconds: float) -> None:
@@ -478,7 +492,7 @@ class PlanMachine(RuleBasedStateMachine):
             self.plan.set_count(self.count)
         for _ in range(3 * self.count):
             for n in range(self.count):
-                self.plan.offer(n, "d", [where("live")], self.now)
+                self.plan.offer(n, "d", [where("live", PORTS["live"])], self.now)
             while (job := self.plan.take(self.now)) is not None:
                 self.now += 1
                 if self.plan.arrived(job, self.now):

@@ -1,147 +1,178 @@
-"""Sources that do not send in time: how long each is waited for, and that no number of them holds a download up."""
+"""Sources that do not send in time: others are asked beside them, and no number of them holds a download up."""
 
 from __future__ import annotations
 
 import pytest
 
 from dfengine._window import Window
-from dfengine.client.health import COOL, COOLEST, READY, ROW, SILENT, STRANGE, Health
+from dfengine.client.health import LEAVE
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
-from dfengine.client.pace import FIRST, OFTEN, RECENT, SILENCE, SOON, Pace
+from dfengine.client.pace import SILENT_LEAST, SILENT_MOST, Pace
 from dfengine.client.plan import Plan
-from dfengine.task import OWN
-
-SUPERNODE = Where(f"{OWN}192.0.2.1~t", "192.0.2.1", 15000, "/peer/file/x")
 
 
-def peer(n: int) -> Where:
-    return Where(f"p{n}", "192.0.2.2", 15001 + n, "/peer/file/x")
+def where(cid: str, port: int) -> Where:
+    return Where(cid, "127.0.0.1", port, f"/peer/file/{cid}")
 
 
-class TestPatience:
-    def test_it_is_short_while_another_source_could_be_asked(self) -> None:
-        assert Pace().patience(elsewhere=True, own=False, silences=0) == SOON
-        assert Pace().patience(elsewhere=False, own=False, silences=0) == OFTEN * SOON
+A, B = where("a", 15001), where("b", 15002)
 
-    def test_it_follows_what_answers_take(self) -> None:
+
+def plan(count: int, workers: int = 2) -> Plan:
+    return Plan(Window(-1, count), workers)
+
+
+def finish(of: Plan, job: Job, now: float) -> None:
+    assert of.arrived(job, now)
+    of.written(job)
+
+
+CDN = Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
+
+
+class TestSilence:
+    def test_a_piece_whose_source_is_silent_is_asked_for_elsewhere_at_once_and_the_first_may_still_win(self) -> None:
+        many = plan(9)
+        many.offer(0, "d", [A, B], 0.0)
+        many.offer(1, "d", [A, CDN], 0.0)
+        job = many.take(0.0)
+        assert job is not None
+        assert not many.late(job, 0, SILENT_LEAST - 0.01, 0.0)
+        assert many.late(job, 0, SILENT_LEAST, 0.0)
+        many.silent(job, SILENT_LEAST)
+        assert many.drain() == ([], [(0, "a", "slow")])
+        assert many.stuck == 1
+        hedge = many.take(SILENT_LEAST)
+        assert hedge is not None
+        assert (hedge.piece, hedge.source, hedge.hedge) == (0, B, True)
+        elsewhere = many.take(SILENT_LEAST)
+        assert elsewhere is not None
+        assert elsewhere.source == CDN, "nothing more is started at a silent source"
+        finish(many, job, 0.9)
+        assert hedge.lost
+        assert many.drain()[0] == [(0, "a")]
+
+    def test_one_that_sends_the_head_and_then_nothing_or_next_to_nothing_is_silent_as_well(self) -> None:
+        for trickle in (0, 1):
+            many = plan(9)
+            many.offer(0, "d", [A, B], 0.0)
+            job = many.take(0.0)
+            assert job is not None
+            now, came = 0.1, 200
+            while not many.late(job, came, now, 16384.0):
+                now, came = now + 0.1, came + trickle
+                assert now < 2.0
+            assert now >= SILENT_LEAST
+
+    def test_one_that_keeps_the_least_rate_is_not(self) -> None:
+        many = plan(9)
+        many.offer(0, "d", [A, B], 0.0)
+        job = many.take(0.0)
+        assert job is not None
+        assert not any(many.late(job, int(at * 1639), at / 10, 16384.0) for at in range(600))
+
+    def test_with_two_silent_addresses_unknown_sources_are_asked_last(self) -> None:
+        many = plan(20, workers=8)
+        for n, port in enumerate((15011, 15011, 15012)):
+            many.offer(n, "d", [where(f"m{n}", port), CDN], 0.0)
+        for job in [many.take(0.0) for _ in range(3)]:
+            assert job is not None
+            many.silent(job, 1.0)
+        many.offer(9, "d", [A, CDN], 1.0)
+        taken = [many.take(1.0) for _ in range(4)]
+        assert {job.source for job in taken if job is not None} == {CDN}
+        finish(many, next(job for job in taken if job is not None and job.piece == 9), 1.5)
+        many.offer(10, "d", [A, CDN], 1.0 + 3 * LEAVE)
+        job = many.take(1.0 + 3 * LEAVE)
+        assert job is not None
+        assert job.source == A, "but not for ever"
+
+    def test_whoever_brought_a_piece_is_not_asked_last(self) -> None:
+        many = plan(20, workers=8)
+        many.offer(0, "d", [A], 0.0)
+        job = many.take(0.0)
+        assert job is not None
+        finish(many, job, 0.1)
+        for n, port in enumerate((15011, 15012), 1):
+            many.offer(n, "d", [where(f"m{n}", port)], 0.0)
+            job = many.take(0.0)
+            assert job is not None
+            many.silent(job, 1.0)
+        many.offer(5, "d", [B, A, CDN], 1.0)
+        job = many.take(1.0)
+        assert job is not None
+        assert job.source == A
+
+    def test_what_only_silent_sources_offer_is_asked_for_again(self) -> None:
+        many = plan(1, workers=1)
+        many.offer(0, "d", [A], 0.0)
+        job = many.take(0.0)
+        assert job is not None
+        assert (many.appetite(), many.starving) == (0, False)
+        many.silent(job, 1.0)
+        assert (many.appetite(), many.starving) == (1, True)
+        assert many.offer(0, "d", [B], 1.1)
+        hedge = many.take(1.1)
+        assert hedge is not None
+        assert hedge.source == B
+        assert many.appetite() == 0
+        many.failed(job, "gone", 10.0)
+        finish(many, hedge, 10.0)
+        assert many.drain() == ([(0, "b")], [(0, "a", "slow")]), "the failure was told once"
+
+    def test_the_supernode_is_hedged_and_not_left(self) -> None:
+        many = plan(9)
+        many.offer(0, "d", [CDN, A], 0.0)
+        many.offer(1, "d", [CDN], 0.0)
+        job = many.take(0.0)
+        assert job is not None
+        many.silent(job, 1.0)
+        assert many.drain() == ([], [])
+        first, second = many.take(1.0), many.take(1.0)
+        assert first is not None
+        assert second is not None
+        assert (first.piece, first.source, second.piece, second.source) == (0, A, 1, CDN)
+
+    def test_how_long_is_waited_follows_what_is_measured(self) -> None:
         pace = Pace()
-        for _ in range(RECENT):
-            pace.answered(0.3)
-        assert pace.patience(elsewhere=True, own=False, silences=0) == pytest.approx(OFTEN * 0.3)
-        for _ in range(RECENT):
-            pace.answered(100.0)
-        assert pace.patience(elsewhere=True, own=False, silences=0) == FIRST
-        for _ in range(RECENT):
-            pace.answered(0.001)
-        assert pace.patience(elsewhere=True, own=False, silences=0) == SOON
-
-    def test_a_few_answers_that_are_held_back_do_not_stretch_it(self) -> None:
-        pace = Pace()
-        for seconds in [0.001, 9.0] * 4 + [0.001]:
-            pace.answered(seconds)
-        assert pace.patience(elsewhere=True, own=False, silences=0) == SOON
-
-    def test_one_that_is_slow_by_nature_has_all_the_time_there_is_in_the_end(self) -> None:
-        times = [Pace().patience(elsewhere=True, own=False, silences=silences) for silences in range(2000)]
-        assert times == sorted(times)
-        assert times[0] == SOON
-        assert times[-1] == SILENCE
-
-    def test_a_supernode_that_many_ask_has_longer(self) -> None:
-        assert Pace().patience(elsewhere=True, own=True, silences=0) == FIRST
-        assert Pace().patience(elsewhere=False, own=True, silences=0) == SILENCE
-
-
-class TestHealth:
-    def test_who_did_not_send_in_time_is_asked_last_until_it_sends(self) -> None:
-        health = Health()
-        health.fault("a", "slow", 0.0)
-        assert (health.rank("a", 1e9), health.rank("b", 0.0)) == (SILENT, READY)
-        health.success("a")
-        assert health.rank("a", 0.0) == READY
-
-    def test_strangers_are_in_doubt_after_a_row_of_silences(self) -> None:
-        health = Health()
-        health.success("known")
-        for n in range(ROW):
-            assert health.rank("new", 0.0) == READY
-            health.fault(f"mute-{n}", "slow", 0.0)
-        assert health.rank("new", COOL - 0.1) == STRANGE
-        assert health.rank("known", 0.0) == health.rank(SUPERNODE.cid, 0.0) == READY
-
-    def test_one_at_a_time_is_tried_then_and_later_each_time(self) -> None:
-        health, now, cool = Health(), 0.0, COOL
-        for n in range(ROW):
-            health.fault(f"mute-{n}", "slow", now)
-        for trial in range(12):
-            assert health.rank("new", now + cool - 0.01) == STRANGE
-            now += cool
-            assert health.rank("new", now) == READY
-            health.start(f"trial-{trial}", now)
-            assert health.rank("new", now) == STRANGE, "the trial is under way"
-            now += SOON
-            health.fault(f"trial-{trial}", "slow", now)
-            cool = min(cool * 2, COOLEST)
-        health.success("good")
-        assert health.rank("new", now) == READY
-
-    def test_what_a_known_source_sends_says_nothing_of_strangers(self) -> None:
-        health = Health()
-        health.success("known")
-        for n in range(ROW):
-            health.fault(f"mute-{n}", "slow", 0.0)
-            health.success("known")
-            health.success(SUPERNODE.cid)
-        assert health.rank("new", 0.0) == STRANGE
-
-    def test_failures_that_are_told_at_once_cost_no_time_and_raise_no_doubt(self) -> None:
-        health = Health()
-        for n in range(10 * ROW):
-            health.fault(f"p{n}", "gone", 0.0)
-        assert health.rank("new", 0.0) == READY
-
-
-def fail(plan: Plan, job: Job, now: float) -> None:
-    plan.failed(job, "slow", now)
-    plan.drain()
+        assert pace.patience == SILENT_LEAST
+        for _ in range(8):
+            pace.answered(0.01)
+        assert pace.patience == SILENT_LEAST
+        for _ in range(8):
+            pace.answered(0.8)
+        assert 1.6 < pace.patience <= SILENT_MOST
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("pieces", [4, 400])
 def test_mute_sources_cost_two_seconds_whatever_their_number_while_the_supernode_has_the_file(workers: int, pieces: int) -> None:
-    """On a virtual clock: a piece of a mute source takes what patience it is given, one of the supernode a hundredth of a second."""
-    plan, now = Plan(Window(-1, pieces), workers), 0.0
-    running: list[tuple[float, int, Job]] = []
+    """On a virtual clock: a piece of the supernode takes a hundredth of a second, others bring nothing, and their threads are replaced."""
+    many, now = plan(pieces, workers), 0.0
+    running: list[tuple[float, Job]] = []
+    waiting: list[Job] = []
     mute = offered = 0
-    while not plan.finished:
-        while offered < pieces and plan.appetite():
-            plan.offer(offered, "d", [peer(mute), peer(mute + 1), SUPERNODE], now)
+    while not many.finished:
+        while offered < pieces and many.appetite():
+            many.offer(offered, "d", [where(f"m{mute}", 15000 + mute), where(f"m{mute + 1}", 15001 + mute), CDN], now)
             offered, mute = offered + 1, mute + 2
-        while len(running) < workers and (job := plan.take(now)) is not None:
-            ends = 0.01 if job.source is SUPERNODE else plan.patience(job, now)
-            running.append((now + ends, len(running), job))
-        running.sort(key=lambda entry: entry[0])
-        now, _, job = running.pop(0)
-        if job.source is SUPERNODE:
-            assert plan.arrived(job, now)
-            plan.written(job)
+        while many.running - many.stuck < workers and (job := many.take(now)) is not None:
+            if job.source is CDN:
+                running.append((now + 0.01, job))
+            else:
+                waiting.append(job)
+        if running:
+            running.sort(key=lambda entry: entry[0])
+            now, job = running.pop(0)
+            assert many.arrived(job, now)
+            for rival in many.rivals(job):  # whose connection is cut
+                many.failed(rival, "gone", now)
+                waiting.remove(rival)
+            many.written(job)
         else:
-            fail(plan, job, now)
-    undisturbed = -(-pieces // workers) * 0.01
-    # One thread has to wait for each trial itself.
-    trials = 0.0 if pieces < 400 or workers > 1 else 2 * SOON
-    assert now <= undisturbed + 2.0 + trials
-
-
-def test_what_nobody_else_has_is_asked_of_strangers_all_the_same() -> None:
-    plan = Plan(Window(-1, 9), 4)
-    for n in range(ROW):
-        plan.offer(n, "d", [peer(n), SUPERNODE], 0.0)
-    for job in [plan.take(0.0) for _ in range(ROW)]:
-        assert job is not None
-        fail(plan, job, 0.5)
-    plan.offer(7, "d", [peer(70)], 0.5)
-    plan.offer(8, "d", [peer(80), SUPERNODE], 0.5)
-    taken = [plan.take(0.5) for _ in range(5)]
-    assert [(job.piece, job.source.cid) for job in taken if job] == [*((n, SUPERNODE.cid) for n in (0, 1, 2, 8)), (7, "p70")]
+            now += 0.1
+        for job in waiting:
+            if many.late(job, 0, now, 0.0):
+                many.silent(job, now)
+    assert now <= -(-pieces // workers) * 0.01 + 2.0

@@ -1,0 +1,22 @@
+"""What a stream keeps for others, as its download sees it: what is evicted is told to the supernode first."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
+
+
+class Leaving(Protocol):
+    """`dfengine.stream.cache.Cache` is one. Used under the transfer's lock; imported for its type alone."""
+
+    def __len__(self) -> int:
+        """Pieces that are to be told."""
+
+    def tell(self, most: int) -> list[int]:
+        """Those pieces, up to `most`; they are being told now."""
+
+    def told(self, pieces: list[int]) -> list[int]:
+        """Nobody is sent here for these any more: those of them that can be evicted."""

@@ -1,0 +1,97 @@
+"""On which connection each job of a download is received, and how far it is. Used under the transfer's lock."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+from dfengine.client.tally import Tally
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable
+
+    from dfengine.client.job import Job
+    from dfengine.client.pace import Pace
+    from dfengine.net.dial import Connection
+
+LOOK = 0.01
+"""Seconds between looks at how far pieces are, at least."""
+
+SHUT_RDWR = 2
+
+
+class Receiving:
+    """framed: the bytes of a piece on the wire."""
+
+    def __init__(self, framed: Callable[[int], int]) -> None:
+        self._framed = framed
+        self._current: dict[Job, tuple[Connection, int]] = {}
+        self._opening: dict[Job, list[socket.socket]] = {}
+
+    def begin(self, job: Job, connection: Connection) -> None:
+        """What comes by this connection from now on is the job's."""
+        self._current[job] = connection, connection.inlet.total
+
+    def end(self, job: Job) -> None:
+        """Nothing more comes; not begun: nothing happens."""
+        self._current.pop(job, None)
+
+    def open(self, job: Job, sockets: list[socket.socket]) -> None:
+        """These are being connected for the job; more may follow in the list."""
+        self._opening[job] = sockets
+
+    def opened(self, job: Job) -> None:
+        """They are connected, or failed."""
+        del self._opening[job]
+
+    def stop(self, jobs: Iterable[Job] | None = None) -> None:
+        """Whoever waits for these jobs, None: for any, gets an error at once, also one that connects."""
+        for job in [*self._current, *self._opening] if jobs is None else jobs:
+            if job in self._current:
+                self._current[job][0].stop()
+            shut(self._opening.get(job, ()))
+
+    def came(self, job: Job) -> int:
+        """Bytes of it that have come, its answer's head and frame with them."""
+        connection, before = self._current.get(job, (None, 0))
+        return 0 if connection is None else max(0, connection.inlet.total - before)
+
+    def unread(self, job: Job) -> bool:
+        """Bytes of it wait in this host: its source is not what is slow."""
+        return job in self._current and self._current[job][0].unread
+
+    def moving(self, counts: Tally) -> None:
+        """Add the bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""
+        best: dict[int, tuple[int, Job]] = {}
+        for job in self._current:
+            came = min(self.came(job), self._framed(job.piece))
+            if job.piece not in best or came > best[job.piece][0]:
+                best[job.piece] = came, job
+        for came, job in best.values():
+            counts.add(job.source, came)
+
+    def ending(self, pace: Pace, now: float) -> tuple[list[Job], float]:
+        """Jobs whose pieces will be whole soon (`Pace.ends_in`) and were not told, and the seconds until there are more."""
+        soonest, found = math.inf, []
+        for job in self._current:
+            if job.told:
+                continue
+            wait = pace.ends_in(self._framed(job.piece), self.came(job), now - job.began)
+            if wait <= 0:
+                found.append(job)
+            soonest = min(soonest, wait)
+        # A piece of which too little is here to tell is looked at again soon.
+        return found, max(LOOK, min(soonest, LOOK * 4))
+
+    def part(self) -> float:
+        """How much is here of all that are under way, in pieces."""
+        return sum(self.came(job) / self._framed(job.piece) for job in self._current)
+
+
+def shut(sockets: Iterable[socket.socket]) -> None:
+    """Whoever connects or shakes hands on one of them gets an error at once."""
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(SHUT_RDWR)

@@ -1,0 +1,105 @@
+"""Sources that say nothing, or next to nothing: whatever their number, a download has its file in time while the supernode has it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from scene import Scene
+from test_faults import post, registration
+
+from dfengine._piece import Geometry
+
+LENGTH = 24 << 20
+"""Of which each piece is claimed by many."""
+
+ALLOWED = 8.0
+"""Seconds for a whole process on a busy machine: one source that is waited for costs ten."""
+
+
+@contextlib.contextmanager
+def mute(ports: int, kind: str, content: bytes) -> Iterator[tuple[list[int], list[socket.socket]]]:
+    """Listeners at so many ports that take connections: `accepts` and says nothing, answers the `head` alone, or `drips`."""
+    geometry, listeners, kept, threads = Geometry(len(content)), [], [], []
+    for n in range(ports):
+        listener = socket.socket()
+        for port in range(21000 + n, 60000, 131):
+            with contextlib.suppress(OSError):
+                listener.bind(("127.0.0.1", port))
+                break
+        listener.listen(64)
+        listeners.append(listener)
+
+    def answer(one: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while kind != "accepts":
+                request = one.recv(4096).decode()
+                if not request:
+                    return
+                first, last = map(int, re.search(r"(?i)range: bytes=(\d+)-(\d+)", request).groups())  # type: ignore[union-attr]
+                n = geometry.number(first, last)
+                one.sendall(b"HTTP/1.1 206 Partial\r\nContent-Length: %d\r\n\r\n" % geometry.framed(n))
+                while kind == "drips":
+                    one.sendall(b"\0")
+                    time.sleep(1.0)
+                one.recv(1)
+                return
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                one = listener.accept()[0]
+                kept.append(one)
+                thread = threading.Thread(target=answer, args=(one,))
+                threads.append(thread)
+                thread.start()
+
+    for listener in listeners:
+        threads.append(threading.Thread(target=serve, args=(listener,)))
+        threads[-1].start()
+    try:
+        yield [listener.getsockname()[1] for listener in listeners], kept
+    finally:
+        for one in (*listeners, *kept):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        for thread in threads:
+            thread.join()
+
+
+def claimed(node: Any, url: str, ports: list[int], pieces: int) -> None:
+    """Downloads are registered that claim all of the file's pieces, at these ports."""
+    for n, port in enumerate(ports):
+        about = registration(url, n) | {"port": port}
+        answer = post(node, "/peer/registry", about)
+        assert answer["code"] == 200, answer
+        post(node, "/swarm/pull", {"task": answer["data"]["taskId"], "cid": about["cid"], "held": [[0, pieces]], "want": 0})
+
+
+@pytest.mark.parametrize("kind", ["accepts", "head", "drips"])
+@pytest.mark.parametrize("streams", [False, True])
+def test_claims_of_sources_that_bring_nothing_cost_next_to_nothing(stage: Scene, kind: str, streams: bool) -> None:
+    sha = stage.file("f.bin", LENGTH)
+    url = stage.origin() + "/f.bin"
+    content = (stage.www / "f.bin").read_bytes()
+    node = stage.supernode("--revalidate-interval", "1h")
+    stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
+    with mute(40, kind, content) as (ports, asked):
+        claimed(node, url, ports, Geometry(LENGTH).count)
+        began = time.monotonic()
+        if streams:
+            found, _ = stage.drain(stage.start_stream(url, "--notbs", host=3, nodes=(node,)))
+        else:
+            stage.get(url, "b", "--notbs", host=3, nodes=(node,))
+            found = stage.digest("b")
+        took = time.monotonic() - began
+        assert asked, "they are sources"
+        assert found == sha
+        assert took < ALLOWED

@@ -21,10 +21,10 @@ from typing import Any
 
 from bench.stage import table
 from dfengine._bitset import Bitset
-from dfengine.supernode._rarity import Rarity
-from dfengine.supernode._recount import recount
-from dfengine.supernode.limits import Limits
-from dfengine.supernode.swarm import Swarm
+from dfengine.supernode.swarm._rarity import Rarity
+from dfengine.supernode.swarm._recount import recount
+from dfengine.supernode.swarm.limits import Limits
+from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import Peer
 
 TASK = "0" * 64

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from dfengine.supernode.limits import Limits
-from dfengine.supernode.scheduler import Pull
-from dfengine.supernode.swarm import Swarm
+from dfengine.supernode.swarm.limits import Limits
+from dfengine.supernode.swarm.scheduler import Pull
+from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import Peer
 from dfengine.wire import Source
 

@@ -27,12 +27,12 @@ from dfengine import wire
 from dfengine._bitset import Bitset
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode import reclaim
-from dfengine.supernode.fetch import SUCCESS
-from dfengine.supernode.limits import Limits
-from dfengine.supernode.members import Member
-from dfengine.supernode.node import Node
+from dfengine.supernode import idle_sweep
+from dfengine.supernode.copies.fetch import SUCCESS
 from dfengine.supernode.router import Router
+from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.swarm.limits import Limits
+from dfengine.supernode.swarm.members import Member
 from dfengine.task import Peer
 
 TASK = "7" * 64
@@ -74,7 +74,7 @@ class Scene:
 
     def __init__(self, arguments: argparse.Namespace, home: str, loop: asyncio.AbstractEventLoop) -> None:
         self.tasks, self.downloads, self.pieces = arguments.tasks, arguments.downloads, arguments.pieces
-        self.node = Node(SupernodeSettings(home_dir=home, advertise_ip="127.0.0.1", task_expire_time=0.0), home, loop)
+        self.node = SupernodeState(SupernodeSettings(home_dir=home, advertise_ip="127.0.0.1", task_expire_time=0.0), home, loop)
         self.swarm = self.node.swarm
         self.router = Router(self.node)
         self.answers: list[Any] = []
@@ -231,7 +231,7 @@ def sweep(scene: Scene) -> Event:
         scene.task(f"{i:064x}", 64)
     scene.task(TASK, 64)
     scene.crowd()
-    return lambda: asyncio.ensure_future(reclaim.sweep(scene.node))
+    return lambda: asyncio.ensure_future(idle_sweep.sweep(scene.node))
 
 
 def busy_host(scene: Scene) -> None:

@@ -36,9 +36,9 @@ from dfengine.net.control_server import ControlServer
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.record import DIGEST, Record
-from dfengine.supernode.members import Member
-from dfengine.supernode.node import Node
 from dfengine.supernode.router import Router
+from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.swarm.members import Member
 from dfengine.task import Peer
 
 TASK = "7" * 64
@@ -63,9 +63,9 @@ class Copy:
         return self.file.record.geometry  # type: ignore[no-any-return]
 
 
-def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop) -> Node:
+def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop) -> SupernodeState:
     """A node with one task, all of it cached, and `peers` native downloads in the middle of it."""
-    node = Node(SupernodeSettings(home_dir=home), home, loop)
+    node = SupernodeState(SupernodeSettings(home_dir=home), home, loop)
     node.download_port = 8001
     node.cdn.fetches[TASK] = Copy(pieces)  # type: ignore[assignment]
     node.swarm.add_task(TASK, pieces, node.now())

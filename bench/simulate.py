@@ -20,7 +20,7 @@ import gc
 from math import floor, log2
 
 from bench.stage import table
-from dfengine.supernode.limits import Limits
+from dfengine.supernode.swarm.limits import Limits
 from tests.swarm.fair import FairSimulation
 from tests.swarm.virtual import Delays, Simulation
 

@@ -59,20 +59,20 @@ def run() -> NoReturn:
     if os.environ.get("HOME") == "":
         # As if it were not set, so that the user database is asked.
         del os.environ["HOME"]
-    from dfengine.peer import visitor
+    from dfengine.peer import lazy_start
 
     words = sys.argv[1:]
     # A peer server that nobody visits costs the download that started it next to nothing.
-    visitor.await_first(words)
+    lazy_start.await_first(words)
     if closed:
-        from dfengine import command
+        from dfengine.app import command
 
         command.closed = closed
     if words[:1] == ["get"]:
-        from dfengine import command
+        from dfengine.app import command
 
         command.plain(words[1:])
-    from dfengine import cli
+    from dfengine.app import cli
 
     cli.run()
 

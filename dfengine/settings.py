@@ -66,7 +66,7 @@ def parse_duration(text: str | float) -> float:
     return total
 
 
-class Node(Value):
+class SupernodeAddress(Value):
     """A supernode's control address; a node of weight 2 takes twice the tasks of one of weight 1."""
 
     host: str
@@ -74,7 +74,7 @@ class Node(Value):
     weight: int = 1
 
     @classmethod
-    def parse(cls, text: str) -> Node:
+    def parse(cls, text: str) -> SupernodeAddress:
         """`HOST[:PORT][=WEIGHT]`, IPv6 in brackets. Raises BadValue."""
         address, equals, weight = text.strip().partition("=")
         match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]-][^\s:/@\[\]]*)(?::(\d{1,5}))?", address)
@@ -104,7 +104,7 @@ class GetSettings(Value):
     url: str
     output: str
     device: str = ""
-    nodes: tuple[Node, ...] = ()
+    nodes: tuple[SupernodeAddress, ...] = ()
     pattern: str = "p2p"
     notbs: bool = False
     filter: str = ""

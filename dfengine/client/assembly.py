@@ -6,10 +6,10 @@ import contextlib
 
 from dfengine._window import Window
 from dfengine.client import fetch
+from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.digest import Follower, hasher
 from dfengine.client.finished import find, note
 from dfengine.client.plan import Plan
-from dfengine.client.tally import Tally
 from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer
 from dfengine.client.watch import TICK
@@ -58,7 +58,7 @@ class Assembly:
         self._settings = settings
         self._target = Target(settings.output, task)
         self._shared: tuple[Home, str] | None = None
-        self.tally = Tally()
+        self.byte_counts = ByteCounts()
         self.hedged = 0
         self.transfer: Transfer | None = None
         self.doubtful = self.mixed = False
@@ -108,10 +108,10 @@ class Assembly:
         plan = Plan(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if follower is not None else None)
         plan.hold(held)
         resumed = sum(geometry.content(n)[1] for n in held)
-        self.tally.reset(resumed)
+        self.byte_counts.reset(resumed)
         rate = self._settings.locallimit
         self.transfer = Transfer(
-            file, plan, self.tally, follower=follower, throttle=Throttle(rate) if rate else None
+            file, plan, self.byte_counts, follower=follower, throttle=Throttle(rate) if rate else None
         )
         if self.transfer.follower is not None:
             self.transfer.start(self.transfer.follower.run, "digest", fetches=False)

@@ -20,7 +20,7 @@ from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
 from dfengine.client.naming import naming
 from dfengine.client.nodes import order
-from dfengine.client.swarm import Swarm
+from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.watch import Watch
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
 from dfengine.net.dial import local_address, show_certificate, show_secret
@@ -30,8 +30,8 @@ from dfengine.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.assembly import Place
-    from dfengine.client.link import Membership
-    from dfengine.client.tally import Tally
+    from dfengine.client.byte_counts import ByteCounts
+    from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Progress
     from dfengine.settings import GetSettings
@@ -95,7 +95,7 @@ class Download:
         self._place = place
         self._task = self.who.task
         self._reason: str | None = None
-        self._swarm: Swarm | None = None
+        self._swarm: SwarmSession | None = None
         self._shared: Transfer | None = None
         self._why_not = ""
 
@@ -127,12 +127,12 @@ class Download:
         if self._reason is not None:
             self._from_origin(self._reason)
 
-    def result(self, tally: Tally, output: str, digests: dict[str, str]) -> Result:
+    def result(self, byte_counts: ByteCounts, output: str, digests: dict[str, str]) -> Result:
         """How it went, when every piece is here."""
         transfer = self._place.transfer
         assert transfer is not None
         length = transfer.file.geometry.length
-        self.watch.ended(length, tally)
+        self.watch.ended(length, byte_counts)
         serves = transfer is self._shared
         return Result(
             url=self.settings.url,
@@ -140,16 +140,16 @@ class Download:
             task_id=self._task,
             length=length,
             seconds=self.watch.seconds,
-            from_peers=tally.peers,
-            from_supernode=tally.supernode,
-            from_origin=tally.origin,
-            resumed=tally.resumed,
+            from_peers=byte_counts.peers,
+            from_supernode=byte_counts.supernode,
+            from_origin=byte_counts.origin,
+            resumed=byte_counts.resumed,
             digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
             back_to_source=self._reason,
             hedged=transfer.plan.hedged,
             serves=serves,
             why_not="" if serves else self._why_not or self._not_told(),
-            peers=tally.senders,
+            peers=byte_counts.senders,
         )
 
     def _not_told(self) -> str:
@@ -197,7 +197,7 @@ class Download:
         self.say(f"supernodes {', '.join(map(str, nodes))}; this host serves {serves}")
         self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port)
         self.prepared()
-        self._swarm = Swarm(settings, nodes, self.registration, self._place, self.watch, self._known, self.say)
+        self._swarm = SwarmSession(settings, nodes, self.registration, self._place, self.watch, self._known, self.say)
         return self._swarm.run()
 
     def _known(self, member: Membership) -> None:
@@ -297,7 +297,7 @@ class _ToFile(Download):
             self.fill()
             assembly.verify(self.watch, self.told_md5)
         assembly.finish()
-        result = self.result(assembly.tally, assembly.path, assembly.digests)
+        result = self.result(assembly.byte_counts, assembly.path, assembly.digests)
         self.report(None)
         return result
 
@@ -310,8 +310,8 @@ class _ToFile(Download):
         if self.settings.report_digest:
             known = assembly.finished.xxh3 if assembly.finished is not None else ""
             digest = f"xxh3:{known or digests(assembly.path, ('xxh3',), self.watch)['xxh3']}"
-        assembly.tally.resumed = length
-        self.watch.ended(length, assembly.tally)
+        assembly.byte_counts.resumed = length
+        self.watch.ended(length, assembly.byte_counts)
         self.watch.notice(f"{assembly.path} is here already, and is still that file: nothing is fetched (--force fetches)")
         return Result(
             url=self.settings.url, output=assembly.path, task_id=self._task, length=length, seconds=self.watch.seconds, from_peers=0,

@@ -14,7 +14,7 @@ import xxhash
 
 from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
-from dfengine.client.link import chance
+from dfengine.client.supernode_session import chance
 from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError
 from dfengine.origin.cancel import Cancel

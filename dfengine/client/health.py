@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from dfengine.client.tally import CDN
+from dfengine.client.byte_counts import CDN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

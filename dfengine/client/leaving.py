@@ -10,7 +10,7 @@ else:
 
 
 class Leaving(Protocol):
-    """`dfengine.stream.cache.Cache` is one. Used under the transfer's lock; imported for its type alone."""
+    """`dfengine.streaming.cache.Cache` is one. Used under the transfer's lock; imported for its type alone."""
 
     def __len__(self) -> int:
         """Pieces that are to be told."""

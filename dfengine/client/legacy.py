@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlencode
 
 from dfengine import codes
-from dfengine.client.link import Membership, chance, refuse
 from dfengine.client.messages import PieceSource, Pulled1, decode_pulled1
-from dfengine.client.rhythm import Backoff
+from dfengine.client.pull_timing import Backoff
+from dfengine.client.supernode_session import Membership, chance, refuse
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadRange, ProtocolViolation, SourceGone, SupernodeError, UnknownDownload
 from dfengine.net.dial import Connection
@@ -27,8 +27,8 @@ IDLE = 5.0
 """Seconds after which we ask again though we are at our limit, or all workers are busy."""
 
 
-class LegacyLink:
-    """See link.Link."""
+class LegacySession:
+    """See link.SupernodeSession."""
 
     def __init__(self, member: Membership) -> None:
         self._member = member
@@ -40,7 +40,7 @@ class LegacyLink:
         self.finished_md5 = ""
 
     def step(self, transfer: Transfer, limit: float) -> None:
-        """See link.Link."""
+        """See link.SupernodeSession."""
         with transfer.lock:
             starving, refused = transfer.plan.starving, transfer.plan.refused
         if refused >= REFUSED:
@@ -54,7 +54,7 @@ class LegacyLink:
         transfer.sleep(min(limit, max(0.0, asks_at - time.monotonic())))
 
     def conclude(self, transfer: Transfer) -> None:
-        """See link.Link."""
+        """See link.SupernodeSession."""
         self._tell(transfer)
 
     def _tell(self, transfer: Transfer) -> bool:

@@ -17,7 +17,7 @@ import time
 
 import dfengine
 from dfengine.errors import LocalError, RemoteError
-from dfengine.net import dial, handover
+from dfengine.net import dial, fd_passing
 from dfengine.net.dial import Connection
 from dfengine.storage.home import Home
 from dfengine.storage.protected import own_file
@@ -93,7 +93,7 @@ def _told(home: Home, totallimit: int) -> bool:
     """It has this download's settings; False: it is of another swarm, or stopped. One without a socket cannot be told, and is taken."""
     settings = {"totallimit": totallimit, "secret_files": dial.secret_files}
     try:
-        return handover.tell(home.sockets, json.dumps(settings).encode(), 1.0)
+        return fd_passing.tell(home.sockets, json.dumps(settings).encode(), 1.0)
     except LocalError:
         return True
 
@@ -142,7 +142,7 @@ def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime
         streams = None
         # Some file systems have no sockets: streams are not served then.
         with contextlib.suppress(OSError):
-            streams = stack.enter_context(handover.listen(home.sockets))
+            streams = stack.enter_context(fd_passing.listen(home.sockets))
         number = sock.getsockname()[1]
         os.ftruncate(lock, 0)
         os.pwrite(lock, _said(ip, number, 0), 0)

@@ -7,9 +7,9 @@ import time
 from collections import deque
 
 from dfengine import codes
-from dfengine.client.link import JSON, Membership, chance, refuse
 from dfengine.client.messages import Offer, decode_pulled, encode_pull
-from dfengine.client.rhythm import PARK, Rhythm
+from dfengine.client.pull_timing import PARK, PullTiming
+from dfengine.client.supernode_session import JSON, Membership, chance, refuse
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, SupernodeError, UnknownDownload
 
 TYPE_CHECKING = False
@@ -31,8 +31,8 @@ LAST_WORD = 2.0
 """Seconds that the last report is waited for."""
 
 
-class NativeLink:
-    """See link.Link. `held`: runs of pieces that were here before this registration."""
+class NativeSession:
+    """See link.SupernodeSession. `held`: runs of pieces that were here before this registration."""
 
     finished_md5 = ""
 
@@ -40,7 +40,7 @@ class NativeLink:
         self._member = member
         self._line = member.connection
         self._held = held
-        self._rhythm = Rhythm()
+        self._rhythm = PullTiming()
         self._end = -1
         self._paced = False
         """How quick this host's link is was told."""
@@ -49,7 +49,7 @@ class NativeLink:
         self.requests = 0
 
     def step(self, transfer: Transfer, limit: float) -> None:
-        """See link.Link."""
+        """See link.SupernodeSession."""
         now = time.monotonic()
         with transfer.lock:
             plan = transfer.plan
@@ -76,7 +76,7 @@ class NativeLink:
             self._answer(transfer)
 
     def conclude(self, transfer: Transfer) -> None:
-        """See link.Link. What was asked before is answered first."""
+        """See link.SupernodeSession. What was asked before is answered first."""
         self._send(transfer, 0, 0.0)
         while self._held or transfer.plan.done or transfer.plan.wrong:
             self._send(transfer, 0, 0.0)

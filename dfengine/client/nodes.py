@@ -15,19 +15,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dfengine.settings import Node
+    from dfengine.settings import SupernodeAddress
 
 
-def score(node: Node, task: str) -> float:
+def score(node: SupernodeAddress, task: str) -> float:
     """Higher is tried earlier. The hash is sha256 because every host must agree on it, of whatever version."""
     digest = hashlib.sha256(f"{node}\n{task}".encode()).digest()
     uniform = (int.from_bytes(digest[:7], "big") + 0.5) / 2.0**56
     return -node.weight / math.log(uniform)
 
 
-def order(nodes: Iterable[Node], task: str) -> list[Node]:
+def order(nodes: Iterable[SupernodeAddress], task: str) -> list[SupernodeAddress]:
     """Best first; each address once, with its first weight."""
-    distinct: dict[str, Node] = {}
+    distinct: dict[str, SupernodeAddress] = {}
     for node in nodes:
         distinct.setdefault(str(node), node)
     return sorted(distinct.values(), key=lambda node: score(node, task), reverse=True)

@@ -10,12 +10,12 @@ import time
 from urllib.parse import urlsplit
 
 from dfengine import codes
-from dfengine.client.link import JSON, chance
 from dfengine.client.messages import decode_pulled, encode
+from dfengine.client.supernode_session import JSON, chance
 from dfengine.client.watch import TICK, Watch
 from dfengine.errors import RemoteError, SupernodeError
 from dfengine.net.dial import Connection
-from dfengine.settings import Node
+from dfengine.settings import SupernodeAddress
 
 PARK = 10.0
 """Seconds that a question may be parked."""
@@ -30,7 +30,7 @@ PATIENCE = 600.0
 class OriginLease:
     """Of one download at one supernode. Used by the main thread only."""
 
-    def __init__(self, node: Node, task: str, cid: str, url: str) -> None:
+    def __init__(self, node: SupernodeAddress, task: str, cid: str, url: str) -> None:
         self._node = node
         self._ask = {"task": task, "cid": cid, "origin": urlsplit(url).netloc.rpartition("@")[2].lower()[:300]}
         self._renew = 0.0

@@ -29,10 +29,10 @@ from __future__ import annotations
 import math
 import sys
 
+from dfengine.client.byte_counts import CDN
 from dfengine.client.health import Health
 from dfengine.client.job import Job, Piece
-from dfengine.client.pace import Pace
-from dfengine.client.tally import CDN
+from dfengine.client.piece_timing import PieceTiming
 from dfengine.errors import IllegalEvent
 from dfengine.task import may_be_asked
 
@@ -59,7 +59,7 @@ class Plan:
     ) -> None:
         self.window = window
         self.workers = workers
-        self.pace = Pace()
+        self.pace = PieceTiming()
         self.hedged = 0
         self.refused = 0
         """Offers in a row that named no usable source."""
@@ -185,7 +185,7 @@ class Plan:
         job.queued = False
 
     def late(self, job: Job, came: int, now: float, floor: float) -> bool:
-        """`came` bytes of it have come, its answer's head with them. True: more are overdue (see Pace.overdue)."""
+        """`came` bytes of it have come, its answer's head with them. True: more are overdue (see PieceTiming.overdue)."""
         if job.over or job.lost or job.queued or self._of(job).landing:
             return False
         if came > job.came:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 
-from dfengine.client.tally import Tally
+from dfengine.client.byte_counts import ByteCounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dfengine.client.job import Job
-    from dfengine.client.pace import Pace
+    from dfengine.client.piece_timing import PieceTiming
     from dfengine.net.dial import Connection
 
 LOOK = 0.01
@@ -62,7 +62,7 @@ class Receiving:
         """Bytes of it wait in this host: its source is not what is slow."""
         return job in self._current and self._current[job][0].unread
 
-    def moving(self, counts: Tally) -> None:
+    def moving(self, counts: ByteCounts) -> None:
         """Add the bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""
         best: dict[int, tuple[int, Job]] = {}
         for job in self._current:
@@ -72,8 +72,8 @@ class Receiving:
         for came, job in best.values():
             counts.add(job.source, came)
 
-    def ending(self, pace: Pace, now: float) -> tuple[list[Job], float]:
-        """Jobs whose pieces will be whole soon (`Pace.ends_in`) and were not told, and the seconds until there are more."""
+    def ending(self, pace: PieceTiming, now: float) -> tuple[list[Job], float]:
+        """Jobs whose pieces will be whole soon (`PieceTiming.ends_in`) and were not told, and the seconds until there are more."""
         soonest, found = math.inf, []
         for job in self._current:
             if job.told:

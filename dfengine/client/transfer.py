@@ -18,9 +18,9 @@ import time
 
 import xxhash
 
-from dfengine.client.lines import Lines
+from dfengine.client.byte_counts import ByteCounts
+from dfengine.client.connection_pool import ConnectionPool
 from dfengine.client.receiving import Receiving, shut
-from dfengine.client.tally import Tally
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 
 TYPE_CHECKING = False
@@ -50,14 +50,14 @@ class Transfer:
     """Of one file under one geometry and generation. Every method may be called from any thread unless it says otherwise."""
 
     def __init__(
-        self, file: PieceFile, plan: Plan, tally: Tally, *, follower: Follower | None = None, throttle: Throttle | None = None
+        self, file: PieceFile, plan: Plan, byte_counts: ByteCounts, *, follower: Follower | None = None, throttle: Throttle | None = None
     ) -> None:
         self.file = file
         self.plan = plan
-        self.tally = tally
+        self.byte_counts = byte_counts
         self.follower = follower
         self.throttle = throttle
-        self.lines = Lines()
+        self.lines = ConnectionPool()
         self.leaving: Leaving | None = None
         self.error: BaseException | None = None
         self.fault = ""
@@ -76,7 +76,7 @@ class Transfer:
 
     @property
     def lock(self) -> threading.Condition:
-        """Hold it to use `plan` or `tally`."""
+        """Hold it to use `plan` or `byte_counts`."""
         return self._changed
 
     # The main thread.
@@ -122,9 +122,9 @@ class Transfer:
                 os.eventfd_read(self._wake)
         return any(fd != self._wake for fd in ready)
 
-    def moving(self) -> Tally:
+    def moving(self) -> ByteCounts:
         """Bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""
-        counts = Tally()
+        counts = ByteCounts()
         with self._changed:
             self._receiving.moving(counts)
             counts.origin += sum(self.from_origin.values())
@@ -150,7 +150,7 @@ class Transfer:
             return not self._idle and threads < self.plan.workers and len(self._fetchers) < 2 * self.plan.workers
 
     def early_pace(self) -> float:
-        """See Pace.early. Hold the lock."""
+        """See PieceTiming.early. Hold the lock."""
         return self.plan.pace.early(self._receiving.part(), time.monotonic())
 
     def halt(self, patience: float = 5.0) -> None:
@@ -293,7 +293,7 @@ class Transfer:
             self.file.write(job.piece, content, xxhash.xxh3_128_digest(content) if xxh3 is None else xxh3)
         with self._changed:
             self.plan.written(job)
-            self.tally.add(job.source, length)
+            self.byte_counts.add(job.source, length)
             self._landed()
         self.wake()
         return None if self.follower is None else self.follower.take(job.piece, buffer, length)
@@ -347,7 +347,7 @@ class Transfer:
         self.file.write(n, content, xxhash.xxh3_128_digest(content))
         with self._changed:
             self.plan.hold((n,))
-            self.tally.add(None, length)
+            self.byte_counts.add(None, length)
             self._landed()
         self.wake()
         return None if self.follower is None else self.follower.take(n, buffer, length)
@@ -357,7 +357,7 @@ class Transfer:
         self.file.offer(n, xxh3)
         with self._changed:
             self.plan.hold((n,))
-            self.tally.add(None, length)
+            self.byte_counts.add(None, length)
             self._landed()
         self.wake()
 

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from dfengine.client.tally import Tally
+from dfengine.client.byte_counts import ByteCounts
 from dfengine.errors import TimedOut
 
 TYPE_CHECKING = False
@@ -87,18 +87,18 @@ class Watch:
         transfer = self._transfer
         if transfer is None:
             return self._counters
-        extra, tally = transfer.moving(), transfer.tally
+        extra, byte_counts = transfer.moving(), transfer.byte_counts
         return (
             transfer.file.geometry.length,
-            tally.peers + extra.peers,
-            tally.supernode + extra.supernode,
-            tally.origin + extra.origin,
-            tally.resumed,
+            byte_counts.peers + extra.peers,
+            byte_counts.supernode + extra.supernode,
+            byte_counts.origin + extra.origin,
+            byte_counts.resumed,
         )
 
-    def ended(self, length: int, tally: Tally) -> None:
+    def ended(self, length: int, byte_counts: ByteCounts) -> None:
         """All is here: nothing is under way any more."""
-        self._counters = length, tally.peers, tally.supernode, tally.origin, tally.resumed
+        self._counters = length, byte_counts.peers, byte_counts.supernode, byte_counts.origin, byte_counts.resumed
         self._transfer = None
         if self._progress is not None:
             self._progress(*self._counters)

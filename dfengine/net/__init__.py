@@ -1,1 +1,13 @@
-"""Sockets and nothing else: heads, sendfile, receiving into place, limits, origins."""
+"""Sockets and nothing else.
+
+    listener, admission, quota          who may connect: totals, shares per client, descriptors kept in reserve
+    http, _request                      heads of requests and answers
+    control_server, control_connection  the control plane's server on the event loop; `turns` says whose request is next
+    piece_server, piece_connection      serves pieces by sendfile (`_sendfile`); `rate_queue` and `limit` share a rate
+    dial, chunks, _receive              the blocking client, and receiving a piece into place
+    secret, authentication, tls         who may ask, and encryption
+    access, metadata                    which addresses may be asked
+    fd_passing                          descriptors over a local socket
+
+Start with `piece_server` and `dial`: the two ends of a piece's connection.
+"""

@@ -11,7 +11,7 @@ import resource
 from collections.abc import Callable
 from time import monotonic
 
-from dfengine.net.shares import SHARE, Shares
+from dfengine.net.quota import SHARE, Quota
 
 RESERVE = 1024
 """Descriptors that are no connections of clients; half of them all, where these are few."""
@@ -41,7 +41,7 @@ class Admission:
         self.within = 0
         self.ports: list[Callable[[str, int], int]] = []
         """Each closes idle connections of a client: (client, how many at most) -> how many."""
-        self._shares = Shares(self.most, share)
+        self._shares = Quota(self.most, share)
         self._now = now
         self._looked = 0.0
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.net.http import Request, Response
-from dfengine.net.shares import SHARE
+from dfengine.net.quota import SHARE
 
 if TYPE_CHECKING:
     from dfengine.net.secret import Guard

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from dfengine.net.admission import RESERVE, Admission
 from dfengine.net.control_connection import Answer, ControlProtocol, Quick
-from dfengine.net.doorway import BACKLOG, Doorway, listening
 from dfengine.net.http import MAX_BODY, Line, Request, Response, text
-from dfengine.net.shares import SHARE, Shares
+from dfengine.net.listener import BACKLOG, Listener, listening
+from dfengine.net.quota import SHARE, Quota
 from dfengine.net.turns import Turns
 from dfengine.task import client_of
 
@@ -73,7 +73,7 @@ class ControlServer:
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
         self.requests = self.accepted = self.failures = 0
         self.turns = turns or Turns(loop.call_soon, monotonic)
-        self.memory = Shares(MEMORY, share)
+        self.memory = Quota(MEMORY, share)
         self.connections: set[ControlProtocol] = set()
         self.lost = lost
         self._report = report
@@ -81,8 +81,8 @@ class ControlServer:
         self._share = share
         self._admission = admission or Admission(max_connections + RESERVE, 100)
         self._admission.ports.append(self._close_idle)
-        self._shares = Shares(max_connections, share)
-        self._door: Doorway | None = None
+        self._shares = Quota(max_connections, share)
+        self._door: Listener | None = None
         self._shaking: set[asyncio.Task[None]] = set()
         self._server: asyncio.AbstractServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -97,7 +97,7 @@ class ControlServer:
             self._server = await self.loop.create_server(lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG)
         else:
             # The loop tells of a connection when hands are shaken: who never does would not be counted.
-            self._door = Doorway(self.loop, sock, partial(self._enter, tls), self._max, self._share, self._admission)
+            self._door = Listener(self.loop, sock, partial(self._enter, tls), self._max, self._share, self._admission)
         self._sweep()
 
     def _enter(self, tls: ssl.SSLContext, sock: socket.socket, address: str) -> None:

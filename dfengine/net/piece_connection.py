@@ -26,10 +26,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dfengine.net._sendfile import FileSlice, Upload
-from dfengine.net.doorway import NOTSENT_LOWAT
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, RequestReader, Response, head, text
 from dfengine.net.limit import TokenBucket
-from dfengine.net.turnstile import Turnstile
+from dfengine.net.listener import NOTSENT_LOWAT
+from dfengine.net.rate_queue import RateQueue
 
 if TYPE_CHECKING:
     from dfengine.net.piece_server import PieceServer
@@ -179,10 +179,10 @@ class Connection:
         else:
             self._go_on(None)
 
-    def resume(self, turnstile: Turnstile) -> None:
+    def resume(self, rate_queue: RateQueue) -> None:
         """A limit that held this connection back gives it its turn."""
         if self._upload is not None:
-            self._go_on(turnstile.bucket)
+            self._go_on(rate_queue.bucket)
 
     def _go_on(self, turn: TokenBucket | None) -> None:
         if self._push(turn):
@@ -257,7 +257,7 @@ class Connection:
         """Bytes of `want` that all `limits` allow, spent; 0: this connection waits at the one that refuses."""
         granted = want
         for n, bucket in enumerate(limits):
-            queue = self._server.turnstile(bucket)
+            queue = self._server.rate_queue(bucket)
             got = bucket.take(granted, now) if queue is None or bucket is turn else 0
             for earlier in limits[:n]:
                 earlier.give_back(granted - got)

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.admission import RESERVE, Admission
-from dfengine.net.doorway import Doorway
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
+from dfengine.net.listener import Listener
 from dfengine.net.piece_connection import Connection
-from dfengine.net.shares import SHARE, Shares
+from dfengine.net.quota import SHARE, Quota
+from dfengine.net.rate_queue import RateQueue
 from dfengine.net.turns import Turns
-from dfengine.net.turnstile import Turnstile
 from dfengine.task import client_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class PieceServer:
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
         self.requests = self.bytes_sent = self.sends = self.sendfiles = self.loads = self.failures = 0
         self.connections: set[Connection] = set()
-        self._turnstiles: dict[TokenBucket, Turnstile] = {}
+        self._turnstiles: dict[TokenBucket, RateQueue] = {}
         self._seal: Callable[[socket.socket], TlsSocket] | None = None
         self.upload: Callable[[Any, tuple[bytes | FileSlice, ...]], Upload | TlsUpload] = _by_sendfile
         """What sends the parts of an answer to a connection's socket."""
@@ -90,11 +90,11 @@ class PieceServer:
 
             self._seal, self.upload = partial(TlsSocket, context=tls), TlsUpload
         self.turns = turns or Turns(loop.call_soon, time.monotonic)
-        self.memory = Shares(MEMORY, share)
+        self.memory = Quota(MEMORY, share)
         self._route = route
         admission = admission or Admission(max_connections + RESERVE, 100)
         admission.ports.append(self._close_idle)
-        self._door = Doorway(loop, sock, self._enter, max_connections, share, admission)
+        self._door = Listener(loop, sock, self._enter, max_connections, share, admission)
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -126,7 +126,7 @@ class PieceServer:
         now = time.monotonic()
         for connection in [connection for connection in self.connections if connection.deadline < now]:
             connection.close()
-        for bucket in [bucket for bucket, turnstile in self._turnstiles.items() if not turnstile]:
+        for bucket in [bucket for bucket, rate_queue in self._turnstiles.items() if not rate_queue]:
             del self._turnstiles[bucket]
         self._door.look()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
@@ -153,16 +153,16 @@ class PieceServer:
         count = self._door.of(client)
         return 0 if count <= FEW else max(LEAST_UNSENT, UNSENT * FEW * FEW // (count * count))
 
-    def turnstile(self, bucket: TokenBucket) -> Turnstile | None:
+    def rate_queue(self, bucket: TokenBucket) -> RateQueue | None:
         """The queue of those whom `bucket` holds back; None when nobody waits."""
         return self._turnstiles.get(bucket) or None
 
     def hold(self, connection: Connection, bucket: TokenBucket, want: int, first: bool) -> None:
         """Let `connection` wait until it may take some of `want` bytes from `bucket`."""
-        turnstile = self._turnstiles.get(bucket)
-        if turnstile is None:
-            turnstile = self._turnstiles[bucket] = Turnstile(self.loop, bucket)
-        turnstile.join(connection, want, first)
+        rate_queue = self._turnstiles.get(bucket)
+        if rate_queue is None:
+            rate_queue = self._turnstiles[bucket] = RateQueue(self.loop, bucket)
+        rate_queue.join(connection, want, first)
 
     def _close_idle(self, client: str, most: int) -> int:
         idle = [connection for connection in self.connections if connection.idle and client_of(connection.client) == client]
@@ -184,8 +184,8 @@ class PieceServer:
         self._door.close()
         for connection in list(self.connections):
             connection.close()
-        for turnstile in self._turnstiles.values():
-            turnstile.close()
+        for rate_queue in self._turnstiles.values():
+            rate_queue.close()
         self._turnstiles.clear()
 
 

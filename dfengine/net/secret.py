@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dfengine.errors import BadValue
 from dfengine.net.http import Request, Response, text
 from dfengine.net.private import check_private
-from dfengine.net.shares import SHARE, Shares
+from dfengine.net.quota import SHARE, Quota
 
 HEADER = "Dfengine-Auth"
 SKEW = 60.0
@@ -122,7 +122,7 @@ class Guard:
         self._now = now
         self._most = sessions
         self.name = os.urandom(8).hex()
-        self._shares = Shares(sessions, share)
+        self._shares = Quota(sessions, share)
         self._sessions: OrderedDict[str, tuple[int, float, str]] = OrderedDict()
         """Session -> (highest count, when its latest request stops to be taken by its time, whose it is), longest silent first."""
 

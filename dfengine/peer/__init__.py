@@ -1,1 +1,11 @@
-"""Serves the pieces of this host's downloads to other hosts."""
+"""Serves the pieces of this host's downloads to other hosts.
+
+    server      the process: one per home directory, ends when it is idle or its home is gone
+    routes      which path is what
+    hosted      which downloads and streams this host has
+    told        what a download of the same user tells a running server
+    lazy_start  waits for the first connection before it imports what serving needs
+    deregister  tells supernodes that this host serves no more
+
+Start with `routes`.
+"""

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 
 from dfengine.errors import BadValue, StorageError
-from dfengine.net import handover
+from dfengine.net import fd_passing
 from dfengine.storage.home import Entry, Home, valid_name
 from dfengine.storage.shared import Shared
 from dfengine.storage.slots import MEMORIES, SlotFile
@@ -38,7 +38,7 @@ class _Stream:
 
 
 class Hosted:
-    """See routes.Shares. `now`: unix seconds; `listener`: see handover.listen, None when no stream is taken.
+    """See routes.Shares. `now`: unix seconds; `listener`: see fd_passing.listen, None when no stream is taken.
 
     settings: called with a message that came without descriptors from a process of this user; whether it is taken.
     """
@@ -69,7 +69,7 @@ class Hosted:
             except OSError:
                 break
             line.setblocking(False)
-            if not handover.own(line) or len(self._streams) + len(self._fresh) >= STREAMS:
+            if not fd_passing.own(line) or len(self._streams) + len(self._fresh) >= STREAMS:
                 line.close()
                 continue
             stream = _Stream(line, self._now())
@@ -83,7 +83,7 @@ class Hosted:
         if stream.line is None:
             return
         try:
-            message, descriptors = handover.take(stream.line, DESCRIPTORS)
+            message, descriptors = fd_passing.take(stream.line, DESCRIPTORS)
         except BlockingIOError:
             return
         except OSError:
@@ -92,8 +92,8 @@ class Hosted:
             return
         if message and not descriptors and self._settings(message):
             with contextlib.suppress(OSError):
-                stream.line.send(handover.TAKEN)
-        handover.discard(descriptors if message else [])
+                stream.line.send(fd_passing.TAKEN)
+        fd_passing.discard(descriptors if message else [])
         self._hang_up(stream)
 
     def _adopt(self, stream: _Stream, message: bytes, descriptors: list[int]) -> bool:

@@ -15,15 +15,15 @@ import time
 from functools import partial
 
 from dfengine.errors import BadValue, LocalError
-from dfengine.net import handover
+from dfengine.net import fd_passing
 from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
-from dfengine.net.doorway import listening
 from dfengine.net.limit import TokenBucket
+from dfengine.net.listener import listening
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
-from dfengine.peer.farewell import farewell
+from dfengine.peer.deregister import farewell
 from dfengine.peer.hosted import Hosted
 from dfengine.peer.routes import Routes
 from dfengine.peer.told import Told
@@ -148,5 +148,5 @@ def _taking(settings: PeerSettings, home: Home) -> socket.socket | None:
         return sock
     if settings.socket_fd < 0:
         with contextlib.suppress(OSError):
-            return handover.listen(home.sockets)
+            return fd_passing.listen(home.sockets)
     return None

@@ -1,1 +1,11 @@
-"""Files and descriptors: where piece n lies, which pieces are here, what may be served."""
+"""Files and descriptors: where piece n is, which pieces are here, what may be served.
+
+    record      which pieces are here and their digests: the small file beside the data
+    piece_file  a task's data with its record; answers `locate(piece) -> (fd, offset, length)`
+    slots       the same for a stream: memory instead of a file
+    target      the part file that becomes the output
+    output      where the output goes; `abandoned` removes old part files
+    home        the directory through which downloads and peer server of a host meet
+
+Start with `piece_file`: every byte that is served is found through `locate`.
+"""

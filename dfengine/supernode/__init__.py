@@ -1,4 +1,16 @@
 """Decides who takes what from whom, and keeps one copy of each file.
 
-`swarm` and the modules that it names are a pure state machine; `server` and the modules that it names touch the world.
+    server, router                    the process, and which path is what
+    api_v1, api_native, api_origin    the requests of 1.x, the native pull, and permission to go to an origin
+    admin, metrics                    inspection and steering
+    state                             what this process knows: swarm, copies, registrations, parked pulls
+    registration, credentials, quota  how a download joins, which task it belongs to, what one client may hold
+    verifier                          asks an accused source for the disputed piece
+    negative_cache, idle_sweep        origins that refused for good; what is forgotten after a while
+
+    swarm/     the pure engine: who gets which piece from whom
+    copies/    the supernode's copies of files: fetched, verified, repaired, evicted
+    fastpath/  the native pull in Cython
+
+Start with `swarm/swarm` for decisions and `copies/fetch` for files.
 """

@@ -17,12 +17,12 @@ from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.net.http import TEXT, BadRequest, Request, Response
 from dfengine.settings import VERSION, parse_header
 from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, refused, within
-from dfengine.supernode.cache import TASK_ID
-from dfengine.supernode.fetch import FAILED, NEW, RUNNING, SUCCESS
-from dfengine.supernode.members import Key, Member
-from dfengine.supernode.node import Node
+from dfengine.supernode.copies.cache import TASK_ID
+from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS
+from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.swarm.members import Key, Member
 from dfengine.supernode.turns import spread
-from dfengine.supernode.wanted import Wanted
 from dfengine.task import Peer, task_url, typed_url
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,20 +37,20 @@ def _json(value: Any, status: int = 200) -> Response:
     return Response(status, msgspec.json.encode(value) + b"\n")
 
 
-def ping(node: Node, request: Request) -> Response:
+def ping(state: SupernodeState, request: Request) -> Response:
     """GET /_ping."""
     return Response(200, b"OK", TEXT)
 
 
-def version(node: Node, request: Request) -> Response:
+def version(state: SupernodeState, request: Request) -> Response:
     """GET /version: 1.x's fields."""
     fields = {"Arch": "amd64", "BuildDate": "", "GoVersion": "", "OS": "linux", "Version": VERSION}
     return Response(200, msgspec.json.encode(fields), TEXT)
 
 
-def metrics(node: Node, request: Request) -> Response | Coroutine[Any, Any, Response]:
+def metrics(state: SupernodeState, request: Request) -> Response | Coroutine[Any, Any, Response]:
     """GET /metrics: Prometheus."""
-    found = node.scrape()
+    found = state.scrape()
     return Response(200, found, METRICS) if isinstance(found, bytes) else _scraped(found)
 
 
@@ -62,10 +62,10 @@ def _last(request: Request) -> str:
     return request.path.rpartition("/")[2]
 
 
-def task(node: Node, request: Request) -> Response:
+def task(state: SupernodeState, request: Request) -> Response:
     """GET /api/v1/tasks/{id}."""
     name = _last(request)
-    fetch = node.cdn.fetches.get(name)
+    fetch = state.cdn.fetches.get(name)
     if fetch is None:
         return refused(f"task {name[:64]}: not found", 404, 404)
     geometry = fetch.file.geometry if fetch.file is not None else Geometry(-1)
@@ -76,15 +76,15 @@ def task(node: Node, request: Request) -> Response:
     })
 
 
-def drop_task(node: Node, request: Request) -> Response:
+def drop_task(state: SupernodeState, request: Request) -> Response:
     """DELETE /api/v1/tasks/{id}: the task and its copy go, downloads of it register again."""
     name = _last(request)
-    if name not in node.cdn.fetches:
+    if name not in state.cdn.fetches:
         return refused(f"task {name[:64]}: not found", 404, 404)
-    node.cdn.fetches[name].stop()
-    node.forget(name)
+    state.cdn.fetches[name].stop()
+    state.forget(name)
     if TASK_ID.fullmatch(name):
-        node.cache.remove(name)
+        state.cache.remove(name)
     return Response(200, b"true\n")
 
 
@@ -92,11 +92,11 @@ def _as_object(peer: Peer) -> dict[str, Any]:
     return {"ID": peer.id, "IP": peer.ip, "hostName": peer.host, "port": peer.port, "version": peer.version}
 
 
-def peers(node: Node, request: Request) -> Response:
+def peers(state: SupernodeState, request: Request) -> Response:
     """GET /api/v1/peers: pageSize (at most PAGE) of them, pageNum such pages left out."""
     number, size = _page(request, "pageNum", 0), min(_page(request, "pageSize", PAGE), PAGE)
     first = number * size
-    return _json([_as_object(member.peer) for member in islice(node.members.values(), first, first + size)])
+    return _json([_as_object(member.peer) for member in islice(state.members.values(), first, first + size)])
 
 
 def _page(request: Request, name: str, default: int) -> int:
@@ -108,7 +108,7 @@ def _page(request: Request, name: str, default: int) -> int:
     return int(value)
 
 
-def new_peer(node: Node, request: Request) -> Response:
+def new_peer(state: SupernodeState, request: Request) -> Response:
     """POST /api/v1/peers: an id for a peer; it is known once it registers for a task."""
     try:
         fields = wire.folded(request.body)
@@ -120,7 +120,7 @@ def new_peer(node: Node, request: Request) -> Response:
     return _json({"ID": f"{host}-{ip}-{time.time_ns()}"}, 201)
 
 
-async def _keys(node: Node, name: str) -> list[Key]:
+async def _keys(state: SupernodeState, name: str) -> list[Key]:
     """The downloads of the peer of that id."""
     found: list[Key] = []
 
@@ -128,35 +128,35 @@ async def _keys(node: Node, name: str) -> list[Key]:
         if member.peer.id == name:
             found.append(key)
 
-    await spread(lambda item: look(*item), list(node.members.items()))
+    await spread(lambda item: look(*item), list(state.members.items()))
     return found
 
 
-async def peer(node: Node, request: Request) -> Response:
+async def peer(state: SupernodeState, request: Request) -> Response:
     """GET /api/v1/peers/{id}."""
     name = _last(request)
-    found = next((node.members[key].peer for key in await _keys(node, name) if key in node.members), None)
+    found = next((state.members[key].peer for key in await _keys(state, name) if key in state.members), None)
     return refused(f"peer {name[:128]}: not found", 404, 404) if found is None else _json(_as_object(found))
 
 
-async def drop_peer(node: Node, request: Request) -> Response:
+async def drop_peer(state: SupernodeState, request: Request) -> Response:
     """DELETE /api/v1/peers/{id}: all its downloads leave their swarms."""
     name = _last(request)
-    keys = await _keys(node, name)
+    keys = await _keys(state, name)
     if not keys:
         return refused(f"peer {name[:128]}: not found", 404, 404)
-    await spread(partial(_leave, node), keys)
-    node.wake()
+    await spread(partial(_leave, state), keys)
+    state.wake()
     return Response(200, b"true\n")
 
 
-def _leave(node: Node, key: Key) -> None:
-    node.members.dismiss(key)
-    node.swarm.leave(*key, node.now())
-    node.release(*key)
+def _leave(state: SupernodeState, key: Key) -> None:
+    state.members.dismiss(key)
+    state.swarm.leave(*key, state.now())
+    state.release(*key)
 
 
-async def preheat(node: Node, request: Request) -> Response:
+async def preheat(state: SupernodeState, request: Request) -> Response:
     """POST /api/v1/preheats {type, url, filter, headers}: fetch a file before anybody asks for it. 1.x also knows images."""
     try:
         fields = wire.folded(request.body)
@@ -171,36 +171,36 @@ async def preheat(node: Node, request: Request) -> Response:
         headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
         url = typed_url(url)
         wanted = Wanted(url, headers)
-        [(name, _)] = node.credentials.tasks(wanted, task_url(url, unwanted))
+        [(name, _)] = state.credentials.tasks(wanted, task_url(url, unwanted))
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
     except BadValue as error:
         return refused(str(error), 400, 400)
     request.body = b""
-    node.preheats[name] = time.time()
-    while len(node.preheats) > PREHEATS:
-        node.preheats.pop(next(iter(node.preheats)))
+    state.preheats[name] = time.time()
+    while len(state.preheats) > PREHEATS:
+        state.preheats.pop(next(iter(state.preheats)))
     try:
-        with node.quota.registering(request.client, len(url)):
-            await node.ensure(name, wanted, request.client)
+        with state.quota.registering(request.client, len(url)):
+            await state.ensure(name, wanted, request.client)
     except DfengineError as error:
         return refused(str(error))
     return _json({"ID": name})
 
 
-def _preheat(node: Node, name: str) -> dict[str, Any]:
-    fetch = node.cdn.fetches.get(name)
-    state = {NEW: "WAITING", RUNNING: "RUNNING", SUCCESS: "SUCCESS", FAILED: "FAILED"}[fetch.state] if fetch is not None else "WAITING"
-    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(node.preheats[name]))
-    return {"ID": name, "startTime": started, "status": state}
+def _preheat(state: SupernodeState, name: str) -> dict[str, Any]:
+    fetch = state.cdn.fetches.get(name)
+    status = {NEW: "WAITING", RUNNING: "RUNNING", SUCCESS: "SUCCESS", FAILED: "FAILED"}[fetch.state] if fetch is not None else "WAITING"
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(state.preheats[name]))
+    return {"ID": name, "startTime": started, "status": status}
 
 
-def preheats(node: Node, request: Request) -> Response:
+def preheats(state: SupernodeState, request: Request) -> Response:
     """GET /api/v1/preheats."""
-    return _json([_preheat(node, name) for name in node.preheats])
+    return _json([_preheat(state, name) for name in state.preheats])
 
 
-def preheat_state(node: Node, request: Request) -> Response:
+def preheat_state(state: SupernodeState, request: Request) -> Response:
     """GET /api/v1/preheats/{id}."""
     name = _last(request)
-    return _json(_preheat(node, name)) if name in node.preheats else refused(f"preheat {name[:64]}: not found", 404, 404)
+    return _json(_preheat(state, name)) if name in state.preheats else refused(f"preheat {name[:64]}: not found", 404, 404)

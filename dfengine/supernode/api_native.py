@@ -8,7 +8,7 @@ from itertools import pairwise
 from dfengine import wire
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteError, UnknownTask
 from dfengine.net.http import Request, Response
-from dfengine.supernode.node import Node
+from dfengine.supernode.state import SupernodeState
 from dfengine.task import OWN
 
 LONGEST = 30.0
@@ -23,38 +23,38 @@ MOST_COSTLY = 5_000
 """Those of them that take longer: failures, pieces that are ending, pieces that left."""
 
 
-def pull(node: Node, request: Request) -> Response | asyncio.Future[Response]:
+def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:
     """POST /swarm/pull."""
-    node.counts["pulls"] += 1
+    state.counts["pulls"] += 1
     try:
         message = wire.decode_pull(request.body)
         task, cid = message.task, message.cid
-        member = node.member(task, cid, request.client)
+        member = state.member(task, cid, request.client)
         if not member.native:
             raise BadValue("this download registered as 1.x")
         line = request.line
         if line is not None and member.line is not line:
             member.line, line.party = line, member
-        node.release(task, cid)
-        _report(node, message)
+        state.release(task, cid)
+        _report(state, message)
         want = min(message.want, MOST_PIECES)
         if want <= 0:
-            node.wake()
+            state.wake()
             return _answer(wire.Pulled(wire.REPORTED))
         # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
-        node.wake()
-        decided = node.swarm.pull(task, cid, want, node.now())
+        state.wake()
+        decided = state.swarm.pull(task, cid, want, state.now())
         if decided.pieces or decided.kind == "finished" or message.wait <= 0:
-            answer = node.pulled(task, cid, decided)
-            node.wake()
+            answer = state.pulled(task, cid, decided)
+            state.wake()
             return _answer(answer)
         if message.end != -1:
-            node.cdn.fetches[task].wants(message.una, message.end)
-        parked = node.park(task, cid, want, min(message.wait, LONGEST))
-        node.wake()
+            state.cdn.fetches[task].wants(message.una, message.end)
+        parked = state.park(task, cid, want, min(message.wait, LONGEST))
+        state.wake()
         return parked
     except ProtocolViolation as error:
-        node.wake()
+        state.wake()
         return Response(400, wire.encode(wire.Pulled(wire.BAD_PARAMETER, msg=str(error))))
     except UnknownTask as error:
         return _answer(wire.Pulled(wire.NOT_FOUND, msg=str(error)))
@@ -70,9 +70,9 @@ def _answer(message: wire.Pulled) -> Response:
     return Response(200, wire.encode(message))
 
 
-def _report(node: Node, message: wire.Pull) -> None:
+def _report(state: SupernodeState, message: wire.Pull) -> None:
     """Raises BadPiece, BadRange, ProtocolViolation for what cannot be."""
-    swarm, now, task, cid = node.swarm, node.now(), message.task, message.cid
+    swarm, now, task, cid = state.swarm, state.now(), message.task, message.cid
     costly = len(message.failed) + len(message.ending)
     for first, past in message.evicted:
         if first >= past:
@@ -95,7 +95,7 @@ def _report(node: Node, message: wire.Pull) -> None:
         own = source.startswith(OWN)
         swarm.failed(task, cid, n, None if own else source, why, now)
         if own and why != "slow":
-            node.complaints.complain(node.cdn.fetches.get(task), n)
+            state.complaints.complain(state.cdn.fetches.get(task), n)
     if message.pace > 0:
         swarm.paced(task, cid, message.pace, now)
     for n in message.ending:

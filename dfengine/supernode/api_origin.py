@@ -5,8 +5,8 @@ from __future__ import annotations
 from dfengine import wire
 from dfengine.errors import ProtocolViolation
 from dfengine.net.http import Request, Response
-from dfengine.supernode.node import Node
-from dfengine.supernode.origin_queue import Asker
+from dfengine.supernode.copies.origin_queue import Asker
+from dfengine.supernode.state import SupernodeState
 
 LONGEST = 30.0
 """Seconds a question may be parked."""
@@ -15,7 +15,7 @@ LONGEST_ORIGIN = 300
 """Characters of an origin's host and port."""
 
 
-async def origin(node: Node, request: Request) -> Response:
+async def origin(state: SupernodeState, request: Request) -> Response:
     """200: yes, for the lease's term; 602: not yet; 611: given back."""
     try:
         asked = wire.decode_origin_ask(request.body)
@@ -23,9 +23,9 @@ async def origin(node: Node, request: Request) -> Response:
         return Response(400, wire.encode(wire.Answer(wire.BAD_PARAMETER, msg=str(error))))
     asker = Asker(asked.origin[:LONGEST_ORIGIN], request.client, asked.task[:128], asked.cid[:1024])
     if asked.release:
-        node.origins.give_back(asker)
+        state.origins.give_back(asker)
         return _answer(wire.REPORTED)
-    return _answer(wire.SUCCESS if await node.origins.ask(asker, min(asked.wait, LONGEST)) else wire.WAIT)
+    return _answer(wire.SUCCESS if await state.origins.ask(asker, min(asked.wait, LONGEST)) else wire.WAIT)
 
 
 def _answer(code: int) -> Response:

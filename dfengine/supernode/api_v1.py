@@ -1,6 +1,6 @@
 """The endpoints of 1.x, over the same swarm as the native pull. Codes and texts are 1.x's (docs/protocol.md).
 
-Handlers take the node and a request and answer with a Response, or a coroutine of one.
+Handlers take the state and a request and answer with a Response, or a coroutine of one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from dfengine.errors import (
 )
 from dfengine.net.http import Request, Response
 from dfengine.settings import parse_header
-from dfengine.supernode.node import Node
-from dfengine.supernode.refusals import FOR_OTHERS, without_reason
+from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.negative_cache import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
-from dfengine.supernode.scheduler import Pull, Supernode
-from dfengine.supernode.wanted import Wanted
+from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.swarm.scheduler import Pull, Supernode
 from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_url, names_same, peer_path, typed_url
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
@@ -123,7 +123,7 @@ def checked(registration: wire.Registration) -> wire.Registration:
     return registration
 
 
-def wanted(node: Node, registration: wire.Registration, address: str) -> Wanted:
+def wanted(state: SupernodeState, registration: wire.Registration, address: str) -> Wanted:
     """What the origin is to be asked for; takes the certificates from the registration. Raises BadValue, RemoteError."""
     try:
         certificates = tuple(base64.b64decode(pem, validate=True) for pem in registration.root_cas or ())
@@ -131,18 +131,18 @@ def wanted(node: Node, registration: wire.Registration, address: str) -> Wanted:
         raise BadValue(f"rootCAs: {INVALID}") from None
     registration.root_cas = None
     headers = tuple(parse_header(header) for header in registration.headers or ())
-    return Wanted(registration.raw_url, headers, registration.insecure, node.quota.shared(certificates, address), registration.md5)
+    return Wanted(registration.raw_url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5)
 
 
-async def register(node: Node, request: Request) -> Response:
+async def register(state: SupernodeState, request: Request) -> Response:
     """POST /peer/registry."""
     try:
         form = request.headers.get("content-type", "").lower().startswith(FORM)
         registration = checked(wire.Registration.decode(request.body, form))
         request.body = b""  # or it would be kept for as long as the origin's head is waited for
-        with node.quota.registering(request.client, OVERHEAD + registration.texts):
-            how, url = wanted(node, registration, request.client), registration.task_url or registration.raw_url
-            fetch, member = await join(node, registration, how, url, request.client)
+        with state.quota.registering(request.client, OVERHEAD + registration.texts):
+            how, url = wanted(state, registration, request.client), registration.task_url or registration.raw_url
+            fetch, member = await join(state, registration, how, url, request.client)
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
     except OriginBusy as error:
@@ -160,30 +160,30 @@ async def register(node: Node, request: Request) -> Response:
         seed_task_id="",
     )
     if member.native:
-        data.native, data.generation, data.digest = member.native, fetch.description.generation, node.cache.digest
+        data.native, data.generation, data.digest = member.native, fetch.description.generation, state.cache.digest
     return answer(wire.Answer(wire.SUCCESS, data, "success"))
 
 
 # THE PULL
 
 
-def next_pieces(node: Node, request: Request) -> Response:
+def next_pieces(state: SupernodeState, request: Request) -> Response:
     """GET /peer/task: report one piece, ask for more."""
     query = request.query
     task, cid = query.get("taskId", ""), query.get("srcCid", "")
     try:
         status, result = _number(query, "status"), _number(query, "result")
-        node.counts["pulls"] += 1
-        member = node.member(task, cid, request.client)
-        node.swarm.touch(cid, node.now())
+        state.counts["pulls"] += 1
+        member = state.member(task, cid, request.client)
+        state.swarm.touch(cid, state.now())
         if status == wire.DONE:
             return answer(wire.Answer(wire.FINISHED))
         if status not in STATUSES:
             message = f"failed to convert piece result ({RESULTS.get(result, '')}) dfgetTaskStatus (): {INVALID}"
             return answer(wire.Answer(wire.BAD_PARAMETER, msg=message))
         if status == wire.RUNNING:
-            _report(node, task, cid, query, result)
-        pull = node.swarm.pull(task, cid, node.settings.down_limit, node.now())
+            _report(state, task, cid, query, result)
+        pull = state.swarm.pull(task, cid, state.settings.down_limit, state.now())
     except (BadValue, BadRange, BadPiece) as error:
         return answer(wire.Answer(wire.BAD_PARAMETER, msg=str(error)))
     except UnknownTask as error:
@@ -191,8 +191,8 @@ def next_pieces(node: Node, request: Request) -> Response:
     except RemoteError as error:
         return answer(wire.Answer(wire.CDN_FAILED, msg=str(error)))
     finally:
-        node.wake()
-    return _pulled(node, task, cid, member.super_node_ip, pull, status)
+        state.wake()
+    return _pulled(state, task, cid, member.super_node_ip, pull, status)
 
 
 def _number(query: dict[str, str], name: str) -> int:
@@ -202,9 +202,9 @@ def _number(query: dict[str, str], name: str) -> int:
     return int(value)
 
 
-def piece_of(node: Node, task: str, given: str) -> int:
+def piece_of(state: SupernodeState, task: str, given: str) -> int:
     """The piece whose range was given. Raises BadRange with 1.x's words."""
-    fetch = node.cdn.fetches.get(task)
+    fetch = state.cdn.fetches.get(task)
     try:
         if fetch is None:
             raise BadRange("no such task")
@@ -213,23 +213,23 @@ def piece_of(node: Node, task: str, given: str) -> int:
         raise BadRange(f"pieceRange: {given[:60]}: {INVALID}") from None
 
 
-def _report(node: Node, task: str, cid: str, query: dict[str, str], result: int) -> None:
+def _report(state: SupernodeState, task: str, cid: str, query: dict[str, str], result: int) -> None:
     if result not in RESULTS or result == wire.NO_RESULT:
         raise BadValue(f"failed to convert result: {RESULTS.get(result, '')} and status RUNNING to pieceStatus: {INVALID}")
-    n = piece_of(node, task, query.get("range", ""))
+    n = piece_of(state, task, query.get("range", ""))
     source = _source(query.get("dstCid", ""))
     if result == wire.ARRIVED:
-        node.swarm.arrived(task, cid, n, node.now())
+        state.swarm.arrived(task, cid, n, state.now())
     elif result == wire.WRITTEN:
-        node.swarm.done(task, cid, n, source, node.now())
+        state.swarm.done(task, cid, n, source, state.now())
     else:
-        _failed(node, task, cid, n, source, "other")
+        _failed(state, task, cid, n, source, "other")
 
 
-def _failed(node: Node, task: str, cid: str, n: int, source: str | None, why: str) -> None:
-    node.swarm.failed(task, cid, n, source, why, node.now())
+def _failed(state: SupernodeState, task: str, cid: str, n: int, source: str | None, why: str) -> None:
+    state.swarm.failed(task, cid, n, source, why, state.now())
     if source is None:
-        node.complaints.complain(node.cdn.fetches.get(task), n)
+        state.complaints.complain(state.cdn.fetches.get(task), n)
 
 
 def _source(cid: str) -> str | None:
@@ -237,8 +237,8 @@ def _source(cid: str) -> str | None:
     return None if not cid or cid.startswith(OWN) else cid
 
 
-def _pulled(node: Node, task: str, cid: str, super_node_ip: str, pull: Pull, status: int) -> Response:
-    fetch = node.cdn.fetches[task]
+def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull: Pull, status: int) -> Response:
+    fetch = state.cdn.fetches[task]
     geometry, file = fetch.geometry, fetch.file
     assert file is not None
     if pull.kind == "finished":
@@ -248,7 +248,7 @@ def _pulled(node: Node, task: str, cid: str, super_node_ip: str, pull: Pull, sta
     if pull.kind == "busy":
         return answer(wire.Answer(wire.CONTINUE, msg=f"taskID: {task},clientID: {cid}: {GO_ON}"))
     if pull.kind == "wait":
-        cached = node.swarm.tasks[task].cached.count()
+        cached = state.swarm.tasks[task].cached.count()
         where = "clientSucCount:0,cdnSucCount:0" if status == wire.START and not cached else f"taskID({task}) clientID({cid})"
         return answer(wire.Answer(wire.WAIT, msg=f"{where}: {MUST_WAIT}"))
     if not pull.pieces:
@@ -258,7 +258,7 @@ def _pulled(node: Node, task: str, cid: str, super_node_ip: str, pull: Pull, sta
         source = sources[0]
         md5 = file.md5s[n]  # 1.x is offered only pieces whose md5 is known
         if isinstance(source, Supernode):
-            who, ip, port, path = cdn_cid(super_node_ip, task), super_node_ip, node.download_port, cdn_path(task)
+            who, ip, port, path = cdn_cid(super_node_ip, task), super_node_ip, state.download_port, cdn_path(task)
         else:
             who, ip, port, path = source.cid, source.ip, source.port, source.path
         pieces.append(
@@ -270,35 +270,35 @@ def _pulled(node: Node, task: str, cid: str, super_node_ip: str, pull: Pull, sta
 # REPORTS
 
 
-def piece_done(node: Node, request: Request) -> Response:
+def piece_done(state: SupernodeState, request: Request) -> Response:
     """GET /peer/piece/suc, and POST /peer/piece/stream: written, or cached, and servable now."""
     query = request.query
     task, cid = query.get("taskId", ""), query.get("cid", "")
-    return _told(node, task, cid, lambda n: node.swarm.done(task, cid, n, _source(query.get("dstCid", "")), node.now()), request)
+    return _told(state, task, cid, lambda n: state.swarm.done(task, cid, n, _source(query.get("dstCid", "")), state.now()), request)
 
 
-def piece_evicted(node: Node, request: Request) -> Response:
+def piece_evicted(state: SupernodeState, request: Request) -> Response:
     """DELETE /peer/piece/stream: no longer in the cache."""
     query = request.query
     task, cid = query.get("taskId", ""), query.get("cid", "")
-    return _told(node, task, cid, lambda n: node.swarm.evicted(task, cid, n, node.now()), request)
+    return _told(state, task, cid, lambda n: state.swarm.evicted(task, cid, n, state.now()), request)
 
 
-def _told(node: Node, task: str, cid: str, event: Callable[[int], object], request: Request) -> Response:
+def _told(state: SupernodeState, task: str, cid: str, event: Callable[[int], object], request: Request) -> Response:
     try:
-        node.member(task, cid, request.client)
-        event(piece_of(node, task, request.query.get("pieceRange", "")))
+        state.member(task, cid, request.client)
+        event(piece_of(state, task, request.query.get("pieceRange", "")))
     except DfengineError as error:
         return refused(str(error))
     finally:
-        node.wake()
+        state.wake()
     return answer(wire.Answer(wire.REPORTED))
 
 
 WHY = {"FILE_NOT_EXIST": "gone", "FILE_MD5_NOT_MATCH": "digest"}
 
 
-def piece_failed(node: Node, request: Request) -> Response:
+def piece_failed(state: SupernodeState, request: Request) -> Response:
     """GET /peer/piece/error: a source had not the piece, or another one. 200 and nothing, as 1.x."""
     query = request.query
     task, cid = query.get("taskId", ""), query.get("srcCid", "")
@@ -306,53 +306,53 @@ def piece_failed(node: Node, request: Request) -> Response:
     if why is None:
         return refused(f"errorType: {query.get('errorType', '')[:60]}: {INVALID}", 400, 400)
     try:
-        node.member(task, cid, request.client)
-        _failed(node, task, cid, piece_of(node, task, query.get("range", "")), _source(query.get("dstCid", "")), why)
+        state.member(task, cid, request.client)
+        _failed(state, task, cid, piece_of(state, task, query.get("range", "")), _source(query.get("dstCid", "")), why)
     except DfengineError as error:
         return refused(str(error))
     finally:
-        node.wake()
+        state.wake()
     return Response(200, b"")
 
 
-def leave(node: Node, request: Request) -> Response:
+def leave(state: SupernodeState, request: Request) -> Response:
     """GET /peer/service/down."""
     query = request.query
     task, cid = query.get("taskId", ""), query.get("cid", "")
-    member = node.members.get((task, cid))
+    member = state.members.get((task, cid))
     if member is None or not member.is_of(request.client):
         return refused(f"failed to update the service down info because this peer({cid}) has been offline")
-    node.members.dismiss(member.key)
-    node.swarm.leave(task, cid, node.now())
-    node.release(task, cid)
-    node.wake()
+    state.members.dismiss(member.key)
+    state.swarm.leave(task, cid, state.now())
+    state.release(task, cid)
+    state.wake()
     return answer(wire.Answer(wire.LEFT))
 
 
-def report(node: Node, request: Request) -> Response:
+def report(state: SupernodeState, request: Request) -> Response:
     """POST /task/metrics."""
     try:
         fields = wire.folded(request.body)
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
-    node.counts["finished_downloads" if fields.get("success") is True else "failed_downloads"] += 1
+    state.counts["finished_downloads" if fields.get("success") is True else "failed_downloads"] += 1
     if fields.get("backsourcereason") not in (None, "", "0", 0):
-        node.counts["back_to_source"] += 1
+        state.counts["back_to_source"] += 1
     return answer(wire.Answer(1, msg="success"))
 
 
-def heartbeat(node: Node, request: Request) -> Response:
+def heartbeat(state: SupernodeState, request: Request) -> Response:
     """POST /peer/heartbeat: of a seed; a sign of life if it names a CID."""
     try:
         cid = wire.folded(request.body).get("cid")
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
     if isinstance(cid, str) and cid:
-        node.swarm.touch(cid, node.now())
+        state.swarm.touch(cid, state.now())
     return Response(200, b'{"seedTaskIDs":null}\n')
 
 
-def network(node: Node, request: Request) -> Response:
+def network(state: SupernodeState, request: Request) -> Response:
     """POST /peer/network: 1.x asks who else fetches; this swarm tells by pulls only."""
     try:
         wire.folded(request.body)

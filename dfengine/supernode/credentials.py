@@ -21,7 +21,7 @@ from dfengine.origin.request import is_private
 from dfengine.task import task_id
 
 if TYPE_CHECKING:
-    from dfengine.supernode.wanted import Wanted
+    from dfengine.supernode.copies.wanted import Wanted
 
 KEY_BYTES = 32
 

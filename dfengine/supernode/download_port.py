@@ -12,9 +12,9 @@ from dfengine.errors import BadRange, StorageError
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import TEXT, BadRequest, Parts, Request, Response, text
 from dfengine.storage.descriptors import Held
-from dfengine.supernode.cache import TASK_ID
-from dfengine.supernode.copy import Copy
-from dfengine.supernode.fetch import FAILED, Fetch
+from dfengine.supernode.copies.cache import TASK_ID
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.fetch import FAILED, Fetch
 
 
 class DownloadRoutes:

@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from dfengine.net.loop_watch import BOUNDS
 from dfengine.settings import VERSION
-from dfengine.supernode.node import Node
+from dfengine.supernode.state import SupernodeState
 
 THEIRS = "dragonfly_supernode_"
 OURS = "dfengine_"
@@ -39,11 +39,11 @@ OTHER = "other"
 class _Walk:
     """Sums over all that a supernode has, taken piecemeal: what comes or goes meanwhile is in them or not."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, state: SupernodeState) -> None:
         self.states: Counter[str] = Counter()
         self.systems: Counter[str] = Counter()
-        self._node = node
-        cdn = node.cdn
+        self._node = state
+        cdn = state.cdn
         self.origin_requests, self.origin_bytes = cdn.past_requests, cdn.past_bytes
 
     def _fetch(self, fetch: Any) -> None:
@@ -57,10 +57,10 @@ class _Walk:
 
     async def run(self) -> float:
         """Walk; the seconds that it took by itself."""
-        node, spent = self._node, 0.0
+        state, spent = self._node, 0.0
         # Lists first, all at one moment: what has been forgotten by then is in the sums that these began with.
         walks: list[tuple[list[Any], Callable[[Any], None]]] = [
-            (list(node.cdn.fetches.values()), self._fetch), (list(node.members.values()), self._member),
+            (list(state.cdn.fetches.values()), self._fetch), (list(state.members.values()), self._member),
         ]
         for items, add in walks:
             for first in range(0, len(items), STEP):
@@ -74,17 +74,17 @@ class _Walk:
 
 
 class _Collector:
-    def __init__(self, node: Node, walk: _Walk) -> None:
-        self._node = node
+    def __init__(self, state: SupernodeState, walk: _Walk) -> None:
+        self._node = state
         self._walk = walk
 
     def collect(self) -> Iterator[Metric]:
-        node, counts, walk = self._node, self._node.counts, self._walk
+        state, counts, walk = self._node, self._node.counts, self._walk
         build = GaugeMetricFamily(THEIRS + "build_info", "The running version", labels=["version"])
         build.add_metric([VERSION], 1)
         yield build
         yield _labelled("tasks", "Tasks by the state of their copy", "cdnstatus", walk.states.items())
-        yield GaugeMetricFamily(THEIRS + "peers", "Peer servers that are known", len(node.swarm.peers.states))
+        yield GaugeMetricFamily(THEIRS + "peers", "Peer servers that are known", len(state.swarm.peers.states))
         yield _labelled("dfgettasks", "Registered downloads", "callsystem", _most(walk.systems))
         for name, text, value in (
             ("dfgettasks_registered", "Registrations", counts["registered"]),
@@ -95,36 +95,36 @@ class _Collector:
         ):
             yield CounterMetricFamily(THEIRS + name, text, value)
         requests = CounterMetricFamily(THEIRS + "http_requests", "Answers of the control port", labels=["code", "handler"])
-        for (handler, code), count in (Counter(node.answers) + Counter({("/swarm/pull", 200): node.plain_pulls()})).items():
+        for (handler, code), count in (Counter(state.answers) + Counter({("/swarm/pull", 200): state.plain_pulls()})).items():
             requests.add_metric([str(code), handler], count)
         yield requests
         yield from self._ours()
         yield from self._loop()
 
     def _ours(self) -> Iterator[Metric]:
-        node, counts, walk = self._node, self._node.counts, self._walk
+        state, counts, walk = self._node, self._node.counts, self._walk
         for name, text, value in (
-            ("pulls", "Pulls, native and 1.x", counts["pulls"] + node.plain_pulls()),
+            ("pulls", "Pulls, native and 1.x", counts["pulls"] + state.plain_pulls()),
             ("damaged_pieces", "Pieces of copies that were wrong on the disk, or unreadable, and were dropped", counts["damaged_pieces"]),
             ("back_to_source", "Downloads that went back to the origin", counts["back_to_source"]),
             ("downloads_finished", "Downloads that reported success", counts["finished_downloads"]),
             ("origin_requests", "Requests to origins", walk.origin_requests),
             ("origin_bytes", "Bytes from origins", walk.origin_bytes),
-            ("sent_bytes", "Bytes that the download port sent", node.sent_bytes()),
-            ("loaded_slices", "Pieces that came from the disk before the download port sent them", node.loaded_slices()),
-            ("pieces_from_supernode", "Pieces that downloads had from the supernode", node.swarm.sent_by_supernode),
-            ("pieces_from_peers", "Pieces that downloads had from peers", node.swarm.sent_by_peers),
-            ("internal_errors", "Requests that failed by a defect of the supernode", node.failures()),
+            ("sent_bytes", "Bytes that the download port sent", state.sent_bytes()),
+            ("loaded_slices", "Pieces that came from the disk before the download port sent them", state.loaded_slices()),
+            ("pieces_from_supernode", "Pieces that downloads had from the supernode", state.swarm.sent_by_supernode),
+            ("pieces_from_peers", "Pieces that downloads had from peers", state.swarm.sent_by_peers),
+            ("internal_errors", "Requests that failed by a defect of the supernode", state.failures()),
         ):
             yield CounterMetricFamily(OURS + name, text, value)
         for name, text, value in (
-            ("parked_pulls", "Pulls that wait for pieces", len(node.parked)),
-            ("leases", "Pieces under way", len(node.swarm.leases)),
-            ("origin_leases", "Downloads that may be at an origin by themselves", len(node.origins.leases)),
-            ("origin_waiting", "Downloads that wait for it", len(node.origins)),
-            ("isolated_peers", "Peers that are nobody's source", len(node.swarm.peers.isolations)),
-            ("unproved_peers", "Peers that are to be found where they say", len(node.reachability)),
-            ("free_bytes", "Room left for copies", node.cache.free()),
+            ("parked_pulls", "Pulls that wait for pieces", len(state.parked)),
+            ("leases", "Pieces under way", len(state.swarm.leases)),
+            ("origin_leases", "Downloads that may be at an origin by themselves", len(state.origins.leases)),
+            ("origin_waiting", "Downloads that wait for it", len(state.origins)),
+            ("isolated_peers", "Peers that are nobody's source", len(state.swarm.peers.isolations)),
+            ("unproved_peers", "Peers that are to be found where they say", len(state.reachability)),
+            ("free_bytes", "Room left for copies", state.cache.free()),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)
 
@@ -164,8 +164,8 @@ def _most(systems: Counter[str]) -> list[tuple[str, int]]:
 class Scrapes:
     """What `/metrics` is answered with. `clock`: monotonic seconds."""
 
-    def __init__(self, node: Node, clock: Callable[[], float] = monotonic) -> None:
-        self._node = node
+    def __init__(self, state: SupernodeState, clock: Callable[[], float] = monotonic) -> None:
+        self._node = state
         self._clock = clock
         self._credit, self._at = BURST, clock()
         self._last = b""

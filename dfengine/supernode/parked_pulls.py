@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dfengine import wire
 from dfengine.net.http import Response
-from dfengine.supernode.members import Key
-from dfengine.supernode.swarm import Swarm
+from dfengine.supernode.swarm.members import Key
+from dfengine.supernode.swarm.swarm import Swarm
 
 
 @dataclass(slots=True)

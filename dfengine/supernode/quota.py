@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, overload
 from weakref import WeakValueDictionary, finalize
 
 from dfengine.errors import RemoteError
-from dfengine.net.shares import Shares
+from dfengine.net.quota import Quota
 from dfengine.task import client_of
 
 if TYPE_CHECKING:
-    from dfengine.supernode.wanted import Wanted
+    from dfengine.supernode.copies.wanted import Wanted
 
 MOST_TASKS = 100_000
 """Tasks in memory, beyond which new ones are refused."""
@@ -55,14 +55,14 @@ class Certificates(Sequence[bytes]):
         return hash(self._texts)
 
 
-class Quota:
+class TaskQuota:
     """share: percent for one client. post: calls a function on the loop's thread. drop: forgets a task that failed."""
 
     def __init__(self, share: int, post: Callable[..., object], drop: Callable[[str], None]) -> None:
         self._post = post
         self._drop = drop
-        self._tasks = Shares(MOST_TASKS, share)
-        self._bytes = Shares(MOST_BYTES, share)
+        self._tasks = Quota(MOST_TASKS, share)
+        self._bytes = Quota(MOST_BYTES, share)
         self._kept: dict[str, tuple[str, int]] = {}
         """Task -> (address that it is kept for, bytes)."""
         self._failed: dict[str, dict[str, None]] = {}

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING
 from dfengine.errors import RemoteError
 from dfengine.net.access import Access, Address, reached
 from dfengine.net.dial import Connection
-from dfengine.net.shares import Shares
-from dfengine.supernode.peers import Key
+from dfengine.net.quota import Quota
+from dfengine.supernode.swarm.peers import Key
 from dfengine.task import PEER_PORTS, client_of
 
 if TYPE_CHECKING:
-    from dfengine.supernode.node import Node
+    from dfengine.supernode.state import SupernodeState
 
 AT_ONCE = 8
 EACH = 2
@@ -63,11 +63,11 @@ _VERSION = re.compile(rb"[0-9A-Za-z._+-]{1,64}")
 class Reachability:
     """Used on the loop's thread. access: which addresses the supernode may connect to for others. secrets: those of the swarm now."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, state: SupernodeState) -> None:
         # Peers are no origins: --origin-allow says nothing about them, and what is denied is denied.
-        self.access = Access((), node.settings.origin_deny)
+        self.access = Access((), state.settings.origin_deny)
         self.secrets: Callable[[], tuple[bytes, ...]] = tuple
-        self._node = node
+        self._node = state
         self._threads = ThreadPoolExecutor(AT_ONCE, "reachability")
         self._proved: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._pauses: dict[Key, float] = {}
@@ -75,7 +75,7 @@ class Reachability:
         self._queues: OrderedDict[str, OrderedDict[Key, None]] = OrderedDict()
         """Client -> what it has waiting for a turn; the client whose turn was longest ago is first."""
         self._busy: Counter[str] = Counter()
-        self._shares = Shares(MOST, node.settings.client_share)
+        self._shares = Quota(MOST, state.settings.client_share)
         self._lines: set[Connection] = set()
         self._closed = False
 
@@ -128,21 +128,21 @@ class Reachability:
             self._node.loop.call_soon_threadsafe(self._told, key, found)
 
     def _told(self, key: Key, found: bool) -> None:
-        node, client = self._node, client_of(key[2])
+        state, client = self._node, client_of(key[2])
         if found:
-            self._proved[key[:2]] = node.now() + KEEP
+            self._proved[key[:2]] = state.now() + KEEP
             self._proved.move_to_end(key[:2])
             if len(self._proved) > KNOWN:
                 self._proved.popitem(last=False)
             self._forget(key)
-            node.swarm.prove(key)
-            node.wake()
+            state.swarm.prove(key)
+            state.wake()
             self._rested(client)
             return
-        node.loop.call_later(REST, self._rested, client)
+        state.loop.call_later(REST, self._rested, client)
         pause = self._pauses[key]
         self._pauses[key] = min(2 * pause, LONGEST)
-        node.loop.call_later(pause, partial(self._wait, key))
+        state.loop.call_later(pause, partial(self._wait, key))
 
     def _rested(self, client: str) -> None:
         self._busy[client] -= 1

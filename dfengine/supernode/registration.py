@@ -7,66 +7,68 @@ from typing import TYPE_CHECKING
 
 from dfengine import wire
 from dfengine.errors import OriginUntrusted, RemoteError
-from dfengine.supernode.fetch import Fetch
-from dfengine.supernode.members import Key, Member
-from dfengine.supernode.peers import key_of
-from dfengine.supernode.wanted import Wanted
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.swarm.members import Key, Member
+from dfengine.supernode.swarm.peers import key_of
 from dfengine.task import Peer
 
 if TYPE_CHECKING:
-    from dfengine.supernode.node import Node
+    from dfengine.supernode.state import SupernodeState
 
 
-async def register(node: Node, registration: wire.Registration, wanted: Wanted, task_url: str, address: str = "") -> tuple[Fetch, Member]:
+async def register(
+    state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str = ""
+) -> tuple[Fetch, Member]:
     """address: where the client was seen. Raises OriginError and its kin when the origin gives no file, RemoteError, StorageError."""
-    node.cache.check_length(registration.file_length)
-    fetch = await _task(node, registration, wanted, task_url, address)
+    state.cache.check_length(registration.file_length)
+    fetch = await _task(state, registration, wanted, task_url, address)
     key = (fetch.task, registration.cid)
-    _make_way(node, key, address)
-    node.members.room_for(key, address)  # others have come meanwhile
+    _make_way(state, key, address)
+    state.members.room_for(key, address)  # others have come meanwhile
     host, ip = registration.host_name, registration.ip
     port = registration.port if registration.pattern != "cdn" else 0
     name = f"{host}-{ip}-{time.time_ns()}"
     peer = Peer(ip, port, registration.path, host, name, registration.version, registration.location)
     native = min(registration.native, wire.NATIVE)
-    member = Member(registration.super_node_ip or node.advertise_ip, registration.call_system, native, peer, address,
+    member = Member(registration.super_node_ip or state.advertise_ip, registration.call_system, native, peer, address,
                     registration.file_length)
     # What one client expects of the file says nothing to the others.
     member.check_length(fetch.geometry.length)
     wnd = registration.window_size if registration.stream_mode else -1
-    node.swarm.join(fetch.task, registration.cid, peer, node.now(), wnd=wnd, legacy=not member.native, address=address,
-                    in_order=registration.in_order, proved=not port or node.reachability.known(ip, port, address or ip))
-    node.reachability.ask(key_of(peer, registration.cid, address or ip))
-    node.members.admit(key, member)
-    node.counts["registered"] += 1
+    state.swarm.join(fetch.task, registration.cid, peer, state.now(), wnd=wnd, legacy=not member.native, address=address,
+                    in_order=registration.in_order, proved=not port or state.reachability.known(ip, port, address or ip))
+    state.reachability.ask(key_of(peer, registration.cid, address or ip))
+    state.members.admit(key, member)
+    state.counts["registered"] += 1
     if not member.native:
-        node.cdn.follow(fetch)
-    node.wake()
+        state.cdn.follow(fetch)
+    state.wake()
     return fetch, member
 
 
-async def _task(node: Node, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
+async def _task(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
     """The fetch of the first of the tasks that it may be of whose origin can be verified as that task wants."""
-    tasks = [*node.credentials.tasks(wanted, task_url, registration.md5 or registration.identifier)]
-    if tasks[-1][0] in node.cdn.fetches:
+    tasks = [*state.credentials.tasks(wanted, task_url, registration.md5 or registration.identifier)]
+    if tasks[-1][0] in state.cdn.fetches:
         del tasks[:-1]  # others found already that a redirect leads where it must be
     while True:
         task, how = tasks.pop(0)
-        node.members.room_for((task, registration.cid), address)
+        state.members.room_for((task, registration.cid), address)
         try:
-            return await node.ensure(task, how, address)
+            return await state.ensure(task, how, address)
         except OriginUntrusted:
             if not tasks:
                 raise
 
 
-def _make_way(node: Node, key: Key, address: str) -> None:
+def _make_way(state: SupernodeState, key: Key, address: str) -> None:
     """A download of this name that registered from elsewhere goes, unless it is there: RemoteError then."""
-    known = node.members.get(key)
+    known = state.members.get(key)
     if known is None or known.is_of(address):
         return
     if known.line is not None:
         raise RemoteError(f"cID: {key[1]} is another client's")
-    node.members.dismiss(key)
-    node.release(*key)
-    node.swarm.leave(*key, node.now())
+    state.members.dismiss(key)
+    state.release(*key)
+    state.swarm.leave(*key, state.now())

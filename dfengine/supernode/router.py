@@ -9,12 +9,12 @@ from typing import Any
 
 from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.supernode import admin, api_native, api_origin, api_v1
-from dfengine.supernode._pulls import Pulls
+from dfengine.supernode.fastpath._pulls import Pulls
 from dfengine.supernode.metrics import Scrapes
-from dfengine.supernode.node import Node
+from dfengine.supernode.state import SupernodeState
 
 Answer = Response | asyncio.Future[Response]
-Route = Callable[[Node, Request], Response | asyncio.Future[Response] | Coroutine[Any, Any, Response]]
+Route = Callable[[SupernodeState, Request], Response | asyncio.Future[Response] | Coroutine[Any, Any, Response]]
 
 _VERSIONED = re.compile(r"/v[0-9][0-9.]*(?=/)")
 
@@ -69,11 +69,11 @@ class Router:
     quick: answers plain pulls from their bytes, for a server without a secret.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        pulls = Pulls(node, self._park)
-        node.plain_pulls = lambda: pulls.answered
-        node.scrape = Scrapes(node).answer
+    def __init__(self, state: SupernodeState) -> None:
+        self._node = state
+        pulls = Pulls(state, self._park)
+        state.plain_pulls = lambda: pulls.answered
+        state.scrape = Scrapes(state).answer
         self.quick = pulls.answer
 
     def _park(self, task: str, cid: str, want: int, seconds: float) -> asyncio.Future[Response]:

@@ -18,9 +18,9 @@ from dfengine.net import dial
 from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
 from dfengine.net.control_server import ControlServer
-from dfengine.net.doorway import listening
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
+from dfengine.net.listener import listening
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
@@ -28,11 +28,11 @@ from dfengine.net.stopping import stop_on_signals
 from dfengine.net.turns import Turns
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.protected import is_own_folder, own_file, resolved
-from dfengine.supernode import garbage, reclaim
-from dfengine.supernode.cache import COPIES
+from dfengine.supernode import garbage, idle_sweep
+from dfengine.supernode.copies.cache import COPIES
 from dfengine.supernode.download_port import DownloadRoutes
-from dfengine.supernode.node import Node
 from dfengine.supernode.router import Router
+from dfengine.supernode.state import SupernodeState
 
 if TYPE_CHECKING:
     import ssl
@@ -116,23 +116,23 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         sock = listening(settings.host, settings.download_port)
     except OSError as error:
         raise _occupied(settings.host, settings.download_port, "--download-port", error) from error
-    node = Node(settings.replace(advertise_ip=settings.advertise_ip or reached_by(sock)), home, loop)
+    state = SupernodeState(settings.replace(advertise_ip=settings.advertise_ip or reached_by(sock)), home, loop)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
     admission, turns = Admission(more_descriptors(), share), Turns(loop.call_soon, time.monotonic)
-    routes = authentication.shut(DownloadRoutes(node.cdn.fetches.get, node.complaints.unreadable))
+    routes = authentication.shut(DownloadRoutes(state.cdn.fetches.get, state.complaints.unreadable))
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls)
-    node.download_port = pieces.port
-    node.reachability.secrets = lambda: authentication.secrets
-    node.sent_bytes = lambda: pieces.bytes_sent
-    node.loaded_slices = lambda: pieces.loads
-    node.watch = LoopWatch(loop)
-    router = Router(node)
+    state.download_port = pieces.port
+    state.reachability.secrets = lambda: authentication.secrets
+    state.sent_bytes = lambda: pieces.bytes_sent
+    state.loaded_slices = lambda: pieces.loads
+    state.watch = LoopWatch(loop)
+    router = Router(state)
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick = None if settings.secret_file else router.quick
     control = ControlServer(
-        loop, authentication.shut(router), quick=quick, lost=node.lost, report=_complain, share=share, admission=admission, turns=turns,
+        loop, authentication.shut(router), quick=quick, lost=state.lost, report=_complain, share=share, admission=admission, turns=turns,
     )
-    node.failures = lambda: control.failures + pieces.failures
+    state.failures = lambda: control.failures + pieces.failures
     try:
         await control.start(settings.host, settings.port, tls)
     except OSError as error:
@@ -142,16 +142,16 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     stopped = asyncio.Event()
     stop_on_signals(loop, stopped)
     loop.add_signal_handler(signal.SIGHUP, partial(reread, authentication))
-    announce(control=(node.advertise_ip, control.port), download=(node.advertise_ip, pieces.port))
+    announce(control=(state.advertise_ip, control.port), download=(state.advertise_ip, pieces.port))
     garbage.begin()
     while not stopped.is_set():
         try:
-            await asyncio.wait_for(stopped.wait(), reclaim.PERIOD)
+            await asyncio.wait_for(stopped.wait(), idle_sweep.PERIOD)
         except TimeoutError:
-            await reclaim.note_use(node)
-            await reclaim.sweep(node)
+            await idle_sweep.note_use(state)
+            await idle_sweep.sweep(state)
             garbage.settle()
-    node.watch.close()
-    node.close()
+    state.watch.close()
+    state.close()
     control.close()
     pieces.close()

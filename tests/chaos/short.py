@@ -37,6 +37,6 @@ def shorten() -> None:
 
 if __name__ == "__main__":
     shorten()
-    from dfengine import cli
+    from dfengine.app import cli
 
     cli.run()

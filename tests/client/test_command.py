@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dfengine import cli, command, options
+from dfengine.app import cli, command, options
 from dfengine.errors import BadValue, StorageError
 from dfengine.settings import GetSettings
 

@@ -11,9 +11,9 @@ import xxhash
 from dfengine._piece import TAIL, Geometry, frame_head
 from dfengine._window import Window
 from dfengine.client import fetch
+from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.messages import Where
 from dfengine.client.plan import Plan
-from dfengine.client.tally import Tally
 from dfengine.client.transfer import Transfer
 from dfengine.errors import DigestMismatch, ProtocolViolation
 from dfengine.net.dial import Head
@@ -101,7 +101,7 @@ class TestFrames:
         wrong[at] ^= 1
         bad, good = Where("bad", "127.0.0.1", 15001, "/peer/file/f"), Where("good", "127.0.0.1", 15002, "/peer/file/f")
         file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
-        transfer = Transfer(file, Plan(Window(-1, 1), 1), Tally())
+        transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())
         transfer.plan.offer(0, f"xxh3:{xxhash.xxh3_128_hexdigest(content)}", [bad, good], 0.0)
         transfer.lines.give(Line(bad, bytes(wrong)))  # type: ignore[arg-type]
         transfer.lines.give(Line(good, framed))  # type: ignore[arg-type]

@@ -8,9 +8,9 @@ import pytest
 
 from dfengine._piece import Geometry
 from dfengine._window import Window
+from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.from_origin import _Sink
 from dfengine.client.plan import Plan
-from dfengine.client.tally import Tally
 from dfengine.client.transfer import Transfer
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
@@ -68,7 +68,7 @@ class Origin:
 def test_the_length_is_known_before_the_last_piece_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer or a peer that takes the last piece would else take it for a full one."""
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(-1))
-    transfer = Transfer(file, Plan(Window(-1, -1), 1), Tally())
+    transfer = Transfer(file, Plan(Window(-1, -1), 1), ByteCounts())
     lengths: list[int] = []
     keep = transfer.keep_placed
 

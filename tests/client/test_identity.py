@@ -8,8 +8,8 @@ import pytest
 
 from dfengine import task, wire
 from dfengine.client import messages
+from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.identity import identify, registration
-from dfengine.client.tally import Tally
 from dfengine.errors import BadValue
 from dfengine.settings import GetSettings
 from dfengine.storage.home import valid_name
@@ -107,19 +107,19 @@ def test_an_md5_has_one_form() -> None:
 
 
 def test_bytes_are_counted_by_where_they_came_from() -> None:
-    tally = Tally()
-    tally.resumed = 1
-    tally.add(None, 10)
-    tally.add(messages.Where("cdnnode:1.2.3.4~t", "1.2.3.4", 1, "/"), 100)
-    tally.add(messages.Where("10.0.0.1-1-1.0", "10.0.0.1", 1, "/"), 1000)
-    assert (tally.origin, tally.supernode, tally.peers, tally.total) == (10, 100, 1000, 1111)
+    byte_counts = ByteCounts()
+    byte_counts.resumed = 1
+    byte_counts.add(None, 10)
+    byte_counts.add(messages.Where("cdnnode:1.2.3.4~t", "1.2.3.4", 1, "/"), 100)
+    byte_counts.add(messages.Where("10.0.0.1-1-1.0", "10.0.0.1", 1, "/"), 1000)
+    assert (byte_counts.origin, byte_counts.supernode, byte_counts.peers, byte_counts.total) == (10, 100, 1000, 1111)
 
 
 def test_peers_are_counted_once_each() -> None:
-    tally = Tally()
+    byte_counts = ByteCounts()
     for cid, ip, port in [("a", "10.1", 1), ("b", "10.1", 1), ("c", "10.1", 2), ("cdnnode:d", "10.4", 1), ("e", "10.2", 1)]:
-        tally.add(messages.Where(cid, ip, port, "/"), 10)
-    tally.add(None, 10)
-    assert tally.senders == 3
-    tally.reset(7)
-    assert (tally.senders, tally.total, tally.resumed) == (0, 7, 7)
+        byte_counts.add(messages.Where(cid, ip, port, "/"), 10)
+    byte_counts.add(None, 10)
+    assert byte_counts.senders == 3
+    byte_counts.reset(7)
+    assert (byte_counts.senders, byte_counts.total, byte_counts.resumed) == (0, 7, 7)

@@ -12,11 +12,11 @@ import pytest
 from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client import patience
+from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.messages import Where
 from dfengine.client.patience import GRAIN, IDLE, Patience
 from dfengine.client.plan import Plan
-from dfengine.client.swarm import Swarm
-from dfengine.client.tally import Tally
+from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.transfer import Transfer
 from dfengine.errors import NoProgress
 from dfengine.storage.piece_file import PieceFile
@@ -79,10 +79,10 @@ class Endless:
 def test_ever_new_sources_that_all_fail_end_in_the_swarms_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "IDLE", 0.2)
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
-    transfer = Transfer(file, Plan(Window(-1, 1), 1), Tally())
+    transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())
     settings: Any = SimpleNamespace(minrate=0, locallimit=0)
     watch: Any = SimpleNamespace(look=lambda transfer: None)
-    swarm: Any = Swarm(settings, [], None, None, watch, lambda member: None, lambda text: None)  # type: ignore[arg-type]
+    swarm: Any = SwarmSession(settings, [], None, None, watch, lambda member: None, lambda text: None)  # type: ignore[arg-type]
     link = Endless()
     with pytest.raises(NoProgress):
         swarm._drive(link, transfer)

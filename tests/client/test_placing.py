@@ -12,11 +12,11 @@ import xxhash
 
 from dfengine._piece import Geometry
 from dfengine._window import Window
+from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.digest import Follower
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
 from dfengine.client.plan import Plan
-from dfengine.client.tally import Tally
 from dfengine.client.transfer import Transfer
 from dfengine.net.dial import Connection
 from dfengine.storage.piece_file import PieceFile
@@ -48,7 +48,7 @@ def begun(transfer: Transfer, job: Job) -> Line:
 @pytest.fixture
 def transfer(tmp_path: Path) -> Any:
     file = PieceFile.create(str(tmp_path / "part"), str(tmp_path / "record"), GEOMETRY)
-    made = Transfer(file, Plan(Window(-1, GEOMETRY.count), 2), Tally())
+    made = Transfer(file, Plan(Window(-1, GEOMETRY.count), 2), ByteCounts())
     for _ in range(8):
         made.plan.pace.add(0.1)
     sources = [Where("a", "127.0.0.1", 15001, "/peer/file/a"), Where("b", "127.0.0.2", 15002, "/peer/file/b")]

@@ -13,7 +13,7 @@ from dfengine._window import Window
 from dfengine.client.health import FAULTS, LEAVE, Health
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
-from dfengine.client.pace import ENDGAME_LEAST
+from dfengine.client.piece_timing import ENDGAME_LEAST
 from dfengine.client.plan import Plan
 from dfengine.errors import IllegalEvent
 

@@ -44,7 +44,8 @@ BLOCKED = """
 
 PROGRAM = """
 import sys, time
-from dfengine import client, command
+from dfengine import client
+from dfengine.app import command
 
 def get(*_):
 {}

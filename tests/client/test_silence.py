@@ -8,7 +8,7 @@ from dfengine._window import Window
 from dfengine.client.health import LEAVE
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
-from dfengine.client.pace import SILENT_LEAST, SILENT_MOST, Pace
+from dfengine.client.piece_timing import SILENT_LEAST, SILENT_MOST, PieceTiming
 from dfengine.client.plan import Plan
 
 
@@ -135,7 +135,7 @@ class TestSilence:
         assert (first.piece, first.source, second.piece, second.source) == (0, A, 1, CDN)
 
     def test_how_long_is_waited_follows_what_is_measured(self) -> None:
-        pace = Pace()
+        pace = PieceTiming()
         assert pace.patience == SILENT_LEAST
         for _ in range(8):
             pace.answered(0.01)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from dfengine.client.tally import Tally
+from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.watch import Watch
 
 
@@ -72,7 +72,7 @@ def test_a_display_prints_what_is_said_and_asks_for_the_counters(capsys: pytest.
     said.waits("asks supernode a:1", "asks")
     assert said.state == ("asks supernode a:1", "asks")
     said.waits()
-    tally = Tally()
-    tally.add(None, 5)
-    said.ended(5, tally)
+    byte_counts = ByteCounts()
+    byte_counts.add(None, 5)
+    said.ended(5, byte_counts)
     assert (said.counters(), said.state) == ((5, 0, 0, 5, 0), ("", ""))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine import cli, options
+from dfengine.app import cli, options
 from dfengine.settings import VERSION, GetSettings
 
 TEXTS = ["", "-", "--", "-x", "a", "a=b", "http://o/f", "1", "20M", "64K/s", "5m", "16", "70000", "15001", "n:8002=2", "A: b", "p2p", "cdn",

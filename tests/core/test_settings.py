@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
-from dfengine.settings import GetSettings, Node, parse_duration, parse_header, parse_range, parse_rate, parse_size, parse_window
+from dfengine.settings import GetSettings, SupernodeAddress, parse_duration, parse_header, parse_range, parse_rate, parse_size, parse_window
 from dfengine.task import Digest
 
 MD5 = "d41d8cd98f00b204e9800998ecf8427e"
@@ -22,9 +22,11 @@ MD5 = "d41d8cd98f00b204e9800998ecf8427e"
         (parse_size, "2MiB", 2 << 20), (parse_size, 0, 0), (parse_rate, "20M/s", 20 << 20), (parse_window, "16", (16, 0)),
         (parse_window, "256M", (0, 256 << 20)), (parse_duration, "90", 90.0), (parse_duration, "300ms", 0.3), (parse_duration, "5m", 300.0),
         (parse_duration, "1h30m", 5400.0), (parse_duration, 1.5, 1.5), (parse_duration, "0", 0.0),
-        (Node.parse, "host", Node("host", 8002, 1)), (Node.parse, "10.0.0.1:9=3", Node("10.0.0.1", 9, 3)),
+        (SupernodeAddress.parse, "host", SupernodeAddress("host", 8002, 1)),
+        (SupernodeAddress.parse, "10.0.0.1:9=3", SupernodeAddress("10.0.0.1", 9, 3)),
         (parse_range, "0-9", "bytes=0-9"), (parse_range, "7-", "bytes=7-"), (parse_range, "-5", "bytes=-5"),
-        (parse_range, "3-3", "bytes=3-3"), (Node.parse, "[::1]:9", Node("::1", 9)), (parse_header, "A-b:  c: d ", ("A-b", "c: d")),
+        (parse_range, "3-3", "bytes=3-3"),
+        (SupernodeAddress.parse, "[::1]:9", SupernodeAddress("::1", 9)), (parse_header, "A-b:  c: d ", ("A-b", "c: d")),
     ],
 )  # fmt: skip
 def test_taken(parse: Any, text: Any, value: Any) -> None:
@@ -36,9 +38,12 @@ def test_taken(parse: Any, text: Any, value: Any) -> None:
     [
         (parse_size, ""), (parse_size, "-1"), (parse_size, "1X"), (parse_size, "1e9"), (parse_size, "٣"), (parse_rate, "5/m"),
         (parse_window, "0"), (parse_window, "0M"), (parse_window, "99999999"), (parse_duration, ""), (parse_duration, "5x"),
-        (parse_duration, "m"), (parse_duration, "5m 3s"), (parse_duration, "-5"), (Node.parse, ""), (Node.parse, "a b"),
-        (Node.parse, "h:99999"), (Node.parse, "h:0"), (Node.parse, "h=0"), (Node.parse, "h="), (Node.parse, "http://h"),
-        (Node.parse, "-o"), (parse_range, ""), (parse_range, "-"), (parse_range, "5"), (parse_range, "5-4"), (parse_range, "-0"),
+        (parse_duration, "m"), (parse_duration, "5m 3s"), (parse_duration, "-5"),
+        (SupernodeAddress.parse, ""), (SupernodeAddress.parse, "a b"),
+        (SupernodeAddress.parse, "h:99999"), (SupernodeAddress.parse, "h:0"), (SupernodeAddress.parse, "h=0"),
+        (SupernodeAddress.parse, "h="), (SupernodeAddress.parse, "http://h"),
+        (SupernodeAddress.parse, "-o"), (parse_range, ""), (parse_range, "-"), (parse_range, "5"), (parse_range, "5-4"),
+        (parse_range, "-0"),
         (parse_range, "1-2,4-5"), (parse_range, "a-b"), (parse_range, "bytes=1-2"), (parse_range, "\u0663-"),
         (parse_header, "no colon"), (parse_header, ": v"), (parse_header, "a b: v"), (parse_header, "a: b\nc: d"),
     ],
@@ -70,7 +75,7 @@ def test_what_is_no_digest(text: str) -> None:
 
 def test_no_message_shows_a_password() -> None:
     with pytest.raises(BadValue) as told:
-        Node.parse("http://me:secret@h/")
+        SupernodeAddress.parse("http://me:secret@h/")
     assert "secret" not in str(told.value)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from dfengine import client
 from dfengine.errors import DfengineError, DigestMismatch, SupernodeError, TimedOut
-from dfengine.settings import GetSettings, Node
+from dfengine.settings import GetSettings, SupernodeAddress
 from dfengine.task import Digest
 
 from .standin import MIB, Fault, LegacySupernode, Origin, eventually, unused_port
@@ -39,7 +39,7 @@ class Download:
         return GetSettings(
             url=url,
             output=str(self.output),
-            nodes=tuple(node if isinstance(node, Node) else Node("127.0.0.1", node.port) for node in nodes),
+            nodes=tuple(node if isinstance(node, SupernodeAddress) else SupernodeAddress("127.0.0.1", node.port) for node in nodes),
             **{"pattern": "cdn", "home": str(self.folder / "home"), **settings},
         )
 
@@ -119,7 +119,7 @@ class TestSupernodesThatFail:
 
     def test_one_that_is_not_there_and_one_that_is(self, get: Download) -> None:
         with unused_port() as port, LegacySupernode(self.whole) as node:
-            assert get(Node("127.0.0.1", port), node).back_to_source is None
+            assert get(SupernodeAddress("127.0.0.1", port), node).back_to_source is None
         assert get.output.read_bytes() == self.whole
 
     @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ class TestSupernodesThatFail:
 
     def test_without_any_the_origin_is_asked_and_the_reason_is_told(self, get: Download) -> None:
         with unused_port() as port, Origin(self.whole) as origin:
-            result = get(Node("127.0.0.1", port), url=origin.url)
+            result = get(SupernodeAddress("127.0.0.1", port), url=origin.url)
         assert "cannot be connected to" in (result.back_to_source or "")
         assert result.from_origin == len(self.whole)
         assert get.output.read_bytes() == self.whole
@@ -209,7 +209,7 @@ class TestSupernodesThatFail:
         assert get.output.read_bytes() == self.whole
 
     def test_one_that_is_lost_for_good(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("dfengine.client.swarm.RETRY", 0.5)
+        monkeypatch.setattr("dfengine.client.swarm_session.RETRY", 0.5)
         stopped = threading.Event()
 
         def fault(n: int, before: int) -> str:

@@ -15,10 +15,10 @@ import pytest
 from scene import DFENGINE, MIB, Scene
 from standin import Served
 
-from dfengine.client import link
+from dfengine.client import supernode_session
 from dfengine.client.messages import Registration
 from dfengine.errors import SupernodeError
-from dfengine.settings import Node
+from dfengine.settings import SupernodeAddress
 
 MEMORY = 1 << 30
 """Bytes of address space that a download of a file of no size may take."""
@@ -112,11 +112,12 @@ class Hostile(Served):
 
 
 def test_one_that_asks_for_credentials_for_ever_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "AUTH_PATIENCE", 0.3)
-    monkeypatch.setattr(link, "AUTH_PAUSE", 0.05)
+    monkeypatch.setattr(supernode_session, "AUTH_PATIENCE", 0.3)
+    monkeypatch.setattr(supernode_session, "AUTH_PAUSE", 0.05)
     with Hostile(b'{"code":609,"msg":"wait"}') as server:
+        node = SupernodeAddress("127.0.0.1", server.port)
         with pytest.raises(SupernodeError, match="wait"):
-            link.join(Node("127.0.0.1", server.port), Registration(cid="c", ip="127.0.0.1"), time.monotonic() + 1e9)
+            supernode_session.join(node, Registration(cid="c", ip="127.0.0.1"), time.monotonic() + 1e9)
         assert server.count("/peer/registry") > 1
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from dfengine import client
 from dfengine.client.nodes import order
-from dfengine.settings import GetSettings, Node
+from dfengine.settings import GetSettings, SupernodeAddress
 from dfengine.task import task_id
 
 from .standin import MIB, LegacySupernode, Origin
@@ -66,7 +66,7 @@ class Choosing(LegacySupernode):
 
 
 def get(folder: Path, url: str, *nodes: LegacySupernode, **settings: Any) -> client.Result:
-    addresses = tuple(Node("127.0.0.1", node.port) for node in nodes)
+    addresses = tuple(SupernodeAddress("127.0.0.1", node.port) for node in nodes)
     output = folder / "out"
     result = client.get(
         GetSettings(url=url, output=str(output), nodes=addresses, pattern="cdn", home=str(folder / "home"), **settings)
@@ -109,7 +109,7 @@ def test_the_size_of_pieces_is_the_supernodes_choice(tmp_path: Path, piece_size:
 def test_one_that_takes_registrations_and_fails_every_pull_is_left_for_the_next(tmp_path: Path, code: int) -> None:
     with Choosing() as one, Choosing() as other, Origin(WHOLE) as origin:
         by_port = {one.port: one, other.port: other}
-        first = by_port[order((Node("127.0.0.1", port) for port in by_port), task_id(origin.url))[0].port]
+        first = by_port[order((SupernodeAddress("127.0.0.1", port) for port in by_port), task_id(origin.url))[0].port]
         first.pull_code = {"code": code, "msg": "not from me"}
         result = get(tmp_path, origin.url, one, other)
         assert result.back_to_source is None
@@ -118,8 +118,8 @@ def test_one_that_takes_registrations_and_fails_every_pull_is_left_for_the_next(
 
 
 def test_waiting_for_somebodys_credentials_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dfengine.client.link.AUTH_PAUSE", 0.02)
-    monkeypatch.setattr("dfengine.client.link.AUTH_PATIENCE", 0.2)
+    monkeypatch.setattr("dfengine.client.supernode_session.AUTH_PAUSE", 0.02)
+    monkeypatch.setattr("dfengine.client.supernode_session.AUTH_PATIENCE", 0.2)
     with Choosing() as node, Origin(WHOLE) as origin:
         node.refuse = (200, {"code": 609, "msg": "wait for the credentials"})
         result = get(tmp_path, origin.url, node)

@@ -16,10 +16,10 @@ from dfengine import wire
 from dfengine.errors import RemoteError, UnknownTask
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode import admin, reclaim
-from dfengine.supernode import node as nodes
+from dfengine.supernode import admin, idle_sweep
+from dfengine.supernode import state as nodes
+from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.registration import register
-from dfengine.supernode.wanted import Wanted
 
 
 @pytest.mark.parametrize(("limit", "said"), [("quota.MOST_TASKS", "tasks"), ("members.MOST_DOWNLOADS", "downloads")])
@@ -48,7 +48,7 @@ def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
         node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         leases = node.origins.leases
         assert leases.ask("origin:80", "127.0.0.1", "somebody", node.now() - 2 * leases.term)
-        await reclaim.sweep(node)
+        await idle_sweep.sweep(node)
         assert len(leases) == 0
         node.close()
 
@@ -57,7 +57,7 @@ def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
 
 def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not when the collector comes by: the disk that its copy fills is wanted."""
-    monkeypatch.setattr("dfengine.supernode.fetch.TRIES", 1)
+    monkeypatch.setattr("dfengine.supernode.copies.fetch.TRIES", 1)
 
     async def play() -> None:
         node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())

@@ -23,9 +23,9 @@ from test_faults import post, registration
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
-from dfengine.supernode import node as nodes
-from dfengine.supernode.fetch import SUCCESS
-from dfengine.supernode.wanted import Wanted
+from dfengine.supernode import state as nodes
+from dfengine.supernode.copies.fetch import SUCCESS
+from dfengine.supernode.copies.wanted import Wanted
 from tests.origins.answers import etag_of, refuse, serve
 from tests.origins.behaviour import PIECE, SMALL, content
 from tests.origins.server import Exchange, Script, Server

@@ -188,8 +188,8 @@ def test_plain_downloads_do_not_load_tls(stage: Scene) -> None:
     node = stage.supernode()
     stage.homes.add(stage.path / "home-2")
     code = (
-        "import sys; from dfengine.settings import GetSettings, Node; from dfengine.client import get\n"
-        f"get(GetSettings(url={url!r}, output={str(stage.path / 'a')!r}, nodes=(Node.parse({node.node!r}),), ip='127.0.0.2', "
+        "import sys; from dfengine.settings import GetSettings, SupernodeAddress; from dfengine.client import get\n"
+        f"get(GetSettings(url={url!r}, output={str(stage.path / 'a')!r}, nodes=(SupernodeAddress.parse({node.node!r}),), ip='127.0.0.2', "
         f"home={str(stage.path / 'home-2')!r}))\n"
         "assert not {'ssl', '_ssl', 'dfengine.net.tls'} & set(sys.modules)"
     )

@@ -14,8 +14,9 @@ from unittest import mock
 
 import xxhash
 
-from dfengine import cli, settings, wire
+from dfengine import settings, wire
 from dfengine._piece import Geometry, parse_range
+from dfengine.app import cli
 from dfengine.client import messages
 from dfengine.disposition import filename
 from dfengine.errors import BadValue, OriginError, ProtocolViolation, StorageError
@@ -26,16 +27,16 @@ from dfengine.origin.request import Hop, asked_range
 from dfengine.storage.home import valid_name
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
-from dfengine.supernode._plain_pull import plain_pull
 from dfengine.supernode.api_v1 import checked, wanted
-from dfengine.supernode.quota import Quota
+from dfengine.supernode.fastpath._plain_pull import plain_pull
+from dfengine.supernode.quota import TaskQuota
 from dfengine.task import Digest, check_url, generation, task_url
 
 CORPUS = Path(__file__).parent / "corpus"
 PLAIN_BODY = 100
 """Bytes of body that the plain reader is given."""
 
-NODE: Any = SimpleNamespace(quota=Quota(75, lambda act, *arguments: act(*arguments), lambda task: None))
+NODE: Any = SimpleNamespace(quota=TaskQuota(75, lambda act, *arguments: act(*arguments), lambda task: None))
 """What a registration asks of a node before anything is begun."""
 
 GEOMETRIES = (Geometry(0), Geometry(9_000_000), Geometry(-1))
@@ -249,7 +250,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "range": piece_range,
     "rate": partial(text, settings.parse_rate),
     "duration": partial(text, settings.parse_duration),
-    "node": partial(text, settings.Node.parse),
+    "node": partial(text, settings.SupernodeAddress.parse),
     "header": partial(text, settings.parse_header),
     "digest": partial(text, Digest.parse),
     "url": partial(text, check_url),

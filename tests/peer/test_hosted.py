@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dfengine._piece import Geometry
-from dfengine.net import handover
+from dfengine.net import fd_passing
 from dfengine.peer.hosted import SILENCE, Hosted
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.slots import SlotFile
@@ -15,8 +15,8 @@ from dfengine.storage.slots import SlotFile
 
 def test_a_process_that_hands_over_nothing_is_hung_up_on(tmp_path: Path) -> None:
     home, clock = Home(str(tmp_path / "home")), [100.0]
-    hosted = Hosted(home, handover.listen(home.sockets), None, lambda: clock[0])
-    silent = handover.hand_over(home.sockets, b"", [])
+    hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: clock[0])
+    silent = fd_passing.hand_over(home.sockets, b"", [])
     hosted.accept()
     hosted.sweep(100.0 + SILENCE)
     silent.setblocking(False)
@@ -31,12 +31,12 @@ def test_a_process_that_hands_over_nothing_is_hung_up_on(tmp_path: Path) -> None
 
 def test_nobody_takes_the_name_of_a_stream_that_is_served(tmp_path: Path) -> None:
     home = Home(str(tmp_path / "home"))
-    hosted = Hosted(home, handover.listen(home.sockets), None, lambda: 100.0)
+    hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
     lines, files = [], []
     for cid in ("first", "second"):
         files.append(SlotFile.allocate(Geometry(100)))
         message = Entry("f-1-2.000", "t" * 64, cid, "", [], "", 0, 0, 60.0).encode()
-        lines.append(handover.hand_over(home.sockets, message, files[-1].descriptors))
+        lines.append(fd_passing.hand_over(home.sockets, message, files[-1].descriptors))
         hosted.accept()
     shared = hosted.entry("f-1-2.000")
     assert shared is not None

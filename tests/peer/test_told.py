@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dfengine.errors import BadValue, LocalError
-from dfengine.net import handover
+from dfengine.net import fd_passing
 from dfengine.net.authentication import Authentication
 from dfengine.net.limit import TokenBucket
 from dfengine.peer.hosted import Hosted
@@ -82,13 +82,13 @@ def test_secrets_are_read_anew_and_kept_when_they_cannot_be(tmp_path: Path) -> N
 
 
 def served(home: Home, limit: TokenBucket) -> Hosted:
-    return Hosted(home, handover.listen(home.sockets), None, lambda: 1.0, Told(limit, Authentication(()), lambda: 0.0))
+    return Hosted(home, fd_passing.listen(home.sockets), None, lambda: 1.0, Told(limit, Authentication(()), lambda: 0.0))
 
 
 def told(home: Home, hosted: Hosted, content: bytes) -> bool:
     """As the server does between two other things."""
     answers: list[bool] = []
-    thread = threading.Thread(target=lambda: answers.append(handover.tell(home.sockets, content, 10.0)))
+    thread = threading.Thread(target=lambda: answers.append(fd_passing.tell(home.sockets, content, 10.0)))
     thread.start()
     while thread.is_alive():
         hosted.accept()
@@ -106,14 +106,14 @@ def test_a_download_of_this_user_is_heard_at_a_home_of_any_length(tmp_path: Path
     assert not told(home, hosted, b"nonsense")
     hosted.close()
     with pytest.raises(LocalError):
-        handover.tell(home.sockets, message())
+        fd_passing.tell(home.sockets, message())
     served(home, limit).close()  # what a dead one left is in nobody's way
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_the_socket_is_in_a_folder_of_this_user_alone(tmp_path: Path) -> None:
     home = Home(str(tmp_path / "home"))
-    with handover.listen(home.sockets) as listener:
+    with fd_passing.listen(home.sockets) as listener:
         assert listener.getsockname().startswith(home.path), "a name in the abstract space is whoever's comes first"
         assert os.lstat(home.sockets).st_uid == os.geteuid()
         assert stat.S_IMODE(os.lstat(home.sockets).st_mode) == 0o700
@@ -124,7 +124,7 @@ def test_another_users_process_is_not_heard(tmp_path: Path, monkeypatch: pytest.
     hosted = served(home, limit)
     me = os.geteuid()
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(os.path.join(home.sockets, handover.NAME))
+        sock.connect(os.path.join(home.sockets, fd_passing.NAME))
         sock.send(message(1))
         monkeypatch.setattr(os, "geteuid", lambda: me + 1)
         hosted.accept()
@@ -132,6 +132,6 @@ def test_another_users_process_is_not_heard(tmp_path: Path, monkeypatch: pytest.
         with contextlib.suppress(ConnectionResetError):
             assert sock.recv(10) == b""
     with pytest.raises(LocalError, match="another user's"):
-        handover.tell(home.sockets, message(1))
+        fd_passing.tell(home.sockets, message(1))
     assert limit.rate == 0
     hosted.close()

@@ -15,16 +15,16 @@ import xxhash
 from dfengine._piece import Geometry
 from dfengine.errors import OriginTruncated, RemoteError
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode import cdn
-from dfengine.supernode.cache import Cache, Description
-from dfengine.supernode.fetch import FAILED, SUCCESS, Fetch
-from dfengine.supernode.node import Node
-from dfengine.supernode.wanted import Wanted
+from dfengine.supernode.copies import cdn
+from dfengine.supernode.copies.cache import Cache, Description
+from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
+from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.state import SupernodeState
 
 TASK = "ab" * 32
 
 
-def fetch_of(node: Node, count: int) -> Fetch:
+def fetch_of(node: SupernodeState, count: int) -> Fetch:
     """One of `count` pieces, begun as far as its head is known, without a thread."""
     fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node)
     fetch.file = node.cache.create(TASK, Geometry(count << 22), fetch.description)
@@ -35,7 +35,7 @@ def fetch_of(node: Node, count: int) -> Fetch:
 
 def test_what_a_forgotten_fetch_tells_is_not_of_the_one_that_came_after(tmp_path: Path) -> None:
     async def play() -> None:
-        node = Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         old = fetch_of(node, 3)
         node.cdn._current(node.fetch_piece, old, 1)
         node.forget(TASK)
@@ -51,7 +51,7 @@ def test_what_a_forgotten_fetch_tells_is_not_of_the_one_that_came_after(tmp_path
 
 def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
-        node = Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         old = fetch_of(node, 3)
         node.fetch_piece(old, 1)
         old._fail(OriginTruncated("cut"))
@@ -75,7 +75,7 @@ def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pyte
 
 def test_whoever_waits_for_the_head_of_a_task_that_is_removed_is_told(tmp_path: Path) -> None:
     async def play() -> None:
-        node = Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         fetch = fetch_of(node, 3)
         fetch.state = SUCCESS
         node.validated[TASK] = -1e9

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dfengine.origin.verification import verification
 from dfengine.settings import BadValue, parse_header
+from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.credentials import Credentials
-from dfengine.supernode.wanted import Wanted
 from dfengine.task import task_id
 
 TASK = "ab" * 32

@@ -9,11 +9,11 @@ import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.net.http import Parts, Request
-from dfengine.supernode.cache import Cache, Description
-from dfengine.supernode.copy import Copy
+from dfengine.supernode.copies.cache import Cache, Description
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.download_port import DownloadRoutes
-from dfengine.supernode.fetch import Fetch
-from dfengine.supernode.wanted import Wanted
 
 TASK = "cd" * 32
 SIZE = 4 << 20

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dfengine.errors import DiskFull, StorageError
-from dfengine.supernode.eviction import CopyRoom, Room
+from dfengine.supernode.copies.eviction import CopyRoom, Room
 
 
 class Disk:

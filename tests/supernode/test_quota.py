@@ -10,8 +10,8 @@ import pytest
 
 from dfengine.errors import RemoteError
 from dfengine.supernode import quota as module
-from dfengine.supernode.quota import OVERHEAD, Quota
-from dfengine.supernode.wanted import Wanted
+from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.quota import OVERHEAD, TaskQuota
 
 ALICE, BOB = "10.0.0.1", "10.0.0.2"
 
@@ -21,7 +21,7 @@ class Place:
 
     def __init__(self) -> None:
         self.dropped: list[str] = []
-        self.quota = Quota(50, self.post, self.dropped.append)
+        self.quota = TaskQuota(50, self.post, self.dropped.append)
 
     def post(self, function: Callable[..., object], *arguments: Any) -> None:
         function(*arguments)

@@ -12,8 +12,8 @@ import pytest
 
 from dfengine.net.access import Access
 from dfengine.supernode import reachability
-from dfengine.supernode.peers import Key
 from dfengine.supernode.reachability import AT_ONCE, EACH, KEEP, LONGEST, MOST, Reachability, may_be_probed, same_host
+from dfengine.supernode.swarm.peers import Key
 
 
 class World:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dfengine.supernode.swarm import CDN, Limits, Pull, Swarm
+from dfengine.supernode.swarm.swarm import CDN, Limits, Pull, Swarm
 from dfengine.task import Peer
 
 TASK = "task"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dfengine._bitset import Bitset
 from dfengine.errors import BadPiece
-from dfengine.supernode.swarm import MAX_WINDOW, Swarm
+from dfengine.supernode.swarm.swarm import MAX_WINDOW, Swarm
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfengine.supernode.deadlines import GRAIN, Deadlines
+from dfengine.supernode.swarm.deadlines import GRAIN, Deadlines
 
 times = st.floats(0, 100)
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dfengine._bitset import Bitset
 from dfengine.errors import BadPiece, BadValue
-from dfengine.supernode._holders import Holders
+from dfengine.supernode.swarm._holders import Holders
 
 PIECES = 70
 some_pieces = st.sets(st.integers(0, PIECES - 1), max_size=6)

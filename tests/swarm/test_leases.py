@@ -7,8 +7,8 @@ from math import ceil, inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfengine.supernode.deadlines import GRAIN
-from dfengine.supernode.swarm import Limits, Swarm
+from dfengine.supernode.swarm.deadlines import GRAIN
+from dfengine.supernode.swarm.swarm import Limits, Swarm
 from dfengine.task import Peer
 
 TASK, PIECES = "t", 40
@@ -64,7 +64,7 @@ def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float)
         live = {key: times for key, times in live.items() if key not in expired}
         # Nobody waits for what a laggard gets; its time is looked at as it would have been.
         promised = {key for key in promised & live.keys() if live[key][1] > now and not state.downloads[key[0]].lags}
-        assert {n for n, held in enumerate(state.promises) if held} == {n for _, n in promised}
+        assert {n for n, held in enumerate(state.in_flight_claims) if held} == {n for _, n in promised}
         swarm.check_invariant()
 
 

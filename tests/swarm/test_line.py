@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dfengine.supernode._line import Line
-from tests.swarm.test_unions import bits
+from dfengine.supernode.swarm._line import Line
+from tests.swarm.test_bitset_tree import bits
 
 PIECES = 70
 some_pieces = st.sets(st.integers(0, PIECES - 1), max_size=5)

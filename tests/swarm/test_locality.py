@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.supernode.locality import nearness
-from dfengine.supernode.swarm import Limits
+from dfengine.supernode.swarm.locality import nearness
+from dfengine.supernode.swarm.swarm import Limits
 from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.virtual import SUPERNODE, Simulation
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from dfengine.errors import BadPiece, IllegalEvent, UnknownTask
-from dfengine.supernode.peers import key_of
-from dfengine.supernode.swarm import CDN, Limits, Pull, Swarm
+from dfengine.supernode.swarm.peers import key_of
+from dfengine.supernode.swarm.swarm import CDN, Limits, Pull, Swarm
 from dfengine.task import Peer
 
 TASKS = {"known": 9, "long": 70, "unknown": -1}

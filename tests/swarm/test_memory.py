@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from dfengine.supernode.swarm import Limits, Swarm
+from dfengine.supernode.swarm.swarm import Limits, Swarm
 from dfengine.task import Peer
 
 PIECES = 1000

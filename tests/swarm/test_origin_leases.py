@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from dfengine.supernode import origin_leases
-from dfengine.supernode.origin_leases import OriginLeases
+from dfengine.supernode.swarm import origin_leases
+from dfengine.supernode.swarm.origin_leases import OriginLeases
 
 
 def test_a_limit_holds_for_each_origin_and_renewal_is_no_second_lease() -> None:

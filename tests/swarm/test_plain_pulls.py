@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from dfengine import wire
 from dfengine.net.http import Line, Request, RequestReader, Response
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode.members import Member
-from dfengine.supernode.node import Node
 from dfengine.supernode.router import Router
+from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.swarm.members import Member
 from dfengine.task import Peer
 from tests.fuzz.parsers import plain_body
 
@@ -42,7 +42,7 @@ class Place:
     """A supernode without its servers. quickly: plain pulls are answered from their bytes."""
 
     def __init__(self, loop: Clock, home: str, quickly: bool, count: int) -> None:
-        self.node = node = Node(SupernodeSettings(home_dir=home, advertise_ip="127.0.0.1"), home, loop)
+        self.node = node = SupernodeState(SupernodeSettings(home_dir=home, advertise_ip="127.0.0.1"), home, loop)
         node.swarm.seed = 1
         node.download_port = 8001
         self.router = Router(node)
@@ -83,7 +83,7 @@ class Place:
         swarm, node = self.node.swarm, self.node
         swarm.check_invariant()
         downloads = [
-            (task.id, one.cid, list(one.have), one.got, one.limit, one.seen, one.wish, one.peer.used, one.peer.seen,
+            (task.id, one.cid, list(one.have), one.got, one.limit, one.seen, one.pending_want, one.peer.used, one.peer.seen,
              sorted((peer.key, count) for peer, count in (one.charged or {}).items()),
              one.window and (one.window.una, one.window.end), sorted(one.early or ()),
              sorted((n, lease.source and lease.source.cid, lease.ending) for n, lease in one.running.items()))

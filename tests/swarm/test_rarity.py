@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from dfengine._bitset import Bitset
 from dfengine.errors import BadPiece, BadValue
-from dfengine.supernode._rarity import Rarity, lacking
-from dfengine.supernode._recount import recount
+from dfengine.supernode.swarm._rarity import Rarity, lacking
+from dfengine.supernode.swarm._recount import recount
 
 
 def bits(size: int, pieces: object) -> Bitset:

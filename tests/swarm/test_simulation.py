@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from dfengine.supernode.swarm import Limits
+from dfengine.supernode.swarm.swarm import Limits
 from tests.swarm.virtual import SUPERNODE, TASK, Delays, Simulation
 
 
@@ -63,7 +63,7 @@ def test_counting_finished_copies_only_would_make_it_send_them_several_times(mon
             return best[0] if best and state.holders.copies(best[0]) <= most else -1
 
     monkeypatch.setattr(state, "rarity", FinishedOnly())
-    monkeypatch.setattr(state, "promise", lambda lease: None)
+    monkeypatch.setattr(state, "in_flight_claim", lambda lease: None)
     for i in range(16):
         swarm.join(f"c{i}")
     swarm.run()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dfengine.supernode.questions import MOST, QUIET
-from dfengine.supernode.swarm import Doubt
+from dfengine.supernode.swarm.questions import MOST, QUIET
+from dfengine.supernode.swarm.swarm import Complaint
 from tests.swarm.cluster import TASK, Cluster
 
 
@@ -222,7 +222,7 @@ def test_leaving_ends_what_the_peer_sends_and_charges_nobody() -> None:
     assert swarm.swarm.tasks[TASK].downloads["x"].charged is None
 
 
-def complaint(swarm: Cluster, cid: str, why: str = "digest") -> Doubt:
+def complaint(swarm: Cluster, cid: str, why: str = "digest") -> Complaint:
     """`cid` complains of the source it was given; the doubt that this brings."""
     fail_once(swarm, cid, why)
     (doubt,) = swarm.swarm.doubts
@@ -230,7 +230,7 @@ def complaint(swarm: Cluster, cid: str, why: str = "digest") -> Doubt:
     return doubt
 
 
-def judged(swarm: Cluster, doubt: Doubt, found: str) -> int:
+def judged(swarm: Cluster, doubt: Complaint, found: str) -> int:
     """How many are isolated once the supernode has asked."""
     swarm.swarm.judged(doubt, found, swarm.now)
     swarm.check()
@@ -346,7 +346,7 @@ def test_a_verdict_on_one_that_left_is_nothing() -> None:
     assert judged(swarm, doubt._replace(task_id="another"), "digest") == 0
 
 
-def silenced(swarm: Cluster, cid: str = "x") -> Doubt:
+def silenced(swarm: Cluster, cid: str = "x") -> Complaint:
     """`cid` says that "s" did not send in time; the doubt that this brings."""
     return complaint(swarm, cid, "slow")
 

@@ -7,10 +7,10 @@ import itertools
 
 import pytest
 
-from dfengine.supernode import peers as swarm_peers
-from dfengine.supernode.bunch import FEW, joined, parted
-from dfengine.supernode.isolation import MOST_CHARGED
-from dfengine.supernode.swarm import TURN, Limits, Swarm
+from dfengine.supernode.swarm import peers as swarm_peers
+from dfengine.supernode.swarm.bunch import FEW, joined, parted
+from dfengine.supernode.swarm.swarm import TURN, Limits, Swarm
+from dfengine.supernode.swarm.trust import MOST_CHARGED
 from dfengine.supernode.turns import SLICE, Turns, spread
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dfengine.supernode import scheduler
-from dfengine.supernode._state import Download
-from dfengine.supernode.leases import Leases
-from dfengine.supernode.swarm import Pull
+from dfengine.supernode.swarm import scheduler
+from dfengine.supernode.swarm._state import Download
+from dfengine.supernode.swarm.leases import Leases
+from dfengine.supernode.swarm.swarm import Pull
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
 

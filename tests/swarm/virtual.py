@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dfengine.supernode.swarm import Limits, Pull, Swarm
+from dfengine.supernode.swarm.swarm import Limits, Pull, Swarm
 from dfengine.task import Peer
 
 TASK = "task"

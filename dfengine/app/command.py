@@ -1,0 +1,374 @@
+"""`dfengine get`, told by values: checks them, downloads, and says how it went.
+
+Apart from `cli` because it must not import click: see `options`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+
+from dfengine.app import options
+from dfengine.errors import BadValue, DfengineError, StorageError
+from dfengine.settings import HOME, GetSettings, parse_header
+from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
+from dfengine.storage.protected import resolved
+from dfengine.task import PEER_PORTS, check_url, is_url, shown, typed_url, without_raw_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from dfengine.client import Result
+
+ENVIRONMENT = "DFENGINE"
+"""How the names of environment variables that hold settings begin."""
+
+READER_GONE = 23
+"""Exit code when the reader of stdout went away, as curl's."""
+
+closed: tuple[int, ...] = ()
+"""Standard streams that were closed when the process began; now they are /dev/null."""
+
+
+def plain(words: list[str]) -> None:
+    """The whole process of `dfengine get WORDS`, if they are plain and no setting comes from elsewhere; else returns at once."""
+    if any(name.startswith(ENVIRONMENT) for name in os.environ) or any(configuration_files()):
+        return
+    values = options.plain(words)
+    if values is not None:
+        end(get, values)
+
+
+def configuration_files() -> list[str]:
+    """Paths of the YAML files whose settings count, weakest first."""
+    own = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    folders = ("/etc/dfengine", *(() if own.startswith("~") else (os.path.join(own, "dfengine"),)))
+    found = []
+    for folder in folders:
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        found += [os.path.join(folder, name) for name in names if name.endswith((".yml", ".yaml"))]
+    return found
+
+
+def end(run: Any, values: dict[str, Any]) -> NoReturn:
+    """Run and leave the process, without taking the interpreter apart: that is a good part of a small `get`, whose threads are
+    joined and whose files are closed by now."""
+    try:
+        run(values)
+        code = 0
+    except DfengineError as error:
+        code = failed(error)
+    except BrokenPipeError:
+        code = READER_GONE
+    except SystemExit as stop:
+        if not isinstance(stop.code, int):
+            raise
+        code = stop.code
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with what was printed."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = READER_GONE
+    except (OSError, ValueError):
+        code = code or StorageError.exit_code
+    try:
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def put(text: str) -> None:
+    """A line on stdout, at once. Raises BrokenPipeError when nobody reads it, StorageError when it cannot be written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot write to stdout: {error.strerror}") from None
+
+
+def failed(error: DfengineError) -> int:
+    """Say it on stderr in one line; its exit code."""
+    print(f"dfengine: {shown(' '.join(str(error).split()))}", file=sys.stderr)
+    return error.exit_code
+
+
+def get(values: dict[str, Any]) -> None:
+    """`_get`; with `--json` a failure is an object, too, and the process ends here: raises SystemExit."""
+    if not values.get("json"):
+        return _get(values)
+    try:
+        _get(values)
+    except DfengineError as error:
+        code = failed(error)
+        with contextlib.suppress(StorageError):  # it may be stdout that failed
+            _tell(values, _as_error(values, code, type(error).__name__, str(error), getattr(error, "status", 0)))
+        sys.exit(code)
+    except SystemExit as stop:
+        message = getattr(stop, "message", "")
+        if message:
+            _tell(values, _as_error(values, int(stop.code or 0), "Interrupted", message))
+        raise
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        _tell(values, _as_error(values, 1, type(error).__name__, str(error)))
+        raise
+
+
+def misused(words: list[str], message: str, code: int) -> None:
+    """The words after `dfengine get` are not its command line: with `--json` among them that is told as an object, too."""
+    if "--json" in words:
+        # Nobody knows what these words mean: an output that could be stdout is taken for it.
+        streams = {"-", "--stream"} & {word.partition("=")[2] or word.removeprefix("-o") for word in words}
+        _tell({"stream": bool(streams)}, _as_error({"u": tuple(filter(is_url, words))}, code, "UsageError", message))
+
+
+def _get(values: dict[str, Any]) -> None:
+    """Download as `values` say: those of `options.GET` that were given, and `address`. Raises subclasses of DfengineError, SystemExit."""
+    given = dict(values)
+    named = {name: given.pop(name, "") for name in ("output", "dir", "create_dirs", "remote_header_name", "skip_existing")}
+    window, cache = (given.pop(name, None) for name in ("window", "cache"))
+    stream, as_json, quiet, verbose, bar = (given.pop(name, False) for name in ("stream", "json", "quiet", "verbose", "showbar"))
+    url = _url(given)
+    given["headers"] = _headers(given)
+    if given.get("port") and given["port"] not in PEER_PORTS:
+        raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
+    for name in ("filter", "identifier", "callsystem"):
+        given[name] = without_raw_bytes(given.get(name, ""))
+    if stream and named["output"] not in ("", "-"):
+        raise BadValue("--stream writes to stdout: leave -o out, or say -o -")
+    device = "/dev/stdout" if stream or named["output"] == "-" else _device(named)
+    if not device and (window or cache is not None):
+        raise BadValue("--window and --cache belong to a stream: say -o -")
+    stream = bool(device) and descriptor(device) == 1
+    pieces, size = window or (0, 0)
+    given.update(window=pieces, window_bytes=size, cache=-1 if cache is None else cache)
+    given["nodes"] = tuple(dict.fromkeys(given.get("nodes", ())))
+    given["netrc"] = bool(given.get("netrc") or given.get("netrc_file"))
+    _find_home(given, quiet)
+    settings = GetSettings(
+        url=url, output="-" if device else "", device="" if stream else device, quiet=quiet, verbose=verbose and not quiet,
+        report_digest=as_json, **given,
+    )  # fmt: skip
+    if device:
+        _writable(device)
+    else:
+        began = time.monotonic()
+        settings = settings.replace(output=_output(settings, named))
+        if settings.timeout and named["remote_header_name"]:
+            settings = settings.replace(timeout=max(0.001, settings.timeout - (time.monotonic() - began)))
+        if named["skip_existing"] and os.path.exists(settings.output):
+            _skipped(settings, as_json)
+            return
+        prepare(settings.output, bool(named["create_dirs"]))
+    result = _download(settings, bar or (sys.stderr.isatty() and not quiet), values)
+    if as_json:
+        _tell(values, as_object(result))
+    elif settings.nodes and settings.pattern != "source" and not quiet:
+        from dfengine.client.meter import summary
+
+        print(f"dfengine: {summary(result)}", file=sys.stderr)
+    elif result.back_to_source and not quiet:
+        print(f"dfengine: fetched from the origin: {result.back_to_source}", file=sys.stderr)
+
+
+def _url(given: dict[str, Any]) -> str:
+    """The one URL, and in `given` the `user`, of all the ways to say them. Raises BadValue."""
+    first: tuple[str, ...] = given.pop("u", ())
+    urls = [each for each in first if is_url(each)]
+    users = [each for each in (*(each for each in first if not is_url(each)), given.pop("user", "")) if each]
+    urls = [typed_url(each) for each in (*urls, given.pop("url", ""), given.pop("address", "")) if each]
+    if not urls:
+        raise BadValue("no URL is given: dfengine get URL -o FILE" + ("; -u holds no ://, and so is a user" if users else ""))
+    if len(set(urls)) > 1:
+        raise BadValue("two URLs are given: one download takes one")
+    if len(set(users)) > 1:
+        raise BadValue("two users are given: one download takes one")
+    given["user"] = users[0] if users else ""
+    return check_url(urls[0])
+
+
+def _headers(given: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Headers for the origin, with those that have flags of their own. Raises BadValue."""
+    for name in ("accepted", "continue_at"):
+        given.pop(name, None)
+    headers, ranged, agent = tuple(given.pop("headers", ())), given.pop("range", ""), given.pop("user_agent", None)
+    names = {name.lower() for name, _ in headers}
+    if ranged:
+        if "range" in names:
+            raise BadValue("--range and a Range header are given: leave one out")
+        headers += (("Range", ranged),)
+    if agent is not None and "user-agent" not in names:
+        headers += (parse_header(f"User-Agent:{agent}"),)
+    return headers
+
+
+def home(path: str, flag: str) -> str:
+    """`path` with ~ as the user's home directory. Raises StorageError where nobody knows that."""
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise StorageError(f"no home directory is known for {path}: set HOME, or say {flag} DIR")
+    return found
+
+
+def _find_home(given: dict[str, Any], quiet: bool) -> None:
+    """A host that can keep no records serves nobody. Raises StorageError for a home that was named and cannot be."""
+    # click tells the default as well.
+    if given.get("home", HOME) != HOME:
+        given["home"] = home(given["home"], "--home")
+    elif given.get("pattern", "p2p") == "p2p" and given["nodes"] and home_unknown():
+        given["pattern"] = "cdn"
+        if not quiet:
+            print("dfengine: this host serves nobody: no home directory is known: set HOME, or say --home DIR", file=sys.stderr)
+
+
+def home_unknown() -> bool:
+    """Neither HOME nor the user database says where the user's home directory is."""
+    return os.path.expanduser("~").startswith("~")
+
+
+def _device(named: dict[str, Any]) -> str:
+    """The path of -o, if that is a descriptor, a FIFO or a device; else ""."""
+    output: str = named["output"]
+    if output and not named["remote_header_name"]:
+        path = os.path.join(str(named["dir"]), output)
+        if descriptor(path) >= 0 or takes_stream(path):
+            resolved(path)  # raises for another user's link in /tmp
+            return path
+    return ""
+
+
+def _writable(device: str) -> None:
+    """Raises StorageError for a standard stream that was closed, BadValue for one that is a terminal."""
+    fd = descriptor(device)
+    name = ("stdin", "stdout", "stderr")[fd] if 0 <= fd <= 2 else f"descriptor {fd}"
+    if fd in closed:
+        raise StorageError(f"{name} is closed, so nothing can be streamed to it: use -o FILE, or open it")
+    if fd >= 0 and os.isatty(fd):
+        raise BadValue(f"{name} is a terminal, and a file's bytes may confuse it: use -o FILE, or pipe it")
+
+
+def _output(settings: GetSettings, named: dict[str, Any]) -> str:
+    """The path of the file. Raises BadValue; with -J also what the question to the origin raises."""
+    output, folder = named["output"], named["dir"]
+    if not named["remote_header_name"]:
+        return place(lambda: url_name(settings.url), output, folder)
+    if output and not output.endswith("/") and not os.path.isdir(os.path.join(folder, output)):
+        raise BadValue("-J names the output by the origin's header: leave -o out, or name a folder")
+    from dfengine.disposition import filename
+    from dfengine.origin.http import disposition
+
+    told = filename(disposition(settings))
+    path = place(lambda: told or url_name(settings.url), output, folder)
+    if told and os.path.lexists(path) and not (settings.force or named["skip_existing"]):
+        raise BadValue(f"the origin names the output {path}, which exists: --force replaces it, --skip-existing leaves it")
+    return path
+
+
+def _skipped(settings: GetSettings, as_json: bool) -> None:
+    """The output exists, and that is enough."""
+    if not settings.quiet:
+        print(f"dfengine: {settings.output} exists: skipped", file=sys.stderr)
+    if as_json:
+        import json
+
+        put(json.dumps({"url": shown(settings.url), "output": os.path.abspath(settings.output), "skipped": True}))
+
+
+def _download(settings: GetSettings, bar: bool, values: dict[str, Any]) -> Result:
+    from dfengine.client.interrupt import interruptible
+
+    def run() -> Result:
+        if not bar:
+            return _fetch(settings, None)
+        from dfengine.client.progress import Bar
+
+        with Bar(settings.url.partition("?")[0] if settings.output == "-" else settings.output) as progress:
+            return _fetch(settings, progress)
+
+    def tell(code: int, kind: str, message: str) -> None:
+        if values.get("json"):
+            _tell(values, _as_error(values, code, kind, message))
+
+    return interruptible(settings, run, tell)
+
+
+def _fetch(settings: GetSettings, progress: Any) -> Result:
+    if settings.output == "-":
+        try:
+            return _stream(settings, progress)
+        except BrokenPipeError:
+            if settings.expected and not settings.quiet:
+                digests = " and ".join(map(str, settings.expected))
+                print(f"dfengine: the reader went away before the end of the file: {digests} was not compared", file=sys.stderr)
+            raise
+    from dfengine import client
+
+    return client.get(settings, progress)
+
+
+def _stream(settings: GetSettings, progress: Any) -> Result:
+    from dfengine.streaming import to_descriptor
+
+    if not settings.device:
+        return to_descriptor(settings, 1, progress)
+    began = time.monotonic()
+    with opened(settings.device, settings.timeout) as fd:
+        return to_descriptor(settings, fd, progress, time.monotonic() - began).replace(output=settings.device)
+
+
+def _tell(values: dict[str, Any], told: dict[str, Any]) -> None:
+    """`--json`'s object: on stdout, or on stderr where stdout is the file's."""
+    import json
+
+    output = values.get("output") or ""
+    streams = values.get("stream") or output == "-" or descriptor(os.path.join(values.get("dir") or "", output)) == 1
+    if streams:
+        print(json.dumps(told), file=sys.stderr)
+    else:
+        put(json.dumps(told))
+
+
+def _as_error(values: dict[str, Any], code: int, kind: str, message: str, status: int = 0) -> dict[str, Any]:
+    """What `--json` prints of a failure. status: of the origin's answer, 0: none."""
+    from dfengine.client.naming import without_password
+
+    given = (*values.get("u", ()), values.get("url") or values.get("address") or "")
+    url = next(filter(is_url, given), given[-1])
+    message = " ".join(message.split())
+    return {"error": {"code": code, "kind": kind, "status": status, "message": message, "url": without_password(url)}}
+
+
+def as_object(result: Result) -> dict[str, Any]:
+    """What `--json` prints; lengths in bytes, times in seconds."""
+    from dfengine.client.naming import without_password
+
+    serves = {"serves": True} if result.serves else {"serves": False, "serves_nobody_because": result.why_not}
+    return {
+        "url": without_password(result.url),
+        "output": result.output,
+        "task_id": result.task_id,
+        "length": result.length,
+        "seconds": round(result.seconds, 3),
+        "from": {
+            "peers": result.from_peers,
+            "supernode": result.from_supernode,
+            "origin": result.from_origin,
+            "resumed": result.resumed,
+        },
+        "digest": result.digest,
+        "back_to_source": result.back_to_source,
+        **serves,
+        "hedged": result.hedged,
+    }

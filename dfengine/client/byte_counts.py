@@ -1,0 +1,46 @@
+"""What a download counts: bytes by where they came from, and how many peers sent some."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.messages import Where
+
+CDN = "cdnnode:"
+"""How a supernode's own CID begins."""
+
+
+class ByteCounts:
+    """Verified bytes of the file by source. One thread at a time changes it."""
+
+    __slots__ = ("_senders", "origin", "peers", "resumed", "supernode")
+
+    def __init__(self) -> None:
+        self._senders: set[tuple[str, int]] = set()
+        self.reset()
+
+    def reset(self, resumed: int = 0) -> None:
+        """Nothing was fetched yet, and `resumed` bytes are here."""
+        self.peers = self.supernode = self.origin = 0
+        self.resumed = resumed
+        self._senders.clear()
+
+    def add(self, source: Where | None, length: int) -> None:
+        """`length` bytes came from `source`, None = the origin."""
+        if source is None:
+            self.origin += length
+        elif source.cid.startswith(CDN):
+            self.supernode += length
+        else:
+            self.peers += length
+            self._senders.add((source.ip, source.port))
+
+    @property
+    def senders(self) -> int:
+        """Peers that bytes came from: peer servers, each of which may serve several downloads of the file."""
+        return len(self._senders)
+
+    @property
+    def total(self) -> int:
+        """Bytes that are here."""
+        return self.peers + self.supernode + self.origin + self.resumed

@@ -1,0 +1,42 @@
+"""Connections that a download keeps for its next piece: whichever thread needs one to that source takes it."""
+
+from __future__ import annotations
+
+import threading
+
+from dfengine.net.dial import Connection
+
+MOST = 16
+"""Connections kept that nobody uses now; the longest unused is closed first."""
+
+
+class ConnectionPool:
+    """Of one download; any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+
+    def take(self, host: str, port: int) -> Connection | None:
+        """The one to that source used last, now the caller's; None when none is kept."""
+        with self._lock:
+            for at in range(len(self._idle) - 1, -1, -1):
+                if (self._idle[at].host, self._idle[at].port) == (host, port):
+                    return self._idle.pop(at)
+        return None
+
+    def give(self, line: Connection) -> None:
+        """Keep it; it stands at the end of an answer."""
+        with self._lock:
+            self._idle.append(line)
+            surplus = self._idle[:-MOST]
+            del self._idle[:-MOST]
+        for old in surplus:
+            old.close()
+
+    def close(self) -> None:
+        """Hang up what nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for line in idle:
+            line.close()

@@ -1,0 +1,99 @@
+"""When to speak to the supernode: pure, with the time as argument.
+
+Natively a request carries any number of reports and a wish. One may be parked at the supernode; one more may follow
+it on the same connection, which releases the first. Laws:
+
+1. Reports wait until the last request is BATCH old, then go at once; at speed a request carries several.
+   While a worker starves they wait half of that, and not at all when there are two: a report may free the slot that the
+   next piece comes from.
+2. Pieces are asked for at once when a worker starves and no wish is parked; else the wish rides with the next reports,
+   which would only release a parked one.
+3. At most two requests are unanswered.
+4. After an answer that came at once and brought nothing, the next wish waits, longer each time, until a piece is written.
+5. A supernode hears of us every ALIVE seconds.
+"""
+
+from __future__ import annotations
+
+import math
+
+BATCH = 0.05
+"""Seconds."""
+
+ALIVE = 30.0
+"""Seconds."""
+
+PARK = 20.0
+"""Seconds that a wish may be parked at the supernode."""
+
+GRAIN = 1e-6
+"""Seconds; a wait shorter than this is over: added to a clock's time it might not change it."""
+
+
+class Backoff:
+    """Growing waits, in seconds: `first`..2*first, doubling up to `last`..2*last. 1.x's own are 0.05 and 0.8."""
+
+    def __init__(self, first: float = 0.05, last: float = 0.8) -> None:
+        self._first = self._next = first
+        self._last = last
+
+    def next(self, chance: float) -> float:
+        """The next wait; `chance` in [0, 1) spreads many clients."""
+        wait = self._next * (1.0 + chance)
+        self._next = min(self._next * 2, self._last)
+        return wait
+
+    def reset(self) -> None:
+        """Something happened."""
+        self._next = self._first
+
+
+class PullTiming:
+    """Of one native connection. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._sent = -math.inf
+        self._unanswered: list[tuple[float, int]] = []
+        self._asks_after = -math.inf
+        self._backoff = Backoff()
+
+    @property
+    def unanswered(self) -> int:
+        """Requests whose answers are still to come."""
+        return len(self._unanswered)
+
+    @property
+    def oldest(self) -> float:
+        """When the oldest of them was sent; infinite if there is none."""
+        return self._unanswered[0][0] if self._unanswered else math.inf
+
+    def due(self, now: float, reports: int, appetite: int, starving: bool) -> bool:
+        """A request should be sent now: `reports` wait, and `appetite` pieces are wished for."""
+        return self.wait(now, reports, appetite, starving) <= 0
+
+    def wait(self, now: float, reports: int, appetite: int, starving: bool) -> float:
+        """Seconds until one is due if nothing else happens; at most ALIVE."""
+        if len(self._unanswered) >= 2:
+            return ALIVE
+        wait = ALIVE if self._unanswered else self._sent + ALIVE - now
+        if reports:
+            wait = min(wait, self._sent + (0.0 if starving and reports > 1 else BATCH / 2 if starving else BATCH) - now)
+        if not self._unanswered and appetite and starving and not reports:
+            wait = min(wait, self._asks_after - now)
+        return wait if wait > GRAIN else 0.0
+
+    def sent(self, now: float, reports: int, want: int) -> None:
+        """A request went out."""
+        self._sent = now
+        self._unanswered.append((now, want))
+        if reports:
+            self._backoff.reset()
+
+    def answered(self, now: float, offers: int, chance: float) -> None:
+        """The oldest request was answered with so many offers."""
+        sent, want = self._unanswered.pop(0)
+        if offers:
+            self._backoff.reset()
+            self._asks_after = -math.inf
+        elif want and not self._unanswered and now - sent < PARK / 2:
+            self._asks_after = now + self._backoff.next(chance)

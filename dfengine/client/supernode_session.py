@@ -1,0 +1,164 @@
+"""How a download is known to a supernode: registration, and what both ways of pulling have in common.
+
+`join` registers and says which way the supernode speaks: `native.NativeSession`, or `legacy.LegacySession` for 1.x.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from dfengine import codes
+from dfengine._piece import Geometry
+from dfengine.client.messages import Registered, Registration, decode_registered
+from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SupernodeError
+from dfengine.net.dial import Connection
+from dfengine.settings import SupernodeAddress
+from dfengine.task import ALGORITHMS
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from dfengine.client.transfer import Transfer
+
+    class SupernodeSession(Protocol):
+        """One way of pulling. Used by the main thread only.
+
+        `step` speaks to the supernode if something is due, then waits for an answer, a worker or `limit` seconds, whichever is
+        first. `conclude` tells it what is left to tell. Both raise SupernodeError (also UnknownDownload), SourceGone,
+        ProtocolViolation when this supernode is of no more use.
+        """
+
+        finished_md5: str
+
+        def step(self, transfer: Transfer, limit: float) -> None: ...
+        def conclude(self, transfer: Transfer) -> None: ...
+        def close(self) -> None: ...
+
+ANSWER = 30.0
+"""Seconds for a registration: the supernode may ask the origin first."""
+
+AUTH_PAUSE = 2.5
+"""Seconds between registrations while somebody is asked for credentials (code 609), as 1.x."""
+
+AUTH_PATIENCE = 60.0
+"""Seconds for which that is asked again."""
+
+AGAIN = 0.5
+"""Seconds, and up to as much again by chance, until a registration that the supernode has kept waiting is sent again."""
+
+MIB = 1 << 20
+
+JSON = {"Content-Type": "application/json;charset=utf-8"}
+
+
+class Membership(Value):
+    """One CID at one supernode."""
+
+    node: SupernodeAddress
+    connection: Connection
+    cid: str
+    task: str
+    geometry: Geometry
+    generation: bytes
+    native: bool
+    algorithm: str
+    cdn_source: str
+
+
+def join(node: SupernodeAddress, registration: Registration, deadline: float) -> Membership:
+    """Register at `node`; deadline in monotonic seconds. Raises SourceGone, SupernodeError, ProtocolViolation."""
+    patience = min(deadline, time.monotonic() + AUTH_PATIENCE)
+    while True:
+        left = deadline - time.monotonic()
+        connection = Connection(node.host, node.port, timeout=max(0.1, min(5.0, left)), named=True)
+        try:
+            sent = registration.encode(connection.remote_ip)
+            status, _, body = connection.request("POST", "/peer/registry", JSON, sent, timeout=max(0.1, min(ANSWER, left)))
+            if status in (401, 403):
+                raise SupernodeError(f"supernode {node} lets nobody in who does not sign: {body[:200].decode('ascii', 'replace').strip()}")
+            try:
+                answer = decode_registered(body)
+            except ProtocolViolation as error:
+                detail = f": {error}" if status == 200 else ""
+                raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status}){detail}") from None
+            # 602: the origin is slow, or asks to be left alone; the supernode waits for it, and gives up by itself.
+            until = deadline if answer.code == codes.WAIT else patience
+            if answer.code in (codes.WAIT, codes.WAIT_AUTH) and time.monotonic() + AUTH_PAUSE < until:
+                time.sleep(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
+            else:
+                return _accept(node, connection, registration.cid, answer)
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+
+
+def _accept(node: SupernodeAddress, connection: Connection, cid: str, answer: Registered) -> Membership:
+    if answer.code == codes.NEED_AUTH:
+        raise refuse(node, answer.code, answer.said)
+    if answer.code != codes.SUCCESS or not answer.piece_size:
+        raise SupernodeError(f"supernode {node} refuses: {_reason(answer.said)}", answer.code)
+    if answer.native >= 1 and answer.digest not in ALGORITHMS:
+        raise ProtocolViolation(f"supernode {node} names pieces by {answer.digest!r}, which is not known here")
+    try:
+        geometry = Geometry(answer.length, answer.piece_size)
+        if not answer.task or answer.piece_size <= 0 or answer.piece_size % MIB:
+            raise BadValue("a task without a name, or of pieces that are no whole MiB")
+    except (BadValue, OverflowError) as error:
+        raise ProtocolViolation(f"supernode {node} answers nonsense: {error}") from None
+    return Membership(
+        node=node,
+        connection=connection,
+        cid=cid,
+        task=answer.task,
+        geometry=geometry,
+        generation=answer.generation.encode()[:16],
+        native=answer.native >= 1,
+        algorithm=answer.digest,
+        cdn_source=answer.cdn_source,
+    )
+
+
+def chance() -> float:
+    """In [0, 1). The module `random` would cost a small download more than the one number it needs."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32
+
+
+def _reason(message: str) -> str:
+    """What a supernode said, on one line. 1.x puts the task, the URL and a code in JSON before it, which a user does not need."""
+    return " ".join((message.rpartition('"}: ')[2] or message or "no reason given").split())[:300]
+
+
+def refuse(node: SupernodeAddress, code: int, message: str) -> SupernodeError:
+    """The error for a code that ends this download at this supernode."""
+    kind = {
+        codes.CDN_FAILED: "could not fetch the file",
+        codes.UNREACHABLE: "cannot reach the origin",
+        codes.NEED_AUTH: "is asked for credentials by the origin",
+    }.get(code, "ends the download")
+    return SupernodeError(f"supernode {node} {kind} (code {code}): {_reason(message)}", code)
+
+
+def leave(member: Membership) -> None:
+    """`GET /peer/service/down`, over a connection of its own; at most a second, and nothing fails by it."""
+    from urllib.parse import urlencode
+
+    query = urlencode({"taskId": member.task, "cid": member.cid})
+    with contextlib.suppress(RemoteError):
+        line = Connection(member.node.host, member.node.port, timeout=1.0, named=True)
+        with contextlib.closing(line):
+            line.request("GET", f"/peer/service/down?{query}", {}, b"", timeout=1.0)
+
+
+def report(member: Membership, message: bytes) -> None:
+    """`POST /task/metrics`, over the open connection or a new one; at most a second, and nothing fails by it."""
+    line = member.connection
+    with contextlib.suppress(RemoteError):
+        if not line.usable:
+            line = Connection(member.node.host, member.node.port, timeout=1.0, named=True)
+        with contextlib.closing(line):
+            line.request("POST", "/task/metrics", JSON, message, timeout=1.0)

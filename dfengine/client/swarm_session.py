@@ -1,0 +1,236 @@
+"""The swarm phase: find a supernode, pull from the swarm until all is here, survive the loss of a supernode.
+
+A supernode that is lost, restarted, or forgets us is registered with again, under the same CID, or the next one is: it comes
+first when the last registration brought no piece. Meanwhile the threads go on with what was offered. What is here is
+announced, so nothing is fetched twice.
+"""
+
+from __future__ import annotations
+
+import time
+
+from dfengine import codes
+from dfengine.client import fetch
+from dfengine.client.native import NativeSession
+from dfengine.client.patience import Patience
+from dfengine.client.pull_timing import Backoff
+from dfengine.client.supernode_session import Membership, chance, join, leave, report
+from dfengine.client.watch import TICK, Watch
+from dfengine.errors import NoProgress, RemoteError, SupernodeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.client.assembly import Place
+    from dfengine.client.messages import Registration
+    from dfengine.client.supernode_session import SupernodeSession
+    from dfengine.client.transfer import Transfer
+    from dfengine.settings import GetSettings, SupernodeAddress
+
+RETRY = 20.0
+"""Seconds that a supernode lost in the middle is looked for before the download goes back to the origin."""
+
+RETRY_NOTBS = 120.0
+"""The same when it must not."""
+
+STRIKES = 3
+"""Registrations in a row that brought no piece, times the number of nodes: then the swarm has failed."""
+
+
+def _session(member: Membership, held: list[tuple[int, int]]) -> SupernodeSession:
+    if member.native:
+        return NativeSession(member, held)
+    from dfengine.client.legacy import LegacySession
+
+    return LegacySession(member)
+
+
+class SwarmSession:
+    """Of one download. `opened` is called with each new transfer, once its file can be served; `say` with what a user may want to know."""
+
+    def __init__(
+        self,
+        settings: GetSettings,
+        nodes: list[SupernodeAddress],
+        registration: Registration,
+        assembly: Place,
+        watch: Watch,
+        opened: Callable[[Membership], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self.nodes = self._nodes = nodes
+        self._registration = registration
+        self._assembly = assembly
+        self._watch = watch
+        self._opened = opened
+        self._say = say
+        self._served: Transfer | None = None
+        self._threads = 0
+        self._session: SupernodeSession | None = None
+        self.member: Membership | None = None
+        self.told_md5 = ""
+
+    def run(self) -> str | None:
+        """Until every piece is here: None; or until the swarm has failed: why. Errors of this machine are raised."""
+        try:
+            self.member = self._first()
+            return self._through()
+        except RemoteError as error:
+            return str(error)
+        finally:
+            self._watch.waits()
+
+    def _first(self) -> Membership:
+        failure: RemoteError | None = None
+        for node in self._nodes:
+            self._watch.look(None)
+            self._watch.waits(f"asks supernode {node}", "asks a supernode")
+            try:
+                return join(node, self._registration, self._watch.deadline)
+            except RemoteError as error:
+                failure = failure or error
+        raise failure or SupernodeError("no supernode is given")
+
+    def _through(self) -> str | None:
+        """Drive one membership after the other."""
+        strikes, most, backoff = 0, 0, Backoff(0.1, 1.0)
+        while True:
+            member = self.member
+            assert member is not None
+            self._watch.waits()
+            if member.cdn_source == "source":
+                return f"supernode {member.node} keeps no copy and names the origin as the source"
+            if self._registration.stream_mode and not member.native:
+                return f"supernode {member.node} speaks only 1.x, which has no windows"
+            named = member.generation.decode("ascii", "replace")
+            if self._assembly.transfer is None and self._assembly.holds(member.geometry.length, named):
+                return None
+            transfer = self._assembly.open(member.geometry, member.generation)
+            before = transfer.plan.here
+            try:
+                self._pull(member, transfer)
+                return None
+            except RemoteError as error:
+                failure = error
+            seeks = f"lost, seeking {'another' if len(self._nodes) > 1 else 'it again'}"
+            self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
+            # A file that begins anew brings pieces each time: only more than ever before is progress.
+            here = transfer.plan.here
+            # A supernode that could not fetch the file has tried again by itself: the second time it says so is the last.
+            weight = STRIKES - 1 if isinstance(failure, SupernodeError) and failure.code == codes.CDN_FAILED else 1
+            if isinstance(failure, NoProgress):
+                weight = STRIKES
+            strikes = strikes + weight if here == before or here <= most else 0
+            most = max(most, here)
+            if strikes >= STRIKES * len(self._nodes):
+                return str(failure)
+            if not strikes:
+                backoff.reset()
+            else:
+                self._pause(transfer, backoff.next(chance()))
+            with transfer.lock:
+                if transfer.plan.finished:
+                    return None
+            self._say(str(failure))
+            self.member = self._again(transfer, self._order_after(member.node, stay=not strikes))
+            if self.member is None:
+                return None
+            self._say(f"registered again at {self.member.node}")
+
+    def _pull(self, member: Membership, transfer: Transfer) -> None:
+        """Until all pieces are here. Raises RemoteError when this membership is of no more use."""
+        if transfer is not self._served:
+            self._opened(member)
+            self._served = transfer
+            for _ in range(transfer.plan.workers):
+                self._start_thread(transfer)
+        with transfer.lock:
+            held = transfer.file.here.runs()
+            transfer.plan.forget_offers()
+            if member.native:
+                transfer.plan.done.clear()  # told as held
+        self._session = session = _session(member, held)
+        try:
+            self._drive(session, transfer)
+            # Nobody waits for what a supernode thinks of a file that is here.
+            session.conclude(transfer)
+        except RemoteError:
+            session.close()
+            with transfer.lock:
+                if not transfer.plan.finished:
+                    raise
+        finally:
+            self.told_md5 = session.finished_md5 or self.told_md5
+
+    def _start_thread(self, transfer: Transfer) -> None:
+        self._threads += 1
+        transfer.start(fetch.Fetcher(transfer, self._floor(transfer)).run, f"fetch-{self._threads}")
+
+    def _floor(self, transfer: Transfer) -> float:
+        """Least bytes per second of one source: all share this host's session and the user's limit, which must not look like slowness."""
+        limit = self._settings.locallimit
+        return min(self._settings.minrate, limit // 2 or self._settings.minrate) / max(1, transfer.plan.workers)
+
+    def _drive(self, session: SupernodeSession, transfer: Transfer) -> None:
+        settings = self._settings
+        patience = Patience(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, time.monotonic())
+        while True:
+            with transfer.lock:
+                if transfer.plan.finished:
+                    return
+                here, sated = transfer.plan.here, transfer.plan.sated
+            self._watch.look(transfer)
+            if patience.over(here, transfer.moving().total, sated, time.monotonic()):
+                raise NoProgress(f"the swarm brought nothing for {patience.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
+            if transfer.listen(self._floor(transfer)):
+                self._start_thread(transfer)
+            session.step(transfer, TICK)
+
+    def _pause(self, transfer: Transfer, seconds: float) -> None:
+        """Unless all is here before."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not transfer.plan.finished:
+            self._watch.look(transfer)
+            transfer.sleep(min(TICK, left))
+
+    def _order_after(self, last: SupernodeAddress, stay: bool) -> list[SupernodeAddress]:
+        """Where to register now: `last` and then those behind it, around the list; or, not to `stay`, `last` at the end."""
+        at = self._nodes.index(last) + (not stay)
+        return [*self._nodes[at:], *self._nodes[:at]]
+
+    def _again(self, transfer: Transfer, nodes: list[SupernodeAddress]) -> Membership | None:
+        """Another membership, of the first node that gives one; None when all is here meanwhile. Raises the last RemoteError in the end."""
+        until = min(self._watch.deadline, time.monotonic() + (RETRY_NOTBS if self._settings.notbs else RETRY))
+        backoff = Backoff(0.1, 1.0)
+        while True:
+            failure: RemoteError | None = None
+            for node in nodes:
+                self._watch.look(transfer)
+                if transfer.plan.finished:
+                    return None
+                try:
+                    return join(node, self._registration, until)
+                except RemoteError as error:
+                    failure = failure or error
+            if time.monotonic() >= until:
+                raise failure or SupernodeError("no supernode is given")
+            self._pause(transfer, backoff.next(chance()))
+
+    def report(self, message: bytes) -> None:
+        """How it went, for the supernode's counters; best effort."""
+        if self.member is not None:
+            report(self.member, message)
+
+    def leave(self) -> None:
+        """This download takes no part any more: what it was told to fetch is somebody else's at once; best effort."""
+        if self.member is not None:
+            leave(self.member)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._session is not None:
+            self._session.close()
+        if self.member is not None:
+            self.member.connection.close()

@@ -1,0 +1,132 @@
+"""A listening socket that lets in so many connections, in all and of one client.
+
+Whoever is let in counts from its accept until `left` is told, TLS's handshake included. When all are in, or descriptors are short, further
+ones wait in the kernel's queue; a client that has its share is closed at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+
+from dfengine.net.admission import Admission
+from dfengine.net.quota import Quota
+
+BACKLOG = 4096
+NOTSENT_LOWAT = 25
+"""TCP_NOTSENT_LOWAT (tcp(7), linux/tcp.h): bytes that were written and not sent, beyond which a socket takes no more."""
+
+ACCEPTS = 64
+"""Connections taken before others get their turn."""
+
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def listening(ip: str, port: int, unsent: int = 0) -> socket.socket:
+    """A non-blocking listening socket on ip:port, port 0 for any free one; `::` takes IPv4 as well, a name its first address.
+
+    unsent: bytes that the kernel keeps of a connection beyond those under way; 0: as many as it likes. Raises OSError.
+    """
+    family, kind, _, _, address = socket.getaddrinfo(ip, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    sock = socket.socket(family, kind)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if unsent:
+            sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, unsent)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Listener:
+    """enter: called with the non-blocking socket and the address of each that is let in; an OSError of its closes that one.
+
+    most: connections in all. share: percent of them for one client. admission: of the process.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, enter: Callable[[socket.socket, str], None], most: int, share: int,
+        admission: Admission,
+    ) -> None:
+        self._admission = admission
+        self._loop = loop
+        self._sock = sock
+        self._enter = enter
+        self._most = most
+        self._shares = Quota(most, share)
+        self._within = 0
+        self._open = self._ended = False
+        self.accepted = 0
+        sock.setblocking(False)
+
+    @property
+    def port(self) -> int:
+        """The listening port."""
+        return int(self._sock.getsockname()[1])
+
+    def look(self) -> None:
+        """From time to time: let in whom a lack of room or of descriptors kept out."""
+        if not self._ended:
+            self._turn(True)
+
+    def _turn(self, wanted: bool) -> None:
+        if wanted != self._open:
+            self._open = wanted
+            (self._loop.add_reader(self._sock, self._acceptable) if wanted else self._loop.remove_reader(self._sock))
+
+    def _acceptable(self) -> None:
+        for _ in range(ACCEPTS):
+            if self._within >= self._most or not self._admission.room():
+                # Whoever waits is let in by `left`, or by the next look.
+                self._turn(False)
+                return
+            try:
+                sock, address = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF:
+                    # The next look, or a connection that ends, tries again: the listener stays readable, and
+                    # asking it over and over would free no descriptor.
+                    self._turn(False)
+                    return
+                # The error is the new connection's own (aborted, unreachable), and it is gone.
+                continue
+            if not self._shares.take(address[0]):
+                sock.close()
+                continue
+            if not self._admission.take(address[0]):
+                self._shares.give_back(address[0])
+                sock.close()
+                continue
+            self._within += 1
+            self.accepted += 1
+            try:
+                sock.setblocking(False)
+                self._enter(sock, address[0])
+            except OSError:
+                sock.close()
+                self.left(address[0])
+
+    def of(self, address: str) -> int:
+        """Connections of its client."""
+        return self._shares.of(address)
+
+    def left(self, address: str) -> None:
+        """One of those let in is gone."""
+        self._within -= 1
+        self._shares.give_back(address)
+        self._admission.give_back(address)
+        self.look()
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._ended = True
+        self._turn(False)
+        self._sock.close()

@@ -1,0 +1,15 @@
+"""A file in order, as its pieces come from the swarm: a window over the client, and no byte on a disk.
+
+    credit    what the consumer may still be given: `Streaming.next`, `taken`
+    network   what is asked for: `[una, una+wnd)`, the window of the client's plan; una moves when the consumer has taken a piece
+    cache     what is kept for other peers after that: `cache.Cache`
+
+Law: eviction never gates credit. The three are told apart in `download`, which fills the window; `pipe` and `reader` empty it.
+"""
+
+from __future__ import annotations
+
+from dfengine.streaming.pipe import to_descriptor
+from dfengine.streaming.reader import Reader, stream
+
+__all__ = ["Reader", "stream", "to_descriptor"]

@@ -1,0 +1,151 @@
+"""One stream, from the first question to the last byte.
+
+    the engine's thread   finds a supernode, pulls, changes supernodes, goes to the origin; then waits for the consumer
+    fetch threads         fill the window with verified pieces
+    the consumer          takes one piece after the other: `next`, use it, `taken`
+
+The engine never waits for the consumer while pieces can be fetched, the consumer never for anything but its next piece.
+"""
+
+from __future__ import annotations
+
+import time
+
+from dfengine.client.download import Download
+from dfengine.client.watch import TICK, Watch
+from dfengine.errors import DfengineError, LocalError
+from dfengine.streaming.memory import Memory, cache_pieces, window_pieces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.download import Result
+    from dfengine.client.supernode_session import Membership
+    from dfengine.client.watch import Progress
+    from dfengine.settings import GetSettings
+
+
+LATE = 0.5
+"""Seconds after the deadline at which the consumer looks itself."""
+
+
+class Streaming(Download):
+    """`run` is the engine; `next` and `taken` are the consumer's, from another thread."""
+
+    def __init__(self, settings: GetSettings, progress: Progress | None = None) -> None:
+        self.memory = Memory(settings)
+        watch = Watch(settings.timeout, progress, "a stream begins anew: give it longer", settings.quiet)
+        super().__init__(settings, self.memory, watch)
+        self._over: BaseException | None = None
+        self.ended = False
+        """Nothing more will come."""
+
+    def run(self) -> Result:
+        """Until the consumer has taken every piece. Raises subclasses of DfengineError, which say how much was delivered."""
+        try:
+            self.fill()
+            self._empty()
+            self.memory.verify()
+            result = self.result(self.memory.byte_counts, "-", self.memory.digests)
+            self.report(None)
+        except BaseException as error:
+            if isinstance(error, DfengineError):
+                error.args = (f"{error} ({self.memory.delivered} bytes were delivered)", *error.args[1:])
+            self._over = error
+            raise
+        finally:
+            self.ended = True
+            self._wake()
+        return result
+
+    def prepared(self) -> None:
+        """The registration says that this is a stream; the window's pieces are guessed until the piece size is known."""
+        settings = self.settings
+        self.registration = self.registration.replace(stream_mode=True, window_size=window_pieces(settings))
+
+    def opened(self, member: Membership) -> None:
+        """A supernode has told what the file is."""
+        size = member.geometry.piece_size
+        self.say(
+            f"window {window_pieces(self.settings, size)} pieces of {size} bytes, cache {cache_pieces(self.settings, size)}; "
+            f"task {member.task} at {member.node}"
+        )
+        if self.home is not None and self.peer.port:
+            try:
+                self.memory.share(self.home.sockets, self.who.name, member.cid, str(member.node), member.task)
+                self.shared()
+            except LocalError as error:
+                self.unshared(error)
+
+    def _empty(self) -> None:
+        """Everything is here; the consumer takes its time, and the digest follows."""
+        memory, transfer = self.memory, self.memory.transfer
+        assert transfer is not None
+        while memory.pieces < transfer.file.geometry.count:
+            self.watch.look(transfer)
+            transfer.sleep(TICK)
+        while transfer.follower is not None:
+            self.watch.look(transfer)
+            found = transfer.follower.result(TICK)
+            if found is not None:
+                memory.digests = found
+                break
+
+    # The consumer.
+
+    def next(self, timeout: float | None = None) -> tuple[int, int, int, int] | None:
+        """(piece, descriptor, offset, bytes) of the next piece's content when it is here; None at the end of the file.
+
+        What is there stays in its place until `taken`, and its pages beyond that for a pipe or socket that holds them.
+        timeout: seconds, None = as long as it takes. Raises what ended the stream, TimeoutError.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            transfer, n = self.memory.transfer, self.memory.pieces
+            if transfer is None:
+                self._check(None)
+                time.sleep(0.002)
+            else:
+                with transfer.lock:
+                    if 0 <= transfer.plan.window.count <= n:
+                        return None
+                    if transfer.plan.window.here(n):
+                        return n, *transfer.file.locate(n)
+                    if not self.ended:
+                        transfer.lock.wait(0.3)
+                self._check(transfer.error)
+            if time.monotonic() > self.watch.deadline + LATE:
+                self.watch.look(None)  # raises: the engine, which should say so, is held up
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError("the next piece is not here yet")
+
+    def _check(self, error: BaseException | None) -> None:
+        if self.ended:
+            raise self._over or error or LocalError("the stream was closed")
+
+    def taken(self, n: int) -> None:
+        """The consumer has all of piece n."""
+        self.memory.taken(n)
+
+    @property
+    def ahead(self) -> tuple[int, int]:
+        """(pieces from the consumer's place to the end of the file, -1 unknown; pieces of the window). After the first piece was `next`."""
+        assert self.memory.transfer is not None
+        window = self.memory.transfer.plan.window
+        return window.count - self.memory.pieces if window.count >= 0 else -1, window.wnd
+
+    def stop(self, error: BaseException) -> None:
+        """The consumer wants no more: the engine ends with `error`."""
+        self.watch.interrupted = error
+        transfer = self.memory.transfer
+        if transfer is not None:
+            transfer.fail(error)
+
+    def _wake(self) -> None:
+        transfer = self.memory.transfer
+        if transfer is not None:
+            transfer.offered()
+
+    def close(self) -> None:
+        """Let go of everything, once the engine's `run` has ended."""
+        self.ended = True
+        super().close()

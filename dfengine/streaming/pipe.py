@@ -1,0 +1,133 @@
+"""A stream into a descriptor: splice into a pipe without a copy, sendfile elsewhere, plain writes where neither is taken.
+
+Waits are polls, so that a consumer that pauses costs nothing and one that goes away is noticed; O_NONBLOCK is left alone, since the other
+processes that share the descriptor did not ask for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import stat
+import threading
+
+from dfengine.errors import StorageError
+from dfengine.streaming.download import Streaming
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.client.download import Result
+    from dfengine.client.watch import Progress
+    from dfengine.settings import GetSettings
+
+    Move = Callable[[int, int, int], int]
+    """(descriptor, offset, bytes) -> bytes that went out; 0: full, poll."""
+
+PIPE = 1 << 20
+"""Bytes that a pipe is enlarged to, as far as the system lets us: fewer and larger turns."""
+
+STEP = 256 << 10
+"""Bytes of a plain write."""
+
+POLL = 0.25
+"""Seconds after which a thread that waits for its reader looks whether the stream has ended."""
+
+
+def to_descriptor(request: GetSettings, out: int, progress: Progress | None = None, waited: float = 0.0) -> Result:
+    """Stream `request.url` into the descriptor `out`, in order. waited: seconds that its timeout has run already.
+
+    Raises BrokenPipeError when nobody reads any more, else subclasses of DfengineError; no byte is repeated or left out before that.
+    """
+    streaming = Streaming(request, progress)
+    streaming.watch.started -= waited
+    feeder = threading.Thread(target=_feed, args=(streaming, out), name="deliver", daemon=True)
+    try:
+        feeder.start()
+        return streaming.run()
+    except BaseException as error:
+        streaming.abandon(error)
+        raise
+    finally:
+        streaming.ended = True
+        feeder.join(2 * POLL)
+        # A plain write may block for as long as its reader likes; then its memory must stay until the process ends.
+        if not feeder.is_alive():
+            streaming.close()
+
+
+def _feed(streaming: Streaming, out: int) -> None:
+    """The consumer's side. Whatever goes wrong with `out` ends the stream."""
+    try:
+        move = mover(out)
+        while (piece := streaming.next()) is not None:
+            n, fd, offset, left = piece
+            while left and not streaming.ended:
+                moved = move(fd, offset, left)
+                offset, left = offset + moved, left - moved
+            if streaming.ended:
+                return
+            streaming.taken(n)
+    except BrokenPipeError as error:
+        streaming.stop(error)
+    except OSError as error:
+        streaming.stop(StorageError(f"cannot write the stream: {error.strerror}"))
+    except BaseException as error:
+        streaming.stop(error)
+
+
+def mover(out: int) -> Move:
+    """How bytes best go to `out`. Raises OSError when it is no open descriptor."""
+    mode = os.fstat(out).st_mode
+    if stat.S_ISFIFO(mode):
+        with contextlib.suppress(OSError):
+            if fcntl.fcntl(out, fcntl.F_GETPIPE_SZ) < PIPE:
+                fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, PIPE)
+        poll = select.poll()
+        poll.register(out, select.POLLOUT)
+
+        def spliced(fd: int, offset: int, count: int) -> int:
+            try:
+                moved = os.splice(fd, out, count, offset_src=offset, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MORE)
+                if not moved:
+                    raise OSError(errno.EIO, "a piece is shorter than it should be")
+                return moved
+            except BlockingIOError:
+                if any(events & select.POLLERR for _, events in poll.poll(POLL * 1000)):
+                    raise BrokenPipeError(errno.EPIPE, "nobody reads any more") from None
+                return 0
+
+        return spliced
+    plain = _written(out)
+    if not stat.S_ISREG(mode) or fcntl.fcntl(out, fcntl.F_GETFL) & os.O_APPEND:
+        return plain
+
+    def sent(fd: int, offset: int, count: int) -> int:
+        try:
+            return os.sendfile(out, fd, offset, count)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+            return plain(fd, offset, count)
+
+    return sent
+
+
+def _written(out: int) -> Move:
+    buffer = memoryview(bytearray(STEP))
+
+    def written(fd: int, offset: int, count: int) -> int:
+        got = os.preadv(fd, [buffer[: min(count, STEP)]], offset)
+        at = 0
+        while at < got:
+            try:
+                at += os.write(out, buffer[at:got])
+            except BlockingIOError:
+                select.select([], [out], [])
+        return got
+
+    return written

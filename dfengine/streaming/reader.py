@@ -1,0 +1,211 @@
+"""A stream for programs: a file-like reader and an asynchronous iterator, both over the same engine as `get -o -`."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+
+from dfengine.errors import DfengineError, LocalError, Unverified
+from dfengine.settings import GetSettings, SupernodeAddress
+from dfengine.streaming.download import Streaming
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from types import TracebackType
+    from typing import Any
+
+    from dfengine.client.download import Result
+    from dfengine.task import Digest
+
+
+CLOSING = 0.7
+"""Seconds for an engine to end that is not wanted any more."""
+
+
+def stream(url: str, *, nodes: Iterable[str] = (), **settings: Any) -> Reader:
+    """Open `url` as a stream from the swarm of the supernodes `nodes` (HOST[:PORT][=WEIGHT]), or from its origin if there are none.
+
+    Further settings are those of `dfengine.settings.GetSettings`, `window` (pieces), `window_bytes` and `cache` (bytes) among them.
+    `digest` may be text, as `sha256:HEX`.
+    """
+    return Reader(GetSettings(url=url, output="-", nodes=tuple(SupernodeAddress.parse(node) for node in nodes), **settings))
+
+
+class _Engine(threading.Thread):
+    """Runs a stream. It knows no reader, so that one that is dropped is collected, and ends it."""
+
+    def __init__(self, streaming: Streaming) -> None:
+        super().__init__(name="stream", daemon=True)
+        self._streaming = streaming
+        self.result: Result | None = None
+        self.failure: BaseException | None = None
+        self._turn = threading.Lock()
+        self._over = self._left = False
+
+    def run(self) -> None:
+        """See streaming.Streaming.run."""
+        try:
+            self.result = self._streaming.run()
+        except BaseException as error:
+            self.failure = error
+            self._streaming.abandon(error)
+        with self._turn:
+            self._over = True
+            if self._left:
+                self._streaming.close()
+
+    def leave(self) -> None:
+        """The stream is closed: at once, or by the engine where that waits for what nothing cuts, as the look-up of a name."""
+        self.join(CLOSING)
+        with self._turn:
+            if self._over:
+                self._streaming.close()
+            else:
+                self._left = True
+
+
+class Reader(io.RawIOBase):
+    """Readable binary file, not seekable; `async for` gives one piece's content after the other. Use as a context, or `close` it.
+
+    A reader that does not read stops the download at the end of its window. Reads raise subclasses of DfengineError; at the end of the file
+    the whole digests that were given have been compared, `verified` is True if there are any, and `result` says how it went.
+
+    One that is closed before, as by a reader of archives that needs no more, reads on by itself where all that is left lies within its
+    window, and compares then; else `close` raises Unverified, and DigestMismatch where the file is another one. Leaving the context by an
+    exception releases everything at once, and the exception's notes say what was not compared.
+    """
+
+    def __init__(self, settings: GetSettings) -> None:
+        super().__init__()
+        self.verified = False
+        self._given = 0
+        """Bytes that the consumer has."""
+        self._expected: list[Digest] = []
+        self._reading = self._told = False
+        self._engine: _Engine | None = None
+        self._streaming = Streaming(settings)
+        self._expected = settings.expected
+        self._piece: tuple[int, int, int, int] | None = None
+        self._engine = _Engine(self._streaming)
+        self._engine.start()
+
+    @property
+    def result(self) -> Result | None:
+        """How it went, when all was read."""
+        return self._engine.result if self._engine is not None else None
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Some bytes, at most as many as `buffer` holds; 0 at the end. Waits for the next piece."""
+        view = memoryview(buffer).cast("B")
+        self._reading = True
+        try:
+            while len(view):
+                if self._piece is None:
+                    self._piece = self._streaming.next()
+                    if self._piece is None:
+                        self._finish()
+                        return 0
+                n, fd, offset, left = self._piece
+                got = os.preadv(fd, [view[: min(left, len(view))]], offset) if left else 0
+                if got < left:
+                    self._piece = n, fd, offset + got, left - got
+                else:
+                    self._piece = None
+                    self._streaming.taken(n)
+                if got:
+                    self._given += got
+                    return got
+        except DfengineError:
+            self._told = True
+            raise
+        finally:
+            self._reading = False
+        return 0
+
+    def _finish(self) -> None:
+        """All was read: the engine has its last words with the supernode, and the digest is compared."""
+        assert self._engine is not None
+        self._engine.join()
+        self._told = True
+        if self._engine.failure is not None:
+            raise self._engine.failure
+        self.verified = bool(self._expected)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The content of each piece, in order."""
+        import asyncio
+
+        while content := await asyncio.to_thread(self._next_piece):
+            yield content
+
+    def _next_piece(self) -> bytes:
+        """What is left of the current piece, or the next one; b"" at the end."""
+        parts = []
+        step = bytearray(1 << 20)
+        while True:
+            got = self.readinto(step)
+            parts.append(bytes(step[:got]))
+            if not got or self._piece is None:
+                return b"".join(parts)
+
+    @property
+    def _unproven(self) -> str:
+        """What the consumer was given unproven, "" if that is nothing. Who is stopped in a read by another thread hears of it there."""
+        if not self._given or self._told or self._reading or not self._expected:
+            return ""
+        return f"{self._given} bytes were read, and {' and '.join(map(str, self._expected))} is of the whole file: it was not compared"
+
+    def close(self) -> None:
+        """Release everything, when the digests that were given have been compared. Again: nothing.
+
+        Waits for what is left of the file, no more than a window, only if there are such digests and something was read. Raises
+        DigestMismatch, Unverified, and what ended the stream.
+        """
+        if self.closed:
+            return
+        try:
+            if self._unproven:
+                self._drain()
+        finally:
+            self._release()
+
+    def _drain(self) -> None:
+        """Read on to the end, for the digest. Raises Unverified where that is further than the window."""
+        left, most = self._streaming.ahead
+        for _ in range(most + 1 if left <= most else 0):
+            piece, self._piece = self._piece or self._streaming.next(), None
+            if piece is None:
+                return self._finish()
+            self._streaming.taken(piece[0])
+        raise Unverified(f"{self._unproven}; read to the end of the file, or leave the digest out")
+
+    def _release(self) -> None:
+        engine = self._engine
+        if engine is not None and not self.closed:
+            if engine.is_alive():
+                self._streaming.stop(LocalError("the reader was closed"))
+            engine.leave()
+        super().close()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """See the class."""
+        if error is None:
+            self.close()
+            return
+        if self._unproven and not self.closed:
+            error.add_note(f"dfengine: {self._unproven}")
+        self._release()
+
+    def __del__(self) -> None:
+        if not self.closed:
+            if self._unproven:
+                import warnings
+
+                warnings.warn(f"a stream was not closed: {self._unproven}", ResourceWarning, source=self, stacklevel=2)
+            self._release()

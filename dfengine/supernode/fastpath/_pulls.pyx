@@ -1,0 +1,302 @@
+"""Plain pulls. The way of one is drawn in the `.pxd`."""
+
+cimport cython
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
+from libc.string cimport memcmp, memcpy
+
+from dfengine.net._request cimport Plain, scan
+from dfengine.supernode.swarm._exchange cimport Exchange, ending, hear
+from dfengine.supernode.fastpath._plain_pull cimport PlainPull, Text, read_pull, string
+from dfengine.supernode.swarm._scheduler cimport Course, Grant, begin, grant
+from dfengine.supernode.swarm._state cimport Download, Lease, Task
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
+    Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
+    const void* PyUnicode_DATA(object text) noexcept
+    PyObject* PyDict_GetItemWithError(object table, object key) except? NULL
+
+from dfengine import codes, wire
+from dfengine.net import http
+from dfengine.storage import record
+from dfengine.supernode import api_native
+from dfengine.supernode.swarm import assignment
+from dfengine.supernode.swarm import reports
+
+cdef enum:
+    HEAD_ROOM = 128
+
+cdef object FINISHED = assignment.FINISHED
+cdef Py_ssize_t LONGEST_HEAD = http.MAX_HEAD, LONGEST_BODY = http.MAX_BODY
+cdef Py_ssize_t DIGEST = record.DIGEST
+cdef Py_ssize_t MOST_PIECES = api_native.MOST_PIECES
+cdef double LONGEST = api_native.LONGEST
+cdef bytes HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+cdef const char* HEX = b"0123456789abcdef"
+cdef const char* TARGET = b"/swarm/pull"
+
+
+@cython.final
+cdef class Said:
+    pass
+
+
+@cython.final
+cdef class Pulls:
+    def __init__(self, state, park):
+        self.state = state
+        self.now = state.now
+        self.park = park
+        self.task_id = ""
+        self.swarm = state.swarm
+        self.wakeable = state.swarm.wakeable
+        self.members = state.members
+        self.fetches = state.cdn.fetches
+        self.used = state.used
+        self.parked = state.parked
+
+    def __dealloc__(self):
+        PyMem_Free(self.text)
+
+    def answer(self, bytes data not None, line, str client not None):
+        cdef Plain request
+        cdef PlainPull pull
+        cdef Task task
+        cdef Download download
+        cdef PyObject* found
+        cdef double now
+        cdef bint waits
+        if not scan(data, LONGEST_HEAD, LONGEST_BODY, &request):
+            return None
+        if not request.posted or request.targeted != 11 or memcmp(request.target, TARGET, 11) != 0:
+            return None
+        if not read_pull(<const char*> request.body, request.length, &pull):
+            return None
+        if not same(self.task_id, &pull.task):
+            self.task_id = string(&pull.task)
+        task = self.swarm.tasks.get(self.task_id)
+        if task is None:
+            return None
+        cid = string(&pull.cid)
+        download = task.downloads.get(cid)
+        if download is None or not self.plain(task, download, &pull):
+            return None
+        key = task.id, cid
+        found = PyDict_GetItemWithError(self.members, key)
+        if found is NULL:
+            return None
+        member = <object> found
+        if not member.native or not (member.address == client or member.is_of(client)):
+            return None
+        fetch = self.fetches.get(task.id)
+        if fetch is None:
+            return None
+        now = self.now()
+        self.used[task.id] = now
+        if member.line is not line:
+            member.line = line
+            line.party = member
+        if self.parked and key in self.parked:
+            self.state.release(task.id, cid)
+        hear(download, now)
+        self.report(task, download, &pull, now)
+        # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
+        if self.wakeable:
+            self.state.wake()
+        self.length = HEAD_ROOM
+        if pull.want == 0:
+            self.answered += 1
+            self.code(codes.REPORTED)
+            self.write(b"}", 1)
+            return self.written()
+        waits = pull.wait > 0
+        answer = self.give(task, download, member, fetch, min(pull.want, MOST_PIECES), waits, now)
+        if answer is not None:
+            self.answered += 1
+        else:
+            answer = self.park(task.id, cid, min(pull.want, MOST_PIECES), min(pull.wait, LONGEST))
+        self.wake()
+        return answer
+
+    cdef bint plain(self, Task task, Download download, PlainPull* pull) except -1:
+        """Whether it says something, and nothing that can be refused."""
+        cdef Py_ssize_t i
+        if not (pull.done or pull.endings or pull.una or pull.end != -1 or pull.want):
+            return False
+        for i in range(pull.done):
+            if pull.piece[i] >= min(task.count, task.size):
+                return False
+        for i in range(pull.endings):
+            if pull.ending[i] >= task.count:
+                return False
+        return pull.una <= max(<Py_ssize_t> 0, task.count) and (pull.end == -1 or pull.end >= pull.una)
+
+    cdef int report(self, Task task, Download download, PlainPull* pull, double now) except -1:
+        cdef Py_ssize_t i
+        for i in range(pull.done):
+            self.swarm.credit(download, pull.piece[i], sender(download, pull.piece[i], &pull.source[i]), pull.source[i].length > 0, now)
+        for i in range(pull.endings):
+            ending(download, pull.ending[i], self.swarm.leases)
+        if download.window is not None and (pull.una or pull.end != -1):
+            reports.moved(download, pull.una, pull.end, self.swarm.leases)
+        return 0
+
+    cdef int wake(self) except -1:
+        """Node.wake, where there is something for it to do: of all that is due at a time, a plain pull adds leases alone."""
+        if self.wakeable or self.swarm.leases.soonest() < <double> self.state.due:
+            self.state.wake()
+        return 0
+
+    cdef object give(self, Task task, Download download, object member, object fetch, Py_ssize_t want, bint waits, double now):
+        """The answer with up to `want` pieces; None if there is none and it `waits`."""
+        cdef Course course
+        cdef Grant given
+        cdef object none = begin(download, want, &course)
+        cdef Said said = None
+        cdef Py_buffer digests
+        if none is None and grant(download, &course, &given, self.swarm.leases, now):
+            said = self.copy(task, fetch)
+            PyObject_GetBuffer(fetch.file.record.digests, &digests, PyBUF_SIMPLE)
+            try:
+                self.code(codes.CONTINUE)
+                self.write(b',"offers":[', 11)
+                self.offer(task, said, member, &digests, &given)
+                while grant(download, &course, &given, self.swarm.leases, now):
+                    self.write(b",", 1)
+                    self.offer(task, said, member, &digests, &given)
+            finally:
+                PyBuffer_Release(&digests)
+            self.write(b"]", 1)
+        elif none is FINISHED:
+            self.code(codes.FINISHED)
+        elif waits:
+            return None
+        else:
+            self.code(codes.WAIT)
+        if said is None:
+            said = self.copy(task, fetch)
+        self.put(said.end)
+        return self.written()
+
+    cdef int offer(self, Task task, Said said, object member, Py_buffer* digests, Grant* given) except -1:
+        """[piece,"digest",[source,...]]"""
+        cdef const unsigned char* at
+        cdef char[128] hexed
+        cdef Py_ssize_t i
+        if (given.n + 1) * DIGEST > digests.len or 2 * DIGEST > <Py_ssize_t> sizeof(hexed):
+            raise ValueError(f"piece {given.n} is outside the record")
+        at = <const unsigned char*> digests.buf + given.n * DIGEST
+        self.write(b"[", 1)
+        self.number(given.n)
+        self.write(b',"', 2)
+        for i in range(DIGEST):
+            hexed[2 * i] = HEX[at[i] >> 4]
+            hexed[2 * i + 1] = HEX[at[i] & 15]
+        self.write(hexed, 2 * DIGEST)
+        self.write(b'",[', 3)
+        if given.source is NULL or given.supernode:
+            ip = member.super_node_ip
+            if said.ip != ip:
+                said.supernode = wire.encode(self.state.source(task.id, ip))
+                said.ip = ip
+        if given.source is NULL:
+            self.put(said.supernode)
+        else:
+            self.put(text_of(<Download> given.source))
+        if given.one is not NULL:
+            self.write(b",", 1)
+            self.put(text_of(<Download> given.one))
+        if given.two is not NULL:
+            self.write(b",", 1)
+            self.put(text_of(<Download> given.two))
+        if given.supernode:
+            self.write(b",", 1)
+            self.put(said.supernode)
+        return self.write(b"]]", 2)
+
+    cdef Said copy(self, Task task, object fetch):
+        """What answers say of the task's copy."""
+        cdef Said said = task.said
+        cdef object geometry = fetch.geometry
+        if said is None:
+            said = task.said = Said.__new__(Said)
+        if said.geometry is not geometry:
+            # As any answer ends: its code and offers come before.
+            whole = wire.encode(wire.Pulled(0, length=geometry.length, count=geometry.count))
+            said.end = whole[len(b'{"code":0'):]
+            said.geometry = geometry
+        return said
+
+    cdef int code(self, object number) except -1:
+        """An answer begins."""
+        self.write(b'{"code":', 8)
+        self.number(number)
+        return 0
+
+    cdef int write(self, const char* text, Py_ssize_t length) except -1:
+        cdef Py_ssize_t room
+        cdef void* moved
+        if self.length + length > self.room:
+            room = 2 * (self.length + length) + 4096
+            moved = PyMem_Realloc(self.text, room)
+            if moved is NULL:
+                raise MemoryError
+            self.text = <char*> moved
+            self.room = room
+        memcpy(self.text + self.length, text, length)
+        self.length += length
+        return 0
+
+    cdef int put(self, bytes text) except -1:
+        return self.write(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+    cdef int number(self, Py_ssize_t value) except -1:
+        """Not negative."""
+        cdef char[20] digits
+        cdef Py_ssize_t at = 20
+        while True:
+            at -= 1
+            digits[at] = <char> (c"0" + value % 10)
+            value = value // 10
+            if value == 0:
+                return self.write(digits + at, 20 - at)
+
+    cdef bytes written(self):
+        """The answer with its head."""
+        cdef Py_ssize_t value = self.length - HEAD_ROOM, first = HEAD_ROOM - 4
+        memcpy(self.text + first, b"\r\n\r\n", 4)
+        while True:
+            first -= 1
+            self.text[first] = <char> (c"0" + value % 10)
+            value = value // 10
+            if value == 0:
+                break
+        first -= PyBytes_GET_SIZE(HEAD)
+        memcpy(self.text + first, PyBytes_AS_STRING(HEAD), PyBytes_GET_SIZE(HEAD))
+        return PyBytes_FromStringAndSize(self.text + first, self.length - first)
+
+
+cdef Download sender(Download download, Py_ssize_t n, Text* cid):
+    """The download of that CID, most often the one that the piece was to come from."""
+    cdef Lease lease = download.running.get(n)
+    if lease is not None and lease.source is not None and same(lease.source.cid, cid):
+        return lease.source
+    return download.task.downloads.get(string(cid)) if cid.length else None
+
+
+cdef bint same(str whole, Text* text):
+    return (
+        PyUnicode_IS_COMPACT_ASCII(whole) and PyUnicode_GET_LENGTH(whole) == text.length
+        and memcmp(PyUnicode_DATA(whole), text.at, text.length) == 0
+    )
+
+
+cdef bytes text_of(Download download):
+    """The source as an answer names it."""
+    if download.text is None:
+        download.text = wire.encode(download.source)
+    return download.text

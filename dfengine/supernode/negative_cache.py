@@ -1,0 +1,67 @@
+"""What origins refused for good, remembered for a while: not each who wants a dead URL asks for it. Pure; `now` is monotonic seconds.
+
+Only final answers are remembered, of which 1.x knows the 404: an origin that was busy or down may have the file a second later, and what it
+says of one client's headers, credentials or parameters that `--filter` names says nothing of another's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dfengine.errors import OriginError
+
+MOST = 4096
+"""Remembered at most, the oldest leave first."""
+
+WORDS = '{"Code":12,"Msg":"url not reachable"}'
+"""1.x's."""
+
+FINAL = frozenset((404, 405, 410, 416, 451))
+"""Statuses that say something of the task, whoever asks: its range is part of its name."""
+
+FOR_OTHERS = (401, 403)
+"""Statuses that ask for credentials."""
+
+
+class _Refusal(NamedTuple):
+    message: str
+    status: int
+    at: float
+
+
+def without_reason(message: str) -> str:
+    """A refusal as 1.x says it, which gives no reason."""
+    before, words, _ = message.partition(WORDS)
+    return before + words
+
+
+class NegativeCache:
+    """By task. interval: seconds for which one counts."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._by_task: dict[str, _Refusal] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_task)
+
+    def remember(self, task: str, url: str, status: int, reason: str, now: float) -> str:
+        """The origin refused it; what to say of it, in 1.x's words and with the reason. status 0: it could not be reached."""
+        message = f'taskID: {task}, url: {url}: {WORDS}: {reason}'
+        if status not in FINAL:
+            return message
+        self._by_task.pop(task, None)
+        self._by_task[task] = _Refusal(message, status, now)
+        while len(self._by_task) > MOST:
+            self._by_task.pop(next(iter(self._by_task)))
+        return message
+
+    def forget(self, task: str) -> None:
+        """It may be asked for again."""
+        self._by_task.pop(task, None)
+
+    def check(self, task: str, now: float, prefix: str = "") -> None:
+        """OriginError, its message after `prefix`, when the task was refused not long ago."""
+        refusal = self._by_task.get(task)
+        if refusal is not None and now - refusal.at < self._interval:
+            raise OriginError(prefix + refusal.message, refusal.status)

@@ -1,0 +1,36 @@
+"""The two events that come by the thousand a second: a pull, and a piece that is done."""
+
+from dfengine.supernode.swarm.leases cimport Leases
+from dfengine.supernode.swarm._state cimport Download
+from dfengine.supernode.swarm.deadlines cimport Deadlines
+
+
+cdef class Exchange:
+    cdef readonly dict tasks
+    cdef readonly Leases leases
+    cdef readonly object limits
+    cdef readonly object peers
+    cdef Deadlines heard
+    cdef Deadlines isolations
+    cdef Deadlines shunnings
+    cdef object leaving, silent, unsettled
+    cdef readonly Py_ssize_t sent_by_supernode, sent_by_peers
+
+    cdef Download find(self, str task_id, str cid, double now)
+    cdef int credit(self, Download download, Py_ssize_t n, Download sender, bint named, double now) except -1
+    cpdef pull(self, str task_id, str cid, Py_ssize_t k, double now)
+    cpdef done(self, str task_id, str cid, Py_ssize_t n, str source_cid, double now)
+    cpdef int done_all(self, str task_id, str cid, list pieces, double now) except -1
+    cpdef double next_due(self) except -1
+
+
+cdef inline void hear(Download download, double now) noexcept:
+    """A sign of life."""
+    download.seen = download.peer.seen = now
+
+
+cpdef ending(Download download, Py_ssize_t n, Leases leases)
+cpdef complete(Download download, Py_ssize_t n, Leases leases, double now)
+cpdef acknowledge(Download download, Py_ssize_t n)
+cpdef slide(Download download, Py_ssize_t past)
+cdef int forget_early(Download download, Py_ssize_t before) except -1

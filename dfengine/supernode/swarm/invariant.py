@@ -1,0 +1,146 @@
+"""Every law of the swarm, recounted from what the downloads themselves say. For tests: it walks over everything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from dfengine.supernode.swarm._rarity import Rarity
+from dfengine.supernode.swarm._recount import recount
+from dfengine.supernode.swarm._sources import serves_now
+from dfengine.supernode.swarm._state import ABSENT, Download, Lease
+from dfengine.supernode.swarm.deadlines import GRAIN
+from dfengine.supernode.swarm.task_state import TaskState
+from dfengine.supernode.swarm.trust import blocks
+
+if TYPE_CHECKING:
+    from dfengine.supernode.swarm.swarm import Swarm
+
+
+def check(swarm: Swarm) -> None:
+    """Raises AssertionError naming what does not agree."""
+    downloads = [download for task in (*swarm.tasks.values(), *swarm.peers.leaving) for download in task.downloads.values()]
+    alive = dict.fromkeys(downloads)
+    leases = [lease for download in downloads for lease in _leases(download)]
+    used = Counter(lease.source.peer for lease in leases if lease.source is not None and not lease.freed)
+    sends = Counter(lease.source.peer for lease in leases if lease.source is not None)
+    swarm.leases.check_invariant()
+    assert len(swarm.leases) == sum(len(_leases(download)) for download in downloads), "a lease without a piece, or the other way round"
+    listened = {peer for peer in swarm.peers.states.values() if peer.downloads and peer not in swarm.peers.silent}
+    for peer in swarm.peers.states.values():
+        assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
+        assert peer.sends == sends[peer], f"{peer}: sends {sends[peer]}"
+        assert peer.downloads or peer.isolated, f"{peer} has nothing left"
+        assert swarm.peers.heard.waits(peer, peer.silence) == (peer in listened), f"{peer}: heard of"
+        assert peer not in listened or (peer.silence - 1) * GRAIN < peer.seen + swarm.limits.peer_gc, f"{peer}: heard of too late"
+        for download in peer.downloads:
+            assert download in alive, f"{peer} remembers {download}"
+            assert download.peer is peer, f"{download} is another's"
+        for client in peer.shunned_by or ():
+            assert client in alive, f"{peer} remembers {client}"
+            assert client.charged is not None, f"{client} blocks nobody"
+            assert peer in client.charged, f"{client} does not block {peer}"
+    assert len(swarm.peers.heard) == len(listened), "silent peers"
+    assert sum(len(same) for same in swarm.peers.cids.values()) == len(downloads), "CIDs"
+    for task in swarm.tasks.values():
+        _check_task(task, swarm)
+    for task_id in swarm.wakeable:
+        assert task_id in swarm.tasks, f"{task_id} is gone"
+
+
+def _leases(download: Download) -> list[Lease]:
+    return [*download.running.values(), *(lease for lease in download.arrived.values() if lease is not None)]
+
+
+def _check_task(task: TaskState, swarm: Swarm) -> None:
+    task.rarity.check_invariant()
+    task.holders.check_invariant()
+    finished: Counter[int] = Counter()
+    copies: Counter[int] = Counter()
+    from_supernode = 0
+    for download in task.downloads.values():
+        leases = _leases(download)
+        from_supernode += sum(lease.source is None and not lease.freed for lease in leases)
+        _check_download(download, swarm)
+        if download.place != ABSENT:
+            finished.update(download.have)
+            copies.update(download.have)
+            copies.update(lease.n for lease in leases)
+            may = download.have.first_set() >= 0 and download.has_slot
+            assert task.holders.is_open(download.place) == may, f"{download}: open"
+    anew = Rarity(task.size)
+    recount(anew, [download.have for download in task.downloads.values() if download.place != ABSENT])
+    anew.check_invariant()
+    for n in range(task.size):
+        assert anew.copies(n) == finished[n], f"piece {n}: counted anew"
+        assert task.holders.copies(n) == finished[n], f"piece {n}: {finished[n]} finished copies"
+        assert task.rarity.copies(n) == copies[n], f"piece {n}: {copies[n]} copies"
+        assert (n in task.seedable) == (n in task.cached and task.in_flight_claims[n] is None), f"piece {n}: seedable"
+        assert n not in task.cached or n in task.known, f"piece {n}: cached, but not known"
+    assert task.supernode_used == from_supernode <= swarm.limits.supernode, "the supernode's slots"
+    assert task.unfinished == sum(not task.finished(download) for download in task.downloads.values()), "unfinished"
+    assert len(task.in_flight_claims) == task.size, "promises"
+    for n, lease in enumerate(task.in_flight_claims):
+        if lease is None:
+            continue
+        assert (lease.n, lease.download.lease(n)) == (n, lease), f"promise of {n}"
+        assert lease.download.place != ABSENT, f"promise of {n} to one that will not serve it"
+    for download in [*task.parked, *task.recheck, *(source for source in task.freed_sources if source is not None)]:
+        assert task.downloads.get(download.cid) is download, f"{download} is gone"
+    task.parked.check_invariant()
+    assert task.parked or not task.freed_sources, "openings for nobody"
+    for download in task.parked:
+        assert download.pending_want > 0, f"{download} wishes nothing"
+        if task.id not in swarm.wakeable:
+            assert task.parked[download] == task.lack(download), f"{download}: what it lacks"
+            _check_waits_rightly(download, swarm)
+
+
+def _check_waits_rightly(download: Download, swarm: Swarm) -> None:
+    """No parked pull could be answered now, whatever order the sources are asked in."""
+    task, limits = download.task, swarm.limits
+    assert not task.finished(download), f"{download} waits, finished"
+    if not download.has_room or not task.wanted(download):
+        return
+    wanted = list(task.want)
+    for source in task.downloads.values():
+        if source is not download and source.place != ABSENT and source.has_slot and not blocks(download, source.peer, limits):
+            assert not any(source.has(n) for n in wanted), f"{download} waits, {source} could send"
+    if serves_now(download) and len(download.running) < limits.down:  # more than that is only asked of peers
+        assert not any(n in task.seedable for n in wanted), f"{download} waits, the supernode could send"
+
+
+def _check_download(download: Download, swarm: Swarm) -> None:
+    task, window = download.task, download.window
+    peer = download.peer
+    serves = download.serves and not peer.isolated and not peer.unproved
+    assert (download.place != ABSENT) == serves or download in swarm.peers.unsettled, f"{download}: source"
+    assert not (download.running.keys() & download.arrived.keys()), f"{download}: running and arrived"
+    for n in (*download.running, *download.arrived):
+        assert not download.has(n), f"{download}: {n} is here and on its way"
+    for n, lease in (*download.running.items(), *download.arrived.items()):
+        if lease is not None:
+            assert (lease.n, lease.download) == (n, download), f"{download}: lease of {n}"
+            source = lease.source
+            if source is not None:
+                assert task.downloads.get(source.cid) is source, f"{download}: {n} is sent by {source}, which is gone"
+                assert lease in source.sending, f"{download}: {n} is sent by nobody"
+    for lease in download.sending:
+        assert (lease.source, lease.download.lease(lease.n)) == (download, lease), f"{download}: sends {lease.n}"
+    live = sum(not lease.ending for lease in download.running.values())
+    assert download.legacy or live <= swarm.limits.native_down, f"{download}: pieces that do not end"
+    if not download.lags:
+        live -= any(not lease.ending and lease.source is not None and lease.source.lags for lease in download.running.values())
+    assert download.has_room == (
+        len(download.running) < task.down if download.legacy else live < task.takes and len(download.running) < task.native_down
+    ), f"{download}: room"
+    assert len(download.running) <= (swarm.limits.down if download.legacy else swarm.limits.native_down), f"{download}: download slots"
+    if window is None:
+        got = download.have.count() + len(download.arrived)
+    else:
+        got = window.una + sum(window.acked(n) for n in range(window.una, window.end))
+        assert all(window.una <= n < window.end for n in download.running), f"{download}: outside its window"
+        assert all(window.acked(n) for n in download.have if n < window.end), f"{download}: here and not acknowledged"
+        assert all(window.acked(n) and not download.has(n) for n in download.early or ()), f"{download}: early"
+    assert download.got == got, f"{download}: got {got}"
+    assert task.count < 0 or all(n < task.count for n in download.have), f"{download}: beyond the end"

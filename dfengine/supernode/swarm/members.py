@@ -1,0 +1,93 @@
+"""The registered downloads: how each is answered, and how many there may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dfengine.errors import RemoteError
+from dfengine.net.http import Line
+from dfengine.net.quota import SHARE, Quota
+from dfengine.task import Peer, client_of
+
+MOST_TEXTS = 128 << 20
+"""Characters of all that they say of themselves."""
+
+MOST_DOWNLOADS = 200_000
+"""Registered downloads beyond which new ones are refused."""
+
+Key = tuple[str, str]
+"""(task, CID)."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A registered download. super_node_ip: the address it calls this supernode by. native: the pull it speaks, 0 = 1.x.
+
+    address: where it was first seen. expects: bytes that it was told the file has, 0: it was told nothing. line: the connection of its
+    latest pull; key: its own.
+    """
+
+    super_node_ip: str
+    call_system: str
+    native: int
+    peer: Peer
+    address: str = ""
+    expects: int = 0
+    line: Line | None = None
+    key: Key = ("", "")
+
+    @property
+    def texts(self) -> int:
+        """Characters that it says of itself."""
+        peer = self.peer
+        said = (self.super_node_ip, self.call_system, self.key[1], peer.ip, peer.path, peer.host, peer.id, peer.version, peer.location)
+        return sum(map(len, said))
+
+    def check_length(self, length: int) -> None:
+        """Raises RemoteError if it expects another file than one of `length` bytes; -1, not known, is not one."""
+        if self.expects > 0 and length >= 0 and length != self.expects:
+            raise RemoteError(f"the origin's file has {length} bytes, {self.expects} were expected")
+
+    def is_of(self, address: str) -> bool:
+        """Who is at `address` may speak in its name."""
+        return address == self.address or client_of(address) == client_of(self.address)
+
+
+class Members(dict[Key, Member]):
+    """By (task, CID). They come by `admit` and go by `dismiss`. share: percent of them for one client."""
+
+    def __init__(self, share: int = SHARE) -> None:
+        super().__init__()
+        self._shares = Quota(MOST_DOWNLOADS, share)
+        self._texts = Quota(MOST_TEXTS, share)
+
+    def room_for(self, key: Key, address: str) -> None:
+        """RemoteError when there are as many as may be, in all or of the client at `address`."""
+        if key in self:
+            return
+        if len(self) >= MOST_DOWNLOADS:
+            raise RemoteError(f"this supernode has {MOST_DOWNLOADS} downloads already")
+        if self._shares.full(address):
+            raise RemoteError(f"this supernode has {self._shares.most} downloads of {address} already")
+        if self._texts.full(address):
+            raise RemoteError(f"this supernode keeps {self._texts.most} characters that downloads of {address} say of themselves already")
+
+    def admit(self, key: Key, member: Member) -> None:
+        """Registered, or registered again: then it stays the peer, and where it was seen, that it was."""
+        known = self.get(key)
+        if known is None:
+            self._shares.take(member.address)
+        else:
+            member.peer, member.address = known.peer, known.address
+            self._texts.give_back(known.address, known.texts)
+        member.key = key
+        self._texts.add(member.address, member.texts)
+        self[key] = member
+
+    def dismiss(self, key: Key) -> Member | None:
+        """It is registered no more; None: it was not. The swarm is told by whoever dismisses."""
+        member = self.pop(key, None)
+        if member is not None:
+            self._shares.give_back(member.address)
+            self._texts.give_back(member.address, member.texts)
+        return member

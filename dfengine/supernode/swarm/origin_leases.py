@@ -1,0 +1,84 @@
+"""Who may go to an origin by itself: leases, so that a swarm that is lost does not become a storm there. Pure.
+
+Law: of each origin at most `limit` leases are out, 0 = any number; each lasts `term` seconds from the last time it was asked for.
+Who is refused may ask again; a lease that comes back is for whoever asks first. Anybody may ask, in any name, for who asks has lost the
+swarm: so a holder is a client's, and no client has more than its share of an origin's leases, and of the origins.
+"""
+
+from __future__ import annotations
+
+from dfengine.net.quota import SHARE, Quota
+
+TERM = 60.0
+"""Seconds that a lease lasts unless it is asked for again."""
+
+MOST_ORIGINS = 4096
+"""Origins with leases at once; further ones get none."""
+
+Holder = tuple[str, str]
+"""(client's address, download)."""
+
+
+class _Origin:
+    """opener: address of the client that the origin counts for."""
+
+    def __init__(self, opener: str, limit: int, share: int) -> None:
+        self.opener = opener
+        self.held: dict[Holder, float] = {}
+        self.shares = Quota(limit, share)
+
+
+class OriginLeases:
+    """Of all origins. An origin is `host:port`. `now` is monotonic seconds. share: percent for one client."""
+
+    def __init__(self, limit: int, share: int = SHARE, term: float = TERM) -> None:
+        self.limit = limit
+        self.term = term
+        self._share = share
+        self._origins: dict[str, _Origin] = {}
+        self._opened = Quota(MOST_ORIGINS, share)
+
+    def __len__(self) -> int:
+        return sum(len(origin.held) for origin in self._origins.values())
+
+    def ask(self, name: str, client: str, download: str, now: float) -> bool:
+        """Grant or renew; False: all are out, or all that the client at that address may have."""
+        if not self.limit:
+            return True
+        holder = (client, download)
+        origin = self._origins.get(name)
+        if origin is not None and holder not in origin.held:
+            self._expire(name, origin, now)
+            origin = self._origins.get(name)
+        if origin is None:
+            if len(self._origins) >= MOST_ORIGINS:
+                self.expire(now)
+            if len(self._origins) >= MOST_ORIGINS or not self._opened.take(client):
+                return False
+            origin = self._origins[name] = _Origin(client, self.limit, self._share)
+        if holder not in origin.held and (len(origin.held) >= self.limit or not origin.shares.take(client)):
+            return False
+        origin.held[holder] = now + self.term
+        return True
+
+    def release(self, name: str, client: str, download: str) -> bool:
+        """True if there was one, so that another may have it."""
+        origin = self._origins.get(name)
+        if origin is None or origin.held.pop((client, download), None) is None:
+            return False
+        origin.shares.give_back(client)
+        if not origin.held:
+            del self._origins[name]
+            self._opened.give_back(origin.opener)
+        return True
+
+    def _expire(self, name: str, origin: _Origin, now: float) -> bool:
+        """True if leases came back by their time."""
+        over = [holder for holder, until in origin.held.items() if until <= now]
+        for holder in over:
+            self.release(name, *holder)
+        return bool(over)
+
+    def expire(self, now: float) -> list[str]:
+        """Origins of which leases came back by their time."""
+        return [name for name, origin in list(self._origins.items()) if self._expire(name, origin, now)]

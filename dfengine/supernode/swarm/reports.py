@@ -1,0 +1,139 @@
+"""What becomes of a piece at a download: the transitions of a download's law (`_state.pxd`), each with what it frees and whom it may feed.
+
+Every report may come twice, late, or for a piece that was never assigned; none of these is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dfengine._bitset import Bitset
+from dfengine.errors import BadRange
+from dfengine.supernode.swarm._exchange import complete, ending, slide
+from dfengine.supernode.swarm._rarity import lacking
+from dfengine.supernode.swarm._state import ABSENT, Download
+from dfengine.supernode.swarm.leases import Leases
+
+__all__ = ["arrived", "conclude", "ending", "evicted", "failed", "holds", "moved"]
+
+Run = tuple[int, int]
+
+
+def moved(download: Download, una: int, end: int, leases: Leases) -> None:
+    """A stream has delivered the pieces below una, and wants none from `end` on yet (-1: up to its window's end).
+
+    What is delivered need not be here any more: a supernode that just met the stream knows nothing of it. What was still on its way is
+    not waited for. Without a window: nothing.
+    """
+    window = download.window
+    if window is None:
+        return
+    past = min(una, window.count) if window.count >= 0 else una
+    for lease in [lease for n, lease in download.running.items() if n < past]:
+        leases.drop(lease)
+    download.task.count_got(download, slide(download, past))
+    download.limit = end
+    download.task.changed(download)
+
+
+def arrived(download: Download, n: int, leases: Leases) -> None:
+    """The content of piece n is here, but not servable yet: the download slot is free, the source's is not.
+
+    The source's slot of a download that serves nobody comes back at once: for its kind 1.x need not report again.
+    """
+    if n in download.arrived or download.has(n):
+        return
+    lease = download.running.pop(n, None)
+    if not download.arrived:
+        download.arrived = {}  # of its own
+    download.arrived[n] = lease
+    if download.window is None:
+        download.task.count_got(download, 1)
+    if lease is not None and not download.serves:
+        download.arrived[n] = None
+        leases.release(lease)
+    download.task.changed(download)
+
+
+def failed(download: Download, n: int, leases: Leases) -> None:
+    """Piece n did not come, or what came is no good: it is wanted again."""
+    lease = download.lease(n)
+    if lease is not None:
+        leases.drop(lease)
+    if n in download.arrived:
+        del download.arrived[n]
+        if download.window is None:
+            download.task.count_got(download, -1)
+    download.task.changed(download)
+
+
+def evicted(download: Download, n: int) -> None:
+    """Piece n is no longer here. With a window it stays acknowledged; without one it is wanted again."""
+    task, window = download.task, download.window
+    if not download.has(n):
+        return
+    task.lose(download, n)
+    if window is None:
+        task.count_got(download, -1)
+    elif window.una <= n < window.end:
+        if download.early is None:
+            download.early = {}
+        download.early[n] = None
+    task.changed(download)
+
+
+def holds(download: Download, pieces: Iterable[int | Run], leases: Leases, now: float) -> None:
+    """These pieces, single or as [first, past) runs, are here. Raises BadPiece or BadRange before anything is taken over.
+
+    What lies beyond the task's reach is forgotten: once the supernode has it and offers it, the download says again that it is here.
+    """
+    task, window = download.task, download.window
+    runs = [(item, item + 1) if isinstance(item, int) else item for item in pieces]
+    last = -1
+    for first, past in runs:
+        if not 0 <= first < past:
+            raise BadRange(f"a run of pieces from {first} to before {past}")
+        task.check(past - 1)
+        last = max(last, past - 1)
+    reach = task.reach
+    if last < 0 or not task.admits(min(last, reach - 1)):
+        return
+    claim = Bitset(task.size)
+    for first, past in runs:
+        if first < reach:
+            claim.set_range(first, min(past, reach))
+    for n in [n for n in (*download.running, *download.arrived) if n in claim]:
+        complete(download, n, leases, now)
+    if window is not None:
+        n = claim.first_set(window.una)
+        while 0 <= n < window.end:  # which moves on as they are acknowledged
+            complete(download, n, leases, now)
+            n = claim.first_set(n + 1)
+    fresh = Bitset(task.size)
+    if not lacking(fresh, claim, download.have, 0, task.size):
+        return
+    download.have.grow(task.size)
+    download.have.update_or(fresh)
+    if window is None:
+        task.count_got(download, fresh.count())
+    if download.place != ABSENT:
+        task.holders.gained_all(download.place, fresh)
+        task.rarity.add_all(fresh)
+        task.offer(download)
+    task.changed(download)
+
+
+def conclude(download: Download, count: int) -> None:
+    """The task ends after `count` pieces: what was claimed beyond goes. Raises BadValue when it was acknowledged in a window."""
+    if download.window is not None:
+        download.window.set_count(count)
+    for n in [n for n in download.arrived if n >= count]:
+        lease = download.arrived.pop(n)
+        assert lease is None, "what is not known was never assigned"
+        download.got -= download.window is None
+    beyond = download.have.first_set(count) if count < len(download.have) else -1
+    while beyond >= 0:
+        download.task.lose(download, beyond)
+        download.got -= download.window is None
+        beyond = download.have.first_set(beyond)
+    download.task.changed(download)

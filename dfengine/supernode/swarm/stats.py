@@ -1,0 +1,80 @@
+"""Numbers of the swarm, for metrics and the administration's interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dfengine.supernode.swarm._state import ABSENT
+from dfengine.supernode.swarm.task_state import TaskState
+
+if TYPE_CHECKING:
+    from dfengine.supernode.swarm.swarm import Swarm
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStats:
+    """count: pieces, -1 unknown. cached: pieces the supernode has. sources: CIDs that serve.
+
+    sent_by_supernode, sent_by_peers: pieces reported done.
+    """
+
+    count: int
+    cached: int
+    downloads: int
+    finished: int
+    sources: int
+    running: int
+    supernode_used: int
+    parked: int
+    sent_by_supernode: int
+    sent_by_peers: int
+
+    @classmethod
+    def of(cls, task: TaskState) -> TaskStats:
+        """A walk over the task's CIDs."""
+        downloads = task.downloads.values()
+        return cls(
+            count=task.count,
+            cached=task.cached.count(),
+            downloads=len(downloads),
+            finished=len(downloads) - task.unfinished,
+            sources=sum(download.place != ABSENT for download in downloads),
+            running=sum(len(download.running) for download in downloads),
+            supernode_used=task.supernode_used,
+            parked=len(task.parked),
+            sent_by_supernode=task.sent_by_supernode,
+            sent_by_peers=task.sent_by_peers,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmStats:
+    """What is there now. isolated: peers that are no source for anybody. leases: upload slots in use.
+
+    sent_by_supernode, sent_by_peers: pieces reported done since the start.
+    """
+
+    tasks: int
+    downloads: int
+    peers: int
+    isolated: int
+    leases: int
+    parked: int
+    sent_by_supernode: int
+    sent_by_peers: int
+
+    @classmethod
+    def of(cls, swarm: Swarm) -> SwarmStats:
+        """A walk over tasks."""
+        tasks, peers = swarm.tasks.values(), swarm.peers.states.values()
+        return cls(
+            tasks=len(tasks),
+            downloads=sum(len(task.downloads) for task in tasks),
+            peers=len(peers),
+            isolated=len(swarm.peers.isolations),
+            leases=len(swarm.leases),
+            parked=sum(len(task.parked) for task in tasks),
+            sent_by_supernode=swarm.sent_by_supernode,
+            sent_by_peers=swarm.sent_by_peers,
+        )

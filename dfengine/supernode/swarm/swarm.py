@@ -1,0 +1,324 @@
+"""The swarm as a state machine: events go in, each with `now` (seconds, monotonic); assignments with leases come out.
+
+Nothing here reads a clock, a socket or a random source: the same events with the same seed give the same decisions.
+
+    add_task, set_count, drop_task, cached, uncached, legacy_ready     what the supernode has
+    join, leave, touch, tick                                           who is there
+    pull, paced, ending, arrived, done, failed, holds, evicted, moved  what becomes of pieces
+    doubts, judged                                                     sources that the supernode asks itself
+    park, unpark, wakeable, answer_parked                              pulls that wait
+
+After each event, the tasks named in `wakeable` have parked pulls that may be answered: call `answer_parked` for each before the next event.
+A task or CID that is not known raises UnknownTask or UnknownDownload; a piece outside the task BadPiece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+from typing import NamedTuple
+
+import xxhash
+
+from dfengine import task
+from dfengine._bitset import Bitset
+from dfengine._window import Window
+from dfengine.errors import BadPiece, BadValue, IllegalEvent, UnknownDownload, UnknownTask
+from dfengine.supernode.swarm import parking, reports, stragglers
+from dfengine.supernode.swarm._exchange import Exchange
+from dfengine.supernode.swarm._state import Download
+from dfengine.supernode.swarm.invariant import check
+from dfengine.supernode.swarm.limits import Limits
+from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, key_of
+from dfengine.supernode.swarm.scheduler import CDN, Assignment, Pull
+from dfengine.supernode.swarm.stats import SwarmStats, TaskStats
+from dfengine.supernode.swarm.task_state import TaskState
+from dfengine.wire import Source
+
+__all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "Pull", "Swarm", "SwarmStats", "TaskStats"]
+
+TURN = 256
+"""Downloads, leases or answers that one call deals with, of each kind, when nothing else is said: some milliseconds."""
+
+MAX_WINDOW = 1 << 12
+"""Pieces; a larger window is cut to this. It bounds the memory of a CID, not the stream."""
+
+
+class Expired(NamedTuple):
+    """A lease whose time was over: its piece is wanted again. source_cid: None for the supernode."""
+
+    task_id: str
+    cid: str
+    n: int
+    source_cid: str | None
+
+
+class Swarm(Exchange):
+    """Tasks, peers and CIDs. `wakeable`: tasks in order of their events. `seed` decides the ties between equally good choices."""
+
+    def __init__(self, limits: Limits | None = None, seed: int = 0) -> None:
+        super().__init__(limits or Limits())
+        self.seed = seed
+        self.wakeable: dict[str, None] = {}
+
+    @property
+    def departed(self) -> list[tuple[str, str]]:
+        """(task, CID) of those forgotten without `leave`; whoever keeps something of theirs empties it."""
+        return self.peers.departed
+
+    @property
+    def doubts(self) -> list[Complaint]:
+        """Sources that somebody complained of, to be asked by the supernode itself; whoever does empties it and calls `judged`."""
+        return self.peers.doubts
+
+    def _task(self, task_id: str) -> TaskState:
+        state = self.tasks.get(task_id)
+        if state is None:
+            raise UnknownTask(f"no task {task_id}")
+        return state
+
+    def _download(self, task_id: str, cid: str, now: float) -> Download:
+        download = self._task(task_id).downloads.get(cid)
+        if download is None:
+            raise UnknownDownload(f"no download {cid} of task {task_id}")
+        self.peers.seen(download, now)
+        return download
+
+    def _rotation(self, name: str) -> int:
+        return xxhash.xxh3_64_intdigest(name.encode(errors="replace"), self.seed) >> 35
+
+    # WHAT THE SUPERNODE HAS
+
+    def add_task(self, task_id: str, count: int, now: float, *, lease: float | None = None) -> None:
+        """A task of `count` pieces, -1 unknown. lease: seconds that one of its pieces may take. Known already: raises IllegalEvent."""
+        if task_id in self.tasks:
+            raise IllegalEvent(f"task {task_id} is there already")
+        rotation = self._rotation(task_id)
+        self.tasks[task_id] = TaskState(task_id, count, self.limits, lease or self.limits.lease, rotation, self.wakeable)
+
+    def set_count(self, task_id: str, count: int) -> None:
+        """The origin ended: the task has `count` pieces. What CIDs claimed beyond goes. Raises IllegalEvent on a contradiction."""
+        state = self._task(task_id)
+        state.check_count(count)
+        for download in state.bound(count):
+            try:
+                reports.conclude(download, count)
+            except BadValue:  # it acknowledged pieces that do not exist
+                self.peers.depart(download)
+        state.conclude(count)
+
+    def drop_task(self, task_id: str) -> None:
+        """The task goes, and all its CIDs, parked pulls too; `tick` follows up where they are many. Unknown: nothing happens."""
+        state = self.tasks.pop(task_id, None)
+        if state is not None:
+            self.wakeable.pop(task_id, None)
+            state.dropped, state.wakeable = True, {}
+            self.peers.leaving.append(state)
+            self.peers.drain(AT_ONCE)
+
+    def cached(self, task_id: str, n: int, now: float) -> None:
+        """The supernode holds piece n and knows its native digest: it may be offered."""
+        state = self._task(task_id)
+        if state.count >= 0:
+            state.check(n)
+        state.cache(n)
+
+    def cached_all(self, task_id: str, pieces: Bitset, now: float) -> None:
+        """The supernode holds all of these: what `cached` does for each, at the cost of their words."""
+        state = self._task(task_id)
+        if state.count >= 0 and (beyond := pieces.first_set(state.count)) >= 0:
+            raise BadPiece(f"piece {beyond} is outside 0..{state.count - 1}")
+        state.cache_pieces(pieces)
+
+    def uncached(self, task_id: str, n: int, now: float) -> None:
+        """The supernode no longer holds piece n; peers may be asked for it still."""
+        state = self._task(task_id)
+        if state.check(n) < state.size:
+            state.uncache(n)
+
+    def legacy_ready(self, task_id: str, n: int, now: float) -> None:
+        """The md5 of piece n is known: 1.x clients may be offered it."""
+        state = self._task(task_id)
+        if state.admits(n):
+            state.tell_legacy(n)
+
+    # WHO IS THERE
+
+    def join(
+        self, task_id: str, cid: str, peer: task.Peer, now: float, *, wnd: int = -1, legacy: bool = False, serves: bool = True,
+        address: str = "", in_order: bool = False, proved: bool = True,
+    ) -> None:
+        """A CID takes part in the task. wnd: pieces of its window, -1 regular. Port 0 serves nobody. address: where it was seen, "": ip.
+
+        proved: its peer's address is its own; else it is nobody's source until `prove`.
+        in_order: equally rare pieces are given from the first one on; else from wherever its CID says, so that newcomers start apart.
+
+        The same CID again replaces nothing and counts as a sign of life. Raises BadValue for a window of no size.
+        """
+        state = self._task(task_id)
+        known = state.downloads.get(cid)
+        if known is not None:
+            self.peers.seen(known, now)
+            return
+        if wnd < 1 and wnd != -1:
+            raise BadValue(f"a window of {wnd} pieces")
+        window = None if wnd == -1 else Window(min(wnd, MAX_WINDOW), state.count)
+        host = self.peers.state(key_of(peer, cid, address or peer.ip), now, peer.location, proved)
+        source = Source(cid, peer.ip, peer.port, peer.path)
+        serves = serves and peer.port > 0
+        rotation = 0 if in_order else self._rotation(cid)
+        self.peers.add(Download(state, source, host, window, legacy, serves, rotation, now), now)
+
+    def prove(self, key: Key) -> None:
+        """A peer server of this swarm was found where the peer of that key says it is. Not known: nothing happens."""
+        self.peers.prove(key)
+
+    def unproved(self, key: Key) -> bool:
+        """The peer of that key has downloads, and its address is not proved."""
+        peer = self.peers.states.get(key)
+        return peer is not None and peer.unproved
+
+    def leave(self, task_id: str, cid: str, now: float) -> bool:
+        """The CID stops serving this task and everything of it goes. False if it is not known."""
+        state = self.tasks.get(task_id)
+        download = state.downloads.get(cid) if state else None
+        if download is None:
+            return False
+        self.peers.remove(download)
+        return True
+
+    def unassign(self, task_id: str, cid: str) -> None:
+        """Whatever is assigned to the CID may be assigned to others, and its sources have their slots back. Not known: nothing happens."""
+        state = self.tasks.get(task_id)
+        download = state.downloads.get(cid) if state else None
+        if download is not None:
+            self.peers.unassign(download)
+
+    def touch(self, cid: str, now: float) -> bool:
+        """A sign of life. False if no task knows the CID."""
+        return self.peers.touch(cid, now)
+
+    def tick(self, now: float, most: int = TURN) -> list[Expired]:
+        """Do what has become due: leases, patience, isolations, silent peers. Returns the leases that expired.
+
+        About `most` of each: what is left stays due.
+        """
+        expired = []
+        for lease in self.leases.expired(now, most):
+            download, source = lease.download, lease.source
+            arrived = lease.n in download.arrived
+            self.leases.drop(lease)
+            if source is not None and not arrived:
+                # A client that was not heard from since is as likely the cause: its word counts for itself alone.
+                self.peers.record_failure(download, source, lease.n, "slow", download.seen > lease.started, now)
+            expired.append(Expired(download.task.id, download.cid, lease.n, source.cid if source else None))
+        for lease in self.leases.give_up():
+            stragglers.impatient(lease, self.leases, now)
+        self.peers.tick(now, most)
+        return expired
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do, seconds; None while nothing is there."""
+        due = self.next_due()
+        return None if due == inf else due
+
+    # WHAT BECOMES OF PIECES (pull and done: see Exchange)
+
+    def arrived(self, task_id: str, cid: str, n: int, now: float) -> None:
+        """The content of piece n is there, not written: frees the CID's download slot, not the source's."""
+        download = self._download(task_id, cid, now)
+        if download.task.admits(n):
+            reports.arrived(download, n, self.leases)
+
+    def ending(self, task_id: str, cid: str, n: int, now: float) -> None:
+        """Piece n will be whole in about the time that an answer takes: frees its source's slot and the CID's for what follows."""
+        download = self._download(task_id, cid, now)
+        reports.ending(download, download.task.check(n), self.leases)
+
+    def paced(self, task_id: str, cid: str, seconds: float, now: float) -> None:
+        """By its own word a piece takes about so many seconds on the CID's link. Said while its first pieces come."""
+        stragglers.paced(self._download(task_id, cid, now), seconds, self.leases, now)
+
+    def failed(self, task_id: str, cid: str, n: int, source_cid: str | None, why: str, now: float) -> None:
+        """Piece n could not be had from that source. why: "gone", "digest", "slow", "other". source_cid empty: the one with the slot.
+
+        The slot comes back when it was that source's. A source counts against its isolation only what was assigned to the client just now.
+        """
+        download = self._download(task_id, cid, now)
+        state = download.task
+        state.check(n)
+        lease = download.lease(n)
+        source = state.downloads.get(source_cid) if source_cid else lease.source if lease else None
+        reserved = lease is not None and lease.source is source
+        if reserved or lease is None:
+            reports.failed(download, n, self.leases)
+        if source is not None and source is not download and not (why != "digest" and source.window is not None and not source.has(n)):
+            # A stream that evicted the piece meanwhile, and said so, has broken no promise.
+            named = reserved or (lease is not None and lease.names(source))
+            if lease is not None and not reserved:
+                lease.unname(source)
+            self.peers.record_failure(download, source, n, why, named, now)
+
+    def judged(self, doubt: Complaint, found: str, now: float) -> None:
+        """The supernode has asked a source in `doubts` itself. found: "right", "digest", "gone", "silent"; else it could not be asked."""
+        self.peers.judge(doubt, found, now)
+
+    def holds(self, task_id: str, cid: str, pieces: Iterable[int | tuple[int, int]], now: float) -> None:
+        """The CID has these pieces (numbers, or [first, past) runs): a resumed download, or a supernode that forgot. Raises BadRange."""
+        reports.holds(self._download(task_id, cid, now), pieces, self.leases, now)
+
+    def evicted(self, task_id: str, cid: str, n: int, now: float) -> None:
+        """The CID dropped piece n and cannot serve it any more."""
+        download = self._download(task_id, cid, now)
+        reports.evicted(download, download.task.check(n))
+
+    def moved(self, task_id: str, cid: str, una: int, end: int, now: float) -> None:
+        """A stream's own account of its window, pieces: below una all is delivered, from `end` (-1: none) on nothing is wanted yet.
+
+        Raises BadPiece for a window that lies outside the task.
+        """
+        download = self._download(task_id, cid, now)
+        if una > 0:
+            download.task.check(una - 1)
+        if end != -1 and end < una:
+            raise BadPiece(f"a window from {una} to before {end}")
+        reports.moved(download, una, end, self.leases)
+
+    # PULLS THAT WAIT
+
+    def park(self, task_id: str, cid: str, k: int) -> None:
+        """A pull of k pieces that was just answered without any waits for some. Raises BadValue for k < 1."""
+        if k < 1:
+            raise BadValue(f"a parked pull of {k} pieces")
+        state = self._task(task_id)
+        if cid not in state.downloads:
+            raise UnknownDownload(f"no download {cid} of task {task_id}")
+        parking.park(state.downloads[cid], k)
+
+    def unpark(self, task_id: str, cid: str) -> None:
+        """It waits no longer. Not known, or not parked: nothing happens."""
+        state = self.tasks.get(task_id)
+        if state is not None and cid in state.downloads:
+            parking.unpark(state.downloads[cid])
+
+    def answer_parked(self, task_id: str, now: float, most: int = TURN) -> list[tuple[str, Pull]]:
+        """(CID, answer) of parked pulls that can be answered now, about `most`; they are no longer parked. More: it is wakeable again."""
+        state = self.tasks.get(task_id)
+        if state is None:
+            self.wakeable.pop(task_id, None)
+            return []
+        return parking.answer(state, self.leases, now, most)
+
+    # NUMBERS
+
+    def stats(self, task_id: str) -> TaskStats:
+        """Numbers of one task."""
+        return TaskStats.of(self._task(task_id))
+
+    def totals(self) -> SwarmStats:
+        """Numbers of the whole."""
+        return SwarmStats.of(self)
+
+    def check_invariant(self) -> None:
+        """Raises AssertionError unless everything that is counted can be recounted. A walk over all there is: for tests."""
+        check(self)

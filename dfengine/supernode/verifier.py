@@ -1,0 +1,142 @@
+"""The supernode's own word: a source that somebody complained of is asked for that very piece, and what it sends is compared with the copy.
+
+In threads, some at once, like the fetches from origins. What cannot be compared (the source refuses, or the supernode has not the piece any
+more) is no proof of anything; silence is proof of silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_head
+from dfengine.errors import BadValue, RemoteError, Silent, TooSlow
+from dfengine.net.access import Access
+from dfengine.net.dial import Connection
+from dfengine.storage.piece_file import PieceFile
+from dfengine.supernode.swarm.peers import Complaint
+from dfengine.task import PEER_PORTS, peer_path
+from dfengine.wire import Source
+
+if TYPE_CHECKING:
+    from dfengine.supernode.state import SupernodeState
+
+AT_ONCE = 16
+"""Most of those that are asked are silent: a thread waits."""
+
+MOST = 1024
+"""Sources that wait to be asked; further complaints are the clients' word alone."""
+
+CONNECT = 2.0
+FIRST = 2.0
+"""Seconds to a first byte, after which the source is silent."""
+
+SILENCE = 5.0
+"""Seconds without a byte, or for the first START bytes, after which it is silent as well."""
+
+START = 64 << 10
+
+LEAST_RATE = 64 << 10
+"""Bytes per second below which it has not answered either, SILENCE seconds left out."""
+
+ABSENT = frozenset((404, 410, 416, 500))
+"""How peer servers, 1.x's too, say that they have not the piece."""
+
+
+class Verifier:
+    """Asks the sources in the swarm's `doubts`, at addresses that `access` permits. Used on the loop's thread."""
+
+    def __init__(self, state: SupernodeState, access: Access) -> None:
+        self._node = state
+        self._access = access
+        self._threads = ThreadPoolExecutor(AT_ONCE, "witness")
+        self._waiting = 0
+        self._lines: set[Connection] = set()
+
+    def look(self) -> None:
+        """Ask those in doubt now; each verdict goes to `swarm.judged`."""
+        state = self._node
+        doubts = state.swarm.doubts.copy()
+        state.swarm.doubts.clear()
+        for doubt in doubts:
+            fetch = state.cdn.fetches.get(doubt.task_id)
+            file = fetch.file if fetch is not None else None
+            here = file is not None and doubt.n < len(file.here) and doubt.n in file.here
+            if file is None or not here or self._waiting >= MOST or not may_ask(doubt.source, self._access):
+                state.swarm.judged(doubt, "", state.now())
+                continue
+            self._waiting += 1
+            self._threads.submit(self._ask, doubt, file, file.record.digest(doubt.n))
+
+    def _ask(self, doubt: Complaint, file: PieceFile, wanted: bytes) -> None:
+        found = seen(doubt.source, file.geometry, doubt.n, wanted, self._node.cache.piece_digest, self._lines)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._node.loop.call_soon_threadsafe(self._told, doubt, file, found)
+
+    def _told(self, doubt: Complaint, file: PieceFile, found: str) -> None:
+        state = self._node
+        self._waiting -= 1
+        fetch = state.cdn.fetches.get(doubt.task_id)
+        # Another version of the file has come meanwhile: the source may well have it.
+        state.swarm.judged(doubt, found if fetch is not None and fetch.file is file else "", state.now())
+        state.wake()
+
+    def close(self) -> None:
+        """The process ends: nobody else is asked, and nobody waited for."""
+        for line in self._lines.copy():
+            line.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _held(line: Connection, lines: set[Connection]) -> Iterator[None]:
+    lines.add(line)
+    try:
+        yield
+    finally:
+        lines.discard(line)
+
+
+def may_ask(source: Source, access: Access) -> bool:
+    """A peer server's path at an address that this supernode may be sent to by strangers; names are not resolved for them."""
+    try:
+        return source.port in PEER_PORTS and peer_path(source.path) == source.path and access.permits("", source.ip)
+    except (BadValue, ValueError):
+        return False
+
+
+def seen(
+    source: Source, geometry: Geometry, n: int, wanted: bytes, digest: Callable[[memoryview], bytes], lines: set[Connection]
+) -> str:
+    """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "silent", "" (anything else).
+
+    lines: holds the connection while it is used; another thread may stop it.
+    """
+    length = geometry.content(n)[1] if geometry.length >= 0 else geometry.content_size
+    headers = {"Range": f"bytes={geometry.range_text(n)}", "pieceNum": str(n), "pieceSize": str(geometry.piece_size)}
+    try:
+        with contextlib.closing(Connection(source.ip, source.port, timeout=CONNECT)) as line, _held(line, lines):
+            line.send("GET", source.path, headers)
+            head = line.head(time.monotonic() + FIRST)
+            if head.status != 206:
+                return "gone" if head.status in ABSENT else ""
+            if head.chunked or head.length != length + FRAME:
+                return ""
+            frame = line.inlet.read(FRAME_HEAD, time.monotonic() + SILENCE)
+            content = memoryview(bytearray(length))
+            start = min(START, length)
+            line.inlet.into(content, 0, start, silence=SILENCE, floor=START, grace=SILENCE)
+            try:
+                line.inlet.into(content, start, length - start, silence=SILENCE, floor=LEAST_RATE, grace=SILENCE)
+            except TooSlow:
+                return ""
+            tail = line.inlet.read(FRAME_TAIL, time.monotonic() + SILENCE)
+    except (Silent, TooSlow):
+        return "silent"
+    except RemoteError:
+        return ""
+    same = frame == frame_head(length, geometry.piece_size) and tail == bytes((TAIL,)) and digest(content) == wanted
+    return "right" if same else "digest"

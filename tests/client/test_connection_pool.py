@@ -1,0 +1,58 @@
+"""Kept connections: never two users of one, the latest first, the oldest closed."""
+
+from __future__ import annotations
+
+import threading
+
+from dfengine.client.connection_pool import MOST, ConnectionPool
+
+
+class Line:
+    def __init__(self, host: str, port: int = 1) -> None:
+        self.host, self.port, self.closed = host, port, False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_the_one_used_last_to_that_source_and_nobody_else_s() -> None:
+    lines, first, second, other = ConnectionPool(), Line("a"), Line("a"), Line("a", 2)
+    for line in (first, second, other):
+        lines.give(line)  # type: ignore[arg-type]
+    assert lines.take("b", 1) is None
+    assert [lines.take("a", 1) for _ in range(3)] == [second, first, None]
+    lines.close()
+    assert (first.closed, second.closed, other.closed) == (False, False, True)
+    assert lines.take("a", 2) is None
+
+
+def test_the_longest_unused_is_closed_for_room() -> None:
+    lines, kept = ConnectionPool(), [Line(f"host-{n}") for n in range(MOST + 3)]
+    for line in kept:
+        lines.give(line)  # type: ignore[arg-type]
+    assert [line.closed for line in kept] == [True] * 3 + [False] * MOST
+
+
+def test_threads_never_share_one() -> None:
+    lines = ConnectionPool()
+    for _ in range(4):
+        lines.give(Line("a"))  # type: ignore[arg-type]
+    held: dict[int, int] = {}
+    clashes = []
+
+    def use(me: int) -> None:
+        for _ in range(2000):
+            line = lines.take("a", 1)
+            if line is None:
+                continue
+            if held.setdefault(id(line), me) != me:
+                clashes.append(line)
+            del held[id(line)]
+            lines.give(line)
+
+    threads = [threading.Thread(target=use, args=(me,)) for me in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not clashes

@@ -1,0 +1,199 @@
+"""When the client speaks to its supernode, on a virtual clock."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfengine.client.piece_timing import LEAD, QUICK, RECENT, PieceTiming
+from dfengine.client.pull_timing import ALIVE, BATCH, PARK, Backoff, PullTiming
+
+
+class TestBackoff:
+    def test_waits_double_and_stay_within_their_bounds(self) -> None:
+        backoff = Backoff(0.05, 0.8)
+        assert [round(backoff.next(0.0), 3) for _ in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 0.8, 0.8]
+        assert backoff.next(0.999) < 1.6
+        backoff.reset()
+        assert 0.05 <= backoff.next(0.5) < 0.1
+
+
+class TestRhythm:
+    def test_a_starving_worker_asks_at_once(self) -> None:
+        rhythm = PullTiming()
+        assert rhythm.due(100.0, reports=0, appetite=1, starving=True)
+        rhythm.sent(100.0, 0, 1)
+        rhythm.answered(100.0, 1, 0.0)
+        assert not rhythm.due(100.0, reports=0, appetite=1, starving=False), "the wish rides with reports"
+        assert not rhythm.due(100.0, reports=0, appetite=0, starving=True), "there is nothing to ask for"
+
+    def test_one_parked_wish_is_enough(self) -> None:
+        rhythm = PullTiming()
+        rhythm.sent(0.0, 0, 8)
+        assert not rhythm.due(10.0, reports=0, appetite=8, starving=True)
+
+    def test_reports_go_when_the_last_request_is_old_enough(self) -> None:
+        rhythm = PullTiming()
+        rhythm.sent(0.0, 0, 8)
+        assert rhythm.wait(0.01, reports=1, appetite=0, starving=False) == pytest.approx(BATCH - 0.01)
+        assert rhythm.due(BATCH, reports=1, appetite=0, starving=False)
+        assert rhythm.due(BATCH / 2, reports=1, appetite=1, starving=True)
+        assert rhythm.due(0.001, reports=2, appetite=1, starving=True), "they may free the slots that we starve for"
+
+    def test_never_more_than_two_unanswered(self) -> None:
+        rhythm = PullTiming()
+        rhythm.sent(0.0, 0, 8)
+        rhythm.sent(1.0, 3, 8)
+        assert rhythm.unanswered == 2
+        assert rhythm.oldest == 0.0
+        assert not rhythm.due(50.0, reports=9, appetite=8, starving=True)
+        rhythm.answered(50.0, 0, 0.0)
+        assert rhythm.due(50.0, reports=9, appetite=8, starving=True)
+
+    def test_a_supernode_that_does_not_park_is_not_asked_in_a_loop(self) -> None:
+        rhythm, now, asked = PullTiming(), 0.0, 0
+        while now < 10.0:
+            wait = rhythm.wait(now, 0, 8, True)
+            if wait > 0:
+                now += wait
+                continue
+            rhythm.sent(now, 0, 8)
+            asked += 1
+            now += 0.0001
+            rhythm.answered(now, 0, 0.0)
+        assert asked < 20
+
+    def test_an_offer_ends_the_waiting(self) -> None:
+        rhythm = PullTiming()
+        for _ in range(6):
+            rhythm.sent(0.0, 0, 8)
+            rhythm.answered(0.0, 0, 0.0)
+        assert rhythm.wait(0.0, 0, 8, True) > 0
+        rhythm.sent(1.0, 1, 8)
+        rhythm.answered(1.0, 1, 0.0)
+        assert rhythm.wait(1.0, 0, 8, True) == 0
+
+    def test_a_wish_that_was_parked_long_is_renewed_at_once(self) -> None:
+        rhythm = PullTiming()
+        rhythm.sent(0.0, 0, 8)
+        rhythm.answered(PARK, 0, 0.0)
+        assert rhythm.due(PARK, 0, 8, True)
+
+    def test_a_sign_of_life_when_nothing_happens(self) -> None:
+        rhythm = PullTiming()
+        rhythm.sent(0.0, 0, 0)
+        rhythm.answered(0.0, 0, 0.0)
+        assert rhythm.wait(0.0, 0, 0, False) == ALIVE
+
+    @given(
+        apart=st.floats(0.0005, 0.011),
+        pieces=st.integers(50, 300),
+        slots=st.integers(4, 8),
+        rtt=st.floats(0.0001, 0.002),
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_at_speed_half_a_request_a_piece_is_enough(self, apart: float, pieces: int, slots: int, rtt: float) -> None:
+        """Four workers share a link that brings a piece every `apart` seconds; the supernode lends `slots` pieces at a time."""
+        rhythm, now, stock, left, reports, requests = PullTiming(), 0.0, 0, pieces, 0, 0
+        lent, parked, unlent = 0, None, pieces  # a piece is never lent twice, however often it is asked for
+        ends: list[float] = []
+        answers: list[tuple[float, int]] = []
+        while left or reports:
+            while len(ends) < 4 and stock:
+                stock -= 1
+                ends.append(max([now, *ends]) + apart)
+            appetite = max(0, min(8 - stock - len(ends), left - stock - len(ends)))
+            wait = rhythm.wait(now, reports, appetite, starving=stock == 0 and len(ends) < 4)
+            if wait <= 0:
+                requests += 1
+                rhythm.sent(now, reports, appetite)
+                if parked is not None:
+                    answers.append((now + rtt, 0))
+                lent, reports, parked = lent - reports, 0, appetite
+                give = min(parked, slots - lent, unlent)
+                if give or not parked:
+                    answers.append((now + rtt, give))
+                    lent, parked, unlent = lent + give, None, unlent - give
+                continue
+            now = min([now + wait, *(at for at, _ in answers), *ends])
+            for answer in [answer for answer in answers if answer[0] <= now]:
+                answers.remove(answer)
+                stock += answer[1]
+                rhythm.answered(now, answer[1], 0.0)
+            if ends and now >= min(ends):
+                ends.remove(min(ends))
+                left, reports = left - 1, reports + 1
+        assert requests <= pieces / 2 + 6
+        assert now <= pieces * apart * 1.2 + 0.1, "no worker waits long for a report to go"
+
+
+class TestPace:
+    def test_nothing_is_late_before_something_is_known(self) -> None:
+        pace = PieceTiming()
+        assert pace.late_after(0.5) == float("inf")
+        assert pace.ahead(4) == 4
+        pace.add(1.0)
+        pace.add(1.0)
+        assert pace.late_after(0.5) == float("inf")
+
+    def test_mean_and_deviation_of_the_recent_ones(self) -> None:
+        pace = PieceTiming()
+        for seconds in (1.0, 2.0, 3.0):
+            pace.add(seconds)
+        assert pace.mean == 2.0
+        assert pace.late_after(0.0) == 2.0
+        assert pace.late_after(1.0) == pytest.approx(2.0 + (2 / 3) ** 0.5)
+        for _ in range(RECENT):
+            pace.add(9.0)
+        assert pace.late_after(5.0) == 9.0
+
+    @pytest.mark.parametrize(("seconds", "ahead"), [(5e-324, 4), (0.001, 4), (0.1, 4), (0.2, 2), (1.0, 1), (60.0, 1)])
+    def test_slow_pieces_are_not_hoarded(self, seconds: float, ahead: int) -> None:
+        pace = PieceTiming()
+        pace.add(seconds)
+        assert pace.ahead(4) == ahead
+
+
+class TestEndings:
+    def test_of_a_piece_that_takes_long_the_lead_before_its_end(self) -> None:
+        pace = PieceTiming()
+        assert pace.ends_in(4000, 1000, 1.0) == pytest.approx(3.0 - LEAD), "nothing is known but this piece"
+        assert pace.ends_in(4000, 3900, 1.0) < 0
+        pace.add(4.0)
+        assert pace.ends_in(4000, 2000, 2.0) == pytest.approx(2.0 - LEAD)
+        assert pace.slow
+
+    def test_never_more_than_half_of_it(self) -> None:
+        pace = PieceTiming()
+        pace.add(QUICK)
+        assert pace.ends_in(4000, 2000, 0.05) == pytest.approx(0.05 - QUICK / 2)
+
+    def test_quick_pieces_are_not_worth_a_word(self) -> None:
+        pace = PieceTiming()
+        pace.add(QUICK / 2)
+        assert pace.ends_in(4000, 3999, 0.05) == math.inf
+        assert not pace.slow
+        assert PieceTiming().ends_in(4000, 3999, QUICK / 8) == math.inf
+
+    def test_too_little_of_it_tells_nothing(self) -> None:
+        assert PieceTiming().ends_in(4000, 999, 1.0) == math.inf
+        assert PieceTiming().ends_in(4000, 0, 0.0) == math.inf
+
+    def test_the_first_part_of_a_piece_tells_how_long_one_will_take(self) -> None:
+        pace = PieceTiming()
+        assert pace.early(0.1, 5.0) == 0.0
+        assert pace.early(0.125, 7.0) == 0.0, "until now other connections may have had the link"
+        assert pace.early(0.37, 7.5) == 0.0, "too little"
+        assert pace.early(0.375, 7.5) == 2.0
+        assert pace.early(0.625, 7.5) == 1.0, "two pieces are under way"
+        assert pace.early(0.0, 7.5) == 0.0, "what came is lost"
+        pace.add(1.0)
+        assert pace.early(0.375, 7.5) == 0.0, "that tells more"
+
+    def test_of_quick_pieces_it_tells_nothing(self) -> None:
+        pace = PieceTiming()
+        pace.early(0.5, 5.0)
+        assert pace.early(1.0, 5.0 + QUICK / 4) == 0.0

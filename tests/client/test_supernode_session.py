@@ -1,0 +1,470 @@
+"""Both ways of pulling, with the supernode's answers as values: no socket, no waiting."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+
+from dfengine import wire
+from dfengine._piece import Geometry
+from dfengine._window import Window
+from dfengine.client import messages, supernode_session
+from dfengine.client.byte_counts import ByteCounts
+from dfengine.client.job import Job
+from dfengine.client.legacy import LegacySession
+from dfengine.client.native import MOST_TOLD, NativeSession
+from dfengine.client.plan import Plan
+from dfengine.client.supernode_session import Membership
+from dfengine.client.transfer import Transfer
+from dfengine.errors import ProtocolViolation, SupernodeError, UnknownDownload
+from dfengine.settings import SupernodeAddress
+from dfengine.storage.piece_file import PieceFile
+
+SIZE = 1 << 20
+GEOMETRY = Geometry(3 * (SIZE - 5) + 7, SIZE)
+
+
+class Line:
+    """A connection whose answers are written down beforehand."""
+
+    served, usable = 1, True
+    readable = False
+    """Bytes came before anything was asked."""
+
+    def __init__(self) -> None:
+        self.answers: list[bytes] = []
+        self.sent: list[tuple[str, str, bytes]] = []
+        self._never = os.eventfd(0, os.EFD_CLOEXEC)
+        self.inlet = self
+
+    @property
+    def buffered(self) -> int:
+        return len(self.answers)
+
+    def fileno(self) -> int:
+        return self._never
+
+    def send(self, method: str, target: str, headers: Any = None, body: bytes = b"") -> None:
+        self.sent.append((method, target, body))
+
+    def answer(self, deadline: float) -> tuple[int, bytes]:
+        return 200, self.answers.pop(0)
+
+    def request(self, method: str, target: str, headers: Any = None, body: bytes = b"", *, timeout: float = 10.0) -> Any:
+        self.send(method, target, headers, body)
+        quiet = target.startswith(("/peer/piece/", "/task/metrics"))
+        return 200, {}, b'{"code":611}' if quiet else self.answers.pop(0)
+
+    def close(self) -> None:
+        os.close(self._never)
+
+    def queries(self, path: str) -> list[dict[str, str]]:
+        """Of the requests to `path`, and forgets them."""
+        found = [urlsplit(target) for _, target, _ in self.sent if urlsplit(target).path == path]
+        self.sent = [each for each in self.sent if urlsplit(each[1]).path != path]
+        return [{key: values[0] for key, values in parse_qs(url.query, keep_blank_values=True).items()} for url in found]
+
+    def pulls(self) -> list[wire.Pull]:
+        found, self.sent = [wire.decode_pull(body) for _, _, body in self.sent], []
+        return found
+
+
+def member(line: Line, native: bool) -> Membership:
+    return Membership(
+        node=SupernodeAddress("supernode"),
+        connection=line,  # type: ignore[arg-type]
+        cid="me",
+        task="t",
+        geometry=GEOMETRY,
+        generation=b"",
+        native=native,
+        algorithm="xxh3",
+        cdn_source="supernode",
+    )
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.close()
+
+
+def transfer_of(folder: Path, geometry: Geometry) -> Transfer:
+    file = PieceFile.create(str(folder / "data"), str(folder / "record"), geometry)
+    return Transfer(file, Plan(Window(-1, geometry.count), 4), ByteCounts())
+
+
+@pytest.fixture
+def transfer(tmp_path: Path) -> Iterator[Transfer]:
+    transfer = transfer_of(tmp_path, GEOMETRY)
+    yield transfer
+    transfer.close()
+    transfer.file.close()
+
+
+@pytest.fixture
+def unknown(tmp_path: Path) -> Iterator[Transfer]:
+    transfer = transfer_of(tmp_path, Geometry(-1, SIZE))
+    yield transfer
+    transfer.close()
+    transfer.file.close()
+
+
+def fetch(transfer: Transfer) -> list[int]:
+    """What the threads would do, at once."""
+    fetched = []
+    while (job := transfer.plan.take(0.0)) is not None:
+        assert transfer.plan.arrived(job, 0.0)
+        transfer.plan.written(job)
+        fetched.append(job.piece)
+    return fetched
+
+
+class TestLegacy:
+    def piece(self, n: int, **but: Any) -> dict[str, Any]:
+        return {
+            "range": f"{n * SIZE}-{(n + 1) * SIZE - 1}", "pieceNum": n, "pieceSize": SIZE, "pieceMd5": "0" * 32 + ":9",
+            "cid": "cdnnode:1.2.3.4~t", "peerIp": "1.2.3.4", "peerPort": 8001, "path": "/download/t/t", "downLink": 0, **but,
+        }  # fmt: skip
+
+    def offers(self, *pieces: dict[str, Any]) -> bytes:
+        return msgspec.json.encode({"code": 601, "data": list(pieces)})
+
+    def test_start_pieces_reports_and_the_end(self, line: Line, transfer: Transfer) -> None:
+        pull = LegacySession(member(line, False))
+        line.answers = [self.offers(*(self.piece(n) for n in range(4)))]
+        pull.step(transfer, 0.0)
+        start = {"srcCid": "me", "taskId": "t", "dstCid": "", "range": "", "result": "502", "status": "700"}
+        assert line.queries("/peer/task") == [start]
+        assert fetch(transfer) == [0, 1, 2, 3]
+        line.answers = [b'{"code":601,"msg":"peer continue"}'] * 3 + [
+            b'{"code":600,"data":{"fileLength":%d,"md5":"abc"}}' % GEOMETRY.framed_length
+        ]
+        pull.step(transfer, 0.0)
+        reports = line.queries("/peer/task")
+        assert [(query["range"], query["result"], query["status"], query["dstCid"]) for query in reports] == [
+            (GEOMETRY.range_text(n), "503", "701", "cdnnode:1.2.3.4~t") for n in range(4)
+        ]
+        assert [query["pieceRange"] for query in line.queries("/peer/piece/suc")] == [GEOMETRY.range_text(n) for n in range(4)]
+        assert pull.finished_md5 == "abc"
+        pull.step(transfer, 0.0)
+        assert line.sent == [], "when it has said that all is here, it is asked no more"
+
+    def test_waiting_is_not_a_loop(self, line: Line, transfer: Transfer) -> None:
+        pull = LegacySession(member(line, False))
+        line.answers = [b'{"code":602,"msg":"peer should wait"}']
+        for _ in range(5):
+            pull.step(transfer, 0.0)
+        assert len(line.queries("/peer/task")) == 1
+
+    def test_at_the_limit_nothing_is_asked_until_a_piece_is_reported(self, line: Line, transfer: Transfer) -> None:
+        pull = LegacySession(member(line, False))
+        line.answers = [self.offers(self.piece(0)), b'{"code":601,"msg":"peer continue"}']
+        pull.step(transfer, 0.0)
+        job = transfer.plan.take(0.0)
+        assert job is not None
+        for _ in range(5):
+            pull.step(transfer, 0.0)
+        assert len(line.queries("/peer/task")) == 2
+        assert transfer.plan.arrived(job, 0.0)
+        transfer.plan.written(job)
+        line.answers = [self.offers(self.piece(1))]
+        pull.step(transfer, 0.0)
+        assert [query["result"] for query in line.queries("/peer/task")] == ["503"]
+
+    def test_a_failure_is_reported_and_brings_a_new_offer(self, line: Line, transfer: Transfer) -> None:
+        pull = LegacySession(member(line, False))
+        line.answers = [self.offers(self.piece(0))]
+        pull.step(transfer, 0.0)
+        job = transfer.plan.take(0.0)
+        assert job is not None
+        transfer.plan.failed(job, "digest", 0.0)
+        line.queries("/peer/task")
+        line.answers = [self.offers(self.piece(0, cid="other", peerPort=15000, path="/peer/file/x"))]
+        pull.step(transfer, 0.0)
+        assert [query["errorType"] for query in line.queries("/peer/piece/error")] == ["FILE_MD5_NOT_MATCH"]
+        assert [query["result"] for query in line.queries("/peer/task")] == ["500"]
+        assert fetch(transfer) == [0]
+
+    def test_an_offer_of_a_held_piece_is_answered_without_fetching_it(self, line: Line, transfer: Transfer) -> None:
+        transfer.plan.hold([0])
+        pull = LegacySession(member(line, False))
+        line.answers = [self.offers(self.piece(0)), b'{"code":602}']
+        pull.step(transfer, 0.0)
+        pull.step(transfer, 0.0)
+        assert [query["pieceRange"] for query in line.queries("/peer/piece/suc")] == [GEOMETRY.range_text(0)]
+        assert fetch(transfer) == []
+
+    def test_the_length_is_told_at_the_end(self, line: Line, unknown: Transfer) -> None:
+        pull = LegacySession(member(line, False))
+        line.answers = [self.offers(self.piece(0), self.piece(1))]
+        pull.step(unknown, 0.0)
+        assert fetch(unknown) == [0, 1]
+        line.answers = [b'{"code":602}', b'{"code":600,"data":{"fileLength":%d,"md5":"abc"}}' % (SIZE + 12)]
+        pull.step(unknown, 0.0)
+        assert unknown.file.geometry.length == SIZE + 2
+        assert unknown.plan.finished
+
+    @pytest.mark.parametrize(
+        ("answer", "error"),
+        [
+            (b'{"code":502,"msg":"data not found"}', UnknownDownload),
+            (b'{"code":604,"msg":"cdn failed"}', SupernodeError),
+            (b'{"code":608,"msg":""}', SupernodeError),
+            (b'{"code":501,"msg":"bad parameter"}', SupernodeError),
+            (b'{"code":600}', SupernodeError),
+            (b'{"code":600,"data":{"fileLength":1,"md5":""}}', ProtocolViolation),
+            (b"<html>", ProtocolViolation),
+            (b"[]", ProtocolViolation),
+            (b'{"code":"601"}', ProtocolViolation),
+            (b'{"code":601,"data":[{"range":"0-1"}]}', ProtocolViolation),
+            (b'{"code":601,"data":{}}', ProtocolViolation),
+        ],
+    )
+    def test_answers_that_end_it(self, line: Line, transfer: Transfer, answer: bytes, error: type[Exception]) -> None:
+        line.answers = [answer]
+        with pytest.raises(error):
+            LegacySession(member(line, False)).step(transfer, 0.0)
+
+    @pytest.mark.parametrize(
+        "but",
+        [
+            {"pieceNum": 1},
+            {"pieceSize": 2 * SIZE},
+            {"range": "5-10"},
+            {"range": "x"},
+            {"range": f"{9 * SIZE}-{10 * SIZE - 1}", "pieceNum": 9},
+            {"range": f"{-SIZE}--1", "pieceNum": -1},
+        ],
+    )
+    def test_offers_of_no_piece(self, line: Line, transfer: Transfer, but: dict[str, Any]) -> None:
+        line.answers = [self.offers(self.piece(0, **but))]
+        with pytest.raises(ProtocolViolation):
+            LegacySession(member(line, False)).step(transfer, 0.0)
+
+
+class TestNative:
+    def offers(self, *pieces: int, digest: str = "ab", cid: str = "p", **more: Any) -> bytes:
+        where = wire.Source(cid, "1.2.3.4", 15000, "/peer/file/x")
+        return wire.encode(wire.Pulled(wire.CONTINUE, [wire.Offer(n, digest, (where,)) for n in pieces], **more))
+
+    def receiving(self, line: Line, transfer: Transfer) -> tuple[NativeSession, Job, Any]:
+        """A link whose first piece is being received: its connection has had 7 bytes before."""
+        pull = NativeSession(member(line, True), [])
+        line.answers = [self.offers(0)]
+        pull.step(transfer, 0.0)
+        line.pulls()
+        job = transfer.plan.take(0.0)
+        assert job is not None
+        connection: Any = SimpleNamespace(inlet=SimpleNamespace(total=7))
+        assert transfer.begin(job, connection)
+        return pull, job, connection
+
+    def test_a_piece_that_is_about_to_be_whole_is_told_once_and_at_once(self, line: Line, transfer: Transfer) -> None:
+        pull, job, connection = self.receiving(line, transfer)
+        job.began -= 5.0
+        connection.inlet.total += SIZE // 8
+        line.answers = [wire.encode(wire.Pulled(wire.WAIT))] * 2
+        pull.step(transfer, 0.0)
+        assert all(not sent.ending for sent in line.pulls()), "too little of it is here"
+        connection.inlet.total += SIZE * 3 // 4 + SIZE // 10
+        pull.step(transfer, 0.0)
+        pull.step(transfer, 0.0)
+        assert [sent.ending for sent in line.pulls()] == [[0]]
+        connection.inlet.total = 7 + GEOMETRY.framed(0)
+        pull.step(transfer, 0.0)
+        assert all(not sent.ending for sent in line.pulls())
+        transfer.drop(job)
+
+    def test_how_quick_the_link_is_is_told_once_before_the_first_piece_is_whole(self, line: Line, transfer: Transfer) -> None:
+        pull, job, connection = self.receiving(line, transfer)
+        told = []
+        for eighths in (0, 1, 2, 3, 4):
+            connection.inlet.total = 7 + -(-GEOMETRY.framed(0) * eighths // 8)
+            line.answers = [wire.encode(wire.Pulled(wire.WAIT))] if eighths in (0, 3) else []
+            pull.step(transfer, 0.0)
+            told += [(eighths, sent.pace) for sent in line.pulls() if sent.pace]
+            time.sleep(0.02)
+        assert [eighths for eighths, _ in told] == [3], "two eighths after the first one"
+        assert told[0][1] >= 4 * 0.04
+        transfer.drop(job)
+
+    def test_a_wish_offers_and_reports(self, line: Line, transfer: Transfer) -> None:
+        pull = NativeSession(member(line, True), [])
+        line.answers = [self.offers(2, 0)]
+        pull.step(transfer, 0.0)
+        (first,) = line.pulls()
+        assert (first.task, first.cid, first.want, first.done) == ("t", "me", 4, [])
+        assert first.wait > 0
+        job = transfer.plan.take(0.0)
+        assert job is not None
+        assert (job.piece, job.digest) == (2, "xxh3:ab")
+        transfer.plan.give_back(job, 0.0)
+        assert fetch(transfer) == [0, 2]
+        line.answers = [self.offers(1, 3)]
+        pull.step(transfer, 0.0)
+        (second,) = line.pulls()
+        assert (second.want, second.done) == (2, [(0, "p"), (2, "p")])
+
+    def test_what_is_held_is_announced_once(self, line: Line, transfer: Transfer) -> None:
+        transfer.plan.hold([0, 1])
+        pull = NativeSession(member(line, True), [(0, 2)])
+        line.answers = [self.offers(2)]
+        pull.step(transfer, 0.0)
+        assert fetch(transfer) == [2]
+        line.answers = [self.offers(3)]
+        pull.conclude(transfer)
+        first, last = line.pulls()
+        assert (first.held, first.want) == ([(0, 2)], 2)
+        assert (last.held, last.done, last.want, last.wait) == ([], [(2, "p")], 0, 0.0)
+
+    def test_many_runs_are_told_in_several_pulls(self, line: Line, transfer: Transfer) -> None:
+        """As many as one pull may have in each, and nothing is asked for before the last."""
+        runs = [(2 * n, 2 * n + 1) for n in range(3 * MOST_TOLD)]
+        pull = NativeSession(member(line, True), runs)
+        line.answers = [self.offers(), self.offers(), self.offers(2)]
+        for _ in range(3):
+            pull.step(transfer, 0.0)
+        told = line.pulls()
+        assert [run for one in told for run in one.held] == runs
+        assert [len(one.held) for one in told] == [MOST_TOLD] * 3
+        assert [one.want > 0 for one in told] == [False, False, True]
+
+    def test_a_last_word_tells_all(self, line: Line, transfer: Transfer) -> None:
+        transfer.plan.done.extend((0, "p") for _ in range(2 * MOST_TOLD + 1))
+        line.answers = [self.offers(), self.offers(), self.offers()]
+        NativeSession(member(line, True), []).conclude(transfer)
+        assert [len(one.done) for one in line.pulls()] == [MOST_TOLD, MOST_TOLD, 1]
+
+    def test_the_length_comes_with_an_answer(self, line: Line, unknown: Transfer) -> None:
+        pull = NativeSession(member(line, True), [])
+        line.answers = [self.offers(0, length=99, count=1)]
+        pull.step(unknown, 0.0)
+        assert unknown.file.geometry.length == 99
+        assert fetch(unknown) == [0]
+        assert unknown.plan.finished
+
+    def test_another_length_than_before(self, line: Line, transfer: Transfer) -> None:
+        line.answers = [self.offers(0, length=99, count=1)]
+        with pytest.raises(ProtocolViolation, match="length"):
+            NativeSession(member(line, True), []).step(transfer, 0.0)
+
+    def test_a_supernode_that_offers_only_liars_is_left(
+        self, line: Line, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pull = NativeSession(member(line, True), [])
+        line.answers = [self.offers(0)]
+        pull.step(transfer, 0.0)
+        job = transfer.plan.take(0.0)
+        assert job is not None
+        transfer.plan.failed(job, "digest", 0.0)
+
+        line.pulls()
+        clock = [time.monotonic()]
+        monkeypatch.setattr("dfengine.client.native.time.monotonic", lambda: clock[0])
+
+        def insist() -> None:
+            for _ in range(1000):
+                line.answers += [self.offers(0) for _ in line.pulls()]
+                pull.step(transfer, 0.0)
+                clock[0] += 0.05
+
+        with pytest.raises(SupernodeError, match="only sources that failed"):
+            insist()
+
+    @pytest.mark.parametrize(
+        ("answer", "error"),
+        [
+            (wire.Pulled(wire.NOT_FOUND), UnknownDownload),
+            (wire.Pulled(wire.CDN_FAILED, msg="md5"), SupernodeError),
+            (wire.Pulled(wire.UNREACHABLE), SupernodeError),
+            (wire.Pulled(wire.NEED_AUTH), SupernodeError),
+            (wire.Pulled(12345), SupernodeError),
+            (wire.Pulled(wire.FINISHED), SupernodeError),
+            (wire.Pulled(wire.CONTINUE, [wire.Offer(4, "ab", (wire.Source("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
+            (wire.Pulled(wire.CONTINUE, [wire.Offer(-1, "ab", (wire.Source("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
+            (wire.Pulled(wire.CONTINUE, [wire.Offer(0, "", (wire.Source("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
+            (wire.Pulled(wire.CONTINUE, [wire.Offer(0, "ab", ())]), ProtocolViolation),
+        ],
+    )
+    def test_answers_that_end_it(self, line: Line, transfer: Transfer, answer: wire.Pulled, error: type[Exception]) -> None:
+        line.answers = [wire.encode(answer)]
+        with pytest.raises(error):
+            NativeSession(member(line, True), []).step(transfer, 0.0)
+
+    def test_an_answer_that_was_not_asked_for(self, line: Line, transfer: Transfer) -> None:
+        pull = NativeSession(member(line, True), [])
+        line.answers = [self.offers(0), self.offers(1)]
+        pull.step(transfer, 0.0)
+        with pytest.raises(ProtocolViolation, match="not asked"):
+            pull.step(transfer, 0.0)
+
+    def test_what_came_before_the_first_question_is_no_answer_to_it(self, line: Line, transfer: Transfer) -> None:
+        line.readable, line.answers = True, [self.offers(0)]
+        with pytest.raises(ProtocolViolation, match="not asked"):
+            NativeSession(member(line, True), []).step(transfer, 0.0)
+
+    @pytest.mark.parametrize("answer", [b'{"code":200}', b"", b"null", b"{}", b'{"code":601,"offers":[[1]]}', b"[" * 100_000, b"\xff"])
+    def test_garbage(self, line: Line, transfer: Transfer, answer: bytes) -> None:
+        line.answers = [answer]
+        with pytest.raises((ProtocolViolation, SupernodeError)):
+            NativeSession(member(line, True), []).step(transfer, 0.0)
+
+
+GOOD = {"taskId": "t", "fileLength": 10, "pieceSize": SIZE, "cdnSource": "supernode"}
+
+
+class TestRegistration:
+    def accept(self, line: Line, answer: Any) -> Membership:
+        decoded = messages.decode_registered(msgspec.json.encode(answer))
+        return supernode_session._accept(SupernodeAddress("supernode"), line, "me", decoded)  # type: ignore[arg-type]
+
+    def test_of_1x(self, line: Line) -> None:
+        got = self.accept(line, {"code": 200, "data": GOOD})
+        assert (got.native, got.task, got.geometry, got.generation) == (False, "t", Geometry(10, SIZE), b"")
+
+    def test_of_ours(self, line: Line) -> None:
+        got = self.accept(line, {"code": 200, "data": {**GOOD, "native": 1, "digest": "xxh3", "generation": "g1"}})
+        assert (got.native, got.algorithm, got.generation) == (True, "xxh3", b"g1")
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            {"code": 500, "message": "url\nnot reachable"},
+            {"code": 607, "msg": "x"},
+            {"code": 200},
+            {"code": 200, "data": {**GOOD, "taskId": ""}},
+            {"code": 200, "data": {**GOOD, "fileLength": -2}},
+            {"code": 200, "data": {**GOOD, "fileLength": 1 << 62}},
+            {"code": 200, "data": {**GOOD, "pieceSize": 0}},
+            {"code": 200, "data": {**GOOD, "pieceSize": 1 << 28}},
+            {"code": 200, "data": {**GOOD, "native": 1, "digest": "crc32"}},
+        ],
+    )
+    def test_refusals_and_nonsense(self, line: Line, answer: Any) -> None:
+        with pytest.raises((SupernodeError, ProtocolViolation)) as error:
+            self.accept(line, answer)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('taskID: 62, url: http://o/f: {"Code":12,"Msg":"url not reachable"}: o answers 404 Not Found', "o answers 404 Not Found"),
+        ("no such task", "no such task"),
+        ("", "no reason given"),
+        ('{"Code":12}: ', '{"Code":12}:'),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_a_refusal_says_the_reason_alone(message: str, reason: str) -> None:
+    assert supernode_session._reason(message) == reason

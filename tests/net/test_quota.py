@@ -1,0 +1,43 @@
+"""How much each client has."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.net.quota import Quota
+from dfengine.task import client_of
+
+ADDRESSES = ("10.0.0.1", "10.0.0.2", "::ffff:10.0.0.1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "")
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("10.0.0.1", "10.0.0.1"), ("::ffff:10.0.0.1", "10.0.0.1"), ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:ffff:ffff:ffff", "2001:db8::/64"), ("2001:db8:0:1::1", "2001:db8:0:1::/64"), ("fe80::1%eth0", "fe80::/64"),
+        ("", ""), ("no:address", "no:address"), ("::1%" + "x" * 9, "::/64"),
+    ],
+)  # fmt: skip
+def test_a_host_is_one_client_whatever_address_of_its_network_it_takes(address: str, client: str) -> None:
+    assert client_of(address) == client
+
+
+@given(st.integers(1, 8), st.integers(1, 100), st.lists(st.tuples(st.booleans(), st.sampled_from(ADDRESSES)), max_size=60))
+def test_as_a_counter_would_have_it(total: int, percent: int, steps: list[tuple[bool, str]]) -> None:
+    shares, model = Quota(total, percent), Counter[str]()
+    most = max(1, total * percent // 100)
+    assert shares.most == most
+    for take, address in steps:
+        client = client_of(address)
+        assert shares.full(address) == (model[client] >= most)
+        if take:
+            assert shares.take(address) == (model[client] < most)
+            model[client] = min(most, model[client] + 1)
+        elif model[client]:
+            shares.give_back(address)
+            model[client] -= 1
+        assert len(shares) == len(+model), "who has nothing is not remembered"

@@ -1,0 +1,65 @@
+"""The wait for a first visitor: who waits, and what ends it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from dfengine.peer import lazy_start
+
+
+@pytest.fixture(autouse=True)
+def hangup() -> Iterator[None]:
+    """As it was before: processes that other tests start inherit it."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield sock
+
+
+def test_a_visitor_ends_it_and_its_connection_is_kept(listener: socket.socket) -> None:
+    with socket.create_connection(listener.getsockname()):
+        assert not lazy_start.wait([listener.fileno()], 60)
+        assert listener.accept()[0].close() is None
+
+
+def test_it_ends_by_itself(listener: socket.socket) -> None:
+    assert not lazy_start.wait([listener.fileno()], 0)
+
+
+def test_a_signal_ends_it_and_its_handler_is_as_before(listener: socket.socket) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGTERM))
+    timer.start()
+    assert lazy_start.wait([listener.fileno()], 60)
+    timer.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("option", lazy_start.SOCKETS)
+def test_the_sockets_are_found_among_the_arguments(option: str, listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+    monkeypatch.setattr(lazy_start, "wait", lambda sockets: seen.append(sockets) or True)
+    monkeypatch.setattr(lazy_start, "stopped", False)
+    lazy_start.await_first(["peer", "--home", "/some where", option, "7", "--alivetime", "300.000"])
+    assert (seen, lazy_start.stopped) == ([[7]], True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["peer"], ["peer", "--home", "x"], ["get", "--socket-fd", "7"], ["peer", "--socket-fd", "x"], ["peer", "--socket-fd"]]
+)
+def test_nobody_else_waits(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lazy_start, "wait", lambda sockets: pytest.fail("it waits"))
+    lazy_start.await_first(arguments)
+    assert not lazy_start.stopped

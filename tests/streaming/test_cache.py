@@ -1,0 +1,79 @@
+"""Which delivered pieces stay, against a list that tells the truth."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfengine.streaming.cache import Cache
+
+
+def used_never(n: int) -> bool:
+    return False
+
+
+def test_the_least_recently_used_leaves_first_and_a_used_one_gets_a_second_chance() -> None:
+    used = {0}
+    cache = Cache(4, lambda n: n in used and not used.discard(n))
+    for n in range(4):
+        assert cache.keep(n, 4 + 4) == []
+    assert cache.tell() == []
+    assert cache.keep(4, 4) == [1], "piece 0 was asked for"
+    assert cache.keep(5, 4) == [2]
+
+
+def test_what_leaves_is_told_before_it_goes_while_there_is_room() -> None:
+    cache = Cache(8, used_never)
+    gone = [cache.keep(n, 8) for n in range(8)]
+    assert gone == [[]] * 8
+    assert len(cache) == 2, "they begin to leave ahead of need"
+    assert cache.tell() == [0, 1]
+    assert len(cache) == 0
+    assert cache.pieces == 8
+    assert cache.told([0, 1]) == [0, 1]
+    assert cache.pieces == 6
+
+
+def test_what_is_needed_at_once_goes_at_once_and_is_not_evicted_twice() -> None:
+    cache = Cache(8, used_never)
+    for n in range(8):
+        cache.keep(n, 8)
+    told = cache.tell()
+    assert cache.keep(8, 8) == [0]
+    assert cache.told(told) == [1]
+
+
+def test_without_a_cache_nothing_stays() -> None:
+    cache = Cache(0, used_never)
+    assert [cache.keep(n, 0) for n in range(3)] == [[0], [1], [2]]
+
+
+@given(
+    most=st.integers(0, 12),
+    events=st.lists(st.one_of(st.tuples(st.just("keep"), st.integers(0, 6)), st.just(("tell", 0)), st.just(("answer", 0)),
+                              st.tuples(st.just("use"), st.integers(0, 60))), max_size=80),
+)
+@settings(max_examples=300, deadline=None)
+def test_every_piece_leaves_once_and_the_room_is_kept(most: int, events: list[tuple[str, int]]) -> None:
+    used: set[int] = set()
+    cache = Cache(most, lambda n: n in used and not used.discard(n))
+    here: list[int] = []
+    telling: list[list[int]] = []
+    count = 0
+    for event, value in events:
+        if event == "keep":
+            here.append(count)
+            for n in cache.keep(count, most + value):
+                here.remove(n)
+            assert len(here) <= most + value
+            count += 1
+        elif event == "use":
+            used.add(value)
+        elif event == "tell":
+            told = cache.tell()
+            assert set(told) <= set(here)
+            telling.append(told)
+        elif telling:
+            for n in cache.told(telling.pop(0)):
+                here.remove(n)
+        assert cache.pieces == len(here)

@@ -1,0 +1,64 @@
+"""Dead URLs are remembered for a while."""
+
+from __future__ import annotations
+
+import pytest
+
+from dfengine.errors import OriginError
+from dfengine.supernode import negative_cache
+from dfengine.supernode.negative_cache import NegativeCache, without_reason
+
+
+def refused(dead: NegativeCache, task: str, now: float) -> bool:
+    try:
+        dead.check(task, now, "cache ")
+    except OriginError as error:
+        return str(error).startswith("cache taskID: ")
+    return False
+
+
+def test_for_an_interval_but_not_for_other_credentials() -> None:
+    dead = NegativeCache(10.0)
+    said = dead.remember("a", "http://o/f", 404, "o:80 answers 404 Not Found", 5.0)
+    assert "http://o/f" in said
+    assert "url not reachable" in said, "1.x's words"
+    assert said.endswith("o:80 answers 404 Not Found"), "and the reason"
+    assert without_reason(said) == 'taskID: a, url: http://o/f: {"Code":12,"Msg":"url not reachable"}', "to the letter"
+    assert without_reason("of no refusal") == "of no refusal"
+    dead.remember("b", "http://o/f", 403, "", 5.0)
+    assert [refused(dead, task, now) for task, now in (("a", 14.9), ("a", 15.0), ("b", 6.0), ("c", 6.0))] == [True, False, False, False]
+    dead.forget("a")
+    assert not refused(dead, "a", 6.0)
+
+
+@pytest.mark.parametrize("status", [404, 405, 410, 416, 451])
+def test_what_is_final_is_remembered(status: int) -> None:
+    dead = NegativeCache(10.0)
+    dead.remember("a", "u", status, "", 1.0)
+    assert refused(dead, "a", 2.0)
+
+
+@pytest.mark.parametrize(
+    "status", [0, 200, 206, 310, 400, 401, 402, 403, 406, 407, 408, 414, 421, 425, 429, 431, 500, 501, 502, 503, 504, 505]
+)
+def test_what_may_pass_or_is_about_one_client_is_not_remembered(status: int) -> None:
+    dead = NegativeCache(10.0)
+    dead.remember("a", "u", status, "", 1.0)
+    assert not refused(dead, "a", 1.0)
+    assert not len(dead)
+
+
+def test_a_failure_that_may_pass_does_not_forget_a_final_answer() -> None:
+    dead = NegativeCache(10.0)
+    dead.remember("a", "u", 404, "", 1.0)
+    dead.remember("a", "u", 503, "", 2.0)
+    assert refused(dead, "a", 3.0)
+
+
+def test_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(negative_cache, "MOST", 2)
+    dead = NegativeCache(10.0)
+    for task in "ababc":
+        dead.remember(task, "u", 404, "", 1.0)
+    assert [refused(dead, task, 2.0) for task in "abc"] == [False, True, True]
+    assert len(dead) == 2

@@ -81,7 +81,7 @@ class PieceServer:
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
         self.requests = self.bytes_sent = self.sends = self.sendfiles = self.loads = self.failures = 0
         self.connections: set[Connection] = set()
-        self._turnstiles: dict[TokenBucket, RateQueue] = {}
+        self._queues: dict[TokenBucket, RateQueue] = {}
         self._seal: Callable[[socket.socket], TlsSocket] | None = None
         self.upload: Callable[[Any, tuple[bytes | FileSlice, ...]], Upload | TlsUpload] = _by_sendfile
         """What sends the parts of an answer to a connection's socket."""
@@ -126,8 +126,8 @@ class PieceServer:
         now = time.monotonic()
         for connection in [connection for connection in self.connections if connection.deadline < now]:
             connection.close()
-        for bucket in [bucket for bucket, rate_queue in self._turnstiles.items() if not rate_queue]:
-            del self._turnstiles[bucket]
+        for bucket in [bucket for bucket, rate_queue in self._queues.items() if not rate_queue]:
+            del self._queues[bucket]
         self._door.look()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
@@ -155,13 +155,13 @@ class PieceServer:
 
     def rate_queue(self, bucket: TokenBucket) -> RateQueue | None:
         """The queue of those whom `bucket` holds back; None when nobody waits."""
-        return self._turnstiles.get(bucket) or None
+        return self._queues.get(bucket) or None
 
     def hold(self, connection: Connection, bucket: TokenBucket, want: int, first: bool) -> None:
         """Let `connection` wait until it may take some of `want` bytes from `bucket`."""
-        rate_queue = self._turnstiles.get(bucket)
+        rate_queue = self._queues.get(bucket)
         if rate_queue is None:
-            rate_queue = self._turnstiles[bucket] = RateQueue(self.loop, bucket)
+            rate_queue = self._queues[bucket] = RateQueue(self.loop, bucket)
         rate_queue.join(connection, want, first)
 
     def _close_idle(self, client: str, most: int) -> int:
@@ -184,9 +184,9 @@ class PieceServer:
         self._door.close()
         for connection in list(self.connections):
             connection.close()
-        for rate_queue in self._turnstiles.values():
+        for rate_queue in self._queues.values():
             rate_queue.close()
-        self._turnstiles.clear()
+        self._queues.clear()
 
 
 def _by_sendfile(sock: socket.socket, parts: tuple[bytes | FileSlice, ...]) -> Upload:

@@ -20,7 +20,7 @@ FAREWELL_SECONDS = 0.6
 AT_ONCE = 16
 
 
-async def farewell(gone: Iterable[Leaving], secret_files: Sequence[str] = (), tls: ssl.SSLContext | None = None) -> None:
+async def deregister(gone: Iterable[Leaving], secret_files: Sequence[str] = (), tls: ssl.SSLContext | None = None) -> None:
     """`service down` for each, some at once; never raises for what a supernode does or does not do."""
     turns = asyncio.Semaphore(AT_ONCE)
 

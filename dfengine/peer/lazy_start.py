@@ -1,4 +1,4 @@
-"""A peer server that a download started waits for its first visitor before it imports what serving needs.
+"""A peer server that a download started waits for its first connection before it imports what serving needs.
 
 Its listening socket takes connections from the start, so nobody is refused. Meanwhile the download has the cores to
 itself: a loop's imports cost more than receiving a hundred megabytes.
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LONGEST = 5.0
-"""Seconds after which it is up without a visitor, too: files that expire are then noticed."""
+"""Seconds after which it is up without one, too: files that expire are then noticed."""
 
 SOCKETS = ("--socket-fd", "--handover-fd")
 """Options of `dfengine peer` that hand over a listening socket each; their values follow as arguments of their own."""

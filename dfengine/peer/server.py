@@ -23,7 +23,7 @@ from dfengine.net.listener import listening
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
-from dfengine.peer.deregister import farewell
+from dfengine.peer.deregister import deregister
 from dfengine.peer.hosted import Hosted
 from dfengine.peer.routes import Routes
 from dfengine.peer.told import Told
@@ -118,16 +118,16 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     while not stopped.is_set() and home.is_locked_by(lock):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), min(period, LOOK_SECONDS))
-        await farewell(routes.look(), authentication.files, calls)
+        await deregister(routes.look(), authentication.files, calls)
         if time.monotonic() - swept >= period:
             swept = time.monotonic()
-            await farewell(routes.sweep(), authentication.files, calls)
+            await deregister(routes.sweep(), authentication.files, calls)
         if server.requests != served or server.busy:
             served, since = server.requests, time.monotonic()
         elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not hosted.running:
             break
     server.close()
-    await farewell(routes.served(), authentication.files, calls)
+    await deregister(routes.served(), authentication.files, calls)
     routes.close()
     hosted.close()
 

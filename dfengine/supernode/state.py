@@ -68,7 +68,7 @@ class SupernodeState:
                        connections=settings.origin_connections, room=self.room)
         self.credentials = Credentials(home)
         self.reachability = Reachability(self)
-        self._witness = Verifier(self, self.reachability.access)
+        self._verifier = Verifier(self, self.reachability.access)
         self.complaints = Complaints(loop)
         self.members = Members(settings.client_share)
         self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
@@ -332,7 +332,7 @@ class SupernodeState:
             self._waking = True
             self.loop.call_soon(self._wake_on)
         if swarm.doubts:
-            self._witness.look()
+            self._verifier.look()
         if swarm.departed:
             for key in swarm.departed:
                 self.members.dismiss(key)
@@ -395,5 +395,5 @@ class SupernodeState:
         self.room.close()
         self.cdn.close()
         self.reachability.close()
-        self._witness.close()
+        self._verifier.close()
         self.complaints.close()

@@ -52,7 +52,7 @@ class Verifier:
     def __init__(self, state: SupernodeState, access: Access) -> None:
         self._node = state
         self._access = access
-        self._threads = ThreadPoolExecutor(AT_ONCE, "witness")
+        self._threads = ThreadPoolExecutor(AT_ONCE, "verifier")
         self._waiting = 0
         self._lines: set[Connection] = set()
 

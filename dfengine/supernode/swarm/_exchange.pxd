@@ -12,7 +12,7 @@ cdef class Exchange:
     cdef readonly object peers
     cdef Deadlines heard
     cdef Deadlines isolations
-    cdef Deadlines shunnings
+    cdef Deadlines blocks_due
     cdef object leaving, silent, unsettled
     cdef readonly Py_ssize_t sent_by_supernode, sent_by_peers
 

@@ -21,7 +21,7 @@ cdef class Exchange:
         self.leases = Leases()
         self.peers = Peers(limits, self.leases)
         self.isolations = self.peers.isolations
-        self.shunnings = self.peers.shunnings
+        self.blocks_due = self.peers.blocks_due
         self.heard = self.peers.heard
         self.leaving = self.peers.leaving
         self.silent = self.peers.silent
@@ -62,7 +62,7 @@ cdef class Exchange:
         complete(download, n, self.leases, now)
         if sender is not None and sender is not download:
             peer = sender.peer
-            if peer.failures is None and peer.accusers is None and peer.shunned_by is None and not peer.isolated:
+            if peer.failures is None and peer.accusers is None and peer.blocked_by is None and not peer.isolated:
                 peer.seen = now
             else:
                 self.peers.credit(download, sender, now)
@@ -76,7 +76,7 @@ cdef class Exchange:
     cpdef double next_due(self) except -1:
         if self.unsettled or self.leaving or self.silent:
             return 0.0
-        return min(self.leases.soonest(), self.isolations.soonest(), self.shunnings.soonest(), self.heard.soonest())
+        return min(self.leases.soonest(), self.isolations.soonest(), self.blocks_due.soonest(), self.heard.soonest())
 
 
 cpdef ending(Download download, Py_ssize_t n, Leases leases):

@@ -50,7 +50,7 @@ cdef class PeerState:
     cdef public object downloads
     cdef public dict failures
     cdef public dict accusers
-    cdef public dict shunned_by
+    cdef public dict blocked_by
     cdef public bint isolated
     cdef public bint unproved
     cdef public bint proven

@@ -34,7 +34,7 @@ class PeerState:
     seen: seconds; how long that was ago is looked at when the deadline in `silence` is due.
     failures: client address -> its share of the consecutive failures. accusers: client addresses that found wrong bytes.
     proven: isolated for wrong bytes. cleared: it sent the supernode itself the right bytes.
-    shunned_by: CIDs that no longer get this source, with their failures counted in `Download.charged`.
+    blocked_by: CIDs that no longer get this source, with their failures counted in `Download.charged`.
     """
 
     slots: int
@@ -44,7 +44,7 @@ class PeerState:
     downloads: Collection[Download]
     failures: dict[str, int] | None
     accusers: dict[str, None] | None
-    shunned_by: dict[Download, None] | None
+    blocked_by: dict[Download, None] | None
     isolated: bool
     unproved: bool
     proven: bool

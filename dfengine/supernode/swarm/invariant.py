@@ -36,7 +36,7 @@ def check(swarm: Swarm) -> None:
         for download in peer.downloads:
             assert download in alive, f"{peer} remembers {download}"
             assert download.peer is peer, f"{download} is another's"
-        for client in peer.shunned_by or ():
+        for client in peer.blocked_by or ():
             assert client in alive, f"{peer} remembers {client}"
             assert client.charged is not None, f"{client} blocks nobody"
             assert peer in client.charged, f"{client} does not block {peer}"

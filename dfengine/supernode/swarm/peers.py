@@ -71,7 +71,7 @@ class Peers:
         self._asked: set[Key] = set()
         self._questions = Questions()
         self.isolations: Deadlines[PeerState] = Deadlines()
-        self.shunnings: Deadlines[tuple[str, str, Key]] = Deadlines()
+        self.blocks_due: Deadlines[tuple[str, str, Key]] = Deadlines()
 
     # COMING AND GOING
 
@@ -142,7 +142,7 @@ class Peers:
         self.remove(download)
 
     def _forget(self, peer: PeerState) -> None:
-        for client in list(peer.shunned_by or ()):
+        for client in list(peer.blocked_by or ()):
             trust.forgive(client, peer)
         del self.states[peer.key]
 
@@ -167,7 +167,7 @@ class Peers:
         """The client failed to get piece n from the source. counts: against the source itself, not only between the two."""
         peer = source.peer
         if trust.block(client, peer, why, self.limits):
-            self.shunnings.add((client.task.id, client.cid, peer.key), now + self.limits.isolation)
+            self.blocks_due.add((client.task.id, client.cid, peer.key), now + self.limits.isolation)
         verdict = trust.record_failure(peer, client.peer.address, why, self.limits) if counts else trust.Verdict.NOTHING
         if verdict is trust.Verdict.ISOLATE:
             self._isolate(peer, now)
@@ -258,7 +258,7 @@ class Peers:
 
     def tick(self, now: float, most: int) -> None:
         """End isolations whose time is over, forget peers that have been silent for too long: of each kind about `most`, the rest later."""
-        for task_id, cid, key in self.shunnings.due(now, most):
+        for task_id, cid, key in self.blocks_due.due(now, most):
             self._forgive(task_id, cid, key)
         for peer in self.isolations.due(now, most):
             self._trust(peer)

@@ -46,9 +46,9 @@ def block(client: Download, source: PeerState, why: str, limits: Limits) -> bool
         forgive(client, next(iter(client.charged)))
     before = client.charged.get(source, 0)
     count = client.charged[source] = max(before + 1, limits.blacklist) if why == "digest" else before + 1
-    if source.shunned_by is None:
-        source.shunned_by = {}
-    source.shunned_by[client] = None
+    if source.blocked_by is None:
+        source.blocked_by = {}
+    source.blocked_by[client] = None
     return before < limits.blacklist <= count
 
 
@@ -56,8 +56,8 @@ def forgive(client: Download, source: PeerState) -> None:
     """Forget the failures of the pair."""
     if client.charged is not None:
         client.charged.pop(source, None)
-    if source.shunned_by is not None:
-        source.shunned_by.pop(client, None)
+    if source.blocked_by is not None:
+        source.blocked_by.pop(client, None)
 
 
 def blocks(client: Download, source: PeerState, limits: Limits) -> bool:

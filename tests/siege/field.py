@@ -211,7 +211,7 @@ class Field:
             process.stdout.close()
 
     def siege(self, name: str, seed: int = 0) -> Outcome:
-        """One attack beside ten downloads, after ten without; and before these ten that start the hosts' peer servers."""
+        """One attack beside ten downloads, and ten without before and after it; first of all ten that start the hosts' peer servers."""
         attack = ATTACKS[name]
         node = self.supernode(attack)
         _, failed = self.downloads(self.url(), node, attack)
@@ -220,7 +220,9 @@ class Field:
         memory, victim, url = Memory(node.process.pid), Victim(), self.url()
         try:
             with self.enemy(name, url, node, attack, seed):
-                besieged, more = self.downloads(url, node, attack)
+                besieged, wrong = self.downloads(url, node, attack)
+            afterwards, more = self.downloads(self.url(), node, attack)
+            alone, failed = (alone + afterwards) / 2, failed + wrong + more
         finally:
             grown = memory.close()
             victim.close()
@@ -230,7 +232,7 @@ class Field:
             until(lambda: node.metric("dfengine_leases") == 0, "every lease given back", 90.0)
         self.stage.kill(node.process)
         return Outcome(name, alone, besieged, figures["loop_held_longest_seconds"], figures["loop_worked_longest_seconds"], grown,
-                       attack.bound, failed + more, int(figures["internal_errors_total"]), victim.seen)
+                       attack.bound, failed, int(figures["internal_errors_total"]), victim.seen)
 
 
 @contextlib.contextmanager

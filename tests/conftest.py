@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from importlib.util import find_spec
 
 import pytest
@@ -16,3 +17,6 @@ settings.load_profile("ci" if os.environ.get("CI") else "usual")
 if find_spec("dfengine._piece") is None:
     # From a checkout the source folder is imported, also where a compiled package is installed.
     pytest.exit("dfengine/ is not compiled here: pip install -e '.[test]', or python setup.py build_ext --inplace", returncode=4)
+
+# A shell starts what is in its background with SIGINT ignored, and dfengine leaves ignored signals alone: the tests' downloads must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)

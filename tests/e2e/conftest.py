@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,11 @@ def small() -> Iterator[Path]:
         try:
             yield Path(path)
         finally:
-            if subprocess.run(["umount", path], check=False).returncode:
+            # What a failed download started ends by itself, soon.
+            end = time.monotonic() + 20.0
+            while (busy := subprocess.run(["umount", path], check=False).returncode) and time.monotonic() < end:
+                time.sleep(0.2)
+            if busy:
                 subprocess.run(["umount", "-l", path], check=True)
                 raise AssertionError("a process is left that uses the disk")
 

@@ -22,14 +22,14 @@ from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.registration import register
 
 
-@pytest.mark.parametrize(("limit", "said"), [("quota.MOST_TASKS", "tasks"), ("members.MOST_DOWNLOADS", "downloads")])
+@pytest.mark.parametrize(("limit", "said"), [("quota.MOST_TASKS", "tasks"), ("swarm.members.MOST_DOWNLOADS", "downloads")])
 def test_a_full_supernode_refuses_before_it_asks_the_origin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, said: str
 ) -> None:
     monkeypatch.setattr(f"dfengine.supernode.{limit}", 0)
 
     async def play() -> None:
-        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         with pytest.raises(RemoteError, match=said):
             await register(node, wire.Registration(cid="c", ip="127.0.0.1"), Wanted("http://127.0.0.1:1/f"), "http://127.0.0.1:1/f")
         preheat = Request("POST", b"/api/v1/preheats", {}, b'{"url": "http://127.0.0.1:1/f"}', "127.0.0.1")
@@ -45,7 +45,7 @@ def test_a_full_supernode_refuses_before_it_asks_the_origin(
 
 def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
     async def play() -> None:
-        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         leases = node.origins.leases
         assert leases.ask("origin:80", "127.0.0.1", "somebody", node.now() - 2 * leases.term)
         await idle_sweep.sweep(node)
@@ -60,7 +60,7 @@ def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path, monkeypat
     monkeypatch.setattr("dfengine.supernode.copies.fetch.TRIES", 1)
 
     async def play() -> None:
-        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         with socket.create_server(("127.0.0.1", 0)) as closed:
             wanted = Wanted(f"http://127.0.0.1:{closed.getsockname()[1]}/f", ())
         with pytest.raises(RemoteError, match="reach") as caught:
@@ -82,7 +82,7 @@ def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path, monkeypat
 
 def test_what_names_no_task_is_not_remembered(tmp_path: Path) -> None:
     async def play() -> None:
-        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         with pytest.raises(UnknownTask):
             node.member("no task", "cid", "127.0.0.1")
         assert not node.used

@@ -89,7 +89,7 @@ def test_a_registration_is_kept_waiting_in_words_that_the_client_knows(
     monkeypatch.setattr(nodes, "HEAD_SECONDS", 0.2)
 
     async def play(address: str) -> dict[str, object]:
-        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         message = {**registration(address, 1), "native": native}
         body = json.dumps(message).encode()
         answers = [await api_v1.register(node, Request("POST", b"/peer/registry", {}, body, "127.0.0.1")) for _ in range(2)]
@@ -262,7 +262,8 @@ def test_a_copy_that_is_forgotten_is_compared_no_further(tmp_path: Path) -> None
     data = content(2_000_000, 1)  # minutes, at its rate
 
     async def play(server: Server) -> None:
-        node = nodes.Node(SupernodeSettings(advertise_ip="127.0.0.1", revalidate_interval=0.0), str(tmp_path), asyncio.get_running_loop())
+        settings = SupernodeSettings(advertise_ip="127.0.0.1", revalidate_interval=0.0)
+        node = nodes.SupernodeState(settings, str(tmp_path), asyncio.get_running_loop())
         wanted = Wanted(url(server))
         fetch = await node.ensure("ab" * 32, wanted)
         while fetch.state != SUCCESS:

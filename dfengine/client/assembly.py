@@ -7,7 +7,7 @@ import contextlib
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.digest import Follower, hasher
+from dfengine.client.digest import Follower, compare, hasher
 from dfengine.client.finished import find, note
 from dfengine.client.plan import Plan
 from dfengine.client.throttle import Throttle
@@ -157,10 +157,11 @@ class Assembly:
                 if found is not None:
                     self.digests = found
                     break
-        for digest in self.expected:
-            if self.digests[digest.algorithm] != digest.hex:
-                self.discard()
-                raise DigestMismatch(f"the file's {digest.algorithm} is {self.digests[digest.algorithm]}, not {digest.hex}")
+        try:
+            compare(self.expected, self.digests)
+        except DigestMismatch:
+            self.discard()
+            raise
         if self.doubtful and told_md5 and not any(digest.algorithm == "md5" for digest in self.expected):
             md5 = self._whole_md5(transfer, watch)
             if md5 != told_md5.lower():

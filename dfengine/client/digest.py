@@ -10,17 +10,25 @@ from __future__ import annotations
 import os
 import threading
 
-from dfengine.errors import StorageError
+from dfengine.errors import DigestMismatch, StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from dfengine.storage.piece_file import PieceFile
+    from dfengine.task import Digest
 
 STEP = 512 << 10
 """Bytes read at once: they are hashed while they are still in the core's cache."""
+
+
+def compare(expected: Sequence[Digest], found: Mapping[str, str]) -> None:
+    """found: algorithm -> hex digest of the whole file. Raises DigestMismatch."""
+    for digest in expected:
+        if found[digest.algorithm] != digest.hex:
+            raise DigestMismatch(f"the file's {digest.algorithm} is {found[digest.algorithm]}, not {digest.hex}")
 
 
 def hasher(algorithm: str) -> Any:

@@ -229,9 +229,7 @@ class ControlProtocol(asyncio.Protocol):
         if self._unread and self._transport is not None:
             held += self._transport.get_write_buffer_size()
         if held != self._held:
-            memory = self._server.memory
-            memory.give_back(self.client, self._held)
-            self._held = held if memory.take(self.client, held) else 0
+            self._held = self._server.memory.change(self.client, self._held, held)
             if held and not self._held:
                 self.close()
 

@@ -206,9 +206,7 @@ class Connection:
         """Count what is kept of this client's bytes; whoever has more than its share is cut off."""
         held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
         if held != self._held:
-            memory = self._server.memory
-            memory.give_back(self.client, self._held)
-            self._held = held if memory.take(self.client, held) else 0
+            self._held = self._server.memory.change(self.client, self._held, held)
             if held and not self._held:
                 self.close()
 

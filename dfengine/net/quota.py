@@ -46,6 +46,11 @@ class Quota:
         client = client_of(address)
         self._taken[client] = self._taken.get(client, 0) + amount
 
+    def change(self, address: str, before: int, now: int) -> int:
+        """`now` in place of the `before` that its client took: `now`, or 0 where that is more than it may have and nothing is left."""
+        self.give_back(address, before)
+        return now if self.take(address, now) else 0
+
     def give_back(self, address: str, amount: int = 1) -> None:
         """What `take` gave."""
         client = client_of(address)

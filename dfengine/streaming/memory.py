@@ -9,11 +9,11 @@ from dfengine._piece import MIN_PIECE_SIZE, Geometry
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.digest import Follower
+from dfengine.client.digest import Follower, compare
 from dfengine.client.plan import Plan
 from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer
-from dfengine.errors import DigestMismatch, OriginChanged, StorageError
+from dfengine.errors import OriginChanged, StorageError
 from dfengine.net import fd_passing
 from dfengine.settings import GetSettings
 from dfengine.storage.home import Entry
@@ -145,9 +145,7 @@ class Memory:
 
     def verify(self) -> None:
         """All was delivered: compare whole digests with what the user gave. Raises DigestMismatch."""
-        for digest in self.expected:
-            if self.digests[digest.algorithm] != digest.hex:
-                raise DigestMismatch(f"the file's {digest.algorithm} is {self.digests[digest.algorithm]}, not {digest.hex}")
+        compare(self.expected, self.digests)
 
     def forget(self) -> None:
         """Start over, which only works before the first byte. Raises OriginChanged."""

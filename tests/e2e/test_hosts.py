@@ -152,10 +152,9 @@ def room(path: Path) -> int:
     return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
 @pytest.mark.parametrize("home", ["same", "another"])
 def test_the_room_of_an_output_that_was_deleted_is_free_soon(stage: Scene, home: str) -> None:
-    """Also while its pieces are asked for by others: the peer server has it open, and perhaps a link to it."""
+    """Also while its pieces are asked for by others: the peer server has it open, and perhaps a link to it. Mounts a tmpfs: needs root."""
     sha = stage.file("f.bin", 20 * MIB)
     url, node = stage.origin() + "/f.bin", stage.supernode()
     with tempfile.TemporaryDirectory(prefix="dfroom-") as small:

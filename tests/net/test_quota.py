@@ -41,3 +41,11 @@ def test_as_a_counter_would_have_it(total: int, percent: int, steps: list[tuple[
             shares.give_back(address)
             model[client] -= 1
         assert len(shares) == len(+model), "who has nothing is not remembered"
+
+
+def test_an_amount_that_changes() -> None:
+    quota = Quota(100, 50)
+    assert quota.change("a", 0, 40) == 40
+    assert quota.change("a", 40, 50) == 50
+    assert (quota.change("a", 50, 51), quota.of("a"), len(quota)) == (0, 0, 0)
+    assert (quota.change("a", 0, 5), quota.change("a", 5, 0), len(quota)) == (5, 0, 0)

@@ -244,7 +244,7 @@ cdef class BitsetTree:
             elif PyList_GET_ITEM(self.sets, child) is not <PyObject*> None:
                 self.unite(node, <Bitset> PyList_GET_ITEM(self.sets, child))
 
-    cdef bint unite(self, uint64_t* node, Bitset bits) noexcept:
+    cdef bint unite(self, uint64_t* node, Bitset bits) noexcept:  # words of both, none past the shorter: nothing can raise
         """The node claims what the set has; True if that made it more."""
         cdef Py_ssize_t i, nwords = min(bits.nwords, self.nwords)
         cdef bint more = join(node, bits.words, nwords)
@@ -254,7 +254,7 @@ cdef class BitsetTree:
                 node[i] = ~(<uint64_t> 0)
         return more
 
-    cdef bint shares(self, Bitset bits, Bitset want) noexcept:
+    cdef bint shares(self, Bitset bits, Bitset want) noexcept:  # words of `want` alone are read past `bits`: nothing can raise
         """The set has a piece of `want`."""
         cdef Py_ssize_t i
         if meet(bits, want):

@@ -1,14 +1,21 @@
 """Downloads one file: registers with a supernode, fetches pieces from several sources, falls back to the origin.
 
-    nodes                 in which order supernodes are tried      link native legacy rhythm      speaking to one
-    plan job pace health  what is fetched next, from whom (pure)   messages                       what is said and heard
-    patience              when the swarm has failed (pure)         receiving leaving              what is under way, what goes
-    digest                the whole file's digest on the way       transfer fetch lines throttle  the threads that do it
-    local_peer            this host's own piece server             from_origin                    ranges of the origin
-    assembly              the file being put together              download                       all of it, in order
+    download                            one download, from the first question to the renamed file
+    identity, messages, nodes           who it is, what it says, and which supernode it tries first
+    swarm_session                       pulls from the swarm, survives the loss of a supernode
+    supernode_session, native, legacy   one registration, and the two ways of pulling
+    pull_timing, patience, watch        when to ask, when to give up, what the main thread looks at
+    plan, job, health, piece_timing     what is fetched next and from whom (pure)
+    transfer, receiving, fetch          the threads that fetch, and what they share
+    connection_pool, throttle           kept connections, and the limit on bytes received
+    assembly, digest, finished          the file being put together, its whole digest, what a finished output is
+    from_origin, origin_lease           the origin, and permission to go there
+    local_peer, leaving                 this host's peer server, and telling supernodes that a download ends
+    interrupt, watchdog                 signals and the deadline
+    progress, meter, byte_counts        what people are shown
 
-Threads and blocking sockets, because a small download is judged by its start-up and a large one by what runs
-without the GIL.
+A piece is received and verified in `fetch`. Start with `plan` for decisions and `swarm_session` for the order of events. Threads and
+blocking sockets, because a small download is judged by its start-up and a large one by what runs without the GIL.
 """
 
 from __future__ import annotations

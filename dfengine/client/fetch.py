@@ -220,7 +220,7 @@ class Fetcher:
         if length > WRITE and check.native:
             with self._transfer.placing(job) as placed:
                 if placed:
-                    self._fill(source, length, began, check, place=job.piece)
+                    self._fill(source, length, began, check, job)
         if not placed:
             self._fill(source, length, began, check)
         if source.read(FRAME_TAIL, time.monotonic() + SILENCE) != _TAIL:
@@ -229,12 +229,12 @@ class Fetcher:
             chunks.end(time.monotonic() + SILENCE)
         return length, check.result(length), placed
 
-    def _fill(self, source: Inlet | TlsInlet | Chunks, length: int, began: float, check: Check, place: int = -1) -> None:
+    def _fill(self, source: Inlet | TlsInlet | Chunks, length: int, began: float, check: Check, place: Job | None = None) -> None:
         """Receive the content in steps, each hashed while it is still in the core's cache. place: write it there, part by part."""
         throttle, got, written = self._transfer.throttle, 0, 0
-        buffer = self._room(WRITE if place >= 0 else room(self._transfer.file.geometry))
+        buffer = self._room(WRITE if place is not None else room(self._transfer.file.geometry))
         while got < length:
-            part = min(HOT, length - got, written + WRITE - got if place >= 0 else length)
+            part = min(HOT, length - got, written + WRITE - got if place is not None else length)
             if throttle is not None:
                 part = throttle.take(part)
             at = got - written
@@ -242,9 +242,10 @@ class Fetcher:
             source.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got, after=after)
             check.update(buffer[at : at + part])
             got += part
-            if place >= 0 and (got == length or got - written == WRITE):
-                self._transfer.file.put(place, written, buffer[: got - written])
-                written = got
+            if place is not None and (got == length or got - written == WRITE):
+                place.writing = True
+                self._transfer.file.put(place.piece, written, buffer[: got - written])
+                place.writing, written = False, got
 
     def _room(self, size: int) -> memoryview:
         """This thread's buffer, of at least `size` bytes."""

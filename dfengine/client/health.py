@@ -82,8 +82,12 @@ class Health:
             state.until = 0.0
 
     def success(self, source: Where) -> None:
-        """It sent a piece that was right."""
-        self._states.pop(source.cid, None)
+        """It sent a piece that was right. One that sent a wrong digest stays left: another piece of it may have been under way."""
+        state = self._states.get(source.cid)
+        if state is not None:
+            if state.until == math.inf:
+                return
+            del self._states[source.cid]
         if self._silent:
             self._silent.pop(source.address, None)
         self._good.add(source.cid)

@@ -15,14 +15,15 @@ class Job:
     """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came. told: that it is ending.
 
     queued: its request went out behind another one whose answer comes first. came: bytes seen so far, and heard: when there were more.
-    silent: nothing came when it was due, so the piece may be fetched from others beside this job.
+    silent: nothing came when it was due, so the piece may be fetched from others beside this job. writing: this host's disk is what takes
+    its time.
     """
 
-    __slots__ = ("began", "came", "digest", "heard", "hedge", "lost", "over", "piece", "queued", "silent", "source", "told")
+    __slots__ = ("began", "came", "digest", "heard", "hedge", "lost", "over", "piece", "queued", "silent", "source", "told", "writing")
 
     def __init__(self, piece: int, digest: str, source: Where, hedge: bool, began: float, queued: bool = False) -> None:
         self.piece, self.digest, self.source, self.hedge, self.began = piece, digest, source, hedge, began
-        self.told = self.lost = self.over = self.silent = False
+        self.told = self.lost = self.over = self.silent = self.writing = False
         self.queued, self.came, self.heard = queued, 0, began
 
 

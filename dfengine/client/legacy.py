@@ -28,7 +28,7 @@ IDLE = 5.0
 
 
 class LegacySession:
-    """See link.SupernodeSession."""
+    """See supernode_session.SupernodeSession."""
 
     def __init__(self, member: Membership) -> None:
         self._member = member
@@ -40,7 +40,7 @@ class LegacySession:
         self.finished_md5 = ""
 
     def step(self, transfer: Transfer, limit: float) -> None:
-        """See link.SupernodeSession."""
+        """See supernode_session.SupernodeSession."""
         with transfer.lock:
             starving, refused = transfer.plan.starving, transfer.plan.refused
         if refused >= REFUSED:
@@ -54,7 +54,7 @@ class LegacySession:
         transfer.sleep(min(limit, max(0.0, asks_at - time.monotonic())))
 
     def conclude(self, transfer: Transfer) -> None:
-        """See link.SupernodeSession."""
+        """See supernode_session.SupernodeSession."""
         self._tell(transfer)
 
     def _tell(self, transfer: Transfer) -> bool:

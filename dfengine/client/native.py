@@ -32,7 +32,7 @@ LAST_WORD = 2.0
 
 
 class NativeSession:
-    """See link.SupernodeSession. `held`: runs of pieces that were here before this registration."""
+    """See supernode_session.SupernodeSession. `held`: runs of pieces that were here before this registration."""
 
     finished_md5 = ""
 
@@ -40,7 +40,7 @@ class NativeSession:
         self._member = member
         self._line = member.connection
         self._held = held
-        self._rhythm = PullTiming()
+        self._timing = PullTiming()
         self._end = -1
         self._paced = False
         """How quick this host's link is was told."""
@@ -49,7 +49,7 @@ class NativeSession:
         self.requests = 0
 
     def step(self, transfer: Transfer, limit: float) -> None:
-        """See link.SupernodeSession."""
+        """See supernode_session.SupernodeSession."""
         now = time.monotonic()
         with transfer.lock:
             plan = transfer.plan
@@ -59,35 +59,35 @@ class NativeSession:
             reports += 2 * len(ending)  # as urgent as two reports: slots are free by it
             if not self._paced and transfer.early_pace():
                 reports += 2
-            if plan.window.wnd >= 0 and want and self._rhythm.unanswered and plan.window.end != self._end:
+            if plan.window.wnd >= 0 and want and self._timing.unanswered and plan.window.end != self._end:
                 reports += 1  # what is parked was asked for within the window as it was
             refused = plan.refused
         if refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
-        if self._rhythm.due(now, reports, want, starving):
+        if self._timing.due(now, reports, want, starving):
             self._send(transfer, want, PARK)
             with transfer.lock:
                 reports = 0
-        late = self._rhythm.oldest + PARK + GRACE
+        late = self._timing.oldest + PARK + GRACE
         if now > late:
             raise ProtocolViolation(f"supernode {self._member.node} does not answer a pull")
-        wait = min(limit, look, self._rhythm.wait(now, reports, want, starving), max(0.0, late - now))
+        wait = min(limit, look, self._timing.wait(now, reports, want, starving), max(0.0, late - now))
         if transfer.sleep(wait, self._line):
             self._answer(transfer)
 
     def conclude(self, transfer: Transfer) -> None:
-        """See link.SupernodeSession. What was asked before is answered first."""
+        """See supernode_session.SupernodeSession. What was asked before is answered first."""
         self._send(transfer, 0, 0.0)
         while self._held or transfer.plan.done or transfer.plan.wrong:
             self._send(transfer, 0, 0.0)
         deadline = time.monotonic() + LAST_WORD
         with contextlib.suppress(RemoteError):
-            while self._rhythm.unanswered:
+            while self._timing.unanswered:
                 self._line.answer(deadline)
-                self._rhythm.answered(time.monotonic(), 1, 0.0)
+                self._timing.answered(time.monotonic(), 1, 0.0)
 
     def _send(self, transfer: Transfer, want: int, wait: float) -> None:
-        if not self._rhythm.unanswered and self._line.readable:
+        if not self._timing.unanswered and self._line.readable:
             # Every later answer would be taken for that of another pull.
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
         with transfer.lock:
@@ -110,18 +110,18 @@ class NativeSession:
         )  # fmt: skip
         self._left.append(leaving)
         self._line.send("POST", "/swarm/pull", JSON, pull)
-        self._rhythm.sent(time.monotonic(), len(done) + len(failed), want)
+        self._timing.sent(time.monotonic(), len(done) + len(failed), want)
         self.requests += 1
 
     def _answer(self, transfer: Transfer) -> None:
         status, body = self._line.answer(time.monotonic() + GRACE)
         if status != 200:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
-        if not self._rhythm.unanswered:
+        if not self._timing.unanswered:
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
         self._gone(transfer)
         pulled = decode_pulled(body)
-        self._rhythm.answered(time.monotonic(), len(pulled.offers), chance())
+        self._timing.answered(time.monotonic(), len(pulled.offers), chance())
         if pulled.length >= 0:
             transfer.learn_length(pulled.length)
         if pulled.code == codes.NOT_FOUND:

@@ -164,10 +164,11 @@ class Plan:
 
     def _pick(self, piece: Piece, now: float) -> Where | None:
         """The first source that was not tried in vain and is not left; a trusted one first, if some are silent."""
-        usable = [source for source in piece.sources if source.cid not in piece.tried and not self._health.left(source, now)]
-        if len(usable) > 1 and (piece.silent or self._health.wary(now)):
-            return next(filter(self._health.trusted, usable), usable[0])
-        return usable[0] if usable else None
+        usable = (source for source in piece.sources if source.cid not in piece.tried and not self._health.left(source, now))
+        first = next(usable, None)
+        if first is None or self._health.trusted(first) or not (piece.silent or self._health.wary(now)):
+            return first
+        return next(filter(self._health.trusted, usable), first)
 
     def _start(self, n: int, source: Where, now: float, hedge: bool, queued: bool = False) -> Job:
         piece = self._pieces[n]
@@ -191,7 +192,7 @@ class Plan:
         if came > job.came:
             if not job.came:
                 self.pace.answered(now - job.began)
-            if job.silent:
+            if job.silent and not self.pace.overdue(came, now - job.began, 0.0, floor):
                 self._health.heard(job.source)
             job.came, job.heard = came, now
         return not job.silent and self.pace.overdue(job.came, now - job.began, now - job.heard, floor)
@@ -331,11 +332,6 @@ class Plan:
     def here(self) -> int:
         """Pieces that are here."""
         return self._here
-
-    @property
-    def running(self) -> int:
-        """Jobs that run."""
-        return self._running
 
     def jobs(self) -> list[Job]:
         """Those of pieces that are not here yet."""

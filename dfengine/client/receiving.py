@@ -38,13 +38,18 @@ class Receiving:
         """Nothing more comes; not begun: nothing happens."""
         self._current.pop(job, None)
 
-    def open(self, job: Job, sockets: list[socket.socket]) -> None:
-        """These are being connected for the job; more may follow in the list."""
-        self._opening[job] = sockets
+    def open(self, job: Job) -> None:
+        """Sockets are going to be connected for the job."""
+        self._opening[job] = []
+
+    def connecting(self, job: Job, made: socket.socket) -> None:
+        """This is one of them. TLS takes a socket over: only a descriptor of our own still shuts its connection then."""
+        self._opening[job].append(made.dup())
 
     def opened(self, job: Job) -> None:
         """They are connected, or failed."""
-        del self._opening[job]
+        for each in self._opening.pop(job):
+            each.close()
 
     def stop(self, jobs: Iterable[Job] | None = None) -> None:
         """Whoever waits for these jobs, None: for any, gets an error at once, also one that connects."""

@@ -122,7 +122,8 @@ class SwarmSession:
             weight = STRIKES - 1 if isinstance(failure, SupernodeError) and failure.code == codes.CDN_FAILED else 1
             if isinstance(failure, NoProgress):
                 weight = STRIKES
-            strikes = strikes + weight if here == before or here <= most else 0
+            gained = here != before and here > most and not isinstance(failure, NoProgress)
+            strikes = 0 if gained else strikes + weight
             most = max(most, here)
             if strikes >= STRIKES * len(self._nodes):
                 return str(failure)
@@ -169,23 +170,27 @@ class SwarmSession:
         transfer.start(fetch.Fetcher(transfer, self._floor(transfer)).run, f"fetch-{self._threads}")
 
     def _floor(self, transfer: Transfer) -> float:
-        """Least bytes per second of one source: all share this host's session and the user's limit, which must not look like slowness."""
+        """Least bytes per second of one source: all share this host's link and the user's limit, which must not look like slowness."""
         limit = self._settings.locallimit
         return min(self._settings.minrate, limit // 2 or self._settings.minrate) / max(1, transfer.plan.workers)
 
     def _drive(self, session: SupernodeSession, transfer: Transfer) -> None:
         settings = self._settings
-        patience = Patience(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, time.monotonic())
+        looked = time.monotonic()
+        patience = Patience(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, looked)
         while True:
             with transfer.lock:
                 if transfer.plan.finished:
                     return
                 here, sated = transfer.plan.here, transfer.plan.sated
             self._watch.look(transfer)
-            if patience.over(here, transfer.moving().total, sated, time.monotonic()):
-                raise NoProgress(f"the swarm brought nothing for {patience.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
-            if transfer.listen(self._floor(transfer)):
-                self._start_thread(transfer)
+            now = time.monotonic()
+            if now - looked >= TICK:  # each piece that lands wakes this thread
+                looked = now
+                if patience.over(here, transfer.moving().total, sated, now):
+                    raise NoProgress(f"the swarm brought nothing for {patience.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
+                if transfer.listen(self._floor(transfer)):
+                    self._start_thread(transfer)
             session.step(transfer, TICK)
 
     def _pause(self, transfer: Transfer, seconds: float) -> None:

@@ -20,7 +20,7 @@ import xxhash
 
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.connection_pool import ConnectionPool
-from dfengine.client.receiving import Receiving, shut
+from dfengine.client.receiving import Receiving
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 
 TYPE_CHECKING = False
@@ -141,9 +141,10 @@ class Transfer:
             # A process that was stopped itself says nothing about its sources.
             late, self._listened_at = now - self._listened_at > STOPPED, now
             for job in self.plan.jobs():
-                if late or self._receiving.unread(job):
+                silent = self.plan.late(job, self._receiving.came(job), now, floor)
+                if late or job.writing or (silent and self._receiving.unread(job)):
                     job.heard = now
-                elif self.plan.late(job, self._receiving.came(job), now, floor):
+                elif silent:
                     self.plan.silent(job, now)
                     self._changed.notify_all()
             threads = len(self._fetchers) - self.plan.stuck
@@ -198,14 +199,17 @@ class Transfer:
                 if enough > 0:
                     self._changed.wait(enough)
                     continue
-                job = self.plan.take(now, prefer) if busy < self.plan.workers else None
+                # Threads beyond the workers were started while others were stuck; they are not idle, and start nothing.
+                spare = busy >= self.plan.workers
+                job = None if spare else self.plan.take(now, prefer)
                 if job is not None:
                     self._busy += 1
                     return job
-                self._idle += 1
-                self.wake()
+                self._idle += not spare
+                if not spare:
+                    self.wake()
                 self._changed.wait(min(1.0, max(0.05, self.plan.hedge_at() - now)))
-                self._idle -= 1
+                self._idle -= not spare
             return None
 
     def rest(self) -> None:
@@ -216,9 +220,7 @@ class Transfer:
     def job_ahead(self, address: tuple[str, int]) -> Job | None:
         """One more from the same address to ask for before the last is through; never one that an idle worker could start."""
         with self._changed:
-            if self.stopping or self._idle:
-                return None
-            return self.plan.take(time.monotonic(), address, only=True)
+            return None if self.stopping or self._idle else self.plan.take(time.monotonic(), address, only=True)
 
     def elsewhere(self, job: Job) -> bool:
         """Another source of its piece could be asked at once."""
@@ -228,16 +230,15 @@ class Transfer:
     @contextlib.contextmanager
     def opening(self, job: Job) -> Iterator[Callable[[socket.socket], None]]:
         """While inside, each socket that what it gives is called with is shut when the job is wanted no more."""
-        sockets: list[socket.socket] = []
 
         def opened(made: socket.socket) -> None:
             with self._changed:
-                sockets.append(made)
+                self._receiving.connecting(job, made)
                 if self.stopping or job.lost:
-                    shut(sockets)
+                    self._receiving.stop((job,))
 
         with self._changed:
-            self._receiving.open(job, sockets)
+            self._receiving.open(job)
         try:
             yield opened
         finally:
@@ -345,16 +346,15 @@ class Transfer:
         """Piece n came from the origin; otherwise as `land`. Raises StorageError."""
         content = buffer[:length]
         self.file.write(n, content, xxhash.xxh3_128_digest(content))
-        with self._changed:
-            self.plan.hold((n,))
-            self.byte_counts.add(None, length)
-            self._landed()
-        self.wake()
+        self._hold(n, length)
         return None if self.follower is None else self.follower.take(n, buffer, length)
 
     def keep_placed(self, n: int, length: int, xxh3: bytes) -> None:
         """Piece n came from the origin, and all of it is in its place."""
         self.file.offer(n, xxh3)
+        self._hold(n, length)
+
+    def _hold(self, n: int, length: int) -> None:
         with self._changed:
             self.plan.hold((n,))
             self.byte_counts.add(None, length)
@@ -397,4 +397,3 @@ class Transfer:
         if self.follower is not None:
             self.follower.stop()
         self.wake()
-

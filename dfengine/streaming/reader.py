@@ -45,7 +45,7 @@ class _Engine(threading.Thread):
         self._over = self._left = False
 
     def run(self) -> None:
-        """See streaming.Streaming.run."""
+        """See download.Streaming.run."""
         try:
             self.result = self._streaming.run()
         except BaseException as error:

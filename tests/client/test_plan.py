@@ -297,7 +297,7 @@ class TestHedges:
         assert quick is not None
         finish(many, quick, 101.0)
         many.failed(slow, "gone", 102.0)
-        assert (many.finished, many.running, many.wrong) == (True, 0, [])
+        assert (many.finished, many._running, many.wrong) == (True, 0, [])
 
     def test_when_one_of_two_fails_the_other_goes_on(self) -> None:
         many = plan(4)
@@ -474,7 +474,7 @@ class PlanMachine(RuleBasedStateMachine):
         if not hasattr(self, "plan"):
             return
         assert self.plan.here == len(self.here)
-        assert self.plan.running == len(self.jobs) + len(self.landing)
+        assert self.plan._running == len(self.jobs) + len(self.landing)
         assert self.plan.finished == (self.window.count >= 0 and len(self.here) == self.count)
         assert 0 <= self.plan.appetite() <= 2 * self.plan.workers
         if self.window.count >= 0:
@@ -500,7 +500,7 @@ class PlanMachine(RuleBasedStateMachine):
             if self.plan.finished:
                 break
         assert self.plan.finished, "no piece is lost"
-        assert self.plan.running == 0
+        assert self.plan._running == 0
         assert self.plan.hedge_at() == math.inf
 
 

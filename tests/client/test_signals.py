@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from dfengine.client.watchdog import GRACE
+
 SWALLOWS = """
     said = False
     while True:
@@ -46,16 +48,20 @@ PROGRAM = """
 import sys, time
 from dfengine import client
 from dfengine.app import command
+from dfengine.client import watchdog
 
 def get(*_):
 {}
 client.get = get
+watchdog.GRACE = {}
 command.end(command.get, {{"address": "http://h/f", "output": "/tmp/f", "json": True, "timeout": {}}})
 """
 
 
 def started(body: str, timeout: float = 0.0) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", PROGRAM.format(body, timeout)]
+    # What ends by itself is given time for it: how much it needs says how busy the machine is.
+    grace = 10.0 if body is BY_ITSELF else GRACE
+    command = [sys.executable, "-c", PROGRAM.format(body, grace, timeout)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     assert process.stderr is not None
     assert process.stderr.readline() == b"up\n"
@@ -69,7 +75,7 @@ def test_a_signal_ends_it(body: str, number: signal.Signals) -> None:
         began = time.monotonic()
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
-        assert time.monotonic() - began < 10.0, "a bound against a hang; the bound itself is a second"
+        assert time.monotonic() - began < 20.0, "a bound against a hang; the bound itself is a second"
     assert process.returncode == 128 + number
     assert err.count(b"stopped") == 1
     assert (b"in good order" in out) == (body is BY_ITSELF)
@@ -78,10 +84,10 @@ def test_a_signal_ends_it(body: str, number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("body", [SWALLOWS, IN_C, BLOCKED], ids=["swallows", "in C", "blocked"])
 def test_the_deadline_ends_it(body: str) -> None:
-    with started(body, 0.3) as process:
+    with started(body, 1.0) as process:
         assert process.wait(30) == 8
         assert process.stderr is not None
-        assert process.stderr.read() == b"dfengine: not finished within 0.3 s\n"
+        assert process.stderr.read() == b"dfengine: not finished within 1 s\n"
 
 
 def test_a_second_signal_ends_it_at_once_and_the_first_is_told() -> None:

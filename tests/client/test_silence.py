@@ -72,6 +72,21 @@ class TestSilence:
         assert job is not None
         assert not any(many.late(job, int(at * 1639), at / 10, 16384.0) for at in range(600))
 
+    def test_one_that_goes_on_below_the_least_rate_stays_left(self) -> None:
+        many = plan(9)
+        many.offer(0, "d", [A, B], 0.0)
+        job = many.take(0.0)
+        assert job is not None
+        left = []
+        for tick in range(100):
+            now = tick / 10
+            if many.late(job, tick * 100, now, 16384.0):
+                many.silent(job, now)
+            if job.silent:
+                left.append(not many.offer(5, "d", [A], now))
+        assert len(left) > 50
+        assert all(left)
+
     def test_with_two_silent_addresses_unknown_sources_are_asked_last(self) -> None:
         many = plan(20, workers=8)
         for n, port in enumerate((15011, 15011, 15012)):
@@ -157,7 +172,7 @@ def test_mute_sources_cost_two_seconds_whatever_their_number_while_the_supernode
         while offered < pieces and many.appetite():
             many.offer(offered, "d", [where(f"m{mute}", 15000 + mute), where(f"m{mute + 1}", 15001 + mute), CDN], now)
             offered, mute = offered + 1, mute + 2
-        while many.running - many.stuck < workers and (job := many.take(now)) is not None:
+        while many._running - many.stuck < workers and (job := many.take(now)) is not None:
             if job.source is CDN:
                 running.append((now + 0.01, job))
             else:
@@ -176,3 +191,16 @@ def test_mute_sources_cost_two_seconds_whatever_their_number_while_the_supernode
             if many.late(job, 0, now, 0.0):
                 many.silent(job, now)
     assert now <= -(-pieces // workers) * 0.01 + 2.0
+
+
+def test_a_wrong_digest_is_not_forgiven_for_a_piece_that_was_under_way() -> None:
+    many = plan(9)
+    for n in range(2):
+        many.offer(n, "d", [A], 0.0)
+    first, second = many.take(0.0), many.take(0.0)
+    assert first is not None
+    assert second is not None
+    many.failed(first, "digest", 0.1)
+    finish(many, second, 0.2)
+    assert not many.offer(2, "d", [A], 0.3), "it is left for good"
+    assert many.offer(2, "d", [B], 0.3)

@@ -25,7 +25,7 @@ SOURCES = (Where("a", "127.0.0.2", 20000, "/peer/file/a"), Where("b", "127.0.0.3
 
 
 class Stream:
-    """What `stream.memory.Memory` composes, without threads: one step per byte that drives it."""
+    """What `streaming.memory.Memory` composes, without threads: one step per byte that drives it."""
 
     def __init__(self, wnd: int, cache: int, count: int, known: bool) -> None:
         self.count = count

@@ -1,8 +1,8 @@
 """Source choice: whom to ask for a piece.
 
 Holders with a free upload slot, neither isolated nor shunned by the asker; of a small sample those that lag or keep up as the asker does
-(`tempo`), of these the nearest (`locality`), of these the one that sends least, what holds no slot included. Which piece is asked for was
-decided before: what is rare is fetched from afar.
+(`stragglers`), of these the nearest (`locality`), of these the one that sends least, what holds no slot included. Which piece is asked
+for was decided before: what is rare is fetched from afar.
 
 Isolated peers are no sources at all (they are not enlisted), so what is asked here is the slot, the pair, and that nobody asks itself.
 Another CID of the same host may be asked like any other.

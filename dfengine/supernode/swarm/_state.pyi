@@ -94,7 +94,7 @@ class Download:
     place: where it stands among the task's holders, ABSENT unless it is a source.
     sending: leases of pieces that others get from it, the newest last. charged: failures of sources towards it.
     early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = no such.
-    pending_want: pieces a parked pull asks for, 0 when none is parked. lags, best, pace: see `tempo`.
+    pending_want: pieces a parked pull asks for, 0 when none is parked. lags, best, pace: see `stragglers`.
     """
 
     place: int
@@ -151,7 +151,7 @@ class Task:
     count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. pace: mean seconds a piece takes, 0 unknown.
     sends, seeds, takes: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are `slow`. mixed: a 1.x
     CID takes part, which does not say when a piece ends, so that few would leave links idle. beats: what was told of links since
-    it was looked at who lags (`tempo`); laggards: how many did; reviewed: where among its downloads the next look begins.
+    it was looked at who lags (`stragglers`); laggards: how many did; reviewed: where among its downloads the next look begins.
     """
 
     count: int

@@ -1,9 +1,9 @@
 """Who may send what to whom at this moment: every slot in use is a lease.
 
 Laws. A lease holds one upload slot of its source (a peer's, or one of the task's at the supernode) from `grant` to `free` or `release`, but
-none of a quick peer's when its download lags (`tempo`). Until its release it stands in `running` of its download, or after the content came
-in `arrived`. A peer whose last slot is taken is closed in all its tasks and opened in all when one comes back. A lease that is not released
-by then is returned by `expired`.
+none of a quick peer's when its download lags (`stragglers`). Until its release it stands in `running` of its download, or after the
+content came in `arrived`. A peer whose last slot is taken is closed in all its tasks and opened in all when one comes back. A lease that
+is not released by then is returned by `expired`.
 
     terms    dict: number -> Term       order  heap of the numbers       latest  the term that was entered last
     Term     first -> Lease <-> Lease <-> Lease <- last                  linked by the leases themselves, in the order of entering

@@ -16,7 +16,8 @@ Equally rare pieces are taken in order from the download's own rotation, so newc
 so they stay apart.
 An answer takes at most the download's share of the supernode's slots while others are unfinished.
 A download that keeps up asks those that lag after the supernode (3, then 2 again): near the end that has nothing else to do.
-A download that lags is sent new pieces only when the supernode has nothing else to send, and quick ones need not wait for it (`tempo`).
+A download that lags is sent new pieces only when the supernode has nothing else to send, and quick ones need not wait for it
+(`stragglers`).
 The search is exact: an answer without pieces means that nobody who may be asked could give one.
 """
 

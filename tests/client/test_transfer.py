@@ -1,0 +1,138 @@
+"""What a transfer's threads share, where nothing of a real connection is needed: silence, spare threads, and cutting."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine._window import Window
+from dfengine.client import transfer as transfers
+from dfengine.client.byte_counts import ByteCounts
+from dfengine.client.job import Job
+from dfengine.client.messages import Where
+from dfengine.client.plan import Plan
+from dfengine.client.transfer import Transfer
+from dfengine.net.dial import Connection
+from dfengine.storage.piece_file import PieceFile
+
+GEOMETRY = Geometry(3000, 1000)
+SOURCES = [Where("a", "127.0.0.1", 15001, "/peer/file/a"), Where("b", "127.0.0.1", 15002, "/peer/file/b")]
+
+
+class Line:
+    """As much of a connection as a transfer looks at."""
+
+    def __init__(self) -> None:
+        self.inlet = SimpleNamespace(total=0)
+        self.unread = False
+
+    def stop(self) -> None:
+        """Nothing runs on it."""
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(transfers.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def transfer(tmp_path: Path, clock: list[float]) -> Any:
+    file = PieceFile.create(str(tmp_path / "part"), str(tmp_path / "record"), GEOMETRY)
+    made = Transfer(file, Plan(Window(-1, GEOMETRY.count), 2), ByteCounts())
+    for n in range(GEOMETRY.count):
+        made.plan.offer(n, "xxh3:0", SOURCES, clock[0])
+    yield made
+    made.close()
+    file.close()
+
+
+def begun(transfer: Transfer) -> tuple[Job, Line]:
+    job, line = transfer.next_job(None), Line()
+    assert job is not None
+    assert transfer.begin(job, cast(Connection, line))
+    return job, line
+
+
+def listen(transfer: Transfer, clock: list[float], seconds: float) -> bool:
+    """Look at the sources for so long, as often as a download does; what the last look said."""
+    needs = False
+    for _ in range(int(seconds * 10)):
+        clock[0] += 0.1
+        needs = transfer.listen(0.0)
+    return needs
+
+
+def test_a_source_that_sends_nothing_is_silent_and_another_thread_is_needed(transfer: Transfer, clock: list[float]) -> None:
+    job, _ = begun(transfer)
+    assert listen(transfer, clock, 5.0)
+    assert job.silent
+    assert transfer.plan.drain()[1] == [(job.piece, "a", "slow")]
+
+
+@pytest.mark.parametrize("what", ["bytes wait in this host", "this host writes", "this process was stopped"])
+def test_what_this_host_does_not_do_is_not_blamed_on_the_source(transfer: Transfer, clock: list[float], what: str) -> None:
+    job, line = begun(transfer)
+    line.unread = what == "bytes wait in this host"
+    job.writing = what == "this host writes"
+    if what == "this process was stopped":
+        clock[0] += 60.0
+        transfer.listen(0.0)
+    else:
+        listen(transfer, clock, 60.0)
+    assert not job.silent
+    line.unread = job.writing = False
+    listen(transfer, clock, 5.0)
+    assert job.silent
+
+
+def test_a_thread_more_than_workers_is_not_idle(transfer: Transfer, clock: list[float]) -> None:
+    """Or it would keep others from asking for a piece ahead, for the rest of the download."""
+    jobs = [begun(transfer)[0] for _ in range(2)]
+    clock[0] += 1.0  # no piece came at speed, so every thread takes part
+    looked = threading.Event()
+    hedge_at = transfer.plan.hedge_at
+    transfer.plan.hedge_at = lambda: (looked.set(), hedge_at())[1]  # type: ignore[method-assign]
+    spare = threading.Thread(target=transfer.next_job, args=(None,), daemon=True)
+    spare.start()
+    assert looked.wait(30)
+    with transfer.lock:  # it waits by now
+        assert transfer._idle == 0
+    assert transfer.job_ahead(("127.0.0.1", 15001)) is not None
+    transfer.drop(jobs[0])
+    transfer.stop()
+    spare.join(30)
+    assert not spare.is_alive()
+
+
+def test_a_connection_that_tls_took_over_is_cut(transfer: Transfer) -> None:
+    job = transfer.next_job(None)
+    assert job is not None
+    with socket.create_server(("127.0.0.1", 0)) as mute, socket.create_connection(mute.getsockname()) as made:
+        begin, failed = threading.Event(), threading.Event()
+
+        def connect() -> None:
+            with transfer.opening(job) as opened:
+                opened(made)
+                taken = ssl.create_default_context().wrap_socket(made, server_hostname="h", do_handshake_on_connect=False)
+                begin.set()
+                try:
+                    taken.do_handshake()
+                except OSError:
+                    failed.set()
+                taken.close()
+
+        thread = threading.Thread(target=connect, daemon=True)
+        thread.start()
+        assert begin.wait(30)
+        transfer.stop()
+        thread.join(30)
+        assert failed.is_set()

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,9 @@ SLOW = {
     "click", "dataclasses", "inspect", "msgspec", "pycurl", "random", "shutil", "tempfile", "typing", "typing_extensions", "yaml",
 }
 """What a `get` of a small file must not pay for, unless it is imported where it is used."""
+
+DISTRIBUTION = {"prometheus_client": "prometheus-client", "yaml": "pyyaml"}
+"""Module -> the package that brings it, where the names differ."""
 
 GET = {"command", "dial", "fd_passing", "limit", "lazy_start", "_receive", "__init__", "__main__"}
 """Modules of other rooms that a `get` imports."""
@@ -176,6 +180,19 @@ def test_lines_of_cython_are_as_short_as_all_others(path: Path) -> None:
 def test_each_cython_module_has_its_layout_and_its_contract(path: Path) -> None:
     assert path.with_suffix(".pxd").exists()
     assert path.with_suffix(".pyi").exists()
+
+
+def test_dependencies_are_what_the_package_imports() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {re.split(r"[\[<>=]", each)[0].lower() for each in project["dependencies"]}
+    modules = {path: imports(path) if path.suffix == ".py" else _at_run_time(path.read_text()) for path in MODULES}
+    imported = {name.split(".")[0] for names in modules.values() for name in names} - sys.stdlib_module_names - {"dfengine", "_signal"}
+    assert named == {DISTRIBUTION.get(name, name) for name in imported}
+
+
+def _at_run_time(text: str) -> list[str]:
+    """Modules that a Cython module imports as Python does; what it cimports serves the compiler."""
+    return [one or other for one, other in re.findall(r"^\s*(?:from\s+([\w.]+)\s+import|import\s+([\w.]+))\s", text, re.MULTILINE)]
 
 
 def test_drawings_are_made_from_their_text() -> None:

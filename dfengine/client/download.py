@@ -23,7 +23,8 @@ from dfengine.client.nodes import order
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.watch import Watch
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
-from dfengine.net.dial import local_address, show_certificate, show_secret
+from dfengine.net.dial import local_address
+from dfengine.net.dialer import Dialer
 from dfengine.storage.home import Home
 from dfengine.value import Value
 
@@ -84,8 +85,7 @@ class Download:
     """What a download into a file and a stream have in common: `fill` brings every piece to `place`."""
 
     def __init__(self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None) -> None:
-        show_secret(settings.secret_file)
-        show_certificate(settings.tls_cert, settings.tls_key, settings.tls_ca)
+        self.dialer = Dialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
         self.settings = settings
         self.watch = watch
         self.who = who or identify(settings)
@@ -189,15 +189,16 @@ class Download:
             try:
                 self.home = Home(settings.home)
                 self.peer = local_peer.ensure(
-                    self.home, ip, settings.port, self.who.name, totallimit=settings.totallimit, alivetime=settings.alivetime
-                )
+                    self.home, self.dialer, ip, settings.port, self.who.name,
+                    totallimit=settings.totallimit, alivetime=settings.alivetime,
+                )  # fmt: skip
             except LocalError as error:
                 self.unshared(error)
         serves = f"at {self.peer.ip}:{self.peer.port}" if self.peer.port else "nobody"
         self.say(f"supernodes {', '.join(map(str, nodes))}; this host serves {serves}")
         self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port)
         self.prepared()
-        self._swarm = SwarmSession(settings, nodes, self.registration, self._place, self.watch, self._known, self.say)
+        self._swarm = SwarmSession(settings, self.dialer, nodes, self.registration, self._place, self.watch, self._known, self.say)
         return self._swarm.run()
 
     def _known(self, member: Membership) -> None:
@@ -220,7 +221,7 @@ class Download:
             from dfengine.client.origin_lease import OriginLease
 
             node = member.node if member is not None else self._swarm.nodes[0]
-            lease = OriginLease(node, self._task, self.registration.cid, self.settings.url)
+            lease = OriginLease(self.dialer, node, self._task, self.registration.cid, self.settings.url)
             self.watch.waits("waits for leave to go to the origin")
             lease.wait(self.watch)
             self.watch.waits()
@@ -252,7 +253,7 @@ class Download:
         if member is None or self._swarm is None:
             return
         if error is None and self.peer.port:
-            local_peer.finish(self.peer, self.who.name, member.task, member.cid, str(member.node))
+            local_peer.finish(self.peer, self.dialer, self.who.name, member.task, member.cid, str(member.node))
         transfer = self._place.transfer
         self._swarm.report(
             encode_report(

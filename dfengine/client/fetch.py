@@ -18,12 +18,14 @@ from dfengine.client.digest import hasher
 from dfengine.client.job import Job
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadFrame, DigestMismatch, ProtocolViolation, RemoteError, Silent, SourceGone, TooSlow
-from dfengine.net.dial import CONNECT, Connection, Head
+from dfengine.net.dial import CONNECT, Head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.net._receive import Inlet
     from dfengine.net.chunks import Chunks
+    from dfengine.net.dial import Connection
+    from dfengine.net.dialer import Dialer
     from dfengine.net.tls import TlsInlet
 
 BUFFERS = 48 << 20
@@ -81,10 +83,11 @@ def piece_buffer(geometry: Geometry) -> memoryview:
 
 
 class Fetcher:
-    """One thread's work. `floor`: least bytes per second of one transfer, 0 = any."""
+    """One thread's work. floor: least bytes per second of one transfer, 0 = any."""
 
-    def __init__(self, transfer: Transfer, floor: float) -> None:
+    def __init__(self, transfer: Transfer, dialer: Dialer, floor: float) -> None:
         self._transfer = transfer
+        self._dialer = dialer
         self._floor = floor
         self._buffer = memoryview(bytearray())
         self._at: tuple[str, int] | None = None
@@ -107,7 +110,7 @@ class Fetcher:
         if kept is not None:
             return kept
         with self._transfer.opening(job) as opened:
-            return Connection(*address, timeout=min(CONNECT, self._patience(job)), opened=opened)
+            return self._dialer.connect(*address, timeout=min(CONNECT, self._patience(job)), opened=opened)
 
     def _patience(self, job: Job) -> float:
         """Seconds that the job's source may let it wait for a first byte."""

@@ -17,7 +17,6 @@ from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, refuse
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadRange, ProtocolViolation, SourceGone, SupernodeError, UnknownDownload
-from dfengine.net.dial import Connection
 from dfengine.task import request_path
 
 REFUSED = 32
@@ -149,11 +148,11 @@ class LegacySession:
             if not self._line.served:
                 raise
             self._line.close()
-            self._line = Connection(self._member.node.host, self._member.node.port, named=True)
+            self._line = self._member.connect()
             status, _, body = self._line.request("GET", target)
         if not self._line.usable:
             self._line.close()
-            self._line = Connection(self._member.node.host, self._member.node.port, named=True)
+            self._line = self._member.connect()
         return status, body
 
     def close(self) -> None:

@@ -17,8 +17,8 @@ import time
 
 import dfengine
 from dfengine.errors import LocalError, RemoteError
-from dfengine.net import dial, fd_passing
-from dfengine.net.dial import Connection
+from dfengine.net import fd_passing
+from dfengine.net.dialer import Dialer
 from dfengine.storage.home import Home
 from dfengine.storage.protected import own_file
 from dfengine.task import PEER_PORTS
@@ -40,7 +40,7 @@ class LocalPeer(Value):
     fresh: bool = False
 
 
-def ensure(home: Home, ip: str, port: int, name: str, *, totallimit: int, alivetime: float) -> LocalPeer:
+def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totallimit: int, alivetime: float) -> LocalPeer:
     """Find or start it. ip, port: where a new one listens, port 0 = a free one. name: of the download that asks.
 
     Raises LocalError when none can be had: the download goes on and serves nobody.
@@ -57,7 +57,7 @@ def ensure(home: Home, ip: str, port: int, name: str, *, totallimit: int, alivet
         except OSError:
             running = _running(lock, ip)
             os.close(lock)
-            if running is not None and _told(home, totallimit) and _alive(running, name, deadline):
+            if running is not None and _told(home, dialer, totallimit) and _alive(running, dialer, name, deadline):
                 return running
             # It is just starting, or just ending; then its lock will be free.
             if time.monotonic() > deadline:
@@ -65,7 +65,7 @@ def ensure(home: Home, ip: str, port: int, name: str, *, totallimit: int, alivet
             time.sleep(0.02)
             continue
         try:
-            return _start(home, lock, ip, port, totallimit, alivetime)
+            return _start(home, dialer, lock, ip, port, totallimit, alivetime)
         except OSError as error:
             raise LocalError(f"cannot listen on {ip}:{port or 'any port'}: {error.strerror or error}") from None
         finally:
@@ -89,19 +89,19 @@ def _running(lock: int, ip: str) -> LocalPeer | None:
     return LocalPeer(ip if host in ("", "0.0.0.0", "::") else host, port)
 
 
-def _told(home: Home, totallimit: int) -> bool:
+def _told(home: Home, dialer: Dialer, totallimit: int) -> bool:
     """It has this download's settings; False: it is of another swarm, or stopped. One without a socket cannot be told, and is taken."""
-    settings = {"totallimit": totallimit, "secret_files": dial.secret_files}
+    settings = {"totallimit": totallimit, "secret_files": dialer.secret_files}
     try:
         return fd_passing.tell(home.sockets, json.dumps(settings).encode(), 1.0)
     except LocalError:
         return True
 
 
-def _alive(peer: LocalPeer, name: str, deadline: float) -> bool:
+def _alive(peer: LocalPeer, dialer: Dialer, name: str, deadline: float) -> bool:
     """It answers 1.x's check, which also keeps it from ending."""
     try:
-        line = Connection(peer.ip, peer.port, timeout=1.0)
+        line = dialer.connect(peer.ip, peer.port, timeout=1.0)
     except RemoteError:
         return False
     try:
@@ -136,7 +136,7 @@ def _listen(ip: str, port: int) -> socket.socket:
     raise failure or OSError("no port")
 
 
-def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime: float) -> LocalPeer:
+def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit: int, alivetime: float) -> LocalPeer:
     """Bind, write the address, start the server with the socket and the locked descriptor. Raises OSError."""
     with _listen(ip, port) as sock, contextlib.ExitStack() as stack:
         streams = None
@@ -152,8 +152,8 @@ def _start(home: Home, lock: int, ip: str, port: int, totallimit: int, alivetime
             sys.executable, "-P", "-m", "dfengine", "peer", "--home", home.path, "--ip", ip,
             "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock), *(["--handover-fd", str(streams.fileno())] if streams else []),
             "--alivetime", f"{alivetime:.3f}", "--totallimit", str(totallimit),
-            *(word for path in dial.secret_files for word in ("--secret-file", path)),
-            *(word for pair in zip(("--tls-cert", "--tls-key", "--tls-ca"), dial.tls_files, strict=True) if pair[1] for word in pair),
+            *(word for path in dialer.secret_files for word in ("--secret-file", path)),
+            *(word for pair in zip(("--tls-cert", "--tls-key", "--tls-ca"), dialer.tls_files, strict=True) if pair[1] for word in pair),
         ]  # fmt: skip
         # -P and an absolute path: the server must be this very package, whatever lies in the working directory.
         package = os.path.dirname(os.path.dirname(os.path.abspath(dfengine.__file__)))
@@ -193,10 +193,10 @@ def _reap() -> None:
         _started.remove(pid)
 
 
-def finish(peer: LocalPeer, name: str, task: str, cid: str, node: str) -> None:
+def finish(peer: LocalPeer, dialer: Dialer, name: str, task: str, cid: str, node: str) -> None:
     """1.x's `/client/finish`: the download has ended, the file is served on. Best effort; a server that just starts is not waited for."""
     try:
-        line = Connection(peer.ip, peer.port, timeout=1.0)
+        line = dialer.connect(peer.ip, peer.port, timeout=1.0)
     except RemoteError:
         return
     with contextlib.suppress(RemoteError), contextlib.closing(line):

@@ -14,7 +14,7 @@ from dfengine.client.messages import decode_pulled, encode
 from dfengine.client.supernode_session import JSON, chance
 from dfengine.client.watch import TICK, Watch
 from dfengine.errors import RemoteError, SupernodeError
-from dfengine.net.dial import Connection
+from dfengine.net.dialer import Dialer
 from dfengine.settings import SupernodeAddress
 
 PARK = 10.0
@@ -30,7 +30,8 @@ PATIENCE = 600.0
 class OriginLease:
     """Of one download at one supernode. Used by the main thread only."""
 
-    def __init__(self, node: SupernodeAddress, task: str, cid: str, url: str) -> None:
+    def __init__(self, dialer: Dialer, node: SupernodeAddress, task: str, cid: str, url: str) -> None:
+        self._dialer = dialer
         self._node = node
         self._ask = {"task": task, "cid": cid, "origin": urlsplit(url).netloc.rpartition("@")[2].lower()[:300]}
         self._renew = 0.0
@@ -69,7 +70,7 @@ class OriginLease:
     def _request(self, more: dict[str, object], timeout: float) -> int:
         """The answer's code, 0 when there is none."""
         with contextlib.suppress(RemoteError):
-            line = Connection(self._node.host, self._node.port, timeout=2.0, named=True)
+            line = self._dialer.connect(self._node.host, self._node.port, timeout=2.0, named=True)
             with contextlib.closing(line):
                 status, _, body = line.request("POST", "/swarm/origin", JSON, encode({**self._ask, **more}), timeout=timeout)
                 if status == 200:

@@ -13,7 +13,7 @@ from dfengine import codes
 from dfengine._piece import Geometry
 from dfengine.client.messages import Registered, Registration, decode_registered
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SupernodeError
-from dfengine.net.dial import Connection
+from dfengine.net.dial import CONNECT
 from dfengine.settings import SupernodeAddress
 from dfengine.task import ALGORITHMS
 from dfengine.value import Value
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from dfengine.client.transfer import Transfer
+    from dfengine.net.dial import Connection
+    from dfengine.net.dialer import Dialer
 
     class SupernodeSession(Protocol):
         """One way of pulling. Used by the main thread only.
@@ -58,6 +60,7 @@ JSON = {"Content-Type": "application/json;charset=utf-8"}
 class Membership(Value):
     """One CID at one supernode."""
 
+    dialer: Dialer
     node: SupernodeAddress
     connection: Connection
     cid: str
@@ -68,13 +71,17 @@ class Membership(Value):
     algorithm: str
     cdn_source: str
 
+    def connect(self, timeout: float = CONNECT) -> Connection:
+        """One more connection to the supernode. timeout: seconds. Raises SourceGone."""
+        return self.dialer.connect(self.node.host, self.node.port, timeout=timeout, named=True)
 
-def join(node: SupernodeAddress, registration: Registration, deadline: float) -> Membership:
+
+def join(dialer: Dialer, node: SupernodeAddress, registration: Registration, deadline: float) -> Membership:
     """Register at `node`; deadline in monotonic seconds. Raises SourceGone, SupernodeError, ProtocolViolation."""
     patience = min(deadline, time.monotonic() + AUTH_PATIENCE)
     while True:
         left = deadline - time.monotonic()
-        connection = Connection(node.host, node.port, timeout=max(0.1, min(5.0, left)), named=True)
+        connection = dialer.connect(node.host, node.port, timeout=max(0.1, min(5.0, left)), named=True)
         try:
             sent = registration.encode(connection.remote_ip)
             status, _, body = connection.request("POST", "/peer/registry", JSON, sent, timeout=max(0.1, min(ANSWER, left)))
@@ -90,14 +97,14 @@ def join(node: SupernodeAddress, registration: Registration, deadline: float) ->
             if answer.code in (codes.WAIT, codes.WAIT_AUTH) and time.monotonic() + AUTH_PAUSE < until:
                 time.sleep(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
             else:
-                return _accept(node, connection, registration.cid, answer)
+                return _accept(dialer, node, connection, registration.cid, answer)
         except BaseException:
             connection.close()
             raise
         connection.close()
 
 
-def _accept(node: SupernodeAddress, connection: Connection, cid: str, answer: Registered) -> Membership:
+def _accept(dialer: Dialer, node: SupernodeAddress, connection: Connection, cid: str, answer: Registered) -> Membership:
     if answer.code == codes.NEED_AUTH:
         raise refuse(node, answer.code, answer.said)
     if answer.code != codes.SUCCESS or not answer.piece_size:
@@ -111,6 +118,7 @@ def _accept(node: SupernodeAddress, connection: Connection, cid: str, answer: Re
     except (BadValue, OverflowError) as error:
         raise ProtocolViolation(f"supernode {node} answers nonsense: {error}") from None
     return Membership(
+        dialer=dialer,
         node=node,
         connection=connection,
         cid=cid,
@@ -149,7 +157,7 @@ def leave(member: Membership) -> None:
 
     query = urlencode({"taskId": member.task, "cid": member.cid})
     with contextlib.suppress(RemoteError):
-        line = Connection(member.node.host, member.node.port, timeout=1.0, named=True)
+        line = member.connect(1.0)
         with contextlib.closing(line):
             line.request("GET", f"/peer/service/down?{query}", {}, b"", timeout=1.0)
 
@@ -159,6 +167,6 @@ def report(member: Membership, message: bytes) -> None:
     line = member.connection
     with contextlib.suppress(RemoteError):
         if not line.usable:
-            line = Connection(member.node.host, member.node.port, timeout=1.0, named=True)
+            line = member.connect(1.0)
         with contextlib.closing(line):
             line.request("POST", "/task/metrics", JSON, message, timeout=1.0)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dfengine.client.messages import Registration
     from dfengine.client.supernode_session import SupernodeSession
     from dfengine.client.transfer import Transfer
+    from dfengine.net.dialer import Dialer
     from dfengine.settings import GetSettings, SupernodeAddress
 
 RETRY = 20.0
@@ -52,6 +53,7 @@ class SwarmSession:
     def __init__(
         self,
         settings: GetSettings,
+        dialer: Dialer,
         nodes: list[SupernodeAddress],
         registration: Registration,
         assembly: Place,
@@ -60,6 +62,7 @@ class SwarmSession:
         say: Callable[[str], None],
     ) -> None:
         self._settings = settings
+        self._dialer = dialer
         self.nodes = self._nodes = nodes
         self._registration = registration
         self._assembly = assembly
@@ -88,7 +91,7 @@ class SwarmSession:
             self._watch.look(None)
             self._watch.waits(f"asks supernode {node}", "asks a supernode")
             try:
-                return join(node, self._registration, self._watch.deadline)
+                return join(self._dialer, node, self._registration, self._watch.deadline)
             except RemoteError as error:
                 failure = failure or error
         raise failure or SupernodeError("no supernode is given")
@@ -167,7 +170,7 @@ class SwarmSession:
 
     def _start_thread(self, transfer: Transfer) -> None:
         self._threads += 1
-        transfer.start(fetch.Fetcher(transfer, self._floor(transfer)).run, f"fetch-{self._threads}")
+        transfer.start(fetch.Fetcher(transfer, self._dialer, self._floor(transfer)).run, f"fetch-{self._threads}")
 
     def _floor(self, transfer: Transfer) -> float:
         """Least bytes per second of one source: all share this host's link and the user's limit, which must not look like slowness."""
@@ -216,7 +219,7 @@ class SwarmSession:
                 if transfer.plan.finished:
                     return None
                 try:
-                    return join(node, self._registration, until)
+                    return join(self._dialer, node, self._registration, until)
                 except RemoteError as error:
                     failure = failure or error
             if time.monotonic() >= until:

@@ -8,7 +8,6 @@ Requests may be pipelined: `send` several times, then read the answers in the sa
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import time
 
@@ -116,12 +115,13 @@ class Connection:
     """
 
     def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False,
-                 opened: Callable[[socket.socket], None] | None = None) -> None:
+                 opened: Callable[[socket.socket], None] | None = None, secret: bytes | None = None, seal: Seal | None = None) -> None:
         """Connects within `timeout` seconds, as long again for TLS, and for the name of a server that is signed for.
 
         `local`: address to connect from, "" = the system's choice.
         named: with TLS, the other side's certificate must be for `host`.
         opened: called with each socket before it connects; whoever shuts it down ends the wait for it.
+        secret: each request is signed with it. seal: makes TLS of the connected socket; None: plain.
         """
         self.host, self.port = host, port
         self._signer: Signer | None = None
@@ -132,9 +132,9 @@ class Connection:
             kind = Silent if isinstance(error, TimeoutError) else SourceGone
             raise kind(f"{self.name} cannot be connected to: {_reason(error)}") from None
         self._sealed: TlsInlet | None = None
-        if _seal is not None:
-            self._shake_hands(_seal, named, timeout)
-            self._greet(timeout)
+        if seal is not None:
+            self._shake_hands(seal, named, timeout)
+            self._greet(secret, timeout)
             return
         try:
             # Blocking from here on: the inlet's own timeouts bound each wait, and one call may receive a megabyte.
@@ -147,17 +147,17 @@ class Connection:
         self.usable = True
         self.served = 0
         """Answers whose heads were read."""
-        self._greet(timeout)
+        self._greet(secret, timeout)
 
-    def _greet(self, timeout: float) -> None:
+    def _greet(self, secret: bytes | None, timeout: float) -> None:
         """Where requests are signed: learn for whom."""
-        if _secret is None:
+        if secret is None:
             return
         from dfengine.net.secret import WHO, Signer, name_in
 
         try:
             status, _, body = self.request("GET", WHO, timeout=timeout)
-            self._signer = Signer(_secret, name_in(status, body))
+            self._signer = Signer(secret, name_in(status, body))
         except (SourceGone, ProtocolViolation):
             self.close()
             raise
@@ -287,43 +287,6 @@ class Connection:
         self.usable = False
         with contextlib.suppress(OSError):
             self._socket.close()
-
-
-_secret: bytes | None = None
-secret_files: tuple[str, ...] = ()
-"""Absolute paths of the secrets that this process was given; its connections show the first."""
-
-
-def show_secret(paths: tuple[str, ...]) -> None:
-    """From now on each new connection of this process signs its requests with the first file's secret; (): with none. Raises BadValue.
-
-    A process belongs to one swarm: this is not for two downloads at once with different secrets.
-    """
-    global _secret, secret_files
-    if not paths:
-        _secret, secret_files = None, ()
-        return
-    from dfengine.net.secret import read_secrets
-
-    _secret, secret_files = read_secrets(paths)[0], tuple(os.path.abspath(os.path.expanduser(path)) for path in paths)
-
-
-_seal: Seal | None = None
-tls_files = ("", "", "")
-"""(certificate, key, CA), absolute paths, of this process's connections; "" for none."""
-
-
-def show_certificate(cert: str, key: str, ca: str) -> None:
-    """From now on each new connection of this process is TLS with these files; all "": plain. Raises BadValue."""
-    global _seal, tls_files
-    if not (cert or key or ca):
-        _seal, tls_files = None, ("", "", "")
-        return
-    from dfengine.net.tls import sealer
-
-    _seal = sealer(cert, key, ca)
-    cert, key, ca = (path and os.path.abspath(os.path.expanduser(path)) for path in (cert, key, ca))
-    tls_files = cert, key, ca
 
 
 def _connected(host: str, port: int, timeout: float, local: str, opened: Callable[[socket.socket], None] | None) -> socket.socket:

@@ -15,7 +15,6 @@ import os
 import re
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import IPv6Address, ip_address
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 from dfengine.errors import RemoteError
 from dfengine.net.access import Access, Address, reached
 from dfengine.net.dial import Connection
+from dfengine.net.dialer import Dialer
 from dfengine.net.quota import Quota
 from dfengine.supernode.swarm.peers import Key
 from dfengine.task import PEER_PORTS, client_of
@@ -61,12 +61,11 @@ _VERSION = re.compile(rb"[0-9A-Za-z._+-]{1,64}")
 
 
 class Reachability:
-    """Used on the loop's thread. access: which addresses the supernode may connect to for others. secrets: those of the swarm now."""
+    """Used on the loop's thread. access: which addresses the supernode may connect to for others."""
 
     def __init__(self, state: SupernodeState) -> None:
         # Peers are no origins: --origin-allow says nothing about them, and what is denied is denied.
         self.access = Access((), state.settings.origin_deny)
-        self.secrets: Callable[[], tuple[bytes, ...]] = tuple
         self._node = state
         self._threads = ThreadPoolExecutor(AT_ONCE, "reachability")
         self._proved: OrderedDict[tuple[str, int], float] = OrderedDict()
@@ -120,10 +119,10 @@ class Reachability:
             else:
                 del self._queues[client]
             self._busy[client] += 1
-            self._threads.submit(self._ask, key, self.secrets())
+            self._threads.submit(self._ask, key, self._node.dialer)
 
-    def _ask(self, key: Key, secrets: tuple[bytes, ...]) -> None:
-        found = is_peer(key[0], key[1], secrets, self._lines)
+    def _ask(self, key: Key, dialer: Dialer) -> None:
+        found = is_peer(dialer, key[0], key[1], self._lines)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._node.loop.call_soon_threadsafe(self._told, key, found)
 
@@ -186,14 +185,14 @@ def _address(text: str) -> Address | None:
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
 
 
-def is_peer(ip: str, port: int, secrets: tuple[bytes, ...], lines: set[Connection]) -> bool:
+def is_peer(dialer: Dialer, ip: str, port: int, lines: set[Connection]) -> bool:
     """A peer server of this swarm answers there. lines: holds the connection while it is used; another thread may stop it."""
     nonce = os.urandom(16).hex()
     try:
-        with contextlib.closing(Connection(ip, port, timeout=CONNECT)) as line:
+        with contextlib.closing(dialer.connect(ip, port, timeout=CONNECT)) as line:
             lines.add(line)
             try:
-                return _answers(line, nonce, secrets)
+                return _answers(line, nonce, dialer.secrets)
             finally:
                 lines.discard(line)
     except RemoteError:

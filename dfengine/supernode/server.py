@@ -14,10 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue, LocalError
-from dfengine.net import dial
 from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
 from dfengine.net.control_server import ControlServer
+from dfengine.net.dialer import Dialer
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import listening
@@ -92,17 +92,21 @@ def _tls(settings: SupernodeSettings) -> ssl.SSLContext | None:
         return None
     from dfengine.net.tls import server
 
-    context = server(*files)
-    if settings.tls_ca:
-        dial.show_certificate(*files)
-    return context
+    return server(*files)
 
 
-def reread(authentication: Authentication) -> None:
-    """SIGHUP: the secrets' files may say something else now."""
+def _dialer(settings: SupernodeSettings) -> Dialer:
+    """For questions to peers; without a CA they cannot be verified, and are asked without TLS. Raises BadValue."""
+    files = (settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_ca else ("", "", "")
+    return Dialer(settings.secret_file, files)
+
+
+def reread(settings: SupernodeSettings, authentication: Authentication, state: SupernodeState) -> None:
+    """SIGHUP: the files of the secrets may have changed."""
     try:
+        dialer = _dialer(settings)
         authentication.reread()
-        dial.show_secret(authentication.files)
+        state.dialer = dialer
     except BadValue as error:
         print(f"dfengine: SIGHUP: {error}: the secrets from before are taken on", file=sys.stderr)
 
@@ -111,7 +115,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     loop = asyncio.get_running_loop()
     authentication = Authentication(settings.secret_file, settings.client_share)
     tls = _tls(settings)
-    dial.show_secret(settings.secret_file)
+    dialer = _dialer(settings)
     try:
         sock = listening(settings.host, settings.download_port)
     except OSError as error:
@@ -122,7 +126,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     routes = authentication.shut(DownloadRoutes(state.cdn.fetches.get, state.complaints.unreadable))
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls)
     state.download_port = pieces.port
-    state.reachability.secrets = lambda: authentication.secrets
+    state.dialer = dialer
     state.sent_bytes = lambda: pieces.bytes_sent
     state.loaded_slices = lambda: pieces.loads
     state.watch = LoopWatch(loop)
@@ -141,7 +145,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     pieces.start()
     stopped = asyncio.Event()
     stop_on_signals(loop, stopped)
-    loop.add_signal_handler(signal.SIGHUP, partial(reread, authentication))
+    loop.add_signal_handler(signal.SIGHUP, partial(reread, settings, authentication, state))
     announce(control=(state.advertise_ip, control.port), download=(state.advertise_ip, pieces.port))
     garbage.begin()
     while not stopped.is_set():

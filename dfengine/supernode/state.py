@@ -15,6 +15,7 @@ from dfengine import wire
 from dfengine._bitset import Bitset
 from dfengine.errors import OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.access import Access
+from dfengine.net.dialer import Dialer
 from dfengine.net.http import Line, Response
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.settings import SupernodeSettings
@@ -67,6 +68,7 @@ class SupernodeState:
         self.cdn = Cdn(self.cache, loop.call_soon_threadsafe, self, access=access, share=settings.client_share,
                        connections=settings.origin_connections, room=self.room)
         self.credentials = Credentials(home)
+        self.dialer = Dialer()  # to peers; replaced when the secrets are read again
         self.reachability = Reachability(self)
         self._verifier = Verifier(self, self.reachability.access)
         self.complaints = Complaints(loop)
@@ -84,8 +86,7 @@ class SupernodeState:
         )
         self.answers: dict[tuple[str, int], int] = {}
         """(route, HTTP status) -> answers of the control port."""
-        self.preheats: dict[str, float] = {}
-        """Task -> unix time of its preheat."""
+        self.preheats: dict[str, float] = {}  # task -> unix time of its preheat
         self.sent_bytes: Callable[[], int] = int
         self.loaded_slices: Callable[[], int] = int
         self.plain_pulls: Callable[[], int] = int  # that neither `counts` nor `answers` has

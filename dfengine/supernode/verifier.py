@@ -16,6 +16,7 @@ from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame
 from dfengine.errors import BadValue, RemoteError, Silent, TooSlow
 from dfengine.net.access import Access
 from dfengine.net.dial import Connection
+from dfengine.net.dialer import Dialer
 from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.swarm.peers import Complaint
 from dfengine.task import PEER_PORTS, peer_path
@@ -72,7 +73,7 @@ class Verifier:
             self._threads.submit(self._ask, doubt, file, file.record.digest(doubt.n))
 
     def _ask(self, doubt: Complaint, file: PieceFile, wanted: bytes) -> None:
-        found = seen(doubt.source, file.geometry, doubt.n, wanted, self._node.cache.piece_digest, self._lines)
+        found = seen(self._node.dialer, doubt.source, file.geometry, doubt.n, wanted, self._node.cache.piece_digest, self._lines)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._node.loop.call_soon_threadsafe(self._told, doubt, file, found)
 
@@ -109,7 +110,13 @@ def may_ask(source: Source, access: Access) -> bool:
 
 
 def seen(
-    source: Source, geometry: Geometry, n: int, wanted: bytes, digest: Callable[[memoryview], bytes], lines: set[Connection]
+    dialer: Dialer,
+    source: Source,
+    geometry: Geometry,
+    n: int,
+    wanted: bytes,
+    digest: Callable[[memoryview], bytes],
+    lines: set[Connection],
 ) -> str:
     """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "silent", "" (anything else).
 
@@ -118,7 +125,7 @@ def seen(
     length = geometry.content(n)[1] if geometry.length >= 0 else geometry.content_size
     headers = {"Range": f"bytes={geometry.range_text(n)}", "pieceNum": str(n), "pieceSize": str(geometry.piece_size)}
     try:
-        with contextlib.closing(Connection(source.ip, source.port, timeout=CONNECT)) as line, _held(line, lines):
+        with contextlib.closing(dialer.connect(source.ip, source.port, timeout=CONNECT)) as line, _held(line, lines):
             line.send("GET", source.path, headers)
             head = line.head(time.monotonic() + FIRST)
             if head.status != 206:

@@ -17,6 +17,7 @@ from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
 from dfengine.errors import DigestMismatch, ProtocolViolation
 from dfengine.net.dial import Head
+from dfengine.net.dialer import Dialer
 from dfengine.storage.piece_file import PieceFile
 
 MIB = 1 << 20
@@ -105,7 +106,7 @@ class TestFrames:
         transfer.plan.offer(0, f"xxh3:{xxhash.xxh3_128_hexdigest(content)}", [bad, good], 0.0)
         transfer.lines.give(Line(bad, bytes(wrong)))  # type: ignore[arg-type]
         transfer.lines.give(Line(good, framed))  # type: ignore[arg-type]
-        fetch.Fetcher(transfer, 0.0).run()
+        fetch.Fetcher(transfer, Dialer(), 0.0).run()
         assert transfer.error is None
         assert transfer.plan.drain() == ([(0, "good")], [(0, "bad", "other")])
         assert (tmp_path / "data").read_bytes() == content

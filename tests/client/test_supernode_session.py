@@ -25,6 +25,7 @@ from dfengine.client.plan import Plan
 from dfengine.client.supernode_session import Membership
 from dfengine.client.transfer import Transfer
 from dfengine.errors import ProtocolViolation, SupernodeError, UnknownDownload
+from dfengine.net.dialer import Dialer
 from dfengine.settings import SupernodeAddress
 from dfengine.storage.piece_file import PieceFile
 
@@ -79,6 +80,7 @@ class Line:
 
 def member(line: Line, native: bool) -> Membership:
     return Membership(
+        dialer=Dialer(),
         node=SupernodeAddress("supernode"),
         connection=line,  # type: ignore[arg-type]
         cid="me",
@@ -426,7 +428,7 @@ GOOD = {"taskId": "t", "fileLength": 10, "pieceSize": SIZE, "cdnSource": "supern
 class TestRegistration:
     def accept(self, line: Line, answer: Any) -> Membership:
         decoded = messages.decode_registered(msgspec.json.encode(answer))
-        return supernode_session._accept(SupernodeAddress("supernode"), line, "me", decoded)  # type: ignore[arg-type]
+        return supernode_session._accept(Dialer(), SupernodeAddress("supernode"), line, "me", decoded)  # type: ignore[arg-type]
 
     def test_of_1x(self, line: Line) -> None:
         got = self.accept(line, {"code": 200, "data": GOOD})

@@ -15,7 +15,7 @@ from standin import LegacyPeer
 from test_faults import post, registration
 from test_hostile_supernode import DIGEST, Hostile, offers, registered
 
-from dfengine.net import dial
+from dfengine.net.dialer import Dialer
 from dfengine.supernode.reachability import is_peer
 from dfengine.task import PEER_PORTS
 
@@ -198,15 +198,14 @@ def test_a_swarm_with_a_secret_takes_only_who_has_it(stage: Scene) -> None:
     until(lambda: node.metric("dfengine_unproved_peers") == 0, "the peer server's proof")
     second = stage.get(url, "b", "--notbs", "--secret-file", str(secret), host=3, nodes=(node,))
     assert second["from"]["peers"] == 1000
-    secrets = (b"s" * 32,)
     lock = json.loads((stage.path / "home-2" / "peer.lock").read_text())
-    dial.show_secret((str(secret),))
-    try:
-        assert is_peer(lock["ip"], lock["port"], secrets, set())
-        assert not is_peer(lock["ip"], lock["port"], (b"t" * 32,), set()), "another secret"
-        with LegacyPeer("127.0.0.5", 22399) as peer:
-            assert not is_peer("127.0.0.5", 22399, secrets, set())
-            assert is_peer("127.0.0.5", 22399, (), set())
-            assert peer.count("^/swarm/proof/") == 1
-    finally:
-        dial.show_secret(())
+    dialer = Dialer((str(secret),))
+    assert is_peer(dialer, lock["ip"], lock["port"], set())
+    other = stage.path / "other"
+    other.touch(0o600)
+    other.write_text("t" * 32)
+    assert not is_peer(Dialer((str(other),)), lock["ip"], lock["port"], set()), "another secret"
+    with LegacyPeer("127.0.0.5", 22399) as peer:
+        assert not is_peer(dialer, "127.0.0.5", 22399, set())
+        assert is_peer(Dialer(), "127.0.0.5", 22399, set())
+        assert peer.count("^/swarm/proof/") == 1

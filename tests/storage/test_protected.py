@@ -15,6 +15,7 @@ import pytest
 from dfengine._piece import Geometry
 from dfengine.client import finished, local_peer
 from dfengine.errors import LocalError, StorageError
+from dfengine.net.dialer import Dialer
 from dfengine.storage.home import Home
 from dfengine.storage.output import opened, prepare
 from dfengine.storage.protected import resolved
@@ -190,7 +191,7 @@ def test_a_peers_log_is_written_to_no_file_that_another_laid(shared: Path, tmp_p
     """In a home of root's, as one on a shared disk; the server runs without a log."""
     lay(shared / "peer.log")
     before = os.lstat(shared / "peer.log")
-    peer = local_peer.ensure(Home(str(shared)), "127.0.0.1", 0, "f-1-2.000", totallimit=0, alivetime=0.1)
+    peer = local_peer.ensure(Home(str(shared)), Dialer(), "127.0.0.1", 0, "f-1-2.000", totallimit=0, alivetime=0.1)
     assert peer.port
     after = os.lstat(shared / "peer.log")
     assert (after.st_ino, after.st_size, after.st_mtime) == (before.st_ino, before.st_size, before.st_mtime)

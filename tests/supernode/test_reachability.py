@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dfengine.net.access import Access
+from dfengine.net.dialer import Dialer
 from dfengine.supernode import reachability
 from dfengine.supernode.reachability import AT_ONCE, EACH, KEEP, LONGEST, MOST, Reachability, may_be_probed, same_host
 from dfengine.supernode.swarm.peers import Key
@@ -28,6 +29,7 @@ class World:
         self.log: list[Key] = []
         self.settings = SimpleNamespace(origin_deny=(), client_share=75)
         self.loop = self
+        self.dialer = Dialer()
         self.swarm = SimpleNamespace(unproved=self.unproved.__contains__, prove=self.unproved.discard)
         monkeypatch.setattr(reachability, "ThreadPoolExecutor", lambda *_: self)
         self.tested = Reachability(self)  # type: ignore[arg-type]
@@ -41,7 +43,7 @@ class World:
     def call_later(self, seconds: float, call: Callable[..., object], *given: Any) -> None:
         heapq.heappush(self.timers, (self.time + seconds, next(self.count), lambda: call(*given)))
 
-    def submit(self, _: Any, key: Key, secrets: tuple[bytes, ...]) -> None:
+    def submit(self, _: Any, key: Key, dialer: Dialer) -> None:
         self.asked.append(key)
         self.log.append(key)
 

@@ -1,0 +1,52 @@
+"""How a member of a swarm connects to the others: plain or by TLS, with requests signed or not.
+
+A value, so that one process can take part in several swarms at once.
+"""
+
+from __future__ import annotations
+
+import os
+
+from dfengine.net.dial import CONNECT, Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from dfengine.net.tls import Seal
+
+
+class Dialer:
+    """Immutable; any thread may use it. secrets: of the swarm, () = none; requests are signed with the first."""
+
+    def __init__(self, secret_files: Sequence[str] = (), tls_files: tuple[str, str, str] = ("", "", "")) -> None:
+        """secret_files: paths of the swarm's secrets. tls_files: paths of (certificate, key, CA), "" for none; all "": no TLS.
+
+        Raises BadValue for a file that cannot be used.
+        """
+        self.secrets: tuple[bytes, ...] = ()
+        self.secret_files = tuple(map(_absolute, secret_files))
+        self.tls_files = tuple(map(_absolute, tls_files))
+        self._seal: Seal | None = None
+        if secret_files:
+            from dfengine.net.secret import read_secrets
+
+            self.secrets = read_secrets(secret_files)
+        if any(tls_files):
+            from dfengine.net.tls import sealer
+
+            self._seal = sealer(*tls_files)
+
+    def connect(
+        self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False,
+        opened: Callable[[socket.socket], None] | None = None,
+    ) -> Connection:
+        """A new connection; see Connection for the arguments and what is raised."""
+        secret = self.secrets[0] if self.secrets else None
+        return Connection(host, port, timeout=timeout, local=local, named=named, opened=opened, secret=secret, seal=self._seal)
+
+
+def _absolute(path: str) -> str:
+    """The file's path from any working directory: a peer server is given it."""
+    return path and os.path.abspath(os.path.expanduser(path))

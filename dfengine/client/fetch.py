@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from dfengine.net.tls import TlsInlet
 
 BUFFERS = 48 << 20
-"""Bytes of piece buffers that one download has at most; it has fewer threads where pieces are large."""
+"""Bytes of receive buffers of a download's WORKERS; it has fewer threads if pieces are large. Twice that while sources are silent."""
 
 WORKERS = 4
-"""Threads, if the buffers allow."""
+"""Fetch threads of a download, if the buffers allow; up to twice as many while sources are silent (Transfer.listen)."""
 
 AHEAD = 2
 """Pieces asked for on a connection at once."""
@@ -72,7 +72,7 @@ def most_buffers(geometry: Geometry) -> int:
 
 
 def workers(geometry: Geometry) -> int:
-    """Threads for this file: no more than it has pieces, or than the buffers have room for."""
+    """Threads that fetch this file: at most one per piece, and as many as the buffers have room for."""
     most = min(WORKERS, most_buffers(geometry))
     return min(most, geometry.count) if geometry.count >= 0 else most
 

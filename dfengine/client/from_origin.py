@@ -170,7 +170,7 @@ class FromOrigin:
 
 
 class _Sink:
-    """See origin.reader.Sink."""
+    """See origin.sink.Sink."""
 
     def __init__(self, transfer: Transfer, say: Callable[[str], None]) -> None:
         self._transfer = transfer
@@ -221,7 +221,7 @@ class _Sink:
 
 
 class _Compared:
-    """See origin.reader.Piece: one that is here, or was delivered."""
+    """See origin.sink.Piece: one that is here, or was delivered."""
 
     def __init__(self, transfer: Transfer, n: int) -> None:
         self.got = 0
@@ -247,7 +247,7 @@ class _Compared:
 
 
 class _Parted:
-    """See origin.reader.Piece: one that is missing, written part by part; nobody is shown it before it is whole."""
+    """See origin.sink.Piece: one that is missing, written part by part; nobody is shown it before it is whole."""
 
     def __init__(self, transfer: Transfer, n: int, parts: list[memoryview]) -> None:
         self.got = 0
@@ -285,7 +285,7 @@ class _Parted:
 
 
 class _Whole:
-    """See origin.reader.Piece: one that is missing, in a buffer of its own until it is whole."""
+    """See origin.sink.Piece: one that is missing, in a buffer of its own until it is whole."""
 
     def __init__(self, transfer: Transfer, n: int, digest: str, buffers: list[memoryview]) -> None:
         self.got = 0

@@ -135,7 +135,7 @@ class Transfer:
         return self._receiving.ending(self.plan.pace, time.monotonic())
 
     def listen(self, floor: float) -> bool:
-        """Have what silent sources keep fetched from others; True: their threads wait, so one more should be started. floor: bytes/s."""
+        """Ask other sources for what silent ones keep. True: start one more thread (at most twice `plan.workers`). floor: bytes/s."""
         now = time.monotonic()
         with self._changed:
             # A process that was stopped itself says nothing about its sources.

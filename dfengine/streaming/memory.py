@@ -32,7 +32,7 @@ HEDGE = 0.5
 """Deviations over the mean after which the piece that the consumer waits for is asked for once more."""
 
 BUFFERS = 36 << 20
-"""Bytes of receive buffers: beyond window and cache a stream takes little."""
+"""Bytes of receive buffers, besides window and cache; up to twice that while sources are silent (Transfer.listen)."""
 
 
 def available() -> int:

@@ -18,7 +18,7 @@ PART = 512 << 10
 
 
 class Arrivals:
-    """See origin.reader.Sink: the copy `file` of a fetch."""
+    """See origin.sink.Sink: the copy `file` of a fetch."""
 
     def __init__(self, fetch: Fetch, file: PieceFile) -> None:
         self._fetch = fetch
@@ -75,7 +75,7 @@ class Arrivals:
 
 
 class Arriving:
-    """See origin.reader.Piece."""
+    """See origin.sink.Piece."""
 
     def __init__(self, fetch: Fetch, file: PieceFile, n: int, part: memoryview, parts: list[memoryview]) -> None:
         self.got = 0
@@ -108,7 +108,7 @@ class Arriving:
         self._put = self.got
 
     def whole(self) -> bool:
-        """See origin.reader.Piece. Raises OriginDiffers when it is here and was another one, StorageError."""
+        """See origin.sink.Piece. Raises OriginDiffers when it is here and was another one, StorageError."""
         self._flush()
         self._parts.append(self._part)
         self._digest = self._fetch.kept(self._hash)

@@ -1,0 +1,97 @@
+"""Files, modules, functions, commands and metrics that the docs and the docstrings name exist."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+SUFFIXES = (".py", ".pyx", ".pxd", ".pyi")
+SOURCES = sorted(path for folder in ("dfengine", "bench", "tests") for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES)
+PACKAGE = [path for path in SOURCES if path.is_relative_to(ROOT / "dfengine")]
+
+FILE = re.compile(r"[\w./-]+\.(?:py|pyx|pxd|pyi|md|svg|png|json|toml|c)")
+PATH = re.compile(r"(?:docs|tests|bench|net|origin|storage|peer|client|streaming|supernode|app)(?:/\w+)+")
+RUN = re.compile(r"python -m ((?:bench|tests)[.\w]*\w)")
+REFERENCE = re.compile(r"\b[Ss]ee `?((?:\w+\.)+[A-Za-z_]\w*)")
+URL = re.compile(r"https?://\S+")
+
+ELSEWHERE = {"protected_symlinks", "protected_regular", "protected_fifos"}
+"""Names of other programs that pages mention."""
+
+
+def quoted(text: str) -> list[str]:
+    """What stands between backticks, outside blocks of code."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^ *```.*?^ *```$", "", text))
+
+
+@cache
+def words() -> frozenset[str]:
+    """Every identifier in the sources, except this file's."""
+    return frozenset(word for path in SOURCES if path != Path(__file__) for word in re.findall(r"\w+", path.read_text()))
+
+
+@cache
+def modules() -> dict[str, str]:
+    """Dotted name -> source text, of every module and package; of a Cython module with its `.pxd` and `.pyi`."""
+    found: dict[str, str] = {}
+    for path in SOURCES:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = found.get(name, "") + path.read_text()
+    return found
+
+
+def exists(name: str) -> bool:
+    """A file or folder below the root, the package or docs/; a module may lack its suffix."""
+    return any((base / f"{name}{suffix}").exists() for base in (ROOT, ROOT / "dfengine", ROOT / "docs") for suffix in ("", *SUFFIXES))
+
+
+def defines(text: str, name: str) -> bool:
+    """The source defines a class, function, attribute or constant of that name, or its `__all__` lists it."""
+    definition = rf"^\s*(?:async\s+)?(?:class|c?p?def)\b[^=\n(]*\b{name}\b|^\s*(?:self\.)?{name}\s*[:=]|^__all__ = .*\"{name}\""
+    return bool(re.search(definition, text, re.MULTILINE))
+
+
+def resolves(dotted: str) -> bool:
+    """`module`, `module.Name`, `package.module.Name.method` or `Class.method`; the first part is the end of a module's dotted name."""
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0 if parts[0].islower() else -1, -1):
+        end = "." + ".".join(parts[:cut]) if cut else ""
+        for module, text in modules().items():
+            if f".{module}".endswith(end) and all(defines(text, part) for part in parts[cut:]):
+                return True
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    missing = [name for name in RUN.findall(text) if name not in modules()]
+    missing += [target for target in re.findall(r"\]\(([^):#]+)\)", text) if not (page.parent / target).exists()]
+    for name in quoted(text):
+        bare = name.split("(")[0]
+        found = True
+        if FILE.fullmatch(name) or PATH.fullmatch(name):
+            found = exists(name)
+        elif re.fullmatch(r"dfengine(?:\.\w+)+|[A-Z]\w*[a-z]\w*\.[a-z_]\w*", bare):
+            found = resolves(bare)
+        elif re.fullmatch(r"(?:dfengine|dragonfly_supernode)_\w+", bare):
+            found = bool({bare, re.sub(r"^(dfengine|dragonfly_supernode)_|_total$", "", bare)} & words())
+        elif re.fullmatch(r"[a-z]*_\w+", bare):
+            found = bare in ELSEWHERE or bare in words()
+        if not found:
+            missing.append(name)
+    assert not missing
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_docstring_refers_to_exists(path: Path) -> None:
+    text = URL.sub("", path.read_text())
+    missing = [name for name in REFERENCE.findall(text) if not FILE.fullmatch(name) and not resolves(name)]
+    missing += [name for name in re.findall(r"\b(?:docs|tests|bench)/[\w/.-]*\w", text) if not exists(name)]
+    assert not missing

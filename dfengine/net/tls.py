@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from dfengine.errors import BadValue, ProtocolViolation, Silent, SourceGone, TooSlow
 from dfengine.net._receive import HEAD_LIMIT
@@ -187,6 +187,16 @@ def server(cert: str, key: str, ca: str) -> ssl.SSLContext:
     if ca:
         context.verify_mode = ssl.CERT_REQUIRED
     return _filled(context, cert, key, ca)
+
+
+def reload(contexts: Iterable[ssl.SSLContext], cert: str, key: str, ca: str) -> None:
+    """Handshakes from now on use what the files hold now; a CA that is no longer among them is trusted on until the process ends.
+
+    Raises BadValue, and nothing changes then.
+    """
+    _filled(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key, ca)
+    for context in contexts:
+        _filled(context, cert, key, ca)
 
 
 def _filled(context: ssl.SSLContext, cert: str, key: str, ca: str) -> ssl.SSLContext:

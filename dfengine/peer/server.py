@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import sys
 import time
 from functools import partial
@@ -105,7 +106,7 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
 
         listens, calls = tls.server(*files), tls.client(*files, named=True)
     authentication = Authentication(settings.secret_file)
-    loop.add_signal_handler(signal.SIGHUP, partial(_reread, authentication))
+    loop.add_signal_handler(signal.SIGHUP, partial(_reread, settings, authentication, tuple(filter(None, (listens, calls)))))
     told = Told(limit, authentication, time.monotonic)
     hosted = Hosted(home, _taking(settings, home), loop, time.time, told)
     routes = Routes(hosted, limit, time.time)
@@ -132,12 +133,16 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     hosted.close()
 
 
-def _reread(authentication: Authentication) -> None:
-    """SIGHUP: the secrets' files may say something else now."""
+def _reread(settings: PeerSettings, authentication: Authentication, contexts: tuple[ssl.SSLContext, ...]) -> None:
+    """SIGHUP: the files of the secrets and certificates may have changed."""
     try:
         authentication.reread()
+        if contexts:
+            from dfengine.net import tls
+
+            tls.reload(contexts, settings.tls_cert, settings.tls_key, settings.tls_ca)
     except BadValue as error:
-        print(f"dfengine: SIGHUP: {error}: the secrets from before are taken on", file=sys.stderr)
+        print(f"dfengine: SIGHUP: {error}: what was read before is used on", file=sys.stderr)
 
 
 def _taking(settings: PeerSettings, home: Home) -> socket.socket | None:

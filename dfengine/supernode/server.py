@@ -101,14 +101,18 @@ def _dialer(settings: SupernodeSettings) -> Dialer:
     return Dialer(settings.secret_file, files)
 
 
-def reread(settings: SupernodeSettings, authentication: Authentication, state: SupernodeState) -> None:
-    """SIGHUP: the files of the secrets may have changed."""
+def reread(settings: SupernodeSettings, authentication: Authentication, tls: ssl.SSLContext | None, state: SupernodeState) -> None:
+    """SIGHUP: the files of the secrets and certificates may have changed."""
     try:
         dialer = _dialer(settings)
         authentication.reread()
+        if tls is not None:
+            from dfengine.net.tls import reload
+
+            reload((tls,), settings.tls_cert, settings.tls_key, settings.tls_ca)
         state.dialer = dialer
     except BadValue as error:
-        print(f"dfengine: SIGHUP: {error}: the secrets from before are taken on", file=sys.stderr)
+        print(f"dfengine: SIGHUP: {error}: what was read before is used on", file=sys.stderr)
 
 
 async def _serve(settings: SupernodeSettings, home: str) -> None:
@@ -145,7 +149,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     pieces.start()
     stopped = asyncio.Event()
     stop_on_signals(loop, stopped)
-    loop.add_signal_handler(signal.SIGHUP, partial(reread, settings, authentication, state))
+    loop.add_signal_handler(signal.SIGHUP, partial(reread, settings, authentication, tls, state))
     announce(control=(state.advertise_ip, control.port), download=(state.advertise_ip, pieces.port))
     garbage.begin()
     while not stopped.is_set():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -195,3 +196,36 @@ def test_plain_downloads_do_not_load_tls(stage: Scene) -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert stage.digest("a")
+
+
+def shown(context: ssl.SSLContext, address: str) -> bytes:
+    """The certificate that a server shows."""
+    host, _, port = address.rpartition(":")
+    context.check_hostname = False
+    with socket.create_connection((host, int(port)), 10) as sock, context.wrap_socket(sock) as line:
+        found = line.getpeercert(binary_form=True)
+        assert found is not None
+        return found
+
+
+def test_certificates_are_read_again_on_sighup(stage: Scene, authority: Authority) -> None:
+    """Supernode and peer server show the new certificate without a restart; files that do not belong together change nothing."""
+    sha = stage.file("f.bin", SIZE)
+    url, context = stage.origin() + "/f.bin", authority.context("test")
+    names = "IP:127.0.0.1,DNS:localhost"
+    options, host = authority.options("supernode", names), authority.options("host")
+    node = stage.supernode(*options, tls=authority.context("metrics"))
+    stage.get(url, "a", *host, "--notbs", nodes=(node,))
+    servers = {node.process.pid: (options, node.node), stage.peer_pid(2): (host, peer_address(stage, 2))}
+    for pid, (files, address) in servers.items():
+        before = shown(context, address)
+        cert, key = authority.issue("other", names)
+        os.replace(cert, files[1])
+        os.kill(pid, signal.SIGHUP)  # its key is of the certificate from before
+        assert stage.get(url, f"b-{pid}", *authority.options("second"), "--notbs", host=3, nodes=(node,))["serves"]
+        assert shown(context, address) == before
+        os.replace(key, files[3])
+        os.kill(pid, signal.SIGHUP)
+        until(lambda before=before, address=address: shown(context, address) != before, "the new certificate")
+        stage.get(url, f"c-{pid}", *authority.options("third"), "--notbs", host=4, nodes=(node,))
+        assert stage.digest(f"b-{pid}") == stage.digest(f"c-{pid}") == sha

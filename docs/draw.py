@@ -2,9 +2,9 @@
 
     python docs/draw.py
 
-A drawing is lines of text. `box NAME COLUMN,ROW WIDTHxHEIGHT TITLE / LINE / ...` places a box on a grid of 10 by 10 pixels.
-`arrow FROM SIDE -> TO SIDE [at SHIFT[,SHIFT]] [LABEL]` joins two boxes: SIDE is left, right, top or bottom, SHIFT moves its ends along
-that side, in cells.
+A drawing is lines of text. `box NAME COLUMN,ROW WIDTHxHEIGHT TITLE / LINE / ...` places a box; its units are cells of 10 by 10 pixels.
+`arrow FROM SIDE -> TO SIDE [at SHIFT[,SHIFT]] [LABEL]` connects two boxes. SIDE is left, right, top or bottom; SHIFT moves the two ends
+along their sides, in cells.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ box c 58,2 19x6 copy on disk / plain bytes + record
 box s 58,15 19x8 swarm (event loop) / rarest piece, / nearest source
 box p 30,15 20x8 parked pull / slot and lease / are taken
 box d 2,15 17x8 get: fetch thread / request, receive, / compare digest
-box w 2,30 17x8 part file / pwrite, then bit / and digest in record
+box w 2,30 17x8 part file / pwrite, then digest / and bit in record
 box u 30,30 20x8 peer server / sees the bit; / head, sendfile, tail
 box n 58,30 19x8 other hosts / receive, verify, / serve on
-box e 2,46 17x8 output / renamed into place / when all is here
+box e 2,46 17x8 output / renamed when / all pieces are here
 arrow o right -> f left bytes
 arrow f right -> c left pieces
 arrow c bottom -> s top available
@@ -71,7 +71,7 @@ def _end(box: tuple[int, int, int, int], side: str, shift: int) -> tuple[float, 
 
 
 def svg(drawing: str) -> str:
-    """The drawing as one SVG document. Raises ValueError for a line that is none of its forms, KeyError for a box that is not there."""
+    """The drawing as one SVG document. Raises ValueError for a line that is neither box nor arrow, KeyError for an unknown box."""
     lines = [line for line in drawing.strip().splitlines() if line]
     width, height = (int(n) * CELL for n in lines[0].removeprefix("size ").split("x"))
     boxes: dict[str, tuple[int, int, int, int]] = {}

@@ -146,8 +146,7 @@ class Connection:
         self._read(len(self._backlog) < BACKLOG)
         if self._upload is None:
             self._next()
-        else:
-            self._weigh()
+        self._weigh()
 
     def _next(self) -> None:
         """Begin the next answer; where no request came whole, wait for more."""

@@ -240,8 +240,8 @@ class Reader:
                     self._keep_part(claim, n, piece)
                     raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
                 # Before the last piece is here: whoever takes it then must not take it for a full one.
+                self._work.end_at(0)  # first: as soon as other threads see the length, they ask for ranges of what is free
                 self._sink.learn_length(offset + piece.got)
-                self._work.end_at(0)
                 if piece.got or not n:
                     self._land(n, piece)
                 claim.first = claim.past
@@ -340,8 +340,8 @@ class Reader:
     def _learn(self, claim: Claim) -> None:
         body = claim.body
         if body is not None and body.length >= 0 and self._sink.geometry.length < 0:
+            self._work.end_at(max(1, -(-body.length // self._sink.geometry.content_size)))
             self._sink.learn_length(body.length)
-            self._work.end_at(self._sink.geometry.count)
             claim.past = max(claim.first, min(claim.past, self._sink.geometry.count))
             self.version = self.version.of(self._sink.geometry.length)
 

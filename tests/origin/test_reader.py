@@ -385,6 +385,33 @@ def test_a_file_whose_length_nobody_says(length: int, connections: int) -> None:
     assert found.origin.asked == [], "ranges of a file without an end are asked for by nobody"
 
 
+class Tells(Sink):
+    """Others see the length before whoever learnt it goes on."""
+
+    def learn_length(self, length: int) -> None:
+        super().learn_length(length)
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("length", [1, PIECE, 95])
+def test_nobody_asks_for_what_lies_beyond_an_end_that_was_just_learnt(length: int) -> None:
+    found = run(Origin(length, hides=True), Tells(-1))
+    assert found.reader.error is None
+    assert found.origin.asked == []
+
+
+def test_nobody_asks_for_what_lies_beyond_an_end_that_a_later_answer_tells() -> None:
+    class Late(Origin):
+        def open(self, start: int = 0, end: int | None = None, *, version: Version | None = None) -> Body:
+            self.hides = not self.bodies
+            return super().open(start, end, version=version)
+
+    origin = Late(15, [Behaviour("cut", 3)], hides=True)
+    found = run(origin, Tells(-1))
+    assert found.reader.error is None
+    assert origin.asked == [(3, None)]
+
+
 @pytest.mark.parametrize("at", [1, 9, 10, 11, 47, 94])
 @pytest.mark.parametrize("kind", ["cut", "reset"])
 @pytest.mark.parametrize("binds", ["strong", "weak", "dated"])

@@ -20,6 +20,7 @@ import re
 import stat
 
 from dfengine.errors import BadValue, StorageError
+from dfengine.storage.failure import storage_error
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.protected import is_own_folder, resolved
 from dfengine.storage.record import Record
@@ -124,12 +125,6 @@ class Home:
     def share(self, name: str, file: PieceFile, target: Target, *, task: str, cid: str, node: str, expire: float) -> None:
         """Let the peer server serve `file` from now on, piece by piece as its bits appear. Raises StorageError."""
         data = os.fstat(file.fd)
-        for source, part in ((target.part, "data"), (target.record, "records")):
-            # Another file system, or one that has no hard links: found by its path then.
-            with contextlib.suppress(OSError):
-                os.link(source, self._at(part, name), follow_symlinks=False)
-                if os.lstat(source).st_nlink < 2:  # a file system that does not count: nothing would show that the link is the last one
-                    os.unlink(self._at(part, name))
         entry = Entry(name, task, cid, node, [target.part, target.path], target.record, data.st_dev, data.st_ino, expire)
         path = self._at("tasks", name)
         # Dotted names are none of ours to list, so a half-written entry is never seen.
@@ -139,26 +134,34 @@ class Home:
                 out.write(entry.encode())
             os.rename(fresh, path)
         except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+            _remove(fresh)
+            raise storage_error(f"cannot write {path}", error) from error
+        # After the entry: a link without one is never found again, and would keep the room of a file that was deleted.
+        for source, part in ((target.part, "data"), (target.record, "records")):
+            # Another file system, or one that has no hard links: found by its path then.
+            with contextlib.suppress(OSError):
+                os.link(source, self._at(part, name), follow_symlinks=False)
+                if os.lstat(source).st_nlink < 2:  # a file system that does not count: nothing would show that the link is the last one
+                    os.unlink(self._at(part, name))
 
     def keep(self, name: str, file: PieceFile) -> None:
         """Call when the output has its name, before the record beside it goes: where no link could be made the peer server has a copy."""
         path = self._at("records", name)
         if not os.path.exists(path):
+            fresh = os.path.join(self.path, "records", f".{name}.{os.getpid()}")
             try:
-                fresh = os.path.join(self.path, "records", f".{name}.{os.getpid()}")
                 from shutil import copyfile
 
                 copyfile(file.record.path, fresh, follow_symlinks=False)
                 os.rename(fresh, path)
             except OSError as error:
-                raise StorageError(f"cannot write {path}: {error.strerror}") from error
+                _remove(fresh)
+                raise storage_error(f"cannot write {path}", error) from error
 
     def withdraw(self, name: str) -> None:
         """Serve it no longer; the output, and what can be resumed, stay."""
         for part in ("tasks", "data", "records"):
-            with contextlib.suppress(OSError):
-                os.unlink(self._at(part, name))
+            _remove(self._at(part, name))
 
     def names(self) -> list[str]:
         """Names of all downloads that are shared."""
@@ -253,6 +256,11 @@ class Home:
         finally:
             shared.close()
         return False
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _no_follow(path: str, flags: int) -> int:

@@ -112,6 +112,7 @@ class Record:
             fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             os.ftruncate(fd, _size(capacity))
             os.pwrite(fd, head, 0)
+            memory = _memory(_size(capacity))
             os.rename(fresh, path)
         except OSError as error:
             if fd >= 0:
@@ -119,7 +120,6 @@ class Record:
                 with contextlib.suppress(OSError):
                     os.unlink(fresh)
             raise storage_error(f"cannot write {path}", error) from error
-        memory = _memory(_size(capacity))
         memory[:HEAD] = head
         return cls(path, fd, memory, "own")
 

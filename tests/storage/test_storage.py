@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -14,6 +15,7 @@ import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, DiskFull, StorageError
+from dfengine.storage import record as records
 from dfengine.storage.home import Home, valid_name
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
@@ -40,6 +42,16 @@ def geometry() -> Geometry:
 
 
 class TestRecord:
+    def test_one_that_memory_has_no_room_for_leaves_no_descriptor(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(records, "_memory", lambda size: (_ for _ in ()).throw(OSError(errno.ENOMEM, "Cannot allocate memory")))
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(StorageError, match="Cannot allocate memory"):
+            Record.create(str(tmp_path / "r"), geometry)
+        assert os.listdir("/proc/self/fd") == before
+        assert os.listdir(tmp_path) == []
+
     def test_survives_and_is_shared_between_two_that_have_it_open(self, tmp_path: Path, geometry: Geometry) -> None:
         path = str(tmp_path / "r")
         writer = Record.create(path, geometry, b"v1")
@@ -508,6 +520,29 @@ class TestHome:
         file = target.open(geometry, b"g")
         home.share(name, file, target, task=TASK, cid="c", node="127.0.0.1:8002", expire=60.0)
         return target, file
+
+    def test_what_a_full_disk_keeps_from_being_shared_takes_no_room(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home, file = Home(str(tmp_path / "home")), None
+        for call in ("rename", "link"):
+            target = Target(str(tmp_path / f"out-{call}"), TASK)
+            file = target.open(geometry, b"g")
+            with monkeypatch.context() as patch, contextlib.ExitStack() as ends:
+                patch.setattr(os, call, lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+                if call == "rename":
+                    ends.enter_context(pytest.raises(DiskFull))
+                home.share(call, file, target, task=TASK, cid="c", node="", expire=60.0)
+            assert os.fstat(file.fd).st_nlink == 1
+            fill(file, range(geometry.count))
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+                with pytest.raises(DiskFull):
+                    home.keep(call, file)
+            file.close()
+        assert {part: os.listdir(os.path.join(home.path, part)) for part in ("tasks", "data", "records")} == {
+            "tasks": ["link"], "data": [], "records": []
+        }
 
     @pytest.mark.parametrize("linked", [True, False])
     def test_what_was_deleted_or_replaced_is_withdrawn_and_nothing_else(

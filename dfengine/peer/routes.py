@@ -114,6 +114,9 @@ class Routes:
             if total >= 0 and offset >= max(total, 1):
                 return text(416, "range not satisfiable")
             content = length if total < 0 else min(length, total - offset)
+            # A thread may have to read all of it before it is sent: who asks for the file at once would hold up everybody.
+            if content > shared.geometry.piece_size:
+                raise BadRequest(400, f"{content} bytes are more than a piece")
             try:
                 here = shared.here(offset, content)
             except BadRange:

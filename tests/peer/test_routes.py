@@ -164,6 +164,15 @@ def test_pieces_of_the_origin_itself_are_not_framed(host: Host) -> None:
     assert host.ask("/peer/file/a", {**asked, "cdnSource": "supernode", "Range": "bytes=0-99"}).status == 206
 
 
+def test_nobody_is_sent_more_than_a_piece_at_once(host: Host) -> None:
+    file, _, content = host.share("a", LENGTH)
+    host.put(file, content, 0, 1, 2)
+    asked = {"cdnSource": "source", "pieceNum": "0", "pieceSize": str(PIECE)}
+    assert body(host.ask("/peer/file/a", {**asked, "Range": f"bytes=1-{PIECE}"})) == content[1 : PIECE + 1]
+    assert host.ask("/peer/file/a", {**asked, "Range": f"bytes=0-{PIECE}"}).status == 400
+    assert host.ask("/peer/file/a", {**asked, "Range": f"bytes=0-{LENGTH}", "pieceSize": str((1 << 28) - 1)}).status == 400
+
+
 BIG = str(2**63)
 
 

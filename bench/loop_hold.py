@@ -74,10 +74,16 @@ class Scene:
 
     def __init__(self, arguments: argparse.Namespace, home: str, loop: asyncio.AbstractEventLoop) -> None:
         self.tasks, self.downloads, self.pieces = arguments.tasks, arguments.downloads, arguments.pieces
-        self.node = SupernodeState(SupernodeSettings(home_dir=home, advertise_ip="127.0.0.1", task_expire_time=0.0), home, loop)
+        self.home, self.loop = home, loop
+        self.answers: list[Any] = []
+        self.begin()
+
+    def begin(self, limits: Limits | None = None) -> None:
+        """A node of which nothing is known; limits: other ones than usual."""
+        settings = SupernodeSettings(home_dir=self.home, advertise_ip="127.0.0.1", task_expire_time=0.0)
+        self.node = SupernodeState(settings, self.home, self.loop, limits=limits)
         self.swarm = self.node.swarm
         self.router = Router(self.node)
-        self.answers: list[Any] = []
 
     def task(self, name: str, count: int, cached: int = -1) -> None:
         """One of which the supernode has the first `cached` pieces (all)."""
@@ -114,9 +120,9 @@ class Scene:
 def long_ago(scene: Scene) -> Iterator[None]:
     """What is done inside was done so long ago that everything of it is due, and nothing was looked at since."""
     loop, node = scene.node.loop, scene.node
-    node.now, node.due = lambda: loop.time() - 1000.0, 0.0  # type: ignore[method-assign]
+    node.now, node.driver.due = lambda: loop.time() - 1000.0, 0.0  # type: ignore[method-assign]
     yield
-    node.now, node.due = loop.time, float("inf")  # type: ignore[method-assign]
+    node.now, node.driver.due = loop.time, float("inf")  # type: ignore[method-assign]
 
 
 Event = Callable[[], Any]
@@ -192,7 +198,7 @@ def found(scene: Scene) -> Event:
         scene.pull(name, want=4, wait=30)
     bits = Bitset(scene.pieces)
     bits.set_range(0, scene.pieces)
-    return lambda: scene.node.fetch_pieces(scene.node.cdn.fetches[TASK], bits)
+    return lambda: scene.node.fetches.fetch_pieces(scene.node.cdn.fetches[TASK], bits)
 
 
 @kind("a piece comes that all downloads are parked for, and all serve")
@@ -203,7 +209,7 @@ def wakes(scene: Scene) -> Event:
         scene.pull(name, done=[[0, ""]], want=4, wait=30)
     for name in names[: len(names) // 2]:
         scene.pull(name, held=[[1, 2]])
-    return lambda: scene.node.fetch_piece(scene.node.cdn.fetches[TASK], 1)
+    return lambda: scene.node.fetches.fetch_piece(scene.node.cdn.fetches[TASK], 1)
 
 
 @kind("the origin's end makes all parked downloads finished")
@@ -214,7 +220,7 @@ def ends(scene: Scene) -> Event:
     for name in scene.crowd():
         scene.pull(name, done=[[0, ""], [1, ""], [2, ""]], want=4, wait=30)
     scene.node.cdn.fetches[TASK].count = 3  # type: ignore[attr-defined]
-    return lambda: scene.node.fetch_ended(scene.node.cdn.fetches[TASK])
+    return lambda: scene.node.fetches.fetch_ended(scene.node.cdn.fetches[TASK])
 
 
 @kind("the origin's file changes under all parked downloads")
@@ -222,7 +228,7 @@ def renewed(scene: Scene) -> Event:
     scene.task(TASK, 64, 0)
     for name in scene.crowd():
         scene.pull(name, want=4, wait=30)
-    return lambda: scene.node.fetch_renewed(scene.node.cdn.fetches[TASK])
+    return lambda: scene.node.fetches.fetch_renewed(scene.node.cdn.fetches[TASK])
 
 
 @kind("a sweep of idle tasks beside downloads of another")
@@ -247,7 +253,7 @@ def busy_host(scene: Scene) -> None:
 def silent(scene: Scene) -> Event:
     with long_ago(scene):
         busy_host(scene)
-    return scene.node._tick
+    return scene.node.driver.tick
 
 
 @kind("a host with all downloads is isolated")
@@ -279,15 +285,14 @@ def used(scene: Scene) -> Event:
 
 @kind("the leases of all downloads expire")
 def leases(scene: Scene) -> Event:
-    scene.swarm = scene.node.swarm = type(scene.swarm)(Limits(supernode=1 << 20, few=1 << 20), 1)
-    scene.router = Router(scene.node)
+    scene.begin(Limits(supernode=1 << 20, few=1 << 20))
     scene.task(TASK, 4 * scene.downloads)  # each piece is sent to one: the others would wait for that one
     with long_ago(scene):
         for name in scene.crowd():
             scene.pull(name, want=4)
     if len(scene.swarm.leases) < 2 * scene.downloads:
         raise RuntimeError(f"{len(scene.swarm.leases)} leases: too few to measure")
-    return scene.node._tick
+    return scene.node.driver.tick
 
 
 @kind("all links are found to be quick; then a look at who lags")

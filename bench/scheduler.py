@@ -65,8 +65,7 @@ class Copy:
 
 def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop) -> SupernodeState:
     """A node with one task, all of it cached, and `peers` native downloads in the middle of it."""
-    node = SupernodeState(SupernodeSettings(home_dir=home), home, loop)
-    node.download_port = 8001
+    node = SupernodeState(SupernodeSettings(home_dir=home, download_port=8001), home, loop)
     node.cdn.fetches[TASK] = Copy(pieces)  # type: ignore[assignment]
     node.swarm.add_task(TASK, pieces, node.now())
     for n in range(pieces):
@@ -83,7 +82,7 @@ async def serve(bare: bool, peers: int, pieces: int, home: str) -> None:
     node = crowded(peers, pieces, home, loop)
     handler: Callable[[Request], Any] = (router := Router(node))
     if bare:
-        answer = wire.encode(node.pulled(TASK, name(0), node.swarm.pull(TASK, name(0), 4, node.now())))
+        answer = wire.encode(node.answers.answer(TASK, name(0), node.swarm.pull(TASK, name(0), 4, node.now())))
 
         def handler(request: Request) -> Response:
             wire.decode_pull(request.body)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -20,6 +19,7 @@ from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, refused, within
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS
 from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.metrics import Scrapes
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Key, Member
 from dfengine.supernode.turns import spread
@@ -48,9 +48,9 @@ def version(state: SupernodeState, request: Request) -> Response:
     return Response(200, msgspec.json.encode(fields), TEXT)
 
 
-def metrics(state: SupernodeState, request: Request) -> Response | Coroutine[Any, Any, Response]:
+def metrics(scrapes: Scrapes, state: SupernodeState, request: Request) -> Response | Coroutine[Any, Any, Response]:
     """GET /metrics: Prometheus."""
-    found = state.scrape()
+    found = scrapes.answer()
     return Response(200, found, METRICS) if isinstance(found, bytes) else _scraped(found)
 
 
@@ -82,7 +82,7 @@ def drop_task(state: SupernodeState, request: Request) -> Response:
     if name not in state.cdn.fetches:
         return refused(f"task {name[:64]}: not found", 404, 404)
     state.cdn.fetches[name].stop()
-    state.forget(name)
+    state.fetches.forget(name)
     if TASK_ID.fullmatch(name):
         state.cache.remove(name)
     return Response(200, b"true\n")
@@ -145,15 +145,9 @@ async def drop_peer(state: SupernodeState, request: Request) -> Response:
     keys = await _keys(state, name)
     if not keys:
         return refused(f"peer {name[:128]}: not found", 404, 404)
-    await spread(partial(_leave, state), keys)
+    await spread(state.registry.leave, keys)
     state.wake()
     return Response(200, b"true\n")
-
-
-def _leave(state: SupernodeState, key: Key) -> None:
-    state.members.dismiss(key)
-    state.swarm.leave(*key, state.now())
-    state.release(*key)
 
 
 async def preheat(state: SupernodeState, request: Request) -> Response:
@@ -182,7 +176,7 @@ async def preheat(state: SupernodeState, request: Request) -> Response:
         state.preheats.pop(next(iter(state.preheats)))
     try:
         with state.quota.registering(request.client, len(url)):
-            await state.ensure(name, wanted, request.client)
+            await state.fetches.ensure(name, wanted, request.client)
     except DfengineError as error:
         return refused(str(error))
     return _json({"ID": name})

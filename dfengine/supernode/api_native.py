@@ -35,7 +35,7 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
         line = request.line
         if line is not None and member.line is not line:
             member.line, line.party = line, member
-        state.release(task, cid)
+        state.parked.release((task, cid))
         _report(state, message)
         want = min(message.want, MOST_PIECES)
         if want <= 0:
@@ -45,12 +45,12 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
         state.wake()
         decided = state.swarm.pull(task, cid, want, state.now())
         if decided.pieces or decided.kind == "finished" or message.wait <= 0:
-            answer = state.pulled(task, cid, decided)
+            answer = state.answers.answer(task, cid, decided)
             state.wake()
             return _answer(answer)
         if message.end != -1:
             state.cdn.fetches[task].wants(message.una, message.end)
-        parked = state.park(task, cid, want, min(message.wait, LONGEST))
+        parked = state.parked.park((task, cid), want, min(message.wait, LONGEST))
         state.wake()
         return parked
     except ProtocolViolation as error:

@@ -258,7 +258,7 @@ def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull
         source = sources[0]
         md5 = file.md5s[n]  # 1.x is offered only pieces whose md5 is known
         if isinstance(source, Supernode):
-            who, ip, port, path = cdn_cid(super_node_ip, task), super_node_ip, state.download_port, cdn_path(task)
+            who, ip, port, path = cdn_cid(super_node_ip, task), super_node_ip, state.settings.download_port, cdn_path(task)
         else:
             who, ip, port, path = source.cid, source.ip, source.port, source.path
         pieces.append(
@@ -322,9 +322,7 @@ def leave(state: SupernodeState, request: Request) -> Response:
     member = state.members.get((task, cid))
     if member is None or not member.is_of(request.client):
         return refused(f"failed to update the service down info because this peer({cid}) has been offline")
-    state.members.dismiss(member.key)
-    state.swarm.leave(task, cid, state.now())
-    state.release(task, cid)
+    state.registry.leave(member.key)
     state.wake()
     return answer(wire.Answer(wire.LEFT))
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from dfengine.net.loop_watch import BOUNDS
+from dfengine.net.loop_watch import BOUNDS, LoopWatch
+from dfengine.net.piece_server import PieceServer
 from dfengine.settings import VERSION
+from dfengine.supernode.fastpath._pulls import Pulls
 from dfengine.supernode.state import SupernodeState
 
 THEIRS = "dragonfly_supernode_"
@@ -34,6 +37,16 @@ COUNTED = 1000
 """Values of it that are told apart while counting, those of the oldest downloads."""
 
 OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Whose figures are told besides the state's. answers: (route, HTTP status) -> answers, without those that `plain` gave at once."""
+
+    answers: dict[tuple[str, int], int]
+    plain: Pulls
+    pieces: PieceServer | None
+    watch: LoopWatch | None
 
 
 class _Walk:
@@ -74,8 +87,9 @@ class _Walk:
 
 
 class _Collector:
-    def __init__(self, state: SupernodeState, walk: _Walk) -> None:
+    def __init__(self, state: SupernodeState, served: Served, walk: _Walk) -> None:
         self._node = state
+        self._served = served
         self._walk = walk
 
     def collect(self) -> Iterator[Metric]:
@@ -95,26 +109,28 @@ class _Collector:
         ):
             yield CounterMetricFamily(THEIRS + name, text, value)
         requests = CounterMetricFamily(THEIRS + "http_requests", "Answers of the control port", labels=["code", "handler"])
-        for (handler, code), count in (Counter(state.answers) + Counter({("/swarm/pull", 200): state.plain_pulls()})).items():
+        plain = Counter({("/swarm/pull", 200): self._served.plain.answered})
+        for (handler, code), count in (Counter(self._served.answers) + plain).items():
             requests.add_metric([str(code), handler], count)
         yield requests
         yield from self._ours()
         yield from self._loop()
 
     def _ours(self) -> Iterator[Metric]:
-        state, counts, walk = self._node, self._node.counts, self._walk
+        state, counts, walk, pieces = self._node, self._node.counts, self._walk, self._served.pieces
         for name, text, value in (
-            ("pulls", "Pulls, native and 1.x", counts["pulls"] + state.plain_pulls()),
+            ("pulls", "Pulls, native and 1.x", counts["pulls"] + self._served.plain.answered),
             ("damaged_pieces", "Pieces of copies that were wrong on the disk, or unreadable, and were dropped", counts["damaged_pieces"]),
             ("back_to_source", "Downloads that went back to the origin", counts["back_to_source"]),
             ("downloads_finished", "Downloads that reported success", counts["finished_downloads"]),
             ("origin_requests", "Requests to origins", walk.origin_requests),
             ("origin_bytes", "Bytes from origins", walk.origin_bytes),
-            ("sent_bytes", "Bytes that the download port sent", state.sent_bytes()),
-            ("loaded_slices", "Pieces that came from the disk before the download port sent them", state.loaded_slices()),
+            ("sent_bytes", "Bytes that the download port sent", pieces.bytes_sent if pieces else 0),
+            ("loaded_slices", "Pieces that came from the disk before the download port sent them", pieces.loads if pieces else 0),
             ("pieces_from_supernode", "Pieces that downloads had from the supernode", state.swarm.sent_by_supernode),
             ("pieces_from_peers", "Pieces that downloads had from peers", state.swarm.sent_by_peers),
-            ("internal_errors", "Requests that failed by a defect of the supernode", state.failures()),
+            ("internal_errors", "Requests that failed by a defect of the supernode",
+             counts["internal_errors"] + (pieces.failures if pieces else 0)),
         ):
             yield CounterMetricFamily(OURS + name, text, value)
         for name, text, value in (
@@ -129,7 +145,7 @@ class _Collector:
             yield GaugeMetricFamily(OURS + name, text, value)
 
     def _loop(self) -> Iterator[Metric]:
-        watch = self._node.watch
+        watch = self._served.watch
         if watch is None:
             return
         buckets, sum_so_far = [], 0
@@ -164,8 +180,9 @@ def _most(systems: Counter[str]) -> list[tuple[str, int]]:
 class Scrapes:
     """What `/metrics` is answered with. `clock`: monotonic seconds."""
 
-    def __init__(self, state: SupernodeState, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, state: SupernodeState, served: Served, clock: Callable[[], float] = monotonic) -> None:
         self._node = state
+        self._served = served
         self._clock = clock
         self._credit, self._at = BURST, clock()
         self._last = b""
@@ -187,7 +204,7 @@ class Scrapes:
             walk = _Walk(self._node)
             spent, begun = await walk.run(), self._clock()
             registry = CollectorRegistry(auto_describe=False)
-            registry.register(_Collector(self._node, walk))
+            registry.register(_Collector(self._node, self._served, walk))
             self._last = generate_latest(registry)
             self._credit -= spent + self._clock() - begun
             return self._last

@@ -30,7 +30,7 @@ class ParkedPulls(dict[Key, Parked]):
     def park(self, key: Key, k: int, seconds: float) -> asyncio.Future[Response]:
         """A pull of k pieces waits; answered WAIT after `seconds`. The client going away cancels it."""
         future: asyncio.Future[Response] = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self.answer, key, None)
+        timer = self._loop.call_later(seconds, self.release, key)
         self[key] = Parked(future, timer)
         self._swarm.park(*key, k)
         future.add_done_callback(lambda done: self._cancelled(key, future) if done.cancelled() else None)
@@ -43,15 +43,17 @@ class ParkedPulls(dict[Key, Parked]):
             parked.timer.cancel()
             self._swarm.unpark(*key)
 
-    def answer(self, key: Key, answer: wire.Pulled | None) -> None:
-        """Answer a parked pull, None: WAIT; not parked: nothing happens."""
+    def answer(self, key: Key, answer: wire.Pulled) -> None:
+        """Answer a parked pull; not parked: nothing happens."""
         parked = self.pop(key, None)
-        if parked is None:
-            return
-        parked.timer.cancel()
-        if answer is None:
-            # Also of a client that is gone: its wish would be granted pieces that nobody fetches.
+        if parked is not None:
+            parked.timer.cancel()
+            if not parked.future.done():
+                parked.future.set_result(Response(200, wire.encode(answer)))
+
+    def release(self, key: Key) -> None:
+        """Answer WAIT: its time is over, a newer pull of the same CID came, or its client is gone. Not parked: nothing happens."""
+        if key in self:
+            # Also of a client that is gone: else the swarm would grant pieces that nobody fetches.
             self._swarm.unpark(*key)
-            answer = wire.Pulled(wire.WAIT)
-        if not parked.future.done():
-            parked.future.set_result(Response(200, wire.encode(answer)))
+            self.answer(key, wire.Pulled(wire.WAIT))

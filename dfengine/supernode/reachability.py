@@ -10,15 +10,16 @@ as somebody is registered there.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING
 
 from dfengine.errors import RemoteError
 from dfengine.net.access import Access, Address, reached
@@ -26,10 +27,8 @@ from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
 from dfengine.net.quota import Quota
 from dfengine.supernode.swarm.peers import Key
+from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import PEER_PORTS, client_of
-
-if TYPE_CHECKING:
-    from dfengine.supernode.state import SupernodeState
 
 AT_ONCE = 8
 EACH = 2
@@ -61,12 +60,20 @@ _VERSION = re.compile(rb"[0-9A-Za-z._+-]{1,64}")
 
 
 class Reachability:
-    """Used on the loop's thread. access: which addresses the supernode may connect to for others."""
+    """Used on the loop's thread. access: which addresses the supernode may connect to for others. dialer: how it connects now.
 
-    def __init__(self, state: SupernodeState) -> None:
-        # Peers are no origins: --origin-allow says nothing about them, and what is denied is denied.
-        self.access = Access((), state.settings.origin_deny)
-        self._node = state
+    wake: called when a peer has proved that it is there. share: percent of what waits for one client.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, wake: Callable[[], None], access: Access, share: int,
+        dialer: Callable[[], Dialer],
+    ) -> None:
+        self._loop = loop
+        self._swarm = swarm
+        self._wake = wake
+        self._access = access
+        self._dialer = dialer
         self._threads = ThreadPoolExecutor(AT_ONCE, "reachability")
         self._proved: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._pauses: dict[Key, float] = {}
@@ -74,7 +81,7 @@ class Reachability:
         self._queues: OrderedDict[str, OrderedDict[Key, None]] = OrderedDict()
         """Client -> what it has waiting for a turn; the client whose turn was longest ago is first."""
         self._busy: Counter[str] = Counter()
-        self._shares = Quota(MOST, state.settings.client_share)
+        self._shares = Quota(MOST, share)
         self._lines: set[Connection] = set()
         self._closed = False
 
@@ -84,14 +91,14 @@ class Reachability:
 
     def known(self, ip: str, port: int, address: str) -> bool:
         """Who registers from `address` may be asked at ip and port: it is there itself, or that was proved lately."""
-        return same_host(ip, address) or self._proved.get((ip, port), 0.0) > self._node.now()
+        return same_host(ip, address) or self._proved.get((ip, port), 0.0) > self._loop.time()
 
     def ask(self, key: Key) -> None:
         """A download of this peer has registered: ask its address, unless it is proved, asked already, or may not be asked."""
-        if key in self._pauses or not self._node.swarm.unproved(key) or len(self._pauses) >= MOST:
+        if key in self._pauses or not self._swarm.unproved(key) or len(self._pauses) >= MOST:
             return
         ip, port, address = key
-        if port in PEER_PORTS and may_be_probed(ip, address, self.access) and self._shares.take(address):
+        if port in PEER_PORTS and may_be_probed(ip, address, self._access) and self._shares.take(address):
             self._pauses[key] = PAUSE
             self._wait(key)
 
@@ -99,7 +106,7 @@ class Reachability:
         """It stands in its client's queue."""
         if self._closed:
             return
-        if not self._node.swarm.unproved(key):
+        if not self._swarm.unproved(key):
             self._forget(key)
             return
         self._queues.setdefault(client_of(key[2]), OrderedDict())[key] = None
@@ -119,29 +126,29 @@ class Reachability:
             else:
                 del self._queues[client]
             self._busy[client] += 1
-            self._threads.submit(self._ask, key, self._node.dialer)
+            self._threads.submit(self._ask, key, self._dialer())
 
     def _ask(self, key: Key, dialer: Dialer) -> None:
         found = is_peer(dialer, key[0], key[1], self._lines)
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._node.loop.call_soon_threadsafe(self._told, key, found)
+            self._loop.call_soon_threadsafe(self._told, key, found)
 
     def _told(self, key: Key, found: bool) -> None:
-        state, client = self._node, client_of(key[2])
+        client = client_of(key[2])
         if found:
-            self._proved[key[:2]] = state.now() + KEEP
+            self._proved[key[:2]] = self._loop.time() + KEEP
             self._proved.move_to_end(key[:2])
             if len(self._proved) > KNOWN:
                 self._proved.popitem(last=False)
             self._forget(key)
-            state.swarm.prove(key)
-            state.wake()
+            self._swarm.prove(key)
+            self._wake()
             self._rested(client)
             return
-        state.loop.call_later(REST, self._rested, client)
+        self._loop.call_later(REST, self._rested, client)
         pause = self._pauses[key]
         self._pauses[key] = min(2 * pause, LONGEST)
-        state.loop.call_later(pause, partial(self._wait, key))
+        self._loop.call_later(pause, partial(self._wait, key))
 
     def _rested(self, client: str) -> None:
         self._busy[client] -= 1

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from dfengine import wire
 from dfengine.errors import OriginUntrusted, RemoteError
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Key, Member
 from dfengine.supernode.swarm.peers import key_of
 from dfengine.task import Peer
-
-if TYPE_CHECKING:
-    from dfengine.supernode.state import SupernodeState
 
 
 async def register(
@@ -56,7 +53,7 @@ async def _task(state: SupernodeState, registration: wire.Registration, wanted: 
         task, how = tasks.pop(0)
         state.members.room_for((task, registration.cid), address)
         try:
-            return await state.ensure(task, how, address)
+            return await state.fetches.ensure(task, how, address)
         except OriginUntrusted:
             if not tasks:
                 raise
@@ -69,6 +66,4 @@ def _make_way(state: SupernodeState, key: Key, address: str) -> None:
         return
     if known.line is not None:
         raise RemoteError(f"cID: {key[1]} is another client's")
-    state.members.dismiss(key)
-    state.release(*key)
-    state.swarm.leave(*key, state.now())
+    state.registry.leave(key)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from dfengine.net.http import BadRequest, Request, Response, text
+from dfengine.net.loop_watch import LoopWatch
+from dfengine.net.piece_server import PieceServer
 from dfengine.supernode import admin, api_native, api_origin, api_v1
 from dfengine.supernode.fastpath._pulls import Pulls
-from dfengine.supernode.metrics import Scrapes
+from dfengine.supernode.metrics import Scrapes, Served
 from dfengine.supernode.state import SupernodeState
 
 Answer = Response | asyncio.Future[Response]
@@ -32,14 +35,13 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/peer/network": {"POST": api_v1.network},
     "/_ping": {"GET": admin.ping},
     "/version": {"GET": admin.version},
-    "/metrics": {"GET": admin.metrics},
     "/api/v1/peers": {"GET": admin.peers, "POST": admin.new_peer},
     "/api/v1/peers/": {"GET": admin.peer, "DELETE": admin.drop_peer},
     "/api/v1/tasks/": {"GET": admin.task, "DELETE": admin.drop_task},
     "/api/v1/preheats": {"GET": admin.preheats, "POST": admin.preheat},
     "/api/v1/preheats/": {"GET": admin.preheat_state},
 }
-"""A path that ends in a slash takes one more segment, an id."""
+"""A path that ends in a slash takes one more segment, an id. A `Router` adds `/metrics`."""
 
 OURS = {
     "/swarm/join": "/peer/registry",
@@ -66,25 +68,27 @@ _NOT_FOUND = text(404, "404 page not found")
 class Router:
     """A handler for the control server. Coroutines become tasks that the connection may cancel.
 
-    quick: answers plain pulls from their bytes, for a server without a secret.
+    quick: answers plain pulls from their bytes, for a server without a secret. pieces, watch: whose figures are among the metrics.
     """
 
-    def __init__(self, state: SupernodeState) -> None:
+    def __init__(self, state: SupernodeState, pieces: PieceServer | None = None, watch: LoopWatch | None = None) -> None:
         self._node = state
-        pulls = Pulls(state, self._park)
-        state.plain_pulls = lambda: pulls.answered
-        state.scrape = Scrapes(state).answer
-        self.quick = pulls.answer
+        self.answers: dict[tuple[str, int], int] = {}
+        """(route, HTTP status) -> answers; plain pulls that are answered at once left out."""
+        self.plain = Pulls(state, self._park)
+        self.quick = self.plain.answer
+        served = Served(self.answers, self.plain, pieces, watch)
+        self._routes = ROUTES | {"/metrics": {"GET": partial(admin.metrics, Scrapes(state, served))}}
 
     def _park(self, task: str, cid: str, want: int, seconds: float) -> asyncio.Future[Response]:
         """A plain pull waits."""
         self._node.counts["pulls"] += 1
-        return self._counted("/swarm/pull", self._node.park(task, cid, want, seconds))
+        return self._counted("/swarm/pull", self._node.parked.park((task, cid), want, seconds))
 
     def __call__(self, request: Request) -> Answer:
         """Raises BadRequest."""
         path = request.path
-        methods = ROUTES.get(path)
+        methods = self._routes.get(path)
         if methods is None:
             path, methods = self._search(path)
             if methods is None:
@@ -109,17 +113,16 @@ class Router:
 
     def _count(self, path: str, answer: Response | None) -> None:
         key = (path, answer.status if answer is not None else 499)
-        answers = self._node.answers
-        answers[key] = answers.get(key, 0) + 1
+        self.answers[key] = self.answers.get(key, 0) + 1
 
     def _search(self, path: str) -> tuple[str, dict[str, Route] | None]:
         """The route of a versioned path or of one that ends in an id."""
         versioned = _VERSIONED.match(path)
         if versioned:
             path = path[versioned.end() :]
-        if path in ROUTES and not path.endswith("/"):
-            return path, ROUTES[path]
+        if path in self._routes and not path.endswith("/"):
+            return path, self._routes[path]
         folder, _, name = path.rpartition("/")
-        if name and f"{folder}/" in ROUTES:
-            return f"{folder}/", ROUTES[f"{folder}/"]
+        if name and f"{folder}/" in self._routes:
+            return f"{folder}/", self._routes[f"{folder}/"]
         return path, None

@@ -79,8 +79,9 @@ def _occupied(host: str, port: int, flag: str, error: OSError) -> LocalError:
     return LocalError(f"cannot listen on {host}:{port}: {error.strerror}: choose another {flag} or --host")
 
 
-def _complain(request: Request | None) -> None:
+def _complain(counts: dict[str, int], request: Request | None) -> None:
     """A handler failed: that is a defect, and said where operators look."""
+    counts["internal_errors"] += 1
     print(f"dfengine: internal error at {request.method + ' ' + request.path if request else 'a plain or parked pull'}", file=sys.stderr)
     traceback.print_exc()
 
@@ -124,23 +125,20 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         sock = listening(settings.host, settings.download_port)
     except OSError as error:
         raise _occupied(settings.host, settings.download_port, "--download-port", error) from error
-    state = SupernodeState(settings.replace(advertise_ip=settings.advertise_ip or reached_by(sock)), home, loop)
+    settings = settings.replace(advertise_ip=settings.advertise_ip or reached_by(sock), download_port=sock.getsockname()[1])
+    state = SupernodeState(settings, home, loop, dialer)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
     admission, turns = Admission(more_descriptors(), share), Turns(loop.call_soon, time.monotonic)
     routes = authentication.shut(DownloadRoutes(state.cdn.fetches.get, state.complaints.unreadable))
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls)
-    state.download_port = pieces.port
-    state.dialer = dialer
-    state.sent_bytes = lambda: pieces.bytes_sent
-    state.loaded_slices = lambda: pieces.loads
-    state.watch = LoopWatch(loop)
-    router = Router(state)
+    watch = LoopWatch(loop)
+    router = Router(state, pieces, watch)
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick = None if settings.secret_file else router.quick
     control = ControlServer(
-        loop, authentication.shut(router), quick=quick, lost=state.lost, report=_complain, share=share, admission=admission, turns=turns,
+        loop, authentication.shut(router), quick=quick, lost=state.lost, report=partial(_complain, state.counts), share=share,
+        admission=admission, turns=turns,
     )
-    state.failures = lambda: control.failures + pieces.failures
     try:
         await control.start(settings.host, settings.port, tls)
     except OSError as error:
@@ -159,7 +157,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
             await idle_sweep.note_use(state)
             await idle_sweep.sweep(state)
             garbage.settle()
-    state.watch.close()
+    watch.close()
     state.close()
     control.close()
     pieces.close()

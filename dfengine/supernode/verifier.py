@@ -6,11 +6,11 @@ more) is no proof of anything; silence is proof of silence.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_head
 from dfengine.errors import BadValue, RemoteError, Silent, TooSlow
@@ -18,12 +18,11 @@ from dfengine.net.access import Access
 from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
 from dfengine.storage.piece_file import PieceFile
+from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.swarm.peers import Complaint
+from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import PEER_PORTS, peer_path
 from dfengine.wire import Source
-
-if TYPE_CHECKING:
-    from dfengine.supernode.state import SupernodeState
 
 AT_ONCE = 16
 """Most of those that are asked are silent: a thread waits."""
@@ -48,42 +47,51 @@ ABSENT = frozenset((404, 410, 416, 500))
 
 
 class Verifier:
-    """Asks the sources in the swarm's `doubts`, at addresses that `access` permits. Used on the loop's thread."""
+    """Asks the sources in the swarm's `doubts`, at addresses that `access` permits. Used on the loop's thread.
 
-    def __init__(self, state: SupernodeState, access: Access) -> None:
-        self._node = state
+    fetches: by task. digest: of a piece's content, as records keep it. dialer: how it connects now. wake: called after each verdict.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, fetches: Mapping[str, Fetch], digest: Callable[[memoryview], bytes],
+        access: Access, dialer: Callable[[], Dialer], wake: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._swarm = swarm
+        self._fetches = fetches
+        self._digest = digest
         self._access = access
+        self._dialer = dialer
+        self._wake = wake
         self._threads = ThreadPoolExecutor(AT_ONCE, "verifier")
         self._waiting = 0
         self._lines: set[Connection] = set()
 
     def look(self) -> None:
         """Ask those in doubt now; each verdict goes to `swarm.judged`."""
-        state = self._node
-        doubts = state.swarm.doubts.copy()
-        state.swarm.doubts.clear()
+        doubts = self._swarm.doubts.copy()
+        self._swarm.doubts.clear()
         for doubt in doubts:
-            fetch = state.cdn.fetches.get(doubt.task_id)
+            fetch = self._fetches.get(doubt.task_id)
             file = fetch.file if fetch is not None else None
             here = file is not None and doubt.n < len(file.here) and doubt.n in file.here
             if file is None or not here or self._waiting >= MOST or not may_ask(doubt.source, self._access):
-                state.swarm.judged(doubt, "", state.now())
+                self._swarm.judged(doubt, "", self._loop.time())
                 continue
             self._waiting += 1
             self._threads.submit(self._ask, doubt, file, file.record.digest(doubt.n))
 
     def _ask(self, doubt: Complaint, file: PieceFile, wanted: bytes) -> None:
-        found = seen(self._node.dialer, doubt.source, file.geometry, doubt.n, wanted, self._node.cache.piece_digest, self._lines)
+        found = seen(self._dialer(), doubt.source, file.geometry, doubt.n, wanted, self._digest, self._lines)
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._node.loop.call_soon_threadsafe(self._told, doubt, file, found)
+            self._loop.call_soon_threadsafe(self._told, doubt, file, found)
 
     def _told(self, doubt: Complaint, file: PieceFile, found: str) -> None:
-        state = self._node
         self._waiting -= 1
-        fetch = state.cdn.fetches.get(doubt.task_id)
+        fetch = self._fetches.get(doubt.task_id)
         # Another version of the file has come meanwhile: the source may well have it.
-        state.swarm.judged(doubt, found if fetch is not None and fetch.file is file else "", state.now())
-        state.wake()
+        self._swarm.judged(doubt, found if fetch is not None and fetch.file is file else "", self._loop.time())
+        self._wake()
 
     def close(self) -> None:
         """The process ends: nobody else is asked, and nobody waited for."""

@@ -64,10 +64,10 @@ def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path, monkeypat
         with socket.create_server(("127.0.0.1", 0)) as closed:
             wanted = Wanted(f"http://127.0.0.1:{closed.getsockname()[1]}/f", ())
         with pytest.raises(RemoteError, match="reach") as caught:
-            await node.ensure("ab" * 32, wanted)
+            await node.fetches.ensure("ab" * 32, wanted)
         del caught
         fetch = weakref.ref(node.cdn.fetches["ab" * 32])
-        node.forget("ab" * 32)
+        node.fetches.forget("ab" * 32)
         for _ in range(200):
             await asyncio.sleep(0.01 if fetch() is not None else 0)
         assert fetch() is None
@@ -85,7 +85,7 @@ def test_what_names_no_task_is_not_remembered(tmp_path: Path) -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         with pytest.raises(UnknownTask):
             node.member("no task", "cid", "127.0.0.1")
-        assert not node.used
+        assert not node.registry.used
         node.close()
 
     asyncio.run(play())

@@ -86,7 +86,7 @@ def test_a_registration_is_kept_waiting_in_words_that_the_client_knows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: int, code: int
 ) -> None:
     """602 natively; 1.x knows 609, after which its clients register again."""
-    monkeypatch.setattr(nodes, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("dfengine.supernode.origin_fetches.HEAD_SECONDS", 0.2)
 
     async def play(address: str) -> dict[str, object]:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
@@ -265,12 +265,12 @@ def test_a_copy_that_is_forgotten_is_compared_no_further(tmp_path: Path) -> None
         settings = SupernodeSettings(advertise_ip="127.0.0.1", revalidate_interval=0.0)
         node = nodes.SupernodeState(settings, str(tmp_path), asyncio.get_running_loop())
         wanted = Wanted(url(server))
-        fetch = await node.ensure("ab" * 32, wanted)
+        fetch = await node.fetches.ensure("ab" * 32, wanted)
         while fetch.state != SUCCESS:
             await asyncio.sleep(0.01)
-        await node.ensure("ab" * 32, wanted)
+        await node.fetches.ensure("ab" * 32, wanted)
         assert server.busy, "it is being compared"
-        node.forget("ab" * 32)
+        node.fetches.forget("ab" * 32)
         await asyncio.to_thread(until, lambda: not server.busy, "the end of the request")
         node.close()
 

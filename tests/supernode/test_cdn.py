@@ -26,10 +26,10 @@ TASK = "ab" * 32
 
 def fetch_of(node: SupernodeState, count: int) -> Fetch:
     """One of `count` pieces, begun as far as its head is known, without a thread."""
-    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node)
+    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node.fetches)
     fetch.file = node.cache.create(TASK, Geometry(count << 22), fetch.description)
     node.cdn.fetches[TASK] = fetch
-    node.fetch_head(fetch)
+    node.fetches.fetch_head(fetch)
     return fetch
 
 
@@ -37,8 +37,8 @@ def test_what_a_forgotten_fetch_tells_is_not_of_the_one_that_came_after(tmp_path
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         old = fetch_of(node, 3)
-        node.cdn._current(node.fetch_piece, old, 1)
-        node.forget(TASK)
+        node.cdn._current(node.fetches.fetch_piece, old, 1)
+        node.fetches.forget(TASK)
         fetch_of(node, 3)
         old._fail(OriginTruncated("it was stopped"))
         await asyncio.sleep(0)
@@ -53,7 +53,7 @@ def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pyte
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         old = fetch_of(node, 3)
-        node.fetch_piece(old, 1)
+        node.fetches.fetch_piece(old, 1)
         old._fail(OriginTruncated("cut"))
         assert old.state == FAILED
 
@@ -62,7 +62,7 @@ def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pyte
             return fetch_of(node, 3)
 
         monkeypatch.setattr(node.cdn, "start", start)
-        fresh = asyncio.ensure_future(node.ensure(TASK, old.wanted))
+        fresh = asyncio.ensure_future(node.fetches.ensure(TASK, old.wanted))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert node.counts["cdn_failed"] == 1
@@ -78,12 +78,12 @@ def test_whoever_waits_for_the_head_of_a_task_that_is_removed_is_told(tmp_path: 
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         fetch = fetch_of(node, 3)
         fetch.state = SUCCESS
-        node.validated[TASK] = -1e9
+        node.fetches.validated[TASK] = -1e9
         fetch.description.etag = "x"
         fetch.wanted = Wanted("http://127.0.0.1:1/f")
-        waiting = asyncio.ensure_future(node.ensure(TASK, fetch.wanted))
+        waiting = asyncio.ensure_future(node.fetches.ensure(TASK, fetch.wanted))
         await asyncio.sleep(0)
-        node.forget(TASK)
+        node.fetches.forget(TASK)
         with pytest.raises(RemoteError, match="register again"):
             await asyncio.wait_for(waiting, 20)
         node.close()

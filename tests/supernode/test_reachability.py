@@ -18,30 +18,25 @@ from dfengine.supernode.swarm.peers import Key
 
 
 class World:
-    """The node and the loop of a Reachability whose threads are `asked`: those whose answer is out."""
+    """The loop of a Reachability whose threads are `asked`: those whose answer is out."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.time = 100.0
+        self.at = 100.0
         self.count = itertools.count()
         self.timers: list[tuple[float, int, Callable[[], object]]] = []
         self.unproved: set[Key] = set()
         self.asked: list[Key] = []
         self.log: list[Key] = []
-        self.settings = SimpleNamespace(origin_deny=(), client_share=75)
-        self.loop = self
-        self.dialer = Dialer()
-        self.swarm = SimpleNamespace(unproved=self.unproved.__contains__, prove=self.unproved.discard)
+        swarm: Any = SimpleNamespace(unproved=self.unproved.__contains__, prove=self.unproved.discard)
         monkeypatch.setattr(reachability, "ThreadPoolExecutor", lambda *_: self)
-        self.tested = Reachability(self)  # type: ignore[arg-type]
+        loop: Any = self
+        self.tested = Reachability(loop, swarm, lambda: None, Access((), ()), 75, Dialer)
 
-    def now(self) -> float:
-        return self.time
-
-    def wake(self) -> None:
-        pass
+    def time(self) -> float:
+        return self.at
 
     def call_later(self, seconds: float, call: Callable[..., object], *given: Any) -> None:
-        heapq.heappush(self.timers, (self.time + seconds, next(self.count), lambda: call(*given)))
+        heapq.heappush(self.timers, (self.at + seconds, next(self.count), lambda: call(*given)))
 
     def submit(self, _: Any, key: Key, dialer: Dialer) -> None:
         self.asked.append(key)
@@ -65,9 +60,9 @@ class World:
             for key in list(self.asked):
                 self.answer(key, False)
             if not self.timers or self.timers[0][0] > until:
-                self.time = until
+                self.at = until
                 return
-            self.time, _, call = heapq.heappop(self.timers)
+            self.at, _, call = heapq.heappop(self.timers)
             call()
 
 
@@ -95,13 +90,13 @@ def test_one_client_has_its_share_of_the_questions_and_others_their_turn(world: 
 
 def test_a_client_has_few_a_second_asked_that_are_not_there(world: World) -> None:
     world.register(*(place(n) for n in range(500)))
-    world.silence(world.time + 20)
+    world.silence(world.at + 20)
     assert len(world.log) <= EACH * (1 + 20 / reachability.REST)
 
 
 def test_what_does_not_answer_is_asked_less_and_less_often(world: World) -> None:
     world.register(place(1))
-    world.silence(world.time + 600)
+    world.silence(world.at + 600)
     assert 6 <= len(world.log) <= 8 + 600 / LONGEST
 
 
@@ -113,14 +108,14 @@ def test_what_is_found_is_proved_and_known_for_a_while(world: World) -> None:
     assert len(world.tested) == 0
     assert world.tested.known(*place(1)[:2], "10.0.0.99")
     assert not world.tested.known(place(1)[0], 15001, "10.0.0.1"), "another port"
-    world.time += KEEP + 1
+    world.at += KEEP + 1
     assert not world.tested.known(*place(1))
 
 
 def test_who_has_left_is_asked_no_more(world: World) -> None:
     world.register(place(1))
     world.unproved.clear()
-    world.silence(world.time + 600)
+    world.silence(world.at + 600)
     assert len(world.log) == 1
     assert len(world.tested) == 0
 
@@ -136,7 +131,7 @@ def test_what_waits_is_bounded_in_all_and_for_one_client(world: World) -> None:
     world.register(*(place(n, f"10.9.{n >> 8}.{n & 255}") for n in range(MOST)))
     assert len(world.tested) == MOST
     world.unproved.clear()
-    world.silence(world.time + 3600)
+    world.silence(world.at + 3600)
     assert len(world.tested) == 0
     assert len(world.tested._shares) == 0
     assert not world.tested._queues

@@ -42,9 +42,8 @@ class Place:
     """A supernode without its servers. quickly: plain pulls are answered from their bytes."""
 
     def __init__(self, loop: Clock, home: str, quickly: bool, count: int) -> None:
-        self.node = node = SupernodeState(SupernodeSettings(home_dir=home, advertise_ip="127.0.0.1"), home, loop)
+        self.node = node = SupernodeState(SupernodeSettings(home_dir=home, advertise_ip="127.0.0.1", download_port=8001), home, loop)
         node.swarm.seed = 1
-        node.download_port = 8001
         self.router = Router(node)
         self.quickly = quickly
         self.quick = 0
@@ -94,9 +93,9 @@ class Place:
         ]
         lines = [(key, self.lines.index(one.line) if one.line in self.lines else None) for key, one in node.members.items()]
         heard = [(key, peer.seen, peer.silence) for key, peer in swarm.peers.states.items()]
-        pulls = node.counts["pulls"] + node.plain_pulls()
-        answers = sum(node.answers.values()) + node.plain_pulls()
-        return downloads, tasks, lines, heard, node.used, list(node.parked), pulls, answers, list(swarm.wakeable), node.due
+        pulls = node.counts["pulls"] + self.router.plain.answered
+        answers = sum(self.router.answers.values()) + self.router.plain.answered
+        return downloads, tasks, lines, heard, node.registry.used, list(node.parked), pulls, answers, list(swarm.wakeable), node.driver.due
 
 
 def request(body: bytes, target: str = "/swarm/pull") -> bytes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.copies.cache import Cache
 
     class Usage(Protocol):
-        """Which copies may leave; asked on the loop's thread. `reclaim.Usage` is one."""
+        """Which copies may leave; asked on the loop's thread. `origin_fetches.OriginFetches` is one."""
 
         def order(self, task: str) -> int:
             """0: nobody uses it. 1: everybody who joined has it whole. 2: it must stay."""

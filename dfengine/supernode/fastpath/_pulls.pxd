@@ -28,8 +28,8 @@ cdef class Pulls:
     cdef Exchange swarm
     cdef dict wakeable
     cdef dict fetches, used
-    cdef object parked
-    cdef object state, now, members, park
+    cdef object parked, driver, answers
+    cdef object now, members, park
     cdef str task_id  # of the last pull: most are of the same task
     cdef char* text
     cdef Py_ssize_t length, room

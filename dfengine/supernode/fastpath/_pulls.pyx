@@ -48,7 +48,6 @@ cdef class Said:
 @cython.final
 cdef class Pulls:
     def __init__(self, state, park):
-        self.state = state
         self.now = state.now
         self.park = park
         self.task_id = ""
@@ -56,8 +55,9 @@ cdef class Pulls:
         self.wakeable = state.swarm.wakeable
         self.members = state.members
         self.fetches = state.cdn.fetches
-        self.used = state.used
+        self.used = state.registry.used
         self.parked = state.parked
+        self.driver, self.answers = state.driver, state.answers
 
     def __dealloc__(self):
         PyMem_Free(self.text)
@@ -101,12 +101,12 @@ cdef class Pulls:
             member.line = line
             line.party = member
         if self.parked and key in self.parked:
-            self.state.release(task.id, cid)
+            self.parked.release(key)
         hear(download, now)
         self.report(task, download, &pull, now)
         # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
         if self.wakeable:
-            self.state.wake()
+            self.driver.wake()
         self.length = HEAD_ROOM
         if pull.want == 0:
             self.answered += 1
@@ -146,9 +146,9 @@ cdef class Pulls:
         return 0
 
     cdef int wake(self) except -1:
-        """Node.wake, where there is something for it to do: of all that is due at a time, a plain pull adds leases alone."""
-        if self.wakeable or self.swarm.leases.soonest() < <double> self.state.due:
-            self.state.wake()
+        """SwarmDriver.wake, where there is something for it to do: of all that is due at a time, a plain pull adds leases alone."""
+        if self.wakeable or self.swarm.leases.soonest() < <double> self.driver.due:
+            self.driver.wake()
         return 0
 
     cdef object give(self, Task task, Download download, object member, object fetch, Py_ssize_t want, bint waits, double now):
@@ -201,7 +201,7 @@ cdef class Pulls:
         if given.source is NULL or given.supernode:
             ip = member.super_node_ip
             if said.ip != ip:
-                said.supernode = wire.encode(self.state.source(task.id, ip))
+                said.supernode = wire.encode(self.answers.source(task.id, ip))
                 said.ip = ip
         if given.source is NULL:
             self.put(said.supernode)

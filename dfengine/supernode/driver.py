@@ -1,0 +1,67 @@
+"""Runs the swarm, which has neither clock nor timers, on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dfengine.supernode.parked_pulls import ParkedPulls
+from dfengine.supernode.pull_answers import PullAnswers
+from dfengine.supernode.registry import Registry
+from dfengine.supernode.swarm.swarm import TURN, Swarm
+from dfengine.supernode.verifier import Verifier
+
+
+class SwarmDriver:
+    """Answers parked pulls, has complaints verified, and calls `Swarm.tick` at each deadline. due: loop time of the next call."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry, parked: ParkedPulls, answers: PullAnswers,
+        verifier: Verifier,
+    ) -> None:
+        self._loop = loop
+        self._swarm = swarm
+        self._registry = registry
+        self._parked = parked
+        self._answers = answers
+        self._verifier = verifier
+        self._timer: asyncio.TimerHandle | None = None
+        self._waking = False
+        self.due = float("inf")
+
+    def wake(self) -> None:
+        """After each event: answer what became answerable, about TURN at a time, and be there when the next deadline is."""
+        swarm, left = self._swarm, TURN
+        while swarm.wakeable and left > 0:
+            task = next(iter(swarm.wakeable))
+            left -= 1
+            for cid, pull in swarm.answer_parked(task, self._loop.time()):
+                self._parked.answer((task, cid), self._answers.answer(task, cid, pull))
+                left -= 1
+        if swarm.wakeable and not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._wake_on)
+        if swarm.doubts:
+            self._verifier.look()
+        if swarm.departed:
+            self._registry.dismiss_silent()
+        due = swarm.next_due()
+        if due < self.due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self.due = due
+            self._timer = self._loop.call_at(due + 0.001, self.tick)
+
+    def _wake_on(self) -> None:
+        self._waking = False
+        self.wake()
+
+    def tick(self) -> None:
+        """A deadline is due."""
+        self.due, self._timer = float("inf"), None
+        self._swarm.tick(self._loop.time())
+        self.wake()
+
+    def close(self) -> None:
+        """The process ends."""
+        if self._timer is not None:
+            self._timer.cancel()

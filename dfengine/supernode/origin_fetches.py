@@ -1,0 +1,245 @@
+"""Files that the supernode fetches from origins: who registers waits for the origin's head, and what a fetch tells goes to the swarm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from copy import copy
+
+from dfengine._bitset import Bitset
+from dfengine.errors import OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
+from dfengine.net.access import Access
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode.copies.cache import Cache
+from dfengine.supernode.copies.cdn import Cdn
+from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
+from dfengine.supernode.copies.repair import lacks
+from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.negative_cache import NegativeCache
+from dfengine.supernode.quota import TaskQuota
+from dfengine.supernode.registry import Registry
+from dfengine.supernode.swarm.swarm import Swarm
+
+LEAST_RATE = 64 << 10
+"""Bytes per second that a client may be as slow as before the piece's lease is over."""
+
+LEAST_LEASE = 30.0
+"""Seconds that a lease lasts at least."""
+
+HEAD_SECONDS = 20.0
+"""How long one registration waits for the origin's head; less than a client waits for its answer. It may register again."""
+
+
+class OriginFetches:
+    """Used on the loop's thread: the `Events` of fetches, and the `Usage` that eviction asks about.
+
+    wake: answers what an event made answerable. counts: events are counted there.
+    """
+
+    def __init__(
+        self, settings: SupernodeSettings, cache: Cache, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry,
+        wake: Callable[[], None], counts: dict[str, int],
+    ) -> None:
+        self._loop = loop
+        self._cache = cache
+        self._swarm = swarm
+        self._registry = registry
+        self._wake = wake
+        self._counts = counts
+        self._revalidate_interval = settings.revalidate_interval
+        self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high)
+        self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, access=Access(settings.origin_allow, settings.origin_deny),
+                       share=settings.client_share, connections=settings.origin_connections, room=self.room)
+        self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
+        self.refusals = NegativeCache(settings.fail_access_interval)
+        self.validated: dict[str, float] = {}
+        """Task -> when its origin last said what its file is (loop time)."""
+        self._heads: dict[str, asyncio.Future[None]] = {}
+        """Task -> done once its origin has answered, or is asked no more."""
+
+    async def ensure(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
+        """The fetch of a task whose head is known, begun for who is at `address` if there is none. Raises OriginError, DfengineError."""
+        now = self._loop.time()
+        fetch = self.cdn.fetches.get(task)
+        if fetch is not None and fetch.state == FAILED:
+            self.fetch_failed(fetch)  # which its thread is about to tell
+        if fetch is not None:
+            self._registry.used[task] = now
+        self.refusals.check(task, now, "cache ")
+        if fetch is None:
+            self.quota.admit(task, wanted, address)
+        if fetch is None or fetch.state == FAILED:
+            self.quota.resumed(task)
+            # The copy of one that failed takes its room on the disk as long as anybody holds it.
+            self.cdn.forget(task)
+            fetch = None
+            self._counts["triggered"] += 1
+            fetch = self.cdn.start(task, wanted, address)
+            self._registry.used[task] = self.validated[task] = now
+            self._heads[task] = self._loop.create_future()
+        elif fetch.state == SUCCESS and not fetch.asking and self._is_old(fetch, now):
+            self.validated[task] = now
+            self._heads[task] = self._loop.create_future()
+            self.cdn.revalidate(fetch, self._validated, address)
+        head = self._heads.get(task)
+        if head is not None:
+            try:
+                await asyncio.wait_for(asyncio.shield(head), HEAD_SECONDS)
+            except TimeoutError:
+                if fetch.state == SUCCESS and task in self._swarm.tasks:
+                    return fetch  # a long comparison with what the origin has now: its downloads go on meanwhile
+                raise OriginBusy(fetch.waits or "the origin has not answered yet") from None
+        given_up = RemoteError("the task was given up meanwhile: register again")
+        if fetch.stopped and self.cdn.fetches.get(task) is not fetch:
+            raise given_up
+        if fetch.state == FAILED:
+            assert fetch.error is not None
+            # A copy: what is raised keeps the frames that it passes, and these the fetch and its file on a disk that may be full.
+            raise copy(fetch.error)
+        self.refusals.check(task, self._loop.time())
+        if task not in self._swarm.tasks:
+            raise given_up
+        return fetch
+
+    def _is_old(self, fetch: Fetch, now: float) -> bool:
+        """Its origin is to be asked whether the copy still holds."""
+        return now - self.validated.get(fetch.task, 0.0) > self._revalidate_interval * fetch.trust
+
+    def _validated(self, fetch: Fetch) -> None:
+        self._head_known(fetch.task)
+        self.mend(fetch)
+
+    def _head_known(self, task: str) -> None:
+        head = self._heads.pop(task, None)
+        if head is not None and not head.done():
+            head.set_result(None)
+
+    def mend(self, fetch: Fetch) -> None:
+        """Have fetched again what a copy that nobody works at lacks."""
+        if fetch.state == SUCCESS and not fetch.asking and fetch.file is not None and lacks(fetch.file):
+            self.cdn.mend(fetch)
+
+    def forget(self, task: str) -> None:
+        """The task leaves memory; its copy stays."""
+        self._end(task, "the task was removed: register again")
+        self._head_known(task)
+        self._drop(task)
+        self.quota.dismiss(task)
+        self.refusals.forget(task)
+
+    def _drop(self, task: str) -> None:
+        self.cdn.forget(task)
+        self._registry.used.pop(task, None)
+        self.validated.pop(task, None)
+
+    def _end(self, task: str, reason: str) -> None:
+        if self._registry.end_task(task, reason):
+            self._wake()
+
+    def close(self) -> None:
+        """The process ends: waits for the threads of fetches."""
+        self.room.close()
+        self.cdn.close()
+
+    # COPIES.EVENTS.EVENTS
+
+    def fetch_head(self, fetch: Fetch) -> None:
+        """Events: the geometry is known."""
+        self._counts["cache_hits"] += fetch.from_cache
+        self.refusals.forget(fetch.task)
+        geometry = fetch.geometry
+        count = -1 if geometry.length < 0 else geometry.count
+        if fetch.task not in self._swarm.tasks:
+            lease = max(LEAST_LEASE, geometry.piece_size / LEAST_RATE)
+            self._swarm.add_task(fetch.task, count, self._loop.time(), lease=lease)
+        self._head_known(fetch.task)
+
+    def fetch_piece(self, fetch: Fetch, n: int) -> None:
+        """Events: piece n is in the copy."""
+        if fetch.task in self._swarm.tasks:
+            self._swarm.cached(fetch.task, n, self._loop.time())
+            self._wake()
+
+    def fetch_pieces(self, fetch: Fetch, pieces: Bitset) -> None:
+        """Events: the copy has these from before."""
+        if fetch.task in self._swarm.tasks:
+            self._swarm.cached_all(fetch.task, pieces, self._loop.time())
+            self._wake()
+
+    def fetch_md5(self, fetch: Fetch, n: int) -> None:
+        """Events: an md5 is known."""
+        if fetch.task in self._swarm.tasks and n >= 0:
+            self._swarm.legacy_ready(fetch.task, n, self._loop.time())
+            self._wake()
+
+    def fetch_ended(self, fetch: Fetch) -> None:
+        """Events: the copy is complete."""
+        if fetch.task in self._swarm.tasks:
+            if self._swarm.tasks[fetch.task].count < 0:
+                self._registry.end_other_lengths(fetch.task, fetch.geometry.length)
+            self._swarm.set_count(fetch.task, fetch.geometry.count)
+            self._wake()
+
+    def fetch_damaged(self, fetch: Fetch, n: int) -> None:
+        """Events: piece n must be fetched again, by the thread that runs if there is one."""
+        self._counts["damaged_pieces"] += 1
+        if fetch.task in self._swarm.tasks and n < self._swarm.tasks[fetch.task].size:
+            self._swarm.uncached(fetch.task, n, self._loop.time())
+        self.mend(fetch)
+
+    def fetch_failed(self, fetch: Fetch) -> None:
+        """Events: the task fails for all; a second time nothing happens."""
+        if fetch.failure_told:
+            return
+        fetch.failure_told = True
+        error = fetch.error
+        self._counts["cdn_failed"] += 1
+        self.quota.failed(fetch.task)
+        if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
+            fetch.error = copy(error)
+            fetch.error.args = (self._refused(fetch, error),)
+        self._end(fetch.task, str(error))
+        self._head_known(fetch.task)
+
+    def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
+        """Events: the origin has it no more; who has begun may end."""
+        self._refused(fetch, error)
+
+    def _refused(self, fetch: Fetch, error: OriginError) -> str:
+        return self.refusals.remember(fetch.task, fetch.wanted.url, error.status, str(error), self._loop.time())
+
+    def fetch_renewed(self, fetch: Fetch) -> None:
+        """Events: the origin's file changed."""
+        self._end(fetch.task, "the file changed at its origin: download it anew")
+        fetch.following = False
+        if fetch.task not in self._heads:
+            # Whoever comes now waits for the new generation's head.
+            self._heads[fetch.task] = self._loop.create_future()
+
+    # COPIES.EVICTION.USAGE
+
+    def order(self, task: str) -> int:
+        """Usage: 0: nobody uses it. 1: everybody who joined has it whole. 2: it must stay."""
+        fetch = self.cdn.fetches.get(task)
+        if fetch is not None and fetch.state in (NEW, RUNNING):
+            return 2
+        state = self._swarm.tasks.get(task)
+        # Nothing of a copy that failed is served, whoever registered for it.
+        if state is None or not state.downloads or (fetch is not None and fetch.state == FAILED):
+            return 0
+        return 2 if state.unfinished else 1
+
+    def running(self, task: str) -> bool:
+        """Usage: it is being fetched."""
+        fetch = self.cdn.fetches.get(task)
+        return fetch is not None and fetch.state == RUNNING
+
+    def drop(self, task: str) -> bool:
+        """Usage: it leaves memory and disk, unless it must stay by now."""
+        if self.order(task) == 2:
+            return False
+        if task in self.cdn.fetches:
+            self.forget(task)
+        self._cache.remove(task)
+        return True

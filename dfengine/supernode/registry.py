@@ -1,0 +1,95 @@
+"""The registered downloads of all tasks, and how they end: each by itself, with its task, or after a long silence.
+
+A download is in two places: `members` says how it is answered, the swarm what it has. Here it leaves both, and its parked pull is answered.
+Used on the loop's thread. Where slots become free, the caller wakes the driver (`driver.SwarmDriver`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from dfengine import wire
+from dfengine.errors import RemoteError
+from dfengine.net.http import Line
+from dfengine.supernode.parked_pulls import Parked, ParkedPulls
+from dfengine.supernode.swarm.members import Key, Member, Members
+from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.turns import Turns
+
+
+class Registry:
+    """share: percent of all downloads for one client."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, swarm: Swarm, parked: ParkedPulls, share: int) -> None:
+        self.members = Members(share)
+        self.used: dict[str, float] = {}
+        """Task -> when it was last registered for or asked for (monotonic seconds)."""
+        self._now = loop.time
+        self._swarm = swarm
+        self._parked = parked
+        self._turns = Turns(loop)
+
+    def leave(self, key: Key) -> None:
+        """This download ends; not registered: nothing happens."""
+        self.members.dismiss(key)
+        self._swarm.leave(*key, self._now())
+        self._parked.release(key)
+
+    def lost(self, line: Line) -> None:
+        """The connection of a native download is gone: what is assigned to it is others' at once.
+
+        It need not have ended. What it gets nevertheless it may report, and pull again by another connection.
+        """
+        member: Member = line.party
+        line.party = None
+        if member.line is line:
+            member.line = None
+            self._parked.release(member.key)  # or it would be given the pieces again
+            self._swarm.unassign(*member.key)
+
+    def dismiss_silent(self) -> None:
+        """Those that the swarm has forgotten for their silence."""
+        for key in self._swarm.departed:
+            self.members.dismiss(key)
+            self._parked.answer(key, wire.Pulled(wire.NOT_FOUND, msg="this download was silent for too long: register again"))
+        self._swarm.departed.clear()
+
+    def end_task(self, task: str, reason: str) -> bool:
+        """All downloads of a task end: pieces of two versions must not meet. False: there is no such task."""
+        state = self._swarm.tasks.get(task)
+        if state is None:
+            return False
+        ended = [(key, self._parked.get(key)) for key in [(task, cid) for cid in state.downloads]]
+        self._swarm.drop_task(task)
+        self._turns.begin(self._end(ended, reason))
+        return True
+
+    def _end(self, ended: list[tuple[Key, Parked | None]], reason: str) -> Iterator[None]:
+        """Answer and dismiss them; who has registered again meanwhile stays."""
+        answer = wire.Pulled(wire.CDN_FAILED, msg=reason)
+        for key, parked in ended:
+            task, cid = key
+            if parked is not None and self._parked.get(key) is parked:
+                self._parked.answer(key, answer)
+            if task not in self._swarm.tasks or cid not in self._swarm.tasks[task].downloads:
+                self.members.dismiss(key)
+            yield
+
+    def end_other_lengths(self, task: str, length: int) -> None:
+        """The length of a task's file is known at last, in bytes: downloads that expect another one end."""
+        refused = []
+        for key in [(task, cid) for cid in self._swarm.tasks[task].downloads]:
+            try:
+                self.members[key].check_length(length)
+            except RemoteError as error:
+                self.members.dismiss(key)
+                refused.append((key, wire.Pulled(wire.CDN_FAILED, msg=str(error))))
+        self._turns.begin(self._refuse(refused))
+
+    def _refuse(self, refused: list[tuple[Key, wire.Pulled]]) -> Iterator[None]:
+        for key, answer in refused:
+            if key not in self.members:
+                self._parked.answer(key, answer)
+                self._swarm.leave(*key, self._now())
+            yield

@@ -25,24 +25,25 @@ class Value:
     """
 
     FIELDS: ClassVar[tuple[str, ...]] = ()
+    _NAMES: ClassVar[frozenset[str]] = frozenset()
+    _DEFAULTS: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
         cls.FIELDS = tuple(cls.__annotations__)
+        cls._NAMES = frozenset(cls.FIELDS)
+        cls._DEFAULTS = {name: getattr(cls, name) for name in cls.FIELDS if hasattr(cls, name)}
 
     def __init__(self, *given: Any, **named: Any) -> None:
         """Raises TypeError for a field too many, or one that is missing and has no default."""
-        fields = self.FIELDS
         values = self.__dict__
-        values.update(zip(fields, given, strict=False))
+        values.update(zip(self.FIELDS, given, strict=False))
         values.update(named)
-        if len(values) != len(given) + len(named) or not values.keys() <= set(fields):
-            raise TypeError(f"{type(self).__name__} has the fields {', '.join(fields)}")
-        for name in fields:
-            if name not in values:
-                try:
-                    values[name] = getattr(type(self), name)
-                except AttributeError:
-                    raise TypeError(f"{type(self).__name__} wants a {name}") from None
+        if len(values) != len(given) + len(named) or not named.keys() <= self._NAMES:
+            raise TypeError(f"{type(self).__name__} has the fields {', '.join(self.FIELDS)}")
+        if len(values) != len(self.FIELDS):
+            values.update({**self._DEFAULTS, **values})
+            if len(values) != len(self.FIELDS):
+                raise TypeError(f"{type(self).__name__} wants a {next(name for name in self.FIELDS if name not in values)}")
 
     def replace(self, **named: Any) -> Self:
         """The same with other values of some fields."""

@@ -71,7 +71,7 @@ def run() -> NoReturn:
     if words[:1] == ["get"]:
         from dfengine.app import command
 
-        command.plain(words[1:])
+        command.fast(words[1:])
     from dfengine.app import cli
 
     cli.run()

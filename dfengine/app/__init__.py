@@ -1,8 +1,11 @@
 """The command line: it composes the other packages and holds no rule of theirs.
 
-    cli      the commands `get`, `supernode` and `peer` for click, and configuration files
-    command  what a command does: settings from flags, exit codes, `--json`, signals
-    options  the table of flags of `get`, and a fast reader for plain command lines
+    options        the table of options of all commands
+    plain          reads most command lines of `get` without click
+    cli            makes click's commands of the table
+    configuration  reads configuration files
+    help           what `--help` and docs/commands.md say of the table
+    command        what `get` does: settings from options, exit codes, `--json`, signals
 
-Start with `options`. A `get` with a plain command line imports neither click nor `cli`.
+Start with `options`. A `get` with a plain command line imports `command`, `plain` and `options` only.
 """

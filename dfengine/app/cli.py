@@ -1,73 +1,38 @@
-"""The command line: composes the roles, and is the only place that reads configuration.
+"""The command line: composes the packages, and is the only place that reads configuration.
 
-Settings come from /etc/dfengine/*.yml, then $XDG_CONFIG_HOME/dfengine/*.yml, then the environment, then flags.
+Settings come from /etc/dfengine/*.yml, then $XDG_CONFIG_HOME/dfengine/*.yml, then the environment, then the command line; each overrides
+those before it. The options are those of `options`.
 """
 
 from __future__ import annotations
 
 import errno
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
 
-from dfengine.app import command, options
-from dfengine.errors import BadValue, CallerError, DfengineError, StorageError
-from dfengine.settings import VERSION
+from dfengine.app import command, help, options, plain
+from dfengine.errors import CallerError, DfengineError, StorageError
+from dfengine.settings import VERSION, PeerSettings, SupernodeSettings
 from dfengine.task import shown
-
-COMMANDS = ("get", "supernode", "peer")
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
 """Why stdout takes nothing."""
 
 
-def _read(path: str) -> dict[str, dict[str, Any]]:
-    """One YAML file: a mapping from command to its flags' names and values. Raises BadValue."""
-    import yaml
-
-    try:
-        with open(path, "rb") as file:
-            content = yaml.safe_load(file.read(1 << 20))
-    except (OSError, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadValue(f"configuration {path} cannot be read: {' '.join(str(error).split())}") from None
-    content = {} if content is None else content
-    if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content.values()):
-        raise BadValue(f"configuration {path} is not a mapping of {', '.join(COMMANDS)} to settings")
-    found: dict[str, dict[str, Any]] = {}
-    for role, part in content.items():
-        known = {param.name: param for param in main.commands[role].params} if role in COMMANDS else {}
-        for name, value in part.items():
-            param = known.get(str(name).replace("-", "_"))
-            if not isinstance(param, click.Option) or param.hidden or not param.expose_value:
-                raise BadValue(f"configuration {path}: {role}.{name} is not a setting")
-            found.setdefault(role, {})[str(param.name)] = _text(value, param.multiple, f"configuration {path}: {role}.{name}")
-    return found
-
-
-def _text(value: Any, many: bool, where: str) -> Any:
-    """A value of YAML as the flag's text, or texts; None: as if it were not there. Raises BadValue for what is no text."""
-    if many and not isinstance(value, list):
-        value = [value]
-    for each in value if many else [value]:
-        if not isinstance(each, str | int | float | None):
-            raise BadValue(f"{where} is {type(each).__name__}: write it as the flag's value")
-    if many:
-        return [str(each) for each in value if each is not None]
-    return value if value is None else str(value)
-
-
 def configuration(paths: list[str]) -> dict[str, dict[str, Any]]:
-    """The files' settings by command, later files stronger. Raises BadValue."""
-    merged: dict[str, dict[str, Any]] = {}
-    for path in paths:
-        for role, part in _read(path).items():
-            merged.setdefault(role, {}).update(part)
-    return merged
+    """`configuration.read`, for which YAML is imported only if there is a file."""
+    if not paths:
+        return {}
+    from dfengine.app import configuration
+
+    return configuration.read(paths)
 
 
-class _Group(click.Group):
+class _Commands(click.Group):
     """Reads configuration files into click's defaults."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -80,14 +45,28 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class _Get(click.Command):
-    """Answers a flag that is used as curl or wget uses it with the one that was meant."""
+class _Command(click.Command):
+    """A command of the table: its help shows the options by group, one line each, then examples."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        said = options.mistaken(args)
+        # An option that is used as curl or wget uses it is answered with the one that was meant.
+        said = plain.mistaken(args) if self.name == "get" else ""
         if said and not set(ctx.help_option_names) & set(args):
             raise click.UsageError(said, ctx)
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = help.rows(str(self.name))
+        width = max(len(flags) for lines in rows.values() for flags, _ in lines)
+        for group, lines in rows.items():
+            with formatter.section(group):
+                formatter.write_dl([(flags.ljust(width), text) for flags, text in lines], col_max=width)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            for line in help.EXAMPLES[str(self.name)]:
+                formatter.write(f"  {line}\n")
+        formatter.write(f"\nConfiguration files and variables, such as {help.VARIABLES[str(self.name)]}, set options, too.\n")
 
 
 class _Type(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it, and not as a generic
@@ -95,11 +74,11 @@ class _Type(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it, and
 
     def __init__(self, kind: str) -> None:
         self.name = kind
-        self._parse = options.KINDS[kind]
+        self._read = options.KINDS[kind].read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return self._parse(str(value))
+            return self._read(str(value))
         except CallerError as error:
             self.fail(str(error), param, ctx)
 
@@ -109,122 +88,75 @@ class _Header(_Type):
     """Several in one environment variable: a header holds spaces."""
 
 
-RATE, SIZE, SPAN, PORT, DIR, ADDRESS = map(_Type, ("rate", "size", "duration", "port", "dir", "address"))
-PLACE = "HOST|ADDRESS|CIDR"
-
-
-def _click(option: options.Option) -> Callable[[Any], Any]:
-    """The table's option as click's."""
+def _click(role: str, option: options.Option) -> click.Option:
+    """The table's option as click's. It has no default: what is not given is left to the settings."""
+    variable = None if option.hidden else option.variable(role)
     if option.kind == options.FLAG:
-        return click.option(*option.flags, option.name, is_flag=True, help=option.help)
-    kind = str if option.kind == "text" else (_Header if option.kind == "header" else _Type)(option.kind)
-    more: dict[str, Any] = {"default": option.default, "show_default": True} if option.default else {}
-    if option.kind == options.PATTERN:
-        more["metavar"] = f"[{options.PATTERN}]"
-    return click.option(*option.flags, option.name, type=kind, multiple=option.many, help=option.help, **more)
+        return click.Option((*option.flags, option.name), is_flag=True, envvar=variable)
+    kind = (_Header if option.kind == "header" else _Type)(option.kind)
+    return click.Option((*option.flags, option.name), type=kind, multiple=option.many, hidden=option.hidden, envvar=variable)
 
 
-def _all(table: tuple[options.Option, ...]) -> Callable[[Any], Any]:
-    def decorate(function: Any) -> Any:
-        for option in reversed(table):
-            function = _click(option)(function)
-        return function
-
-    return decorate
-
-
-CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": command.ENVIRONMENT, "max_content_width": 100}
-
+CONTEXT = {"help_option_names": ["-h", "--help"], "terminal_width": min(help.WIDTH, shutil.get_terminal_size((help.WIDTH, 24)).columns)}
 
 _version = click.version_option(VERSION, "-V", "--version", message="dfengine %(version)s", help="Print the version.")
 
 
-@click.group(cls=_Group, context_settings=CONTEXT)
+@click.group(cls=_Commands, context_settings=CONTEXT)
 @_version
 def main() -> None:
     """Move one file to many machines at once: every machine that has a piece serves it to the others."""
 
 
-@main.command(cls=_Get)
-@_version
-@click.argument("address", metavar="URL", required=False)
-@_all(options.GET)
-def get(**values: Any) -> None:
-    """Download URL: from peers where they have it, from the supernode, or from the origin."""
-    command.get({name: value for name, value in values.items() if value is not None})
+def _command(run: Callable[..., None], *arguments: click.Argument) -> None:
+    """Add the command that `run` is named after, with its options of the table; `run` gets what was given."""
+    name = run.__name__
+
+    def given(**values: Any) -> None:
+        run({key: value for key, value in values.items() if value is not None})
+
+    params = [*arguments, *(_click(name, option) for option in options.COMMANDS[name])]
+    made = _Command(name, callback=given, params=params, help=run.__doc__, context_settings=CONTEXT)
+    main.add_command(_version(made))
 
 
-@main.command()
-@_version
-@click.option("--port", type=PORT, default=8002, show_default=True, help="Control port, 0 for any free one.")
-@click.option("--download-port", type=PORT, default=8001, show_default=True, help="Port that serves pieces, 0 for any free one.")
-@click.option("--host", type=ADDRESS, default="0.0.0.0", show_default=True, help="Address to listen on.")
-@click.option("--home-dir", type=DIR, default="~/.dfengine/supernode", show_default=True, help="Where cached files lie.")
-@click.option("--advertise-ip", type=ADDRESS, default="", help="Address that clients reach this supernode by.")
-@click.option("--up-limit", type=click.IntRange(1, 10000), default=5, show_default=True, help="Pieces that one peer sends at once.")
-@click.option("--down-limit", type=click.IntRange(1, 10000), default=4, show_default=True,
-              help="Pieces that one 1.x download receives at once; a get has up to 8 under way.")
-@click.option("--supernode-limit", type=click.IntRange(1, 10000), default=5, show_default=True,
-              help="Pieces of one task that the supernode sends at once.")
-@click.option("--origin-limit", type=click.IntRange(0, 1000000), default=16, show_default=True,
-              help="Downloads that may be at one origin by themselves at once; 0: any number.")
-@click.option("--origin-connections", type=click.IntRange(1, 16), default=4, show_default=True,
-              help="Connections to one origin at once for each file.")
-@click.option("--max-bandwidth", type=RATE, default="0", help="Send at most RATE bytes per second in all.")
-@click.option("--fail-access-interval", type=SPAN, default="3m", show_default=True, help="Remember an unreachable URL this long.")
-@click.option("--task-expire-time", type=SPAN, default="3m", show_default=True,
-              help="Forget an unused task after this time; its copy stays on disk.")
-@click.option("--peer-gc-delay", type=SPAN, default="6m", show_default=True, help="Forget a silent peer after this time.")
-@click.option("--revalidate-interval", type=SPAN, default="3s", show_default=True,
-              help="Trust a cached copy this long before asking the origin.")
-@click.option("--max-length", type=SIZE, default="4T", show_default=True, help="Refuse files that are longer.")
-@click.option("--disk-low", type=SIZE, default="1G", show_default=True, help="Make room when less than this is free.")
-@click.option("--disk-high", type=SIZE, default="5G", show_default=True, help="Make room until this is free.")
-@click.option("--client-share", type=click.IntRange(1, 100), default=75, show_default=True,
-              help="Percent of the connections and registrations that one client may have.")
-@click.option("--origin-allow", multiple=True, metavar=PLACE, help="Fetch from this host, address or CIDR only; may be given again.")
-@click.option("--origin-deny", multiple=True, metavar=PLACE, help="Never fetch from this host, address or CIDR; may be given again.")
-@_all(options.TRUST)
-@click.option("--config", type=click.Path(dir_okay=False), help="One more YAML file, stronger than the others.")
-@click.pass_context
-def supernode(ctx: click.Context, /, config: str | None, **values: Any) -> None:
-    """Decide who takes what from whom, and keep one copy of each file."""
-    if config and ctx.parent is not None:
+def get(values: dict[str, Any]) -> None:
+    """Download URL: from peers and the supernode where one is given, else from the origin."""
+    command.get(values)
+
+
+def supernode(values: dict[str, Any]) -> None:
+    """Schedule who fetches which piece from whom, and keep one copy of each file."""
+    context = click.get_current_context()
+    config = values.pop("config", "")
+    if config:
         stronger = configuration([config]).get("supernode", {})
-        ctx.default_map = {**(ctx.default_map or {}), **stronger}
-        given = click.core.ParameterSource.DEFAULT, click.core.ParameterSource.DEFAULT_MAP
-        for param in ctx.command.params:
-            if param.name in stronger and ctx.get_parameter_source(param.name) in given:
-                values[param.name] = param.type_cast_value(ctx, stronger[param.name])
-    from dfengine.settings import SupernodeSettings
+        weaker = click.core.ParameterSource.DEFAULT, click.core.ParameterSource.DEFAULT_MAP
+        for param in context.command.params:
+            name = str(param.name)
+            if stronger.get(name) is not None and name != "config" and context.get_parameter_source(name) in weaker:
+                values[name] = param.type_cast_value(context, stronger[name])
     from dfengine.supernode.server import run_supernode
 
-    values["home_dir"] = command.home(values["home_dir"], "--home-dir")
+    values["home_dir"] = command.home(values.get("home_dir", SupernodeSettings.home_dir), "--home-dir")
     run_supernode(SupernodeSettings(**values))
 
 
-@main.command()
-@_version
-@click.option("--home", type=DIR, default="~/.dfengine", show_default=True, help="Directory whose downloads are served.")
-@click.option("--ip", type=ADDRESS, default="", help="Address to listen on.")
-@click.option("--port", type=PORT, default=0, help="15000..65000; a free one by default.")
-@click.option("--totallimit", type=RATE, default="0", help="Send at most RATE bytes per second in all.")
-@click.option("--alivetime", type=SPAN, default="5m", show_default=True, help="End after this idle time.")
-@_all(options.TRUST)
-@click.option("--socket-fd", type=int, default=-1, hidden=True)
-@click.option("--lock-fd", type=int, default=-1, hidden=True)
-@click.option("--handover-fd", type=int, default=-1, hidden=True)
-def peer(**values: Any) -> None:
-    """Serve this host's downloads to others. `get` starts it by itself."""
+def peer(values: dict[str, Any]) -> None:
+    """Serve this host's downloads to others. `get` starts one when the host has none."""
     from dfengine.peer import lazy_start
     from dfengine.peer.server import run_peer
-    from dfengine.settings import PeerSettings
 
-    values["home"] = command.home(values["home"], "--home")
+    values["home"] = command.home(values.get("home", PeerSettings.home), "--home")
     run_peer(PeerSettings(**values), lazy_start.stopped)
 
 
-@main.command()
+_command(get, click.Argument(("address",), metavar="URL", required=False))
+_command(supernode)
+_command(peer)
+
+
+@main.command(short_help="Print the version.")
 def version() -> None:
     """Print the version."""
     command.put(f"dfengine {VERSION}")

@@ -1,6 +1,6 @@
 """`dfengine get`, told by values: checks them, downloads, and says how it went.
 
-Apart from `cli` because it must not import click: see `options`.
+Apart from `cli` because it must not import click: see `plain`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 import sys
 import time
 
-from dfengine.app import options
+from dfengine.app import plain
+from dfengine.app.options import ENVIRONMENT
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.settings import HOME, GetSettings, parse_header
 from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
     from dfengine.client import Result
 
-ENVIRONMENT = "DFENGINE"
-"""How the names of environment variables that hold settings begin."""
-
 READER_GONE = 23
 """Exit code when the reader of stdout went away, as curl's."""
 
@@ -33,11 +31,11 @@ closed: tuple[int, ...] = ()
 """Standard streams that were closed when the process began; now they are /dev/null."""
 
 
-def plain(words: list[str]) -> None:
+def fast(words: list[str]) -> None:
     """The whole process of `dfengine get WORDS`, if they are plain and no setting comes from elsewhere; else returns at once."""
     if any(name.startswith(ENVIRONMENT) for name in os.environ) or any(configuration_files()):
         return
-    values = options.plain(words)
+    values = plain.read(words)
     if values is not None:
         end(get, values)
 

@@ -1,19 +1,21 @@
-"""What `dfengine get` can be told: one table, from which `cli` makes click's command, and the reading of a plain command line.
+"""The options of `get`, `supernode` and `peer` in one table.
 
-Importing click costs a small download more than its bytes. `plain` reads what most command lines are made of, to the same values
-that click would give; whatever else there is (help, a mistake, a value from elsewhere) it leaves to click.
+Made from it: click's parameters (`cli`), the fast reader of a plain command line (`plain`), configuration files (`configuration`), the
+environment, `--help` (`help`), the checks of `dfengine.get` and `dfengine.stream` (`keywords`) and the tables of docs/commands.md.
+Defaults are those of the settings (`dfengine.settings`): what is not given is not set.
 """
 
 from __future__ import annotations
 
 from dfengine import settings
-from dfengine.errors import BadValue, CallerError
+from dfengine.errors import BadValue
+from dfengine.settings import SupernodeAddress
 from dfengine.task import Digest
 from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
 FLAG = "flag"
@@ -21,17 +23,20 @@ FLAG = "flag"
 
 PATTERN = "p2p|cdn|source"
 
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536):
-        raise BadValue(f"port {text[:40]!r} is not a number up to 65535")
-    return int(text)
+ENVIRONMENT = "DFENGINE"
+"""How the names of environment variables that hold settings begin."""
 
 
 def _pattern(text: str) -> str:
     if text not in PATTERN.split("|"):
         raise BadValue(f"pattern {text[:40]!r} is not one of {PATTERN}")
     return text
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536):
+        raise BadValue(f"port {text[:40]!r} is not a number up to 65535")
+    return int(text)
 
 
 def _within(least: int, most: int) -> Callable[[str], int]:
@@ -45,241 +50,223 @@ def _within(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def _goes_on(text: str) -> str:
+def _resume(text: str) -> str:
     if text != "-":
         raise BadValue("say -C -, or leave it out: a download always goes on from what is there, at no other offset")
     return text
 
 
-KINDS: dict[str, Callable[[str], Any]] = {
-    "text": str,
-    "url": str,
-    "url|user[:password]": str,
-    "user[:password]": str,
-    "product": str,
-    "file": str,
-    "dir": str,
-    "hex": lambda text: Digest.parse(f"md5:{text}").hex,
-    "address": str,
-    "labels": str,
-    "names": str,
-    "rate": settings.parse_rate,
-    "size": settings.parse_size,
-    "pieces|size": settings.parse_window,
-    "duration": settings.parse_duration,
-    "header": settings.parse_header,
-    "host[:port][=weight]": settings.SupernodeAddress.parse,
-    "algorithm:hex": Digest.parse,
-    "port": _port,
-    "a-b|a-|-n": settings.parse_range,
-    "1..16": _within(1, 16),
-    "n": _within(0, 1000),
-    "-": _goes_on,
-    PATTERN: _pattern,
+class Kind(Value):
+    """What the values of an option are. read: text to value, raises BadValue. types: of the value in Python. unit: of a number."""
+
+    read: Callable[[str], Any]
+    types: tuple[type, ...] = (str,)
+    unit: str = ""
+
+
+KINDS: dict[str, Kind] = {
+    FLAG: Kind(str, (bool,)),
+    "text": Kind(str),
+    "url": Kind(str),
+    "url|user[:password]": Kind(str),
+    "user[:password]": Kind(str),
+    "product": Kind(str),
+    "file": Kind(str),
+    "dir": Kind(str),
+    "hex": Kind(lambda text: Digest.parse(f"md5:{text}").hex),
+    "address": Kind(str),
+    "host|address|cidr": Kind(str),
+    "labels": Kind(str),
+    "names": Kind(str),
+    "rate": Kind(settings.parse_rate, (int,), "bytes per second"),
+    "size": Kind(settings.parse_size, (int,), "bytes"),
+    "pieces|size": Kind(settings.parse_window, (int,), "pieces, or bytes"),
+    "duration": Kind(settings.parse_duration, (int, float), "seconds"),
+    "header": Kind(settings.parse_header, (tuple,)),
+    "host[:port][=weight]": Kind(SupernodeAddress.parse, (SupernodeAddress,)),
+    "algorithm:hex": Kind(Digest.parse, (Digest,)),
+    "port": Kind(_port, (int,)),
+    "a-b|a-|-n": Kind(settings.parse_range, (), "bytes"),
+    "1..16": Kind(_within(1, 16), (int,)),
+    "1..100": Kind(_within(1, 100), (int,), "percent"),
+    "1..10000": Kind(_within(1, 10_000), (int,), "pieces"),
+    "0..1000000": Kind(_within(0, 1_000_000), (int,)),
+    "n": Kind(_within(0, 1000), (int,)),
+    "descriptor": Kind(_within(0, 1 << 20), (int,)),
+    "-": Kind(_resume),
+    PATTERN: Kind(_pattern),
 }
-"""How the text of each kind of option is read; each raises BadValue. The names are what `--help` shows."""
+"""By name: in capitals, `--help` shows it as what an option takes."""
 
 
 class Option(Value):
-    """flags: as typed, all of one meaning. name: of the setting. default: as a user would write it, for help only; the value is
-    `GetSettings`' own.
+    """flags: as typed, all of one meaning. name: of the setting, in configuration files with - or _. help: one line. kind: of KINDS.
+
+    many: may be given again. default: in words, where the setting's own value does not say it. more: what docs/commands.md adds. legacy:
+    key in the configuration files of 1.x. hidden: only for a `get` that starts a peer server; neither help, nor files or environment.
     """
 
     flags: tuple[str, ...]
     name: str
+    group: str
     help: str
     kind: str = "text"
     many: bool = False
     default: str = ""
+    more: str = ""
+    legacy: str = ""
+    hidden: bool = False
+
+    @property
+    def key(self) -> str:
+        """Name in a configuration file."""
+        return self.name.replace("_", "-")
+
+    def variable(self, command: str) -> str:
+        """Environment variable."""
+        return f"{ENVIRONMENT}_{command}_{self.name}".upper()
 
 
-SECRET = Option(
-    ("--secret-file",), "secret_file",
-    "File with the swarm's secret, mode 0600; requests without it are refused. Twice: signs with the first, takes both.", "file", many=True,
+OUTPUT, SWARM, ORIGIN, VERIFICATION = "Output", "Swarm", "Origin", "Verification"
+LIMITS, PEER_SERVER, SECURITY, MESSAGES = "Limits", "This host's peer server", "TLS and secret", "Messages"
+NETWORK, STORAGE, OTHER = "Network", "Storage", "Other"
+
+TRUST = (
+    Option(
+        ("--secret-file",), "secret_file", SECURITY, "File with the swarm's secret, mode 0600", "file", many=True,
+        more="Requests are signed, and those without it are refused (docs/security.md). Given twice: the first signs, both are accepted, "
+        "so that a swarm can change its secret",
+    ),
+    Option(("--tls-cert",), "tls_cert", SECURITY, "This host's certificate (PEM): TLS with the swarm", "file", more="See docs/security.md"),
+    Option(("--tls-key",), "tls_key", SECURITY, "Its private key (PEM, mode 0600), if not in that file", "file"),
+    Option(("--tls-ca",), "tls_ca", SECURITY, "Certificate authority of the swarm (PEM)", "file", more="Others are refused"),
 )  # fmt: skip
-TLS_CERT = Option(("--tls-cert",), "tls_cert", "PEM file of this host's certificate: speak TLS to supernodes and peers.", "file")
-TLS_KEY = Option(("--tls-key",), "tls_key", "PEM file of its key, if that is not in the certificate's file.", "file")
-TLS_CA = Option(("--tls-ca",), "tls_ca", "PEM file of the swarm's certificate authority; who is not certified by it is refused.", "file")
-TRUST = (SECRET, TLS_CERT, TLS_KEY, TLS_CA)
-"""The same for every role."""
+"""The same for all commands."""
 
 GET = (
-    Option(("--url",), "url", "The same as URL.", "url"),
-    Option(("-u",), "u", "URL if it begins as one, with a scheme and ://; else the same as --user.", "url|user[:password]", many=True),
-    Option(("-o", "--output"), "output", "File or folder to write, - to stream to stdout; the URL's last segment here by default.", "file"),
-    Option(("-P", "--dir"), "dir", "Folder of the output; -o is relative to it.", "dir"),
-    Option(("--create-dirs",), "create_dirs", "Make the output's folders that are missing.", FLAG),
-    Option(("-J", "--remote-header-name"), "remote_header_name", "Name the output by the origin's Content-Disposition header.", FLAG),
-    Option(("-O", "--remote-name", "-L", "-c", "--continue"), "accepted", "Accepted: name the output by the URL, follow redirects, resume.",
-           FLAG),
-    Option(("-C", "--continue-at"), "continue_at", "Accepted as -C -: a download goes on from what is there.", "-"),
-    Option(("--skip-existing",), "skip_existing", "End at once, with success, when the output exists.", FLAG),
-    Option(("--force",), "force", "Fetch the file although the output is still right.", FLAG),
-    Option(("--stream",), "stream", "Write the file to stdout in order, through a window in memory; the same as -o -.", FLAG),
-    Option(("--window",), "window", "Of a stream: pieces (16) or bytes (256M) fetched ahead of its reader.", "pieces|size"),
-    Option(("--cache",), "cache", "Of a stream: bytes kept in memory for other peers after they were read.", "size"),
-    Option(("-n", "--node"), "nodes", "Supernode, HOST[:PORT][=WEIGHT]; may be given again.", "host[:port][=weight]", many=True),
-    Option(("-p", "--pattern"), "pattern", "p2p: peers and supernode; cdn: the same, and serve nobody; source: the origin only.", PATTERN,
-           default="p2p"),
-    Option(("--notbs",), "notbs", "Never go back to the origin when the swarm fails.", FLAG),
-    Option(("-f", "--filter"), "filter", "Query parameters that do not tell files apart, as a&b.", "names"),
-    Option(("-i", "--identifier"), "identifier", "Tells apart files of one URL."),
-    Option(("-m", "--md5"), "md5", "The file's expected md5; part of the task's identity.", "hex"),
-    Option(("--digest",), "digest", "The file's expected digest: md5, sha1, sha256, sha512, blake3 or xxh3, a colon, hex.",
-           "algorithm:hex"),
-    Option(("-r", "--range"), "range", "Download these bytes only, counted from 0; -N: the last N.", "a-b|a-|-n"),
-    Option(("-H", "--header"), "headers", "Header for the origin, 'Name: value'; may be given again.", "header", many=True),
-    Option(("-A", "--user-agent"), "user_agent", "User-Agent header for the origin.", "product"),
-    Option(("--user",), "user", "User and password for the origin (Basic).", "user[:password]"),
-    Option(("--netrc",), "netrc", "Take user and password for the origin from ~/.netrc.", FLAG),
-    Option(("--netrc-file",), "netrc_file", "Take user and password for the origin from FILE.", "file"),
-    Option(("-s", "--locallimit", "--limit-rate"), "locallimit", "Receive at most RATE bytes per second, as 20M.", "rate"),
-    Option(("--totallimit",), "totallimit", "This host's peer server sends at most RATE bytes per second.", "rate"),
-    Option(("--minrate",), "minrate", "Leave a source that is slower than RATE.", "rate", default="64K"),
-    Option(("-e", "--timeout", "--max-time"), "timeout", "Give up after this time, as 90 or 5m.", "duration"),
-    Option(("--connections",), "connections", "Connections to the origin at once, at most.", "1..16", default="4"),
-    Option(("--retry",), "retry", "Try N times more after a transient failure of the origin.", "n", default="5"),
-    Option(("--retry-max-time",), "retry_max_time", "Begin no further try after this time; 0: at any time.", "duration", default="0"),
-    Option(("--connect-timeout",), "connect_timeout", "Give up a connection to the origin after this time; 0: after 30 s.", "duration",
-           default="0"),
-    Option(("--first-byte-timeout",), "first_byte_timeout", "Wait this long for the head of the origin's answer; 0: as --minrate allows.",
-           "duration", default="0"),
-    Option(("--ip",), "ip", "This host's address for its peers.", "address"),
-    Option(("--port",), "port", "This host's port for its peers, 15000..65000; a free one by default.", "port"),
-    Option(("--home",), "home", "Where this host's peer server keeps its records.", "dir", default="~/.dfengine"),
-    Option(("--alivetime",), "alivetime", "The peer server ends after this idle time.", "duration", default="5m"),
-    Option(("--expiretime",), "expiretime", "Serve the file this long after its last use.", "duration", default="3m"),
-    Option(("--cacerts",), "cacerts", "PEM file of certificates to trust for the origin; may be given again.", "file", many=True),
-    Option(("--cert",), "cert", "PEM file of the client certificate for the origin.", "file"),
-    Option(("--key",), "key", "PEM file of its key, if that is not in the certificate's file.", "file"),
-    Option(("-k", "--insecure"), "insecure", "Do not verify the origin's certificate.", FLAG),
-    Option(("--callsystem",), "callsystem", "Name of the calling system, for the supernode's metrics."),
-    Option(("--location",), "location", "Where this host is, widest first, as region|site|rack: near peers are asked first.", "labels"),
+    Option(("--url",), "url", OUTPUT, "The same as the argument URL", "url",
+           more="`http` or `https`; blanks and bytes that are no UTF-8 are percent-encoded"),
+    Option(("-u",), "u", OUTPUT, "URL if it begins with a scheme and ://, else --user", "url|user[:password]", many=True,
+           more="The URL as in 1.x, or the user as in curl"),
+    Option(("-o", "--output"), "output", OUTPUT, "File, directory, or - for stdout", "file", default="end of the URL",
+           more="See \"Outputs\" below"),
+    Option(("-P", "--dir"), "dir", OUTPUT, "Directory of the output; -o is relative to it", "dir", default="."),
+    Option(("--create-dirs",), "create_dirs", OUTPUT, "Create the output's missing directories", FLAG),
+    Option(("-J", "--remote-header-name"), "remote_header_name", OUTPUT, "Name the output by the origin's Content-Disposition", FLAG,
+           more="If that header names a file; an existing file is not replaced without `--force`"),
+    Option(("-O", "--remote-name", "-L", "-c", "--continue"), "accepted", OUTPUT, "Accepted: a download always does this", FLAG,
+           more="They name the output by the URL, follow redirects, and resume"),
+    Option(("-C", "--continue-at"), "continue_at", OUTPUT, "Accepted as -C -: a download always resumes", "-",
+           more="No other offset can be given"),
+    Option(("--skip-existing",), "skip_existing", OUTPUT, "End at once, with exit code 0, if the output exists", FLAG,
+           more='`--json` then prints `{"url", "output", "skipped": true}`'),
+    Option(("--force",), "force", OUTPUT, "Download again even if the output is up to date", FLAG),
+    Option(("--stream",), "stream", OUTPUT, "The same as -o -: write to stdout in order", FLAG),
+    Option(("--window",), "window", OUTPUT, "Stream: how far to fetch ahead", "pieces|size", default="up to 256M",
+           more="Pieces (`16`) or bytes (`256M`) ahead of the reader. The default is less than 256M where memory is short"),
+    Option(("--cache",), "cache", OUTPUT, "Stream: bytes kept for peers", "size", default="up to 256M",
+           more="Kept in memory after the reader has had them. The default is less than 256M where memory is short"),
+    Option(("-n", "--node"), "nodes", SWARM, "Supernode; repeat for several", "host[:port][=weight]", many=True, default="none",
+           more="Port 8002 and weight 1 if absent", legacy="nodes"),
+    Option(("-p", "--pattern"), "pattern", SWARM, "cdn: serve nobody; source: origin only", PATTERN,
+           more="`p2p` and `cdn` fetch from peers and supernode"),
+    Option(("--notbs",), "notbs", SWARM, "Never fall back to the origin when the swarm fails", FLAG),
+    Option(("-f", "--filter"), "filter", SWARM, "Query parameters left out of the task id, as a&b", "names",
+           more="For URLs that hold a signature or a time"),
+    Option(("-i", "--identifier"), "identifier", SWARM, "Distinguishes versions served at one URL"),
+    Option(("--location",), "location", SWARM, "Where this host is, widest first: region|site|rack", "labels",
+           more="In quotes. Of peers that have a piece and a free slot, the nearest is asked"),
+    Option(("--callsystem",), "callsystem", SWARM, "Name of the calling system, for the supernode's metrics"),
+    Option(("-r", "--range"), "range", ORIGIN, "Only these bytes, counted from 0; -N: the last N", "a-b|a-|-n",
+           more="A header `Range: bytes=...`, which is part of the task's identity"),
+    Option(("-H", "--header"), "headers", ORIGIN, "Request header 'Name: value'; repeat for several", "header", many=True),
+    Option(("-A", "--user-agent"), "user_agent", ORIGIN, "Header User-Agent", "product", default="dfengine/VERSION",
+           more="Unless `--header` gives it"),
+    Option(("--user",), "user", ORIGIN, "User and password (Basic authentication)", "user[:password]",
+           more="Other users of this host can see command lines; `--netrc` hides it from them"),
+    Option(("--netrc",), "netrc", ORIGIN, "Read user and password from ~/.netrc", FLAG, more="See \"Users\" below"),
+    Option(("--netrc-file",), "netrc_file", ORIGIN, "Read user and password from this file", "file"),
+    Option(("--connections",), "connections", ORIGIN, "Connections at once, at most", "1..16"),
+    Option(("--retry",), "retry", ORIGIN, "Further tries after a transient failure", "n"),
+    Option(("--retry-max-time",), "retry_max_time", ORIGIN, "Begin no further try after this", "duration", default="no limit"),
+    Option(("--connect-timeout",), "connect_timeout", ORIGIN, "Give up connecting after this", "duration", default="30 s"),
+    Option(("--first-byte-timeout",), "first_byte_timeout", ORIGIN, "Wait this long for an answer", "duration", default="by --minrate",
+           more="Until the head of the answer is here"),
+    Option(("--cacerts",), "cacerts", ORIGIN, "More certificates to trust (PEM); repeat for several", "file", many=True,
+           more="Besides the system's or those of `SSL_CERT_FILE`"),
+    Option(("--cert",), "cert", ORIGIN, "Client certificate (PEM)", "file"),
+    Option(("--key",), "key", ORIGIN, "Its private key (PEM), if not in that file", "file"),
+    Option(("-k", "--insecure"), "insecure", ORIGIN, "Do not verify the origin's certificate", FLAG),
+    Option(("-m", "--md5"), "md5", VERIFICATION, "Expected MD5 of the file; part of the task id", "hex",
+           more="Checked by supernode and client"),
+    Option(("--digest",), "digest", VERIFICATION, "Expected md5, sha1, sha256, sha512, blake3 or xxh3", "algorithm:hex",
+           more="Of the file; checked by the client alone. `xxh3` is XXH3-128; hex in any case"),
+    Option(("-s", "--locallimit", "--limit-rate"), "locallimit", LIMITS, "Highest receiving rate", "rate", default="no limit",
+           legacy="localLimit"),
+    Option(("--totallimit",), "totallimit", LIMITS, "Highest sending rate of this host", "rate", default="no limit",
+           legacy="totalLimit"),
+    Option(("--minrate",), "minrate", LIMITS, "Leave a source that is slower", "rate", legacy="minRate"),
+    Option(("-e", "--timeout", "--max-time"), "timeout", LIMITS, "Give up after this", "duration", default="no limit"),
+    Option(("--ip",), "ip", PEER_SERVER, "This host's address for its peers", "address", default="automatic",
+           more="Automatic: the address used towards the supernode; `0.0.0.0` and `::` are as if none were given"),
+    Option(("--port",), "port", PEER_SERVER, "Port for its peers, 15000..65000", "port", default="any free one"),
+    Option(("--home",), "home", PEER_SERVER, "Where it keeps its records", "dir", legacy="workHome"),
+    Option(("--alivetime",), "alivetime", PEER_SERVER, "End it after this idle time; 0: never", "duration"),
+    Option(("--expiretime",), "expiretime", PEER_SERVER, "Serve the file this long after its last use", "duration"),
     *TRUST,
-    Option(("--json",), "json", "Print one JSON object about the download on stdout.", FLAG),
-    Option(("-q", "--quiet"), "quiet", "Nothing on stderr but errors.", FLAG),
-    Option(("--verbose",), "verbose", "Say on stderr what happens.", FLAG),
-    Option(("-b", "--showbar"), "showbar", "Show the progress bar even when stderr is no terminal.", FLAG),
+    Option(("--json",), "json", MESSAGES, "Print one JSON object at the end", FLAG, more="On stdout; of a stream to stdout, on stderr"),
+    Option(("-q", "--quiet"), "quiet", MESSAGES, "Print errors only", FLAG),
+    Option(("--verbose",), "verbose", MESSAGES, "Print each step on stderr", FLAG),
+    Option(("-b", "--showbar"), "showbar", MESSAGES, "Show the progress bar even if stderr is no terminal", FLAG),
 )  # fmt: skip
-"""In the order of `--help`."""
 
-CURL = {
-    "-f": "-f is 1.x's --filter NAMES; a failure of the origin always gives an exit code and no file: leave -f out",
-    "-i": "-i is 1.x's --identifier TEXT; heads of answers are not part of the output: leave -i out",
-    "-s": "-s is 1.x's --locallimit RATE; for silence say -q",
-    "-n": "-n is 1.x's --node HOST[:PORT]; for ~/.netrc say --netrc, for wget's -nc --skip-existing",
-    "-m": "-m is 1.x's --md5 HEX; for a limit in time say --max-time TIME",
-    "-O": "-O names the output by the URL; for another name say -o FILE, for stdout -o -",
-}
-"""Flags that mean something else to users of curl or wget -> what to say to them."""
+SUPERNODE = (
+    Option(("--port",), "port", NETWORK, "Control port; 0: any free one", "port", legacy="listenPort"),
+    Option(("--download-port",), "download_port", NETWORK, "Port that serves pieces; 0: any free one", "port", legacy="downloadPort"),
+    Option(("--host",), "host", NETWORK, "Address or name to listen on", "address", more="`::` accepts IPv4 as well"),
+    Option(("--advertise-ip",), "advertise_ip", NETWORK, "Address that clients reach it by", "address", default="automatic",
+           more="Automatic: that of `--host`, or the host's own", legacy="advertiseIP"),
+    Option(("--home-dir",), "home_dir", STORAGE, "Directory of cached files", "dir", more="One supernode at a time", legacy="homeDir"),
+    Option(("--max-length",), "max_length", STORAGE, "Refuse longer files", "size",
+           more="Their downloads go to the origin by themselves"),
+    Option(("--disk-low",), "disk_low", STORAGE, "Remove cached files when less than this is free", "size",
+           more="The least recently used first"),
+    Option(("--disk-high",), "disk_high", STORAGE, "Remove cached files until this is free", "size"),
+    Option(("--task-expire-time",), "task_expire_time", SWARM, "Forget an unused task after this; its file stays", "duration",
+           legacy="taskExpireTime"),
+    Option(("--peer-gc-delay",), "peer_gc_delay", SWARM, "Forget a silent peer after this", "duration", legacy="peerGCDelay"),
+    Option(("--up-limit",), "up_limit", LIMITS, "Pieces that one peer sends at once", "1..10000", legacy="peerUpLimit"),
+    Option(("--down-limit",), "down_limit", LIMITS, "Pieces that one 1.x download receives at once", "1..10000",
+           more="A `get` has up to 8 under way", legacy="peerDownLimit"),
+    Option(("--supernode-limit",), "supernode_limit", LIMITS, "Pieces of a task that the supernode sends at once", "1..10000"),
+    Option(("--max-bandwidth",), "max_bandwidth", LIMITS, "Highest sending rate", "rate", default="no limit", legacy="maxBandwidth"),
+    Option(("--client-share",), "client_share", LIMITS, "Percent of connections that one client may have", "1..100",
+           more="Also of registrations and of questions (docs/reliability.md)"),
+    Option(("--origin-limit",), "origin_limit", ORIGIN, "Downloads sent to one origin at once; 0: all", "0..1000000",
+           more="Those that fetch from it by themselves because the swarm fails them"),
+    Option(("--origin-connections",), "origin_connections", ORIGIN, "Connections at once for each file", "1..16"),
+    Option(("--fail-access-interval",), "fail_access_interval", ORIGIN, "Do not retry an unreachable URL for this long", "duration",
+           legacy="failAccessInterval"),
+    Option(("--revalidate-interval",), "revalidate_interval", ORIGIN, "Ask again if a cached file is current after this", "duration"),
+    Option(("--origin-allow",), "origin_allow", ORIGIN, "Fetch only from here; repeat for several", "host|address|cidr", many=True,
+           default="anywhere"),
+    Option(("--origin-deny",), "origin_deny", ORIGIN, "Never fetch from here; repeat for several", "host|address|cidr", many=True,
+           more="Besides link-local addresses and those of clouds' metadata (docs/security.md)"),
+    *TRUST,
+    Option(("--config",), "config", OTHER, "One more YAML file; it overrides the others", "file"),
+)  # fmt: skip
 
+PEER = (
+    Option(("--ip",), "ip", NETWORK, "Address to listen on", "address", default="automatic"),
+    Option(("--port",), "port", NETWORK, "Port to listen on, 15000..65000", "port", default="any free one"),
+    Option(("--home",), "home", STORAGE, "Directory whose downloads are served", "dir"),
+    Option(("--totallimit",), "totallimit", LIMITS, "Highest sending rate", "rate", default="no limit"),
+    Option(("--alivetime",), "alivetime", LIMITS, "End after this idle time; 0: never", "duration"),
+    *TRUST,
+    Option(("--socket-fd",), "socket_fd", OTHER, "Descriptor of the listening socket", "descriptor", hidden=True),
+    Option(("--lock-fd",), "lock_fd", OTHER, "Descriptor of the home's lock", "descriptor", hidden=True),
+    Option(("--handover-fd",), "handover_fd", OTHER, "Descriptor of the socket that takes streams' memory", "descriptor", hidden=True),
+)  # fmt: skip
 
-UNKNOWN = {
-    "-v": "there is no -v: say --verbose, or --version before the command",
-    "-x": "there is no -x: for connections to the origin say --connections N; a proxy is read from http_proxy, https_proxy and all_proxy",
-    "-N": "there is no -N: what is here and still the origin's file is never fetched again",
-    "-S": "there is no -S: errors are always shown, leave -S out",
-    "-t": "there is no -t: say --retry N",
-    "-T": "there is no -T: for a limit in time say --max-time TIME",
-}
-"""The same for flags of curl, wget and aria2c that do not exist here."""
-
-
-def _reads(kind: str, text: str) -> bool:
-    try:
-        KINDS[kind](text)
-    except CallerError:
-        return False
-    return True
-
-
-def _meant_otherwise(flag: str, text: str | None, attached: bool, known: dict[str, Option]) -> bool:
-    """`text`, the value of one of `CURL`, shows that curl's flag is meant; None: there is no value."""
-    if text is None:
-        return True
-    if flag in ("-s", "-n"):
-        return not _reads(known[flag].kind, text) or (attached and flag == "-n" and text in ("c", "v", "d", "H", "p"))
-    if flag == "-m":
-        return len(text) < 32 and _reads("duration", text)
-    if attached:
-        return not set(text) - set("fsSLOJk")
-    return text[:2] in known or text in known or text == "-" or (flag == "-f" and "://" in text)
-
-
-def mistaken(words: Sequence[str]) -> str:
-    """What to say when the words after `dfengine get` use a flag as curl or wget does and 1.x does not; else ""."""
-    known = {flag: option for option in GET for flag in option.flags}
-    places: list[str] = []
-    identifier = url = remote_name = False
-    left = iter(words)
-    for word in left:
-        if word == "--":
-            places += left
-        elif word[:1] != "-" or word == "-":
-            places.append(word)
-        elif word.startswith("--"):
-            name, equals, _ = word.partition("=")
-            if name in known and known[name].kind != FLAG and not equals:
-                next(left, "")
-            url = url or name == "--url"
-        else:
-            at = 1
-            while at < len(word):
-                flag, rest = f"-{word[at]}", word[at + 1 :]
-                option = known.get(flag)
-                if option is None:
-                    if remote_name and flag == "--":
-                        return CURL["-O"]
-                    if flag in UNKNOWN:
-                        return UNKNOWN[flag]
-                    break
-                at += 1
-                remote_name = remote_name or flag == "-O"
-                if option.kind == FLAG:
-                    continue
-                value = rest or next(left, None)
-                if flag in CURL and _meant_otherwise(flag, value, bool(rest), known):
-                    return CURL[flag]
-                identifier = identifier or (flag == "-i" and value is not None and "://" in value)
-                url = url or (flag == "-u" and value is not None and "://" in value)
-                break
-    if identifier and not url and not places:
-        return CURL["-i"]
-    if remote_name and len(places) == 2 and sum("://" in place for place in places) == 1:
-        return CURL["-O"]
-    return ""
-
-
-def plain(words: Sequence[str], options: Sequence[Option] = GET) -> dict[str, Any] | None:
-    """What the words after `dfengine get` say: setting -> value, `address` being the URL; None where click must look itself."""
-    if mistaken(words):
-        return None
-    known = {flag: option for option in options for flag in option.flags}
-    found: dict[str, Any] = {}
-    left = iter(words)
-    for word in left:
-        if word[:1] != "-" or word == "-":
-            if "address" in found:
-                return None
-            found["address"] = word
-            continue
-        name, equals, text = word.partition("=") if word.startswith("--") else (word, "", "")
-        option = known.get(name)
-        if option is None:
-            return None
-        if option.kind == FLAG:
-            if equals:
-                return None
-            found[option.name] = True
-            continue
-        if not equals:
-            given = next(left, None)
-            if given is None:
-                return None
-            text = given
-        try:
-            value = KINDS[option.kind](text)
-        except CallerError:
-            return None
-        found[option.name] = (*found.get(option.name, ()), value) if option.many else value
-    return found
+COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER}
+"""The whole table; groups are shown in the order in which they first come."""

@@ -1,19 +1,22 @@
-"""One table, two readers: a plain command line means the same to `options.plain` as to click."""
+"""One table, two readers: a plain command line means the same to `plain.read` as to click."""
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.app import cli, options
-from dfengine.settings import VERSION, GetSettings
+from dfengine.app import cli, configuration, help, options, plain
+from dfengine.settings import VERSION, GetSettings, PeerSettings, SupernodeAddress, SupernodeSettings
 
 TEXTS = ["", "-", "--", "-x", "a", "a=b", "http://o/f", "1", "20M", "64K/s", "5m", "16", "70000", "15001", "n:8002=2", "A: b", "p2p", "cdn",
          "md5:" + "0" * 32, "\u00e9", "\udce9", "--json", "-L", "0-9", "16", "me:pw"]  # fmt: skip
@@ -26,6 +29,8 @@ WORDS = st.lists(
     ),
     max_size=6,
 )
+SHOWN = [(role, option) for role, table in options.COMMANDS.items() for option in table if not option.hidden]
+DOCS = Path(__file__).parents[2] / "docs"
 PAIRS = st.lists(st.tuples(st.sampled_from(FLAGS), st.sampled_from(TEXTS)), max_size=4).map(lambda pairs: [*chain(*pairs)])
 
 
@@ -41,9 +46,9 @@ def by_click(words: list[str]) -> dict[str, Any] | None:
 
 @given(st.one_of(WORDS, PAIRS))
 def test_plain_command_lines_mean_what_click_says(words: list[str]) -> None:
-    plain = options.plain(words)
-    if plain is not None:
-        assert plain == by_click(words)
+    found = plain.read(words)
+    if found is not None:
+        assert found == by_click(words)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +62,9 @@ def test_plain_command_lines_mean_what_click_says(words: list[str]) -> None:
     ],
 )
 def test_what_users_write_is_plain(words: list[str]) -> None:
-    plain = options.plain(words)
-    assert plain is not None
-    assert plain == by_click(words)
+    found = plain.read(words)
+    assert found is not None
+    assert found == by_click(words)
 
 
 @pytest.mark.parametrize(
@@ -68,13 +73,105 @@ def test_what_users_write_is_plain(words: list[str]) -> None:
      ["--version"], ["-V"], ["-OL", "a"], ["-C", "100"], ["--connections", "17"], ["--retry", "-1"], ["-r", "5-1"]],
 )
 def test_the_rest_is_clicks(words: list[str]) -> None:
-    assert options.plain(words) is None
+    assert plain.read(words) is None
 
 
-def test_the_defaults_that_help_shows_are_the_settings_own() -> None:
-    for option in options.GET:
-        if option.default:
-            assert options.KINDS[option.kind](option.default) == getattr(GetSettings, option.name)
+@pytest.mark.parametrize(("role", "option"), SHOWN, ids=str)
+def test_the_defaults_that_help_shows_are_the_settings_own(role: str, option: options.Option) -> None:
+    own = getattr(help.SETTINGS[role], option.name, None)
+    text, _, _ = help.default(role, option).partition(",")
+    if option.kind == options.FLAG:
+        assert own in (None, False)
+    elif text not in (*"", option.default.partition(",")[0]):
+        assert options.KINDS[option.kind].read(text) == own
+    else:
+        assert own in (None, "", (), 0, -1), "help does not say it"
+
+
+@pytest.mark.parametrize("role", options.COMMANDS)
+def test_help_has_a_line_for_each_option(role: str) -> None:
+    lines = CliRunner().invoke(cli.main, [role, "--help"]).output.splitlines()
+    assert max(map(len, lines)) <= help.WIDTH
+    columns = set()
+    for option in (option for command, option in SHOWN if command == role):
+        found = [line for line in lines if line.startswith(f"  {', '.join(option.flags)} ") and option.help in line]
+        assert len(found) == 1, option
+        assert found[0].endswith(f"[default: {help.default(role, option)}]" if help.default(role, option) else option.help)
+        columns.add(found[0].index(option.help))
+    assert len(columns) == 1
+    assert not [line for line in lines if line.startswith("     ")], "no line goes on in another"
+    for example in help.EXAMPLES[role]:
+        assert f"  {example}" in lines
+        assert "-" in example
+
+
+@pytest.mark.parametrize("role", options.COMMANDS)
+def test_examples_can_be_typed(role: str) -> None:
+    for example in help.EXAMPLES[role]:
+        program, command, *words = example.replace("HEX", "0" * 64).partition(" |")[0].split()
+        assert (program, command) == ("dfengine", role)
+        cli.main.commands[role].make_context(role, words)
+
+
+SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces|size": "7", "duration": "7s", "header": "A: b",
+           "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
+           options.PATTERN: "cdn", options.FLAG: "1"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("role", "option"), SHOWN, ids=str)
+def test_each_option_is_a_variable_and_a_setting_of_files(
+    role: str, option: options.Option, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Weaker than the command line, and a variable is stronger than a file."""
+    text, other = SAMPLES.get(option.kind, "7"), "http://o/g" if option.kind == "url" else SAMPLES.get(option.kind, "8")
+    file = tmp_path / "a.yml"
+    file.write_text(json.dumps({role: {option.key: [other] if option.many else other}}))
+    command = cli.main.commands[role]
+
+    def found(*words: str) -> Any:
+        given = configuration.read([str(file)])[role]
+        return command.make_context(role, list(words), default_map=given).params[option.name]
+
+    def read(text: str) -> Any:
+        value = True if option.kind == options.FLAG else options.KINDS[option.kind].read(text)
+        return (value,) if option.many else value
+
+    assert found() == read(other)
+    monkeypatch.setenv(f"DFENGINE_{role}_{option.name}".upper(), text)
+    assert found() == read(text)
+    if option.kind != options.FLAG:
+        assert found(option.flags[0], other) == read(other)
+
+
+def test_several_of_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFENGINE_GET_NODES", "a b:1")
+    monkeypatch.setenv("DFENGINE_GET_HEADERS", "A: b c\nD: e")
+    values = cli.main.commands["get"].make_context("get", ["http://o/f"]).params
+    assert values["nodes"] == (SupernodeAddress("a"), SupernodeAddress("b", 1))
+    assert values["headers"] == (("A", "b c"), ("D", "e"))
+
+
+def test_a_variable_that_names_a_version_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images often have one."""
+    monkeypatch.setenv("DFENGINE_VERSION", "1.0")
+    monkeypatch.setenv("DFENGINE_GET_VERSION", "1.0")
+    assert CliRunner().invoke(cli.main, ["get", "--help"]).exit_code == 0
+    assert by_click(["http://o/f"]) == {"address": "http://o/f"}
+
+
+def test_every_option_of_a_server_is_its_setting() -> None:
+    for role, kind in (("supernode", SupernodeSettings), ("peer", PeerSettings)):
+        assert {option.name for option in options.COMMANDS[role]} - {"config"} == set(kind.FIELDS)
+
+
+def test_the_documents_tables_are_made_from_the_table() -> None:
+    sys.path.insert(0, str(DOCS))
+    try:
+        import commands
+    finally:
+        sys.path.pop(0)
+    text = commands.DOCUMENT.read_text()
+    assert text == commands.written(text), "run docs/commands.py"
 
 
 def test_every_option_is_a_setting_or_told_to_the_command() -> None:
@@ -100,7 +197,7 @@ def test_every_option_is_a_setting_or_told_to_the_command() -> None:
 )  # fmt: skip
 def test_a_flag_used_as_curl_uses_it_is_answered_with_the_one_that_is_meant(line: str, said: str) -> None:
     words = line.split()
-    assert options.plain(words) is None
+    assert plain.read(words) is None
     with pytest.raises(click.UsageError) as told:
         cli.main.commands["get"].make_context("get", list(words))
     assert re.match(said, told.value.message)
@@ -119,13 +216,13 @@ def test_an_url_without_a_command_is_answered_with_the_command() -> None:
      "-OL http://o/f", "-bq http://o/f", "--filter -x http://o/f", "-o -s http://o/f", "--output -n http://o/f", "-u me:pw http://o/f"],
 )  # fmt: skip
 def test_what_1x_means_by_its_flags_stays(line: str) -> None:
-    assert options.mistaken(line.split()) == ""
+    assert plain.mistaken(line.split()) == ""
     assert by_click(line.split()) is not None
 
 
 @pytest.mark.parametrize("role", ["get", "supernode", "peer"])
 def test_the_documents_name_every_flag_and_no_other(role: str) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+    text = (DOCS / "commands.md").read_text()
     section = text.split(f"\n## `dfengine {role}")[1].split("\n## ")[0]
     flags = section.split("Flags:")[1] if "Flags:" in section else "\n".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))
     named = set(re.findall(r"`(-{1,2}[A-Za-z0-9-]+)`", flags))
@@ -136,10 +233,9 @@ def test_the_documents_name_every_flag_and_no_other(role: str) -> None:
 def shown(role: str) -> dict[str, str]:
     """Flag -> what `--help` shows that it takes."""
     command = cli.main.commands[role]
-    context = click.Context(command)
-    options = [param for param in command.params if isinstance(param, click.Option) and not param.is_flag]
-    records = {option.opts[-1]: option.get_help_record(context) for option in options}
-    return {flag: record[0].rpartition(f"{flag} ")[2] for flag, record in records.items() if record is not None}
+    flags = [param.opts[-1] for param in command.params if isinstance(param, click.Option) and not param.is_flag and not param.hidden]
+    lines = [left for group in help.rows(role).values() for left, _ in group]
+    return {flag: next(line for line in lines if f"{flag} " in line).rpartition(f"{flag} ")[2] for flag in flags}
 
 
 @pytest.mark.parametrize("role", ["get", "supernode", "peer"])

@@ -1,0 +1,84 @@
+"""What `--help` and docs/commands.md show of the table of options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dfengine.app.options import COMMANDS, FLAG, OTHER, PATTERN, Option
+from dfengine.settings import GetSettings, PeerSettings, SupernodeSettings
+
+WIDTH = 100
+"""Columns of the longest line of `--help`."""
+
+SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSettings}
+
+EXAMPLES = {
+    "get": (
+        "dfengine get http://origin/file -o file",
+        "dfengine get http://origin/file -n supernode1 -n supernode2 --digest sha256:HEX",
+        "dfengine get http://origin/file.tar -n supernode -o - | tar x",
+    ),
+    "supernode": (
+        "dfengine supernode --home-dir /var/lib/dfengine --max-bandwidth 1G",
+        "dfengine supernode --origin-allow .example.com --secret-file /etc/dfengine/secret",
+    ),
+    "peer": ("dfengine peer --home ~/.dfengine --totallimit 100M --alivetime 0",),
+}
+
+VARIABLES = {"get": "DFENGINE_GET_NODES", "supernode": "DFENGINE_SUPERNODE_HOME_DIR", "peer": "DFENGINE_PEER_TOTALLIMIT"}
+"""An environment variable of each command."""
+
+_SCALES = {"T": 1 << 40, "G": 1 << 30, "M": 1 << 20, "K": 1 << 10}.items()
+
+ALWAYS = (("-V, --version", "Print the version"), ("-h, --help", "Show this help"))
+"""Options of every command."""
+
+
+def groups(command: str) -> dict[str, list[Option]]:
+    """The command's options that are shown, by group."""
+    found: dict[str, list[Option]] = {}
+    for option in COMMANDS[command]:
+        if not option.hidden:
+            found.setdefault(option.group, []).append(option)
+    return found
+
+
+def rows(command: str) -> dict[str, list[tuple[str, str]]]:
+    """By group, for each option: its flags with what they take, and one line about it."""
+    found = {group: [(_left(option), _line(command, option)) for option in options] for group, options in groups(command).items()}
+    found.setdefault(OTHER, []).extend(ALWAYS)
+    return found
+
+
+def value(option: Option) -> str:
+    """What the option takes, as `RATE`; "" for a flag."""
+    if option.kind == FLAG:
+        return ""
+    return option.kind if option.kind == PATTERN else option.kind.upper()
+
+
+def default(command: str, option: Option) -> str:
+    """The default as a user would write it, with its meaning, or only that; "" for none."""
+    own = _written(option, getattr(SETTINGS[command], option.name, None))
+    return f"{own}, {option.default}" if own and option.default else own or option.default
+
+
+def _left(option: Option) -> str:
+    return " ".join(filter(None, (", ".join(option.flags), value(option))))
+
+
+def _line(command: str, option: Option) -> str:
+    text = default(command, option)
+    return f"{option.help} [default: {text}]" if text else option.help
+
+
+def _written(option: Option, own: Any) -> str:
+    """The settings' value in the form that the option takes; "" where that would say nothing."""
+    if own is None or own == () or own == -1 or option.kind in (FLAG, "pieces|size"):
+        return ""
+    if option.kind in ("rate", "size"):
+        scale, letter = next(((scale, letter) for letter, scale in _SCALES if own and own % scale == 0), (1, ""))
+        return f"{own // scale}{letter}"
+    if option.kind == "duration" and own:
+        return f"{own / 60:g}m" if own % 60 == 0 else f"{own:g}s"
+    return f"{own:g}" if isinstance(own, float) else str(own)

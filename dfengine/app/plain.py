@@ -1,0 +1,138 @@
+"""The command line of `dfengine get`, where it is plain: read without click.
+
+Importing click costs a small download more than its bytes. `read` gives for most command lines the values that click would give; whatever
+else there is (help, a mistake, a value from elsewhere) it leaves to click. `mistaken` recognizes options used as curl or wget use them.
+"""
+
+from __future__ import annotations
+
+from dfengine.app.options import FLAG, GET, KINDS
+from dfengine.errors import CallerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from dfengine.app.options import Option
+
+CURL = {
+    "-f": "-f is 1.x's --filter NAMES; a failure of the origin always gives an exit code and no file: leave -f out",
+    "-i": "-i is 1.x's --identifier TEXT; heads of answers are not part of the output: leave -i out",
+    "-s": "-s is 1.x's --locallimit RATE; for silence say -q",
+    "-n": "-n is 1.x's --node HOST[:PORT]; for ~/.netrc say --netrc, for wget's -nc --skip-existing",
+    "-m": "-m is 1.x's --md5 HEX; for a limit in time say --max-time TIME",
+    "-O": "-O names the output by the URL; for another name say -o FILE, for stdout -o -",
+}
+"""Flags that mean something else to users of curl or wget -> what to say to them."""
+
+
+UNKNOWN = {
+    "-v": "there is no -v: say --verbose, or --version before the command",
+    "-x": "there is no -x: for connections to the origin say --connections N; a proxy is read from http_proxy, https_proxy and all_proxy",
+    "-N": "there is no -N: what is here and still the origin's file is never fetched again",
+    "-S": "there is no -S: errors are always shown, leave -S out",
+    "-t": "there is no -t: say --retry N",
+    "-T": "there is no -T: for a limit in time say --max-time TIME",
+}
+"""The same for flags of curl, wget and aria2c that do not exist here."""
+
+
+def _reads(kind: str, text: str) -> bool:
+    try:
+        KINDS[kind].read(text)
+    except CallerError:
+        return False
+    return True
+
+
+def _meant_otherwise(flag: str, text: str | None, attached: bool, known: dict[str, Option]) -> bool:
+    """`text`, the value of one of `CURL`, shows that curl's flag is meant; None: there is no value."""
+    if text is None:
+        return True
+    if flag in ("-s", "-n"):
+        return not _reads(known[flag].kind, text) or (attached and flag == "-n" and text in ("c", "v", "d", "H", "p"))
+    if flag == "-m":
+        return len(text) < 32 and _reads("duration", text)
+    if attached:
+        return not set(text) - set("fsSLOJk")
+    return text[:2] in known or text in known or text == "-" or (flag == "-f" and "://" in text)
+
+
+def mistaken(words: Sequence[str]) -> str:
+    """What to say when the words after `dfengine get` use a flag as curl or wget does and 1.x does not; else ""."""
+    known = {flag: option for option in GET for flag in option.flags}
+    places: list[str] = []
+    identifier = url = remote_name = False
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            places += left
+        elif word[:1] != "-" or word == "-":
+            places.append(word)
+        elif word.startswith("--"):
+            name, equals, _ = word.partition("=")
+            if name in known and known[name].kind != FLAG and not equals:
+                next(left, "")
+            url = url or name == "--url"
+        else:
+            at = 1
+            while at < len(word):
+                flag, rest = f"-{word[at]}", word[at + 1 :]
+                option = known.get(flag)
+                if option is None:
+                    if remote_name and flag == "--":
+                        return CURL["-O"]
+                    if flag in UNKNOWN:
+                        return UNKNOWN[flag]
+                    break
+                at += 1
+                remote_name = remote_name or flag == "-O"
+                if option.kind == FLAG:
+                    continue
+                value = rest or next(left, None)
+                if flag in CURL and _meant_otherwise(flag, value, bool(rest), known):
+                    return CURL[flag]
+                identifier = identifier or (flag == "-i" and value is not None and "://" in value)
+                url = url or (flag == "-u" and value is not None and "://" in value)
+                break
+    if identifier and not url and not places:
+        return CURL["-i"]
+    if remote_name and len(places) == 2 and sum("://" in place for place in places) == 1:
+        return CURL["-O"]
+    return ""
+
+
+def read(words: Sequence[str]) -> dict[str, Any] | None:
+    """Setting -> value of the words after `dfengine get`, `address` being the URL; None where click must look itself."""
+    if mistaken(words):
+        return None
+    known = {flag: option for option in GET for flag in option.flags}
+    found: dict[str, Any] = {}
+    left = iter(words)
+    for word in left:
+        if word[:1] != "-" or word == "-":
+            if "address" in found:
+                return None
+            found["address"] = word
+            continue
+        name, equals, text = word.partition("=") if word.startswith("--") else (word, "", "")
+        option = known.get(name)
+        if option is None:
+            return None
+        if option.kind == FLAG:
+            if equals:
+                return None
+            found[option.name] = True
+            continue
+        if not equals:
+            given = next(left, None)
+            if given is None:
+                return None
+            text = given
+        try:
+            value = KINDS[option.kind].read(text)
+        except CallerError:
+            return None
+        found[option.name] = (*found.get(option.name, ()), value) if option.many else value
+    return found

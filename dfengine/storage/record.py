@@ -148,7 +148,10 @@ class Record:
 
     @classmethod
     def follow(cls, path: str) -> Record:
-        """An existing record that another process may be writing: `geometry`, `complete_mtime` and `holds` look again. Raises as `open`."""
+        """An existing record that another process may be writing. Raises as `open`.
+
+        `geometry`, `digest`, `complete_mtime`, `named_ctime` and `holds` look again.
+        """
         return cls._opened(path, os.O_RDONLY, "followed")
 
     @classmethod
@@ -246,8 +249,11 @@ class Record:
         self._store(40, struct.pack("<I", 1))
 
     def digest(self, n: int) -> bytes:
-        """xxh3-128 of piece n's content, 16 bytes; zeros where never recorded."""
-        return bytes(self._memory[self._xxh3 + DIGEST * n : self._xxh3 + DIGEST * (n + 1)])
+        """xxh3-128 of piece n's content, 16 bytes; zeros where never recorded. Raises StorageError."""
+        at = self._xxh3 + DIGEST * n
+        if self._kind == "followed":
+            self._fetch(at, at + DIGEST)
+        return bytes(self._memory[at : at + DIGEST])
 
     def set_digest(self, n: int, digest: bytes) -> None:
         """Before the piece is shown. Raises StorageError."""

@@ -544,6 +544,24 @@ class TestHome:
             "tasks": ["link"], "data": [], "records": []
         }
 
+    def test_pieces_that_came_after_a_file_was_opened_are_compared_with_their_own_digests(self, tmp_path: Path, geometry: Geometry) -> None:
+        home = Home(str(tmp_path / "home"))
+        target, file = self.share(home, tmp_path, geometry)
+        fill(file, range(1))
+        shared = home.find("f-1-2.000")
+        assert shared is not None
+        assert shared.here(0, 100)
+        fill(file, range(1, geometry.count))
+        target.finish(file, keep=lambda: home.keep("f-1-2.000", file))
+        file.close()
+        os.chmod(target.path, 0o600)  # its ctime is another one
+        assert shared.here(0, geometry.length)
+        compare, must = shared.check(0, geometry.length)
+        assert must
+        assert compare is not None
+        assert compare()
+        assert shared.here(0, geometry.length)
+
     @pytest.mark.parametrize("linked", [True, False])
     def test_what_was_deleted_or_replaced_is_withdrawn_and_nothing_else(
         self, tmp_path: Path, geometry: Geometry, linked: bool, monkeypatch: pytest.MonkeyPatch

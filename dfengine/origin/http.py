@@ -93,6 +93,8 @@ class HttpOrigin:
             self._place(body, start, end, asked, unless)
             if version is not None and not body.not_modified and not version.covers(body.version):
                 raise OriginChanged(f"{body.place} answers with another version of the file")
+            if start and end is None and body.ranged and body.length < 0 and (version is None or version.length < 0):
+                raise OriginError(f"{body.place} sends a part of the file and does not say whether it is the last", 206)
         except BaseException:
             body.close()
             raise

@@ -219,3 +219,12 @@ def test_a_304_answers_conditions_alone(known: Version, holds: bool, cancel: Can
         else:
             with pytest.raises(OriginError, match="304"):
                 HttpOrigin(url, cancel=cancel).open(unless=known)
+
+
+@pytest.mark.parametrize(("known", "says", "taken"), [(-1, "*", False), (10, "*", True), (-1, "10", True)])
+def test_a_part_that_may_not_be_the_last_is_no_end_of_the_file(known: int, says: str, taken: bool, cancel: Cancel) -> None:
+    answer = f'HTTP/1.1 206 Partial Content\r\nETag: "1"\r\nContent-Range: bytes 5-9/{says}\r\nContent-Length: 5\r\n\r\n12345'
+    with origin(answer.encode(), b"") as url, contextlib.ExitStack() as ends:
+        if not taken:
+            ends.enter_context(pytest.raises(OriginError, match="whether it is the last"))
+        HttpOrigin(url, cancel=cancel).open(5, version=Version('"1"', "", known)).close()

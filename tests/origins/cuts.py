@@ -46,6 +46,12 @@ def _chunked_cut(x: Exchange) -> None:
     serve(x, framing="chunked", cut=-1 if x.request.range(BIG) else 5_000_000)
 
 
+def _chunked_cut_part(x: Exchange) -> None:
+    """Nobody is told the length; a range is answered by 2 MB of it, of a file of unknown length."""
+    serve(x, framing="chunked", cut=-1 if x.n else 3_000_000, content_range=lambda a, b, total: (f"bytes {a}-{min(b, a + 1_999_999)}/*",
+        a, min(b, a + 1_999_999)))
+
+
 def _chunked_cut_unknown(x: Exchange) -> None:
     """Neither a length nor ranges: only from the start again."""
     data = chunked(x.file)
@@ -86,6 +92,7 @@ CUTS = (
     Behaviour("reset-always-without-ranges", lambda x: serve(x, ranges=False, cut=100_000, reset=True), Fails(4, CUT), options=ONCE),
     Behaviour("reset-in-close-delimited", _reset_in_close_delimited, Fails(4, CUT), options=ONCE),
     Behaviour("chunked-cut-ranges-whole", _chunked_cut, CONTINUED, FILE),
+    Behaviour("chunked-cut-range-of-no-total", _chunked_cut_part, OneVersion("RFC 9110 section 14.4: the length may be unknown"), FILE),
     Behaviour("chunked-cut-once", _chunked_cut_unknown, Delivers()),
     Behaviour("empty-answer-once", _empty_answer_once, Delivers()),
     Behaviour("empty-answer-always", lambda x: x.fin(), Fails(4, (*CUT, "empty", "no answer", "nothing")), options=ONCE),

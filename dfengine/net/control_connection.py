@@ -5,7 +5,8 @@ Laws:
   socket is read no further.
 * Nor is it while MAX_PIPELINED answers are not ready, or HIGH_WATER bytes of answers lie unread; a client that leaves them unread for
   stall seconds is cut off.
-* All bytes that are kept of a client, unfinished requests and unread answers, are counted; beyond its share the connection is cut.
+* All bytes that are kept of a client, unfinished requests and answers that are not sent or not read, are counted; beyond its share the
+  connection is cut.
 * A connection is always in one of four phases, each with a deadline: a request comes (head seconds from its first byte), it waits for a
   turn or an answer (which the server owes it: none), answers lie unread (stall seconds), idle.
 """
@@ -226,6 +227,8 @@ class ControlProtocol(asyncio.Protocol):
     def _weigh(self) -> None:
         """Count what is kept of this client; whoever has more than its share is cut off."""
         held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
+        if self._answers:
+            held += sum(_size(answer) for answer, _, _ in self._answers)
         if self._unread and self._transport is not None:
             held += self._transport.get_write_buffer_size()
         if held != self._held:
@@ -266,7 +269,9 @@ class ControlProtocol(asyncio.Protocol):
             self._send(answer, keep_alive, bodiless)
         elif self._answers is not None:
             self._answers.append((answer, keep_alive, bodiless))
-            if not isinstance(answer, READY):
+            if isinstance(answer, READY):
+                self._weigh()
+            else:
                 self.deadline = math.inf
                 answer.add_done_callback(self._flush)
 
@@ -280,6 +285,7 @@ class ControlProtocol(asyncio.Protocol):
                 answer = self._outcome(answer)
             self._answers.popleft()
             self._send(answer, keep_alive, bodiless)
+        self._weigh()
         self._wait()
 
     def _outcome(self, parked: asyncio.Future[Response]) -> Response:
@@ -306,3 +312,14 @@ class ControlProtocol(asyncio.Protocol):
         """Cut the connection."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _size(answer: Answer | bytes) -> int:
+    """Bytes of an answer that waits for one before it; 0 while there are none."""
+    if isinstance(answer, bytes):
+        return len(answer)
+    if not isinstance(answer, Response):
+        if not answer.done() or answer.cancelled() or answer.exception() is not None:
+            return 0
+        answer = answer.result()
+    return len(answer.body)

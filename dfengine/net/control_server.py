@@ -30,7 +30,7 @@ IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
 MEMORY = 128 << 20
-"""Bytes of unfinished requests and of unread answers that are kept, of all clients together."""
+"""Bytes of unfinished requests, and of answers that are not sent or not read, that are kept, of all clients together."""
 
 UNSENT = 64 << 10
 """Bytes of answers that the kernel keeps of a client that does not read them; what is beyond is not made."""

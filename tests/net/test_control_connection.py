@@ -1,0 +1,68 @@
+"""What a control server keeps of a client that reads nothing, or is not answered yet."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from dfengine.net import control_server
+from dfengine.net.control_connection import Answer
+from dfengine.net.control_server import ControlServer
+from dfengine.net.http import Request, Response
+
+SIZE, BEHIND = 100_000, 20
+
+
+@pytest.mark.parametrize("parked", ["first", "all"])
+@pytest.mark.parametrize("clients", [1, 5])
+def test_answers_that_wait_behind_a_parked_one_are_counted(parked: str, clients: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_server, "MEMORY", 4 * SIZE * BEHIND)
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        waiting: list[asyncio.Future[Response]] = []
+        ready: list[asyncio.Future[Response]] = []
+
+        def handler(request: Request) -> Answer:
+            answer = Response(200, bytes(SIZE))
+            if request.path != "/parked" and parked == "first":
+                return answer
+            future = loop.create_future()
+            waiting.append(future)
+            if request.path != "/parked":
+                ready.append(future)
+            return future
+
+        server = ControlServer(loop, handler)
+        await server.start("127.0.0.1", 0)
+        try:
+            for _ in range(clients):
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 5))
+                sock.sendall(b"".join(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"parked", *[b"ready"] * BEHIND)))
+            until = time.monotonic() + 10
+            asked = 0
+            while (asked < server.requests or not asked) and time.monotonic() < until:
+                asked = server.requests
+                await asyncio.sleep(0.1)
+                for future in ready:
+                    if not future.done():
+                        future.set_result(Response(200, bytes(SIZE)))
+            await asyncio.sleep(0.1)
+            assert server.memory.of("127.0.0.1") == len(server.connections) * SIZE * BEHIND > 0
+            assert (len(server.connections) == clients) == (clients == 1), "who is within its share is not cut off"
+            for future in waiting:
+                if not future.done():
+                    future.set_result(Response(200))
+            stack.close()
+            while server.connections and time.monotonic() < until:
+                await asyncio.sleep(0.01)
+            assert server.memory.of("127.0.0.1") == 0
+        finally:
+            server.close()
+
+    with ExitStack() as stack:
+        asyncio.run(ask())

@@ -544,6 +544,25 @@ class TestHome:
             "tasks": ["link"], "data": [], "records": []
         }
 
+    def test_an_output_that_has_its_name_is_no_failure_because_its_record_cannot_be_written(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = Home(str(tmp_path / "home"))
+        target, file = self.share(home, tmp_path, geometry)
+        fill(file, range(geometry.count))
+        shared = home.find("f-1-2.000")
+        assert shared is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(Record, "set_named", lambda *_: (_ for _ in ()).throw(DiskFull("cannot write")))
+            target.finish(file, keep=lambda: home.keep("f-1-2.000", file))
+        file.close()
+        assert sorted(os.listdir(tmp_path)) == ["home", "out"]
+        assert shared.here(0, geometry.length)
+        compare, must = shared.check(0, geometry.length)
+        assert must
+        assert compare is not None
+        assert compare()
+
     def test_pieces_that_came_after_a_file_was_opened_are_compared_with_their_own_digests(self, tmp_path: Path, geometry: Geometry) -> None:
         home = Home(str(tmp_path / "home"))
         target, file = self.share(home, tmp_path, geometry)

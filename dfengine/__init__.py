@@ -21,8 +21,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterable
+    from typing import Unpack
 
+    from dfengine.app.keywords import Keywords
     from dfengine.client import Result
     from dfengine.streaming import Reader
 
@@ -30,19 +32,24 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "get", "stream"]
 
 
-def get(url: str, output: str, *, nodes: list[str] | tuple[str, ...] = (), **settings: Any) -> Result:
+def get(url: str, output: str, *, nodes: Iterable[str] = (), **settings: Unpack[Keywords]) -> Result:
     """Download `url` to the file `output`, from the swarm of the supernodes `nodes` (HOST[:PORT][=WEIGHT]) if there are any.
 
-    Further settings are those of `dfengine.settings.GetSettings`. Raises subclasses of `dfengine.errors.DfengineError`.
+    Further keywords are settings of `dfengine.settings.GetSettings`: sizes in bytes, rates in bytes per second, times in seconds, or text
+    as on the command line (`minrate="1M"`, `digest="sha256:HEX"`). Raises subclasses of `dfengine.errors.DfengineError`.
     """
     from dfengine import client
-    from dfengine.settings import GetSettings, SupernodeAddress
+    from dfengine.app import keywords
 
-    return client.get(GetSettings(url=url, output=output, nodes=tuple(SupernodeAddress.parse(node) for node in nodes), **settings))
+    return client.get(keywords.settings(url, output, nodes, settings))
 
 
-def stream(url: str, *, nodes: list[str] | tuple[str, ...] = (), **settings: Any) -> Reader:
-    """`url` in order, as a file-like reader and an asynchronous iterator, with no byte on a disk; see `dfengine.streaming.Reader`."""
-    from dfengine.streaming import stream as open_stream
+def stream(url: str, *, nodes: Iterable[str] = (), **settings: Unpack[Keywords]) -> Reader:
+    """`url` in order, as a file-like reader and an asynchronous iterator, with no byte on a disk; see `dfengine.streaming.Reader`.
 
-    return open_stream(url, nodes=nodes, **settings)
+    Keywords are those of `get`; `window` (pieces, or text as `16` or `256M`), `window_bytes` and `cache` (bytes) are for streams.
+    """
+    from dfengine.app import keywords
+    from dfengine.streaming import Reader
+
+    return Reader(keywords.settings(url, "-", nodes, settings))

@@ -10,6 +10,6 @@ Law: eviction never gates credit. The three are told apart in `download`, which 
 from __future__ import annotations
 
 from dfengine.streaming.pipe import to_descriptor
-from dfengine.streaming.reader import Reader, stream
+from dfengine.streaming.reader import Reader
 
-__all__ = ["Reader", "stream", "to_descriptor"]
+__all__ = ["Reader", "to_descriptor"]

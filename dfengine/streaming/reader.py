@@ -7,12 +7,12 @@ import os
 import threading
 
 from dfengine.errors import DfengineError, LocalError, Unverified
-from dfengine.settings import GetSettings, SupernodeAddress
+from dfengine.settings import GetSettings
 from dfengine.streaming.download import Streaming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
     from types import TracebackType
     from typing import Any
 
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
 
 CLOSING = 0.7
 """Seconds for an engine to end that is not wanted any more."""
-
-
-def stream(url: str, *, nodes: Iterable[str] = (), **settings: Any) -> Reader:
-    """Open `url` as a stream from the swarm of the supernodes `nodes` (HOST[:PORT][=WEIGHT]), or from its origin if there are none.
-
-    Further settings are those of `dfengine.settings.GetSettings`, `window` (pieces), `window_bytes` and `cache` (bytes) among them.
-    `digest` may be text, as `sha256:HEX`.
-    """
-    return Reader(GetSettings(url=url, output="-", nodes=tuple(SupernodeAddress.parse(node) for node in nodes), **settings))
 
 
 class _Engine(threading.Thread):

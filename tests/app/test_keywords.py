@@ -1,0 +1,106 @@
+"""Keywords of `dfengine.get` and `dfengine.stream`: what mypy knows of them, and what each value may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dfengine
+from dfengine.app import keywords
+from dfengine.errors import BadValue
+from dfengine.settings import GetSettings, SupernodeAddress
+from dfengine.task import Digest
+
+ROOT = Path(__file__).parents[2]
+SHA = Digest("sha256", "0" * 64)
+
+PROGRAM = """
+import dfengine
+
+dfengine.get("http://o/f", "out", nodes=["n"], minrate="1M", timeout=5, headers=[("A", "b")], digest="md5:00")
+dfengine.stream("http://o/f", window="256M", cache=1 << 20, pattern="cdn")
+dfengine.get("http://o/f", "out", minrat="1M")
+dfengine.stream("http://o/f", windows=3)
+dfengine.get("http://o/f", "out", retry="often")
+"""
+
+
+def test_mypy_shows_a_wrong_keyword_and_a_wrong_value(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    done = subprocess.run([sys.executable, "-m", "mypy", str(program)], cwd=ROOT, capture_output=True, text=True, check=False)
+    lines = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error: " in line}
+    assert lines == {6, 7, 8}, done.stdout + done.stderr
+
+
+def test_the_types_name_what_the_table_has() -> None:
+    tree = ast.parse(Path(keywords.__file__).read_text())
+    named = next(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "Keywords")
+    assert {each.target.id for each in named.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)} == set(
+        keywords.table()
+    )
+    assert set(keywords.table()) == set(GetSettings.FIELDS) - {"url", "output", "device", "nodes"}
+
+
+def settings(**given: Any) -> GetSettings:
+    return keywords.settings("http://o/f", "out", ["n:1"], given)  # type: ignore[arg-type]
+
+
+def test_without_keywords_the_defaults_count() -> None:
+    plain = GetSettings(url="http://o/f", output="out", nodes=(SupernodeAddress("n", 1),))
+    assert settings() == plain
+    assert settings(**{name: getattr(GetSettings, name) for name in keywords.table()}) == plain
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"minrate": "1M"}, {"minrate": 1 << 20}), ({"minrate": 7}, {"minrate": 7}), ({"timeout": "5m"}, {"timeout": 300.0}),
+        ({"timeout": 0.25}, {"timeout": 0.25}), ({"timeout": 3}, {"timeout": 3}), ({"digest": str(SHA)}, {"digest": SHA}),
+        ({"digest": SHA}, {"digest": SHA}), ({"window": 3}, {"window": 3, "window_bytes": 0}),
+        ({"window": "16"}, {"window": 16, "window_bytes": 0}), ({"window": "64M"}, {"window": 0, "window_bytes": 64 << 20}),
+        ({"window_bytes": "64M"}, {"window_bytes": 64 << 20}), ({"cache": 0}, {"cache": 0}), ({"cache": -1}, {"cache": -1}),
+        ({"headers": [("A", "b"), "C: d"]}, {"headers": (("A", "b"), ("C", "d"))}),
+        ({"cacerts": ["a", Path("b")]}, {"cacerts": ("a", "b")}), ({"home": Path("/h")}, {"home": "/h"}),
+        ({"netrc_file": "n"}, {"netrc_file": "n", "netrc": True}), ({"notbs": True}, {"notbs": True}),
+        ({"md5": "A" * 32}, {"md5": "a" * 32}), ({"connections": 16, "retry": 0}, {"connections": 16, "retry": 0}),
+        ({"port": 15001}, {"port": 15001}), ({"report_digest": True}, {"report_digest": True}),
+    ],
+)  # fmt: skip
+def test_values_and_texts(given: dict[str, Any], meant: dict[str, Any]) -> None:
+    found = settings(**given)
+    assert {name: getattr(found, name) for name in meant} == meant
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"minrate": -1}, {"minrate": "fast"}, {"minrate": 0.5}, {"minrate": True}, {"timeout": float("nan")}, {"timeout": -1.0},
+        {"timeout": "soon"}, {"digest": "md5:0"}, {"digest": 5}, {"pattern": "all"}, {"window": -3}, {"cache": -2}, {"headers": "A: b"},
+        {"headers": [("A", "b\nc")]}, {"headers": [("A", "b", "c")]}, {"headers": ["A"]}, {"cacerts": "file"}, {"notbs": "yes"},
+        {"notbs": 1}, {"connections": 0}, {"connections": 17}, {"retry": -1}, {"port": 80}, {"port": 70000}, {"md5": "0"}, {"ip": 7},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_that_cannot_be_meant(given: dict[str, Any]) -> None:
+    with pytest.raises(BadValue, match=next(iter(given))):
+        settings(**given)
+
+
+def test_no_message_shows_a_header() -> None:
+    with pytest.raises(BadValue) as told:
+        settings(headers=["Bearer-of-a-secret"])
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["minrat", "url_", "device", "output_", "nodes_", "json"])
+def test_another_keyword_is_an_error(name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        dfengine.get("http://o/f", "out", **{name: 1})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=name):
+        dfengine.stream("http://o/f", **{name: 1})  # type: ignore[arg-type]

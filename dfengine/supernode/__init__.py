@@ -15,5 +15,5 @@
     copies/    the supernode's copies of files: fetched, verified, repaired, evicted
     fastpath/  the native pull in Cython
 
-Start with `swarm/swarm` for decisions and `copies/fetch` for files.
+Start with `swarm/swarm` for decisions and `copies/fetch_thread` for files.
 """

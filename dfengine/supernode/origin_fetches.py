@@ -142,7 +142,7 @@ class OriginFetches:
         self.room.close()
         self.cdn.close()
 
-    # COPIES.EVENTS.EVENTS
+    # COPIES.FETCH.EVENTS
 
     def fetch_head(self, fetch: Fetch) -> None:
         """Events: the geometry is known."""
@@ -169,7 +169,7 @@ class OriginFetches:
 
     def fetch_md5(self, fetch: Fetch, n: int) -> None:
         """Events: an md5 is known."""
-        if fetch.task in self._swarm.tasks and n >= 0:
+        if fetch.task in self._swarm.tasks:
             self._swarm.legacy_ready(fetch.task, n, self._loop.time())
             self._wake()
 
@@ -212,7 +212,6 @@ class OriginFetches:
     def fetch_renewed(self, fetch: Fetch) -> None:
         """Events: the origin's file changed."""
         self._end(fetch.task, "the file changed at its origin: download it anew")
-        fetch.following = False
         if fetch.task not in self._heads:
             # Whoever comes now waits for the new generation's head.
             self._heads[fetch.task] = self._loop.create_future()

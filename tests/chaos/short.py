@@ -13,7 +13,7 @@ SHORT: dict[str, dict[str, float | int]] = {
     "client.swarm_session": {"RETRY": 3.0, "RETRY_NOTBS": 6.0},
     "client.patience": {"IDLE": 3.0},
     "supernode.origin_fetches": {"HEAD_SECONDS": 4.0, "LEAST_LEASE": 5.0, "LEAST_RATE": 1 << 20},
-    "supernode.copies.fetch": {"LEAST_RATE": 1 << 20},
+    "supernode.copies.origin_reading": {"LEAST_RATE": 1 << 20},
     "supernode.api_native": {"LONGEST": 2.0},
     "origin.body": {"SILENCE": 1.0},
     "origin.http": {"SILENCE": 1.0},

@@ -57,7 +57,7 @@ def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
 
 def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not when the collector comes by: the disk that its copy fills is wanted."""
-    monkeypatch.setattr("dfengine.supernode.copies.fetch.TRIES", 1)
+    monkeypatch.setattr("dfengine.supernode.copies.origin_reading.TRIES", 1)
 
     async def play() -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())

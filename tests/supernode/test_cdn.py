@@ -18,6 +18,7 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode.copies import cdn
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch_thread import fail
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.state import SupernodeState
 
@@ -40,7 +41,7 @@ def test_what_a_forgotten_fetch_tells_is_not_of_the_one_that_came_after(tmp_path
         node.cdn._current(node.fetches.fetch_piece, old, 1)
         node.fetches.forget(TASK)
         fetch_of(node, 3)
-        old._fail(OriginTruncated("it was stopped"))
+        fail(old, OriginTruncated("it was stopped"))
         await asyncio.sleep(0)
         assert TASK in node.swarm.tasks
         assert not node.swarm.tasks[TASK].cached.count()
@@ -54,7 +55,7 @@ def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pyte
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         old = fetch_of(node, 3)
         node.fetches.fetch_piece(old, 1)
-        old._fail(OriginTruncated("cut"))
+        fail(old, OriginTruncated("cut"))
         assert old.state == FAILED
 
         def start(task: str, wanted: Wanted, address: str) -> Fetch:
@@ -114,16 +115,15 @@ def test_a_copy_whose_origin_was_verified_otherwise_is_not_used(tmp_path: Path, 
 def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, posted, go = queue.Queue[str](), queue.Queue[str](), {name: threading.Event() for name in "abcdefg"}
 
-    class Slow(Fetch):
-        def run(self) -> None:
-            begun.put(self.task)
-            go[self.task].wait(60)
+    def slow(fetch: Fetch) -> None:
+        begun.put(fetch.task)
+        go[fetch.task].wait(60)
 
     def post(event: Any, *arguments: Any) -> None:
         event(*arguments)
         posted.put(arguments[0])
 
-    monkeypatch.setattr(cdn, "Fetch", Slow)
+    monkeypatch.setattr(cdn, "run", slow)
     fetching = cdn.Cdn(Cache(str(tmp_path)), post, None, workers=4)  # type: ignore[arg-type]
     for name in "abcde":
         fetching.start(name, Wanted("http://127.0.0.1:1/f"), "2001:db8::" + name)

@@ -1,14 +1,15 @@
 """The supernode's copies of files.
 
-    cdn             one fetch per task, however many ask
-    fetch, arrival  the thread that reads an origin, and how its bytes get into the copy
-    events          what a fetch tells the event loop
-    cache, copy     the files on disk, and serving them
-    repair          a copy found on disk is compared with its digests, damaged pieces are fetched again
-    complaints      somebody says that a piece is wrong
-    eviction        which copies leave a full disk
-    legacy_md5      md5s for 1.x
-    origin_queue    downloads that wait for permission to go to an origin
+    cdn                      one fetch per task, however many clients ask; bounds the threads
+    fetch                    one task's copy: its state, and the events that it reports to the event loop
+    fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
+    origin_reading, arrival  requests to the origin; how the bytes of an answer get into the copy
+    repair                   compares a copy found on disk with its digests, fetches damaged pieces again
+    cache, copy              the files on disk, and serving them
+    complaints               reads a piece that somebody says is wrong
+    eviction                 which copies leave a full disk
+    legacy_md5               md5s for 1.x
+    origin_queue             downloads that wait for permission to go to an origin
 
-A piece is verified in `copy`. Start with `fetch`.
+A piece is verified in `copy`. Start with `fetch_thread`.
 """

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import mmap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dfengine._piece import Geometry
 from dfengine.errors import OriginDiffers, StorageError
+from dfengine.origin.version import Version
 from dfengine.origin.work import ENDLESS
 from dfengine.storage.piece_file import PieceFile
-
-if TYPE_CHECKING:
-    from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.fetch import Fetch
 
 PART = 512 << 10
 """Bytes received, hashed and written in turn."""
@@ -36,13 +35,18 @@ class Arrivals:
         return self._fetch.stopped
 
     def unbind(self) -> None:
-        """The copy's description names no version until the fetch has ended."""
-        self._fetch.unbind()
+        """Pieces of another answer are about to come: the description names no version until the fetch has ended.
+
+        So a copy that is found after a crash is not gone on from.
+        """
+        self._fetch.description.learn(Version())
+        self._fetch.unbound = True
+        self._fetch.describe()
 
     def begin(self, n: int) -> Arriving:
         """Piece n comes; if it is here already, to be compared."""
         if self.file.geometry.length < 0:
-            self._fetch.check_length(n * self.file.geometry.content_size)
+            self._fetch.cache.check_length(n * self.file.geometry.content_size)
         if n >= len(self.file.here):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
         self._fetch.room.keep_low()
@@ -67,7 +71,7 @@ class Arrivals:
 
     def learn_length(self, length: int) -> None:
         """The origin has said, or ended."""
-        self._fetch.check_length(length)
+        self._fetch.cache.check_length(length)
         self._fetch.room.write(lambda: self.file.learn_length(length))
 
     def say(self, text: str) -> None:
@@ -86,7 +90,7 @@ class Arriving:
         self._part = part
         self._parts = parts
         self._put = 0
-        self._hash: Any = fetch.hasher()
+        self._hash: Any = fetch.cache.hasher()
         self._digest = b""
 
     def room(self, want: int) -> memoryview:
@@ -104,14 +108,14 @@ class Arriving:
         part = self._part[: self.got - self._put]
         self._hash.update(part)
         if not self._known and part:
-            self._fetch.room.write(lambda: self._file.put(self._n, self._put, part), PART, self._fetch.rest)
+            self._fetch.room.write(lambda: self._file.put(self._n, self._put, part), PART, lambda: self._fetch.missing_bytes)
         self._put = self.got
 
     def whole(self) -> bool:
         """See origin.sink.Piece. Raises OriginDiffers when it is here and was another one, StorageError."""
         self._flush()
         self._parts.append(self._part)
-        self._digest = self._fetch.kept(self._hash)
+        self._digest = self._fetch.cache.kept(self._hash)
         if self._known and self._digest != self._file.record.digest(self._n):
             raise OriginDiffers("the origin sends other bytes than before")
         return self._known

@@ -13,14 +13,13 @@ from dfengine.net.access import Access
 from dfengine.net.quota import SHARE, Quota
 from dfengine.origin.connections import Grants
 from dfengine.supernode.copies.cache import Cache
-from dfengine.supernode.copies.events import Events
-from dfengine.supernode.copies.fetch import RUNNING, Fetch
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.fetch import RUNNING, Events, Fetch
+from dfengine.supernode.copies.fetch_thread import mend, run
+from dfengine.supernode.copies.legacy_md5 import follow
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.task import client_of
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from dfengine.supernode.copies.eviction import Room
 
 
 class Cdn:
@@ -59,7 +58,7 @@ class Cdn:
         def begin() -> None:
             if wanted.md5:
                 self.follow(fetch)
-            self._submit(fetch.run, address)
+            self._submit(lambda: run(fetch), address)
 
         self._turn(begin, address)
         return fetch
@@ -98,7 +97,7 @@ class Cdn:
             answered(fetch)
 
         def ask() -> None:
-            fetch.run()
+            run(fetch)
             self._current(over, fetch)
 
         fetch.asking = True
@@ -107,7 +106,7 @@ class Cdn:
     def mend(self, fetch: Fetch) -> None:
         """A copy that was complete lacks pieces: fetch them again."""
         fetch.state = RUNNING
-        self._turn(lambda: self._submit(fetch.mend, ""), "")
+        self._turn(lambda: self._submit(lambda: mend(fetch), ""), "")
 
     def _current(self, event: Callable[..., object], fetch: Fetch, *arguments: object) -> None:
         """Tell on the loop's thread, unless the task was forgotten: it may have been begun anew, with pieces of its own."""
@@ -122,7 +121,21 @@ class Cdn:
         """1.x's md5s are needed from now on."""
         if not fetch.following:
             fetch.following = True
-            self._following.submit(fetch.follow)
+            self._following.submit(self._follow, fetch)
+
+    def _follow(self, fetch: Fetch) -> None:
+        file = fetch.file
+        try:
+            file = follow(fetch)
+        finally:
+            self._post(self._followed, fetch, file)
+
+    def _followed(self, fetch: Fetch, file: Copy | None) -> None:
+        """The thread that computed the md5s of `file` has ended; another generation may have begun while it did."""
+        fetch.following = False
+        if file is not fetch.file and not fetch.over:
+            self.follow(fetch)
+        fetch.notify()
 
     def forget(self, task: str) -> None:
         """The task leaves memory, and its origin is read no further; its copy stays on disk."""

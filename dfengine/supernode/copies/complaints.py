@@ -9,14 +9,10 @@ import asyncio
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from dfengine.errors import StorageError
-from dfengine.supernode.copies.repair import buffer_for
-
-if TYPE_CHECKING:
-    from dfengine.supernode.copies.copy import Copy
-    from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.fetch import Fetch
 
 AT_ONCE = 2
 MOST = 1024
@@ -62,7 +58,7 @@ class Complaints:
         with contextlib.suppress(StorageError):
             for lost in file.cut_off():
                 fetch.damaged(lost)
-        right = n in file.here and file.prove(n, buffer_for(file))
+        right = n in file.here and file.prove(n, file.buffer())
         if not right:
             fetch.damaged(n)
         with contextlib.suppress(RuntimeError):  # the loop has ended

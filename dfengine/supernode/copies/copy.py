@@ -8,6 +8,7 @@ piece has it proved again, and `drop` takes out what is wrong.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 from collections.abc import Callable
 
@@ -53,6 +54,11 @@ class Copy(PieceFile):
         """See PieceFile."""
         super().offer(n, digest)
         self._proved.set(n)
+
+    def buffer(self) -> memoryview:
+        """Room for the content of any piece of this file, in pages of its own."""
+        size = self.geometry.content_size
+        return memoryview(mmap.mmap(-1, size if self.geometry.length < 0 else max(1, min(size, self.geometry.length))))
 
     def prove(self, n: int, buffer: memoryview) -> bool:
         """Read piece n into `buffer`, which has room for any piece, and compare it: True if it is right; else it is dropped."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import mmap
-import threading
-from typing import TYPE_CHECKING
 
 from dfengine._piece import TAIL
-
-if TYPE_CHECKING:
-    from dfengine.supernode.copies.fetch import Fetch
+from dfengine.errors import StorageError
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.fetch import Fetch
 
 POLL = 1.0
 """Seconds between two looks when no news came; news wake at once."""
@@ -18,29 +16,40 @@ POLL = 1.0
 _TAIL = bytes([TAIL])
 
 
-def compute(fetch: Fetch, more: threading.Condition) -> bool:
-    """Follow the pieces in order, record each one's md5, and put the raw file's into the description. `more` tells of news.
+def follow(fetch: Fetch) -> Copy | None:
+    """Compute the md5s behind the pieces as they come, of one generation after the other; in a thread of its own.
 
-    True when the end was reached; False when the fetch failed or began anew.
+    Returns the copy whose md5s are all known; None: the fetch failed, or was stopped.
     """
-    with more:
-        more.wait_for(lambda: fetch.file is not None or fetch.over, None)
-    file = fetch.file
-    if file is None:
-        return False
+    while not fetch.over:
+        with fetch.news:
+            fetch.news.wait_for(lambda: fetch.file is not None or fetch.over, POLL)
+        file = fetch.file
+        if file is not None and compute(fetch, file):
+            with contextlib.suppress(StorageError):
+                fetch.cache.describe(fetch.task, fetch.description)
+            return file
+    return None
+
+
+def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
+    """Record the md5 of each piece of `file` in order, and put the raw file's into the description; each is told by an event.
+
+    wait: for pieces that are not here. False: the fetch failed or began another generation, or, without `wait`, a piece is not here.
+    """
     whole = hashlib.md5(usedforsecurity=False)
-    geometry = file.geometry
-    size = geometry.content_size if geometry.length < 0 else max(1, min(geometry.content_size, geometry.length))
-    buffer = memoryview(mmap.mmap(-1, size))  # as fetch.Fetch's
+    description, buffer = fetch.description, file.buffer()
     n = 0
     while (count := file.geometry.count) < 0 or n < count:
-        with more:
-            while not (n in file.here or file.geometry.count == n or fetch.over or file is not fetch.file):
-                more.wait(POLL)
+        with fetch.news:
+            while wait and not (n in file.here or file.geometry.count == n or fetch.over or file is not fetch.file):
+                fetch.news.wait(POLL)
         if fetch.over or file is not fetch.file:
             return False
         if n not in file.here:
-            continue  # the length turned out to end right before n
+            if wait:
+                continue  # the length turned out to end right before n
+            return False
         # Of these very bytes: a piece that was right when it came may have changed on the disk.
         if not file.prove(n, buffer):
             fetch.damaged(n)
@@ -51,7 +60,10 @@ def compute(fetch: Fetch, more: threading.Condition) -> bool:
         framed.update(buffer[:length])
         framed.update(_TAIL)
         file.md5s[n] = framed.digest()
-        fetch.md5_known(n)
+        fetch.post(fetch.events.fetch_md5, fetch, n)
         n += 1
-    fetch.description.md5 = whole.hexdigest()
+    if file is not fetch.file:
+        return False
+    description.md5 = whole.hexdigest()
+    fetch.notify()
     return True

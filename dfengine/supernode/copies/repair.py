@@ -6,23 +6,13 @@ Where nothing binds the version, all of the file comes again and what is here is
 
 from __future__ import annotations
 
-import mmap
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginChanged, OriginUnreachable, StorageError
 from dfengine.origin.work import missing
 from dfengine.supernode.copies.copy import Copy
-
-if TYPE_CHECKING:
-    from dfengine.supernode.copies.fetch import Fetch
-
-
-def buffer_for(file: Copy) -> memoryview:
-    """Room for any piece's content, in pages of its own."""
-    geometry = file.geometry
-    return memoryview(mmap.mmap(-1, geometry.content_size if geometry.length < 0 else max(1, min(geometry.content_size, geometry.length))))
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.origin_reading import ask, read
 
 
 def prove_found(fetch: Fetch, file: Copy, proved: Callable[[int], None]) -> None:
@@ -30,7 +20,7 @@ def prove_found(fetch: Fetch, file: Copy, proved: Callable[[int], None]) -> None
 
     The piece that a stream waits for is next. Raises OriginUnreachable when the process ends.
     """
-    waiting, buffer = dict.fromkeys(n for n in file.record.here if n not in file.here), buffer_for(file)
+    waiting, buffer = dict.fromkeys(n for n in file.record.here if n not in file.here), file.buffer()
     while waiting:
         if fetch.stopped:
             raise OriginUnreachable("the supernode is going away")
@@ -49,7 +39,7 @@ def lacks(file: Copy) -> list[tuple[int, int]]:
     return missing(file.here, count) if count >= 0 else []
 
 
-def mend(fetch: Fetch, file: Copy) -> bool:
+def fetch_missing(fetch: Fetch, file: Copy) -> bool:
     """Fetch what the copy lacks. False: it must begin anew, for the origin has another version, or the file is gone.
 
     Raises OriginError, StorageError.
@@ -61,26 +51,13 @@ def mend(fetch: Fetch, file: Copy) -> bool:
         return False
     known, length = fetch.description, file.geometry.length
     version = known.version(length)
-    body = fetch.answer(loaded=(file, known) if version.binds else None)
+    origin, body = ask(fetch, found=(file, known) if version.binds else None)
     same = version.covers(body.version) if version.binds else body.length in (-1, length)
     if not same:
         body.close()
         return False
     try:
-        fetch.read(body, file, lacks(file) if version.binds else [(0, file.geometry.count)], compare=not version.binds)
+        read(fetch, origin, body, file, lacks(file) if version.binds else [(0, file.geometry.count)], compare=not version.binds)
     except OriginChanged:
         return False
     return True
-
-
-def complete(fetch: Fetch, file: Copy, more: threading.Condition) -> bool:
-    """Fetch again what was dropped until nothing is missing, and wait for the md5 if the task wants one. Returns and raises as `mend`."""
-    while True:
-        with more:
-            more.notify_all()
-            while fetch.wanted.md5 and not fetch.md5 and fetch.following and not fetch.stopped and not lacks(file):
-                more.wait(1.0)
-        if not lacks(file):
-            return True
-        if not mend(fetch, file):
-            return False

@@ -1,0 +1,130 @@
+"""Who computes the md5s that 1.x needs, and when, while the fetch begins one generation of the file after another."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine.supernode.copies import cdn, fetch_thread
+from dfengine.supernode.copies.cache import Cache, Description
+from dfengine.supernode.copies.cdn import Cdn
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.fetch import SUCCESS, Fetch
+from dfengine.supernode.copies.legacy_md5 import follow
+from dfengine.supernode.copies.wanted import Wanted
+
+TASK = "ab" * 32
+
+
+class Loop:
+    """The loop's thread is the test's: what is posted is called when the test says."""
+
+    def __init__(self) -> None:
+        self.posted: queue.Queue[tuple[Callable[..., object], tuple[Any, ...]]] = queue.Queue()
+
+    def post(self, call: Callable[..., object], *given: Any) -> None:
+        self.posted.put((call, given))
+
+    def turn(self) -> None:
+        call, given = self.posted.get(timeout=60)
+        call(*given)
+
+
+class Scene:
+    """A fetch without an origin, and the threads that compute md5s, each of which ends when the test says."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.loop = Loop()
+        self.followed: queue.Queue[Copy | None] = queue.Queue()
+        self.go: queue.Queue[None] = queue.Queue()
+        events: Any = SimpleNamespace(**dict.fromkeys(("fetch_md5", "fetch_ended", "fetch_failed", "fetch_damaged"), lambda *_: None))
+        self.cdn = Cdn(Cache(str(home)), self.loop.post, events)
+        self.fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), self.cdn.cache, lambda *_: None, events)
+
+        def slowly(fetch: Fetch) -> Copy | None:
+            found = follow(fetch)
+            self.followed.put(found)
+            self.go.get(timeout=60)
+            return found
+
+        monkeypatch.setattr(cdn, "follow", slowly)
+
+    def generation(self, content: bytes) -> Copy:
+        """The copy of a file of one piece begins."""
+        description = Description(url="u", generation=content.hex(), verified="")
+        file = self.cdn.cache.create(TASK, Geometry(len(content)), description)
+        file.write(0, content, self.cdn.cache.piece_digest(memoryview(content)))
+        self.fetch.description, self.fetch.file = description, file
+        self.fetch.notify()
+        return file
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    made = Scene(tmp_path, monkeypatch)
+    yield made
+    made.fetch.stop()
+    for _ in range(9):
+        made.go.put(None)
+    made.cdn.close()
+
+
+def test_a_generation_that_begins_while_the_thread_ends_is_followed_by_one_thread(scene: Scene) -> None:
+    first = scene.generation(b"first")
+    scene.cdn.follow(scene.fetch)
+    assert scene.followed.get(timeout=60) is first
+    assert scene.fetch.md5 == hashlib.md5(b"first").hexdigest()
+    second = scene.generation(b"second")
+    scene.cdn.follow(scene.fetch)  # a 1.x client registers: the thread of before is still counted, and knows nothing of it
+    scene.cdn.follow(scene.fetch)
+    assert scene.followed.empty()
+    scene.go.put(None)
+    scene.loop.turn()
+    assert scene.fetch.following
+    assert scene.followed.get(timeout=60) is second
+    assert scene.fetch.md5 == hashlib.md5(b"second").hexdigest()
+    scene.go.put(None)
+    scene.loop.turn()
+    assert not scene.fetch.following
+    assert scene.followed.empty()
+    assert scene.loop.posted.empty()
+
+
+def test_a_thread_goes_on_with_the_next_generation(scene: Scene) -> None:
+    scene.cdn.follow(scene.fetch)
+    empty = scene.cdn.cache.create(TASK, Geometry(5), Description(url="u", generation="g", verified=""))
+    scene.fetch.file = empty
+    scene.fetch.notify()
+    scene.fetch.file = None
+    last = scene.generation(b"last")
+    assert scene.followed.get(timeout=60) is last
+    assert list(last.md5s) == [0]
+
+
+def test_an_md5_that_is_wanted_is_computed_where_no_thread_follows(scene: Scene) -> None:
+    """As after another generation began: else the fetch would compare nothing with what was expected."""
+    scene.fetch.wanted = Wanted("http://127.0.0.1:1/f", md5=hashlib.md5(b"data").hexdigest())
+    scene.generation(b"data")
+    fetch_thread.mend(scene.fetch)
+    assert scene.fetch.state == SUCCESS
+    assert scene.fetch.error is None
+
+
+def test_a_supernode_that_ends_while_an_md5_is_awaited_keeps_the_copy(scene: Scene) -> None:
+    scene.fetch.wanted = Wanted("http://127.0.0.1:1/f", md5="0" * 32)
+    scene.generation(b"data")
+    scene.fetch.following = True
+    waiting = threading.Thread(target=fetch_thread.mend, args=(scene.fetch,))
+    waiting.start()
+    scene.fetch.stop()
+    waiting.join(60)
+    assert not waiting.is_alive()
+    assert scene.cdn.cache.load(TASK) is not None

@@ -305,7 +305,7 @@ def tuned(scene: Scene) -> Event:
     def event() -> None:
         task.retune(False)
         task.retune(True)
-        task.beats = scene.downloads
+        task.timings_since_review = scene.downloads
         scene.pull("c0", pace=0.1)
 
     return event

@@ -40,7 +40,7 @@ class SwarmDriver:
         if swarm.wakeable and not self._waking:
             self._waking = True
             self._loop.call_soon(self._wake_on)
-        if swarm.doubts:
+        if swarm.complaints:
             self._verifier.look()
         if swarm.departed:
             self._registry.dismiss_silent()

@@ -47,7 +47,7 @@ ABSENT = frozenset((404, 410, 416, 500))
 
 
 class Verifier:
-    """Asks the sources in the swarm's `doubts`, at addresses that `access` permits. Used on the loop's thread.
+    """Verifies the sources in the swarm's `complaints`, at addresses that `access` permits. Used on the loop's thread.
 
     fetches: by task. digest: of a piece's content, as records keep it. dialer: how it connects now. wake: called after each verdict.
     """
@@ -68,29 +68,29 @@ class Verifier:
         self._lines: set[Connection] = set()
 
     def look(self) -> None:
-        """Ask those in doubt now; each verdict goes to `swarm.judged`."""
-        doubts = self._swarm.doubts.copy()
-        self._swarm.doubts.clear()
-        for doubt in doubts:
-            fetch = self._fetches.get(doubt.task_id)
+        """Verify all sources in `complaints` now; each result goes to `swarm.judged`."""
+        complaints = self._swarm.complaints.copy()
+        self._swarm.complaints.clear()
+        for complaint in complaints:
+            fetch = self._fetches.get(complaint.task_id)
             file = fetch.file if fetch is not None else None
-            here = file is not None and doubt.n < len(file.here) and doubt.n in file.here
-            if file is None or not here or self._waiting >= MOST or not may_ask(doubt.source, self._access):
-                self._swarm.judged(doubt, "", self._loop.time())
+            here = file is not None and complaint.n < len(file.here) and complaint.n in file.here
+            if file is None or not here or self._waiting >= MOST or not may_ask(complaint.source, self._access):
+                self._swarm.judged(complaint, "", self._loop.time())
                 continue
             self._waiting += 1
-            self._threads.submit(self._ask, doubt, file, file.record.digest(doubt.n))
+            self._threads.submit(self._ask, complaint, file, file.record.digest(complaint.n))
 
-    def _ask(self, doubt: Complaint, file: PieceFile, wanted: bytes) -> None:
-        found = seen(self._dialer(), doubt.source, file.geometry, doubt.n, wanted, self._digest, self._lines)
+    def _ask(self, complaint: Complaint, file: PieceFile, wanted: bytes) -> None:
+        found = seen(self._dialer(), complaint.source, file.geometry, complaint.n, wanted, self._digest, self._lines)
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._told, doubt, file, found)
+            self._loop.call_soon_threadsafe(self._told, complaint, file, found)
 
-    def _told(self, doubt: Complaint, file: PieceFile, found: str) -> None:
+    def _told(self, complaint: Complaint, file: PieceFile, found: str) -> None:
         self._waiting -= 1
-        fetch = self._fetches.get(doubt.task_id)
+        fetch = self._fetches.get(complaint.task_id)
         # Another version of the file has come meanwhile: the source may well have it.
-        self._swarm.judged(doubt, found if fetch is not None and fetch.file is file else "", self._loop.time())
+        self._swarm.judged(complaint, found if fetch is not None and fetch.file is file else "", self._loop.time())
         self._wake()
 
     def close(self) -> None:

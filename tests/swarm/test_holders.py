@@ -33,7 +33,7 @@ class HoldersMachine(RuleBasedStateMachine):
         super().__init__()
         self.holders: Any = Holders(PIECES, 7)
         self.has: dict[int, Bitset] = {}
-        self.place: dict[int, int] = {}
+        self.index: dict[int, int] = {}
         self.open: set[int] = set()
         self.joined = 0
 
@@ -41,13 +41,13 @@ class HoldersMachine(RuleBasedStateMachine):
     def join(self, pieces: set[int]) -> None:
         self.joined += 1
         self.has[self.joined] = bits(pieces)
-        self.place[self.joined] = self.holders.join(self.joined, self.has[self.joined])
+        self.index[self.joined] = self.holders.join(self.joined, self.has[self.joined])
 
     @precondition(lambda self: self.has)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         member = data.draw(st.sampled_from(sorted(self.has)))
-        self.holders.leave(self.place.pop(member))
+        self.holders.leave(self.index.pop(member))
         del self.has[member]
         self.open.discard(member)
 
@@ -56,22 +56,22 @@ class HoldersMachine(RuleBasedStateMachine):
     def gain_or_lose(self, data: st.DataObject, n: int) -> None:
         member = data.draw(st.sampled_from(sorted(self.has)))
         if self.has[member].set(n):
-            self.holders.gained(self.place[member], n)
+            self.holders.gain(self.index[member], n)
         else:
             self.has[member].clear(n)
-            self.holders.lost(self.place[member], n)
+            self.holders.lose(self.index[member], n)
 
     @rule(n=st.integers(0, PIECES - 1))
     def everybody_gains(self, n: int) -> None:
         for member, have in self.has.items():
             if have.set(n):
-                self.holders.gained_all(self.place[member], bits([n]))
+                self.holders.gain_all(self.index[member], bits([n]))
 
     @precondition(lambda self: self.has)
     @rule(data=st.data(), opened=st.booleans())
     def open_or_close(self, data: st.DataObject, opened: bool) -> None:
         member = data.draw(st.sampled_from(sorted(self.has)))
-        (self.holders.open if opened else self.holders.close)(self.place[member])
+        (self.holders.open if opened else self.holders.close)(self.index[member])
         (self.open.add if opened else self.open.discard)(member)
 
     @rule(n=st.integers(0, PIECES - 1), want=some_pieces, first=st.integers(0, 1 << 62))
@@ -101,7 +101,7 @@ class HoldersMachine(RuleBasedStateMachine):
     def recount(self) -> None:
         self.holders.check_invariant()
         assert self.holders.open_count == len(self.open)
-        assert all(self.holders.is_open(self.place[member]) == (member in self.open) for member in self.has)
+        assert all(self.holders.is_open(self.index[member]) == (member in self.open) for member in self.has)
 
 
 TestHolders = HoldersMachine.TestCase
@@ -112,11 +112,11 @@ def test_growth_keeps_what_was() -> None:
     holders: Any = Holders(0)
     have = bits([1, 2], 3)
     holders.grow(3)
-    place = holders.join("a", have)
+    index = holders.join("a", have)
     holders.grow(500)
     have.grow(500)
     have.set(499)
-    holders.gained(place, 499)
+    holders.gain(index, 499)
     assert [holders.sample(n) for n in (0, 1, 2, 499)] == [[], ["a"], ["a"], ["a"]]
     assert list(holders.held) == [1, 2, 499]
     holders.check_invariant()
@@ -125,17 +125,17 @@ def test_growth_keeps_what_was() -> None:
 def test_what_cannot_be() -> None:
     holders: Any = Holders(5)
     for call in (holders.leave, holders.open, holders.close, holders.is_open):
-        for place in (-1, 0, 9):
+        for index in (-1, 0, 9):
             with pytest.raises(BadValue):
-                call(place)
-    place = holders.join("a", Bitset(5))
+                call(index)
+    index = holders.join("a", Bitset(5))
     for n in (-1, 5):
         with pytest.raises(BadPiece):
-            holders.gained(place, n)
+            holders.gain(index, n)
         with pytest.raises(BadPiece):
             holders.sample(n)
     with pytest.raises(BadValue):
-        holders.lost(place, 2)
+        holders.lose(index, 2)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -151,10 +151,10 @@ def test_useful_ones_of_many(seed: int) -> None:
         member, n = random.randrange(200), random.randrange(PIECES)
         if random.random() < 0.3:
             if haves[member].set(n):
-                holders.gained(member, n)
+                holders.gain(member, n)
             else:
                 haves[member].clear(n)
-                holders.lost(member, n)
+                holders.lose(member, n)
         elif member in open_ones:  # the last one takes its index
             holders.close(member)
             index, last = open_ones.index(member), open_ones.pop()

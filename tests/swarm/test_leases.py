@@ -1,4 +1,4 @@
-"""Leases and their times against a dict: what expires, when, and when the supernode's patience with a promise is over."""
+"""Leases and their times against a dict: what expires, when, and when claims end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dfengine.supernode.swarm.swarm import Limits, Swarm
 from dfengine.task import Peer
 
 TASK, PIECES = "t", 40
-CIDS = ("a", "b", "nobody")  # the last serves nobody: what it gets is promised to no one
+CIDS = ("a", "b", "nobody")  # the last serves nobody: what it gets is never claimed
 
 steps = st.lists(
     st.tuples(
@@ -30,22 +30,22 @@ def due(when: float) -> float:
 @settings(deadline=None)
 @given(steps, st.sampled_from([1.0, 2.0, 5.0]))
 def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float) -> None:
-    limits = Limits(peer_gc=1e9, patience=2.0, fail_isolate=1 << 20, accusers=1 << 20)
+    limits = Limits(peer_gc=1e9, reseed_delay=2.0, fail_isolate=1 << 20, accusers=1 << 20)
     swarm, now = Swarm(limits), 100.0
     swarm.add_task(TASK, PIECES, now, lease=lease)
     for n in range(PIECES):
         swarm.cached(TASK, n, now)
     state = swarm.tasks[TASK]
-    live: dict[tuple[str, int], tuple[float, float]] = {}  # when its time is over, when the patience with it is
-    promised: set[tuple[str, int]] = set()
+    live: dict[tuple[str, int], tuple[float, float]] = {}  # when the lease expires, when its claim ends
+    claimed: set[tuple[str, int]] = set()
     for step, cid, later in taken:
         swarm.join(TASK, cid, Peer(f"10.0.0.{CIDS.index(cid)}", 0 if cid == "nobody" else 15001, "/x"), now)
         if step == "pull":
-            patience = max(limits.patience, 2 * state.pace)
-            waited_for = cid != "nobody" and not state.downloads[cid].lags
+            delay = max(limits.reseed_delay, 2 * state.piece_time)
+            waited_for = cid != "nobody" and not state.downloads[cid].is_straggler
             for n, _ in swarm.pull(TASK, cid, 2, now).pieces:
-                live[cid, n] = due(now + lease), due(now + min(patience, lease)) if waited_for else 0.0
-                promised |= {(cid, n)} if waited_for else set()
+                live[cid, n] = due(now + lease), due(now + min(delay, lease)) if waited_for else 0.0
+                claimed |= {(cid, n)} if waited_for else set()
         elif step == "leave":
             swarm.leave(TASK, cid, now)
             # What it was sending is over as well.
@@ -62,9 +62,9 @@ def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float)
         expired = [(one.cid, one.n) for one in swarm.tick(now)]
         assert sorted(expired) == sorted(key for key, (end, _) in live.items() if end <= now)
         live = {key: times for key, times in live.items() if key not in expired}
-        # Nobody waits for what a laggard gets; its time is looked at as it would have been.
-        promised = {key for key in promised & live.keys() if live[key][1] > now and not state.downloads[key[0]].lags}
-        assert {n for n, held in enumerate(state.in_flight_claims) if held} == {n for _, n in promised}
+        # A straggler's pieces are not claimed; the time of the claim's end is due nevertheless.
+        claimed = {key for key in claimed & live.keys() if live[key][1] > now and not state.downloads[key[0]].is_straggler}
+        assert {n for n, held in enumerate(state.in_flight_claims) if held} == {n for _, n in claimed}
         swarm.check_invariant()
 
 

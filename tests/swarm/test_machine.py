@@ -18,7 +18,7 @@ TASKS = {"known": 9, "long": 70, "unknown": -1}
 REAL_END = 40
 CIDS = [f"cid{i}" for i in range(9)]
 LIMITS = Limits(
-    up=2, down=3, native_down=4, supernode=2, few=1, slow=3.0, lease=20.0, patience=3.0, fail_isolate=3, isolation=15.0, peer_gc=90.0,
+    up=2, down=3, native_down=4, supernode=2, few=1, slow=3.0, lease=20.0, reseed_delay=3.0, fail_isolate=3, isolation=15.0, peer_gc=90.0,
     ahead=80,
 )  # fmt: skip
 

@@ -83,13 +83,14 @@ class Place:
         swarm.check_invariant()
         downloads = [
             (task.id, one.cid, list(one.have), one.got, one.limit, one.seen, one.pending_want, one.peer.used, one.peer.seen,
-             sorted((peer.key, count) for peer, count in (one.charged or {}).items()),
+             sorted((peer.key, count) for peer, count in (one.source_failures or {}).items()),
              one.window and (one.window.una, one.window.end), sorted(one.early or ()),
              sorted((n, lease.source and lease.source.cid, lease.ending) for n, lease in one.running.items()))
             for task in swarm.tasks.values() for one in task.downloads.values()
         ]  # fmt: skip
         tasks = [
-            (task.sent_by_peers, task.sent_by_supernode, task.supernode_used, task.pace, task.unfinished) for task in swarm.tasks.values()
+            (task.sent_by_peers, task.sent_by_supernode, task.supernode_used, task.piece_time, task.unfinished)
+            for task in swarm.tasks.values()
         ]
         lines = [(key, self.lines.index(one.line) if one.line in self.lines else None) for key, one in node.members.items()]
         heard = [(key, peer.seen, peer.silence) for key, peer in swarm.peers.states.items()]

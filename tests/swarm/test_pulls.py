@@ -157,7 +157,7 @@ def test_complaints_of_whom_nobody_may_be_sent_to_ask_nobody() -> None:
     for n in range(8):
         for why in ("digest", "gone", "other"):
             swarm.fail(f"liar-{n}", 0, "far", why)
-    assert swarm.swarm.doubts == []
+    assert swarm.swarm.complaints == []
 
 
 def test_one_that_serves_nobody_asks_its_peers_before_the_supernode() -> None:

@@ -47,7 +47,7 @@ def test_counting_finished_copies_only_would_make_it_send_them_several_times(mon
     state = swarm.swarm.tasks[TASK]
 
     class FinishedOnly:
-        """Answers as the real piece order does, by the old rule; copies in flight are not seen, nor promised."""
+        """Answers as the real piece order does, by the old rule; copies in flight are not counted, nor claimed."""
 
         def __init__(self) -> None:
             self.add = self.drop = self.add_all = self.drop_all = lambda _: None
@@ -63,7 +63,7 @@ def test_counting_finished_copies_only_would_make_it_send_them_several_times(mon
             return best[0] if best and state.holders.copies(best[0]) <= most else -1
 
     monkeypatch.setattr(state, "rarity", FinishedOnly())
-    monkeypatch.setattr(state, "in_flight_claim", lambda lease: None)
+    monkeypatch.setattr(state, "claim", lambda lease: 0)
     for i in range(16):
         swarm.join(f"c{i}")
     swarm.run()
@@ -76,8 +76,8 @@ def test_a_word_before_a_piece_ends_makes_up_for_slow_words(seed: int) -> None:
     """Where a word takes a good part of a piece's time: few pieces under way, and their slots given on before they end."""
 
     def last(limits: Limits, lead: float) -> float:
-        # Times are those of a piece, 0.18 s on such a link: the patience of 2 s is 11 of them.
-        swarm = Simulation(64, seed=seed, limits=replace(limits, patience=11.0), delays=Delays(0.5, 0.35, lead))
+        # Times are those of a piece, 0.18 s on such a link: the reseed delay of 2 s is 11 of them.
+        swarm = Simulation(64, seed=seed, limits=replace(limits, reseed_delay=11.0), delays=Delays(0.5, 0.35, lead))
         for i in range(8):
             swarm.join(f"c{i}", room=5)
         return max(swarm.run().times) / bound(8, 64)

@@ -15,7 +15,7 @@ SLOW_LINKS = Delays(0.5, 0.35, 0.9, 0.375)
 """Of links of 200 Mbit/s with queues of 30 ms, as docs/scale.md has it."""
 
 
-def with_laggard() -> Cluster:
+def with_straggler() -> Cluster:
     """Three quick hosts and one that lags. Each has had a piece; nothing is under way."""
     swarm = Cluster(40, seed=2, few=2, slow=0.1, supernode=4)
     swarm.join("a", "b", "c", "lame")
@@ -37,17 +37,17 @@ def quick(swarm: Cluster, cid: str, seconds: float = 0.4) -> None:
         swarm.done(cid, n, source)
 
 
-def lagging(swarm: Cluster) -> list[str]:
-    return [cid for cid, download in swarm.swarm.tasks[TASK].downloads.items() if download.lags]
+def stragglers(swarm: Cluster) -> list[str]:
+    return [cid for cid, download in swarm.swarm.tasks[TASK].downloads.items() if download.is_straggler]
 
 
 def test_who_takes_twice_as_long_lags_until_a_quick_piece_comes() -> None:
-    swarm = with_laggard()
-    assert lagging(swarm) == ["lame"]
+    swarm = with_straggler()
+    assert stragglers(swarm) == ["lame"]
     quick(swarm, "lame")
     for _ in range(4):
         quick(swarm, "a")
-    assert lagging(swarm) == []
+    assert stragglers(swarm) == []
 
 
 def test_the_first_word_tells_who_lags_until_a_piece_does() -> None:
@@ -56,14 +56,14 @@ def test_the_first_word_tells_who_lags_until_a_piece_does() -> None:
     n, source = swarm.take("lame", 1).popitem()
     for cid, seconds in (("lame", 2.8), ("a", 1.15), ("b", 2.7)):
         swarm.swarm.paced(TASK, cid, seconds, swarm.now)
-        assert lagging(swarm) == []
+        assert stragglers(swarm) == []
     swarm.swarm.paced(TASK, "c", 1.0, swarm.now)
-    assert lagging(swarm) == ["b", "lame"]
+    assert stragglers(swarm) == ["b", "lame"]
     for _ in range(3):
         for cid in "abc":
             quick(swarm, cid)
     swarm.done("lame", n, source)
-    assert lagging(swarm) == ["lame"], "b's pieces were as quick as others"
+    assert stragglers(swarm) == ["lame"], "b's pieces were as quick as others"
 
 
 def test_of_a_crowd_several_must_have_told_something_before_all_are_looked_at() -> None:
@@ -73,14 +73,14 @@ def test_of_a_crowd_several_must_have_told_something_before_all_are_looked_at() 
     swarm.take("lame", 1)
     for cid in ("lame", *hosts[:2]):
         swarm.swarm.paced(TASK, cid, 9.0 if cid == "lame" else 1.0, swarm.now)
-        assert lagging(swarm) == []
+        assert stragglers(swarm) == []
     swarm.swarm.paced(TASK, hosts[2], 1.0, swarm.now)
-    assert lagging(swarm) == ["lame"]
+    assert stragglers(swarm) == ["lame"]
     for _ in range(3):
         swarm.swarm.paced(TASK, "lamer", 9.0, swarm.now)
-        assert lagging(swarm) == ["lame"], "nor does one that says it again and again have all looked at each time"
+        assert stragglers(swarm) == ["lame"], "nor does one that says it again and again have all looked at each time"
     swarm.swarm.paced(TASK, hosts[3], 1.0, swarm.now)
-    assert lagging(swarm) == ["lame", "lamer"]
+    assert stragglers(swarm) == ["lame", "lamer"]
 
 
 def test_the_first_word_tells_nothing_while_pieces_are_quick() -> None:
@@ -90,7 +90,7 @@ def test_the_first_word_tells_nothing_while_pieces_are_quick() -> None:
         quick(swarm, "a", 0.01)
     swarm.swarm.paced(TASK, "a", 0.01, swarm.now)
     swarm.swarm.paced(TASK, "b", 9.0, swarm.now)
-    assert lagging(swarm) == []
+    assert stragglers(swarm) == []
 
 
 def test_hosts_that_differ_by_less_keep_up() -> None:
@@ -100,7 +100,7 @@ def test_hosts_that_differ_by_less_keep_up() -> None:
         quick(swarm, "a", 0.4)
         quick(swarm, "b", 0.5)
         quick(swarm, "c", 0.7)
-    assert lagging(swarm) == []
+    assert stragglers(swarm) == []
 
 
 def test_nobody_lags_while_pieces_are_quick() -> None:
@@ -109,7 +109,7 @@ def test_nobody_lags_while_pieces_are_quick() -> None:
     quick(swarm, "lame", 0.09)
     for cid in "abc" * 16:
         quick(swarm, cid, 0.01)
-    assert lagging(swarm) == []
+    assert stragglers(swarm) == []
 
 
 def test_a_short_last_piece_and_who_is_finished_are_no_measure() -> None:
@@ -124,11 +124,11 @@ def test_a_short_last_piece_and_who_is_finished_are_no_measure() -> None:
         n, source = swarm.take(cid, 1).popitem()
         swarm.now += 0.01 if n == 7 else 0.4
         swarm.done(cid, n, source)
-        assert lagging(swarm) == []
+        assert stragglers(swarm) == []
 
 
-def test_the_supernode_sends_to_a_laggard_when_it_sends_nothing_else() -> None:
-    swarm = with_laggard()
+def test_the_supernode_sends_to_a_straggler_when_it_sends_nothing_else() -> None:
+    swarm = with_straggler()
     for n in range(40):
         for cid in "abc":
             swarm.swarm.evicted(TASK, cid, n, swarm.now)
@@ -137,8 +137,8 @@ def test_the_supernode_sends_to_a_laggard_when_it_sends_nothing_else() -> None:
     assert list(swarm.take("a", 1).values()) == [None]
 
 
-def test_a_laggard_holds_no_slot_of_a_quick_source() -> None:
-    swarm = with_laggard()
+def test_a_straggler_holds_no_slot_of_a_quick_source() -> None:
+    swarm = with_straggler()
     swarm.take("a", 1)
     before = {cid: swarm.used(cid) for cid in "abc"}
     (source,) = swarm.take("lame", 1).values()
@@ -146,8 +146,8 @@ def test_a_laggard_holds_no_slot_of_a_quick_source() -> None:
     assert {cid: swarm.used(cid) for cid in "abc"} == before
 
 
-def test_one_piece_from_a_laggard_takes_no_room() -> None:
-    swarm = with_laggard()
+def test_one_piece_from_a_straggler_takes_no_room() -> None:
+    swarm = with_straggler()
     swarm.join("d", "e")
     for n in range(20, 24):
         swarm.swarm.uncached(TASK, n, swarm.now)
@@ -155,11 +155,11 @@ def test_one_piece_from_a_laggard_takes_no_room() -> None:
     for n in [n for n in range(40) if n not in range(20, 24)]:
         swarm.swarm.holds(TASK, "d", [n], swarm.now)
     assert list(swarm.take("d").values()) == ["lame", "lame"], "two slots, and one of them counts"
-    assert swarm.swarm.tasks[TASK].downloads["d"].has_room
+    assert swarm.swarm.tasks[TASK].downloads["d"].room() > 0
 
 
-def test_from_laggards_comes_one_piece_beside_others_and_four_where_nothing_else_does() -> None:
-    swarm = with_laggard()
+def test_from_stragglers_comes_one_piece_beside_others_and_four_where_nothing_else_does() -> None:
+    swarm = with_straggler()
     swarm.swarm.tasks[TASK].retune(False)  # room for eight, five slots each
     swarm.join("d")
     for n in range(40):
@@ -176,8 +176,8 @@ def test_from_laggards_comes_one_piece_beside_others_and_four_where_nothing_else
     assert swarm.take("e") == {}
 
 
-def test_a_quick_host_asks_a_supernode_with_nothing_else_to_do_before_laggards() -> None:
-    swarm = with_laggard()
+def test_a_quick_host_asks_a_supernode_with_nothing_else_to_do_before_stragglers() -> None:
+    swarm = with_straggler()
     swarm.join("d")
     for cid in "abc":
         for n in range(40):
@@ -187,7 +187,7 @@ def test_a_quick_host_asks_a_supernode_with_nothing_else_to_do_before_laggards()
 
 
 def test_the_source_that_sends_least_is_asked_by_those_that_hold_no_slot_too() -> None:
-    swarm = with_laggard()
+    swarm = with_straggler()
     for n in range(40):
         swarm.swarm.uncached(TASK, n, swarm.now)
     for cid in "abc":
@@ -195,14 +195,14 @@ def test_the_source_that_sends_least_is_asked_by_those_that_hold_no_slot_too() -
     swarm.join("slow", "slower")
     state = swarm.swarm.tasks[TASK]
     for cid in ("slow", "slower"):
-        state.downloads[cid].lags = True
-        state.laggards += 1
+        state.downloads[cid].is_straggler = True
+        state.straggler_count += 1
     sources = [source for cid in ("lame", "slow", "slower") for source in swarm.take(cid, 1).values()]
     assert sorted(map(str, sources)) == ["a", "b", "c"]
 
 
-def test_who_is_silent_when_patience_with_it_ends_gives_back_what_it_holds_though_nobody_reports() -> None:
-    swarm = Cluster(40, few=2, slow=0.1, supernode=2, patience=2.0)
+def test_who_is_silent_when_the_claim_ends_frees_its_slots_though_nobody_reports() -> None:
+    swarm = Cluster(40, few=2, slow=0.1, supernode=2, reseed_delay=2.0)
     swarm.join("a", "b", "dead")
     quick(swarm, "a")
     for cid in ("a", "b"):
@@ -213,7 +213,7 @@ def test_who_is_silent_when_patience_with_it_ends_gives_back_what_it_holds_thoug
     swarm.wait(1.0)
     assert swarm.swarm.stats(TASK).supernode_used == before
     swarm.wait(1.1)
-    assert lagging(swarm) == ["dead"]
+    assert stragglers(swarm) == ["dead"]
     assert swarm.swarm.stats(TASK).supernode_used == 0
     for n, source in taken.items():
         swarm.done("dead", n, source)
@@ -221,32 +221,32 @@ def test_who_is_silent_when_patience_with_it_ends_gives_back_what_it_holds_thoug
 
 
 def test_who_was_heard_of_meanwhile_is_waited_for() -> None:
-    swarm = Cluster(40, few=2, slow=0.1, supernode=2, patience=2.0)
+    swarm = Cluster(40, few=2, slow=0.1, supernode=2, reseed_delay=2.0)
     swarm.join("a", "b")
     swarm.take("b")
     swarm.wait(1.5)
     swarm.swarm.touch("b", swarm.now)
     swarm.pull("b", 0)
     swarm.wait(0.6)
-    assert lagging(swarm) == []
+    assert stragglers(swarm) == []
 
 
 def test_a_silent_host_gives_back_what_it_holds() -> None:
-    swarm = with_laggard()
+    swarm = with_straggler()
     taken = swarm.take("b", 2)
     assert None in taken.values()
     used = swarm.swarm.stats(TASK).supernode_used
     for _ in range(8):
         quick(swarm, "a")
-    assert "b" in lagging(swarm)
+    assert "b" in stragglers(swarm)
     assert swarm.swarm.stats(TASK).supernode_used == used - list(taken.values()).count(None)
     for n, source in taken.items():
         swarm.done("b", n, source)
     assert swarm.swarm.stats(TASK).supernode_used == 0
 
 
-def test_what_a_laggard_is_getting_may_be_sent_again() -> None:
-    swarm = with_laggard()
+def test_what_a_straggler_is_getting_may_be_sent_again() -> None:
+    swarm = with_straggler()
     n, _ = swarm.take("lame", 1).popitem()
     assert n in swarm.swarm.tasks[TASK].seedable
     n, _ = swarm.take("a", 1).popitem()
@@ -255,8 +255,8 @@ def test_what_a_laggard_is_getting_may_be_sent_again() -> None:
 
 def shaped(scene: str, hosts: int, pieces: int, seed: int) -> FairSimulation:
     """Hosts on slow links, of one rate; mixed: every other one has a quarter; killed: every fourth vanishes."""
-    # Times are those of a piece, 0.18 s on such a link: the patience of 2 s is 11 of them.
-    swarm = FairSimulation(pieces, seed=seed, limits=Limits(slow=1.5, patience=11.0), delays=SLOW_LINKS)
+    # Times are those of a piece, 0.18 s on such a link: the reseed delay of 2 s is 11 of them.
+    swarm = FairSimulation(pieces, seed=seed, limits=Limits(slow=1.5, reseed_delay=11.0), delays=SLOW_LINKS)
     for i in range(hosts):
         if scene == "mixed" and i % 2:
             swarm.up[f"c{i}"] = swarm.down[f"c{i}"] = 0.25
@@ -288,7 +288,7 @@ def test_hosts_of_a_quarter_of_the_rate_hold_back_nobody(seed: int) -> None:
 def test_equal_hosts_on_slow_links_are_near_the_bound(seed: int) -> None:
     swarm = shaped("equal", 8, 64, seed)
     assert worst(swarm, 8) <= 1.11
-    assert not any(download.lags for download in swarm.swarm.tasks[TASK].downloads.values())
+    assert not any(download.is_straggler for download in swarm.swarm.tasks[TASK].downloads.values())
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -219,20 +219,20 @@ def test_leaving_ends_what_the_peer_sends_and_charges_nobody() -> None:
     swarm.swarm.leave(TASK, "s", swarm.now)
     woken = swarm.woken()
     assert len(woken["x"]) == 1
-    assert swarm.swarm.tasks[TASK].downloads["x"].charged is None
+    assert swarm.swarm.tasks[TASK].downloads["x"].source_failures is None
 
 
-def complaint(swarm: Cluster, cid: str, why: str = "digest") -> Complaint:
-    """`cid` complains of the source it was given; the doubt that this brings."""
+def complain(swarm: Cluster, cid: str, why: str = "digest") -> Complaint:
+    """`cid` complains of the source it was given; the complaint that this brings."""
     fail_once(swarm, cid, why)
-    (doubt,) = swarm.swarm.doubts
-    swarm.swarm.doubts.clear()
-    return doubt
+    (complaint,) = swarm.swarm.complaints
+    swarm.swarm.complaints.clear()
+    return complaint
 
 
-def judged(swarm: Cluster, doubt: Complaint, found: str) -> int:
+def judged(swarm: Cluster, complaint: Complaint, found: str) -> int:
     """How many are isolated once the supernode has asked."""
-    swarm.swarm.judged(doubt, found, swarm.now)
+    swarm.swarm.judged(complaint, found, swarm.now)
     swarm.check()
     return swarm.swarm.totals().isolated
 
@@ -241,9 +241,9 @@ def test_one_complaint_and_what_the_supernode_sees_itself_are_proof() -> None:
     swarm = Cluster(9)
     swarm.join("s", "t", holds=range(9))
     swarm.join("x", "y", port=0)
-    doubt = complaint(swarm, "x")
-    assert judged(swarm, doubt, "digest") == 1
-    assert doubt.source.cid not in sources(swarm, "y")
+    complaint = complain(swarm, "x")
+    assert judged(swarm, complaint, "digest") == 1
+    assert complaint.source.cid not in sources(swarm, "y")
     swarm.wait(61.0)
     assert swarm.swarm.totals().isolated == 0
 
@@ -252,8 +252,8 @@ def test_what_the_supernode_sees_itself_is_proof_whatever_it_saw_before() -> Non
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", port=0)
-    assert judged(swarm, complaint(swarm, "x"), "right") == 0
-    assert judged(swarm, complaint(swarm, "y"), "digest") == 1
+    assert judged(swarm, complain(swarm, "x"), "right") == 0
+    assert judged(swarm, complain(swarm, "y"), "digest") == 1
 
 
 @pytest.mark.parametrize("found", ["right", "", "gone"])
@@ -261,7 +261,7 @@ def test_without_proof_a_complaint_counts_for_its_client_alone(found: str) -> No
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", port=0)
-    assert judged(swarm, complaint(swarm, "x"), found) == 0
+    assert judged(swarm, complain(swarm, "x"), found) == 0
     assert sources(swarm, "x") == {None}
     assert sources(swarm, "y") == {"s"}
 
@@ -271,7 +271,7 @@ def test_who_sent_the_supernode_the_right_bytes_is_isolated_by_four_clients_not_
     swarm.join("s", holds=range(9))
     swarm.join("a", "b", "c", "d", port=0)
     for cid in ("a", "b", "c"):
-        assert judged(swarm, complaint(swarm, cid), "right") == 0
+        assert judged(swarm, complain(swarm, cid), "right") == 0
     fail_once(swarm, "d", "digest")
     assert swarm.swarm.totals().isolated == 1
 
@@ -283,7 +283,7 @@ def test_clients_that_come_from_one_address_are_one_accuser_whatever_they_call_t
     for cid in ("x", "y", "z"):
         fail_once(swarm, cid, "digest")
     assert swarm.swarm.totals().isolated == 0
-    assert len(swarm.swarm.doubts) == 1, "a source is asked once at a time"
+    assert len(swarm.swarm.complaints) == 1, "a source is asked once at a time"
 
 
 def test_what_is_claimed_in_anothers_name_costs_its_claimant() -> None:
@@ -321,17 +321,17 @@ def almost_isolated() -> Cluster:
 def row_of_failures(swarm: Cluster) -> None:
     for _ in range(3):
         fail_once(swarm, "x", "gone")
-        assert not swarm.swarm.doubts
+        assert not swarm.swarm.complaints
 
 
 def test_a_peer_that_claims_what_it_has_not_is_isolated_after_the_supernode_found_so() -> None:
     swarm = almost_isolated()
-    assert judged(swarm, complaint(swarm, "x", "gone"), "gone") == 1
+    assert judged(swarm, complain(swarm, "x", "gone"), "gone") == 1
 
 
 def test_one_that_has_it_after_all_begins_a_new_row() -> None:
     swarm = almost_isolated()
-    assert judged(swarm, complaint(swarm, "x", "gone"), "right") == 0
+    assert judged(swarm, complain(swarm, "x", "gone"), "right") == 0
     row_of_failures(swarm)
 
 
@@ -339,16 +339,16 @@ def test_a_verdict_on_one_that_left_is_nothing() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", port=0)
-    doubt = complaint(swarm, "x")
+    complaint = complain(swarm, "x")
     swarm.swarm.leave(TASK, "s", swarm.now)
-    assert judged(swarm, doubt, "digest") == 0
+    assert judged(swarm, complaint, "digest") == 0
     swarm.join("s", holds=range(9))
-    assert judged(swarm, doubt._replace(task_id="another"), "digest") == 0
+    assert judged(swarm, complaint._replace(task_id="another"), "digest") == 0
 
 
 def silenced(swarm: Cluster, cid: str = "x") -> Complaint:
-    """`cid` says that "s" did not send in time; the doubt that this brings."""
-    return complaint(swarm, cid, "slow")
+    """`cid` says that "s" did not send in time; the complaint that this brings."""
+    return complain(swarm, cid, "slow")
 
 
 def test_who_is_silent_to_a_client_and_to_the_supernode_is_asked_by_nobody_for_a_time() -> None:
@@ -375,11 +375,11 @@ def test_who_sent_somebody_a_piece_meanwhile_is_not_silent() -> None:
     swarm = Cluster(9)
     swarm.join("s", holds=range(9))
     swarm.join("x", "y", port=0)
-    doubt = silenced(swarm)
+    complaint = silenced(swarm)
     ((n, source),) = swarm.take("y", 1).items()
     assert source == "s"
     swarm.done("y", n, source)
-    assert judged(swarm, doubt, "silent") == 0
+    assert judged(swarm, complaint, "silent") == 0
 
 
 def test_one_that_is_silent_to_clients_alone_takes_five_of_them() -> None:
@@ -389,9 +389,9 @@ def test_one_that_is_silent_to_clients_alone_takes_five_of_them() -> None:
         assert swarm.swarm.totals().isolated == 0
         swarm.join(f"x{number}", port=0)
         fail_once(swarm, f"x{number}", "slow")
-        for doubt in swarm.swarm.doubts:
-            swarm.swarm.judged(doubt, "right", swarm.now)
-        swarm.swarm.doubts.clear()
+        for complaint in swarm.swarm.complaints:
+            swarm.swarm.judged(complaint, "right", swarm.now)
+        swarm.swarm.complaints.clear()
     assert swarm.swarm.totals().isolated == 1
 
 
@@ -408,10 +408,10 @@ def test_a_client_whose_complaints_are_refuted_makes_the_supernode_ask_no_more_f
             for n, source in swarm.take(f"liar{number}").items():
                 if source is not None:
                     swarm.fail(f"liar{number}", n, source, why)
-            count += len(swarm.swarm.doubts)
-            for doubt in swarm.swarm.doubts:
-                swarm.swarm.judged(doubt, "right", swarm.now)
-            swarm.swarm.doubts.clear()
+            count += len(swarm.swarm.complaints)
+            for complaint in swarm.swarm.complaints:
+                swarm.swarm.judged(complaint, "right", swarm.now)
+            swarm.swarm.complaints.clear()
             swarm.swarm.leave(TASK, f"liar{number}", swarm.now)
         return count
 

@@ -8,9 +8,9 @@ import itertools
 import pytest
 
 from dfengine.supernode.swarm import peers as swarm_peers
-from dfengine.supernode.swarm.bunch import FEW, joined, parted
+from dfengine.supernode.swarm.small_set import FEW, added, removed
 from dfengine.supernode.swarm.swarm import TURN, Limits, Swarm
-from dfengine.supernode.swarm.trust import MOST_CHARGED
+from dfengine.supernode.swarm.trust import MOST_FAILED_SOURCES
 from dfengine.supernode.turns import SLICE, Turns, spread
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
@@ -70,11 +70,11 @@ def test_an_isolated_hosts_downloads_stop_to_be_sources_and_are_again() -> None:
     swarm = crowd(MANY, isolation=10.0)
     (peer,) = swarm.peers.states.values()
     swarm.peers._isolate(peer, 0.0)
-    assert sum(download.place >= 0 for download in peer.downloads) == MANY - swarm_peers.AT_ONCE
+    assert sum(download.holder_index >= 0 for download in peer.downloads) == MANY - swarm_peers.AT_ONCE
     assert calls(swarm, 0.0) == -(-(MANY - swarm_peers.AT_ONCE) // TURN)
-    assert all(download.place < 0 for download in peer.downloads)
+    assert all(download.holder_index < 0 for download in peer.downloads)
     calls(swarm, 11.0)
-    assert all(download.place >= 0 for download in peer.downloads)
+    assert all(download.holder_index >= 0 for download in peer.downloads)
 
 
 def test_a_dropped_task_is_gone_at_once_and_its_downloads_by_and_by() -> None:
@@ -157,29 +157,29 @@ def test_what_an_opening_serves_nobody_is_left_alone() -> None:
 
 def test_a_client_that_blames_everybody_is_remembered_for_some() -> None:
     swarm = Cluster(4)
-    others = [f"c{i}" for i in range(MOST_CHARGED + 20)]
+    others = [f"c{i}" for i in range(MOST_FAILED_SOURCES + 20)]
     for other in others:
         swarm.swarm.join(TASK, other, Peer(f"host-{other}", 20000, f"/peer/file/{other}"), swarm.now)
     swarm.join("liar")
     for other in others:
         swarm.swarm.failed(TASK, "liar", 0, other, "gone", swarm.now)
     swarm.check()
-    charged = swarm.swarm.tasks[TASK].downloads["liar"].charged
+    charged = swarm.swarm.tasks[TASK].downloads["liar"].source_failures
     assert charged is not None
     assert [peer.key[0] for peer in charged] == [f"host-{other}" for other in others[20:]]
 
 
-def test_a_bunch_is_in_order_however_large_it_gets() -> None:
+def test_a_small_set_is_in_order_however_large_it_gets() -> None:
     swarm = crowd(3 * FEW)
     downloads = [download for task in swarm.tasks.values() for download in task.downloads.values()]
-    bunch = joined((), downloads[0])
+    small_set = added((), downloads[0])
     for i, download in enumerate(downloads[1:], 1):
-        bunch = joined(bunch, download)
-        assert list(bunch) == downloads[: i + 1]
+        small_set = added(small_set, download)
+        assert list(small_set) == downloads[: i + 1]
     for i, download in enumerate(downloads):
-        bunch = parted(bunch, download)
-        assert list(bunch) == downloads[i + 1 :]
-    assert not bunch
+        small_set = removed(small_set, download)
+        assert list(small_set) == downloads[i + 1 :]
+    assert not small_set
 
 
 class Clock(asyncio.SelectorEventLoop):

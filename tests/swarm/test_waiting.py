@@ -77,7 +77,7 @@ def test_what_was_assigned_to_one_that_is_gone_is_others_at_once() -> None:
 
 
 def test_the_supernode_is_patient_with_a_copy_on_its_way_but_not_for_ever() -> None:
-    swarm = Cluster(1, patience=5.0)
+    swarm = Cluster(1, reseed_delay=5.0)
     swarm.join("first", "second")
     assert swarm.take("first") == {0: None}
     assert swarm.park("second") == "nosource"
@@ -126,7 +126,7 @@ def test_whoever_goes_between_an_event_and_its_answers_gets_none() -> None:
     assert swarm.swarm.stats(TASK).parked == 0
 
 
-def test_parking_again_keeps_the_place_in_line() -> None:
+def test_parking_again_keeps_the_position_in_the_queue() -> None:
     swarm = Cluster(4, cached=0, supernode=1)
     swarm.join("a", "b")
     swarm.park("a", 1)

@@ -1,6 +1,6 @@
 """Native pulls, from a request's bytes to its answer's, where nothing about them is unusual.
 
-    request  --scan-->  head  --read_pull-->  reports, wish  --engine-->  grants  --written-->  head and body of the answer
+    request  --scan-->  head  --read_pull-->  reports, want  --engine-->  grants  --written-->  head and body of the answer
                           |           |            |                         |
                           +-----------+------------+-- None: the router      +-- none, and it may wait: parked
 
@@ -8,7 +8,7 @@ The law: `answer` decides whether the pull is plain before it changes anything, 
 What can be refused, or says more than what is done, ending and wanted, is left to the router, which alone knows how.
 
     text     the answer under way: head_room bytes, then the body; the head is written backwards from the body once its length is known
-    said     Task.said -> Said: what every answer of a task says of its copy, written once
+    cached_reply   Task.cached_reply -> CachedReply: the part that all answers of a task have in common, encoded once
 """
 
 from dfengine.supernode.swarm._exchange cimport Exchange
@@ -17,7 +17,7 @@ from dfengine.supernode.swarm._state cimport Download, Task
 from dfengine.supernode.fastpath._plain_pull cimport PlainPull
 
 
-cdef class Said:
+cdef class CachedReply:
     cdef object geometry  # of which `end` speaks
     cdef bytes end
     cdef str ip  # as which `supernode` names this supernode
@@ -39,8 +39,8 @@ cdef class Pulls:
     cdef int report(self, Task task, Download download, PlainPull* pull, double now) except -1
     cdef int wake(self) except -1
     cdef object give(self, Task task, Download download, object member, object fetch, Py_ssize_t want, bint waits, double now)
-    cdef int offer(self, Task task, Said said, object member, Py_buffer* digests, Grant* given) except -1
-    cdef Said copy(self, Task task, object fetch)
+    cdef int offer(self, Task task, CachedReply reply, object member, Py_buffer* digests, Grant* grant) except -1
+    cdef CachedReply copy(self, Task task, object fetch)
     cdef int code(self, object number) except -1
     cdef int write(self, const char* text, Py_ssize_t length) except -1
     cdef int put(self, bytes text) except -1

@@ -6,7 +6,7 @@ from dfengine.net.http import Line, Response
 from dfengine.supernode.state import SupernodeState
 
 @final
-class Said:
+class CachedReply:
     """What the answers of a task say of its copy."""
 
 @final

@@ -9,9 +9,9 @@ from cpython.object cimport PyObject
 from libc.string cimport memcmp, memcpy
 
 from dfengine.net._request cimport Plain, scan
-from dfengine.supernode.swarm._exchange cimport Exchange, ending, hear
+from dfengine.supernode.swarm._exchange cimport Exchange, ending, mark_seen
 from dfengine.supernode.fastpath._plain_pull cimport PlainPull, Text, read_pull, string
-from dfengine.supernode.swarm._scheduler cimport Course, Grant, begin, grant
+from dfengine.supernode.swarm._scheduler cimport Answer, Grant, begin_answer, next_grant
 from dfengine.supernode.swarm._state cimport Download, Lease, Task
 
 cdef extern from "Python.h":
@@ -41,7 +41,7 @@ cdef const char* TARGET = b"/swarm/pull"
 
 
 @cython.final
-cdef class Said:
+cdef class CachedReply:
     pass
 
 
@@ -102,7 +102,7 @@ cdef class Pulls:
             line.party = member
         if self.parked and key in self.parked:
             self.parked.release(key)
-        hear(download, now)
+        mark_seen(download, now)
         self.report(task, download, &pull, now)
         # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
         if self.wakeable:
@@ -138,7 +138,9 @@ cdef class Pulls:
     cdef int report(self, Task task, Download download, PlainPull* pull, double now) except -1:
         cdef Py_ssize_t i
         for i in range(pull.done):
-            self.swarm.credit(download, pull.piece[i], sender(download, pull.piece[i], &pull.source[i]), pull.source[i].length > 0, now)
+            self.swarm.record_done(
+                download, pull.piece[i], sender(download, pull.piece[i], &pull.source[i]), pull.source[i].length > 0, now,
+            )
         for i in range(pull.endings):
             ending(download, pull.ending[i], self.swarm.leases)
         if download.window is not None and (pull.una or pull.end != -1):
@@ -153,21 +155,21 @@ cdef class Pulls:
 
     cdef object give(self, Task task, Download download, object member, object fetch, Py_ssize_t want, bint waits, double now):
         """The answer with up to `want` pieces; None if there is none and it `waits`."""
-        cdef Course course
-        cdef Grant given
-        cdef object none = begin(download, want, &course)
-        cdef Said said = None
+        cdef Answer answer
+        cdef Grant grant
+        cdef object none = begin_answer(download, want, &answer)
+        cdef CachedReply reply = None
         cdef Py_buffer digests
-        if none is None and grant(download, &course, &given, self.swarm.leases, now):
-            said = self.copy(task, fetch)
+        if none is None and next_grant(download, &answer, &grant, self.swarm.leases, now):
+            reply = self.copy(task, fetch)
             PyObject_GetBuffer(fetch.file.record.digests, &digests, PyBUF_SIMPLE)
             try:
                 self.code(codes.CONTINUE)
                 self.write(b',"offers":[', 11)
-                self.offer(task, said, member, &digests, &given)
-                while grant(download, &course, &given, self.swarm.leases, now):
+                self.offer(task, reply, member, &digests, &grant)
+                while next_grant(download, &answer, &grant, self.swarm.leases, now):
                     self.write(b",", 1)
-                    self.offer(task, said, member, &digests, &given)
+                    self.offer(task, reply, member, &digests, &grant)
             finally:
                 PyBuffer_Release(&digests)
             self.write(b"]", 1)
@@ -177,59 +179,59 @@ cdef class Pulls:
             return None
         else:
             self.code(codes.WAIT)
-        if said is None:
-            said = self.copy(task, fetch)
-        self.put(said.end)
+        if reply is None:
+            reply = self.copy(task, fetch)
+        self.put(reply.end)
         return self.written()
 
-    cdef int offer(self, Task task, Said said, object member, Py_buffer* digests, Grant* given) except -1:
+    cdef int offer(self, Task task, CachedReply reply, object member, Py_buffer* digests, Grant* grant) except -1:
         """[piece,"digest",[source,...]]"""
         cdef const unsigned char* at
         cdef char[128] hexed
         cdef Py_ssize_t i
-        if (given.n + 1) * DIGEST > digests.len or 2 * DIGEST > <Py_ssize_t> sizeof(hexed):
-            raise ValueError(f"piece {given.n} is outside the record")
-        at = <const unsigned char*> digests.buf + given.n * DIGEST
+        if (grant.n + 1) * DIGEST > digests.len or 2 * DIGEST > <Py_ssize_t> sizeof(hexed):
+            raise ValueError(f"piece {grant.n} is outside the record")
+        at = <const unsigned char*> digests.buf + grant.n * DIGEST
         self.write(b"[", 1)
-        self.number(given.n)
+        self.number(grant.n)
         self.write(b',"', 2)
         for i in range(DIGEST):
             hexed[2 * i] = HEX[at[i] >> 4]
             hexed[2 * i + 1] = HEX[at[i] & 15]
         self.write(hexed, 2 * DIGEST)
         self.write(b'",[', 3)
-        if given.source is NULL or given.supernode:
+        if grant.source is NULL or grant.supernode:
             ip = member.super_node_ip
-            if said.ip != ip:
-                said.supernode = wire.encode(self.answers.source(task.id, ip))
-                said.ip = ip
-        if given.source is NULL:
-            self.put(said.supernode)
+            if reply.ip != ip:
+                reply.supernode = wire.encode(self.answers.source(task.id, ip))
+                reply.ip = ip
+        if grant.source is NULL:
+            self.put(reply.supernode)
         else:
-            self.put(text_of(<Download> given.source))
-        if given.one is not NULL:
+            self.put(text_of(<Download> grant.source))
+        if grant.alternate_1 is not NULL:
             self.write(b",", 1)
-            self.put(text_of(<Download> given.one))
-        if given.two is not NULL:
+            self.put(text_of(<Download> grant.alternate_1))
+        if grant.alternate_2 is not NULL:
             self.write(b",", 1)
-            self.put(text_of(<Download> given.two))
-        if given.supernode:
+            self.put(text_of(<Download> grant.alternate_2))
+        if grant.supernode:
             self.write(b",", 1)
-            self.put(said.supernode)
+            self.put(reply.supernode)
         return self.write(b"]]", 2)
 
-    cdef Said copy(self, Task task, object fetch):
+    cdef CachedReply copy(self, Task task, object fetch):
         """What answers say of the task's copy."""
-        cdef Said said = task.said
+        cdef CachedReply reply = task.cached_reply
         cdef object geometry = fetch.geometry
-        if said is None:
-            said = task.said = Said.__new__(Said)
-        if said.geometry is not geometry:
+        if reply is None:
+            reply = task.cached_reply = CachedReply.__new__(CachedReply)
+        if reply.geometry is not geometry:
             # As any answer ends: its code and offers come before.
             whole = wire.encode(wire.Pulled(0, length=geometry.length, count=geometry.count))
-            said.end = whole[len(b'{"code":0'):]
-            said.geometry = geometry
-        return said
+            reply.end = whole[len(b'{"code":0'):]
+            reply.geometry = geometry
+        return reply
 
     cdef int code(self, object number) except -1:
         """An answer begins."""
@@ -297,6 +299,6 @@ cdef bint same(str whole, Text* text):
 
 cdef bytes text_of(Download download):
     """The source as an answer names it."""
-    if download.text is None:
-        download.text = wire.encode(download.source)
-    return download.text
+    if download.encoded_source is None:
+        download.encoded_source = wire.encode(download.source)
+    return download.encoded_source

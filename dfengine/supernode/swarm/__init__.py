@@ -2,16 +2,17 @@
 
     swarm                         the events: join, pull, arrived, failed, evicted, leave, tick
     scheduler, _scheduler         which pieces a download gets now, and from whom
-    _rarity, _holders             how many have each piece, and who
-    _sources, locality            which of the holders is asked: nearest first, then least loaded
-    leases, deadlines             a piece on its way, and when it is given up
-    reports, _exchange            what becomes of a piece: each transition with the slot it frees
-    parking, _line, _bitset_tree  pulls that wait, and which one an event can answer
+    _rarity, _holders             the copies of each piece, and their holders
+    _sources, locality            which holder is the source: nearest first, then least loaded
+    leases, deadlines             pieces on their way, and when their leases expire
+    reports, _exchange            transitions of a piece, each with the slot it frees
+    parking, _parked_queue        parked pulls, and which of them an event can answer
+    _bitset_tree                  the first of many bitsets that shares a piece with another
     stragglers                    downloads on slow links
-    trust                         sources that are not asked any more, and why
-    peers, members, task_state    who is there
+    trust                         which sources are avoided, and why
+    peers, members, task_state    tasks, peers and their downloads
     origin_leases                 permission to go to an origin directly
-    invariant                     every law, recounted from scratch; for tests
+    invariant                     every law, recounted; for tests
 
 A piece is chosen in `_scheduler`, a slot comes back in `leases` (`release`). Start with `swarm`.
 """

@@ -1,4 +1,4 @@
-"""The two events that come by the thousand a second: a pull, and a piece that is done."""
+"""The most frequent events, thousands per second: a pull, and a piece that is done."""
 
 from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.swarm._state cimport Download
@@ -10,22 +10,22 @@ cdef class Exchange:
     cdef readonly Leases leases
     cdef readonly object limits
     cdef readonly object peers
-    cdef Deadlines heard
+    cdef Deadlines silence_deadlines
     cdef Deadlines isolations
     cdef Deadlines blocks_due
-    cdef object leaving, silent, unsettled
+    cdef object dropped_tasks, silent_peers, source_updates
     cdef readonly Py_ssize_t sent_by_supernode, sent_by_peers
 
     cdef Download find(self, str task_id, str cid, double now)
-    cdef int credit(self, Download download, Py_ssize_t n, Download sender, bint named, double now) except -1
+    cdef int record_done(self, Download download, Py_ssize_t n, Download sender, bint has_sender, double now) except -1
     cpdef pull(self, str task_id, str cid, Py_ssize_t k, double now)
     cpdef done(self, str task_id, str cid, Py_ssize_t n, str source_cid, double now)
     cpdef int done_all(self, str task_id, str cid, list pieces, double now) except -1
     cpdef double next_due(self) except -1
 
 
-cdef inline void hear(Download download, double now) noexcept:
-    """A sign of life."""
+cdef inline void mark_seen(Download download, double now) noexcept:
+    """The client of the download is alive."""
     download.seen = download.peer.seen = now
 
 

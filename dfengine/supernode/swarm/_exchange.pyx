@@ -5,10 +5,10 @@ from libc.stdint cimport uint64_t
 from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
 from dfengine.supernode.swarm.leases cimport Leases
-from dfengine.supernode.swarm._scheduler cimport decide
+from dfengine.supernode.swarm._scheduler cimport pull
 from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task
 from dfengine.supernode.swarm.deadlines cimport Deadlines
-from dfengine.supernode.swarm.stragglers cimport beat
+from dfengine.supernode.swarm.stragglers cimport record_link_time
 
 from dfengine.errors import UnknownDownload, UnknownTask
 from dfengine.supernode.swarm.peers import Peers
@@ -22,13 +22,13 @@ cdef class Exchange:
         self.peers = Peers(limits, self.leases)
         self.isolations = self.peers.isolations
         self.blocks_due = self.peers.blocks_due
-        self.heard = self.peers.heard
-        self.leaving = self.peers.leaving
-        self.silent = self.peers.silent
-        self.unsettled = self.peers.unsettled
+        self.silence_deadlines = self.peers.silence_deadlines
+        self.dropped_tasks = self.peers.dropped_tasks
+        self.silent_peers = self.peers.silent_peers
+        self.source_updates = self.peers.source_updates
 
     cdef Download find(self, str task_id, str cid, double now):
-        """The download, which just gave a sign of life. Raises UnknownTask, UnknownDownload."""
+        """The download, marked as seen. Raises UnknownTask, UnknownDownload."""
         cdef Task task = self.tasks.get(task_id)
         cdef Download download
         if task is None:
@@ -36,23 +36,23 @@ cdef class Exchange:
         download = task.downloads.get(cid)
         if download is None:
             raise UnknownDownload(f"no download {cid} of task {task_id}")
-        hear(download, now)
+        mark_seen(download, now)
         return download
 
     cpdef pull(self, str task_id, str cid, Py_ssize_t k, double now):
-        return decide(self.find(task_id, cid, now), k, self.leases, now)
+        return pull(self.find(task_id, cid, now), k, self.leases, now)
 
     cpdef done(self, str task_id, str cid, Py_ssize_t n, str source_cid, double now):
         cdef Download download = self.find(task_id, cid, now)
         if not 0 <= n < min(download.task.count, download.task.size) and not (<object> download.task).admits(n):
             return
-        self.credit(download, n, download.task.downloads.get(source_cid) if source_cid else None, bool(source_cid), now)
+        self.record_done(download, n, download.task.downloads.get(source_cid) if source_cid else None, bool(source_cid), now)
 
-    cdef int credit(self, Download download, Py_ssize_t n, Download sender, bint named, double now) except -1:
-        """done, for a piece of the task; somebody was named as its sender, None: the supernode."""
+    cdef int record_done(self, Download download, Py_ssize_t n, Download sender, bint has_sender, double now) except -1:
+        """`done` for a piece of the task. has_sender: a sender was reported; sender None: the supernode."""
         cdef Task task = download.task
         cdef PeerState peer
-        if named and not download.holds(n):
+        if has_sender and not download.has(n):
             if sender is None:
                 task.sent_by_supernode += 1
                 self.sent_by_supernode += 1
@@ -65,7 +65,7 @@ cdef class Exchange:
             if peer.failures is None and peer.accusers is None and peer.blocked_by is None and not peer.isolated:
                 peer.seen = now
             else:
-                self.peers.credit(download, sender, now)
+                self.peers.record_success(download, sender, now)
         return 0
 
     cpdef int done_all(self, str task_id, str cid, list pieces, double now) except -1:
@@ -74,17 +74,17 @@ cdef class Exchange:
         return 0
 
     cpdef double next_due(self) except -1:
-        if self.unsettled or self.leaving or self.silent:
+        if self.source_updates or self.dropped_tasks or self.silent_peers:
             return 0.0
-        return min(self.leases.soonest(), self.isolations.soonest(), self.blocks_due.soonest(), self.heard.soonest())
+        return min(self.leases.soonest(), self.isolations.soonest(), self.blocks_due.soonest(), self.silence_deadlines.soonest())
 
 
 cpdef ending(Download download, Py_ssize_t n, Leases leases):
     cdef Lease lease = download.running.get(n)
     if lease is not None and not download.legacy:
         lease.ending = True
-        leases.free(lease)
-        download.task.differs(download)
+        leases.free_slot(lease)
+        download.task.recheck_if_parked(download)
 
 
 cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):
@@ -92,7 +92,7 @@ cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):
     cdef Lease lease
     cdef bint arrived = bool(download.arrived) and n in download.arrived
     lease = download.arrived.pop(n) if arrived else download.running.pop(n, None)
-    if download.holds(n):
+    if download.has(n):
         return
     if n >= download.have.size:
         download.have.grow(min(task.size, max(2 * n, 64)))
@@ -100,20 +100,20 @@ cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):
     if download.early:
         download.early.pop(n, None)
     if download.window is not None:
-        task.got_more(download, acknowledge(download, n))
+        task.add_got(download, acknowledge(download, n))
     elif not arrived:
-        task.got_more(download, 1)
-    if download.place != NOWHERE:
-        task.holders.gain(<unsigned int> download.place, n)
+        task.add_got(download, 1)
+    if download.holder_index != NOWHERE:
+        task.holders.gain(download.holder_index, n)
         if lease is None:
-            task.rarer(n, 1)
-        task.serve(download)
+            task.change_copies(n, 1)
+        task.offer(download)
     if lease is not None:
         leases.release(lease)
         if not download.legacy:
-            task.timed(now - lease.started)
-            beat(download, lease, leases, now)
-    task.differs(download)
+            task.record_piece_time(now - lease.started)
+            record_link_time(download, lease, leases, now)
+    task.recheck_if_parked(download)
 
 
 cpdef acknowledge(Download download, Py_ssize_t n):
@@ -127,7 +127,7 @@ cpdef acknowledge(Download download, Py_ssize_t n):
             window.ack(piece)
             count += 1
             for later in range(end, window._end()):
-                if download.holds(later):
+                if download.has(later):
                     fresh.append(later)
     forget_early(download, before)
     return count
@@ -138,14 +138,14 @@ cpdef slide(Download download, Py_ssize_t past):
     cdef Py_ssize_t before = window.una, end = window._end(), later
     cdef Py_ssize_t count = window.slide(past)
     for later in range(max(end, <Py_ssize_t> window.una), window._end()):
-        if download.holds(later):
+        if download.has(later):
             count += acknowledge(download, later)
     forget_early(download, before)
     return count
 
 
 cdef int forget_early(Download download, Py_ssize_t before) except -1:
-    """Of what was evicted early nothing is kept that the window has passed since it began at `before`."""
+    """Remove from `early` the pieces that the window, which began at `before`, has passed."""
     cdef Py_ssize_t n, una = download.window.una
     if not download.early or una == before:
         return 0

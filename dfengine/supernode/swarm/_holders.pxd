@@ -1,18 +1,18 @@
 """Who holds which piece of one task, and which of them have a free upload slot.
 
-    members  list        place -> the download there, None when vacant       haves  list  place -> its Bitset
+    members  list        holder index -> download, None when vacant          haves  list  holder index -> its Bitset
     chunks   Cell*[size / CHUNK]    CHUNK pieces' cells, NULL until one of them has a holder: a length that is only announced costs nothing
     Cell     count   finished copies                                          held   Bitset of pieces with any
-             recent  places of the last holders, newest over oldest, NOBODY = empty
+             recent  holder indexes of the last holders, newest over oldest, NOBODY = empty
              turn    which of `recent` is written next
 
-    open     uint32[places]   the places with a free slot, dense, in any order     [ 7 | 2 | 9 | . | . ]
-    seat     int32[places]    place -> its index in `open`, -1 = closed               0   1   2
-    offers   BitsetTree           index in `open` -> the haves there: finds the next that has something wanted
+    open_list   uint32[capacity]  holder indexes of those with a free slot, dense, in any order     [ 7 | 2 | 9 | . | . ]
+    open_index  int32[capacity]   holder index -> its index in `open_list`, -1 = closed               0   1   2
+    offers      BitsetTree        open index -> the haves there: finds the next that has a wanted piece
 
-A piece with up to RECENT holders is rare: all of them are found through `recent` (refilled from the members when losses have
-left it short). For a common one `recent` and a few samples of `open` will do. A place is only written on gain; a reader tests the bit in
-`haves`, so a loss costs nothing. `looks` is how many members may still be looked at to refill: each answer has LOOKS of them.
+A piece with up to RECENT holders is rare: all of them are found through `recent` (refilled from the members when losses have left it
+short). For a common one `recent` and a few samples of `open_list` are enough. `recent` is written on gain only; a reader tests the bit in
+`haves`, so a loss costs nothing. scan_budget: members that refills of one answer may still scan, SCAN_BUDGET at its start.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
@@ -25,7 +25,7 @@ cdef enum:
     CHUNK = 1 << CHUNK_SHIFT
     RECENT = 8
     SAMPLES = 8
-    LOOKS = 1 << 15
+    SCAN_BUDGET = 1 << 15
     NOBODY = 0xFFFFFFFF
 
 
@@ -43,21 +43,23 @@ cdef class Holders:
     cdef readonly Bitset held
     cdef Cell** chunks
     cdef Py_ssize_t nchunks
-    cdef uint32_t* open_places
+    cdef uint32_t* open_list
     cdef BitsetTree offers
-    cdef int32_t* seat
-    cdef Py_ssize_t places, nopen
-    cdef uint32_t dice
-    cdef Py_ssize_t looks
+    cdef int32_t* open_index
+    cdef Py_ssize_t capacity, nopen
+    cdef uint32_t random_state
+    cdef Py_ssize_t scan_budget
 
-    cdef bint holds(self, uint32_t place, Py_ssize_t n) noexcept
-    cdef void ask(self, uint32_t place, Py_ssize_t n) noexcept
-    cdef int gain(self, uint32_t place, Py_ssize_t n) except -1
-    cdef int lose(self, Py_ssize_t n) except -1
+    cdef bint holds(self, uint32_t index, Py_ssize_t n) noexcept
+    cdef void prefetch(self, uint32_t index, Py_ssize_t n) noexcept
+    cdef int check(self, Py_ssize_t index) except -1
+    cpdef int gain(self, Py_ssize_t index, Py_ssize_t n) except -1
+    cpdef int gain_all(self, Py_ssize_t index, Bitset pieces) except -1
+    cpdef int lose(self, Py_ssize_t index, Py_ssize_t n) except -1
+    cpdef int open(self, Py_ssize_t index) except -1
+    cpdef int close(self, Py_ssize_t index) except -1
+    cpdef bint is_open(self, Py_ssize_t index) except -1
     cdef int refill(self, Cell* cell, Py_ssize_t n) except -1
     cdef Cell* cell(self, Py_ssize_t n) noexcept nogil
     cdef Cell* make_cell(self, Py_ssize_t n) except NULL
-    cdef void unfold(self, Py_ssize_t place) noexcept
-    cdef void fold(self, Py_ssize_t place) noexcept
-    cdef Py_ssize_t some(self, Py_ssize_t n, uint32_t* found) except -1
-
+    cdef Py_ssize_t sample_into(self, Py_ssize_t n, uint32_t* found) except -1

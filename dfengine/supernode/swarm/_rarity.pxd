@@ -10,7 +10,8 @@
       ...                                              exact up to 15 copies
     level 16 = 16..23, 17 = 24..31, 18 = 32..47, ...   then two levels to an octave
 
-    spots    uint64[nwords + 1], where uint32[nwords + 1]   a search's own: the words of its pieces that are not 0, in its order, and which
+    hit_words  uint64[nwords + 1]   scratch of one search: the words of its pieces that are not 0, in the order of the search
+    hit_at     uint32[nwords + 1]   their indexes
 
 Every piece is in exactly one level. One copy more or less moves a piece between two bitsets: O(1).
 """
@@ -29,11 +30,11 @@ cdef class Rarity:
     cdef Py_ssize_t members[LEVELS]
     cdef readonly Py_ssize_t size
     cdef Py_ssize_t nwords
-    cdef uint64_t* spots
-    cdef uint32_t* where
+    cdef uint64_t* hit_words
+    cdef uint32_t* hit_at
 
     cdef int change(self, Py_ssize_t n, int by) except -1
-    cdef int place(self, Py_ssize_t n, int level) except -1
+    cdef int put_in_level(self, Py_ssize_t n, int level) except -1
     cdef Py_ssize_t search(self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil
 
 

@@ -71,8 +71,8 @@ cdef class Rarity:
         for level in range(LEVELS):
             PyMem_Free(self.sets[level])
         PyMem_Free(self.counts)
-        PyMem_Free(self.spots)
-        PyMem_Free(self.where)
+        PyMem_Free(self.hit_words)
+        PyMem_Free(self.hit_at)
 
     def grow(self, Py_ssize_t size):
         """Make room for `size` pieces; the new ones have no copy. A smaller size changes nothing."""
@@ -98,21 +98,21 @@ cdef class Rarity:
                 raise MemoryError
             self.sets[level] = <uint64_t*> moved
             memset(self.sets[level] + self.nwords, 0, (nwords - self.nwords) * sizeof(uint64_t))
-        moved = PyMem_Realloc(self.spots, (nwords + 1) * sizeof(uint64_t))
+        moved = PyMem_Realloc(self.hit_words, (nwords + 1) * sizeof(uint64_t))
         if moved is NULL:
             raise MemoryError
-        self.spots = <uint64_t*> moved
-        moved = PyMem_Realloc(self.where, (nwords + 1) * sizeof(uint32_t))
+        self.hit_words = <uint64_t*> moved
+        moved = PyMem_Realloc(self.hit_at, (nwords + 1) * sizeof(uint32_t))
         if moved is NULL:
             raise MemoryError
-        self.where = <uint32_t*> moved
+        self.hit_at = <uint32_t*> moved
         n = self.size
         self.nwords = nwords
         self.size = size
         for n in range(n, size):
-            self.place(n, 0)
+            self.put_in_level(n, 0)
 
-    cdef int place(self, Py_ssize_t n, int level) except -1:
+    cdef int put_in_level(self, Py_ssize_t n, int level) except -1:
         if self.sets[level] is NULL:
             self.sets[level] = <uint64_t*> PyMem_Calloc(self.nwords, sizeof(uint64_t))
             if self.sets[level] is NULL:
@@ -132,7 +132,7 @@ cdef class Rarity:
         old = level_of(copies)
         new = level_of(copies + by)
         if new != old:
-            self.place(n, new)
+            self.put_in_level(n, new)
             self.sets[old][n >> 6] &= ~((<uint64_t> 1) << (n & 63))
             self.members[old] -= 1
         self.counts[n] = copies + by
@@ -196,7 +196,7 @@ cdef class Rarity:
         The words that hold any are gathered once: the one of `start` is visited twice, its upper bits first, its lower bits last.
         """
         cdef Py_ssize_t n = min(want.nwords, offered.nwords, self.nwords)
-        cdef Py_ssize_t first = start >> 6, step, i, spots = 0, number = 0
+        cdef Py_ssize_t first = start >> 6, step, i, hit_words = 0, number = 0
         cdef uint64_t upper = ~(<uint64_t> 0) << (start & 63)
         cdef uint64_t word
         cdef uint64_t* level_set
@@ -216,19 +216,19 @@ cdef class Rarity:
             elif step == n:
                 word &= ~upper
             if word:
-                self.spots[spots] = word
-                self.where[spots] = <uint32_t> i
-                spots += 1
+                self.hit_words[hit_words] = word
+                self.hit_at[hit_words] = <uint32_t> i
+                hit_words += 1
             i += 1
             if i == n:
                 i = 0
         while level <= most:
             level_set = self.sets[level]
             if self.members[level]:
-                for i in range(spots):
-                    word = level_set[self.where[i]] & self.spots[i]
+                for i in range(hit_words):
+                    word = level_set[self.hit_at[i]] & self.hit_words[i]
                     while word:
-                        found[number] = (self.where[i] << 6) + <uint32_t> df_ctz(word)
+                        found[number] = (self.hit_at[i] << 6) + <uint32_t> df_ctz(word)
                         number += 1
                         if number == limit:
                             return number

@@ -1,9 +1,9 @@
 """The decision on one pull; its order stands in `scheduler.py`.
 
-Within one answer only the granted pieces change, so the rarest pieces are searched for once and taken in turn:
+Within one answer only the granted pieces change, so the rarest pieces are searched for once and tried in order:
 
-    found    [ 17 | 63 | 4 | 90 | ... ]     rarest first, `number` of them; more were not looked for when `number` is `limit`
-                      next                  those before it were given out, or their sampled holders had no slot
+    found    [ 17 | 63 | 4 | 90 | ... ]     rarest first, `number` of them; there may be more when `number` is BATCH
+                      next                  those before it were granted, or their sampled holders had no slot
 """
 
 from cpython.object cimport PyObject
@@ -17,27 +17,27 @@ cdef enum:
     BATCH = 16
 
 
-cdef struct Order:
+cdef struct RarestPieces:
     uint32_t found[BATCH]
     Py_ssize_t number
     Py_ssize_t next
 
 
-cdef struct Course:
-    Order order
-    Py_ssize_t room  # pieces that it may have still
-    Py_ssize_t share  # of these, from the supernode
+cdef struct Answer:
+    RarestPieces rarest
+    Py_ssize_t room  # pieces that may still be granted
+    Py_ssize_t seed_room  # of these, from the supernode
 
 
-cdef struct Grant:  # a piece, leased; whom to ask for it, best first: source, one, two, the supernode. All borrowed
+cdef struct Grant:  # a leased piece and its sources, best first: source, alternates, the supernode. All borrowed
     Py_ssize_t n
     PyObject* source  # NULL: the supernode
-    PyObject* one  # NULL: nobody
-    PyObject* two
-    bint supernode  # it is named at the end
+    PyObject* alternate_1  # NULL: none
+    PyObject* alternate_2
+    bint supernode  # it is the last alternate
 
 
-cdef object begin(Download download, Py_ssize_t k, Course* course)
-cdef bint grant(Download download, Course* course, Grant* given, Leases leases, double now) except -1
-cdef object nothing(Download download)
-cdef object decide(Download download, Py_ssize_t k, Leases leases, double now)
+cdef object begin_answer(Download download, Py_ssize_t k, Answer* answer)
+cdef bint next_grant(Download download, Answer* answer, Grant* grant, Leases leases, double now) except -1
+cdef object why_no_piece(Download download)
+cpdef pull(Download download, Py_ssize_t k, Leases leases, double now)

@@ -1,16 +1,17 @@
-"""Which pieces a download gets now, and from whom. The order stands in `scheduler.py`, the layout in the `.pxd`."""
+"""Which pieces a download gets now, and from which source. The order stands in `scheduler.py`, the layout in the `.pxd`."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
-from dfengine.supernode.swarm._holders cimport LOOKS, Holders
+from dfengine.supernode.swarm._holders cimport SCAN_BUDGET, Holders
 from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.swarm._rarity cimport LEVELS, Rarity
-from dfengine.supernode.swarm._sources cimport MOST, Sample, best_source, has_enough_of_laggards, open_source, supernode_open, usable
+from dfengine.supernode.swarm._sources cimport SAMPLE_MAX, Sample, best_source, has_enough_from_stragglers, open_source
+from dfengine.supernode.swarm._sources cimport sample_sources, supernode_has_slot
 from dfengine.supernode.swarm._state cimport NOWHERE, Download, Task
-from dfengine.supernode.swarm._bitset_tree cimport meet
+from dfengine.supernode.swarm._bitset_tree cimport intersects
 
 from dfengine.supernode.swarm import assignment
 
@@ -31,8 +32,8 @@ cdef extern from *:
     object df_pair(object type, object first, object second)
 
 cdef enum:
-    URGENT = 4  # of a stream's window, counted from una, one piece in so many goes by deadline, at least one
-    MOST_URGENT = 64  # and at most so many
+    URGENT_PART = 4  # of a stream's window, 1/URGENT_PART is requested in order from una, at least one piece
+    MOST_URGENT = 64  # and at most this many
     TRIES = 4  # rarest pieces tried by sampling their holders, before the open sources are searched for whatever they have
 
 cdef object CDN = assignment.CDN
@@ -46,7 +47,7 @@ cdef object Pull = assignment.Pull
 
 cdef struct Choice:
     Py_ssize_t n
-    Py_ssize_t first  # which of the sample's holders is the source, -1 = the supernode
+    Py_ssize_t first  # index of the source among the sample's holders, -1 = the supernode
     Sample sample
 
 
@@ -54,158 +55,158 @@ cdef inline bint has(Bitset bits, Py_ssize_t n) noexcept:  # n is a piece of the
     return (bits.words[n >> 6] >> (n & 63)) & 1
 
 
-cdef Py_ssize_t rarest(Task task, Bitset offered, Py_ssize_t start, int most) except -2:
-    """The rarest piece that is wanted and offered, -1: none."""
+cdef Py_ssize_t rarest_of(Task task, Bitset offered, Py_ssize_t start, int most) except -2:
+    """The rarest wanted piece of `offered`, -1: none."""
     cdef uint32_t found
     if type(task.rarity) is not Rarity:
         return task.rarity.pick(task.want, offered, start, most)
     return <Py_ssize_t> found if (<Rarity> task.rarity).search(task.want, offered, start, most, &found, 1) else -1
 
 
-cdef int look(Task task, Order* order, Py_ssize_t start) except -1:
-    """Fill the order with the rarest pieces that are wanted and held."""
-    order.next = 0
+cdef int find_rarest(Task task, RarestPieces* rarest, Py_ssize_t start) except -1:
+    """Find the rarest pieces that are wanted and held."""
+    rarest.next = 0
     if type(task.rarity) is Rarity:
-        order.number = (<Rarity> task.rarity).search(task.want, task.holders.held, start, LEVELS - 1, order.found, BATCH)
+        rarest.number = (<Rarity> task.rarity).search(task.want, task.holders.held, start, LEVELS - 1, rarest.found, BATCH)
         return 0
-    order.number = 0
+    rarest.number = 0
     for n in task.rarity.few(task.want, task.holders.held, start, TRIES):
-        order.found[order.number] = n
-        order.number += 1
+        rarest.found[rarest.number] = n
+        rarest.number += 1
     return 0
 
 
-def pull(Download download not None, Py_ssize_t k, Leases leases not None, double now):
-    return decide(download, k, leases, now)
-
-
-cdef object begin(Download download, Py_ssize_t k, Course* course):
-    """An answer of up to k pieces begins; else why there is none."""
+cdef object begin_answer(Download download, Py_ssize_t k, Answer* answer):
+    """Prepare an answer of up to k pieces; returns None, or the answer when there are no pieces."""
     cdef Task task = download.task
     if download.got == task.count:
         return FINISHED
-    course.room = min(k, download.room())
-    if course.room <= 0:
+    answer.room = min(k, download.room())
+    if answer.room <= 0:
         return BUSY
     if not task.lacking(task.want, task.legacy_known if download.legacy else task.known, download):
         return WAIT
-    task.holders.looks = LOOKS
-    course.share = max(1, task.seeds // max(1, task.unfinished))
-    course.order.number = -1
+    task.holders.scan_budget = SCAN_BUDGET
+    answer.seed_room = max(1, task.seed_slots // max(1, task.unfinished))
+    answer.rarest.number = -1
     return None
 
 
-cdef bint grant(Download download, Course* course, Grant* given, Leases leases, double now) except -1:
-    """The answer's next piece; False: it has no more."""
+cdef bint next_grant(Download download, Answer* answer, Grant* grant, Leases leases, double now) except -1:
+    """Choose and lease the answer's next piece; False: it has no more."""
     cdef Task task = download.task
     cdef Choice choice
-    if course.room <= 0 or not choose(download, &choice, &course.order, course.share > 0):
+    if answer.room <= 0 or not choose(download, &choice, &answer.rarest, answer.seed_room > 0):
         return False
-    course.room -= 1
-    course.share -= choice.first < 0
+    answer.room -= 1
+    answer.seed_room -= choice.first < 0
     task.want.words[choice.n >> 6] &= ~(<uint64_t> 1 << (choice.n & 63))
-    name(download, &choice, given)
-    leases.grant(download, choice.n, <Download> given.source if given.source is not NULL else None,
-                 <Download> given.one if given.one is not NULL else None, <Download> given.two if given.two is not NULL else None, now)
+    list_sources(download, &choice, grant)
+    leases.grant(
+        download, choice.n, <Download> grant.source if grant.source is not NULL else None,
+        <Download> grant.alternate_1 if grant.alternate_1 is not NULL else None,
+        <Download> grant.alternate_2 if grant.alternate_2 is not NULL else None, now,
+    )
     if type(task.rarity) is not Rarity:
-        course.order.number = -1
+        answer.rarest.number = -1
     return True
 
 
-cdef object nothing(Download download):
-    """Why an answer that had begun has no piece."""
+cdef object why_no_piece(Download download):
+    """Why a prepared answer has no piece."""
     cdef Task task = download.task
-    return NOSOURCE if meet(task.want, task.cached) or meet(task.want, task.holders.held) else WAIT
+    return NOSOURCE if intersects(task.want, task.cached) or intersects(task.want, task.holders.held) else WAIT
 
 
-cdef object decide(Download download, Py_ssize_t k, Leases leases, double now):
-    cdef Course course
-    cdef Grant given
-    cdef object none = begin(download, k, &course)
+cpdef pull(Download download, Py_ssize_t k, Leases leases, double now):
+    cdef Answer answer
+    cdef Grant grant
+    cdef object none = begin_answer(download, k, &answer)
     cdef list pieces
     if none is not None:
         return none
     pieces = []
-    while grant(download, &course, &given, leases, now):
-        pieces.append(df_pair(Assignment, given.n, sources(&given)))
-    return df_pair(Pull, "pieces", tuple(pieces)) if pieces else nothing(download)
+    while next_grant(download, &answer, &grant, leases, now):
+        pieces.append(df_pair(Assignment, grant.n, source_tuple(&grant)))
+    return df_pair(Pull, "pieces", tuple(pieces)) if pieces else why_no_piece(download)
 
 
-cdef int name(Download download, Choice* choice, Grant* given) except -1:
-    """Whom to ask for the chosen piece: who holds the slot, and alternates."""
+cdef int list_sources(Download download, Choice* choice, Grant* grant) except -1:
+    """The sources of the chosen piece: the one whose slot is leased, and alternates."""
     cdef Task task = download.task
     cdef Py_ssize_t i, most = 0 if download.legacy else min(2, task.alternates)
-    given.n = choice.n
-    given.source = choice.sample.holders[choice.first] if choice.first >= 0 else NULL
-    given.one = given.two = NULL
-    # Peers may all be mute: who has waited for some of them needs one that is not.
-    given.supernode = given.source is not NULL and most > 0 and has(task.cached, choice.n)
-    most -= given.supernode
+    grant.n = choice.n
+    grant.source = choice.sample.holders[choice.first] if choice.first >= 0 else NULL
+    grant.alternate_1 = grant.alternate_2 = NULL
+    # All peers may be unresponsive: after waiting for some of them a download needs a source that responds.
+    grant.supernode = grant.source is not NULL and most > 0 and has(task.cached, choice.n)
+    most -= grant.supernode
     for i in range(choice.sample.number):
         if i == choice.first:
             continue
-        if given.one is NULL and most > 0:
-            given.one = choice.sample.holders[i]
-        elif given.two is NULL and most > 1:
-            given.two = choice.sample.holders[i]
+        if grant.alternate_1 is NULL and most > 0:
+            grant.alternate_1 = choice.sample.holders[i]
+        elif grant.alternate_2 is NULL and most > 1:
+            grant.alternate_2 = choice.sample.holders[i]
         else:
             break
     return 0
 
 
-cdef tuple sources(Grant* given):
-    """The same as the sources' own values."""
-    cdef object best = CDN if given.source is NULL else (<Download> given.source).source
-    if given.two is not NULL:
-        return (best, (<Download> given.one).source, (<Download> given.two).source)
-    if given.one is not NULL:
-        if given.supernode:
-            return (best, (<Download> given.one).source, CDN)
-        return (best, (<Download> given.one).source)
-    return (best, CDN) if given.supernode else (best,)
+cdef tuple source_tuple(Grant* grant):
+    """The same as values for an Assignment."""
+    cdef object best = CDN if grant.source is NULL else (<Download> grant.source).source
+    if grant.alternate_2 is not NULL:
+        return (best, (<Download> grant.alternate_1).source, (<Download> grant.alternate_2).source)
+    if grant.alternate_1 is not NULL:
+        if grant.supernode:
+            return (best, (<Download> grant.alternate_1).source, CDN)
+        return (best, (<Download> grant.alternate_1).source)
+    return (best, CDN) if grant.supernode else (best,)
 
 
-cdef bint choose(Download download, Choice* choice, Order* order, bint may_seed) except -1:
-    """The next piece of an answer and its holders; False: there is none."""
+cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint may_seed) except -1:
+    """Choose the next piece of an answer and its holders; False: there is none."""
     cdef Task task = download.task
-    cdef bint seed = may_seed and supernode_open(download), like_only = has_enough_of_laggards(download)
-    cdef bint again = seed and len(download.running) < task.down, quick = again and task.laggards > 0 and not download.lags
+    cdef bint seed = may_seed and supernode_has_slot(download), same_speed_only = has_enough_from_stragglers(download)
+    cdef bint may_reseed = seed and len(download.running) < task.down
+    cdef bint keeps_up = may_reseed and task.straggler_count > 0 and not download.is_straggler
     cdef Py_ssize_t start = download.rotation % task.size
     choice.first = -1
     choice.sample.number = 0
-    if download.window is not None and urgent(download, choice, seed, like_only):
+    if download.window is not None and urgent(download, choice, seed, same_speed_only):
         return True
-    if seed and download.place != NOWHERE:
-        choice.n = rarest(task, task.cached, start, 0)
+    if seed and download.holder_index != NOWHERE:
+        choice.n = rarest_of(task, task.cached, start, 0)
         if choice.n >= 0:
             return True
-    if task.holders.nopen and from_peers(download, choice, order, start, like_only or quick):
+    if task.holders.nopen and from_peers(download, choice, rarest, start, same_speed_only or keeps_up):
         return True
-    if again:
-        choice.n = rarest(task, task.seedable, start, LEVELS - 1)
+    if may_reseed:
+        choice.n = rarest_of(task, task.seedable, start, LEVELS - 1)
         if choice.n >= 0:
             choice.first = -1
             choice.sample.number = 0
             if has(task.holders.held, choice.n):
-                usable(download, choice.n, &choice.sample)
+                sample_sources(download, choice.n, &choice.sample)
             return True
-    if quick and not like_only and task.holders.nopen:
-        order.number = -1
-        return from_peers(download, choice, order, start, False)
+    if keeps_up and not same_speed_only and task.holders.nopen:
+        rarest.number = -1
+        return from_peers(download, choice, rarest, start, False)
     return False
 
 
-cdef bint urgent(Download download, Choice* choice, bint seed, bint like_only) except -1:
-    """Of a stream: the first pieces it needs, in order."""
+cdef bint urgent(Download download, Choice* choice, bint seed, bint same_speed_only) except -1:
+    """Of a stream: the first pieces it needs, in order of their numbers."""
     cdef Task task = download.task
     cdef Window window = download.window
-    cdef Py_ssize_t past = window.una + min(<Py_ssize_t> MOST_URGENT, max(<Py_ssize_t> 1, <Py_ssize_t> window.wnd // URGENT))
+    cdef Py_ssize_t past = window.una + min(<Py_ssize_t> MOST_URGENT, max(<Py_ssize_t> 1, <Py_ssize_t> window.wnd // URGENT_PART))
     cdef Py_ssize_t n = task.want.first_set(window.una)
     while 0 <= n < past:
         choice.sample.number = choice.sample.open = 0
         if has(task.holders.held, n):
-            usable(download, n, &choice.sample)
-        choice.first = best_source(download, &choice.sample, like_only)
+            sample_sources(download, n, &choice.sample)
+        choice.first = best_source(download, &choice.sample, same_speed_only)
         if choice.first >= 0 or (seed and has(task.seedable, n)):
             choice.n = n
             return True
@@ -214,40 +215,40 @@ cdef bint urgent(Download download, Choice* choice, bint seed, bint like_only) e
     return False
 
 
-cdef bint from_peers(Download download, Choice* choice, Order* order, Py_ssize_t start, bint like_only) except -1:
+cdef bint from_peers(Download download, Choice* choice, RarestPieces* rarest, Py_ssize_t start, bint same_speed_only) except -1:
     """The rarest piece that an open source has."""
     cdef Task task = download.task
     cdef Download source
     cdef Py_ssize_t n, tries = 0, i
-    if order.number < 0:
-        look(task, order, start)
+    if rarest.number < 0:
+        find_rarest(task, rarest, start)
     while tries < TRIES:
-        if order.next == order.number:
-            if order.number < BATCH or tries:
+        if rarest.next == rarest.number:
+            if rarest.number < BATCH or tries:
                 break
-            look(task, order, start)
+            find_rarest(task, rarest, start)
             continue
-        n = order.found[order.next]
-        order.next += 1
+        n = rarest.found[rarest.next]
+        rarest.next += 1
         if not has(task.want, n):
             continue
-        usable(download, n, &choice.sample)
-        choice.first = best_source(download, &choice.sample, like_only)
+        sample_sources(download, n, &choice.sample)
+        choice.first = best_source(download, &choice.sample, same_speed_only)
         if choice.first >= 0:
             choice.n = n
             return True
         tries += 1
-    source = open_source(download, like_only)
+    source = open_source(download, same_speed_only)
     if source is None:
         return False
-    choice.n = n = rarest(task, source.have, start, LEVELS - 1)
-    usable(download, n, &choice.sample)
+    choice.n = n = rarest_of(task, source.have, start, LEVELS - 1)
+    sample_sources(download, n, &choice.sample)
     choice.first = -1
     for i in range(choice.sample.number):
         if choice.sample.holders[i] is <PyObject*> source:
             choice.first = i
     if choice.first < 0:
-        choice.first = min(choice.sample.number, MOST - 1)
+        choice.first = min(choice.sample.number, SAMPLE_MAX - 1)
         choice.sample.number = choice.first + 1
         choice.sample.holders[choice.first] = <PyObject*> source
     return True

@@ -1,30 +1,31 @@
-"""What the swarm's decisions read and write, as C structures: tasks, downloads, peers, leases.
+"""The swarm's state as C structures: tasks, downloads, peers, leases.
 
     Task ---- downloads: cid -> Download ---- peer: PeerState (slots, trust), shared by the CIDs of one ip:port
      |                          |
-     |                          +-- running, arrived: piece -> Lease        sent -> Lease <-> Lease: what others get from it, newest first
+     |                          +-- running, arrived: piece -> Lease        sent -> Lease <-> Lease: leases of pieces it sends, newest first
      |                                                          |
      +-- in_flight_claims: piece -> Lease                               +-- download, n, source (None: the supernode)
 
 Laws of a download. Of each piece it is in exactly one of these:
 
     lacking   neither here nor on its way
-    running   assigned; a lease holds its source's upload slot, and it takes one of this CID's download slots. Once it is `ending`,
-              by the client's word, both are free: others may have them while the last bytes come.
+    running   assigned; a lease holds an upload slot of the source and a download slot of this CID. Both are freed once the client
+              reports it `ending`: others may use them during the last bytes.
     arrived   the content is here but not servable yet (1.x's 503); the lease lives on, the download slot is free
     here      in `have`: servable
 
     lacking -> running -> here            assigned, done          running -> lacking    failed, expired, source left
     running -> arrived -> here            503, then done          arrived -> lacking    failed
-    any     -> here                       done without lease: resumed, from the origin, or later than its lease
-    here    -> lacking                    evicted; with a window it stays acknowledged instead, and is not asked for again
+    any     -> here                       done without lease: resumed, from the origin, or after the lease's end
+    here    -> lacking                    evicted; with a window it stays acknowledged instead, and is not requested again
 
-What a pull asks of many peers stands first, in one or two lines of the cache: a download's peer, text and `lags`, its peer's slots and
-place.
+Fields that a pull reads of many peers come first, in one or two cache lines: a download's peer, encoded_source and is_straggler, its peer's
+slots and location.
 
-`text` (a download's source as answers name it) and `said` (what they say of a task's copy) are kept by `_pulls`, None until then.
+encoded_source (a download's source in an answer) and cached_reply (the part that all answers of a task have in common) are set by
+`_pulls`, None until then.
 
-`got` counts the pieces that arrived, are here, or were acknowledged in a window; it equals the task's count when the download is finished.
+got: pieces that arrived, are here, or were acknowledged in a window; the task's count when the download is finished.
 """
 
 from libc.stdint cimport int64_t
@@ -32,8 +33,8 @@ from libc.stdint cimport int64_t
 from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport Holders
-from dfengine.supernode.swarm._line cimport Line
-from dfengine.supernode.swarm.locality cimport Place
+from dfengine.supernode.swarm._parked_queue cimport ParkedQueue
+from dfengine.supernode.swarm.locality cimport Location
 
 cdef enum:
     NOWHERE = -1
@@ -42,8 +43,8 @@ cdef enum:
 cdef class PeerState:
     cdef public Py_ssize_t slots
     cdef public Py_ssize_t used
-    cdef public Py_ssize_t sends
-    cdef Place place
+    cdef public Py_ssize_t uploads
+    cdef Location location
     cdef readonly tuple key
     cdef public double seen
     cdef public Py_ssize_t silence
@@ -53,7 +54,7 @@ cdef class PeerState:
     cdef public dict blocked_by
     cdef public bint isolated
     cdef public bint unproved
-    cdef public bint proven
+    cdef public bint wrong_bytes_proven
     cdef public bint cleared
     cdef public Py_ssize_t bucket
 
@@ -62,27 +63,27 @@ cdef class Lease:
     cdef readonly Download download
     cdef readonly Py_ssize_t n
     cdef readonly Download source
-    cdef Download one, two
+    cdef Download alternate_1, alternate_2
     cdef readonly double started
     cdef public bint ending
     cdef readonly bint freed
-    cdef bint promised
-    cdef bint patient
-    cdef Term term
+    cdef bint is_claim
+    cdef bint awaits_claim_end
+    cdef LeaseBucket bucket
     cdef Lease before, after
     cdef Lease older, newer
 
 
-cdef class Term:
+cdef class LeaseBucket:
     cdef Py_ssize_t number
     cdef Lease first, last
 
 
 cdef class Download:
     cdef readonly PeerState peer
-    cdef bytes text
-    cdef public bint lags
-    cdef public int place
+    cdef bytes encoded_source
+    cdef public bint is_straggler
+    cdef public int holder_index
     cdef Lease sent
     cdef readonly Task task
     cdef readonly str cid
@@ -94,17 +95,17 @@ cdef class Download:
     cdef readonly int rotation
     cdef readonly dict running
     cdef public dict arrived
-    cdef public dict charged
+    cdef public dict source_failures
     cdef public dict early
     cdef public Py_ssize_t limit
     cdef public Py_ssize_t got
     cdef public Py_ssize_t pending_want
     cdef public double seen
-    cdef public float best, pace
+    cdef public float best_piece_time, claimed_piece_time
 
-    cdef bint holds(self, Py_ssize_t n) noexcept
-    cdef bint open(self) noexcept
-    cdef Py_ssize_t room(self) noexcept
+    cpdef bint has(self, Py_ssize_t n) noexcept
+    cpdef bint has_slot(self) noexcept
+    cpdef Py_ssize_t room(self) noexcept
 
 
 cdef class Task:
@@ -118,13 +119,13 @@ cdef class Task:
     cdef public Py_ssize_t sent_by_peers
     cdef readonly object limits
     cdef readonly Py_ssize_t down, native_down, alternates
-    cdef readonly Py_ssize_t sends, seeds, takes
+    cdef readonly Py_ssize_t upload_slots, seed_slots, download_slots
     cdef readonly bint slow
     cdef public bint mixed
-    cdef readonly double patience, slow_from
+    cdef readonly double reseed_delay, slow_from
     cdef public double lease
-    cdef public double pace
-    cdef public Py_ssize_t beats, laggards, reviewed
+    cdef public double piece_time
+    cdef public Py_ssize_t timings_since_review, straggler_count, review_from
     cdef readonly Bitset known
     cdef readonly Bitset legacy_known
     cdef readonly Bitset cached
@@ -134,19 +135,20 @@ cdef class Task:
     cdef public object rarity
     cdef readonly list in_flight_claims
     cdef readonly dict downloads
-    cdef readonly Line parked
+    cdef readonly ParkedQueue parked
     cdef readonly dict freed_sources
     cdef readonly dict recheck
     cdef public dict wakeable
     cdef public bint dropped
-    cdef object said
+    cdef object cached_reply
 
+    cpdef bint find_wanted(self, Download download) except -1
     cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1
-    cdef int rarer(self, Py_ssize_t n, int by) except -1
-    cpdef in_flight_claim(self, Lease lease)
-    cdef int end(self, Py_ssize_t n) except -1
-    cdef int got_more(self, Download download, Py_ssize_t by) except -1
-    cdef int serve(self, Download download) except -1
-    cdef int open_up(self, Download source) except -1
-    cdef int differs(self, Download download) except -1
-    cdef int timed(self, double took) except -1
+    cdef int change_copies(self, Py_ssize_t n, int by) except -1
+    cpdef int claim(self, Lease lease) except -1
+    cpdef int end_claim(self, Py_ssize_t n) except -1
+    cpdef int add_got(self, Download download, Py_ssize_t by) except -1
+    cpdef int offer(self, Download download) except -1
+    cpdef int note_freed(self, Download source) except -1
+    cpdef int recheck_if_parked(self, Download download) except -1
+    cdef int record_piece_time(self, double took) except -1

@@ -8,9 +8,9 @@ from libc.string cimport memcpy
 from dfengine._bitset cimport Bitset, df_ctz
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport Holders
-from dfengine.supernode.swarm._line cimport Line
+from dfengine.supernode.swarm._parked_queue cimport ParkedQueue
 from dfengine.supernode.swarm._rarity cimport Rarity, lacking_words
-from dfengine.supernode.swarm._bitset_tree cimport meet
+from dfengine.supernode.swarm._bitset_tree cimport intersects
 from dfengine.supernode.swarm.locality cimport locate
 
 from dfengine.errors import BadPiece
@@ -20,7 +20,7 @@ ABSENT = NOWHERE
 UNKNOWN = -1
 FIRST_SIZE = 64
 
-cdef dict NONE_ARRIVED = {}  # shared by the many of which no piece has: `reports.arrived` gives a download its own
+cdef dict NONE_ARRIVED = {}  # shared by downloads without an arrived piece; `reports.arrived` gives a download its own
 
 
 @cython.final
@@ -33,7 +33,7 @@ cdef class PeerState:
         self.locate("")
 
     def locate(self, str location not None):
-        locate(&self.place, self.key[0], location)
+        locate(&self.location, self.key[0], location)
 
     @property
     def address(self):
@@ -47,18 +47,18 @@ cdef class PeerState:
 @cython.final
 @cython.freelist(64)
 cdef class Lease:
-    def names(self, Download other):
-        return other is not None and (other is self.one or other is self.two)
+    def has_alternate(self, Download other):
+        return other is not None and (other is self.alternate_1 or other is self.alternate_2)
 
-    def unname(self, Download other not None):
-        if self.one is other:
-            self.one = None
-        if self.two is other:
-            self.two = None
+    def remove_alternate(self, Download other not None):
+        if self.alternate_1 is other:
+            self.alternate_1 = None
+        if self.alternate_2 is other:
+            self.alternate_2 = None
 
 
 @cython.final
-cdef class Term:
+cdef class LeaseBucket:
     pass
 
 
@@ -77,42 +77,31 @@ cdef class Download:
         self.legacy = legacy
         self.serves = serves
         self.rotation = <int> rotation
-        self.place = NOWHERE
+        self.holder_index = NOWHERE
         self.running = {}
         self.arrived = NONE_ARRIVED
         self.limit = -1
         self.seen = now
 
-    cdef bint holds(self, Py_ssize_t n) noexcept:  # its callers give n >= 0
-        return n < self.have.size and (self.have.words[n >> 6] >> (n & 63)) & 1
+    cpdef bint has(self, Py_ssize_t n) noexcept:  # bounds are checked here
+        return 0 <= n < self.have.size and (self.have.words[n >> 6] >> (n & 63)) & 1
 
-    def has(self, Py_ssize_t n):
-        return n >= 0 and self.holds(n)
+    cpdef bint has_slot(self) noexcept:  # reads C fields only
+        return self.peer.used < min(self.peer.slots, self.task.upload_slots)
 
-    cdef bint open(self) noexcept:  # reads C fields only
-        return self.peer.used < min(self.peer.slots, self.task.sends)
-
-    @property
-    def has_slot(self):
-        return self.open()
-
-    cdef Py_ssize_t room(self) noexcept:  # the values of `running` are leases
+    cpdef Py_ssize_t room(self) noexcept:  # the values of `running` are leases
         cdef Task task = self.task
         cdef Py_ssize_t under_way = len(self.running), live = under_way
-        cdef bint lagging = False
+        cdef bint from_straggler = False
         if self.legacy:
             return task.down - under_way
         for lease in self.running.values():
             if (<Lease> lease).ending:
                 live -= 1
-            elif not self.lags and (<Lease> lease).source is not None and (<Lease> lease).source.lags:
-                lagging = True
-        live -= lagging
-        return min(task.takes - live, task.native_down - under_way)
-
-    @property
-    def has_room(self):
-        return self.room() > 0
+            elif not self.is_straggler and (<Lease> lease).source is not None and (<Lease> lease).source.is_straggler:
+                from_straggler = True
+        live -= from_straggler
+        return min(task.download_slots - live, task.native_down - under_way)
 
     @property
     def sending(self):
@@ -142,7 +131,7 @@ cdef class Task:
         self.down = limits.down
         self.native_down = limits.native_down
         self.alternates = limits.alternates
-        self.patience = limits.patience
+        self.reseed_delay = limits.reseed_delay
         self.slow_from = limits.slow
         self.lease = lease
         self.highest = -1
@@ -155,55 +144,55 @@ cdef class Task:
         self.rarity = Rarity(self.size)
         self.in_flight_claims = [None] * self.size
         self.downloads = {}
-        self.parked = Line(self.size)
+        self.parked = ParkedQueue(self.size)
         self.freed_sources = {}
         self.recheck = {}
         self.wakeable = wakeable
         self.begin()
 
     def begin(self):
-        """A crowd begins, and nobody knows how long its pieces will take: as if they took long, which costs a fast one little."""
-        self.pace = 0.0
+        """Start measuring piece times. Pieces count as slow at first, which costs a fast swarm little."""
+        self.piece_time = 0.0
         self.mixed = False
         self.retune(True)
 
     def retune(self, bint slow):
-        """From now on pieces take long (`slow`) or not: how many are under way at once."""
+        """Set the numbers of slots for slow pieces, or for others."""
         cdef object limits = self.limits
         cdef Py_ssize_t few = limits.few if slow else 1 << 30
         cdef Download download
         self.slow = slow
-        self.sends = min(few, <Py_ssize_t> limits.up)
-        self.seeds = min(few, <Py_ssize_t> limits.supernode)
-        self.takes = min(few, <Py_ssize_t> limits.native_down)
+        self.upload_slots = min(few, <Py_ssize_t> limits.up)
+        self.seed_slots = min(few, <Py_ssize_t> limits.supernode)
+        self.download_slots = min(few, <Py_ssize_t> limits.native_down)
         for download in self.downloads.values():
-            if download.place != NOWHERE and (self.holders.seat[download.place] >= 0) != download.open():
+            if download.holder_index != NOWHERE and (self.holders.open_index[download.holder_index] >= 0) != download.has_slot():
                 if slow:
-                    self.holders.fold(download.place)
+                    self.holders.close(download.holder_index)
                 else:
-                    self.serve(download)
+                    self.offer(download)
             if len(download.running) >= <Py_ssize_t> limits.few:
-                self.differs(download)
-        self.open_up(None)
+                self.recheck_if_parked(download)
+        self.note_freed(None)
 
-    def bound(self, Py_ssize_t count):
-        """The task has `count` pieces. Its downloads that must be told: with a window, or with something beyond, or that wait."""
+    def affected_by_count(self, Py_ssize_t count):
+        """Downloads that a count of `count` pieces affects: with a window, with pieces beyond the end, or parked."""
         cdef Download download
         return [
             download for download in self.downloads.values()
             if download.window is not None or download.pending_want or download.arrived or download.have.size > count
         ]
 
-    def let_go(self):
-        """Its last download has left: nothing refers to them, nor they to it, in a circle."""
+    def clear(self):
+        """Break the reference cycles with downloads, once the last one has left."""
         self.holders = Holders(0)
-        self.parked = Line(0)
+        self.parked = ParkedQueue(0)
         self.in_flight_claims.clear()
         self.freed_sources.clear()
         self.recheck.clear()
 
     def count_unfinished(self):
-        """Count anew the downloads that are not finished."""
+        """Recount the downloads that are not finished."""
         cdef Download download
         cdef Py_ssize_t unfinished = 0
         for download in self.downloads.values():
@@ -211,7 +200,7 @@ cdef class Task:
         self.unfinished = unfinished
 
     def cache_all(self, Bitset pieces not None):
-        """The supernode has these pieces, for which there is room, and their digests: `cache` for each, by words."""
+        """`cache` for each of these pieces, for which there is room, by words."""
         cdef Py_ssize_t i, n
         cdef uint64_t word, fresh = 0
         cdef Download holder
@@ -228,25 +217,25 @@ cdef class Task:
                     self.seedable.words[i] |= <uint64_t> 1 << (n & 63)
                 self.highest = max(self.highest, n)
                 word &= word - 1
-        if self.parked.seats:
-            self.open_up(None)
+        if self.parked.positions:
+            self.note_freed(None)
             if fresh:
                 for holder in self.downloads.values():
-                    if holder.place != NOWHERE and meet(holder.have, pieces):
-                        self.open_up(holder)
+                    if holder.holder_index != NOWHERE and intersects(holder.have, pieces):
+                        self.note_freed(holder)
 
-    cdef int timed(self, double took) except -1:
-        """A piece took so many seconds."""
-        self.pace += (took - self.pace) / 8 if self.pace else took
+    cdef int record_piece_time(self, double took) except -1:
+        """Include a piece's time (s) in the mean, and change between slow and fast slots."""
+        self.piece_time += (took - self.piece_time) / 8 if self.piece_time else took
         if self.slow:
-            if self.pace < self.slow_from / 3:
+            if self.piece_time < self.slow_from / 3:
                 self.retune(False)
-        elif self.pace > self.slow_from and not self.mixed:
+        elif self.piece_time > self.slow_from and not self.mixed:
             self.retune(True)
         return 0
 
-    cdef int rarer(self, Py_ssize_t n, int by) except -1:
-        """One copy of piece n more (1) or less (-1), finished or in flight."""
+    cdef int change_copies(self, Py_ssize_t n, int by) except -1:
+        """Change the number of copies of piece n, finished or in flight, by 1 or -1."""
         if type(self.rarity) is Rarity:
             (<Rarity> self.rarity).change(n, by)
         elif by > 0:
@@ -255,25 +244,21 @@ cdef class Task:
             self.rarity.drop(n)
         return 0
 
-    cpdef in_flight_claim(self, Lease lease):
+    cpdef int claim(self, Lease lease) except -1:
         self.in_flight_claims[lease.n] = lease
         self.seedable.words[lease.n >> 6] &= ~(<uint64_t> 1 << (lease.n & 63))
+        return 0
 
-    cdef int end(self, Py_ssize_t n) except -1:
-        """end_promise."""
-        cdef object promise = self.in_flight_claims[n]
-        if promise is None:
+    cpdef int end_claim(self, Py_ssize_t n) except -1:
+        if self.in_flight_claims[n] is None:
             return 0
         self.in_flight_claims[n] = None
         if (self.cached.words[n >> 6] >> (n & 63)) & 1:
             self.seedable.words[n >> 6] |= <uint64_t> 1 << (n & 63)
-            self.open_up(None)
+            self.note_freed(None)
         return 0
 
-    def end_promise(self, Py_ssize_t n):
-        self.end(n)
-
-    def wanted(self, Download download not None):
+    cpdef bint find_wanted(self, Download download) except -1:
         return self.lacking(self.want, self.legacy_known if download.legacy else self.known, download)
 
     cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1:
@@ -320,45 +305,31 @@ cdef class Task:
     def finished(self, Download download not None):
         return download.got == self.count
 
-    cdef int got_more(self, Download download, Py_ssize_t by) except -1:
-        """count_got."""
+    cpdef int add_got(self, Download download, Py_ssize_t by) except -1:
         cdef bint before = download.got == self.count
         download.got += by
         self.unfinished += <Py_ssize_t> before - <Py_ssize_t> (download.got == self.count)
         return 0
 
-    def count_got(self, Download download not None, Py_ssize_t by):
-        self.got_more(download, by)
-
-    cdef int serve(self, Download download) except -1:
-        """offer."""
-        if download.place != NOWHERE and download.open() and (self.holders.seat[download.place] >= 0 or not empty(download.have)):
-            self.holders.unfold(download.place)
-            self.open_up(download)
+    cpdef int offer(self, Download download) except -1:
+        if download.holder_index == NOWHERE or not download.has_slot():
+            return 0
+        if self.holders.open_index[download.holder_index] >= 0 or not empty(download.have):
+            self.holders.open(download.holder_index)
+            self.note_freed(download)
         return 0
 
-    def offer(self, Download download not None):
-        self.serve(download)
-
-    cdef int open_up(self, Download source) except -1:
-        """opened."""
-        if self.parked.seats:
+    cpdef int note_freed(self, Download source) except -1:
+        if self.parked.positions:
             self.freed_sources[source] = None
             self.wakeable[self.id] = None
         return 0
 
-    def opened(self, Download source):
-        self.open_up(source)
-
-    cdef int differs(self, Download download) except -1:
-        """changed."""
+    cpdef int recheck_if_parked(self, Download download) except -1:
         if download.pending_want:
             self.recheck[download] = None
             self.wakeable[self.id] = None
         return 0
-
-    def changed(self, Download download not None):
-        self.differs(download)
 
 
 cdef bint empty(Bitset bits) noexcept nogil:

@@ -1,4 +1,4 @@
-"""Every law of the swarm, recounted from what the downloads themselves say. For tests: it walks over everything."""
+"""Every law of the swarm, recounted from the downloads. For tests: it visits everything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.supernode.swarm._rarity import Rarity
 from dfengine.supernode.swarm._recount import recount
-from dfengine.supernode.swarm._sources import serves_now
+from dfengine.supernode.swarm._sources import supernode_has_slot
 from dfengine.supernode.swarm._state import ABSENT, Download, Lease
 from dfengine.supernode.swarm.deadlines import GRAIN
 from dfengine.supernode.swarm.task_state import TaskState
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 def check(swarm: Swarm) -> None:
     """Raises AssertionError naming what does not agree."""
-    downloads = [download for task in (*swarm.tasks.values(), *swarm.peers.leaving) for download in task.downloads.values()]
+    downloads = [download for task in (*swarm.tasks.values(), *swarm.peers.dropped_tasks) for download in task.downloads.values()]
     alive = dict.fromkeys(downloads)
     leases = [lease for download in downloads for lease in _leases(download)]
     used = Counter(lease.source.peer for lease in leases if lease.source is not None and not lease.freed)
     sends = Counter(lease.source.peer for lease in leases if lease.source is not None)
     swarm.leases.check_invariant()
     assert len(swarm.leases) == sum(len(_leases(download)) for download in downloads), "a lease without a piece, or the other way round"
-    listened = {peer for peer in swarm.peers.states.values() if peer.downloads and peer not in swarm.peers.silent}
+    with_deadline = {peer for peer in swarm.peers.states.values() if peer.downloads and peer not in swarm.peers.silent_peers}
     for peer in swarm.peers.states.values():
         assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
-        assert peer.sends == sends[peer], f"{peer}: sends {sends[peer]}"
+        assert peer.uploads == sends[peer], f"{peer}: sends {sends[peer]}"
         assert peer.downloads or peer.isolated, f"{peer} has nothing left"
-        assert swarm.peers.heard.waits(peer, peer.silence) == (peer in listened), f"{peer}: heard of"
-        assert peer not in listened or (peer.silence - 1) * GRAIN < peer.seen + swarm.limits.peer_gc, f"{peer}: heard of too late"
+        assert swarm.peers.silence_deadlines.waits(peer, peer.silence) == (peer in with_deadline), f"{peer}: silence deadline"
+        assert peer not in with_deadline or (peer.silence - 1) * GRAIN < peer.seen + swarm.limits.peer_gc, f"{peer}: deadline too late"
         for download in peer.downloads:
             assert download in alive, f"{peer} remembers {download}"
             assert download.peer is peer, f"{download} is another's"
         for client in peer.blocked_by or ():
             assert client in alive, f"{peer} remembers {client}"
-            assert client.charged is not None, f"{client} blocks nobody"
-            assert peer in client.charged, f"{client} does not block {peer}"
-    assert len(swarm.peers.heard) == len(listened), "silent peers"
+            assert client.source_failures is not None, f"{client} blocks nobody"
+            assert peer in client.source_failures, f"{client} does not block {peer}"
+    assert len(swarm.peers.silence_deadlines) == len(with_deadline), "silent peers"
     assert sum(len(same) for same in swarm.peers.cids.values()) == len(downloads), "CIDs"
     for task in swarm.tasks.values():
         _check_task(task, swarm)
@@ -62,14 +62,14 @@ def _check_task(task: TaskState, swarm: Swarm) -> None:
         leases = _leases(download)
         from_supernode += sum(lease.source is None and not lease.freed for lease in leases)
         _check_download(download, swarm)
-        if download.place != ABSENT:
+        if download.holder_index != ABSENT:
             finished.update(download.have)
             copies.update(download.have)
             copies.update(lease.n for lease in leases)
-            may = download.have.first_set() >= 0 and download.has_slot
-            assert task.holders.is_open(download.place) == may, f"{download}: open"
+            may = download.have.first_set() >= 0 and download.has_slot()
+            assert task.holders.is_open(download.holder_index) == may, f"{download}: open"
     anew = Rarity(task.size)
-    recount(anew, [download.have for download in task.downloads.values() if download.place != ABSENT])
+    recount(anew, [download.have for download in task.downloads.values() if download.holder_index != ABSENT])
     anew.check_invariant()
     for n in range(task.size):
         assert anew.copies(n) == finished[n], f"piece {n}: counted anew"
@@ -79,42 +79,42 @@ def _check_task(task: TaskState, swarm: Swarm) -> None:
         assert n not in task.cached or n in task.known, f"piece {n}: cached, but not known"
     assert task.supernode_used == from_supernode <= swarm.limits.supernode, "the supernode's slots"
     assert task.unfinished == sum(not task.finished(download) for download in task.downloads.values()), "unfinished"
-    assert len(task.in_flight_claims) == task.size, "promises"
+    assert len(task.in_flight_claims) == task.size, "in-flight claims"
     for n, lease in enumerate(task.in_flight_claims):
         if lease is None:
             continue
-        assert (lease.n, lease.download.lease(n)) == (n, lease), f"promise of {n}"
-        assert lease.download.place != ABSENT, f"promise of {n} to one that will not serve it"
+        assert (lease.n, lease.download.lease(n)) == (n, lease), f"claim of {n}"
+        assert lease.download.holder_index != ABSENT, f"claim of {n} by a download that is no source"
     for download in [*task.parked, *task.recheck, *(source for source in task.freed_sources if source is not None)]:
         assert task.downloads.get(download.cid) is download, f"{download} is gone"
     task.parked.check_invariant()
-    assert task.parked or not task.freed_sources, "openings for nobody"
+    assert task.parked or not task.freed_sources, "freed sources without a parked pull"
     for download in task.parked:
-        assert download.pending_want > 0, f"{download} wishes nothing"
+        assert download.pending_want > 0, f"{download} is parked and wants nothing"
         if task.id not in swarm.wakeable:
             assert task.parked[download] == task.lack(download), f"{download}: what it lacks"
-            _check_waits_rightly(download, swarm)
+            _check_parked(download, swarm)
 
 
-def _check_waits_rightly(download: Download, swarm: Swarm) -> None:
-    """No parked pull could be answered now, whatever order the sources are asked in."""
+def _check_parked(download: Download, swarm: Swarm) -> None:
+    """A parked pull cannot be answered now, in whatever order sources are tried."""
     task, limits = download.task, swarm.limits
-    assert not task.finished(download), f"{download} waits, finished"
-    if not download.has_room or not task.wanted(download):
+    assert not task.finished(download), f"{download} is parked and finished"
+    if download.room() <= 0 or not task.find_wanted(download):
         return
     wanted = list(task.want)
     for source in task.downloads.values():
-        if source is not download and source.place != ABSENT and source.has_slot and not blocks(download, source.peer, limits):
-            assert not any(source.has(n) for n in wanted), f"{download} waits, {source} could send"
-    if serves_now(download) and len(download.running) < limits.down:  # more than that is only asked of peers
-        assert not any(n in task.seedable for n in wanted), f"{download} waits, the supernode could send"
+        if source is not download and source.holder_index != ABSENT and source.has_slot() and not blocks(download, source.peer, limits):
+            assert not any(source.has(n) for n in wanted), f"{download} is parked, {source} could send"
+    if supernode_has_slot(download) and len(download.running) < limits.down:  # more than that is only asked of peers
+        assert not any(n in task.seedable for n in wanted), f"{download} is parked, the supernode could send"
 
 
 def _check_download(download: Download, swarm: Swarm) -> None:
     task, window = download.task, download.window
     peer = download.peer
     serves = download.serves and not peer.isolated and not peer.unproved
-    assert (download.place != ABSENT) == serves or download in swarm.peers.unsettled, f"{download}: source"
+    assert (download.holder_index != ABSENT) == serves or download in swarm.peers.source_updates, f"{download}: source"
     assert not (download.running.keys() & download.arrived.keys()), f"{download}: running and arrived"
     for n in (*download.running, *download.arrived):
         assert not download.has(n), f"{download}: {n} is here and on its way"
@@ -129,10 +129,10 @@ def _check_download(download: Download, swarm: Swarm) -> None:
         assert (lease.source, lease.download.lease(lease.n)) == (download, lease), f"{download}: sends {lease.n}"
     live = sum(not lease.ending for lease in download.running.values())
     assert download.legacy or live <= swarm.limits.native_down, f"{download}: pieces that do not end"
-    if not download.lags:
-        live -= any(not lease.ending and lease.source is not None and lease.source.lags for lease in download.running.values())
-    assert download.has_room == (
-        len(download.running) < task.down if download.legacy else live < task.takes and len(download.running) < task.native_down
+    if not download.is_straggler:
+        live -= any(not lease.ending and lease.source is not None and lease.source.is_straggler for lease in download.running.values())
+    assert (download.room() > 0) == (
+        len(download.running) < task.down if download.legacy else live < task.download_slots and len(download.running) < task.native_down
     ), f"{download}: room"
     assert len(download.running) <= (swarm.limits.down if download.legacy else swarm.limits.native_down), f"{download}: download slots"
     if window is None:

@@ -1,31 +1,31 @@
-"""Who may send what to whom at this moment: every slot in use is a lease.
+"""Leases: every slot in use is one, with a deadline.
 
 Laws. A lease holds one upload slot of its source (a peer's, or one of the task's at the supernode) from `grant` to `free` or `release`, but
-none of a quick peer's when its download lags (`stragglers`). Until its release it stands in `running` of its download, or after the
+none of other peers when its download is a straggler (`stragglers`). Until its release it stands in `running` of its download, or after the
 content came in `arrived`. A peer whose last slot is taken is closed in all its tasks and opened in all when one comes back. A lease that
 is not released by then is returned by `expired`.
 
-    terms    dict: number -> Term       order  heap of the numbers       latest  the term that was entered last
-    Term     first -> Lease <-> Lease <-> Lease <- last                  linked by the leases themselves, in the order of entering
+    buckets      dict: number -> LeaseBucket       order  heap of the numbers       latest  the bucket that was added to last
+    LeaseBucket  first -> Lease <-> Lease <-> Lease <- last                          linked by the leases themselves, in the order of adding
 
-Time is in terms of GRAIN, as in `deadlines`. A lease waits in one term: while it is `patient`, in that of its promise (the supernode's
-patience), then in that of its own end.
+Deadlines are rounded up to GRAIN, as in `deadlines`. A lease is in one bucket: while it `awaits_claim_end`, in that of its claim's end
+(Limits.reseed_delay), then in that of its own end.
 """
 
-from dfengine.supernode.swarm._state cimport Download, Lease, Term
+from dfengine.supernode.swarm._state cimport Download, Lease, LeaseBucket
 
 
 cdef class Leases:
-    cdef dict terms
+    cdef dict buckets
     cdef list order
-    cdef Term latest
-    cdef list impatient
+    cdef LeaseBucket latest
+    cdef list ended_claims
     cdef Py_ssize_t live
 
-    cdef Lease grant(self, Download download, Py_ssize_t n, Download source, Download one, Download two, double now)
-    cdef int enter(self, Lease lease, double when) except -1
-    cdef int leave(self, Lease lease) except -1
-    cpdef release(self, Lease lease)
-    cpdef free(self, Lease lease)
-    cpdef drop(self, Lease lease)
+    cdef Lease grant(self, Download download, Py_ssize_t n, Download source, Download alternate_1, Download alternate_2, double now)
+    cdef int schedule(self, Lease lease, double when) except -1
+    cdef int unschedule(self, Lease lease) except -1
+    cpdef int release(self, Lease lease) except -1
+    cpdef int free_slot(self, Lease lease) except -1
+    cpdef int drop(self, Lease lease) except -1
     cpdef double soonest(self) except -1

@@ -7,17 +7,17 @@ class Leases:
     """All leases of the swarm and their deadlines."""
 
     def __len__(self) -> int: ...
-    def free(self, lease: Lease) -> None:
-        """Give the source's slot back while the last bytes come. Again: nothing happens."""
-    def release(self, lease: Lease) -> None:
-        """It is over; the source's slot comes back. The caller moves the piece on."""
-    def drop(self, lease: Lease) -> None:
-        """The piece will not come under this lease: it is wanted again, unless its content has arrived."""
+    def free_slot(self, lease: Lease) -> int:
+        """Free the source's slot while the last bytes arrive. Again: nothing happens."""
+    def release(self, lease: Lease) -> int:
+        """End the lease and free the source's slot. The caller changes the piece's state."""
+    def drop(self, lease: Lease) -> int:
+        """End a lease under which the piece will not come: the piece is wanted again, unless its content has arrived."""
     def expired(self, now: float, most: int) -> list[Lease]:
-        """The leases whose time is over, still in place: the caller drops them. `most` leases are looked at, the rest stays due."""
-    def give_up(self) -> list[Lease]:
-        """End the promises that were older than the swarm's patience when `expired` was called; the leases, some of them over by now."""
+        """The leases whose deadline has passed; the caller drops them. `most` leases are visited, the rest stays due."""
+    def end_claims(self) -> list[Lease]:
+        """End the claims whose delay was over when `expired` was called; returns their leases, some of which have ended."""
     def soonest(self) -> float:
-        """When tick has something to do here, seconds; infinity for never."""
+        """The first deadline, seconds; infinity for none."""
     def check_invariant(self) -> None:
-        """Raises AssertionError unless every lease waits in one term, and every term is in the heap."""
+        """Raises AssertionError unless every lease is in one bucket, and every bucket is in the heap."""

@@ -6,7 +6,7 @@ import heapq
 
 from libc.math cimport INFINITY, ceil
 
-from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, Term
+from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, LeaseBucket
 
 from dfengine.supernode.swarm import deadlines
 
@@ -16,25 +16,25 @@ cdef double GRAIN = deadlines.GRAIN
 @cython.final
 cdef class Leases:
     def __cinit__(self):
-        self.terms = {}
+        self.buckets = {}
         self.order = []
-        self.impatient = []
+        self.ended_claims = []
 
     def __len__(self):
         return self.live
 
-    cdef Lease grant(self, Download download, Py_ssize_t n, Download source, Download one, Download two, double now):
-        """Assign piece n, which the download lacks and the source has, with a free slot of the source's. one, two: alternates told."""
+    cdef Lease grant(self, Download download, Py_ssize_t n, Download source, Download alternate_1, Download alternate_2, double now):
+        """Assign piece n, which the download lacks and the source has; the source has a free slot. alternates: named to the download."""
         cdef Task task = download.task
         cdef Lease lease = Lease.__new__(Lease)
         cdef PeerState peer
         cdef Download other
-        cdef double patience = 0.0
+        cdef double delay = 0.0
         lease.download = download
         lease.n = n
         lease.source = source
-        lease.one = one
-        lease.two = two
+        lease.alternate_1 = alternate_1
+        lease.alternate_2 = alternate_2
         lease.started = now
         download.running[n] = lease
         self.live += 1
@@ -46,69 +46,69 @@ cdef class Leases:
                 source.sent.newer = lease
             source.sent = lease
             peer = source.peer
-            lease.freed = download.lags and not source.lags
+            lease.freed = download.is_straggler and not source.is_straggler
             peer.used += not lease.freed
-            peer.sends += 1
+            peer.uploads += 1
             for other in peer.downloads if not lease.freed else ():
-                if other.place != NOWHERE and not other.open():
-                    other.task.holders.fold(other.place)
-        if download.place != NOWHERE:
-            task.rarer(n, 1)
-            if not download.lags and (task.cached.words[n >> 6] >> (n & 63)) & 1:
-                task.in_flight_claim(lease)
-                lease.promised = True
-                patience = max(task.patience, 2 * task.pace)
-                lease.patient = patience < task.lease
-        self.enter(lease, now + (patience if lease.patient else task.lease))
+                if other.holder_index != NOWHERE and not other.has_slot():
+                    other.task.holders.close(other.holder_index)
+        if download.holder_index != NOWHERE:
+            task.change_copies(n, 1)
+            if not download.is_straggler and (task.cached.words[n >> 6] >> (n & 63)) & 1:
+                task.claim(lease)
+                lease.is_claim = True
+                delay = max(task.reseed_delay, 2 * task.piece_time)
+                lease.awaits_claim_end = delay < task.lease
+        self.schedule(lease, now + (delay if lease.awaits_claim_end else task.lease))
         return lease
 
-    cdef int enter(self, Lease lease, double when) except -1:
-        """It waits for that time."""
+    cdef int schedule(self, Lease lease, double when) except -1:
+        """Put the lease into the bucket of that time (s)."""
         cdef Py_ssize_t number = <Py_ssize_t> ceil(when / GRAIN)
-        cdef Term term = self.latest
-        if term is None or term.number != number:
-            term = self.terms.get(number)
-            if term is None:
-                term = Term.__new__(Term)
-                term.number = number
-                self.terms[number] = term
+        cdef LeaseBucket bucket = self.latest
+        if bucket is None or bucket.number != number:
+            bucket = self.buckets.get(number)
+            if bucket is None:
+                bucket = LeaseBucket.__new__(LeaseBucket)
+                bucket.number = number
+                self.buckets[number] = bucket
                 heapq.heappush(self.order, number)
-            self.latest = term
-        lease.term = term
-        lease.before = term.last
-        if term.last is None:
-            term.first = lease
+            self.latest = bucket
+        lease.bucket = bucket
+        lease.before = bucket.last
+        if bucket.last is None:
+            bucket.first = lease
         else:
-            term.last.after = lease
-        term.last = lease
+            bucket.last.after = lease
+        bucket.last = lease
         return 0
 
-    cdef int leave(self, Lease lease) except -1:
-        """It waits no longer. Again: nothing happens."""
-        cdef Term term = lease.term
-        if term is None:
+    cdef int unschedule(self, Lease lease) except -1:
+        """Take the lease out of its bucket. Again: nothing happens."""
+        cdef LeaseBucket bucket = lease.bucket
+        if bucket is None:
             return 0
         if lease.before is None:
-            term.first = lease.after
+            bucket.first = lease.after
         else:
             lease.before.after = lease.after
         if lease.after is None:
-            term.last = lease.before
+            bucket.last = lease.before
         else:
             lease.after.before = lease.before
-        lease.term = None
+        lease.bucket = None
         lease.before = lease.after = None
         return 0
 
-    cpdef release(self, Lease lease):
+    cpdef int release(self, Lease lease) except -1:
         cdef Task task = lease.download.task
         cdef Download source = lease.source
-        self.leave(lease)
+        self.unschedule(lease)
         self.live -= 1
-        if lease.promised and task.in_flight_claims[lease.n] is lease:
-            task.end(lease.n)
+        if lease.is_claim and task.in_flight_claims[lease.n] is lease:
+            task.end_claim(lease.n)
         if source is not None:
-            source.peer.sends -= 1
+            source.peer.uploads -= 1
             if lease.newer is None:
                 source.sent = lease.older
             else:
@@ -116,89 +116,92 @@ cdef class Leases:
             if lease.older is not None:
                 lease.older.newer = lease.newer
             lease.older = lease.newer = None
-        self.free(lease)
+        self.free_slot(lease)
+        return 0
 
-    cpdef free(self, Lease lease):
+    cpdef int free_slot(self, Lease lease) except -1:
         cdef Download source = lease.source
         cdef Download other
         cdef PeerState peer
         if lease.freed:
-            return
+            return 0
         lease.freed = True
         if source is None:
             lease.download.task.supernode_used -= 1
-            lease.download.task.open_up(None)
-            return
+            lease.download.task.note_freed(None)
+            return 0
         peer = source.peer
         peer.used -= 1
         for other in peer.downloads:
-            if peer.used + 1 >= min(peer.slots, other.task.sends) > peer.used:
-                other.task.serve(other)
+            if peer.used + 1 >= min(peer.slots, other.task.upload_slots) > peer.used:
+                other.task.offer(other)
+        return 0
 
-    cpdef drop(self, Lease lease):
+    cpdef int drop(self, Lease lease) except -1:
         cdef Download download = lease.download
         if download.running.pop(lease.n, None) is None:
             download.arrived[lease.n] = None
-        if download.place != NOWHERE:
-            download.task.rarer(lease.n, -1)
+        if download.holder_index != NOWHERE:
+            download.task.change_copies(lease.n, -1)
         self.release(lease)
-        download.task.differs(download)
+        download.task.recheck_if_parked(download)
+        return 0
 
     def expired(self, double now, Py_ssize_t most):
-        cdef Term term
+        cdef LeaseBucket bucket
         cdef Lease lease
         cdef list over = []
         self.latest = None
         while self.order and self.order[0] * GRAIN <= now and most > 0:
-            term = self.terms[self.order[0]]
-            if term.first is None:
-                del self.terms[heapq.heappop(self.order)]
-            while term.first is not None and most > 0:
+            bucket = self.buckets[self.order[0]]
+            if bucket.first is None:
+                del self.buckets[heapq.heappop(self.order)]
+            while bucket.first is not None and most > 0:
                 most -= 1
-                lease = term.first
-                self.leave(lease)
-                if lease.patient:
-                    lease.patient = False
-                    self.impatient.append(lease)
-                    self.enter(lease, lease.started + lease.download.task.lease)
+                lease = bucket.first
+                self.unschedule(lease)
+                if lease.awaits_claim_end:
+                    lease.awaits_claim_end = False
+                    self.ended_claims.append(lease)
+                    self.schedule(lease, lease.started + lease.download.task.lease)
                 else:
                     over.append(lease)
         return over
 
-    def give_up(self):
+    def end_claims(self):
         cdef Lease lease
-        cdef list over = self.impatient
+        cdef list over = self.ended_claims
         for lease in over:
             if lease.download.task.in_flight_claims[lease.n] is lease:
-                lease.download.task.end(lease.n)
-        self.impatient = []
+                lease.download.task.end_claim(lease.n)
+        self.ended_claims = []
         return over
 
     cpdef double soonest(self) except -1:
-        cdef Term term
+        cdef LeaseBucket bucket
         while self.order:
-            term = self.terms[self.order[0]]
-            if term.first is not None:
-                return term.number * GRAIN
-            if term is self.latest:
+            bucket = self.buckets[self.order[0]]
+            if bucket.first is not None:
+                return bucket.number * GRAIN
+            if bucket is self.latest:
                 self.latest = None
-            del self.terms[heapq.heappop(self.order)]
+            del self.buckets[heapq.heappop(self.order)]
         return INFINITY
 
     def check_invariant(self):
-        """Raises AssertionError unless every lease waits in one term, and every term is in the heap."""
-        cdef Term term
+        """Raises AssertionError unless every lease is in one bucket, and every bucket is in the heap."""
+        cdef LeaseBucket bucket
         cdef Lease lease, before
-        cdef Py_ssize_t waiting = 0
-        assert sorted(self.order) == sorted(self.terms), "terms"
-        for number, term in self.terms.items():
-            assert term.number == number, f"term {number}"
+        cdef Py_ssize_t scheduled = 0
+        assert sorted(self.order) == sorted(self.buckets), "buckets"
+        for number, bucket in self.buckets.items():
+            assert bucket.number == number, f"bucket {number}"
             before = None
-            lease = term.first
+            lease = bucket.first
             while lease is not None:
-                assert lease.term is term and lease.before is before, f"links in term {number}"
-                waiting += 1
+                assert lease.bucket is bucket and lease.before is before, f"links in bucket {number}"
+                scheduled += 1
                 before = lease
                 lease = lease.after
-            assert term.last is before, f"the last of term {number}"
-        assert waiting == self.live, f"{waiting} leases wait, {self.live} live"
+            assert bucket.last is before, f"the last of bucket {number}"
+        assert scheduled == self.live, f"{scheduled} leases have a deadline, {self.live} are live"

@@ -10,12 +10,12 @@ class Limits:
     """Slots are pieces at once; times are seconds.
 
     up: a peer server sends. down: a 1.x CID receives. native_down: a native CID receives. supernode: the supernode sends of one task.
-    few: what up, native_down and supernode are cut to while pieces take long: from `slow` seconds a piece on, until a third of it.
-    Many at once would share a link that one can fill, and each would be whole, and served on, later.
+    few: the limit of up, native_down and supernode while pieces are slow: from `slow` seconds a piece on, until it takes a third of that.
+    More would share a link that one piece can fill, and each piece would be complete, and served to others, later.
     alternates: sources named beside the one that holds the slot, at most 2.
     lease: how long an assigned piece may take before its slot is taken back, where a task was given no time of its own.
-    patience: how long a piece on its way to a source is left to that source before the supernode may send it once more;
-    twice the task's usual time per piece where that is longer.
+    reseed_delay: how long the supernode does not send a piece again that is on its way to a source; twice the task's mean time per piece
+    where that is longer.
     fail_isolate: consecutive failures that isolate a source. accusers: clients (by address) whose digest complaints do;
     doubters: as many are needed of a source that sent the supernode itself the right bytes.
     blacklist: failures after which a client does not get that source. isolation: how long this, and an isolation for all, lasts.
@@ -31,7 +31,7 @@ class Limits:
     slow: float = 0.3
     alternates: int = 2
     lease: float = 30.0
-    patience: float = 2.0
+    reseed_delay: float = 2.0
     fail_isolate: int = 5
     accusers: int = 2
     doubters: int = 4

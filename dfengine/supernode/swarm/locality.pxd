@@ -11,17 +11,17 @@ cdef enum:
     HOST = 2 + LEVELS  # the nearest
 
 
-cdef struct Place:
+cdef struct Location:
     uint32_t host
     uint32_t subnet  # 0: its address is no IP
     uint32_t label[LEVELS]
     int levels
 
 
-cdef int locate(Place* place, str ip, str location) except -1
+cdef int locate(Location* into, str ip, str location) except -1
 
 
-cdef inline int between(const Place* a, const Place* b) noexcept nogil:
+cdef inline int between(const Location* a, const Location* b) noexcept nogil:
     """nearness."""
     cdef int shared = 0
     if a.host == b.host:

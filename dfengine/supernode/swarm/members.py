@@ -40,8 +40,8 @@ class Member:
     def texts(self) -> int:
         """Characters that it says of itself."""
         peer = self.peer
-        said = (self.super_node_ip, self.call_system, self.key[1], peer.ip, peer.path, peer.host, peer.id, peer.version, peer.location)
-        return sum(map(len, said))
+        fields = (self.super_node_ip, self.call_system, self.key[1], peer.ip, peer.path, peer.host, peer.id, peer.version, peer.location)
+        return sum(map(len, fields))
 
     def check_length(self, length: int) -> None:
         """Raises RemoteError if it expects another file than one of `length` bytes; -1, not known, is not one."""

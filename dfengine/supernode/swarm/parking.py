@@ -1,9 +1,9 @@
-"""Pulls that wait for something to happen.
+"""Parked pulls: those that wait until they can be answered.
 
-Law: between events no parked pull can be answered. It was answered without pieces when it was parked, by an exact search, and since
-then whatever came up has been noted in `freed_sources` and `recheck`. So an event costs what it makes possible: one look at each download
-that lacks something the opened source has, in the order of parking, until the source is full again; the many that lack nothing of it are
-not looked at.
+Law: between events no parked pull can be answered. It was answered without pieces when it was parked, by an exact search, and since then
+every change that could matter was noted in `freed_sources` and `recheck`. So the cost of an event depends on what it makes possible: one
+check of each download that lacks a piece of the freed source, in the order of parking, until the source is full again. The others are not
+checked.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.scheduler import FINISHED, Pull
 from dfengine.supernode.swarm.task_state import TaskState
 
-PATIENCE = 8
-"""Parked pulls that are looked at for each that one call may answer; an opening that serves none of so many is left alone."""
+CHECKS_PER_ANSWER = 8
+"""Parked pulls that are checked for each one that a call may answer; a source that serves none of so many is given up."""
 
 
 def park(download: Download, k: int) -> None:
-    """Remember that a pull of k pieces waits. Again: k is replaced, the place in line is kept."""
+    """Park a pull of k pieces. Again: k is replaced, the position in the queue is kept."""
     task = download.task
     download.pending_want = k
     task.parked.put(download, *task.lack(download))
 
 
 def unpark(download: Download) -> None:
-    """Forget it; not parked: nothing happens."""
+    """Remove the parked pull; not parked: nothing happens."""
     task = download.task
     download.pending_want = 0
     task.parked.drop(download)
@@ -38,52 +38,53 @@ def unpark(download: Download) -> None:
 
 
 def answer(task: TaskState, leases: Leases, now: float, most: int) -> list[tuple[str, Pull]]:
-    """The parked pulls that can be answered now, first parked first among those an opening serves; they are no longer parked.
+    """Answer the parked pulls that can be answered now, in the order of parking for each freed source; they are no longer parked.
 
     About `most` of them: if there may be more the task is wakeable again.
     """
     answers: list[tuple[str, Pull]] = []
-    passed: dict[Download, None] = {}
+    unanswered: dict[Download, None] = {}
 
-    def look(download: Download) -> None:
+    def check(download: Download) -> None:
         pull = scheduler.pull(download, download.pending_want, leases, now)
         if pull.pieces or pull is FINISHED:
             unpark(download)
             answers.append((download.cid, pull))
         else:
-            passed[download] = None
+            unanswered[download] = None
 
-    looks = PATIENCE * most
+    checks = CHECKS_PER_ANSWER * most
     task.wakeable.pop(task.id, None)
-    def serve(source: Download | None) -> bool:
-        """Look at those that an opening may serve; False: there may be more of them than one call looks at."""
-        nonlocal looks
+
+    def serve_from(source: Download | None) -> bool:
+        """Check the pulls that a freed source may answer; False: there may be more of them than one call checks."""
+        nonlocal checks
         offer, last = task.seedable if source is None else source.have, None
-        looks -= 1 + (len(passed) >> 4)
-        while task.supernode_used < task.seeds if source is None else source.has_slot:
-            first = task.parked.first(offer, passed, last)
+        checks -= 1 + (len(unanswered) >> 4)
+        while task.supernode_used < task.seed_slots if source is None else source.has_slot():
+            first = task.parked.first(offer, unanswered, last)
             if first is None:
                 return True
-            if looks <= 0 or len(answers) >= most:
+            if checks <= 0 or len(answers) >= most:
                 return False
-            looks -= 1
-            look(first)
-            last = first if first in passed else last
+            checks -= 1
+            check(first)
+            last = first if first in unanswered else last
         return True
 
-    for download in list(islice(task.recheck, looks)):
+    for download in list(islice(task.recheck, checks)):
         if len(answers) >= most:
             break
-        looks -= 1
-        look(download)
-        if download in passed:
+        checks -= 1
+        check(download)
+        if download in unanswered:
             task.parked.put(download, *task.lack(download))
             del task.recheck[download]
-    for source in [] if task.recheck else list(islice(task.freed_sources, looks)):
+    for source in [] if task.recheck else list(islice(task.freed_sources, checks)):
         if source not in task.freed_sources:
-            break  # nobody waits any more
-        alone = not passed and not answers
-        if not serve(source) and (len(answers) >= most or not alone):
+            break  # no pull is parked any more
+        alone = not unanswered and not answers
+        if not serve_from(source) and (len(answers) >= most or not alone):
             break
         task.freed_sources.pop(source, None)
     if task.recheck or task.freed_sources:

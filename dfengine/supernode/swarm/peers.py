@@ -1,7 +1,7 @@
-"""Who is there: peers and their CIDs, when they were last heard of, and which of them are isolated.
+"""Peers and their CIDs: when they were last seen, and which of them are isolated.
 
-The rules of trust stand in `trust.py`; here they are acted on. A peer is forgotten with its last CID, unless it is isolated: then it is
-remembered until that ends, so that leaving and coming back frees nobody. `doubts`: sources that the supernode should ask itself.
+The rules of trust stand in `trust.py` and are applied here. A peer is removed with its last CID, unless it is isolated: then it is kept
+until the isolation ends, so that leaving and joining again does not end it. complaints: sources that the supernode should verify itself.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from typing import NamedTuple
 from dfengine import task
 from dfengine.supernode.swarm import parking, trust
 from dfengine.supernode.swarm._state import ABSENT, Download, PeerState
-from dfengine.supernode.swarm.bunch import joined, parted
 from dfengine.supernode.swarm.deadlines import Deadlines
 from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.questions import Questions
+from dfengine.supernode.swarm.small_set import added, removed
 from dfengine.supernode.swarm.task_state import TaskState
 from dfengine.wire import Source
 
 Key = tuple[str, int, str]
 
 AT_ONCE = 64
-"""Downloads of which an event settles whatever it means for them; those of a larger crowd follow by `tick`."""
+"""Downloads that an event updates at once; the others of a larger number follow in `tick`."""
 
 
 def key_of(peer: task.Peer, cid: str, address: str) -> Key:
-    """ip, port, and the address it registered from where that is another; of one that serves nobody that address, 0 and its CID.
+    """(ip, port, the address it registered from if that differs); for a CID that serves nobody (address, 0, CID).
 
-    Else a stranger could register another's piece server with what it does not have, and what then fails would count against that.
+    Otherwise a stranger could register another host's peer server with pieces it does not have, and failures would count against that host.
     """
     return (peer.ip, peer.port, "" if address == peer.ip else address) if peer.port else (address, 0, cid)
 
 
 class Complaint(NamedTuple):
-    """A source to be asked for piece n of a task by the supernode itself; key: its peer's. why, by: the complaint, its client's address."""
+    """A source that the supernode should verify by fetching piece n itself; key: its peer's. why, by: reason, and the client's address."""
 
     task_id: str
     n: int
@@ -48,13 +48,13 @@ class Complaint(NamedTuple):
 
 
 class Peers:
-    """`departed`: (task, CID) of those forgotten for their silence or a false claim.
+    """departed: (task, CID) of those removed for silence or for claiming pieces that do not exist.
 
-    `heard` has each peer with a CID at the end of the silence that began at some sign of life: the last one is looked at then, so that one
-    costs no more than its time.
+    silence_deadlines has each peer with a CID, at the end of a silence that began when it was seen some time ago. `seen` is compared when
+    the deadline is due, so a sign of life only sets `seen`.
 
-    What is due for many downloads is done for some of them at a time (`tick`): `leaving` are tasks that were dropped and still have
-    downloads, `silent` are peers that are being forgotten, `unsettled` downloads of peers that were isolated, or are no longer.
+    What concerns many downloads is done for some of them at a time (`tick`): dropped_tasks still have downloads, silent_peers are being
+    removed, source_updates are downloads whose peer was isolated or is no longer.
     """
 
     def __init__(self, limits: Limits, leases: Leases) -> None:
@@ -62,12 +62,12 @@ class Peers:
         self.leases = leases
         self.states: dict[Key, PeerState] = {}
         self.cids: dict[str, Collection[Download]] = {}
-        self.leaving: deque[TaskState] = deque()
-        self.silent: deque[PeerState] = deque()
-        self.unsettled: deque[Download] = deque()
-        self.heard: Deadlines[PeerState] = Deadlines()
+        self.dropped_tasks: deque[TaskState] = deque()
+        self.silent_peers: deque[PeerState] = deque()
+        self.source_updates: deque[Download] = deque()
+        self.silence_deadlines: Deadlines[PeerState] = Deadlines()
         self.departed: list[tuple[str, str]] = []
-        self.doubts: list[Complaint] = []
+        self.complaints: list[Complaint] = []
         self._asked: set[Key] = set()
         self._questions = Questions()
         self.isolations: Deadlines[PeerState] = Deadlines()
@@ -76,7 +76,7 @@ class Peers:
     # COMING AND GOING
 
     def state(self, key: Key, now: float, location: str = "", proved: bool = True) -> PeerState:
-        """The peer of that key, a new one if it is not known; location: what it says of its place now. proved: see PeerState.unproved."""
+        """The peer of that key, a new one if it is not known; location: its label now. proved: see PeerState.unproved."""
         peer = self.states.get(key)
         if peer is None:
             peer = self.states[key] = PeerState(key, self.limits.up, now)
@@ -87,7 +87,7 @@ class Peers:
         return peer
 
     def add(self, download: Download, now: float) -> None:
-        """A new CID: it takes its place in its task and at its peer, and is a source if it may be."""
+        """Add a new CID to its task and its peer, as a source if it may be one."""
         task, peer = download.task, download.peer
         task.downloads[download.cid] = download
         if not task.unfinished:
@@ -99,44 +99,44 @@ class Peers:
                 task.retune(False)
         peer.seen = now
         if not peer.downloads:
-            self._listen(peer)
-        peer.downloads = joined(peer.downloads, download)
-        self.cids[download.cid] = joined(self.cids.get(download.cid, ()), download)
+            self._schedule_silence(peer)
+        peer.downloads = added(peer.downloads, download)
+        self.cids[download.cid] = added(self.cids.get(download.cid, ()), download)
         if _is_source(download):
             task.enlist(download)
         self.seen(download, now)
 
     def remove(self, download: Download) -> None:
-        """The CID goes with all it has, is getting and is sending; nothing remembers it."""
+        """Remove the CID with all it has, is getting and is sending."""
         task, peer = download.task, download.peer
         if task.dropped:
-            download.pending_want, download.place = 0, ABSENT  # nobody looks at its tables any more
+            download.pending_want, download.holder_index = 0, ABSENT  # the task's tables are not read any more
         parking.unpark(download)
-        if download.place != ABSENT:
+        if download.holder_index != ABSENT:
             task.delist(download)
         self.unassign(download)
         for lease in download.sending:
             self.leases.drop(lease)
-        for source in list(download.charged or ()):
+        for source in list(download.source_failures or ()):
             trust.forgive(download, source)
         task.unfinished -= not task.finished(download)
         del task.downloads[download.cid]
-        peer.downloads = parted(peer.downloads, download)
-        same = parted(self.cids.pop(download.cid), download)
+        peer.downloads = removed(peer.downloads, download)
+        same = removed(self.cids.pop(download.cid), download)
         if same:
             self.cids[download.cid] = same
         if not peer.downloads:
-            self.heard.discard(peer, peer.silence)
+            self.silence_deadlines.discard(peer, peer.silence)
             if not peer.isolated:
                 self._forget(peer)
 
     def unassign(self, download: Download) -> None:
-        """What the CID is getting is nobody's any more."""
+        """Drop the leases of all pieces that the CID is getting."""
         for lease in [*download.running.values(), *(lease for lease in download.arrived.values() if lease)]:
             self.leases.drop(lease)
 
     def depart(self, download: Download) -> None:
-        """Remove a CID that did not say so itself."""
+        """Remove a CID that did not ask for it."""
         if not download.task.dropped:
             self.departed.append((download.task.id, download.cid))
         self.remove(download)
@@ -149,11 +149,11 @@ class Peers:
     # SIGNS OF LIFE
 
     def seen(self, download: Download, now: float) -> None:
-        """The CID sent something."""
+        """The CID sent a message."""
         download.seen = download.peer.seen = now
 
-    def _listen(self, peer: PeerState) -> None:
-        peer.silence = self.heard.add(peer, peer.seen + self.limits.peer_gc)
+    def _schedule_silence(self, peer: PeerState) -> None:
+        peer.silence = self.silence_deadlines.add(peer, peer.seen + self.limits.peer_gc)
 
     def touch(self, cid: str, now: float) -> bool:
         """A heartbeat. False if no task knows the CID."""
@@ -164,37 +164,37 @@ class Peers:
     # TRUST
 
     def record_failure(self, client: Download, source: Download, n: int, why: str, counts: bool, now: float) -> None:
-        """The client failed to get piece n from the source. counts: against the source itself, not only between the two."""
+        """The client failed to get piece n from the source. counts: against the source for all clients, not only for this one."""
         peer = source.peer
         if trust.block(client, peer, why, self.limits):
             self.blocks_due.add((client.task.id, client.cid, peer.key), now + self.limits.isolation)
         verdict = trust.record_failure(peer, client.peer.address, why, self.limits) if counts else trust.Verdict.NOTHING
         if verdict is trust.Verdict.ISOLATE:
             self._isolate(peer, now)
-        elif verdict is trust.Verdict.DOUBT and peer.key not in self._asked and not (peer.isolated or peer.unproved):
+        elif verdict is trust.Verdict.VERIFY and peer.key not in self._asked and not (peer.isolated or peer.unproved):
             address = client.peer.address
-            if self._questions.take(address, now):
+            if self._questions.try_ask(address, now):
                 self._asked.add(peer.key)
-                self.doubts.append(Complaint(source.task.id, n, source.source, peer.key, why, address))
+                self.complaints.append(Complaint(source.task.id, n, source.source, peer.key, why, address))
 
     def _isolate(self, peer: PeerState, now: float) -> None:
         if peer.isolated:
             self.isolations.discard(peer, peer.bucket)
         peer.isolated = True
         peer.bucket = self.isolations.add(peer, now + self.limits.isolation)
-        self._unsettle(peer)
+        self._queue_source_updates(peer)
 
-    def _unsettle(self, peer: PeerState) -> None:
-        self.unsettled.extend(peer.downloads)
-        self.settle(AT_ONCE)
+    def _queue_source_updates(self, peer: PeerState) -> None:
+        self.source_updates.extend(peer.downloads)
+        self.update_sources(AT_ONCE)
 
-    def settle(self, most: int) -> None:
-        """Downloads whose peer was isolated are no sources any more, and others are now; about `most` of them."""
-        while self.unsettled and most > 0:
-            download = self.unsettled.popleft()
+    def update_sources(self, most: int) -> None:
+        """Enlist or delist downloads whose peer's isolation changed; about `most` of them."""
+        while self.source_updates and most > 0:
+            download = self.source_updates.popleft()
             most -= 1 + (len(download.have) >> 12)
             task, serves = download.task, _is_source(download)
-            if task.dropped or task.downloads.get(download.cid) is not download or serves == (download.place != ABSENT):
+            if task.dropped or task.downloads.get(download.cid) is not download or serves == (download.holder_index != ABSENT):
                 continue
             if serves:
                 task.enlist(download)
@@ -202,95 +202,95 @@ class Peers:
                 task.delist(download)
 
     def prove(self, key: Key) -> None:
-        """A peer server of this swarm is at that address: its downloads are sources now. Not known: nothing happens."""
+        """A peer server of this swarm was found at that address: its downloads become sources. Not known: nothing happens."""
         peer = self.states.get(key)
         if peer is not None and peer.unproved:
             peer.unproved = False
-            self._unsettle(peer)
+            self._queue_source_updates(peer)
 
-    def judge(self, doubt: Complaint, found: str, now: float) -> None:
-        """What came of asking: "right", "digest" (wrong bytes), "gone" (it has not the piece), "silent"; "": it could not be asked."""
-        self._asked.discard(doubt.key)
-        self._questions.answered(doubt.by, found == "right", now)
-        peer = self.states.get(doubt.key)
+    def judge(self, complaint: Complaint, found: str, now: float) -> None:
+        """The result of a verification: "right", "digest" (wrong bytes), "gone" (no such piece), "silent"; "": not possible."""
+        self._asked.discard(complaint.key)
+        self._questions.answered(complaint.by, found == "right", now)
+        peer = self.states.get(complaint.key)
         if peer is None:
             return
-        source = next((one for one in peer.downloads if one.task.id == doubt.task_id and one.cid == doubt.source.cid), None)
+        source = next((one for one in peer.downloads if one.task.id == complaint.task_id and one.cid == complaint.source.cid), None)
         if source is None or peer.isolated:
             return
         if found == "right":
-            trust.clear(peer, doubt.why)
+            trust.clear(peer, complaint.why)
             return
         if found == "silent" and trust.confirmed(peer):
             self._isolate(peer, now)
             return
-        wrong = found == "digest" or (found == "gone" and source.has(doubt.n))
+        wrong = found == "digest" or (found == "gone" and source.has(complaint.n))
         if wrong and trust.record_failure(peer, trust.OWN, found, self.limits) is trust.Verdict.ISOLATE:
             self._isolate(peer, now)
 
-    def credit(self, client: Download, source: Download, now: float) -> None:
+    def record_success(self, client: Download, source: Download, now: float) -> None:
         """The client got a piece from the source."""
         source.peer.seen = now
-        self._pardon(client, source.peer)
-        if trust.credit(source.peer, client.peer.address):
+        self._unblock(client, source.peer)
+        if trust.record_success(source.peer, client.peer.address):
             self.isolations.discard(source.peer, source.peer.bucket)
-            self._trust(source.peer)
+            self._end_isolation(source.peer)
 
-    def _trust(self, peer: PeerState) -> None:
-        peer.isolated = peer.proven = peer.cleared = False
+    def _end_isolation(self, peer: PeerState) -> None:
+        peer.isolated = peer.wrong_bytes_proven = peer.cleared = False
         peer.failures = peer.accusers = None
         if not peer.downloads:
             self._forget(peer)
-        self._unsettle(peer)
+        self._queue_source_updates(peer)
 
-    def _forgive(self, task_id: str, cid: str, key: Key) -> None:
+    def _end_block(self, task_id: str, cid: str, key: Key) -> None:
         peer = self.states.get(key)
         for client in self.cids.get(cid, ()):
             if client.task.id == task_id and peer is not None:
-                self._pardon(client, peer)
+                self._unblock(client, peer)
 
-    def _pardon(self, client: Download, peer: PeerState) -> None:
-        """The client may be sent there again: also one that is parked, whatever event it was."""
+    def _unblock(self, client: Download, peer: PeerState) -> None:
+        """The client may get that source again; if it is parked, its pull is tried again."""
         trust.forgive(client, peer)
-        client.task.changed(client)
+        client.task.recheck_if_parked(client)
 
     # TIME
 
     def tick(self, now: float, most: int) -> None:
-        """End isolations whose time is over, forget peers that have been silent for too long: of each kind about `most`, the rest later."""
+        """End isolations that are over and remove peers that were silent for too long: about `most` of each, the rest later."""
         for task_id, cid, key in self.blocks_due.due(now, most):
-            self._forgive(task_id, cid, key)
+            self._end_block(task_id, cid, key)
         for peer in self.isolations.due(now, most):
-            self._trust(peer)
-        for peer in self.heard.due(now, most):
+            self._end_isolation(peer)
+        for peer in self.silence_deadlines.due(now, most):
             if any(download.pending_want for download in peer.downloads):
                 peer.seen = now  # a parked pull is an open connection
             if peer.seen + self.limits.peer_gc > now:
-                self._listen(peer)
+                self._schedule_silence(peer)
             else:
-                self.silent.append(peer)
-        self.settle(most)
+                self.silent_peers.append(peer)
+        self.update_sources(most)
         self._forget_silent(now, most)
-        self.drain(most)
+        self.remove_dropped(most)
 
     def _forget_silent(self, now: float, most: int) -> None:
-        while self.silent and most > 0:
-            peer = self.silent[0]
+        while self.silent_peers and most > 0:
+            peer = self.silent_peers[0]
             if peer.downloads and peer.seen + self.limits.peer_gc <= now:
                 for download in list(islice(peer.downloads, most)):
                     self.depart(download)
                     most -= 1
                 continue
-            self.silent.popleft()
-            if peer.downloads:  # it was heard of meanwhile
-                self._listen(peer)
+            self.silent_peers.popleft()
+            if peer.downloads:  # it was seen meanwhile
+                self._schedule_silence(peer)
 
-    def drain(self, most: int) -> None:
-        """The downloads of dropped tasks go, about `most` of them."""
-        while self.leaving and most > 0:
-            downloads = list(islice(self.leaving[0].downloads.values(), most))
+    def remove_dropped(self, most: int) -> None:
+        """Remove downloads of dropped tasks, about `most` of them."""
+        while self.dropped_tasks and most > 0:
+            downloads = list(islice(self.dropped_tasks[0].downloads.values(), most))
             if not downloads:
-                self.leaving.popleft().let_go()
+                self.dropped_tasks.popleft().clear()
             for download in downloads:
                 self.remove(download)
                 most -= 1

@@ -24,7 +24,7 @@ class Questions:
         self._shares = Quota(MOST, 100)
         self._refuted: deque[tuple[float, str]] = deque()
 
-    def take(self, address: str, now: float) -> bool:
+    def try_ask(self, address: str, now: float) -> bool:
         """One more for the client at `address`; False: it has no more now."""
         while self._refuted and self._refuted[0][0] <= now:
             self._shares.give_back(self._refuted.popleft()[1])

@@ -1,6 +1,6 @@
-"""What becomes of a piece at a download: the transitions of a download's law (`_state.pxd`), each with what it frees and whom it may feed.
+"""Transitions of a download's pieces (`_state.pxd`), with the slots that each frees.
 
-Every report may come twice, late, or for a piece that was never assigned; none of these is an error.
+A report may come twice, late, or for a piece that was never assigned; none of these is an error.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Run = tuple[int, int]
 def moved(download: Download, una: int, end: int, leases: Leases) -> None:
     """A stream has delivered the pieces below una, and wants none from `end` on yet (-1: up to its window's end).
 
-    What is delivered need not be here any more: a supernode that just met the stream knows nothing of it. What was still on its way is
-    not waited for. Without a window: nothing.
+    Delivered pieces need not be here any more, and a restarted supernode does not know of them. Leases of delivered pieces are dropped.
+    Without a window nothing happens.
     """
     window = download.window
     if window is None:
@@ -31,40 +31,40 @@ def moved(download: Download, una: int, end: int, leases: Leases) -> None:
     past = min(una, window.count) if window.count >= 0 else una
     for lease in [lease for n, lease in download.running.items() if n < past]:
         leases.drop(lease)
-    download.task.count_got(download, slide(download, past))
+    download.task.add_got(download, slide(download, past))
     download.limit = end
-    download.task.changed(download)
+    download.task.recheck_if_parked(download)
 
 
 def arrived(download: Download, n: int, leases: Leases) -> None:
     """The content of piece n is here, but not servable yet: the download slot is free, the source's is not.
 
-    The source's slot of a download that serves nobody comes back at once: for its kind 1.x need not report again.
+    For a download that serves nobody the source's slot is freed too: 1.x does not report such a piece again.
     """
     if n in download.arrived or download.has(n):
         return
     lease = download.running.pop(n, None)
     if not download.arrived:
-        download.arrived = {}  # of its own
+        download.arrived = {}
     download.arrived[n] = lease
     if download.window is None:
-        download.task.count_got(download, 1)
+        download.task.add_got(download, 1)
     if lease is not None and not download.serves:
         download.arrived[n] = None
         leases.release(lease)
-    download.task.changed(download)
+    download.task.recheck_if_parked(download)
 
 
 def failed(download: Download, n: int, leases: Leases) -> None:
-    """Piece n did not come, or what came is no good: it is wanted again."""
+    """Piece n did not come, or was wrong: it is wanted again."""
     lease = download.lease(n)
     if lease is not None:
         leases.drop(lease)
     if n in download.arrived:
         del download.arrived[n]
         if download.window is None:
-            download.task.count_got(download, -1)
-    download.task.changed(download)
+            download.task.add_got(download, -1)
+    download.task.recheck_if_parked(download)
 
 
 def evicted(download: Download, n: int) -> None:
@@ -74,18 +74,18 @@ def evicted(download: Download, n: int) -> None:
         return
     task.lose(download, n)
     if window is None:
-        task.count_got(download, -1)
+        task.add_got(download, -1)
     elif window.una <= n < window.end:
         if download.early is None:
             download.early = {}
         download.early[n] = None
-    task.changed(download)
+    task.recheck_if_parked(download)
 
 
 def holds(download: Download, pieces: Iterable[int | Run], leases: Leases, now: float) -> None:
-    """These pieces, single or as [first, past) runs, are here. Raises BadPiece or BadRange before anything is taken over.
+    """These pieces, single or as [first, past) runs, are here. Raises BadPiece or BadRange before any change.
 
-    What lies beyond the task's reach is forgotten: once the supernode has it and offers it, the download says again that it is here.
+    Pieces outside the task's reach are ignored: the download reports them again when they are offered.
     """
     task, window = download.task, download.window
     runs = [(item, item + 1) if isinstance(item, int) else item for item in pieces]
@@ -98,33 +98,33 @@ def holds(download: Download, pieces: Iterable[int | Run], leases: Leases, now: 
     reach = task.reach
     if last < 0 or not task.admits(min(last, reach - 1)):
         return
-    claim = Bitset(task.size)
+    held = Bitset(task.size)
     for first, past in runs:
         if first < reach:
-            claim.set_range(first, min(past, reach))
-    for n in [n for n in (*download.running, *download.arrived) if n in claim]:
+            held.set_range(first, min(past, reach))
+    for n in [n for n in (*download.running, *download.arrived) if n in held]:
         complete(download, n, leases, now)
     if window is not None:
-        n = claim.first_set(window.una)
+        n = held.first_set(window.una)
         while 0 <= n < window.end:  # which moves on as they are acknowledged
             complete(download, n, leases, now)
-            n = claim.first_set(n + 1)
+            n = held.first_set(n + 1)
     fresh = Bitset(task.size)
-    if not lacking(fresh, claim, download.have, 0, task.size):
+    if not lacking(fresh, held, download.have, 0, task.size):
         return
     download.have.grow(task.size)
     download.have.update_or(fresh)
     if window is None:
-        task.count_got(download, fresh.count())
-    if download.place != ABSENT:
-        task.holders.gained_all(download.place, fresh)
+        task.add_got(download, fresh.count())
+    if download.holder_index != ABSENT:
+        task.holders.gain_all(download.holder_index, fresh)
         task.rarity.add_all(fresh)
         task.offer(download)
-    task.changed(download)
+    task.recheck_if_parked(download)
 
 
 def conclude(download: Download, count: int) -> None:
-    """The task ends after `count` pieces: what was claimed beyond goes. Raises BadValue when it was acknowledged in a window."""
+    """The task has `count` pieces: remove those reported beyond. Raises BadValue when one was acknowledged in a window."""
     if download.window is not None:
         download.window.set_count(count)
     for n in [n for n in download.arrived if n >= count]:
@@ -136,4 +136,4 @@ def conclude(download: Download, count: int) -> None:
         download.task.lose(download, beyond)
         download.got -= download.window is None
         beyond = download.have.first_set(beyond)
-    download.task.changed(download)
+    download.task.recheck_if_parked(download)

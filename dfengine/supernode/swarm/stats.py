@@ -39,7 +39,7 @@ class TaskStats:
             cached=task.cached.count(),
             downloads=len(downloads),
             finished=len(downloads) - task.unfinished,
-            sources=sum(download.place != ABSENT for download in downloads),
+            sources=sum(download.holder_index != ABSENT for download in downloads),
             running=sum(len(download.running) for download in downloads),
             supernode_used=task.supernode_used,
             parked=len(task.parked),

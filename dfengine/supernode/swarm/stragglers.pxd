@@ -1,28 +1,27 @@
-"""Which downloads lag while pieces take long, and what follows.
+"""Stragglers: downloads on slow links, found while pieces take long, and how they are treated.
 
-A download's `best` is the seconds of its quickest piece of late: what its link can do, whoever sends; how many were at once and how slow
-their sources were hardly shows in it. The last piece is not counted, which may be short. The measure is the best that every fourth of the
-unfinished downloads stays below, once three have one. A download lags when its own is twice that, or when it was not heard of for so long
-while something is under way: before its first piece twice the measure, later four times (it may be dead). So a crowd of equal hosts has no
-laggards.
+A download's best_piece_time (s) is a decayed minimum of its piece times: it estimates the link's capacity and hardly depends on how many
+pieces came at once or on slow sources. The last piece, which may be short, is not counted. The reference is the lower quartile of
+best_piece_time among unfinished downloads, once three have one. A straggler's own is twice the reference; it stays one until it is below
+1.6 times. A download that was not seen for long while a piece is under way is one too: for twice the reference before its first piece, for
+four times later, since it may be dead. So a swarm of equal hosts has no stragglers.
 
-Before its first piece has come a download says how long one takes on its link (`pace`), as far as it can tell. Until three pieces are there
-that counts instead of its `best`, which then shows how many shared the source: it lags by 2.5 times the pace that every fourth stays below.
-Who is silent when the swarm's patience with a piece on its way to it ends (`Limits.patience`) lags until the next review, which gives the
-slots back though everybody waits and nothing is reported.
+Before its first piece is complete a download may report claimed_piece_time (s), its own estimate. Until three pieces have come it is used
+instead of best_piece_time, which then shows how many downloads shared the source: 2.5 times the lower quartile of claims makes a straggler.
+A download that is silent when the claim of a piece on its way to it ends (Limits.reseed_delay) is a straggler until the next review; this
+frees slots even when all pulls are parked and nothing is reported.
 
-    seeds    the supernode sends to a laggard only while it sends nothing else: what a laggard gets spreads late
-    slots    a piece from a quick source to a laggard holds no slot of it, and what is under way to one that begins to lag gives its slots
-             back: it takes a slow link's share, not one of few places
-    promises nobody waits for a piece that a laggard is getting
-    room     of a download that keeps up one piece from a laggard takes none
-    sources  like asks like first, before locality: what quick hosts need soon comes from quick hosts. One that keeps up gets one piece at
-             once from laggards, or four while nothing else comes: what they send is on its way long, and nobody else is asked for it
+    seeding  the supernode sends to a straggler only while it sends nothing else: pieces of a straggler spread late
+    slots    a piece from a fast source to a straggler uses no slot of it, and a download that becomes a straggler frees the slots it uses:
+             it takes a slow link's share of the source's rate
+    claims   other downloads do not wait for a piece that a straggler is getting
+    room     of a download that is no straggler one piece from a straggler uses no room
+    sources  sources of the same speed are preferred, before locality: pieces that fast hosts need soon come from fast hosts. A fast
+             download gets one piece at once from stragglers, or four while nothing else comes: they take long and are not requested twice
 """
 
 from dfengine.supernode.swarm._state cimport Download, Lease
 from dfengine.supernode.swarm.leases cimport Leases
 
 
-cdef int beat(Download download, Lease lease, Leases leases, double now) except -1
-"""A piece came under that lease."""
+cdef int record_link_time(Download download, Lease lease, Leases leases, double now) except -1

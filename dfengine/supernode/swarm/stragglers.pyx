@@ -1,4 +1,4 @@
-"""Which downloads lag. The rules stand in the `.pxd`."""
+"""Which downloads are stragglers. The rules stand in the `.pxd`."""
 
 from libc.math cimport INFINITY
 
@@ -8,75 +8,79 @@ from dfengine.supernode.swarm.leases cimport Leases
 from itertools import islice
 
 cdef enum:
-    REVIEWED = 2048  # downloads at once: a larger crowd is looked at in turns
-    OFTEN = 8  # reviews in the time in which every download tells something once
-    FEWEST = 3  # downloads that the measure is taken of
-    YOUNG = 3  # pieces, below which a download's own word counts
+    REVIEW_SIZE = 2048  # downloads of one review: larger swarms are reviewed in turns
+    REVIEWS = 8  # in the time in which every download reports one piece time
+    MIN_SAMPLE = 3  # downloads with a best_piece_time, below which there is no reference
+    FEW_PIECES = 3  # got, below which the claimed_piece_time counts
 
-cdef double FORGETS = 1.1  # by which a best that is not met again grows with each piece
-cdef double LAGS = 2.0  # times the measure
-cdef double KEEPS_UP = 1.6
+cdef double DECAY = 1.1  # factor by which best_piece_time grows with each slower piece
+cdef double SLOW = 2.0  # times the reference
+cdef double RECOVERED = 1.6
 cdef double SILENT = 4.0
-cdef double PACED = 2.5
+cdef double CLAIMED_SLOW = 2.5
 
 
-cdef int beat(Download download, Lease lease, Leases leases, double now) except -1:
+cdef int record_link_time(Download download, Lease lease, Leases leases, double now) except -1:
+    """A piece came under that lease."""
     cdef Task task = download.task
     cdef double took = now - lease.started
     if lease.n == task.count - 1:  # it may be a short one
         return 0
-    download.best = <float> (min(took, download.best * FORGETS) if download.best else took)
-    return told(task, leases, now)
+    download.best_piece_time = <float> (min(took, download.best_piece_time * DECAY) if download.best_piece_time else took)
+    return count_timing(task, leases, now)
 
 
 def paced(Download download not None, double seconds, Leases leases not None, double now):
-    download.pace = <float> seconds
-    told(download.task, leases, now)
+    download.claimed_piece_time = <float> seconds
+    count_timing(download.task, leases, now)
 
 
-cdef int told(Task task, Leases leases, double now) except -1:
-    """Something is known of a link. A review walks over many downloads, so many must have told something before the next."""
-    task.beats += 1
-    if (task.slow or task.laggards) and task.beats >= min(<Py_ssize_t> len(task.downloads), REVIEWED) // OFTEN:
-        task.beats = 0
+cdef int count_timing(Task task, Leases leases, double now) except -1:
+    """One piece time more is known. A review visits many downloads, so it takes place once for many piece times."""
+    task.timings_since_review += 1
+    if (task.slow or task.straggler_count) and task.timings_since_review >= min(<Py_ssize_t> len(task.downloads), REVIEW_SIZE) // REVIEWS:
+        task.timings_since_review = 0
         review(task, leases, now)
     return 0
 
 
-def impatient(Lease lease not None, Leases leases not None, double now):
+def claim_over(Lease lease not None, Leases leases not None, double now):
     cdef Download download = lease.download
-    if download.task.slow and not download.lags and lease.n in download.running and 2 * waits(download, now) >= now - lease.started:
-        download.task.laggards += 1
-        change(download, True, leases)
+    if not download.task.slow or download.is_straggler or lease.n not in download.running:
+        return
+    if 2 * silent_for(download, now) >= now - lease.started:
+        download.task.straggler_count += 1
+        set_straggler(download, True, leases)
 
 
 cdef int review(Task task, Leases leases, double now) except -1:
-    """Who lags from now on, of the REVIEWED downloads whose turn it is, and by the measure of these."""
+    """Decide who is a straggler among the next REVIEW_SIZE downloads, by a reference taken from these."""
     cdef Download download
-    cdef list some = list(islice(task.downloads.values(), task.reviewed, task.reviewed + REVIEWED))
-    cdef list bests = sorted([download.best for download in some if download.best and download.got != task.count])
-    cdef list paces = sorted([download.pace for download in some if download.pace])
-    cdef double quick = bests[len(bests) // 4] if len(bests) >= FEWEST else INFINITY
-    cdef double paced = paces[(len(paces) - 1) // 4] if paces else INFINITY
-    cdef bint lags, young
-    task.reviewed += REVIEWED
-    if task.reviewed >= <Py_ssize_t> len(task.downloads):
-        task.reviewed = 0
-        task.laggards = sum([download.lags for download in task.downloads.values()])
-    for download in some:
-        young = download.pace and download.got < YOUNG
-        lags = task.slow and (
-            (download.pace > paced * PACED if young else download.best > quick * (KEEPS_UP if download.lags else LAGS))
-            or waits(download, now) > quick * (SILENT if download.best else LAGS)
+    cdef list reviewed = list(islice(task.downloads.values(), task.review_from, task.review_from + REVIEW_SIZE))
+    cdef list bests = sorted([download.best_piece_time for download in reviewed if download.best_piece_time and download.got != task.count])
+    cdef list claimed = sorted([download.claimed_piece_time for download in reviewed if download.claimed_piece_time])
+    cdef double reference = bests[len(bests) // 4] if len(bests) >= MIN_SAMPLE else INFINITY
+    cdef double claimed_reference = claimed[(len(claimed) - 1) // 4] if claimed else INFINITY
+    cdef bint is_straggler, few_pieces
+    task.review_from += REVIEW_SIZE
+    if task.review_from >= <Py_ssize_t> len(task.downloads):
+        task.review_from = 0
+        task.straggler_count = sum([download.is_straggler for download in task.downloads.values()])
+    for download in reviewed:
+        few_pieces = download.claimed_piece_time and download.got < FEW_PIECES
+        is_straggler = task.slow and (
+            (download.claimed_piece_time > claimed_reference * CLAIMED_SLOW if few_pieces
+             else download.best_piece_time > reference * (RECOVERED if download.is_straggler else SLOW))
+            or silent_for(download, now) > reference * (SILENT if download.best_piece_time else SLOW)
         )
-        task.laggards += lags - download.lags
-        if lags != download.lags:
-            change(download, lags, leases)
+        task.straggler_count += is_straggler - download.is_straggler
+        if is_straggler != download.is_straggler:
+            set_straggler(download, is_straggler, leases)
     return 0
 
 
-cdef double waits(Download download, double now) except -1:
-    """Seconds since it was heard of, while something is under way."""
+cdef double silent_for(Download download, double now) except -1:
+    """Seconds since the download was seen, while a piece is under way."""
     cdef Lease lease
     cdef double since = now
     for lease in download.running.values():
@@ -84,19 +88,19 @@ cdef double waits(Download download, double now) except -1:
     return now - max(since, download.seen)
 
 
-cdef int change(Download download, bint lags, Leases leases) except -1:
-    """What it holds of others is theirs again once it lags; what is on its way to it is no longer waited for."""
+cdef int set_straggler(Download download, bint is_straggler, Leases leases) except -1:
+    """A straggler frees the slots that it uses, and no download waits for pieces on their way to it."""
     cdef Task task = download.task
     cdef Lease lease
-    download.lags = lags
-    task.differs(download)
+    download.is_straggler = is_straggler
+    task.recheck_if_parked(download)
     for lease in download.sending:
-        task.differs(lease.download)
-    if not lags:
-        task.serve(download)  # who had enough of laggards may have waited
-    if lags:
+        task.recheck_if_parked(lease.download)
+    if not is_straggler:
+        task.offer(download)  # downloads at their limit for stragglers may be parked
+    if is_straggler:
         for lease in download.running.values():
-            leases.free(lease)
-            if lease.promised and task.in_flight_claims[lease.n] is lease:
-                task.end(lease.n)
+            leases.free_slot(lease)
+            if lease.is_claim and task.in_flight_claims[lease.n] is lease:
+                task.end_claim(lease.n)
     return 0

@@ -1,15 +1,15 @@
 """The swarm as a state machine: events go in, each with `now` (seconds, monotonic); assignments with leases come out.
 
-Nothing here reads a clock, a socket or a random source: the same events with the same seed give the same decisions.
+The same events with the same seed give the same decisions: no clock, socket or random source is read.
 
-    add_task, set_count, drop_task, cached, uncached, legacy_ready     what the supernode has
-    join, leave, touch, tick                                           who is there
-    pull, paced, ending, arrived, done, failed, holds, evicted, moved  what becomes of pieces
-    doubts, judged                                                     sources that the supernode asks itself
-    park, unpark, wakeable, answer_parked                              pulls that wait
+    add_task, set_count, drop_task, cached, uncached, legacy_ready     the supernode's copies
+    join, leave, touch, tick                                           peers and CIDs
+    pull, paced, ending, arrived, done, failed, holds, evicted, moved  pieces
+    complaints, judged                                                 sources that the supernode verifies
+    park, unpark, wakeable, answer_parked                              parked pulls
 
-After each event, the tasks named in `wakeable` have parked pulls that may be answered: call `answer_parked` for each before the next event.
-A task or CID that is not known raises UnknownTask or UnknownDownload; a piece outside the task BadPiece.
+After each event, tasks in `wakeable` have parked pulls that may be answerable: call `answer_parked` for each before the next event. An
+unknown task or CID raises UnknownTask or UnknownDownload; a piece outside the task BadPiece.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from dfengine.wire import Source
 __all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "Pull", "Swarm", "SwarmStats", "TaskStats"]
 
 TURN = 256
-"""Downloads, leases or answers that one call deals with, of each kind, when nothing else is said: some milliseconds."""
+"""Downloads, leases or answers that one call handles, of each kind, by default: some milliseconds."""
 
 MAX_WINDOW = 1 << 12
 """Pieces; a larger window is cut to this. It bounds the memory of a CID, not the stream."""
 
 
 class Expired(NamedTuple):
-    """A lease whose time was over: its piece is wanted again. source_cid: None for the supernode."""
+    """A lease that expired: its piece is wanted again. source_cid: None for the supernode."""
 
     task_id: str
     cid: str
@@ -63,13 +63,13 @@ class Swarm(Exchange):
 
     @property
     def departed(self) -> list[tuple[str, str]]:
-        """(task, CID) of those forgotten without `leave`; whoever keeps something of theirs empties it."""
+        """(task, CID) of downloads removed without `leave`; the caller empties it."""
         return self.peers.departed
 
     @property
-    def doubts(self) -> list[Complaint]:
-        """Sources that somebody complained of, to be asked by the supernode itself; whoever does empties it and calls `judged`."""
-        return self.peers.doubts
+    def complaints(self) -> list[Complaint]:
+        """Sources to be verified by the supernode itself; the caller empties it and calls `judged` for each."""
+        return self.peers.complaints
 
     def _task(self, task_id: str) -> TaskState:
         state = self.tasks.get(task_id)
@@ -87,7 +87,7 @@ class Swarm(Exchange):
     def _rotation(self, name: str) -> int:
         return xxhash.xxh3_64_intdigest(name.encode(errors="replace"), self.seed) >> 35
 
-    # WHAT THE SUPERNODE HAS
+    # THE SUPERNODE'S COPIES
 
     def add_task(self, task_id: str, count: int, now: float, *, lease: float | None = None) -> None:
         """A task of `count` pieces, -1 unknown. lease: seconds that one of its pieces may take. Known already: raises IllegalEvent."""
@@ -97,10 +97,10 @@ class Swarm(Exchange):
         self.tasks[task_id] = TaskState(task_id, count, self.limits, lease or self.limits.lease, rotation, self.wakeable)
 
     def set_count(self, task_id: str, count: int) -> None:
-        """The origin ended: the task has `count` pieces. What CIDs claimed beyond goes. Raises IllegalEvent on a contradiction."""
+        """The task has `count` pieces. Pieces that CIDs reported beyond are removed. Raises IllegalEvent on a contradiction."""
         state = self._task(task_id)
         state.check_count(count)
-        for download in state.bound(count):
+        for download in state.affected_by_count(count):
             try:
                 reports.conclude(download, count)
             except BadValue:  # it acknowledged pieces that do not exist
@@ -108,13 +108,13 @@ class Swarm(Exchange):
         state.conclude(count)
 
     def drop_task(self, task_id: str) -> None:
-        """The task goes, and all its CIDs, parked pulls too; `tick` follows up where they are many. Unknown: nothing happens."""
+        """Remove the task and all its CIDs and parked pulls; where they are many `tick` goes on. Unknown: nothing happens."""
         state = self.tasks.pop(task_id, None)
         if state is not None:
             self.wakeable.pop(task_id, None)
             state.dropped, state.wakeable = True, {}
-            self.peers.leaving.append(state)
-            self.peers.drain(AT_ONCE)
+            self.peers.dropped_tasks.append(state)
+            self.peers.remove_dropped(AT_ONCE)
 
     def cached(self, task_id: str, n: int, now: float) -> None:
         """The supernode holds piece n and knows its native digest: it may be offered."""
@@ -124,14 +124,14 @@ class Swarm(Exchange):
         state.cache(n)
 
     def cached_all(self, task_id: str, pieces: Bitset, now: float) -> None:
-        """The supernode holds all of these: what `cached` does for each, at the cost of their words."""
+        """`cached` for each of these pieces, by words."""
         state = self._task(task_id)
         if state.count >= 0 and (beyond := pieces.first_set(state.count)) >= 0:
             raise BadPiece(f"piece {beyond} is outside 0..{state.count - 1}")
         state.cache_pieces(pieces)
 
     def uncached(self, task_id: str, n: int, now: float) -> None:
-        """The supernode no longer holds piece n; peers may be asked for it still."""
+        """The supernode no longer holds piece n; peers may still be sources of it."""
         state = self._task(task_id)
         if state.check(n) < state.size:
             state.uncache(n)
@@ -142,16 +142,16 @@ class Swarm(Exchange):
         if state.admits(n):
             state.tell_legacy(n)
 
-    # WHO IS THERE
+    # PEERS AND CIDS
 
     def join(
         self, task_id: str, cid: str, peer: task.Peer, now: float, *, wnd: int = -1, legacy: bool = False, serves: bool = True,
         address: str = "", in_order: bool = False, proved: bool = True,
     ) -> None:
-        """A CID takes part in the task. wnd: pieces of its window, -1 regular. Port 0 serves nobody. address: where it was seen, "": ip.
+        """Add a CID to the task. wnd: pieces of its window, -1 regular. Port 0 serves nobody. address: where it registered from, "": ip.
 
-        proved: its peer's address is its own; else it is nobody's source until `prove`.
-        in_order: equally rare pieces are given from the first one on; else from wherever its CID says, so that newcomers start apart.
+        proved: its peer's address was verified; else it is not a source until `prove`.
+        in_order: equally rare pieces are given from piece 0 on; else from a piece that depends on its CID, so that new CIDs start apart.
 
         The same CID again replaces nothing and counts as a sign of life. Raises BadValue for a window of no size.
         """
@@ -170,16 +170,16 @@ class Swarm(Exchange):
         self.peers.add(Download(state, source, host, window, legacy, serves, rotation, now), now)
 
     def prove(self, key: Key) -> None:
-        """A peer server of this swarm was found where the peer of that key says it is. Not known: nothing happens."""
+        """A peer server of this swarm was found at the address of the peer of that key. Not known: nothing happens."""
         self.peers.prove(key)
 
     def unproved(self, key: Key) -> bool:
-        """The peer of that key has downloads, and its address is not proved."""
+        """The peer of that key is known, and its address is not proved."""
         peer = self.peers.states.get(key)
         return peer is not None and peer.unproved
 
     def leave(self, task_id: str, cid: str, now: float) -> bool:
-        """The CID stops serving this task and everything of it goes. False if it is not known."""
+        """Remove the CID from the task. False if it is not known."""
         state = self.tasks.get(task_id)
         download = state.downloads.get(cid) if state else None
         if download is None:
@@ -188,7 +188,7 @@ class Swarm(Exchange):
         return True
 
     def unassign(self, task_id: str, cid: str) -> None:
-        """Whatever is assigned to the CID may be assigned to others, and its sources have their slots back. Not known: nothing happens."""
+        """Drop all leases of the CID: its pieces are wanted again, its sources' slots are free. Not known: nothing happens."""
         state = self.tasks.get(task_id)
         download = state.downloads.get(cid) if state else None
         if download is not None:
@@ -199,9 +199,9 @@ class Swarm(Exchange):
         return self.peers.touch(cid, now)
 
     def tick(self, now: float, most: int = TURN) -> list[Expired]:
-        """Do what has become due: leases, patience, isolations, silent peers. Returns the leases that expired.
+        """Process what is due: leases, claims, isolations, silent peers. Returns the leases that expired.
 
-        About `most` of each: what is left stays due.
+        About `most` of each: the rest stays due.
         """
         expired = []
         for lease in self.leases.expired(now, most):
@@ -209,11 +209,11 @@ class Swarm(Exchange):
             arrived = lease.n in download.arrived
             self.leases.drop(lease)
             if source is not None and not arrived:
-                # A client that was not heard from since is as likely the cause: its word counts for itself alone.
+                # A client that was not seen since the lease began is as likely the cause: then the failure counts for this pair only.
                 self.peers.record_failure(download, source, lease.n, "slow", download.seen > lease.started, now)
             expired.append(Expired(download.task.id, download.cid, lease.n, source.cid if source else None))
-        for lease in self.leases.give_up():
-            stragglers.impatient(lease, self.leases, now)
+        for lease in self.leases.end_claims():
+            stragglers.claim_over(lease, self.leases, now)
         self.peers.tick(now, most)
         return expired
 
@@ -222,27 +222,27 @@ class Swarm(Exchange):
         due = self.next_due()
         return None if due == inf else due
 
-    # WHAT BECOMES OF PIECES (pull and done: see Exchange)
+    # PIECES (pull and done: see Exchange)
 
     def arrived(self, task_id: str, cid: str, n: int, now: float) -> None:
-        """The content of piece n is there, not written: frees the CID's download slot, not the source's."""
+        """The content of piece n is received, not written yet: frees the CID's download slot, not the source's."""
         download = self._download(task_id, cid, now)
         if download.task.admits(n):
             reports.arrived(download, n, self.leases)
 
     def ending(self, task_id: str, cid: str, n: int, now: float) -> None:
-        """Piece n will be whole in about the time that an answer takes: frees its source's slot and the CID's for what follows."""
+        """Piece n will be complete within about one round trip: frees its source's slot and the CID's for the next piece."""
         download = self._download(task_id, cid, now)
         reports.ending(download, download.task.check(n), self.leases)
 
     def paced(self, task_id: str, cid: str, seconds: float, now: float) -> None:
-        """By its own word a piece takes about so many seconds on the CID's link. Said while its first pieces come."""
+        """The CID estimates that a piece takes so many seconds on its link. Reported while its first pieces arrive."""
         stragglers.paced(self._download(task_id, cid, now), seconds, self.leases, now)
 
     def failed(self, task_id: str, cid: str, n: int, source_cid: str | None, why: str, now: float) -> None:
-        """Piece n could not be had from that source. why: "gone", "digest", "slow", "other". source_cid empty: the one with the slot.
+        """Piece n did not come from that source. why: "gone", "digest", "slow", "other". source_cid empty: the source of the lease.
 
-        The slot comes back when it was that source's. A source counts against its isolation only what was assigned to the client just now.
+        The slot is freed if it is that source's. The failure counts towards isolation only for a source that the lease names.
         """
         download = self._download(task_id, cid, now)
         state = download.task
@@ -253,27 +253,27 @@ class Swarm(Exchange):
         if reserved or lease is None:
             reports.failed(download, n, self.leases)
         if source is not None and source is not download and not (why != "digest" and source.window is not None and not source.has(n)):
-            # A stream that evicted the piece meanwhile, and said so, has broken no promise.
-            named = reserved or (lease is not None and lease.names(source))
+            # A stream that evicted the piece meanwhile, and reported it, is not at fault.
+            is_named = reserved or (lease is not None and lease.has_alternate(source))
             if lease is not None and not reserved:
-                lease.unname(source)
-            self.peers.record_failure(download, source, n, why, named, now)
+                lease.remove_alternate(source)
+            self.peers.record_failure(download, source, n, why, is_named, now)
 
-    def judged(self, doubt: Complaint, found: str, now: float) -> None:
-        """The supernode has asked a source in `doubts` itself. found: "right", "digest", "gone", "silent"; else it could not be asked."""
-        self.peers.judge(doubt, found, now)
+    def judged(self, complaint: Complaint, found: str, now: float) -> None:
+        """The supernode has verified a source of `complaints`. found: "right", "digest", "gone", "silent"; else it was not possible."""
+        self.peers.judge(complaint, found, now)
 
     def holds(self, task_id: str, cid: str, pieces: Iterable[int | tuple[int, int]], now: float) -> None:
-        """The CID has these pieces (numbers, or [first, past) runs): a resumed download, or a supernode that forgot. Raises BadRange."""
+        """The CID has these pieces (numbers, or [first, past) runs): after a resumption, or a restart of the supernode. Raises BadRange."""
         reports.holds(self._download(task_id, cid, now), pieces, self.leases, now)
 
     def evicted(self, task_id: str, cid: str, n: int, now: float) -> None:
-        """The CID dropped piece n and cannot serve it any more."""
+        """The CID evicted piece n and cannot serve it any more."""
         download = self._download(task_id, cid, now)
         reports.evicted(download, download.task.check(n))
 
     def moved(self, task_id: str, cid: str, una: int, end: int, now: float) -> None:
-        """A stream's own account of its window, pieces: below una all is delivered, from `end` (-1: none) on nothing is wanted yet.
+        """A stream reports its window, in pieces: all below una are delivered, none from `end` on (-1: no limit) is wanted yet.
 
         Raises BadPiece for a window that lies outside the task.
         """
@@ -284,10 +284,10 @@ class Swarm(Exchange):
             raise BadPiece(f"a window from {una} to before {end}")
         reports.moved(download, una, end, self.leases)
 
-    # PULLS THAT WAIT
+    # PARKED PULLS
 
     def park(self, task_id: str, cid: str, k: int) -> None:
-        """A pull of k pieces that was just answered without any waits for some. Raises BadValue for k < 1."""
+        """Park a pull of k pieces that was just answered without any. Raises BadValue for k < 1."""
         if k < 1:
             raise BadValue(f"a parked pull of {k} pieces")
         state = self._task(task_id)
@@ -296,13 +296,13 @@ class Swarm(Exchange):
         parking.park(state.downloads[cid], k)
 
     def unpark(self, task_id: str, cid: str) -> None:
-        """It waits no longer. Not known, or not parked: nothing happens."""
+        """Remove the parked pull. Not known, or not parked: nothing happens."""
         state = self.tasks.get(task_id)
         if state is not None and cid in state.downloads:
             parking.unpark(state.downloads[cid])
 
     def answer_parked(self, task_id: str, now: float, most: int = TURN) -> list[tuple[str, Pull]]:
-        """(CID, answer) of parked pulls that can be answered now, about `most`; they are no longer parked. More: it is wakeable again."""
+        """(CID, answer) of parked pulls that can be answered now, about `most`; they are no longer parked. More: it is wakeable."""
         state = self.tasks.get(task_id)
         if state is None:
             self.wakeable.pop(task_id, None)
@@ -320,5 +320,5 @@ class Swarm(Exchange):
         return SwarmStats.of(self)
 
     def check_invariant(self) -> None:
-        """Raises AssertionError unless everything that is counted can be recounted. A walk over all there is: for tests."""
+        """Raises AssertionError unless every counter equals its recount. Visits everything: for tests."""
         check(self)

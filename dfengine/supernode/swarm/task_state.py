@@ -1,18 +1,17 @@
-"""One task in the swarm: which pieces exist for whom, which download is a source of which, and who waits.
+"""One task in the swarm: which pieces are offered to whom, which downloads are sources, and which pulls are parked.
 
     known         pieces whose native digest the supernode knows: only these are offered to native clients
     legacy_known  the same with md5, for 1.x clients
     cached        pieces that the supernode itself can send
-    promises      piece -> the latest lease that brings it to a source; left to it for Limits.patience
-    seedable      cached and not promised: what the supernode may send again
+    in_flight_claims  piece -> the latest lease that brings it to a source, for Limits.reseed_delay
+    seedable      cached and not claimed: what the supernode may send again
     holders       finished copies and where they are            rarity   finished copies and those in flight
 
 A download is a source ("enlisted") when it serves and its peer is neither isolated nor unproved. Only sources count in `holders` and
 `rarity`: a copy on its way to a CID that will not serve it makes the piece no less rare.
 
-Waiting. `parked` is the line of parked downloads, with what each lacks. What may answer one of them is noted in `freed_sources` (a source
-that has something new to give, a piece or a slot; None is the supernode) or in `recheck` (a parked download whose own state changed), and
-the task in `wakeable`.
+Parked pulls. `parked` is the queue of parked downloads, with what each lacks. freed_sources are sources with a new piece or slot (None: the
+supernode), recheck are parked downloads whose own state changed: either may make a parked pull answerable, and the task is in `wakeable`.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ class TaskState(Task):
 
     @property
     def reach(self) -> int:
-        """Pieces that somebody may have: those that the supernode has, and Limits.ahead beyond, so that no claim costs much memory."""
+        """Pieces that a download may report: those that the supernode has, and Limits.ahead beyond, which bounds memory."""
         reach: int = self.highest + 1 + self.limits.ahead
         return reach if self.count == UNKNOWN else min(self.count, reach)
 
     def check(self, n: int) -> int:
-        """n itself; raises BadPiece outside the task, or far beyond what is known of one of unknown length."""
+        """n itself; raises BadPiece outside the task, or outside `reach` for a task of unknown length."""
         limit = self.count if self.count != UNKNOWN else self.reach
         if not 0 <= n < limit:
             raise BadPiece(f"piece {n} is outside 0..{limit - 1}")
         return n
 
     def admits(self, n: int) -> bool:
-        """Room is made for piece n; False if it lies beyond the reach and is forgotten. Raises BadPiece as `check` does."""
+        """Make room for piece n; False if it is outside `reach` and is ignored. Raises BadPiece as `check` does."""
         if self.check(n) >= self.reach:
             return False
         if n >= self.size:
@@ -69,7 +68,7 @@ class TaskState(Task):
         self.cached.set(n)
         if self.in_flight_claims[n] is None:
             self.seedable.set(n)
-            self.opened(None)
+            self.note_freed(None)
         self._tell(self.known, n)
 
     def cache_pieces(self, pieces: Bitset) -> None:
@@ -91,18 +90,18 @@ class TaskState(Task):
     def _tell(self, digests: Bitset, n: int) -> None:
         if digests.set(n) and self.parked:
             if n in self.seedable:
-                self.opened(None)
+                self.note_freed(None)
             if self.holders.copies(n):
                 for holder in self.holders.open_holders(n):
-                    self.opened(holder)
+                    self.note_freed(holder)
 
     def check_count(self, count: int) -> None:
-        """Raises IllegalEvent unless the origin may have ended after `count` pieces by all that is known."""
+        """Raises IllegalEvent if a count of `count` pieces contradicts what is known."""
         if self.count not in (UNKNOWN, count) or count < 1 or count <= self.highest:
             raise IllegalEvent(f"{count} pieces told; {self.count} were known, the last one cached is {self.highest}")
 
     def conclude(self, count: int) -> None:
-        """The task has `count` pieces; its CIDs have been told."""
+        """Set the number of pieces; each CID has been updated before."""
         self.count = count
         self.count_unfinished()
 
@@ -110,7 +109,7 @@ class TaskState(Task):
 
     def enlist(self, download: Download) -> None:
         """The download becomes a source of what it has."""
-        download.place = self.holders.join(download, download.have)
+        download.holder_index = self.holders.join(download, download.have)
         self.rarity.add_all(download.have)
         for n in _in_flight(download):
             self.rarity.add(n)
@@ -118,23 +117,23 @@ class TaskState(Task):
 
     def delist(self, download: Download) -> None:
         """The download stops being a source; it may go on downloading."""
-        self.holders.leave(download.place)
-        download.place = ABSENT
+        self.holders.leave(download.holder_index)
+        download.holder_index = ABSENT
         self.rarity.drop_all(download.have)
         for n in _in_flight(download):
             self.rarity.drop(n)
             if (lease := self.in_flight_claims[n]) is not None and lease.download is download:
-                self.end_promise(n)
+                self.end_claim(n)
         self.freed_sources.pop(download, None)
 
     def lose(self, download: Download, n: int) -> None:
         """Piece n is no longer here."""
         download.have.clear(n)
-        if download.place != ABSENT:
-            self.holders.lost(download.place, n)
+        if download.holder_index != ABSENT:
+            self.holders.lose(download.holder_index, n)
             self.rarity.drop(n)
             if download.have.first_set() < 0:
-                self.holders.close(download.place)
+                self.holders.close(download.holder_index)
 
 
 def _in_flight(download: Download) -> list[int]:

@@ -1,11 +1,11 @@
-"""Whom not to ask: what failures cost a source. Pure rules over PeerState and Download; the swarm acts on what they return.
+"""Trust: what failures cost a source. Pure rules over PeerState and Download; `peers` applies their results.
 
 * A failure counts against the pair (this client, this source); at Limits.blacklist the client does not get that source for
   Limits.isolation seconds. Wrong bytes reach that at once. A success of the pair forgets it.
 * It also counts against the source, as long as failures follow one another: at Limits.fail_isolate it is isolated, a source for nobody.
   One client address is counted for at most one less than that, so no client alone gets a peer isolated, lying or broken.
 * Wrong bytes isolate sooner, but take proof: the first complaint is only the client's own word. It makes the supernode ask the source
-  for that piece itself (DOUBT): wrong bytes there are proof. So are Limits.accusers clients of different addresses;
+  for that piece itself (VERIFY): wrong bytes there are proof. So are Limits.accusers clients of different addresses;
   once the source has sent the supernode the right bytes it takes Limits.doubters of them, for it may lie to clients alone, or they to the
   supernode.
 * One that did not send in time ("slow") is asked by the supernode at once: when it is silent there too, and no client got a piece from it
@@ -27,11 +27,11 @@ class Verdict(Enum):
     """What a failure brings its source: nothing yet, a question of the supernode's own, isolation."""
 
     NOTHING = 0
-    DOUBT = 1
+    VERIFY = 1
     ISOLATE = 2
 
 
-MOST_CHARGED = 256
+MOST_FAILED_SOURCES = 256
 """Sources whose failures a client's download remembers; the oldest is forgotten. So many are passed over by a search at most."""
 
 OWN = ""
@@ -40,12 +40,12 @@ OWN = ""
 
 def block(client: Download, source: PeerState, why: str, limits: Limits) -> bool:
     """Count a failure of the pair; True if from now on the client does not get this source."""
-    if client.charged is None:
-        client.charged = {}
-    if source not in client.charged and len(client.charged) >= MOST_CHARGED:
-        forgive(client, next(iter(client.charged)))
-    before = client.charged.get(source, 0)
-    count = client.charged[source] = max(before + 1, limits.blacklist) if why == "digest" else before + 1
+    if client.source_failures is None:
+        client.source_failures = {}
+    if source not in client.source_failures and len(client.source_failures) >= MOST_FAILED_SOURCES:
+        forgive(client, next(iter(client.source_failures)))
+    before = client.source_failures.get(source, 0)
+    count = client.source_failures[source] = max(before + 1, limits.blacklist) if why == "digest" else before + 1
     if source.blocked_by is None:
         source.blocked_by = {}
     source.blocked_by[client] = None
@@ -54,15 +54,15 @@ def block(client: Download, source: PeerState, why: str, limits: Limits) -> bool
 
 def forgive(client: Download, source: PeerState) -> None:
     """Forget the failures of the pair."""
-    if client.charged is not None:
-        client.charged.pop(source, None)
+    if client.source_failures is not None:
+        client.source_failures.pop(source, None)
     if source.blocked_by is not None:
         source.blocked_by.pop(client, None)
 
 
 def blocks(client: Download, source: PeerState, limits: Limits) -> bool:
     """True if the client does not get this source now."""
-    return client.charged is not None and client.charged.get(source, 0) >= limits.blacklist
+    return client.source_failures is not None and client.source_failures.get(source, 0) >= limits.blacklist
 
 
 def record_failure(source: PeerState, address: str, why: str, limits: Limits) -> Verdict:
@@ -75,13 +75,13 @@ def record_failure(source: PeerState, address: str, why: str, limits: Limits) ->
             source.accusers = {}
         source.accusers[address] = None
         if address == OWN or len(source.accusers) >= (limits.doubters if source.cleared else limits.accusers):
-            source.proven = True
+            source.wrong_bytes_proven = True
             return Verdict.ISOLATE
     most = max(1, limits.fail_isolate - 1)
     row = sum(min(count, most) for count in source.failures.values())
     if (len(source.failures) if why == "slow" else row) >= limits.fail_isolate:
         return Verdict.ISOLATE
-    return Verdict.DOUBT if why in ("digest", "slow") or (why == "gone" and row == most) else Verdict.NOTHING
+    return Verdict.VERIFY if why in ("digest", "slow") or (why == "gone" and row == most) else Verdict.NOTHING
 
 
 def confirmed(source: PeerState) -> bool:
@@ -96,9 +96,9 @@ def clear(source: PeerState, why: str) -> None:
     source.cleared = True
 
 
-def credit(source: PeerState, address: str) -> bool:
+def record_success(source: PeerState, address: str) -> bool:
     """A piece came whole; True if that ends an isolation."""
     source.failures = None
     if source.accusers is not None:
         source.accusers.pop(address, None)
-    return source.isolated and not source.proven
+    return source.isolated and not source.wrong_bytes_proven

@@ -20,6 +20,9 @@ RUN = re.compile(r"python -m ((?:bench|tests)[.\w]*\w)")
 REFERENCE = re.compile(r"\b[Ss]ee `?((?:\w+\.)+[A-Za-z_]\w*)")
 URL = re.compile(r"https?://\S+")
 
+CONCEPTS = {"credit", "network"}
+"""What a package's docstring explains beside its modules."""
+
 ELSEWHERE = {"protected_symlinks", "protected_regular", "protected_fifos"}
 """Names of other programs that pages mention."""
 
@@ -95,3 +98,11 @@ def test_what_a_docstring_refers_to_exists(path: Path) -> None:
     missing = [name for name in REFERENCE.findall(text) if not FILE.fullmatch(name) and not resolves(name)]
     missing += [name for name in re.findall(r"\b(?:docs|tests|bench)/[\w/.-]*\w", text) if not exists(name)]
     assert not missing
+
+
+@pytest.mark.parametrize("path", [path for path in PACKAGE if path.name == "__init__.py"], ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_modules_that_a_package_lists_exist(path: Path) -> None:
+    listed = re.findall(r"(?m)^    (\w+(?:, \w+)*)/?  +\w", path.read_text().split('"""')[1])
+    names = [name for names in listed for name in names.split(", ") if name not in CONCEPTS]
+    assert names, "the docstring lists no module"
+    assert not [name for name in names if not exists(str(path.parent.relative_to(ROOT) / name))]

@@ -239,11 +239,15 @@ class Connection:
         self._write(False)
         self.deadline = time.monotonic() + server.stall_seconds
 
+        def load() -> None:
+            if self._upload is upload:  # else the client left while others were served
+                cold.load()
+
         def loaded(_: object) -> None:
             if self._upload is upload:
                 self._go_on(None)
 
-        server.loop.run_in_executor(None, cold.load).add_done_callback(loaded)
+        server.loop.run_in_executor(None, load).add_done_callback(loaded)
 
     def _limits(self) -> list[TokenBucket]:
         """The buckets that hold for the answer under way."""

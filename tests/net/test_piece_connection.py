@@ -1,11 +1,13 @@
-"""What a piece server keeps of a client that asks for much and reads nothing."""
+"""What a piece server keeps, and does, for a client that asks for much and reads nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -52,4 +54,47 @@ def test_requests_that_wait_behind_the_first_answer_are_counted(clients: int, mo
         def route(request: Request) -> Parts:
             return Parts(206, (FileSlice(fd, 0, SIZE),))
 
+        asyncio.run(ask())
+
+
+def test_nothing_is_read_from_a_disk_for_who_has_left() -> None:
+    reads: list[str] = []
+    goes_on = threading.Event()
+
+    def check() -> bool:
+        reads.append(threading.current_thread().name)
+        return goes_on.wait(10)
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        sock = listening("127.0.0.1", 0)
+        server = PieceServer(loop, sock, lambda request: Parts(206, (FileSlice(fd, 0, 5, check=check, must=True),)))
+        server.start()
+        try:
+            stays = stack.enter_context(socket.create_connection(sock.getsockname(), 5))
+            stays.sendall(REQUEST)
+            until = time.monotonic() + 10
+            while not reads and time.monotonic() < until:
+                await asyncio.sleep(0.01)
+            for _ in range(20):
+                with socket.create_connection(sock.getsockname(), 5) as leaves:
+                    leaves.sendall(REQUEST)
+                    while len(server.connections) < 2 or server.loads < server.requests:
+                        await asyncio.sleep(0.001)
+                while len(server.connections) > 1 and time.monotonic() < until:
+                    await asyncio.sleep(0.001)
+            goes_on.set()
+            stays.setblocking(False)
+            assert (await loop.sock_recv(stays, 1000)).startswith(b"HTTP/1.1 206")
+            await loop.run_in_executor(None, bool)  # behind all that waited
+            assert server.loads == 21
+            assert len(reads) == 1
+        finally:
+            server.close()
+
+    with ExitStack() as stack:
+        fd = os.memfd_create("piece")
+        stack.callback(os.close, fd)
+        os.ftruncate(fd, 5)
         asyncio.run(ask())

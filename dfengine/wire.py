@@ -36,6 +36,9 @@ Number = Annotated[int, Meta(ge=-(1 << 31), le=MOST_PIECES)]
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 
+MOST_FORM = 64 << 10
+"""Bytes of a registration that is a form: to take a megabyte of percent-encoding apart is a fifth of a second."""
+
 MOST_FOLDED = 128 << 10
 """Bytes of a message of which a few fields are looked at."""
 
@@ -85,7 +88,9 @@ class Registration(msgspec.Struct, rename=_lower, kw_only=True):
 
     @classmethod
     def decode(cls, body: bytes, form: bool = False) -> Registration:
-        """Raises ProtocolViolation when `body` is no JSON object (or form), BadValue when a field has the wrong type."""
+        """Raises ProtocolViolation when `body` is no JSON object (or form of at most MOST_FORM bytes), BadValue for a wrong type."""
+        if form and len(body) > MOST_FORM:
+            raise ProtocolViolation(f"a form of {len(body)} bytes is longer than {MOST_FORM}")
         fields = _fields(body, form)
         if form:
             for name in ("headers", "rootcas"):

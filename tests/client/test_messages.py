@@ -136,3 +136,10 @@ def test_a_report_is_one_a_supernode_reads() -> None:
         "taskid": "t", "cid": "c", "ip": "1.2.3.4", "port": 0, "success": False, "duration": 0.5, "filelength": 7,
         "backsourcereason": "gone ?",
     }  # fmt: skip
+
+
+def test_a_form_that_is_long_is_not_taken_apart() -> None:
+    form = b"rawUrl=" + b"%41" * 10
+    assert wire.Registration.decode(form, form=True).raw_url == "A" * 10
+    with pytest.raises(ProtocolViolation, match="longer than"):
+        wire.Registration.decode(form + b"%41" * (wire.MOST_FORM // 3), form=True)

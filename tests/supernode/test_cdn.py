@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import queue
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,33 @@ def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypat
         posted.get(timeout=60)
     assert not len(fetching._shares)
     assert not fetching._held
+    fetching.close()
+
+
+def test_a_fetch_that_is_forgotten_before_its_turn_is_kept_by_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, begun, posted = threading.Event(), queue.Queue[str](), queue.Queue[Any]()
+
+    def slow(fetch: Fetch) -> None:
+        begun.put(fetch.task)
+        go.wait(60)
+
+    monkeypatch.setattr(cdn, "run", slow)
+    fetching = cdn.Cdn(Cache(str(tmp_path)), lambda *event: posted.put(event), None, workers=4)  # type: ignore[arg-type]
+    for name in "abc":
+        fetching.start(name, Wanted("http://127.0.0.1:1/f"), "10.0.0.1")
+    gone = [weakref.ref(fetching.start(f"d{i}", Wanted("http://127.0.0.1:1/f"), "10.0.0.1")) for i in range(5)]
+    fetching.start("last", Wanted("http://127.0.0.1:1/f"), "10.0.0.1")
+    for i in range(5):
+        fetching.forget(f"d{i}")
+    gc.collect()
+    assert not any(ref() for ref in gone)
+    go.set()
+    for _ in range(4):
+        event, *arguments = posted.get(timeout=60)
+        event(*arguments)
+    assert sorted(begun.get(timeout=60) for _ in range(4)) == ["a", "b", "c", "last"]
+    assert not fetching._held
+    assert not fetching._holding
     fetching.close()
 
 

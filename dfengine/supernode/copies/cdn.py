@@ -5,7 +5,6 @@ Of these threads no client has more than its share: else a few URLs of an origin
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -43,8 +42,10 @@ class Cdn:
         self._fetching = ThreadPoolExecutor(workers, "fetch")
         self._following = ThreadPoolExecutor(workers, "follow")
         self._shares = Quota(workers, share)
-        self._held: dict[str, deque[Callable[[], None]]] = {}
-        """Client -> what it must wait with."""
+        self._held: dict[str, dict[Fetch, Callable[[], None]]] = {}
+        """Client -> its fetches that wait for their turn, and how each begins."""
+        self._holding: dict[Fetch, str] = {}
+        """Each of these -> the client."""
         self.fetches: dict[str, Fetch] = {}
         self.past_requests = self.past_bytes = 0
         """Of fetches that were forgotten. What one does after that is not counted."""
@@ -60,14 +61,26 @@ class Cdn:
                 self.follow(fetch)
             self._submit(lambda: run(fetch), address)
 
-        self._turn(begin, address)
+        self._turn(fetch, begin, address)
         return fetch
 
-    def _turn(self, begin: Callable[[], None], address: str) -> None:
+    def _turn(self, fetch: Fetch, begin: Callable[[], None], address: str) -> None:
         if self._shares.take(address):
             begin()
         else:
-            self._held.setdefault(client_of(address), deque()).append(begin)
+            self._holding[fetch] = client = client_of(address)
+            self._held.setdefault(client, {})[fetch] = begin
+
+    def _let_go(self, fetch: Fetch) -> Callable[[], None] | None:
+        """It waits no longer: how it begins; None: it did not wait."""
+        client = self._holding.pop(fetch, None)
+        if client is None:
+            return None
+        held = self._held[client]
+        begin = held.pop(fetch)
+        if not held:
+            del self._held[client]
+        return begin
 
     def _submit(self, run: Callable[[], None], address: str) -> None:
         def work() -> None:
@@ -82,9 +95,10 @@ class Cdn:
         self._shares.give_back(address)
         held = self._held.get(client_of(address))
         if held:
-            self._turn(held.popleft(), address)
-            if not held:
-                del self._held[client_of(address)]
+            fetch = next(iter(held))
+            begin = self._let_go(fetch)
+            assert begin is not None
+            self._turn(fetch, begin, address)
 
     def revalidate(self, fetch: Fetch, answered: Callable[[Fetch], None], address: str = "") -> None:
         """Ask the origin whether a complete copy still holds; what it says comes as events; `answered` once it may be used.
@@ -101,12 +115,12 @@ class Cdn:
             self._current(over, fetch)
 
         fetch.asking = True
-        self._turn(lambda: self._submit(ask, address), address)
+        self._turn(fetch, lambda: self._submit(ask, address), address)
 
     def mend(self, fetch: Fetch) -> None:
         """A copy that was complete lacks pieces: fetch them again."""
         fetch.state = RUNNING
-        self._turn(lambda: self._submit(lambda: mend(fetch), ""), "")
+        self._turn(fetch, lambda: self._submit(lambda: mend(fetch), ""), "")
 
     def _current(self, event: Callable[..., object], fetch: Fetch, *arguments: object) -> None:
         """Tell on the loop's thread, unless the task was forgotten: it may have been begun anew, with pieces of its own."""
@@ -141,6 +155,7 @@ class Cdn:
         """The task leaves memory, and its origin is read no further; its copy stays on disk."""
         fetch = self.fetches.pop(task, None)
         if fetch is not None:
+            self._let_go(fetch)
             fetch.stop()
             self.past_requests += fetch.origin_requests
             self.past_bytes += fetch.origin_bytes
@@ -148,6 +163,7 @@ class Cdn:
     def close(self) -> None:
         """Cut the fetches and wait for their threads."""
         self._held.clear()
+        self._holding.clear()
         for fetch in self.fetches.values():
             fetch.stop()
         self._fetching.shutdown(cancel_futures=True)

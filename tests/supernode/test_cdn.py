@@ -176,6 +176,26 @@ def test_a_fetch_that_is_forgotten_before_its_turn_is_kept_by_nobody(tmp_path: P
     fetching.close()
 
 
+def test_md5s_of_a_copy_are_computed_once_however_many_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        fetch = fetch_of(node, 1)
+        assert fetch.file is not None
+        for n in range(fetch.geometry.count):
+            content = bytes(fetch.geometry.content(n)[1])
+            fetch.file.write(n, content, xxhash.xxh3_128_digest(content))
+        proved: list[int] = []
+        monkeypatch.setattr(fetch.file, "prove", lambda n, buffer: not proved.append(n))
+        for _ in range(3):
+            node.cdn.follow(fetch)
+            while fetch.following:
+                await asyncio.sleep(0.01)
+        assert proved == [0, 1]
+        node.close()
+
+    asyncio.run(play())
+
+
 def test_a_copy_at_rest_has_nothing_open_and_takes_nothing_from_one_that_came_after(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     cache = Cache(str(tmp_path))

@@ -132,8 +132,8 @@ class Cdn:
         self._post(tell)
 
     def follow(self, fetch: Fetch) -> None:
-        """1.x's md5s are needed from now on."""
-        if not fetch.following:
+        """1.x's md5s are needed from now on. All of a copy are computed once."""
+        if not fetch.following and not fetch.md5:
             fetch.following = True
             self._following.submit(self._follow, fetch)
 

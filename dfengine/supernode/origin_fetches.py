@@ -67,13 +67,13 @@ class OriginFetches:
         if fetch is not None:
             self._registry.used[task] = now
         self.refusals.check(task, now, "cache ")
+        if fetch is not None and fetch.state == FAILED:
+            # Its copy takes its room on the disk as long as anybody holds it. What is wanted now may be longer than what was.
+            fetch = None
+            self._drop(task)
+            self.quota.dismiss(task)
         if fetch is None:
             self.quota.admit(task, wanted, address)
-        if fetch is None or fetch.state == FAILED:
-            self.quota.resumed(task)
-            # The copy of one that failed takes its room on the disk as long as anybody holds it.
-            self.cdn.forget(task)
-            fetch = None
             self._counts["triggered"] += 1
             fetch = self.cdn.start(task, wanted, address)
             self._registry.used[task] = self.validated[task] = now

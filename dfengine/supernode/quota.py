@@ -110,21 +110,18 @@ class TaskQuota:
         if task in self._kept:
             self._failed.setdefault(client_of(self._kept[task][0]), {})[task] = None
 
-    def resumed(self, task: str) -> None:
-        """One that had failed is fetched again."""
-        failed = self._failed.get(client := client_of(self._kept.get(task, ("", 0))[0]))
+    def dismiss(self, task: str) -> None:
+        """It is forgotten; not known: nothing happens."""
+        address, size = self._kept.pop(task, ("", 0))
+        if not size:
+            return
+        self._tasks.give_back(address)
+        self._bytes.give_back(address, size)
+        failed = self._failed.get(client := client_of(address))
         if failed is not None:
             failed.pop(task, None)
             if not failed:
                 del self._failed[client]
-
-    def dismiss(self, task: str) -> None:
-        """It is forgotten; not known: nothing happens."""
-        self.resumed(task)
-        address, size = self._kept.pop(task, ("", 0))
-        if size:
-            self._tasks.give_back(address)
-            self._bytes.give_back(address, size)
 
     def shared(self, texts: Sequence[bytes], address: str) -> Sequence[bytes]:
         """The same certificates, in the one place where they are kept. Raises RemoteError."""

@@ -196,6 +196,29 @@ def test_md5s_of_a_copy_are_computed_once_however_many_ask(tmp_path: Path, monke
     asyncio.run(play())
 
 
+def test_a_task_that_failed_counts_as_what_is_wanted_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+
+        def start(task: str, wanted: Wanted, address: str) -> Fetch:
+            return fetch_of(node, 1)
+
+        monkeypatch.setattr(node.cdn, "start", start)
+        for headers, address in (((), "10.0.0.1"), ((("x", "y" * 9000),), "10.0.0.2")):
+            waiting = asyncio.ensure_future(node.fetches.ensure(TASK, Wanted("http://o/f", headers), address))
+            await asyncio.sleep(0)
+            fail(node.cdn.fetches[TASK], OriginTruncated("cut"))
+            waiting.cancel()
+        assert node.quota._bytes.of("10.0.0.1") == 0
+        assert node.quota._bytes.of("10.0.0.2") > 9000
+        assert len(node.quota) == 1
+        node.fetches.forget(TASK)
+        assert not node.quota._bytes._taken
+        node.close()
+
+    asyncio.run(play())
+
+
 def test_a_copy_at_rest_has_nothing_open_and_takes_nothing_from_one_that_came_after(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     cache = Cache(str(tmp_path))

@@ -65,7 +65,8 @@ def test_what_failed_makes_way_for_what_its_client_wants_next(place: Place) -> N
     place.quota.failed("b")
     for task in ("a2", "a1", "a3"):
         place.quota.failed(task)
-    place.quota.resumed("a1")
+    place.quota.dismiss("a1")
+    place.admit("a1", ALICE)
     place.admit("next", ALICE)
     place.admit("last", ALICE)
     assert place.dropped == ["a2", "a3"], "those that failed first, of this client alone"

@@ -15,7 +15,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.net.http import TEXT, BadRequest, Request, Response
 from dfengine.settings import VERSION, parse_header
-from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, refused, within
+from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, OVERHEAD, refused, within
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS
 from dfengine.supernode.copies.wanted import Wanted
@@ -153,33 +153,40 @@ async def drop_peer(state: SupernodeState, request: Request) -> Response:
 async def preheat(state: SupernodeState, request: Request) -> Response:
     """POST /api/v1/preheats {type, url, filter, headers}: fetch a file before anybody asks for it. 1.x also knows images."""
     try:
-        fields = wire.folded(request.body)
-        url, unwanted, given = fields.get("url"), fields.get("filter") or "", fields.get("headers") or {}
-        if not isinstance(url, str) or not isinstance(unwanted, str) or not isinstance(given, dict):
-            raise BadValue('url: {"Code":2,"Msg":"invalid value"}')
-        within("url", len(url), MOST_URL)
-        within("filter", len(unwanted), MOST_URL)
-        within("headers", sum(len(str(name)) + len(str(value)) for name, value in islice(given.items(), MOST_HEADERS)), MOST_HEADERS)
-        if fields.get("type") not in (None, "", "file"):
-            raise BadValue(f'type: {str(fields["type"])[:40]}, only "file" is fetched: {{"Code":2,"Msg":"invalid value"}}')
-        headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
-        url = typed_url(url)
-        wanted = Wanted(url, headers)
-        [(name, _)] = state.credentials.tasks(wanted, task_url(url, unwanted))
-    except ProtocolViolation as error:
+        name, wanted, size = _preheated(state, request.body)
+    except (ProtocolViolation, BadValue) as error:
         return refused(str(error), 400, 400)
-    except BadValue as error:
-        return refused(str(error), 400, 400)
+    except DfengineError as error:
+        return refused(str(error))
     request.body = b""
     state.preheats[name] = time.time()
     while len(state.preheats) > PREHEATS:
         state.preheats.pop(next(iter(state.preheats)))
     try:
-        with state.quota.registering(request.client, len(url)):
+        with state.quota.registering(request.client, size):
             await state.fetches.ensure(name, wanted, request.client)
     except DfengineError as error:
         return refused(str(error))
     return _json({"ID": name})
+
+
+def _preheated(state: SupernodeState, body: bytes) -> tuple[str, Wanted, int]:
+    """The task, what is wanted, and the bytes that this takes. Raises ProtocolViolation, BadValue, LocalError."""
+    fields = wire.folded(body)
+    url, unwanted, given = fields.get("url"), fields.get("filter") or "", fields.get("headers") or {}
+    if not isinstance(url, str) or not isinstance(unwanted, str) or not isinstance(given, dict):
+        raise BadValue('url: {"Code":2,"Msg":"invalid value"}')
+    within("url", len(url), MOST_URL)
+    within("filter", len(unwanted), MOST_URL)
+    texts = sum(len(str(name)) + len(str(value)) for name, value in islice(given.items(), MOST_HEADERS))
+    within("headers", texts, MOST_HEADERS)
+    if fields.get("type") not in (None, "", "file"):
+        raise BadValue(f'type: {str(fields["type"])[:40]}, only "file" is fetched: {{"Code":2,"Msg":"invalid value"}}')
+    headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
+    url = typed_url(url)
+    wanted = Wanted(url, headers)
+    [(name, _)] = state.credentials.tasks(wanted, task_url(url, unwanted))
+    return name, wanted, OVERHEAD + len(url) + texts
 
 
 def _preheat(state: SupernodeState, name: str) -> dict[str, Any]:

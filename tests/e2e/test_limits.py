@@ -43,6 +43,28 @@ def test_a_full_supernode_refuses_before_it_asks_the_origin(
     asyncio.run(play())
 
 
+def test_a_preheat_that_waits_counts_with_its_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        waiting = asyncio.Event()
+
+        async def ensure(task: str, wanted: Wanted, address: str) -> None:
+            waiting.set()
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr(node.fetches, "ensure", ensure)
+        body = b'{"url": "http://127.0.0.1:1/f", "headers": {"x": "%s"}}' % (b"y" * 9000)
+        preheat = asyncio.ensure_future(admin.preheat(node, Request("POST", b"/api/v1/preheats", {}, body, "10.0.0.1")))
+        await waiting.wait()
+        assert node.quota._bytes.of("10.0.0.1") > 9000
+        preheat.cancel()
+        await asyncio.wait([preheat])
+        assert not node.quota._bytes._taken
+        node.close()
+
+    asyncio.run(play())
+
+
 def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
     async def play() -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())

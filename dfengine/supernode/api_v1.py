@@ -229,7 +229,7 @@ def _report(state: SupernodeState, task: str, cid: str, query: dict[str, str], r
 def _failed(state: SupernodeState, task: str, cid: str, n: int, source: str | None, why: str) -> None:
     state.swarm.failed(task, cid, n, source, why, state.now())
     if source is None:
-        state.complaints.complain(state.cdn.fetches.get(task), n)
+        state.complaints.complain(state.cdn.fetches.get(task), n, state.members[task, cid].address)
 
 
 def _source(cid: str) -> str | None:

@@ -66,7 +66,7 @@ class SupernodeState:
         self.reachability = Reachability(loop, self.swarm, self.wake, peers, settings.client_share, lambda: self.dialer)
         self._verifier = Verifier(loop, self.swarm, self.cdn.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
         self.driver = SwarmDriver(loop, self.swarm, self.registry, self.parked, self.answers, self._verifier)
-        self.complaints = Complaints(loop)
+        self.complaints = Complaints(loop, settings.client_share)
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
 
     def wake(self) -> None:

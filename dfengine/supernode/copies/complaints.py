@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from dfengine.errors import StorageError
+from dfengine.net.quota import SHARE, Quota
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 
@@ -26,33 +27,45 @@ QUIET = 10.0
 
 
 class Complaints:
-    """Used on the loop's thread. What is wrong is told by the fetch's own event."""
+    """Used on the loop's thread. What is wrong is told by the fetch's own event. share: percent of MOST for one client."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, share: int = SHARE) -> None:
         self._loop = loop
         self._threads = ThreadPoolExecutor(AT_ONCE, "complaint")
-        self._known: dict[tuple[str, int], float] = {}
-        """(task, piece) -> when it may be read again, monotonic seconds; infinity while it is being read."""
+        self._known: dict[tuple[str, int], tuple[float, str]] = {}
+        """(task, piece) -> when it may be read again, monotonic seconds, infinity while it is being read; and the client's address."""
+        self._shares = Quota(MOST, share)
         self._full_until = 0.0
 
-    def complain(self, fetch: Fetch | None, n: int) -> None:
-        """Of piece n of a task's copy."""
+    def complain(self, fetch: Fetch | None, n: int, address: str) -> None:
+        """Of piece n of a task's copy, by the client at `address`."""
         if fetch is not None and fetch.file is not None:
-            self.unreadable(fetch, fetch.file, n, n + 1)
+            self._doubt(fetch, fetch.file, range(n, n + 1), address)
 
     def unreadable(self, fetch: Fetch, file: Copy, first: int, past: int) -> None:
         """Pieces [first, past) of this copy of the task could not be sent."""
+        self._doubt(fetch, file, range(max(0, first), past), "")
+
+    def _doubt(self, fetch: Fetch, file: Copy, pieces: range, address: str) -> None:
         now = time.monotonic()
-        if len(self._known) >= MOST:
+        if len(self._known) >= MOST or self._shares.full(address):
             if now < self._full_until:
                 return  # one pull may have thousands
             self._full_until = now + PAUSE
-            self._known = {key: until for key, until in self._known.items() if until > now}
-        for n in range(max(0, first), min(past, len(file.here))):
+            for key in [key for key, (until, _) in self._known.items() if until <= now]:
+                self._forget(key)
+        for n in range(pieces.start, min(pieces.stop, len(file.here))):
             key = fetch.task, n
-            if n in file.here and self._known.get(key, 0.0) < now and len(self._known) < MOST:
-                self._known[key] = float("inf")
+            if n not in file.here:
+                continue
+            if key in self._known and self._known[key][0] <= now:
+                self._forget(key)
+            if key not in self._known and len(self._known) < MOST and self._shares.take(address):
+                self._known[key] = float("inf"), address
                 self._threads.submit(self._compare, fetch, file, n)
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        self._shares.give_back(self._known.pop(key)[1])
 
     def _compare(self, fetch: Fetch, file: Copy, n: int) -> None:
         with contextlib.suppress(StorageError):
@@ -66,9 +79,9 @@ class Complaints:
 
     def _compared(self, key: tuple[str, int], right: bool) -> None:
         if right:
-            self._known[key] = time.monotonic() + QUIET
+            self._known[key] = time.monotonic() + QUIET, self._known[key][1]
         else:
-            self._known.pop(key, None)
+            self._forget(key)
 
     def close(self) -> None:
         """The process ends."""

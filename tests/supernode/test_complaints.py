@@ -1,0 +1,83 @@
+"""Complaints of pieces of the supernode's own copies: what is wrong is found, and no client keeps the others' from being looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import xxhash
+
+from dfengine._piece import Geometry
+from dfengine.supernode.copies import complaints as module
+from dfengine.supernode.copies.cache import Cache, Description
+from dfengine.supernode.copies.complaints import Complaints
+from dfengine.supernode.copies.copy import Copy
+
+PIECES = 8
+SIZE = (4 << 20) - 5
+ALICE, BOB = "10.0.0.1", "10.0.0.2"
+
+
+def copy_in(home: Path) -> Copy:
+    file = Cache(str(home)).create("ab" * 32, Geometry(PIECES * SIZE), Description(url="u", generation="g"))
+    for n in range(PIECES):
+        content = bytes([n]) * file.geometry.content(n)[1]
+        file.write(n, content, xxhash.xxh3_128_digest(content))
+    return file
+
+
+async def settled(complaints: Complaints) -> None:
+    while any(until == float("inf") for until, _ in complaints._known.values()):
+        await asyncio.sleep(0.01)
+
+
+def test_one_client_leaves_room_for_the_complaints_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 4)
+
+    async def play() -> None:
+        file, damaged = copy_in(tmp_path), list[int]()
+        fetch: Any = SimpleNamespace(task="t", file=file, damaged=damaged.append)
+        complaints = Complaints(asyncio.get_running_loop(), 50)
+        os.pwrite(file.fd, b"x", 5 * SIZE)
+        for n in range(5):
+            complaints.complain(fetch, n, ALICE)
+        assert list(complaints._known) == [("t", 0), ("t", 1)]
+        complaints.complain(fetch, 5, BOB)
+        await settled(complaints)
+        assert damaged == [5]
+        assert complaints._shares.of(BOB) == 0
+        complaints.unreadable(fetch, file, 6, PIECES)
+        await settled(complaints)
+        assert complaints._shares.of(ALICE) == 2
+        complaints._known = {key: (0.0, address) for key, (_, address) in complaints._known.items()}
+        complaints._full_until = 0.0
+        complaints.complain(fetch, 0, ALICE)
+        assert complaints._shares.of(ALICE) == 1, "what was found right a while ago is counted no more"
+        await settled(complaints)
+        complaints.close()
+
+    asyncio.run(play())
+
+
+def test_a_piece_that_was_found_right_is_not_read_again_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        file, proved = copy_in(tmp_path), list[int]()
+        monkeypatch.setattr(file, "prove", lambda n, buffer: not proved.append(n))
+        fetch: Any = SimpleNamespace(task="t", file=file, damaged=lambda n: None)
+        complaints = Complaints(asyncio.get_running_loop())
+        for address in (ALICE, BOB):
+            complaints.complain(fetch, 3, address)
+            await settled(complaints)
+        assert proved == [3]
+        complaints._known["t", 3] = 0.0, ALICE
+        complaints.complain(fetch, 3, BOB)
+        await settled(complaints)
+        assert proved == [3, 3]
+        assert complaints._shares.of(ALICE) == 0
+        complaints.close()
+
+    asyncio.run(play())

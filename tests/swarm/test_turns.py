@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,28 @@ def test_a_dropped_task_is_gone_at_once_and_its_downloads_by_and_by() -> None:
     assert [download.cid for same in swarm.peers.cids.values() for download in same] == ["999"]
     assert len(swarm.leases) == 0
     assert len(swarm.peers.states) == 1
+
+
+def test_blocks_that_end_cost_no_look_at_other_downloads_of_the_same_cid() -> None:
+    looked = 0
+
+    class Counted(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            nonlocal looked
+            looked += len(super().get(key, ()))
+            return super().get(key, default)
+
+    swarm = crowd(0, isolation=10.0)
+    for i in range(MANY):
+        swarm.add_task(str(i), 3, 0.0)
+        swarm.cached(str(i), 0, 0.0)
+        swarm.join(str(i), "same", Peer(HOST, 0, "/peer/file/x"), 0.0)
+        swarm.join(str(i), "source", Peer(f"10.1.{i // 250}.{i % 250}", 20000, "/peer/file/x"), 0.0)
+        swarm.failed(str(i), "same", 0, "source", "digest", 0.0)
+    swarm.peers.cids = Counted(swarm.peers.cids)
+    calls(swarm, 11.0)
+    assert not looked
+    assert not any(task.downloads["same"].source_failures for task in swarm.tasks.values())
 
 
 @pytest.mark.parametrize("most", [1, 3, 1000])

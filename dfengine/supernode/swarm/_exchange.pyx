@@ -19,7 +19,7 @@ cdef class Exchange:
         self.limits = limits
         self.tasks = {}
         self.leases = Leases()
-        self.peers = Peers(limits, self.leases)
+        self.peers = Peers(limits, self.leases, self.tasks)
         self.isolations = self.peers.isolations
         self.blocks_due = self.peers.blocks_due
         self.silence_deadlines = self.peers.silence_deadlines

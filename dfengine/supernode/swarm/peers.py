@@ -57,9 +57,10 @@ class Peers:
     removed, source_updates are downloads whose peer was isolated or is no longer.
     """
 
-    def __init__(self, limits: Limits, leases: Leases) -> None:
+    def __init__(self, limits: Limits, leases: Leases, tasks: dict[str, TaskState]) -> None:
         self.limits = limits
         self.leases = leases
+        self.tasks = tasks
         self.states: dict[Key, PeerState] = {}
         self.cids: dict[str, Collection[Download]] = {}
         self.dropped_tasks: deque[TaskState] = deque()
@@ -146,6 +147,10 @@ class Peers:
             trust.forgive(client, peer)
         del self.states[peer.key]
 
+    def _find(self, task_id: str, cid: str) -> Download | None:
+        task = self.tasks.get(task_id)
+        return None if task is None else task.downloads.get(cid)
+
     # SIGNS OF LIFE
 
     def seen(self, download: Download, now: float) -> None:
@@ -215,8 +220,8 @@ class Peers:
         peer = self.states.get(complaint.key)
         if peer is None:
             return
-        source = next((one for one in peer.downloads if one.task.id == complaint.task_id and one.cid == complaint.source.cid), None)
-        if source is None or peer.isolated:
+        source = self._find(complaint.task_id, complaint.source.cid)
+        if source is None or source.peer is not peer or peer.isolated:
             return
         if found == "right":
             trust.clear(peer, complaint.why)
@@ -244,10 +249,9 @@ class Peers:
         self._queue_source_updates(peer)
 
     def _end_block(self, task_id: str, cid: str, key: Key) -> None:
-        peer = self.states.get(key)
-        for client in self.cids.get(cid, ()):
-            if client.task.id == task_id and peer is not None:
-                self._unblock(client, peer)
+        peer, client = self.states.get(key), self._find(task_id, cid)
+        if peer is not None and client is not None:
+            self._unblock(client, peer)
 
     def _unblock(self, client: Download, peer: PeerState) -> None:
         """The client may get that source again; if it is parked, its pull is tried again."""

@@ -47,12 +47,13 @@ class Place:
         self.router = Router(node)
         self.quickly = quickly
         self.quick = 0
+        self.wanted: list[tuple[int, int]] = []
         self.lines = [Line() for _ in CIDS]
         digests = [bytes([n]) * 16 for n in range(PIECES)]
         for task in (TASK, OTHER):
             geometry = SimpleNamespace(length=PIECES * 100, count=PIECES) if count >= 0 else SimpleNamespace(length=-1, count=-1)
             file = SimpleNamespace(here=(), record=SimpleNamespace(digest=digests.__getitem__, digests=b"".join(digests)))
-            fetch: Any = SimpleNamespace(geometry=geometry, file=file, state="success", task=task, stop=int, wants=lambda una, end: None)
+            fetch: Any = SimpleNamespace(geometry=geometry, file=file, state="success", task=task, stop=int, wants=self._wants)
             node.cdn.fetches[task] = fetch
             node.swarm.add_task(task, count, node.now())
             for n in range(0, PIECES, 1 if task == TASK else 2):
@@ -63,6 +64,9 @@ class Place:
                 node.swarm.join(task, cid, peer, node.now(), wnd=20 if cid.startswith("stream") else -1, legacy=not native)
                 node.members.admit((task, cid), Member(SUPERNODE_IPS[i], "", native, peer, address=HERE))
         node.swarm.holds(TASK, CIDS[0], [(0, 30)], node.now())
+
+    def _wants(self, una: int, end: int) -> None:
+        self.wanted.append((una, end))
 
     def send(self, data: bytes, line: Line) -> bytes | asyncio.Future[Response]:
         """The answer's bytes, or the parked one."""
@@ -96,7 +100,8 @@ class Place:
         heard = [(key, peer.seen, peer.silence) for key, peer in swarm.peers.states.items()]
         pulls = node.counts["pulls"] + self.router.plain.answered
         answers = sum(self.router.answers.values()) + self.router.plain.answered
-        return downloads, tasks, lines, heard, node.registry.used, list(node.parked), pulls, answers, list(swarm.wakeable), node.driver.due
+        due = node.driver.due
+        return downloads, tasks, lines, heard, node.registry.used, list(node.parked), pulls, answers, list(swarm.wakeable), due, self.wanted
 
 
 def request(body: bytes, target: str = "/swarm/pull") -> bytes:
@@ -173,6 +178,16 @@ def test_plain_pulls_are_answered_as_the_router_does(
                 assert pair[0].result().encode() == pair[1].result().encode()
     for place in both:
         place.node.close()
+
+
+def test_a_stream_that_waits_says_which_piece_is_next(clock: Clock, tmp_path: Path) -> None:
+    place = Place(clock, str(tmp_path), True, PIECES)
+    body = {"task": TASK, "cid": CIDS[4], "una": 20, "want": 4, "wait": 20.0, "end": 20}
+    parked = place.send(request(json.dumps(body, separators=(",", ":")).encode()), place.lines[0])
+    assert isinstance(parked, asyncio.Future)
+    assert place.quick == 1
+    assert place.wanted == [(20, 20)]
+    place.node.close()
 
 
 def test_usual_pulls_are_plain(clock: Clock, tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ cdef class Pulls:
         if answer is not None:
             self.answered += 1
         else:
+            if pull.end != -1:
+                fetch.wants(pull.una, pull.end)
             answer = self.park(task.id, cid, min(pull.want, MOST_PIECES), min(pull.wait, LONGEST))
         self.wake()
         return answer

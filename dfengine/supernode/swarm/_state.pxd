@@ -118,7 +118,7 @@ cdef class Task:
     cdef public Py_ssize_t sent_by_supernode
     cdef public Py_ssize_t sent_by_peers
     cdef readonly object limits
-    cdef readonly Py_ssize_t down, native_down, alternates
+    cdef readonly Py_ssize_t down, native_down, few, alternates
     cdef readonly Py_ssize_t upload_slots, seed_slots, download_slots
     cdef readonly bint slow
     cdef public bint mixed

@@ -130,6 +130,7 @@ cdef class Task:
         self.limits = limits
         self.down = limits.down
         self.native_down = limits.native_down
+        self.few = limits.few
         self.alternates = limits.alternates
         self.reseed_delay = limits.reseed_delay
         self.slow_from = limits.slow

@@ -49,7 +49,8 @@ cdef class Leases:
             lease.freed = download.is_straggler and not source.is_straggler
             peer.used += not lease.freed
             peer.uploads += 1
-            for other in peer.downloads if not lease.freed else ():
+            # Any number of downloads: one opens or closes at these two numbers only.
+            for other in peer.downloads if not lease.freed and (peer.used == peer.slots or peer.used == task.few) else ():
                 if other.holder_index != NOWHERE and not other.has_slot():
                     other.task.holders.close(other.holder_index)
         if download.holder_index != NOWHERE:
@@ -132,6 +133,8 @@ cdef class Leases:
             return 0
         peer = source.peer
         peer.used -= 1
+        if peer.used + 1 != peer.slots and peer.used + 1 != lease.download.task.few:
+            return 0
         for other in peer.downloads:
             if peer.used + 1 >= min(peer.slots, other.task.upload_slots) > peer.used:
                 other.task.offer(other)

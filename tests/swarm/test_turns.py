@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -99,6 +100,35 @@ def test_a_dropped_task_is_gone_at_once_and_its_downloads_by_and_by() -> None:
     assert [download.cid for same in swarm.peers.cids.values() for download in same] == ["999"]
     assert len(swarm.leases) == 0
     assert len(swarm.peers.states) == 1
+
+
+def test_what_acknowledged_beyond_the_end_departs_by_and_by() -> None:
+    swarm = Swarm(Limits(), 1)
+    swarm.add_task(TASK, -1, 0.0)
+    swarm.cached(TASK, 0, 0.0)
+    for i in range(MANY):
+        swarm.join(TASK, str(i), Peer(HOST, 20000, "/peer/file/x"), 0.0, wnd=4)
+        swarm.holds(TASK, str(i), [(0, 4)], 0.0)
+    swarm.set_count(TASK, 1)
+    assert len(swarm.departed) == swarm_peers.AT_ONCE
+    assert calls(swarm, 0.0) == -(-(MANY - swarm_peers.AT_ONCE) // TURN)
+    assert len(swarm.departed) == MANY
+    assert not swarm.peers.states
+
+
+def test_the_end_costs_each_download_no_more_than_its_words() -> None:
+    """Of 2000 that claim 1023 pieces beyond it: two millions of them, one after another, would take seconds."""
+    swarm = Swarm(Limits(), 1)
+    swarm.add_task(TASK, -1, 0.0)
+    swarm.cached(TASK, 0, 0.0)
+    for i in range(2 * MANY):
+        swarm.join(TASK, str(i), Peer(HOST, 20000, "/peer/file/x"), 0.0)
+        swarm.holds(TASK, str(i), [(0, 1024)], 0.0)
+    begun = time.process_time()
+    swarm.set_count(TASK, 1)
+    assert time.process_time() - begun < 0.1
+    swarm.check_invariant()
+    assert swarm.stats(TASK).finished == 2 * MANY
 
 
 def test_blocks_that_end_cost_no_look_at_other_downloads_of_the_same_cid() -> None:

@@ -13,7 +13,7 @@ cdef class Exchange:
     cdef Deadlines silence_deadlines
     cdef Deadlines isolations
     cdef Deadlines blocks_due
-    cdef object dropped_tasks, silent_peers, source_updates
+    cdef object dropped_tasks, silent_peers, source_updates, refuted
     cdef readonly Py_ssize_t sent_by_supernode, sent_by_peers
 
     cdef Download find(self, str task_id, str cid, double now)

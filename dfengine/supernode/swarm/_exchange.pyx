@@ -26,6 +26,7 @@ cdef class Exchange:
         self.dropped_tasks = self.peers.dropped_tasks
         self.silent_peers = self.peers.silent_peers
         self.source_updates = self.peers.source_updates
+        self.refuted = self.peers.refuted
 
     cdef Download find(self, str task_id, str cid, double now):
         """The download, marked as seen. Raises UnknownTask, UnknownDownload."""
@@ -74,7 +75,7 @@ cdef class Exchange:
         return 0
 
     cpdef double next_due(self) except -1:
-        if self.source_updates or self.dropped_tasks or self.silent_peers:
+        if self.source_updates or self.dropped_tasks or self.silent_peers or self.refuted:
             return 0.0
         return min(self.leases.soonest(), self.isolations.soonest(), self.blocks_due.soonest(), self.silence_deadlines.soonest())
 

@@ -27,6 +27,8 @@ class Holders:
         """The same for each of `pieces`."""
     def lose(self, index: int, n: int) -> int:
         """The member no longer has piece n; its bit is clear already. Raises BadValue when nobody had it."""
+    def cut(self, size: int) -> None:
+        """Nobody has a piece from `size` on any more; the caller clears these bits of the haves."""
     def open(self, index: int) -> int:
         """The member has a free upload slot. Again: nothing changes."""
     def close(self, index: int) -> int:

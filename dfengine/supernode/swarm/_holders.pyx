@@ -176,6 +176,15 @@ cdef class Holders:
             raise BadValue(f"no member at index {index}")
         return 0
 
+    def cut(self, Py_ssize_t size):
+        cdef Py_ssize_t n
+        cdef Cell* cell
+        for n in range(max(size, 0), self.size):
+            cell = self.cell(n)
+            if cell is not NULL:
+                cell.count = 0
+            self.held.words[n >> 6] &= ~(<uint64_t> 1 << (n & 63))
+
     cpdef int open(self, Py_ssize_t index) except -1:
         self.check(index)
         if self.open_index[index] < 0:

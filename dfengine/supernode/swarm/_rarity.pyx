@@ -163,6 +163,13 @@ cdef class Rarity:
                 self.change((i << 6) + df_ctz(word), by)
                 word &= word - 1
 
+    def cut(self, Py_ssize_t size):
+        """No piece from `size` on has a copy any more."""
+        cdef Py_ssize_t n
+        for n in range(max(size, 0), self.size):
+            if self.counts[n]:
+                self.change(n, -<int> self.counts[n])
+
     def copies(self, Py_ssize_t n):
         """Copies of piece n, finished and in flight. Raises BadPiece outside 0..size-1."""
         if not 0 <= n < self.size:

@@ -195,12 +195,13 @@ class Task:
         """Start measuring how long pieces take."""
     def retune(self, slow: bool) -> None:
         """Set the slots for slow pieces (few at once), or for others."""
-    def affected_by_count(self, count: int) -> list[Download]:
-        """Downloads that a count of `count` pieces affects: with a window, with pieces beyond the end, or parked."""
+    def conclude(self, count: int) -> list[Download]:
+        """The task has `count` pieces: remove those reported beyond, and have parked downloads rechecked.
+
+        Returns the downloads that acknowledged a piece beyond in a window.
+        """
     def clear(self) -> None:
         """Break the reference cycles with downloads, once the last one has left."""
-    def count_unfinished(self) -> None:
-        """Recount the downloads that are not finished."""
     def cache_all(self, pieces: Bitset) -> None:
         """The supernode has these pieces, for which there is room, and their digests."""
     @property

@@ -5,7 +5,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from dfengine._bitset cimport Bitset, df_ctz
+from dfengine._bitset cimport Bitset, df_ctz, df_popcount
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport Holders
 from dfengine.supernode.swarm._parked_queue cimport ParkedQueue
@@ -13,7 +13,7 @@ from dfengine.supernode.swarm._rarity cimport Rarity, lacking_words
 from dfengine.supernode.swarm._bitset_tree cimport intersects
 from dfengine.supernode.swarm.locality cimport locate
 
-from dfengine.errors import BadPiece
+from dfengine.errors import BadPiece, BadValue
 from dfengine.task import client_of
 
 ABSENT = NOWHERE
@@ -176,13 +176,31 @@ cdef class Task:
                 self.recheck_if_parked(download)
         self.note_freed(None)
 
-    def affected_by_count(self, Py_ssize_t count):
-        """Downloads that a count of `count` pieces affects: with a window, with pieces beyond the end, or parked."""
+    def conclude(self, Py_ssize_t count):
         cdef Download download
-        return [
-            download for download in self.downloads.values()
-            if download.window is not None or download.pending_want or download.arrived or download.have.size > count
-        ]
+        cdef Py_ssize_t unfinished = 0, beyond
+        cdef list refuted = []
+        self.count = count
+        self.holders.cut(count)
+        self.rarity.cut(count)
+        for download in self.downloads.values():
+            beyond = clear_from(download.have, count)
+            if beyond and download.holder_index != NOWHERE and empty(download.have):
+                self.holders.close(download.holder_index)
+            for n in [n for n in download.arrived if n >= count] if download.arrived else ():
+                assert download.arrived.pop(n) is None, "what is not known was never assigned"
+                beyond += 1
+            if download.window is None:
+                download.got -= beyond
+            else:
+                try:
+                    download.window.set_count(count)
+                except BadValue:
+                    refuted.append(download)
+            unfinished += download.got != count
+            self.recheck_if_parked(download)
+        self.unfinished = unfinished
+        return refuted
 
     def clear(self):
         """Break the reference cycles with downloads, once the last one has left."""
@@ -191,14 +209,6 @@ cdef class Task:
         self.in_flight_claims.clear()
         self.freed_sources.clear()
         self.recheck.clear()
-
-    def count_unfinished(self):
-        """Recount the downloads that are not finished."""
-        cdef Download download
-        cdef Py_ssize_t unfinished = 0
-        for download in self.downloads.values():
-            unfinished += download.got != self.count
-        self.unfinished = unfinished
 
     def cache_all(self, Bitset pieces not None):
         """`cache` for each of these pieces, for which there is room, by words."""
@@ -331,6 +341,17 @@ cdef class Task:
             self.recheck[download] = None
             self.wakeable[self.id] = None
         return 0
+
+
+cdef Py_ssize_t clear_from(Bitset bits, Py_ssize_t first) noexcept nogil:  # for first >= 0
+    """The pieces from `first` on go; how many they were."""
+    cdef Py_ssize_t i, gone = 0
+    cdef uint64_t kept
+    for i in range(first >> 6, bits.nwords):
+        kept = ((<uint64_t> 1 << (first & 63)) - 1) if i == first >> 6 else 0
+        gone += df_popcount(bits.words[i] & ~kept)
+        bits.words[i] &= kept
+    return gone
 
 
 cdef bint empty(Bitset bits) noexcept nogil:

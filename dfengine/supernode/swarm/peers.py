@@ -54,7 +54,7 @@ class Peers:
     the deadline is due, so a sign of life only sets `seen`.
 
     What concerns many downloads is done for some of them at a time (`tick`): dropped_tasks still have downloads, silent_peers are being
-    removed, source_updates are downloads whose peer was isolated or is no longer.
+    removed, source_updates are downloads whose peer was isolated or is no longer, refuted ones acknowledged pieces that do not exist.
     """
 
     def __init__(self, limits: Limits, leases: Leases, tasks: dict[str, TaskState]) -> None:
@@ -66,6 +66,7 @@ class Peers:
         self.dropped_tasks: deque[TaskState] = deque()
         self.silent_peers: deque[PeerState] = deque()
         self.source_updates: deque[Download] = deque()
+        self.refuted: deque[Download] = deque()
         self.silence_deadlines: Deadlines[PeerState] = Deadlines()
         self.departed: list[tuple[str, str]] = []
         self.complaints: list[Complaint] = []
@@ -141,6 +142,18 @@ class Peers:
         if not download.task.dropped:
             self.departed.append((download.task.id, download.cid))
         self.remove(download)
+
+    def refute(self, downloads: list[Download]) -> None:
+        """These acknowledged pieces which do not exist: they depart."""
+        self.refuted.extend(downloads)
+        self._depart_refuted(AT_ONCE)
+
+    def _depart_refuted(self, most: int) -> None:
+        while self.refuted and most > 0:
+            download = self.refuted.popleft()
+            most -= 1
+            if not download.task.dropped and download.task.downloads.get(download.cid) is download:
+                self.depart(download)
 
     def _forget(self, peer: PeerState) -> None:
         for client in list(peer.blocked_by or ()):
@@ -275,6 +288,7 @@ class Peers:
                 self.silent_peers.append(peer)
         self.update_sources(most)
         self._forget_silent(now, most)
+        self._depart_refuted(most)
         self.remove_dropped(most)
 
     def _forget_silent(self, now: float, most: int) -> None:

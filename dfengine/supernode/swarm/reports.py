@@ -14,7 +14,7 @@ from dfengine.supernode.swarm._rarity import lacking
 from dfengine.supernode.swarm._state import ABSENT, Download
 from dfengine.supernode.swarm.leases import Leases
 
-__all__ = ["arrived", "conclude", "ending", "evicted", "failed", "holds", "moved"]
+__all__ = ["arrived", "ending", "evicted", "failed", "holds", "moved"]
 
 Run = tuple[int, int]
 
@@ -121,19 +121,3 @@ def holds(download: Download, pieces: Iterable[int | Run], leases: Leases, now: 
         task.rarity.add_all(fresh)
         task.offer(download)
     task.recheck_if_parked(download)
-
-
-def conclude(download: Download, count: int) -> None:
-    """The task has `count` pieces: remove those reported beyond. Raises BadValue when one was acknowledged in a window."""
-    if download.window is not None:
-        download.window.set_count(count)
-    for n in [n for n in download.arrived if n >= count]:
-        lease = download.arrived.pop(n)
-        assert lease is None, "what is not known was never assigned"
-        download.got -= download.window is None
-    beyond = download.have.first_set(count) if count < len(download.have) else -1
-    while beyond >= 0:
-        download.task.lose(download, beyond)
-        download.got -= download.window is None
-        beyond = download.have.first_set(beyond)
-    download.task.recheck_if_parked(download)

@@ -97,15 +97,13 @@ class Swarm(Exchange):
         self.tasks[task_id] = TaskState(task_id, count, self.limits, lease or self.limits.lease, rotation, self.wakeable)
 
     def set_count(self, task_id: str, count: int) -> None:
-        """The task has `count` pieces. Pieces that CIDs reported beyond are removed. Raises IllegalEvent on a contradiction."""
+        """The task has `count` pieces. Pieces that CIDs reported beyond are removed. Raises IllegalEvent on a contradiction.
+
+        CIDs that acknowledged pieces beyond depart; `tick` continues where they are many.
+        """
         state = self._task(task_id)
         state.check_count(count)
-        for download in state.affected_by_count(count):
-            try:
-                reports.conclude(download, count)
-            except BadValue:  # it acknowledged pieces that do not exist
-                self.peers.depart(download)
-        state.conclude(count)
+        self.peers.refute(state.conclude(count))
 
     def drop_task(self, task_id: str) -> None:
         """Remove the task and all its CIDs and parked pulls; where they are many `tick` goes on. Unknown: nothing happens."""

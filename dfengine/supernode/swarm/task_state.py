@@ -100,11 +100,6 @@ class TaskState(Task):
         if self.count not in (UNKNOWN, count) or count < 1 or count <= self.highest:
             raise IllegalEvent(f"{count} pieces told; {self.count} were known, the last one cached is {self.highest}")
 
-    def conclude(self, count: int) -> None:
-        """Set the number of pieces; each CID has been updated before."""
-        self.count = count
-        self.count_unfinished()
-
     # SOURCES
 
     def enlist(self, download: Download) -> None:

@@ -176,10 +176,16 @@ class OriginFetches:
     def fetch_ended(self, fetch: Fetch) -> None:
         """Events: the copy is complete."""
         if fetch.task in self._swarm.tasks:
+            geometry = fetch.geometry
+
+            def conclude() -> None:
+                self._swarm.set_count(fetch.task, geometry.count)
+                self._wake()
+
             if self._swarm.tasks[fetch.task].count < 0:
-                self._registry.end_other_lengths(fetch.task, fetch.geometry.length)
-            self._swarm.set_count(fetch.task, fetch.geometry.count)
-            self._wake()
+                self._registry.end_other_lengths(fetch.task, geometry.length, conclude)
+            else:
+                conclude()
 
     def fetch_damaged(self, fetch: Fetch, n: int) -> None:
         """Events: piece n must be fetched again, by the thread that runs if there is one."""

@@ -7,7 +7,7 @@ Used on the loop's thread. Where slots become free, the caller wakes the driver 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dfengine import wire
 from dfengine.errors import RemoteError
@@ -15,6 +15,7 @@ from dfengine.net.http import Line
 from dfengine.supernode.parked_pulls import Parked, ParkedPulls
 from dfengine.supernode.swarm.members import Key, Member, Members
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.swarm.task_state import TaskState
 from dfengine.supernode.turns import Turns
 
 
@@ -76,20 +77,24 @@ class Registry:
                 self.members.dismiss(key)
             yield
 
-    def end_other_lengths(self, task: str, length: int) -> None:
-        """The length of a task's file is known at last, in bytes: downloads that expect another one end."""
-        refused = []
-        for key in [(task, cid) for cid in self._swarm.tasks[task].downloads]:
-            try:
-                self.members[key].check_length(length)
-            except RemoteError as error:
-                self.members.dismiss(key)
-                refused.append((key, wire.Pulled(wire.CDN_FAILED, msg=str(error))))
-        self._turns.begin(self._refuse(refused))
+    def end_other_lengths(self, name: str, length: int, then: Callable[[], None]) -> None:
+        """The length of a task's file is known at last, in bytes: downloads that expect another one end.
 
-    def _refuse(self, refused: list[tuple[Key, wire.Pulled]]) -> Iterator[None]:
-        for key, answer in refused:
-            if key not in self.members:
-                self._parked.answer(key, answer)
-                self._swarm.leave(*key, self._now())
+        `then` is called when all have been compared, unless the task was dropped meanwhile.
+        """
+        task = self._swarm.tasks[name]
+        self._turns.begin(self._compare_lengths(task, list(task.downloads), length, then))
+
+    def _compare_lengths(self, task: TaskState, cids: list[str], length: int, then: Callable[[], None]) -> Iterator[None]:
+        for cid in cids:
+            member = self.members.get((task.id, cid))
+            if member is not None and cid in task.downloads and self._swarm.tasks.get(task.id) is task:
+                try:
+                    member.check_length(length)
+                except RemoteError as error:
+                    self.members.dismiss(member.key)
+                    self._parked.answer(member.key, wire.Pulled(wire.CDN_FAILED, msg=str(error)))
+                    self._swarm.leave(*member.key, self._now())
             yield
+        if self._swarm.tasks.get(task.id) is task:
+            then()

@@ -9,6 +9,7 @@ import queue
 import threading
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,9 @@ from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
 from dfengine.supernode.copies.fetch_thread import fail
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.swarm.members import Member
+from dfengine.supernode.turns import SLICE
+from dfengine.task import Peer
 
 TASK = "ab" * 32
 
@@ -254,3 +258,36 @@ def test_a_copy_is_wrong_where_its_bytes_or_its_digest_changed(tmp_path: Path) -
     os.truncate(file.path, (4 << 20) + 100)
     assert file.cut_off() == [1]
     assert os.path.getsize(file.path) == file.geometry.length
+
+
+def test_who_expects_another_length_ends_before_the_task_has_one(tmp_path: Path) -> None:
+    async def play() -> None:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), loop := asyncio.get_running_loop())
+        fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node.fetches)
+        fetch.file = node.cache.create(TASK, Geometry(-1), fetch.description)
+        node.cdn.fetches[TASK] = fetch
+        node.fetches.fetch_head(fetch)
+        node.fetches.fetch_piece(fetch, 0)
+        peer = Peer("10.0.0.1", 15001, "/peer/file/x")
+        for i in range(3000):
+            node.swarm.join(TASK, str(i), peer, node.now())
+            node.members.admit((TASK, str(i)), Member("s", "", 1, peer, "10.0.0.1", expects=5 if i % 3 else 7))
+        last = node.parked.park((TASK, "2999"), 1, 60.0)
+        fetch.file.learn_length(7)
+        clock = iter(range(1 << 20))
+        node.registry._turns._loop = SimpleNamespace(time=lambda: next(clock) * SLICE / 100, call_soon=loop.call_soon)  # type: ignore[assignment]
+        node.fetches.fetch_ended(fetch)
+        assert node.swarm.tasks[TASK].count == -1, "the loop has other work between"
+        assert len(node.members) > 2900
+        while len(node.swarm.tasks[TASK].downloads) > 1000:
+            assert node.swarm.tasks[TASK].count == -1
+            await asyncio.sleep(0)
+        assert b"7 bytes, 5 were expected" in (await last).body
+        while node.registry._turns._works:
+            await asyncio.sleep(0)
+        assert node.swarm.tasks[TASK].count == 1
+        assert len(node.members) == 1000
+        node.swarm.check_invariant()
+        node.close()
+
+    asyncio.run(play())

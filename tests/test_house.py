@@ -122,6 +122,13 @@ def test_imports_follow_the_table(path: Path) -> None:
             assert there == here or there in MAY_IMPORT[here], f"{here} must not import {name}"
 
 
+def test_the_fast_path_is_used_by_its_package_alone() -> None:
+    """Its modules may be replaced as a whole: who is outside knows the contract and nothing else."""
+    inside = PACKAGE / "supernode" / "fastpath"
+    outside = [path for path in MODULES if inside not in path.parents]
+    assert not [path for path in outside for name in imports(path) if name.startswith("dfengine.supernode.fastpath.")]
+
+
 def is_pure(path: Path) -> bool:
     """The core, the laws of origins, and the swarm's state machine in the supernode."""
     return (

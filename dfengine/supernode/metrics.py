@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from dfengine.net.loop_watch import BOUNDS, LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.settings import VERSION
-from dfengine.supernode.fastpath._pulls import Pulls
+from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.state import SupernodeState
 
 THEIRS = "dragonfly_supernode_"

@@ -12,7 +12,7 @@ from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.supernode import admin, api_native, api_origin, api_v1
-from dfengine.supernode.fastpath._pulls import Pulls
+from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.metrics import Scrapes, Served
 from dfengine.supernode.state import SupernodeState
 

@@ -6,71 +6,43 @@ import contextlib
 
 from dfengine._window import Window
 from dfengine.client import fetch
-from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.digest import Follower, compare, hasher
 from dfengine.client.finished import find, note
+from dfengine.client.place import Place
 from dfengine.client.plan import Plan
-from dfengine.client.throttle import Throttle
-from dfengine.client.transfer import Transfer
 from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, StorageError
 from dfengine.storage.target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from dfengine._piece import Geometry
-    from dfengine.client.finished import Finished
+    from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Watch
-    from dfengine.origin.version import Version
     from dfengine.settings import GetSettings
     from dfengine.storage.home import Home
     from dfengine.storage.piece_file import PieceFile
-
-    class Place(Protocol):
-        """Where pieces come together: a file's `Assembly`, or a stream's."""
-
-        transfer: Transfer | None
-        finished: Finished | None
-        version: Version | None
-        mixed: bool
-
-        def open(self, geometry: Geometry, generation: bytes) -> Transfer: ...
-        def go_on(self, geometry: Geometry) -> Transfer: ...
-        def holds(self, length: int, generation: str) -> bool: ...
-        def forget(self) -> None: ...
-        def close(self) -> None: ...
 
 SPARE = 16 << 20
 """Bytes of buffers beyond the fetch threads' own, that digests may hold on to."""
 
 
-class Assembly:
-    """Of one output path. `transfer` is None until `open`.
+class Assembly(Place):
+    """Of one output path.
 
-    Law: pieces of different generations never mix. What cannot be told apart by generation is `doubtful`, and is
-    compared as a whole with the digest that the supernode tells at the end.
+    Pieces that no generation tells apart are `doubtful`: the whole file is compared with the digest that the supernode names at the end.
     """
 
     def __init__(self, settings: GetSettings, task: str) -> None:
         """Raises BadValue when the output path cannot be replaced."""
-        self._settings = settings
+        super().__init__(settings)
         self._target = Target(settings.output, task)
         self._shared: tuple[Home, str] | None = None
-        self.byte_counts = ByteCounts()
-        self.hedged = 0
-        self.transfer: Transfer | None = None
-        self.doubtful = self.mixed = False
-        self.finished = None if settings.force else find(self._target.path, task)
-        """What the output is that lies there already."""
-        self.kept = False
-        """It is what was asked for: nothing is fetched."""
-        self.version: Version | None = None
-        """What the origin said of its file, None if it was not asked."""
         self._task = task
-        self.expected = settings.expected
-        self.digests: dict[str, str] = {}
+        self.doubtful = False
+        self.finished = None if settings.force else find(self._target.path, task)
+        self.kept = False
+        """The output of an earlier download is what was asked for: nothing is fetched."""
 
     @property
     def path(self) -> str:
@@ -78,28 +50,18 @@ class Assembly:
         return self._target.path
 
     def holds(self, length: int, generation: str) -> bool:
-        """The output that lies there is this version of the file: then it is kept as it is."""
+        """See Place. The output is kept as it is then."""
         here = self.finished
         self.kept = here is not None and not self.expected and bool(generation) and (here.length, here.generation) == (length, generation)
         return self.kept
 
-    def open(self, geometry: Geometry, generation: bytes) -> Transfer:
-        """The transfer that fills the file; a running one goes on if it is of the same file, else everything starts over.
+    def _continued(self, known: bytes, generation: bytes) -> None:
+        self.doubtful = self.doubtful or known != generation or not generation
 
-        Raises StorageError.
-        """
-        transfer = self.transfer
-        if transfer is not None:
-            before = transfer.file
-            lengths = {before.geometry.length, geometry.length} - {-1}
-            same = len(lengths) < 2 and before.geometry.piece_size == geometry.piece_size
-            known = before.record.generation
-            if same and (not known or not generation or known == generation):
-                self.doubtful = self.doubtful or known != generation or not generation
-                if geometry.length >= 0:
-                    transfer.learn_length(geometry.length)
-                return transfer
-            self.close()
+    def _begin_again(self) -> None:
+        self.close()
+
+    def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
         file = self._target.open(geometry, generation)
         held = [n for n in file.here if geometry.count < 0 or n < geometry.count]
         self.doubtful = bool(held) and not generation
@@ -107,32 +69,15 @@ class Assembly:
         # What is hashed in order is best fetched in order.
         plan = Plan(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if follower is not None else None)
         plan.hold(held)
-        resumed = sum(geometry.content(n)[1] for n in held)
-        self.byte_counts.reset(resumed)
-        rate = self._settings.locallimit
-        self.transfer = Transfer(
-            file, plan, self.byte_counts, follower=follower, throttle=Throttle(rate) if rate else None
-        )
-        if self.transfer.follower is not None:
-            self.transfer.start(self.transfer.follower.run, "digest", fetches=False)
-        return self.transfer
-
-    def go_on(self, geometry: Geometry) -> Transfer:
-        """The transfer that is there, whatever generation its pieces are of: who goes on compares them. Raises ProtocolViolation."""
-        assert self.transfer is not None
-        if geometry.length >= 0:
-            self.transfer.learn_length(geometry.length)
-        return self.transfer
+        self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
+        return self._transfer(file, plan, follower)
 
     def _follower(self, file: PieceFile) -> Follower | None:
-        algorithms = list(dict.fromkeys([digest.algorithm for digest in self.expected]))
-        if self._settings.report_digest and "xxh3" not in algorithms:
-            algorithms.append("xxh3")
-        if not algorithms:
+        if not self.algorithms:
             return None
         geometry = file.geometry
         spares = max(1, min(2, SPARE // fetch.room(geometry)))
-        return Follower(file, algorithms, [fetch.piece_buffer(geometry) for _ in range(spares)])
+        return Follower(file, self.algorithms, [fetch.piece_buffer(geometry) for _ in range(spares)])
 
     def share(self, home: Home, name: str, cid: str, node: str, task: str) -> None:
         """Let this host's peer server serve the pieces that are here, now and from now on. Raises StorageError."""
@@ -199,14 +144,6 @@ class Assembly:
         self._target.discard()
 
     def forget(self) -> None:
-        """Start over: what is here belongs to a file that the origin no longer has."""
+        """See Place."""
         self.discard()
         self.close()
-
-    def close(self) -> None:
-        """Stop all threads; part and record stay where they are. Again: nothing."""
-        transfer, self.transfer = self.transfer, None
-        if transfer is not None:
-            self.hedged += transfer.plan.hedged
-            if transfer.close():
-                transfer.file.close()

@@ -30,8 +30,8 @@ from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.client.assembly import Place
     from dfengine.client.byte_counts import ByteCounts
+    from dfengine.client.place import Place
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Progress
@@ -146,7 +146,7 @@ class Download:
             resumed=byte_counts.resumed,
             digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
             back_to_source=self._reason,
-            hedged=transfer.plan.hedged,
+            hedged=self._place.hedged,
             serves=serves,
             why_not="" if serves else self._why_not or self._not_told(),
             peers=byte_counts.senders,

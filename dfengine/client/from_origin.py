@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.client.assembly import Place
+    from dfengine.client.place import Place
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Watch
     from dfengine.origin.body import Body
@@ -195,8 +195,7 @@ class _Sink:
             return _Compared(transfer, n)
         if n >= len(transfer.file.here):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
-        with transfer.lock:
-            digest = transfer.plan.digest(n)
+        digest = transfer.digest(n)
         # A digest that follows wants the piece in one buffer, and so does one by which the piece is first proved.
         if transfer.follower is not None or digest:
             return _Whole(transfer, n, digest, self._buffers)
@@ -327,7 +326,5 @@ def _allowed(transfer: Transfer, want: int) -> int:
 def _work(transfer: Transfer, reader: Reader) -> None:
     """Whatever ends the reader too early ends the download."""
     reader.work()
-    with transfer.lock:
-        over = transfer.stopping or transfer.plan.finished
-    if not over:
+    if not (transfer.stopping or transfer.finished):
         transfer.fail(reader.error or LocalError("the origin's file was read to its end, and pieces are missing"))

@@ -15,6 +15,9 @@ class Leaving(Protocol):
     def __len__(self) -> int:
         """Pieces that are to be told."""
 
+    def keep(self, n: int, spare: int) -> list[int]:
+        """Piece n was delivered; `spare` more pieces than usual have room. Those that must leave at once."""
+
     def tell(self, most: int) -> list[int]:
         """Those pieces, up to `most`; they are being told now."""
 

@@ -40,13 +40,12 @@ class LegacySession:
 
     def step(self, transfer: Transfer, limit: float) -> None:
         """See supernode_session.SupernodeSession."""
-        with transfer.lock:
-            starving, refused = transfer.plan.starving, transfer.plan.refused
-        if refused >= REFUSED:
+        demand = transfer.demand(limit)
+        if demand.refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
         told = self._tell(transfer)
         # While every worker is busy, only reports need to go; IDLE is for a supernode that would forget us.
-        asks_at = math.inf if self._finished else self._asks_at if starving else self._asks_at + IDLE
+        asks_at = math.inf if self._finished else self._asks_at if demand.starving else self._asks_at + IDLE
         if not told and time.monotonic() >= asks_at:
             self._pull(transfer, self._last)
             asks_at = self._asks_at
@@ -58,8 +57,7 @@ class LegacySession:
 
     def _tell(self, transfer: Transfer) -> bool:
         """Report what there is; True when there was something. What cannot be told now stays: it holds a slot until it is."""
-        with transfer.lock:
-            done, wrong = transfer.plan.drain()
+        done, wrong = transfer.results()
         reports = [*((n, cid, why) for n, cid, why in wrong), *((n, cid, "") for n, cid in done)]
         at = 0
         try:
@@ -70,12 +68,8 @@ class LegacySession:
                     self._done(transfer, n, cid)
                 at += 1
         finally:
-            with transfer.lock:
-                for n, cid, why in reports[at:]:
-                    if why:
-                        transfer.plan.wrong.append((n, cid, why))
-                    else:
-                        transfer.plan.done.append((n, cid))
+            left = reports[at:]
+            transfer.put_back([(n, cid) for n, cid, why in left if not why], [each for each in left if each[2]])
         return bool(reports)
 
     def _done(self, transfer: Transfer, n: int, cid: str) -> None:
@@ -119,25 +113,22 @@ class LegacySession:
             self.finished_md5 = answer.md5
             count = max(1, -(-answer.framed_length // transfer.file.geometry.piece_size))
             transfer.learn_length(answer.framed_length - 5 * count)
-        with transfer.lock:
-            missing = transfer.plan.unasked()
+        missing = transfer.missing
         if missing:
             raise SupernodeError(f"supernode {self._member.node} says that all is here; {missing} pieces are missing")
 
     def _offer(self, transfer: Transfer, pieces: Iterable[PieceSource]) -> None:
-        geometry, now = transfer.file.geometry, time.monotonic()
-        with transfer.lock:
-            for piece in pieces:
-                try:
-                    start, _, end = piece.range.partition("-")
-                    n = geometry.number(int(start), int(end))
-                except (BadRange, ValueError):
-                    raise ProtocolViolation(f"supernode {self._member.node} offers {piece.range!r}, which is no piece") from None
-                if n != piece.piece or piece.piece_size != geometry.piece_size or n >= len(transfer.file.here):
-                    raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece} as {piece.range!r}")
-                where = piece.where.replace(path=request_path(piece.where.path))
-                transfer.plan.offer(n, f"framed:{piece.digest}", (where,), now)
-        transfer.offered()
+        geometry, offers = transfer.file.geometry, []
+        for piece in pieces:
+            try:
+                start, _, end = piece.range.partition("-")
+                n = geometry.number(int(start), int(end))
+            except (BadRange, ValueError):
+                raise ProtocolViolation(f"supernode {self._member.node} offers {piece.range!r}, which is no piece") from None
+            if n != piece.piece or piece.piece_size != geometry.piece_size or n >= len(transfer.file.here):
+                raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece} as {piece.range!r}")
+            offers.append((n, f"framed:{piece.digest}", (piece.where.replace(path=request_path(piece.where.path)),)))
+        transfer.offer(offers)
 
     def _get(self, path: str, query: Mapping[str, object]) -> tuple[int, bytes]:
         """One call; once more over a new connection when the kept one turns out to be closed."""

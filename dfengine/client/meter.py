@@ -20,6 +20,9 @@ HOLD = 2.0
 NAME, BAR, WIDEST_BAR = 11, 9, 42
 """Cells: what a name keeps before the bar is given up; the bar, with its brackets, at least and at most."""
 
+LONGEST = 1000 * 86400.0
+"""Seconds beyond which the time that is left is not shown."""
+
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -205,8 +208,10 @@ def _layouts(now: Counters, encoding: str) -> list[tuple[bool, list[str]]]:
     if not known:
         figures = [size, rate, clock(now.seconds).rjust(5)]
         return [(False, [*figures, share]), (False, figures), (False, figures[:2]), (False, figures[:1])]
-    wait = clock((now.length - done) / now.rate).rjust(5) if now.rate > 0 else " " * 5
-    left = wait + (" left" if now.rate > 0 else " " * 5)
+    # A rate of next to nothing says no time: beyond LONGEST it has no room either.
+    soon = now.rate > 0 and now.length - done < now.rate * LONGEST
+    wait = clock((now.length - done) / now.rate).rjust(5) if soon else " " * 5
+    left = wait + (" left" if soon else " " * 5)
     return [
         (True, [percent, size, rate, left, share]),
         (True, [percent, size, rate, left]),

@@ -14,7 +14,7 @@ from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, SupernodeE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from dfengine.client.transfer import Transfer
 
@@ -51,27 +51,20 @@ class NativeSession:
     def step(self, transfer: Transfer, limit: float) -> None:
         """See supernode_session.SupernodeSession."""
         now = time.monotonic()
-        with transfer.lock:
-            plan = transfer.plan
-            want, starving = plan.appetite(), plan.starving
-            ending, look = transfer.ending() if plan.pace.slow or not plan.here else ([], limit)
-            reports = len(plan.done) + len(plan.wrong) + len(self._held) + (len(transfer.leaving) if transfer.leaving else 0)
-            reports += 2 * len(ending)  # as urgent as two reports: slots are free by it
-            if not self._paced and transfer.early_pace():
-                reports += 2
-            if plan.window.wnd >= 0 and want and self._timing.unanswered and plan.window.end != self._end:
-                reports += 1  # what is parked was asked for within the window as it was
-            refused = plan.refused
-        if refused >= REFUSED:
+        demand = transfer.demand(limit, self._paced)
+        if demand.refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
-        if self._timing.due(now, reports, want, starving):
-            self._send(transfer, want, PARK)
-            with transfer.lock:
-                reports = 0
+        # A piece that will be whole soon is as urgent as two reports: slots are free by it.
+        reports = demand.reports + len(self._held) + 2 * demand.ending + (2 if demand.pace else 0)
+        if demand.end >= 0 and demand.want and self._timing.unanswered and demand.end != self._end:
+            reports += 1  # what is parked was asked for within the window as it was
+        if self._timing.due(now, reports, demand.want, demand.starving):
+            self._send(transfer, demand.want, PARK)
+            reports = 0
         late = self._timing.oldest + PARK + GRACE
         if now > late:
             raise ProtocolViolation(f"supernode {self._member.node} does not answer a pull")
-        wait = min(limit, look, self._timing.wait(now, reports, want, starving), max(0.0, late - now))
+        wait = min(limit, demand.look, self._timing.wait(now, reports, demand.want, demand.starving), max(0.0, late - now))
         if transfer.sleep(wait, self._line):
             self._answer(transfer)
 
@@ -90,27 +83,19 @@ class NativeSession:
         if not self._timing.unanswered and self._line.readable:
             # Every later answer would be taken for that of another pull.
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
-        with transfer.lock:
-            done, failed = transfer.plan.drain(MOST_TOLD)
-            ending = transfer.ending()[0]
-            for job in ending:
-                job.told = True
-            pace = 0.0 if self._paced else round(transfer.early_pace(), 3)
-            self._paced |= pace > 0
-            leaving = transfer.leaving.tell(MOST_TOLD) if transfer.leaving is not None else []
-            window = transfer.plan.window
-            una, self._end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
+        told = transfer.report(MOST_TOLD, self._paced)
+        self._paced |= told.pace > 0
+        self._end = told.end
         held, self._held = self._held[:MOST_TOLD], self._held[MOST_TOLD:]
         if self._held:
             want = 0  # it would be offered what is here
         pull = encode_pull(
-            self._member.task, self._member.cid, done=done, failed=failed, ending=[job.piece for job in ending],
-            pace=pace, held=held,
-            evicted=[(n, n + 1) for n in leaving], want=want, wait=wait, una=una, end=self._end,
+            self._member.task, self._member.cid, done=told.done, failed=told.failed, ending=told.ending, pace=told.pace, held=held,
+            evicted=[(n, n + 1) for n in told.leaving], want=want, wait=wait, una=told.una, end=told.end,
         )  # fmt: skip
-        self._left.append(leaving)
+        self._left.append(told.leaving)
         self._line.send("POST", "/swarm/pull", JSON, pull)
-        self._timing.sent(time.monotonic(), len(done) + len(failed), want)
+        self._timing.sent(time.monotonic(), len(told.done) + len(told.failed), want)
         self.requests += 1
 
     def _answer(self, transfer: Transfer) -> None:
@@ -119,7 +104,7 @@ class NativeSession:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
         if not self._timing.unanswered:
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
-        self._gone(transfer)
+        transfer.evict(self._left.popleft())
         pulled = decode_pulled(body)
         self._timing.answered(time.monotonic(), len(pulled.offers), chance())
         if pulled.length >= 0:
@@ -131,33 +116,20 @@ class NativeSession:
         if pulled.offers:
             self._offer(transfer, pulled.offers)
         elif pulled.code == codes.FINISHED:
-            with transfer.lock:
-                missing = transfer.plan.unasked()
+            missing = transfer.missing
             if missing:
                 raise SupernodeError(f"supernode {self._member.node} says that all is here; {missing} pieces are missing")
 
-    def _gone(self, transfer: Transfer) -> None:
-        """The supernode sends nobody here any more for what the answered request told to have left."""
-        left = self._left.popleft()
-        if left and transfer.leaving is not None:
-            with transfer.lock:
-                left = transfer.leaving.told(left)
-            for n in left:
-                transfer.file.evict(n)
-
-    def _offer(self, transfer: Transfer, offers: Iterable[Offer]) -> None:
+    def _offer(self, transfer: Transfer, offers: Sequence[Offer]) -> None:
         geometry, most = transfer.file.geometry, len(transfer.file.here)
-        now = time.monotonic()
-        with transfer.lock:
-            for offer in offers:
-                try:
-                    geometry.check(offer.piece)
-                except BadPiece as error:
-                    raise ProtocolViolation(f"supernode {self._member.node} offers what is not there: {error}") from None
-                if offer.piece >= most or not offer.digest or not offer.sources:
-                    raise ProtocolViolation(f"supernode {self._member.node} makes an offer that cannot be taken")
-                transfer.plan.offer(offer.piece, f"{self._member.algorithm}:{offer.digest}", offer.sources, now)
-        transfer.offered()
+        for offer in offers:
+            try:
+                geometry.check(offer.piece)
+            except BadPiece as error:
+                raise ProtocolViolation(f"supernode {self._member.node} offers what is not there: {error}") from None
+            if offer.piece >= most or not offer.digest or not offer.sources:
+                raise ProtocolViolation(f"supernode {self._member.node} makes an offer that cannot be taken")
+        transfer.offer((offer.piece, f"{self._member.algorithm}:{offer.digest}", offer.sources) for offer in offers)
 
     def close(self) -> None:
         """Hang up."""

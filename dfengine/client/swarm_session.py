@@ -22,8 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.client.assembly import Place
     from dfengine.client.messages import Registration
+    from dfengine.client.place import Place
     from dfengine.client.supernode_session import SupernodeSession
     from dfengine.client.transfer import Transfer
     from dfengine.net.dialer import Dialer
@@ -134,9 +134,8 @@ class SwarmSession:
                 backoff.reset()
             else:
                 self._pause(transfer, backoff.next(chance()))
-            with transfer.lock:
-                if transfer.plan.finished:
-                    return None
+            if transfer.finished:
+                return None
             self._say(str(failure))
             self.member = self._again(transfer, self._order_after(member.node, stay=not strikes))
             if self.member is None:
@@ -150,21 +149,15 @@ class SwarmSession:
             self._served = transfer
             for _ in range(transfer.plan.workers):
                 self._start_thread(transfer)
-        with transfer.lock:
-            held = transfer.file.here.runs()
-            transfer.plan.forget_offers()
-            if member.native:
-                transfer.plan.done.clear()  # told as held
-        self._session = session = _session(member, held)
+        self._session = session = _session(member, transfer.rejoin(member.native))
         try:
             self._drive(session, transfer)
             # Nobody waits for what a supernode thinks of a file that is here.
             session.conclude(transfer)
         except RemoteError:
             session.close()
-            with transfer.lock:
-                if not transfer.plan.finished:
-                    raise
+            if not transfer.finished:
+                raise
         finally:
             self.told_md5 = session.finished_md5 or self.told_md5
 
@@ -181,15 +174,12 @@ class SwarmSession:
         settings = self._settings
         looked = time.monotonic()
         patience = Patience(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, looked)
-        while True:
-            with transfer.lock:
-                if transfer.plan.finished:
-                    return
-                here, sated = transfer.plan.here, transfer.plan.sated
+        while not transfer.finished:
             self._watch.look(transfer)
             now = time.monotonic()
             if now - looked >= TICK:  # each piece that lands wakes this thread
                 looked = now
+                here, sated = transfer.progress()
                 if patience.over(here, transfer.moving().total, sated, now):
                     raise NoProgress(f"the swarm brought nothing for {patience.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
                 if transfer.listen(self._floor(transfer)):
@@ -199,7 +189,7 @@ class SwarmSession:
     def _pause(self, transfer: Transfer, seconds: float) -> None:
         """Unless all is here before."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not transfer.plan.finished:
+        while (left := until - time.monotonic()) > 0 and not transfer.finished:
             self._watch.look(transfer)
             transfer.sleep(min(TICK, left))
 
@@ -216,7 +206,7 @@ class SwarmSession:
             failure: RemoteError | None = None
             for node in nodes:
                 self._watch.look(transfer)
-                if transfer.plan.finished:
+                if transfer.finished:
                     return None
                 try:
                     return join(self._dialer, node, self._registration, until)

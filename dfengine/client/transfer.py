@@ -4,15 +4,13 @@
     fetch threads    take jobs from the plan, receive, verify, write
     digest thread    hashes along the frontier, when a whole digest is wanted
 
-One lock guards plan and counters. Nothing slow happens under it: no socket, no file, no digest. The main thread
-waits on sockets, so it is woken through an eventfd.
+One lock guards plan and counters, and only this class takes it: everybody else gives commands. Nothing slow happens under it: no socket,
+no file, no digest.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import threading
 import time
 
@@ -20,7 +18,7 @@ import xxhash
 
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.connection_pool import ConnectionPool
-from dfengine.client.receiving import Receiving
+from dfengine.client.transfer_state import TransferState
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 
 TYPE_CHECKING = False
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
     from dfengine.client.digest import Follower
     from dfengine.client.job import Job
-    from dfengine.client.leaving import Leaving
     from dfengine.client.plan import Plan
     from dfengine.client.throttle import Throttle
     from dfengine.net.dial import Connection
@@ -46,38 +43,25 @@ AT_SPEED = 0.1
 """Seconds without a piece after which every thread takes part: the sources are what is slow."""
 
 
-class Transfer:
+class Transfer(TransferState):
     """Of one file under one geometry and generation. Every method may be called from any thread unless it says otherwise."""
 
     def __init__(
         self, file: PieceFile, plan: Plan, byte_counts: ByteCounts, *, follower: Follower | None = None, throttle: Throttle | None = None
     ) -> None:
-        self.file = file
-        self.plan = plan
-        self.byte_counts = byte_counts
+        super().__init__(file, plan, byte_counts)
         self.follower = follower
         self.throttle = throttle
         self.lines = ConnectionPool()
-        self.leaving: Leaving | None = None
         self.error: BaseException | None = None
         self.fault = ""
         self.stopping = False
-        self._changed = threading.Condition()
-        self._receiving = Receiving(lambda n: self.file.geometry.framed(n))
         self._placing: set[Job] = set()
         self._idle = self._busy = 0
         self._landed_at = self._listened_at = time.monotonic()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._threads: list[threading.Thread] = []
         self._fetchers: list[threading.Thread] = []
         self._cuts: set[Callable[[], None]] = set()
-        self.from_origin: dict[int, int] = {}
-        """Piece -> bytes of it that came from the origin so far."""
-
-    @property
-    def lock(self) -> threading.Condition:
-        """Hold it to use `plan` or `byte_counts`."""
-        return self._changed
 
     # The main thread.
 
@@ -86,11 +70,6 @@ class Transfer:
         thread = threading.Thread(target=run, name=name, daemon=True)
         (self._fetchers if fetches else self._threads).append(thread)
         thread.start()
-
-    def offered(self) -> None:
-        """Offers came in: idle workers look again."""
-        with self._changed:
-            self._changed.notify_all()
 
     def learn_length(self, length: int) -> None:
         """The file's bytes, once unknown. Raises ProtocolViolation when what is here contradicts it."""
@@ -108,32 +87,6 @@ class Transfer:
         if self.follower is not None:
             self.follower.advance()
 
-    def sleep(self, seconds: float, connection: Connection | None = None) -> bool:
-        """Until a worker has something to say, or bytes wait on `connection` (True), or `seconds` are over."""
-        if connection is not None and connection.inlet.buffered:
-            return True
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        if connection is not None:
-            poll.register(connection.fileno(), select.POLLIN)
-        ready = [fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)]
-        if self._wake in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._wake)
-        return any(fd != self._wake for fd in ready)
-
-    def moving(self) -> ByteCounts:
-        """Bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""
-        counts = ByteCounts()
-        with self._changed:
-            self._receiving.moving(counts)
-            counts.origin += sum(self.from_origin.values())
-        return counts
-
-    def ending(self) -> tuple[list[Job], float]:
-        """See Receiving.ending. Hold the lock."""
-        return self._receiving.ending(self.plan.pace, time.monotonic())
-
     def listen(self, floor: float) -> bool:
         """Ask other sources for what silent ones keep. True: start one more thread (at most twice `plan.workers`). floor: bytes/s."""
         now = time.monotonic()
@@ -149,10 +102,6 @@ class Transfer:
                     self._changed.notify_all()
             threads = len(self._fetchers) - self.plan.stuck
             return not self._idle and threads < self.plan.workers and len(self._fetchers) < 2 * self.plan.workers
-
-    def early_pace(self) -> float:
-        """See PieceTiming.early. Hold the lock."""
-        return self.plan.pace.early(self._receiving.part(), time.monotonic())
 
     def halt(self, patience: float = 5.0) -> None:
         """End the fetch threads, as far as they end within `patience` seconds; others can be started then. The digest goes on."""
@@ -177,17 +126,10 @@ class Transfer:
         ended = not any(thread.is_alive() for thread in threads)
         self.lines.close()
         if ended:
-            wake, self._wake = self._wake, -1
-            if wake >= 0:
-                os.close(wake)
+            self._wakeup.close()
         return ended
 
     # Fetch threads.
-
-    def wake(self) -> None:
-        """The main thread has something to do."""
-        with contextlib.suppress(OSError):
-            os.eventfd_write(self._wake, 1)
 
     def next_job(self, prefer: tuple[str, int] | None) -> Job | None:
         """Waits for one; None when there is nothing left to do. When its work is done, say `rest`."""
@@ -221,11 +163,6 @@ class Transfer:
         """One more from the same address to ask for before the last is through; never one that an idle worker could start."""
         with self._changed:
             return None if self.stopping or self._idle else self.plan.take(time.monotonic(), address, only=True)
-
-    def elsewhere(self, job: Job) -> bool:
-        """Another source of its piece could be asked at once."""
-        with self._changed:
-            return self.plan.elsewhere(job, time.monotonic())
 
     @contextlib.contextmanager
     def opening(self, job: Job) -> Iterator[Callable[[socket.socket], None]]:
@@ -306,13 +243,6 @@ class Transfer:
             self._changed.notify_all()
 
     # A stream.
-
-    def delivered(self, n: int) -> None:
-        """The consumer has taken piece n, the window's oldest: the window moves."""
-        with self._changed:
-            self.plan.window.ack(n)
-            self._changed.notify_all()
-        self.wake()
 
     def room_for(self, n: int) -> int:
         """Waits until the window has come to piece n; its end. Raises SourceGone when the download is stopped."""

@@ -40,8 +40,9 @@ class Cache:
         """Delivered pieces that still take memory."""
         return len(self._kept) + len(self._leaving) + len(self._told)
 
-    def keep(self, n: int, room: int) -> list[int]:
-        """Piece n was delivered, and `room` delivered pieces have room in memory: what must be evicted at once, by the law last."""
+    def keep(self, n: int, spare: int) -> list[int]:
+        """Piece n was delivered, and `spare` pieces beyond `most` have room in memory: what must be evicted at once, by the law last."""
+        room = self.most + spare
         self._kept[n] = None
         self._begin(len(self._kept) + len(self._leaving) + len(self._told) - (room - min(SLACK, self.most // 4)))
         gone = []

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 
+LOOK = 0.3
+"""Seconds between two looks at whether the stream has ended, when nothing else wakes the consumer."""
+
 LATE = 0.5
 """Seconds after the deadline at which the consumer looks itself."""
 
@@ -105,13 +108,9 @@ class Streaming(Download):
                 self._check(None)
                 time.sleep(0.002)
             else:
-                with transfer.lock:
-                    if 0 <= transfer.plan.window.count <= n:
-                        return None
-                    if transfer.plan.window.here(n):
-                        return n, *transfer.file.locate(n)
-                    if not self.ended:
-                        transfer.lock.wait(0.3)
+                here = transfer.wait_for(n, 0.0 if self.ended else LOOK)
+                if here is not None:
+                    return (n, *transfer.file.locate(n)) if here else None
                 self._check(transfer.error)
             if time.monotonic() > self.watch.deadline + LATE:
                 self.watch.look(None)  # raises: the engine, which should say so, is held up
@@ -143,7 +142,7 @@ class Streaming(Download):
     def _wake(self) -> None:
         transfer = self.memory.transfer
         if transfer is not None:
-            transfer.offered()
+            transfer.offer(())
 
     def close(self) -> None:
         """Let go of everything, once the engine's `run` has ended."""

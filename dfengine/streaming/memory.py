@@ -8,11 +8,9 @@ import socket
 from dfengine._piece import MIN_PIECE_SIZE, Geometry
 from dfengine._window import Window
 from dfengine.client import fetch
-from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.digest import Follower, compare
+from dfengine.client.place import Place
 from dfengine.client.plan import Plan
-from dfengine.client.throttle import Throttle
-from dfengine.client.transfer import Transfer
 from dfengine.errors import OriginChanged, StorageError
 from dfengine.net import fd_passing
 from dfengine.settings import GetSettings
@@ -22,8 +20,8 @@ from dfengine.streaming.cache import Cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.client.finished import Finished
-    from dfengine.origin.version import Version
+    from dfengine.client.transfer import Transfer
+    from dfengine.storage.piece_file import PieceFile
 
 MEMORY = 256 << 20
 """Bytes of the window, and of the cache, where nothing is said; a sixteenth of the memory that is available if that is less."""
@@ -56,64 +54,30 @@ def cache_pieces(settings: GetSettings, piece_size: int) -> int:
     return (min(MEMORY, available() // 16) if settings.cache < 0 else settings.cache) // piece_size
 
 
-class Memory:
-    """See client.assembly.Place. Everything that has been delivered is `delivered` bytes in order, whatever happens to the pieces.
+class Memory(Place):
+    """Of one stream: `pieces` of it were delivered, which are `delivered` bytes, and stay so whatever happens to the transfer.
 
     Law: pieces of two versions never follow one another; once a byte was delivered, another version is an error.
     """
 
     def __init__(self, settings: GetSettings) -> None:
-        self._settings = settings
-        self.finished: Finished | None = None
-        self.version: Version | None = None
-        self.mixed = False
-        self.byte_counts = ByteCounts()
-        self.hedged = 0
-        self.transfer: Transfer | None = None
+        super().__init__(settings)
         self.cache: Cache | None = None
         self.pieces = self.delivered = 0
-        self.expected = settings.expected
-        self.digests: dict[str, str] = {}
         self._line: socket.socket | None = None
 
-    def open(self, geometry: Geometry, generation: bytes) -> Transfer:
-        """The transfer that fills the window; a running one goes on if it is of the same file. Raises OriginChanged, StorageError."""
-        transfer = self.transfer
-        if transfer is not None:
-            before = transfer.file
-            lengths = {before.geometry.length, geometry.length} - {-1}
-            known = before.record.generation
-            if len(lengths) < 2 and before.geometry.piece_size == geometry.piece_size and (known in (b"", generation) or not generation):
-                if geometry.length >= 0:
-                    transfer.learn_length(geometry.length)
-                return transfer
-            self.forget()
+    def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
         wnd = window_pieces(self._settings, geometry.piece_size)
         file = SlotFile.allocate(geometry, generation)
         workers = max(1, min(fetch.workers(geometry), BUFFERS // fetch.room(geometry), wnd))
         plan = Plan(Window(wnd, geometry.count), workers, order=lambda n: n, hedge_next=HEDGE)
         self.byte_counts.reset()
-        rate = self._settings.locallimit
-        algorithms = list(dict.fromkeys([digest.algorithm for digest in self.expected]))
-        if self._settings.report_digest and "xxh3" not in algorithms:
-            algorithms.append("xxh3")
-        follower = Follower(file, algorithms) if algorithms else None
-        self.transfer = transfer = Transfer(file, plan, self.byte_counts, follower=follower, throttle=Throttle(rate) if rate else None)
+        transfer = self._transfer(file, plan, Follower(file, self.algorithms) if self.algorithms else None)
         self.cache = transfer.leaving = Cache(cache_pieces(self._settings, geometry.piece_size), lambda n: bool(file.record.used.clear(n)))
-        if follower is not None:
-            transfer.start(follower.run, "digest", fetches=False)
         return transfer
 
-    def go_on(self, geometry: Geometry) -> Transfer:
-        """See client.assembly.Assembly."""
-        assert self.transfer is not None
-        if geometry.length >= 0:
-            self.transfer.learn_length(geometry.length)
-        return self.transfer
-
-    def holds(self, length: int, generation: str) -> bool:
-        """See client.assembly.Assembly: what was streamed is gone."""
-        return False
+    def _begin_again(self) -> None:
+        self.forget()
 
     def share(self, sockets: str, name: str, cid: str, node: str, task: str) -> None:
         """Let this host's peer server, which listens in the folder `sockets`, serve the pieces that are here. Raises LocalError."""
@@ -128,19 +92,14 @@ class Memory:
 
     def taken(self, n: int) -> None:
         """The consumer has all of piece n, the oldest: the window moves, and what the cache has no room for leaves. Raises StorageError."""
-        transfer, cache = self.transfer, self.cache
+        transfer = self.transfer
         assert transfer is not None
-        assert cache is not None
-        window, file = transfer.plan.window, transfer.file
+        file = transfer.file
         if transfer.follower is not None and not transfer.follower.passed(n):
             raise StorageError("the stream was stopped")
-        with transfer.lock:
-            transfer.delivered(n)
-            self.pieces = n + 1
-            self.delivered += file.geometry.content(n)[1]
-            # At the end of the file the window needs less, and the cache may have the rest.
-            gone = cache.keep(n, window.wnd + cache.most - (window.end - window.una))
-        for piece in gone:
+        self.pieces = n + 1
+        self.delivered += file.geometry.content(n)[1]
+        for piece in transfer.delivered(n):
             file.evict(piece)
 
     def verify(self) -> None:
@@ -148,20 +107,19 @@ class Memory:
         compare(self.expected, self.digests)
 
     def forget(self) -> None:
-        """Start over, which only works before the first byte. Raises OriginChanged."""
+        """See Place."""
         if self.delivered or self.pieces:
             raise OriginChanged("the origin's file changed in the middle of the stream")
         self.close()
 
     def close(self) -> None:
-        """Stop all threads and let go of the memory; the peer server has its own descriptors of it. Again: nothing."""
-        transfer, self.transfer = self.transfer, None
-        if transfer is not None:
-            self.hedged += transfer.plan.hedged
-            if transfer.close():
-                with contextlib.suppress(OSError):
-                    transfer.file.close()
+        """See Place. The peer server has its own descriptors of the memory."""
+        super().close()
         self._hang_up()
+
+    def _close(self, file: PieceFile) -> None:
+        with contextlib.suppress(OSError):
+            file.close()
 
     def _hang_up(self) -> None:
         line, self._line = self._line, None

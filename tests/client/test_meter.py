@@ -48,6 +48,11 @@ def test_the_line(now: Counters, width: int, text: str) -> None:
     assert line(now, width).rstrip() == text
 
 
+@pytest.mark.parametrize("rate", [5e-324, 1e-12, 1e-7])
+def test_a_rate_of_next_to_nothing_tells_no_time(rate: float) -> None:
+    assert "left" not in line(Counters(name="f", length=10**9, seconds=9.0, rate=rate), 120)
+
+
 @given(
     name=st.text(max_size=90) | st.text("漢字e\u0301\udc80\x1b[2J\u202e한글\t", max_size=90),
     length=st.integers(-1, 10**15),

@@ -104,7 +104,7 @@ def test_a_thread_more_than_workers_is_not_idle(transfer: Transfer, clock: list[
     spare = threading.Thread(target=transfer.next_job, args=(None,), daemon=True)
     spare.start()
     assert looked.wait(30)
-    with transfer.lock:  # it waits by now
+    with transfer._changed:  # it waits by now
         assert transfer._idle == 0
     assert transfer.job_ahead(("127.0.0.1", 15001)) is not None
     transfer.drop(jobs[0])

@@ -16,15 +16,15 @@ def test_the_least_recently_used_leaves_first_and_a_used_one_gets_a_second_chanc
     used = {0}
     cache = Cache(4, lambda n: n in used and not used.discard(n))
     for n in range(4):
-        assert cache.keep(n, 4 + 4) == []
+        assert cache.keep(n, 4) == []
     assert cache.tell() == []
-    assert cache.keep(4, 4) == [1], "piece 0 was asked for"
-    assert cache.keep(5, 4) == [2]
+    assert cache.keep(4, 0) == [1], "piece 0 was asked for"
+    assert cache.keep(5, 0) == [2]
 
 
 def test_what_leaves_is_told_before_it_goes_while_there_is_room() -> None:
     cache = Cache(8, used_never)
-    gone = [cache.keep(n, 8) for n in range(8)]
+    gone = [cache.keep(n, 0) for n in range(8)]
     assert gone == [[]] * 8
     assert len(cache) == 2, "they begin to leave ahead of need"
     assert cache.tell() == [0, 1]
@@ -37,9 +37,9 @@ def test_what_leaves_is_told_before_it_goes_while_there_is_room() -> None:
 def test_what_is_needed_at_once_goes_at_once_and_is_not_evicted_twice() -> None:
     cache = Cache(8, used_never)
     for n in range(8):
-        cache.keep(n, 8)
+        cache.keep(n, 0)
     told = cache.tell()
-    assert cache.keep(8, 8) == [0]
+    assert cache.keep(8, 0) == [0]
     assert cache.told(told) == [1]
 
 
@@ -63,7 +63,7 @@ def test_every_piece_leaves_once_and_the_room_is_kept(most: int, events: list[tu
     for event, value in events:
         if event == "keep":
             here.append(count)
-            for n in cache.keep(count, most + value):
+            for n in cache.keep(count, value):
                 here.remove(n)
             assert len(here) <= most + value
             count += 1

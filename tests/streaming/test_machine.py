@@ -86,7 +86,7 @@ class Stream:
         assert self.window.ack(n) == 1
         if value % 3 == 0 and n:
             self.used.set(value % n)
-        for gone in self.cache.keep(n, self.window.wnd + self.cache.most - (self.window.end - self.window.una)):
+        for gone in self.cache.keep(n, self.window.wnd - (self.window.end - self.window.una)):
             self.memory.remove(gone)
 
     def tell(self, value: int) -> None:

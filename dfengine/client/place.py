@@ -1,0 +1,112 @@
+"""Where a download's pieces come together: the transfer that fills the place, and what is known of the file.
+
+`assembly.Assembly` is a file beside the output, `streaming.memory.Memory` a window in memory.
+Law: pieces of two generations never mix.
+"""
+
+from __future__ import annotations
+
+from dfengine.client.byte_counts import ByteCounts
+from dfengine.client.throttle import Throttle
+from dfengine.client.transfer import Transfer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine._piece import Geometry
+    from dfengine.client.digest import Follower
+    from dfengine.client.finished import Finished
+    from dfengine.client.plan import Plan
+    from dfengine.origin.version import Version
+    from dfengine.settings import GetSettings
+    from dfengine.storage.piece_file import PieceFile
+
+
+class Place:
+    """Of one download. `transfer` is None until `open`."""
+
+    def __init__(self, settings: GetSettings) -> None:
+        self._settings = settings
+        self._hedged = 0
+        self.transfer: Transfer | None = None
+        self.byte_counts = ByteCounts()
+        self.expected = settings.expected
+        """Digests of the whole file that the user gave."""
+        self.digests: dict[str, str] = {}
+        """Algorithm -> hex digest of the whole file, when it was computed."""
+        self.finished: Finished | None = None
+        """The output of an earlier download, if it is there."""
+        self.version: Version | None = None
+        """Which version of the file the origin named; None if it was not asked."""
+        self.mixed = False
+        """Resumed pieces and new ones are of one version only if the whole file's digest agrees."""
+
+    @property
+    def hedged(self) -> int:
+        """Pieces that were requested from a second source while the first was late, of all transfers so far."""
+        return self._hedged + (self.transfer.plan.hedged if self.transfer is not None else 0)
+
+    @property
+    def algorithms(self) -> list[str]:
+        """Of the whole file's digests that are computed while it comes."""
+        wanted = [digest.algorithm for digest in self.expected]
+        return list(dict.fromkeys([*wanted, "xxh3"] if self._settings.report_digest else wanted))
+
+    def open(self, geometry: Geometry, generation: bytes) -> Transfer:
+        """The transfer that fills the place; a running one continues if it is of the same file, else a new one starts.
+
+        Raises StorageError, and OriginChanged where bytes of another file were delivered.
+        """
+        transfer = self.transfer
+        if transfer is not None:
+            file = transfer.file
+            lengths, known = {file.geometry.length, geometry.length} - {-1}, file.record.generation
+            same = len(lengths) < 2 and file.geometry.piece_size == geometry.piece_size
+            if same and (not known or not generation or known == generation):
+                self._continued(known, generation)
+                return self.go_on(geometry)
+            self._begin_again()
+        self.transfer = transfer = self._begin(geometry, generation)
+        if transfer.follower is not None:
+            transfer.start(transfer.follower.run, "digest", fetches=False)
+        return transfer
+
+    def go_on(self, geometry: Geometry) -> Transfer:
+        """The transfer that is there, whatever generation its pieces are of: the caller compares them. Raises ProtocolViolation."""
+        assert self.transfer is not None
+        if geometry.length >= 0:
+            self.transfer.learn_length(geometry.length)
+        return self.transfer
+
+    def holds(self, length: int, generation: str) -> bool:
+        """The output of an earlier download is this version of the file: nothing needs to be fetched."""
+        return False
+
+    def forget(self) -> None:
+        """Start over: what is here belongs to a file that the origin no longer has. Raises OriginChanged where bytes were delivered."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Stop all threads and close the file. May be called again."""
+        transfer, self.transfer = self.transfer, None
+        if transfer is not None:
+            self._hedged += transfer.plan.hedged
+            if transfer.close():
+                self._close(transfer.file)
+
+    def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
+        """A new transfer; its digest thread is not started yet. Raises StorageError."""
+        raise NotImplementedError
+
+    def _begin_again(self) -> None:
+        """End the transfer of another file."""
+        raise NotImplementedError
+
+    def _continued(self, known: bytes, generation: bytes) -> None:
+        """The running transfer continues. known: the generation of its pieces."""
+
+    def _close(self, file: PieceFile) -> None:
+        file.close()
+
+    def _transfer(self, file: PieceFile, plan: Plan, follower: Follower | None) -> Transfer:
+        rate = self._settings.locallimit
+        return Transfer(file, plan, self.byte_counts, follower=follower, throttle=Throttle(rate) if rate else None)

@@ -1,0 +1,216 @@
+"""What one download knows, under one lock: what to fetch, what is under way, what came from where, and what is to be told.
+
+Only the commands here and in `transfer.Transfer` take the lock. Nothing slow happens under it: no socket, no file, no digest.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from dfengine.client.byte_counts import ByteCounts
+from dfengine.client.receiving import Receiving
+from dfengine.client.wakeup import Wakeup
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dfengine.client.job import Job
+    from dfengine.client.leaving import Leaving
+    from dfengine.client.messages import Where
+    from dfengine.client.plan import Plan
+    from dfengine.net.dial import Connection
+    from dfengine.storage.piece_file import PieceFile
+
+
+class Demand(Value):
+    """What a supernode session decides by when it speaks next.
+
+    want: pieces to ask for. starving: a thread has none. refused: offers in a row without a usable source. reports: results to tell.
+    ending: pieces that will be whole soon. look: seconds until more are. end: of a stream's window, -1: no stream. pace: seconds for one
+    piece, 0: not known yet, or told before.
+    """
+
+    want: int
+    starving: bool
+    refused: int
+    reports: int
+    ending: int
+    look: float
+    end: int
+    pace: float
+
+
+class Report(Value):
+    """What a pull tells. done: (piece, CID); failed: (piece, CID, why); ending, leaving: pieces. una, end: the window; 0, -1: no stream."""
+
+    done: list[tuple[int, str]]
+    failed: list[tuple[int, str, str]]
+    ending: list[int]
+    leaving: list[int]
+    una: int
+    end: int
+    pace: float
+
+
+class TransferState:
+    """Of one file under one geometry and generation. Any thread may call each method."""
+
+    def __init__(self, file: PieceFile, plan: Plan, byte_counts: ByteCounts) -> None:
+        self.file = file
+        self.plan = plan
+        self.byte_counts = byte_counts
+        self.leaving: Leaving | None = None
+        self.from_origin: dict[int, int] = {}
+        """Piece -> bytes of it that came from the origin so far."""
+        self._changed = threading.Condition()
+        self._receiving = Receiving(lambda n: self.file.geometry.framed(n))
+        self._wakeup = Wakeup()
+
+    # The supernode's session.
+
+    def offer(self, offers: Iterable[tuple[int, str, Iterable[Where]]]) -> None:
+        """(piece, digest, sources) each, see Plan.offer: idle workers look again."""
+        now = time.monotonic()
+        with self._changed:
+            for n, digest, sources in offers:
+                self.plan.offer(n, digest, sources, now)
+            self._changed.notify_all()
+
+    def rejoin(self, native: bool) -> list[tuple[int, int]]:
+        """A registration begins: earlier offers are void. native: what is here is told by the runs of pieces that are returned."""
+        with self._changed:
+            held = self.file.here.runs()
+            self.plan.forget_offers()
+            if native:
+                self.plan.done.clear()
+            return held
+
+    def demand(self, limit: float, paced: bool = True) -> Demand:
+        """limit: seconds after which it is asked for again at the latest. paced: the pace was told."""
+        with self._changed:
+            plan, window = self.plan, self.plan.window
+            ending, look = self._ending() if plan.pace.slow or not plan.here else ([], limit)
+            return Demand(
+                want=plan.appetite(),
+                starving=plan.starving,
+                refused=plan.refused,
+                reports=len(plan.done) + len(plan.wrong) + (len(self.leaving) if self.leaving is not None else 0),
+                ending=len(ending),
+                look=look,
+                end=window.end if window.wnd >= 0 else -1,
+                pace=0.0 if paced else self._early_pace(),
+            )
+
+    def report(self, most: int, paced: bool) -> Report:
+        """Up to `most` results of each kind, which count as told now."""
+        with self._changed:
+            done, failed = self.plan.drain(most)
+            ending, window = self._ending()[0], self.plan.window
+            for job in ending:
+                job.told = True
+            una, end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
+            leaving = self.leaving.tell(most) if self.leaving is not None else []
+            pace = 0.0 if paced else round(self._early_pace(), 3)
+            return Report(done, failed, [job.piece for job in ending], leaving, una, end, pace)
+
+    def results(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
+        """See Plan.drain."""
+        with self._changed:
+            return self.plan.drain()
+
+    def put_back(self, done: Iterable[tuple[int, str]], failed: Iterable[tuple[int, str, str]]) -> None:
+        """Of `results`, those that could not be told."""
+        with self._changed:
+            self.plan.done.extend(done)
+            self.plan.wrong.extend(failed)
+
+    def evict(self, told: list[int]) -> None:
+        """The supernode sends nobody here any more for these pieces."""
+        if told and self.leaving is not None:
+            with self._changed:
+                told = self.leaving.told(told)
+            for n in told:
+                self.file.evict(n)
+
+    @property
+    def finished(self) -> bool:
+        """Every piece is here."""
+        with self._changed:
+            return self.plan.finished
+
+    @property
+    def missing(self) -> int:
+        """See Plan.unasked."""
+        with self._changed:
+            return self.plan.unasked()
+
+    def progress(self) -> tuple[int, bool]:
+        """(pieces here, the window wants no more until its consumer has taken some)."""
+        with self._changed:
+            return self.plan.here, self.plan.sated
+
+    # The main thread.
+
+    def sleep(self, seconds: float, connection: Connection | None = None) -> bool:
+        """See Wakeup.wait."""
+        return self._wakeup.wait(seconds, connection)
+
+    def wake(self) -> None:
+        """The main thread has something to do."""
+        self._wakeup.signal()
+
+    def moving(self) -> ByteCounts:
+        """Bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""
+        counts = ByteCounts()
+        with self._changed:
+            self._receiving.moving(counts)
+            counts.origin += sum(self.from_origin.values())
+        return counts
+
+    def _ending(self) -> tuple[list[Job], float]:
+        return self._receiving.ending(self.plan.pace, time.monotonic())
+
+    def _early_pace(self) -> float:
+        return self.plan.pace.early(self._receiving.part(), time.monotonic())
+
+    # A source.
+
+    def elsewhere(self, job: Job) -> bool:
+        """Another source of its piece could be asked at once."""
+        with self._changed:
+            return self.plan.elsewhere(job, time.monotonic())
+
+    def digest(self, n: int) -> str:
+        """See Plan.digest."""
+        with self._changed:
+            return self.plan.digest(n)
+
+    # A stream's consumer.
+
+    def delivered(self, n: int) -> list[int]:
+        """The consumer has taken piece n, the window's oldest: the window moves. Pieces that must leave memory for that."""
+        window = self.plan.window
+        with self._changed:
+            window.ack(n)
+            self._changed.notify_all()
+            # At the end of the file the window needs less, and the cache may have the rest.
+            spare = window.wnd - (window.end - window.una)
+            gone = self.leaving.keep(n, spare) if self.leaving is not None else []
+        self.wake()
+        return gone
+
+    def wait_for(self, n: int, seconds: float) -> bool | None:
+        """True: piece n is here. False: the file ends before it. None: neither is so after at most `seconds`."""
+        window = self.plan.window
+        with self._changed:
+            for last in (False, True):
+                if 0 <= window.count <= n:
+                    return False
+                if window.here(n):
+                    return True
+                if not last:
+                    self._changed.wait(seconds)
+            return None

@@ -1,0 +1,43 @@
+"""Wakes a thread that waits on a socket: by an eventfd, which `poll` watches beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.net.dial import Connection
+
+
+class Wakeup:
+    """One thread waits, any thread signals."""
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def signal(self) -> None:
+        """The waiting thread has something to do. After `close`: nothing happens."""
+        with contextlib.suppress(OSError):
+            os.eventfd_write(self._fd, 1)
+
+    def wait(self, seconds: float, connection: Connection | None = None) -> bool:
+        """Until a signal, or bytes wait on `connection` (True), or `seconds` are over."""
+        if connection is not None and connection.inlet.buffered:
+            return True
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        if connection is not None:
+            poll.register(connection.fileno(), select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)]
+        if self._fd in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._fd)
+        return any(fd != self._fd for fd in ready)
+
+    def close(self) -> None:
+        """May be called again."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -1,0 +1,60 @@
+"""What a file's place and a stream's have in common: which transfer continues, and what is counted over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine.client.assembly import Assembly
+from dfengine.client.place import Place
+from dfengine.errors import OriginChanged
+from dfengine.settings import GetSettings
+from dfengine.streaming.memory import Memory
+
+MIB = 1 << 20
+
+
+@pytest.fixture(params=["file", "stream"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    made: Place
+    if request.param == "file":
+        made = Assembly(GetSettings(url="http://o/f", output=str(tmp_path / "out")), "t" * 64)
+    else:
+        made = Memory(GetSettings(url="http://o/f", output="-"))
+    yield made
+    made.close()
+
+
+def test_the_same_file_continues_and_another_one_begins_anew(place: Place) -> None:
+    unknown = place.open(Geometry(-1, MIB), b"one")
+    assert place.open(Geometry(3 * MIB, MIB), b"one") is unknown
+    assert unknown.file.geometry.length == 3 * MIB, "its length was learnt"
+    assert place.open(Geometry(3 * MIB, MIB), b"") is unknown, "a supernode that names no generation"
+    for geometry, generation in ((Geometry(3 * MIB, MIB), b"two"), (Geometry(4 * MIB, MIB), b"two"), (Geometry(4 * MIB, 2 * MIB), b"two")):
+        before = place.transfer
+        assert place.open(geometry, generation) is not before
+        assert before is not None
+        assert before.stopping
+
+
+def test_hedges_of_all_transfers_are_counted(place: Place) -> None:
+    place.open(Geometry(3 * MIB, MIB), b"one").plan.hedged = 2
+    place.open(Geometry(3 * MIB, MIB), b"two").plan.hedged = 1
+    assert place.hedged == 3
+    place.close()
+    place.close()
+    assert place.hedged == 3
+
+
+def test_a_stream_never_goes_on_with_another_file() -> None:
+    memory = Memory(GetSettings(url="http://o/f", output="-"))
+    try:
+        memory.open(Geometry(3 * MIB, MIB), b"one")
+        memory.delivered = 1
+        with pytest.raises(OriginChanged):
+            memory.open(Geometry(3 * MIB, MIB), b"two")
+    finally:
+        memory.close()

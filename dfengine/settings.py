@@ -29,7 +29,7 @@ def parse_size(text: str | int) -> int:
     """Bytes from `4096`, `20M`, `1.5G`, `64KB`, `2MiB`: powers of 1024, as 1.x. Raises BadValue."""
     match = re.fullmatch(_SIZE, str(text).strip())
     if not match:
-        raise BadValue(f"size {str(text)!r} is not a number with K, M, G or T")
+        raise BadValue(f"size {str(text)!r} is not like 4096, 20M or 1.5G")
     return int(float(match[1]) * _SCALE[match[2].lower()]) if "." in match[1] else int(match[1]) * _SCALE[match[2].lower()]
 
 
@@ -38,11 +38,11 @@ def parse_window(text: str | int) -> tuple[int, int]:
     plain = str(text).strip()
     if plain.isascii() and plain.isdigit():
         if not 0 < len(plain) < 8 or int(plain) == 0:
-            raise BadValue(f"a window of {plain[:40]} pieces cannot be")
+            raise BadValue(f"a window has 1 to 9999999 pieces, not {plain[:40]}")
         return int(plain), 0
     size = parse_size(plain)
     if size == 0:
-        raise BadValue("a window of no bytes cannot be")
+        raise BadValue("a window has more than 0 bytes")
     return 0, size
 
 

@@ -145,10 +145,10 @@ def _get(values: dict[str, Any]) -> None:
     for name in ("filter", "identifier", "callsystem"):
         given[name] = without_raw_bytes(given.get(name, ""))
     if stream and named["output"] not in ("", "-"):
-        raise BadValue("--stream writes to stdout: leave -o out, or say -o -")
+        raise BadValue("--stream writes to stdout: omit -o, or use -o -")
     device = "/dev/stdout" if stream or named["output"] == "-" else _device(named)
     if not device and (window or cache is not None):
-        raise BadValue("--window and --cache belong to a stream: say -o -")
+        raise BadValue("--window and --cache are for streams: use -o -")
     stream = bool(device) and descriptor(device) == 1
     pieces, size = window or (0, 0)
     given.update(window=pieces, window_bytes=size, cache=-1 if cache is None else cache)
@@ -188,11 +188,11 @@ def _url(given: dict[str, Any]) -> str:
     users = [each for each in (*(each for each in first if not is_url(each)), given.pop("user", "")) if each]
     urls = [typed_url(each) for each in (*urls, given.pop("url", ""), given.pop("address", "")) if each]
     if not urls:
-        raise BadValue("no URL is given: dfengine get URL -o FILE" + ("; -u holds no ://, and so is a user" if users else ""))
+        raise BadValue("no URL is given: dfengine get URL -o FILE" + ("; the value of -u holds no ://, so it is a user" if users else ""))
     if len(set(urls)) > 1:
-        raise BadValue("two URLs are given: one download takes one")
+        raise BadValue("two URLs are given: a download takes one")
     if len(set(users)) > 1:
-        raise BadValue("two users are given: one download takes one")
+        raise BadValue("two users are given: a download takes one")
     given["user"] = users[0] if users else ""
     return check_url(urls[0])
 
@@ -205,7 +205,7 @@ def _headers(given: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     names = {name.lower() for name, _ in headers}
     if ranged:
         if "range" in names:
-            raise BadValue("--range and a Range header are given: leave one out")
+            raise BadValue("--range and a Range header are given: omit one")
         headers += (("Range", ranged),)
     if agent is not None and "user-agent" not in names:
         headers += (parse_header(f"User-Agent:{agent}"),)
@@ -216,7 +216,7 @@ def home(path: str, flag: str) -> str:
     """`path` with ~ as the user's home directory. Raises StorageError where nobody knows that."""
     found = os.path.expanduser(path)
     if found.startswith("~"):
-        raise StorageError(f"no home directory is known for {path}: set HOME, or say {flag} DIR")
+        raise StorageError(f"no home directory is known for {path}: set HOME, or use {flag} DIR")
     return found
 
 
@@ -228,7 +228,7 @@ def _find_home(given: dict[str, Any], quiet: bool) -> None:
     elif given.get("pattern", "p2p") == "p2p" and given["nodes"] and home_unknown():
         given["pattern"] = "cdn"
         if not quiet:
-            print("dfengine: this host serves nobody: no home directory is known: set HOME, or say --home DIR", file=sys.stderr)
+            print("dfengine: this host serves nobody: no home directory is known: set HOME, or use --home DIR", file=sys.stderr)
 
 
 def home_unknown() -> bool:
@@ -263,7 +263,7 @@ def _output(settings: GetSettings, named: dict[str, Any]) -> str:
     if not named["remote_header_name"]:
         return place(lambda: url_name(settings.url), output, folder)
     if output and not output.endswith("/") and not os.path.isdir(os.path.join(folder, output)):
-        raise BadValue("-J names the output by the origin's header: leave -o out, or name a folder")
+        raise BadValue("-J names the output by the origin's header: omit -o, or give a directory")
     from dfengine.disposition import filename
     from dfengine.origin.http import disposition
 
@@ -309,7 +309,7 @@ def _fetch(settings: GetSettings, progress: Any) -> Result:
         except BrokenPipeError:
             if settings.expected and not settings.quiet:
                 digests = " and ".join(map(str, settings.expected))
-                print(f"dfengine: the reader went away before the end of the file: {digests} was not compared", file=sys.stderr)
+                print(f"dfengine: the reader closed the stream before its end: {digests} was not compared", file=sys.stderr)
             raise
     from dfengine import client
 

@@ -45,7 +45,7 @@ def _text(value: Any, many: bool, where: str) -> Any:
         value = [value]
     for each in value if many else [value]:
         if not isinstance(each, str | int | float | None):
-            raise BadValue(f"{where} is {type(each).__name__}: write it as the flag's value")
+            raise BadValue(f"{where} is {type(each).__name__}: write it as on the command line")
     if many:
         return [str(each) for each in value if each is not None]
     return value if value is None else str(value)

@@ -44,7 +44,7 @@ def _within(least: int, most: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
-            raise BadValue(f"{text[:40]!r} is not a number of {least}..{most}")
+            raise BadValue(f"{text[:40]!r} is not a whole number from {least} to {most}")
         return int(text)
 
     return read
@@ -52,7 +52,7 @@ def _within(least: int, most: int) -> Callable[[str], int]:
 
 def _resume(text: str) -> str:
     if text != "-":
-        raise BadValue("say -C -, or leave it out: a download always goes on from what is there, at no other offset")
+        raise BadValue("use -C - or omit it: a download always resumes at the end of what is there")
     return text
 
 

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from dfengine.app.options import Option
 
 CURL = {
-    "-f": "-f is 1.x's --filter NAMES; a failure of the origin always gives an exit code and no file: leave -f out",
-    "-i": "-i is 1.x's --identifier TEXT; heads of answers are not part of the output: leave -i out",
-    "-s": "-s is 1.x's --locallimit RATE; for silence say -q",
-    "-n": "-n is 1.x's --node HOST[:PORT]; for ~/.netrc say --netrc, for wget's -nc --skip-existing",
-    "-m": "-m is 1.x's --md5 HEX; for a limit in time say --max-time TIME",
-    "-O": "-O names the output by the URL; for another name say -o FILE, for stdout -o -",
+    "-f": "-f is --filter NAMES, as in 1.x; an HTTP error always gives an exit code and no file: omit -f",
+    "-i": "-i is --identifier TEXT, as in 1.x; response headers are never part of the output: omit -i",
+    "-s": "-s is --locallimit RATE, as in 1.x; to print errors only, use -q",
+    "-n": "-n is --node HOST[:PORT], as in 1.x; for ~/.netrc use --netrc, for wget's -nc --skip-existing",
+    "-m": "-m is --md5 HEX, as in 1.x; for a time limit use --max-time TIME",
+    "-O": "-O names the output by the URL; for another name use -o FILE, for stdout -o -",
 }
-"""Flags that mean something else to users of curl or wget -> what to say to them."""
+"""Flags that mean something else to users of curl or wget -> the error."""
 
 
 UNKNOWN = {
-    "-v": "there is no -v: say --verbose, or --version before the command",
-    "-x": "there is no -x: for connections to the origin say --connections N; a proxy is read from http_proxy, https_proxy and all_proxy",
-    "-N": "there is no -N: what is here and still the origin's file is never fetched again",
-    "-S": "there is no -S: errors are always shown, leave -S out",
-    "-t": "there is no -t: say --retry N",
-    "-T": "there is no -T: for a limit in time say --max-time TIME",
+    "-v": "there is no -v: use --verbose, or -V for the version",
+    "-x": "there is no -x: use --connections N for connections, and the variables http_proxy, https_proxy and all_proxy for a proxy",
+    "-N": "there is no -N: an output that is up to date is never downloaded again: omit -N",
+    "-S": "there is no -S: errors are always printed: omit -S",
+    "-t": "there is no -t: use --retry N",
+    "-T": "there is no -T: for a time limit use --max-time TIME",
 }
 """The same for flags of curl, wget and aria2c that do not exist here."""
 

@@ -207,7 +207,7 @@ class Download:
 
     def _from_origin(self, reason: str) -> None:
         if self.settings.notbs and self.settings.pattern != "source":
-            raise SupernodeError(f"{reason}; going back to the origin was forbidden (--notbs)")
+            raise SupernodeError(f"{reason}; falling back to the origin is forbidden (--notbs)")
         from dfengine.client.from_origin import FromOrigin
 
         # The import takes a while, and a fall-back for which no time is left is none. Where the origin was asked for, it is none either.
@@ -222,7 +222,7 @@ class Download:
 
             node = member.node if member is not None else self._swarm.nodes[0]
             lease = OriginLease(self.dialer, node, self._task, self.registration.cid, self.settings.url)
-            self.watch.waits("waits for leave to go to the origin")
+            self.watch.waits("waits for a turn at the origin")
             lease.wait(self.watch)
             self.watch.waits()
         try:

@@ -115,7 +115,7 @@ class LegacySession:
             transfer.learn_length(answer.framed_length - 5 * count)
         missing = transfer.missing
         if missing:
-            raise SupernodeError(f"supernode {self._member.node} says that all is here; {missing} pieces are missing")
+            raise SupernodeError(f"supernode {self._member.node} says that the download is complete; {missing} pieces are missing")
 
     def _offer(self, transfer: Transfer, pieces: Iterable[PieceSource]) -> None:
         geometry, offers = transfer.file.geometry, []

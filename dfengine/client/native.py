@@ -118,7 +118,7 @@ class NativeSession:
         elif pulled.code == codes.FINISHED:
             missing = transfer.missing
             if missing:
-                raise SupernodeError(f"supernode {self._member.node} says that all is here; {missing} pieces are missing")
+                raise SupernodeError(f"supernode {self._member.node} says that the download is complete; {missing} pieces are missing")
 
     def _offer(self, transfer: Transfer, offers: Sequence[Offer]) -> None:
         geometry, most = transfer.file.geometry, len(transfer.file.here)

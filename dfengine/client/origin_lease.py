@@ -49,7 +49,7 @@ class OriginLease:
             if code != codes.WAIT:
                 return
             if time.monotonic() > until:
-                raise SupernodeError(f"supernode {self._node} gave no leave to go to the origin within {PATIENCE:.0f} s: too many are")
+                raise SupernodeError(f"supernode {self._node} has no turn at the origin for this download within {PATIENCE:.0f} s")
             pause = time.monotonic() + 0.2 + chance()
             while time.monotonic() < pause:
                 watch.look(None)

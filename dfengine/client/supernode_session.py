@@ -86,7 +86,7 @@ def join(dialer: Dialer, node: SupernodeAddress, registration: Registration, dea
             sent = registration.encode(connection.remote_ip)
             status, _, body = connection.request("POST", "/peer/registry", JSON, sent, timeout=max(0.1, min(ANSWER, left)))
             if status in (401, 403):
-                raise SupernodeError(f"supernode {node} lets nobody in who does not sign: {body[:200].decode('ascii', 'replace').strip()}")
+                raise SupernodeError(f"supernode {node} refuses unsigned requests: {body[:200].decode('ascii', 'replace').strip()}")
             try:
                 answer = decode_registered(body)
             except ProtocolViolation as error:

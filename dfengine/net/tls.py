@@ -172,7 +172,7 @@ def reason(error: BaseException) -> str:
 def client(cert: str, key: str, ca: str, named: bool) -> ssl.SSLContext:
     """For who connects. named: the certificate must be for the name or address called. Raises BadValue."""
     if not ca:
-        raise BadValue("--tls-cert wants --tls-ca here: the certificates to trust")
+        raise BadValue("--tls-cert needs --tls-ca, the certificates to trust")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = named
     return _filled(context, cert, key, ca)
@@ -181,7 +181,7 @@ def client(cert: str, key: str, ca: str, named: bool) -> ssl.SSLContext:
 def server(cert: str, key: str, ca: str) -> ssl.SSLContext:
     """For who listens; with a CA, who connects must show a certificate of it. Raises BadValue."""
     if not cert:
-        raise BadValue("--tls-ca wants --tls-cert here: a server shows a certificate")
+        raise BadValue("--tls-ca needs --tls-cert: a server shows a certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.num_tickets = 0
     if ca:
@@ -202,7 +202,7 @@ def reload(contexts: Iterable[ssl.SSLContext], cert: str, key: str, ca: str) -> 
 def _filled(context: ssl.SSLContext, cert: str, key: str, ca: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     if key and not cert:
-        raise BadValue("--tls-key wants --tls-cert")
+        raise BadValue("--tls-key needs --tls-cert")
     try:
         if cert:
             check_private(key or cert, os.stat(os.path.expanduser(key or cert)))

@@ -25,7 +25,7 @@ def options(insecure: bool, cacerts: Iterable[str | bytes], cert: str, key: str)
         _check_pair(cert, key)
         found |= {pycurl.SSLCERT: os.fsencode(cert), pycurl.SSLKEY: os.fsencode(key or cert)}
     elif key:
-        raise BadValue("--key wants --cert: the certificate that it belongs to")
+        raise BadValue("--key needs --cert, the certificate that it belongs to")
     given = [_pem(each) for each in cacerts]
     if insecure:
         return found | {pycurl.SSL_VERIFYPEER: 0, pycurl.SSL_VERIFYHOST: 0}

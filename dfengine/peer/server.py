@@ -142,7 +142,7 @@ def _reread(settings: PeerSettings, authentication: Authentication, contexts: tu
 
             tls.reload(contexts, settings.tls_cert, settings.tls_key, settings.tls_ca)
     except BadValue as error:
-        print(f"dfengine: SIGHUP: {error}: what was read before is used on", file=sys.stderr)
+        print(f"dfengine: SIGHUP: {error}: the files read before stay in use", file=sys.stderr)
 
 
 def _taking(settings: PeerSettings, home: Home) -> socket.socket | None:

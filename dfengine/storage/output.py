@@ -31,7 +31,7 @@ def url_name(url: str) -> str:
     """The last segment of the URL's path as a file's name. Raises BadValue where there is none."""
     name = os.path.basename(os.fsdecode(unquote_to_bytes(urlsplit(url).path)))
     if not name or name in (".", "..") or "\0" in name:
-        raise BadValue("the URL names no file: say which with -o FILE")
+        raise BadValue("the URL names no file: use -o FILE")
     return name
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def run_supernode(settings: SupernodeSettings) -> None:
     """Serve until SIGTERM or SIGINT. Prints `ready control=IP:PORT download=IP:PORT`. Raises LocalError, BadValue."""
     if settings.disk_high < settings.disk_low:
-        raise BadValue("--disk-high is less than --disk-low: it says how much is free when room has been made")
+        raise BadValue("--disk-high is less than --disk-low: cached files are removed until --disk-high is free")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
     try:
         home = resolved(os.path.expanduser(settings.home_dir))
@@ -113,7 +113,7 @@ def reread(settings: SupernodeSettings, authentication: Authentication, tls: ssl
             reload((tls,), settings.tls_cert, settings.tls_key, settings.tls_ca)
         state.dialer = dialer
     except BadValue as error:
-        print(f"dfengine: SIGHUP: {error}: what was read before is used on", file=sys.stderr)
+        print(f"dfengine: SIGHUP: {error}: the files read before stay in use", file=sys.stderr)
 
 
 async def _serve(settings: SupernodeSettings, home: str) -> None:

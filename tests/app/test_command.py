@@ -187,7 +187,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_home_directory_none_is_named_by_a_tilde(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = told(URL, "-n", "node")
     assert settings.pattern == "cdn"
-    assert "serves nobody: no home directory is known: set HOME, or say --home DIR" in capsys.readouterr().err
+    assert "serves nobody: no home directory is known: set HOME, or use --home DIR" in capsys.readouterr().err
     assert told(URL, "-n", "node", "-q").pattern == "cdn"
     assert capsys.readouterr().err == ""
     assert told(URL, "-n", "node", "--home", "here").pattern == "p2p"
@@ -197,7 +197,7 @@ def test_without_a_home_directory_none_is_named_by_a_tilde(folder: Path, capsys:
     assert began.value.args[0].pattern == "cdn"
     values = plain.read([URL, "--home", "~/x"])
     assert values is not None
-    with pytest.raises(StorageError, match="set HOME, or say --home DIR"):
+    with pytest.raises(StorageError, match="set HOME, or use --home DIR"):
         command.get(values)
     with pytest.raises(StorageError, match="--home-dir DIR"):
         command.home("~/.dfengine/supernode", "--home-dir")

@@ -108,7 +108,7 @@ def test_a_clients_certificate_opens_what_wants_one(stage: Scene) -> None:
         (("--cert", cert), f"--cert {cert} cannot be used"),
         (("--cert", cert, "--key", authority.ca), "cannot be used"),
         (("--cert", cert, "--key", secret), "cannot be used"),
-        (("--key", key), "--key wants --cert"),
+        (("--key", key), "--key needs --cert"),
     ]
     for flags, words in wrong:
         said = stage.get(url, "d", *trust, *flags, status=2)

@@ -6,12 +6,13 @@ import contextlib
 
 from dfengine._window import Window
 from dfengine.client import fetch
-from dfengine.client.digest import Follower, compare, hasher
+from dfengine.client.digest import Follower, compare
 from dfengine.client.finished import find, note
 from dfengine.client.place import Place
 from dfengine.client.plan import Plan
 from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, StorageError
+from dfengine.storage.hashing import hasher
 from dfengine.storage.target import Target
 
 TYPE_CHECKING = False

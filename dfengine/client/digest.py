@@ -11,11 +11,11 @@ import os
 import threading
 
 from dfengine.errors import DigestMismatch, StorageError
+from dfengine.storage.hashing import hasher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
     from dfengine.storage.piece_file import PieceFile
     from dfengine.task import Digest
@@ -29,21 +29,6 @@ def compare(expected: Sequence[Digest], found: Mapping[str, str]) -> None:
     for digest in expected:
         if found[digest.algorithm] != digest.hex:
             raise DigestMismatch(f"the file's {digest.algorithm} is {found[digest.algorithm]}, not {digest.hex}")
-
-
-def hasher(algorithm: str) -> Any:
-    """A hash object of one of `task.ALGORITHMS`; its update releases the GIL."""
-    if algorithm in ("md5", "sha1", "sha256", "sha512"):
-        import hashlib
-
-        return hashlib.new(algorithm, usedforsecurity=False)
-    if algorithm == "xxh3":
-        import xxhash
-
-        return xxhash.xxh3_128()
-    import blake3
-
-    return blake3.blake3()
 
 
 class Follower:

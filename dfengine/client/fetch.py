@@ -14,11 +14,11 @@ import time
 from collections import deque
 
 from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_content, frame_head
-from dfengine.client.digest import hasher
 from dfengine.client.job import Job
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadFrame, DigestMismatch, ProtocolViolation, RemoteError, Silent, SourceGone, TooSlow
 from dfengine.net.dial import CONNECT, Head
+from dfengine.storage.hashing import hasher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import os
 import stat
 import time
 
-from dfengine.client.digest import hasher
 from dfengine.errors import StorageError
+from dfengine.storage.hashing import hasher
 from dfengine.task import Digest
 from dfengine.value import Value
 

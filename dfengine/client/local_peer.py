@@ -20,6 +20,7 @@ from dfengine.errors import LocalError, RemoteError
 from dfengine.net import fd_passing
 from dfengine.net.dialer import Dialer
 from dfengine.storage.home import Home
+from dfengine.storage.lock import lock_file
 from dfengine.storage.protected import own_file
 from dfengine.task import PEER_PORTS
 from dfengine.value import Value
@@ -49,14 +50,14 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            lock = os.open(home.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd, held = lock_file(home.lock_path)
         except OSError as error:
             raise LocalError(f"cannot lock {home.lock_path}: {error.strerror}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            running = _running(lock, ip)
-            os.close(lock)
+        if fd < 0:
+            raise LocalError(f"cannot lock {home.lock_path}: it is no file of this user")
+        if not held:
+            running = _running(fd, ip)
+            os.close(fd)
             if running is not None and _told(home, dialer, totallimit) and _alive(running, dialer, name, deadline):
                 return running
             # It is just starting, or just ending; then its lock will be free.
@@ -65,11 +66,11 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
             time.sleep(0.02)
             continue
         try:
-            return _start(home, dialer, lock, ip, port, totallimit, alivetime)
+            return _start(home, dialer, fd, ip, port, totallimit, alivetime)
         except OSError as error:
             raise LocalError(f"cannot listen on {ip}:{port or 'any port'}: {error.strerror or error}") from None
         finally:
-            os.close(lock)
+            os.close(fd)
 
 
 def _said(ip: str, port: int, pid: int) -> bytes:

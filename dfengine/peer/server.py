@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import random
@@ -30,6 +29,7 @@ from dfengine.peer.routes import Routes
 from dfengine.peer.told import Told
 from dfengine.settings import PeerSettings
 from dfengine.storage.home import Home
+from dfengine.storage.lock import lock_file
 from dfengine.task import PEER_PORTS
 
 SWEEP_SECONDS = 30.0
@@ -83,12 +83,12 @@ def _bound(ip: str, port: int) -> socket.socket:
 
 
 def _locked(home: Home) -> int:
-    fd = os.open(home.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    fd, held = lock_file(home.lock_path)
+    if fd < 0:
+        raise LocalError(f"cannot lock {home.lock_path}: it is no file of this user: choose another --home")
+    if not held:
         os.close(fd)
-        raise LocalError(f"another peer server serves {home.path}: use it, or another --home") from None
+        raise LocalError(f"another peer server serves {home.path}: use it, or another --home")
     return fd
 
 

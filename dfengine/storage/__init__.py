@@ -6,6 +6,8 @@
     target      the part file that becomes the output
     output      where the output goes; `abandoned` removes old part files
     home        the directory through which downloads and peer server of a host meet
+    lock        one server at a time uses a home
+    hashing     digests of pieces and files
 
 Start with `piece_file`: every byte that is served is found through `locate`.
 """

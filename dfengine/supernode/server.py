@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import signal
 import stat
@@ -27,7 +26,8 @@ from dfengine.net.ready import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.turns import Turns
 from dfengine.settings import SupernodeSettings
-from dfengine.storage.protected import is_own_folder, own_file, resolved
+from dfengine.storage.lock import lock_file
+from dfengine.storage.protected import is_own_folder, resolved
 from dfengine.supernode import garbage, idle_sweep
 from dfengine.supernode.copies.cache import COPIES
 from dfengine.supernode.download_port import DownloadRoutes
@@ -62,16 +62,14 @@ def _locked(home: str) -> int:
         os.makedirs(os.path.join(home, COPIES), mode=0o700, exist_ok=True)
         # Those who set up a volume for a group make all in it the group's.
         own = is_own_folder(os.path.join(home, COPIES), stat.S_IWOTH)
-        fd = own_file(os.path.join(home, "supernode.lock"), 0o600) if own else -1
+        fd, held = lock_file(os.path.join(home, "supernode.lock")) if own else (-1, False)
     except OSError as error:
         raise LocalError(f"cannot use {home}: {error.strerror}: choose another --home-dir") from error
     if fd < 0:
         raise LocalError(f"cannot use {home}: other users can write there, or what lies there is theirs: choose another --home-dir")
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not held:
         os.close(fd)
-        raise LocalError(f"another supernode uses {home}: choose another --home-dir") from None
+        raise LocalError(f"another supernode uses {home}: choose another --home-dir")
     return fd
 
 

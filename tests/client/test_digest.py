@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfengine._piece import Geometry
-from dfengine.client.digest import Follower, hasher
+from dfengine.client.digest import Follower
 from dfengine.errors import StorageError
+from dfengine.storage.hashing import hasher
 from dfengine.storage.piece_file import PieceFile
 from dfengine.task import ALGORITHMS
 

@@ -82,7 +82,7 @@ def test_every_shape_of_file(get: Download, length: int, unknown: bool) -> None:
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256", "blake3", "xxh3"])
 def test_the_whole_digest(get: Download, algorithm: str) -> None:
-    from dfengine.client.digest import hasher
+    from dfengine.storage.hashing import hasher
 
     whole = content(6 * MIB)
     right = hasher(algorithm)

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.errors import LocalError, StorageError
@@ -22,6 +21,7 @@ from dfengine.origin.version import Version
 from dfengine.origin.work import missing
 from dfengine.storage.descriptors import Descriptors
 from dfengine.storage.failure import storage_error
+from dfengine.storage.hashing import hasher
 from dfengine.supernode.copies.copy import Copy
 
 TASK_ID = re.compile(r"[0-9a-f]{64}")
@@ -120,11 +120,7 @@ class Cache:
 
     def hasher(self) -> Any:
         """For a piece's content as it comes; its updates release the GIL."""
-        if self.digest == "xxh3":
-            return xxhash.xxh3_128()
-        import blake3
-
-        return blake3.blake3()
+        return hasher(self.digest)
 
     @staticmethod
     def kept(check: Any) -> bytes:

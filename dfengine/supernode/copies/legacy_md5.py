@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 
 from dfengine._piece import TAIL
 from dfengine.errors import StorageError
+from dfengine.storage.hashing import hasher
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 
@@ -37,7 +37,7 @@ def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
 
     wait: for pieces that are not here. False: the fetch failed or began another generation, or, without `wait`, a piece is not here.
     """
-    whole = hashlib.md5(usedforsecurity=False)
+    whole = hasher("md5")
     description, buffer = fetch.description, file.buffer()
     n = 0
     while (count := file.geometry.count) < 0 or n < count:
@@ -56,7 +56,8 @@ def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
             continue
         length = file.geometry.content(n)[1]
         whole.update(buffer[:length])
-        framed = hashlib.md5(file.geometry.head(n), usedforsecurity=False)
+        framed = hasher("md5")
+        framed.update(file.geometry.head(n))
         framed.update(buffer[:length])
         framed.update(_TAIL)
         file.md5s[n] = framed.digest()

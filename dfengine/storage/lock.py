@@ -1,0 +1,23 @@
+"""The lock of a home directory: one server at a time uses it."""
+
+from __future__ import annotations
+
+import fcntl
+
+from dfengine.storage.protected import own_file
+
+
+def lock_file(path: str) -> tuple[int, bool]:
+    """The lock file, made if it is missing, open to read and write; True: it is locked until its last descriptor is closed.
+
+    False: another process has it locked; what it wrote there can be read. The descriptor is -1 where something else than a file of this
+    user has the name. Raises OSError.
+    """
+    fd = own_file(path, 0o600)
+    if fd < 0:
+        return -1, False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return fd, False
+    return fd, True

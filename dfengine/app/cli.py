@@ -7,7 +7,6 @@ those before it. The options are those of `options`.
 from __future__ import annotations
 
 import errno
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -55,6 +54,12 @@ class _Command(click.Command):
             raise click.UsageError(said, ctx)
         return super().parse_args(ctx, args)
 
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        import shutil  # takes as long to import as all options to make
+
+        formatter.width = min(help.WIDTH, shutil.get_terminal_size((help.WIDTH, 24)).columns)
+        super().format_help(ctx, formatter)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = help.rows(str(self.name))
         width = max(len(flags) for lines in rows.values() for flags, _ in lines)
@@ -97,7 +102,7 @@ def _click(role: str, option: options.Option) -> click.Option:
     return click.Option((*option.flags, option.name), type=kind, multiple=option.many, hidden=option.hidden, envvar=variable)
 
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "terminal_width": min(help.WIDTH, shutil.get_terminal_size((help.WIDTH, 24)).columns)}
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": help.WIDTH}
 
 _version = click.version_option(VERSION, "-V", "--version", message="dfengine %(version)s", help="Print the version.")
 

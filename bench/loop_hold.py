@@ -33,6 +33,7 @@ from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.members import Member
+from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
 
 TASK = "7" * 64
@@ -182,7 +183,7 @@ def evicted(scene: Scene) -> Event:
 @kind("pull: 64 rare pieces whose last holders lost them")
 def refill(scene: Scene) -> Event:
     scene.task(TASK, 256)
-    scene.swarm.tasks[TASK].retune(False)
+    retune(scene.swarm.tasks[TASK], False)
     names = scene.crowd()
     for name in names[:17]:
         scene.pull(name, held=[[0, 256]])
@@ -303,8 +304,8 @@ def tuned(scene: Scene) -> Event:
     task = scene.swarm.tasks[TASK]
 
     def event() -> None:
-        task.retune(False)
-        task.retune(True)
+        retune(task, False)
+        retune(task, True)
         task.timings_since_review = scene.downloads
         scene.pull("c0", pace=0.1)
 

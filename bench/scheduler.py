@@ -39,6 +39,7 @@ from dfengine.storage.record import DIGEST, Record
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Member
+from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
 
 TASK = "7" * 64
@@ -72,7 +73,7 @@ def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop)
         node.swarm.cached(TASK, n, node.now())
     for i, cid in enumerate(populate(node.swarm, peers, pieces, 1, node.now(), TASK)):
         node.members.admit((TASK, cid), Member("127.0.0.1", "", wire.NATIVE, Peer("10.0.0.1", 15001, "", f"host{i}"), "127.0.0.1"))
-    node.swarm.tasks[TASK].retune(False)  # in the middle of quick pieces
+    retune(node.swarm.tasks[TASK], False)  # in the middle of quick pieces
     return node
 
 

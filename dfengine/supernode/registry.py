@@ -13,9 +13,9 @@ from dfengine import wire
 from dfengine.errors import RemoteError
 from dfengine.net.http import Line
 from dfengine.supernode.parked_pulls import Parked, ParkedPulls
+from dfengine.supernode.swarm._state import Task
 from dfengine.supernode.swarm.members import Key, Member, Members
 from dfengine.supernode.swarm.swarm import Swarm
-from dfengine.supernode.swarm.task_state import TaskState
 from dfengine.supernode.turns import Turns
 
 
@@ -85,7 +85,7 @@ class Registry:
         task = self._swarm.tasks[name]
         self._turns.begin(self._compare_lengths(task, list(task.downloads), length, then))
 
-    def _compare_lengths(self, task: TaskState, cids: list[str], length: int, then: Callable[[], None]) -> Iterator[None]:
+    def _compare_lengths(self, task: Task, cids: list[str], length: int, then: Callable[[], None]) -> Iterator[None]:
         for cid in cids:
             member = self.members.get((task.id, cid))
             if member is not None and cid in task.downloads and self._swarm.tasks.get(task.id) is task:

@@ -10,8 +10,12 @@ from random import Random
 
 import pytest
 
-from dfengine.supernode.swarm.swarm import Limits
-from tests.swarm.virtual import SUPERNODE, TASK, Delays, Simulation
+from dfengine.supernode.swarm import _scheduler
+from dfengine.supernode.swarm._state import Download
+from dfengine.supernode.swarm.assignment import CDN, WAIT, Assignment, Pull
+from dfengine.supernode.swarm.leases import Leases
+from dfengine.supernode.swarm.swarm import Limits, Swarm
+from tests.swarm.virtual import SUPERNODE, Delays, Simulation
 
 
 def bound(peers: int, pieces: int) -> float:
@@ -41,29 +45,54 @@ def test_the_supernode_sends_each_piece_close_to_once(seed: int) -> None:
     assert max(swarm.times) <= 1.35 * bound(16, 64)
 
 
+def by_finished_copies(download: Download, k: int, leases: Leases, now: float) -> Pull:
+    """A pull by the rule of 1.x: the engine is offered one piece after the other, and neither copies in flight nor claims count."""
+    task, pieces, pull = download.task, list[Assignment](), WAIT
+    share, known, cached = max(1, task.seed_slots // max(1, task.unfinished)), list(task.known), list(task.cached)
+
+    def offer(n: int) -> Pull:
+        for other in known:
+            task.known.clear(other)
+        task.known.set(n)
+        return _scheduler.pull(download, 1, leases, now)
+
+    while len(pieces) < k:
+        flying = [n for other in task.downloads.values() for n in other.running] or [0]
+        near = sum(flying) / len(flying)
+        task.find_wanted(download)
+        if not share:
+            for n in cached:
+                task.uncache(n)
+        order = sorted(task.want, key=lambda n: (task.holders.copies(n), abs(n - near), n))
+        pull = next((found for n in order if (found := offer(n)).pieces), WAIT) if order else _scheduler.pull(download, k, leases, now)
+        for n in known:
+            task.known.set(n)
+        if not pull.pieces:
+            break
+        (piece,) = pull.pieces
+        task.end_claim(piece.n)
+        task.rarity.change(piece.n, -1)
+        share -= piece.sources[0] is CDN
+        pieces.append(piece)
+    for n in cached:
+        task.cache(n)
+    return Pull("pieces", tuple(pieces)) if pieces else pull
+
+
+class FinishedOnly(Swarm):
+    def pull(self, task_id: str, cid: str, k: int, now: float) -> Pull:
+        return by_finished_copies(self.tasks[task_id].downloads[cid], k, self.leases, now)
+
+    def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
+        self.tasks[task_id].rarity.change(n, 1)
+        super().done(task_id, cid, n, source_cid, now)
+
+
 def test_counting_finished_copies_only_would_make_it_send_them_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tie-break of 1.x: rarity by finished copies, ties by distance to the pieces in flight. All newcomers then ask for the same."""
+    monkeypatch.setattr("tests.swarm.virtual.Swarm", FinishedOnly)
+    monkeypatch.setattr("dfengine.supernode.swarm.scheduler.pull", by_finished_copies)
     swarm = Simulation(64)
-    state = swarm.swarm.tasks[TASK]
-
-    class FinishedOnly:
-        """Answers as the real piece order does, by the old rule; copies in flight are not counted, nor claimed."""
-
-        def __init__(self) -> None:
-            self.add = self.drop = self.add_all = self.drop_all = lambda _: None
-
-        def few(self, want: set[int], offered: set[int], start: int, limit: int) -> list[int]:
-            flying = [n for download in state.downloads.values() for n in download.running] or [0]
-            near = sum(flying) / len(flying)
-            both = [n for n in want if n in offered]
-            return sorted(both, key=lambda n: (state.holders.copies(n), abs(n - near), n))[:limit]
-
-        def pick(self, want: set[int], offered: set[int], start: int, most: int = 99) -> int:
-            best = self.few(want, offered, start, 1)
-            return best[0] if best and state.holders.copies(best[0]) <= most else -1
-
-    monkeypatch.setattr(state, "rarity", FinishedOnly())
-    monkeypatch.setattr(state, "claim", lambda lease: 0)
     for i in range(16):
         swarm.join(f"c{i}")
     swarm.run()

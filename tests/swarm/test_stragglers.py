@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from dfengine.supernode.swarm.stragglers import retune
 from dfengine.supernode.swarm.swarm import Limits
 from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.fair import FairSimulation
@@ -160,7 +161,7 @@ def test_one_piece_from_a_straggler_takes_no_room() -> None:
 
 def test_from_stragglers_comes_one_piece_beside_others_and_four_where_nothing_else_does() -> None:
     swarm = with_straggler()
-    swarm.swarm.tasks[TASK].retune(False)  # room for eight, five slots each
+    retune(swarm.swarm.tasks[TASK], False)  # room for eight, five slots each
     swarm.join("d")
     for n in range(40):
         swarm.swarm.uncached(TASK, n, swarm.now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dfengine.supernode.swarm import transitions
 from dfengine.supernode.swarm.questions import MOST, QUIET
 from dfengine.supernode.swarm.swarm import Complaint
 from tests.swarm.cluster import TASK, Cluster
@@ -16,7 +17,7 @@ def sources(swarm: Cluster, cid: str) -> set[str | None]:
         found.add(source)
         swarm.swarm.evicted(TASK, cid, n, swarm.now)
     for lease in list(swarm.swarm.tasks[TASK].downloads[cid].running.values()):
-        swarm.swarm.leases.drop(lease)
+        transitions.drop(lease, swarm.swarm.leases)
     swarm.check()
     return found
 

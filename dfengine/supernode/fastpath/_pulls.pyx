@@ -9,10 +9,11 @@ from cpython.object cimport PyObject
 from libc.string cimport memcmp, memcpy
 
 from dfengine.net._request cimport Plain, scan
-from dfengine.supernode.swarm._exchange cimport Exchange, ending, mark_seen
+from dfengine.supernode.swarm._exchange cimport Exchange, mark_seen
 from dfengine.supernode.fastpath._plain_pull cimport PlainPull, Text, read_pull, string
 from dfengine.supernode.swarm._scheduler cimport Answer, Grant, begin_answer, next_grant
 from dfengine.supernode.swarm._state cimport Download, Lease, Task
+from dfengine.supernode.swarm.transitions cimport ending, move
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
@@ -25,7 +26,6 @@ from dfengine.net import http
 from dfengine.storage import record
 from dfengine.supernode import api_native
 from dfengine.supernode.swarm import assignment
-from dfengine.supernode.swarm import reports
 
 cdef enum:
     HEAD_ROOM = 128
@@ -146,7 +146,7 @@ cdef class Pulls:
         for i in range(pull.endings):
             ending(download, pull.ending[i], self.swarm.leases)
         if download.window is not None and (pull.una or pull.end != -1):
-            reports.moved(download, pull.una, pull.end, self.swarm.leases)
+            move(download, pull.una, pull.end, self.swarm.leases)
         return 0
 
     cdef int wake(self) except -1:

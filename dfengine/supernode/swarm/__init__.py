@@ -4,15 +4,15 @@
     scheduler, _scheduler         which pieces a download gets now, and from whom
     _rarity, _holders             the copies of each piece, and their holders
     _sources, locality            which holder is the source: nearest first, then least loaded
-    leases, deadlines             pieces on their way, and when their leases expire
-    reports, _exchange            transitions of a piece, each with the slot it frees
+    transitions                   the states of a piece at a download, and every change of them
+    leases, deadlines             slots in use, and when they expire
     parking, _parked_queue        parked pulls, and which of them an event can answer
     _bitset_tree                  the first of many bitsets that shares a piece with another
     stragglers                    downloads on slow links
     trust                         which sources are avoided, and why
-    peers, members, task_state    tasks, peers and their downloads
+    _state, peers, members        tasks, peers and their downloads
     origin_leases                 permission to go to an origin directly
     invariant                     every law, recounted; for tests
 
-A piece is chosen in `_scheduler`, a slot comes back in `leases` (`release`). Start with `swarm`.
+A piece is chosen in `_scheduler`, a slot is freed in `leases` (`free_slot`). Start with `swarm`.
 """

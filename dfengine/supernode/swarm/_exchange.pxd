@@ -27,10 +27,3 @@ cdef class Exchange:
 cdef inline void mark_seen(Download download, double now) noexcept:
     """The client of the download is alive."""
     download.seen = download.peer.seen = now
-
-
-cpdef ending(Download download, Py_ssize_t n, Leases leases)
-cpdef complete(Download download, Py_ssize_t n, Leases leases, double now)
-cpdef acknowledge(Download download, Py_ssize_t n)
-cpdef slide(Download download, Py_ssize_t past)
-cdef int forget_early(Download download, Py_ssize_t before) except -1

@@ -1,11 +1,10 @@
 from typing_extensions import disjoint_base
 
-from dfengine.supernode.swarm._state import Download
+from dfengine.supernode.swarm._state import Task
 from dfengine.supernode.swarm.assignment import Pull
 from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.peers import Peers
-from dfengine.supernode.swarm.task_state import TaskState
 
 @disjoint_base
 class Exchange:
@@ -13,7 +12,7 @@ class Exchange:
 
     def __init__(self, limits: Limits) -> None: ...
     @property
-    def tasks(self) -> dict[str, TaskState]: ...
+    def tasks(self) -> dict[str, Task]: ...
     @property
     def leases(self) -> Leases: ...
     @property
@@ -36,20 +35,3 @@ class Exchange:
         """done for each (piece, source CID)."""
     def next_due(self) -> float:
         """When `tick` has something to do, seconds; 0 when the last call left something, infinity while nothing is there."""
-
-def ending(download: Download, n: int, leases: Leases) -> None:
-    """The last bytes of piece n are about to come: its slots may be used already for what follows. 1.x has no such word."""
-
-def complete(download: Download, n: int, leases: Leases, now: float) -> None:
-    """Piece n is written and servable."""
-
-def acknowledge(download: Download, n: int) -> int:
-    """Acknowledge piece n and what the moving window then finds here already; returns how many were acknowledged.
-
-    A piece beyond the window is kept, and counts when the window comes to it.
-    """
-
-def slide(download: Download, past: int) -> int:
-    """Acknowledge every piece below `past`, as `acknowledge` would one by one; costs as much as the window is wide, however far it goes."""
-
-__pyx_capi__: dict[str, object]

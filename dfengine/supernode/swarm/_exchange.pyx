@@ -1,14 +1,10 @@
 """Pulls and finished pieces."""
 
-from libc.stdint cimport uint64_t
-
-from dfengine._bitset cimport Bitset
-from dfengine._window cimport Window
 from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.swarm._scheduler cimport pull
-from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task
+from dfengine.supernode.swarm._state cimport Download, PeerState, Task
 from dfengine.supernode.swarm.deadlines cimport Deadlines
-from dfengine.supernode.swarm.stragglers cimport record_link_time
+from dfengine.supernode.swarm.transitions cimport complete
 
 from dfengine.errors import UnknownDownload, UnknownTask
 from dfengine.supernode.swarm.peers import Peers
@@ -78,82 +74,3 @@ cdef class Exchange:
         if self.source_updates or self.dropped_tasks or self.silent_peers or self.refuted:
             return 0.0
         return min(self.leases.soonest(), self.isolations.soonest(), self.blocks_due.soonest(), self.silence_deadlines.soonest())
-
-
-cpdef ending(Download download, Py_ssize_t n, Leases leases):
-    cdef Lease lease = download.running.get(n)
-    if lease is not None and not download.legacy:
-        lease.ending = True
-        leases.free_slot(lease)
-        download.task.recheck_if_parked(download)
-
-
-cpdef complete(Download download, Py_ssize_t n, Leases leases, double now):
-    cdef Task task = download.task
-    cdef Lease lease
-    cdef bint arrived = bool(download.arrived) and n in download.arrived
-    lease = download.arrived.pop(n) if arrived else download.running.pop(n, None)
-    if download.has(n):
-        return
-    if n >= download.have.size:
-        download.have.grow(min(task.size, max(2 * n, 64)))
-    download.have.words[n >> 6] |= <uint64_t> 1 << (n & 63)
-    if download.early:
-        download.early.pop(n, None)
-    if download.window is not None:
-        task.add_got(download, acknowledge(download, n))
-    elif not arrived:
-        task.add_got(download, 1)
-    if download.holder_index != NOWHERE:
-        task.holders.gain(download.holder_index, n)
-        if lease is None:
-            task.change_copies(n, 1)
-        task.offer(download)
-    if lease is not None:
-        leases.release(lease)
-        if not download.legacy:
-            task.record_piece_time(now - lease.started)
-            record_link_time(download, lease, leases, now)
-    task.recheck_if_parked(download)
-
-
-cpdef acknowledge(Download download, Py_ssize_t n):
-    cdef Window window = download.window
-    cdef Py_ssize_t before = window.una, end, later, count = 0
-    fresh = [n]
-    while fresh:
-        piece = fresh.pop()
-        if window.una <= piece < window._end() and not window.acked(piece):
-            end = window._end()
-            window.ack(piece)
-            count += 1
-            for later in range(end, window._end()):
-                if download.has(later):
-                    fresh.append(later)
-    forget_early(download, before)
-    return count
-
-
-cpdef slide(Download download, Py_ssize_t past):
-    cdef Window window = download.window
-    cdef Py_ssize_t before = window.una, end = window._end(), later
-    cdef Py_ssize_t count = window.slide(past)
-    for later in range(max(end, <Py_ssize_t> window.una), window._end()):
-        if download.has(later):
-            count += acknowledge(download, later)
-    forget_early(download, before)
-    return count
-
-
-cdef int forget_early(Download download, Py_ssize_t before) except -1:
-    """Remove from `early` the pieces that the window, which began at `before`, has passed."""
-    cdef Py_ssize_t n, una = download.window.una
-    if not download.early or una == before:
-        return 0
-    if una - before > <Py_ssize_t> len(download.early):
-        download.early = {n: None for n in download.early if n >= una}
-    else:
-        for n in range(before, una):
-            download.early.pop(n, None)
-    download.early = download.early or None
-    return 0

@@ -33,10 +33,11 @@ cdef class Rarity:
     cdef uint64_t* hit_words
     cdef uint32_t* hit_at
 
-    cdef int change(self, Py_ssize_t n, int by) except -1
+    cpdef int change(self, Py_ssize_t n, int by) except -1
+    cpdef int change_all(self, Bitset pieces, int by) except -1
     cdef int put_in_level(self, Py_ssize_t n, int level) except -1
     cdef Py_ssize_t search(self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil
 
 
-cdef bint lacking_words(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_ssize_t hi) noexcept
+cpdef bint lacking(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_ssize_t hi) except -1
 cdef int level_of(uint32_t copies) noexcept nogil

@@ -22,21 +22,12 @@ cdef int level_of(uint32_t copies) noexcept nogil:
     return EXACT + 2 * (octave - 4) + <int> ((copies >> (octave - 1)) & 1)
 
 
-def lacking(Bitset into not None, Bitset offered, Bitset have not None, Py_ssize_t lo, Py_ssize_t hi):
-    """Fill `into` with the pieces of [lo, hi) that are in `offered` (None: all are) and not in `have`; True if there is any.
-
-    The three may differ in size: what a shorter one does not reach counts as absent. Raises BadPiece for lo < 0.
-    """
-    if lo < 0:
-        raise BadPiece(f"piece {lo} before the first")
-    return lacking_words(into, offered, have, lo, hi)
-
-
-cdef bint lacking_words(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_ssize_t hi) noexcept:  # cut to sizes below
-    """As lacking, for lo >= 0."""
+cpdef bint lacking(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_ssize_t hi) except -1:
     cdef Py_ssize_t i, first, last, both
     cdef uint64_t seen = 0
     cdef uint64_t* words = into.words
+    if lo < 0:
+        raise BadPiece(f"piece {lo} before the first")
     hi = min(hi, into.size) if offered is None else min(hi, into.size, offered.size)
     memset(words, 0, into.nwords * sizeof(uint64_t))
     if lo >= hi:
@@ -121,7 +112,7 @@ cdef class Rarity:
         self.members[level] += 1
         return 0
 
-    cdef int change(self, Py_ssize_t n, int by) except -1:
+    cpdef int change(self, Py_ssize_t n, int by) except -1:
         cdef uint32_t copies
         cdef int old, new
         if not 0 <= n < self.size:
@@ -138,23 +129,7 @@ cdef class Rarity:
         self.counts[n] = copies + by
         return 0
 
-    def add(self, Py_ssize_t n):
-        """One copy of piece n more. Raises BadPiece outside 0..size-1."""
-        self.change(n, 1)
-
-    def drop(self, Py_ssize_t n):
-        """One copy of piece n less. Raises BadPiece outside 0..size-1, BadValue when it has none."""
-        self.change(n, -1)
-
-    def add_all(self, Bitset pieces):
-        """One copy more of each of `pieces`."""
-        self._change_all(pieces, 1)
-
-    def drop_all(self, Bitset pieces):
-        """One copy less of each of `pieces`."""
-        self._change_all(pieces, -1)
-
-    def _change_all(self, Bitset pieces, int by):
+    cpdef int change_all(self, Bitset pieces, int by) except -1:
         cdef Py_ssize_t i
         cdef uint64_t word
         for i in range(pieces.nwords):
@@ -162,6 +137,7 @@ cdef class Rarity:
             while word:
                 self.change((i << 6) + df_ctz(word), by)
                 word &= word - 1
+        return 0
 
     def cut(self, Py_ssize_t size):
         """No piece from `size` on has a copy any more."""
@@ -176,25 +152,13 @@ cdef class Rarity:
             raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
         return self.counts[n]
 
-    def pick(self, Bitset want, Bitset offered, Py_ssize_t start, int most=LEVELS - 1):
-        """The rarest piece of `want` and `offered`, -1 if there is none.
-
-        Among equally rare ones it is the first from piece `start` on, around the end. `most` bounds the level: 0 = pieces without a copy.
-        """
-        cdef uint32_t found
-        cdef Py_ssize_t number
-        with nogil:
-            number = self.search(want, offered, start, min(most, LEVELS - 1), &found, 1)
-        return <Py_ssize_t> found if number else -1
-
-    def few(self, Bitset want, Bitset offered, Py_ssize_t start, Py_ssize_t limit):
-        """Up to `limit` (1..64) pieces of `want` and `offered`, rarest first; ties as in pick."""
+    def few(self, Bitset want not None, Bitset offered not None, Py_ssize_t start, Py_ssize_t limit, int most=LEVELS - 1):
         cdef uint32_t found[64]
         cdef Py_ssize_t i, number
         if not 1 <= limit <= 64:
             raise BadValue(f"{limit} pieces at once")
         with nogil:
-            number = self.search(want, offered, start, LEVELS - 1, found, limit)
+            number = self.search(want, offered, start, min(most, LEVELS - 1), found, limit)
         return [found[i] for i in range(number)]
 
     cdef Py_ssize_t search(self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil:

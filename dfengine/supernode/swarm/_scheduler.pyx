@@ -7,11 +7,12 @@ from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport SCAN_BUDGET, Holders
 from dfengine.supernode.swarm.leases cimport Leases
-from dfengine.supernode.swarm._rarity cimport LEVELS, Rarity
+from dfengine.supernode.swarm._rarity cimport LEVELS
 from dfengine.supernode.swarm._sources cimport SAMPLE_MAX, Sample, best_source, has_enough_from_stragglers, open_source
 from dfengine.supernode.swarm._sources cimport sample_sources, supernode_has_slot
 from dfengine.supernode.swarm._state cimport NOWHERE, Download, Task
 from dfengine.supernode.swarm._bitset_tree cimport intersects
+from dfengine.supernode.swarm cimport transitions
 
 from dfengine.supernode.swarm import assignment
 
@@ -58,22 +59,13 @@ cdef inline bint has(Bitset bits, Py_ssize_t n) noexcept:  # n is a piece of the
 cdef Py_ssize_t rarest_of(Task task, Bitset offered, Py_ssize_t start, int most) except -2:
     """The rarest wanted piece of `offered`, -1: none."""
     cdef uint32_t found
-    if type(task.rarity) is not Rarity:
-        return task.rarity.pick(task.want, offered, start, most)
-    return <Py_ssize_t> found if (<Rarity> task.rarity).search(task.want, offered, start, most, &found, 1) else -1
+    return <Py_ssize_t> found if task.rarity.search(task.want, offered, start, most, &found, 1) else -1
 
 
-cdef int find_rarest(Task task, RarestPieces* rarest, Py_ssize_t start) except -1:
+cdef void find_rarest(Task task, RarestPieces* rarest, Py_ssize_t start) noexcept:  # reads C fields only
     """Find the rarest pieces that are wanted and held."""
     rarest.next = 0
-    if type(task.rarity) is Rarity:
-        rarest.number = (<Rarity> task.rarity).search(task.want, task.holders.held, start, LEVELS - 1, rarest.found, BATCH)
-        return 0
-    rarest.number = 0
-    for n in task.rarity.few(task.want, task.holders.held, start, TRIES):
-        rarest.found[rarest.number] = n
-        rarest.number += 1
-    return 0
+    rarest.number = task.rarity.search(task.want, task.holders.held, start, LEVELS - 1, rarest.found, BATCH)
 
 
 cdef object begin_answer(Download download, Py_ssize_t k, Answer* answer):
@@ -102,13 +94,11 @@ cdef bint next_grant(Download download, Answer* answer, Grant* grant, Leases lea
     answer.seed_room -= choice.first < 0
     task.want.words[choice.n >> 6] &= ~(<uint64_t> 1 << (choice.n & 63))
     list_sources(download, &choice, grant)
-    leases.grant(
-        download, choice.n, <Download> grant.source if grant.source is not NULL else None,
+    transitions.grant(
+        leases, download, choice.n, <Download> grant.source if grant.source is not NULL else None,
         <Download> grant.alternate_1 if grant.alternate_1 is not NULL else None,
         <Download> grant.alternate_2 if grant.alternate_2 is not NULL else None, now,
     )
-    if type(task.rarity) is not Rarity:
-        answer.rarest.number = -1
     return True
 
 

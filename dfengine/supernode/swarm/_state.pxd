@@ -6,26 +6,25 @@
      |                                                          |
      +-- in_flight_claims: piece -> Lease                               +-- download, n, source (None: the supernode)
 
-Laws of a download. Of each piece it is in exactly one of these:
+The states of a piece at a download stand in `transitions`.
 
-    lacking   neither here nor on its way
-    running   assigned; a lease holds an upload slot of the source and a download slot of this CID. Both are freed once the client
-              reports it `ending`: others may use them during the last bytes.
-    arrived   the content is here but not servable yet (1.x's 503); the lease lives on, the download slot is free
-    here      in `have`: servable
+Of a task:
 
-    lacking -> running -> here            assigned, done          running -> lacking    failed, expired, source left
-    running -> arrived -> here            503, then done          arrived -> lacking    failed
-    any     -> here                       done without lease: resumed, from the origin, or after the lease's end
-    here    -> lacking                    evicted; with a window it stays acknowledged instead, and is not requested again
+    known         pieces whose native digest the supernode knows: only these are offered to native clients
+    legacy_known  the same with md5, for 1.x clients
+    cached        pieces that the supernode itself can send
+    in_flight_claims  piece -> the latest lease that brings it to a source, for Limits.reseed_delay
+    seedable      cached and not claimed: what the supernode may send again
+    holders       finished copies and where they are            rarity   finished copies and those in flight
+
+Parked pulls. `parked` is the queue of parked downloads, with what each lacks. freed_sources are sources with a new piece or slot (None: the
+supernode), recheck are parked downloads whose own state changed: either may make a parked pull answerable, and the task is in `wakeable`.
 
 Fields that a pull reads of many peers come first, in one or two cache lines: a download's peer, encoded_source and is_straggler, its peer's
 slots and location.
 
 encoded_source (a download's source in an answer) and cached_reply (the part that all answers of a task have in common) are set by
 `_pulls`, None until then.
-
-got: pieces that arrived, are here, or were acknowledged in a window; the task's count when the download is finished.
 """
 
 from libc.stdint cimport int64_t
@@ -34,10 +33,12 @@ from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport Holders
 from dfengine.supernode.swarm._parked_queue cimport ParkedQueue
+from dfengine.supernode.swarm._rarity cimport Rarity
 from dfengine.supernode.swarm.locality cimport Location
 
 cdef enum:
     NOWHERE = -1
+    UNKNOWN = -1
 
 
 cdef class PeerState:
@@ -118,7 +119,7 @@ cdef class Task:
     cdef public Py_ssize_t sent_by_supernode
     cdef public Py_ssize_t sent_by_peers
     cdef readonly object limits
-    cdef readonly Py_ssize_t down, native_down, few, alternates
+    cdef readonly Py_ssize_t down, native_down, few, ahead, alternates
     cdef readonly Py_ssize_t upload_slots, seed_slots, download_slots
     cdef readonly bint slow
     cdef public bint mixed
@@ -132,7 +133,7 @@ cdef class Task:
     cdef readonly Bitset seedable
     cdef readonly Bitset want
     cdef readonly Holders holders
-    cdef public object rarity
+    cdef readonly Rarity rarity
     cdef readonly list in_flight_claims
     cdef readonly dict downloads
     cdef readonly ParkedQueue parked
@@ -142,13 +143,19 @@ cdef class Task:
     cdef public bint dropped
     cdef object cached_reply
 
+    cdef int set_slots(self, bint slow) except -1
+    cpdef Py_ssize_t check(self, Py_ssize_t n) except -1
+    cpdef bint admits(self, Py_ssize_t n) except -1
+    cdef int grow(self, Py_ssize_t n) except -1
+    cdef int add_digest(self, Bitset digests, Py_ssize_t n) except -1
     cpdef bint find_wanted(self, Download download) except -1
     cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1
-    cdef int change_copies(self, Py_ssize_t n, int by) except -1
     cpdef int claim(self, Lease lease) except -1
     cpdef int end_claim(self, Py_ssize_t n) except -1
     cpdef int add_got(self, Download download, Py_ssize_t by) except -1
     cpdef int offer(self, Download download) except -1
     cpdef int note_freed(self, Download source) except -1
     cpdef int recheck_if_parked(self, Download download) except -1
-    cdef int record_piece_time(self, double took) except -1
+
+
+cdef bint empty(Bitset bits) noexcept nogil

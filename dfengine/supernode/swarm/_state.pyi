@@ -9,13 +9,11 @@ from dfengine.supernode.swarm._holders import Holders
 from dfengine.supernode.swarm._parked_queue import ParkedQueue
 from dfengine.supernode.swarm._rarity import Rarity
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.task_state import TaskState
 from dfengine.wire import Source
 
 ABSENT: Final[int]
 """`holder_index` of a download that is no source."""
 
-UNKNOWN: Final[int]
 FIRST_SIZE: Final[int]
 """Pieces that a task of unknown length has room for at first."""
 
@@ -112,10 +110,10 @@ class Download:
     best_piece_time: float
     claimed_piece_time: float
     def __new__(
-        cls, task: TaskState, source: Source, peer: PeerState, window: Window | None, legacy: bool, serves: bool, rotation: int, now: float
+        cls, task: Task, source: Source, peer: PeerState, window: Window | None, legacy: bool, serves: bool, rotation: int, now: float
     ) -> Download: ...
     @property
-    def task(self) -> TaskState: ...
+    def task(self) -> Task: ...
     @property
     def cid(self) -> str: ...
     @property
@@ -147,7 +145,7 @@ class Download:
 
 @disjoint_base
 class Task:
-    """What decisions read of one task; `task_state.TaskState` has the events that change it. Raises BadPiece for an impossible count.
+    """One task: which pieces are offered to whom, its downloads and parked pulls. Raises BadPiece for an impossible count.
 
     count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. piece_time: their mean, 0 unknown.
     upload_slots, seed_slots, download_slots: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are
@@ -168,7 +166,6 @@ class Task:
     timings_since_review: int
     review_from: int
     straggler_count: int
-    rarity: Rarity
     mixed: bool
     def __new__(cls, task_id: str, count: int, limits: Limits, lease: float, seed: int, wakeable: dict[str, None]) -> Self: ...
     @property
@@ -182,6 +179,8 @@ class Task:
     @property
     def few(self) -> int: ...
     @property
+    def ahead(self) -> int: ...
+    @property
     def upload_slots(self) -> int: ...
     @property
     def seed_slots(self) -> int: ...
@@ -191,19 +190,25 @@ class Task:
     def slow(self) -> bool: ...
     @property
     def slow_from(self) -> float: ...
-    def begin(self) -> None:
-        """Start measuring how long pieces take."""
-    def retune(self, slow: bool) -> None:
-        """Set the slots for slow pieces (few at once), or for others."""
-    def conclude(self, count: int) -> list[Download]:
-        """The task has `count` pieces: remove those reported beyond, and have parked downloads rechecked.
-
-        Returns the downloads that acknowledged a piece beyond in a window.
-        """
+    @property
+    def reach(self) -> int:
+        """Pieces that a download may report: those that the supernode has, and Limits.ahead beyond, which bounds memory."""
+    def check(self, n: int) -> int:
+        """n itself; raises BadPiece outside the task, or outside `reach` for a task of unknown length."""
+    def admits(self, n: int) -> bool:
+        """Make room for piece n; False if it is outside `reach` and is ignored. Raises BadPiece as `check` does."""
+    def check_count(self, count: int) -> None:
+        """Raises IllegalEvent if a count of `count` pieces contradicts what is known."""
+    def cache(self, n: int) -> None:
+        """The supernode has piece n and its digest."""
+    def uncache(self, n: int) -> None:
+        """The supernode no longer has piece n; its digest stays known."""
+    def cache_legacy(self, n: int) -> None:
+        """The md5 of piece n is known."""
     def clear(self) -> None:
         """Break the reference cycles with downloads, once the last one has left."""
     def cache_all(self, pieces: Bitset) -> None:
-        """The supernode has these pieces, for which there is room, and their digests."""
+        """`cache` for each of these pieces, by words."""
     @property
     def alternates(self) -> int: ...
     @property
@@ -220,6 +225,8 @@ class Task:
     def want(self) -> Bitset: ...
     @property
     def holders(self) -> Holders: ...
+    @property
+    def rarity(self) -> Rarity: ...
     @property
     def in_flight_claims(self) -> list[Lease | None]: ...
     @property
@@ -251,3 +258,5 @@ class Task:
         """`source` (None: the supernode) can give something new: it may answer parked pulls."""
     def recheck_if_parked(self, download: Download) -> int:
         """The download's own state changed: if it is parked, its pull is tried again."""
+
+__pyx_capi__: dict[str, object]

@@ -5,22 +5,21 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from dfengine._bitset cimport Bitset, df_ctz, df_popcount
+from dfengine._bitset cimport Bitset, df_ctz
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport Holders
 from dfengine.supernode.swarm._parked_queue cimport ParkedQueue
-from dfengine.supernode.swarm._rarity cimport Rarity, lacking_words
+from dfengine.supernode.swarm._rarity cimport Rarity, lacking
 from dfengine.supernode.swarm._bitset_tree cimport intersects
 from dfengine.supernode.swarm.locality cimport locate
 
-from dfengine.errors import BadPiece, BadValue
+from dfengine.errors import BadPiece, IllegalEvent
 from dfengine.task import client_of
 
 ABSENT = NOWHERE
-UNKNOWN = -1
 FIRST_SIZE = 64
 
-cdef dict NONE_ARRIVED = {}  # shared by downloads without an arrived piece; `reports.arrived` gives a download its own
+cdef dict NONE_ARRIVED = {}  # shared by downloads without an arrived piece; `transitions.arrive` gives a download its own
 
 
 @cython.final
@@ -131,6 +130,7 @@ cdef class Task:
         self.down = limits.down
         self.native_down = limits.native_down
         self.few = limits.few
+        self.ahead = limits.ahead
         self.alternates = limits.alternates
         self.reseed_delay = limits.reseed_delay
         self.slow_from = limits.slow
@@ -149,58 +149,55 @@ cdef class Task:
         self.freed_sources = {}
         self.recheck = {}
         self.wakeable = wakeable
-        self.begin()
+        self.set_slots(True)
 
-    def begin(self):
-        """Start measuring piece times. Pieces count as slow at first, which costs a fast swarm little."""
-        self.piece_time = 0.0
-        self.mixed = False
-        self.retune(True)
-
-    def retune(self, bint slow):
-        """Set the numbers of slots for slow pieces, or for others."""
+    cdef int set_slots(self, bint slow) except -1:
         cdef object limits = self.limits
-        cdef Py_ssize_t few = limits.few if slow else 1 << 30
-        cdef Download download
+        cdef Py_ssize_t few = self.few if slow else 1 << 30
         self.slow = slow
         self.upload_slots = min(few, <Py_ssize_t> limits.up)
         self.seed_slots = min(few, <Py_ssize_t> limits.supernode)
         self.download_slots = min(few, <Py_ssize_t> limits.native_down)
-        for download in self.downloads.values():
-            if download.holder_index != NOWHERE and (self.holders.open_index[download.holder_index] >= 0) != download.has_slot():
-                if slow:
-                    self.holders.close(download.holder_index)
-                else:
-                    self.offer(download)
-            if len(download.running) >= <Py_ssize_t> limits.few:
-                self.recheck_if_parked(download)
-        self.note_freed(None)
+        return 0
 
-    def conclude(self, Py_ssize_t count):
+    @property
+    def reach(self):
+        cdef Py_ssize_t reach = self.highest + 1 + self.ahead
+        return reach if self.count == UNKNOWN else min(self.count, reach)
+
+    cpdef Py_ssize_t check(self, Py_ssize_t n) except -1:
+        cdef Py_ssize_t limit = self.count if self.count != UNKNOWN else self.reach
+        if not 0 <= n < limit:
+            raise BadPiece(f"piece {n} is outside 0..{limit - 1}")
+        return n
+
+    cpdef bint admits(self, Py_ssize_t n) except -1:
+        if self.check(n) >= self.reach:
+            return False
+        if n >= self.size:
+            self.grow(n)
+        return True
+
+    cdef int grow(self, Py_ssize_t n) except -1:
+        """Make room for piece n."""
+        cdef Py_ssize_t size = max(4 * self.size, (n + 64) & ~63)
         cdef Download download
-        cdef Py_ssize_t unfinished = 0, beyond
-        cdef list refuted = []
-        self.count = count
-        self.holders.cut(count)
-        self.rarity.cut(count)
-        for download in self.downloads.values():
-            beyond = clear_from(download.have, count)
-            if beyond and download.holder_index != NOWHERE and empty(download.have):
-                self.holders.close(download.holder_index)
-            for n in [n for n in download.arrived if n >= count] if download.arrived else ():
-                assert download.arrived.pop(n) is None, "what is not known was never assigned"
-                beyond += 1
-            if download.window is None:
-                download.got -= beyond
-            else:
-                try:
-                    download.window.set_count(count)
-                except BadValue:
-                    refuted.append(download)
-            unfinished += download.got != count
-            self.recheck_if_parked(download)
-        self.unfinished = unfinished
-        return refuted
+        cdef Bitset bits
+        self.size = max(n + 1, min(size, self.count)) if self.count != UNKNOWN else size
+        for bits in (self.known, self.legacy_known, self.cached, self.seedable, self.want):
+            bits.grow(self.size)
+        self.in_flight_claims.extend([None] * (self.size - len(self.in_flight_claims)))
+        self.holders.grow(self.size)
+        self.rarity.grow(self.size)
+        self.parked.grow(self.size)
+        for download in self.parked:
+            if download.window is not None or download.limit >= 0:
+                self.parked.put(download, *self.lack(download))
+        return 0
+
+    def check_count(self, Py_ssize_t count):
+        if self.count not in (UNKNOWN, count) or count < 1 or count <= self.highest:
+            raise IllegalEvent(f"{count} pieces told; {self.count} were known, the last one cached is {self.highest}")
 
     def clear(self):
         """Break the reference cycles with downloads, once the last one has left."""
@@ -210,11 +207,38 @@ cdef class Task:
         self.freed_sources.clear()
         self.recheck.clear()
 
+    def cache(self, Py_ssize_t n):
+        if n >= self.size:
+            self.grow(n)
+        self.highest = max(self.highest, n)
+        self.cached.set(n)
+        if self.in_flight_claims[n] is None:
+            self.seedable.set(n)
+            self.note_freed(None)
+        self.add_digest(self.known, n)
+
+    def uncache(self, Py_ssize_t n):
+        self.cached.clear(n)
+        self.seedable.clear(n)
+
+    def cache_legacy(self, Py_ssize_t n):
+        self.add_digest(self.legacy_known, n)
+
+    cdef int add_digest(self, Bitset digests, Py_ssize_t n) except -1:
+        if digests.set(n) and self.parked.positions:
+            if n in self.seedable:
+                self.note_freed(None)
+            if self.holders.copies(n):
+                for holder in self.holders.open_holders(n):
+                    self.note_freed(holder)
+        return 0
+
     def cache_all(self, Bitset pieces not None):
-        """`cache` for each of these pieces, for which there is room, by words."""
-        cdef Py_ssize_t i, n
+        cdef Py_ssize_t i, n = pieces.last_set()
         cdef uint64_t word, fresh = 0
         cdef Download holder
+        if n >= self.size:
+            self.grow(n)
         for i in range(min(pieces.nwords, self.known.nwords)):
             word = pieces.words[i]
             if not word:
@@ -234,26 +258,6 @@ cdef class Task:
                 for holder in self.downloads.values():
                     if holder.holder_index != NOWHERE and intersects(holder.have, pieces):
                         self.note_freed(holder)
-
-    cdef int record_piece_time(self, double took) except -1:
-        """Include a piece's time (s) in the mean, and change between slow and fast slots."""
-        self.piece_time += (took - self.piece_time) / 8 if self.piece_time else took
-        if self.slow:
-            if self.piece_time < self.slow_from / 3:
-                self.retune(False)
-        elif self.piece_time > self.slow_from and not self.mixed:
-            self.retune(True)
-        return 0
-
-    cdef int change_copies(self, Py_ssize_t n, int by) except -1:
-        """Change the number of copies of piece n, finished or in flight, by 1 or -1."""
-        if type(self.rarity) is Rarity:
-            (<Rarity> self.rarity).change(n, by)
-        elif by > 0:
-            self.rarity.add(n)
-        else:
-            self.rarity.drop(n)
-        return 0
 
     cpdef int claim(self, Lease lease) except -1:
         self.in_flight_claims[lease.n] = lease
@@ -283,7 +287,7 @@ cdef class Task:
             hi = min(hi, download.limit)
         if self.count >= 0:
             hi = min(hi, self.count)
-        if not lacking_words(into, offered, download.have, lo, hi):
+        if not lacking(into, offered, download.have, lo, hi):
             return False
         for n in download.running:
             into.words[n >> 6] &= ~(<uint64_t> 1 << (n & 63))
@@ -341,17 +345,6 @@ cdef class Task:
             self.recheck[download] = None
             self.wakeable[self.id] = None
         return 0
-
-
-cdef Py_ssize_t clear_from(Bitset bits, Py_ssize_t first) noexcept nogil:  # for first >= 0
-    """The pieces from `first` on go; how many they were."""
-    cdef Py_ssize_t i, gone = 0
-    cdef uint64_t kept
-    for i in range(first >> 6, bits.nwords):
-        kept = ((<uint64_t> 1 << (first & 63)) - 1) if i == first >> 6 else 0
-        gone += df_popcount(bits.words[i] & ~kept)
-        bits.words[i] &= kept
-    return gone
 
 
 cdef bint empty(Bitset bits) noexcept nogil:

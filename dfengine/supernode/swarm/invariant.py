@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from dfengine.supernode.swarm._rarity import Rarity
 from dfengine.supernode.swarm._recount import recount
 from dfengine.supernode.swarm._sources import supernode_has_slot
-from dfengine.supernode.swarm._state import ABSENT, Download, Lease
+from dfengine.supernode.swarm._state import ABSENT, Download, Lease, Task
 from dfengine.supernode.swarm.deadlines import GRAIN
-from dfengine.supernode.swarm.task_state import TaskState
 from dfengine.supernode.swarm.trust import blocks
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def _leases(download: Download) -> list[Lease]:
     return [*download.running.values(), *(lease for lease in download.arrived.values() if lease is not None)]
 
 
-def _check_task(task: TaskState, swarm: Swarm) -> None:
+def _check_task(task: Task, swarm: Swarm) -> None:
     task.rarity.check_invariant()
     task.holders.check_invariant()
     finished: Counter[int] = Counter()

@@ -1,9 +1,9 @@
 """Leases: every slot in use is one, with a deadline.
 
-Laws. A lease holds one upload slot of its source (a peer's, or one of the task's at the supernode) from `grant` to `free` or `release`, but
-none of other peers when its download is a straggler (`stragglers`). Until its release it stands in `running` of its download, or after the
-content came in `arrived`. A peer whose last slot is taken is closed in all its tasks and opened in all when one comes back. A lease that
-is not released by then is returned by `expired`.
+Laws. A lease holds one upload slot of its source (a peer's, or one of the task's at the supernode) from `take_slot` to `free_slot` or
+`release`, but none of other peers when its download is a straggler (`stragglers`). Until its release it stands in `running` of its
+download, or after the content came in `arrived`. A peer whose last slot is taken is closed in all its tasks and opened in all when one
+comes back. A lease that is not released by then is returned by `expired`.
 
     buckets      dict: number -> LeaseBucket       order  heap of the numbers       latest  the bucket that was added to last
     LeaseBucket  first -> Lease <-> Lease <-> Lease <- last                          linked by the leases themselves, in the order of adding
@@ -22,10 +22,9 @@ cdef class Leases:
     cdef list ended_claims
     cdef Py_ssize_t live
 
-    cdef Lease grant(self, Download download, Py_ssize_t n, Download source, Download alternate_1, Download alternate_2, double now)
+    cdef int take_slot(self, Lease lease) except -1
     cdef int schedule(self, Lease lease, double when) except -1
     cdef int unschedule(self, Lease lease) except -1
     cpdef int release(self, Lease lease) except -1
     cpdef int free_slot(self, Lease lease) except -1
-    cpdef int drop(self, Lease lease) except -1
     cpdef double soonest(self) except -1

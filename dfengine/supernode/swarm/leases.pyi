@@ -11,8 +11,6 @@ class Leases:
         """Free the source's slot while the last bytes arrive. Again: nothing happens."""
     def release(self, lease: Lease) -> int:
         """End the lease and free the source's slot. The caller changes the piece's state."""
-    def drop(self, lease: Lease) -> int:
-        """End a lease under which the piece will not come: the piece is wanted again, unless its content has arrived."""
     def expired(self, now: float, most: int) -> list[Lease]:
         """The leases whose deadline has passed; the caller drops them. `most` leases are visited, the rest stays due."""
     def end_claims(self) -> list[Lease]:

@@ -23,45 +23,28 @@ cdef class Leases:
     def __len__(self):
         return self.live
 
-    cdef Lease grant(self, Download download, Py_ssize_t n, Download source, Download alternate_1, Download alternate_2, double now):
-        """Assign piece n, which the download lacks and the source has; the source has a free slot. alternates: named to the download."""
-        cdef Task task = download.task
-        cdef Lease lease = Lease.__new__(Lease)
+    cdef int take_slot(self, Lease lease) except -1:
+        """The lease is new; its source has a free slot, which it uses."""
+        cdef Download source = lease.source, other
+        cdef Task task = lease.download.task
         cdef PeerState peer
-        cdef Download other
-        cdef double delay = 0.0
-        lease.download = download
-        lease.n = n
-        lease.source = source
-        lease.alternate_1 = alternate_1
-        lease.alternate_2 = alternate_2
-        lease.started = now
-        download.running[n] = lease
         self.live += 1
         if source is None:
             task.supernode_used += 1
-        else:
-            lease.older = source.sent
-            if source.sent is not None:
-                source.sent.newer = lease
-            source.sent = lease
-            peer = source.peer
-            lease.freed = download.is_straggler and not source.is_straggler
-            peer.used += not lease.freed
-            peer.uploads += 1
-            # Any number of downloads: one opens or closes at these two numbers only.
-            for other in peer.downloads if not lease.freed and (peer.used == peer.slots or peer.used == task.few) else ():
-                if other.holder_index != NOWHERE and not other.has_slot():
-                    other.task.holders.close(other.holder_index)
-        if download.holder_index != NOWHERE:
-            task.change_copies(n, 1)
-            if not download.is_straggler and (task.cached.words[n >> 6] >> (n & 63)) & 1:
-                task.claim(lease)
-                lease.is_claim = True
-                delay = max(task.reseed_delay, 2 * task.piece_time)
-                lease.awaits_claim_end = delay < task.lease
-        self.schedule(lease, now + (delay if lease.awaits_claim_end else task.lease))
-        return lease
+            return 0
+        lease.older = source.sent
+        if source.sent is not None:
+            source.sent.newer = lease
+        source.sent = lease
+        peer = source.peer
+        lease.freed = lease.download.is_straggler and not source.is_straggler
+        peer.used += not lease.freed
+        peer.uploads += 1
+        # Any number of downloads: one opens or closes at these two numbers only.
+        for other in peer.downloads if not lease.freed and (peer.used == peer.slots or peer.used == task.few) else ():
+            if other.holder_index != NOWHERE and not other.has_slot():
+                other.task.holders.close(other.holder_index)
+        return 0
 
     cdef int schedule(self, Lease lease, double when) except -1:
         """Put the lease into the bucket of that time (s)."""
@@ -138,16 +121,6 @@ cdef class Leases:
         for other in peer.downloads:
             if peer.used + 1 >= min(peer.slots, other.task.upload_slots) > peer.used:
                 other.task.offer(other)
-        return 0
-
-    cpdef int drop(self, Lease lease) except -1:
-        cdef Download download = lease.download
-        if download.running.pop(lease.n, None) is None:
-            download.arrived[lease.n] = None
-        if download.holder_index != NOWHERE:
-            download.task.change_copies(lease.n, -1)
-        self.release(lease)
-        download.task.recheck_if_parked(download)
         return 0
 
     def expired(self, double now, Py_ssize_t most):

@@ -11,10 +11,9 @@ from __future__ import annotations
 from itertools import islice
 
 from dfengine.supernode.swarm import scheduler
-from dfengine.supernode.swarm._state import Download
+from dfengine.supernode.swarm._state import Download, Task
 from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.scheduler import FINISHED, Pull
-from dfengine.supernode.swarm.task_state import TaskState
 
 CHECKS_PER_ANSWER = 8
 """Parked pulls that are checked for each one that a call may answer; a source that serves none of so many is given up."""
@@ -37,7 +36,7 @@ def unpark(download: Download) -> None:
         task.freed_sources.clear()
 
 
-def answer(task: TaskState, leases: Leases, now: float, most: int) -> list[tuple[str, Pull]]:
+def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str, Pull]]:
     """Answer the parked pulls that can be answered now, in the order of parking for each freed source; they are no longer parked.
 
     About `most` of them: if there may be more the task is wakeable again.

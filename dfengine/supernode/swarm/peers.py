@@ -12,14 +12,13 @@ from itertools import islice
 from typing import NamedTuple
 
 from dfengine import task
-from dfengine.supernode.swarm import parking, trust
-from dfengine.supernode.swarm._state import ABSENT, Download, PeerState
+from dfengine.supernode.swarm import parking, stragglers, transitions, trust
+from dfengine.supernode.swarm._state import ABSENT, Download, PeerState, Task
 from dfengine.supernode.swarm.deadlines import Deadlines
 from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.questions import Questions
 from dfengine.supernode.swarm.small_set import added, removed
-from dfengine.supernode.swarm.task_state import TaskState
 from dfengine.wire import Source
 
 Key = tuple[str, int, str]
@@ -57,13 +56,13 @@ class Peers:
     removed, source_updates are downloads whose peer was isolated or is no longer, refuted ones acknowledged pieces that do not exist.
     """
 
-    def __init__(self, limits: Limits, leases: Leases, tasks: dict[str, TaskState]) -> None:
+    def __init__(self, limits: Limits, leases: Leases, tasks: dict[str, Task]) -> None:
         self.limits = limits
         self.leases = leases
         self.tasks = tasks
         self.states: dict[Key, PeerState] = {}
         self.cids: dict[str, Collection[Download]] = {}
-        self.dropped_tasks: deque[TaskState] = deque()
+        self.dropped_tasks: deque[Task] = deque()
         self.silent_peers: deque[PeerState] = deque()
         self.source_updates: deque[Download] = deque()
         self.refuted: deque[Download] = deque()
@@ -93,19 +92,19 @@ class Peers:
         task, peer = download.task, download.peer
         task.downloads[download.cid] = download
         if not task.unfinished:
-            task.begin()
+            stragglers.begin(task)
         task.unfinished += 1
         if download.legacy:
             task.mixed = True
             if task.slow:
-                task.retune(False)
+                stragglers.retune(task, False)
         peer.seen = now
         if not peer.downloads:
             self._schedule_silence(peer)
         peer.downloads = added(peer.downloads, download)
         self.cids[download.cid] = added(self.cids.get(download.cid, ()), download)
         if _is_source(download):
-            task.enlist(download)
+            transitions.enlist(download)
         self.seen(download, now)
 
     def remove(self, download: Download) -> None:
@@ -114,11 +113,7 @@ class Peers:
         if task.dropped:
             download.pending_want, download.holder_index = 0, ABSENT  # the task's tables are not read any more
         parking.unpark(download)
-        if download.holder_index != ABSENT:
-            task.delist(download)
-        self.unassign(download)
-        for lease in download.sending:
-            self.leases.drop(lease)
+        transitions.leave(download, self.leases)
         for source in list(download.source_failures or ()):
             trust.forgive(download, source)
         task.unfinished -= not task.finished(download)
@@ -131,11 +126,6 @@ class Peers:
             self.silence_deadlines.discard(peer, peer.silence)
             if not peer.isolated:
                 self._forget(peer)
-
-    def unassign(self, download: Download) -> None:
-        """Drop the leases of all pieces that the CID is getting."""
-        for lease in [*download.running.values(), *(lease for lease in download.arrived.values() if lease)]:
-            self.leases.drop(lease)
 
     def depart(self, download: Download) -> None:
         """Remove a CID that did not ask for it."""
@@ -215,9 +205,9 @@ class Peers:
             if task.dropped or task.downloads.get(download.cid) is not download or serves == (download.holder_index != ABSENT):
                 continue
             if serves:
-                task.enlist(download)
+                transitions.enlist(download)
             else:
-                task.delist(download)
+                transitions.delist(download)
 
     def prove(self, key: Key) -> None:
         """A peer server of this swarm was found at that address: its downloads become sources. Not known: nothing happens."""

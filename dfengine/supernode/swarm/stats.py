@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dfengine.supernode.swarm._state import ABSENT
-from dfengine.supernode.swarm.task_state import TaskState
+from dfengine.supernode.swarm._state import ABSENT, Task
 
 if TYPE_CHECKING:
     from dfengine.supernode.swarm.swarm import Swarm
@@ -31,7 +30,7 @@ class TaskStats:
     sent_by_peers: int
 
     @classmethod
-    def of(cls, task: TaskState) -> TaskStats:
+    def of(cls, task: Task) -> TaskStats:
         """A walk over the task's CIDs."""
         downloads = task.downloads.values()
         return cls(

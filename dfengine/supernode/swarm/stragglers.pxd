@@ -20,8 +20,11 @@ frees slots even when all pulls are parked and nothing is reported.
              download gets one piece at once from stragglers, or four while nothing else comes: they take long and are not requested twice
 """
 
-from dfengine.supernode.swarm._state cimport Download, Lease
+from dfengine.supernode.swarm._state cimport Download, Lease, Task
 from dfengine.supernode.swarm.leases cimport Leases
 
 
+cpdef int begin(Task task) except -1
+cpdef int retune(Task task, bint slow) except -1
+cdef int record_piece_time(Task task, double took) except -1
 cdef int record_link_time(Download download, Lease lease, Leases leases, double now) except -1

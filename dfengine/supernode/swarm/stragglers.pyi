@@ -1,5 +1,11 @@
-from dfengine.supernode.swarm._state import Download, Lease
+from dfengine.supernode.swarm._state import Download, Lease, Task
 from dfengine.supernode.swarm.leases import Leases
+
+def begin(task: Task) -> int:
+    """Start measuring piece times. Pieces count as slow at first, which costs a fast swarm little."""
+
+def retune(task: Task, slow: bool) -> int:
+    """Set the slots for slow pieces (few at once), or for others."""
 
 def paced(download: Download, seconds: float, leases: Leases, now: float) -> None:
     """The download reports that a piece takes so many seconds on its link; none is complete yet."""

@@ -2,7 +2,7 @@
 
 from libc.math cimport INFINITY
 
-from dfengine.supernode.swarm._state cimport Download, Lease, Task
+from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, Task
 from dfengine.supernode.swarm.leases cimport Leases
 
 from itertools import islice
@@ -18,6 +18,37 @@ cdef double SLOW = 2.0  # times the reference
 cdef double RECOVERED = 1.6
 cdef double SILENT = 4.0
 cdef double CLAIMED_SLOW = 2.5
+
+
+cpdef int begin(Task task) except -1:
+    task.piece_time = 0.0
+    task.mixed = False
+    return retune(task, True)
+
+
+cpdef int retune(Task task, bint slow) except -1:
+    cdef Download download
+    task.set_slots(slow)
+    for download in task.downloads.values():
+        if download.holder_index != NOWHERE and task.holders.is_open(download.holder_index) != download.has_slot():
+            if slow:
+                task.holders.close(download.holder_index)
+            else:
+                task.offer(download)
+        if <Py_ssize_t> len(download.running) >= task.few:
+            task.recheck_if_parked(download)
+    return task.note_freed(None)
+
+
+cdef int record_piece_time(Task task, double took) except -1:
+    """Include a piece's time (s) in the mean, and change between slow and fast slots."""
+    task.piece_time += (took - task.piece_time) / 8 if task.piece_time else took
+    if task.slow:
+        if task.piece_time < task.slow_from / 3:
+            retune(task, False)
+    elif task.piece_time > task.slow_from and not task.mixed:
+        retune(task, True)
+    return 0
 
 
 cdef int record_link_time(Download download, Lease lease, Leases leases, double now) except -1:

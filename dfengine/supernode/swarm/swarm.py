@@ -24,15 +24,14 @@ from dfengine import task
 from dfengine._bitset import Bitset
 from dfengine._window import Window
 from dfengine.errors import BadPiece, BadValue, IllegalEvent, UnknownDownload, UnknownTask
-from dfengine.supernode.swarm import parking, reports, stragglers
+from dfengine.supernode.swarm import parking, stragglers, transitions
 from dfengine.supernode.swarm._exchange import Exchange
-from dfengine.supernode.swarm._state import Download
+from dfengine.supernode.swarm._state import Download, Task
 from dfengine.supernode.swarm.invariant import check
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, key_of
 from dfengine.supernode.swarm.scheduler import CDN, Assignment, Pull
 from dfengine.supernode.swarm.stats import SwarmStats, TaskStats
-from dfengine.supernode.swarm.task_state import TaskState
 from dfengine.wire import Source
 
 __all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "Pull", "Swarm", "SwarmStats", "TaskStats"]
@@ -71,7 +70,7 @@ class Swarm(Exchange):
         """Sources to be verified by the supernode itself; the caller empties it and calls `judged` for each."""
         return self.peers.complaints
 
-    def _task(self, task_id: str) -> TaskState:
+    def _task(self, task_id: str) -> Task:
         state = self.tasks.get(task_id)
         if state is None:
             raise UnknownTask(f"no task {task_id}")
@@ -94,7 +93,7 @@ class Swarm(Exchange):
         if task_id in self.tasks:
             raise IllegalEvent(f"task {task_id} is there already")
         rotation = self._rotation(task_id)
-        self.tasks[task_id] = TaskState(task_id, count, self.limits, lease or self.limits.lease, rotation, self.wakeable)
+        self.tasks[task_id] = Task(task_id, count, self.limits, lease or self.limits.lease, rotation, self.wakeable)
 
     def set_count(self, task_id: str, count: int) -> None:
         """The task has `count` pieces. Pieces that CIDs reported beyond are removed. Raises IllegalEvent on a contradiction.
@@ -103,7 +102,7 @@ class Swarm(Exchange):
         """
         state = self._task(task_id)
         state.check_count(count)
-        self.peers.refute(state.conclude(count))
+        self.peers.refute(transitions.conclude(state, count))
 
     def drop_task(self, task_id: str) -> None:
         """Remove the task and all its CIDs and parked pulls; where they are many `tick` goes on. Unknown: nothing happens."""
@@ -126,7 +125,7 @@ class Swarm(Exchange):
         state = self._task(task_id)
         if state.count >= 0 and (beyond := pieces.first_set(state.count)) >= 0:
             raise BadPiece(f"piece {beyond} is outside 0..{state.count - 1}")
-        state.cache_pieces(pieces)
+        state.cache_all(pieces)
 
     def uncached(self, task_id: str, n: int, now: float) -> None:
         """The supernode no longer holds piece n; peers may still be sources of it."""
@@ -138,7 +137,7 @@ class Swarm(Exchange):
         """The md5 of piece n is known: 1.x clients may be offered it."""
         state = self._task(task_id)
         if state.admits(n):
-            state.tell_legacy(n)
+            state.cache_legacy(n)
 
     # PEERS AND CIDS
 
@@ -190,7 +189,7 @@ class Swarm(Exchange):
         state = self.tasks.get(task_id)
         download = state.downloads.get(cid) if state else None
         if download is not None:
-            self.peers.unassign(download)
+            transitions.unassign(download, self.leases)
 
     def touch(self, cid: str, now: float) -> bool:
         """A sign of life. False if no task knows the CID."""
@@ -205,7 +204,7 @@ class Swarm(Exchange):
         for lease in self.leases.expired(now, most):
             download, source = lease.download, lease.source
             arrived = lease.n in download.arrived
-            self.leases.drop(lease)
+            transitions.drop(lease, self.leases)
             if source is not None and not arrived:
                 # A client that was not seen since the lease began is as likely the cause: then the failure counts for this pair only.
                 self.peers.record_failure(download, source, lease.n, "slow", download.seen > lease.started, now)
@@ -226,12 +225,12 @@ class Swarm(Exchange):
         """The content of piece n is received, not written yet: frees the CID's download slot, not the source's."""
         download = self._download(task_id, cid, now)
         if download.task.admits(n):
-            reports.arrived(download, n, self.leases)
+            transitions.arrive(download, n, self.leases)
 
     def ending(self, task_id: str, cid: str, n: int, now: float) -> None:
         """Piece n will be complete within about one round trip: frees its source's slot and the CID's for the next piece."""
         download = self._download(task_id, cid, now)
-        reports.ending(download, download.task.check(n), self.leases)
+        transitions.ending(download, download.task.check(n), self.leases)
 
     def paced(self, task_id: str, cid: str, seconds: float, now: float) -> None:
         """The CID estimates that a piece takes so many seconds on its link. Reported while its first pieces arrive."""
@@ -249,7 +248,7 @@ class Swarm(Exchange):
         source = state.downloads.get(source_cid) if source_cid else lease.source if lease else None
         reserved = lease is not None and lease.source is source
         if reserved or lease is None:
-            reports.failed(download, n, self.leases)
+            transitions.fail(download, n, self.leases)
         if source is not None and source is not download and not (why != "digest" and source.window is not None and not source.has(n)):
             # A stream that evicted the piece meanwhile, and reported it, is not at fault.
             is_named = reserved or (lease is not None and lease.has_alternate(source))
@@ -263,12 +262,12 @@ class Swarm(Exchange):
 
     def holds(self, task_id: str, cid: str, pieces: Iterable[int | tuple[int, int]], now: float) -> None:
         """The CID has these pieces (numbers, or [first, past) runs): after a resumption, or a restart of the supernode. Raises BadRange."""
-        reports.holds(self._download(task_id, cid, now), pieces, self.leases, now)
+        transitions.hold(self._download(task_id, cid, now), pieces, self.leases, now)
 
     def evicted(self, task_id: str, cid: str, n: int, now: float) -> None:
         """The CID evicted piece n and cannot serve it any more."""
         download = self._download(task_id, cid, now)
-        reports.evicted(download, download.task.check(n))
+        transitions.evict(download, download.task.check(n))
 
     def moved(self, task_id: str, cid: str, una: int, end: int, now: float) -> None:
         """A stream reports its window, in pieces: all below una are delivered, none from `end` on (-1: no limit) is wanted yet.
@@ -280,7 +279,7 @@ class Swarm(Exchange):
             download.task.check(una - 1)
         if end != -1 and end < una:
             raise BadPiece(f"a window from {una} to before {end}")
-        reports.moved(download, una, end, self.leases)
+        transitions.move(download, una, end, self.leases)
 
     # PARKED PULLS
 

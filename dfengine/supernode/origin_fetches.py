@@ -14,7 +14,7 @@ from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.cdn import Cdn
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
-from dfengine.supernode.copies.repair import lacks
+from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.quota import TaskQuota
@@ -117,7 +117,7 @@ class OriginFetches:
 
     def mend(self, fetch: Fetch) -> None:
         """Have fetched again what a copy that nobody works at lacks."""
-        if fetch.state == SUCCESS and not fetch.asking and fetch.file is not None and lacks(fetch.file):
+        if fetch.state == SUCCESS and not fetch.asking and fetch.file is not None and missing_runs(fetch.file):
             self.cdn.mend(fetch)
 
     def forget(self, task: str) -> None:

@@ -149,7 +149,7 @@ def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypat
     for _ in range(5):
         posted.get(timeout=60)
     assert not len(fetching._shares)
-    assert not fetching._held
+    assert not fetching._queued
     fetching.close()
 
 
@@ -175,8 +175,8 @@ def test_a_fetch_that_is_forgotten_before_its_turn_is_kept_by_nobody(tmp_path: P
         event, *arguments = posted.get(timeout=60)
         event(*arguments)
     assert sorted(begun.get(timeout=60) for _ in range(4)) == ["a", "b", "c", "last"]
-    assert not fetching._held
-    assert not fetching._holding
+    assert not fetching._queued
+    assert not fetching._client_of
     fetching.close()
 
 
@@ -189,7 +189,7 @@ def test_md5s_of_a_copy_are_computed_once_however_many_ask(tmp_path: Path, monke
             content = bytes(fetch.geometry.content(n)[1])
             fetch.file.write(n, content, xxhash.xxh3_128_digest(content))
         proved: list[int] = []
-        monkeypatch.setattr(fetch.file, "prove", lambda n, buffer: not proved.append(n))
+        monkeypatch.setattr(fetch.file, "verify", lambda n, buffer: not proved.append(n))
         for _ in range(3):
             node.cdn.follow(fetch)
             while fetch.following:
@@ -235,12 +235,12 @@ def test_a_copy_at_rest_has_nothing_open_and_takes_nothing_from_one_that_came_af
     old.rest()
     new = cache.create(TASK, geometry, Description(url="u", generation="h", verified=""))
     new.write(0, b"abcde", xxhash.xxh3_128_digest(b"abcde"))
-    assert not old.prove(0, buffer), "it is gone"
+    assert not old.verify(0, buffer), "it is gone"
     assert list(new.record.here) == [0], "and its record too"
     loaded = cache.load(TASK)
     assert loaded is not None
     assert not loaded[0].here.count(), "nothing counts before it is compared"
-    assert loaded[0].prove(0, buffer)
+    assert loaded[0].verify(0, buffer)
     assert bytes(buffer) == b"abcde"
 
 
@@ -253,7 +253,7 @@ def test_a_copy_is_wrong_where_its_bytes_or_its_digest_changed(tmp_path: Path) -
         file.write(n, content, xxhash.xxh3_128_digest(content))
     os.pwrite(file.fd, b"x", 7)
     file.record.set_digest(2, bytes(16))
-    assert [file.prove(n, buffer) for n in range(3)] == [False, True, False]
+    assert [file.verify(n, buffer) for n in range(3)] == [False, True, False]
     assert list(file.here) == list(file.record.here) == [1]
     os.truncate(file.path, (4 << 20) + 100)
     assert file.cut_off() == [1]

@@ -103,9 +103,9 @@ def test_a_quota_that_the_file_system_does_not_tell(room_of: Callable[..., Room]
 def test_below_the_low_mark_copies_leave_until_the_high_one(room_of: Callable[..., Room]) -> None:
     disk = Disk(100, a=(0, 1.0, 30), b=(0, 2.0, 30), c=(0, 3.0, 30))
     room = CopyRoom(room_of(disk, 20, 60), "new")
-    room.keep_low()
+    room.keep_free()
     assert disk.gone == ["a", "b"]
-    room.keep_low()
+    room.keep_free()
     assert disk.gone == ["a", "b"]
 
 

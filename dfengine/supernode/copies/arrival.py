@@ -1,4 +1,4 @@
-"""What comes from an origin goes into a copy: received part by part, hashed and written while it is in the core's cache."""
+"""Writes what arrives from an origin to the copy: each part is received, hashed and written while it is in the CPU's cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.copies.fetch import Fetch
 
 PART = 512 << 10
-"""Bytes received, hashed and written in turn."""
+"""Bytes of one part."""
 
 
 class Arrivals:
@@ -35,47 +35,47 @@ class Arrivals:
         return self._fetch.stopped
 
     def unbind(self) -> None:
-        """Pieces of another answer are about to come: the description names no version until the fetch has ended.
+        """Pieces of a response arrive that no validator ties to the earlier one: the description names no version until the fetch ends.
 
-        So a copy that is found after a crash is not gone on from.
+        After a crash the copy is then not resumed.
         """
         self._fetch.description.learn(Version())
         self._fetch.unbound = True
         self._fetch.describe()
 
     def begin(self, n: int) -> Arriving:
-        """Piece n comes; if it is here already, to be compared."""
+        """Piece n arrives; if it is here already, it is compared."""
         if self.file.geometry.length < 0:
             self._fetch.cache.check_length(n * self.file.geometry.content_size)
         if n >= len(self.file.here):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
-        self._fetch.room.keep_low()
-        # Of its own pages: malloc would take such buffers of many threads for small ones in time, and keep hundreds of MiB.
+        self._fetch.room.keep_free()
+        # Mapped, because malloc would raise its mmap threshold and keep hundreds of MiB of such buffers of many threads.
         part = self._parts.pop() if self._parts else memoryview(mmap.mmap(-1, PART))
         return Arriving(self._fetch, self.file, n, part, self._parts)
 
     def held(self) -> list[int]:
-        """Pieces of the copy."""
+        """Pieces that the copy has."""
         return list(self.file.here)
 
     def end(self) -> int:
-        """Any piece may come now."""
+        """No piece is beyond what may arrive."""
         return ENDLESS
 
     def room_for(self, n: int) -> None:
-        """There is."""
+        """There is always room: the disk is checked when the piece is written."""
 
     def wanted(self) -> int:
-        """The piece that a stream waits for, -1: none."""
+        """The piece that a stream waits for; -1: none."""
         return self._fetch.wanted_piece
 
     def learn_length(self, length: int) -> None:
-        """The origin has said, or ended."""
+        """The origin has sent the length, or the body ended."""
         self._fetch.cache.check_length(length)
         self._fetch.room.write(lambda: self.file.learn_length(length))
 
     def say(self, text: str) -> None:
-        """A supernode has nobody to tell."""
+        """Ignored: a supernode has no terminal."""
 
 
 class Arriving:
@@ -94,12 +94,12 @@ class Arriving:
         self._digest = b""
 
     def room(self, want: int) -> memoryview:
-        """Of the current part."""
+        """The free rest of the current part."""
         at = self.got - self._put
         return self._part[at : min(PART, at + want)]
 
     def took(self, count: int) -> None:
-        """A part that is full is hashed and, unless it is here, written."""
+        """A full part is hashed, and written unless the piece is here already."""
         self.got += count
         if self.got - self._put == PART:
             self._flush()
@@ -112,10 +112,10 @@ class Arriving:
         self._put = self.got
 
     def whole(self) -> bool:
-        """See origin.sink.Piece. Raises OriginDiffers when it is here and was another one, StorageError."""
+        """See origin.sink.Piece. Raises OriginDiffers if it is here already with other bytes, StorageError."""
         self._flush()
         self._parts.append(self._part)
-        self._digest = self._fetch.cache.kept(self._hash)
+        self._digest = self._fetch.cache.finish(self._hash)
         if self._known and self._digest != self._file.record.digest(self._n):
             raise OriginDiffers("the origin sends other bytes than before")
         return self._known

@@ -1,6 +1,6 @@
-"""The supernode's copies on disk: HOME/download/<first 3>/<taskId>, a record and a description beside each.
+"""The supernode's copies on disk: HOME/download/<first 3>/<taskId>, with a record and a description beside each.
 
-A copy is the plain file; what was fetched before a crash is found again by its record and its description.
+A copy is the plain file. After a crash its record and description tell what was fetched.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ TASK_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class Description(msgspec.Struct, kw_only=True):
-    """What is known of a copy besides its bytes. Nothing of the requests' headers is kept.
+    """What is known of a copy besides its bytes. The headers of requests are not stored.
 
-    generation: names this version of the origin's file. md5: of the raw file, "" while unknown.
-    digest: algorithm of the record's piece digests. verified: how the origin's certificate was (`origin.verification`), None: not known.
+    generation: names this version of the origin's file. md5: of the raw file; "" while unknown.
+    digest: algorithm of the record's piece digests. verified: how the origin's certificate was verified; None: unknown.
     """
 
     url: str
@@ -46,18 +46,18 @@ class Description(msgspec.Struct, kw_only=True):
     verified: str | None = None
 
     def version(self, length: int) -> Version:
-        """What the origin said of its file, which has `length` bytes."""
+        """The version that the origin named, of a file of `length` bytes."""
         return Version(self.etag, self.last_modified, length, self.dated, self.coding)
 
     def rest(self, file: Copy) -> tuple[int, Version | None]:
-        """From which byte on `file` lacks what, and of which version; (0, None): all of it, or nothing tells versions apart."""
+        """Where to resume `file`: its first missing byte, and the version; (0, None): from the start, or without a validator."""
         version, gaps = self.version(file.geometry.length), missing(file.here, file.geometry.count)
         if not (version.binds and gaps and gaps[0][0]):
             return 0, None
         return file.geometry.content(gaps[0][0])[0], version
 
     def learn(self, version: Version) -> None:
-        """The origin says this of its file now."""
+        """Record the validators that the origin sends now."""
         self.etag, self.last_modified, self.dated, self.coding = version.etag, version.last_modified, version.dated, version.coding
 
 
@@ -66,11 +66,9 @@ COPIES = "download"
 
 
 class Cache:
-    """All copies below one directory. digest: `xxh3`, or `blake3` (its first 128 bits), which keeps out who forges pieces.
+    """All copies below one directory. digest: `xxh3`, or `blake3` (its first 128 bits), which forged pieces do not match.
 
-    longest: bytes that a copy may have.
-
-    Raises LocalError when it cannot be used.
+    longest: most bytes of a copy. Raises LocalError if the directory cannot be used.
     """
 
     def __init__(self, home: str, digest: str = "xxh3", longest: int = 4 << 40) -> None:
@@ -79,10 +77,10 @@ class Cache:
         self.path = os.path.join(home, COPIES)
         self._descriptors = Descriptors()
         self._copies: weakref.WeakValueDictionary[str, Copy] = weakref.WeakValueDictionary()
-        # A fetch and the thread that computes its md5s both write the description, of one shared value: the last written is the whole.
+        # The thread of a fetch and the one that computes its md5s write the same description, each time as a whole.
         self._describing = threading.Lock()
         try:
-            # Copies that credentials opened are not for this host's other users.
+            # Copies may need credentials at the origin: other users of this host must not read them.
             os.makedirs(self.path, mode=0o700, exist_ok=True)
         except OSError as error:
             raise LocalError(f"cannot use {self.path}: {error.strerror}") from error
@@ -91,7 +89,7 @@ class Cache:
         return os.path.join(self.path, task[:3], task + kind)
 
     def load(self, task: str, verified: str = "") -> tuple[Copy, Description] | None:
-        """The copy that an earlier process left, complete or not; None when there is none that can be used, or that was `verified` so."""
+        """The copy that an earlier process left, complete or not. None: there is none, it is unusable, or was not `verified` like this."""
         try:
             with open(self._at(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
@@ -100,8 +98,8 @@ class Cache:
             copy = self._kept(task, Copy.open(self._at(task), self._at(task, ".record")))
             if copy.geometry != Geometry(copy.geometry.length):
                 return None
-            description.md5 = ""  # of bytes that nobody has compared since
-            # The three files are not replaced as one: only with all its pieces is a copy complete.
+            description.md5 = ""  # the bytes may have changed since
+            # The three files are not written atomically: a copy is complete only if its record says so, too.
             description.complete = description.complete and copy.record.all_here()
             return copy, description
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
@@ -113,29 +111,29 @@ class Cache:
         return copy
 
     def piece_digest(self, content: memoryview) -> bytes:
-        """16 bytes, as the record keeps them."""
+        """The 16 bytes that the record holds."""
         check = self.hasher()
         check.update(content)
-        return self.kept(check)
+        return self.finish(check)
 
     def hasher(self) -> Any:
-        """For a piece's content as it comes; its updates release the GIL."""
+        """For a piece's content as it arrives; its update releases the GIL."""
         return hasher(self.digest)
 
     @staticmethod
-    def kept(check: Any) -> bytes:
-        """Of a `hasher`, when all of the piece was given: 16 bytes, as the record keeps them."""
+    def finish(check: Any) -> bytes:
+        """The 16 bytes that the record holds, of a `hasher` that was given all of the piece."""
         return bytes(check.digest()[:16])
 
     def check_length(self, length: int) -> None:
-        """Raises StorageError for a file of so many bytes (-1: unknown) that is longer than a copy may be."""
+        """Raises StorageError if a file of so many bytes (-1: unknown) is too long for a copy."""
         if length > self.longest:
             raise StorageError(f"the file has {length} bytes, this supernode takes up to {self.longest} (--max-length)")
 
     def create(self, task: str, geometry: Geometry, description: Description) -> Copy:
-        """A fresh copy. The old one's file is unlinked and not overwritten: it may be on its way to somebody.
+        """Create an empty copy. An older one is unlinked, not overwritten, because uploads may still read it.
 
-        Raises StorageError, also for one that is too long.
+        Raises StorageError, also if it is too long.
         """
         self.check_length(geometry.length)
         try:
@@ -149,7 +147,7 @@ class Cache:
         return file
 
     def describe(self, task: str, description: Description) -> None:
-        """Write the description anew. Raises StorageError."""
+        """Write the description. Raises StorageError."""
         path = self._at(task, ".json")
         try:
             with self._describing, open(path + ".new", "wb") as file:
@@ -160,7 +158,7 @@ class Cache:
             raise storage_error(f"cannot write {path}", error) from error
 
     def remove(self, task: str) -> None:
-        """The copy leaves the disk; whoever has it open goes on reading it."""
+        """Remove the copy from the disk. Uploads that have it open finish."""
         copy = self._copies.pop(task, None)
         if copy is not None:
             copy.vanish()
@@ -169,12 +167,12 @@ class Cache:
                 os.unlink(self._at(task, kind))
 
     def touch(self, task: str, now: float) -> None:
-        """It was used at unix time `now`."""
+        """Note that it was used at unix time `now`."""
         with contextlib.suppress(OSError):
             os.utime(self._at(task, ".json"), (now, now))
 
     def free(self) -> int:
-        """Bytes that the file system has left; 0 when somebody has removed the directory, which is made again."""
+        """Free bytes of the file system; 0 if the directory was removed, which is then created again."""
         try:
             room = os.statvfs(self.path)
         except OSError:
@@ -184,7 +182,7 @@ class Cache:
         return room.f_bavail * room.f_frsize
 
     def copies(self) -> Iterator[tuple[float, str, int]]:
-        """(unix time of last use, task, bytes that it takes on the disk) of every copy."""
+        """(unix time of last use, task, bytes on the disk) of every copy."""
         try:
             folders = list(os.scandir(self.path))
         except OSError:

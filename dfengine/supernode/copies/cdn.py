@@ -1,6 +1,6 @@
-"""The supernode's own copies: one fetch from the origin per task, however many ask, and a bound on the threads that do it.
+"""One fetch from the origin per task, however many clients ask for it, by a bounded number of threads.
 
-Of these threads no client has more than its share: else a few URLs of an origin that hardly answers would keep everybody's files away.
+Each client gets at most a share of the threads. Otherwise a few URLs of an origin that hardly answers would block all other files.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from dfengine.task import client_of
 
 
 class Cdn:
-    """All fetches. `post(function, *arguments)` calls on the loop's thread.
+    """All fetches. Used on the loop's thread; `post(function, *arguments)` calls a function there from any thread.
 
-    workers: origins read at once; more wait their turn. share: percent of them for one client, by the address that asked first.
-    connections: to one origin for one file, at most. room: on the disk, None: as much as there is.
+    workers: fetches that read an origin at once; further ones are queued. share: percent of them for one client, by the address that asked
+    first. connections: most to one origin for one file. room: on the disk; None: unlimited.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class Cdn:
         self._fetching = ThreadPoolExecutor(workers, "fetch")
         self._following = ThreadPoolExecutor(workers, "follow")
         self._shares = Quota(workers, share)
-        self._held: dict[str, dict[Fetch, Callable[[], None]]] = {}
-        """Client -> its fetches that wait for their turn, and how each begins."""
-        self._holding: dict[Fetch, str] = {}
-        """Each of these -> the client."""
+        self._queued: dict[str, dict[Fetch, Callable[[], None]]] = {}
+        """Client -> its fetches that wait for a thread, each with the function that begins it."""
+        self._client_of: dict[Fetch, str] = {}
+        """Queued fetch -> its client."""
         self.fetches: dict[str, Fetch] = {}
         self.past_requests = self.past_bytes = 0
-        """Of fetches that were forgotten. What one does after that is not counted."""
+        """Sums of the fetches that were forgotten, up to then."""
 
     def start(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
-        """Begin to fetch a task that is not known, or failed before; address: who asks for it."""
+        """Fetch a task that is not known, or has failed; address: of the client that asks for it."""
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._access,
                                             connections=self._connections, grants=self._grants, room=self._room)
@@ -61,25 +61,25 @@ class Cdn:
                 self.follow(fetch)
             self._submit(lambda: run(fetch), address)
 
-        self._turn(fetch, begin, address)
+        self._begin(fetch, begin, address)
         return fetch
 
-    def _turn(self, fetch: Fetch, begin: Callable[[], None], address: str) -> None:
+    def _begin(self, fetch: Fetch, begin: Callable[[], None], address: str) -> None:
         if self._shares.take(address):
             begin()
         else:
-            self._holding[fetch] = client = client_of(address)
-            self._held.setdefault(client, {})[fetch] = begin
+            self._client_of[fetch] = client = client_of(address)
+            self._queued.setdefault(client, {})[fetch] = begin
 
-    def _let_go(self, fetch: Fetch) -> Callable[[], None] | None:
-        """It waits no longer: how it begins; None: it did not wait."""
-        client = self._holding.pop(fetch, None)
+    def _dequeue(self, fetch: Fetch) -> Callable[[], None] | None:
+        """Take it out of the queue. Returns the function that begins it; None: it was not queued."""
+        client = self._client_of.pop(fetch, None)
         if client is None:
             return None
-        held = self._held[client]
-        begin = held.pop(fetch)
-        if not held:
-            del self._held[client]
+        queued = self._queued[client]
+        begin = queued.pop(fetch)
+        if not queued:
+            del self._queued[client]
         return begin
 
     def _submit(self, run: Callable[[], None], address: str) -> None:
@@ -93,17 +93,17 @@ class Cdn:
 
     def _ended(self, address: str) -> None:
         self._shares.give_back(address)
-        held = self._held.get(client_of(address))
-        if held:
-            fetch = next(iter(held))
-            begin = self._let_go(fetch)
+        queued = self._queued.get(client_of(address))
+        if queued:
+            fetch = next(iter(queued))
+            begin = self._dequeue(fetch)
             assert begin is not None
-            self._turn(fetch, begin, address)
+            self._begin(fetch, begin, address)
 
     def revalidate(self, fetch: Fetch, answered: Callable[[Fetch], None], address: str = "") -> None:
-        """Ask the origin whether a complete copy still holds; what it says comes as events; `answered` once it may be used.
+        """Ask the origin whether a complete copy is still current. The result is reported by events; then `answered` is called.
 
-        `fetch.asking` is true until that is over.
+        `fetch.asking` is true meanwhile.
         """
 
         def over(fetch: Fetch) -> None:
@@ -115,15 +115,15 @@ class Cdn:
             self._current(over, fetch)
 
         fetch.asking = True
-        self._turn(fetch, lambda: self._submit(ask, address), address)
+        self._begin(fetch, lambda: self._submit(ask, address), address)
 
     def mend(self, fetch: Fetch) -> None:
-        """A copy that was complete lacks pieces: fetch them again."""
+        """Fetch again what a complete copy has lost."""
         fetch.state = RUNNING
-        self._turn(fetch, lambda: self._submit(lambda: mend(fetch), ""), "")
+        self._begin(fetch, lambda: self._submit(lambda: mend(fetch), ""), "")
 
     def _current(self, event: Callable[..., object], fetch: Fetch, *arguments: object) -> None:
-        """Tell on the loop's thread, unless the task was forgotten: it may have been begun anew, with pieces of its own."""
+        """Report an event on the loop's thread, unless the task was forgotten: another fetch of it may have other pieces."""
 
         def tell() -> None:
             if self.fetches.get(fetch.task) is fetch:
@@ -132,7 +132,7 @@ class Cdn:
         self._post(tell)
 
     def follow(self, fetch: Fetch) -> None:
-        """1.x's md5s are needed from now on. All of a copy are computed once."""
+        """Compute the md5s that 1.x needs from now on; once for each copy."""
         if not fetch.following and not fetch.md5:
             fetch.following = True
             self._following.submit(self._follow, fetch)
@@ -145,25 +145,25 @@ class Cdn:
             self._post(self._followed, fetch, file)
 
     def _followed(self, fetch: Fetch, file: Copy | None) -> None:
-        """The thread that computed the md5s of `file` has ended; another generation may have begun while it did."""
+        """The thread that computed the md5s of `file` has ended. If another generation has begun meanwhile, its md5s are next."""
         fetch.following = False
         if file is not fetch.file and not fetch.over:
             self.follow(fetch)
         fetch.notify()
 
     def forget(self, task: str) -> None:
-        """The task leaves memory, and its origin is read no further; its copy stays on disk."""
+        """Remove the task from memory and stop reading its origin; its copy stays on disk."""
         fetch = self.fetches.pop(task, None)
         if fetch is not None:
-            self._let_go(fetch)
+            self._dequeue(fetch)
             fetch.stop()
             self.past_requests += fetch.origin_requests
             self.past_bytes += fetch.origin_bytes
 
     def close(self) -> None:
-        """Cut the fetches and wait for their threads."""
-        self._held.clear()
-        self._holding.clear()
+        """Stop all fetches and wait for their threads."""
+        self._queued.clear()
+        self._client_of.clear()
         for fetch in self.fetches.values():
             fetch.stop()
         self._fetching.shutdown(cancel_futures=True)

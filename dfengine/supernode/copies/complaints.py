@@ -1,6 +1,7 @@
-"""Somebody says that a piece of the supernode's own copy is wrong, or it could not be sent: it is read and compared with its digest.
+"""Complaints of pieces of the supernode's own copies: the piece is read from the disk and compared with its digest.
 
-In threads, a few at once. What is right is not read again for a while, whoever complains.
+A client complains that a piece is wrong, or the piece could not be sent. A few pieces are read at once, in threads. A piece that is right
+is not read again for QUIET seconds, whoever complains.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from dfengine.supernode.copies.fetch import Fetch
 
 AT_ONCE = 2
 MOST = 1024
-"""Pieces that wait to be compared, or were found right lately; further complaints wait for the next one of their kind."""
+"""Pieces that wait to be compared, or were right less than QUIET seconds ago; complaints of further ones are ignored."""
 
 PAUSE = 1.0
-"""Seconds from one look for places among MOST to the next."""
+"""Seconds between two searches for entries that can be removed when there are MOST."""
 
 QUIET = 10.0
-"""Seconds in which a piece that was found right is not read again."""
+"""Seconds for which a piece that was right is not read again."""
 
 
 class Complaints:
-    """Used on the loop's thread. What is wrong is told by the fetch's own event. share: percent of MOST for one client."""
+    """Used on the loop's thread. A wrong piece is reported by the fetch's event. share: percent of MOST for one client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, share: int = SHARE) -> None:
         self._loop = loop
         self._threads = ThreadPoolExecutor(AT_ONCE, "complaint")
         self._known: dict[tuple[str, int], tuple[float, str]] = {}
-        """(task, piece) -> when it may be read again, monotonic seconds, infinity while it is being read; and the client's address."""
+        """(task, piece) -> monotonic seconds when it may be read again, infinity while it is read; and the client's address."""
         self._shares = Quota(MOST, share)
         self._full_until = 0.0
 
@@ -71,7 +72,7 @@ class Complaints:
         with contextlib.suppress(StorageError):
             for lost in file.cut_off():
                 fetch.damaged(lost)
-        right = n in file.here and file.prove(n, file.buffer())
+        right = n in file.here and file.verify(n, file.buffer())
         if not right:
             fetch.damaged(n)
         with contextlib.suppress(RuntimeError):  # the loop has ended

@@ -1,8 +1,8 @@
-"""A task's file in the supernode's cache: no descriptor while it is idle, no piece served that was not compared with its digest.
+"""A task's file in the supernode's cache. It serves only pieces that were verified, and has no descriptor while it is idle.
 
-What lies on a disk from before, or since a while, may have changed there. So a copy that is found begins with no piece here; `prove`
-reads one and compares it with the digest in the record. Pieces that this process wrote were compared as they came. Whoever doubts a
-piece has it proved again, and `drop` takes out what is wrong.
+Data on a disk may have changed since it was written. So a copy that is found on the disk begins without pieces; `verify` reads one and
+compares it with the digest in the record. Pieces that this process wrote were verified as they arrived. After a complaint a piece is
+verified again, and `drop` removes a wrong one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dfengine.storage.record import Record
 
 
 class Copy(PieceFile):
-    """Use `create` or `open`, then `keep_in`. Nobody closes it: its descriptors go with who uses them."""
+    """Use `create` or `open`, then `keep_in`. It is never closed: each descriptor is closed by its last user."""
 
     def __init__(self, path: str, fd: int, record: Record) -> None:
         super().__init__(path, fd, record)
@@ -29,10 +29,10 @@ class Copy(PieceFile):
         self._data: OnDemand | None = None
         self._digest: Callable[[memoryview], bytes] | None = None
         self.md5s: dict[int, bytes] = {}
-        """Piece -> md5 of it as it is framed, for 1.x. Of this process: what is on the disk is no proof of what it was computed from."""
+        """Piece -> md5 of the framed piece, for 1.x. Not stored: the bytes on the disk may change after it was computed."""
 
     def keep_in(self, descriptors: Descriptors, digest: Callable[[memoryview], bytes]) -> None:
-        """Once, before it is used; digest: of a piece's content, as its record keeps it."""
+        """Call once, before use. digest: computes the digest of a piece's content that the record holds."""
         self._data, self._digest = OnDemand(self.path, self._fd, descriptors), digest
 
     @property
@@ -41,13 +41,13 @@ class Copy(PieceFile):
         return self.hold().fd
 
     def hold(self) -> Held:
-        """Raises StorageError when the file is gone."""
+        """The data's descriptor, for one use. Raises StorageError if the file is gone."""
         assert self._data is not None
         return self._data.hold()
 
     @property
     def here(self) -> Bitset:
-        """Pieces that this process compared with their digests; `record.here` are those that are said to be on the disk."""
+        """Pieces that this process has verified; `record.here` are those that the record on the disk names."""
         return self._proved
 
     def offer(self, n: int, digest: bytes) -> None:
@@ -60,8 +60,8 @@ class Copy(PieceFile):
         size = self.geometry.content_size
         return memoryview(mmap.mmap(-1, size if self.geometry.length < 0 else max(1, min(size, self.geometry.length))))
 
-    def prove(self, n: int, buffer: memoryview) -> bool:
-        """Read piece n into `buffer`, which has room for any piece, and compare it: True if it is right; else it is dropped."""
+    def verify(self, n: int, buffer: memoryview) -> bool:
+        """Read piece n into `buffer` (see `buffer()`) and compare it with its digest. False: it was wrong or unreadable, and dropped."""
         assert self._digest is not None
         with contextlib.suppress(StorageError):
             if self._digest(buffer[: self.read_into(n, buffer)]) == self.record.digest(n):
@@ -71,14 +71,14 @@ class Copy(PieceFile):
         return False
 
     def drop(self, n: int) -> None:
-        """Piece n is not here, or is wrong."""
+        """Remove piece n from what is here."""
         self._proved.clear(n)
-        # Where the record cannot be written, whoever finds the copy compares again.
+        # If the record cannot be written, the next process verifies the piece and drops it then.
         with contextlib.suppress(StorageError):
             self.record.hide(n)
 
     def cut_off(self) -> list[int]:
-        """Pieces that lay where somebody cut the data; they are dropped, and there is room for them again. Raises StorageError."""
+        """If the data file was truncated: drop the pieces beyond its end, extend it again, and return them. Raises StorageError."""
         held = self.hold()
         try:
             size = os.fstat(held.fd).st_size
@@ -93,13 +93,13 @@ class Copy(PieceFile):
             raise storage_error(f"cannot read {self.path}", error) from error
 
     def rest(self) -> None:
-        """Nobody writes to it any more for now: no descriptor is kept for it that is needed elsewhere."""
+        """Writing has ended for now: its descriptor may be closed when others are needed."""
         assert self._data is not None
         self._data.release()
         self.record.rest()
 
     def vanish(self) -> None:
-        """Its path is about to be another file's, or nobody's. What is on its way goes on."""
+        """Its path is about to be removed or reused. Uploads that run finish."""
         if self._data is not None:
             self._data.remove()
             self.record.abandon()

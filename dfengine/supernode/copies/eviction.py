@@ -1,13 +1,13 @@
-"""Copies leave a disk that fills up: never for what somebody claims, only for bytes that are there, and only if that can suffice.
+"""Removes copies from a disk that fills up. What an origin claims evicts nothing; only bytes that arrived do, and only if it helps.
 
-    a file's length is told    it must fit beside the copies that are in use, else it is not begun; nothing leaves
-    a piece is about to come   less than --disk-low is free: idle copies leave until --disk-high is
-    a write finds no room      idle copies leave until it has; if all that may leave is too little, none does
+    the origin names a length      it must fit beside the copies in use, otherwise the fetch fails; nothing is evicted
+    a piece is about to arrive     if less than --disk-low is free, idle copies are evicted until --disk-high is
+    a write finds the disk full    idle copies are evicted until it fits; if all of them would not suffice, none is
 
-Idle copies leave in the order of their last use: first those of tasks that nobody downloads or serves, then those that everybody who has
-joined has whole. Where nothing can leave, the largest of the copies that are being fetched fails, and the others wait for its room.
+Idle copies are evicted in the order of their last use: first those of tasks without downloads, then those that all downloads have
+completely. If nothing can be evicted, the largest copy that is being fetched fails, and the others wait for its room.
 
-Looking at ten thousand copies takes its time, so it is done in the fetches' threads; whether a task is used is asked of the loop.
+Examining ten thousand copies takes long, so the threads of fetches do it; only the loop's thread is asked whether a task is used.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from dfengine.supernode.copies.cache import Cache
 
     class Usage(Protocol):
-        """Which copies may leave; asked on the loop's thread. `origin_fetches.OriginFetches` is one."""
+        """Which copies may be evicted; called on the loop's thread. `origin_fetches.OriginFetches` is one."""
 
         def order(self, task: str) -> int:
-            """0: nobody uses it. 1: everybody who joined has it whole. 2: it must stay."""
+            """0: it has no downloads. 1: all of its downloads are complete. 2: it must stay."""
 
         def running(self, task: str) -> bool:
             """It is being fetched."""
 
         def drop(self, task: str) -> bool:
-            """It leaves memory and disk, unless it must stay by now."""
+            """Remove it from memory and disk. False: it must stay by now."""
 
 PAUSE = 1.0
-"""Seconds after a look for --disk-low that was in vain, to the next one."""
+"""Seconds until the next try after evicting for --disk-low did not free enough."""
 
-LITTLE = 64 << 10
-"""Bytes that a record or a description needs at most at once."""
+METADATA = 64 << 10
+"""Most bytes that one write of a record or a description needs."""
 
-PATIENCE = 5.0
-"""Seconds that a write waits for the room of a larger copy."""
+LONGEST_WAIT = 5.0
+"""Seconds that a write waits for a larger copy to fail and free its room."""
 
 SLICE = 1000
-"""Tasks that the loop is asked about at once."""
+"""Tasks in one question to the loop's thread."""
 
 TICK = 0.05
 
@@ -53,19 +53,19 @@ Result = TypeVar("Result")
 
 
 class Room:
-    """low, high: bytes, --disk-low and --disk-high. Used in any thread but the loop's."""
+    """low, high: bytes, --disk-low and --disk-high. Used in any thread except the loop's."""
 
     def __init__(self, cache: Cache, usage: Usage, loop: asyncio.AbstractEventLoop, low: int, high: int) -> None:
         self._cache, self._usage, self._loop = cache, usage, loop
         self.low, self._high = low, high
-        self._turn = threading.Lock()
-        self._again = 0.0
+        self._lock = threading.Lock()
+        self._next_check = 0.0
         self._made = 0
-        """How often room was made so far."""
+        """How many times room was made."""
         self._closed = False
 
     def check(self, length: int) -> None:
-        """A file needs `length` more bytes (0 or less: unknown). Raises StorageError if copies that may leave are not enough for it."""
+        """Raises StorageError if a file of `length` more bytes (-1: unknown) would not fit even with all idle copies evicted."""
         free = self._cache.free()
         if length <= free:
             return
@@ -73,18 +73,19 @@ class Room:
         if length > free + idle:
             raise StorageError(f"the supernode has no room for {length} bytes: {free} are free, {idle} more can be")
 
-    def keep_low(self) -> None:
-        """More bytes come: idle copies leave if less than --disk-low is free."""
+    def keep_free(self) -> None:
+        """Evict idle copies if less than --disk-low is free."""
         now = time.monotonic()
-        if now >= self._again and self._cache.free() < self.low:
-            with self._turn:
+        if now >= self._next_check and self._cache.free() < self.low:
+            with self._lock:
                 if self._cache.free() < self.low:
                     self._evict(self._idle(), 0)
-                    self._again = now + PAUSE if self._cache.free() < self.low else 0.0
+                    self._next_check = now + PAUSE if self._cache.free() < self.low else 0.0
 
     def write(self, task: str, write: Callable[[], Result], need: int, rest: Callable[[], int]) -> Result:
-        """Carry out `write`, of `need` bytes; where the disk is full room is made and it is tried again. rest: bytes of the task's
-        copy that are still to come. Raises StorageError.
+        """Call `write`, which needs `need` bytes; if the disk is full, make room and call it again.
+
+        rest: bytes of the task's copy that are still to arrive. Raises StorageError.
         """
         end = 0.0
         while True:
@@ -92,7 +93,7 @@ class Room:
             try:
                 return write()
             except DiskFull:
-                with self._turn:
+                with self._lock:
                     if self._closed:
                         raise
                     if self._made != made:
@@ -102,17 +103,17 @@ class Room:
                     if need <= there and rest() <= there + self._cache.free() and self._evict(idle, need):
                         self._made += 1
                         continue
-                end = end or time.monotonic() + PATIENCE
+                end = end or time.monotonic() + LONGEST_WAIT
                 if self._is_largest(task) or time.monotonic() > end:
                     raise
             self._wait(made, end)
 
     def freed(self) -> None:
-        """A copy has left: whoever waits may try again."""
+        """A copy was removed: writes that wait try again."""
         self._made += 1
 
     def close(self) -> None:
-        """The process ends: the loop is not asked any more."""
+        """The process ends: ask the loop's thread nothing more."""
         self._closed = True
 
     def _wait(self, made: int, end: float) -> None:
@@ -120,7 +121,7 @@ class Room:
             time.sleep(TICK)
 
     def _idle(self) -> list[tuple[int, float, str, int]]:
-        """(order, last use, task, bytes) of the copies that may leave, in the order in which they do."""
+        """(order, last use, task, bytes) of the copies that may be evicted, in the order of eviction."""
         copies = list(self._cache.copies())
         orders: list[int] = []
         for at in range(0, len(copies), SLICE):
@@ -129,7 +130,7 @@ class Room:
         return sorted((order, used, task, size) for order, (used, task, size) in zip(orders, copies, strict=False) if order < 2)
 
     def _evict(self, idle: list[tuple[int, float, str, int]], need: int) -> bool:
-        """Copies leave until `need` bytes of them have, and --disk-high is free if less than --disk-low was. Hold `_turn`."""
+        """Evict copies of `need` bytes, and up to --disk-high free bytes if less than --disk-low is free. Hold `_lock`."""
         gone, high = 0, self._high if self._cache.free() < self.low else 0
         for *_, task, size in idle:
             if gone >= need and self._cache.free() >= high:
@@ -139,13 +140,13 @@ class Room:
         return gone > 0
 
     def _is_largest(self, task: str) -> bool:
-        """No copy that is being fetched has more bytes on the disk."""
+        """No other copy that is being fetched takes more of the disk."""
         sizes = {name: size for _, name, size in self._cache.copies()}
         running: list[str] = self._ask(lambda: [name for name in sizes if self._usage.running(name)], [])
         return all((sizes[name], name) <= (sizes.get(task, 0), task) for name in running)
 
     def _ask(self, question: Callable[[], Result], otherwise: Result) -> Result:
-        """What the loop's thread says to it; `otherwise` when the process ends."""
+        """The answer of the loop's thread; `otherwise` if the process ends."""
         said: list[Result] = []
         told = threading.Event()
 
@@ -163,7 +164,7 @@ class Room:
 
 
 class CopyRoom:
-    """Of one task's copy. room None: as much as there is."""
+    """`Room` for one task's copy. room None: unlimited."""
 
     def __init__(self, room: Room | None, task: str) -> None:
         self._room, self._task = room, task
@@ -173,12 +174,12 @@ class CopyRoom:
         if self._room is not None:
             self._room.check(length)
 
-    def keep_low(self) -> None:
+    def keep_free(self) -> None:
         """See Room."""
         if self._room is not None:
-            self._room.keep_low()
+            self._room.keep_free()
 
-    def write(self, write: Callable[[], Result], need: int = LITTLE, rest: Callable[[], int] = int) -> Result:
+    def write(self, write: Callable[[], Result], need: int = METADATA, rest: Callable[[], int] = int) -> Result:
         """See Room."""
         return write() if self._room is None else self._room.write(self._task, write, need, rest)
 

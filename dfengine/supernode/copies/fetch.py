@@ -1,9 +1,9 @@
-"""One task's copy, as others see it while a thread fetches it from the origin. Its states:
+"""The state of one task's copy while a thread fetches it from the origin:
 
-    NEW       nothing is known yet             -> RUNNING, SUCCESS (a cached copy still holds), FAILED
-    RUNNING   pieces arrive                    -> SUCCESS, FAILED
-    SUCCESS   all is here and as expected      -> RUNNING (the origin's file changed), FAILED (it is gone)
-    FAILED    for all, with a reason           final
+    NEW       nothing is known yet                  -> RUNNING, SUCCESS (a cached copy is still current), FAILED
+    RUNNING   pieces arrive                         -> SUCCESS, FAILED
+    SUCCESS   complete and as expected              -> RUNNING (the origin's file changed, or pieces were damaged), FAILED
+    FAILED    for all downloads; `error` says why   final
 
 `fetch_thread` has the transitions. The threads of a fetch write its fields before the event that tells of them, unless said otherwise.
 """
@@ -34,40 +34,40 @@ NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 
 
 class Events(Protocol):
-    """What a fetch tells; called on the loop's thread."""
+    """What a fetch reports; called on the loop's thread."""
 
     def fetch_head(self, fetch: Fetch) -> None:
-        """Length and piece size are known; what a copy has already is told after it."""
+        """Length and piece size are known. What the copy already has is reported next."""
 
     def fetch_piece(self, fetch: Fetch, n: int) -> None:
         """Piece n is in the copy."""
 
     def fetch_pieces(self, fetch: Fetch, pieces: Bitset) -> None:
-        """These are in the copy from before."""
+        """These pieces were in the copy already."""
 
     def fetch_md5(self, fetch: Fetch, n: int) -> None:
         """The md5 of framed piece n is known."""
 
     def fetch_damaged(self, fetch: Fetch, n: int) -> None:
-        """Piece n of the copy was wrong, or could not be read, and is not in it any more."""
+        """Piece n of the copy was wrong or unreadable, and was dropped."""
 
     def fetch_ended(self, fetch: Fetch) -> None:
-        """SUCCESS: all is here, the length is known."""
+        """SUCCESS: the copy is complete and its length known."""
 
     def fetch_failed(self, fetch: Fetch) -> None:
-        """`fetch.error` says why; nothing of this task is served any more."""
+        """FAILED: `fetch.error` says why; nothing of this task is served any more."""
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
-        """The origin no longer gives the file of a complete copy; downloads that run may end."""
+        """The origin no longer has the file of a complete copy; running downloads may end."""
 
     def fetch_renewed(self, fetch: Fetch) -> None:
-        """The origin's file changed: a new generation begins, the old one is over."""
+        """The origin's file changed: a new generation begins, and downloads of the old one end."""
 
 
 class Fetch:
     """post: calls an event's method with the fetch and further arguments on the loop's thread, unless the fetch was forgotten.
 
-    connections: to the origin, at most. grants: how many each origin allows. room: on the disk, None: as much as there is.
+    connections: most to the origin. grants: how many each origin allows. room: on the disk; None: unlimited.
     """
 
     def __init__(
@@ -91,55 +91,55 @@ class Fetch:
         self.origin_requests = self.past_bytes = 0
         self.reader: Reader | None = None
         self.waits = ""
-        """Why the origin is asked again after a pause, "" while it is not."""
+        """Why the origin is asked again after a pause; "" while it is not."""
         self.trust = 1
-        """How many times the usual a complete copy is trusted before its origin is asked."""
+        """Multiple of --revalidate-interval for which a complete copy is used before its origin is asked."""
         self.unbound = False
-        """Pieces of an answer without a version came since the description was written last."""
+        """The description on the disk names no version, because pieces of a response arrived that no validator ties to the earlier one."""
         self.wanted_piece = -1
-        """The piece that a stream waits for, -1: none. Written on the loop's thread."""
+        """The piece that a stream waits for; -1: none. Written on the loop's thread."""
         self.asking = False
-        """Its origin is being asked whether the complete copy still holds. Of the loop's thread."""
+        """The origin is being asked whether the complete copy is still current. Used on the loop's thread."""
         self.following = False
         """A thread computes md5s (`legacy_md5`). Written on the loop's thread."""
         self.failure_told = False
-        """Of the loop's thread."""
+        """`fetch_failed` was handled. Used on the loop's thread."""
         self.news = threading.Condition()
-        """Notified whenever a thread of this fetch may have something new to do."""
+        """Notified when pieces arrived, or the state changed."""
         self.stopped = False
-        """Under `news`, as `cancel` is."""
+        """The process ends, or the task was forgotten. Written under `news`, as `cancel` is."""
         self.cancel: Cancel | None = None
-        """Ends a wait for the origin."""
+        """Interrupts waits for the origin."""
 
     @property
     def geometry(self) -> Geometry:
-        """Of the task. Raises StorageError before the head is known."""
+        """Raises StorageError before the origin has answered."""
         if self.file is None:
             raise StorageError("the origin has not answered yet")
         return self.file.geometry
 
     @property
     def over(self) -> bool:
-        """It failed, or the process ends: nothing more comes."""
+        """It failed or was stopped: nothing more arrives."""
         return self.state == FAILED or self.stopped
 
     @property
     def origin_bytes(self) -> int:
-        """Bytes of bodies from the origin."""
+        """Bytes of response bodies from the origin."""
         return self.past_bytes + (self.reader.bytes if self.reader is not None else 0)
 
     @property
     def md5(self) -> str:
-        """Of the raw file, "" while unknown."""
+        """Of the raw file; "" while unknown."""
         return self.description.md5
 
     @property
     def missing_bytes(self) -> int:
-        """Bytes of the copy that are still to come, as far as that is known."""
+        """Bytes that the copy still lacks; 0 while the length is unknown."""
         return 0 if self.file is None else max(0, self.file.geometry.length - self.file.here.count() * self.file.geometry.content_size)
 
     def wants(self, una: int, end: int) -> None:
-        """A stream waits for pieces of [una, end): the first that is missing is fetched next. On the loop's thread."""
+        """A stream waits for pieces of [una, end): fetch the first missing one next. On the loop's thread."""
         missing = self.file.here.first_clear(max(una, 0)) if self.file is not None else -1
         self.wanted_piece = missing if missing < end else -1
 
@@ -154,7 +154,7 @@ class Fetch:
         self.post(self.events.fetch_piece, self, n)
 
     def damaged(self, n: int) -> None:
-        """Piece n was found to be wrong, and is dropped. In any thread."""
+        """Piece n was wrong and was dropped. In any thread."""
         self.post(self.events.fetch_damaged, self, n)
 
     def describe(self) -> None:
@@ -162,7 +162,7 @@ class Fetch:
         self.room.write(lambda: self.cache.describe(self.task, self.description))
 
     def stop(self) -> None:
-        """The process ends, or nobody knows the task any more: wake the threads."""
+        """The process ends, or the task is forgotten: wake the threads, which end."""
         with self.news:
             self.stopped = True
             self.state = FAILED if self.state in (NEW, RUNNING) else self.state

@@ -1,7 +1,7 @@
-"""What the thread of a fetch does: fetch the file from its origin piece by piece, or find a copy from before and ask whether it holds.
+"""The thread of a fetch: it fetches the file from its origin, or finds an earlier copy and asks the origin whether that is current.
 
-Pieces are offered as they arrive. A broken connection is gone on from at the exact byte. An answer of another version is a question and
-no verdict: it is compared with what is here, piece by piece, and only a piece that differs makes another file of it.
+Pieces are offered as they arrive. After a broken connection the next request starts at the exact byte. A response with another validator
+does not yet mean another file: it is compared with the copy piece by piece, and only a piece that differs begins another generation.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.legacy_md5 import compute
 from dfengine.supernode.copies.origin_reading import ask, end_waits, read
-from dfengine.supernode.copies.repair import fetch_missing, lacks, prove_found
+from dfengine.supernode.copies.repair import fetch_missing, missing_runs, verify_found
 
 UNSTABLE = 16
-"""After an origin gave the same bytes under another version, its copy is trusted so many times as long, and twice as long each time."""
+"""`Fetch.trust` after an origin sent the same bytes with another validator; it doubles each further time."""
 
 Found = tuple[Copy, Description]
 
 
 def run(fetch: Fetch) -> None:
-    """Fetch, or find that the copy from before still holds; never raises."""
+    """Fetch the file, or find that an earlier copy is current. Never raises."""
     _guarded(fetch, lambda: _run(fetch))
 
 
 def mend(fetch: Fetch) -> None:
-    """Fetch again what a copy that was complete lacks; never raises."""
+    """Fetch again what a complete copy has lost. Never raises."""
     _guarded(fetch, lambda: _finish(fetch, fetch.file) if fetch.file is not None else None)
 
 
@@ -51,11 +51,11 @@ def _guarded(fetch: Fetch, work: Callable[[], None]) -> None:
 
 def fail(fetch: Fetch, error: DfengineError) -> None:
     """The fetch ends with this error."""
-    # Its stack would keep this fetch, and the copy's descriptors, until the collector comes by.
+    # Its traceback would keep this fetch and the copy's descriptors until the garbage collector runs.
     error.__cause__ = error.__context__ = None
     fetch.error = error.with_traceback(None)
     if isinstance(error, DigestMismatch | OriginChanged) or (fetch.file is not None and isinstance(error, StorageError)):
-        # Before others may begin anew: the copy that they make has the same name, and perhaps its room.
+        # Before the state says so: the next fetch's copy has the same name, and may need the room.
         fetch.cache.remove(fetch.task)
     if fetch.file is not None:
         fetch.file.rest()
@@ -74,9 +74,9 @@ def _run(fetch: Fetch) -> None:
 
 
 def _fetch(fetch: Fetch, found: Found | None) -> None:
-    """Pieces into the copy until the file ends. Raises OriginError and its kin, StorageError."""
+    """Read the origin into the copy. Raises OriginError, StorageError."""
     if found is not None:
-        prove_found(fetch, found[0], lambda n: None)
+        verify_found(fetch, found[0], lambda n: None)
     origin, body = ask(fetch, found=found)
     try:
         file, gaps = _begin(fetch, body, found)
@@ -88,10 +88,10 @@ def _fetch(fetch: Fetch, found: Found | None) -> None:
 
 
 def _begin(fetch: Fetch, body: Body, found: Found | None) -> tuple[Copy, list[tuple[int, int]]]:
-    """The origin's head is here: the copy's geometry follows, and which pieces are to be fetched."""
+    """The origin has answered: create or resume the copy. Returns it with the runs of pieces that it lacks."""
     version = body.version
     if found is not None and found[1].version(found[0].geometry.length).covers(version):
-        # Resumed after a restart: the same version of the file.
+        # Resume after a restart: it is the same version of the file.
         fetch.description, fetch.file = found[1], found[0]
         fetch.from_cache = True
     else:
@@ -110,7 +110,7 @@ def _begin(fetch: Fetch, body: Body, found: Found | None) -> tuple[Copy, list[tu
 
 
 def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
-    """There is a complete copy: does it still hold?"""
+    """Ask the origin whether a complete copy is still current."""
     fresh, version = fetch.file is None, known.version(file.geometry.length)
     try:
         origin, body = ask(fetch, version)
@@ -119,7 +119,7 @@ def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
             raise
         if not transient(error):
             fetch.post(fetch.events.fetch_refused, fetch, error)
-        # An origin that is down, or busy, takes nothing from downloads of a copy that was complete.
+        # While the origin is down or busy, downloads go on with the complete copy.
         _keep(fetch, file, known, fresh)
         return
     if body.not_modified or version.covers(body.version):
@@ -130,7 +130,7 @@ def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
 
 
 def _renew(fetch: Fetch, told: bool = True) -> None:
-    """The origin has another file: the next generation begins. told: somebody may use the one before."""
+    """The origin has another file: begin the next generation. told: downloads may use the previous one, and end."""
     if told:
         fetch.post(fetch.events.fetch_renewed, fetch)
     fetch.file, fetch.state = None, NEW
@@ -138,21 +138,21 @@ def _renew(fetch: Fetch, told: bool = True) -> None:
 
 
 def _is_same(fetch: Fetch, origin: HttpOrigin, body: Body, file: Copy, known: Description, fresh: bool) -> bool:
-    """The answer has another version, or none: its bytes are compared with the copy's, whose downloads go on meanwhile.
+    """The response has another validator, or none: compare its bytes with the copy's. Running downloads go on meanwhile.
 
-    fresh: nobody uses the copy yet, and nobody is given it before it is compared.
+    fresh: the copy was just loaded; it is not offered before it is compared.
     """
     if body.length not in (-1, file.geometry.length):
         body.close()
         return False
     fetch.description = known
     try:
-        prove_found(fetch, file, lambda n: None)
+        verify_found(fetch, file, lambda n: None)
         read(fetch, origin, body, file, [(0, file.geometry.count)], compare=True)
     except OriginChanged:
         return False
     except OriginError:
-        # It broke off: what it was is not known, and the copy is no worse than before.
+        # The response broke off: nothing is known, and the copy is as good as before.
         if fresh:
             raise
         return True
@@ -171,15 +171,15 @@ def _keep(fetch: Fetch, file: Copy, known: Description, fresh: bool) -> None:
     fetch.from_cache, fetch.state = True, RUNNING
     fetch.post(fetch.events.fetch_head, fetch)
     fetch.post(fetch.events.fetch_pieces, fetch, file.here.copy())
-    prove_found(fetch, file, fetch.arrived)
+    verify_found(fetch, file, fetch.arrived)
     _finish(fetch, file)
 
 
 def _finish(fetch: Fetch, file: Copy) -> None:
-    """Every piece was read, or found; those that were dropped since are fetched again."""
+    """Fetch pieces that were dropped meanwhile, wait for the md5 if the task needs one, then declare the copy complete."""
     while True:
         fetch.notify()
-        if lacks(file):
+        if missing_runs(file):
             if not fetch_missing(fetch, file):
                 return _renew(fetch)
         elif fetch.wanted.md5 and not fetch.md5:
@@ -197,12 +197,12 @@ def _finish(fetch: Fetch, file: Copy) -> None:
 
 
 def _await_md5(fetch: Fetch, file: Copy) -> None:
-    """Until the md5 is known, or a piece was found to be wrong. Raises OriginUnreachable when the process ends."""
+    """Wait until the md5 is known or a piece was dropped. Raises OriginUnreachable if the process ends."""
     with fetch.news:
-        while fetch.following and not (fetch.md5 or fetch.stopped or lacks(file)):
+        while fetch.following and not (fetch.md5 or fetch.stopped or missing_runs(file)):
             fetch.news.wait(1.0)
     if fetch.stopped:
         raise OriginUnreachable("the supernode is going away")
     if not fetch.md5:
-        # The thread that followed has ended, with another generation of the file or by a failure of its own.
+        # No thread computes it: the one before ended with another generation, or failed.
         compute(fetch, file, wait=False)

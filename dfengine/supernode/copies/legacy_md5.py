@@ -51,7 +51,7 @@ def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
                 continue  # the length turned out to end right before n
             return False
         # Of these very bytes: a piece that was right when it came may have changed on the disk.
-        if not file.prove(n, buffer):
+        if not file.verify(n, buffer):
             fetch.damaged(n)
             continue
         length = file.geometry.content(n)[1]

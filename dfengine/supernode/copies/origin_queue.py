@@ -1,4 +1,4 @@
-"""Downloads that want to go to an origin by themselves: who has leave, and who waits for it. Used on the loop's thread."""
+"""Permission for downloads to go to an origin by themselves: who has it, and who waits for it. Used on the loop's thread."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dfengine.net.quota import Quota
 from dfengine.supernode.swarm.origin_leases import OriginLeases
 
 MOST_WAITING = 4096
-"""Questions that wait at once; further ones are answered at once."""
+"""Requests that wait at once; further ones are refused."""
 
 LOOK = 5.0
-"""Seconds after which one that waits looks by itself: a lease may run out without anybody's saying so."""
+"""Seconds between two tries of a request that waits: nothing reports that a lease has expired."""
 
 
 class Asker(NamedTuple):
-    """Of `origin` (host:port), from the address `client`; task and CID tell its downloads apart."""
+    """A download (task, CID) of the client at address `client` that wants to go to `origin` (host:port)."""
 
     origin: str
     client: str
@@ -25,7 +25,7 @@ class Asker(NamedTuple):
 
 
 class OriginQueue:
-    """limit: leases of one origin, 0 = any number. share: percent of them, and of the questions that wait, for one client."""
+    """limit: leases of one origin, 0 = unlimited. share: percent of them, and of the requests that wait, for one client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, share: int) -> None:
         self.leases = OriginLeases(limit, share)
@@ -34,11 +34,11 @@ class OriginQueue:
         self._waiting: dict[Asker, asyncio.Future[bool]] = {}
 
     def __len__(self) -> int:
-        """Questions that wait."""
+        """Requests that wait."""
         return len(self._waiting)
 
     async def ask(self, asker: Asker, seconds: float) -> bool:
-        """It has leave, as soon as there is one within `seconds`; a newer question of the same replaces the older."""
+        """Wait up to `seconds` for permission; False: there was none. A newer request of the same download replaces the older one."""
         until = self._loop.time() + seconds
         while not self._grant(asker):
             left = until - self._loop.time()
@@ -60,7 +60,7 @@ class OriginQueue:
         return self.leases.ask(asker.origin, asker.client, f"{asker.task}@{asker.cid}", self._loop.time())
 
     def give_back(self, asker: Asker) -> None:
-        """Leave is needed no more: the first that waits and may have it has it."""
+        """The download needs its permission no longer: the first waiting download that may have it gets it."""
         if self.leases.release(asker.origin, asker.client, f"{asker.task}@{asker.cid}"):
             for other, turn in self._waiting.items():
                 if other.origin == asker.origin and not turn.done() and self._grant(other):

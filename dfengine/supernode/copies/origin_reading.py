@@ -1,4 +1,4 @@
-"""A fetch asks its origin, and reads the answer into the copy; in threads of the fetch."""
+"""Requests of a fetch to its origin, and reading the response into the copy. Runs in the fetch's threads."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 
 TRIES = 5
-"""Tries in a row, after the first, that may bring nothing before a fetch fails."""
+"""Retries in a row without progress before a fetch fails."""
 
 RUN = 16 << 20
-"""Bytes that one connection is given to fetch at once: small, since what comes first is offered first."""
+"""Most bytes assigned to one connection at once. Small, because pieces are offered in the order of their arrival."""
 
 LEAST_RATE = 16 << 10
-"""Bytes per second below which a connection to the origin is given up: its thread is one of a bounded number."""
+"""Bytes per second below which a connection to the origin is closed, because the number of threads is bounded."""
 
 
 def _origin(fetch: Fetch) -> HttpOrigin:
-    """With a cancel of its own: the one before may have been used to end a reader's last waits."""
+    """With a Cancel of its own: the previous one may be set, by the end of a reader."""
     wanted = fetch.wanted
     with fetch.news:
         _drop_cancel(fetch)
@@ -41,22 +41,22 @@ def _origin(fetch: Fetch) -> HttpOrigin:
 
 
 def _drop_cancel(fetch: Fetch) -> None:
-    """Under `fetch.news`."""
+    """Hold `fetch.news`."""
     cancel, fetch.cancel = fetch.cancel, None
     if cancel is not None:
         cancel.close()
 
 
 def end_waits(fetch: Fetch) -> None:
-    """Nobody waits for the origin: the descriptor for it is not kept as long as the task."""
+    """Nothing waits for the origin any more: close the Cancel's descriptor, since the fetch lives as long as the task."""
     with fetch.news:
         _drop_cancel(fetch)
 
 
 def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Description] | None = None) -> tuple[HttpOrigin, Body]:
-    """The origin, and its answer to a plain GET, or to a conditional one (`unless`). One that fails for the moment is asked again.
+    """Send a GET, or a conditional one (`unless`), and return the origin with its response. Transient failures are retried.
 
-    found: a copy that lacks pieces; of its version the file is asked for from the first of them on, if its version binds.
+    found: an incomplete copy; if its version has a validator, the request starts at the copy's first missing piece.
     Raises OriginError.
     """
     origin, retry = _origin(fetch), Retry(TRIES)
@@ -69,7 +69,7 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
             raise OriginUnreachable("the supernode is going away") from error
         except OriginError as error:
             if start and (not transient(error) or isinstance(error, OriginChanged)):
-                # Another version, or an origin that knows no ranges: its answer to a plain GET says which.
+                # Another version, or an origin without ranges: the response to a plain GET tells which.
                 start, version = 0, None
                 continue
             wait = retry.pause(error, time.monotonic(), random.random()) if unless is None else None
@@ -84,15 +84,18 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
 
 
 def read(fetch: Fetch, origin: HttpOrigin, body: Body, file: Copy, gaps: list[tuple[int, int]], compare: bool = False) -> None:
-    """By this thread, and as many more as the origin grants connections. compare: see Reader. Raises what ended the reader."""
-    # A file of a few runs is shared by all connections too, and not taken by the first one as a whole.
+    """Read runs of pieces (`gaps`) into the copy, by this thread and further ones, as many as the origin allows connections.
+
+    compare: see Reader. Raises the error that ended the reader.
+    """
+    # Otherwise the first connection would take a small file as a whole.
     pieces = sum(past - first for first, past in gaps)
     longest = min(RUN // file.geometry.content_size + 1, -(-pieces // fetch.connections))
     reader = fetch.reader = Reader(
         origin, Arrivals(fetch, file), body, gaps, connections=fetch.connections, longest=longest, retry=Retry(TRIES),
         grants=fetch.grants, chance=random.random, eager=False, compare=compare,
     )
-    # A lead that stands before pieces that are here needs a thread of its own.
+    # If the body starts before the first missing piece, reading it needs a thread of its own.
     threads = min(fetch.connections, pieces + (gaps[:1] > [(1, 0)]))
     more = [threading.Thread(target=reader.work, name="origin", daemon=True) for _ in range(threads - 1)]
     for thread in more:

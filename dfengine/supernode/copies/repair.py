@@ -1,7 +1,7 @@
-"""A copy that was found on the disk is compared with its record before it is served, and what is wrong is fetched again.
+"""Verifies a copy that was found on the disk before it is served, and fetches missing pieces again. Runs in the fetch's thread.
 
-Both run in a fetch's thread. A piece that is missing from a copy is asked of the origin by Range, under the version that the copy is of.
-Where nothing binds the version, all of the file comes again and what is here is compared with it; another version is another generation.
+Missing pieces are requested by Range with the copy's validator. Without a validator the whole file is read again and compared with what is
+here; if it differs, another generation begins.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.origin_reading import ask, read
 
 
-def prove_found(fetch: Fetch, file: Copy, proved: Callable[[int], None]) -> None:
-    """Compare every piece that the record says is here; `proved` is called for each that is right, `fetch.damaged` for each other.
+def verify_found(fetch: Fetch, file: Copy, right: Callable[[int], None]) -> None:
+    """Compare every piece in the record with its digest: call `right` for each right one, `fetch.damaged` for each other.
 
-    The piece that a stream waits for is next. Raises OriginUnreachable when the process ends.
+    The piece that a stream waits for is taken first. Raises OriginUnreachable if the process ends.
     """
     waiting, buffer = dict.fromkeys(n for n in file.record.here if n not in file.here), file.buffer()
     while waiting:
@@ -27,20 +27,20 @@ def prove_found(fetch: Fetch, file: Copy, proved: Callable[[int], None]) -> None
         wanted = fetch.wanted_piece
         n = wanted if wanted in waiting else next(iter(waiting))
         del waiting[n]
-        if file.prove(n, buffer):
-            proved(n)
+        if file.verify(n, buffer):
+            right(n)
         else:
             fetch.damaged(n)
 
 
-def lacks(file: Copy) -> list[tuple[int, int]]:
-    """Runs of pieces that are not here, of a file of known length; none while it is not known."""
+def missing_runs(file: Copy) -> list[tuple[int, int]]:
+    """Runs [first, past) of pieces that are not here; none while the file's length is unknown."""
     count = file.geometry.count
     return missing(file.here, count) if count >= 0 else []
 
 
 def fetch_missing(fetch: Fetch, file: Copy) -> bool:
-    """Fetch what the copy lacks. False: it must begin anew, for the origin has another version, or the file is gone.
+    """Fetch what the copy lacks. False: the origin has another version, or the copy's file is gone; a new generation must begin.
 
     Raises OriginError, StorageError.
     """
@@ -57,7 +57,7 @@ def fetch_missing(fetch: Fetch, file: Copy) -> bool:
         body.close()
         return False
     try:
-        read(fetch, origin, body, file, lacks(file) if version.binds else [(0, file.geometry.count)], compare=not version.binds)
+        read(fetch, origin, body, file, missing_runs(file) if version.binds else [(0, file.geometry.count)], compare=not version.binds)
     except OriginChanged:
         return False
     return True

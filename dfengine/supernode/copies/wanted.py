@@ -1,4 +1,4 @@
-"""What a client wants to be fetched from an origin."""
+"""What a client wants fetched from an origin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dfengine.origin.verification import verification
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to fetch and what it must be. headers are (name, value) pairs; md5 "": anything."""
+    """The request to the origin, and the md5 that the file must have ("": any). headers: (name, value) pairs."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -18,7 +18,7 @@ class Wanted:
     cacerts: Sequence[bytes] = ()
     md5: str = ""
     verified: str = field(init=False, default="")
-    """How the origin's certificate is verified: see `origin.verification`."""
+    """How the origin's certificate is verified; see `origin.verification`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "verified", verification(self.insecure, self.cacerts))

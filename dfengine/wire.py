@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta
 
+from dfengine import fields
 from dfengine.codes import *  # noqa: F403  (a code is part of its message: wire.WAIT)
 from dfengine.errors import BadValue, ProtocolViolation
 
@@ -46,11 +47,7 @@ Name = Annotated[str, Meta(max_length=1024)]
 """A task, a CID, an origin."""
 
 
-def _lower(name: str) -> str:
-    return name.replace("_", "")
-
-
-class Registration(msgspec.Struct, rename=_lower, kw_only=True):
+class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fields.REGISTRATION.items()}, kw_only=True):
     """`POST /peer/registry`, keys folded to lower case. Bytes, pieces and ports are plain integers."""
 
     super_node_ip: str = ""
@@ -91,13 +88,13 @@ class Registration(msgspec.Struct, rename=_lower, kw_only=True):
         """Raises ProtocolViolation when `body` is no JSON object (or form of at most MOST_FORM bytes), BadValue for a wrong type."""
         if form and len(body) > MOST_FORM:
             raise ProtocolViolation(f"a form of {len(body)} bytes is longer than {MOST_FORM}")
-        fields = _fields(body, form)
+        given = _fields(body, form)
         if form:
             for name in ("headers", "rootcas"):
-                if name in fields:
-                    fields[name] = [fields[name]] if isinstance(fields[name], str) else fields[name]
+                if name in given:
+                    given[name] = [given[name]] if isinstance(given[name], str) else given[name]
         try:
-            return msgspec.convert(fields, cls, strict=not form)
+            return msgspec.convert(given, cls, strict=not form)
         except (msgspec.ValidationError, RecursionError) as error:
             raise BadValue(f"validation failure list:\n{error}") from None
 
@@ -124,21 +121,21 @@ def folded(body: bytes) -> dict[str, Any]:
     return _fields(body, False)
 
 
-class Registered(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+class Registered(msgspec.Struct, rename=fields.REGISTERED, omit_defaults=True, kw_only=True):
     """`data` of a registration's answer. `file_length` is raw bytes, -1 unknown. The last three are native only."""
 
-    task_id: str = msgspec.field(name="taskId")
+    task_id: str
     file_length: int
     piece_size: int
     cdn_source: str
     as_seed: bool | None = None
-    seed_task_id: str | None = msgspec.field(default=None, name="seedTaskID")
+    seed_task_id: str | None = None
     native: int = 0
     generation: str = ""
     digest: str = ""
 
 
-class PieceSource(msgspec.Struct, rename="camel"):
+class PieceSource(msgspec.Struct, rename=fields.PIECE_SOURCE):
     """One element of a 1.x 601 answer: a piece and who has it."""
 
     range: str
@@ -152,7 +149,7 @@ class PieceSource(msgspec.Struct, rename="camel"):
     down_link: int = 0
 
 
-class Finished(msgspec.Struct, rename="camel"):
+class Finished(msgspec.Struct, rename=fields.FINISHED):
     """`data` of a 600 answer: framed length, md5 of the raw file."""
 
     file_length: int

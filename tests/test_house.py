@@ -16,7 +16,7 @@ PACKAGE = ROOT / "dfengine"
 MODULES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyx"))
 CYTHON = sorted(PACKAGE.rglob("*.pyx"))
 
-CORE = ["value", "codes", "errors", "_bitset", "_piece", "_window", "task", "disposition", "wire", "settings"]
+CORE = ["value", "codes", "errors", "_bitset", "_piece", "_window", "task", "disposition", "fields", "wire", "settings"]
 """Modules at the root, each of which may import those before it."""
 
 COMPOSERS = {"__main__", "__init__"}

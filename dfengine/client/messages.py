@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from dfengine import fields as names
 from dfengine.codes import CONTINUE, FINISHED, NATIVE
 from dfengine.errors import ProtocolViolation
 from dfengine.value import Value
@@ -26,6 +27,10 @@ LARGEST = 1 << 63
 def encode(fields: dict[str, Any]) -> bytes:
     """A message as JSON, in UTF-8. What of the text is no Unicode (a file's name may be any bytes) is replaced."""
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+ALWAYS = frozenset(("super_node_ip", "raw_url", "task_url", "cid", "ip", "host_name", "port", "path", "version"))
+"""Fields of a registration that are sent at their defaults, too, as 1.x clients do."""
 
 
 class Registration(Value):
@@ -60,32 +65,9 @@ class Registration(Value):
 
         supernode_ip: the address that this host calls the supernode by; 1.x names its own copy by it.
         """
-        always = {
-            "superNodeIp": supernode_ip,
-            "rawUrl": self.raw_url,
-            "taskUrl": self.task_url,
-            "cid": self.cid,
-            "ip": self.ip,
-            "hostName": self.host_name,
-            "port": self.port,
-            "path": self.path,
-            "version": self.version,
-        }
-        more = {
-            "md5": self.md5,
-            "identifier": self.identifier,
-            "callSystem": self.call_system,
-            "headers": self.headers,
-            "insecure": self.insecure,
-            "rootCAs": self.root_cas,
-            "pattern": self.pattern,
-            "streamMode": self.stream_mode,
-            "windowsize": self.window_size if self.stream_mode else None,
-            "native": NATIVE,
-            "inOrder": self.in_order,
-            "location": self.location,
-        }
-        return encode({**always, **{key: value for key, value in more.items() if value}})
+        values = {**self.__dict__, "super_node_ip": supernode_ip, "native": NATIVE}
+        values["window_size"] = self.window_size if self.stream_mode else None
+        return encode({key: values[name] for name, key in names.REGISTRATION.items() if name in ALWAYS or values.get(name)})
 
 
 def encode_pull(
@@ -248,10 +230,10 @@ def decode_registered(body: bytes) -> Registered:
         return Registered(
             code=code,
             said=said,
-            task=_get(data, "taskId", str),
-            length=_get(data, "fileLength", int),
-            piece_size=_get(data, "pieceSize", int),
-            cdn_source=_get(data, "cdnSource", str, "supernode"),
+            task=_get(data, names.REGISTERED["task_id"], str),
+            length=_get(data, names.REGISTERED["file_length"], int),
+            piece_size=_get(data, names.REGISTERED["piece_size"], int),
+            cdn_source=_get(data, names.REGISTERED["cdn_source"], str, "supernode"),
             native=_get(data, "native", int, 0),
             generation=_get(data, "generation", str, ""),
             digest=_get(data, "digest", str, ""),
@@ -269,17 +251,18 @@ def decode_pulled1(body: bytes) -> Pulled1:
             return Pulled1(code, said, tuple(_piece_source(_is(each, "a piece", dict)) for each in _is(data, "data", list)))
         if data is not None and code == FINISHED:
             finish = _is(data, "data", dict)
-            return Pulled1(code, said, (), _get(finish, "fileLength", int), _get(finish, "md5", str))
+            return Pulled1(code, said, (), _get(finish, names.FINISHED["file_length"], int), _get(finish, names.FINISHED["md5"], str))
         return Pulled1(code, said)
     except UNREADABLE as error:
         raise _unreadable(error) from None
 
 
 def _piece_source(fields: dict[str, Any]) -> PieceSource:
+    key = names.PIECE_SOURCE
     return PieceSource(
         range=_get(fields, "range", str),
-        piece=_get(fields, "pieceNum", int),
-        piece_size=_get(fields, "pieceSize", int),
-        digest=_get(fields, "pieceMd5", str),
-        where=_where(fields.get("cid"), fields.get("peerIp"), fields.get("peerPort"), fields.get("path")),
+        piece=_get(fields, key["piece_num"], int),
+        piece_size=_get(fields, key["piece_size"], int),
+        digest=_get(fields, key["piece_md5"], str),
+        where=_where(fields.get("cid"), fields.get(key["peer_ip"]), fields.get(key["peer_port"]), fields.get("path")),
     )

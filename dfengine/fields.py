@@ -1,0 +1,62 @@
+"""Names of the fields of 1.x's messages, by the attributes that hold them; client and supernode both read and write by these tables.
+
+The supernode compares the keys of requests without regard to case. `docs/protocol.md` says what each field means.
+"""
+
+REGISTRATION = {
+    "super_node_ip": "superNodeIp",
+    "raw_url": "rawUrl",
+    "task_url": "taskUrl",
+    "cid": "cid",
+    "ip": "ip",
+    "host_name": "hostName",
+    "port": "port",
+    "path": "path",
+    "version": "version",
+    "md5": "md5",
+    "identifier": "identifier",
+    "call_system": "callSystem",
+    "headers": "headers",
+    "dfdaemon": "dfdaemon",
+    "insecure": "insecure",
+    "root_cas": "rootCAs",
+    "task_id": "taskId",
+    "file_length": "fileLength",
+    "as_seed": "asSeed",
+    "pattern": "pattern",
+    "stream_mode": "streamMode",
+    "window_size": "windowsize",
+    "native": "native",
+    "in_order": "inOrder",
+    "location": "location",
+}
+"""`POST /peer/registry`; native, inOrder and location are dfengine's own."""
+
+REGISTERED = {
+    "task_id": "taskId",
+    "file_length": "fileLength",
+    "piece_size": "pieceSize",
+    "cdn_source": "cdnSource",
+    "as_seed": "asSeed",
+    "seed_task_id": "seedTaskID",
+    "native": "native",
+    "generation": "generation",
+    "digest": "digest",
+}
+"""`data` of its answer; the last three are dfengine's own."""
+
+PIECE_SOURCE = {
+    "range": "range",
+    "piece_num": "pieceNum",
+    "piece_size": "pieceSize",
+    "piece_md5": "pieceMd5",
+    "cid": "cid",
+    "peer_ip": "peerIp",
+    "peer_port": "peerPort",
+    "path": "path",
+    "down_link": "downLink",
+}
+"""An element of `data` of a 601 answer to a pull."""
+
+FINISHED = {"file_length": "fileLength", "md5": "md5"}
+"""`data` of a 600 answer to a pull."""

@@ -19,10 +19,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from bench.recount import compiled
 from bench.stage import table
 from dfengine._bitset import Bitset
 from dfengine.supernode.swarm._rarity import Rarity
-from dfengine.supernode.swarm._recount import recount
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import Peer
@@ -94,7 +94,7 @@ def rebuild(pieces: int, peers: int, seed: int) -> float:
     for _ in range(peers):
         have = Bitset.over(bytearray(random.randbytes((pieces + 63) // 64 * 8)), pieces)
         haves.append(have)
-    rarity = Rarity(pieces)
+    rarity, recount = Rarity(pieces), compiled()
     begun = time.process_time()
     recount(rarity, haves)
     took = time.process_time() - begun

@@ -6,6 +6,7 @@ from typing import Any
 
 from dfengine.supernode.swarm.swarm import CDN, Limits, Pull, Swarm
 from dfengine.task import Peer
+from tests.swarm.invariant import check
 
 TASK = "task"
 SUPERNODE_CID = "cdnnode:10.9.9.9~task"
@@ -81,7 +82,7 @@ class Cluster:
         return answers
 
     def check(self) -> None:
-        self.swarm.check_invariant()
+        check(self.swarm)
 
     def used(self, cid: str) -> int:
         return self.swarm.tasks[TASK].downloads[cid].peer.used

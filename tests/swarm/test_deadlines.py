@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,13 +28,12 @@ def test_everything_is_due_once_and_in_time(added: list[float], discarded: set[i
             assert waiting.pop(item) <= now
         assert all(when > now - GRAIN for when in waiting.values())
         assert len(deadlines) == len(waiting)
-        following = deadlines.next()
+        following = deadlines.soonest()
         if waiting:
-            assert following is not None
             assert following > now
             assert 0 <= following - min(waiting.values()) <= GRAIN
         else:
-            assert following is None
+            assert following == inf
 
 
 def test_a_time_that_was_looked_at_may_be_given_again() -> None:
@@ -42,7 +43,7 @@ def test_a_time_that_was_looked_at_may_be_given_again() -> None:
     deadlines.add("late", 5.0)
     assert deadlines.due(5.0, 1000) == ["late"]
     deadlines.discard("gone", deadlines.add("gone", 9.0))
-    assert deadlines.next() is None
+    assert deadlines.soonest() == inf
     deadlines.add("new", 9.0)
-    assert deadlines.next() == 9.0
+    assert deadlines.soonest() == 9.0
     assert deadlines.due(9.0, 1000) == ["new"]

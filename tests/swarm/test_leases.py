@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dfengine.supernode.swarm.deadlines import GRAIN
 from dfengine.supernode.swarm.swarm import Limits, Swarm
 from dfengine.task import Peer
+from tests.swarm.invariant import check
 
 TASK, PIECES = "t", 40
 CIDS = ("a", "b", "nobody")  # the last serves nobody: what it gets is never claimed
@@ -65,7 +66,7 @@ def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float)
         # A straggler's pieces are not claimed; the time of the claim's end is due nevertheless.
         claimed = {key for key in claimed & live.keys() if live[key][1] > now and not state.downloads[key[0]].is_straggler}
         assert {n for n, held in enumerate(state.in_flight_claims) if held} == {n for _, n in claimed}
-        swarm.check_invariant()
+        check(swarm)
 
 
 def _running(swarm: Swarm, cid: str, n: int) -> bool:

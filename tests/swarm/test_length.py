@@ -6,6 +6,7 @@ import pytest
 
 from dfengine.errors import BadPiece, IllegalEvent
 from tests.swarm.cluster import TASK, Cluster
+from tests.swarm.stats import TaskStats
 
 
 def test_growth_keeps_everything() -> None:
@@ -51,7 +52,7 @@ def test_the_end_takes_back_what_was_claimed_beyond_it() -> None:
     swarm.join("liar", wnd=4, holds=[(0, 12)])
     swarm.swarm.set_count(TASK, 10)
     swarm.check()
-    assert swarm.swarm.stats(TASK).finished == 1
+    assert TaskStats.of(swarm.swarm, TASK).finished == 1
     assert swarm.pull("a").kind == "finished"
     assert swarm.swarm.departed == [(TASK, "liar")]
     assert sorted(swarm.take("stream")) == [8, 9]

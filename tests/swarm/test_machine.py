@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from hypothesis import settings
@@ -13,6 +14,8 @@ from dfengine.errors import BadPiece, IllegalEvent, UnknownTask
 from dfengine.supernode.swarm.peers import key_of
 from dfengine.supernode.swarm.swarm import CDN, Limits, Pull, Swarm
 from dfengine.task import Peer
+from tests.swarm.invariant import check
+from tests.swarm.stats import SwarmStats
 
 TASKS = {"known": 9, "long": 70, "unknown": -1}
 REAL_END = 40
@@ -69,7 +72,7 @@ class SwarmMachine(RuleBasedStateMachine):
         assert self.both(lambda swarm: list(swarm.wakeable)) == []
         for swarm in self.swarms:
             swarm.departed.clear()
-        self.swarm.check_invariant()
+        check(self.swarm)
 
     def look_at(self, task: str, cid: str, pull: Pull) -> None:
         """Every piece was wanted and could be offered; every source has it."""
@@ -173,7 +176,7 @@ class SwarmMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         self.event(lambda swarm: swarm.tick(self.now))
-        deadline = self.both(lambda swarm: swarm.next_deadline())
+        deadline = self.both(lambda swarm: swarm.next_due())
         assert deadline is None or deadline > self.now
 
     # WHAT BECOMES OF PIECES
@@ -300,9 +303,9 @@ class SwarmMachine(RuleBasedStateMachine):
             self.event(lambda swarm, task=task, cid=cid: swarm.leave(task, cid, self.now))
         self.now += 1000.0
         self.event(lambda swarm: swarm.tick(self.now))
-        totals = self.both(lambda swarm: swarm.totals())
+        totals = self.both(SwarmStats.of)
         assert (totals.downloads, totals.peers, totals.leases, totals.parked) == (0, 0, 0, 0)
-        assert self.both(lambda swarm: swarm.next_deadline()) is None
+        assert self.both(lambda swarm: swarm.next_due()) == inf
 
 
 TestSwarm = SwarmMachine.TestCase

@@ -21,6 +21,7 @@ from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Member
 from dfengine.task import Peer
 from tests.fuzz.parsers import plain_body
+from tests.swarm.invariant import check
 
 TASK, OTHER = "7" * 64, "8" * 64
 PIECES = 70
@@ -84,7 +85,7 @@ class Place:
     def state(self) -> object:
         """All that a later answer depends on."""
         swarm, node = self.node.swarm, self.node
-        swarm.check_invariant()
+        check(swarm)
         downloads = [
             (task.id, one.cid, list(one.have), one.got, one.limit, one.seen, one.pending_want, one.peer.used, one.peer.seen,
              sorted((peer.key, count) for peer, count in (one.source_failures or {}).items()),
@@ -93,7 +94,7 @@ class Place:
             for task in swarm.tasks.values() for one in task.downloads.values()
         ]  # fmt: skip
         tasks = [
-            (task.sent_by_peers, task.sent_by_supernode, task.supernode_used, task.piece_time, task.unfinished)
+            (swarm.sent_by_peers, swarm.sent_by_supernode, task.supernode_used, task.piece_time, task.unfinished)
             for task in swarm.tasks.values()
         ]
         lines = [(key, self.lines.index(one.line) if one.line in self.lines else None) for key, one in node.members.items()]

@@ -7,6 +7,7 @@ import pytest
 from dfengine.errors import BadPiece, BadRange, BadValue, IllegalEvent, UnknownDownload, UnknownTask
 from dfengine.task import Peer
 from tests.swarm.cluster import CDN, SUPERNODE_CID, TASK, Cluster
+from tests.swarm.stats import TaskStats
 
 
 def test_a_legacy_client_alone_gets_its_limit_from_the_supernode_then_nothing_then_the_next() -> None:
@@ -55,7 +56,7 @@ def test_finished_when_everything_is_done_or_arrived_and_only_with_a_known_count
     assert swarm.pull("a").kind == "finished"
     swarm.done("a", 1)
     assert swarm.pull("a").kind == "finished"
-    assert swarm.swarm.stats(TASK).finished == 1
+    assert TaskStats.of(swarm.swarm, TASK).finished == 1
 
 
 def test_wait_when_nothing_is_offered_nosource_when_nobody_has_a_slot() -> None:
@@ -173,10 +174,10 @@ def test_arrived_frees_the_sources_slot_only_for_one_that_will_not_report_again(
     swarm.join("leaf", legacy=True, serves=False)
     (n,) = swarm.take("a", 1)
     swarm.swarm.arrived(TASK, "a", n, swarm.now)
-    assert swarm.swarm.stats(TASK).supernode_used == 1
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == 1
     (n,) = swarm.take("leaf", 1)
     swarm.swarm.arrived(TASK, "leaf", n, swarm.now)
-    assert swarm.swarm.stats(TASK).supernode_used == 1
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == 1
     swarm.check()
 
 
@@ -219,7 +220,7 @@ def test_reports_are_idempotent_and_welcome_at_any_time() -> None:
     for other in range(4):
         swarm.done("a", other, "nobody-known")  # never assigned
     assert swarm.pull("a").kind == "finished"
-    assert swarm.swarm.stats(TASK).sent_by_supernode == 4
+    assert swarm.swarm.sent_by_supernode == 4
 
 
 def test_a_piece_from_an_alternate_frees_the_reserved_slot() -> None:
@@ -231,7 +232,7 @@ def test_a_piece_from_an_alternate_frees_the_reserved_slot() -> None:
     assert (swarm.used(str(reserved)), swarm.used(str(alternate))) == (1, 0)
     swarm.done("x", 0, alternate)
     assert (swarm.used(str(reserved)), swarm.used(str(alternate))) == (0, 0)
-    assert swarm.swarm.stats(TASK).sent_by_peers == 1
+    assert swarm.swarm.sent_by_peers == 1
 
 
 def test_a_failed_piece_is_wanted_again_at_once() -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from dfengine._bitset import Bitset
 from dfengine.errors import BadPiece, BadValue
 from dfengine.supernode.swarm._rarity import Rarity, lacking
-from dfengine.supernode.swarm._recount import recount
 
 
 def bits(size: int, pieces: object) -> Bitset:
@@ -106,28 +105,3 @@ def test_what_cannot_be() -> None:
     with pytest.raises(BadValue):
         Rarity(-1)
     assert rarity.few(bits(10, [1]), bits(10, [1]), 1 << 40, 1) == [1]
-
-
-@settings(deadline=None)
-@given(st.data(), st.sampled_from([1, 63, 64, 65, 200, 20_000]), st.sampled_from([0, 1, 15, 16, 17, 33, 70, 260]))
-def test_counting_anew_is_counting(data: st.DataObject, size: int, number: int) -> None:
-    """Bitsets shorter and longer than the task among them; a busy stretch at either end so that every plane carries."""
-    haves = []
-    for shift in data.draw(st.lists(st.integers(0, 5), min_size=number, max_size=number)):
-        have = Bitset((size, max(1, size // 2), size + 100)[shift % 3])
-        have.set_range(0, min(len(have), shift * 9))
-        have.set_range(max(0, min(len(have), size) - 7 * shift), min(len(have), size))
-        haves.append(have)
-    rarity, model = Rarity(size), Rarity(size)
-    rarity.change(0, 1)
-    for have in haves:
-        for n in have:
-            if n < size:
-                model.change(n, 1)
-    recount(rarity, haves)
-    rarity.check_invariant()
-    looked_at = {*range(min(size, 70)), *range(max(0, size - 70), size), size // 2}
-    assert [rarity.copies(n) for n in sorted(looked_at)] == [model.copies(n) for n in sorted(looked_at)]
-    want = Bitset(size)
-    want.set_range(0, size)
-    assert rarity.few(want, want, 0, 8) == model.few(want, want, 0, 8)

@@ -15,6 +15,8 @@ from dfengine.supernode.swarm._state import Download
 from dfengine.supernode.swarm.assignment import CDN, WAIT, Assignment, Pull
 from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.swarm import Limits, Swarm
+from tests.swarm.invariant import check
+from tests.swarm.stats import SwarmStats
 from tests.swarm.virtual import SUPERNODE, Delays, Simulation
 
 
@@ -31,8 +33,8 @@ def test_everybody_finishes(peers: int, pieces: int) -> None:
         swarm.join(f"c{i}")
     swarm.run(until=20 * bound(peers, pieces))
     assert len(swarm.times) == peers
-    swarm.swarm.check_invariant()
-    assert swarm.swarm.totals().leases == 0
+    check(swarm.swarm)
+    assert SwarmStats.of(swarm.swarm).leases == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -157,7 +159,7 @@ def test_a_quarter_killed_at_random_times(seed: int) -> None:
     assert len(swarm.times) == 12
     assert max(swarm.times) <= 1.6 * bound(16, 64)
     assert sum(swarm.sent_by_supernode.values()) <= 1.35 * 64
-    swarm.swarm.check_invariant()
+    check(swarm.swarm)
 
 
 def test_churn() -> None:

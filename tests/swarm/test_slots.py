@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.swarm.cluster import TASK, Cluster
+from tests.swarm.stats import TaskStats
 
 
 def swarm_of(pieces: int = 20, **limits: object) -> Cluster:
@@ -96,11 +97,11 @@ def test_what_does_not_end_after_all_is_nobody_s_slot_twice() -> None:
     swarm.join("a")
     (n,) = swarm.take("a")
     swarm.swarm.ending(TASK, "a", n, swarm.now)
-    assert swarm.swarm.stats(TASK).supernode_used == 0
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == 0
     assert [lease.n for lease in swarm.wait(31.0)] == [n]
-    assert swarm.swarm.stats(TASK).supernode_used == 0
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == 0
     assert len(swarm.take("a")) == 1
-    assert swarm.swarm.stats(TASK).supernode_used == 1
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == 1
 
 
 def test_endings_that_are_no_more_than_said_have_a_bound() -> None:
@@ -118,8 +119,8 @@ def test_an_ending_piece_of_a_1x_client_or_of_nobody_changes_nothing() -> None:
     swarm = swarm_of()
     swarm.join("old", legacy=True)
     (n, *_) = swarm.take("old", 1)
-    used = swarm.swarm.stats(TASK).supernode_used
+    used = TaskStats.of(swarm.swarm, TASK).supernode_used
     swarm.swarm.ending(TASK, "old", n, swarm.now)
     swarm.swarm.ending(TASK, "old", 19, swarm.now)
     swarm.check()
-    assert swarm.swarm.stats(TASK).supernode_used == used
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == used

@@ -10,6 +10,8 @@ from dfengine.supernode.swarm.stragglers import retune
 from dfengine.supernode.swarm.swarm import Limits
 from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.fair import FairSimulation
+from tests.swarm.invariant import check
+from tests.swarm.stats import TaskStats
 from tests.swarm.virtual import SUPERNODE, Delays
 
 SLOW_LINKS = Delays(0.5, 0.35, 0.9, 0.375)
@@ -210,15 +212,15 @@ def test_who_is_silent_when_the_claim_ends_frees_its_slots_though_nobody_reports
         swarm.swarm.done(TASK, cid, 0, "", swarm.now)
     taken = swarm.take("dead")
     assert list(taken.values()).count(None) >= 1
-    before = swarm.swarm.stats(TASK).supernode_used
+    before = TaskStats.of(swarm.swarm, TASK).supernode_used
     swarm.wait(1.0)
-    assert swarm.swarm.stats(TASK).supernode_used == before
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == before
     swarm.wait(1.1)
     assert stragglers(swarm) == ["dead"]
-    assert swarm.swarm.stats(TASK).supernode_used == 0
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == 0
     for n, source in taken.items():
         swarm.done("dead", n, source)
-    assert swarm.swarm.stats(TASK).supernode_used == 0
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == 0
 
 
 def test_who_was_heard_of_meanwhile_is_waited_for() -> None:
@@ -236,14 +238,14 @@ def test_a_silent_host_gives_back_what_it_holds() -> None:
     swarm = with_straggler()
     taken = swarm.take("b", 2)
     assert None in taken.values()
-    used = swarm.swarm.stats(TASK).supernode_used
+    used = TaskStats.of(swarm.swarm, TASK).supernode_used
     for _ in range(8):
         quick(swarm, "a")
     assert "b" in stragglers(swarm)
-    assert swarm.swarm.stats(TASK).supernode_used == used - list(taken.values()).count(None)
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == used - list(taken.values()).count(None)
     for n, source in taken.items():
         swarm.done("b", n, source)
-    assert swarm.swarm.stats(TASK).supernode_used == 0
+    assert TaskStats.of(swarm.swarm, TASK).supernode_used == 0
 
 
 def test_what_a_straggler_is_getting_may_be_sent_again() -> None:
@@ -267,7 +269,7 @@ def shaped(scene: str, hosts: int, pieces: int, seed: int) -> FairSimulation:
         for i in random.sample(range(hosts), hosts // 4):
             swarm.at(random.uniform(0.1, 0.9) * pieces, swarm.die, f"c{i}")
     swarm.run(until=20 * pieces)
-    swarm.swarm.check_invariant()
+    check(swarm.swarm)
     return swarm
 
 

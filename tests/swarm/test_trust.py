@@ -8,6 +8,7 @@ from dfengine.supernode.swarm import transitions
 from dfengine.supernode.swarm.questions import MOST, QUIET
 from dfengine.supernode.swarm.swarm import Complaint
 from tests.swarm.cluster import TASK, Cluster
+from tests.swarm.stats import SwarmStats
 
 
 def sources(swarm: Cluster, cid: str) -> set[str | None]:
@@ -77,7 +78,7 @@ def test_consecutive_failures_of_several_clients_isolate_for_a_time() -> None:
     assert sources(swarm, "z") <= {"s", "t"}
     fail_once(swarm, "x")
     assert sources(swarm, "z") == {None}
-    assert swarm.swarm.totals().isolated == 1
+    assert SwarmStats.of(swarm.swarm).isolated == 1
     swarm.wait(59.0)
     assert sources(swarm, "z") == {None}
     swarm.wait(2.0)
@@ -94,13 +95,13 @@ def test_a_success_ends_the_row_and_the_isolation() -> None:
     swarm.done("z", kept, "s")
     fail_once(swarm, "y")
     fail_once(swarm, "y")
-    assert swarm.swarm.totals().isolated == 0
+    assert SwarmStats.of(swarm.swarm).isolated == 0
     ((kept, _),) = swarm.take("z", 1).items()
     fail_once(swarm, "x")
-    assert swarm.swarm.totals().isolated == 1
+    assert SwarmStats.of(swarm.swarm).isolated == 1
     assert sources(swarm, "y") == {None}
     swarm.done("z", kept, "s")
-    assert swarm.swarm.totals().isolated == 0
+    assert SwarmStats.of(swarm.swarm).isolated == 0
     assert sources(swarm, "y") == {"s"}
 
 
@@ -115,7 +116,7 @@ def test_no_client_alone_gets_a_peer_isolated(why: str) -> None:
             for n, source in given.items():
                 swarm.fail(f"liar{number}", n, source, why)
                 swarm.fail(f"liar{number}", n, "honest", why)
-    assert swarm.swarm.totals().isolated == 0
+    assert SwarmStats.of(swarm.swarm).isolated == 0
     swarm.join("x", port=0)
     assert sources(swarm, "x") == {"honest"}
 
@@ -129,12 +130,12 @@ def test_two_clients_that_got_wrong_bytes_isolate_and_no_success_ends_that() -> 
     assert sources(swarm, "x") == {None}  # its own word is enough for itself
     assert sources(swarm, "y") == {"s"}
     fail_once(swarm, "y", "digest")
-    assert swarm.swarm.totals().isolated == 1
+    assert SwarmStats.of(swarm.swarm).isolated == 1
     swarm.done("z", kept, "s")
-    assert swarm.swarm.totals().isolated == 1
+    assert SwarmStats.of(swarm.swarm).isolated == 1
     assert sources(swarm, "z") == {None}
     swarm.wait(61.0)
-    assert swarm.swarm.totals().isolated == 0
+    assert SwarmStats.of(swarm.swarm).isolated == 0
 
 
 def test_only_what_was_assigned_counts_against_a_source() -> None:
@@ -143,7 +144,7 @@ def test_only_what_was_assigned_counts_against_a_source() -> None:
     for number in range(20):
         swarm.join(f"x{number}")
         swarm.fail(f"x{number}", number % 9, "s", "digest")
-    assert swarm.swarm.totals().isolated == 0
+    assert SwarmStats.of(swarm.swarm).isolated == 0
 
 
 def test_an_alternate_is_charged_too_and_the_slot_stays() -> None:
@@ -159,7 +160,7 @@ def test_an_alternate_is_charged_too_and_the_slot_stays() -> None:
         else:
             assert alternate == "b"
             assert swarm.used("a") == 1
-    assert swarm.swarm.totals().isolated == 1
+    assert SwarmStats.of(swarm.swarm).isolated == 1
 
 
 def test_leaving_and_coming_back_frees_nobody() -> None:
@@ -174,7 +175,7 @@ def test_leaving_and_coming_back_frees_nobody() -> None:
     assert sources(swarm, "z") == {None}
     swarm.wait(61.0)
     assert sources(swarm, "z") == {"s"}
-    assert swarm.swarm.totals().isolated == 0
+    assert SwarmStats.of(swarm.swarm).isolated == 0
 
 
 def test_an_expired_lease_charges_the_source_if_the_client_lives() -> None:
@@ -184,14 +185,14 @@ def test_an_expired_lease_charges_the_source_if_the_client_lives() -> None:
     swarm.take("x", 1)
     swarm.take("y", 1)
     assert len(swarm.wait(31.0)) == 2
-    assert swarm.swarm.totals().isolated == 0  # both were silent: likely it is they who died
+    assert SwarmStats.of(swarm.swarm).isolated == 0  # both were silent: likely it is they who died
     swarm.take("x", 1)
     swarm.take("y", 1)
     swarm.now += 1.0
     swarm.swarm.touch("x", swarm.now)
     swarm.swarm.touch("y", swarm.now)
     assert len(swarm.wait(31.0)) == 2
-    assert swarm.swarm.totals().isolated == 1
+    assert SwarmStats.of(swarm.swarm).isolated == 1
     assert swarm.used("s") == 0
 
 
@@ -202,7 +203,7 @@ def test_silent_peers_are_forgotten_but_not_those_whose_pull_is_parked_or_who_se
     swarm.join("x", holds=[])
     swarm.wait(60.0)
     swarm.done("x", 0, "sender")
-    assert swarm.swarm.next_deadline() == 200.0
+    assert swarm.swarm.next_due() == 200.0
     swarm.wait(41.0)
     assert swarm.swarm.departed == [(TASK, "silent")]
     swarm.swarm.departed.clear()
@@ -235,7 +236,7 @@ def judged(swarm: Cluster, complaint: Complaint, found: str) -> int:
     """How many are isolated once the supernode has asked."""
     swarm.swarm.judged(complaint, found, swarm.now)
     swarm.check()
-    return swarm.swarm.totals().isolated
+    return SwarmStats.of(swarm.swarm).isolated
 
 
 def test_one_complaint_and_what_the_supernode_sees_itself_are_proof() -> None:
@@ -246,7 +247,7 @@ def test_one_complaint_and_what_the_supernode_sees_itself_are_proof() -> None:
     assert judged(swarm, complaint, "digest") == 1
     assert complaint.source.cid not in sources(swarm, "y")
     swarm.wait(61.0)
-    assert swarm.swarm.totals().isolated == 0
+    assert SwarmStats.of(swarm.swarm).isolated == 0
 
 
 def test_what_the_supernode_sees_itself_is_proof_whatever_it_saw_before() -> None:
@@ -274,7 +275,7 @@ def test_who_sent_the_supernode_the_right_bytes_is_isolated_by_four_clients_not_
     for cid in ("a", "b", "c"):
         assert judged(swarm, complain(swarm, cid), "right") == 0
     fail_once(swarm, "d", "digest")
-    assert swarm.swarm.totals().isolated == 1
+    assert SwarmStats.of(swarm.swarm).isolated == 1
 
 
 def test_clients_that_come_from_one_address_are_one_accuser_whatever_they_call_themselves() -> None:
@@ -283,7 +284,7 @@ def test_clients_that_come_from_one_address_are_one_accuser_whatever_they_call_t
     swarm.join("x", "y", "z", port=0, address="192.0.2.1")
     for cid in ("x", "y", "z"):
         fail_once(swarm, cid, "digest")
-    assert swarm.swarm.totals().isolated == 0
+    assert SwarmStats.of(swarm.swarm).isolated == 0
     assert len(swarm.swarm.complaints) == 1, "a source is asked once at a time"
 
 
@@ -387,13 +388,13 @@ def test_one_that_is_silent_to_clients_alone_takes_five_of_them() -> None:
     swarm = Cluster(50)
     swarm.join("s", holds=range(50))
     for number in range(5):
-        assert swarm.swarm.totals().isolated == 0
+        assert SwarmStats.of(swarm.swarm).isolated == 0
         swarm.join(f"x{number}", port=0)
         fail_once(swarm, f"x{number}", "slow")
         for complaint in swarm.swarm.complaints:
             swarm.swarm.judged(complaint, "right", swarm.now)
         swarm.swarm.complaints.clear()
-    assert swarm.swarm.totals().isolated == 1
+    assert SwarmStats.of(swarm.swarm).isolated == 1
 
 
 @pytest.mark.parametrize("why", ["slow", "digest"])

@@ -16,6 +16,8 @@ from dfengine.supernode.swarm.trust import MOST_FAILED_SOURCES
 from dfengine.supernode.turns import SLICE, Turns, spread
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
+from tests.swarm.invariant import check
+from tests.swarm.stats import TaskStats
 
 MANY = 1000
 HOST = "10.0.0.1"
@@ -37,9 +39,9 @@ def calls(swarm: Swarm, now: float, most: int = TURN) -> int:
     count = 0
     while swarm.next_due() <= now:
         swarm.tick(now, most)
-        swarm.check_invariant()
+        check(swarm)
         count += 1
-    swarm.check_invariant()
+    check(swarm)
     return count
 
 
@@ -53,7 +55,7 @@ def test_a_host_with_many_downloads_is_forgotten_bit_by_bit() -> None:
     assert len(swarm.departed) == MANY
     assert not swarm.peers.states
     assert not swarm.peers.cids
-    swarm.check_invariant()
+    check(swarm)
 
 
 def test_a_host_that_is_heard_of_while_it_is_forgotten_stays() -> None:
@@ -90,7 +92,7 @@ def test_a_dropped_task_is_gone_at_once_and_its_downloads_by_and_by() -> None:
     swarm.drop_task(TASK)
     assert TASK not in swarm.tasks
     assert not swarm.wakeable
-    swarm.check_invariant()
+    check(swarm)
     swarm.add_task(TASK, 5, 0.0)
     swarm.join(TASK, "999", Peer("10.0.3.249", 20000, "/peer/file/new"), 0.0)
     assert swarm.next_due() == 0.0
@@ -127,8 +129,8 @@ def test_the_end_costs_each_download_no_more_than_its_words() -> None:
     begun = time.process_time()
     swarm.set_count(TASK, 1)
     assert time.process_time() - begun < 0.1
-    swarm.check_invariant()
-    assert swarm.stats(TASK).finished == 2 * MANY
+    check(swarm)
+    assert TaskStats.of(swarm, TASK).finished == 2 * MANY
 
 
 def test_blocks_that_end_cost_no_look_at_other_downloads_of_the_same_cid() -> None:
@@ -167,7 +169,7 @@ def test_leases_that_expire_together_come_back_in_parts(most: int) -> None:
         expired = swarm.tick(6.0, most)
         assert len(expired) <= most
         seen += [(lease.cid, lease.n) for lease in expired]
-        swarm.check_invariant()
+        check(swarm)
     assert len(seen) == len(set(seen)) == 40
 
 

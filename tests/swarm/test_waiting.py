@@ -10,6 +10,7 @@ from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.swarm import Pull
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
+from tests.swarm.stats import TaskStats
 
 
 def test_a_new_piece_wakes_the_first_that_parked() -> None:
@@ -71,7 +72,7 @@ def test_what_was_assigned_to_one_that_is_gone_is_others_at_once() -> None:
     swarm.swarm.unassign(TASK, "gone")
     assert swarm.woken() == {"x": [0]}
     swarm.done("gone", 0)  # it was not gone after all
-    assert swarm.swarm.stats(TASK).finished == 1
+    assert TaskStats.of(swarm.swarm, TASK).finished == 1
     swarm.swarm.unassign(TASK, "unknown")
     swarm.swarm.unassign("unknown", "gone")
 
@@ -81,7 +82,7 @@ def test_the_supernode_is_patient_with_a_copy_on_its_way_but_not_for_ever() -> N
     swarm.join("first", "second")
     assert swarm.take("first") == {0: None}
     assert swarm.park("second") == "nosource"
-    assert swarm.swarm.next_deadline() == swarm.now + 5.0
+    assert swarm.swarm.next_due() == swarm.now + 5.0
     swarm.wait(4.0)
     assert swarm.woken() == {}
     swarm.wait(1.0)
@@ -123,7 +124,7 @@ def test_whoever_goes_between_an_event_and_its_answers_gets_none() -> None:
     swarm.swarm.unpark(TASK, "x")
     swarm.check()
     assert swarm.woken() == {}
-    assert swarm.swarm.stats(TASK).parked == 0
+    assert TaskStats.of(swarm.swarm, TASK).parked == 0
 
 
 def test_parking_again_keeps_the_position_in_the_queue() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.swarm.cluster import TASK, Cluster
+from tests.swarm.stats import SwarmStats
 
 
 def test_only_the_window_is_offered_and_it_moves_over_acknowledged_pieces_only() -> None:
@@ -42,10 +43,10 @@ def test_a_window_that_passes_a_piece_under_way_gives_its_slot_back() -> None:
     assert len(swarm.take("s")) == 5
     swarm.swarm.moved(TASK, "s", 2, -1, swarm.now)
     swarm.check()
-    assert swarm.swarm.totals().leases == 3
+    assert SwarmStats.of(swarm.swarm).leases == 3
     assert sorted(swarm.take("s")) == [5, 6]
     swarm.done("s", 0)
-    assert swarm.swarm.totals().leases == 5
+    assert SwarmStats.of(swarm.swarm).leases == 5
 
 
 def test_what_was_evicted_is_neither_served_nor_asked_for_again() -> None:

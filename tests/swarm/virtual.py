@@ -10,9 +10,11 @@ import heapq
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from dfengine.supernode.swarm.swarm import Limits, Pull, Swarm
 from dfengine.task import Peer
+from tests.swarm.invariant import check
 
 TASK = "task"
 SUPERNODE = "supernode"
@@ -212,9 +214,9 @@ class Simulation:
                 client = self.clients[cid]
                 self.answer(client, pull, client.left)
         if self.checked:
-            self.swarm.check_invariant()
-        deadline = self.swarm.next_deadline()
-        if deadline is not None and deadline != self.ticking:
+            check(self.swarm)
+        deadline = self.swarm.next_due()
+        if deadline != inf and deadline != self.ticking:
             self.ticking = deadline
             self.at(deadline, self.tick)
 

@@ -12,7 +12,6 @@
     trust                         which sources are avoided, and why
     _state, peers, members        tasks, peers and their downloads
     origin_leases                 permission to go to an origin directly
-    invariant                     every law, recounted; for tests
 
 A piece is chosen in `_scheduler`, a slot is freed in `leases` (`free_slot`). Start with `swarm`.
 """

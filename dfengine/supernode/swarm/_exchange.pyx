@@ -47,14 +47,11 @@ cdef class Exchange:
 
     cdef int record_done(self, Download download, Py_ssize_t n, Download sender, bint has_sender, double now) except -1:
         """`done` for a piece of the task. has_sender: a sender was reported; sender None: the supernode."""
-        cdef Task task = download.task
         cdef PeerState peer
         if has_sender and not download.has(n):
             if sender is None:
-                task.sent_by_supernode += 1
                 self.sent_by_supernode += 1
             else:
-                task.sent_by_peers += 1
                 self.sent_by_peers += 1
         complete(download, n, self.leases, now)
         if sender is not None and sender is not download:

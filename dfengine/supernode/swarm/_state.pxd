@@ -116,8 +116,6 @@ cdef class Task:
     cdef public Py_ssize_t highest
     cdef public Py_ssize_t unfinished
     cdef public Py_ssize_t supernode_used
-    cdef public Py_ssize_t sent_by_supernode
-    cdef public Py_ssize_t sent_by_peers
     cdef readonly object limits
     cdef readonly Py_ssize_t down, native_down, few, ahead, alternates
     cdef readonly Py_ssize_t upload_slots, seed_slots, download_slots

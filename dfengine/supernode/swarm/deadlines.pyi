@@ -18,7 +18,5 @@ class Deadlines(Generic[_Item]):
         """`item` is in that bucket."""
     def due(self, now: float, most: int) -> list[_Item]:
         """Take out what is due at `now`, up to `most` items; the rest stays due."""
-    def next(self) -> float | None:
-        """When something is due next, None for never."""
     def soonest(self) -> float:
-        """The same, infinity for never."""
+        """When something is due next, seconds; infinity for never."""

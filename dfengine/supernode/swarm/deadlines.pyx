@@ -65,7 +65,3 @@ cdef class Deadlines:
                 self.bucket = None
             del self.buckets[heapq.heappop(self.order)]
         return <Py_ssize_t> self.order[0] * WIDTH if self.order else INFINITY
-
-    def next(self):
-        cdef double when = self.soonest()
-        return None if when == INFINITY else when

@@ -15,7 +15,6 @@ unknown task or CID raises UnknownTask or UnknownDownload; a piece outside the t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf
 from typing import NamedTuple
 
 import xxhash
@@ -27,14 +26,12 @@ from dfengine.errors import BadPiece, BadValue, IllegalEvent, UnknownDownload, U
 from dfengine.supernode.swarm import parking, stragglers, transitions
 from dfengine.supernode.swarm._exchange import Exchange
 from dfengine.supernode.swarm._state import Download, Task
-from dfengine.supernode.swarm.invariant import check
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, key_of
 from dfengine.supernode.swarm.scheduler import CDN, Assignment, Pull
-from dfengine.supernode.swarm.stats import SwarmStats, TaskStats
 from dfengine.wire import Source
 
-__all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "Pull", "Swarm", "SwarmStats", "TaskStats"]
+__all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "Pull", "Swarm"]
 
 TURN = 256
 """Downloads, leases or answers that one call handles, of each kind, by default: some milliseconds."""
@@ -214,11 +211,6 @@ class Swarm(Exchange):
         self.peers.tick(now, most)
         return expired
 
-    def next_deadline(self) -> float | None:
-        """When `tick` has something to do, seconds; None while nothing is there."""
-        due = self.next_due()
-        return None if due == inf else due
-
     # PIECES (pull and done: see Exchange)
 
     def arrived(self, task_id: str, cid: str, n: int, now: float) -> None:
@@ -305,17 +297,3 @@ class Swarm(Exchange):
             self.wakeable.pop(task_id, None)
             return []
         return parking.answer(state, self.leases, now, most)
-
-    # NUMBERS
-
-    def stats(self, task_id: str) -> TaskStats:
-        """Numbers of one task."""
-        return TaskStats.of(self._task(task_id))
-
-    def totals(self) -> SwarmStats:
-        """Numbers of the whole."""
-        return SwarmStats.of(self)
-
-    def check_invariant(self) -> None:
-        """Raises AssertionError unless every counter equals its recount. Visits everything: for tests."""
-        check(self)

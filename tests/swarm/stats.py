@@ -1,22 +1,16 @@
-"""Numbers of the swarm, for metrics and the administration's interface."""
+"""Numbers of a swarm and of one task, as tests compare them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from dfengine.supernode.swarm._state import ABSENT, Task
-
-if TYPE_CHECKING:
-    from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.swarm._state import ABSENT
+from dfengine.supernode.swarm.swarm import Swarm
 
 
 @dataclass(frozen=True, slots=True)
 class TaskStats:
-    """count: pieces, -1 unknown. cached: pieces the supernode has. sources: CIDs that serve.
-
-    sent_by_supernode, sent_by_peers: pieces reported done.
-    """
+    """count: pieces, -1 unknown. cached: pieces the supernode has. sources: CIDs that serve."""
 
     count: int
     cached: int
@@ -26,12 +20,10 @@ class TaskStats:
     running: int
     supernode_used: int
     parked: int
-    sent_by_supernode: int
-    sent_by_peers: int
 
     @classmethod
-    def of(cls, task: Task) -> TaskStats:
-        """A walk over the task's CIDs."""
+    def of(cls, swarm: Swarm, task_id: str) -> TaskStats:
+        task = swarm.tasks[task_id]
         downloads = task.downloads.values()
         return cls(
             count=task.count,
@@ -42,8 +34,6 @@ class TaskStats:
             running=sum(len(download.running) for download in downloads),
             supernode_used=task.supernode_used,
             parked=len(task.parked),
-            sent_by_supernode=task.sent_by_supernode,
-            sent_by_peers=task.sent_by_peers,
         )
 
 
@@ -65,7 +55,6 @@ class SwarmStats:
 
     @classmethod
     def of(cls, swarm: Swarm) -> SwarmStats:
-        """A walk over tasks."""
         tasks, peers = swarm.tasks.values(), swarm.peers.states.values()
         return cls(
             tasks=len(tasks),

@@ -1,0 +1,107 @@
+"""Registered downloads end by themselves, with their task, or with their connection; their parked pulls are answered then."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from dfengine import wire
+from dfengine.net.http import Line, Response
+from dfengine.supernode.parked_pulls import ParkedPulls
+from dfengine.supernode.registry import Registry
+from dfengine.supernode.swarm.members import Key, Member
+from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.task import Peer
+
+TASK = "7" * 64
+HERE = "10.0.0.1"
+
+
+class Place:
+    """A task of four pieces of which none is here."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.swarm = Swarm(seed=1)
+        self.parked = ParkedPulls(loop, self.swarm)
+        self.registry = Registry(loop, self.swarm, self.parked, 100)
+        self.swarm.add_task(TASK, 4, loop.time())
+
+    def join(self, cid: str, expects: int = 0) -> tuple[Key, asyncio.Future[Response]]:
+        """A native download registers, and its pull is parked."""
+        peer = Peer(HERE, 15001, f"/peer/file/{cid}")
+        self.swarm.join(TASK, cid, peer, self.loop.time(), address=HERE)
+        self.registry.members.admit((TASK, cid), Member(HERE, "", wire.NATIVE, peer, HERE, expects))
+        return (TASK, cid), self.parked.park((TASK, cid), 4, 60)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    loop = asyncio.new_event_loop()
+    made = Place(loop)
+    yield made
+    for key in list(made.parked):
+        made.parked.release(key)
+    made.swarm.check_invariant()
+    loop.close()
+
+
+def code(pull: asyncio.Future[Response]) -> int:
+    return int(json.loads(pull.result().body)["code"])
+
+
+def test_a_download_that_leaves_is_in_no_place_any_more(place: Place) -> None:
+    key, pull = place.join("a")
+    place.registry.leave(key)
+    assert code(pull) == wire.WAIT
+    assert key not in place.registry.members
+    assert not place.swarm.tasks[TASK].downloads
+    place.registry.leave(key)  # twice: nothing happens
+
+
+def test_a_lost_connection_answers_the_pull_and_keeps_the_download(place: Place) -> None:
+    key, pull = place.join("a")
+    line, later = Line(), Line()
+    member = place.registry.members[key]
+    line.party = member
+    member.line = line
+    place.registry.lost(line)
+    assert code(pull) == wire.WAIT
+    assert place.registry.members[key].line is None
+    member.line, line.party = later, member
+    again = place.parked.park(key, 4, 60)
+    place.registry.lost(line)
+    assert not again.done(), "it pulls by a newer connection"
+
+
+def test_the_end_of_a_task_ends_all_its_downloads(place: Place) -> None:
+    joined = [place.join(cid) for cid in "ab"]
+    assert place.registry.end_task(TASK, "gone")
+    place.loop.run_until_complete(asyncio.sleep(0))
+    assert [code(pull) for _, pull in joined] == [wire.CDN_FAILED] * 2
+    assert not place.registry.members
+    assert not place.registry.end_task(TASK, "gone")
+
+
+def test_downloads_that_expect_another_length_end(place: Place) -> None:
+    (right, waits), (wrong, ended), (silent, waits_too) = place.join("a", 40), place.join("b", 41), place.join("c")
+    compared: list[bool] = []
+    place.registry.end_other_lengths(TASK, 40, lambda: compared.append(ended.done()))
+    place.loop.run_until_complete(asyncio.sleep(0))
+    assert compared == [True]
+    assert code(ended) == wire.CDN_FAILED
+    assert set(place.registry.members) == {right, silent}
+    assert wrong[1] not in place.swarm.tasks[TASK].downloads
+    assert not waits.done()
+    assert not waits_too.done()
+
+
+def test_a_pull_that_its_client_gave_up_is_forgotten(place: Place) -> None:
+    key, pull = place.join("a")
+    pull.cancel()
+    place.loop.run_until_complete(asyncio.sleep(0))
+    assert key not in place.parked
+    assert key in place.registry.members

@@ -15,6 +15,7 @@ from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.members import Key, Member
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import Peer
+from tests.swarm.invariant import check
 
 TASK = "7" * 64
 HERE = "10.0.0.1"
@@ -45,7 +46,7 @@ def place() -> Iterator[Place]:
     yield made
     for key in list(made.parked):
         made.parked.release(key)
-    made.swarm.check_invariant()
+    check(made.swarm)
     loop.close()
 
 

@@ -13,20 +13,18 @@ import mmap
 import time
 from collections import deque
 
-from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_content, frame_head
+from dfengine._piece import FRAME, FRAME_TAIL, TAIL, Geometry
 from dfengine.client.job import Job
 from dfengine.client.transfer import Transfer
-from dfengine.errors import BadFrame, DigestMismatch, ProtocolViolation, RemoteError, Silent, SourceGone, TooSlow
+from dfengine.errors import DigestMismatch, ProtocolViolation, RemoteError, Silent, SourceGone, TooSlow
 from dfengine.net.dial import CONNECT, Head
+from dfengine.net.piece_client import PieceBody, request_piece
 from dfengine.storage.hashing import hasher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.net._receive import Inlet
-    from dfengine.net.chunks import Chunks
     from dfengine.net.dial import Connection
     from dfengine.net.dialer import Dialer
-    from dfengine.net.tls import TlsInlet
 
 BUFFERS = 48 << 20
 """Bytes of receive buffers of a download's WORKERS; it has fewer threads if pieces are large. Twice that while sources are silent."""
@@ -149,14 +147,8 @@ class Fetcher:
         return in_step
 
     def _ask(self, line: Connection, job: Job, waiting: deque[Job]) -> bool:
-        geometry = self._transfer.file.geometry
-        headers = {
-            "Range": f"bytes={geometry.range_text(job.piece)}",
-            "pieceNum": str(job.piece),
-            "pieceSize": str(geometry.piece_size),
-        }
         try:
-            line.send("GET", job.source.path, headers)
+            request_piece(line, job.source.path, self._transfer.file.geometry, job.piece)
         except SourceGone as error:
             # A kept connection may have been closed while it was idle: that says nothing about the source.
             self._transfer.drop(job, "" if line.served else "gone", str(error))
@@ -205,36 +197,21 @@ class Fetcher:
 
     def _receive(self, line: Connection, head: Head, job: Job, began: float) -> tuple[int, bytes | None, bool]:
         """The piece's content, verified, in the buffer or in its place: (its length, its xxh3 where that was computed, in its place?)."""
-        geometry = self._transfer.file.geometry
-        length = accept(head, geometry, job.piece)
-        chunks = None
-        if head.chunked:
-            from dfengine.net.chunks import Chunks
-
-            chunks = Chunks(line.inlet)
-        source = chunks or line.inlet
-        frame = source.read(FRAME_HEAD, began + SILENCE)
-        if length < 0:
-            length = said(frame, geometry, job.piece)
-        if frame != frame_head(length, geometry.piece_size):
-            raise BadFrame(f"piece {job.piece} begins with {frame.hex()}")
-        check = Check(job.digest, frame)
+        body = PieceBody(line, head, self._transfer.file.geometry, job.piece, began + SILENCE)
+        check = Check(job.digest, body.frame)
         placed = False
-        if length > WRITE and check.native:
+        if body.length > WRITE and check.native:
             with self._transfer.placing(job) as placed:
                 if placed:
-                    self._fill(source, length, began, check, job)
+                    self._fill(body, began, check, job)
         if not placed:
-            self._fill(source, length, began, check)
-        if source.read(FRAME_TAIL, time.monotonic() + SILENCE) != _TAIL:
-            raise BadFrame(f"piece {job.piece} does not end with {TAIL:02x}")
-        if chunks is not None:
-            chunks.end(time.monotonic() + SILENCE)
-        return length, check.result(length), placed
+            self._fill(body, began, check)
+        body.end(line, time.monotonic() + SILENCE)
+        return body.length, check.result(body.length), placed
 
-    def _fill(self, source: Inlet | TlsInlet | Chunks, length: int, began: float, check: Check, place: Job | None = None) -> None:
+    def _fill(self, body: PieceBody, began: float, check: Check, place: Job | None = None) -> None:
         """Receive the content in steps, each hashed while it is still in the core's cache. place: write it there, part by part."""
-        throttle, got, written = self._transfer.throttle, 0, 0
+        throttle, length, got, written = self._transfer.throttle, body.length, 0, 0
         buffer = self._room(WRITE if place is not None else room(self._transfer.file.geometry))
         while got < length:
             part = min(HOT, length - got, written + WRITE - got if place is not None else length)
@@ -242,7 +219,7 @@ class Fetcher:
                 part = throttle.take(part)
             at = got - written
             after = length - got - part + FRAME_TAIL
-            source.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got, after=after)
+            body.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got, after=after)
             check.update(buffer[at : at + part])
             got += part
             if place is not None and (got == length or got - written == WRITE):
@@ -255,35 +232,6 @@ class Fetcher:
         if len(self._buffer) < size:
             self._buffer = memoryview(mmap.mmap(-1, size))
         return self._buffer
-
-
-def accept(head: Head, geometry: Geometry, n: int) -> int:
-    """Bytes of content that a 206 announces for piece n, -1: the frame says it. Raises ProtocolViolation when they are not this piece's.
-
-    What dfengine and 1.x serve has a length; a proxy on the way may send it in chunks, or until it closes.
-    """
-    start = geometry.range(n)[0]
-    if head.length >= 0:
-        _fits(head.length, geometry, n)
-    named = head.headers.get("content-range")
-    if named is not None and not named.startswith(f"bytes {start}-"):
-        raise ProtocolViolation(f"piece {n} was asked for, and {named!r} is sent")
-    return max(head.length - FRAME, -1)
-
-
-def said(frame: bytes, geometry: Geometry, n: int) -> int:
-    """Bytes of content that a piece's frame announces. Raises ProtocolViolation when they are not piece n's."""
-    length = frame_content(frame)
-    _fits(length + FRAME, geometry, n)
-    return length
-
-
-def _fits(length: int, geometry: Geometry, n: int) -> None:
-    most = geometry.framed(n)
-    # Which piece is the last, and so may be shorter, is not known before the file's length is.
-    least = most if geometry.length >= 0 else FRAME
-    if not least <= length <= most:
-        raise ProtocolViolation(f"piece {n} is announced with {length} bytes, not {most}")
 
 
 class Check:

@@ -67,11 +67,11 @@ class Chunks:
         return b"".join(parts)
 
     def into(
-        self, buffer: memoryview, offset: int, length: int, *, silence: float, floor: float, grace: float, started: float, before: int,
-        after: int,
+        self, buffer: memoryview, offset: int, length: int, *, silence: float, floor: float, grace: float, started: float = 0.0,
+        before: int = 0, after: int = 0,
     ) -> None:
         """See Inlet."""
-        got = 0
+        got, started = 0, started or time.monotonic()  # the rate is judged over all chunks
         while got < length:
             count = self._some(length - got, time.monotonic() + silence)
             self._inlet.into(

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_head
-from dfengine.errors import BadValue, RemoteError, Silent, TooSlow
+from dfengine._piece import Geometry
+from dfengine.errors import BadFrame, BadValue, RemoteError, Silent, TooSlow
 from dfengine.net.access import Access
 from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
+from dfengine.net.piece_client import PieceBody, request_piece
 from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.swarm.peers import Complaint
@@ -130,28 +131,25 @@ def seen(
 
     lines: holds the connection while it is used; another thread may stop it.
     """
-    length = geometry.content(n)[1] if geometry.length >= 0 else geometry.content_size
-    headers = {"Range": f"bytes={geometry.range_text(n)}", "pieceNum": str(n), "pieceSize": str(geometry.piece_size)}
     try:
         with contextlib.closing(dialer.connect(source.ip, source.port, timeout=CONNECT)) as line, _held(line, lines):
-            line.send("GET", source.path, headers)
+            request_piece(line, source.path, geometry, n)
             head = line.head(time.monotonic() + FIRST)
             if head.status != 206:
                 return "gone" if head.status in ABSENT else ""
-            if head.chunked or head.length != length + FRAME:
-                return ""
-            frame = line.inlet.read(FRAME_HEAD, time.monotonic() + SILENCE)
-            content = memoryview(bytearray(length))
-            start = min(START, length)
-            line.inlet.into(content, 0, start, silence=SILENCE, floor=START, grace=SILENCE)
+            body = PieceBody(line, head, geometry, n, time.monotonic() + SILENCE)
+            content = memoryview(bytearray(body.length))
+            start = min(START, body.length)
+            body.into(content, 0, start, silence=SILENCE, floor=START, grace=SILENCE)
             try:
-                line.inlet.into(content, start, length - start, silence=SILENCE, floor=LEAST_RATE, grace=SILENCE)
+                body.into(content, start, body.length - start, silence=SILENCE, floor=LEAST_RATE, grace=SILENCE)
             except TooSlow:
                 return ""
-            tail = line.inlet.read(FRAME_TAIL, time.monotonic() + SILENCE)
+            body.end(line, time.monotonic() + SILENCE)
+    except BadFrame:
+        return "digest"
     except (Silent, TooSlow):
         return "silent"
     except RemoteError:
         return ""
-    same = frame == frame_head(length, geometry.piece_size) and tail == bytes((TAIL,)) and digest(content) == wanted
-    return "right" if same else "digest"
+    return "right" if digest(content) == wanted else "digest"

@@ -1,0 +1,88 @@
+"""One piece over one connection, as peers and supernodes send it: `GET path` with a Range, then a 206 whose body is the framed piece.
+
+    head | frame's head, 4 bytes | content | frame's tail, 1 byte
+
+What reads it checks each part as it comes; the content's digest is the caller's business. docs/protocol.md has the frame.
+"""
+
+from __future__ import annotations
+
+from dfengine._piece import FRAME, FRAME_HEAD, FRAME_TAIL, TAIL, Geometry, frame_content, frame_head
+from dfengine.errors import BadFrame, ProtocolViolation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.net._receive import Inlet
+    from dfengine.net.chunks import Chunks
+    from dfengine.net.dial import Connection, Head
+    from dfengine.net.tls import TlsInlet
+
+_TAIL = bytes((TAIL,))
+
+
+def request_piece(connection: Connection, path: str, geometry: Geometry, n: int) -> None:
+    """Ask for piece n. Raises SourceGone, ProtocolViolation."""
+    headers = {"Range": f"bytes={geometry.range_text(n)}", "pieceNum": str(n), "pieceSize": str(geometry.piece_size)}
+    connection.send("GET", path, headers)
+
+
+class PieceBody:
+    """Piece n's body, read in the order `into`... `end`, after its frame's head was read here.
+
+    length: bytes of content. frame: the 4 bytes before it.
+    """
+
+    __slots__ = ("_chunks", "_n", "frame", "into", "length")
+
+    def __init__(self, connection: Connection, head: Head, geometry: Geometry, n: int, deadline: float) -> None:
+        """head: of a 206 for piece n. deadline: monotonic seconds, for the frame. Raises BadFrame, ProtocolViolation, SourceGone."""
+        length = announced(head, geometry, n)
+        self._n = n
+        self._chunks: Chunks | None = None
+        if head.chunked:
+            from dfengine.net.chunks import Chunks
+
+            self._chunks = Chunks(connection.inlet)
+        source: Inlet | TlsInlet | Chunks = self._chunks or connection.inlet
+        self.frame = source.read(FRAME_HEAD, deadline)
+        self.length = framed_length(self.frame, geometry, n) if length < 0 else length
+        self.into = source.into
+        """Receives content into a buffer; see Inlet.into."""
+        if self.frame != frame_head(self.length, geometry.piece_size):
+            raise BadFrame(f"piece {n} begins with {self.frame.hex()}")
+
+    def end(self, connection: Connection, deadline: float) -> None:
+        """All content was received: read the frame's tail. Raises BadFrame, ProtocolViolation, SourceGone, Silent."""
+        if (self._chunks or connection.inlet).read(FRAME_TAIL, deadline) != _TAIL:
+            raise BadFrame(f"piece {self._n} does not end with {TAIL:02x}")
+        if self._chunks is not None:
+            self._chunks.end(deadline)
+
+
+def announced(head: Head, geometry: Geometry, n: int) -> int:
+    """Bytes of content that a 206 announces for piece n, -1: the frame says it. Raises ProtocolViolation when they are not this piece's.
+
+    What dfengine and 1.x serve has a length; a proxy on the way may send it in chunks, or until it closes.
+    """
+    start = geometry.range(n)[0]
+    if head.length >= 0:
+        _check_length(head.length, geometry, n)
+    named = head.headers.get("content-range")
+    if named is not None and not named.startswith(f"bytes {start}-"):
+        raise ProtocolViolation(f"piece {n} was asked for, and {named!r} is sent")
+    return max(head.length - FRAME, -1)
+
+
+def framed_length(frame: bytes, geometry: Geometry, n: int) -> int:
+    """Bytes of content that a piece's frame announces. Raises ProtocolViolation when they are not piece n's."""
+    length = frame_content(frame)
+    _check_length(length + FRAME, geometry, n)
+    return length
+
+
+def _check_length(framed: int, geometry: Geometry, n: int) -> None:
+    most = geometry.framed(n)
+    # Which piece is the last, and so may be shorter, is not known before the file's length is.
+    least = most if geometry.length >= 0 else FRAME
+    if not least <= framed <= most:
+        raise ProtocolViolation(f"piece {n} is announced with {framed} bytes, not {most}")

@@ -77,8 +77,8 @@ class Cache:
         self.path = os.path.join(home, COPIES)
         self._descriptors = Descriptors()
         self._copies: weakref.WeakValueDictionary[str, Copy] = weakref.WeakValueDictionary()
-        # The thread of a fetch and the one that computes its md5s write the same description, each time as a whole.
-        self._describing = threading.Lock()
+        # Threads of one fetch, or of a stopped one and the next, may write files of the same task.
+        self.turn = threading.RLock()
         try:
             # Copies may need credentials at the origin: other users of this host must not read them.
             os.makedirs(self.path, mode=0o700, exist_ok=True)
@@ -89,7 +89,10 @@ class Cache:
         return os.path.join(self.path, task[:3], task + kind)
 
     def load(self, task: str, verified: str = "") -> tuple[Copy, Description] | None:
-        """The copy that an earlier process left, complete or not. None: there is none, it is unusable, or was not `verified` like this."""
+        """The copy that an earlier process left, complete or not. None: there is none, it is unusable, or was not `verified` like this.
+
+        One whose record and description are of different generations is removed.
+        """
         try:
             with open(self._at(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
@@ -97,6 +100,9 @@ class Cache:
                 return None
             copy = self._kept(task, Copy.open(self._at(task), self._at(task, ".record")))
             if copy.geometry != Geometry(copy.geometry.length):
+                return None
+            if copy.record.generation != description.generation.encode()[:16]:
+                self.remove(task)
                 return None
             description.md5 = ""  # the bytes may have changed since
             # The three files are not written atomically: a copy is complete only if its record says so, too.
@@ -150,7 +156,7 @@ class Cache:
         """Write the description. Raises StorageError."""
         path = self._at(task, ".json")
         try:
-            with self._describing, open(path + ".new", "wb") as file:
+            with self.turn, open(path + ".new", "wb") as file:
                 file.write(msgspec.json.encode(description))
                 file.flush()
                 os.rename(path + ".new", path)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dfengine._piece import Geometry
-from dfengine.errors import DfengineError, StorageError
+from dfengine.errors import DfengineError, OriginUnreachable, StorageError
 from dfengine.net.access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from dfengine._bitset import Bitset
     from dfengine.errors import OriginError
     from dfengine.origin.reader import Reader
+
+Result = TypeVar("Result")
 
 NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 """1.x's names of the states."""
@@ -158,8 +160,18 @@ class Fetch:
         self.post(self.events.fetch_damaged, self, n)
 
     def describe(self) -> None:
-        """Write the description to the disk. Raises StorageError."""
-        self.room.write(lambda: self.cache.describe(self.task, self.description))
+        """Write the description to the disk. Raises StorageError, or as `use_files`."""
+        self.room.write(lambda: self.use_files(lambda: self.cache.describe(self.task, self.description)))
+
+    def use_files(self, use: Callable[[], Result]) -> Result:
+        """Call `use`, which loads, creates, describes or removes the copy by its task; returns what it does.
+
+        Raises OriginUnreachable once the fetch is stopped: from then on the files may be those of the task's next fetch.
+        """
+        with self.cache.turn:
+            if self.stopped:
+                raise OriginUnreachable("the supernode is going away")
+            return use()
 
     def stop(self) -> None:
         """The process ends, or the task is forgotten: wake the threads, which end."""

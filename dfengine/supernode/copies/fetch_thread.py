@@ -6,8 +6,10 @@ does not yet mean another file: it is compared with the copy piece by piece, and
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginUnreachable, StorageError
@@ -56,7 +58,8 @@ def fail(fetch: Fetch, error: DfengineError) -> None:
     fetch.error = error.with_traceback(None)
     if isinstance(error, DigestMismatch | OriginChanged) or (fetch.file is not None and isinstance(error, StorageError)):
         # Before the state says so: the next fetch's copy has the same name, and may need the room.
-        fetch.cache.remove(fetch.task)
+        with contextlib.suppress(OriginUnreachable):
+            fetch.use_files(lambda: fetch.cache.remove(fetch.task))
     if fetch.file is not None:
         fetch.file.rest()
         fetch.room.freed()
@@ -66,7 +69,11 @@ def fail(fetch: Fetch, error: DfengineError) -> None:
 
 
 def _run(fetch: Fetch) -> None:
-    found = fetch.cache.load(fetch.task, fetch.wanted.verified) if fetch.file is None else (fetch.file, fetch.description)
+    found: Found | None
+    if fetch.file is None:
+        found = fetch.use_files(lambda: fetch.cache.load(fetch.task, fetch.wanted.verified))
+    else:
+        found = fetch.file, fetch.description
     if found is not None and found[1].complete:
         _revalidate(fetch, *found)
     else:
@@ -100,7 +107,8 @@ def _begin(fetch: Fetch, body: Body, found: Found | None) -> tuple[Copy, list[tu
         fetch.description.learn(version)
         fetch.from_cache = False
         fetch.room.check(body.length)
-        fetch.file = fetch.room.write(lambda: fetch.cache.create(fetch.task, Geometry(body.length), fetch.description))
+        create = partial(fetch.cache.create, fetch.task, Geometry(body.length), fetch.description)
+        fetch.file = fetch.room.write(lambda: fetch.use_files(create))
     fetch.state = RUNNING
     fetch.post(fetch.events.fetch_head, fetch)
     fetch.notify()
@@ -158,7 +166,7 @@ def _is_same(fetch: Fetch, origin: HttpOrigin, body: Body, file: Copy, known: De
         return True
     fetch.trust = min(fetch.trust * 2, 1 << 20) if fetch.trust > 1 else UNSTABLE
     known.learn(body.version)
-    fetch.cache.describe(fetch.task, known)
+    fetch.use_files(lambda: fetch.cache.describe(fetch.task, known))
     _keep(fetch, file, known, fresh)
     return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from dfengine._piece import TAIL
-from dfengine.errors import StorageError
+from dfengine.errors import OriginUnreachable, StorageError
 from dfengine.storage.hashing import hasher
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
@@ -26,8 +26,8 @@ def follow(fetch: Fetch) -> Copy | None:
             fetch.news.wait_for(lambda: fetch.file is not None or fetch.over, POLL)
         file = fetch.file
         if file is not None and compute(fetch, file):
-            with contextlib.suppress(StorageError):
-                fetch.cache.describe(fetch.task, fetch.description)
+            with contextlib.suppress(StorageError, OriginUnreachable):
+                fetch.use_files(lambda: fetch.cache.describe(fetch.task, fetch.description))
             return file
     return None
 

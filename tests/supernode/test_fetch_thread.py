@@ -1,0 +1,89 @@
+"""What the thread of a fetch leaves on the disk, and what the event loop sees of it meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine.errors import DigestMismatch, OriginUnreachable
+from dfengine.origin.version import Version
+from dfengine.supernode.copies import fetch_thread
+from dfengine.supernode.copies.cache import Cache, Description
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.wanted import Wanted
+
+TASK = "ab" * 32
+
+
+def fetch_of(cache: Cache) -> Fetch:
+    """One whose events nobody handles."""
+    events: Any = SimpleNamespace(fetch_head=None, fetch_pieces=None, fetch_failed=None)
+    return Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, events)
+
+
+def begin(fetch: Fetch, etag: str) -> Copy:
+    """Begin the copy of an origin's response with this ETag and 5 bytes."""
+    body: Any = SimpleNamespace(version=Version(etag, length=5), length=5)
+    return fetch_thread._begin(fetch, body, None)[0]
+
+
+def test_a_stopped_fetch_leaves_the_copy_of_the_next_one_alone(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path))
+    old, new = fetch_of(cache), fetch_of(cache)
+    old.file = begin(old, '"old"')
+    old.stop()
+    fresh = begin(new, '"new"')
+    fresh.write(0, b"abcde", cache.piece_digest(memoryview(b"abcde")))
+    for use in (lambda: begin(old, '"old"'), old.describe, lambda: fetch_thread._run(old)):
+        old.file = None
+        with pytest.raises(OriginUnreachable):
+            use()
+    old.file = fresh
+    fetch_thread.fail(old, DigestMismatch("its md5 is another"))
+    loaded = cache.load(TASK)
+    assert loaded is not None
+    assert loaded[1].etag == '"new"'
+    assert loaded[0].verify(0, memoryview(bytearray(5)))
+
+
+def test_a_copy_that_is_just_being_created_is_replaced_by_the_next_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(str(tmp_path))
+    old, new = fetch_of(cache), fetch_of(cache)
+    inside, go = threading.Event(), threading.Event()
+    create = Copy.create
+
+    def slowly(*given: Any) -> Copy:
+        if given[-1] == old.description.generation.encode():
+            inside.set()
+            go.wait(60)
+        return create(*given)
+
+    monkeypatch.setattr(Copy, "create", slowly)
+    threads = [threading.Thread(target=begin, args=(fetch, etag)) for fetch, etag in ((old, '"old"'), (new, '"new"'))]
+    threads[0].start()
+    assert inside.wait(60)
+    old.stop()
+    threads[1].start()
+    threads[1].join(0.2)
+    go.set()
+    for thread in threads:
+        thread.join(60)
+    loaded = cache.load(TASK)
+    assert loaded is not None
+    assert loaded[1].etag == '"new"'
+    assert loaded[0].record.generation == new.description.generation.encode()
+
+
+def test_a_copy_whose_record_and_description_differ_in_generation_is_removed(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path))
+    cache.create(TASK, Geometry(5), Description(url="u", generation="g" * 20, verified=""))
+    assert cache.load(TASK) is not None, "a record keeps 16 bytes of its name"
+    cache.describe(TASK, Description(url="u", generation="h", verified=""))
+    assert cache.load(TASK) is None
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

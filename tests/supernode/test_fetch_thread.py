@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from dfengine.origin.version import Version
 from dfengine.supernode.copies import fetch_thread
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
-from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.fetch import NEW, Fetch
 from dfengine.supernode.copies.wanted import Wanted
 
 TASK = "ab" * 32
@@ -87,3 +88,34 @@ def test_a_copy_whose_record_and_description_differ_in_generation_is_removed(tmp
     cache.describe(TASK, Description(url="u", generation="h", verified=""))
     assert cache.load(TASK) is None
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_loop_finds_the_file_until_it_has_heard_of_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(str(tmp_path))
+    posted = queue.Queue[Any]()
+    fetch = fetch_of(cache)
+    fetch.post = lambda *event: posted.put(event)
+    heard: list[bool] = []
+    fetch.events = SimpleNamespace(fetch_renewed=lambda fetch: heard.append(fetch.file is old))  # type: ignore[assignment]
+    fetch.file = old = cache.create(TASK, Geometry(5), fetch.description)
+    begun = threading.Event()
+    monkeypatch.setattr(fetch_thread, "_fetch", lambda fetch, found: begun.set())
+    thread = threading.Thread(target=fetch_thread._renew, args=(fetch,))
+    thread.start()
+    event, *given = posted.get(timeout=60)
+    assert not begun.wait(0.1)
+    assert fetch.file is old
+    event(*given)
+    assert begun.wait(60)
+    assert heard == [True]
+    assert (fetch.file, fetch.state) == (None, NEW)
+    thread.join(60)
+
+
+def test_a_fetch_that_is_forgotten_does_not_wait_for_the_loop(tmp_path: Path) -> None:
+    fetch = fetch_of(Cache(str(tmp_path)))
+    fetch.events = SimpleNamespace(fetch_renewed=None)  # type: ignore[assignment]
+    fetch.file = fetch.cache.create(TASK, Geometry(5), fetch.description)
+    threading.Timer(0.05, fetch.stop).start()
+    with pytest.raises(OriginUnreachable):
+        fetch_thread._renew(fetch)

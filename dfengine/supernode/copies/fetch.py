@@ -88,6 +88,7 @@ class Fetch:
         self.state = NEW
         self.error: DfengineError | None = None
         self.file: Copy | None = None
+        """Written before `fetch_head`; None again, on the loop's thread, right after `fetch_renewed`."""
         self.description = Description(url=wanted.url, generation="", verified=wanted.verified)
         self.from_cache = False
         self.origin_requests = self.past_bytes = 0

@@ -140,9 +140,20 @@ def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
 def _renew(fetch: Fetch, told: bool = True) -> None:
     """The origin has another file: begin the next generation. told: downloads may use the previous one, and end."""
     if told:
-        fetch.post(fetch.events.fetch_renewed, fetch)
-    fetch.file, fetch.state = None, NEW
+        fetch.post(_end_generation, fetch)
+        with fetch.news:
+            fetch.news.wait_for(lambda: fetch.file is None or fetch.stopped)
+        if fetch.stopped:
+            raise OriginUnreachable("the supernode is going away")
     _fetch(fetch, None)
+
+
+def _end_generation(fetch: Fetch) -> None:
+    """On the loop's thread: while the task has downloads, the file is there for who answers them."""
+    fetch.events.fetch_renewed(fetch)
+    with fetch.news:
+        fetch.file, fetch.state = None, NEW
+        fetch.news.notify_all()
 
 
 def _is_same(fetch: Fetch, origin: HttpOrigin, body: Body, file: Copy, known: Description, fresh: bool) -> bool:

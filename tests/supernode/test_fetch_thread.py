@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
-from dfengine.errors import DigestMismatch, OriginUnreachable
+from dfengine.errors import DigestMismatch, DiskFull, OriginUnreachable
 from dfengine.origin.version import Version
 from dfengine.supernode.copies import fetch_thread
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
-from dfengine.supernode.copies.fetch import NEW, Fetch
+from dfengine.supernode.copies.fetch import NEW, SUCCESS, Fetch
 from dfengine.supernode.copies.wanted import Wanted
 
 TASK = "ab" * 32
@@ -119,3 +119,23 @@ def test_a_fetch_that_is_forgotten_does_not_wait_for_the_loop(tmp_path: Path) ->
     threading.Timer(0.05, fetch.stop).start()
     with pytest.raises(OriginUnreachable):
         fetch_thread._renew(fetch)
+
+
+def test_a_copy_that_was_compared_stays_where_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch = fetch_of(Cache(str(tmp_path)))
+    description = fetch.description
+    fetch.file = file = fetch.cache.create(TASK, Geometry(5), description)
+    file.write(0, b"abcde", fetch.cache.piece_digest(memoryview(b"abcde")))
+    monkeypatch.setattr(fetch_thread, "read", lambda *_, **how: None)
+    tried: list[int] = []
+
+    def full(*_: object) -> None:
+        tried.append(1)
+        raise DiskFull("no space")
+
+    monkeypatch.setattr(fetch.cache, "describe", full)
+    monkeypatch.setattr(fetch.room, "write", lambda write: tried.append(2) or write())
+    body: Any = SimpleNamespace(version=Version('"new"', length=5), length=5)
+    assert fetch_thread._is_same(fetch, None, body, file, description, False)  # type: ignore[arg-type]
+    assert tried == [2, 1], "room is made first"
+    assert fetch.state == SUCCESS

@@ -78,6 +78,24 @@ def test_a_lost_connection_answers_the_pull_and_keeps_the_download(place: Place)
     assert not again.done(), "it pulls by a newer connection"
 
 
+def test_who_registers_again_keeps_the_connection(place: Place) -> None:
+    key, _ = place.join("a")
+    line, later = Line(), Line()
+    member = place.registry.members[key]
+    member.line, line.party = line, member
+    place.registry.members.admit(key, Member(HERE, "", wire.NATIVE, member.peer, HERE))
+    again = place.registry.members[key]
+    assert again is not member
+    assert again.line is line, "nobody else may take the name"
+    again.line, later.party = later, again
+    pull = place.parked.park(key, 4, 60)
+    place.registry.lost(line)
+    assert not pull.done(), "it pulls by a newer connection"
+    place.registry.lost(later)
+    assert code(pull) == wire.WAIT
+    assert again.line is None
+
+
 def test_the_end_of_a_task_ends_all_its_downloads(place: Place) -> None:
     joined = [place.join(cid) for cid in "ab"]
     assert place.registry.end_task(TASK, "gone")

@@ -73,12 +73,14 @@ class Members(dict[Key, Member]):
             raise RemoteError(f"this supernode keeps {self._texts.most} characters that downloads of {address} say of themselves already")
 
     def admit(self, key: Key, member: Member) -> None:
-        """Registered, or registered again: then it stays the peer, and where it was seen, that it was."""
+        """Registered, or registered again: then its peer, its address and its connection stay those of before."""
         known = self.get(key)
         if known is None:
             self._shares.take(member.address)
         else:
-            member.peer, member.address = known.peer, known.address
+            member.peer, member.address, member.line = known.peer, known.address, known.line
+            if member.line is not None and member.line.party is known:
+                member.line.party = member
             self._texts.give_back(known.address, known.texts)
         member.key = key
         self._texts.add(member.address, member.texts)

@@ -11,9 +11,9 @@ What can be refused, or says more than what is done, ending and wanted, is left 
     cached_reply   Task.cached_reply -> CachedReply: the part that all answers of a task have in common, encoded once
 """
 
-from dfengine.supernode.swarm._exchange cimport Exchange
 from dfengine.supernode.swarm._scheduler cimport Grant
 from dfengine.supernode.swarm._state cimport Download, Task
+from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.fastpath._plain_pull cimport PlainPull
 
 
@@ -25,7 +25,9 @@ cdef class CachedReply:
 
 
 cdef class Pulls:
-    cdef Exchange swarm
+    cdef dict tasks
+    cdef Leases leases
+    cdef object peers
     cdef dict wakeable
     cdef dict fetches, used
     cdef object parked, driver, answers

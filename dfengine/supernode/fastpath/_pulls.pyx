@@ -9,11 +9,10 @@ from cpython.object cimport PyObject
 from libc.string cimport memcmp, memcpy
 
 from dfengine.net._request cimport Plain, scan
-from dfengine.supernode.swarm._exchange cimport Exchange, mark_seen
 from dfengine.supernode.fastpath._plain_pull cimport PlainPull, Text, read_pull, string
 from dfengine.supernode.swarm._scheduler cimport Answer, Grant, begin_answer, next_grant
-from dfengine.supernode.swarm._state cimport Download, Lease, Task
-from dfengine.supernode.swarm.transitions cimport ending, move
+from dfengine.supernode.swarm._state cimport Download, Lease, Task, mark_seen
+from dfengine.supernode.swarm.transitions cimport ending, move, record_done
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
@@ -51,7 +50,9 @@ cdef class Pulls:
         self.now = state.now
         self.park = park
         self.task_id = ""
-        self.swarm = state.swarm
+        self.tasks = state.swarm.tasks
+        self.leases = state.swarm.leases
+        self.peers = state.swarm.peers
         self.wakeable = state.swarm.wakeable
         self.members = state.members
         self.fetches = state.cdn.fetches
@@ -78,7 +79,7 @@ cdef class Pulls:
             return None
         if not same(self.task_id, &pull.task):
             self.task_id = string(&pull.task)
-        task = self.swarm.tasks.get(self.task_id)
+        task = self.tasks.get(self.task_id)
         if task is None:
             return None
         cid = string(&pull.cid)
@@ -140,18 +141,19 @@ cdef class Pulls:
     cdef int report(self, Task task, Download download, PlainPull* pull, double now) except -1:
         cdef Py_ssize_t i
         for i in range(pull.done):
-            self.swarm.record_done(
-                download, pull.piece[i], sender(download, pull.piece[i], &pull.source[i]), pull.source[i].length > 0, now,
+            record_done(
+                download, pull.piece[i], sender(download, pull.piece[i], &pull.source[i]), pull.source[i].length > 0,
+                self.leases, self.peers, now,
             )
         for i in range(pull.endings):
-            ending(download, pull.ending[i], self.swarm.leases)
+            ending(download, pull.ending[i], self.leases)
         if download.window is not None and (pull.una or pull.end != -1):
-            move(download, pull.una, pull.end, self.swarm.leases)
+            move(download, pull.una, pull.end, self.leases)
         return 0
 
     cdef int wake(self) except -1:
         """SwarmDriver.wake, where there is something for it to do: of all that is due at a time, a plain pull adds leases alone."""
-        if self.wakeable or self.swarm.leases.soonest() < <double> self.driver.due:
+        if self.wakeable or self.leases.soonest() < <double> self.driver.due:
             self.driver.wake()
         return 0
 
@@ -162,14 +164,14 @@ cdef class Pulls:
         cdef object none = begin_answer(download, want, &answer)
         cdef CachedReply reply = None
         cdef Py_buffer digests
-        if none is None and next_grant(download, &answer, &grant, self.swarm.leases, now):
+        if none is None and next_grant(download, &answer, &grant, self.leases, now):
             reply = self.copy(task, fetch)
             PyObject_GetBuffer(fetch.file.record.digests, &digests, PyBUF_SIMPLE)
             try:
                 self.code(codes.CONTINUE)
                 self.write(b',"offers":[', 11)
                 self.offer(task, reply, member, &digests, &grant)
-                while next_grant(download, &answer, &grant, self.swarm.leases, now):
+                while next_grant(download, &answer, &grant, self.leases, now):
                     self.write(b",", 1)
                     self.offer(task, reply, member, &digests, &grant)
             finally:

@@ -5,7 +5,7 @@
     _rarity, _holders             the copies of each piece, and their holders
     _sources, locality            which holder is the source: nearest first, then least loaded
     transitions                   the states of a piece at a download, and every change of them
-    leases, deadlines             slots in use, and when they expire
+    leases, deadlines             slots in use, and what is due when
     parking, _parked_queue        parked pulls, and which of them an event can answer
     _bitset_tree                  the first of many bitsets that shares a piece with another
     stragglers                    downloads on slow links

@@ -156,4 +156,9 @@ cdef class Task:
     cpdef int recheck_if_parked(self, Download download) except -1
 
 
+cdef inline void mark_seen(Download download, double now) noexcept:
+    """The client of the download is alive."""
+    download.seen = download.peer.seen = now
+
+
 cdef bint empty(Bitset bits) noexcept nogil

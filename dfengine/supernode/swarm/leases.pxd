@@ -21,6 +21,7 @@ cdef class Leases:
     cdef LeaseBucket latest
     cdef list ended_claims
     cdef Py_ssize_t live
+    cdef readonly Py_ssize_t sent_by_supernode, sent_by_peers
 
     cdef int take_slot(self, Lease lease) except -1
     cdef int schedule(self, Lease lease, double when) except -1

@@ -7,6 +7,11 @@ class Leases:
     """All leases of the swarm and their deadlines."""
 
     def __len__(self) -> int: ...
+    @property
+    def sent_by_supernode(self) -> int:
+        """Pieces reported done that came from it, since the start."""
+    @property
+    def sent_by_peers(self) -> int: ...
     def free_slot(self, lease: Lease) -> int:
         """Free the source's slot while the last bytes arrive. Again: nothing happens."""
     def release(self, lease: Lease) -> int:

@@ -263,6 +263,15 @@ class Peers:
 
     # TIME
 
+    @property
+    def unfinished(self) -> bool:
+        """`tick` has left something to do."""
+        return bool(self.source_updates or self.dropped_tasks or self.silent_peers or self.refuted)
+
+    def soonest(self) -> float:
+        """The first deadline, seconds; infinity for none."""
+        return min(self.isolations.soonest(), self.blocks_due.soonest(), self.silence_deadlines.soonest())
+
     def tick(self, now: float, most: int) -> None:
         """End isolations that are over and remove peers that were silent for too long: about `most` of each, the rest later."""
         for task_id, cid, key in self.blocks_due.due(now, most):

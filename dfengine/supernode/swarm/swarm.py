@@ -24,11 +24,11 @@ from dfengine._bitset import Bitset
 from dfengine._window import Window
 from dfengine.errors import BadPiece, BadValue, IllegalEvent, UnknownDownload, UnknownTask
 from dfengine.supernode.swarm import parking, stragglers, transitions
-from dfengine.supernode.swarm._exchange import Exchange
 from dfengine.supernode.swarm._state import Download, Task
+from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, key_of
-from dfengine.supernode.swarm.scheduler import CDN, Assignment, Pull
+from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, Peers, key_of
+from dfengine.supernode.swarm.scheduler import CDN, Assignment, Pull, pull
 from dfengine.wire import Source
 
 __all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "Pull", "Swarm"]
@@ -49,13 +49,26 @@ class Expired(NamedTuple):
     source_cid: str | None
 
 
-class Swarm(Exchange):
+class Swarm:
     """Tasks, peers and CIDs. `wakeable`: tasks in order of their events. `seed` decides the ties between equally good choices."""
 
     def __init__(self, limits: Limits | None = None, seed: int = 0) -> None:
-        super().__init__(limits or Limits())
+        self.limits = limits or Limits()
+        self.tasks: dict[str, Task] = {}
+        self.leases = Leases()
+        self.peers = Peers(self.limits, self.leases, self.tasks)
         self.seed = seed
         self.wakeable: dict[str, None] = {}
+
+    @property
+    def sent_by_supernode(self) -> int:
+        """Pieces reported done that came from it, since the start."""
+        return self.leases.sent_by_supernode
+
+    @property
+    def sent_by_peers(self) -> int:
+        """Pieces reported done that came from peers, since the start."""
+        return self.leases.sent_by_peers
 
     @property
     def departed(self) -> list[tuple[str, str]]:
@@ -74,10 +87,13 @@ class Swarm(Exchange):
         return state
 
     def _download(self, task_id: str, cid: str, now: float) -> Download:
-        download = self._task(task_id).downloads.get(cid)
+        task = self.tasks.get(task_id)
+        if task is None:
+            raise UnknownTask(f"no task {task_id}")
+        download = task.downloads.get(cid)
         if download is None:
             raise UnknownDownload(f"no download {cid} of task {task_id}")
-        self.peers.seen(download, now)
+        download.seen = download.peer.seen = now
         return download
 
     def _rotation(self, name: str) -> int:
@@ -211,7 +227,31 @@ class Swarm(Exchange):
         self.peers.tick(now, most)
         return expired
 
-    # PIECES (pull and done: see Exchange)
+    def next_due(self) -> float:
+        """When `tick` has something to do, seconds; 0 when the last call left something, infinity while nothing is there."""
+        return 0.0 if self.peers.unfinished else min(self.leases.soonest(), self.peers.soonest())
+
+    # PIECES
+
+    def pull(self, task_id: str, cid: str, k: int, now: float) -> Pull:
+        """Up to k pieces for the CID, each with a lease; see Pull for the kinds of answer."""
+        return pull(self._download(task_id, cid, now), k, self.leases, now)
+
+    def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
+        """Piece n is written and servable. Frees its slot, whoever sent it, and records the sender's success.
+
+        source_cid: who sent it; empty for the origin or for what was there before; any CID that is no peer's counts as the supernode's.
+        """
+        download = self._download(task_id, cid, now)
+        task = download.task
+        if 0 <= n < min(task.count, task.size) or task.admits(n):
+            sender = task.downloads.get(source_cid) if source_cid else None
+            transitions.record_done(download, n, sender, bool(source_cid), self.leases, self.peers, now)
+
+    def done_all(self, task_id: str, cid: str, pieces: list[tuple[int, str]], now: float) -> None:
+        """done for each (piece, source CID)."""
+        for n, source_cid in pieces:
+            self.done(task_id, cid, n, source_cid, now)
 
     def arrived(self, task_id: str, cid: str, n: int, now: float) -> None:
         """The content of piece n is received, not written yet: frees the CID's download slot, not the source's."""

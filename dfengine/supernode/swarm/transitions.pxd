@@ -39,6 +39,9 @@ cdef int grant(
 cpdef int ending(Download download, Py_ssize_t n, Leases leases) except -1
 cpdef int arrive(Download download, Py_ssize_t n, Leases leases) except -1
 cpdef int complete(Download download, Py_ssize_t n, Leases leases, double now) except -1
+cpdef int record_done(
+    Download download, Py_ssize_t n, Download sender, bint has_sender, Leases leases, object peers, double now
+) except -1
 cpdef int fail(Download download, Py_ssize_t n, Leases leases) except -1
 cpdef int drop(Lease lease, Leases leases) except -1
 cpdef int unassign(Download download, Leases leases) except -1

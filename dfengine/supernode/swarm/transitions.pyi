@@ -2,6 +2,7 @@ from collections.abc import Iterable
 
 from dfengine.supernode.swarm._state import Download, Lease, Task
 from dfengine.supernode.swarm.leases import Leases
+from dfengine.supernode.swarm.peers import Peers
 
 def ending(download: Download, n: int, leases: Leases) -> int:
     """The last bytes of piece n are about to arrive: its slots are free. 1.x does not report it."""
@@ -14,6 +15,11 @@ def arrive(download: Download, n: int, leases: Leases) -> int:
 
 def complete(download: Download, n: int, leases: Leases, now: float) -> int:
     """Piece n is written and servable."""
+
+def record_done(
+    download: Download, n: int, sender: Download | None, has_sender: bool, leases: Leases, peers: Peers, now: float
+) -> int:
+    """`complete`, counted for the sender. has_sender: a sender was reported; sender None: the supernode."""
 
 def hold(download: Download, pieces: Iterable[int | tuple[int, int]], leases: Leases, now: float) -> None:
     """These pieces, single or as [first, past) runs, are here. Raises BadPiece or BadRange before any change.

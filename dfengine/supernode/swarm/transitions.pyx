@@ -5,7 +5,7 @@ from libc.stdint cimport uint64_t
 from dfengine._bitset cimport Bitset, df_popcount
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._rarity cimport lacking
-from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, Task, empty
+from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, empty
 from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.swarm.stragglers cimport record_link_time, record_piece_time
 
@@ -90,6 +90,25 @@ cpdef int complete(Download download, Py_ssize_t n, Leases leases, double now) e
             record_piece_time(task, now - lease.started)
             record_link_time(download, lease, leases, now)
     return task.recheck_if_parked(download)
+
+
+cpdef int record_done(
+    Download download, Py_ssize_t n, Download sender, bint has_sender, Leases leases, object peers, double now
+) except -1:
+    cdef PeerState peer
+    if has_sender and not download.has(n):
+        if sender is None:
+            leases.sent_by_supernode += 1
+        else:
+            leases.sent_by_peers += 1
+    complete(download, n, leases, now)
+    if sender is not None and sender is not download:
+        peer = sender.peer
+        if peer.failures is None and peer.accusers is None and peer.blocked_by is None and not peer.isolated:
+            peer.seen = now
+        else:
+            peers.record_success(download, sender, now)
+    return 0
 
 
 def hold(Download download not None, pieces, Leases leases not None, double now):

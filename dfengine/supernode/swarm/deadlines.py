@@ -1,0 +1,73 @@
+"""Deadlines in buckets of time, with removal in O(1).
+
+    buckets   dict: number -> dict of items, in the order of adding     order   heap of the numbers
+
+    time, seconds   0 ........ 0.25 ....... 0.5 ....... 0.75
+    bucket          |     1     |     2     |     3     |        an item for 0.3 lies in bucket 2 and is due at 0.5
+
+Times are rounded up to GRAIN; an item is due within GRAIN after its time. Items are due in the order of their buckets, then of adding, so
+the order depends on events alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable
+from math import ceil, inf
+from typing import Generic, TypeVar
+
+GRAIN = 0.25
+"""Seconds to a bucket."""
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+class Deadlines(Generic[Item]):
+    """Items, each with its deadline. An item is added again only after it was removed."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, dict[Item, None]] = {}
+        self._order: list[int] = []
+
+    def __len__(self) -> int:
+        return sum(map(len, self._buckets.values()))
+
+    def add(self, item: Item, when: float) -> int:
+        """Remember `item` until `when` (seconds, not negative); returns the bucket that `discard` wants."""
+        number = ceil(when / GRAIN)
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = {}
+            heapq.heappush(self._order, number)
+        bucket[item] = None
+        return number
+
+    def discard(self, item: Item, number: int) -> None:
+        """Forget `item` of that bucket; unknown: nothing happens."""
+        bucket = self._buckets.get(number)
+        if bucket is not None:
+            bucket.pop(item, None)
+
+    def waits(self, item: Item, number: int) -> bool:
+        """`item` is in that bucket."""
+        return item in self._buckets.get(number, ())
+
+    def due(self, now: float, most: int) -> list[Item]:
+        """Take out what is due at `now`, up to `most` items; the rest stays due."""
+        items: list[Item] = []
+        while self._order and self._order[0] * GRAIN <= now and len(items) < most:
+            bucket = self._buckets[self._order[0]]
+            if len(items) + len(bucket) > most:
+                for item in list(bucket)[: most - len(items)]:
+                    del bucket[item]
+                    items.append(item)
+                break
+            items.extend(bucket)
+            del self._buckets[heapq.heappop(self._order)]
+        return items
+
+    def soonest(self) -> float:
+        """When something is due next, seconds; infinity for never."""
+        while self._order and not self._buckets[self._order[0]]:
+            del self._buckets[heapq.heappop(self._order)]
+        return self._order[0] * GRAIN if self._order else inf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from dfengine.supernode.swarm._sources import supernode_has_slot
+from dfengine.supernode.swarm._scheduler import supernode_has_slot
 from dfengine.supernode.swarm._state import ABSENT, Download, Lease, Task
 from dfengine.supernode.swarm.deadlines import GRAIN
 from dfengine.supernode.swarm.swarm import Swarm

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dfengine.supernode.swarm._parked_queue import ParkedQueue
+from dfengine.supernode.swarm._bitset_tree import ParkedQueue
 from tests.swarm.test_bitset_tree import bits
 
 PIECES = 70

@@ -3,11 +3,10 @@
     swarm                         the events: join, pull, arrived, failed, evicted, leave, tick
     scheduler, _scheduler         which pieces a download gets now, and from whom
     _rarity, _holders             the copies of each piece, and their holders
-    _sources, locality            which holder is the source: nearest first, then least loaded
+    locality                      how near a source is
     transitions                   the states of a piece at a download, and every change of them
     leases, deadlines             slots in use, and what is due when
-    parking, _parked_queue        parked pulls, and which of them an event can answer
-    _bitset_tree                  the first of many bitsets that shares a piece with another
+    parking, _bitset_tree         parked pulls, and which of them an event can answer
     stragglers                    downloads on slow links
     trust                         which sources are avoided, and why
     _state, peers, members        tasks, peers and their downloads

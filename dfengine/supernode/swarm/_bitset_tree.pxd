@@ -10,6 +10,15 @@
 Laws. A node claims each piece that a set below it has, and each that a node below it claims. It may claim more: what was taken from an
 index or cleared in a set since: removal is lazy, and a search that found nothing below a node rebuilds that node. So a search costs about
 FAN tests a level, and a new piece one bit a level.
+
+The parked pulls of one task, in the order of parking, and what each lacks.
+
+    positions  dict        download -> its position
+    entries    list        position -> the download, None: it was removed          [ a | None | c | d ]
+    lacks      BitsetTree  position -> the pieces it lacks, of a download that lacks nothing beyond its window; else None
+    endless    BitsetTree  position -> the pieces it lacks, all beyond the end included, of any other; else None
+
+A new download is appended. When more positions are vacant than used, by more than FAN, the queue is compacted in its order.
 """
 
 from libc.stdint cimport uint64_t
@@ -41,6 +50,15 @@ cdef class BitsetTree:
     cdef void rebuild(self, int level, Py_ssize_t i) noexcept
     cdef bint add_to_node(self, uint64_t* node, Bitset bits) noexcept
     cdef bint has_any(self, Bitset bits, Bitset want) noexcept
+
+
+cdef class ParkedQueue:
+    cdef dict positions
+    cdef list entries
+    cdef BitsetTree lacks, endless
+    cdef Py_ssize_t size
+
+    cdef int _compact(self) except -1
 
 
 cdef bint intersects(Bitset a, Bitset b) noexcept nogil

@@ -4,6 +4,13 @@ Within one answer only the granted pieces change, so the rarest pieces are searc
 
     found    [ 17 | 63 | 4 | 90 | ... ]     rarest first, `number` of them; there may be more when `number` is BATCH
                       next                  those before it were granted, or their sampled holders had no slot
+
+Sources. A source has a free upload slot and is not blocked for the asker. Of a small sample, stragglers are chosen for stragglers and
+others for others (`stragglers`), of these the nearest (`locality`), of these the one with the fewest uploads, those without a slot
+included. The piece is chosen before its source, so a rare piece is fetched from far away.
+
+Isolated peers are not sources (they are not enlisted). So the checks here are the slot, the pair, and that a download is not its own
+source; another CID of the same host may be.
 """
 
 from cpython.object cimport PyObject
@@ -11,10 +18,11 @@ from libc.stdint cimport uint32_t
 
 from dfengine._bitset cimport Bitset
 from dfengine.supernode.swarm.leases cimport Leases
-from dfengine.supernode.swarm._state cimport Download, Task
+from dfengine.supernode.swarm._state cimport Download, PeerState, Task
 
 cdef enum:
     BATCH = 16
+    SAMPLE_MAX = 16  # RECENT + SAMPLES of _holders
 
 
 cdef struct RarestPieces:
@@ -37,7 +45,19 @@ cdef struct Grant:  # a leased piece and its sources, best first: source, altern
     bint supernode  # it is the last alternate
 
 
+cdef struct Sample:  # holders of a piece, borrowed; bits of `open` mark those with a free slot
+    Py_ssize_t number
+    PyObject* holders[SAMPLE_MAX]
+    unsigned int open
+
+
 cdef object begin_answer(Download download, Py_ssize_t k, Answer* answer)
 cdef bint next_grant(Download download, Answer* answer, Grant* grant, Leases leases, double now) except -1
 cdef object why_no_piece(Download download)
 cpdef pull(Download download, Py_ssize_t k, Leases leases, double now)
+cdef bint is_blocked(Download asker, PeerState source) except -1
+cdef int sample_sources(Download asker, Py_ssize_t n, Sample* sample) except -1
+cdef bint has_enough_from_stragglers(Download asker) except -1
+cdef Py_ssize_t best_source(Download asker, const Sample* sample, bint same_speed_only) noexcept
+cdef Download open_source(Download asker, bint same_speed_only)
+cpdef bint supernode_has_slot(Download asker) noexcept

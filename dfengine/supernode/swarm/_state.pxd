@@ -27,18 +27,26 @@ encoded_source (a download's source in an answer) and cached_reply (the part tha
 `_pulls`, None until then.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from dfengine._bitset cimport Bitset
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport Holders
-from dfengine.supernode.swarm._parked_queue cimport ParkedQueue
+from dfengine.supernode.swarm._bitset_tree cimport ParkedQueue
 from dfengine.supernode.swarm._rarity cimport Rarity
-from dfengine.supernode.swarm.locality cimport Location
 
 cdef enum:
     NOWHERE = -1
     UNKNOWN = -1
+    LEVELS = 4  # of `locality`
+    SAME_HOST = 2 + LEVELS
+
+
+cdef struct Location:  # hashes of `locality`
+    uint32_t host
+    uint32_t subnet  # 0: its address is no IP
+    uint32_t label[LEVELS]
+    int levels
 
 
 cdef class PeerState:
@@ -154,6 +162,18 @@ cdef class Task:
     cpdef int offer(self, Download download) except -1
     cpdef int note_freed(self, Download source) except -1
     cpdef int recheck_if_parked(self, Download download) except -1
+
+
+cdef inline int between(const Location* a, const Location* b) noexcept nogil:
+    """See PeerState.nearness."""
+    cdef int shared = 0
+    if a.host == b.host:
+        return SAME_HOST
+    if a.levels and b.levels:
+        while shared < a.levels and shared < b.levels and a.label[shared] == b.label[shared]:
+            shared += 1
+        return 1 + shared if shared else 0
+    return a.subnet != 0 and a.subnet == b.subnet
 
 
 cdef inline void mark_seen(Download download, double now) noexcept:

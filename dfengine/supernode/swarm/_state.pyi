@@ -5,8 +5,8 @@ from typing_extensions import disjoint_base
 
 from dfengine._bitset import Bitset
 from dfengine._window import Window
+from dfengine.supernode.swarm._bitset_tree import ParkedQueue
 from dfengine.supernode.swarm._holders import Holders
-from dfengine.supernode.swarm._parked_queue import ParkedQueue
 from dfengine.supernode.swarm._rarity import Rarity
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.wire import Source
@@ -53,6 +53,8 @@ class PeerState:
     def __new__(cls, key: tuple[str, int, str], slots: int, now: float) -> PeerState: ...
     def locate(self, location: str) -> None:
         """Set its location by its own label (`locality`), "" none."""
+    def nearness(self, other: PeerState) -> int:
+        """0 far; 1 the same subnet, where not both have a label; 1 + n where their labels agree in the first n levels; 6 one host."""
     @property
     def key(self) -> tuple[str, int, str]: ...
     @property

@@ -8,12 +8,11 @@ from libc.string cimport memcpy
 from dfengine._bitset cimport Bitset, df_ctz
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport Holders
-from dfengine.supernode.swarm._parked_queue cimport ParkedQueue
 from dfengine.supernode.swarm._rarity cimport Rarity, lacking
-from dfengine.supernode.swarm._bitset_tree cimport intersects
-from dfengine.supernode.swarm.locality cimport locate
+from dfengine.supernode.swarm._bitset_tree cimport ParkedQueue, intersects
 
 from dfengine.errors import BadPiece, IllegalEvent
+from dfengine.supernode.swarm.locality import hashes
 from dfengine.task import client_of
 
 ABSENT = NOWHERE
@@ -32,7 +31,14 @@ cdef class PeerState:
         self.locate("")
 
     def locate(self, str location not None):
-        locate(&self.location, self.key[0], location)
+        cdef int level
+        self.location.host, self.location.subnet, labels = hashes(self.key[0], location)
+        self.location.levels = len(labels)
+        for level in range(self.location.levels):
+            self.location.label[level] = labels[level]
+
+    def nearness(self, PeerState other not None):
+        return between(&self.location, &other.location)
 
     @property
     def address(self):

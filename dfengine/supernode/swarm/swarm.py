@@ -87,14 +87,7 @@ class Swarm:
         return state
 
     def _download(self, task_id: str, cid: str, now: float) -> Download:
-        task = self.tasks.get(task_id)
-        if task is None:
-            raise UnknownTask(f"no task {task_id}")
-        download = task.downloads.get(cid)
-        if download is None:
-            raise UnknownDownload(f"no download {cid} of task {task_id}")
-        download.seen = download.peer.seen = now
-        return download
+        return transitions.find(self.tasks, task_id, cid, now)
 
     def _rotation(self, name: str) -> int:
         return xxhash.xxh3_64_intdigest(name.encode(errors="replace"), self.seed) >> 35
@@ -235,18 +228,14 @@ class Swarm:
 
     def pull(self, task_id: str, cid: str, k: int, now: float) -> Pull:
         """Up to k pieces for the CID, each with a lease; see Pull for the kinds of answer."""
-        return pull(self._download(task_id, cid, now), k, self.leases, now)
+        return pull(transitions.find(self.tasks, task_id, cid, now), k, self.leases, now)
 
     def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
         """Piece n is written and servable. Frees its slot, whoever sent it, and records the sender's success.
 
         source_cid: who sent it; empty for the origin or for what was there before; any CID that is no peer's counts as the supernode's.
         """
-        download = self._download(task_id, cid, now)
-        task = download.task
-        if 0 <= n < min(task.count, task.size) or task.admits(n):
-            sender = task.downloads.get(source_cid) if source_cid else None
-            transitions.record_done(download, n, sender, bool(source_cid), self.leases, self.peers, now)
+        transitions.done(self.tasks, task_id, cid, n, source_cid, self.leases, self.peers, now)
 
     def done_all(self, task_id: str, cid: str, pieces: list[tuple[int, str]], now: float) -> None:
         """done for each (piece, source CID)."""

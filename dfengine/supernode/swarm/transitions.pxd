@@ -39,7 +39,9 @@ cdef int grant(
 cpdef int ending(Download download, Py_ssize_t n, Leases leases) except -1
 cpdef int arrive(Download download, Py_ssize_t n, Leases leases) except -1
 cpdef int complete(Download download, Py_ssize_t n, Leases leases, double now) except -1
-cpdef int record_done(
+cpdef Download find(dict tasks, str task_id, str cid, double now)
+cpdef int done(dict tasks, str task_id, str cid, Py_ssize_t n, str source_cid, Leases leases, object peers, double now) except -1
+cdef int record_done(
     Download download, Py_ssize_t n, Download sender, bint has_sender, Leases leases, object peers, double now
 ) except -1
 cpdef int fail(Download download, Py_ssize_t n, Leases leases) except -1

@@ -16,10 +16,13 @@ def arrive(download: Download, n: int, leases: Leases) -> int:
 def complete(download: Download, n: int, leases: Leases, now: float) -> int:
     """Piece n is written and servable."""
 
-def record_done(
-    download: Download, n: int, sender: Download | None, has_sender: bool, leases: Leases, peers: Peers, now: float
+def find(tasks: dict[str, Task], task_id: str, cid: str, now: float) -> Download:
+    """The download, marked as seen. Raises UnknownTask, UnknownDownload."""
+
+def done(
+    tasks: dict[str, Task], task_id: str, cid: str, n: int, source_cid: str | None, leases: Leases, peers: Peers, now: float
 ) -> int:
-    """`complete`, counted for the sender. has_sender: a sender was reported; sender None: the supernode."""
+    """`complete`, counted for its sender, whose success is recorded. source_cid: see Swarm.done."""
 
 def hold(download: Download, pieces: Iterable[int | tuple[int, int]], leases: Leases, now: float) -> None:
     """These pieces, single or as [first, past) runs, are here. Raises BadPiece or BadRange before any change.

@@ -5,11 +5,11 @@ from libc.stdint cimport uint64_t
 from dfengine._bitset cimport Bitset, df_popcount
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._rarity cimport lacking
-from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, empty
+from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, empty, mark_seen
 from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.swarm.stragglers cimport record_link_time, record_piece_time
 
-from dfengine.errors import BadRange, BadValue
+from dfengine.errors import BadRange, BadValue, UnknownDownload, UnknownTask
 
 
 cdef int grant(
@@ -92,9 +92,30 @@ cpdef int complete(Download download, Py_ssize_t n, Leases leases, double now) e
     return task.recheck_if_parked(download)
 
 
-cpdef int record_done(
+cpdef Download find(dict tasks, str task_id, str cid, double now):
+    cdef Task task = tasks.get(task_id)
+    cdef Download download
+    if task is None:
+        raise UnknownTask(f"no task {task_id}")
+    download = task.downloads.get(cid)
+    if download is None:
+        raise UnknownDownload(f"no download {cid} of task {task_id}")
+    mark_seen(download, now)
+    return download
+
+
+cpdef int done(dict tasks, str task_id, str cid, Py_ssize_t n, str source_cid, Leases leases, object peers, double now) except -1:
+    cdef Download download = find(tasks, task_id, cid, now)
+    cdef Task task = download.task
+    if not 0 <= n < min(task.count, task.size) and not task.admits(n):
+        return 0
+    return record_done(download, n, task.downloads.get(source_cid) if source_cid else None, bool(source_cid), leases, peers, now)
+
+
+cdef int record_done(
     Download download, Py_ssize_t n, Download sender, bint has_sender, Leases leases, object peers, double now
 ) except -1:
+    """`complete`, counted for the sender. has_sender: a sender was reported; sender None: the supernode."""
     cdef PeerState peer
     if has_sender and not download.has(n):
         if sender is None:

@@ -1,0 +1,35 @@
+"""How near two peers are: the same host, the same label as far down as it is shared, the same subnet.
+
+A label is what `--location` says, `region|site|rack`, widest first; at most LEVELS of it count. Where both have one, subnets say nothing.
+Names are compared by their hashes, that of a label's level by all up to it.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import xxhash
+
+LEVELS = 4
+LONGEST = 256
+"""Characters of a label that count."""
+
+
+def hashes(ip: str, location: str) -> tuple[int, int, list[int]]:
+    """Of the host, of its subnet (0: the address is no IP), and of each level of its label; 32 bits each, not 0."""
+    subnet, labels = 0, list[int]()
+    parts = location[:LONGEST].split("|") if location else []
+    try:
+        address = ip_address(ip)
+        subnet = _hash(f"{address.version}/{int(address) >> (8 if address.version == 4 else 64)}")
+    except ValueError:
+        pass
+    for level, part in enumerate(parts[:LEVELS]):
+        if not part:
+            break
+        labels.append(_hash("|".join(parts[: level + 1])))
+    return _hash(ip), subnet, labels
+
+
+def _hash(name: str) -> int:
+    return (xxhash.xxh3_64_intdigest(name.encode(errors="replace")) & 0xFFFFFFFF) or 1

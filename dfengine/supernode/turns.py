@@ -14,7 +14,10 @@ SLICE = 0.005
 
 
 class Turns:
-    """Works that nobody waits for, one after another. Each is an iterator: between two of its items it may be interrupted."""
+    """Works that nobody waits for, one after another. Each is an iterator: between two of its items it may be interrupted.
+
+    A work that raises ends; the others go on.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -29,10 +32,16 @@ class Turns:
     def _turn(self) -> None:
         until = self._loop.time() + SLICE
         while self._works:
-            for _ in self._works[0]:
-                if self._loop.time() >= until:
+            try:
+                for _ in self._works[0]:
+                    if self._loop.time() >= until:
+                        self._loop.call_soon(self._turn)
+                        return
+            except BaseException:
+                if len(self._works) > 1:
                     self._loop.call_soon(self._turn)
-                    return
+                self._works.popleft()
+                raise
             self._works.popleft()
 
 

@@ -6,7 +6,7 @@ is answered with a 4xx and the connection is closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -136,9 +136,11 @@ class Parts:
 
     `sent` is called with the number of body bytes once all of them went to the socket, `broken` when a file's bytes could not be read: the
     file was cut short, or its disk fails. The connection is closed then, since what was promised cannot be sent.
+
+    more: further parts, a batch at a time, each made once the one before is out; `length` is then the bytes of all.
     """
 
-    __slots__ = ("broken", "headers", "length", "limit", "parts", "sent", "status")
+    __slots__ = ("broken", "headers", "length", "limit", "more", "parts", "sent", "status")
 
     def __init__(
         self,
@@ -148,14 +150,17 @@ class Parts:
         limit: TokenBucket | None = None,
         sent: Callable[[int], None] | None = None,
         broken: Callable[[], None] | None = None,
+        more: Iterable[tuple[bytes | FileSlice, ...]] = (),
+        length: int = -1,
     ) -> None:
         self.status = status
         self.parts = parts
+        self.more = more
         self.headers = headers
         self.limit = limit
         self.sent = sent
         self.broken = broken
-        self.length = sum(part.length if isinstance(part, FileSlice) else len(part) for part in parts)
+        self.length = length if length >= 0 else sum(part.length if isinstance(part, FileSlice) else len(part) for part in parts)
 
 
 def text(status: int, message: str) -> Response:

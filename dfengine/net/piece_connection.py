@@ -22,7 +22,7 @@ import math
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from dfengine.net._sendfile import FileSlice, Upload
@@ -46,7 +46,7 @@ TURN = 32 << 20
 class Connection:
     """Made when a client is accepted; the server forgets it when it closes."""
 
-    __slots__ = ("_answer", "_at", "_backlog", "_begun", "_close", "_held", "_joined", "_reader", "_reading", "_server", "_sock",
+    __slots__ = ("_answer", "_at", "_backlog", "_begun", "_close", "_held", "_joined", "_more", "_reader", "_reading", "_server", "_sock",
                  "_stalled", "_unsent", "_upload", "_waiting", "_writing", "client", "deadline")  # fmt: skip
 
     def __init__(self, server: PieceServer, sock: socket.socket | TlsSocket, client: str) -> None:
@@ -62,6 +62,8 @@ class Connection:
         """What came and was not looked at is `_backlog` from `_at` on."""
         self._upload: Upload | TlsUpload | None = None
         self._answer: Parts | None = None
+        self._more: Iterator[tuple[bytes | FileSlice, ...]] | None = None
+        """What comes after `_upload`."""
         self._reading = self._writing = self._close = self._joined = self._begun = self._stalled = False
         self._held = self._unsent = 0
         self.deadline = time.monotonic() + server.head_seconds
@@ -231,6 +233,7 @@ class Connection:
             first, parts = first + parts[0], parts[1:]  # one system call for both heads
         self._upload = self._server.upload(self._sock, (first, *parts))
         self._answer = answer
+        self._more = None if bodiless else iter(answer.more)
 
     def _load(self, cold: FileSlice) -> None:
         """Have a thread read it, then go on."""
@@ -302,7 +305,12 @@ class Connection:
             if moved or self.deadline == math.inf:
                 self.deadline = now + server.stall_seconds
             if not upload.left:
-                break
+                parts = next(self._more, None) if self._more is not None else None
+                if parts is None:
+                    break
+                self._upload = server.upload(self._sock, parts)
+                self._write(True)
+                return False
             if upload.cold is not None:
                 self._load(upload.cold)
                 return False
@@ -311,7 +319,7 @@ class Connection:
                 return False
             turn = None  # cut short by a limit: to the end of its queue
         self._write(False)
-        answer, self._upload, self._answer = self._answer, None, None
+        answer, self._upload, self._answer, self._more = self._answer, None, None, None
         if answer is not None and answer.sent is not None:
             answer.sent(answer.length)
         return True
@@ -324,7 +332,7 @@ class Connection:
         self._write(False)
         if self._reader is not None:
             self._reader.close()
-        self._upload = self._answer = self._reader = self._waiting = None
+        self._upload = self._answer = self._more = self._reader = self._waiting = None
         self._backlog = b""
         self._server.memory.give_back(self.client, self._held)
         self._held = 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import email.utils
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
-from dfengine._piece import parse_range
+from dfengine._piece import Geometry, parse_range
 from dfengine.errors import BadRange, StorageError
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import TEXT, BadRequest, Parts, Request, Response, text
@@ -15,6 +15,9 @@ from dfengine.storage.descriptors import Held
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import FAILED, Fetch
+
+AT_ONCE = 64
+"""Pieces cut into slices at a time: a large copy has a hundred thousand."""
 
 
 class DownloadRoutes:
@@ -74,9 +77,10 @@ class DownloadRoutes:
         held = self._hold(fetch, file, *pieces)
         if held is None:
             return text(404, "these pieces are not here any more")
-        parts = tuple(part if isinstance(part, bytes) else FileSlice(held.fd, *part, held) for part in geometry.segments(start, end))
+        batches = _batches(geometry, held, start, end)
         headers = self._headers(fetch, held, f"bytes {start}-{end}/{total}" if given else "")
-        return Parts(206 if given else 200, parts, headers, broken=partial(self._damaged, fetch, file, *pieces))
+        return Parts(206 if given else 200, next(batches), headers, broken=partial(self._damaged, fetch, file, *pieces),
+                     more=batches, length=end + 1 - start)
 
     def _full_piece(self, fetch: Fetch, start: int, end: int) -> Response | Parts:
         file = fetch.file
@@ -110,3 +114,12 @@ class DownloadRoutes:
         modified = email.utils.formatdate(os.fstat(held.fd).st_mtime, usegmt=True)
         headers = (("Last-Modified", modified), ("Accept-Ranges", "bytes"), ("ETag", f'"{fetch.description.generation}"'))
         return (*headers, ("Content-Range", content_range)) if content_range else headers
+
+
+def _batches(geometry: Geometry, held: Held, start: int, end: int) -> Iterator[tuple[bytes | FileSlice, ...]]:
+    """Framed bytes `start` to `end`, both included, of up to AT_ONCE pieces each time; at least one batch."""
+    step = AT_ONCE * geometry.piece_size
+    while start <= end:
+        last = min(end, (start // step + 1) * step - 1)
+        yield tuple(part if isinstance(part, bytes) else FileSlice(held.fd, *part, held) for part in geometry.segments(start, last))
+        start = last + 1

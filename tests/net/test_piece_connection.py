@@ -98,3 +98,31 @@ def test_nothing_is_read_from_a_disk_for_who_has_left() -> None:
         stack.callback(os.close, fd)
         os.ftruncate(fd, 5)
         asyncio.run(ask())
+
+
+def test_an_answer_goes_out_in_as_many_batches_as_it_has() -> None:
+    texts = [bytes([65 + n]) * 1000 for n in range(20)]
+    sent: list[int] = []
+
+    def route(request: Request) -> Parts:
+        more = iter([(text, text) for text in texts[1:]])
+        return Parts(200, (texts[0],), sent=sent.append, more=more, length=39_000)
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        sock = listening("127.0.0.1", 0)
+        server = PieceServer(loop, sock, route)
+        server.start()
+        try:
+            reader, writer = await asyncio.open_connection(*sock.getsockname())
+            writer.write(REQUEST.replace(b"GET", b"HEAD") + 2 * REQUEST)
+            for length in (0, 39_000, 39_000):
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert b"39000" in head
+                assert await reader.readexactly(length) == b"".join(texts[:1] + [2 * text for text in texts[1:]])[:length]
+            assert len(sent) == 3
+            writer.close()
+        finally:
+            server.close()
+
+    asyncio.run(asyncio.wait_for(ask(), 20))

@@ -13,7 +13,7 @@ from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.wanted import Wanted
-from dfengine.supernode.download_port import DownloadRoutes
+from dfengine.supernode.download_port import AT_ONCE, DownloadRoutes
 
 TASK = "cd" * 32
 SIZE = 4 << 20
@@ -49,3 +49,27 @@ def test_a_length_that_becomes_known_between_two_looks_makes_no_wrong_frame(tmp_
     assert isinstance(head, bytes)
     assert head == Geometry(len(short)).head(0)
     assert answer.length == len(short) + 5
+
+
+def ask(fetch: Fetch, **headers: str) -> Parts:
+    request = Request("GET", f"/download/{TASK[:3]}/{TASK}".encode(), headers, b"", "127.0.0.1")
+    answer = DownloadRoutes(lambda task: fetch, lambda *_: None)(request)
+    assert isinstance(answer, Parts)
+    return answer
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, -1), (3, 999), (SIZE * AT_ONCE - 1, SIZE * AT_ONCE), (SIZE * AT_ONCE, SIZE * 500 + 2)])
+def test_a_large_range_is_cut_into_slices_while_it_is_sent(tmp_path: Path, start: int, end: int) -> None:
+    cache = Cache(str(tmp_path))
+    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, None)  # type: ignore[arg-type]
+    geometry = Geometry(1000 * (SIZE - 5) + 7, SIZE)
+    file = fetch.file = cache.create(TASK, geometry, Description(url="u", generation="g"))
+    for n in range(geometry.count):
+        file.here.set(n)
+    answer = ask(fetch) if end < 0 else ask(fetch, range=f"bytes={start}-{end}")
+    end = geometry.framed_length - 1 if end < 0 else end
+    assert answer.length == end + 1 - start
+    batches = [answer.parts, *answer.more]
+    assert max(map(len, batches)) <= 3 * AT_ONCE
+    parts = [part if isinstance(part, bytes) else (part.offset, part.length) for batch in batches for part in batch]
+    assert parts == geometry.segments(start, end)

@@ -13,10 +13,11 @@ from dfengine.supernode.swarm.swarm import Swarm
 
 @dataclass(slots=True)
 class Parked:
-    """A native pull that waits for pieces."""
+    """A native pull that waits for pieces. number: how many were parked before it."""
 
     future: asyncio.Future[Response]
     timer: asyncio.TimerHandle
+    number: int
 
 
 class ParkedPulls(dict[Key, Parked]):
@@ -26,12 +27,15 @@ class ParkedPulls(dict[Key, Parked]):
         super().__init__()
         self._loop = loop
         self._swarm = swarm
+        self.count = 0
+        """Pulls that were parked so far."""
 
     def park(self, key: Key, k: int, seconds: float) -> asyncio.Future[Response]:
         """A pull of k pieces waits; answered WAIT after `seconds`. The client going away cancels it."""
         future: asyncio.Future[Response] = self._loop.create_future()
         timer = self._loop.call_later(seconds, self.release, key)
-        self[key] = Parked(future, timer)
+        self[key] = Parked(future, timer, self.count)
+        self.count += 1
         self._swarm.park(*key, k)
         future.add_done_callback(lambda done: self._cancelled(key, future) if done.cancelled() else None)
         return future

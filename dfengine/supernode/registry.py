@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dfengine import wire
 from dfengine.errors import RemoteError
 from dfengine.net.http import Line
-from dfengine.supernode.parked_pulls import Parked, ParkedPulls
+from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.swarm._state import Task
 from dfengine.supernode.swarm.members import Key, Member, Members
 from dfengine.supernode.swarm.swarm import Swarm
@@ -61,17 +61,18 @@ class Registry:
         state = self._swarm.tasks.get(task)
         if state is None:
             return False
-        ended = [(key, self._parked.get(key)) for key in [(task, cid) for cid in state.downloads]]
+        ended = list(state.downloads)
         self._swarm.drop_task(task)
-        self._turns.begin(self._end(ended, reason))
+        self._turns.begin(self._end(task, ended, self._parked.count, reason))
         return True
 
-    def _end(self, ended: list[tuple[Key, Parked | None]], reason: str) -> Iterator[None]:
-        """Answer and dismiss them; who has registered again meanwhile stays."""
+    def _end(self, task: str, cids: list[str], past: int, reason: str) -> Iterator[None]:
+        """Answer pulls parked before the one of number `past`, and dismiss; who has registered again meanwhile stays."""
         answer = wire.Pulled(wire.CDN_FAILED, msg=reason)
-        for key, parked in ended:
-            task, cid = key
-            if parked is not None and self._parked.get(key) is parked:
+        for cid in cids:
+            key = (task, cid)
+            parked = self._parked.get(key)
+            if parked is not None and parked.number < past:
                 self._parked.answer(key, answer)
             if task not in self._swarm.tasks or cid not in self._swarm.tasks[task].downloads:
                 self.members.dismiss(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.members import Key, Member
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.turns import SLICE
 from dfengine.task import Peer
 from tests.swarm.invariant import check
 
@@ -124,3 +126,23 @@ def test_a_pull_that_its_client_gave_up_is_forgotten(place: Place) -> None:
     place.loop.run_until_complete(asyncio.sleep(0))
     assert key not in place.parked
     assert key in place.registry.members
+
+
+def test_a_task_with_many_downloads_ends_in_turns_and_spares_who_came_again(place: Place) -> None:
+    cids = [str(n) for n in range(3000)]
+    pulls = [place.join(cid)[1] for cid in cids]
+    ticks = iter(range(1 << 20))
+    place.registry._turns._loop = SimpleNamespace(time=lambda: next(ticks) * SLICE / 100, call_soon=place.loop.call_soon)  # type: ignore[assignment]
+    looked: list[Key] = []
+    get = place.parked.get
+    place.parked.get = lambda key: looked.append(key) or get(key)  # type: ignore[assignment,method-assign,func-returns-value]
+    assert place.registry.end_task(TASK, "gone")
+    assert 0 < len(looked) <= 200, "the others are looked at in later turns"
+    place.swarm.add_task(TASK, 4, place.loop.time())
+    place.parked.release((TASK, "2999"))
+    _, again = place.join("2999")
+    while place.registry._turns._works:
+        place.loop.run_until_complete(asyncio.sleep(0))
+    assert [code(pull) for pull in pulls] == [wire.CDN_FAILED] * 2999 + [wire.WAIT]
+    assert not again.done()
+    assert list(place.registry.members) == [(TASK, "2999")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from dfengine import wire
 from dfengine.client import messages
-from dfengine.errors import ProtocolViolation
+from dfengine.errors import BadValue, ProtocolViolation
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NUMBER = st.integers(-1, 1 << 40)
@@ -143,3 +145,36 @@ def test_a_form_that_is_long_is_not_taken_apart() -> None:
     assert wire.Registration.decode(form, form=True).raw_url == "A" * 10
     with pytest.raises(ProtocolViolation, match="longer than"):
         wire.Registration.decode(form + b"%41" * (wire.MOST_FORM // 3), form=True)
+
+
+@pytest.mark.parametrize("body", [
+    b'{"cID": "a", "x": [%s]}' % b",".join([b"[]"] * 340_000),
+    b'{%s}' % b",".join(b'"%d":0' % n for n in range(110_000)),
+], ids=["lists", "keys"])  # fmt: skip
+def test_little_is_made_of_what_a_registration_does_not_have(body: bytes) -> None:
+    tracemalloc.start()
+    with contextlib.suppress(ProtocolViolation):
+        assert wire.Registration.decode(body).cid == "a"
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 4 << 20
+
+
+@pytest.mark.parametrize(("body", "error", "words"), [
+    (b'[{"cid": 1}]', ProtocolViolation, "not a JSON object"),
+    (b'{"cid": "a"', ProtocolViolation, "cannot be read"),
+    (b'{"cid": "\xff"}', ProtocolViolation, "cannot be read"),
+    (b'{"x": [1, }', ProtocolViolation, "cannot be read"),
+    (b'{"cid": ' + b"[" * 100_000, ProtocolViolation, "cannot be read"),
+    (b'{"Port": "80"}', BadValue, r"Expected `int`, got `str` - at `\$.port`"),
+    (b'{"headers": [[]]}', BadValue, r"at `\$.headers\[0\]`"),
+])  # fmt: skip
+def test_registrations_that_are_none(body: bytes, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        wire.Registration.decode(body)
+
+
+def test_keys_of_a_registration_are_folded_and_nulls_are_absent() -> None:
+    body = b'{"RawURL": "u:1", "cID": "a", "cid": null, "port": null, "PORT": 7, "other": {"a": "\\u00e4"}, "HEADERS": ["a:b"]}'
+    read = wire.Registration.decode(body)
+    assert (read.raw_url, read.cid, read.port, read.headers) == ("u:1", "a", 7, ["a:b"])

@@ -195,7 +195,9 @@ class Home:
                     continue
                 data = os.fstat(fd)
                 if (data.st_dev, data.st_ino) == (entry.device, entry.inode):
-                    return Shared(entry, PieceFile(path, fd, record))
+                    # Its record may be damaged, or cut, since it was opened.
+                    with contextlib.suppress(StorageError):
+                        return Shared(entry, PieceFile(path, fd, record))
                 os.close(fd)
             record.close()
         return None

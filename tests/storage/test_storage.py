@@ -735,6 +735,25 @@ class TestHome:
         assert not valid_name(name)
         assert Home(str(tmp_path)).find(name) is None
 
+    def test_a_record_that_breaks_while_it_is_opened_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        home = Home(str(tmp_path / "home"))
+        _, file = self.share(home, tmp_path, Geometry(-1))
+        follow, path, before = Record.follow, file.record.path, len(os.listdir("/proc/self/fd"))
+
+        def damaged(at: str) -> Record:
+            record = follow(at)
+            with open(path, "r+b") as out:
+                out.seek(8)
+                out.write((1 << 60).to_bytes(8, "little"))
+            return record
+
+        monkeypatch.setattr(Record, "follow", damaged)
+        assert home.find("f-1-2.000") is None
+        assert len(os.listdir("/proc/self/fd")) == before
+        home.sweep(1e12)
+        assert home.names() == []
+        file.close()
+
     def test_garbage_in_the_home_is_skipped_and_swept(self, tmp_path: Path) -> None:
         home = Home(str(tmp_path))
         for name, content in (("a", b""), ("b", b"{}"), ("c", b"[" * 60000), ("d", b"\xff" * 100000)):

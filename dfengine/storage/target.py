@@ -178,9 +178,10 @@ class Target:
                 file.record.set_named(os.fstat(file.fd).st_ctime_ns)
             if keep is not None:
                 keep()
-            os.unlink(self.record)
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error
+        with contextlib.suppress(OSError):  # the output is there
+            os.unlink(self.record)
 
     def discard(self) -> None:
         """Remove part and record: they hold nothing worth resuming."""

@@ -563,6 +563,13 @@ class TestHome:
         assert compare is not None
         assert compare()
 
+    def test_an_output_that_has_its_name_is_no_failure_because_its_record_stays(self, tmp_path: Path, geometry: Geometry) -> None:
+        target, file = self.share(Home(str(tmp_path / "home")), tmp_path, geometry)
+        fill(file, range(geometry.count))
+        target.finish(file, keep=lambda: os.unlink(target.record))
+        file.close()
+        assert sorted(os.listdir(tmp_path)) == ["home", "out"]
+
     def test_pieces_that_came_after_a_file_was_opened_are_compared_with_their_own_digests(self, tmp_path: Path, geometry: Geometry) -> None:
         home = Home(str(tmp_path / "home"))
         target, file = self.share(home, tmp_path, geometry)

@@ -54,14 +54,18 @@ class Authentication:
             return not files and not self._secrets
         from dfengine.net.secret import read_secrets
 
-        if not set(read_secrets(files)) & set(self._secrets):
+        secrets = read_secrets(files)
+        if not set(secrets) & set(self._secrets):
             return False
-        self._read(files)
+        self._take(secrets, files)
         return True
 
     def _read(self, files: tuple[str, ...]) -> None:
         from dfengine.net.secret import read_secrets
 
-        self._secrets, self.files = read_secrets(files), files
+        self._take(read_secrets(files), files)
+
+    def _take(self, secrets: tuple[bytes, ...], files: tuple[str, ...]) -> None:
+        self._secrets, self.files = secrets, files
         for guard in self._guards:
             guard.secrets = self._secrets

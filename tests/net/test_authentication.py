@@ -1,0 +1,36 @@
+"""Which secrets a server takes on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dfengine.net import secret
+from dfengine.net.authentication import Authentication
+
+OLD, FOREIGN = b"o" * 20, b"f" * 20
+
+
+def test_the_secrets_that_are_taken_are_those_that_were_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files change right after they were read."""
+    path = str(tmp_path / "secret")
+
+    def write(content: bytes) -> None:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+
+    write(OLD)
+    authentication = Authentication((path,))
+    read = secret.read_secret
+
+    def change(path: str) -> bytes:
+        content = read(path)
+        write(FOREIGN)
+        return content
+
+    monkeypatch.setattr(secret, "read_secret", change)
+    assert authentication.follow((path,))
+    assert authentication.secrets == (OLD,)
+    assert not authentication.follow((path,))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Callable
 
@@ -23,6 +24,8 @@ DESCRIPTORS = MEMORIES + 1
 STREAMS = 1024
 """Held at most; further ones are refused."""
 
+
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 SILENCE = 10.0
 """Seconds in which a process that connected must have handed over its stream."""
@@ -58,15 +61,26 @@ class Hosted:
         self._now = now
         self._streams: dict[str, _Stream] = {}
         self._fresh: list[_Stream] = []
-        if loop is not None and listener is not None:
-            loop.add_reader(listener, self.accept)
+        self._watched = False
+        self._watch(True)
+
+    def _watch(self, wanted: bool) -> None:
+        """Whether `accept` is called when somebody connects."""
+        if self._loop is not None and self._listener is not None and wanted != self._watched:
+            self._watched = wanted
+            (self._loop.add_reader(self._listener, self.accept) if wanted else self._loop.remove_reader(self._listener))
 
     def accept(self) -> None:
         """Take what has been handed over by now; never waits."""
         while self._listener is not None:
             try:
                 line, _ = self._listener.accept()
-            except OSError:
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _OUT_OF:
+                    # The listener stays readable: the next look tries again.
+                    self._watch(False)
                 break
             line.setblocking(False)
             if not fd_passing.own(line) or len(self._streams) + len(self._fresh) >= STREAMS:
@@ -148,6 +162,7 @@ class Hosted:
 
     def deserted(self) -> list[Entry]:
         """See routes.Shares; a stream's memory is nobody else's anyway."""
+        self._watch(True)
         return self._home.deserted()
 
     def names(self) -> list[str]:
@@ -168,8 +183,7 @@ class Hosted:
 
     def close(self) -> None:
         """Let go of every stream."""
-        if self._listener is not None and self._loop is not None:
-            self._loop.remove_reader(self._listener)
+        self._watch(False)
         for stream in [*self._fresh, *self._streams.values()]:
             self._hang_up(stream)
         self._streams.clear()

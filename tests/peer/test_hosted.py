@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,3 +49,35 @@ def test_nobody_takes_the_name_of_a_stream_that_is_served(tmp_path: Path) -> Non
     for each in (*lines, *files):
         each.close()
     hosted.close()
+
+
+def test_a_host_without_descriptors_does_not_ask_for_them_over_and_over(tmp_path: Path) -> None:
+    home, loop = Home(str(tmp_path / "home")), asyncio.new_event_loop()
+    listener = fd_passing.listen(home.sockets)
+    full = [True]
+    tries: list[bool] = []
+
+    class Listener:
+        """As the listener, but without a descriptor for who connects."""
+
+        fileno, close = staticmethod(listener.fileno), staticmethod(listener.close)
+
+        @staticmethod
+        def accept() -> tuple[socket.socket, Any]:
+            tries.append(full[0])
+            if full[0]:
+                raise OSError(errno.EMFILE, "too many open files")
+            return listener.accept()
+
+    hosted = Hosted(home, Listener(), loop, lambda: 100.0)  # type: ignore[arg-type]
+    silent = fd_passing.hand_over(home.sockets, b"", [])
+    loop.run_until_complete(asyncio.sleep(0.05))
+    assert len(tries) == 1
+    full[0] = False
+    hosted.deserted()
+    loop.run_until_complete(asyncio.sleep(0.05))
+    assert len(tries) == 3
+    assert len(hosted._fresh) == 1
+    silent.close()
+    hosted.close()
+    loop.close()

@@ -39,7 +39,7 @@ async def register(
     state.members.admit(key, member)
     state.counts["registered"] += 1
     if not member.native:
-        state.cdn.follow(fetch)
+        state.cdn.follow(fetch, address)
     state.wake()
     return fetch, member
 

@@ -149,9 +149,36 @@ def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypat
     assert begun.get(timeout=60) == "e"
     for _ in range(5):
         posted.get(timeout=60)
-    assert not len(fetching._shares)
-    assert not fetching._queued
+    assert not len(fetching._fetching.shares)
+    assert not fetching._fetching.queued
     fetching.close()
+
+
+def test_one_client_keeps_some_threads_for_md5s_free_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, posted, go = queue.Queue[str](), queue.Queue[Any](), threading.Event()
+
+    def slow(fetch: Fetch) -> None:
+        begun.put(fetch.task)
+        go.wait(60)
+
+    monkeypatch.setattr(cdn, "follow", slow)
+    cache = Cache(str(tmp_path))
+    following = cdn.Cdn(cache, lambda *event: posted.put(event), None, workers=4)  # type: ignore[arg-type]
+    fetches = {name: Fetch(name, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, None) for name in "abcdef"}  # type: ignore[arg-type]
+    for name in "abcde":
+        following.follow(fetches[name], "10.0.0.1")
+        following.follow(fetches[name], "10.0.0.1")
+    following.follow(fetches["f"], "10.0.0.2")
+    assert {begun.get(timeout=60) for _ in range(4)} == {"a", "b", "c", "f"}
+    following.fetches["d"] = fetches["d"]
+    following.forget("d")
+    go.set()
+    while following._following.queued or len(following._following.shares):
+        event, *given = posted.get(timeout=60)
+        event(*given)
+    assert begun.get(timeout=60) == "e"
+    assert begun.empty(), "the other was forgotten"
+    following.close()
 
 
 def test_a_fetch_that_is_forgotten_before_its_turn_is_kept_by_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +203,8 @@ def test_a_fetch_that_is_forgotten_before_its_turn_is_kept_by_nobody(tmp_path: P
         event, *arguments = posted.get(timeout=60)
         event(*arguments)
     assert sorted(begun.get(timeout=60) for _ in range(4)) == ["a", "b", "c", "last"]
-    assert not fetching._queued
-    assert not fetching._client_of
+    assert not fetching._fetching.queued
+    assert not fetching._fetching.client_of
     fetching.close()
 
 

@@ -88,11 +88,13 @@ def test_a_generation_that_begins_while_the_thread_ends_is_followed_by_one_threa
     assert scene.followed.empty()
     scene.go.put(None)
     scene.loop.turn()
+    scene.loop.turn()  # and its client has one thread less
     assert scene.fetch.following
     assert scene.followed.get(timeout=60) is second
     assert scene.fetch.md5 == hashlib.md5(b"second").hexdigest()
     scene.go.put(None)
     scene.loop.turn()
+    scene.loop.turn()  # and its client has one thread less
     assert not scene.fetch.following
     assert scene.followed.empty()
     assert scene.loop.posted.empty()

@@ -1,6 +1,7 @@
 """The supernode's copies of files.
 
-    cdn                      one fetch per task, however many clients ask; bounds the threads
+    cdn                      one fetch per task, however many clients ask
+    shared_pool              threads, and each client's share of them
     fetch                    one task's copy: its state, and the events that it reports to the event loop
     fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
     origin_reading, arrival  requests to the origin; how the bytes of an answer get into the copy

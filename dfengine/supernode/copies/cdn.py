@@ -6,10 +6,9 @@ Each client gets at most a share of the threads. Otherwise a few URLs of an orig
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from dfengine.net.access import Access
-from dfengine.net.quota import SHARE, Quota
+from dfengine.net.quota import SHARE
 from dfengine.origin.connections import Grants
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.copy import Copy
@@ -17,8 +16,8 @@ from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import RUNNING, Events, Fetch
 from dfengine.supernode.copies.fetch_thread import mend, run
 from dfengine.supernode.copies.legacy_md5 import follow
+from dfengine.supernode.copies.shared_pool import SharedPool
 from dfengine.supernode.copies.wanted import Wanted
-from dfengine.task import client_of
 
 
 class Cdn:
@@ -39,13 +38,8 @@ class Cdn:
         self._connections = connections
         self._room = room
         self._grants = Grants()
-        self._fetching = ThreadPoolExecutor(workers, "fetch")
-        self._following = ThreadPoolExecutor(workers, "follow")
-        self._shares = Quota(workers, share)
-        self._queued: dict[str, dict[Fetch, Callable[[], None]]] = {}
-        """Client -> its fetches that wait for a thread, each with the function that begins it."""
-        self._client_of: dict[Fetch, str] = {}
-        """Queued fetch -> its client."""
+        self._fetching = SharedPool("fetch", workers, share, post)
+        self._following = SharedPool("follow", workers, share, post)
         self.fetches: dict[str, Fetch] = {}
         self.past_requests = self.past_bytes = 0
         """Sums of the fetches that were forgotten, up to then."""
@@ -56,49 +50,8 @@ class Cdn:
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._access,
                                             connections=self._connections, grants=self._grants, room=self._room)
 
-        def begin() -> None:
-            if wanted.md5:
-                self.follow(fetch)
-            self._submit(lambda: run(fetch), address)
-
-        self._begin(fetch, begin, address)
+        self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)
         return fetch
-
-    def _begin(self, fetch: Fetch, begin: Callable[[], None], address: str) -> None:
-        if self._shares.take(address):
-            begin()
-        else:
-            self._client_of[fetch] = client = client_of(address)
-            self._queued.setdefault(client, {})[fetch] = begin
-
-    def _dequeue(self, fetch: Fetch) -> Callable[[], None] | None:
-        """Take it out of the queue. Returns the function that begins it; None: it was not queued."""
-        client = self._client_of.pop(fetch, None)
-        if client is None:
-            return None
-        queued = self._queued[client]
-        begin = queued.pop(fetch)
-        if not queued:
-            del self._queued[client]
-        return begin
-
-    def _submit(self, run: Callable[[], None], address: str) -> None:
-        def work() -> None:
-            try:
-                run()
-            finally:
-                self._post(self._ended, address)
-
-        self._fetching.submit(work)
-
-    def _ended(self, address: str) -> None:
-        self._shares.give_back(address)
-        queued = self._queued.get(client_of(address))
-        if queued:
-            fetch = next(iter(queued))
-            begin = self._dequeue(fetch)
-            assert begin is not None
-            self._begin(fetch, begin, address)
 
     def revalidate(self, fetch: Fetch, answered: Callable[[Fetch], None], address: str = "") -> None:
         """Ask the origin whether a complete copy is still current. The result is reported by events; then `answered` is called.
@@ -115,12 +68,12 @@ class Cdn:
             self._current(over, fetch)
 
         fetch.asking = True
-        self._begin(fetch, lambda: self._submit(ask, address), address)
+        self._fetching.submit(fetch, ask, address)
 
     def mend(self, fetch: Fetch) -> None:
         """Fetch again what a complete copy has lost."""
         fetch.state = RUNNING
-        self._begin(fetch, lambda: self._submit(lambda: mend(fetch), ""), "")
+        self._fetching.submit(fetch, lambda: mend(fetch), "")
 
     def _current(self, event: Callable[..., object], fetch: Fetch, *arguments: object) -> None:
         """Report an event on the loop's thread, unless the task was forgotten: another fetch of it may have other pieces."""
@@ -131,40 +84,39 @@ class Cdn:
 
         self._post(tell)
 
-    def follow(self, fetch: Fetch) -> None:
-        """Compute the md5s that 1.x needs from now on; once for each copy."""
+    def follow(self, fetch: Fetch, address: str = "") -> None:
+        """Compute the md5s that 1.x needs from now on, once for each copy; address: of the client that needs them first."""
         if not fetch.following and not fetch.md5:
             fetch.following = True
-            self._following.submit(self._follow, fetch)
+            self._following.submit(fetch, lambda: self._follow(fetch, address), address)
 
-    def _follow(self, fetch: Fetch) -> None:
+    def _follow(self, fetch: Fetch, address: str) -> None:
         file = fetch.file
         try:
             file = follow(fetch)
         finally:
-            self._post(self._followed, fetch, file)
+            self._post(self._followed, fetch, file, address)
 
-    def _followed(self, fetch: Fetch, file: Copy | None) -> None:
+    def _followed(self, fetch: Fetch, file: Copy | None, address: str) -> None:
         """The thread that computed the md5s of `file` has ended. If another generation has begun meanwhile, its md5s are next."""
         fetch.following = False
         if file is not fetch.file and not fetch.over:
-            self.follow(fetch)
+            self.follow(fetch, address)
         fetch.notify()
 
     def forget(self, task: str) -> None:
         """Remove the task from memory and stop reading its origin; its copy stays on disk."""
         fetch = self.fetches.pop(task, None)
         if fetch is not None:
-            self._dequeue(fetch)
+            self._fetching.dequeue(fetch)
+            self._following.dequeue(fetch)
             fetch.stop()
             self.past_requests += fetch.origin_requests
             self.past_bytes += fetch.origin_bytes
 
     def close(self) -> None:
         """Stop all fetches and wait for their threads."""
-        self._queued.clear()
-        self._client_of.clear()
         for fetch in self.fetches.values():
             fetch.stop()
-        self._fetching.shutdown(cancel_futures=True)
-        self._following.shutdown(cancel_futures=True)
+        self._fetching.close()
+        self._following.close()

@@ -1,0 +1,66 @@
+"""Threads of which no client has more than its share: else a few fetches of a slow origin would keep everybody's files away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from dfengine.net.quota import Quota
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.task import client_of
+
+
+class SharedPool:
+    """Used on the loop's thread; `post(function, *arguments)` calls a function there from any thread.
+
+    workers: threads. share: percent of them for one client. A client's further work is queued, at most one work for each fetch.
+    """
+
+    def __init__(self, name: str, workers: int, share: int, post: Callable[..., object]) -> None:
+        self._post = post
+        self._threads = ThreadPoolExecutor(workers, name)
+        self.shares = Quota(workers, share)
+        self.queued: dict[str, dict[Fetch, tuple[Callable[[], None], Callable[[], None] | None]]] = {}
+        """Client -> its fetches that wait for a thread, each with its work and what is called when that begins."""
+        self.client_of: dict[Fetch, str] = {}
+        """Queued fetch -> its client."""
+
+    def submit(self, fetch: Fetch, work: Callable[[], None], address: str, begins: Callable[[], None] | None = None) -> None:
+        """Have a thread do `work` for the client at `address`; `begins` is called before, when the client has a thread for it."""
+        if not self.shares.take(address):
+            self.client_of[fetch] = client = client_of(address)
+            self.queued.setdefault(client, {})[fetch] = work, begins
+            return
+        if begins is not None:
+            begins()
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._post(self._ended, address)
+
+        self._threads.submit(run)
+
+    def _ended(self, address: str) -> None:
+        self.shares.give_back(address)
+        queued = self.queued.get(client_of(address))
+        if queued:
+            fetch, (work, begins) = next(iter(queued.items()))
+            self.dequeue(fetch)
+            self.submit(fetch, work, address, begins)
+
+    def dequeue(self, fetch: Fetch) -> None:
+        """Forget its work if that is queued."""
+        client = self.client_of.pop(fetch, None)
+        if client is not None:
+            queued = self.queued[client]
+            del queued[fetch]
+            if not queued:
+                del self.queued[client]
+
+    def close(self) -> None:
+        """Forget what is queued, and wait for the threads."""
+        self.queued.clear()
+        self.client_of.clear()
+        self._threads.shutdown(cancel_futures=True)

@@ -184,6 +184,10 @@ class DiskFull(StorageError):
     """The file system, or the user's quota, has no room for what is to be written."""
 
 
+class TooLarge(StorageError):
+    """A file of that length cannot be kept here, whatever is removed: by its number of pieces, or by the file system's own bound."""
+
+
 class TimedOut(DfengineError):
     """The time the user allowed is over."""
 

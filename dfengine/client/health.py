@@ -13,6 +13,8 @@ from dfengine.client.byte_counts import CDN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dfengine.client.messages import Where
 
     Address = tuple[str, int]
@@ -99,6 +101,14 @@ class Health:
     def trusted(self, source: Where) -> bool:
         """The supernode, or one that brought a piece and was not silent since."""
         return source.cid in self._good or source.cid.startswith(CDN)
+
+    def pick(self, sources: Iterable[Where], now: float, silent: bool) -> Where | None:
+        """The first that is not left; a trusted one first where others are `silent`, or while many are."""
+        usable = (source for source in sources if not self.left(source, now))
+        first = next(usable, None)
+        if first is None or self.trusted(first) or not (silent or self.wary(now)):
+            return first
+        return next(filter(self.trusted, usable), first)
 
     def forgive(self) -> None:
         """Waiting times are over; wrong digests stay what they were."""

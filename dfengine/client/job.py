@@ -4,8 +4,16 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dfengine.client.messages import Where
 
+
+RATE = 0.5
+"""Seconds over which a rate is measured, at least."""
+
+HEDGES = 3
+"""Jobs at once, at most, of the piece that a stream's consumer waits for."""
 
 MOST_SOURCES = 8
 """Sources of one piece that are remembered."""
@@ -15,16 +23,32 @@ class Job:
     """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came. told: that it is ending.
 
     queued: its request went out behind another one whose answer comes first. came: bytes seen so far, and heard: when there were more.
-    silent: nothing came when it was due, so the piece may be fetched from others beside this job. writing: this host's disk is what takes
-    its time.
+    silent: nothing came when it was due, so the piece may be fetched from others beside this job. slow: it is silent because others would
+    be far quicker. writing: this host's disk is what takes its time.
     """
 
-    __slots__ = ("began", "came", "digest", "heard", "hedge", "lost", "over", "piece", "queued", "silent", "source", "told", "writing")
+    __slots__ = (
+        "_base", "_mark", "began", "came", "digest", "heard", "hedge", "lost", "over", "piece", "queued", "silent", "slow", "source",
+        "told", "writing",
+    )  # fmt: skip
 
     def __init__(self, piece: int, digest: str, source: Where, hedge: bool, began: float, queued: bool = False) -> None:
         self.piece, self.digest, self.source, self.hedge, self.began = piece, digest, source, hedge, began
-        self.told = self.lost = self.over = self.silent = self.writing = False
+        self.told = self.lost = self.over = self.silent = self.slow = self.writing = False
         self.queued, self.came, self.heard = queued, 0, began
+        self._base = self._mark = began, 0
+
+    def begin(self, now: float) -> None:
+        """Its turn on a shared connection has come."""
+        self.queued, self.began, self.heard = False, now, now
+        self._base = self._mark = now, 0
+
+    def rate(self, now: float) -> float:
+        """Bytes per second of the last RATE to 2 * RATE seconds, as far as it is asked for that often."""
+        if now - self._mark[0] >= RATE:
+            self._base, self._mark = self._mark, (now, self.came)
+        since, before = self._base
+        return (self.came - before) / (now - since) if now > since else 0.0
 
 
 class Piece:
@@ -44,6 +68,15 @@ class Piece:
         fresh = {source.cid for source in sources}
         self.sources = (sources + [source for source in self.sources if source.cid not in fresh])[:MOST_SOURCES]
         self.tried -= fresh - {job.source.cid for job in self.jobs}
+
+    @property
+    def untried(self) -> Iterator[Where]:
+        """Sources that it was not asked of yet, or not since they were offered anew."""
+        return (source for source in self.sources if source.cid not in self.tried)
+
+    def spare(self, most: int) -> bool:
+        """It runs, and may be asked for once more when it is late: fewer than `most` jobs do."""
+        return not self.landing and 1 <= len(self.jobs) < most
 
     @property
     def silent(self) -> bool:

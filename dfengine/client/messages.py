@@ -189,6 +189,8 @@ def _is(value: object, name: str, kind: type[T]) -> T:
     # Not isinstance: True is no number here.
     if type(value) is not kind or (isinstance(value, int) and not -LARGEST <= value < LARGEST):
         raise _Strange(f"{name} is {str(value)[:40]!r}")
+    if kind is str and not str(value).isascii():
+        str(value).encode()  # half of a surrogate pair is no text, and could be sent to nobody: UnicodeEncodeError is a ValueError
     return value
 
 

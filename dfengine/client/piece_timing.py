@@ -30,6 +30,12 @@ NEXT_LEAST = 0.05
 SILENT_LEAST, SILENT_MOST = 0.5, 3.0
 """Seconds to an answer's first byte after which its source counts as silent: as measured, between these."""
 
+SLOW = 10.0
+"""A source is too slow for a piece that will take so many times as long as quick pieces do."""
+
+SLOW_LEAST = 1.5
+"""Seconds that such a piece takes at least; while no piece has come, one is asked for once more to find out what is quick."""
+
 STEP = 0.5
 """Seconds that bytes which came may not be counted yet: as long as one receive lasts at most."""
 
@@ -112,6 +118,19 @@ class PieceTiming:
         if not came:
             return still >= self.patience
         return still >= self.patience + STEP or came < floor * (seconds - self.patience - STEP)
+
+    @property
+    def quick(self) -> float:
+        """Seconds that the quickest quarter of the last pieces took at most; 0 while nothing is known."""
+        return sorted(self._recent)[(len(self._recent) - 1) // 4] if self._recent else 0.0
+
+    def too_slow(self, left: int, rate: float, seconds: float) -> bool:
+        """An answer of which `left` bytes are missing after `seconds` and come at `rate` (bytes/s) would be had far sooner elsewhere."""
+        if seconds < self.patience + STEP:
+            return False
+        # The head of the answer was counted, too: all may have come by that, but the end.
+        whole = seconds + (max(left, 1) / rate if rate > 0 else math.inf)
+        return whole > max(SLOW_LEAST, SLOW * self.quick)
 
     def ahead(self, workers: int, seconds: float = 0.1) -> int:
         """Pieces worth holding beyond those that run, so that `workers` stay busy for `seconds`: 1..workers."""

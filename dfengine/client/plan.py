@@ -19,6 +19,7 @@ Law: a piece is in exactly one state.
     failed     RUNNING           RUNNING if another job runs, else OFFERED if an untried source is left, else WANTED
     give_back  RUNNING           the same as failed, but nobody is blamed and the source may be tried again
     silent     RUNNING           the same; the next `take` gives a hedge of it, whatever else there is to start
+    hurry      RUNNING           as silent: its source sends, and another would have sent all by now
 
 Which pieces may be asked for at all is the window's business; a piece that left it is not started any more.
 An offer of only such sources as are left (`health`) is refused: reported as failed, so that others are offered.
@@ -31,7 +32,7 @@ import sys
 
 from dfengine.client.byte_counts import CDN
 from dfengine.client.health import Health
-from dfengine.client.job import Job, Piece
+from dfengine.client.job import HEDGES, Job, Piece
 from dfengine.client.piece_timing import PieceTiming
 from dfengine.errors import IllegalEvent
 from dfengine.task import may_be_asked
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from dfengine._window import Window
     from dfengine.client.messages import Where
 
-HEDGES = 3
-"""Jobs of that piece at once, at most."""
-
 
 class Plan:
     """Of one download. `workers`: pieces fetched at once. `order`: sort key of offered pieces, None = as offered.
@@ -54,9 +52,7 @@ class Plan:
     head of line); None = only at the end, when nothing else is left to start. Raises IllegalEvent.
     """
 
-    def __init__(
-        self, window: Window, workers: int, *, order: Callable[[int], int] | None = None, hedge_next: float | None = None
-    ) -> None:
+    def __init__(self, window: Window, workers: int, *, order: Callable[[int], int] | None = None, hedge_next: float | None = None) -> None:
         self.window = window
         self.workers = workers
         self.pace = PieceTiming()
@@ -67,6 +63,7 @@ class Plan:
         self.wrong: list[tuple[int, str, str]] = []
         self._order = order
         self._hedge_next = hedge_next
+        self._most = 2 if hedge_next is None else HEDGES
         self._pieces: dict[int, Piece] = {}
         self._offered: dict[int, Piece] = {}
         self._health = Health()
@@ -153,22 +150,13 @@ class Plan:
 
     def _hedge(self, n: int, now: float) -> Job | None:
         piece = self._pieces.get(n)
-        if piece is None or not self._single(piece) or now < piece.jobs[-1].began + self.pace.hedge_after(self._hedge_next):
+        if piece is None or not piece.spare(self._most) or now < piece.jobs[-1].began + self.pace.hedge_after(self._hedge_next):
             return None
         source = self._pick(piece, now)
         return None if source is None else self._start(n, source, now, hedge=True)
 
-    def _single(self, piece: Piece) -> bool:
-        """It runs, and may be asked for once more when it is late."""
-        return not piece.landing and 1 <= len(piece.jobs) < (2 if self._hedge_next is None else HEDGES)
-
     def _pick(self, piece: Piece, now: float) -> Where | None:
-        """The first source that was not tried in vain and is not left; a trusted one first, if some are silent."""
-        usable = (source for source in piece.sources if source.cid not in piece.tried and not self._health.left(source, now))
-        first = next(usable, None)
-        if first is None or self._health.trusted(first) or not (piece.silent or self._health.wary(now)):
-            return first
-        return next(filter(self._health.trusted, usable), first)
+        return self._health.pick(piece.untried, now, piece.silent)
 
     def _start(self, n: int, source: Where, now: float, hedge: bool, queued: bool = False) -> Job:
         piece = self._pieces[n]
@@ -182,8 +170,7 @@ class Plan:
 
     def began(self, job: Job, now: float) -> None:
         """Its turn on a shared connection has come."""
-        job.began = job.heard = now
-        job.queued = False
+        job.begin(now)
 
     def late(self, job: Job, came: int, now: float, floor: float) -> bool:
         """`came` bytes of it have come, its answer's head with them. True: more are overdue (see PieceTiming.overdue)."""
@@ -192,10 +179,32 @@ class Plan:
         if came > job.came:
             if not job.came:
                 self.pace.answered(now - job.began)
-            if job.silent and not self.pace.overdue(came, now - job.began, 0.0, floor):
+            if job.silent and not job.slow and not self.pace.overdue(came, now - job.began, 0.0, floor):
                 self._health.heard(job.source)
             job.came, job.heard = came, now
         return not job.silent and self.pace.overdue(job.came, now - job.began, now - job.heard, floor)
+
+    def slow(self, job: Job, length: int, now: float, share: float) -> bool:
+        """Asked after `late`, of a job of `length` bytes: a source that is trusted would send its piece far sooner.
+
+        share: bytes per second that this host lets the job have; one that has as much is not slow.
+        """
+        if job.over or job.lost or job.queued or job.silent or not job.came:
+            return False
+        piece, rate = self._of(job), job.rate(now)
+        if piece.landing or rate >= share or not self.pace.too_slow(length - job.came, rate, now - job.began):
+            return False
+        source = self._health.pick(piece.untried, now, True)
+        return source is not None and self._health.trusted(source)
+
+    def hurry(self, job: Job, now: float) -> None:
+        """It is slow: as `silent`. While nobody knows what is quick, one piece alone is asked for once more, and nobody blamed."""
+        if self.pace.mean:
+            job.slow = True
+            self.silent(job, now)
+        elif not any(other.slow for other in self.jobs()):
+            job.slow = job.silent = True
+            self._silent.add(job.piece)
 
     def silent(self, job: Job, now: float) -> None:
         """Its source sends nothing: for all that it was asked for others are asked beside it, and none waits for its failure."""
@@ -203,7 +212,7 @@ class Plan:
         for n, piece in self._pieces.items():
             for other in piece.jobs:
                 if other.source.address == job.source.address and not (other.silent or other.lost or piece.landing):
-                    other.silent = True
+                    other.silent, other.slow = True, job.slow
                     self._silent.add(n)
                     if not other.source.cid.startswith(CDN):  # whose pieces are left to it: nobody need be told that they are late
                         self._blame(n, piece, other.source.cid, "slow")
@@ -301,11 +310,9 @@ class Plan:
             piece.jobs.remove(job)
 
     def _settle(self, n: int, piece: Piece, now: float) -> None:
-        if piece.jobs:
-            return
-        if self.window.wanted(n) and self._pick(piece, now) is not None:
+        if not piece.jobs and self.window.wanted(n) and self._pick(piece, now) is not None:
             self._offered[n] = piece
-        else:
+        elif not piece.jobs:
             self._give_up(n)
 
     def _give_up(self, n: int) -> None:
@@ -353,8 +360,7 @@ class Plan:
 
     def _silent_pieces(self) -> list[int]:
         """Those of which every source that was asked is silent, the first one first."""
-        if self._silent:
-            self._silent = {n for n in self._silent if n in self._pieces and self._pieces[n].jobs}
+        self._silent = {n for n in self._silent if n in self._pieces and self._pieces[n].jobs}
         return sorted(n for n in self._silent if self._pieces[n].silent)
 
     @property
@@ -388,9 +394,7 @@ class Plan:
 
     def hedge_at(self) -> float:
         """When (monotonic seconds) an idle worker should look again for a late piece; infinite if never."""
-        if self._hedge_next is not None:
-            first = self._pieces.get(self.window.una)
-            began = [first.jobs[-1].began] if first is not None and self._single(first) else []
-        else:
-            began = [piece.jobs[0].began for piece in self._pieces.values() if self._single(piece)]
+        head = self._pieces.get(self.window.una)
+        pieces = self._pieces.values() if self._hedge_next is None else [] if head is None else [head]
+        began = (piece.jobs[-1].began for piece in pieces if piece.spare(self._most))
         return min(began, default=math.inf) + self.pace.hedge_after(self._hedge_next)

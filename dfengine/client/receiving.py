@@ -63,9 +63,9 @@ class Receiving:
         connection, before = self._current.get(job, (None, 0))
         return 0 if connection is None else max(0, connection.inlet.total - before)
 
-    def unread(self, job: Job) -> bool:
-        """Bytes of it wait in this host: its source is not what is slow."""
-        return job in self._current and self._current[job][0].unread
+    def unread(self, job: Job) -> int:
+        """Bytes of it that wait in this host: if there are many, its source is not what is slow."""
+        return self._current[job][0].unread if job in self._current else 0
 
     def moving(self, counts: ByteCounts) -> None:
         """Add the bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""

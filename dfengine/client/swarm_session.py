@@ -16,7 +16,7 @@ from dfengine.client.patience import Patience
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
 from dfengine.client.watch import TICK, Watch
-from dfengine.errors import NoProgress, RemoteError, SupernodeError
+from dfengine.errors import NoProgress, RemoteError, SupernodeError, TooLarge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,13 @@ class SwarmSession:
             named = member.generation.decode("ascii", "replace")
             if self._assembly.transfer is None and self._assembly.holds(member.geometry.length, named):
                 return None
-            transfer = self._assembly.open(member.geometry, member.generation)
+            try:
+                transfer = self._assembly.open(member.geometry, member.generation)
+            except TooLarge as error:
+                if self._settings.notbs:
+                    raise
+                # The supernode may be wrong: the origin says how long the file is.
+                return f"supernode {member.node} names a length of {member.geometry.length} bytes: {error}"
             before = transfer.plan.here
             try:
                 self._pull(member, transfer)

@@ -15,6 +15,7 @@ class Throttle:
     """At most `rate` bytes per second (over 0) in all threads together."""
 
     def __init__(self, rate: int) -> None:
+        self.rate = rate
         self._bucket = TokenBucket(rate, max(QUANTUM, rate // 10))
         self._lock = threading.Lock()
         self._stopped = threading.Event()

@@ -11,6 +11,7 @@ no file, no digest.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 
@@ -38,6 +39,9 @@ ENOUGH = 2
 
 STOPPED = 1.0
 """Seconds between two looks at the sources beyond which it was this process that did not run."""
+
+UNREAD = 128 << 10
+"""Bytes that wait unread when this host is what is slow; half of them wait before a thread is woken (net/_receive)."""
 
 AT_SPEED = 0.1
 """Seconds without a piece after which every thread takes part: the sources are what is slow."""
@@ -90,15 +94,17 @@ class Transfer(TransferState):
     def listen(self, floor: float) -> bool:
         """Ask other sources for what silent ones keep. True: start one more thread (at most twice `plan.workers`). floor: bytes/s."""
         now = time.monotonic()
+        share = math.inf if self.throttle is None else self.throttle.rate / (2 * max(1, self.plan.workers))
         with self._changed:
             # A process that was stopped itself says nothing about its sources.
             late, self._listened_at = now - self._listened_at > STOPPED, now
             for job in self.plan.jobs():
                 silent = self.plan.late(job, self._receiving.came(job), now, floor)
-                if late or job.writing or (silent and self._receiving.unread(job)):
+                slow = not silent and self.plan.slow(job, self.file.geometry.framed(job.piece), now, share)
+                if late or job.writing or ((silent or slow) and self._receiving.unread(job) > (0 if silent else UNREAD)):
                     job.heard = now
-                elif silent:
-                    self.plan.silent(job, now)
+                elif silent or slow:
+                    (self.plan.silent if silent else self.plan.hurry)(job, now)
                     self._changed.notify_all()
             threads = len(self._fetchers) - self.plan.stuck
             return not self._idle and threads < self.plan.workers and len(self._fetchers) < 2 * self.plan.workers

@@ -191,15 +191,16 @@ class Connection:
             return False
 
     @property
-    def unread(self) -> bool:
-        """Bytes of the other side wait in the kernel. From any thread, as long as it is not closed."""
+    def unread(self) -> int:
+        """Bytes of the other side that wait in the kernel. From any thread, as long as it is not closed."""
         import fcntl
+        import sys
         import termios
 
         waiting = bytearray(4)
         with contextlib.suppress(OSError, ValueError):
             fcntl.ioctl(self._socket.fileno(), termios.FIONREAD, waiting)
-        return any(waiting)
+        return int.from_bytes(waiting, sys.byteorder)
 
     @property
     def remote_ip(self) -> str:

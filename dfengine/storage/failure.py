@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 
-from dfengine.errors import DiskFull, StorageError
+from dfengine.errors import DiskFull, StorageError, TooLarge
 
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 """No room: what these refuse may succeed once something else has left the disk."""
 
 
 def storage_error(what: str, error: OSError) -> StorageError:
-    """`what` (as in `cannot write PATH`) with the reason: DiskFull where room would help, else StorageError."""
-    return (DiskFull if error.errno in FULL else StorageError)(f"{what}: {error.strerror or error}")
+    """`what` (as in `cannot write PATH`) with the reason: DiskFull where room would help, TooLarge where none would, else StorageError."""
+    kind = DiskFull if error.errno in FULL else TooLarge if error.errno == errno.EFBIG else StorageError
+    return kind(f"{what}: {error.strerror or error}")

@@ -31,7 +31,7 @@ import threading
 
 from dfengine._bitset import Bitset, words
 from dfengine._piece import Geometry
-from dfengine.errors import StorageError
+from dfengine.errors import StorageError, TooLarge
 from dfengine.storage.failure import storage_error
 
 MAGIC = b"dfrec\x00\x03\n"
@@ -57,10 +57,10 @@ def _size(capacity: int) -> int:
 
 
 def _fresh_head(geometry: Geometry, generation: bytes) -> tuple[int, bytes]:
-    """Capacity and head of a record with no piece here. Raises StorageError for more pieces than a record may have."""
+    """Capacity and head of a record with no piece here. Raises TooLarge for more pieces than a record may have."""
     capacity = UNKNOWN_CAPACITY if geometry.length < 0 else geometry.count
     if capacity > MOST:
-        raise StorageError(f"a file of {capacity} pieces is larger than any that can be kept")
+        raise TooLarge(f"a file of {capacity} pieces is larger than any that can be kept")
     return capacity, _HEAD.pack(MAGIC, geometry.length, geometry.piece_size, capacity, generation, 0, 0, 0, 0)
 
 

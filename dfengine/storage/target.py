@@ -13,7 +13,7 @@ import os
 import stat
 
 from dfengine._piece import Geometry
-from dfengine.errors import BadValue, StorageError
+from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
 from dfengine.storage.abandoned import remove_abandoned
 from dfengine.storage.failure import storage_error
 from dfengine.storage.piece_file import PieceFile
@@ -150,14 +150,15 @@ class Target:
         raise StorageError(f"cannot write beside {self.path}: {folder} takes no files")
 
     def _room(self, file: PieceFile) -> None:
-        """StorageError now rather than in the middle when the file system has no room for what is missing."""
+        """DiskFull or TooLarge now rather than in the middle when the file system has no room for what is missing."""
         geometry = file.geometry
         if geometry.length < 0:
             return
         missing = geometry.length - file.here.count() * geometry.content_size
         room = os.statvfs(os.path.dirname(self.part))
         if missing > room.f_bavail * room.f_frsize:
-            raise StorageError(
+            kind = TooLarge if missing > room.f_blocks * room.f_frsize else DiskFull
+            raise kind(
                 f"no room for {self.path}: {missing} bytes are missing, {room.f_bavail * room.f_frsize} are free"
             )
 

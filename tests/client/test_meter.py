@@ -71,7 +71,7 @@ def test_it_never_takes_more_than_its_width(
     text = line(now, width, encoding)
     assert cells(text) <= width
     assert text.isprintable()
-    assert text.encode(encoding)
+    assert len(text.encode(encoding)) > 0 or width < 9, "there is no room for the least figure"
 
 
 @pytest.mark.parametrize("name", ["n" * 68, "漢" * 40, "e\u0301" * 68, "\udc80" * 68, "\x1b[2J" * 20])

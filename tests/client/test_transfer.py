@@ -31,7 +31,7 @@ class Line:
 
     def __init__(self) -> None:
         self.inlet = SimpleNamespace(total=0)
-        self.unread = False
+        self.unread = 0
 
     def stop(self) -> None:
         """Nothing runs on it."""
@@ -81,7 +81,7 @@ def test_a_source_that_sends_nothing_is_silent_and_another_thread_is_needed(tran
 @pytest.mark.parametrize("what", ["bytes wait in this host", "this host writes", "this process was stopped"])
 def test_what_this_host_does_not_do_is_not_blamed_on_the_source(transfer: Transfer, clock: list[float], what: str) -> None:
     job, line = begun(transfer)
-    line.unread = what == "bytes wait in this host"
+    line.unread = int(what == "bytes wait in this host")
     job.writing = what == "this host writes"
     if what == "this process was stopped":
         clock[0] += 60.0
@@ -89,9 +89,28 @@ def test_what_this_host_does_not_do_is_not_blamed_on_the_source(transfer: Transf
     else:
         listen(transfer, clock, 60.0)
     assert not job.silent
-    line.unread = job.writing = False
+    line.unread, job.writing = 0, False
     listen(transfer, clock, 5.0)
     assert job.silent
+
+
+@pytest.mark.parametrize(("unread", "slow"), [(1 << 20, False), (64 << 10, True)], ids=["this host", "the source"])
+def test_a_source_is_slow_unless_much_of_what_it_sent_waits_here(
+    transfer: Transfer, clock: list[float], unread: int, slow: bool
+) -> None:
+    """A little always waits: a thread is woken for many bytes at once."""
+    supernode = Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
+    transfer.offer([(n, "d", [SOURCES[0], supernode]) for n in range(3)])
+    job = transfer.next_job(None)
+    assert job is not None
+    line = Line()
+    line.unread = unread
+    assert transfer.begin(job, cast(Connection, line))
+    for _ in range(50):
+        line.inlet.total += 10
+        clock[0] += 0.1
+        transfer.listen(0.0)
+    assert job.silent is slow
 
 
 def test_a_thread_more_than_workers_is_not_idle(transfer: Transfer, clock: list[float]) -> None:

@@ -18,6 +18,7 @@ from standin import Served
 from dfengine.client import supernode_session
 from dfengine.client.messages import Registration
 from dfengine.errors import SupernodeError
+from dfengine.net.dialer import Dialer
 from dfengine.settings import SupernodeAddress
 
 MEMORY = 1 << 30
@@ -60,6 +61,8 @@ REGISTRATIONS = {
     "no task": registered(taskId=""),
     "a task of another kind": registered(taskId=7),
     "a digest that nobody knows": registered(digest="crc32"),
+    "a generation that is no text": registered(generation="\ud800"),
+    "a task that is no text": registered(taskId="\ud800"),
     "no object": b"[]",
     "null": b"null",
     "nothing": b"",
@@ -117,7 +120,7 @@ def test_one_that_asks_for_credentials_for_ever_is_left(monkeypatch: pytest.Monk
     with Hostile(b'{"code":609,"msg":"wait"}') as server:
         node = SupernodeAddress("127.0.0.1", server.port)
         with pytest.raises(SupernodeError, match="wait"):
-            supernode_session.join(node, Registration(cid="c", ip="127.0.0.1"), time.monotonic() + 1e9)
+            supernode_session.join(Dialer(), node, Registration(cid="c", ip="127.0.0.1"), time.monotonic() + 1e9)
         assert server.count("/peer/registry") > 1
 
 
@@ -174,3 +177,12 @@ def test_registrations(stage: Scene, against: Any, what: str) -> None:
 def test_pulls(stage: Scene, against: Any, what: str) -> None:
     code, said = against(registered(), PULLS[what])
     judge(stage, code, said, (3, 8) if what in ("a negative port",) else (3,))
+
+
+@pytest.mark.parametrize("fields", [{"fileLength": 1 << 61}, {"fileLength": 1 << 50, "pieceSize": 15 * MIB}, {"generation": "\ud800"}])
+def test_what_it_says_wrongly_keeps_nobody_from_the_origin(stage: Scene, fields: dict[str, object]) -> None:
+    sha = stage.file("f", 3 * MIB)
+    with Hostile(registered(**fields)) as server:
+        result = stage.get(stage.origin() + "/f", "out", "-n", f"127.0.0.1:{server.port}", "--timeout", "60")
+    assert stage.digest("out") == sha
+    assert result["from"]["origin"] == 3 * MIB

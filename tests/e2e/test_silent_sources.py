@@ -14,7 +14,7 @@ import pytest
 from scene import Scene
 from test_faults import post, registration
 
-from dfengine._piece import Geometry
+from dfengine._piece import TAIL, Geometry, frame_head
 
 LENGTH = 24 << 20
 """Of which each piece is claimed by many."""
@@ -25,7 +25,10 @@ ALLOWED = 8.0
 
 @contextlib.contextmanager
 def mute(ports: int, kind: str, content: bytes) -> Iterator[tuple[list[int], list[socket.socket]]]:
-    """Listeners at so many ports that take connections: `accepts` and says nothing, answers the `head` alone, or `drips`."""
+    """Listeners at so many ports that take connections: `accepts` and says nothing, answers the `head` alone, or `drips`.
+
+    `slow`: the right piece in chunks of HTTP, at 50 KB/s. `half`: half of it at once, then as `drips`. `end`: all but the last six bytes.
+    """
     geometry, listeners, kept, threads = Geometry(len(content)), [], [], []
     for n in range(ports):
         listener = socket.socket()
@@ -44,7 +47,20 @@ def mute(ports: int, kind: str, content: bytes) -> Iterator[tuple[list[int], lis
                     return
                 first, last = map(int, re.search(r"(?i)range: bytes=(\d+)-(\d+)", request).groups())  # type: ignore[union-attr]
                 n = geometry.number(first, last)
-                one.sendall(b"HTTP/1.1 206 Partial\r\nContent-Length: %d\r\n\r\n" % geometry.framed(n))
+                start, length = geometry.content(n)
+                piece = frame_head(length, geometry.piece_size) + content[start : start + length] + bytes((TAIL,))
+                if kind == "slow":
+                    one.sendall(b"HTTP/1.1 206 Partial\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    for at in range(0, len(piece), 1000):
+                        one.sendall(b"%x\r\n%b\r\n" % (len(piece[at : at + 1000]), piece[at : at + 1000]))
+                        time.sleep(0.02)
+                one.sendall(b"HTTP/1.1 206 Partial\r\nContent-Length: %d\r\n\r\n" % len(piece))
+                at = {"half": len(piece) // 2, "end": len(piece) - 6}.get(kind, 0)
+                one.sendall(piece[:at])
+                while kind in ("half", "end"):
+                    one.sendall(piece[at : at + 1])
+                    at += 1
+                    time.sleep(0.4)
                 while kind == "drips":
                     one.sendall(b"\0")
                     time.sleep(1.0)
@@ -83,7 +99,7 @@ def claimed(node: Any, url: str, ports: list[int], pieces: int) -> None:
         post(node, "/swarm/pull", {"task": answer["data"]["taskId"], "cid": about["cid"], "held": [[0, pieces]], "want": 0})
 
 
-@pytest.mark.parametrize("kind", ["accepts", "head", "drips"])
+@pytest.mark.parametrize("kind", ["accepts", "head", "drips", "slow", "half", "end"])
 @pytest.mark.parametrize("streams", [False, True])
 def test_claims_of_sources_that_bring_nothing_cost_next_to_nothing(stage: Scene, kind: str, streams: bool) -> None:
     sha = stage.file("f.bin", LENGTH)

@@ -98,7 +98,7 @@ class Assembly(Place):
             raise StorageError("nothing was downloaded")
         if transfer.follower is not None:
             while True:
-                watch.look(transfer)
+                watch.check(transfer)
                 found = transfer.follower.result(TICK)
                 if found is not None:
                     self.digests = found
@@ -118,7 +118,7 @@ class Assembly(Place):
         """A second pass over the file; only for what a supernode without generations made us resume."""
         hash_, buffer = hasher("md5"), fetch.piece_buffer(transfer.file.geometry)
         for n in range(transfer.file.geometry.count):
-            watch.look(transfer)
+            watch.check(transfer)
             hash_.update(buffer[: transfer.file.read_into(n, buffer)])
         return str(hash_.hexdigest())
 

@@ -17,7 +17,7 @@ class ConnectionPool:
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
 
-    def take(self, host: str, port: int) -> Connection | None:
+    def acquire(self, host: str, port: int) -> Connection | None:
         """The one to that source used last, now the caller's; None when none is kept."""
         with self._lock:
             for at in range(len(self._idle) - 1, -1, -1):
@@ -25,7 +25,7 @@ class ConnectionPool:
                     return self._idle.pop(at)
         return None
 
-    def give(self, line: Connection) -> None:
+    def release(self, line: Connection) -> None:
         """Keep it; it stands at the end of an answer."""
         with self._lock:
             self._idle.append(line)

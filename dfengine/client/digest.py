@@ -32,7 +32,7 @@ def compare(expected: Sequence[Digest], found: Mapping[str, str]) -> None:
 
 
 class Follower:
-    """Whole-file digests by `algorithms`. Threads call `take` and `advance`; one calls `run`; anyone `result` and `stop`.
+    """Whole-file digests by `algorithms`. Threads call `submit` and `advance`; one calls `run`; anyone `result` and `stop`.
 
     Law: pieces are hashed in order, each once, each after its bit is set in `file.here`.
     """
@@ -51,7 +51,7 @@ class Follower:
         self.read_back = 0
         """Bytes that had to be read from the file."""
 
-    def take(self, n: int, buffer: memoryview, length: int) -> memoryview | None:
+    def submit(self, n: int, buffer: memoryview, length: int) -> memoryview | None:
         """Piece n is written, and its content is buffer[:length]. Takes the buffer over and gives another, or None: keep it."""
         with self._changed:
             try:

@@ -211,7 +211,7 @@ class Download:
         from dfengine.client.from_origin import FromOrigin
 
         # The import takes a while, and a fall-back for which no time is left is none. Where the origin was asked for, it is none either.
-        self.watch.look(None)
+        self.watch.check(None)
         (self.say if self._swarm is None else self.watch.notice)(f"goes to the origin: {reason}")
         if self._place.transfer is not None:
             self._place.transfer.halt()

@@ -104,7 +104,7 @@ class Fetcher:
     def _line(self, job: Job) -> Connection:
         """A kept or a new connection to the job's source."""
         self._at = address = job.source.ip, job.source.port
-        kept = self._transfer.lines.take(*address)
+        kept = self._transfer.connections.acquire(*address)
         if kept is not None:
             return kept
         with self._transfer.opening(job) as opened:
@@ -126,7 +126,7 @@ class Fetcher:
             in_step = self._exchange(line, job)
         finally:
             if in_step and line.usable:
-                self._transfer.lines.give(line)
+                self._transfer.connections.release(line)
             else:
                 line.close()
 
@@ -216,7 +216,7 @@ class Fetcher:
         while got < length:
             part = min(HOT, length - got, written + WRITE - got if place is not None else length)
             if throttle is not None:
-                part = throttle.take(part)
+                part = throttle.acquire(part)
             at = got - written
             after = length - got - part + FRAME_TAIL
             body.into(buffer, at, part, silence=SILENCE, floor=self._floor, grace=GRACE, started=began, before=got, after=after)

@@ -94,7 +94,7 @@ def digests(path: str, algorithms: Iterable[str], watch: Watch) -> dict[str, str
     try:
         with open(path, "rb", buffering=0) as file:
             while got := file.readinto(step):
-                watch.look(None)
+                watch.check(None)
                 for each in hashes.values():
                     each.update(step[:got])
     except OSError as error:

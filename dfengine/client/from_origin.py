@@ -116,7 +116,7 @@ class FromOrigin:
                 transfer.start(partial(_work, transfer, reader), f"origin-{number}")
             try:
                 while not transfer.plan.finished:
-                    self._watch.look(transfer)
+                    self._watch.check(transfer)
                     if self._renew is not None:
                         self._renew()
                     transfer.sleep(TICK)
@@ -134,7 +134,7 @@ class FromOrigin:
         unless = None if here is None else here.version()
         while True:
             try:
-                return origin.open(unless=unless, waiting=partial(self._watch.look, None))
+                return origin.open(unless=unless, waiting=partial(self._watch.check, None))
             except OriginError as error:
                 wait = self._retry.pause(error, time.monotonic(), chance())
                 if wait is None or time.monotonic() + wait > self._watch.deadline:
@@ -143,7 +143,7 @@ class FromOrigin:
                     self._watch.notice(f"{error}: tries again in {wait:.0f} s ({self._retry.turn})")
             until = time.monotonic() + wait
             while (left := until - time.monotonic()) > 0:
-                self._watch.look(None)
+                self._watch.check(None)
                 time.sleep(min(left, TICK))
 
     def _open(self, body: Body) -> tuple[Transfer, bool]:
@@ -320,7 +320,7 @@ class _Whole:
 
 def _allowed(transfer: Transfer, want: int) -> int:
     want = min(want, STEP)
-    return want if transfer.throttle is None else transfer.throttle.take(want)
+    return want if transfer.throttle is None else transfer.throttle.acquire(want)
 
 
 def _work(transfer: Transfer, reader: Reader) -> None:

@@ -41,7 +41,7 @@ class OriginLease:
         """Until it is granted, or there is nobody to ask. Raises TimedOut, SupernodeError when it is not within PATIENCE."""
         until = time.monotonic() + PATIENCE
         while True:
-            watch.look(None)
+            watch.check(None)
             left = max(0.1, watch.deadline - time.monotonic())
             code = self._request({"wait": min(PARK, left)}, min(PARK + 5.0, left))
             if code == codes.SUCCESS:
@@ -52,7 +52,7 @@ class OriginLease:
                 raise SupernodeError(f"supernode {self._node} has no turn at the origin for this download within {PATIENCE:.0f} s")
             pause = time.monotonic() + 0.2 + chance()
             while time.monotonic() < pause:
-                watch.look(None)
+                watch.check(None)
                 time.sleep(TICK)
 
     def renew(self) -> None:

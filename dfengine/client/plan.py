@@ -12,13 +12,13 @@ Law: a piece is in exactly one state.
     offer      WANTED            OFFERED
                OFFERED, RUNNING  the same, with more sources
                LANDING, HERE     the same; it is reported as done again, so that the source's slot is freed
-    take       OFFERED           RUNNING
+    assign     OFFERED           RUNNING
                RUNNING           RUNNING with a hedge
     arrived    RUNNING           LANDING, True; from a lost job: no change, False
     written    LANDING           HERE
     failed     RUNNING           RUNNING if another job runs, else OFFERED if an untried source is left, else WANTED
     give_back  RUNNING           the same as failed, but nobody is blamed and the source may be tried again
-    silent     RUNNING           the same; the next `take` gives a hedge of it, whatever else there is to start
+    silent     RUNNING           the same; the next `assign` gives a hedge of it, whatever else there is to start
     hurry      RUNNING           as silent: its source sends, and another would have sent all by now
 
 Which pieces may be asked for at all is the window's business; a piece that left it is not started any more.
@@ -119,7 +119,7 @@ class Plan:
 
     # Acquisition.
 
-    def take(self, now: float, prefer: tuple[str, int] | None = None, only: bool = False) -> Job | None:
+    def assign(self, now: float, prefer: tuple[str, int] | None = None, only: bool = False) -> Job | None:
         """The next job, or None. `prefer` (ip, port) wins among offered pieces; `only` refuses any other, any hedge, and queues the job."""
         if not only:
             for n in self._silent_pieces():

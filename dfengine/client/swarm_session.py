@@ -88,7 +88,7 @@ class SwarmSession:
     def _first(self) -> Membership:
         failure: RemoteError | None = None
         for node in self._nodes:
-            self._watch.look(None)
+            self._watch.check(None)
             self._watch.waits(f"asks supernode {node}", "asks a supernode")
             try:
                 return join(self._dialer, node, self._registration, self._watch.deadline)
@@ -181,7 +181,7 @@ class SwarmSession:
         looked = time.monotonic()
         patience = Patience(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, looked)
         while not transfer.finished:
-            self._watch.look(transfer)
+            self._watch.check(transfer)
             now = time.monotonic()
             if now - looked >= TICK:  # each piece that lands wakes this thread
                 looked = now
@@ -196,7 +196,7 @@ class SwarmSession:
         """Unless all is here before."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not transfer.finished:
-            self._watch.look(transfer)
+            self._watch.check(transfer)
             transfer.sleep(min(TICK, left))
 
     def _order_after(self, last: SupernodeAddress, stay: bool) -> list[SupernodeAddress]:
@@ -211,7 +211,7 @@ class SwarmSession:
         while True:
             failure: RemoteError | None = None
             for node in nodes:
-                self._watch.look(transfer)
+                self._watch.check(transfer)
                 if transfer.finished:
                     return None
                 try:

@@ -20,12 +20,12 @@ class Throttle:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
-    def take(self, want: int) -> int:
+    def acquire(self, want: int) -> int:
         """Waits until some of `want` bytes may be received; 1..want, or `want` at once when stopped."""
         while not self._stopped.is_set():
             now = time.monotonic()
             with self._lock:
-                allowed = self._bucket.take(min(want, QUANTUM), now)
+                allowed = self._bucket.acquire(min(want, QUANTUM), now)
                 wait = 0.0 if allowed else self._bucket.wait(now)
             if allowed:
                 return int(allowed)

@@ -56,7 +56,7 @@ class Transfer(TransferState):
         super().__init__(file, plan, byte_counts)
         self.follower = follower
         self.throttle = throttle
-        self.lines = ConnectionPool()
+        self.connections = ConnectionPool()
         self.error: BaseException | None = None
         self.fault = ""
         self.stopping = False
@@ -118,7 +118,7 @@ class Transfer(TransferState):
         if any(thread.is_alive() for thread in self._fetchers):
             raise LocalError("a thread of this download does not end")
         self._fetchers.clear()
-        self.lines.close()
+        self.connections.close()
         if self.error is None:
             self.stopping = False
 
@@ -130,7 +130,7 @@ class Transfer(TransferState):
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         ended = not any(thread.is_alive() for thread in threads)
-        self.lines.close()
+        self.connections.close()
         if ended:
             self._wakeup.close()
         return ended
@@ -149,7 +149,7 @@ class Transfer(TransferState):
                     continue
                 # Threads beyond the workers were started while others were stuck; they are not idle, and start nothing.
                 spare = busy >= self.plan.workers
-                job = None if spare else self.plan.take(now, prefer)
+                job = None if spare else self.plan.assign(now, prefer)
                 if job is not None:
                     self._busy += 1
                     return job
@@ -168,7 +168,7 @@ class Transfer(TransferState):
     def job_ahead(self, address: tuple[str, int]) -> Job | None:
         """One more from the same address to ask for before the last is through; never one that an idle worker could start."""
         with self._changed:
-            return None if self.stopping or self._idle else self.plan.take(time.monotonic(), address, only=True)
+            return None if self.stopping or self._idle else self.plan.assign(time.monotonic(), address, only=True)
 
     @contextlib.contextmanager
     def opening(self, job: Job) -> Iterator[Callable[[socket.socket], None]]:
@@ -240,7 +240,7 @@ class Transfer(TransferState):
             self.byte_counts.add(job.source, length)
             self._landed()
         self.wake()
-        return None if self.follower is None else self.follower.take(job.piece, buffer, length)
+        return None if self.follower is None else self.follower.submit(job.piece, buffer, length)
 
     def _landed(self) -> None:
         """A stream's consumer waits for every piece, everybody else for the last one."""
@@ -283,7 +283,7 @@ class Transfer(TransferState):
         content = buffer[:length]
         self.file.write(n, content, xxhash.xxh3_128_digest(content))
         self._hold(n, length)
-        return None if self.follower is None else self.follower.take(n, buffer, length)
+        return None if self.follower is None else self.follower.submit(n, buffer, length)
 
     def keep_placed(self, n: int, length: int, xxh3: bytes) -> None:
         """Piece n came from the origin, and all of it is in its place."""

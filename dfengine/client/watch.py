@@ -65,7 +65,7 @@ class Watch:
         """Since the start."""
         return time.monotonic() - self.started
 
-    def look(self, transfer: Transfer | None) -> None:
+    def check(self, transfer: Transfer | None) -> None:
         """Raises TimedOut, or whatever ended a thread."""
         if self.interrupted is not None:
             raise self.interrupted

@@ -55,15 +55,15 @@ class Admission:
                 self._looked = self._now()
         return self.within < self.most
 
-    def take(self, address: str) -> bool:
+    def acquire(self, address: str) -> bool:
         """One more of its client; False, and nothing taken: there is no room, or it has its share."""
         if self._shares.full(address) or not self.room():
             return False
-        self._shares.take(address)
+        self._shares.acquire(address)
         self.within += 1
         return True
 
-    def give_back(self, address: str) -> None:
-        """One that `take` gave."""
+    def release(self, address: str) -> None:
+        """One that `acquire` gave."""
         self.within -= 1
-        self._shares.give_back(address)
+        self._shares.release(address)

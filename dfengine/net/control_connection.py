@@ -99,7 +99,7 @@ class ControlProtocol(asyncio.Protocol):
             self._reader.close()
         self._answers = self._reader = self._requests = None
         self._backlog = b""
-        self._server.memory.give_back(self.client, self._held)
+        self._server.memory.release(self.client, self._held)
         self._held = 0
         if line is not None and line.party is not None:
             self._server.lost(line)

@@ -82,7 +82,7 @@ class ControlServer:
         self._admission = admission or Admission(max_connections + RESERVE, 100)
         self._admission.ports.append(self._close_idle)
         self._shares = Quota(max_connections, share)
-        self._door: Listener | None = None
+        self._listener: Listener | None = None
         self._shaking: set[asyncio.Task[None]] = set()
         self._server: asyncio.AbstractServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -97,7 +97,7 @@ class ControlServer:
             self._server = await self.loop.create_server(lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG)
         else:
             # The loop tells of a connection when hands are shaken: who never does would not be counted.
-            self._door = Listener(self.loop, sock, partial(self._enter, tls), self._max, self._share, self._admission)
+            self._listener = Listener(self.loop, sock, partial(self._enter, tls), self._max, self._share, self._admission)
         self._sweep()
 
     def _enter(self, tls: ssl.SSLContext, sock: socket.socket, address: str) -> None:
@@ -111,16 +111,16 @@ class ControlServer:
             await self.loop.connect_accepted_socket(lambda: protocol, sock, ssl=tls, ssl_handshake_timeout=self.head_seconds)
         except (OSError, asyncio.CancelledError):
             sock.close()
-            if not protocol.made and self._door is not None:
-                self._door.left(address)
+            if not protocol.made and self._listener is not None:
+                self._listener.left(address)
 
     def admit(self, connection: ControlProtocol) -> bool:
         """False when there are too many connections, in all or of this client."""
-        if self._door is None:
-            if len(self.connections) >= self._max or not self._shares.take(connection.client):
+        if self._listener is None:
+            if len(self.connections) >= self._max or not self._shares.acquire(connection.client):
                 return False
-            if not self._admission.take(connection.client):
-                self._shares.give_back(connection.client)
+            if not self._admission.acquire(connection.client):
+                self._shares.release(connection.client)
                 return False
         self.accepted += 1
         self.connections.add(connection)
@@ -130,11 +130,11 @@ class ControlServer:
         """It is closed, admitted or not."""
         if connection in self.connections:
             self.connections.remove(connection)
-            if self._door is None:
-                self._shares.give_back(connection.client)
-                self._admission.give_back(connection.client)
+            if self._listener is None:
+                self._shares.release(connection.client)
+                self._admission.release(connection.client)
             else:
-                self._door.left(connection.client)
+                self._listener.left(connection.client)
 
     def _close_idle(self, client: str, most: int) -> int:
         idle = [connection for connection in self.connections if connection.idle and client_of(connection.client) == client]
@@ -154,8 +154,8 @@ class ControlServer:
         now = monotonic()
         for connection in [connection for connection in self.connections if connection.deadline < now]:
             connection.close()
-        if self._door is not None:
-            self._door.look()
+        if self._listener is not None:
+            self._listener.resume()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def close(self) -> None:
@@ -164,8 +164,8 @@ class ControlServer:
             self._sweeper.cancel()
         if self._server is not None:
             self._server.close()
-        if self._door is not None:
-            self._door.close()
+        if self._listener is not None:
+            self._listener.close()
         for task in list(self._shaking):
             task.cancel()
         for connection in list(self.connections):

@@ -93,7 +93,7 @@ def own(sock: socket.socket) -> bool:
     return bool(struct.unpack("3i", credentials)[1] == os.geteuid())
 
 
-def take(sock: socket.socket, most: int) -> tuple[bytes, list[int]]:
+def receive(sock: socket.socket, most: int) -> tuple[bytes, list[int]]:
     """The message and its descriptors, at most `most`, which are the caller's; b"" at the end. Raises BlockingIOError, OSError."""
     room = socket.CMSG_SPACE(most * array.array("i").itemsize)
     message, ancillary, _, _ = sock.recvmsg(MESSAGE, room, socket.MSG_CMSG_CLOEXEC)

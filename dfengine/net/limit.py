@@ -14,7 +14,7 @@ LEAST_BURST = 2048
 class TokenBucket:
     """rate: bytes per second, 0 = no limit. burst: bytes, 0 = what 25 ms bring.
 
-    quantum: bytes that are worth a system call, half a burst; a `take` that asks for more gets no less.
+    quantum: bytes that are worth a system call, half a burst; a `acquire` that asks for more gets no less.
     """
 
     def __init__(self, rate: int = 0, burst: int = 0) -> None:
@@ -38,7 +38,7 @@ class TokenBucket:
             self._tokens = min(float(self.burst), self._tokens + (now - self._at) * self.rate)
             self._at = now
 
-    def take(self, want: int, now: float) -> int:
+    def acquire(self, want: int, now: float) -> int:
         """Bytes of `want` that may move now: 0, or min(want, quantum)..want. They are spent: give back what did not move."""
         if not self.rate:
             return want
@@ -50,7 +50,7 @@ class TokenBucket:
         self._tokens -= allowed
         return allowed
 
-    def give_back(self, count: int) -> None:
+    def release(self, count: int) -> None:
         """`count` of the bytes taken did not move after all."""
         if self.rate:
             self._tokens = min(float(self.burst), self._tokens + count)

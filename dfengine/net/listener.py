@@ -70,7 +70,7 @@ class Listener:
         """The listening port."""
         return int(self._sock.getsockname()[1])
 
-    def look(self) -> None:
+    def resume(self) -> None:
         """From time to time: let in whom a lack of room or of descriptors kept out."""
         if not self._ended:
             self._turn(True)
@@ -83,7 +83,7 @@ class Listener:
     def _acceptable(self) -> None:
         for _ in range(ACCEPTS):
             if self._within >= self._most or not self._admission.room():
-                # Whoever waits is let in by `left`, or by the next look.
+                # Whoever waits is let in by `left`, or by the next `resume`.
                 self._turn(False)
                 return
             try:
@@ -92,17 +92,17 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in _OUT_OF:
-                    # The next look, or a connection that ends, tries again: the listener stays readable, and
+                    # The next `resume`, or a connection that ends, tries again: the listener stays readable, and
                     # asking it over and over would free no descriptor.
                     self._turn(False)
                     return
                 # The error is the new connection's own (aborted, unreachable), and it is gone.
                 continue
-            if not self._shares.take(address[0]):
+            if not self._shares.acquire(address[0]):
                 sock.close()
                 continue
-            if not self._admission.take(address[0]):
-                self._shares.give_back(address[0])
+            if not self._admission.acquire(address[0]):
+                self._shares.release(address[0])
                 sock.close()
                 continue
             self._within += 1
@@ -121,9 +121,9 @@ class Listener:
     def left(self, address: str) -> None:
         """One of those let in is gone."""
         self._within -= 1
-        self._shares.give_back(address)
-        self._admission.give_back(address)
-        self.look()
+        self._shares.release(address)
+        self._admission.release(address)
+        self.resume()
 
     def close(self) -> None:
         """Let nobody in any more."""

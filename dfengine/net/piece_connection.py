@@ -262,9 +262,9 @@ class Connection:
         granted = want
         for n, bucket in enumerate(limits):
             queue = self._server.rate_queue(bucket)
-            got = bucket.take(granted, now) if queue is None or bucket is turn else 0
+            got = bucket.acquire(granted, now) if queue is None or bucket is turn else 0
             for earlier in limits[:n]:
-                earlier.give_back(granted - got)
+                earlier.release(granted - got)
             if not got:
                 self._server.hold(self, bucket, granted, first=bucket is turn)
                 return 0
@@ -301,7 +301,7 @@ class Connection:
             server.bytes_sent += moved
             if moved < allowed:
                 for bucket in limits:
-                    bucket.give_back(allowed - moved)
+                    bucket.release(allowed - moved)
             if moved or self.deadline == math.inf:
                 self.deadline = now + server.stall_seconds
             if not upload.left:
@@ -334,7 +334,7 @@ class Connection:
             self._reader.close()
         self._upload = self._answer = self._more = self._reader = self._waiting = None
         self._backlog = b""
-        self._server.memory.give_back(self.client, self._held)
+        self._server.memory.release(self.client, self._held)
         self._held = 0
         if self._close:
             # Closing with unread bytes in the socket would reset it and could take the answer with it.

@@ -94,18 +94,18 @@ class PieceServer:
         self._route = route
         admission = admission or Admission(max_connections + RESERVE, 100)
         admission.ports.append(self._close_idle)
-        self._door = Listener(loop, sock, self._enter, max_connections, share, admission)
+        self._listener = Listener(loop, sock, self._enter, max_connections, share, admission)
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
     def port(self) -> int:
         """The listening port."""
-        return self._door.port
+        return self._listener.port
 
     @property
     def accepted(self) -> int:
         """Connections let in so far."""
-        return self._door.accepted
+        return self._listener.accepted
 
     @property
     def busy(self) -> bool:
@@ -128,7 +128,7 @@ class PieceServer:
             connection.close()
         for bucket in [bucket for bucket, rate_queue in self._queues.items() if not rate_queue]:
             del self._queues[bucket]
-        self._door.look()
+        self._listener.resume()
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def answer(self, request: Request) -> Response | Parts:
@@ -150,7 +150,7 @@ class PieceServer:
 
         Else a thousand that read nothing would fill its memory for all TCP, and every connection of this host would crawl.
         """
-        count = self._door.of(client)
+        count = self._listener.of(client)
         return 0 if count <= FEW else max(LEAST_UNSENT, UNSENT * FEW * FEW // (count * count))
 
     def rate_queue(self, bucket: TokenBucket) -> RateQueue | None:
@@ -174,14 +174,14 @@ class PieceServer:
     def gone(self, connection: Connection) -> None:
         """A connection has closed itself."""
         self.connections.remove(connection)
-        self._door.left(connection.client)
+        self._listener.left(connection.client)
 
     def close(self) -> None:
         """Stop accepting and cut every connection."""
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        self._door.close()
+        self._listener.close()
         for connection in list(self.connections):
             connection.close()
         for rate_queue in self._queues.values():

@@ -31,7 +31,7 @@ class Quota:
         """Its client has all it may have."""
         return self._taken.get(client_of(address), 0) >= self.most
 
-    def take(self, address: str, amount: int = 1) -> bool:
+    def acquire(self, address: str, amount: int = 1) -> bool:
         """So much more for its client; False, and nothing taken: that is more than it may have."""
         client = client_of(address)
         taken = self._taken.get(client, 0) + amount
@@ -48,11 +48,11 @@ class Quota:
 
     def change(self, address: str, before: int, now: int) -> int:
         """`now` in place of the `before` that its client took: `now`, or 0 where that is more than it may have and nothing is left."""
-        self.give_back(address, before)
-        return now if self.take(address, now) else 0
+        self.release(address, before)
+        return now if self.acquire(address, now) else 0
 
-    def give_back(self, address: str, amount: int = 1) -> None:
-        """What `take` gave."""
+    def release(self, address: str, amount: int = 1) -> None:
+        """What `acquire` gave."""
         client = client_of(address)
         left = self._taken.get(client, 0) - amount
         if left:

@@ -159,7 +159,7 @@ class Guard:
         known = self._sessions.get(session)
         if known is not None and int(count) <= known[0]:
             return text(403, "the request came before")
-        if known is None and (len(self._sessions) >= self._most or not self._shares.take(request.client)):
+        if known is None and (len(self._sessions) >= self._most or not self._shares.acquire(request.client)):
             return text(503, "too many connections of late")
         # Whatever this session has sent by now is refused for its time when the session is forgotten.
         self._sessions[session] = int(count), now + 2 * SKEW, request.client if known is None else known[2]
@@ -171,4 +171,4 @@ class Guard:
         for _ in range(FORGOTTEN):
             if not self._sessions or next(iter(self._sessions.values()))[1] >= now:
                 break
-            self._shares.give_back(self._sessions.popitem(last=False)[1][2])
+            self._shares.release(self._sessions.popitem(last=False)[1][2])

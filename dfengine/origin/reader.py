@@ -139,10 +139,10 @@ class Reader:
             lowest = self._revoke(now, lowest)
         if lowest is None:
             return None
-        if lead is not None and (run := self._work.take_at(self._lead_at)) is not None:
+        if lead is not None and (run := self._work.claim_at(self._lead_at)) is not None:
             self._lead = None
             return Claim(*run, lead, False, now, self._lead_moved)
-        if self._may_open(now) and (run := self._work.take(self._sink.end(), self._sink.wanted())) is not None:
+        if self._may_open(now) and (run := self._work.claim(self._sink.end(), self._sink.wanted())) is not None:
             return Claim(*run, None, False, now)
         if lead is not None and self._proven >= max(PROVEN, self._work.claims) and self._allowed > 1:
             # It would hold one of the few connections that are granted, and bring nothing.
@@ -151,12 +151,12 @@ class Reader:
         elif lead is not None and lowest > self._lead_at and not self._claims and not self._untried:
             # What lies between is here, and no range is granted: it is read past.
             self._lead = None
-            return Claim(*(self._work.take() or (0, 0)), lead, False, now, self._lead_moved)
+            return Claim(*(self._work.claim() or (0, 0)), lead, False, now, self._lead_moved)
         elif lead is not None and not self._claims:
             # The lead is past what is left, or far before it, and a second connection is not granted beside it.
             self._close()
         if self._lead is None and not self._claims:
-            return Claim(*(self._work.take() or (0, 0)), None, True, now)
+            return Claim(*(self._work.claim() or (0, 0)), None, True, now)
         return None
 
     def _revoke(self, now: float, lowest: int | None) -> int | None:
@@ -164,7 +164,7 @@ class Reader:
         stalled = [claim for claim in self._claims if not claim.busy and claim.first >= self._lead_at and now - claim.at > STALLED]
         for claim in stalled:
             self._take_over(claim)
-            self._work.give_back(claim.first, claim.past)
+            self._work.release(claim.first, claim.past)
             self._allowed = max(1, min(self._allowed, len(self._claims) + 1))
         return self._work.first if stalled else lowest
 
@@ -190,7 +190,7 @@ class Reader:
         with self._changed:
             if not claim.revoked:
                 self._claims.discard(claim)
-                self._work.give_back(claim.first, claim.past)
+                self._work.release(claim.first, claim.past)
             whole = claim.first == claim.past and not claim.revoked
             if body is not None and whole and not body.bounded and body.remaining and self._lead is None:
                 self._lead, self._lead_at, self._lead_moved, body = body, claim.past, claim.moved, None
@@ -335,7 +335,7 @@ class Reader:
             self._sink.unbind()
             self._proof = Proof(self._sink.held())
             self._work = Work([(0, geometry.count if geometry.count >= 0 else ENDLESS)], self._work.longest)
-            claim.first, claim.past = self._work.take() or (0, 0)
+            claim.first, claim.past = self._work.claim() or (0, 0)
 
     def _learn(self, claim: Claim) -> None:
         body = claim.body

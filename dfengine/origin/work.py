@@ -3,7 +3,7 @@
 Law: a piece is free, claimed by one connection, or done.
 
     take, take_at   free -> claimed
-    give_back       claimed -> free
+    release       claimed -> free
     done            nothing to say: what is claimed and not given back is done when its claim ends
 """
 
@@ -43,14 +43,14 @@ class Work:
         """How many claims the free pieces make at least."""
         return -(-self.pieces // self.longest)
 
-    def take(self, before: int = ENDLESS, want: int = -1) -> tuple[int, int] | None:
+    def claim(self, before: int = ENDLESS, want: int = -1) -> tuple[int, int] | None:
         """The next claim: from piece `want` on if that is free, else from the lowest. before: pieces from this one on must wait."""
         at = self._find(want) if want >= 0 else -1
         if at >= 0:
             return self._cut(at, want, before)
         return self._cut(0, self._free[0][0], before) if self._free else None
 
-    def take_at(self, n: int) -> tuple[int, int] | None:
+    def claim_at(self, n: int) -> tuple[int, int] | None:
         """A claim that begins with piece n; None when it is not free."""
         at = self._find(n)
         return self._cut(at, n, ENDLESS) if at >= 0 else None
@@ -68,7 +68,7 @@ class Work:
         self._free[at : at + 1] = [run for run in ((begin, first), (past, end)) if run[0] < run[1]]
         return first, past
 
-    def give_back(self, first: int, past: int) -> None:
+    def release(self, first: int, past: int) -> None:
         """Pieces of a claim that were not fetched; they join free neighbours."""
         if first >= past:
             return

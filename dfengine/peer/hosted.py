@@ -97,7 +97,7 @@ class Hosted:
         if stream.line is None:
             return
         try:
-            message, descriptors = fd_passing.take(stream.line, DESCRIPTORS)
+            message, descriptors = fd_passing.receive(stream.line, DESCRIPTORS)
         except BlockingIOError:
             return
         except OSError:

@@ -160,7 +160,7 @@ class Routes:
         self._let_go()
         return _leaving(gone)
 
-    def look(self) -> list[Leaving]:
+    def withdraw_deleted(self) -> list[Leaving]:
         """Withdraw what was deleted, so that its room is free; what the supernodes should be told."""
         gone = self._home.deserted()
         if gone:

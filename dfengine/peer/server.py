@@ -119,7 +119,7 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     while not stopped.is_set() and home.is_locked_by(lock):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), min(period, LOOK_SECONDS))
-        await deregister(routes.look(), authentication.files, calls)
+        await deregister(routes.withdraw_deleted(), authentication.files, calls)
         if time.monotonic() - swept >= period:
             swept = time.monotonic()
             await deregister(routes.sweep(), authentication.files, calls)

@@ -84,10 +84,10 @@ class Streaming(Download):
         memory, transfer = self.memory, self.memory.transfer
         assert transfer is not None
         while memory.pieces < transfer.file.geometry.count:
-            self.watch.look(transfer)
+            self.watch.check(transfer)
             transfer.sleep(TICK)
         while transfer.follower is not None:
-            self.watch.look(transfer)
+            self.watch.check(transfer)
             found = transfer.follower.result(TICK)
             if found is not None:
                 memory.digests = found
@@ -113,7 +113,7 @@ class Streaming(Download):
                     return (n, *transfer.file.locate(n)) if here else None
                 self._check(transfer.error)
             if time.monotonic() > self.watch.deadline + LATE:
-                self.watch.look(None)  # raises: the engine, which should say so, is held up
+                self.watch.check(None)  # raises: the engine, which should say so, is held up
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError("the next piece is not here yet")
 

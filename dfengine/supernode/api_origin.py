@@ -23,7 +23,7 @@ async def origin(state: SupernodeState, request: Request) -> Response:
         return Response(400, wire.encode(wire.Answer(wire.BAD_PARAMETER, msg=str(error))))
     asker = Asker(asked.origin[:LONGEST_ORIGIN], request.client, asked.task[:128], asked.cid[:1024])
     if asked.release:
-        state.origins.give_back(asker)
+        state.origins.release(asker)
         return _answer(wire.REPORTED)
     return _answer(wire.SUCCESS if await state.origins.ask(asker, min(asked.wait, LONGEST)) else wire.WAIT)
 

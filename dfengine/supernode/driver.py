@@ -41,7 +41,7 @@ class SwarmDriver:
             self._waking = True
             self._loop.call_soon(self._wake_on)
         if swarm.complaints:
-            self._verifier.look()
+            self._verifier.start()
         if swarm.departed:
             self._registry.dismiss_silent()
         due = swarm.next_due()

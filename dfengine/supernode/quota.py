@@ -80,10 +80,10 @@ class TaskQuota:
         try:
             yield
         finally:
-            self._bytes.give_back(address, size)
+            self._bytes.release(address, size)
 
     def _take(self, address: str, size: int) -> None:
-        if not self._bytes.take(address, size):
+        if not self._bytes.acquire(address, size):
             raise RemoteError(f"this supernode keeps {self._bytes.most} bytes of registrations of {address} already")
 
     def admit(self, task: str, wanted: Wanted, address: str) -> None:
@@ -93,7 +93,7 @@ class TaskQuota:
                 raise RemoteError(f"this supernode has {self._tasks.most if whose else MOST_TASKS} tasks{whose} already")
         size = OVERHEAD + len(wanted.url) + sum(len(name) + len(value) for name, value in wanted.headers)
         self._take(address, size)
-        self._tasks.take(address)
+        self._tasks.acquire(address)
         self._kept[task] = address, size
 
     def _make_way(self, address: str) -> bool:
@@ -115,8 +115,8 @@ class TaskQuota:
         address, size = self._kept.pop(task, ("", 0))
         if not size:
             return
-        self._tasks.give_back(address)
-        self._bytes.give_back(address, size)
+        self._tasks.release(address)
+        self._bytes.release(address, size)
         failed = self._failed.get(client := client_of(address))
         if failed is not None:
             failed.pop(task, None)
@@ -138,4 +138,4 @@ class TaskQuota:
 
     def _gone(self, address: str, size: int) -> None:
         with suppress(RuntimeError):  # the loop has ended, and with it the count; this may be any thread
-            self._post(self._bytes.give_back, address, size)
+            self._post(self._bytes.release, address, size)

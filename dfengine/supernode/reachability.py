@@ -98,7 +98,7 @@ class Reachability:
         if key in self._pauses or not self._swarm.unproved(key) or len(self._pauses) >= MOST:
             return
         ip, port, address = key
-        if port in PEER_PORTS and may_be_probed(ip, address, self._access) and self._shares.take(address):
+        if port in PEER_PORTS and may_be_probed(ip, address, self._access) and self._shares.acquire(address):
             self._pauses[key] = PAUSE
             self._wait(key)
 
@@ -158,7 +158,7 @@ class Reachability:
 
     def _forget(self, key: Key) -> None:
         del self._pauses[key]
-        self._shares.give_back(key[2])
+        self._shares.release(key[2])
 
     def close(self) -> None:
         """The process ends: nobody else is asked, and nobody waited for."""

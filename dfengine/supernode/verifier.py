@@ -68,7 +68,7 @@ class Verifier:
         self._waiting = 0
         self._lines: set[Connection] = set()
 
-    def look(self) -> None:
+    def start(self) -> None:
         """Verify all sources in `complaints` now; each result goes to `swarm.judged`."""
         complaints = self._swarm.complaints.copy()
         self._swarm.complaints.clear()

@@ -16,39 +16,39 @@ class Line:
 
 
 def test_the_one_used_last_to_that_source_and_nobody_else_s() -> None:
-    lines, first, second, other = ConnectionPool(), Line("a"), Line("a"), Line("a", 2)
+    connections, first, second, other = ConnectionPool(), Line("a"), Line("a"), Line("a", 2)
     for line in (first, second, other):
-        lines.give(line)  # type: ignore[arg-type]
-    assert lines.take("b", 1) is None
-    assert [lines.take("a", 1) for _ in range(3)] == [second, first, None]
-    lines.close()
+        connections.release(line)  # type: ignore[arg-type]
+    assert connections.acquire("b", 1) is None
+    assert [connections.acquire("a", 1) for _ in range(3)] == [second, first, None]
+    connections.close()
     assert (first.closed, second.closed, other.closed) == (False, False, True)
-    assert lines.take("a", 2) is None
+    assert connections.acquire("a", 2) is None
 
 
 def test_the_longest_unused_is_closed_for_room() -> None:
-    lines, kept = ConnectionPool(), [Line(f"host-{n}") for n in range(MOST + 3)]
+    connections, kept = ConnectionPool(), [Line(f"host-{n}") for n in range(MOST + 3)]
     for line in kept:
-        lines.give(line)  # type: ignore[arg-type]
+        connections.release(line)  # type: ignore[arg-type]
     assert [line.closed for line in kept] == [True] * 3 + [False] * MOST
 
 
 def test_threads_never_share_one() -> None:
-    lines = ConnectionPool()
+    connections = ConnectionPool()
     for _ in range(4):
-        lines.give(Line("a"))  # type: ignore[arg-type]
+        connections.release(Line("a"))  # type: ignore[arg-type]
     held: dict[int, int] = {}
     clashes = []
 
     def use(me: int) -> None:
         for _ in range(2000):
-            line = lines.take("a", 1)
+            line = connections.acquire("a", 1)
             if line is None:
                 continue
             if held.setdefault(id(line), me) != me:
                 clashes.append(line)
             del held[id(line)]
-            lines.give(line)
+            connections.release(line)
 
     threads = [threading.Thread(target=use, args=(me,)) for me in range(4)]
     for thread in threads:

@@ -42,7 +42,7 @@ def put(file: PieceFile, follower: Follower, whole: bytes, n: int, mine: memoryv
     offset, length = file.geometry.content(n)
     mine[:length] = whole[offset : offset + length]
     file.write(n, mine[:length], xxhash.xxh3_128_digest(mine[:length]))
-    return follower.take(n, mine, length) or mine
+    return follower.submit(n, mine, length) or mine
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -177,7 +177,7 @@ def test_not_finished_yet_and_stopped(tmp_path: Path) -> None:
     follower.stop()
     follower.run()
     assert follower.result(0.0) is None
-    assert follower.take(0, memoryview(bytearray(SIZE)), 10) is None, "a stopped follower keeps no buffer"
+    assert follower.submit(0, memoryview(bytearray(SIZE)), 10) is None, "a stopped follower keeps no buffer"
     file.close()
 
 

@@ -63,8 +63,8 @@ class TestFrames:
         file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
         transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())
         transfer.plan.offer(0, f"xxh3:{xxhash.xxh3_128_hexdigest(content)}", [bad, good], 0.0)
-        transfer.lines.give(Line(bad, bytes(wrong)))  # type: ignore[arg-type]
-        transfer.lines.give(Line(good, framed))  # type: ignore[arg-type]
+        transfer.connections.release(Line(bad, bytes(wrong)))  # type: ignore[arg-type]
+        transfer.connections.release(Line(good, framed))  # type: ignore[arg-type]
         fetch.Fetcher(transfer, Dialer(), 0.0).run()
         assert transfer.error is None
         assert transfer.plan.drain() == ([(0, "good")], [(0, "bad", "other")])

@@ -70,7 +70,7 @@ class Endless:
     def step(self, transfer: Transfer, limit: float) -> None:
         self.offers += 1
         transfer.plan.offer(0, "d", [Where(f"p{self.offers}", "127.0.0.1", 15001, "/peer/file/x")], 0.0)
-        job = transfer.plan.take(time.monotonic())
+        job = transfer.plan.assign(time.monotonic())
         assert job is not None
         transfer.plan.failed(job, "gone", time.monotonic())
         transfer.plan.drain()
@@ -82,7 +82,7 @@ def test_ever_new_sources_that_all_fail_end_in_the_swarms_failure(tmp_path: Path
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
     transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())
     settings: Any = SimpleNamespace(minrate=0, locallimit=0)
-    watch: Any = SimpleNamespace(look=lambda transfer: None)
+    watch: Any = SimpleNamespace(check=lambda transfer: None)
     swarm: Any = SwarmSession(settings, Dialer(), [], None, None, watch, lambda member: None, lambda text: None)  # type: ignore[arg-type]
     link = Endless()
     with pytest.raises(NoProgress):

@@ -60,8 +60,8 @@ def transfer(tmp_path: Path) -> Any:
 
 def jobs(transfer: Transfer) -> tuple[Job, Job]:
     """The first, and one more for the late piece."""
-    first = transfer.plan.take(0.0)
-    second = transfer.plan.take(1e9)
+    first = transfer.plan.assign(0.0)
+    second = transfer.plan.assign(1e9)
     assert first is not None
     assert second is not None
     return first, second
@@ -73,7 +73,7 @@ def content(transfer: Transfer) -> bytes:
 
 
 def test_alone(transfer: Transfer) -> None:
-    job = transfer.plan.take(0.0)
+    job = transfer.plan.assign(0.0)
     assert job is not None
     begun(transfer, job)
     with transfer.placing(job) as alone:
@@ -103,12 +103,12 @@ def test_a_job_that_lost_before_its_turn_is_not_received(transfer: Transfer) -> 
 
 
 def test_the_winner_waits_for_who_still_writes_unverified_bytes(transfer: Transfer) -> None:
-    first = transfer.plan.take(0.0)
+    first = transfer.plan.assign(0.0)
     assert first is not None
     line = begun(transfer, first)
     with transfer.placing(first) as alone:
         assert alone
-        second = transfer.plan.take(1e9)
+        second = transfer.plan.assign(1e9)
         assert second is not None
         begun(transfer, second)
         winner = threading.Thread(target=transfer.land, args=(second, memoryview(RIGHT), len(RIGHT), DIGEST))
@@ -133,13 +133,13 @@ def test_a_loser_does_not_begin_to_place(transfer: Transfer) -> None:
 
 
 def test_one_that_failed_leaves_the_place_to_the_next(transfer: Transfer) -> None:
-    first = transfer.plan.take(0.0)
+    first = transfer.plan.assign(0.0)
     assert first is not None
     begun(transfer, first)
     with transfer.placing(first):
         transfer.file.put(0, 0, WRONG)
     transfer.drop(first, "digest")
-    second = transfer.plan.take(0.0)
+    second = transfer.plan.assign(0.0)
     assert second is not None
     begun(transfer, second)
     with transfer.placing(second) as alone:
@@ -151,7 +151,7 @@ def test_one_that_failed_leaves_the_place_to_the_next(transfer: Transfer) -> Non
 
 def test_a_whole_digest_wants_the_piece_in_one_buffer(transfer: Transfer) -> None:
     transfer.follower = Follower(transfer.file, ["sha256"])
-    job = transfer.plan.take(0.0)
+    job = transfer.plan.assign(0.0)
     assert job is not None
     begun(transfer, job)
     with transfer.placing(job) as alone:

@@ -40,10 +40,10 @@ class TestOnePiece:
         assert (one.unasked(), one.starving, one.finished) == (1, True, False)
         assert one.offer(0, "d", [A], 1.0)
         assert (one.unasked(), one.starving, one.appetite()) == (0, False, 0)
-        job = one.take(1.0)
+        job = one.assign(1.0)
         assert job is not None
         assert (job.piece, job.source, job.digest, job.hedge) == (0, A, "d", False)
-        assert one.take(1.0) is None
+        assert one.assign(1.0) is None
         finish(one, job, 2.0)
         assert one.finished
         assert one.drain() == ([(0, "a")], [])
@@ -52,10 +52,10 @@ class TestOnePiece:
     def test_an_alternate_is_taken_at_once_when_the_first_source_fails(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A, B], 0.0)
-        first = one.take(0.0)
+        first = one.assign(0.0)
         assert first is not None
         one.failed(first, "gone", 0.1)
-        second = one.take(0.1)
+        second = one.assign(0.1)
         assert second is not None
         assert second.source == B
         finish(one, second, 0.2)
@@ -64,11 +64,11 @@ class TestOnePiece:
     def test_whether_another_source_could_be_asked(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A, B], 0.0)
-        first = one.take(0.0)
+        first = one.assign(0.0)
         assert first is not None
         assert one.elsewhere(first, 0.0)
         one.failed(first, "gone", 0.1)
-        second = one.take(0.1)
+        second = one.assign(0.1)
         assert second is not None
         assert not one.elsewhere(second, 0.1)
         one.offer(0, "d", [B], 0.15)
@@ -81,22 +81,22 @@ class TestOnePiece:
     def test_a_piece_without_sources_left_is_wanted_again(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A], 0.0)
-        job = one.take(0.0)
+        job = one.assign(0.0)
         assert job is not None
         one.failed(job, "slow", 1.0)
-        assert one.take(1.0) is None
+        assert one.assign(1.0) is None
         assert one.unasked() == 1
         one.offer(0, "d", [A], 2.0)
-        assert one.take(2.0) is not None
+        assert one.assign(2.0) is not None
 
     def test_what_was_given_back_may_be_taken_from_the_same_source(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A], 0.0)
-        job = one.take(0.0)
+        job = one.assign(0.0)
         assert job is not None
         one.give_back(job, 0.0)
         assert one.wrong == []
-        again = one.take(0.0)
+        again = one.assign(0.0)
         assert again is not None
         assert again.source == A
 
@@ -105,23 +105,23 @@ class TestOnePiece:
         one.hold([1])
         assert one.offer(1, "d", [A, B], 0.0)
         assert one.drain() == ([(1, "a")], [])
-        assert one.take(0.0) is None
+        assert one.assign(0.0) is None
 
     def test_a_second_offer_adds_sources(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A], 0.0)
-        job = one.take(0.0)
+        job = one.assign(0.0)
         assert job is not None
         one.offer(0, "d", [B], 0.0)
         one.failed(job, "gone", 0.0)
-        second = one.take(0.0)
+        second = one.assign(0.0)
         assert second is not None
         assert second.source == B
 
     def test_events_out_of_order_raise(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A], 0.0)
-        job = one.take(0.0)
+        job = one.assign(0.0)
         assert job is not None
         with pytest.raises(IllegalEvent):
             one.written(job)
@@ -139,7 +139,7 @@ class TestSources:
         many = plan(9)
         for n in range(FAULTS):
             many.offer(n, "d", [A], 0.0)
-            job = many.take(0.0)
+            job = many.assign(0.0)
             assert job is not None
             many.failed(job, "gone", 5.0)
         many.drain()
@@ -162,14 +162,14 @@ class TestSources:
         many.offer(8, "d", [A, B], 0.0)
         for n in range(FAULTS):
             many.offer(n, "d", [A], 0.0)
-        jobs = [many.take(0.0, ("127.0.0.1", A.port)) for _ in range(FAULTS + 1)]
+        jobs = [many.assign(0.0, ("127.0.0.1", A.port)) for _ in range(FAULTS + 1)]
         held = next(job for job in jobs if job is not None and job.piece == 8)
         many.give_back(held, 1.0)
         for job in jobs:
             if job is not None and job is not held:
                 many.failed(job, "gone", 2.0)
         many.drain()
-        last = many.take(2.0)
+        last = many.assign(2.0)
         assert last is not None
         assert (last.piece, last.source) == (8, B)
         many.failed(last, "gone", 3.0)
@@ -180,7 +180,7 @@ class TestSources:
         many = plan(9)
         for n, good in enumerate([False, False, True, False, False]):
             many.offer(n, "d", [A], 0.0)
-            job = many.take(0.0)
+            job = many.assign(0.0)
             assert job is not None
             if good:
                 finish(many, job, 0.0)
@@ -193,12 +193,12 @@ class TestSources:
         many.offer(0, "d", [A], 0.0)
         many.offer(1, "d", [A], 0.0)
         many.offer(2, "d", [A, B], 0.0)
-        job = many.take(0.0)
+        job = many.assign(0.0)
         assert job is not None
         many.failed(job, "digest", 0.0)
         assert many.drain() == ([], [(0, "a", "digest"), (1, "a", "other")])
         assert many.unasked() == 2
-        left = many.take(1e9)
+        left = many.assign(1e9)
         assert left is not None
         assert (left.piece, left.source) == (2, B)
         many.forget_offers()
@@ -207,13 +207,13 @@ class TestSources:
     def test_an_unusable_first_source_is_told_and_the_next_one_taken(self) -> None:
         many = plan(3)
         many.offer(0, "d", [A], 0.0)
-        job = many.take(0.0)
+        job = many.assign(0.0)
         assert job is not None
         many.failed(job, "digest", 0.0)
         many.drain()
         assert many.offer(1, "d", [A, B], 0.0)
         assert many.drain() == ([], [(1, "a", "other")])
-        other = many.take(0.0)
+        other = many.assign(0.0)
         assert other is not None
         assert other.source == B
 
@@ -221,7 +221,7 @@ class TestSources:
         many = plan(9)
         for n in range(FAULTS):
             many.offer(n, "d", [A], 0.0)
-            job = many.take(0.0)
+            job = many.assign(0.0)
             assert job is not None
             many.failed(job, "gone", 0.0)
         many.forget_offers()
@@ -231,11 +231,11 @@ class TestSources:
         many = plan(3)
         many.offer(0, "d", [A], 0.0)
         many.offer(1, "d", [B], 0.0)
-        job = many.take(0.0, (B.ip, B.port))
+        job = many.assign(0.0, (B.ip, B.port))
         assert job is not None
         assert job.piece == 1
-        assert many.take(0.0, (C.ip, C.port), only=True) is None
-        first = many.take(0.0, (C.ip, C.port))
+        assert many.assign(0.0, (C.ip, C.port), only=True) is None
+        first = many.assign(0.0, (C.ip, C.port))
         assert first is not None
         assert first.piece == 0
 
@@ -244,7 +244,7 @@ def late(of: Plan) -> None:
     """Three pieces of one second each: what a late piece is, is known now."""
     for n in range(3):
         of.offer(n, "d", [A], 0.0)
-        job = of.take(0.0)
+        job = of.assign(0.0)
         assert job is not None
         finish(of, job, 1.0)
     of.drain()
@@ -255,30 +255,30 @@ class TestHedges:
         many = plan(5)
         late(many)
         many.offer(3, "d", [A, B], 1.0)
-        assert many.take(1.0) is not None
-        assert many.take(100.0) is None, "piece 4 is not offered yet"
+        assert many.assign(1.0) is not None
+        assert many.assign(100.0) is None, "piece 4 is not offered yet"
         many.hold([4])
-        hedge = many.take(100.0)
+        hedge = many.assign(100.0)
         assert hedge is not None
         assert (hedge.piece, hedge.source, hedge.hedge) == (3, B, True)
         assert many.hedged == 1
-        assert many.take(100.0) is None, "twice is enough"
+        assert many.assign(100.0) is None, "twice is enough"
 
     def test_only_a_late_piece_is_asked_for_twice(self) -> None:
         many = plan(4)
         late(many)
         many.offer(3, "d", [A, B], 1.0)
-        assert many.take(1.0) is not None
+        assert many.assign(1.0) is not None
         due = many.hedge_at()
         assert due == pytest.approx(1.0 + 1.0 + ENDGAME_LEAST)
-        assert many.take(due - 0.01) is None
-        assert many.take(due) is not None
+        assert many.assign(due - 0.01) is None
+        assert many.assign(due) is not None
 
     def test_the_first_of_two_wins_and_the_other_is_lost_without_blame(self) -> None:
         many = plan(4)
         late(many)
         many.offer(3, "d", [A, B], 1.0)
-        slow, quick = many.take(1.0), many.take(100.0)
+        slow, quick = many.assign(1.0), many.assign(100.0)
         assert slow is not None
         assert quick is not None
         assert many.arrived(quick, 101.0)
@@ -292,7 +292,7 @@ class TestHedges:
         many = plan(4)
         late(many)
         many.offer(3, "d", [A, B], 1.0)
-        slow, quick = many.take(1.0), many.take(100.0)
+        slow, quick = many.assign(1.0), many.assign(100.0)
         assert slow is not None
         assert quick is not None
         finish(many, quick, 101.0)
@@ -303,7 +303,7 @@ class TestHedges:
         many = plan(4)
         late(many)
         many.offer(3, "d", [A, B], 1.0)
-        slow, quick = many.take(1.0), many.take(100.0)
+        slow, quick = many.assign(1.0), many.assign(100.0)
         assert slow is not None
         assert quick is not None
         many.failed(quick, "gone", 101.0)
@@ -319,10 +319,10 @@ class TestHedges:
             window.ack(n)
         for n in (5, 4, 3):
             stream.offer(n, "d", [A, B], 1.0)
-        first = stream.take(1.0)
+        first = stream.assign(1.0)
         assert first is not None
         assert first.piece == 3, "the lowest first"
-        hedge = stream.take(50.0)
+        hedge = stream.assign(50.0)
         assert hedge is not None
         assert (hedge.piece, hedge.source, hedge.hedge) == (3, B, True)
 
@@ -335,7 +335,7 @@ class TestWindow:
         assert not stream.offer(2, "d", [A], 0.0)
         assert stream.offer(0, "d", [A], 0.0)
         assert stream.offer(1, "d", [A], 0.0)
-        job = stream.take(0.0)
+        job = stream.assign(0.0)
         assert job is not None
         finish(stream, job, 0.0)
         assert stream.unasked() == 0, "what is here but not delivered holds its place"
@@ -348,13 +348,13 @@ class TestWindow:
         assert (unknown.unasked(), unknown.appetite()) == (-1, 4)
         unknown.offer(0, "d", [A], 0.0)
         unknown.offer(5, "d", [A], 0.0)
-        job = unknown.take(0.0)
+        job = unknown.assign(0.0)
         assert job is not None
         finish(unknown, job, 0.0)
         assert not unknown.finished
         unknown.set_count(1)
         assert unknown.finished
-        assert unknown.take(0.0) is None, "piece 5 does not exist"
+        assert unknown.assign(0.0) is None, "piece 5 does not exist"
 
     def test_appetite_is_bounded_by_workers_and_by_what_is_left(self) -> None:
         assert plan(100, workers=4).appetite() == 8
@@ -391,7 +391,7 @@ class PlanMachine(RuleBasedStateMachine):
 
     @rule(cid=st.sampled_from(CIDS), only=st.booleans())
     def take(self, cid: str, only: bool) -> None:
-        job = self.plan.take(self.now, ("127.0.0.1", 15000) if cid == "live" else ("127.0.0.1", 1), only)
+        job = self.plan.assign(self.now, ("127.0.0.1", 15000) if cid == "live" else ("127.0.0.1", 1), only)
         if job is not None:
             assert job.piece not in self.here
             assert job.source.cid not in self.liars
@@ -493,7 +493,7 @@ class PlanMachine(RuleBasedStateMachine):
         for _ in range(3 * self.count):
             for n in range(self.count):
                 self.plan.offer(n, "d", [where("live", PORTS["live"])], self.now)
-            while (job := self.plan.take(self.now)) is not None:
+            while (job := self.plan.assign(self.now)) is not None:
                 self.now += 1
                 if self.plan.arrived(job, self.now):
                     self.plan.written(job)

@@ -36,17 +36,17 @@ class TestSilence:
         many = plan(9)
         many.offer(0, "d", [A, B], 0.0)
         many.offer(1, "d", [A, CDN], 0.0)
-        job = many.take(0.0)
+        job = many.assign(0.0)
         assert job is not None
         assert not many.late(job, 0, SILENT_LEAST - 0.01, 0.0)
         assert many.late(job, 0, SILENT_LEAST, 0.0)
         many.silent(job, SILENT_LEAST)
         assert many.drain() == ([], [(0, "a", "slow")])
         assert many.stuck == 1
-        hedge = many.take(SILENT_LEAST)
+        hedge = many.assign(SILENT_LEAST)
         assert hedge is not None
         assert (hedge.piece, hedge.source, hedge.hedge) == (0, B, True)
-        elsewhere = many.take(SILENT_LEAST)
+        elsewhere = many.assign(SILENT_LEAST)
         assert elsewhere is not None
         assert elsewhere.source == CDN, "nothing more is started at a silent source"
         finish(many, job, 0.9)
@@ -57,7 +57,7 @@ class TestSilence:
         for trickle in (0, 1):
             many = plan(9)
             many.offer(0, "d", [A, B], 0.0)
-            job = many.take(0.0)
+            job = many.assign(0.0)
             assert job is not None
             now, came = 0.1, 200
             while not many.late(job, came, now, 16384.0):
@@ -68,14 +68,14 @@ class TestSilence:
     def test_one_that_keeps_the_least_rate_is_not(self) -> None:
         many = plan(9)
         many.offer(0, "d", [A, B], 0.0)
-        job = many.take(0.0)
+        job = many.assign(0.0)
         assert job is not None
         assert not any(many.late(job, int(at * 1639), at / 10, 16384.0) for at in range(600))
 
     def test_one_that_goes_on_below_the_least_rate_stays_left(self) -> None:
         many = plan(9)
         many.offer(0, "d", [A, B], 0.0)
-        job = many.take(0.0)
+        job = many.assign(0.0)
         assert job is not None
         left = []
         for tick in range(100):
@@ -91,44 +91,44 @@ class TestSilence:
         many = plan(20, workers=8)
         for n, port in enumerate((15011, 15011, 15012)):
             many.offer(n, "d", [where(f"m{n}", port), CDN], 0.0)
-        for job in [many.take(0.0) for _ in range(3)]:
+        for job in [many.assign(0.0) for _ in range(3)]:
             assert job is not None
             many.silent(job, 1.0)
         many.offer(9, "d", [A, CDN], 1.0)
-        taken = [many.take(1.0) for _ in range(4)]
+        taken = [many.assign(1.0) for _ in range(4)]
         assert {job.source for job in taken if job is not None} == {CDN}
         finish(many, next(job for job in taken if job is not None and job.piece == 9), 1.5)
         many.offer(10, "d", [A, CDN], 1.0 + 3 * LEAVE)
-        job = many.take(1.0 + 3 * LEAVE)
+        job = many.assign(1.0 + 3 * LEAVE)
         assert job is not None
         assert job.source == A, "but not for ever"
 
     def test_whoever_brought_a_piece_is_not_asked_last(self) -> None:
         many = plan(20, workers=8)
         many.offer(0, "d", [A], 0.0)
-        job = many.take(0.0)
+        job = many.assign(0.0)
         assert job is not None
         finish(many, job, 0.1)
         for n, port in enumerate((15011, 15012), 1):
             many.offer(n, "d", [where(f"m{n}", port)], 0.0)
-            job = many.take(0.0)
+            job = many.assign(0.0)
             assert job is not None
             many.silent(job, 1.0)
         many.offer(5, "d", [B, A, CDN], 1.0)
-        job = many.take(1.0)
+        job = many.assign(1.0)
         assert job is not None
         assert job.source == A
 
     def test_what_only_silent_sources_offer_is_asked_for_again(self) -> None:
         many = plan(1, workers=1)
         many.offer(0, "d", [A], 0.0)
-        job = many.take(0.0)
+        job = many.assign(0.0)
         assert job is not None
         assert (many.appetite(), many.starving) == (0, False)
         many.silent(job, 1.0)
         assert (many.appetite(), many.starving) == (1, True)
         assert many.offer(0, "d", [B], 1.1)
-        hedge = many.take(1.1)
+        hedge = many.assign(1.1)
         assert hedge is not None
         assert hedge.source == B
         assert many.appetite() == 0
@@ -140,11 +140,11 @@ class TestSilence:
         many = plan(9)
         many.offer(0, "d", [CDN, A], 0.0)
         many.offer(1, "d", [CDN], 0.0)
-        job = many.take(0.0)
+        job = many.assign(0.0)
         assert job is not None
         many.silent(job, 1.0)
         assert many.drain() == ([], [])
-        first, second = many.take(1.0), many.take(1.0)
+        first, second = many.assign(1.0), many.assign(1.0)
         assert first is not None
         assert second is not None
         assert (first.piece, first.source, second.piece, second.source) == (0, A, 1, CDN)
@@ -172,7 +172,7 @@ def test_mute_sources_cost_two_seconds_whatever_their_number_while_the_supernode
         while offered < pieces and many.appetite():
             many.offer(offered, "d", [where(f"m{mute}", 15000 + mute), where(f"m{mute + 1}", 15001 + mute), CDN], now)
             offered, mute = offered + 1, mute + 2
-        while many._running - many.stuck < workers and (job := many.take(now)) is not None:
+        while many._running - many.stuck < workers and (job := many.assign(now)) is not None:
             if job.source is CDN:
                 running.append((now + 0.01, job))
             else:
@@ -197,7 +197,7 @@ def test_a_wrong_digest_is_not_forgiven_for_a_piece_that_was_under_way() -> None
     many = plan(9)
     for n in range(2):
         many.offer(n, "d", [A], 0.0)
-    first, second = many.take(0.0), many.take(0.0)
+    first, second = many.assign(0.0), many.assign(0.0)
     assert first is not None
     assert second is not None
     many.failed(first, "digest", 0.1)

@@ -37,7 +37,7 @@ class Scene:
         """A tenth of a second."""
         plan = self.plan
         while len([job for job in self.running if not job.silent]) < plan.workers and len(self.running) < 2 * plan.workers:
-            job = plan.take(self.now)
+            job = plan.assign(self.now)
             if job is None:
                 break
             self.running.append(job)

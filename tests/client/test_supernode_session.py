@@ -124,7 +124,7 @@ def unknown(tmp_path: Path) -> Iterator[Transfer]:
 def fetch(transfer: Transfer) -> list[int]:
     """What the threads would do, at once."""
     fetched = []
-    while (job := transfer.plan.take(0.0)) is not None:
+    while (job := transfer.plan.assign(0.0)) is not None:
         assert transfer.plan.arrived(job, 0.0)
         transfer.plan.written(job)
         fetched.append(job.piece)
@@ -172,7 +172,7 @@ class TestLegacy:
         pull = LegacySession(member(line, False))
         line.answers = [self.offers(self.piece(0)), b'{"code":601,"msg":"peer continue"}']
         pull.step(transfer, 0.0)
-        job = transfer.plan.take(0.0)
+        job = transfer.plan.assign(0.0)
         assert job is not None
         for _ in range(5):
             pull.step(transfer, 0.0)
@@ -187,7 +187,7 @@ class TestLegacy:
         pull = LegacySession(member(line, False))
         line.answers = [self.offers(self.piece(0))]
         pull.step(transfer, 0.0)
-        job = transfer.plan.take(0.0)
+        job = transfer.plan.assign(0.0)
         assert job is not None
         transfer.plan.failed(job, "digest", 0.0)
         line.queries("/peer/task")
@@ -265,7 +265,7 @@ class TestNative:
         line.answers = [self.offers(0)]
         pull.step(transfer, 0.0)
         line.pulls()
-        job = transfer.plan.take(0.0)
+        job = transfer.plan.assign(0.0)
         assert job is not None
         connection: Any = SimpleNamespace(inlet=SimpleNamespace(total=7))
         assert transfer.begin(job, connection)
@@ -307,7 +307,7 @@ class TestNative:
         (first,) = line.pulls()
         assert (first.task, first.cid, first.want, first.done) == ("t", "me", 4, [])
         assert first.wait > 0
-        job = transfer.plan.take(0.0)
+        job = transfer.plan.assign(0.0)
         assert job is not None
         assert (job.piece, job.digest) == (2, "xxh3:ab")
         transfer.plan.give_back(job, 0.0)
@@ -366,7 +366,7 @@ class TestNative:
         pull = NativeSession(member(line, True), [])
         line.answers = [self.offers(0)]
         pull.step(transfer, 0.0)
-        job = transfer.plan.take(0.0)
+        job = transfer.plan.assign(0.0)
         assert job is not None
         transfer.plan.failed(job, "digest", 0.0)
 

@@ -21,7 +21,7 @@ class Port:
         admission.ports.append(self.close)
 
     def come(self, address: str) -> bool:
-        let_in = self.admission.take(address)
+        let_in = self.admission.acquire(address)
         if let_in:
             self.open.append(address)
         return let_in
@@ -30,7 +30,7 @@ class Port:
         closed = [address for address in self.open if address == client != self.busy][:most]
         for address in closed:
             self.open.remove(address)
-            self.admission.give_back(address)
+            self.admission.release(address)
         return len(closed)
 
 

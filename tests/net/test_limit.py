@@ -10,7 +10,7 @@ RATES = st.integers(1, 10**10)
 
 def test_no_limit_gives_everything_at_once() -> None:
     bucket = TokenBucket(0)
-    assert bucket.take(10**15, 0.0) == 10**15
+    assert bucket.acquire(10**15, 0.0) == 10**15
     assert bucket.wait(0.0) == 0.0
 
 
@@ -21,10 +21,10 @@ def test_no_span_of_time_sees_more_than_a_burst_beyond_the_rate(rate: int, steps
     moved: list[tuple[float, int]] = []
     for pause, want, used in steps:
         now += pause
-        taken = bucket.take(want, now)
+        taken = bucket.acquire(want, now)
         assert taken == 0 or min(want, bucket.quantum) <= taken <= want
         kept = int(taken * used)
-        bucket.give_back(taken - kept)
+        bucket.release(taken - kept)
         moved.append((now, kept))
     for first, (begin, _) in enumerate(moved):
         for last in range(first, len(moved)):
@@ -41,49 +41,49 @@ def test_a_second_stays_within_three_per_cent(rate: int) -> None:
 @given(RATES, st.integers(1, 10**9), st.integers(0, 10**9))
 def test_what_wait_says_is_long_enough_and_not_too_long(rate: int, want: int, spent: int) -> None:
     bucket = TokenBucket(rate)
-    bucket.take(min(spent, bucket.burst), 0.0)
+    bucket.acquire(min(spent, bucket.burst), 0.0)
     wait = bucket.wait(0.0, want)
     if wait:
-        assert bucket.take(want, wait * 0.5) == 0
+        assert bucket.acquire(want, wait * 0.5) == 0
     # A nanosecond more, because seconds are floats.
-    assert bucket.take(want, wait * (1 + 1e-9) + 1e-6 + 1 / rate) > 0
+    assert bucket.acquire(want, wait * (1 + 1e-9) + 1e-6 + 1 / rate) > 0
 
 
 def test_a_steady_sender_gets_the_whole_rate() -> None:
     rate, now, moved = 1_000_000, 0.0, 0
     bucket = TokenBucket(rate)
     while now < 10:
-        moved += bucket.take(1 << 20, now)
+        moved += bucket.acquire(1 << 20, now)
         now += 0.001
     assert abs(moved - rate * 10) <= bucket.burst + rate * 0.001
 
 
 def test_the_rate_may_change_while_it_is_used() -> None:
     bucket = TokenBucket(1000)
-    assert bucket.take(10_000, 0.0) == bucket.burst
+    assert bucket.acquire(10_000, 0.0) == bucket.burst
     bucket.set_rate(1_000_000, 0.0)
-    assert bucket.take(10**9, 0.0) == 0
-    assert bucket.take(10**9, 1.0) == bucket.burst == 25_000
+    assert bucket.acquire(10**9, 0.0) == 0
+    assert bucket.acquire(10**9, 1.0) == bucket.burst == 25_000
     bucket.set_rate(0, 1.0)
-    assert bucket.take(10**9, 1.0) == 10**9
+    assert bucket.acquire(10**9, 1.0) == 10**9
     bucket.set_rate(1000, 2.0)
-    assert bucket.take(10**9, 2.0) <= bucket.burst
+    assert bucket.acquire(10**9, 2.0) <= bucket.burst
 
 
 def test_what_a_higher_rate_had_saved_is_not_spent_at_a_lower_one() -> None:
     bucket = TokenBucket(1_000_000)
     bucket.set_rate(1000, 0.0)
-    assert bucket.take(10**9, 0.0) == bucket.burst == 2048
+    assert bucket.acquire(10**9, 0.0) == bucket.burst == 2048
 
 
 def test_time_that_goes_backwards_gives_nothing() -> None:
     bucket = TokenBucket(1000, 1000)
-    assert bucket.take(1000, 5.0) == 1000
-    assert bucket.take(1000, 4.0) == 0
-    assert bucket.take(1000, 6.0) == 1000
+    assert bucket.acquire(1000, 5.0) == 1000
+    assert bucket.acquire(1000, 4.0) == 0
+    assert bucket.acquire(1000, 6.0) == 1000
 
 
 def test_what_is_given_back_never_exceeds_a_burst() -> None:
     bucket = TokenBucket(1000, 500)
-    bucket.give_back(10**9)
-    assert bucket.take(10**9, 0.0) == 500
+    bucket.release(10**9)
+    assert bucket.acquire(10**9, 0.0) == 500

@@ -35,10 +35,10 @@ def test_as_a_counter_would_have_it(total: int, percent: int, steps: list[tuple[
         client = client_of(address)
         assert shares.full(address) == (model[client] >= most)
         if take:
-            assert shares.take(address) == (model[client] < most)
+            assert shares.acquire(address) == (model[client] < most)
             model[client] = min(most, model[client] + 1)
         elif model[client]:
-            shares.give_back(address)
+            shares.release(address)
             model[client] -= 1
         assert len(shares) == len(+model), "who has nothing is not remembered"
 

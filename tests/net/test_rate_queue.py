@@ -42,7 +42,7 @@ class Sender:
         self.name, self.want, self.log = name, want, log
 
     def resume(self, rate_queue: RateQueue) -> None:
-        taken = rate_queue.bucket.take(self.want, time.monotonic())
+        taken = rate_queue.bucket.acquire(self.want, time.monotonic())
         self.log.append((self.name, taken))
         self.want -= taken
         if self.want:
@@ -62,7 +62,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 def start(rate: int, burst: int) -> tuple[Any, RateQueue]:
     loop, bucket = Loop(), TokenBucket(rate, burst)
-    bucket.take(burst, 0.0)
+    bucket.acquire(burst, 0.0)
     return loop, RateQueue(loop, bucket)  # type: ignore[arg-type]
 
 

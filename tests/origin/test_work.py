@@ -43,21 +43,21 @@ def test_every_missing_piece_is_handed_out_once(here: set[int], longest: int, se
     for n in here:
         bits.set(n)
     work, fetched = Work(missing(bits, 100), longest), []
-    while (run := work.take()) is not None:
+    while (run := work.claim()) is not None:
         first, past = run
         assert 0 < past - first <= longest
         broken_off = chance.randint(first, past) if chance.random() < 0.5 else past
         fetched += range(first, broken_off)
-        work.give_back(broken_off, past)
+        work.release(broken_off, past)
     assert sorted(fetched) == [n for n in range(100) if n not in here]
     assert (work.first, work.pieces) == (None, 0)
 
 
 def test_lowest_first() -> None:
     work = Work([(0, 3), (10, 12)], 2)
-    assert work.take() == (0, 2)
-    work.give_back(1, 2)
-    assert [work.take() for _ in range(4)] == [(1, 3), (10, 12), None, None]
+    assert work.claim() == (0, 2)
+    work.release(1, 2)
+    assert [work.claim() for _ in range(4)] == [(1, 3), (10, 12), None, None]
 
 
 @pytest.mark.parametrize(
@@ -73,51 +73,51 @@ def test_lowest_first() -> None:
 )
 def test_what_is_given_back_joins_its_neighbours(back: list[tuple[int, int]], then: list[tuple[int, int]]) -> None:
     work = Work([(0, 8)], 6)
-    assert work.take() == (0, 6)
+    assert work.claim() == (0, 6)
     for run in back:
-        work.give_back(*run)
+        work.release(*run)
     work.longest = 100
-    assert [work.take() for _ in range(len(then) + 1)] == [*then, None]
+    assert [work.claim() for _ in range(len(then) + 1)] == [*then, None]
 
 
 def test_a_piece_that_somebody_waits_for_comes_first() -> None:
     work = Work([(0, 20)], 3)
-    assert work.take(want=7) == (7, 10)
-    assert work.take(want=8) == (0, 3), "it is being fetched: the lowest comes next"
-    assert work.take(want=5) == (5, 7), "as far as it is free"
-    assert work.take(want=99) == (3, 5)
-    assert work.take() == (10, 13)
+    assert work.claim(want=7) == (7, 10)
+    assert work.claim(want=8) == (0, 3), "it is being fetched: the lowest comes next"
+    assert work.claim(want=5) == (5, 7), "as far as it is free"
+    assert work.claim(want=99) == (3, 5)
+    assert work.claim() == (10, 13)
 
 
 def test_pieces_that_must_wait_are_not_taken() -> None:
     work = Work([(2, 20)], 6)
-    assert work.take(before=2) is None
-    assert work.take(before=5) == (2, 5)
-    assert work.take(before=5) is None
-    assert work.take(before=9, want=7) == (7, 9)
-    assert work.take(before=8, want=12) is None
-    assert work.take() == (5, 7)
-    assert work.take() == (9, 15)
+    assert work.claim(before=2) is None
+    assert work.claim(before=5) == (2, 5)
+    assert work.claim(before=5) is None
+    assert work.claim(before=9, want=7) == (7, 9)
+    assert work.claim(before=8, want=12) is None
+    assert work.claim() == (5, 7)
+    assert work.claim() == (9, 15)
 
 
 def test_a_claim_at_a_piece_begins_there_or_is_none() -> None:
     work = Work([(0, 4), (8, 20)], 5)
-    assert work.take_at(4) is None
-    assert work.take_at(10) == (10, 15)
-    assert work.take_at(12) is None
-    assert work.take_at(9) == (9, 10)
+    assert work.claim_at(4) is None
+    assert work.claim_at(10) == (10, 15)
+    assert work.claim_at(12) is None
+    assert work.claim_at(9) == (9, 10)
     assert work.first == 0
     assert work.pieces == 4 + 1 + 5
 
 
 def test_a_file_of_unknown_length_ends_when_it_is_known() -> None:
     work = Work([(0, ENDLESS)], 4)
-    assert work.take() == (0, 4)
-    work.give_back(3, 4)
-    assert work.take_at(1 << 40) == (1 << 40, (1 << 40) + 4)
+    assert work.claim() == (0, 4)
+    work.release(3, 4)
+    assert work.claim_at(1 << 40) == (1 << 40, (1 << 40) + 4)
     work.end_at(6)
     assert work.pieces == 3
-    assert [work.take() for _ in range(2)] == [(3, 6), None]
+    assert [work.claim() for _ in range(2)] == [(3, 6), None]
     work = Work([(0, ENDLESS)], 4)
     work.end_at(0)
     assert work.first is None
@@ -125,7 +125,7 @@ def test_a_file_of_unknown_length_ends_when_it_is_known() -> None:
 
 @pytest.mark.parametrize("longest", [0, -3])
 def test_a_claim_has_a_piece_at_least(longest: int) -> None:
-    assert Work([(0, 2)], longest).take() == (0, 1)
+    assert Work([(0, 2)], longest).claim() == (0, 1)
 
 
 class Model(RuleBasedStateMachine):
@@ -159,11 +159,11 @@ class Model(RuleBasedStateMachine):
     @rule(before=st.integers(0, COUNT) | st.just(ENDLESS), want=st.integers(-1, COUNT + 5))
     def take(self, before: int, want: int) -> None:
         expected = want if want in self.free else min(self.free, default=None)
-        self.taken(self.work.take(before, want), expected, before)
+        self.taken(self.work.claim(before, want), expected, before)
 
     @rule(n=st.integers(0, COUNT + 5))
     def take_at(self, n: int) -> None:
-        self.taken(self.work.take_at(n), n if n in self.free else None)
+        self.taken(self.work.claim_at(n), n if n in self.free else None)
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
@@ -172,7 +172,7 @@ class Model(RuleBasedStateMachine):
         at = data.draw(st.integers(first, past))
         # Beyond the end of a file that turned out to be shorter nothing is given back.
         past = max(at, min(past, self.past))
-        self.work.give_back(at, past)
+        self.work.release(at, past)
         self.free |= set(range(at, past))
 
     @rule(count=st.integers(1, COUNT))

@@ -55,7 +55,7 @@ class Stream:
             assert not usable or inside or n in self.memory or self.window.acked(n) or any(job.piece == n for job in self.jobs)
 
     def take(self, value: int) -> None:
-        if len(self.jobs) < 6 and (job := self.plan.take(self.now)) is not None:
+        if len(self.jobs) < 6 and (job := self.plan.assign(self.now)) is not None:
             assert self.window.una <= job.piece < self.window.end
             self.jobs.append(job)
 
@@ -118,7 +118,7 @@ class Stream:
             self.now += 30.0  # whoever was left for a while is asked again
             for n in range(self.window.una, self.window.end):
                 self.plan.offer(n, "xxh3:00", (Where(f"fresh-{self.now}", "127.0.0.9", 20000, "/peer/file/x"),), self.now)
-            while len(self.jobs) < 6 and (job := self.plan.take(self.now)) is not None:
+            while len(self.jobs) < 6 and (job := self.plan.assign(self.now)) is not None:
                 self.jobs.append(job)
             while self.jobs:
                 self.arrive(0)

@@ -61,12 +61,12 @@ class Complaints:
                 continue
             if key in self._known and self._known[key][0] <= now:
                 self._forget(key)
-            if key not in self._known and len(self._known) < MOST and self._shares.take(address):
+            if key not in self._known and len(self._known) < MOST and self._shares.acquire(address):
                 self._known[key] = float("inf"), address
                 self._threads.submit(self._compare, fetch, file, n)
 
     def _forget(self, key: tuple[str, int]) -> None:
-        self._shares.give_back(self._known.pop(key)[1])
+        self._shares.release(self._known.pop(key)[1])
 
     def _compare(self, fetch: Fetch, file: Copy, n: int) -> None:
         with contextlib.suppress(StorageError):

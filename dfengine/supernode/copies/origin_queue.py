@@ -42,7 +42,7 @@ class OriginQueue:
         until = self._loop.time() + seconds
         while not self._grant(asker):
             left = until - self._loop.time()
-            if left <= 0 or len(self._waiting) >= MOST_WAITING or not self._asking.take(asker.client):
+            if left <= 0 or len(self._waiting) >= MOST_WAITING or not self._asking.acquire(asker.client):
                 return False
             turn = self._waiting[asker] = self._loop.create_future()
             try:
@@ -51,7 +51,7 @@ class OriginQueue:
             except TimeoutError:
                 continue
             finally:
-                self._asking.give_back(asker.client)
+                self._asking.release(asker.client)
                 if self._waiting.get(asker) is turn:
                     del self._waiting[asker]
         return True
@@ -59,7 +59,7 @@ class OriginQueue:
     def _grant(self, asker: Asker) -> bool:
         return self.leases.ask(asker.origin, asker.client, f"{asker.task}@{asker.cid}", self._loop.time())
 
-    def give_back(self, asker: Asker) -> None:
+    def release(self, asker: Asker) -> None:
         """The download needs its permission no longer: the first waiting download that may have it gets it."""
         if self.leases.release(asker.origin, asker.client, f"{asker.task}@{asker.cid}"):
             for other, turn in self._waiting.items():

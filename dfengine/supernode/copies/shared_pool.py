@@ -27,7 +27,7 @@ class SharedPool:
 
     def submit(self, fetch: Fetch, work: Callable[[], None], address: str, begins: Callable[[], None] | None = None) -> None:
         """Have a thread do `work` for the client at `address`; `begins` is called before, when the client has a thread for it."""
-        if not self.shares.take(address):
+        if not self.shares.acquire(address):
             self.client_of[fetch] = client = client_of(address)
             self.queued.setdefault(client, {})[fetch] = work, begins
             return
@@ -43,7 +43,7 @@ class SharedPool:
         self._threads.submit(run)
 
     def _ended(self, address: str) -> None:
-        self.shares.give_back(address)
+        self.shares.release(address)
         queued = self.queued.get(client_of(address))
         if queued:
             fetch, (work, begins) = next(iter(queued.items()))

@@ -76,12 +76,12 @@ class Members(dict[Key, Member]):
         """Registered, or registered again: then its peer, its address and its connection stay those of before."""
         known = self.get(key)
         if known is None:
-            self._shares.take(member.address)
+            self._shares.acquire(member.address)
         else:
             member.peer, member.address, member.line = known.peer, known.address, known.line
             if member.line is not None and member.line.party is known:
                 member.line.party = member
-            self._texts.give_back(known.address, known.texts)
+            self._texts.release(known.address, known.texts)
         member.key = key
         self._texts.add(member.address, member.texts)
         self[key] = member
@@ -90,6 +90,6 @@ class Members(dict[Key, Member]):
         """It is registered no more; None: it was not. The swarm is told by whoever dismisses."""
         member = self.pop(key, None)
         if member is not None:
-            self._shares.give_back(member.address)
-            self._texts.give_back(member.address, member.texts)
+            self._shares.release(member.address)
+            self._texts.release(member.address, member.texts)
         return member

@@ -53,10 +53,10 @@ class OriginLeases:
         if origin is None:
             if len(self._origins) >= MOST_ORIGINS:
                 self.expire(now)
-            if len(self._origins) >= MOST_ORIGINS or not self._opened.take(client):
+            if len(self._origins) >= MOST_ORIGINS or not self._opened.acquire(client):
                 return False
             origin = self._origins[name] = _Origin(client, self.limit, self._share)
-        if holder not in origin.held and (len(origin.held) >= self.limit or not origin.shares.take(client)):
+        if holder not in origin.held and (len(origin.held) >= self.limit or not origin.shares.acquire(client)):
             return False
         origin.held[holder] = now + self.term
         return True
@@ -66,10 +66,10 @@ class OriginLeases:
         origin = self._origins.get(name)
         if origin is None or origin.held.pop((client, download), None) is None:
             return False
-        origin.shares.give_back(client)
+        origin.shares.release(client)
         if not origin.held:
             del self._origins[name]
-            self._opened.give_back(origin.opener)
+            self._opened.release(origin.opener)
         return True
 
     def _expire(self, name: str, origin: _Origin, now: float) -> bool:

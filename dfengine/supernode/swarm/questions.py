@@ -27,12 +27,12 @@ class Questions:
     def try_ask(self, address: str, now: float) -> bool:
         """One more for the client at `address`; False: it has no more now."""
         while self._refuted and self._refuted[0][0] <= now:
-            self._shares.give_back(self._refuted.popleft()[1])
-        return self._shares.take(address)
+            self._shares.release(self._refuted.popleft()[1])
+        return self._shares.acquire(address)
 
     def answered(self, address: str, right: bool, now: float) -> None:
         """One that was taken has been answered; right: there was no reason for it."""
         if right:
             self._refuted.append((now + QUIET, address))
         else:
-            self._shares.give_back(address)
+            self._shares.release(address)

@@ -19,6 +19,8 @@ Modules at this level are the pure core: values and arithmetic, no sockets, file
 
 from __future__ import annotations
 
+from dfengine.about import VERSION as __version__
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from dfengine.client import Result
     from dfengine.streaming import Reader
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "get", "stream"]
 
 

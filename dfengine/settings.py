@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import re
 
-from dfengine import __version__
 from dfengine.errors import BadValue
 from dfengine.task import Digest, shown
 from dfengine.value import Value
-
-VERSION = __version__
 
 CONTROL_PORT = 8002
 DOWNLOAD_PORT = 8001

@@ -13,9 +13,10 @@ from typing import Any, NoReturn
 
 import click
 
+from dfengine.about import VERSION
 from dfengine.app import command, help, options, plain
 from dfengine.errors import CallerError, DfengineError, StorageError
-from dfengine.settings import VERSION, PeerSettings, SupernodeSettings
+from dfengine.settings import PeerSettings, SupernodeSettings
 from dfengine.task import shown
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)

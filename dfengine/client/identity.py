@@ -8,9 +8,10 @@ import threading
 import time
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from dfengine.about import VERSION
 from dfengine.client.messages import Registration
 from dfengine.errors import BadValue
-from dfengine.settings import VERSION, GetSettings
+from dfengine.settings import GetSettings
 from dfengine.task import check_url, download_sign, task_id, task_url
 from dfengine.value import Value
 

@@ -15,7 +15,6 @@ import socket
 import sys
 import time
 
-import dfengine
 from dfengine.errors import LocalError, RemoteError
 from dfengine.net import fd_passing
 from dfengine.net.dialer import Dialer
@@ -157,7 +156,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
             *(word for pair in zip(("--tls-cert", "--tls-key", "--tls-ca"), dialer.tls_files, strict=True) if pair[1] for word in pair),
         ]  # fmt: skip
         # -P and an absolute path: the server must be this very package, whatever lies in the working directory.
-        package = os.path.dirname(os.path.dirname(os.path.abspath(dfengine.__file__)))
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         # What this download was told is none of the server's business, least of all the origin's tokens; it lives longer.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DFENGINE_GET_")}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pycurl
 
+from dfengine.about import VERSION
 from dfengine.errors import OriginChanged, OriginError, OriginForbidden, TimedOut
 from dfengine.net.access import Access
 from dfengine.origin import credentials, trust
@@ -22,7 +23,6 @@ from dfengine.origin.head import Head
 from dfengine.origin.proxy import Proxy, proxy_for
 from dfengine.origin.request import NOT_FORWARDED, Hop, asked_range, check_header, is_private, wire_headers
 from dfengine.origin.version import Version
-from dfengine.settings import VERSION
 
 if TYPE_CHECKING:
     from dfengine.settings import GetSettings

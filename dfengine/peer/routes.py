@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from dfengine._piece import FRAME, TAIL, frame_head, parse_range
+from dfengine.about import VERSION
 from dfengine.errors import BadFrame, BadRange, StorageError
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
-from dfengine.settings import VERSION
 from dfengine.storage.home import Entry, valid_name
 from dfengine.storage.shared import Shared
 

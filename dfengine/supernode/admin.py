@@ -12,9 +12,10 @@ import msgspec
 
 from dfengine import wire
 from dfengine._piece import Geometry
+from dfengine.about import VERSION
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.net.http import TEXT, BadRequest, Request, Response
-from dfengine.settings import VERSION, parse_header
+from dfengine.settings import parse_header
 from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, OVERHEAD, refused, within
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS

@@ -16,9 +16,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from dfengine.about import VERSION
 from dfengine.net.loop_watch import BOUNDS, LoopWatch
 from dfengine.net.piece_server import PieceServer
-from dfengine.settings import VERSION
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.state import SupernodeState
 

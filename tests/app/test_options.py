@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfengine.about import VERSION
 from dfengine.app import cli, configuration, help, options, plain
-from dfengine.settings import VERSION, GetSettings, PeerSettings, SupernodeAddress, SupernodeSettings
+from dfengine.settings import GetSettings, PeerSettings, SupernodeAddress, SupernodeSettings
 
 TEXTS = ["", "-", "--", "-x", "a", "a=b", "http://o/f", "1", "20M", "64K/s", "5m", "16", "70000", "15001", "n:8002=2", "A: b", "p2p", "cdn",
          "md5:" + "0" * 32, "\u00e9", "\udce9", "--json", "-L", "0-9", "16", "me:pw"]  # fmt: skip

@@ -1,0 +1,3 @@
+"""Which dfengine this is."""
+
+VERSION = "0.1.0"

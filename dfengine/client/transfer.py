@@ -25,7 +25,7 @@ from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from dfengine.client.digest import Follower
     from dfengine.client.job import Job
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 ENOUGH = 2
 """Threads that receive at once while pieces land at speed: each more costs CPU and caches, and brings nothing."""
+
+STARTING = 0.2
+"""Seconds until a thread whose start was interrupted runs, if it ever does; one that runs later finds its download stopped."""
 
 STOPPED = 1.0
 """Seconds between two looks at the sources beyond which it was this process that did not run."""
@@ -112,9 +115,7 @@ class Transfer(TransferState):
     def halt(self, patience: float = 5.0) -> None:
         """End the fetch threads, as far as they end within `patience` seconds; others can be started then. The digest goes on."""
         self._cut()
-        deadline = time.monotonic() + patience
-        for thread in self._fetchers:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        join(self._fetchers, time.monotonic() + patience)
         if any(thread.is_alive() for thread in self._fetchers):
             raise LocalError("a thread of this download does not end")
         self._fetchers.clear()
@@ -125,10 +126,8 @@ class Transfer(TransferState):
     def close(self, patience: float = 5.0) -> bool:
         """Stop every thread and wait for it; True when all have ended. The file stays open."""
         self.stop()
-        deadline = time.monotonic() + patience
         threads = [*self._fetchers, *self._threads]
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        join(threads, time.monotonic() + patience)
         ended = not any(thread.is_alive() for thread in threads)
         self.connections.close()
         if ended:
@@ -333,3 +332,20 @@ class Transfer(TransferState):
         if self.follower is not None:
             self.follower.stop()
         self.wake()
+
+
+def join(threads: Iterable[threading.Thread], deadline: float) -> None:
+    """Wait until they have ended, or for `deadline` (monotonic seconds).
+
+    A signal's exception may have come in the middle of `Thread.start`: then nobody knows yet whether the thread runs.
+    """
+    for thread in threads:
+        begin = min(deadline, time.monotonic() + STARTING)
+        while True:
+            try:
+                thread.join(max(0.0, deadline - time.monotonic()))
+                break
+            except RuntimeError:
+                if time.monotonic() > begin:
+                    break
+                time.sleep(0.001)

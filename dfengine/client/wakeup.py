@@ -19,7 +19,7 @@ class Wakeup:
 
     def signal(self) -> None:
         """The waiting thread has something to do. After `close`: nothing happens."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             os.eventfd_write(self._fd, 1)
 
     def wait(self, seconds: float, connection: Connection | None = None) -> bool:

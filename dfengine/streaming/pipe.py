@@ -13,7 +13,9 @@ import os
 import select
 import stat
 import threading
+import time
 
+from dfengine.client.transfer import join
 from dfengine.errors import StorageError
 from dfengine.streaming.download import Streaming
 
@@ -54,7 +56,7 @@ def to_descriptor(request: GetSettings, out: int, progress: Progress | None = No
         raise
     finally:
         streaming.ended = True
-        feeder.join(2 * POLL)
+        join((feeder,), time.monotonic() + 2 * POLL)
         # A plain write may block for as long as its reader likes; then its memory must stay until the process ends.
         if not feeder.is_alive():
             streaming.close()

@@ -155,3 +155,26 @@ def test_a_connection_that_tls_took_over_is_cut(transfer: Transfer) -> None:
         transfer.stop()
         thread.join(30)
         assert failed.is_set()
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["the thread runs", "it never will"])
+def test_a_signal_while_a_thread_is_started_is_no_error_of_the_end(
+    transfer: Transfer, monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    monkeypatch.undo()  # the clock
+    ended = threading.Event()
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if isinstance(thread, threading.Timer):
+            return start(thread)
+        if runs:
+            threading.Timer(0.05, start, (thread,)).start()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            transfer.start(lambda: ended.set() if transfer.next_job(None) is None else None, "fetch-1")
+        assert transfer.close()
+    assert ended.is_set() is runs

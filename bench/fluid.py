@@ -190,6 +190,8 @@ class Fluid:
             self.cell_left[cell] = 1.0 - credit
             credit = 0.0
             self.decisions += 1
+            if first is None:
+                self.swarm.requested(TASK, n, host.cid.partition("-")[0], lambda: -1, self.now)
             if self.is_gone(first):
                 self.at(self.now + 0.005, lambda host, slot=slot, n=n: self.refused(host, slot, n), host)
         room = mine.count(IDLE)

@@ -135,12 +135,14 @@ class Parts:
     """A piece server's answer: bytes and file slices in order. `limit`: a bucket of this task, besides the server's.
 
     `sent` is called with the number of body bytes once all of them went to the socket, `broken` when a file's bytes could not be read: the
-    file was cut short, or its disk fails. The connection is closed then, since what was promised cannot be sent.
+    file was cut short, or its disk fails. The connection is closed then, since what was promised cannot be sent. `begun` is called before
+    the first byte is sent, with a function that returns the bytes that the client has taken on this connection, negative while this
+    process holds them back.
 
     more: further parts, a batch at a time, each made once the one before is out; `length` is then the bytes of all.
     """
 
-    __slots__ = ("broken", "headers", "length", "limit", "more", "parts", "sent", "status")
+    __slots__ = ("begun", "broken", "headers", "length", "limit", "more", "parts", "sent", "status")
 
     def __init__(
         self,
@@ -152,6 +154,7 @@ class Parts:
         broken: Callable[[], None] | None = None,
         more: Iterable[tuple[bytes | FileSlice, ...]] = (),
         length: int = -1,
+        begun: Callable[[Callable[[], int]], None] | None = None,
     ) -> None:
         self.status = status
         self.parts = parts
@@ -160,6 +163,7 @@ class Parts:
         self.limit = limit
         self.sent = sent
         self.broken = broken
+        self.begun = begun
         self.length = length if length >= 0 else sum(part.length if isinstance(part, FileSlice) else len(part) for part in parts)
 
 

@@ -18,8 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import math
 import socket
+import sys
+import termios
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -46,8 +49,8 @@ TURN = 32 << 20
 class Connection:
     """Made when a client is accepted; the server forgets it when it closes."""
 
-    __slots__ = ("_answer", "_at", "_backlog", "_begun", "_close", "_held", "_joined", "_more", "_reader", "_reading", "_server", "_sock",
-                 "_stalled", "_unsent", "_upload", "_waiting", "_writing", "client", "deadline")  # fmt: skip
+    __slots__ = ("_answer", "_at", "_backlog", "_begun", "_close", "_given", "_held", "_joined", "_more", "_reader", "_reading", "_server",
+                 "_sock", "_stalled", "_unsent", "_upload", "_waiting", "_writing", "client", "deadline")  # fmt: skip
 
     def __init__(self, server: PieceServer, sock: socket.socket | TlsSocket, client: str) -> None:
         self._server = server
@@ -65,7 +68,7 @@ class Connection:
         self._more: Iterator[tuple[bytes | FileSlice, ...]] | None = None
         """What comes after `_upload`."""
         self._reading = self._writing = self._close = self._joined = self._begun = self._stalled = False
-        self._held = self._unsent = 0
+        self._held = self._unsent = self._given = 0
         self.deadline = time.monotonic() + server.head_seconds
         self._read(True)
 
@@ -234,6 +237,15 @@ class Connection:
         self._upload = self._server.upload(self._sock, (first, *parts))
         self._answer = answer
         self._more = None if bodiless else iter(answer.more)
+        if answer.begun is not None and not bodiless:
+            answer.begun(self.taken)
+
+    def taken(self) -> int:
+        """Bytes that the client has acknowledged on this connection; -1 while an answer is on its way and this side has more to send."""
+        if self._sock.fileno() < 0:
+            return 0
+        queued = int.from_bytes(fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return -1 if self._upload is not None and not queued else self._given - queued
 
     def _load(self, cold: FileSlice) -> None:
         """Have a thread read it, then go on."""
@@ -299,6 +311,7 @@ class Connection:
                 server.sends += upload.sends - before[0]
                 server.sendfiles += upload.sendfiles - before[1]
             server.bytes_sent += moved
+            self._given += moved
             if moved < allowed:
                 for bucket in limits:
                     bucket.release(allowed - moved)

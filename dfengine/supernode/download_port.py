@@ -21,11 +21,18 @@ AT_ONCE = 64
 
 
 class DownloadRoutes:
-    """Answers for `find`, which gives a task's fetch or None. damaged: told of pieces [first, past) whose bytes could not be read."""
+    """Answers for `find`, which gives a task's fetch or None. damaged: told of pieces [first, past) whose bytes could not be read.
 
-    def __init__(self, find: Callable[[str], Fetch | None], damaged: Callable[[Fetch, Copy, int, int], None]) -> None:
+    requested: told (task, piece, address, see Parts.begun) of each answer with one piece that is about to be sent.
+    """
+
+    def __init__(
+        self, find: Callable[[str], Fetch | None], damaged: Callable[[Fetch, Copy, int, int], None],
+        requested: Callable[[str, int, str, Callable[[], int]], None],
+    ) -> None:
         self._find = find
         self._damaged = damaged
+        self._requested = requested
 
     def __call__(self, request: Request) -> Response | Parts:
         """The answer to one request; raises BadRequest."""
@@ -35,7 +42,7 @@ class DownloadRoutes:
         fetch = self._find(task) if task else None
         if fetch is None or fetch.file is None or fetch.state == FAILED:
             return text(404, "no such task here")
-        return self._bytes(fetch, request.headers.get("range", ""))
+        return self._bytes(fetch, request.headers.get("range", ""), request.client)
 
     def _named(self, path: str) -> str:
         """The task of `/download/<first 3>/<task>` or `/piece/<task>`, empty for any other path."""
@@ -48,7 +55,7 @@ class DownloadRoutes:
             return ""
         return task if TASK_ID.fullmatch(task) else ""
 
-    def _bytes(self, fetch: Fetch, given: str) -> Response | Parts:
+    def _bytes(self, fetch: Fetch, given: str, client: str) -> Response | Parts:
         file = fetch.file
         assert file is not None
         geometry = file.geometry
@@ -68,7 +75,7 @@ class DownloadRoutes:
             return Response(416, b"range not satisfiable\n", TEXT, (("Content-Range", f"bytes */{total}"),))
         if total < 0:
             # Until the origin has ended every piece that is here is a full one, and a request is for exactly one.
-            return self._full_piece(fetch, start, end)
+            return self._full_piece(fetch, start, end, client)
         end = min(end, total - 1)
         size = geometry.piece_size
         if not file.here.all_in_range(start // size, end // size + 1):
@@ -80,9 +87,10 @@ class DownloadRoutes:
         batches = _batches(geometry, held, start, end)
         headers = self._headers(fetch, held, f"bytes {start}-{end}/{total}" if given else "")
         return Parts(206 if given else 200, next(batches), headers, broken=partial(self._damaged, fetch, file, *pieces),
-                     more=batches, length=end + 1 - start)
+                     more=batches, length=end + 1 - start,
+                     begun=partial(self._requested, fetch.task, pieces[0], client) if pieces[1] - pieces[0] == 1 else None)
 
-    def _full_piece(self, fetch: Fetch, start: int, end: int) -> Response | Parts:
+    def _full_piece(self, fetch: Fetch, start: int, end: int, client: str) -> Response | Parts:
         file = fetch.file
         assert file is not None
         geometry = file.geometry
@@ -94,13 +102,14 @@ class DownloadRoutes:
             return text(404, "this piece is not here yet")
         if file.geometry.length >= 0:
             # It became known in between, and this piece may be the last, and short.
-            return self._bytes(fetch, f"bytes={start}-{end}")
+            return self._bytes(fetch, f"bytes={start}-{end}", client)
         offset, length = geometry.content(n)
         held = self._hold(fetch, file, n, n + 1)
         if held is None:
             return text(404, "this piece is not here any more")
         return Parts(206, (geometry.head(n), FileSlice(held.fd, offset, length, held), b"\x7f"),
-                     self._headers(fetch, held, f"bytes {start}-{end}/*"), broken=partial(self._damaged, fetch, file, n, n + 1))
+                     self._headers(fetch, held, f"bytes {start}-{end}/*"), broken=partial(self._damaged, fetch, file, n, n + 1),
+                     begun=partial(self._requested, fetch.task, n, client))
 
     def _hold(self, fetch: Fetch, file: Copy, first: int, past: int) -> Held | None:
         """The copy's descriptor; None when somebody removed it."""

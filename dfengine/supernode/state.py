@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from dfengine import wire
 from dfengine.errors import RemoteError, UnknownDownload, UnknownTask
@@ -29,6 +30,7 @@ from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.members import Member
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.verifier import Verifier
+from dfengine.task import client_of
 
 
 class SupernodeState:
@@ -53,6 +55,7 @@ class SupernodeState:
         self.preheats: dict[str, float] = {}
         """Task -> unix time of its preheat."""
         self.swarm = Swarm(limits or Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit,
+                                            client_share=settings.client_share,
                                             peer_gc=settings.peer_gc_delay), seed=int(time.time()))
         self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3", settings.max_length)
         self.credentials = Credentials(home)
@@ -76,6 +79,11 @@ class SupernodeState:
     def lost(self, line: Line) -> None:
         """The connection of a native download is gone."""
         self.registry.lost(line)
+        self.wake()
+
+    def requested(self, task: str, n: int, address: str, taken: Callable[[], int]) -> None:
+        """The download port begins to send piece n; see Parts.begun."""
+        self.swarm.requested(task, n, client_of(address), taken, self.now())
         self.wake()
 
     def member(self, task: str, cid: str, address: str) -> Member:

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -126,3 +127,43 @@ def test_an_answer_goes_out_in_as_many_batches_as_it_has() -> None:
             server.close()
 
     asyncio.run(asyncio.wait_for(ask(), 20))
+
+
+def test_what_a_client_has_taken_is_known_until_it_leaves() -> None:
+    taken: list[Callable[[], int]] = []
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        sock = listening("127.0.0.1", 0)
+        server = PieceServer(loop, sock, lambda request: Parts(206, (FileSlice(fd, 0, SIZE),), begun=taken.append))
+        server.start()
+        client = stack.enter_context(socket.socket())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(sock.getsockname())
+        client.setblocking(False)
+        try:
+            await loop.sock_sendall(client, REQUEST.replace(b"GET", b"HEAD"))
+            assert await loop.sock_recv(client, 4096)
+            assert not taken, "nothing is taken of a HEAD's answer"
+            await loop.sock_sendall(client, REQUEST)
+            await asyncio.sleep(0.3)
+            (of_client,) = taken
+            stands = of_client()
+            await asyncio.sleep(0.3)
+            assert 0 <= of_client() == stands < SIZE
+            got = 0
+            while got < 8 << 20:
+                got += len(await loop.sock_recv(client, 1 << 20))
+            assert of_client() == -1 or of_client() > stands
+            client.close()
+            while server.connections:
+                await asyncio.sleep(0.01)
+            assert of_client() == 0
+        finally:
+            server.close()
+
+    with ExitStack() as stack:
+        fd = os.memfd_create("piece")
+        stack.callback(os.close, fd)
+        os.ftruncate(fd, SIZE)
+        asyncio.run(asyncio.wait_for(ask(), 20))

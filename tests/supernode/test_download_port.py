@@ -43,7 +43,7 @@ def test_a_length_that_becomes_known_between_two_looks_makes_no_wrong_frame(tmp_
     bits = file.here
     monkeypatch.setattr(Copy, "here", property(lambda self: Late()))
     request = Request("GET", f"/download/{TASK[:3]}/{TASK}".encode(), {"range": f"bytes=0-{SIZE - 1}"}, b"", "127.0.0.1")
-    answer = DownloadRoutes(lambda task: fetch, lambda *_: None)(request)
+    answer = DownloadRoutes(lambda task: fetch, lambda *_: None, lambda *_: None)(request)
     assert isinstance(answer, Parts)
     head = answer.parts[0]
     assert isinstance(head, bytes)
@@ -53,7 +53,7 @@ def test_a_length_that_becomes_known_between_two_looks_makes_no_wrong_frame(tmp_
 
 def ask(fetch: Fetch, **headers: str) -> Parts:
     request = Request("GET", f"/download/{TASK[:3]}/{TASK}".encode(), headers, b"", "127.0.0.1")
-    answer = DownloadRoutes(lambda task: fetch, lambda *_: None)(request)
+    answer = DownloadRoutes(lambda task: fetch, lambda *_: None, lambda *_: None)(request)
     assert isinstance(answer, Parts)
     return answer
 
@@ -73,3 +73,25 @@ def test_a_large_range_is_cut_into_slices_while_it_is_sent(tmp_path: Path, start
     assert max(map(len, batches)) <= 3 * AT_ONCE
     parts = [part if isinstance(part, bytes) else (part.offset, part.length) for batch in batches for part in batch]
     assert parts == geometry.segments(start, end)
+
+
+def test_a_request_for_one_piece_is_told_when_its_answer_begins(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path))
+    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, None)  # type: ignore[arg-type]
+    file = fetch.file = cache.create(TASK, Geometry(2 * SIZE), Description(url="u", generation="g"))
+    for n in range(file.geometry.count):
+        content = bytes(file.geometry.content(n)[1])
+        file.write(n, content, xxhash.xxh3_128_digest(content))
+    told: list[object] = []
+    routes = DownloadRoutes(lambda task: fetch, lambda *_: None, lambda *what: told.append(what))
+
+    def begin(given: str) -> list[object]:
+        told.clear()
+        answer = routes(Request("GET", f"/download/{TASK[:3]}/{TASK}".encode(), {"range": f"bytes={given}"}, b"", "127.0.0.9"))
+        assert isinstance(answer, Parts)
+        if answer.begun is not None:
+            answer.begun(int)
+        return list(told)
+
+    assert begin(file.geometry.range_text(1)) == [(TASK, 1, "127.0.0.9", int)]
+    assert begin(f"0-{2 * SIZE - 1}") == [], "more than a piece has no lease"

@@ -18,6 +18,7 @@ class Cluster:
     def __init__(self, pieces: int, cached: int | None = None, *, seed: int = 1, **limits: Any) -> None:
         self.swarm = Swarm(Limits(**{"few": 64, **limits}), seed)
         self.now = 100.0
+        self.requests = True
         self.swarm.add_task(TASK, pieces, self.now)
         for n in range(max(pieces, 0) if cached is None else cached):
             self.cache(n)
@@ -36,8 +37,15 @@ class Cluster:
 
     def pull(self, cid: str, k: int = 100) -> Pull:
         pull = self.swarm.pull(TASK, cid, k, self.now)
+        self.request(cid, pull)
         self.check()
         return pull
+
+    def request(self, cid: str, pull: Pull) -> None:
+        """What the supernode sends is requested at once, and its bytes flow."""
+        for n, sources in pull.pieces:
+            if self.requests and sources[0] is CDN:
+                self.swarm.requested(TASK, n, self.swarm.tasks[TASK].downloads[cid].peer.address, lambda: -1, self.now)
 
     def take(self, cid: str, k: int = 100) -> dict[int, str | None]:
         """Pull, and say which piece comes from whom first; None is the supernode."""
@@ -78,6 +86,7 @@ class Cluster:
         while self.swarm.wakeable:
             for cid, pull in self.swarm.answer_parked(next(iter(self.swarm.wakeable)), self.now):
                 answers[cid] = [piece.n for piece in pull.pieces]
+                self.request(cid, pull)
         self.check()
         return answers
 

@@ -19,6 +19,8 @@ def check(swarm: Swarm) -> None:
     used = Counter(lease.source.peer for lease in leases if lease.source is not None and not lease.freed)
     sends = Counter(lease.source.peer for lease in leases if lease.source is not None)
     swarm.leases.check_invariant()
+    if swarm.leases.watch is not None:
+        swarm.supernode_slots.check_invariant([lease for lease in leases if lease.source is None])
     assert len(swarm.leases) == sum(len(_leases(download)) for download in downloads), "a lease without a piece, or the other way round"
     with_deadline = {peer for peer in swarm.peers.states.values() if peer.downloads and peer not in swarm.peers.silent_peers}
     for peer in swarm.peers.states.values():
@@ -46,6 +48,10 @@ def _leases(download: Download) -> list[Lease]:
     return [*download.running.values(), *(lease for lease in download.arrived.values() if lease is not None)]
 
 
+def _task_leases(task: Task) -> list[Lease]:
+    return [lease for download in task.downloads.values() for lease in _leases(download)]
+
+
 def _check_task(task: Task, swarm: Swarm) -> None:
     task.rarity.check_invariant()
     task.holders.check_invariant()
@@ -67,7 +73,11 @@ def _check_task(task: Task, swarm: Swarm) -> None:
         assert task.rarity.copies(n) == copies[n], f"piece {n}: {copies[n]} copies"
         assert (n in task.seedable) == (n in task.cached and task.in_flight_claims[n] is None), f"piece {n}: seedable"
         assert n not in task.cached or n in task.known, f"piece {n}: cached, but not known"
-    assert task.supernode_used == from_supernode <= swarm.limits.supernode, "the supernode's slots"
+    late = Counter(lease.download.peer.address for lease in _task_leases(task) if lease.late)
+    assert task.supernode_used == from_supernode, "the supernode's slots"
+    assert from_supernode <= swarm.limits.supernode or swarm.supernode_slots.marked, "the supernode's slots"
+    assert task.late_slots == late, "late slots"
+    assert task.excess == sum(max(0, held - task.client_share) for held in late.values()), "slots beyond their clients' shares"
     assert task.unfinished == sum(not task.finished(download) for download in task.downloads.values()), "unfinished"
     assert len(task.in_flight_claims) == task.size, "in-flight claims"
     for n, lease in enumerate(task.in_flight_claims):

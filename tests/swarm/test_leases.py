@@ -33,6 +33,7 @@ def due(when: float) -> float:
 def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float) -> None:
     limits = Limits(peer_gc=1e9, reseed_delay=2.0, fail_isolate=1 << 20, accusers=1 << 20)
     swarm, now = Swarm(limits), 100.0
+    swarm.leases.watch = None  # whose looks have deadlines of their own
     swarm.add_task(TASK, PIECES, now, lease=lease)
     for n in range(PIECES):
         swarm.cached(TASK, n, now)

@@ -44,6 +44,7 @@ class SwarmMachine(RuleBasedStateMachine):
         self.swarms = [Swarm(LIMITS, 5), Swarm(LIMITS, 5)]
         self.swarm = self.swarms[0]
         self.now = 1000.0
+        self.bytes = 0
         self.windows: dict[tuple[str, str], int] = {}
         self.assigned: dict[tuple[str, str], dict[int, str | None]] = {}
 
@@ -205,6 +206,18 @@ class SwarmMachine(RuleBasedStateMachine):
         if park and not pull.pieces and pull.kind != "finished":
             self.both(lambda swarm: swarm.park(task, cid, k))
         self.settle()
+
+    @precondition(lambda self: self.pullers())
+    @rule(data=st.data(), flows=st.booleans())
+    def requested(self, data: st.DataObject, flows: bool) -> None:
+        """A piece that the supernode may have leased; its bytes flow always, or with `more_bytes` alone."""
+        task, cid = data.draw(st.sampled_from(self.pullers()))
+        n = self.some_piece(data, task, cid)
+        self.event(lambda swarm: swarm.requested(task, n, peer(cid).ip, (lambda: -1) if flows else (lambda: self.bytes), self.now))
+
+    @rule()
+    def more_bytes(self) -> None:
+        self.bytes += 1
 
     @precondition(lambda self: self.pullers())
     @rule(data=st.data())

@@ -79,6 +79,8 @@ def test_what_was_assigned_to_one_that_is_gone_is_others_at_once() -> None:
 
 def test_the_supernode_is_patient_with_a_copy_on_its_way_but_not_for_ever() -> None:
     swarm = Cluster(1, reseed_delay=5.0)
+    swarm.swarm.leases.watch = None  # whose looks have deadlines of their own
+    swarm.requests = False
     swarm.join("first", "second")
     assert swarm.take("first") == {0: None}
     assert swarm.park("second") == "nosource"

@@ -316,6 +316,8 @@ class Simulation:
             if self.delays.early:
                 self.at(self.now + 0.1, self.early, transfer.client)
         self.active[transfer.source][transfer] = None
+        if transfer.source == SUPERNODE:
+            self.swarm.requested(TASK, transfer.n, transfer.client.ip, lambda: -1, self.now)
         self.share(transfer)
 
     def refuse(self, transfer: Transfer) -> None:

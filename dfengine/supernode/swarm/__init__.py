@@ -6,6 +6,7 @@
     locality                      how near a source is
     transitions                   the states of a piece at a download, and every change of them
     leases, deadlines             slots in use, and what is due when
+    supernode_slots               which of the supernode's slots are in use
     parking, _bitset_tree         parked pulls, and which of them an event can answer
     stragglers                    downloads on slow links
     trust                         which sources are avoided, and why

@@ -60,4 +60,4 @@ cdef int sample_sources(Download asker, Py_ssize_t n, Sample* sample) except -1
 cdef bint has_enough_from_stragglers(Download asker) except -1
 cdef Py_ssize_t best_source(Download asker, const Sample* sample, bint same_speed_only) noexcept
 cdef Download open_source(Download asker, bint same_speed_only)
-cpdef bint supernode_has_slot(Download asker) noexcept
+cpdef bint supernode_has_slot(Download asker) except -1

@@ -337,10 +337,10 @@ cdef Download open_source(Download asker, bint same_speed_only):
             return source
 
 
-cpdef bint supernode_has_slot(Download asker) noexcept:  # reads C fields only
+cpdef bint supernode_has_slot(Download asker) except -1:
     cdef Py_ssize_t slots = asker.task.seed_slots
     if asker.legacy and asker.task.down < slots:
         slots = asker.task.down
     if asker.is_straggler and slots > 1:
         slots = 1
-    return asker.task.supernode_used < slots
+    return asker.task.supernode_used < slots or (asker.task.excess > 0 and asker.task.used_by_others(asker) < slots)

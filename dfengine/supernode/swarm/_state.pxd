@@ -55,6 +55,7 @@ cdef class PeerState:
     cdef public Py_ssize_t uploads
     cdef Location location
     cdef readonly tuple key
+    cdef readonly str address
     cdef public double seen
     cdef public Py_ssize_t silence
     cdef public object downloads
@@ -76,6 +77,7 @@ cdef class Lease:
     cdef readonly double started
     cdef public bint ending
     cdef readonly bint freed
+    cdef readonly bint late
     cdef bint is_claim
     cdef bint awaits_claim_end
     cdef LeaseBucket bucket
@@ -124,6 +126,8 @@ cdef class Task:
     cdef public Py_ssize_t highest
     cdef public Py_ssize_t unfinished
     cdef public Py_ssize_t supernode_used
+    cdef readonly Py_ssize_t excess, client_share
+    cdef readonly dict late_slots
     cdef readonly object limits
     cdef readonly Py_ssize_t down, native_down, few, ahead, alternates
     cdef readonly Py_ssize_t upload_slots, seed_slots, download_slots
@@ -150,6 +154,8 @@ cdef class Task:
     cdef object cached_reply
 
     cdef int set_slots(self, bint slow) except -1
+    cdef int count_late(self, str client, Py_ssize_t by) except -1
+    cpdef Py_ssize_t used_by_others(self, Download asker) except -1
     cpdef Py_ssize_t check(self, Py_ssize_t n) except -1
     cpdef bint admits(self, Py_ssize_t n) except -1
     cdef int grow(self, Py_ssize_t n) except -1

@@ -66,6 +66,7 @@ class Lease:
     """Piece n goes from `source` (None: the supernode) to `download`. started: seconds.
 
     ending: its last bytes are about to arrive, so it uses no download slot. freed: it uses no upload slot.
+    late: see `supernode_slots`; only while it uses a slot.
     """
 
     ending: bool
@@ -83,6 +84,8 @@ class Lease:
     def started(self) -> float: ...
     @property
     def freed(self) -> bool: ...
+    @property
+    def late(self) -> bool: ...
 
 @final
 class LeaseBucket:
@@ -152,6 +155,8 @@ class Task:
     count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. piece_time: their mean, 0 unknown.
     upload_slots, seed_slots, download_slots: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are
     `slow`. mixed: a 1.x CID takes part; it does not report when a piece is ending, so few slots would leave links idle.
+    supernode_used: slots of the supernode's in use. late_slots: those of late leases, by client (`supernode_slots`); client_share: how many
+    of them count against other clients; excess: the others.
     timings_since_review: piece times reported since the last review of stragglers; straggler_count: stragglers then; review_from: where
     among its downloads the next review begins.
     """
@@ -161,8 +166,6 @@ class Task:
     highest: int
     unfinished: int
     supernode_used: int
-    sent_by_supernode: int
-    sent_by_peers: int
     lease: float
     piece_time: float
     timings_since_review: int
@@ -190,6 +193,14 @@ class Task:
     def download_slots(self) -> int: ...
     @property
     def slow(self) -> bool: ...
+    @property
+    def excess(self) -> int: ...
+    @property
+    def client_share(self) -> int: ...
+    @property
+    def late_slots(self) -> dict[str, int]: ...
+    def used_by_others(self, asker: Download) -> int:
+        """Slots of the supernode's in use, without the excess of other clients than the asker's."""
     @property
     def slow_from(self) -> float: ...
     @property

@@ -28,6 +28,8 @@ cdef class PeerState:
         self.slots = slots
         self.seen = now
         self.downloads = ()
+        ip, port, other = key
+        self.address = client_of(other or ip if port else ip)
         self.locate("")
 
     def locate(self, str location not None):
@@ -39,11 +41,6 @@ cdef class PeerState:
 
     def nearness(self, PeerState other not None):
         return between(&self.location, &other.location)
-
-    @property
-    def address(self):
-        ip, port, other = self.key
-        return client_of(other or ip if port else ip)
 
     def __repr__(self):
         return f"<peer {self.key[0]}:{self.key[1]} {self.used}/{self.slots}{' isolated' if self.isolated else ''}>"
@@ -154,6 +151,7 @@ cdef class Task:
         self.parked = ParkedQueue(self.size)
         self.freed_sources = {}
         self.recheck = {}
+        self.late_slots = {}
         self.wakeable = wakeable
         self.set_slots(True)
 
@@ -164,7 +162,25 @@ cdef class Task:
         self.upload_slots = min(few, <Py_ssize_t> limits.up)
         self.seed_slots = min(few, <Py_ssize_t> limits.supernode)
         self.download_slots = min(few, <Py_ssize_t> limits.native_down)
+        self.client_share = max(1, self.seed_slots * <Py_ssize_t> limits.client_share // 100)
+        self.excess = sum([max(0, held - self.client_share) for held in self.late_slots.values()])
         return 0
+
+    cdef int count_late(self, str client, Py_ssize_t by) except -1:
+        cdef Py_ssize_t held = self.late_slots.get(client, 0), share = self.client_share
+        self.excess += max(0, held + by - share) - max(0, held - share)
+        if held + by:
+            self.late_slots[client] = held + by
+        else:
+            del self.late_slots[client]
+        return 0
+
+    cpdef Py_ssize_t used_by_others(self, Download asker) except -1:
+        cdef Py_ssize_t own
+        if not self.excess:
+            return self.supernode_used
+        own = self.late_slots.get(asker.peer.address, 0)
+        return self.supernode_used - (self.excess - max(0, own - self.client_share))
 
     @property
     def reach(self):

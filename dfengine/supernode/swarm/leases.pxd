@@ -1,9 +1,10 @@
 """Leases: every slot in use is one, with a deadline.
 
 Laws. A lease holds one upload slot of its source (a peer's, or one of the task's at the supernode) from `take_slot` to `free_slot` or
-`release`, but none of other peers when its download is a straggler (`stragglers`). Until its release it stands in `running` of its
-download, or after the content came in `arrived`. A peer whose last slot is taken is closed in all its tasks and opened in all when one
-comes back. A lease that is not released by then is returned by `expired`.
+`release`, but none of other peers when its download is a straggler (`stragglers`), and none of the supernode's while its client takes
+nothing (`supernode_slots`). Until its release it stands in `running` of its download, or after the content came in `arrived`. A peer whose
+last slot is taken is closed in all its tasks and opened in all when one comes back. A lease that is not released by then is returned by
+`expired`.
 
     buckets      dict: number -> LeaseBucket       order  heap of the numbers       latest  the bucket that was added to last
     LeaseBucket  first -> Lease <-> Lease <-> Lease <- last                          linked by the leases themselves, in the order of adding
@@ -21,6 +22,8 @@ cdef class Leases:
     cdef LeaseBucket latest
     cdef list ended_claims
     cdef Py_ssize_t live
+    cdef public object watch
+    cdef public double watch_due
     cdef readonly Py_ssize_t sent_by_supernode, sent_by_peers
 
     cdef int take_slot(self, Lease lease) except -1

@@ -1,11 +1,16 @@
 from typing import final
 
 from dfengine.supernode.swarm._state import Lease
+from dfengine.supernode.swarm.supernode_slots import SupernodeSlots
 
 @final
 class Leases:
     """All leases of the swarm and their deadlines."""
 
+    watch: SupernodeSlots | None
+    """Told of each lease from the supernode."""
+    watch_due: float
+    """When it has something to do at the earliest, seconds."""
     def __len__(self) -> int: ...
     @property
     def sent_by_supernode(self) -> int:
@@ -14,6 +19,10 @@ class Leases:
     def sent_by_peers(self) -> int: ...
     def free_slot(self, lease: Lease) -> int:
         """Free the source's slot while the last bytes arrive. Again: nothing happens."""
+    def use_slot(self, lease: Lease) -> None:
+        """A lease from the supernode whose slot was freed uses one again."""
+    def make_late(self, lease: Lease) -> None:
+        """A lease from the supernode counts against other clients within its client's share only. Without a slot: nothing happens."""
     def release(self, lease: Lease) -> int:
         """End the lease and free the source's slot. The caller changes the piece's state."""
     def expired(self, now: float, most: int) -> list[Lease]:
@@ -21,6 +30,6 @@ class Leases:
     def end_claims(self) -> list[Lease]:
         """End the claims whose delay was over when `expired` was called; returns their leases, some of which have ended."""
     def soonest(self) -> float:
-        """The first deadline, seconds; infinity for none."""
+        """The first deadline of a lease or of `watch`, seconds; infinity for none."""
     def check_invariant(self) -> None:
         """Raises AssertionError unless every lease is in one bucket, and every bucket is in the heap."""

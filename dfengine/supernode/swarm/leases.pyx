@@ -19,6 +19,7 @@ cdef class Leases:
         self.buckets = {}
         self.order = []
         self.ended_claims = []
+        self.watch_due = INFINITY
 
     def __len__(self):
         return self.live
@@ -30,7 +31,8 @@ cdef class Leases:
         cdef PeerState peer
         self.live += 1
         if source is None:
-            task.supernode_used += 1
+            lease.freed = self.watch is not None and not self.watch.granted(lease)
+            task.supernode_used += not lease.freed
             return 0
         lease.older = source.sent
         if source.sent is not None:
@@ -91,7 +93,10 @@ cdef class Leases:
         self.live -= 1
         if lease.is_claim and task.in_flight_claims[lease.n] is lease:
             task.end_claim(lease.n)
-        if source is not None:
+        if source is None:
+            if self.watch is not None:
+                self.watch.released(lease)
+        else:
             source.peer.uploads -= 1
             if lease.newer is None:
                 source.sent = lease.older
@@ -112,6 +117,9 @@ cdef class Leases:
         lease.freed = True
         if source is None:
             lease.download.task.supernode_used -= 1
+            if lease.late:
+                lease.late = False
+                lease.download.task.count_late(lease.download.peer.address, -1)
             lease.download.task.note_freed(None)
             return 0
         peer = source.peer
@@ -122,6 +130,19 @@ cdef class Leases:
             if peer.used + 1 >= min(peer.slots, other.task.upload_slots) > peer.used:
                 other.task.offer(other)
         return 0
+
+    def use_slot(self, Lease lease not None):
+        if lease.freed:
+            lease.freed = False
+            lease.download.task.supernode_used += 1
+
+    def make_late(self, Lease lease not None):
+        cdef Task task = lease.download.task
+        if not (lease.freed or lease.late):
+            lease.late = True
+            task.count_late(lease.download.peer.address, 1)
+            if task.excess:
+                task.note_freed(None)
 
     def expired(self, double now, Py_ssize_t most):
         cdef LeaseBucket bucket
@@ -158,11 +179,11 @@ cdef class Leases:
         while self.order:
             bucket = self.buckets[self.order[0]]
             if bucket.first is not None:
-                return bucket.number * GRAIN
+                return min(bucket.number * GRAIN, self.watch_due)
             if bucket is self.latest:
                 self.latest = None
             del self.buckets[heapq.heappop(self.order)]
-        return INFINITY
+        return self.watch_due
 
     def check_invariant(self):
         """Raises AssertionError unless every lease is in one bucket, and every bucket is in the heap."""

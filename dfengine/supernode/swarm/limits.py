@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dfengine.net.quota import SHARE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -18,6 +20,7 @@ class Limits:
     where that is longer.
     fail_isolate: consecutive failures that isolate a source. accusers: clients (by address) whose digest complaints do;
     doubters: as many are needed of a source that sent the supernode itself the right bytes.
+    client_share: percent of the supernode's slots, at least one, for late pieces of one client while others wait.
     blacklist: failures after which a client does not get that source. isolation: how long this, and an isolation for all, lasts.
     peer_gc: silence after which a peer and its CIDs are forgotten; longer than a peer server lives idle.
     ahead: pieces that may be reported beyond the supernode's own while the task's length is unknown.
@@ -36,6 +39,7 @@ class Limits:
     accusers: int = 2
     doubters: int = 4
     blacklist: int = 3
+    client_share: int = SHARE
     isolation: float = 60.0
     peer_gc: float = 360.0
     ahead: int = 1024

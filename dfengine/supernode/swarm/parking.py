@@ -60,7 +60,7 @@ def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str,
         nonlocal checks
         offer, last = task.seedable if source is None else source.have, None
         checks -= 1 + (len(unanswered) >> 4)
-        while task.supernode_used < task.seed_slots if source is None else source.has_slot():
+        while task.supernode_used - task.excess < task.seed_slots if source is None else source.has_slot():
             first = task.parked.first(offer, unanswered, last)
             if first is None:
                 return True

@@ -4,7 +4,7 @@ The same events with the same seed give the same decisions: no clock, socket or 
 
     add_task, set_count, drop_task, cached, uncached, legacy_ready     the supernode's copies
     join, leave, touch, tick                                           peers and CIDs
-    pull, paced, ending, arrived, done, failed, holds, evicted, moved  pieces
+    pull, requested, paced, ending, arrived, done, failed, holds, evicted, moved  pieces
     complaints, judged                                                 sources that the supernode verifies
     park, unpark, wakeable, answer_parked                              parked pulls
 
@@ -29,6 +29,7 @@ from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, Peers, key_of
 from dfengine.supernode.swarm.scheduler import CDN, Assignment, Pull, pull
+from dfengine.supernode.swarm.supernode_slots import SupernodeSlots, Taken
 from dfengine.wire import Source
 
 __all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "Pull", "Swarm"]
@@ -56,6 +57,7 @@ class Swarm:
         self.limits = limits or Limits()
         self.tasks: dict[str, Task] = {}
         self.leases = Leases()
+        self.leases.watch = self.supernode_slots = SupernodeSlots(self.leases)
         self.peers = Peers(self.limits, self.leases, self.tasks)
         self.seed = seed
         self.wakeable: dict[str, None] = {}
@@ -217,6 +219,7 @@ class Swarm:
             expired.append(Expired(download.task.id, download.cid, lease.n, source.cid if source else None))
         for lease in self.leases.end_claims():
             stragglers.claim_over(lease, self.leases, now)
+        self.supernode_slots.look(now, most)
         self.peers.tick(now, most)
         return expired
 
@@ -229,6 +232,10 @@ class Swarm:
     def pull(self, task_id: str, cid: str, k: int, now: float) -> Pull:
         """Up to k pieces for the CID, each with a lease; see Pull for the kinds of answer."""
         return pull(transitions.find(self.tasks, task_id, cid, now), k, self.leases, now)
+
+    def requested(self, task_id: str, n: int, client: str, taken: Taken, now: float) -> None:
+        """The supernode begins to send piece n to that client (`task.client_of`), or to one that has no lease of it: nothing happens."""
+        self.supernode_slots.requested(task_id, n, client, taken, now)
 
     def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
         """Piece n is written and servable. Frees its slot, whoever sent it, and records the sender's success.

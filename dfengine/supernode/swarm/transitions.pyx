@@ -29,7 +29,7 @@ cdef int grant(
     leases.take_slot(lease)
     if download.holder_index != NOWHERE:
         task.rarity.change(n, 1)
-        if not download.is_straggler and (task.cached.words[n >> 6] >> (n & 63)) & 1:
+        if not download.is_straggler and not (source is None and lease.freed) and (task.cached.words[n >> 6] >> (n & 63)) & 1:
             task.claim(lease)
             lease.is_claim = True
             delay = max(task.reseed_delay, 2 * task.piece_time)

@@ -183,6 +183,9 @@ def next_pieces(state: SupernodeState, request: Request) -> Response:
             return answer(wire.Answer(wire.BAD_PARAMETER, msg=message))
         if status == wire.RUNNING:
             _report(state, task, cid, query, result)
+        download = state.swarm.tasks[task].downloads.get(cid)
+        if download is not None and not download.legacy:
+            raise BadValue(f"clientID({cid}): registered for native pulls: {INVALID}")  # it may be assigned pieces whose md5 is unknown
         pull = state.swarm.pull(task, cid, state.settings.down_limit, state.now())
     except (BadValue, BadRange, BadPiece) as error:
         return answer(wire.Answer(wire.BAD_PARAMETER, msg=str(error)))

@@ -7,8 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode
+from scene import MIB, Scene, Supernode, until
 from test_legacy_client import JSON, LegacyClient, exchange
+
+from dfengine import wire
 
 
 def legacy(node: Supernode, url: str, ip: str, **more: Any) -> tuple[int, Any]:
@@ -69,3 +71,18 @@ def test_what_one_clients_headers_brought_is_not_the_others_answer(stage: Scene,
     node = stage.supernode()
     assert legacy(node, f"{base}/odd/f.bin", "127.0.0.41", headers=["Accept: text/odd"])[0] == 500
     assert legacy(node, f"{base}/odd/f.bin", "127.0.0.42")[0] == then
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_download_that_registered_natively_gets_no_pieces_by_the_1x_pull(stage: Scene, again: bool) -> None:
+    """Nor does one that takes its CID: its pieces' md5s may be unknown."""
+    stage.file("f.bin", 9 * MIB)
+    url = stage.origin() + "/f.bin"
+    node = stage.supernode()
+    client = LegacyClient(node, url, "127.0.0.41")
+    client.task = legacy(node, url, "127.0.0.41", native=1)[1]["data"]["taskId"]
+    until(lambda: stage.sent("/f.bin") == 9 * MIB, "the whole copy")
+    if again:
+        client.register()
+    assert client.pull(wire.START, wire.NO_RESULT)["code"] == wire.BAD_PARAMETER
+    assert node.metric("dfengine_internal_errors_total") == 0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import socket
+from collections import deque
+from collections.abc import Callable
 
+from dfengine._piece import Geometry
 from tests.fuzz import border
 from tests.siege.attack import Attacks
 from tests.siege.enemy import ADDRESS, Enemy, Origin
@@ -129,3 +133,36 @@ def reflection(enemy: Enemy) -> None:
         enemy.over.wait(0.2)
 
     enemy.go_on(one)
+
+
+def _take(enemy: Enemy, request: bool) -> Callable[[], None]:
+    """One more download each time, which is assigned what it may have; 400 of them stay. request: it, and read nothing."""
+    kept = deque[http.client.HTTPConnection]()
+
+    def one() -> None:
+        line = enemy.line()
+        kept.append(line)
+        task, cid, data = enemy.register(line)
+        answer = enemy.ask(line, "/swarm/pull", {"task": task, "cid": cid, "want": 64, "wait": 0.2}) or {}
+        for n, *_ in answer.get("offers", []) if request else ():
+            start, end = Geometry(data["fileLength"]).range(n)
+            sock = enemy.connect(enemy.download)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.sendall(border.get(f"/download/{task[:3]}/{task}".encode(), b"Range: bytes=%d-%d\r\n" % (start, end)))
+            enemy.kept.append(sock)
+        if len(kept) > 400:
+            kept.popleft().close()
+
+    return one
+
+
+@ATTACKS.add("idle-downloads")
+def idle_downloads(enemy: Enemy) -> None:
+    """Downloads that are assigned all they may have, request none of it and stay connected."""
+    enemy.go_on(_take(enemy, False), 4)
+
+
+@ATTACKS.add("frozen-downloads")
+def frozen_downloads(enemy: Enemy) -> None:
+    """Downloads that request what they are assigned and then stand still, as a stopped process does."""
+    enemy.go_on(_take(enemy, True), 4)

@@ -12,5 +12,12 @@ FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 def storage_error(what: str, error: OSError) -> StorageError:
     """`what` (as in `cannot write PATH`) with the reason: DiskFull where room would help, TooLarge where none would, else StorageError."""
-    kind = DiskFull if error.errno in FULL else TooLarge if error.errno == errno.EFBIG else StorageError
+    kind = DiskFull if error.errno in FULL else TooLarge if error.errno == errno.EFBIG and not _limited() else StorageError
     return kind(f"{what}: {error.strerror or error}")
+
+
+def _limited() -> bool:
+    """The user gave this process a limit for files (`ulimit -f`): that is what refuses, not the file system."""
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY

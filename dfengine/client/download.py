@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dfengine.client.place import Place
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
-    from dfengine.client.watch import Progress
+    from dfengine.client.watch import Observer
     from dfengine.settings import GetSettings
 
 
@@ -65,13 +65,13 @@ class Result(Value):
     peers: int = 0
 
 
-def get(request: GetSettings, progress: Progress | None = None) -> Result:
+def get(request: GetSettings, observer: Observer | None = None) -> Result:
     """Download `request.url` to `request.output`.
 
     Raises subclasses of DfengineError. Whatever is raised, also by a signal handler, leaves no thread, and a part file
-    that the next download of the same goes on from. A function `progress` is called by this thread, ten times a second or so.
+    that the next download of the same goes on from. A function `observer` is called by this thread, ten times a second or so.
     """
-    download = _ToFile(request, progress)
+    download = ToFile(request, observer)
     try:
         return download.run()
     except BaseException as error:
@@ -81,7 +81,7 @@ def get(request: GetSettings, progress: Progress | None = None) -> Result:
         download.close()
 
 
-class Download:
+class Downloading:
     """What a download into a file and a stream have in common: `fill` brings every piece to `place`."""
 
     def __init__(self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None) -> None:
@@ -270,11 +270,11 @@ class Download:
         )
 
 
-class _ToFile(Download):
-    def __init__(self, settings: GetSettings, progress: Progress | None) -> None:
+class ToFile(Downloading):
+    def __init__(self, settings: GetSettings, observer: Observer | None) -> None:
         who = identify(settings)
         self._assembly = Assembly(settings, who.kept)
-        watch = Watch(settings.timeout, progress, "run it again to go on from here", settings.quiet)
+        watch = Watch(settings.timeout, observer, "run it again to go on from here", settings.quiet)
         super().__init__(settings, self._assembly, watch, who)
 
     def run(self) -> Result:

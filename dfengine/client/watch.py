@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         def follow(self, watch: Watch) -> None: ...
         def print(self, text: str) -> None: ...
 
-    Progress = Counted | Display
+    Observer = Counted | Display
     """A function is called with bytes: length (-1 unknown), from peers, from the supernode, from the origin, resumed."""
 
 TICK = 0.1
@@ -34,12 +34,12 @@ TICK = 0.1
 class Watch:
     """`timeout`: seconds for the whole download, 0 = none. `advice`: what to do when they are over. `quiet`: notices are not printed."""
 
-    def __init__(self, timeout: float, progress: Progress | None, advice: str, quiet: bool = False) -> None:
+    def __init__(self, timeout: float, observer: Observer | None, advice: str, quiet: bool = False) -> None:
         self._timeout = timeout
         self._advice = advice
         self._quiet = quiet
         self._display: Display | None = None
-        self._progress: Counted | None = None
+        self._counted: Counted | None = None
         self._transfer: Transfer | None = None
         self._counters = (-1, 0, 0, 0, 0)
         self._noticed: set[str] = set()
@@ -49,11 +49,11 @@ class Watch:
         self.interrupted: BaseException | None = None
         """Raised at the next look."""
         self.started = time.monotonic()
-        if callable(progress):
-            self._progress = progress
-        elif progress is not None:
-            self._display = progress
-            progress.follow(self)
+        if callable(observer):
+            self._counted = observer
+        elif observer is not None:
+            self._display = observer
+            observer.follow(self)
 
     @property
     def deadline(self) -> float:
@@ -75,8 +75,8 @@ class Watch:
             raise TimedOut(f"not finished within {self._timeout:g} s; {self._advice}")
         if transfer is not None:
             self._transfer = transfer
-            if self._progress is not None:
-                self._progress(*self.counters())
+            if self._counted is not None:
+                self._counted(*self.counters())
 
     def waits(self, state: str = "", brief: str = "") -> None:
         """What the download waits for now, "": nothing but bytes. brief: the same in 30 letters."""
@@ -100,8 +100,8 @@ class Watch:
         """All is here: nothing is under way any more."""
         self._counters = length, byte_counts.peers, byte_counts.supernode, byte_counts.origin, byte_counts.resumed
         self._transfer = None
-        if self._progress is not None:
-            self._progress(*self._counters)
+        if self._counted is not None:
+            self._counted(*self._counters)
 
     # Any thread.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 
-from dfengine.client.download import Download
+from dfengine.client.download import Downloading
 from dfengine.client.watch import TICK, Watch
 from dfengine.errors import DfengineError, LocalError
 from dfengine.streaming.memory import Memory, cache_pieces, window_pieces
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.download import Result
     from dfengine.client.supernode_session import Membership
-    from dfengine.client.watch import Progress
+    from dfengine.client.watch import Observer
     from dfengine.settings import GetSettings
 
 
@@ -31,12 +31,12 @@ LATE = 0.5
 """Seconds after the deadline at which the consumer looks itself."""
 
 
-class Streaming(Download):
+class Streaming(Downloading):
     """`run` is the engine; `next` and `taken` are the consumer's, from another thread."""
 
-    def __init__(self, settings: GetSettings, progress: Progress | None = None) -> None:
+    def __init__(self, settings: GetSettings, observer: Observer | None = None) -> None:
         self.memory = Memory(settings)
-        watch = Watch(settings.timeout, progress, "a stream begins anew: give it longer", settings.quiet)
+        watch = Watch(settings.timeout, observer, "a stream begins anew: give it longer", settings.quiet)
         super().__init__(settings, self.memory, watch)
         self._over: BaseException | None = None
         self.ended = False

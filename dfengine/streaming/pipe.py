@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.client.download import Result
-    from dfengine.client.watch import Progress
+    from dfengine.client.watch import Observer
     from dfengine.settings import GetSettings
 
     Move = Callable[[int, int, int], int]
@@ -40,12 +40,12 @@ POLL = 0.25
 """Seconds after which a thread that waits for its reader looks whether the stream has ended."""
 
 
-def to_descriptor(request: GetSettings, out: int, progress: Progress | None = None, waited: float = 0.0) -> Result:
+def to_descriptor(request: GetSettings, out: int, observer: Observer | None = None, waited: float = 0.0) -> Result:
     """Stream `request.url` into the descriptor `out`, in order. waited: seconds that its timeout has run already.
 
     Raises BrokenPipeError when nobody reads any more, else subclasses of DfengineError; no byte is repeated or left out before that.
     """
-    streaming = Streaming(request, progress)
+    streaming = Streaming(request, observer)
     streaming.watch.started -= waited
     feeder = threading.Thread(target=_feed, args=(streaming, out), name="deliver", daemon=True)
     try:

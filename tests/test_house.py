@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "peer": {"net", "storage"},
     "client": {"net", "origin", "storage"},
     "streaming": {"net", "storage", "client"},
+    "files": {"net", "storage", "client"},
     "supernode.swarm": {"net"},
     "supernode.copies": {"net", "origin", "storage", "supernode.swarm"},
     "supernode.fastpath": {"net", "storage", "supernode", "supernode.swarm"},

@@ -81,13 +81,14 @@ def encode_pull(
     held: Iterable[tuple[int, int]] = (),
     evicted: Iterable[tuple[int, int]] = (),
     want: int = 0,
+    wishes: Iterable[int] | None = None,
     wait: float = 0.0,
     una: int = 0,
     end: int = -1,
 ) -> bytes:
-    """`POST /swarm/pull`; see `wire.Pull` for what each field says."""
+    """`POST /swarm/pull`; see `wire.Pull` for what each field says. wishes: the only pieces to be offered, best first, None: any."""
     more = {"done": done, "failed": failed, "ending": ending, "pace": pace, "held": held, "evicted": evicted}
-    more |= {"want": want, "wait": wait, "una": una}
+    more |= {"want": want, "pieces": wishes if want else None, "wait": wait, "una": una}
     fields = {"task": task, "cid": cid, **{key: value for key, value in more.items() if value}}
     return encode(fields if end < 0 else {**fields, "end": end})
 

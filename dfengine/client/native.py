@@ -42,6 +42,7 @@ class NativeSession:
         self._held = held
         self._timing = PullTiming()
         self._end = -1
+        self._wishes: frozenset[int] = frozenset()
         self._paced = False
         """How quick this host's link is was told."""
         self._left: deque[list[int]] = deque()
@@ -58,6 +59,8 @@ class NativeSession:
         reports = demand.reports + len(self._held) + 2 * demand.ending + (2 if demand.pace else 0)
         if demand.end >= 0 and demand.want and self._timing.unanswered and demand.end != self._end:
             reports += 1  # what is parked was asked for within the window as it was
+        if demand.wishes and demand.want and self._timing.unanswered and not self._wishes.issuperset(demand.wishes):
+            reports += 2  # what is parked names other pieces than those that a reader waits for now
         if self._timing.due(now, reports, demand.want, demand.starving):
             self._send(transfer, demand.want, PARK)
             reports = 0
@@ -87,11 +90,12 @@ class NativeSession:
         self._paced |= told.pace > 0
         self._end = told.end
         held, self._held = self._held[:MOST_TOLD], self._held[MOST_TOLD:]
-        if self._held:
-            want = 0  # it would be offered what is here
+        if self._held or told.wishes == []:
+            want = 0  # it would be offered what is here, or what nobody waits for any more
+        self._wishes = frozenset(told.wishes or () if want else ())
         pull = encode_pull(
             self._member.task, self._member.cid, done=told.done, failed=told.failed, ending=told.ending, pace=told.pace, held=held,
-            evicted=[(n, n + 1) for n in told.leaving], want=want, wait=wait, una=told.una, end=told.end,
+            evicted=[(n, n + 1) for n in told.leaving], want=want, wishes=told.wishes, wait=wait, una=told.una, end=told.end,
         )  # fmt: skip
         self._left.append(told.leaving)
         self._line.send("POST", "/swarm/pull", JSON, pull)

@@ -56,9 +56,8 @@ class Plan:
         self.window = window
         self.workers = workers
         self.pace = PieceTiming()
-        self.hedged = 0
-        self.refused = 0
-        """Offers in a row that named no usable source."""
+        self.hedged = self.refused = 0
+        """refused: offers in a row that named no usable source."""
         self.done: list[tuple[int, str]] = []
         self.wrong: list[tuple[int, str, str]] = []
         self._order = order
@@ -67,8 +66,7 @@ class Plan:
         self._pieces: dict[int, Piece] = {}
         self._offered: dict[int, Piece] = {}
         self._health = Health()
-        self._here = 0
-        self._running = 0
+        self._here = self._running = 0
         self._silent: set[int] = set()
 
     # What is known.
@@ -88,8 +86,7 @@ class Plan:
 
     def offer(self, n: int, digest: str, sources: Iterable[Where], now: float) -> bool:
         """Piece `n` (valid in the task) can be had from `sources`, best first. False when none of them is usable now."""
-        named = list(sources)
-        piece = self._pieces.get(n)
+        named, piece = list(sources), self._pieces.get(n)
         if self._has(n) or (piece is not None and piece.landing):
             self.done.extend((n, source.cid) for source in named[:1])
             return True
@@ -340,6 +337,10 @@ class Plan:
         """Pieces that are here."""
         return self._here
 
+    def wishes(self, most: int) -> list[int] | None:
+        """The pieces that a pull should name, `most` at most; None: it asks for any."""
+        return None
+
     def jobs(self) -> list[Job]:
         """Those of pieces that are not here yet."""
         return [job for piece in self._pieces.values() for job in piece.jobs]
@@ -354,8 +355,7 @@ class Plan:
     def appetite(self) -> int:
         """How many more pieces should be asked for now."""
         again = sum(not self._pieces[n].slot for n in self._silent_pieces())
-        room = self.workers + self.pace.ahead(self.workers) - len(self._pieces) + again
-        unasked = self.unasked()
+        room, unasked = self.workers + self.pace.ahead(self.workers) - len(self._pieces) + again, self.unasked()
         return max(0, room if unasked < 0 else min(room, unasked + again))
 
     def _silent_pieces(self) -> list[int]:

@@ -35,6 +35,12 @@ RETRY = 20.0
 RETRY_NOTBS = 120.0
 """The same when it must not."""
 
+PARKED = 30.0
+"""Seconds between two looks around of a download that is parked until a reader asks for something."""
+
+PARKED_PAUSE = 15.0
+"""Seconds, and up to twice as many by chance, between two tries of such a download to find a supernode again."""
+
 STRIKES = 3
 """Registrations in a row that brought no piece, times the number of nodes: then the swarm has failed."""
 
@@ -132,11 +138,11 @@ class SwarmSession:
             if isinstance(failure, NoProgress):
                 weight = STRIKES
             gained = here != before and here > most and not isinstance(failure, NoProgress)
-            strikes = 0 if gained else strikes + weight
+            strikes = 0 if gained else strikes if transfer.parked else strikes + weight
             most = max(most, here)
             if strikes >= STRIKES * len(self._nodes):
                 return str(failure)
-            if not strikes:
+            if gained:
                 backoff.reset()
             else:
                 self._pause(transfer, backoff.next(chance()))
@@ -180,24 +186,26 @@ class SwarmSession:
         settings = self._settings
         looked = time.monotonic()
         patience = Patience(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, looked)
+        parked = False
         while not transfer.finished:
             self._watch.check(transfer)
             now = time.monotonic()
             if now - looked >= TICK:  # each piece that lands wakes this thread
                 looked = now
                 here, sated = transfer.progress()
-                if patience.over(here, transfer.moving().total, sated, now):
+                if patience.over(here, transfer.moving().total, sated or parked, now):
                     raise NoProgress(f"the swarm brought nothing for {patience.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
                 if transfer.listen(self._floor(transfer)):
                     self._start_thread(transfer)
-            session.step(transfer, TICK)
+            parked = transfer.parked
+            session.step(transfer, PARKED if parked else TICK)
 
     def _pause(self, transfer: Transfer, seconds: float) -> None:
         """Unless all is here before."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not transfer.finished:
+        until, parked = time.monotonic() + seconds, transfer.parked
+        while (left := until - time.monotonic()) > 0 and not transfer.finished and parked == transfer.parked:
             self._watch.check(transfer)
-            transfer.sleep(min(TICK, left))
+            transfer.sleep(left if parked else min(TICK, left))
 
     def _order_after(self, last: SupernodeAddress, stay: bool) -> list[SupernodeAddress]:
         """Where to register now: `last` and then those behind it, around the list; or, not to `stay`, `last` at the end."""
@@ -206,19 +214,23 @@ class SwarmSession:
 
     def _again(self, transfer: Transfer, nodes: list[SupernodeAddress]) -> Membership | None:
         """Another membership, of the first node that gives one; None when all is here meanwhile. Raises the last RemoteError in the end."""
-        until = min(self._watch.deadline, time.monotonic() + (RETRY_NOTBS if self._settings.notbs else RETRY))
-        backoff = Backoff(0.1, 1.0)
+        patience = RETRY_NOTBS if self._settings.notbs else RETRY
+        until, backoff, parked = min(self._watch.deadline, time.monotonic() + patience), Backoff(0.1, 1.0), False
         while True:
             failure: RemoteError | None = None
+            if parked != transfer.parked:  # nobody waits, or somebody does again: the time for which is looked begins anew
+                parked = transfer.parked
+                until = min(self._watch.deadline, time.monotonic() + patience)
+                backoff = Backoff(0.1, PARKED_PAUSE if parked else 1.0)
             for node in nodes:
                 self._watch.check(transfer)
                 if transfer.finished:
                     return None
                 try:
-                    return join(self._dialer, node, self._registration, until)
+                    return join(self._dialer, node, self._registration, max(until, time.monotonic() + 1.0) if parked else until)
                 except RemoteError as error:
                     failure = failure or error
-            if time.monotonic() >= until:
+            if time.monotonic() >= until and not transfer.parked:
                 raise failure or SupernodeError("no supernode is given")
             self._pause(transfer, backoff.next(chance()))
 

@@ -155,9 +155,13 @@ class Transfer(TransferState):
                 self._idle += not spare
                 if not spare:
                     self.wake()
-                self._changed.wait(min(1.0, max(0.05, self.plan.hedge_at() - now)))
+                self._changed.wait(self._idle_for(now))
                 self._idle -= not spare
             return None
+
+    def _idle_for(self, now: float) -> float:
+        """Seconds until an idle fetch thread looks again by itself. Hold the lock."""
+        return min(1.0, max(0.05, self.plan.hedge_at() - now))
 
     def rest(self) -> None:
         """What began with a job of `next_job` is over."""
@@ -237,12 +241,12 @@ class Transfer(TransferState):
         with self._changed:
             self.plan.written(job)
             self.byte_counts.add(job.source, length)
-            self._landed()
+            self._landed(job.piece)
         self.wake()
         return None if self.follower is None else self.follower.submit(job.piece, buffer, length)
 
-    def _landed(self) -> None:
-        """A stream's consumer waits for every piece, everybody else for the last one."""
+    def _landed(self, n: int) -> None:
+        """A stream's consumer waits for every piece, everybody else for the last one. Hold the lock."""
         self._landed_at = time.monotonic()
         if self.plan.finished or self.plan.window.wnd >= 0:
             self._changed.notify_all()
@@ -293,7 +297,7 @@ class Transfer(TransferState):
         with self._changed:
             self.plan.hold((n,))
             self.byte_counts.add(None, length)
-            self._landed()
+            self._landed(n)
         self.wake()
 
     def nap(self, seconds: float) -> None:

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 
+WISHES = 64
+"""Pieces that one pull names at most."""
+
+
 class Demand(Value):
     """What a supernode session decides by when it speaks next.
 
     want: pieces to ask for. starving: a thread has none. refused: offers in a row without a usable source. reports: results to tell.
     ending: pieces that will be whole soon. look: seconds until more are. end: of a stream's window, -1: no stream. pace: seconds for one
-    piece, 0: not known yet, or told before.
+    piece, 0: not known yet, or told before. wishes: the pieces to name, None: any.
     """
 
     want: int
@@ -41,10 +45,14 @@ class Demand(Value):
     look: float
     end: int
     pace: float
+    wishes: list[int] | None
 
 
 class Report(Value):
-    """What a pull tells. done: (piece, CID); failed: (piece, CID, why); ending, leaving: pieces. una, end: the window; 0, -1: no stream."""
+    """What a pull tells. done: (piece, CID); failed: (piece, CID, why); ending, leaving: pieces. una, end: the window; 0, -1: no stream.
+
+    wishes: as in Demand.
+    """
 
     done: list[tuple[int, str]]
     failed: list[tuple[int, str, str]]
@@ -53,6 +61,7 @@ class Report(Value):
     una: int
     end: int
     pace: float
+    wishes: list[int] | None
 
 
 class TransferState:
@@ -92,7 +101,7 @@ class TransferState:
         """limit: seconds after which it is asked for again at the latest. paced: the pace was told."""
         with self._changed:
             plan, window = self.plan, self.plan.window
-            ending, look = self._ending() if plan.pace.slow or not plan.here else ([], limit)
+            ending, look = self._ending() if (plan.pace.slow or not plan.here) and not self.parked else ([], limit)
             return Demand(
                 want=plan.appetite(),
                 starving=plan.starving,
@@ -102,6 +111,7 @@ class TransferState:
                 look=look,
                 end=window.end if window.wnd >= 0 else -1,
                 pace=0.0 if paced else self._early_pace(),
+                wishes=plan.wishes(WISHES),
             )
 
     def report(self, most: int, paced: bool) -> Report:
@@ -114,7 +124,7 @@ class TransferState:
             una, end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
             leaving = self.leaving.tell(most) if self.leaving is not None else []
             pace = 0.0 if paced else round(self._early_pace(), 3)
-            return Report(done, failed, [job.piece for job in ending], leaving, una, end, pace)
+            return Report(done, failed, [job.piece for job in ending], leaving, una, end, pace, self.plan.wishes(WISHES))
 
     def results(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
         """See Plan.drain."""
@@ -151,6 +161,11 @@ class TransferState:
         """(pieces here, the window wants no more until its consumer has taken some)."""
         with self._changed:
             return self.plan.here, self.plan.sated
+
+    @property
+    def parked(self) -> bool:
+        """Nothing is wanted, and nothing is under way, until a reader asks for something; never so without readers on demand."""
+        return False
 
     # The main thread.
 

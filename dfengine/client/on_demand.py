@@ -1,0 +1,137 @@
+"""The transfer of a download on demand: what its readers wait for, beside what every transfer shares.
+
+A reader asks for pieces, gets a ticket, and is woken by each of its pieces that lands. While no reader waits and nothing is read ahead the
+transfer is parked: no thread of it wakes up but to keep the supernode's registration.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+from dfengine.client.plan_on_demand import PlanOnDemand
+from dfengine.client.transfer import Transfer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dfengine.client.byte_counts import ByteCounts
+    from dfengine.client.digest import Follower
+    from dfengine.client.throttle import Throttle
+    from dfengine.storage.piece_file import PieceFile
+
+PARKED = 30.0
+"""Seconds between two looks of a thread that has nothing to do."""
+
+
+class Ticket:
+    """Pieces that one reader waits for. left: those that had not landed when the ticket was made, in the order of demand."""
+
+    __slots__ = ("_event", "left", "over")
+
+    def __init__(self, left: list[int], over: bool) -> None:
+        self.left = left
+        self.over = over
+        """Nothing comes any more."""
+        self._event = threading.Event()
+
+    def wait(self, seconds: float) -> bool:
+        """Until one of its pieces lands, or none will any more; False after `seconds`."""
+        came = self.over or self._event.wait(seconds)
+        self._event.clear()
+        return came
+
+    def signal(self) -> None:
+        """The reader has something to look at."""
+        self._event.set()
+
+
+class TransferOnDemand(Transfer):
+    """See Transfer. Its plan fetches what is asked for here."""
+
+    def __init__(
+        self, file: PieceFile, plan: PlanOnDemand, byte_counts: ByteCounts, *, follower: Follower | None, throttle: Throttle | None
+    ) -> None:
+        super().__init__(file, plan, byte_counts, follower=follower, throttle=throttle)
+        self._priority = plan.priority
+        self._tickets: dict[int, list[Ticket]] = {}
+        self._over = False
+
+    # Readers.
+
+    def ask(self, pieces: Iterable[int]) -> Ticket:
+        """A reader waits for `pieces`; those that are here or do not exist count as landed. `withdraw` the ticket in the end."""
+        with self._changed:
+            here, count = self.file.here, self.plan.window.count
+            most = count if count >= 0 else len(here)
+            ticket = Ticket([n for n in pieces if n < most and n not in here], self._over)
+            if ticket.left:
+                self._priority.demand(ticket.left)
+                for n in ticket.left:
+                    self._tickets.setdefault(n, []).append(ticket)
+        if ticket.left:
+            self.wake()
+        return ticket
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """The reader waits no more."""
+        with self._changed:
+            self._priority.withdraw(n for n in ticket.left if n not in self.file.here)
+            for n in ticket.left:
+                waiting = self._tickets.get(n)
+                if waiting is not None and ticket in waiting:
+                    waiting.remove(ticket)
+                    if not waiting:
+                        del self._tickets[n]
+
+    def read_ahead(self, first: int, past: int) -> None:
+        """Pieces [first, past) are wanted when nothing is demanded."""
+        with self._changed:
+            here, count = self.file.here, self.plan.window.count
+            past = min(past, count if count >= 0 else len(here))
+            wanted = [n for n in range(first, past) if n not in here]
+            self._priority.read_ahead(wanted)
+        if wanted:
+            self.wake()
+
+    def end(self) -> None:
+        """Nothing comes any more: whoever waits is woken."""
+        with self._changed:
+            self._over = True
+            self._signal({id(ticket): ticket for waiting in self._tickets.values() for ticket in waiting}.values())
+
+    def _signal(self, tickets: Iterable[Ticket]) -> None:
+        for ticket in tickets:
+            ticket.over = self._over
+            ticket.signal()
+
+    # The engine.
+
+    @property
+    def parked(self) -> bool:
+        """See TransferState."""
+        with self._changed:
+            return self.plan.sated
+
+    def demanded(self) -> list[int]:
+        """Every piece that is wanted, in the order of preference."""
+        with self._changed:
+            return list(self._priority)
+
+    def learn_length(self, length: int) -> None:
+        """See Transfer. Whoever waits for what lies beyond the end is woken."""
+        super().learn_length(length)
+        with self._changed:
+            count = self.plan.window.count
+            for n in [n for n in self._tickets if 0 <= count <= n]:
+                self._signal(self._tickets.pop(n))
+
+    def _landed(self, n: int) -> None:
+        super()._landed(n)
+        self._signal(self._tickets.pop(n, ()))
+
+    def _idle_for(self, now: float) -> float:
+        at = self.plan.hedge_at()
+        return PARKED if math.isinf(at) else min(PARKED, max(0.05, at - time.monotonic()))

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 
 from bench.stage import DFENGINE, GB, MIB, Stage, cpu_of, machine, median, own_namespace, peer_pid, run, spread, table
+from dfengine.net import fd_passing
+from dfengine.storage.home import Home
 
 PIECE = 4 * MIB
 CONTENT = PIECE - 5
@@ -96,15 +98,11 @@ def main() -> None:
         url = stage.origin() + "/big"
         node, _ = stage.supernode()
 
-        def peer(host: int) -> tuple[str, int, str, int]:
-            home = stage.home()
-            run([*DFENGINE, "get", url, "-o", str(stage.path / f"out{host}"), "-n", node, "--ip", f"127.0.0.{host}", "--home", str(home),
-                 "--quiet", "--expiretime", "1h", "--alivetime", "1h"])  # fmt: skip
-            lock = json.loads((home / "peer.lock").read_text())
-            name = name_of(home)
-            return "peer", lock["port"], f"/peer/file/{name}", peer_pid(home)
-
-        ours = peer(1)
+        home = stage.home()
+        run([*DFENGINE, "get", url, "-o", str(stage.path / "out"), "-n", node, "--ip", "127.0.0.1", "--home", str(home),
+             "--quiet", "--expiretime", "1h", "--alivetime", "1h"])  # fmt: skip
+        port = json.loads((home / "peer.lock").read_text())["port"]
+        ours = ("peer", port, f"/peer/file/{Home(str(home)).names()[0]}", peer_pid(home))
         nginx = ("nginx", stage.origin_port, "/ranges", stage.origin_pid)
         print(machine(namespace))
         print(f"{arguments.seconds:g} s each, {arguments.repeats} repeats, median (range)\n", flush=True)
@@ -127,7 +125,7 @@ def main() -> None:
         for connections in (1, 4, 16):
             speed, cpu = unlimited["peer", connections]
             rate = int(speed * 0.8 * GB)
-            set_limit(ours[1], ours[2], rate)
+            set_limit(home, rate)
             found = [measure(*ours[:3], pieces, connections, arguments.seconds, ours[3]) for _ in range(arguments.repeats)]
             spent = median([one[1] for one in found])
             rows.append([
@@ -138,20 +136,10 @@ def main() -> None:
         print(table(["server, connections", "GB/s", "x nginx", "server CPU s/GB", "x nginx", "busiest second / limit"], rows))
 
 
-def name_of(home: Path) -> str:
-    """The one download that is served from `home`."""
-    from dfengine.storage.home import Home
-
-    return Home(str(home)).names()[0]
-
-
-def set_limit(port: int, path: str, rate: int) -> None:
-    """As a download on the peer server's own host would."""
-    with socket.create_connection(("127.0.0.1", port)) as sock:
-        name = path.rpartition("/")[2]
-        sock.sendall(f"GET /check/{name} HTTP/1.1\r\nHost: x\r\ntotalLimit: {rate}\r\nConnection: close\r\n\r\n".encode())
-        if b" 200 " not in sock.recv(4096):
-            raise RuntimeError("the peer server took no limit")
+def set_limit(home: Path, rate: int) -> None:
+    """As a download on the peer server's own host would: bytes per second, through the home's socket."""
+    if not fd_passing.tell(Home(str(home)).sockets, json.dumps({"totallimit": rate, "secret_files": []}).encode()):
+        raise RuntimeError("the peer server took no limit")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Names of the fields of 1.x's messages, by the attributes that hold them; client and supernode both read and write by these tables.
+"""Names in 1.x's messages: fields by the attributes that hold them, query parameters; client and supernode both use these.
 
 The supernode compares the keys of requests without regard to case. `docs/protocol.md` says what each field means.
 """
@@ -60,3 +60,12 @@ PIECE_SOURCE = {
 
 FINISHED = {"file_length": "fileLength", "md5": "md5"}
 """`data` of a 600 answer to a pull."""
+
+TASK_ID, CID, SRC_CID, DST_CID = "taskId", "cid", "srcCid", "dstCid"
+RANGE, PIECE_RANGE, STATUS, RESULT, ERROR_TYPE = "range", "pieceRange", "status", "result", "errorType"
+"""Query parameters of pulls and reports. The download is `srcCid` in pulls and in reports of an error, else `cid`; the source `dstCid`."""
+
+WHY = {"FILE_NOT_EXIST": "gone", "FILE_MD5_NOT_MATCH": "digest"}
+"""errorType of `GET /peer/piece/error` -> the native word for it."""
+
+ERROR_TYPES = {why: kind for kind, why in WHY.items()}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.recount import compiled
+from bench.extension import compiled
 from dfengine._bitset import Bitset
 from dfengine.supernode.swarm._rarity import Rarity
+from tests.swarm.structures import structures
 
 
 @settings(deadline=None)
@@ -26,10 +27,10 @@ def test_counting_anew_is_counting(data: st.DataObject, size: int, number: int) 
         for n in have:
             if n < size:
                 model.change(n, 1)
-    compiled()(rarity, haves)
-    rarity.check_invariant()
+    compiled("bench._recount").recount(rarity, haves)
+    structures.check_rarity(rarity)
     looked_at = {*range(min(size, 70)), *range(max(0, size - 70), size), size // 2}
     assert [rarity.copies(n) for n in sorted(looked_at)] == [model.copies(n) for n in sorted(looked_at)]
     want = Bitset(size)
     want.set_range(0, size)
-    assert rarity.few(want, want, 0, 8) == model.few(want, want, 0, 8)
+    assert structures.rarest(rarity, want, want, 0, 8) == structures.rarest(model, want, want, 0, 8)

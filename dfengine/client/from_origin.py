@@ -10,8 +10,6 @@ import mmap
 import time
 from functools import partial
 
-import xxhash
-
 from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
 from dfengine.client.supernode_session import chance
@@ -23,6 +21,7 @@ from dfengine.origin.http import for_download
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
 from dfengine.origin.work import ENDLESS, missing
+from dfengine.storage.hashing import hasher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -227,7 +226,7 @@ class _Compared:
         self._transfer = transfer
         self._n = n
         self._buffer = memoryview(bytearray(STEP))
-        self._hash = xxhash.xxh3_128()
+        self._hash = hasher("xxh3")
 
     def room(self, want: int) -> memoryview:
         return self._buffer[: _allowed(self._transfer, want)]
@@ -255,7 +254,7 @@ class _Parted:
         self._parts = parts
         self._part = parts.pop() if parts else memoryview(mmap.mmap(-1, PART))
         self._put = 0
-        self._hash = xxhash.xxh3_128()
+        self._hash = hasher("xxh3")
 
     def room(self, want: int) -> memoryview:
         at = self.got - self._put

@@ -17,6 +17,7 @@ from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, refuse
 from dfengine.client.transfer import Transfer
 from dfengine.errors import BadRange, ProtocolViolation, SourceGone, SupernodeError, UnknownDownload
+from dfengine.fields import CID, DST_CID, ERROR_TYPE, ERROR_TYPES, PIECE_RANGE, RANGE, RESULT, SRC_CID, STATUS, TASK_ID
 from dfengine.task import request_path
 
 REFUSED = 32
@@ -33,7 +34,7 @@ class LegacySession:
         self._member = member
         self._line = member.connection
         self._backoff = Backoff()
-        self._last: dict[str, object] = {"dstCid": "", "range": "", "result": codes.NO_RESULT, "status": codes.START}
+        self._last: dict[str, object] = {DST_CID: "", RANGE: "", RESULT: codes.NO_RESULT, STATUS: codes.START}
         self._asks_at = 0.0
         self._finished = False
         self.finished_md5 = ""
@@ -75,25 +76,22 @@ class LegacySession:
     def _done(self, transfer: Transfer, n: int, cid: str) -> None:
         text = transfer.file.geometry.range_text(n)
         self._backoff.reset()
-        self._pull(transfer, {"dstCid": cid, "range": text, "result": codes.ARRIVED, "status": codes.RUNNING})
-        task = {"taskId": self._member.task, "cid": self._member.cid, "dstCid": cid, "pieceRange": text}
-        self._get("/peer/piece/suc", task)
+        self._pull(transfer, {DST_CID: cid, RANGE: text, RESULT: codes.ARRIVED, STATUS: codes.RUNNING})
+        self._get("/peer/piece/suc", {TASK_ID: self._member.task, CID: self._member.cid, DST_CID: cid, PIECE_RANGE: text})
 
     def _failed(self, transfer: Transfer, n: int, cid: str, why: str) -> None:
         text = transfer.file.geometry.range_text(n)
-        if why in ("digest", "gone"):
-            kind = "FILE_MD5_NOT_MATCH" if why == "digest" else "FILE_NOT_EXIST"
-            error = {"errorType": kind, "srcCid": self._member.cid, "dstCid": cid, "dstIp": "", "taskId": self._member.task, "range": text}
-            self._get("/peer/piece/error", error)
-        self._pull(transfer, {"dstCid": cid, "range": text, "result": codes.FAILED, "status": codes.RUNNING})
+        if why in ERROR_TYPES:
+            error = {ERROR_TYPE: ERROR_TYPES[why], SRC_CID: self._member.cid, DST_CID: cid, TASK_ID: self._member.task, RANGE: text}
+            self._get("/peer/piece/error", {**error, "dstIp": ""})
+        self._pull(transfer, {DST_CID: cid, RANGE: text, RESULT: codes.FAILED, STATUS: codes.RUNNING})
 
     def _pull(self, transfer: Transfer, about: Mapping[str, object]) -> None:
-        query = {"srcCid": self._member.cid, "taskId": self._member.task, **about}
-        status, body = self._get("/peer/task", query)
+        status, body = self._get("/peer/task", {SRC_CID: self._member.cid, TASK_ID: self._member.task, **about})
         if status != 200:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
         answer = decode_pulled1(body)
-        if about["result"] != codes.FAILED:
+        if about[RESULT] != codes.FAILED:
             self._last = dict(about)
         if answer.code == codes.CONTINUE:
             self._asks_at = time.monotonic() + (0.0 if answer.pieces else IDLE)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 
-from dfengine import codes
+from dfengine import codes, fields
 from dfengine._piece import Geometry
 from dfengine.client.messages import Registered, Registration, decode_registered
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SupernodeError
@@ -155,7 +155,7 @@ def leave(member: Membership) -> None:
     """`GET /peer/service/down`, over a connection of its own; at most a second, and nothing fails by it."""
     from urllib.parse import urlencode
 
-    query = urlencode({"taskId": member.task, "cid": member.cid})
+    query = urlencode({fields.TASK_ID: member.task, fields.CID: member.cid})
     with contextlib.suppress(RemoteError):
         line = member.connect(1.0)
         with contextlib.closing(line):

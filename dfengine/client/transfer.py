@@ -15,12 +15,11 @@ import math
 import threading
 import time
 
-import xxhash
-
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.connection_pool import ConnectionPool
 from dfengine.client.transfer_state import TransferState
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
+from dfengine.storage.hashing import content_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -237,7 +236,7 @@ class Transfer(TransferState):
                 # A loser is cut off and writes no more soon; its unverified bytes must not come after these.
                 self._changed.wait_for(lambda: not any(loser in self._placing for loser in losers))
             content = buffer[:length]
-            self.file.write(job.piece, content, xxhash.xxh3_128_digest(content) if xxh3 is None else xxh3)
+            self.file.write(job.piece, content, content_digest(content) if xxh3 is None else xxh3)
         with self._changed:
             self.plan.written(job)
             self.byte_counts.add(job.source, length)
@@ -284,7 +283,7 @@ class Transfer(TransferState):
     def keep(self, n: int, buffer: memoryview, length: int) -> memoryview | None:
         """Piece n came from the origin; otherwise as `land`. Raises StorageError."""
         content = buffer[:length]
-        self.file.write(n, content, xxhash.xxh3_128_digest(content))
+        self.file.write(n, content, content_digest(content))
         self._hold(n, length)
         return None if self.follower is None else self.follower.submit(n, buffer, length)
 

@@ -126,9 +126,6 @@ class Guard:
         self._sessions: OrderedDict[str, tuple[int, float, str]] = OrderedDict()
         """Session -> (highest count, when its latest request stops to be taken by its time, whose it is), longest silent first."""
 
-    def __len__(self) -> int:
-        return len(self._sessions)
-
     def greeting(self, request: Request) -> Response | None:
         """The server's name for whoever asks; None: something else is asked for."""
         return text(200, self.name) if request.path == WHO and request.method == "GET" else None

@@ -43,10 +43,6 @@ class Turns:
         self._waiting: dict[str, deque[Waiting]] = {}
         """Client -> its connections in turn; the clients in turn, too."""
 
-    def __len__(self) -> int:
-        """Clients that wait."""
-        return len(self._waiting)
-
     @property
     def open(self) -> bool:
         """What comes now need not wait."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from dfengine import fields
 from dfengine.net.dial import parse_head
 from dfengine.peer.routes import Leaving
 
@@ -38,7 +39,7 @@ async def _leave(node: str, task: str, cid: str, secret_files: Sequence[str], tl
     host, _, port = node.rpartition(":")
     reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=tls)
     try:
-        query = urlencode({"taskId": task, "cid": cid})
+        query = urlencode({fields.TASK_ID: task, fields.CID: cid})
         target, shown = f"/peer/service/down?{query}", ""
         if secret_files:
             from dfengine.net.secret import HEADER, WHO, Signer, name_in, read_secret

@@ -34,9 +34,6 @@ class Descriptors:
         # A collector that comes by in the middle may let go of another file.
         self.turn = threading.RLock()
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
     def keep(self, file: OnDemand, held: Held) -> None:
         """`file` was just used. Hold `turn`."""
         self._kept[file] = held

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import xxhash
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+content_digest = xxhash.xxh3_128_digest
+"""XXH3-128 of a piece's content, 16 bytes: what a record keeps. Releases the GIL."""
+
 
 def hasher(algorithm: str) -> Any:
     """A hash object of one of `task.ALGORITHMS`; its update releases the GIL."""
-    if algorithm in ("md5", "sha1", "sha256", "sha512"):
-        import hashlib
-
-        return hashlib.new(algorithm, usedforsecurity=False)
     if algorithm == "xxh3":
-        import xxhash
-
         return xxhash.xxh3_128()
-    import blake3
+    if algorithm == "blake3":
+        import blake3
 
-    return blake3.blake3()
+        return blake3.blake3()
+    import hashlib
+
+    return hashlib.new(algorithm, usedforsecurity=False)

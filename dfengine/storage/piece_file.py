@@ -11,12 +11,11 @@ import contextlib
 import os
 import threading
 
-import xxhash
-
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
 from dfengine.storage.failure import storage_error
+from dfengine.storage.hashing import content_digest
 from dfengine.storage.record import Record
 
 TYPE_CHECKING = False
@@ -175,7 +174,7 @@ class PieceFile:
                 length = self.read_into(n, buffer)
             except StorageError:
                 length = -1
-            if length < 0 or xxhash.xxh3_128_digest(buffer[:length]) != self.record.digest(n):
+            if length < 0 or content_digest(buffer[:length]) != self.record.digest(n):
                 # On a full disk too: to the record's next reader these bytes are as wrong.
                 with contextlib.suppress(StorageError):
                     self.record.hide(n)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from functools import partial
 
-import xxhash
-
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.errors import BadRange, StorageError
+from dfengine.storage.hashing import content_digest
 from dfengine.storage.piece_file import PieceFile
 
 TYPE_CHECKING = False
@@ -74,7 +73,7 @@ class Shared:
         buffer = memoryview(bytearray(file.geometry.content_size if past > first else 0))
         for n in range(first, past):
             try:
-                same = xxhash.xxh3_128_digest(buffer[: file.read_into(n, buffer)]) == file.record.digest(n)
+                same = content_digest(buffer[: file.read_into(n, buffer)]) == file.record.digest(n)
             except StorageError:
                 same = False
             (self._right if same else self._wrong).add(n)

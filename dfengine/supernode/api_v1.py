@@ -9,7 +9,7 @@ import base64
 import binascii
 from collections.abc import Callable
 
-from dfengine import wire
+from dfengine import fields, wire
 from dfengine._piece import parse_range
 from dfengine.errors import (
     BadPiece,
@@ -170,9 +170,9 @@ async def register(state: SupernodeState, request: Request) -> Response:
 def next_pieces(state: SupernodeState, request: Request) -> Response:
     """GET /peer/task: report one piece, ask for more."""
     query = request.query
-    task, cid = query.get("taskId", ""), query.get("srcCid", "")
+    task, cid = _download(query, fields.SRC_CID)
     try:
-        status, result = _number(query, "status"), _number(query, "result")
+        status, result = _number(query, fields.STATUS), _number(query, fields.RESULT)
         state.counts["pulls"] += 1
         member = state.member(task, cid, request.client)
         state.swarm.touch(cid, state.now())
@@ -219,8 +219,8 @@ def piece_of(state: SupernodeState, task: str, given: str) -> int:
 def _report(state: SupernodeState, task: str, cid: str, query: dict[str, str], result: int) -> None:
     if result not in RESULTS or result == wire.NO_RESULT:
         raise BadValue(f"failed to convert result: {RESULTS.get(result, '')} and status RUNNING to pieceStatus: {INVALID}")
-    n = piece_of(state, task, query.get("range", ""))
-    source = _source(query.get("dstCid", ""))
+    n = piece_of(state, task, query.get(fields.RANGE, ""))
+    source = _source(query)
     if result == wire.ARRIVED:
         state.swarm.arrived(task, cid, n, state.now())
     elif result == wire.WRITTEN:
@@ -235,8 +235,14 @@ def _failed(state: SupernodeState, task: str, cid: str, n: int, source: str | No
         state.complaints.complain(state.cdn.fetches.get(task), n, state.members[task, cid].address)
 
 
-def _source(cid: str) -> str | None:
+def _download(query: dict[str, str], parameter: str = fields.CID) -> tuple[str, str]:
+    """(task, CID) of whom a request speaks for."""
+    return query.get(fields.TASK_ID, ""), query.get(parameter, "")
+
+
+def _source(query: dict[str, str]) -> str | None:
     """The swarm's name of a source: the supernode itself is None there."""
+    cid = query.get(fields.DST_CID, "")
     return None if not cid or cid.startswith(OWN) else cid
 
 
@@ -275,22 +281,19 @@ def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull
 
 def piece_done(state: SupernodeState, request: Request) -> Response:
     """GET /peer/piece/suc, and POST /peer/piece/stream: written, or cached, and servable now."""
-    query = request.query
-    task, cid = query.get("taskId", ""), query.get("cid", "")
-    return _told(state, task, cid, lambda n: state.swarm.done(task, cid, n, _source(query.get("dstCid", "")), state.now()), request)
+    return _told(state, request, lambda task, cid, n: state.swarm.done(task, cid, n, _source(request.query), state.now()))
 
 
 def piece_evicted(state: SupernodeState, request: Request) -> Response:
     """DELETE /peer/piece/stream: no longer in the cache."""
-    query = request.query
-    task, cid = query.get("taskId", ""), query.get("cid", "")
-    return _told(state, task, cid, lambda n: state.swarm.evicted(task, cid, n, state.now()), request)
+    return _told(state, request, lambda task, cid, n: state.swarm.evicted(task, cid, n, state.now()))
 
 
-def _told(state: SupernodeState, task: str, cid: str, event: Callable[[int], object], request: Request) -> Response:
+def _told(state: SupernodeState, request: Request, event: Callable[[str, str, int], object]) -> Response:
+    task, cid = _download(request.query)
     try:
         state.member(task, cid, request.client)
-        event(piece_of(state, task, request.query.get("pieceRange", "")))
+        event(task, cid, piece_of(state, task, request.query.get(fields.PIECE_RANGE, "")))
     except DfengineError as error:
         return refused(str(error))
     finally:
@@ -298,19 +301,17 @@ def _told(state: SupernodeState, task: str, cid: str, event: Callable[[int], obj
     return answer(wire.Answer(wire.REPORTED))
 
 
-WHY = {"FILE_NOT_EXIST": "gone", "FILE_MD5_NOT_MATCH": "digest"}
-
-
 def piece_failed(state: SupernodeState, request: Request) -> Response:
     """GET /peer/piece/error: a source had not the piece, or another one. 200 and nothing, as 1.x."""
     query = request.query
-    task, cid = query.get("taskId", ""), query.get("srcCid", "")
-    why = WHY.get(query.get("errorType", ""))
+    task, cid = _download(query, fields.SRC_CID)
+    kind = query.get(fields.ERROR_TYPE, "")
+    why = fields.WHY.get(kind)
     if why is None:
-        return refused(f"errorType: {query.get('errorType', '')[:60]}: {INVALID}", 400, 400)
+        return refused(f"errorType: {kind[:60]}: {INVALID}", 400, 400)
     try:
         state.member(task, cid, request.client)
-        _failed(state, task, cid, piece_of(state, task, query.get("range", "")), _source(query.get("dstCid", "")), why)
+        _failed(state, task, cid, piece_of(state, task, query.get(fields.RANGE, "")), _source(query), why)
     except DfengineError as error:
         return refused(str(error))
     finally:
@@ -320,8 +321,7 @@ def piece_failed(state: SupernodeState, request: Request) -> Response:
 
 def leave(state: SupernodeState, request: Request) -> Response:
     """GET /peer/service/down."""
-    query = request.query
-    task, cid = query.get("taskId", ""), query.get("cid", "")
+    task, cid = _download(request.query)
     member = state.members.get((task, cid))
     if member is None or not member.is_of(request.client):
         return refused(f"failed to update the service down info because this peer({cid}) has been offline")
@@ -333,11 +333,11 @@ def leave(state: SupernodeState, request: Request) -> Response:
 def report(state: SupernodeState, request: Request) -> Response:
     """POST /task/metrics."""
     try:
-        fields = wire.folded(request.body)
+        told = wire.folded(request.body)
     except ProtocolViolation as error:
         return refused(str(error), 400, 400)
-    state.counts["finished_downloads" if fields.get("success") is True else "failed_downloads"] += 1
-    if fields.get("backsourcereason") not in (None, "", "0", 0):
+    state.counts["finished_downloads" if told.get("success") is True else "failed_downloads"] += 1
+    if told.get("backsourcereason") not in (None, "", "0", 0):
         state.counts["back_to_source"] += 1
     return answer(wire.Answer(1, msg="success"))
 

@@ -42,9 +42,6 @@ class NegativeCache:
         self._interval = interval
         self._by_task: dict[str, _Refusal] = {}
 
-    def __len__(self) -> int:
-        return len(self._by_task)
-
     def remember(self, task: str, url: str, status: int, reason: str, now: float) -> str:
         """The origin refused it; what to say of it, in 1.x's words and with the reason. status 0: it could not be reached."""
         message = f'taskID: {task}, url: {url}: {WORDS}: {reason}'

@@ -49,7 +49,7 @@ def test_what_is_signed_is_taken_once() -> None:
     for _ in range(3):
         asked = request(signer, "POST", "/swarm/pull", b"{}")
         assert [status(guard, asked), status(guard, asked)] == [200, 403]
-    assert len(guard) == 1
+    assert len(guard._sessions) == 1
 
 
 def test_what_was_signed_for_one_server_is_nothing_to_another_or_to_its_successor() -> None:
@@ -101,7 +101,7 @@ def test_nothing_can_be_changed_on_the_way(field: str) -> None:
     if field == "range":
         asked.headers["range"] = "bytes=0-8"
     assert status(guard, asked) == 401
-    assert len(guard) == 0
+    assert len(guard._sessions) == 0
 
 
 @given(st.text(max_size=120) | st.from_regex(r"2 [0-9]{1,12} [0-9a-fA-F]{15,17} [0-9]{1,16} [0-9a-f]{63,65}"))
@@ -156,12 +156,12 @@ def test_memory_is_bounded_and_no_forgotten_session_can_be_replayed() -> None:
     kept = [request(signer_for(guard, now=lambda: clock.now + SKEW)) for _ in range(4)]  # the clocks that run ahead most
     assert [status(guard, asked) for asked in kept] == [200] * 4
     assert status(guard, request(signer_for(guard, now=clock))) == 503
-    assert len(guard) == 4
+    assert len(guard._sessions) == 4
     for _ in range(30):
         clock.now += 10
         assert [status(guard, asked) for asked in kept] == [403] * 4
     assert status(guard, request(signer_for(guard, now=clock))) == 200
-    assert len(guard) == 1
+    assert len(guard._sessions) == 1
 
 
 def test_sessions_are_shared_out_among_clients() -> None:

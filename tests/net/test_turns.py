@@ -54,7 +54,7 @@ def test_each_client_has_a_turn_before_any_has_another(given: list[tuple[str, in
     while world.soon:
         world.round()
     assert all(connection.left == 0 for connection in connections)
-    assert len(world.turns) == 0
+    assert not world.turns._waiting
     assert world.longest <= BATCH + COST
     turns = [client.replace("db8::2", "db8::1") for client in world.handled]  # one network is one client
     left = Counter(turns)

@@ -45,7 +45,7 @@ def test_what_may_pass_or_is_about_one_client_is_not_remembered(status: int) -> 
     dead = NegativeCache(10.0)
     dead.remember("a", "u", status, "", 1.0)
     assert not refused(dead, "a", 1.0)
-    assert not len(dead)
+    assert not dead._by_task
 
 
 def test_a_failure_that_may_pass_does_not_forget_a_final_answer() -> None:
@@ -61,4 +61,4 @@ def test_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     for task in "ababc":
         dead.remember(task, "u", 404, "", 1.0)
     assert [refused(dead, task, 2.0) for task in "abc"] == [False, True, True]
-    assert len(dead) == 2
+    assert len(dead._by_task) == 2

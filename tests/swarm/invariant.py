@@ -7,8 +7,10 @@ from collections import Counter
 from dfengine.supernode.swarm._scheduler import supernode_has_slot
 from dfengine.supernode.swarm._state import ABSENT, Download, Lease, Task
 from dfengine.supernode.swarm.deadlines import GRAIN
+from dfengine.supernode.swarm.supernode_slots import SupernodeSlots
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.swarm.trust import blocks
+from tests.swarm.structures import structures
 
 
 def check(swarm: Swarm) -> None:
@@ -18,16 +20,17 @@ def check(swarm: Swarm) -> None:
     leases = [lease for download in downloads for lease in _leases(download)]
     used = Counter(lease.source.peer for lease in leases if lease.source is not None and not lease.freed)
     sends = Counter(lease.source.peer for lease in leases if lease.source is not None)
-    swarm.leases.check_invariant()
+    structures.check_leases(swarm.leases)
     if swarm.leases.watch is not None:
-        swarm.supernode_slots.check_invariant([lease for lease in leases if lease.source is None])
+        _check_slots(swarm.supernode_slots, {lease for lease in leases if lease.source is None})
     assert len(swarm.leases) == sum(len(_leases(download)) for download in downloads), "a lease without a piece, or the other way round"
     with_deadline = {peer for peer in swarm.peers.states.values() if peer.downloads and peer not in swarm.peers.silent_peers}
     for peer in swarm.peers.states.values():
         assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
         assert peer.uploads == sends[peer], f"{peer}: sends {sends[peer]}"
         assert peer.downloads or peer.isolated, f"{peer} has nothing left"
-        assert swarm.peers.silence_deadlines.waits(peer, peer.silence) == (peer in with_deadline), f"{peer}: silence deadline"
+        waiting = swarm.peers.silence_deadlines._buckets.get(peer.silence, ())
+        assert (peer in waiting) == (peer in with_deadline), f"{peer}: silence deadline"
         assert peer not in with_deadline or (peer.silence - 1) * GRAIN < peer.seen + swarm.limits.peer_gc, f"{peer}: deadline too late"
         for download in peer.downloads:
             assert download in alive, f"{peer} remembers {download}"
@@ -53,8 +56,8 @@ def _task_leases(task: Task) -> list[Lease]:
 
 
 def _check_task(task: Task, swarm: Swarm) -> None:
-    task.rarity.check_invariant()
-    task.holders.check_invariant()
+    structures.check_rarity(task.rarity)
+    structures.check_holders(task.holders)
     finished: Counter[int] = Counter()
     copies: Counter[int] = Counter()
     from_supernode = 0
@@ -75,7 +78,7 @@ def _check_task(task: Task, swarm: Swarm) -> None:
         assert n not in task.cached or n in task.known, f"piece {n}: cached, but not known"
     late = Counter(lease.download.peer.address for lease in _task_leases(task) if lease.late)
     assert task.supernode_used == from_supernode, "the supernode's slots"
-    assert from_supernode <= swarm.limits.supernode or swarm.supernode_slots.marked, "the supernode's slots"
+    assert from_supernode <= swarm.limits.supernode or swarm.supernode_slots._idle or swarm.supernode_slots._slow, "the supernode's slots"
     assert task.late_slots == late, "late slots"
     assert task.excess == sum(max(0, held - task.client_share) for held in late.values()), "slots beyond their clients' shares"
     assert task.unfinished == sum(not task.finished(download) for download in task.downloads.values()), "unfinished"
@@ -87,7 +90,7 @@ def _check_task(task: Task, swarm: Swarm) -> None:
         assert lease.download.holder_index != ABSENT, f"claim of {n} by a download that is no source"
     for download in [*task.parked, *task.recheck, *(source for source in task.freed_sources if source is not None)]:
         assert task.downloads.get(download.cid) is download, f"{download} is gone"
-    task.parked.check_invariant()
+    structures.check_queue(task.parked)
     assert task.parked or not task.freed_sources, "freed sources without a parked pull"
     for download in task.parked:
         assert download.pending_want > 0, f"{download} is parked and wants nothing"
@@ -96,11 +99,18 @@ def _check_task(task: Task, swarm: Swarm) -> None:
             _check_parked(download, swarm)
 
 
+def _check_slots(slots: SupernodeSlots, leases: set[Lease]) -> None:
+    """The leases from the supernode are watched, and those whose piece nobody requested wait for their request."""
+    assert leases == slots._watches.keys(), "watched leases"
+    waiting = {watch.lease for watches in slots._unrequested.values() for watch in watches}
+    assert waiting == {lease for lease, watch in slots._watches.items() if watch.taken is None}, "waiting leases"
+
+
 def _check_parked(download: Download, swarm: Swarm) -> None:
     """A parked pull cannot be answered now, in whatever order sources are tried."""
     task, limits = download.task, swarm.limits
     assert not task.finished(download), f"{download} is parked and finished"
-    if download.room() <= 0 or not task.find_wanted(download):
+    if download.room() <= 0 or not structures.find_wanted(task, download):
         return
     wanted = list(task.want)
     for source in task.downloads.values():

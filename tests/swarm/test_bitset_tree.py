@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from dfengine._bitset import Bitset
 from dfengine.errors import BadPiece, BadValue
 from dfengine.supernode.swarm._bitset_tree import BitsetTree
+from tests.swarm.structures import structures
 
 PIECES = 130
 some_pieces = st.sets(st.integers(0, PIECES - 1), max_size=4)
@@ -91,7 +92,7 @@ class TreeMachine(RuleBasedStateMachine):
 
     @invariant()
     def claims(self) -> None:
-        self.tree.check_invariant()
+        structures.check_tree(self.tree)
 
 
 class EndlessMachine(TreeMachine):

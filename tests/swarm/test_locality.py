@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dfengine.supernode.swarm._state import PeerState
 from dfengine.supernode.swarm.swarm import Limits
 from tests.swarm.cluster import TASK, Cluster
+from tests.swarm.structures import structures
 from tests.swarm.virtual import SUPERNODE, Simulation
 
 ips = st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.1.1", "fd00::1", "fd00::2", "fd00:0:0:1::1", "name", "other", ""])
@@ -20,7 +21,7 @@ def nearness(ip: str, location: str, other_ip: str, other_location: str) -> int:
     one, other = PeerState((ip, 1, ""), 1, 0.0), PeerState((other_ip, 1, ""), 1, 0.0)
     one.locate(location)
     other.locate(other_location)
-    return one.nearness(other)
+    return int(structures.nearness(one, other))
 
 
 def model(ip: str, location: str, other_ip: str, other_location: str) -> int:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dfengine.supernode.swarm._bitset_tree import ParkedQueue
+from tests.swarm.structures import structures
 from tests.swarm.test_bitset_tree import bits
 
 PIECES = 70
@@ -57,7 +58,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def recount(self) -> None:
-        self.queue.check_invariant()
+        structures.check_queue(self.queue)
         assert (len(self.queue), list(self.queue)) == (len(self.lacks), list(self.lacks))
         for download, lack in self.lacks.items():
             there, endless = self.queue[download]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dfengine._bitset import Bitset
 from dfengine.errors import BadPiece, BadValue
 from dfengine.supernode.swarm._rarity import Rarity, lacking
+from tests.swarm.structures import structures
 
 
 def bits(size: int, pieces: object) -> Bitset:
@@ -48,14 +49,14 @@ def test_picks_are_those_of_the_model(data: st.DataObject, size: int) -> None:
             elif copies[n]:
                 rarity.change(n, -1)
                 copies[n] -= 1
-    rarity.check_invariant()
+    structures.check_rarity(rarity)
     assert [rarity.copies(n) for n in range(size)] == copies
     want, offered, start = data.draw(st.sets(pieces)), data.draw(st.sets(pieces)), data.draw(pieces)
     expected = order(copies, want & offered, start)
-    assert rarity.few(bits(size, want), bits(size, offered), start, 64) == expected[:64]
-    assert rarity.few(bits(size, want), bits(size, offered), start, 1) == expected[:1]
+    assert structures.rarest(rarity, bits(size, want), bits(size, offered), start, 64) == expected[:64]
+    assert structures.rarest(rarity, bits(size, want), bits(size, offered), start, 1) == expected[:1]
     untouched = [n for n in expected if copies[n] == 0]
-    assert rarity.few(bits(size, want), bits(size, offered), start, 1, 0) == untouched[:1]
+    assert structures.rarest(rarity, bits(size, want), bits(size, offered), start, 1, 0) == untouched[:1]
 
 
 @settings(deadline=None)
@@ -70,7 +71,7 @@ def test_all_at_once_is_one_by_one_and_growth_keeps_what_was(data: st.DataObject
     assert [rarity.copies(n) for n in range(size + more)] == [int(n in pieces) for n in range(size + more)]
     rarity.change_all(bits(size + more, range(size + more)), 1)
     rarity.change_all(bits(size, pieces), -1)
-    rarity.check_invariant()
+    structures.check_rarity(rarity)
     assert all(rarity.copies(n) == 1 for n in range(size + more))
 
 
@@ -96,12 +97,10 @@ def test_what_cannot_be() -> None:
             rarity.copies(n)
     with pytest.raises(BadValue):
         rarity.change(3, -1)
-    with pytest.raises(BadValue):
-        rarity.few(Bitset(10), Bitset(10), 0, 65)
     with pytest.raises(BadPiece):
         rarity.change_all(bits(11, [10]), 1)
     with pytest.raises(BadPiece):
         lacking(Bitset(1), Bitset(1), Bitset(1), -1, 1)
     with pytest.raises(BadValue):
         Rarity(-1)
-    assert rarity.few(bits(10, [1]), bits(10, [1]), 1 << 40, 1) == [1]
+    assert structures.rarest(rarity, bits(10, [1]), bits(10, [1]), 1 << 40, 1) == [1]

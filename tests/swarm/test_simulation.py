@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.swarm import Limits, Swarm
 from tests.swarm.invariant import check
 from tests.swarm.stats import SwarmStats
+from tests.swarm.structures import structures
 from tests.swarm.virtual import SUPERNODE, Delays, Simulation
 
 
@@ -61,7 +63,7 @@ def by_finished_copies(download: Download, k: int, leases: Leases, now: float) -
     while len(pieces) < k:
         flying = [n for other in task.downloads.values() for n in other.running] or [0]
         near = sum(flying) / len(flying)
-        task.find_wanted(download)
+        structures.find_wanted(task, download)
         if not share:
             for n in cached:
                 task.uncache(n)
@@ -235,7 +237,9 @@ def test_the_same_seed_decides_the_same_in_any_process() -> None:
         "print(sorted(s.sent.items()), s.times, s.answers)\n"
     )
     answers = {
-        subprocess.run([sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
         for seed in ("1", "2")
     }
     assert len(answers) == 1

@@ -25,8 +25,6 @@ class BitsetTree:
         """The set at `index` has got piece n; its bit is set already. Raises BadValue where there is none, BadPiece outside the sets."""
     def first(self, want: Bitset, start: int, past: int) -> int:
         """The first index of start..past-1 whose set has a piece of `want`, -1: none."""
-    def check_invariant(self) -> None:
-        """Raises AssertionError unless every node claims whatever is below it."""
 
 @final
 class ParkedQueue:
@@ -41,6 +39,5 @@ class ParkedQueue:
     def put(self, download: Download, lack: Bitset, endless: bool = False) -> None: ...
     def drop(self, download: Download) -> None: ...
     def first(self, offer: Bitset, skip: dict[Download, None], after: Download | None = None) -> Download | None: ...
-    def check_invariant(self) -> None: ...
 
 __pyx_capi__: dict[str, object]

@@ -40,14 +40,6 @@ cdef inline bint merge(uint64_t* into, const uint64_t* words, Py_ssize_t nwords)
     return fresh != 0
 
 
-cdef bint claims(const uint64_t* node, const uint64_t* words, Py_ssize_t nwords) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(nwords):
-        if words[i] & ~node[i]:
-            return False
-    return True
-
-
 @cython.final
 cdef class BitsetTree:
     def __cinit__(self, Py_ssize_t size, bint endless=False):
@@ -135,23 +127,6 @@ cdef class BitsetTree:
         if not 0 <= index < PyList_GET_SIZE(self.sets) or self.sets[index] is None:
             raise BadValue(f"nothing at index {index}")
         return <Bitset> self.sets[index]
-
-    def check_invariant(self):
-        """Raises AssertionError unless every node claims whatever is below it."""
-        cdef int level
-        cdef Py_ssize_t i, index, word
-        cdef Bitset bits
-        assert self.number[max(self.height - 1, 0)] == (len(self.sets) > 0), "one root"
-        for index, bits in enumerate(self.sets):
-            if bits is not None:
-                for level in range(self.height):
-                    i = index >> SHIFT * (level + 1)
-                    assert claims(self.nodes[level][i], bits.words, min(bits.nwords, self.nwords)), f"index {index}, level {level}"
-                    for word in range(bits.nwords if self.endless else self.nwords, self.nwords):
-                        assert self.nodes[level][i][word] == ~(<uint64_t> 0), f"index {index}, level {level}: beyond"
-        for level in range(1, self.height):
-            for i in range(self.number[level - 1]):
-                assert claims(self.nodes[level][i >> SHIFT], self.nodes[level - 1][i], self.nwords), f"node {i}, level {level}"
 
     cdef int reserve(self, Py_ssize_t length) except -1:
         """Make room for so many indexes."""
@@ -319,14 +294,3 @@ cdef class ParkedQueue:
             self.positions[download] = position
         self.lacks, self.endless = lacks, endless
         return 0
-
-    def check_invariant(self):
-        """Raises AssertionError unless each download is at its position, in the order of the positions."""
-        assert len(self.entries) <= 2 * len(self.positions) + FAN, "vacant positions"
-        assert [download for download in self.entries if download is not None] == list(self.positions), "order"
-        assert all(self.entries[position] is download for download, position in self.positions.items()), "positions"
-        for position, entry in enumerate(self.entries):
-            found = sum([bits.sets[position] is not None for bits in (self.lacks, self.endless)])
-            assert found == (entry is not None), f"position {position}: lacks"
-        self.lacks.check_invariant()
-        self.endless.check_invariant()

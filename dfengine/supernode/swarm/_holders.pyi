@@ -12,9 +12,6 @@ class Holders:
     def size(self) -> int: ...
     @property
     def held(self) -> Bitset: ...
-    @property
-    def open_count(self) -> int:
-        """Members with a free upload slot."""
     def grow(self, size: int) -> None:
         """Make room for `size` pieces, the new ones held by nobody. A smaller size changes nothing."""
     def join(self, member: Download, have: Bitset) -> int:
@@ -36,8 +33,6 @@ class Holders:
     def is_open(self, index: int) -> bool: ...
     def copies(self, n: int) -> int:
         """Finished copies of piece n among the members."""
-    def sample(self, n: int) -> list[Download]:
-        """Some holders of piece n, open or not, none twice: all of them when they are at most RECENT, else up to RECENT + SAMPLES."""
     def useful(self, want: Bitset, first: int, step: int = 0) -> tuple[Download, int] | None:
         """(member, step) of the next open member that has a piece of `want`, else None.
 
@@ -45,5 +40,3 @@ class Holders:
         """
     def open_holders(self, n: int) -> list[Download]:
         """Every open member that has piece n: a scan of the open ones."""
-    def check_invariant(self) -> None:
-        """Raises AssertionError unless counts are recounted right, and open_list and open_index agree."""

@@ -212,10 +212,6 @@ cdef class Holders:
         self.check(index)
         return self.open_index[index] >= 0
 
-    @property
-    def open_count(self):
-        return self.nopen
-
     def copies(self, Py_ssize_t n):
         cdef Cell* cell
         if not 0 <= n < self.size:
@@ -238,7 +234,10 @@ cdef class Holders:
         return 0
 
     cdef Py_ssize_t sample_into(self, Py_ssize_t n, uint32_t* found) except -1:
-        """The holder indexes of `sample`, at most RECENT + SAMPLES; their number."""
+        """Holder indexes of some holders of piece n, open or not, none twice; returns their number.
+
+        All of them when they are at most RECENT, else up to RECENT + SAMPLES.
+        """
         cdef uint32_t drawn[SAMPLES]
         cdef uint32_t index
         cdef Py_ssize_t number = 0, i
@@ -273,14 +272,6 @@ cdef class Holders:
                     number += 1
         return number
 
-    def sample(self, Py_ssize_t n):
-        cdef uint32_t found[RECENT + SAMPLES]
-        cdef Py_ssize_t i
-        if not 0 <= n < self.size:
-            raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
-        self.scan_budget = SCAN_BUDGET
-        return [self.members[found[i]] for i in range(self.sample_into(n, found))]
-
     def useful(self, Bitset want not None, Py_ssize_t first, Py_ssize_t step=0):
         cdef Py_ssize_t begin, start, open_index = -1
         step = max(step, 0)
@@ -300,22 +291,6 @@ cdef class Holders:
     def open_holders(self, Py_ssize_t n):
         cdef Py_ssize_t i
         return [self.members[self.open_list[i]] for i in range(self.nopen) if self.holds(self.open_list[i], n)]
-
-    def check_invariant(self):
-        """Raises AssertionError unless counts are recounted right and open and open_index agree."""
-        cdef Py_ssize_t n, i
-        live = [(m, h) for m, h in zip(self.members, self.haves, strict=True) if m is not None]
-        assert len(self.members) - len(live) == len(self.vacant) == len(set(self.vacant)), "vacant holder indexes"
-        for n in range(self.size):
-            held = sum(1 for _, have in live if n < len(have) and n in have)
-            assert held == self.copies(n), f"piece {n}: {held} holders, counted {self.copies(n)}"
-            assert (n in self.held) == (held > 0), f"piece {n}: held"
-        for i in range(self.nopen):
-            assert self.open_index[self.open_list[i]] == i and self.members[self.open_list[i]] is not None, "open holder indexes"
-        assert sum(1 for i in range(len(self.members)) if self.open_index[i] >= 0) == self.nopen, "open indexes"
-        for i in range(len(self.offers.sets)):
-            assert self.offers.sets[i] is (self.haves[self.open_list[i]] if i < self.nopen else None), f"offers at {i}"
-        self.offers.check_invariant()
 
 
 cdef inline bint among(uint32_t* indexes, Py_ssize_t number, uint32_t index) noexcept nogil:

@@ -25,12 +25,5 @@ class Rarity:
         """No piece from `size` on has a copy any more."""
     def copies(self, n: int) -> int:
         """Copies of piece n, finished and in flight."""
-    def few(self, want: Bitset, offered: Bitset, start: int, limit: int, most: int = ...) -> list[int]:
-        """Up to `limit` (1..64) pieces of `want` and `offered`, rarest first.
-
-        Equally rare ones are in order from piece `start` on, around the end. most: bounds the level, 0 = pieces without a copy.
-        """
-    def check_invariant(self) -> None:
-        """Raises AssertionError unless every piece is in the one level of its copies."""
 
 __pyx_capi__: dict[str, object]

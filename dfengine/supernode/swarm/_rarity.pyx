@@ -152,15 +152,6 @@ cdef class Rarity:
             raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
         return self.counts[n]
 
-    def few(self, Bitset want not None, Bitset offered not None, Py_ssize_t start, Py_ssize_t limit, int most=LEVELS - 1):
-        cdef uint32_t found[64]
-        cdef Py_ssize_t i, number
-        if not 1 <= limit <= 64:
-            raise BadValue(f"{limit} pieces at once")
-        with nogil:
-            number = self.search(want, offered, start, min(most, LEVELS - 1), found, limit)
-        return [found[i] for i in range(number)]
-
     cdef Py_ssize_t search(self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil:
         """Up to `limit` pieces of want & offered by level, each level once around from `start`; the number found.
 
@@ -206,15 +197,3 @@ cdef class Rarity:
                         word &= word - 1
             level += 1
         return number
-
-    def check_invariant(self):
-        """Raises AssertionError unless every piece is in the one level of its copies."""
-        cdef Py_ssize_t n, total = 0
-        cdef int level
-        for n in range(self.size):
-            for level in range(LEVELS):
-                inside = self.sets[level] is not NULL and (self.sets[level][n >> 6] >> (n & 63)) & 1
-                assert bool(inside) == (level == level_of(self.counts[n])), f"piece {n}, level {level}"
-        for level in range(LEVELS):
-            total += self.members[level]
-        assert total == self.size, "level populations"

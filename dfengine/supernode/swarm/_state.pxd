@@ -160,7 +160,6 @@ cdef class Task:
     cpdef bint admits(self, Py_ssize_t n) except -1
     cdef int grow(self, Py_ssize_t n) except -1
     cdef int add_digest(self, Bitset digests, Py_ssize_t n) except -1
-    cpdef bint find_wanted(self, Download download) except -1
     cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1
     cpdef int claim(self, Lease lease) except -1
     cpdef int end_claim(self, Py_ssize_t n) except -1
@@ -171,7 +170,7 @@ cdef class Task:
 
 
 cdef inline int between(const Location* a, const Location* b) noexcept nogil:
-    """See PeerState.nearness."""
+    """0 far; 1 the same subnet, where not both have a label; 1 + n where their labels agree in the first n levels; SAME_HOST."""
     cdef int shared = 0
     if a.host == b.host:
         return SAME_HOST

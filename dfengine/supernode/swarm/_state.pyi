@@ -53,8 +53,6 @@ class PeerState:
     def __new__(cls, key: tuple[str, int, str], slots: int, now: float) -> PeerState: ...
     def locate(self, location: str) -> None:
         """Set its location by its own label (`locality`), "" none."""
-    def nearness(self, other: PeerState) -> int:
-        """0 far; 1 the same subnet, where not both have a label; 1 + n where their labels agree in the first n levels; 6 one host."""
     @property
     def key(self) -> tuple[str, int, str]: ...
     @property
@@ -257,8 +255,6 @@ class Task:
         """A cached piece is on its way to a source: the supernode does not send it again until that claim ends."""
     def end_claim(self, n: int) -> int:
         """The piece has one holder more, or will not have one soon: the supernode may send it again."""
-    def find_wanted(self, download: Download) -> bool:
-        """Fill `want` with the pieces that may be offered to the download and that it lacks, by digests known; True if there is any."""
     def lack(self, download: Download) -> tuple[Bitset, bool]:
         """What the download lacks, offered or not; True: and all beyond the end of that set, which is as short as possible."""
     def finished(self, download: Download) -> bool:

@@ -39,9 +39,6 @@ cdef class PeerState:
         for level in range(self.location.levels):
             self.location.label[level] = labels[level]
 
-    def nearness(self, PeerState other not None):
-        return between(&self.location, &other.location)
-
     def __repr__(self):
         return f"<peer {self.key[0]}:{self.key[1]} {self.used}/{self.slots}{' isolated' if self.isolated else ''}>"
 
@@ -294,9 +291,6 @@ cdef class Task:
             self.seedable.words[n >> 6] |= <uint64_t> 1 << (n & 63)
             self.note_freed(None)
         return 0
-
-    cpdef bint find_wanted(self, Download download) except -1:
-        return self.lacking(self.want, self.legacy_known if download.legacy else self.known, download)
 
     cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1:
         cdef Window window = download.window

@@ -48,10 +48,6 @@ class Deadlines(Generic[Item]):
         if bucket is not None:
             bucket.pop(item, None)
 
-    def waits(self, item: Item, number: int) -> bool:
-        """`item` is in that bucket."""
-        return item in self._buckets.get(number, ())
-
     def due(self, now: float, most: int) -> list[Item]:
         """Take out what is due at `now`, up to `most` items; the rest stays due."""
         items: list[Item] = []

@@ -31,5 +31,3 @@ class Leases:
         """End the claims whose delay was over when `expired` was called; returns their leases, some of which have ended."""
     def soonest(self) -> float:
         """The first deadline of a lease or of `watch`, seconds; infinity for none."""
-    def check_invariant(self) -> None:
-        """Raises AssertionError unless every lease is in one bucket, and every bucket is in the heap."""

@@ -184,21 +184,3 @@ cdef class Leases:
                 self.latest = None
             del self.buckets[heapq.heappop(self.order)]
         return self.watch_due
-
-    def check_invariant(self):
-        """Raises AssertionError unless every lease is in one bucket, and every bucket is in the heap."""
-        cdef LeaseBucket bucket
-        cdef Lease lease, before
-        cdef Py_ssize_t scheduled = 0
-        assert sorted(self.order) == sorted(self.buckets), "buckets"
-        for number, bucket in self.buckets.items():
-            assert bucket.number == number, f"bucket {number}"
-            before = None
-            lease = bucket.first
-            while lease is not None:
-                assert lease.bucket is bucket and lease.before is before, f"links in bucket {number}"
-                scheduled += 1
-                before = lease
-                lease = lease.after
-            assert bucket.last is before, f"the last of bucket {number}"
-        assert scheduled == self.live, f"{scheduled} leases have a deadline, {self.live} are live"

@@ -121,17 +121,6 @@ class SupernodeSlots:
                 self._look_at(watch, now + (self.patience if watch.taken is None else LOOK))
         self._leases.watch_due = self._looks.soonest()
 
-    @property
-    def marked(self) -> int:
-        """Clients that are idle or late, or were: only then are more slots in use than there are."""
-        return len(self._idle) + len(self._slow)
-
-    def check_invariant(self, leases: list[Lease]) -> None:
-        """Raises AssertionError unless these are the leases that are watched."""
-        assert set(leases) == self._watches.keys(), "watched leases"
-        waiting = {watch.lease for watches in self._unrequested.values() for watch in watches}
-        assert waiting == {lease for lease, watch in self._watches.items() if watch.taken is None}, "waiting leases"
-
     def _takes_another(self, watch: Watch, now: float) -> bool:
         """The lease waits for its request, while the same download takes another piece."""
         if watch.taken is not None:

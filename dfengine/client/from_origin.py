@@ -185,6 +185,10 @@ class _Sink:
     def stopping(self) -> bool:
         return self._transfer.stopping
 
+    @property
+    def ordered(self) -> bool:
+        return self._transfer.follower is not None or self._transfer.plan.window.wnd >= 0
+
     def unbind(self) -> None:
         self._transfer.file.record.forget_generation()
 

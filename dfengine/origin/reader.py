@@ -3,7 +3,7 @@
 Laws:
 
 1. The first answer is a stream that already runs. It is the lead: it goes on to the end of the file, and is given up only when it
-   breaks or nothing is left for it. Whatever becomes of further connections, it loses nothing by them.
+   breaks or what is left lies before it. It is kept while it waits: an origin may grant no request more, and then it finishes the file.
 2. Further connections ask for ranges of the bound version. One that is refused teaches how many the origin grants; it never counts as a
    failure while another one runs.
 3. A connection that breaks is gone on from at the exact byte, under the bound version. Where nothing binds, or the version is another
@@ -43,9 +43,6 @@ RAMP = 0.25, 2.0
 CHANGED = 3
 """Answers of another version in a row after which the file is read again: of two servers behind one name the first may answer again."""
 
-PROVEN = 2
-"""Ranges that bring bytes, after which a lead that has nothing to bring is closed: what the origin sends into its buffers is in vain."""
-
 ANEW = 0.1
 """Seconds, and up to twice as many by chance, until an origin that answered with another version is asked again."""
 
@@ -84,7 +81,7 @@ class Reader:
         self._proof = Proof(sink.held() if compare else ())
         self._changed = threading.Condition()
         self._began, self._rest_until = time.monotonic(), 0.0
-        self._others = self._proven = self._furthest = 0
+        self._others = self._furthest = 0
         self._rate = Rate(origin.floor, self._began)
         self._revoked = self._ended = False
 
@@ -142,13 +139,13 @@ class Reader:
         if lead is not None and (run := self._work.claim_at(self._lead_at)) is not None:
             self._lead = None
             return Claim(*run, lead, False, now, self._lead_moved)
-        if self._may_open(now) and (run := self._work.claim(self._sink.end(), self._sink.wanted())) is not None:
-            return Claim(*run, None, False, now)
-        if lead is not None and self._proven >= max(PROVEN, self._work.claims) and self._allowed > 1:
-            # It would hold one of the few connections that are granted, and bring nothing.
-            self._close()
-            return self._next(now)
-        elif lead is not None and lowest > self._lead_at and not self._claims and not self._untried:
+        if self._may_open(now):
+            sink = self._sink
+            # Where the order does not matter, ranges begin at the end of the file: the lead never comes to what is theirs, and goes on.
+            run = self._work.claim(sink.end(), sink.wanted(), last=not sink.ordered)
+            if run is not None:
+                return Claim(*run, None, False, now)
+        if lead is not None and lowest > self._lead_at and not self._claims and not self._untried:
             # What lies between is here, and no range is granted: it is read past.
             self._lead = None
             return Claim(*(self._work.claim() or (0, 0)), lead, False, now, self._lead_moved)
@@ -275,7 +272,6 @@ class Reader:
             self._furthest = max(self._furthest, body.start)
             if new and not claim.moved:
                 claim.moved = True
-                self._proven += body.ranged and body.bounded
                 self._retry.progress()
                 self._others = 0
 

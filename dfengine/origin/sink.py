@@ -36,6 +36,10 @@ if TYPE_CHECKING:
         def geometry(self) -> Geometry: ...
         @property
         def stopping(self) -> bool: ...
+        @property
+        def ordered(self) -> bool:
+            """Somebody takes the pieces from the first to the last: those that come early help nobody."""
+
         def unbind(self) -> None:
             """Pieces of another answer are about to come: what is here, if all ends now, is of no version that has a name."""
 

@@ -38,16 +38,17 @@ class Work:
         """How many are free."""
         return sum(past - first for first, past in self._free)
 
-    @property
-    def claims(self) -> int:
-        """How many claims the free pieces make at least."""
-        return -(-self.pieces // self.longest)
+    def claim(self, before: int = ENDLESS, want: int = -1, last: bool = False) -> tuple[int, int] | None:
+        """The next claim: from piece `want` on if that is free, else the lowest pieces, or the `last` ones.
 
-    def claim(self, before: int = ENDLESS, want: int = -1) -> tuple[int, int] | None:
-        """The next claim: from piece `want` on if that is free, else from the lowest. before: pieces from this one on must wait."""
+        before: pieces from this one on must wait.
+        """
         at = self._find(want) if want >= 0 else -1
         if at >= 0:
             return self._cut(at, want, before)
+        if last and self._free:
+            begin, end = self._free[-1]
+            return self._cut(-1, max(begin, end - self.longest), before)
         return self._cut(0, self._free[0][0], before) if self._free else None
 
     def claim_at(self, n: int) -> tuple[int, int] | None:
@@ -65,6 +66,7 @@ class Work:
         past = min(end, first + self.longest, before)
         if past <= first:
             return None
+        at %= len(self._free)
         self._free[at : at + 1] = [run for run in ((begin, first), (past, end)) if run[0] < run[1]]
         return first, past
 

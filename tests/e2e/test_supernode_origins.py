@@ -212,7 +212,7 @@ def test_an_origin_is_read_over_as_many_connections_as_it_grants(stage: Scene, c
 
 
 def test_what_an_origin_grants_is_learned_once(stage: Scene) -> None:
-    data = content(5 * PIECE, 1)
+    data = content(8 * PIECE, 1)
     refused: list[str] = []
 
     def two_at_once(x: Exchange) -> None:

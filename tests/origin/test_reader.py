@@ -249,7 +249,8 @@ class Piece:
 class Sink:
     """Keeps pieces; one that is here is compared."""
 
-    def __init__(self, length: int, here: dict[int, bytes] | None = None, wants: int = -1) -> None:
+    def __init__(self, length: int, here: dict[int, bytes] | None = None, wants: int = -1, ordered: bool = False) -> None:
+        self.ordered = ordered
         self.geometry = Geometry(length)
         self.stopping = False
         self.lock = threading.Lock()
@@ -445,20 +446,52 @@ def test_a_resumed_range_that_comes_as_the_whole_file_is_read_past() -> None:
 class SlowRanges(Origin):
     """The first answer is soon where other connections fetch, and has to wait for them."""
 
+    first = 3
+    """Requests before which it brings nothing."""
+
     def pace(self, body: Body) -> None:
         until = time.monotonic() + LONGEST
-        while body is self.bodies[0] and len(self.asked) < 3 and time.monotonic() < until:
+        while body is self.bodies[0] and len(self.asked) < self.first and time.monotonic() < until:
             time.sleep(0.0005)
         if body is not self.bodies[0]:
             time.sleep(0.002)
 
 
-@pytest.mark.parametrize("grants", [2, 4, 6])
+@pytest.mark.parametrize("connections", [2, 4, 16])
+@pytest.mark.parametrize("grants", [2, 4, 14, 20])
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_one_that_grants_some_requests_and_no_more_is_read_by_its_first_answer(grants: int, status: int) -> None:
+@pytest.mark.parametrize("ordered", [False, True])
+def test_one_that_grants_some_requests_and_no_more_is_read_by_its_first_answer(
+    ordered: bool, status: int, grants: int, connections: int
+) -> None:
     origin = SlowRanges(305, [Behaviour(), *[Behaviour()] * grants, *[Behaviour("status", status)] * 200])
-    found = run(origin, connections=4)
-    assert found.reader.error is None, "the first answer is kept as long as much is left"
+    origin.first = grants + 1
+    found = run(origin, Sink(305, ordered=ordered), connections=connections, longest=1, tries=0)
+    assert found.reader.error is None
+    assert found.retry.others == [], "the first answer is kept to the end"
+
+
+def test_ranges_leave_to_the_lead_what_comes_next() -> None:
+    """It finishes whatever is refused later, and is never put down: an origin may close what nobody reads."""
+    origin = Origin(295)
+    origin.lead_waits.clear()
+    found = Run(origin, Sink(295), 3, longest=2)
+    until(lambda: len(origin.asked) >= 10)
+    assert max(origin.asked) == (280, 295)
+    assert origin.asked[0][0] > 200
+    origin.lead_waits.set()
+    assert found.end() is None
+    assert max(origin.sent.values()) == 1
+
+
+def test_where_the_order_counts_ranges_come_right_behind_the_lead() -> None:
+    origin = Origin(295)
+    origin.lead_waits.clear()
+    found = Run(origin, Sink(295, ordered=True), 2, longest=2)
+    until(lambda: len(origin.asked) >= 3)
+    assert origin.asked[:3] == [(20, 40), (40, 60), (60, 80)]
+    origin.lead_waits.set()
+    assert found.end() is None
 
 
 def test_one_that_refuses_for_a_while_what_it_granted_before_is_asked_again() -> None:

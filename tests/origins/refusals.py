@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.origins.answers import http_date, refuse, serve
-from tests.origins.behaviour import BIG, SLOW_ENOUGH, Behaviour, Delivers, Fails, content
+from tests.origins.behaviour import BIG, PIECE, SLOW_ENOUGH, Behaviour, Delivers, Fails, content
 from tests.origins.cuts import ONCE
 from tests.origins.server import Exchange, Script
 
@@ -45,6 +45,11 @@ def once(status: str) -> Script:
     return lambda x: refuse(x, status) if x.n else serve(x, rate=SLOW_ENOUGH)
 
 
+def granting(requests: int, status: str) -> Script:
+    """So many requests in all, each at a rate; what is more gets the status."""
+    return lambda x: serve(x, rate=SLOW_ENOUGH) if x.n < requests else refuse(x, status)
+
+
 def failing(times: int, code: int) -> Script:
     """The first `times` requests fail."""
     return lambda x: serve(x) if x.n >= times else refuse(x, f"{code} {TRANSIENT[code]}")
@@ -76,6 +81,11 @@ REFUSALS = (
     *(
         Behaviour(f"one-time-link-{status[:3]}", once(status), versions=FILE, resumed="may", options=ONCE)
         for status in ("403 Forbidden", "404 Not Found", "410 Gone")
+    ),
+    *(
+        Behaviour(f"grants-4-then-{status[:3]}", granting(4, status), versions=(content(8 * PIECE + 17, 1),), resumed="may",
+                  options=("--connections", "16", *ONCE))
+        for status in ("403 Forbidden", "404 Not Found", "410 Gone", "429 Too Many Requests", "503 Service Unavailable")
     ),
     *(Behaviour(f"{code}-once", failing(1, code), Delivers()) for code in TRANSIENT),
     Behaviour("503-twice", failing(2, 503), Delivers()),

@@ -34,6 +34,11 @@ class Arrivals:
         """The process ends."""
         return self._fetch.stopped
 
+    @property
+    def ordered(self) -> bool:
+        """md5s are computed behind the pieces."""
+        return self._fetch.following
+
     def unbind(self) -> None:
         """Pieces of a response arrive that no validator ties to the earlier one: the description names no version until the fetch ends.
 

@@ -23,6 +23,9 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 MOST_PIECES = (1 << 31) - 1
 """Pieces that a message can speak of: every index fits every machine's word, whatever a stranger writes."""
 
+MOST_SELECTED = 64
+"""Pieces that a pull may select: each costs a look for a source."""
+
 Count = Annotated[int, Meta(ge=0, le=MOST_PIECES)]
 """A piece's number, or how many pieces."""
 
@@ -198,6 +201,7 @@ class Pull(msgspec.Struct, omit_defaults=True):
     held: [first, past] runs of pieces that are here already (resume, or a supernode that forgot).
     evicted: [first, past] runs that a streaming peer no longer has.
     una, end: of a stream, pieces: those below una are delivered, those from end on are not wanted yet; -1 = as registered.
+    pieces: the pull is confined to these, in order of preference; None: any.
     want: pieces asked for, 0 to report only. wait: seconds the request may be parked for them.
     A newer pull of the same CID releases the older one.
     """
@@ -214,6 +218,7 @@ class Pull(msgspec.Struct, omit_defaults=True):
     wait: Seconds = 0.0
     una: Count = 0
     end: Sign = -1
+    pieces: Annotated[list[Count], Meta(min_length=1, max_length=MOST_SELECTED)] | None = None
 
 
 class OriginAsk(msgspec.Struct, omit_defaults=True):

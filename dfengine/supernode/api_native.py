@@ -43,12 +43,14 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
             return _answer(wire.Pulled(wire.REPORTED))
         # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
         state.wake()
-        decided = state.swarm.pull(task, cid, want, state.now())
+        decided = state.swarm.pull(task, cid, want, state.now(), message.pieces)
         if decided.pieces or decided.kind == "finished" or message.wait <= 0:
             answer = state.answers.answer(task, cid, decided)
             state.wake()
             return _answer(answer)
-        if message.end != -1:
+        if message.pieces is not None:
+            state.cdn.fetches[task].wants_pieces(message.pieces)
+        elif message.end != -1:
             state.cdn.fetches[task].wants(message.una, message.end)
         parked = state.parked.park((task, cid), want, min(message.wait, LONGEST))
         state.wake()

@@ -42,16 +42,17 @@ def test_a_registration(sent: messages.Registration, supernode: str) -> None:
 
 @given(
     TEXT, TEXT, st.lists(st.tuples(PIECE, TEXT), max_size=3), st.lists(st.tuples(PIECE, TEXT, TEXT), max_size=3), RUNS, RUNS,
-    st.integers(0, 64), st.floats(0, 30), PIECE, st.integers(-1, 1 << 20),
+    st.integers(0, 64), st.floats(0, 30), PIECE, st.integers(-1, 1 << 20), st.none() | st.lists(PIECE, min_size=1, max_size=64),
 )  # fmt: skip
 def test_a_pull(
     task: str, cid: str, done: list[tuple[int, str]], failed: list[tuple[int, str, str]], held: list[tuple[int, int]],
-    evicted: list[tuple[int, int]], want: int, wait: float, una: int, end: int,
+    evicted: list[tuple[int, int]], want: int, wait: float, una: int, end: int, pieces: list[int] | None,
 ) -> None:  # fmt: skip
     fields: dict[str, Any] = {
         "done": done, "failed": failed, "held": held, "evicted": evicted, "want": want, "wait": wait, "una": una, "end": end,
     }  # fmt: skip
-    assert wire.decode_pull(messages.encode_pull(task, cid, **fields)) == wire.Pull(task, cid, **fields)
+    wished = pieces if want else None
+    assert wire.decode_pull(messages.encode_pull(task, cid, **fields, wishes=pieces)) == wire.Pull(task, cid, **fields, pieces=wished)
 
 
 @given(

@@ -84,6 +84,7 @@ def plain_body(data: bytes) -> None:
         full = wire.decode_pull(data)
         assert plain == (full.task, full.cid, full.done, full.ending, full.want, full.wait, full.una, full.end), plain
         assert [*full.failed, *full.held, *full.evicted] == []
+        assert full.pieces is None
 
 
 _guard = secret.Guard((bytes(secret.LEAST),))

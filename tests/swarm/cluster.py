@@ -35,8 +35,8 @@ class Cluster:
             self.swarm.holds(TASK, cid, holds, self.now)
         self.check()
 
-    def pull(self, cid: str, k: int = 100) -> Pull:
-        pull = self.swarm.pull(TASK, cid, k, self.now)
+    def pull(self, cid: str, k: int = 100, selected: Any = None) -> Pull:
+        pull = self.swarm.pull(TASK, cid, k, self.now, selected)
         self.request(cid, pull)
         self.check()
         return pull
@@ -47,9 +47,9 @@ class Cluster:
             if self.requests and sources[0] is CDN:
                 self.swarm.requested(TASK, n, self.swarm.tasks[TASK].downloads[cid].peer.address, lambda: -1, self.now)
 
-    def take(self, cid: str, k: int = 100) -> dict[int, str | None]:
+    def take(self, cid: str, k: int = 100, selected: Any = None) -> dict[int, str | None]:
         """Pull, and say which piece comes from whom first; None is the supernode."""
-        return {piece.n: piece.sources[0].cid for piece in self.pull(cid, k).pieces}
+        return {piece.n: piece.sources[0].cid for piece in self.pull(cid, k, selected).pieces}
 
     def done(self, cid: str, n: int, source: str | None = SUPERNODE_CID) -> None:
         self.swarm.done(TASK, cid, n, source or SUPERNODE_CID, self.now)
@@ -72,9 +72,9 @@ class Cluster:
         self.check()
         return expired
 
-    def park(self, cid: str, k: int = 4) -> str:
+    def park(self, cid: str, k: int = 4, selected: Any = None) -> str:
         """Pull; when nothing comes, park. The kind of answer."""
-        pull = self.pull(cid, k)
+        pull = self.pull(cid, k, selected)
         if not pull.pieces and pull.kind != "finished":
             self.swarm.park(TASK, cid, k)
         self.check()

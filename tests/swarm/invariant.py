@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from dfengine.supernode.swarm._scheduler import supernode_has_slot
+from dfengine.supernode.swarm._choice import supernode_has_slot
 from dfengine.supernode.swarm._state import ABSENT, Download, Lease, Task
 from dfengine.supernode.swarm.deadlines import GRAIN
 from dfengine.supernode.swarm.supernode_slots import SupernodeSlots
@@ -91,6 +91,15 @@ def _check_task(task: Task, swarm: Swarm) -> None:
     for download in [*task.parked, *task.recheck, *(source for source in task.freed_sources if source is not None)]:
         assert task.downloads.get(download.cid) is download, f"{download} is gone"
     structures.check_queue(task.parked)
+    selecting: dict[int, list[Download]] = {}
+    for download in task.parked:
+        for n in download.selected or ():
+            selecting.setdefault(n, []).append(download)
+    assert {n: set(parked) for n, parked in task.selected.items()} == {n: set(parked) for n, parked in selecting.items()}, "selected"
+    for n in task.overdue:
+        assert n in task.selected, f"piece {n}: overdue for nobody"
+        assert n in task.cached, f"piece {n}: overdue, but not cached"
+        assert task.in_flight_claims[n] is not None, f"piece {n}: overdue, but not claimed"
     assert task.parked or not task.freed_sources, "freed sources without a parked pull"
     for download in task.parked:
         assert download.pending_want > 0, f"{download} is parked and wants nothing"
@@ -118,6 +127,8 @@ def _check_parked(download: Download, swarm: Swarm) -> None:
             assert not any(source.has(n) for n in wanted), f"{download} is parked, {source} could send"
     if supernode_has_slot(download) and len(download.running) < limits.down:  # more than that is only asked of peers
         assert not any(n in task.seedable for n in wanted), f"{download} is parked, the supernode could send"
+        if download.selected is not None:
+            assert not any(n in task.overdue for n in wanted), f"{download} is parked, the supernode could send an overdue piece"
 
 
 def _check_download(download: Download, swarm: Swarm) -> None:

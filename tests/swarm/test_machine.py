@@ -28,6 +28,7 @@ LIMITS = Limits(
 tasks = st.sampled_from(sorted(TASKS))
 cids = st.sampled_from(CIDS)
 pieces = st.integers(0, 75)
+selections = st.none() | st.lists(pieces, min_size=1, max_size=4, unique=True)
 windows = st.sampled_from([-1, -1, -1, 1, 4, 100])
 whys = st.sampled_from(["gone", "digest", "slow", "other"])
 
@@ -188,19 +189,23 @@ class SwarmMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.pullers())
     @rule(data=st.data(), k=st.integers(1, 6))
     def pull(self, data: st.DataObject, k: int) -> None:
-        self.pull_and_park(*data.draw(st.sampled_from(self.pullers())), k, data.draw(st.booleans()))
+        self.pull_and_park(*data.draw(st.sampled_from(self.pullers())), k, data.draw(st.booleans()), data.draw(selections))
 
     @precondition(lambda self: self.pullers())
-    @rule(k=st.integers(1, 2), rounds=st.integers(1, 3))
-    def everybody_pulls(self, k: int, rounds: int) -> None:
+    @rule(k=st.integers(1, 2), rounds=st.integers(1, 3), selected=selections)
+    def everybody_pulls(self, k: int, rounds: int, selected: list[int] | None) -> None:
         for _ in range(rounds):
             for task, cid in self.pullers():
-                self.pull_and_park(task, cid, k, True)
+                self.pull_and_park(task, cid, k, True, selected)
 
-    def pull_and_park(self, task: str, cid: str, k: int, park: bool) -> None:
+    def pull_and_park(self, task: str, cid: str, k: int, park: bool, selected: list[int] | None = None) -> None:
         before = dict(self.swarm.tasks[task].downloads[cid].running)
         self.both(lambda swarm: swarm.unpark(task, cid))
-        pull = self.both(lambda swarm: swarm.pull(task, cid, k, self.now))
+        pull = self.both(lambda swarm: swarm.pull(task, cid, k, self.now, selected))
+        if pull is None:  # it selects what is not there
+            self.settle()
+            return
+        assert selected is None or {piece.n for piece in pull.pieces} <= set(selected)
         assert not before.keys() & {piece.n for piece in pull.pieces}
         self.look_at(task, cid, pull)
         if park and not pull.pieces and pull.kind != "finished":

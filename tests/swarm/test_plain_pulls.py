@@ -54,7 +54,8 @@ class Place:
         for task in (TASK, OTHER):
             geometry = SimpleNamespace(length=PIECES * 100, count=PIECES) if count >= 0 else SimpleNamespace(length=-1, count=-1)
             file = SimpleNamespace(here=(), record=SimpleNamespace(digest=digests.__getitem__, digests=b"".join(digests)))
-            fetch: Any = SimpleNamespace(geometry=geometry, file=file, state="success", task=task, stop=int, wants=self._wants)
+            fetch: Any = SimpleNamespace(geometry=geometry, file=file, state="success", task=task, stop=int, wants=self._wants,
+                                         wants_pieces=lambda pieces: self._wants(pieces[0], -1))
             node.cdn.fetches[task] = fetch
             node.swarm.add_task(task, count, node.now())
             for n in range(0, PIECES, 1 if task == TASK else 2):
@@ -127,7 +128,7 @@ rare = st.fixed_dictionaries(
     {"task": st.just(TASK), "cid": st.sampled_from(CIDS)},
     optional={
         "failed": st.lists(st.tuples(pieces, names, st.sampled_from(["gone", "digest", "slow", "bad"])), max_size=2),
-        "held": runs, "evicted": runs, "want": st.just(2), "wait": st.just(9),
+        "held": runs, "evicted": runs, "want": st.just(2), "wait": st.just(9), "pieces": st.lists(pieces, max_size=3),
     },
 )  # fmt: skip
 steps = st.lists(
@@ -216,7 +217,7 @@ def test_what_is_not_plain_changes_nothing(clock: Clock, tmp_path: Path) -> None
         request(good.replace(b'"done":[[1,""]]', b'"done":[[1,""],[70,""]]')), request(good.replace(b'"want"', b'"ending":[70],"want"')),
         request(good.replace(TASK.encode(), b"no")), request(good.replace(CIDS[1].encode(), CIDS[5].encode())),
         request(good.replace(CIDS[1].encode(), b"nobody")), request(good.replace(b'"want"', b'"una":71,"want"')),
-        request(good.replace(b'"want"', b'"una":9,"end":8,"want"')),
+        request(good.replace(b'"want"', b'"una":9,"end":8,"want"')), request(good.replace(b'"want"', b'"pieces":[3],"want"')),
     ):  # fmt: skip
         assert place.router.quick(data, place.lines[0], HERE) is None
         assert place.state() == before
@@ -226,10 +227,54 @@ def test_what_is_not_plain_changes_nothing(clock: Clock, tmp_path: Path) -> None
     place.node.close()
 
 
+def test_what_follows_a_selection_is_left_to_the_router_until_it_is_replaced(clock: Clock, tmp_path: Path) -> None:
+    place = Place(clock, str(tmp_path), True, PIECES)
+
+    def pull(**fields: Any) -> list[int]:
+        body = json.dumps({"task": TASK, "cid": CIDS[2], "want": 2, **fields}, separators=(",", ":")).encode()
+        answer = place.send(request(body), place.lines[2])
+        assert isinstance(answer, bytes)
+        return [n for n, _, _ in json.loads(answer.partition(b"\r\n\r\n")[2]).get("offers", ())]
+
+    assert pull(pieces=[44, 3]) == [44, 3]
+    assert place.quick == 0
+    assert len(pull(want=1)) == 1
+    assert place.quick == 0
+    pull(want=1)
+    assert place.quick == 1
+    place.node.close()
+
+
+@pytest.mark.parametrize("selected", [
+    [], [-1], [1 << 31], [1 << 70], [PIECES], [4, 4], list(range(65)), ["4"], [4.5], [True], [None], [[4]], "4", 4, {"4": 1}, False,
+])  # fmt: skip
+def test_a_selection_that_cannot_be_is_refused(clock: Clock, tmp_path: Path, selected: object) -> None:
+    place = Place(clock, str(tmp_path), True, PIECES)
+    body = {"task": TASK, "cid": CIDS[2], "want": 2, "wait": 5, "pieces": selected}
+    answer = place.send(request(json.dumps(body, separators=(",", ":")).encode()), place.lines[2])
+    assert isinstance(answer, bytes)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    said = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert said["code"] == wire.BAD_PARAMETER
+    assert "piece" in said["msg"]
+    check(place.node.swarm)
+    assert not place.node.parked
+    place.node.close()
+
+
+def test_a_selecting_pull_that_waits_says_which_piece_is_next(clock: Clock, tmp_path: Path) -> None:
+    place = Place(clock, str(tmp_path), True, -1)
+    body = {"task": TASK, "cid": CIDS[2], "want": 2, "wait": 5, "pieces": [PIECES + 9, PIECES + 8]}
+    parked = place.send(request(json.dumps(body).encode()), place.lines[2])
+    assert isinstance(parked, asyncio.Future)
+    assert place.wanted == [(PIECES + 9, -1)]
+    place.node.close()
+
+
 numbers = st.integers(-2, 12) | st.sampled_from([10**9 - 1, 10**9, 1.5, 20.0, 0.1, 123.456789, 999999.999999999, 1e300])
 values = numbers | st.sampled_from([True, None, "", "a", "\\", "é", "\x7f"])
 entries = st.lists(st.lists(values, max_size=3) | values, max_size=3)
-keys = st.sampled_from(["task", "cid", "done", "failed", "ending", "held", "evicted", "want", "wait", "una", "end", "x"])
+keys = st.sampled_from(["task", "cid", "done", "failed", "ending", "held", "evicted", "want", "wait", "una", "end", "pieces", "x"])
 
 
 @settings(deadline=None, max_examples=500)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
 from dfengine.supernode.swarm.swarm import Limits, Pull, Swarm
 from dfengine.task import Peer
@@ -48,6 +49,11 @@ class Client:
     dead: bool = False
     polling: bool = False
     began: float | None = None
+    reads: list[tuple[int, ...]] = field(default_factory=list)
+    """What it selects, one after the other, until all of it is here; none: it is no reader."""
+    waits: list[float] = field(default_factory=list)
+    """Seconds that each of them took."""
+    asked: float = 0.0
 
     @property
     def left(self) -> int:
@@ -122,9 +128,12 @@ class Simulation:
         self.swarm.set_count(TASK, self.pieces)
         self.wake()
 
-    def join(self, name: str, *, room: int = 4, wnd: int = -1, legacy: bool = False, serves: bool = True, location: str = "") -> Client:
+    def join(
+        self, name: str, *, room: int = 4, reads: Any = (), wnd: int = -1, legacy: bool = False, serves: bool = True, location: str = ""
+    ) -> Client:
         number = len(self.clients) + 2
-        client = Client(name, f"10.0.{number // 250}.{number % 250}", room, wnd, legacy, serves)
+        address = f"10.0.{number // 250}.{number % 250}"
+        client = Client(name, address, room, wnd, legacy, serves, reads=list(reads), asked=self.now)
         self.clients[name] = client
         self.active[name] = {}
         peer = Peer(client.ip, 20000 if serves else 0, f"/peer/file/{name}", location=location)
@@ -179,7 +188,8 @@ class Simulation:
         room = client.left
         if client.dead or room < 1 or client.finished is not None:
             return
-        self.answer(client, self.swarm.pull(TASK, client.cid, room, self.now), room)
+        selected = (client.reads[0],) if client.reads else ()
+        self.answer(client, self.swarm.pull(TASK, client.cid, room, self.now, *selected), room)
 
     def answer(self, client: Client, pull: Pull, room: int) -> None:
         self.answers += 1
@@ -283,6 +293,11 @@ class Simulation:
         if client.legacy:
             self.swarm.arrived(TASK, client.cid, n, self.now)
         self.swarm.done(TASK, client.cid, n, transfer.source, self.now)
+        while client.reads and client.have.issuperset(client.reads[0]):
+            client.waits.append(self.now - client.asked)
+            client.asked = self.now
+            del client.reads[0]
+            client.finished = None if client.reads else self.now
         self.wake()
         self.pull(client)
         self.wake()

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dfengine._piece import Geometry
@@ -145,6 +145,11 @@ class Fetch:
         """A stream waits for pieces of [una, end): fetch the first missing one next. On the loop's thread."""
         missing = self.file.here.first_clear(max(una, 0)) if self.file is not None else -1
         self.wanted_piece = missing if missing < end else -1
+
+    def wants_pieces(self, pieces: Sequence[int]) -> None:
+        """A pull that selects these waits: fetch the first missing one next. On the loop's thread."""
+        here = self.file.here if self.file is not None else None
+        self.wanted_piece = next((n for n in pieces if here is None or n >= len(here) or n not in here), -1)
 
     def notify(self) -> None:
         """Wake the threads of this fetch that wait for news."""

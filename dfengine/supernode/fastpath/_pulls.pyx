@@ -84,7 +84,7 @@ cdef class Pulls:
             return None
         cid = string(&pull.cid)
         download = task.downloads.get(cid)
-        if download is None or not self.plain(task, download, &pull):
+        if download is None or download.selected is not None or not self.plain(task, download, &pull):
             return None
         key = task.id, cid
         found = PyDict_GetItemWithError(self.members, key)

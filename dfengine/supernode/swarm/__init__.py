@@ -1,7 +1,9 @@
 """The swarm engine: a pure state machine. Events with `now` go in, assignments with leases come out.
 
     swarm                         the events: join, pull, arrived, failed, evicted, leave, tick
-    scheduler, _scheduler         which pieces a download gets now, and from whom
+    scheduler, _choice            which piece a download gets next, and from whom
+    _scheduler                    the answer to one pull
+    selections                    pulls that ask for certain pieces
     _rarity, _holders             the copies of each piece, and their holders
     locality                      how near a source is
     transitions                   the states of a piece at a download, and every change of them
@@ -13,5 +15,5 @@
     _state, peers, members        tasks, peers and their downloads
     origin_leases                 permission to go to an origin directly
 
-A piece is chosen in `_scheduler`, a slot is freed in `leases` (`free_slot`). Start with `swarm`.
+A piece is chosen in `_choice`, a slot is freed in `leases` (`free_slot`). Start with `swarm`.
 """

@@ -61,4 +61,5 @@ cdef class ParkedQueue:
     cdef int _compact(self) except -1
 
 
+cdef bint empty(Bitset bits) noexcept nogil
 cdef bint intersects(Bitset a, Bitset b) noexcept nogil

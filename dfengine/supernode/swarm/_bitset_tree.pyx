@@ -22,6 +22,14 @@ cdef bint intersects(Bitset a, Bitset b) noexcept nogil:
     return words_intersect(a.words, b.words, min(a.nwords, b.nwords))
 
 
+cdef bint empty(Bitset bits) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(bits.nwords):
+        if bits.words[i]:
+            return False
+    return True
+
+
 cdef inline bint words_intersect(const uint64_t* a, const uint64_t* b, Py_ssize_t nwords) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(nwords):

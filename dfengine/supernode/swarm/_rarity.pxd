@@ -40,4 +40,5 @@ cdef class Rarity:
 
 
 cpdef bint lacking(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_ssize_t hi) except -1
+cdef int confine(Bitset bits, tuple pieces) except -1
 cdef int level_of(uint32_t copies) noexcept nogil

@@ -48,6 +48,16 @@ cpdef bint lacking(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_s
     return seen != 0
 
 
+cdef int confine(Bitset bits, tuple pieces) except -1:
+    """Clear all but these pieces; those beyond the bits are left out."""
+    cdef Py_ssize_t n
+    cdef list kept = [n for n in pieces if n < bits.size and (bits.words[n >> 6] >> (n & 63)) & 1]
+    memset(bits.words, 0, bits.nwords * sizeof(uint64_t))
+    for n in kept:
+        bits.words[n >> 6] |= <uint64_t> 1 << (n & 63)
+    return 0
+
+
 @cython.final
 cdef class Rarity:
     def __cinit__(self, Py_ssize_t size):

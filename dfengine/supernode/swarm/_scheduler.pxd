@@ -1,40 +1,19 @@
-"""The decision on one pull; its order stands in `scheduler.py`.
+"""The answer to one pull: pieces are chosen (`_choice`) and leased one after the other. Only the granted pieces change in between.
 
-Within one answer only the granted pieces change, so the rarest pieces are searched for once and tried in order:
-
-    found    [ 17 | 63 | 4 | 90 | ... ]     rarest first, `number` of them; there may be more when `number` is BATCH
-                      next                  those before it were granted, or their sampled holders had no slot
-
-Sources. A source has a free upload slot and is not blocked for the asker. Of a small sample, stragglers are chosen for stragglers and
-others for others (`stragglers`), of these the nearest (`locality`), of these the one with the fewest uploads, those without a slot
-included. The piece is chosen before its source, so a rare piece is fetched from far away.
-
-Isolated peers are not sources (they are not enlisted). So the checks here are the slot, the pair, and that a download is not its own
-source; another CID of the same host may be.
+    room       pieces that may still be granted        seed_room   of these, from the supernode: the download's share of its slots
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
 
-from dfengine._bitset cimport Bitset
+from dfengine.supernode.swarm._choice cimport RarestPieces
 from dfengine.supernode.swarm.leases cimport Leases
-from dfengine.supernode.swarm._state cimport Download, PeerState, Task
-
-cdef enum:
-    BATCH = 16
-    SAMPLE_MAX = 16  # RECENT + SAMPLES of _holders
-
-
-cdef struct RarestPieces:
-    uint32_t found[BATCH]
-    Py_ssize_t number
-    Py_ssize_t next
+from dfengine.supernode.swarm._state cimport Download
 
 
 cdef struct Answer:
     RarestPieces rarest
-    Py_ssize_t room  # pieces that may still be granted
-    Py_ssize_t seed_room  # of these, from the supernode
+    Py_ssize_t room
+    Py_ssize_t seed_room
 
 
 cdef struct Grant:  # a leased piece and its sources, best first: source, alternates, the supernode. All borrowed
@@ -45,19 +24,7 @@ cdef struct Grant:  # a leased piece and its sources, best first: source, altern
     bint supernode  # it is the last alternate
 
 
-cdef struct Sample:  # holders of a piece, borrowed; bits of `open` mark those with a free slot
-    Py_ssize_t number
-    PyObject* holders[SAMPLE_MAX]
-    unsigned int open
-
-
 cdef object begin_answer(Download download, Py_ssize_t k, Answer* answer)
 cdef bint next_grant(Download download, Answer* answer, Grant* grant, Leases leases, double now) except -1
 cdef object why_no_piece(Download download)
 cpdef pull(Download download, Py_ssize_t k, Leases leases, double now)
-cdef bint is_blocked(Download asker, PeerState source) except -1
-cdef int sample_sources(Download asker, Py_ssize_t n, Sample* sample) except -1
-cdef bint has_enough_from_stragglers(Download asker) except -1
-cdef Py_ssize_t best_source(Download asker, const Sample* sample, bint same_speed_only) noexcept
-cdef Download open_source(Download asker, bint same_speed_only)
-cpdef bint supernode_has_slot(Download asker) except -1

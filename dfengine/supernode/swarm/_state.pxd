@@ -15,10 +15,12 @@ Of a task:
     cached        pieces that the supernode itself can send
     in_flight_claims  piece -> the latest lease that brings it to a source, for Limits.reseed_delay
     seedable      cached and not claimed: what the supernode may send again
+    overdue       pieces that a parked pull selects and whose claim is older than that pull waits for (`selections`)
     holders       finished copies and where they are            rarity   finished copies and those in flight
 
 Parked pulls. `parked` is the queue of parked downloads, with what each lacks. freed_sources are sources with a new piece or slot (None: the
 supernode), recheck are parked downloads whose own state changed: either may make a parked pull answerable, and the task is in `wakeable`.
+selected is piece -> the parked downloads whose pull selects it, in the order of parking.
 
 Fields that a pull reads of many peers come first, in one or two cache lines: a download's peer, encoded_source and is_straggler, its peer's
 slots and location.
@@ -108,6 +110,7 @@ cdef class Download:
     cdef public dict arrived
     cdef public dict source_failures
     cdef public dict early
+    cdef public tuple selected
     cdef public Py_ssize_t limit
     cdef public Py_ssize_t got
     cdef public Py_ssize_t pending_want
@@ -133,7 +136,7 @@ cdef class Task:
     cdef readonly Py_ssize_t upload_slots, seed_slots, download_slots
     cdef readonly bint slow
     cdef public bint mixed
-    cdef readonly double reseed_delay, slow_from
+    cdef readonly double reseed_delay, select_delay, slow_from
     cdef public double lease
     cdef public double piece_time
     cdef public Py_ssize_t timings_since_review, straggler_count, review_from
@@ -145,11 +148,13 @@ cdef class Task:
     cdef readonly Holders holders
     cdef readonly Rarity rarity
     cdef readonly list in_flight_claims
+    cdef readonly dict selected, overdue
     cdef readonly dict downloads
     cdef readonly ParkedQueue parked
     cdef readonly dict freed_sources
     cdef readonly dict recheck
     cdef public dict wakeable
+    cdef readonly object selections
     cdef public bint dropped
     cdef object cached_reply
 
@@ -163,6 +168,8 @@ cdef class Task:
     cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1
     cpdef int claim(self, Lease lease) except -1
     cpdef int end_claim(self, Py_ssize_t n) except -1
+    cpdef bint claim_overdue(self, Py_ssize_t n, double now) except -1
+    cpdef double patience(self) noexcept
     cpdef int add_got(self, Download download, Py_ssize_t by) except -1
     cpdef int offer(self, Download download) except -1
     cpdef int note_freed(self, Download source) except -1
@@ -184,6 +191,3 @@ cdef inline int between(const Location* a, const Location* b) noexcept nogil:
 cdef inline void mark_seen(Download download, double now) noexcept:
     """The client of the download is alive."""
     download.seen = download.peer.seen = now
-
-
-cdef bint empty(Bitset bits) noexcept nogil

@@ -9,6 +9,7 @@ from dfengine.supernode.swarm._bitset_tree import ParkedQueue
 from dfengine.supernode.swarm._holders import Holders
 from dfengine.supernode.swarm._rarity import Rarity
 from dfengine.supernode.swarm.limits import Limits
+from dfengine.supernode.swarm.selections import Selections
 from dfengine.wire import Source
 
 ABSENT: Final[int]
@@ -98,12 +99,14 @@ class Download:
     sending: leases of pieces that it sends, the newest last. source_failures: failures of sources towards it.
     early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = no limit.
     pending_want: pieces a parked pull asks for, 0 when none is parked.
+    selected: the pieces that its latest pull is confined to, in order of preference; None: any.
     is_straggler, best_piece_time, claimed_piece_time: see `stragglers`.
     """
 
     holder_index: int
     source_failures: dict[PeerState, int] | None
     early: dict[int, None] | None
+    selected: tuple[int, ...] | None
     arrived: dict[int, Lease | None]
     limit: int
     got: int
@@ -170,7 +173,9 @@ class Task:
     review_from: int
     straggler_count: int
     mixed: bool
-    def __new__(cls, task_id: str, count: int, limits: Limits, lease: float, seed: int, wakeable: dict[str, None]) -> Self: ...
+    def __new__(
+        cls, task_id: str, count: int, limits: Limits, lease: float, seed: int, wakeable: dict[str, None], selections: Selections
+    ) -> Self: ...
     @property
     def id(self) -> str: ...
     @property
@@ -225,6 +230,8 @@ class Task:
     @property
     def reseed_delay(self) -> float: ...
     @property
+    def select_delay(self) -> float: ...
+    @property
     def known(self) -> Bitset: ...
     @property
     def legacy_known(self) -> Bitset: ...
@@ -241,6 +248,12 @@ class Task:
     @property
     def in_flight_claims(self) -> list[Lease | None]: ...
     @property
+    def selections(self) -> Selections: ...
+    @property
+    def selected(self) -> dict[int, dict[Download, None]]: ...
+    @property
+    def overdue(self) -> dict[int, None]: ...
+    @property
     def downloads(self) -> dict[str, Download]: ...
     @property
     def parked(self) -> ParkedQueue: ...
@@ -255,6 +268,10 @@ class Task:
         """A cached piece is on its way to a source: the supernode does not send it again until that claim ends."""
     def end_claim(self, n: int) -> int:
         """The piece has one holder more, or will not have one soon: the supernode may send it again."""
+    def claim_overdue(self, n: int, now: float) -> bool:
+        """The piece is on its way to a source for longer than a pull that selects it waits."""
+    def patience(self) -> float:
+        """Seconds for which such a pull waits for a piece that is on its way to a source (`Limits.select_delay`)."""
     def lack(self, download: Download) -> tuple[Bitset, bool]:
         """What the download lacks, offered or not; True: and all beyond the end of that set, which is as short as possible."""
     def finished(self, download: Download) -> bool:
@@ -267,5 +284,3 @@ class Task:
         """`source` (None: the supernode) can give something new: it may answer parked pulls."""
     def recheck_if_parked(self, download: Download) -> int:
         """The download's own state changed: if it is parked, its pull is tried again."""
-
-__pyx_capi__: dict[str, object]

@@ -8,8 +8,8 @@ from libc.string cimport memcpy
 from dfengine._bitset cimport Bitset, df_ctz
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport Holders
-from dfengine.supernode.swarm._rarity cimport Rarity, lacking
-from dfengine.supernode.swarm._bitset_tree cimport ParkedQueue, intersects
+from dfengine.supernode.swarm._rarity cimport Rarity, confine, lacking
+from dfengine.supernode.swarm._bitset_tree cimport ParkedQueue, empty, intersects
 
 from dfengine.errors import BadPiece, IllegalEvent
 from dfengine.supernode.swarm.locality import hashes
@@ -17,6 +17,8 @@ from dfengine.task import client_of
 
 ABSENT = NOWHERE
 FIRST_SIZE = 64
+
+cdef double SELECT_TIMES = 1.5  # times the mean time of a piece
 
 cdef dict NONE_ARRIVED = {}  # shared by downloads without an arrived piece; `transitions.arrive` gives a download its own
 
@@ -120,7 +122,9 @@ cdef class Download:
 
 
 cdef class Task:
-    def __cinit__(self, str task_id not None, Py_ssize_t count, limits not None, double lease, seed, dict wakeable not None):
+    def __cinit__(
+        self, str task_id not None, Py_ssize_t count, limits not None, double lease, seed, dict wakeable not None, selections not None
+    ):
         if count < -1 or count == 0:
             raise BadPiece(f"a task of {count} pieces")
         self.id = task_id
@@ -133,6 +137,7 @@ cdef class Task:
         self.ahead = limits.ahead
         self.alternates = limits.alternates
         self.reseed_delay = limits.reseed_delay
+        self.select_delay = limits.select_delay
         self.slow_from = limits.slow
         self.lease = lease
         self.highest = -1
@@ -144,6 +149,9 @@ cdef class Task:
         self.holders = Holders(self.size, seed & 0xFFFFFFFF)
         self.rarity = Rarity(self.size)
         self.in_flight_claims = [None] * self.size
+        self.selected = {}
+        self.overdue = {}
+        self.selections = selections
         self.downloads = {}
         self.parked = ParkedQueue(self.size)
         self.freed_sources = {}
@@ -210,7 +218,7 @@ cdef class Task:
         self.rarity.grow(self.size)
         self.parked.grow(self.size)
         for download in self.parked:
-            if download.window is not None or download.limit >= 0:
+            if download.window is not None or download.limit >= 0 or download.selected is not None:
                 self.parked.put(download, *self.lack(download))
         return 0
 
@@ -223,6 +231,8 @@ cdef class Task:
         self.holders = Holders(0)
         self.parked = ParkedQueue(0)
         self.in_flight_claims.clear()
+        self.selected.clear()
+        self.overdue.clear()
         self.freed_sources.clear()
         self.recheck.clear()
 
@@ -239,6 +249,7 @@ cdef class Task:
     def uncache(self, Py_ssize_t n):
         self.cached.clear(n)
         self.seedable.clear(n)
+        self.overdue.pop(n, None)
 
     def cache_legacy(self, Py_ssize_t n):
         self.add_digest(self.legacy_known, n)
@@ -281,16 +292,29 @@ cdef class Task:
     cpdef int claim(self, Lease lease) except -1:
         self.in_flight_claims[lease.n] = lease
         self.seedable.words[lease.n >> 6] &= ~(<uint64_t> 1 << (lease.n & 63))
+        if self.selected:
+            self.overdue.pop(lease.n, None)
+            if lease.n in self.selected:
+                self.selections.watch(lease)
         return 0
 
     cpdef int end_claim(self, Py_ssize_t n) except -1:
         if self.in_flight_claims[n] is None:
             return 0
         self.in_flight_claims[n] = None
+        if self.overdue:
+            self.overdue.pop(n, None)
         if (self.cached.words[n >> 6] >> (n & 63)) & 1:
             self.seedable.words[n >> 6] |= <uint64_t> 1 << (n & 63)
             self.note_freed(None)
         return 0
+
+    cpdef bint claim_overdue(self, Py_ssize_t n, double now) except -1:
+        cdef Lease lease = self.in_flight_claims[n]
+        return lease is not None and (n in self.overdue or lease.started + self.patience() <= now)
+
+    cpdef double patience(self) noexcept:  # reads C fields only
+        return max(self.select_delay, SELECT_TIMES * self.piece_time)
 
     cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1:
         cdef Window window = download.window
@@ -303,6 +327,9 @@ cdef class Task:
             hi = min(hi, download.limit)
         if self.count >= 0:
             hi = min(hi, self.count)
+        if download.selected is not None:
+            lo = max(lo, <Py_ssize_t> min(download.selected))
+            hi = min(hi, <Py_ssize_t> max(download.selected) + 1)
         if not lacking(into, offered, download.have, lo, hi):
             return False
         for n in download.running:
@@ -313,6 +340,8 @@ cdef class Task:
         if download.early:
             for n in download.early:
                 into.words[n >> 6] &= ~(<uint64_t> 1 << (n & 63))
+        if download.selected is not None:
+            confine(into, download.selected)
         for i in range(into.nwords):
             seen |= into.words[i]
             if seen:
@@ -322,7 +351,7 @@ cdef class Task:
     def lack(self, Download download not None):
         cdef Bitset bits = Bitset(self.size), short
         cdef Py_ssize_t n = bits.nwords
-        cdef bint endless = download.window is None and download.limit < 0
+        cdef bint endless = download.window is None and download.limit < 0 and download.selected is None
         cdef uint64_t beyond = ~(<uint64_t> 0) if endless else 0
         self.lacking(bits, None, download)
         if endless and bits.size & 63:
@@ -361,11 +390,3 @@ cdef class Task:
             self.recheck[download] = None
             self.wakeable[self.id] = None
         return 0
-
-
-cdef bint empty(Bitset bits) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(bits.nwords):
-        if bits.words[i]:
-            return False
-    return True

@@ -18,6 +18,8 @@ class Limits:
     lease: how long an assigned piece may take before its slot is taken back, where a task was given no time of its own.
     reseed_delay: how long the supernode does not send a piece again that is on its way to a source; twice the task's mean time per piece
     where that is longer.
+    select_delay: the same towards a pull that selects that piece, while no source with a slot has it; one and a half times the task's mean
+    time per piece where that is longer (`selections`).
     fail_isolate: consecutive failures that isolate a source. accusers: clients (by address) whose digest complaints do;
     doubters: as many are needed of a source that sent the supernode itself the right bytes.
     client_share: percent of the supernode's slots, at least one, for late pieces of one client while others wait.
@@ -35,6 +37,7 @@ class Limits:
     alternates: int = 2
     lease: float = 30.0
     reseed_delay: float = 2.0
+    select_delay: float = 0.1
     fail_isolate: int = 5
     accusers: int = 2
     doubters: int = 4

@@ -3,7 +3,7 @@
 Law: between events no parked pull can be answered. It was answered without pieces when it was parked, by an exact search, and since then
 every change that could matter was noted in `freed_sources` and `recheck`. So the cost of an event depends on what it makes possible: one
 check of each download that lacks a piece of the freed source, in the order of parking, until the source is full again. The others are not
-checked.
+checked. A pull that selects its pieces lacks these alone. A slot of the supernode's goes first to pulls that select an overdue piece.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ def park(download: Download, k: int) -> None:
     task = download.task
     download.pending_want = k
     task.parked.put(download, *task.lack(download))
+    if download.selected is not None:
+        task.selections.park(download)
 
 
 def unpark(download: Download) -> None:
     """Remove the parked pull; not parked: nothing happens."""
     task = download.task
+    if download.pending_want and download.selected is not None:
+        task.selections.unpark(download)
     download.pending_want = 0
     task.parked.drop(download)
     task.recheck.pop(download, None)
@@ -71,6 +75,20 @@ def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str,
             last = first if first in unanswered else last
         return True
 
+    def serve_overdue() -> bool:
+        """Send overdue pieces to pulls that select them; False: there may be more than one call checks."""
+        nonlocal checks
+        for n in list(task.overdue):
+            while n in task.overdue and task.supernode_used - task.excess < task.seed_slots:
+                first = next((download for download in task.selected.get(n, ()) if download not in unanswered), None)
+                if first is None:
+                    break
+                if checks <= 0 or len(answers) >= most:
+                    return False
+                checks -= 1
+                check(first)
+        return True
+
     for download in list(islice(task.recheck, checks)):
         if len(answers) >= most:
             break
@@ -79,7 +97,9 @@ def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str,
         if download in unanswered:
             task.parked.put(download, *task.lack(download))
             del task.recheck[download]
-    for source in [] if task.recheck else list(islice(task.freed_sources, checks)):
+    # Overdue pieces first: a check for another source may use the supernode's slot as well.
+    ready = not task.recheck and (None not in task.freed_sources or serve_overdue())
+    for source in list(islice(task.freed_sources, checks)) if ready else []:
         if source not in task.freed_sources:
             break  # no pull is parked any more
         alone = not unanswered and not answers

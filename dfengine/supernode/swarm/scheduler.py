@@ -1,4 +1,4 @@
-"""The decision: which pieces a download gets now, and from which source. The code is `_scheduler.pyx`.
+"""The decision: which pieces a download gets now, and from which source. The code is `_choice.pyx`.
 
 Order, for each piece of an answer:
 
@@ -10,6 +10,7 @@ Order, for each piece of an answer:
    will have it sooner than the supernode could send it again, and the supernode's uplink limits the swarm. Nor for a download with enough
    pieces under way: a native client requests more only to keep its connections busy.
 
+A pull may select its pieces, in order of preference; then the order is that of `selections`.
 Other pieces of a stream go by rarity inside its window, so that streams at the same position have something to trade.
 For a download that will not be a source 2 precedes 1: what the supernode sends to it does not spread.
 Equally rare pieces are taken in order from the download's own rotation, so new downloads start apart; copies in flight count, so they stay

@@ -14,7 +14,7 @@ unknown task or CID raises UnknownTask or UnknownDownload; a piece outside the t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import xxhash
@@ -29,6 +29,7 @@ from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, Peers, key_of
 from dfengine.supernode.swarm.scheduler import CDN, Assignment, Pull, pull
+from dfengine.supernode.swarm.selections import Selections, checked
 from dfengine.supernode.swarm.supernode_slots import SupernodeSlots, Taken
 from dfengine.wire import Source
 
@@ -61,6 +62,7 @@ class Swarm:
         self.peers = Peers(self.limits, self.leases, self.tasks)
         self.seed = seed
         self.wakeable: dict[str, None] = {}
+        self.selections = Selections()
 
     @property
     def sent_by_supernode(self) -> int:
@@ -101,7 +103,7 @@ class Swarm:
         if task_id in self.tasks:
             raise IllegalEvent(f"task {task_id} is there already")
         rotation = self._rotation(task_id)
-        self.tasks[task_id] = Task(task_id, count, self.limits, lease or self.limits.lease, rotation, self.wakeable)
+        self.tasks[task_id] = Task(task_id, count, self.limits, lease or self.limits.lease, rotation, self.wakeable, self.selections)
 
     def set_count(self, task_id: str, count: int) -> None:
         """The task has `count` pieces. Pieces that CIDs reported beyond are removed. Raises IllegalEvent on a contradiction.
@@ -219,19 +221,29 @@ class Swarm:
             expired.append(Expired(download.task.id, download.cid, lease.n, source.cid if source else None))
         for lease in self.leases.end_claims():
             stragglers.claim_over(lease, self.leases, now)
+        self.selections.tick(now, most)
         self.supernode_slots.look(now, most)
         self.peers.tick(now, most)
         return expired
 
     def next_due(self) -> float:
         """When `tick` has something to do, seconds; 0 when the last call left something, infinity while nothing is there."""
-        return 0.0 if self.peers.unfinished else min(self.leases.soonest(), self.peers.soonest())
+        return 0.0 if self.peers.unfinished else min(self.leases.soonest(), self.peers.soonest(), self.selections.soonest())
 
     # PIECES
 
-    def pull(self, task_id: str, cid: str, k: int, now: float) -> Pull:
-        """Up to k pieces for the CID, each with a lease; see Pull for the kinds of answer."""
-        return pull(transitions.find(self.tasks, task_id, cid, now), k, self.leases, now)
+    def pull(self, task_id: str, cid: str, k: int, now: float, selected: Sequence[int] | None = None) -> Pull:
+        """Up to k pieces for the CID, each with a lease; see Pull for the kinds of answer.
+
+        selected: pieces that this pull is confined to, in order of preference, also while it is parked; None: any. Raises BadPiece. A pull
+        that selects pieces replaces a parked one, and so does one that follows it.
+        """
+        download = transitions.find(self.tasks, task_id, cid, now)
+        if selected is not None or download.selected is not None:
+            pieces = None if selected is None else checked(download.task, selected)
+            parking.unpark(download)
+            download.selected = pieces
+        return pull(download, k, self.leases, now)
 
     def requested(self, task_id: str, n: int, client: str, taken: Taken, now: float) -> None:
         """The supernode begins to send piece n to that client (`task.client_of`), or to one that has no lease of it: nothing happens."""

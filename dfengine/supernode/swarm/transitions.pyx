@@ -4,8 +4,9 @@ from libc.stdint cimport uint64_t
 
 from dfengine._bitset cimport Bitset, df_popcount
 from dfengine._window cimport Window
+from dfengine.supernode.swarm._bitset_tree cimport empty
 from dfengine.supernode.swarm._rarity cimport lacking
-from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, empty, mark_seen
+from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, mark_seen
 from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.swarm.stragglers cimport record_link_time, record_piece_time
 

@@ -1,0 +1,248 @@
+"""Pulls that select their pieces: only these are offered, in their order, and an interactive read waits for no slow copy."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfengine.errors import BadPiece
+from dfengine.supernode.swarm.swarm import CDN
+from tests.swarm.cluster import TASK, Cluster
+from tests.swarm.virtual import Delays, Simulation
+
+PIECES = 12
+numbers = st.integers(0, PIECES - 1)
+some = st.sets(numbers, max_size=6)
+HOLDERS = ["a", "b", "c"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(some, min_size=3, max_size=3), some, some, some, st.integers(1, 3), st.integers(1, 4), st.integers(1, 8),
+    st.lists(numbers, min_size=1, unique=True), st.sampled_from([0.0, 0.2, 5.0]),
+)  # fmt: skip
+def test_each_piece_is_the_first_of_the_list_that_has_a_source(
+    held: list[set[int]], cached: set[int], busy: set[int], own: set[int], up: int, supernode: int, k: int, selected: list[int], age: float
+) -> None:
+    swarm = Cluster(PIECES, up=up, supernode=supernode, native_down=8, down=4)
+    for n in set(range(PIECES)) - cached:  # their digests stay known
+        swarm.swarm.uncached(TASK, n, swarm.now)
+    for cid, pieces in zip(HOLDERS, held, strict=True):
+        swarm.join(cid, holds=sorted(pieces))
+    swarm.join("busy", "reader")
+    swarm.swarm.holds(TASK, "reader", sorted(own), swarm.now)
+    claimed = {n for n, source in (swarm.take("busy", selected=sorted(busy)) if busy else {}).items() if n in cached}
+    swarm.now += age
+    task = swarm.swarm.tasks[TASK]
+    slots = {cid: up - swarm.used(cid) for cid in HOLDERS}
+    slots[""] = min(supernode - task.supernode_used, max(1, supernode // task.unfinished))
+    missing = [n for n in selected if n not in own and n in task.known]
+
+    pull = swarm.swarm.pull(TASK, "reader", k, swarm.now, selected)
+    from_supernode = False
+    for running in range(k):
+        peers = {n: {cid for cid, pieces in zip(HOLDERS, held, strict=True) if n in pieces and slots[cid]} for n in missing}
+        may = {n for n in missing if n in cached and slots[""] and (n not in claimed or age > 0)}
+        new = {n for n in may if not any(n in pieces for pieces in held) and n not in claimed}
+        again = may if running < 4 else set()
+        first = again & set(missing[:1]) if not from_supernode else set()
+        order = [n for n in missing if peers[n] or n in new | first] or [n for n in missing if n in again]
+        if not order:
+            assert len(pull.pieces) == running
+            break
+        n, named = pull.pieces[running]
+        source = "" if named[0] is CDN else named[0].cid or ""
+        assert n == order[0]
+        assert source in (peers[n] or {""})
+        from_supernode |= not source
+        missing.remove(n)
+        slots[source] -= 1
+
+
+def test_only_what_is_selected_is_offered_and_the_next_pull_replaces_it() -> None:
+    swarm = Cluster(20)
+    swarm.join("r")
+    assert list(swarm.take("r", selected=[7, 3, 11])) == [7, 3, 11]
+    assert swarm.park("r", selected=[7]) == "wait"
+    assert list(swarm.take("r", 1, selected=[19, 18])) == [19]
+    swarm.done("r", 7)
+    assert swarm.woken() == {}
+    assert swarm.take("r", 1).keys() & {7, 3, 11, 19} == set()
+
+
+def test_a_parked_pull_is_answered_by_its_own_pieces_alone() -> None:
+    swarm = Cluster(20, cached=0)
+    swarm.join("r", "x")
+    assert swarm.park("r", selected=[5, 6]) == "wait"
+    swarm.cache(4)
+    assert swarm.woken() == {}
+    swarm.join("peer", holds=[7])
+    assert swarm.woken() == {}
+    swarm.cache(6)
+    assert swarm.woken() == {"r": [6]}
+    assert swarm.park("r", selected=[5]) == "wait"
+    assert list(swarm.take("r", 1)) == [4]
+    swarm.cache(5)
+    assert swarm.woken() == {}
+
+
+def test_a_piece_under_way_to_another_is_sent_again_when_it_is_overdue() -> None:
+    swarm = Cluster(3, reseed_delay=2.0, select_delay=0.5)
+    swarm.join("slow", "r", "patient")
+    assert swarm.take("slow", selected=[1]) == {1: None}
+    swarm.swarm.holds(TASK, "patient", [0, 2], swarm.now)
+    assert swarm.park("patient") == "nosource"
+    assert swarm.park("r", selected=[1]) == "nosource"
+    assert swarm.swarm.next_due() <= swarm.now + 0.75
+    swarm.wait(0.25)
+    assert swarm.woken() == {}
+    swarm.wait(0.5)
+    assert swarm.woken() == {"r": [1]}
+    swarm.wait(1.0)
+    assert swarm.woken() == {}  # the second copy is a claim of its own
+    swarm.wait(1.25)
+    assert swarm.woken() == {"patient": [1]}
+
+
+def test_a_piece_that_arrives_in_time_is_read_from_its_holder() -> None:
+    swarm = Cluster(3, select_delay=0.5)
+    swarm.join("first", "r")
+    swarm.take("first", selected=[1])
+    assert swarm.park("r", selected=[1]) == "nosource"
+    swarm.wait(0.25)
+    swarm.swarm.done(TASK, "first", 1, "cdnnode:1~x", swarm.now)
+    assert swarm.woken() == {"r": [1]}
+    lease = swarm.swarm.tasks[TASK].downloads["r"].running[1]
+    assert lease.source is not None
+    assert lease.source.cid == "first"
+
+
+def test_an_overdue_piece_waits_for_a_slot_and_then_goes_first() -> None:
+    swarm = Cluster(4, supernode=1, select_delay=0.5, reseed_delay=9.0)
+    swarm.join("slow", "other", "patient", "r")
+    assert swarm.take("slow", selected=[1]) == {1: None}
+    swarm.swarm.ending(TASK, "slow", 1, swarm.now)  # it frees the slot, and is never done
+    assert swarm.take("other", 1, selected=[0]) == {0: None}
+    assert swarm.park("patient") == "nosource"
+    assert swarm.park("r", selected=[1]) == "nosource"
+    swarm.wait(1.0)
+    assert swarm.woken() == {}
+    swarm.done("other", 0)
+    assert swarm.woken() == {"r": [1], "patient": [0]}  # of its own source: there is no slot left for a new piece
+
+
+def test_many_that_wait_for_one_piece_get_one_more_copy_at_a_time() -> None:
+    swarm = Cluster(2, select_delay=0.5, supernode=5)
+    readers = [f"r{i}" for i in range(50)]
+    swarm.join("dead", *readers)
+    swarm.take("dead", selected=[0])
+    for cid in readers:
+        assert swarm.park(cid, selected=[0]) == "nosource"
+    sent = []
+    for _ in range(4):
+        swarm.wait(0.75)
+        sent.append(len(swarm.woken()))
+    assert sent == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("selected", [[], [-1], [20], [3, 3], [1 << 40]])
+def test_a_selection_that_cannot_be_is_refused_and_changes_nothing(selected: list[int]) -> None:
+    swarm = Cluster(20)
+    swarm.join("r")
+    with pytest.raises(BadPiece):
+        swarm.pull("r", 4, selected)
+    swarm.check()
+    assert len(swarm.take("r", 2)) == 2
+
+
+def test_while_the_length_is_unknown_a_selection_reaches_as_far_as_reports() -> None:
+    swarm = Cluster(-1, cached=2, ahead=10)
+    swarm.join("r")
+    assert swarm.park("r", selected=[11]) == "wait"
+    with pytest.raises(BadPiece):
+        swarm.pull("r", 1, [12])
+    swarm.swarm.set_count(TASK, 5)
+    assert swarm.woken() == {}
+    swarm.check()
+    assert swarm.take("r", 1, selected=[1]) == {1: None}
+
+
+def test_a_selection_beyond_the_room_of_the_tables_is_found_when_they_grow() -> None:
+    swarm = Cluster(1000, cached=1)
+    swarm.join("r")
+    assert swarm.park("r", selected=[900]) == "wait"
+    swarm.cache(899)
+    assert swarm.woken() == {}
+    swarm.cache(900)
+    assert swarm.woken() == {"r": [900]}
+
+
+def test_a_stream_selects_within_its_window() -> None:
+    swarm = Cluster(20)
+    swarm.join("s", wnd=4)
+    assert list(swarm.take("s", selected=[9, 3, 0])) == [3, 0]
+
+
+def test_an_idle_reader_is_no_straggler_and_stays_while_it_speaks() -> None:
+    swarm = Cluster(400, few=2, slow=0.01)
+    swarm.join("r", *HOLDERS)
+    swarm.take("r", 1, selected=[5])
+    swarm.now += 1.0
+    swarm.done("r", 5)
+    for n in range(40):
+        for cid in HOLDERS:
+            taken = swarm.take(cid, 1)
+            swarm.wait(1.0)
+            for piece, source in taken.items():
+                swarm.done(cid, piece, source)
+        swarm.swarm.pull(TASK, "r", 0, swarm.now) if n % 10 == 9 else None  # every 30 s, as a stream with a full window
+    assert not swarm.swarm.tasks[TASK].downloads["r"].is_straggler
+    for _ in range(200):
+        swarm.swarm.done_all(TASK, "r", [(5, "")], swarm.now)
+        swarm.wait(30.0)
+    assert "r" in swarm.swarm.tasks[TASK].downloads
+    swarm.wait(400.0)
+    assert "r" not in swarm.swarm.tasks[TASK].downloads
+
+
+def test_a_crowd_reads_the_first_pieces_from_each_other() -> None:
+    """100 programs read pieces 0..9 one after the other, all at the same time: 1000 pieces."""
+    swarm = Simulation(100, seed=3)
+    swarm.up["supernode"] = 5.0
+    for i in range(100):
+        swarm.join(f"r{i}", reads=[(n,) for n in range(10)])
+    swarm.run()
+    assert sum(swarm.sent_by_supernode.values()) < 100
+    assert max(swarm.times) < 60.0
+
+
+def test_downloads_that_select_everything_gain_little_and_cost_others_little() -> None:
+    """Twenty of forty downloads select all pieces in order, 64 at a time; 192 pieces."""
+    ends, sent = [], []
+    for greedy in (False, True):
+        swarm = Simulation(192, seed=3)
+        swarm.up["supernode"] = 5.0
+        for i in range(20):
+            swarm.join(f"d{i}")
+        for i in range(20):
+            swarm.join(f"g{i}", reads=[tuple(range(first, first + 64)) for first in (0, 64, 128)] if greedy else ())
+        swarm.run()
+        ends.append(max(swarm.clients[f"d{i}"].finished or 0.0 for i in range(20)))
+        sent.append(sum(swarm.sent_by_supernode.values()))
+    assert ends[1] < 1.05 * ends[0]
+    assert sent[1] < 1.25 * sent[0]
+
+
+def test_a_read_beside_a_busy_swarm_waits_for_about_two_pieces() -> None:
+    swarm = Simulation(200, seed=3, delays=Delays(report=0.01))
+    swarm.up["supernode"] = 5.0
+    for i in range(20):
+        swarm.join(f"d{i}")
+    swarm.join("r", reads=[(n,) for n in Random(5).sample(range(200), 60)])
+    swarm.run()
+    waits = sorted(swarm.clients["r"].waits)
+    assert waits[len(waits) // 2] < 1.1
+    assert waits[int(len(waits) * 0.95)] < 3.0

@@ -13,9 +13,9 @@ class DfengineError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """Without control characters: what strangers said may be part of it, and its reader a terminal."""
-        said = super().__str__()
-        return said if said.isprintable() else "".join(each if each.isprintable() or each == "\n" else "?" for each in said)
+        """Without control characters: what strangers message may be part of it, and its reader a terminal."""
+        message = super().__str__()
+        return message if message.isprintable() else "".join(each if each.isprintable() or each == "\n" else "?" for each in message)
 
 
 # The caller's fault: wrong arguments, wrong use of a structure.

@@ -109,8 +109,8 @@ def names_same(task_url: str, raw_url: str) -> bool:
     A parameter's name is left out with all its values or not at all; the order of the others stays.
     """
     head, _, query = raw_url.partition("#")[0].partition("?")
-    named, _, kept = task_url.partition("#")[0].partition("?")
-    if head != named:
+    base, _, kept = task_url.partition("#")[0].partition("?")
+    if head != base:
         return False
     names = {part.partition("=")[0] for part in kept.split("&")} if kept else set()
     return kept == "&".join(part for part in query.split("&") if part.partition("=")[0] in names)

@@ -135,7 +135,7 @@ def misused(words: list[str], message: str, code: int) -> None:
 def _get(values: dict[str, Any]) -> None:
     """Download as `values` say: those of `options.GET` that were given, and `address`. Raises subclasses of DfengineError, SystemExit."""
     given = dict(values)
-    named = {name: given.pop(name, "") for name in ("output", "dir", "create_dirs", "remote_header_name", "skip_existing")}
+    placing = {name: given.pop(name, "") for name in ("output", "dir", "create_dirs", "remote_header_name", "skip_existing")}
     window, cache = (given.pop(name, None) for name in ("window", "cache"))
     stream, as_json, quiet, verbose, bar = (given.pop(name, False) for name in ("stream", "json", "quiet", "verbose", "showbar"))
     url = _url(given)
@@ -144,9 +144,9 @@ def _get(values: dict[str, Any]) -> None:
         raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
     for name in ("filter", "identifier", "callsystem"):
         given[name] = without_raw_bytes(given.get(name, ""))
-    if stream and named["output"] not in ("", "-"):
+    if stream and placing["output"] not in ("", "-"):
         raise BadValue("--stream writes to stdout: omit -o, or use -o -")
-    device = "/dev/stdout" if stream or named["output"] == "-" else _device(named)
+    device = "/dev/stdout" if stream or placing["output"] == "-" else _device(placing)
     if not device and (window or cache is not None):
         raise BadValue("--window and --cache are for streams: use -o -")
     stream = bool(device) and descriptor(device) == 1
@@ -163,13 +163,13 @@ def _get(values: dict[str, Any]) -> None:
         _writable(device)
     else:
         began = time.monotonic()
-        settings = settings.replace(output=_output(settings, named))
-        if settings.timeout and named["remote_header_name"]:
+        settings = settings.replace(output=_output(settings, placing))
+        if settings.timeout and placing["remote_header_name"]:
             settings = settings.replace(timeout=max(0.001, settings.timeout - (time.monotonic() - began)))
-        if named["skip_existing"] and os.path.exists(settings.output):
+        if placing["skip_existing"] and os.path.exists(settings.output):
             _skipped(settings, as_json)
             return
-        prepare(settings.output, bool(named["create_dirs"]))
+        prepare(settings.output, bool(placing["create_dirs"]))
     result = _download(settings, bar or (sys.stderr.isatty() and not quiet), values)
     if as_json:
         _tell(values, as_object(result))
@@ -236,11 +236,11 @@ def home_unknown() -> bool:
     return os.path.expanduser("~").startswith("~")
 
 
-def _device(named: dict[str, Any]) -> str:
+def _device(placing: dict[str, Any]) -> str:
     """The path of -o, if that is a descriptor, a FIFO or a device; else ""."""
-    output: str = named["output"]
-    if output and not named["remote_header_name"]:
-        path = os.path.join(str(named["dir"]), output)
+    output: str = placing["output"]
+    if output and not placing["remote_header_name"]:
+        path = os.path.join(str(placing["dir"]), output)
         if descriptor(path) >= 0 or takes_stream(path):
             resolved(path)  # raises for another user's link in /tmp
             return path
@@ -257,19 +257,19 @@ def _writable(device: str) -> None:
         raise BadValue(f"{name} is a terminal, and a file's bytes may confuse it: use -o FILE, or pipe it")
 
 
-def _output(settings: GetSettings, named: dict[str, Any]) -> str:
+def _output(settings: GetSettings, placing: dict[str, Any]) -> str:
     """The path of the file. Raises BadValue; with -J also what the question to the origin raises."""
-    output, folder = named["output"], named["dir"]
-    if not named["remote_header_name"]:
+    output, folder = placing["output"], placing["dir"]
+    if not placing["remote_header_name"]:
         return place(lambda: url_name(settings.url), output, folder)
     if output and not output.endswith("/") and not os.path.isdir(os.path.join(folder, output)):
         raise BadValue("-J names the output by the origin's header: omit -o, or give a directory")
     from dfengine.disposition import filename
     from dfengine.origin.http import disposition
 
-    told = filename(disposition(settings))
-    path = place(lambda: told or url_name(settings.url), output, folder)
-    if told and os.path.lexists(path) and not (settings.force or named["skip_existing"]):
+    suggested = filename(disposition(settings))
+    path = place(lambda: suggested or url_name(settings.url), output, folder)
+    if suggested and os.path.lexists(path) and not (settings.force or placing["skip_existing"]):
         raise BadValue(f"the origin names the output {path}, which exists: --force replaces it, --skip-existing leaves it")
     return path
 

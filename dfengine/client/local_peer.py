@@ -57,7 +57,7 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
         if not held:
             running = _running(fd, ip)
             os.close(fd)
-            if running is not None and _told(home, dialer, totallimit) and _alive(running, dialer, name, deadline):
+            if running is not None and _tell(home, dialer, totallimit) and _alive(running, dialer, name, deadline):
                 return running
             # It is just starting, or just ending; then its lock will be free.
             if time.monotonic() > deadline:
@@ -72,16 +72,16 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
             os.close(fd)
 
 
-def _said(ip: str, port: int, pid: int) -> bytes:
-    """What the lock file says."""
+def _lock_text(ip: str, port: int, pid: int) -> bytes:
+    """The lock file's content."""
     return json.dumps({"ip": ip, "port": port, "pid": pid}).encode()
 
 
 def _running(lock: int, ip: str) -> LocalPeer | None:
-    """Where the lock's owner serves, None while it has not said so. A server on every address is reached by `ip`."""
+    """Where the lock's owner serves, None while it has not written so. A server on every address is reached by `ip`."""
     try:
-        said = json.loads(os.pread(lock, 4096, 0).decode())
-        host, port = said["ip"], said["port"]
+        found = json.loads(os.pread(lock, 4096, 0).decode())
+        host, port = found["ip"], found["port"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     if type(host) is not str or type(port) is not int or port not in PEER_PORTS:
@@ -89,7 +89,7 @@ def _running(lock: int, ip: str) -> LocalPeer | None:
     return LocalPeer(ip if host in ("", "0.0.0.0", "::") else host, port)
 
 
-def _told(home: Home, dialer: Dialer, totallimit: int) -> bool:
+def _tell(home: Home, dialer: Dialer, totallimit: int) -> bool:
     """It has this download's settings; False: it is of another swarm, or stopped. One without a socket cannot be told, and is taken."""
     settings = {"totallimit": totallimit, "secret_files": dialer.secret_files}
     try:
@@ -145,7 +145,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
             streams = stack.enter_context(fd_passing.listen(home.sockets))
         number = sock.getsockname()[1]
         os.ftruncate(lock, 0)
-        os.pwrite(lock, _said(ip, number, 0), 0)
+        os.pwrite(lock, _lock_text(ip, number, 0), 0)
         for fd in (sock.fileno(), lock, *([streams.fileno()] if streams else [])):
             os.set_inheritable(fd, True)
         arguments = [
@@ -180,7 +180,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
             setsigmask=[],
         )
         _started.append(pid)
-        os.pwrite(lock, _said(ip, number, pid), 0)
+        os.pwrite(lock, _lock_text(ip, number, pid), 0)
         return LocalPeer(ip, number, fresh=True)
 
 

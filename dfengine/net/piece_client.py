@@ -67,9 +67,9 @@ def announced(head: Head, geometry: Geometry, n: int) -> int:
     start = geometry.range(n)[0]
     if head.length >= 0:
         _check_length(head.length, geometry, n)
-    named = head.headers.get("content-range")
-    if named is not None and not named.startswith(f"bytes {start}-"):
-        raise ProtocolViolation(f"piece {n} was asked for, and {named!r} is sent")
+    given = head.headers.get("content-range")
+    if given is not None and not given.startswith(f"bytes {start}-"):
+        raise ProtocolViolation(f"piece {n} was asked for, and {given!r} is sent")
     return max(head.length - FRAME, -1)
 
 

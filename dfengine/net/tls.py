@@ -163,9 +163,9 @@ def reason(error: BaseException) -> str:
     """What went wrong, in OpenSSL's words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not taken: {error.verify_message}"
-    said = getattr(error, "reason", None)
-    if isinstance(said, str):
-        return said.lower().replace("_", " ")
+    text = getattr(error, "reason", None)
+    if isinstance(text, str):
+        return text.lower().replace("_", " ")
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
@@ -211,8 +211,8 @@ def _filled(context: ssl.SSLContext, cert: str, key: str, ca: str) -> ssl.SSLCon
         if cert:
             context.load_cert_chain(os.path.expanduser(cert), os.path.expanduser(key) if key else None, password=lambda: b"")
     except OSError as error:
-        named = " or ".join(filter(None, (ca, cert, key)))
-        raise BadValue(f"{named} cannot be used for TLS: {reason(error)}") from None
+        files = " or ".join(filter(None, (ca, cert, key)))
+        raise BadValue(f"{files} cannot be used for TLS: {reason(error)}") from None
     return context
 
 

@@ -1,12 +1,12 @@
 """Serves the pieces of this host's downloads to other hosts.
 
-    server      the process: one per home directory, ends when it is idle or its home is gone
-    routes      which path is what
-    hosted      which downloads and streams this host has
-    joins       which download of this host fetches a task, and which others join it (pure)
-    told        what a download of the same user tells a running server
-    lazy_start  waits for the first connection before it imports what serving needs
-    deregister  tells supernodes that this host serves no more
+    server         the process: one per home directory, ends when it is idle or its home is gone
+    routes         which path is what
+    hosted         which downloads and streams this host has
+    joins          which download of this host fetches a task, and which others join it (pure)
+    host_settings  settings that a download of the same user gives a running server
+    lazy_start     waits for the first connection before it imports what serving needs
+    deregister     tells supernodes that this host serves no more
 
 Start with `routes`.
 """

@@ -24,9 +24,9 @@ from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.peer.deregister import deregister
+from dfengine.peer.host_settings import HostSettings
 from dfengine.peer.hosted import Hosted
 from dfengine.peer.routes import Routes
-from dfengine.peer.told import Told
 from dfengine.settings import PeerSettings
 from dfengine.storage.home import Home
 from dfengine.storage.lock import lock_file
@@ -107,8 +107,8 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
         listens, calls = tls.server(*files), tls.client(*files, named=True)
     authentication = Authentication(settings.secret_file)
     loop.add_signal_handler(signal.SIGHUP, partial(_reread, settings, authentication, tuple(filter(None, (listens, calls)))))
-    told = Told(limit, authentication, time.monotonic)
-    hosted = Hosted(home, _taking(settings, home), loop, time.time, told)
+    host_settings = HostSettings(limit, authentication, time.monotonic)
+    hosted = Hosted(home, _taking(settings, home), loop, time.time, host_settings)
     routes = Routes(hosted, limit, time.time)
     server = PieceServer(loop, sock, authentication.shut(routes), limit=limit, admission=Admission(more_descriptors()), tls=listens)
     server.start()

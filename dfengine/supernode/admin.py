@@ -21,9 +21,9 @@ from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.metrics import Scrapes
+from dfengine.supernode.sliced_work import spread
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Key, Member
-from dfengine.supernode.turns import spread
 from dfengine.task import Peer, task_url, typed_url
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -111,10 +111,7 @@ def _page(request: Request, name: str, default: int) -> int:
 
 def new_peer(state: SupernodeState, request: Request) -> Response:
     """POST /api/v1/peers: an id for a peer; it is known once it registers for a task."""
-    try:
-        fields = wire.folded(request.body)
-    except ProtocolViolation as error:
-        return refused(str(error), 400, 400)
+    fields = wire.folded(request.body)
     host, ip = fields.get("hostname"), fields.get("ip")
     if not (isinstance(host, str) and isinstance(ip, str) and host and ip):
         return refused('hostName, IP: {"Code":1,"Msg":"empty value"}', 400, 400)

@@ -97,7 +97,7 @@ def _report(state: SupernodeState, message: wire.Pull) -> None:
         own = source.startswith(OWN)
         swarm.failed(task, cid, n, None if own else source, why, now)
         if own and why != "slow":
-            state.complaints.complain(state.cdn.fetches.get(task), n, state.members[task, cid].address)
+            state.scrubber.scrub(state.cdn.fetches.get(task), n, state.members[task, cid].address)
     if message.pace > 0:
         swarm.paced(task, cid, message.pace, now)
     for n in message.ending:

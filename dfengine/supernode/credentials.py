@@ -42,10 +42,10 @@ class Credentials:
         ranges = [value for name, value in wanted.headers if name.lower() == "range"]
         plain = task_id(url, sign, ranges[-1] if ranges else "")
         if wanted.verified and wanted.url[:5].lower() == "http:":
-            yield self.apart(plain, wanted.headers), replace(wanted, insecure=False, cacerts=())
-        yield self.apart(plain, wanted.headers, wanted.verified), wanted
+            yield self.private_task(plain, wanted.headers), replace(wanted, insecure=False, cacerts=())
+        yield self.private_task(plain, wanted.headers, wanted.verified), wanted
 
-    def apart(self, task: str, headers: Iterable[tuple[str, str]], verified: str = "") -> str:
+    def private_task(self, task: str, headers: Iterable[tuple[str, str]], verified: str = "") -> str:
         """The id of `task` for those who send just these credentials and verify the origin so.
 
         Raises LocalError when the key cannot be kept.
@@ -57,12 +57,12 @@ class Credentials:
             return task
         import hmac
 
-        self._key = self._key or self._kept()
+        self._key = self._key or self._read_key()
         # A NUL is in no header: no two sets are written alike.
         text = "\0".join([task, *(part for header in private for part in header)])
         return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
-    def _kept(self) -> bytes:
+    def _read_key(self) -> bytes:
         try:
             with contextlib.suppress(FileExistsError):
                 fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -73,7 +73,7 @@ class Credentials:
             if len(key) != KEY_BYTES:
                 # A process died while it wrote it: copies that were made with no key are none.
                 os.unlink(self._path)
-                return self._kept()
+                return self._read_key()
         except OSError as error:
             raise LocalError(f"cannot keep {self._path}: {error.strerror}") from error
         return key

@@ -39,7 +39,7 @@ class SwarmDriver:
                 left -= 1
         if swarm.wakeable and not self._waking:
             self._waking = True
-            self._loop.call_soon(self._wake_on)
+            self._loop.call_soon(self._continue)
         if swarm.complaints:
             self._verifier.start()
         if swarm.departed:
@@ -51,7 +51,7 @@ class SwarmDriver:
             self.due = due
             self._timer = self._loop.call_at(due + 0.001, self.tick)
 
-    def _wake_on(self) -> None:
+    def _continue(self) -> None:
         self._waking = False
         self.wake()
 

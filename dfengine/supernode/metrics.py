@@ -55,7 +55,7 @@ class _Walk:
     def __init__(self, state: SupernodeState) -> None:
         self.states: Counter[str] = Counter()
         self.systems: Counter[str] = Counter()
-        self._node = state
+        self._state = state
         cdn = state.cdn
         self.origin_requests, self.origin_bytes = cdn.past_requests, cdn.past_bytes
 
@@ -70,7 +70,7 @@ class _Walk:
 
     async def run(self) -> float:
         """Walk; the seconds that it took by itself."""
-        state, spent = self._node, 0.0
+        state, spent = self._state, 0.0
         # Lists first, all at one moment: what has been forgotten by then is in the sums that these began with.
         walks: list[tuple[list[Any], Callable[[Any], None]]] = [
             (list(state.cdn.fetches.values()), self._fetch), (list(state.members.values()), self._member),
@@ -88,12 +88,12 @@ class _Walk:
 
 class _Collector:
     def __init__(self, state: SupernodeState, served: Served, walk: _Walk) -> None:
-        self._node = state
+        self._state = state
         self._served = served
         self._walk = walk
 
     def collect(self) -> Iterator[Metric]:
-        state, counts, walk = self._node, self._node.counts, self._walk
+        state, counts, walk = self._state, self._state.counts, self._walk
         build = GaugeMetricFamily(THEIRS + "build_info", "The running version", labels=["version"])
         build.add_metric([VERSION], 1)
         yield build
@@ -117,7 +117,7 @@ class _Collector:
         yield from self._loop()
 
     def _ours(self) -> Iterator[Metric]:
-        state, counts, walk, pieces = self._node, self._node.counts, self._walk, self._served.pieces
+        state, counts, walk, pieces = self._state, self._state.counts, self._walk, self._served.pieces
         for name, text, value in (
             ("pulls", "Pulls, native and 1.x", counts["pulls"] + self._served.plain.answered),
             ("damaged_pieces", "Pieces of copies that were wrong on the disk, or unreadable, and were dropped", counts["damaged_pieces"]),
@@ -171,17 +171,17 @@ def _most(systems: Counter[str]) -> list[tuple[str, int]]:
     """The largest SYSTEMS, and OTHER for the rest: what a client says of itself must not become any number of series."""
     most = systems.most_common(SYSTEMS)
     rest = systems.total() - sum(count for _, count in most)
-    named = Counter(dict(most))
+    counted = Counter(dict(most))
     if rest:
-        named[OTHER] += rest
-    return list(named.items())
+        counted[OTHER] += rest
+    return list(counted.items())
 
 
 class Scrapes:
     """What `/metrics` is answered with. `clock`: monotonic seconds."""
 
     def __init__(self, state: SupernodeState, served: Served, clock: Callable[[], float] = monotonic) -> None:
-        self._node = state
+        self._state = state
         self._served = served
         self._clock = clock
         self._credit, self._at = BURST, clock()
@@ -196,15 +196,15 @@ class Scrapes:
         if self._under_way is None:
             if self._last and self._credit <= 0:
                 return self._last
-            self._under_way = self._node.loop.create_task(self._render())
+            self._under_way = self._state.loop.create_task(self._render())
         return self._under_way
 
     async def _render(self) -> bytes:
         try:
-            walk = _Walk(self._node)
+            walk = _Walk(self._state)
             spent, begun = await walk.run(), self._clock()
             registry = CollectorRegistry(auto_describe=False)
-            registry.register(_Collector(self._node, self._served, walk))
+            registry.register(_Collector(self._state, self._served, walk))
             self._last = generate_latest(registry)
             self._credit -= spent + self._clock() - begun
             return self._last

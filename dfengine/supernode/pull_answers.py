@@ -31,11 +31,11 @@ class PullAnswers:
         digest = fetch.file.record.digest
         offers = []
         for n, sources in pull.pieces:
-            named: tuple[object, ...] = sources
+            whom: tuple[object, ...] = sources
             if sources[0] is CDN or sources[-1] is CDN:
                 cdn = self.source(task, self._members[task, cid].super_node_ip)
-                named = tuple([cdn if source is CDN else source for source in sources])
-            offers.append(wire.Offer(n, digest(n).hex(), cast(tuple[wire.Source, ...], named)))
+                whom = tuple([cdn if source is CDN else source for source in sources])
+            offers.append(wire.Offer(n, digest(n).hex(), cast(tuple[wire.Source, ...], whom)))
         return wire.Pulled(wire.CONTINUE, offers, geometry.length, geometry.count)
 
     def source(self, task: str, ip: str) -> wire.Source:

@@ -89,14 +89,14 @@ class TaskQuota:
     def admit(self, task: str, wanted: Wanted, address: str) -> None:
         """A task begins. Raises RemoteError when there are as many as may be, in all or of this client."""
         for full, whose in ((len(self._kept) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
-            if full and not self._make_way(address):
+            if full and not self._drop_failed(address):
                 raise RemoteError(f"this supernode has {self._tasks.most if whose else MOST_TASKS} tasks{whose} already")
         size = OVERHEAD + len(wanted.url) + sum(len(name) + len(value) for name, value in wanted.headers)
         self._take(address, size)
         self._tasks.acquire(address)
         self._kept[task] = address, size
 
-    def _make_way(self, address: str) -> bool:
+    def _drop_failed(self, address: str) -> bool:
         failed = self._failed.get(client_of(address))
         if not failed:
             return False
@@ -133,9 +133,9 @@ class TaskQuota:
         if found is None or found != texts:
             self._take(address, size)
             found = self._shared[digest] = Certificates(texts)
-            finalize(found, self._gone, address, size).atexit = False
+            finalize(found, self._release_certificates, address, size).atexit = False
         return found
 
-    def _gone(self, address: str, size: int) -> None:
+    def _release_certificates(self, address: str, size: int) -> None:
         with suppress(RuntimeError):  # the loop has ended, and with it the count; this may be any thread
             self._post(self._bytes.release, address, size)

@@ -1,4 +1,4 @@
-"""Which addresses have proved that a peer server of this swarm is there, so that downloads may be sent to them.
+"""Which addresses have proved that a peer server of this swarm listens there; only these are named to downloads.
 
 A client may be asked where it was seen. Any other address that it registers (of a host with several, behind NAT or a proxy) is first
 asked by the supernode itself: for a nonce, which a peer server answers as 1.x's do, and for a proof of the secret where there is one. To an
@@ -100,20 +100,20 @@ class Reachability:
         ip, port, address = key
         if port in PEER_PORTS and may_be_probed(ip, address, self._access) and self._shares.acquire(address):
             self._pauses[key] = PAUSE
-            self._wait(key)
+            self._enqueue(key)
 
-    def _wait(self, key: Key) -> None:
-        """It stands in its client's queue."""
+    def _enqueue(self, key: Key) -> None:
+        """Put it into its client's queue, unless it was proved or is gone."""
         if self._closed:
             return
         if not self._swarm.unproved(key):
             self._forget(key)
             return
         self._queues.setdefault(client_of(key[2]), OrderedDict())[key] = None
-        self._turn()
+        self._ask_next()
 
-    def _turn(self) -> None:
-        """Ask whoever may be asked now."""
+    def _ask_next(self) -> None:
+        """Ask as many addresses as may be asked now, in turn between clients."""
         for client in list(self._queues):
             if self._busy.total() >= AT_ONCE or self._closed:
                 return
@@ -131,9 +131,9 @@ class Reachability:
     def _ask(self, key: Key, dialer: Dialer) -> None:
         found = is_peer(dialer, key[0], key[1], self._lines)
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._told, key, found)
+            self._loop.call_soon_threadsafe(self._record, key, found)
 
-    def _told(self, key: Key, found: bool) -> None:
+    def _record(self, key: Key, found: bool) -> None:
         client = client_of(key[2])
         if found:
             self._proved[key[:2]] = self._loop.time() + KEEP
@@ -143,18 +143,18 @@ class Reachability:
             self._forget(key)
             self._swarm.prove(key)
             self._wake()
-            self._rested(client)
+            self._release(client)
             return
-        self._loop.call_later(REST, self._rested, client)
+        self._loop.call_later(REST, self._release, client)
         pause = self._pauses[key]
         self._pauses[key] = min(2 * pause, LONGEST)
-        self._loop.call_later(pause, partial(self._wait, key))
+        self._loop.call_later(pause, partial(self._enqueue, key))
 
-    def _rested(self, client: str) -> None:
+    def _release(self, client: str) -> None:
         self._busy[client] -= 1
         if not self._busy[client]:
             del self._busy[client]
-        self._turn()
+        self._ask_next()
 
     def _forget(self, key: Key) -> None:
         del self._pauses[key]

@@ -21,7 +21,7 @@ async def register(
     state.cache.check_length(registration.file_length)
     fetch = await _task(state, registration, wanted, task_url, address)
     key = (fetch.task, registration.cid)
-    _make_way(state, key, address)
+    _dismiss_other(state, key, address)
     state.members.room_for(key, address)  # others have come meanwhile
     host, ip = registration.host_name, registration.ip
     port = registration.port if registration.pattern != "cdn" else 0
@@ -59,7 +59,7 @@ async def _task(state: SupernodeState, registration: wire.Registration, wanted: 
                 raise
 
 
-def _make_way(state: SupernodeState, key: Key, address: str) -> None:
+def _dismiss_other(state: SupernodeState, key: Key, address: str) -> None:
     """A download of this name that registered from elsewhere goes, unless it is there: RemoteError then."""
     known = state.members.get(key)
     if known is None or known.is_of(address):

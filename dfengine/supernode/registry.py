@@ -13,10 +13,10 @@ from dfengine import wire
 from dfengine.errors import RemoteError
 from dfengine.net.http import Line
 from dfengine.supernode.parked_pulls import ParkedPulls
+from dfengine.supernode.sliced_work import SlicedWork
 from dfengine.supernode.swarm._state import Task
 from dfengine.supernode.swarm.members import Key, Member, Members
 from dfengine.supernode.swarm.swarm import Swarm
-from dfengine.supernode.turns import Turns
 
 
 class Registry:
@@ -29,7 +29,7 @@ class Registry:
         self._now = loop.time
         self._swarm = swarm
         self._parked = parked
-        self._turns = Turns(loop)
+        self._work = SlicedWork(loop)
 
     def leave(self, key: Key) -> None:
         """This download ends; not registered: nothing happens."""
@@ -63,7 +63,7 @@ class Registry:
             return False
         ended = list(state.downloads)
         self._swarm.drop_task(task)
-        self._turns.begin(self._end(task, ended, self._parked.count, reason))
+        self._work.begin(self._end(task, ended, self._parked.count, reason))
         return True
 
     def _end(self, task: str, cids: list[str], past: int, reason: str) -> Iterator[None]:
@@ -84,7 +84,7 @@ class Registry:
         `then` is called when all have been compared, unless the task was dropped meanwhile.
         """
         task = self._swarm.tasks[name]
-        self._turns.begin(self._compare_lengths(task, list(task.downloads), length, then))
+        self._work.begin(self._compare_lengths(task, list(task.downloads), length, then))
 
     def _compare_lengths(self, task: Task, cids: list[str], length: int, then: Callable[[], None]) -> Iterator[None]:
         for cid in cids:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from dfengine.errors import ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
@@ -72,7 +73,7 @@ class Router:
     """
 
     def __init__(self, state: SupernodeState, pieces: PieceServer | None = None, watch: LoopWatch | None = None) -> None:
-        self._node = state
+        self._state = state
         self.answers: dict[tuple[str, int], int] = {}
         """(route, HTTP status) -> answers; plain pulls that are answered at once left out."""
         self.plain = Pulls(state, self._park)
@@ -82,8 +83,8 @@ class Router:
 
     def _park(self, task: str, cid: str, want: int, seconds: float) -> asyncio.Future[Response]:
         """A plain pull waits."""
-        self._node.counts["pulls"] += 1
-        return self._counted("/swarm/pull", self._node.parked.park((task, cid), want, seconds))
+        self._state.counts["pulls"] += 1
+        return self._counted("/swarm/pull", self._state.parked.park((task, cid), want, seconds))
 
     def __call__(self, request: Request) -> Answer:
         """Raises BadRequest."""
@@ -97,13 +98,15 @@ class Router:
         if route is None:
             return text(405, f"{path} takes {', '.join(methods)}")
         try:
-            result = route(self._node, request)
+            result = route(self._state, request)
         except BadRequest as error:
             result = text(error.status, error.reason)
+        except ProtocolViolation as error:
+            result = api_v1.refused(str(error), 400, 400)
         if isinstance(result, Response):
             self._count(path, result)
             return result
-        later = self._node.loop.create_task(result) if asyncio.iscoroutine(result) else result
+        later = self._state.loop.create_task(result) if asyncio.iscoroutine(result) else result
         assert isinstance(later, asyncio.Future)
         return self._counted(path, later)
 

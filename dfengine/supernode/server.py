@@ -127,7 +127,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     state = SupernodeState(settings, home, loop, dialer)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
     admission, turns = Admission(more_descriptors(), share), Turns(loop.call_soon, time.monotonic)
-    routes = authentication.shut(DownloadRoutes(state.cdn.fetches.get, state.complaints.unreadable, state.requested))
+    routes = authentication.shut(DownloadRoutes(state.cdn.fetches.get, state.scrubber.unreadable, state.requested))
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls)
     watch = LoopWatch(loop)
     router = Router(state, pieces, watch)

@@ -16,9 +16,9 @@ from dfengine.net.dialer import Dialer
 from dfengine.net.http import Line
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.copies.cache import Cache
-from dfengine.supernode.copies.complaints import Complaints
 from dfengine.supernode.copies.fetch import FAILED
 from dfengine.supernode.copies.origin_queue import OriginQueue
+from dfengine.supernode.copies.scrubber import Scrubber
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.driver import SwarmDriver
 from dfengine.supernode.origin_fetches import OriginFetches
@@ -69,7 +69,7 @@ class SupernodeState:
         self.reachability = Reachability(loop, self.swarm, self.wake, peers, settings.client_share, lambda: self.dialer)
         self._verifier = Verifier(loop, self.swarm, self.cdn.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
         self.driver = SwarmDriver(loop, self.swarm, self.registry, self.parked, self.answers, self._verifier)
-        self.complaints = Complaints(loop, settings.client_share)
+        self.scrubber = Scrubber(loop, settings.client_share)
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
 
     def wake(self) -> None:
@@ -113,4 +113,4 @@ class SupernodeState:
         self.fetches.close()
         self.reachability.close()
         self._verifier.close()
-        self.complaints.close()
+        self.scrubber.close()

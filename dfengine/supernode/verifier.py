@@ -1,7 +1,7 @@
-"""The supernode's own word: a source that somebody complained of is asked for that very piece, and what it sends is compared with the copy.
+"""Verifies complaints: asks the accused source for the disputed piece and compares what it sends with the copy.
 
-In threads, some at once, like the fetches from origins. What cannot be compared (the source refuses, or the supernode has not the piece any
-more) is no proof of anything; silence is proof of silence.
+In threads, AT_ONCE of them. Where nothing can be compared (the source refuses, or the supernode no longer has the piece) nothing is proved;
+silence proves silence.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from dfengine.task import PEER_PORTS, peer_path
 from dfengine.wire import Source
 
 AT_ONCE = 16
-"""Most of those that are asked are silent: a thread waits."""
+"""Threads: most of the sources that are asked are silent, and each of these holds one."""
 
 MOST = 1024
-"""Sources that wait to be asked; further complaints are the clients' word alone."""
+"""Sources that wait to be asked; further complaints are not verified."""
 
 CONNECT = 2.0
 FIRST = 2.0
@@ -44,7 +44,7 @@ LEAST_RATE = 64 << 10
 """Bytes per second below which it has not answered either, SILENCE seconds left out."""
 
 ABSENT = frozenset((404, 410, 416, 500))
-"""How peer servers, 1.x's too, say that they have not the piece."""
+"""Statuses by which peer servers, 1.x's too, say that they do not have the piece."""
 
 
 class Verifier:
@@ -83,11 +83,11 @@ class Verifier:
             self._threads.submit(self._ask, complaint, file, file.record.digest(complaint.n))
 
     def _ask(self, complaint: Complaint, file: PieceFile, wanted: bytes) -> None:
-        found = seen(self._dialer(), complaint.source, file.geometry, complaint.n, wanted, self._digest, self._lines)
+        found = ask_source(self._dialer(), complaint.source, file.geometry, complaint.n, wanted, self._digest, self._lines)
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._told, complaint, file, found)
+            self._loop.call_soon_threadsafe(self._judge, complaint, file, found)
 
-    def _told(self, complaint: Complaint, file: PieceFile, found: str) -> None:
+    def _judge(self, complaint: Complaint, file: PieceFile, found: str) -> None:
         self._waiting -= 1
         fetch = self._fetches.get(complaint.task_id)
         # Another version of the file has come meanwhile: the source may well have it.
@@ -111,21 +111,15 @@ def _held(line: Connection, lines: set[Connection]) -> Iterator[None]:
 
 
 def may_ask(source: Source, access: Access) -> bool:
-    """A peer server's path at an address that this supernode may be sent to by strangers; names are not resolved for them."""
+    """It has a peer server's port and path, at an IP address that clients may make this supernode connect to."""
     try:
         return source.port in PEER_PORTS and peer_path(source.path) == source.path and access.permits("", source.ip)
     except (BadValue, ValueError):
         return False
 
 
-def seen(
-    dialer: Dialer,
-    source: Source,
-    geometry: Geometry,
-    n: int,
-    wanted: bytes,
-    digest: Callable[[memoryview], bytes],
-    lines: set[Connection],
+def ask_source(
+    dialer: Dialer, source: Source, geometry: Geometry, n: int, wanted: bytes, digest: Callable[[memoryview], bytes], lines: set[Connection]
 ) -> str:
     """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "silent", "" (anything else).
 

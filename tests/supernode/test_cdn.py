@@ -23,9 +23,9 @@ from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
 from dfengine.supernode.copies.fetch_thread import fail
 from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.sliced_work import SLICE
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Member
-from dfengine.supernode.turns import SLICE
 from dfengine.task import Peer
 from tests.swarm.invariant import check
 
@@ -303,7 +303,7 @@ def test_who_expects_another_length_ends_before_the_task_has_one(tmp_path: Path)
         last = node.parked.park((TASK, "2999"), 1, 60.0)
         fetch.file.learn_length(7)
         clock = iter(range(1 << 20))
-        node.registry._turns._loop = SimpleNamespace(time=lambda: next(clock) * SLICE / 100, call_soon=loop.call_soon)  # type: ignore[assignment]
+        node.registry._work._loop = SimpleNamespace(time=lambda: next(clock) * SLICE / 100, call_soon=loop.call_soon)  # type: ignore[assignment]
         node.fetches.fetch_ended(fetch)
         assert node.swarm.tasks[TASK].count == -1, "the loop has other work between"
         assert len(node.members) > 2900
@@ -311,7 +311,7 @@ def test_who_expects_another_length_ends_before_the_task_has_one(tmp_path: Path)
             assert node.swarm.tasks[TASK].count == -1
             await asyncio.sleep(0)
         assert b"7 bytes, 5 were expected" in (await last).body
-        while node.registry._turns._works:
+        while node.registry._work._jobs:
             await asyncio.sleep(0)
         assert node.swarm.tasks[TASK].count == 1
         assert len(node.members) == 1000

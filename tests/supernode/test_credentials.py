@@ -18,7 +18,7 @@ TASK = "ab" * 32
 
 
 def test_no_two_sets_share_a_task(tmp_path: Path) -> None:
-    apart = Credentials(str(tmp_path)).apart
+    apart = Credentials(str(tmp_path)).private_task
     sets = [
         [("Authorization", "a")], [("Authorization", "b")], [("Cookie", "a")], [("X-Auth-Token", "a")],
         [("Authorization", "a"), ("Cookie", "a")],
@@ -30,7 +30,7 @@ def test_no_two_sets_share_a_task(tmp_path: Path) -> None:
 
 
 def test_the_same_credentials_share_and_no_credentials_keep_the_rule_of_1x(tmp_path: Path) -> None:
-    apart = Credentials(str(tmp_path)).apart
+    apart = Credentials(str(tmp_path)).private_task
     same = [("cookie", "c"), ("User-Agent", "x"), ("AUTHORIZATION", "a")]
     assert apart(TASK, [("Authorization", "a"), ("Cookie", "c")]) == apart(TASK, same)
     assert apart(TASK, [("User-Agent", "x"), ("Range", "bytes=0-1")]) == apart(TASK, []) == TASK
@@ -71,11 +71,11 @@ def test_nobody_is_given_what_was_verified_less_strictly(tmp_path: Path) -> None
 
 def test_ids_outlive_a_restart_and_tell_nothing_elsewhere(tmp_path: Path) -> None:
     headers = [("Authorization", "Basic cm9vdDpyb290")]
-    first = Credentials(str(tmp_path)).apart(TASK, headers)
-    assert Credentials(str(tmp_path)).apart(TASK, headers) == first
+    first = Credentials(str(tmp_path)).private_task(TASK, headers)
+    assert Credentials(str(tmp_path)).private_task(TASK, headers) == first
     assert (tmp_path / "credentials.key").stat().st_mode & 0o777 == 0o600
     (tmp_path / "credentials.key").write_bytes(b"cut")
-    assert Credentials(str(tmp_path)).apart(TASK, headers) != first
+    assert Credentials(str(tmp_path)).private_task(TASK, headers) != first
 
 
 def test_tokens_are_in_no_text_about_them() -> None:

@@ -52,7 +52,7 @@ class World:
 
     def answer(self, key: Key, found: bool) -> None:
         self.asked.remove(key)
-        self.tested._told(key, found)
+        self.tested._record(key, found)
 
     def silence(self, until: float) -> None:
         """Nobody answers, and time passes."""

@@ -13,9 +13,9 @@ from dfengine import wire
 from dfengine.net.http import Line, Response
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.registry import Registry
+from dfengine.supernode.sliced_work import SLICE
 from dfengine.supernode.swarm.members import Key, Member
 from dfengine.supernode.swarm.swarm import Swarm
-from dfengine.supernode.turns import SLICE
 from dfengine.task import Peer
 from tests.swarm.invariant import check
 
@@ -132,7 +132,7 @@ def test_a_task_with_many_downloads_ends_in_turns_and_spares_who_came_again(plac
     cids = [str(n) for n in range(3000)]
     pulls = [place.join(cid)[1] for cid in cids]
     ticks = iter(range(1 << 20))
-    place.registry._turns._loop = SimpleNamespace(time=lambda: next(ticks) * SLICE / 100, call_soon=place.loop.call_soon)  # type: ignore[assignment]
+    place.registry._work._loop = SimpleNamespace(time=lambda: next(ticks) * SLICE / 100, call_soon=place.loop.call_soon)  # type: ignore[assignment]
     looked: list[Key] = []
     get = place.parked.get
     place.parked.get = lambda key: looked.append(key) or get(key)  # type: ignore[assignment,method-assign,func-returns-value]
@@ -141,7 +141,7 @@ def test_a_task_with_many_downloads_ends_in_turns_and_spares_who_came_again(plac
     place.swarm.add_task(TASK, 4, place.loop.time())
     place.parked.release((TASK, "2999"))
     _, again = place.join("2999")
-    while place.registry._turns._works:
+    while place.registry._work._jobs:
         place.loop.run_until_complete(asyncio.sleep(0))
     assert [code(pull) for pull in pulls] == [wire.CDN_FAILED] * 2999 + [wire.WAIT]
     assert not again.done()

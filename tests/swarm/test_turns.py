@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from dfengine.supernode.sliced_work import SLICE, SlicedWork, spread
 from dfengine.supernode.swarm import peers as swarm_peers
 from dfengine.supernode.swarm.small_set import FEW, added, removed
 from dfengine.supernode.swarm.swarm import TURN, Limits, Swarm
 from dfengine.supernode.swarm.trust import MOST_FAILED_SOURCES
-from dfengine.supernode.turns import SLICE, Turns, spread
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.invariant import check
@@ -256,9 +256,9 @@ def test_long_works_leave_turns_to_others() -> None:
             yield
 
     async def play() -> None:
-        turns = Turns(loop)
-        turns.begin(work("a", 5))
-        turns.begin(work("b", 2))
+        jobs = SlicedWork(loop)
+        jobs.begin(work("a", 5))
+        jobs.begin(work("b", 2))
         assert seen == ["a0", "a1"]
         loop.call_soon(seen.append, "other")
         while "b1" not in seen:

@@ -7,7 +7,7 @@
     origin_reading, arrival  requests to the origin; how the bytes of an answer get into the copy
     repair                   compares a copy found on disk with its digests, fetches damaged pieces again
     cache, copy              the files on disk, and serving them
-    complaints               reads a piece that somebody says is wrong
+    scrubber                 reads a piece that somebody says is wrong
     eviction                 which copies leave a full disk
     legacy_md5               md5s for 1.x
     origin_queue             downloads that wait for permission to go to an origin

@@ -147,11 +147,11 @@ class Room:
 
     def _ask(self, question: Callable[[], Result], otherwise: Result) -> Result:
         """The answer of the loop's thread; `otherwise` if the process ends."""
-        said: list[Result] = []
+        answers: list[Result] = []
         told = threading.Event()
 
         def answer() -> None:
-            said.append(question())
+            answers.append(question())
             told.set()
 
         try:
@@ -160,7 +160,7 @@ class Room:
             return otherwise
         while not told.wait(TICK) and not self._closed:
             pass
-        return said[0] if said else otherwise
+        return answers[0] if answers else otherwise
 
 
 class CopyRoom:

@@ -12,10 +12,10 @@ import pytest
 import xxhash
 
 from dfengine._piece import Geometry
-from dfengine.supernode.copies import complaints as module
+from dfengine.supernode.copies import scrubber as module
 from dfengine.supernode.copies.cache import Cache, Description
-from dfengine.supernode.copies.complaints import Complaints
 from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.scrubber import Scrubber
 
 PIECES = 8
 SIZE = (4 << 20) - 5
@@ -30,8 +30,8 @@ def copy_in(home: Path) -> Copy:
     return file
 
 
-async def settled(complaints: Complaints) -> None:
-    while any(until == float("inf") for until, _ in complaints._known.values()):
+async def settled(scrubber: Scrubber) -> None:
+    while any(until == float("inf") for until, _ in scrubber._known.values()):
         await asyncio.sleep(0.01)
 
 
@@ -41,24 +41,24 @@ def test_one_client_leaves_room_for_the_complaints_of_others(tmp_path: Path, mon
     async def play() -> None:
         file, damaged = copy_in(tmp_path), list[int]()
         fetch: Any = SimpleNamespace(task="t", file=file, damaged=damaged.append)
-        complaints = Complaints(asyncio.get_running_loop(), 50)
+        scrubber = Scrubber(asyncio.get_running_loop(), 50)
         os.pwrite(file.fd, b"x", 5 * SIZE)
         for n in range(5):
-            complaints.complain(fetch, n, ALICE)
-        assert list(complaints._known) == [("t", 0), ("t", 1)]
-        complaints.complain(fetch, 5, BOB)
-        await settled(complaints)
+            scrubber.scrub(fetch, n, ALICE)
+        assert list(scrubber._known) == [("t", 0), ("t", 1)]
+        scrubber.scrub(fetch, 5, BOB)
+        await settled(scrubber)
         assert damaged == [5]
-        assert complaints._shares.of(BOB) == 0
-        complaints.unreadable(fetch, file, 6, PIECES)
-        await settled(complaints)
-        assert complaints._shares.of(ALICE) == 2
-        complaints._known = {key: (0.0, address) for key, (_, address) in complaints._known.items()}
-        complaints._full_until = 0.0
-        complaints.complain(fetch, 0, ALICE)
-        assert complaints._shares.of(ALICE) == 1, "what was found right a while ago is counted no more"
-        await settled(complaints)
-        complaints.close()
+        assert scrubber._shares.of(BOB) == 0
+        scrubber.unreadable(fetch, file, 6, PIECES)
+        await settled(scrubber)
+        assert scrubber._shares.of(ALICE) == 2
+        scrubber._known = {key: (0.0, address) for key, (_, address) in scrubber._known.items()}
+        scrubber._full_until = 0.0
+        scrubber.scrub(fetch, 0, ALICE)
+        assert scrubber._shares.of(ALICE) == 1, "what was found right a while ago is counted no more"
+        await settled(scrubber)
+        scrubber.close()
 
     asyncio.run(play())
 
@@ -68,16 +68,16 @@ def test_a_piece_that_was_found_right_is_not_read_again_for_a_while(tmp_path: Pa
         file, proved = copy_in(tmp_path), list[int]()
         monkeypatch.setattr(file, "verify", lambda n, buffer: not proved.append(n))
         fetch: Any = SimpleNamespace(task="t", file=file, damaged=lambda n: None)
-        complaints = Complaints(asyncio.get_running_loop())
+        scrubber = Scrubber(asyncio.get_running_loop())
         for address in (ALICE, BOB):
-            complaints.complain(fetch, 3, address)
-            await settled(complaints)
+            scrubber.scrub(fetch, 3, address)
+            await settled(scrubber)
         assert proved == [3]
-        complaints._known["t", 3] = 0.0, ALICE
-        complaints.complain(fetch, 3, BOB)
-        await settled(complaints)
+        scrubber._known["t", 3] = 0.0, ALICE
+        scrubber.scrub(fetch, 3, BOB)
+        await settled(scrubber)
         assert proved == [3, 3]
-        assert complaints._shares.of(ALICE) == 0
-        complaints.close()
+        assert scrubber._shares.of(ALICE) == 0
+        scrubber.close()
 
     asyncio.run(play())

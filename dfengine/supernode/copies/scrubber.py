@@ -1,7 +1,6 @@
-"""Complaints of pieces of the supernode's own copies: the piece is read from the disk and compared with its digest.
+"""Scrubs pieces of the supernode's copies that a client reports as wrong or that could not be sent: reads and compares with the digest.
 
-A client complains that a piece is wrong, or the piece could not be sent. A few pieces are read at once, in threads. A piece that is right
-is not read again for QUIET seconds, whoever complains.
+A few pieces are read at once, in threads. A piece that is right is not read again for QUIET seconds, whoever reports it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from dfengine.supernode.copies.fetch import Fetch
 
 AT_ONCE = 2
 MOST = 1024
-"""Pieces that wait to be compared, or were right less than QUIET seconds ago; complaints of further ones are ignored."""
+"""Pieces that wait to be compared, or were right less than QUIET seconds ago; reports of further ones are ignored."""
 
 PAUSE = 1.0
 """Seconds between two searches for entries that can be removed when there are MOST."""
@@ -27,27 +26,27 @@ QUIET = 10.0
 """Seconds for which a piece that was right is not read again."""
 
 
-class Complaints:
+class Scrubber:
     """Used on the loop's thread. A wrong piece is reported by the fetch's event. share: percent of MOST for one client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, share: int = SHARE) -> None:
         self._loop = loop
-        self._threads = ThreadPoolExecutor(AT_ONCE, "complaint")
+        self._threads = ThreadPoolExecutor(AT_ONCE, "scrubber")
         self._known: dict[tuple[str, int], tuple[float, str]] = {}
         """(task, piece) -> monotonic seconds when it may be read again, infinity while it is read; and the client's address."""
         self._shares = Quota(MOST, share)
         self._full_until = 0.0
 
-    def complain(self, fetch: Fetch | None, n: int, address: str) -> None:
-        """Of piece n of a task's copy, by the client at `address`."""
+    def scrub(self, fetch: Fetch | None, n: int, address: str) -> None:
+        """Piece n of a task's copy, which the client at `address` reports."""
         if fetch is not None and fetch.file is not None:
-            self._doubt(fetch, fetch.file, range(n, n + 1), address)
+            self._submit(fetch, fetch.file, range(n, n + 1), address)
 
     def unreadable(self, fetch: Fetch, file: Copy, first: int, past: int) -> None:
         """Pieces [first, past) of this copy of the task could not be sent."""
-        self._doubt(fetch, file, range(max(0, first), past), "")
+        self._submit(fetch, file, range(max(0, first), past), "")
 
-    def _doubt(self, fetch: Fetch, file: Copy, pieces: range, address: str) -> None:
+    def _submit(self, fetch: Fetch, file: Copy, pieces: range, address: str) -> None:
         now = time.monotonic()
         if len(self._known) >= MOST or self._shares.full(address):
             if now < self._full_until:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dfengine.supernode.turns import SLICE, Turns
+from dfengine.supernode.sliced_work import SLICE, SlicedWork
 
 
 def test_a_work_that_raises_ends_and_the_others_go_on() -> None:
@@ -16,7 +16,7 @@ def test_a_work_that_raises_ends_and_the_others_go_on() -> None:
     told: list[BaseException | None] = []
     loop.set_exception_handler(lambda _, context: told.append(context.get("exception")))
     clock = iter(range(100))
-    turns = Turns(SimpleNamespace(time=lambda: next(clock) * SLICE, call_soon=loop.call_soon))  # type: ignore[arg-type]
+    jobs = SlicedWork(SimpleNamespace(time=lambda: next(clock) * SLICE, call_soon=loop.call_soon))  # type: ignore[arg-type]
     done: list[str] = []
 
     def work(name: str, fails: bool = False) -> Iterator[None]:
@@ -26,10 +26,10 @@ def test_a_work_that_raises_ends_and_the_others_go_on() -> None:
         yield
         done.append(name)
 
-    turns.begin(work("first", fails=True))
-    turns.begin(work("second"))
+    jobs.begin(work("first", fails=True))
+    jobs.begin(work("second"))
     loop.run_until_complete(asyncio.sleep(0.05))
-    turns.begin(work("third"))
+    jobs.begin(work("third"))
     loop.run_until_complete(asyncio.sleep(0.05))
     assert done == ["second", "third"]
     assert [str(error) for error in told] == ["first"]
@@ -39,8 +39,8 @@ def test_a_work_that_raises_ends_and_the_others_go_on() -> None:
         yield
 
     with pytest.raises(ValueError, match="at once"):
-        turns.begin(at_once())
-    turns.begin(work("last"))
+        jobs.begin(at_once())
+    jobs.begin(work("last"))
     loop.run_until_complete(asyncio.sleep(0.05))
     assert done[-1] == "last"
     loop.close()

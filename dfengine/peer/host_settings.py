@@ -1,4 +1,4 @@
-"""What a download of this host's user tells the peer server that runs already."""
+"""Settings that a download gives the peer server that runs already on its host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = 1 << 62
 """Bytes per second that a rate may be."""
 
 
-class Told:
+class HostSettings:
     """Its messages: `{"totallimit": bytes per second, 0: leave it, "secret_files": [path]}`. clock: monotonic seconds, the bucket's."""
 
     def __init__(self, limit: TokenBucket, authentication: Authentication, clock: Callable[[], float]) -> None:
@@ -22,10 +22,10 @@ class Told:
         self._clock = clock
 
     def __call__(self, message: bytes) -> bool:
-        """Whether this server is of the download's swarm; then it has what it was told."""
+        """Whether this server is of the download's swarm; then it has taken the settings."""
         try:
-            said = json.loads(message.decode())
-            rate, secrets = said["totallimit"], said["secret_files"]
+            settings = json.loads(message.decode())
+            rate, secrets = settings["totallimit"], settings["secret_files"]
         except (ValueError, TypeError, KeyError, RecursionError):
             return False
         if type(rate) is not int or not 0 <= rate <= MOST or type(secrets) is not list or not all(type(path) is str for path in secrets):

@@ -1,4 +1,4 @@
-"""Work on the loop's thread that may be long, done a slice at a time: between two slices everybody else has a turn."""
+"""Work on the loop's thread that may be long, done a slice at a time: between two slices the loop does its other work."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ SLICE = 0.005
 """Seconds of one slice, and one step more."""
 
 
-class Turns:
-    """Works that nobody waits for, one after another. Each is an iterator: between two of its items it may be interrupted.
+class SlicedWork:
+    """Jobs that nobody waits for, one after another. Each is an iterator: between two of its items it may be interrupted.
 
-    A work that raises ends; the others go on.
+    A job that raises ends; the others go on.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._works: deque[Iterator[object]] = deque()
+        self._jobs: deque[Iterator[object]] = deque()
 
-    def begin(self, work: Iterable[object]) -> None:
+    def begin(self, job: Iterable[object]) -> None:
         """Its first slice is done at once, unless others wait."""
-        self._works.append(iter(work))
-        if len(self._works) == 1:
-            self._turn()
+        self._jobs.append(iter(job))
+        if len(self._jobs) == 1:
+            self._run_slice()
 
-    def _turn(self) -> None:
+    def _run_slice(self) -> None:
         until = self._loop.time() + SLICE
-        while self._works:
+        while self._jobs:
             try:
-                for _ in self._works[0]:
+                for _ in self._jobs[0]:
                     if self._loop.time() >= until:
-                        self._loop.call_soon(self._turn)
+                        self._loop.call_soon(self._run_slice)
                         return
             except BaseException:
-                if len(self._works) > 1:
-                    self._loop.call_soon(self._turn)
-                self._works.popleft()
+                if len(self._jobs) > 1:
+                    self._loop.call_soon(self._run_slice)
+                self._jobs.popleft()
                 raise
-            self._works.popleft()
+            self._jobs.popleft()
 
 
 async def spread(act: Callable[[_Item], object], items: Iterable[_Item]) -> None:

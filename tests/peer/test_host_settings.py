@@ -17,8 +17,8 @@ from dfengine.errors import BadValue, LocalError
 from dfengine.net import fd_passing
 from dfengine.net.authentication import Authentication
 from dfengine.net.limit import TokenBucket
+from dfengine.peer.host_settings import HostSettings
 from dfengine.peer.hosted import Hosted
-from dfengine.peer.told import Told
 from dfengine.storage.home import Home
 
 
@@ -35,7 +35,7 @@ def message(rate: Any = 0, files: Any = ()) -> bytes:
 
 def test_the_limit_is_set_and_no_limit_leaves_it() -> None:
     limit = TokenBucket(0)
-    told = Told(limit, Authentication(()), lambda: 0.0)
+    told = HostSettings(limit, Authentication(()), lambda: 0.0)
     assert told(message(5000))
     assert limit.rate == 5000
     assert told(message(0))
@@ -50,14 +50,14 @@ def test_the_limit_is_set_and_no_limit_leaves_it() -> None:
 )  # fmt: skip
 def test_what_makes_no_sense_changes_nothing(content: bytes) -> None:
     limit = TokenBucket(0)
-    assert not Told(limit, Authentication(()), lambda: 0.0)(content)
+    assert not HostSettings(limit, Authentication(()), lambda: 0.0)(content)
     assert limit.rate == 0
 
 
 def test_the_secrets_of_one_swarm_are_followed_and_no_others(tmp_path: Path) -> None:
     old, new, other = secret(tmp_path, "old", "o"), secret(tmp_path, "new", "n"), secret(tmp_path, "other", "x")
     authentication, limit = Authentication((old,)), TokenBucket(0)
-    told = Told(limit, authentication, lambda: 0.0)
+    told = HostSettings(limit, authentication, lambda: 0.0)
     for files in ([other], [], [str(tmp_path / "missing")], [new]):
         assert not told(message(7, files))
         assert (authentication.files, limit.rate) == ((old,), 0)
@@ -65,7 +65,8 @@ def test_the_secrets_of_one_swarm_are_followed_and_no_others(tmp_path: Path) -> 
         assert told(message(0, step))
         assert authentication.files == tuple(step)
     assert not told(message(0, [old])), "it was taken out of use"
-    assert not Told(limit, Authentication(()), lambda: 0.0)(message(0, [new])), "a server that is open to all is no part of a shut swarm"
+    open_to_all = HostSettings(limit, Authentication(()), lambda: 0.0)
+    assert not open_to_all(message(0, [new])), "a server that is open to all is no part of a shut swarm"
 
 
 def test_secrets_are_read_anew_and_kept_when_they_cannot_be(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_secrets_are_read_anew_and_kept_when_they_cannot_be(tmp_path: Path) -> N
 
 
 def served(home: Home, limit: TokenBucket) -> Hosted:
-    return Hosted(home, fd_passing.listen(home.sockets), None, lambda: 1.0, Told(limit, Authentication(()), lambda: 0.0))
+    return Hosted(home, fd_passing.listen(home.sockets), None, lambda: 1.0, HostSettings(limit, Authentication(()), lambda: 0.0))
 
 
 def told(home: Home, hosted: Hosted, content: bytes) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -58,14 +60,19 @@ command.end(command.get, {{"address": "http://h/f", "output": "/tmp/f", "json": 
 """
 
 
-def started(body: str, timeout: float = 0.0) -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def started(body: str, timeout: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has begun `body`; killed at the end of the test if it still runs."""
     # What ends by itself is given time for it: how much it needs says how busy the machine is.
     grace = 10.0 if body is BY_ITSELF else GRACE
     command = [sys.executable, "-c", PROGRAM.format(body, grace, timeout)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
-    assert process.stderr is not None
-    assert process.stderr.readline() == b"up\n"
-    return process
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline() == b"up\n"
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

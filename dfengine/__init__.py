@@ -9,12 +9,15 @@ Modules at this level are the pure core: values and arithmetic, no sockets, file
     peer       serves a host's pieces
     client     downloads one file
     streaming  downloads one in order, through memory
+    files      opens one, and fetches what is read of it
     supernode  decides who takes what from whom: swarm (the pure engine), copies (its files), fastpath (pulls in Cython)
 
     import dfengine
     result = dfengine.get("http://origin/file", "file", nodes=["supernode:8002"])
     with dfengine.stream("http://origin/file", nodes=["supernode:8002"]) as file:
         shutil.copyfileobj(file, somewhere)
+    with dfengine.open("http://origin/file", nodes=["supernode:8002"]) as file:
+        footer = file.pread(file.size - 64, 64)
 """
 
 from __future__ import annotations
@@ -23,14 +26,16 @@ from dfengine.about import VERSION as __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterable
     from typing import Unpack
 
     from dfengine.app.keywords import Keywords
     from dfengine.client import Result
+    from dfengine.files import File
     from dfengine.streaming import Reader
 
-__all__ = ["__version__", "get", "stream"]
+__all__ = ["__version__", "get", "open", "stream"]
 
 
 def get(url: str, output: str, *, nodes: Iterable[str] = (), **settings: Unpack[Keywords]) -> Result:
@@ -54,3 +59,16 @@ def stream(url: str, *, nodes: Iterable[str] = (), **settings: Unpack[Keywords])
     from dfengine.streaming import Reader
 
     return Reader(keywords.settings(url, "-", nodes, settings))
+
+
+def open(
+    url: str, *, nodes: Iterable[str] = (), store: str = "", buffering: int = 0, **settings: Unpack[Keywords]
+) -> File | io.BufferedReader:
+    """`url` as a file to seek in, whose pieces are fetched when they are read; see `dfengine.files.File` and `dfengine.files.open`.
+
+    Keywords are those of `get`; `timeout` is for one read.
+    """
+    from dfengine import files
+    from dfengine.app import keywords
+
+    return files.open(keywords.settings(url, "-", nodes, settings), store=store, buffering=buffering)

@@ -6,6 +6,7 @@
     supernode_session, native, legacy   one registration, and the two ways of pulling
     pull_timing, patience, watch        when to ask, when to give up, what the main thread looks at
     plan, job, health, piece_timing     what is fetched next and from whom (pure)
+    plan_on_demand, priority, on_demand the same where readers ask for pieces; engine: the thread of a download that a program reads from
     transfer, receiving, fetch          the threads that fetch, and what they share
     connection_pool, throttle           kept connections, and the limit on bytes received
     assembly, digest, finished          the file being put together, its whole digest, what a finished output is

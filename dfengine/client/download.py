@@ -11,6 +11,7 @@ before, what was fetched stays beside the output, and the next download goes on 
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from dfengine.client import local_peer
 from dfengine.client.assembly import Assembly
@@ -226,7 +227,7 @@ class Downloading:
             lease.wait(self.watch)
             self.watch.waits()
         try:
-            FromOrigin(self.settings, self._place, self.watch, lease.renew if lease is not None else None).run()
+            FromOrigin(self.settings, self._place, self.watch, partial(lease.renew, self.watch) if lease is not None else None).run()
         except OriginError as error:
             error.args = (naming(str(error), self.settings.url, error.status), *error.args[1:])
             raise

@@ -43,6 +43,9 @@ STEP = 1 << 20
 PART = 512 << 10
 """Bytes of a piece that are hashed and written at once, while they are in the core's cache."""
 
+PARKED = 10.0
+"""Seconds between two looks around of a download that is parked until a reader asks for something."""
+
 ANEW = 4
 """Times that a download may begin anew because the file changed."""
 
@@ -53,8 +56,8 @@ _grants = Grants()
 class FromOrigin:
     """The origin phase of one download."""
 
-    def __init__(self, settings: GetSettings, assembly: Place, watch: Watch, renew: Callable[[], None] | None = None) -> None:
-        """renew: called by the main thread now and then. Raises BadValue."""
+    def __init__(self, settings: GetSettings, assembly: Place, watch: Watch, renew: Callable[[bool], None] | None = None) -> None:
+        """renew: called by the main thread now and then, with whether nobody wants anything. Raises BadValue."""
         self._renew = renew
         self._settings = settings
         self._assembly = assembly
@@ -104,27 +107,36 @@ class FromOrigin:
         pieces = sum(past - first for first, past in gaps)
         longest = min(RUN // geometry.content_size + 1, -(-pieces // connections))
         longest = longest if window.wnd < 0 else min(longest, max(1, window.wnd // connections))
-        reader = Reader(
+        reader = _reader(transfer)(
             origin, _Sink(transfer, self._watch.notice), body, gaps, connections=connections, longest=longest, retry=self._retry,
             grants=_grants, chance=chance, compare=comparing,
         )
         # A lead that stands before pieces that are here needs a thread of its own.
         threads = min(connections, max(1, pieces) + (gaps[:1] > [(1, 0)]))
-        with transfer.cuttable(cancel.set):
-            for number in range(threads):
-                transfer.start(partial(_work, transfer, reader), f"origin-{number}")
-            try:
-                while not transfer.plan.finished:
-                    self._watch.check(transfer)
-                    if self._renew is not None:
-                        self._renew()
-                    transfer.sleep(TICK)
-            except BaseException:
-                cancel.set()  # whoever waits for the origin need not be waited for
-                raise
-            finally:
-                reader.stop()
-            transfer.halt()
+        begun = False
+        try:
+            with transfer.cuttable(cancel.set):
+                begun = True
+                for number in range(threads):
+                    transfer.start(partial(_work, transfer, reader), f"origin-{number}")
+                try:
+                    while not transfer.plan.finished:
+                        self._watch.check(transfer)
+                        parked = transfer.parked
+                        if self._renew is not None:
+                            self._renew(parked)
+                        transfer.sleep(PARKED if parked else TICK)
+                        if transfer.wishes():
+                            reader.stop()  # whoever waits for work looks for it
+                except BaseException:
+                    cancel.set()  # whoever waits for the origin need not be waited for
+                    raise
+                finally:
+                    reader.stop()
+                transfer.halt()
+        finally:
+            if not begun:  # it was stopped before any thread had the lead
+                body.close()
         self._assembly.version = reader.version
 
     def _first(self, origin: HttpOrigin, cancel: Cancel) -> Body:
@@ -166,6 +178,15 @@ class FromOrigin:
         self._watch.notice("nothing says whether the origin's file is still the one that was begun: starts over")
         place.forget()
         return place.open(geometry, named), False
+
+
+def _reader(transfer: Transfer) -> Callable[..., Reader]:
+    """Makes the reader of what is missing, or of what is wanted."""
+    if transfer.wishes() is None:
+        return Reader
+    from dfengine.origin.reader_on_demand import ReaderOnDemand
+
+    return partial(ReaderOnDemand, wanted=lambda: transfer.wishes() or [])
 
 
 class _Sink:

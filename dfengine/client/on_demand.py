@@ -115,8 +115,8 @@ class TransferOnDemand(Transfer):
         with self._changed:
             return self.plan.sated
 
-    def demanded(self) -> list[int]:
-        """Every piece that is wanted, in the order of preference."""
+    def wishes(self) -> list[int]:
+        """See TransferState."""
         with self._changed:
             return list(self._priority)
 

@@ -35,7 +35,7 @@ class OriginLease:
         self._node = node
         self._ask = {"task": task, "cid": cid, "origin": urlsplit(url).netloc.rpartition("@")[2].lower()[:300]}
         self._renew = 0.0
-        self._held = False
+        self._held = self._rests = False
 
     def wait(self, watch: Watch) -> None:
         """Until it is granted, or there is nobody to ask. Raises TimedOut, SupernodeError when it is not within PATIENCE."""
@@ -55,8 +55,16 @@ class OriginLease:
                 watch.check(None)
                 time.sleep(TICK)
 
-    def renew(self) -> None:
-        """From time to time while it is used; nothing fails by it."""
+    def renew(self, watch: Watch, parked: bool) -> None:
+        """From time to time while it is used. parked: it is not, and once that was so twice in a row somebody else may have the turn.
+
+        Afterwards another turn is waited for. Raises as `wait`.
+        """
+        if parked and self._rests:
+            self.release()
+        elif self._rests and not parked and not self._held:
+            self.wait(watch)
+        self._rests = parked
         if self._held and time.monotonic() > self._renew:
             self._renew = time.monotonic() + RENEW
             self._request({}, 1.0)

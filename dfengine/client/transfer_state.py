@@ -167,6 +167,10 @@ class TransferState:
         """Nothing is wanted, and nothing is under way, until a reader asks for something; never so without readers on demand."""
         return False
 
+    def wishes(self) -> list[int] | None:
+        """Every piece that readers want, in the order of preference; None: any."""
+        return None
+
     # The main thread.
 
     def sleep(self, seconds: float, connection: Connection | None = None) -> bool:

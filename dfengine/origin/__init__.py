@@ -7,7 +7,7 @@
     retry       which failures pass, and how long to wait (pure)
     work        which connection fetches which pieces (pure)
     claim       what one of a reader's threads is to fetch (pure)
-    reader      the threads that fetch a file over several connections
+    reader      the threads that fetch a file over several connections; `reader_on_demand`: what somebody asks for of it
     request, proxy, credentials    what a request says, by which proxy, in whose name
 
 Start with `version` and `work`: they hold the laws. Other kinds of origin offer what `http.HttpOrigin` offers.

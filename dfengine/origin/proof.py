@@ -19,6 +19,11 @@ class Proof:
         self._unproved = set(held)
         self._unshown: list[Piece] = []
 
+    @property
+    def unproved(self) -> list[int]:
+        """Pieces from before that were not compared yet, in order."""
+        return sorted(self._unproved)
+
     def landed(self, n: int, piece: Piece, compared: bool) -> list[Piece]:
         """Piece n came whole; compared: it was here, and is the same. Those that can be shown now."""
         if compared:

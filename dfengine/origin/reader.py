@@ -80,7 +80,7 @@ class Reader:
         self._parts: dict[int, Piece] = {}
         self._proof = Proof(sink.held() if compare else ())
         self._changed = threading.Condition()
-        self._began, self._rest_until = time.monotonic(), 0.0
+        self._began, self._rest_until, self._pause = time.monotonic(), 0.0, TICK
         self._others = self._furthest = 0
         self._rate = Rate(origin.floor, self._began)
         self._revoked = self._ended = False
@@ -119,7 +119,7 @@ class Reader:
                 if claim is not None:
                     self._claims.add(claim)
                     return claim
-                self._changed.wait(TICK)
+                self._changed.wait(self._pause)
 
     def _over(self) -> None:
         """Nothing is left to do: whoever still waits for an answer that nobody needs any more is woken."""

@@ -56,6 +56,21 @@ class Work:
         at = self._find(n)
         return self._cut(at, n, ENDLESS) if at >= 0 else None
 
+    def claim_until(self, first: int, past: int) -> tuple[int, int]:
+        """A claim of [first, past), as far as that is free in a row; `first` must be."""
+        run = self._cut(self._find(first), first, past)
+        assert run is not None
+        return run
+
+    def free_until(self, n: int) -> int:
+        """One past the last piece of a claim that begins with piece n; n when it is not free."""
+        at = self._find(n)
+        return min(self._free[at][1], n + self.longest) if at >= 0 else n
+
+    def free_from(self, n: int) -> int:
+        """The first free piece from n on; ENDLESS when there is none."""
+        return next((max(n, first) for first, past in self._free if past > n), ENDLESS)
+
     def _find(self, n: int) -> int:
         """Index of the run that holds piece n, -1: none."""
         at = bisect_right(self._free, (n, ENDLESS + 1)) - 1

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from dfengine.errors import BadValue, StorageError
 from dfengine.net import fd_passing
 from dfengine.storage.home import Entry, Home, valid_name
+from dfengine.storage.memory_file import adopt
 from dfengine.storage.shared import Shared
-from dfengine.storage.slots import MEMORIES, SlotFile
+from dfengine.storage.slots import MEMORIES
 
 DESCRIPTORS = MEMORIES + 1
-"""Of one stream: its data and its record."""
+"""Of one stream: its data and its record; a file that is open on demand has two."""
 
 STREAMS = 1024
 """Held at most; further ones are refused."""
@@ -115,7 +116,7 @@ class Hosted:
             entry = Entry.decode(message)
             if not valid_name(entry.name) or entry.name in self._streams:
                 return False
-            file = SlotFile.adopt(descriptors)
+            file = adopt(descriptors)
         except (BadValue, StorageError):
             return False
         stream.shared = Shared(entry, file)

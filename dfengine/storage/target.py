@@ -68,11 +68,11 @@ class Target:
         self.part = self.record = ""
         self.private = False
 
-    def open(self, geometry: Geometry, generation: bytes) -> PieceFile:
+    def open(self, geometry: Geometry, generation: bytes, whole: bool = True) -> PieceFile:
         """The part file: what is left of an earlier download of the same length, piece size and generation, or a fresh one.
 
         Pieces left over were hashed again. When another process downloads to the same output the part is private to
-        this one. Raises StorageError (permission, or no room for the bytes that are missing).
+        this one. whole: all of it is to be fetched. Raises StorageError (permission, or no room for the bytes that are missing).
         """
         for stem in self._stems:
             fd = self._lock(stem)
@@ -81,7 +81,8 @@ class Target:
             try:
                 file = self._filled(fd, geometry, generation)
                 remove_abandoned(os.path.dirname(self.part))
-                self._room(file)
+                if whole:
+                    self._room(file)
                 return file
             except StorageError as error:
                 os.close(fd)

@@ -15,6 +15,7 @@ from dfengine.errors import OriginChanged, StorageError
 from dfengine.net import fd_passing
 from dfengine.settings import GetSettings
 from dfengine.storage.home import Entry
+from dfengine.storage.memory_file import available
 from dfengine.storage.slots import SlotFile
 from dfengine.streaming.cache import Cache
 
@@ -31,15 +32,6 @@ HEDGE = 0.5
 
 BUFFERS = 36 << 20
 """Bytes of receive buffers, besides window and cache; up to twice that while sources are silent (Transfer.listen)."""
-
-
-def available() -> int:
-    """Bytes of memory that processes may still take."""
-    try:
-        with open("/proc/meminfo", "rb") as file:
-            return next(int(line.split()[1]) << 10 for line in file if line.startswith(b"MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return 16 * MEMORY
 
 
 def window_pieces(settings: GetSettings, piece_size: int = MIN_PIECE_SIZE) -> int:

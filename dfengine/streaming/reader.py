@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 
+from dfengine.client.engine import Engine
 from dfengine.errors import DfengineError, LocalError, Unverified
 from dfengine.settings import GetSettings
 from dfengine.streaming.download import Streaming
@@ -18,43 +18,6 @@ if TYPE_CHECKING:
 
     from dfengine.client.download import Result
     from dfengine.task import Digest
-
-
-CLOSING = 0.7
-"""Seconds for an engine to end that is not wanted any more."""
-
-
-class _Engine(threading.Thread):
-    """Runs a stream. It knows no reader, so that one that is dropped is collected, and ends it."""
-
-    def __init__(self, streaming: Streaming) -> None:
-        super().__init__(name="stream", daemon=True)
-        self._streaming = streaming
-        self.result: Result | None = None
-        self.failure: BaseException | None = None
-        self._turn = threading.Lock()
-        self._over = self._left = False
-
-    def run(self) -> None:
-        """See download.Streaming.run."""
-        try:
-            self.result = self._streaming.run()
-        except BaseException as error:
-            self.failure = error
-            self._streaming.abandon(error)
-        with self._turn:
-            self._over = True
-            if self._left:
-                self._streaming.close()
-
-    def leave(self) -> None:
-        """The stream is closed: at once, or by the engine where that waits for what nothing cuts, as the look-up of a name."""
-        self.join(CLOSING)
-        with self._turn:
-            if self._over:
-                self._streaming.close()
-            else:
-                self._left = True
 
 
 class Reader(io.RawIOBase):
@@ -75,11 +38,11 @@ class Reader(io.RawIOBase):
         """Bytes that the consumer has."""
         self._expected: list[Digest] = []
         self._reading = self._told = False
-        self._engine: _Engine | None = None
+        self._engine: Engine | None = None
         self._streaming = Streaming(settings)
         self._expected = settings.expected
         self._piece: tuple[int, int, int, int] | None = None
-        self._engine = _Engine(self._streaming)
+        self._engine = Engine(self._streaming, "stream")
         self._engine.start()
 
     @property

@@ -114,6 +114,13 @@ def status(address: str, path: str, headers: dict[str, str] | None = None, tls: 
         line.close()
 
 
+def _ended(pid: int) -> bool:
+    """No such process is left; one that this process started is waited for."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return not os.path.exists(f"/proc/{pid}")
+
+
 @dataclass
 class Supernode:
     """A running supernode: `node` is its control address, `download` its download port's."""
@@ -320,7 +327,7 @@ class Scene:
         for pid in peers:
             os.kill(pid, signal.SIGTERM)
         for pid in peers:
-            until(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), "the end of a peer server", 20.0)
+            until(lambda pid=pid: _ended(pid), "the end of a peer server", 20.0)
         for process in reversed(self._processes):
             if process.poll() is None:
                 process.terminate()

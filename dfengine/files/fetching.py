@@ -1,0 +1,66 @@
+"""The download behind an open file: finds a supernode or the origin, and fetches what readers ask for until the file is closed.
+
+    the engine's thread   registers, pulls, changes supernodes, goes to the origin; is parked while nobody asks
+    fetch threads         receive, verify and write pieces
+    readers               ask for pieces, and wait for their bits: see `opened`
+"""
+
+from __future__ import annotations
+
+from dfengine.client.download import Downloading
+from dfengine.client.identity import identify
+from dfengine.client.watch import Watch
+from dfengine.errors import LocalError
+from dfengine.files.place import FilePlace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.download import Result
+    from dfengine.client.supernode_session import Membership
+    from dfengine.settings import GetSettings
+
+
+class Fetching(Downloading):
+    """`run` is the engine. The setting `timeout` is a reader's, for one read."""
+
+    def __init__(self, settings: GetSettings, store: str) -> None:
+        """Raises BadValue."""
+        who = identify(settings)
+        self.place = FilePlace(settings, who.kept, store)
+        super().__init__(settings, self.place, Watch(0.0, None, "", settings.quiet), who)
+        self.ended = False
+        """Nothing comes any more."""
+        self.failure: BaseException | None = None
+        """What ended it; None while it runs, and when every piece is here and right."""
+
+    def run(self) -> Result:
+        """Until every piece is here. Raises subclasses of DfengineError."""
+        try:
+            self.fill()
+            self.place.verify(self.watch)
+        except BaseException as error:
+            self.failure = error
+            raise
+        finally:
+            self.ended = True
+            self.place.end()
+        result = self.result(self.place.byte_counts, self.settings.output, self.place.digests)
+        self.report(None)
+        return result
+
+    def opened(self, member: Membership) -> None:
+        """Its pieces have a place: from now on they are served."""
+        self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
+        if self.home is not None and self.peer.port:
+            try:
+                self.place.share(self.home, self.who.name, member.cid, str(member.node), member.task)
+                self.shared()
+            except LocalError as error:
+                self.unshared(error)
+
+    def stop(self, error: BaseException) -> None:
+        """Nobody reads any more: the engine ends with `error`."""
+        self.watch.interrupted = error
+        transfer = self.place.transfer
+        if transfer is not None:
+            transfer.fail(error)

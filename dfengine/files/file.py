@@ -1,0 +1,231 @@
+"""A file of the swarm as Python's own: it is read, sought in and mapped, and its pieces are fetched when they are read."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from operator import index
+from weakref import WeakSet
+
+from dfengine.errors import BadValue
+from dfengine.files.opened import Opened
+from dfengine.files.place import DISK, MEMORY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from dfengine.settings import GetSettings
+
+BUFFER = 1 << 20
+"""Bytes of the buffer where its size is left to us."""
+
+_open: WeakSet[File] = WeakSet()
+
+
+class File(io.RawIOBase):
+    """Readable and seekable binary file. Use it as a context, or `close` it. Any thread may use it at the same time as others; `read`,
+    `readinto`, `seek` and `tell` share one position, all other methods have none.
+
+    A read asks for the pieces that it needs, waits for them, and copies their bytes. Each byte comes from a piece that was compared with
+    its digest, as the supernode or the origin named it, before the read saw it. A digest of the whole file (`digest=`, `md5=`) cannot be
+    compared before every piece is here: a read before that is not covered by it. It is compared as soon as everything is here; where it
+    disagrees each later read, `map` and `path` raise DigestMismatch. `map()` and `path()` of the whole file wait for it.
+
+    The setting `timeout` (seconds, 0 = none) is for one read: TimedOut ends that read, and the next one may succeed. Everything else that
+    ends the download, as OriginChanged, SupernodeError or StorageError, is raised by each read whose pieces are not here. Reads that are
+    waiting when another thread closes the file raise LocalError.
+
+    Child processes and pickles: a forked child, and a process that unpickles it, have a File of their own at the same position, which is
+    opened again by its first use. If the origin has another version by then, it raises LocalError.
+    """
+
+    def __init__(self, settings: GetSettings, store: str = "", position: int = 0, version: tuple[int, bytes] | None = None) -> None:
+        """store: see place.FilePlace. version: see Opened. Raises BadValue. Nothing is opened before `opened` or the first use."""
+        super().__init__()
+        self._settings, self._store, self._version = settings, store, version
+        self._position = position
+        self._opened: Opened | None = None
+        self._turn, self._opening = threading.RLock(), threading.Lock()
+        if store not in ("", MEMORY, DISK):
+            raise BadValue(f"store is {store!r}, not {MEMORY!r} or {DISK!r}")
+        _open.add(self)
+
+    def opened(self) -> Opened:
+        """What it reads from, opened when that has not been done. Raises what opening raises, ValueError when the file is closed."""
+        opened = self._opened
+        if opened is None or self.closed:
+            with self._opening:
+                self._check()
+                if self._opened is None:
+                    self._opened = Opened(self._settings, self._store, self._version)
+                    self._version = self._opened.version
+                opened = self._opened
+        return opened
+
+    def _check(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
+    def __repr__(self) -> str:
+        return f"<dfengine.files.File {self._settings.url!r}{' (closed)' if self.closed else ''}>"
+
+    @property
+    def name(self) -> str:
+        """The URL."""
+        return self._settings.url
+
+    @property
+    def mode(self) -> str:
+        """As of `open`."""
+        return "rb"
+
+    def readable(self) -> bool:
+        """True."""
+        self._check()
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        self._check()
+        return True
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file. Where the origin does not tell, the file is fetched to its end for this."""
+        return self.opened().length()
+
+    # At the position.
+
+    def tell(self) -> int:
+        """Offset in bytes of the next read."""
+        self._check()
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """The new position in bytes, which may lie beyond the end. Raises ValueError below 0."""
+        self._check()
+        with self._turn:
+            if whence not in (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END):
+                raise ValueError(f"whence is {whence}, not 0, 1 or 2")
+            base = 0 if whence == os.SEEK_SET else self._position if whence == os.SEEK_CUR else self.size
+            if base + index(offset) < 0:
+                raise ValueError(f"byte {base + index(offset)} is before the file")
+            self._position = base + index(offset)
+            return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill `buffer`; fewer bytes only at the end of the file. How many."""
+        view = memoryview(buffer).cast("B")
+        with self._turn:
+            got = self.opened().pread_into(self._position, view)
+            self._position += got
+            return got
+
+    def read(self, count: int | None = -1, /) -> bytes:
+        """`count` bytes; fewer only at the end of the file. Negative or None: all that is left."""
+        with self._turn:
+            opened = self.opened()
+            if count is None or count < 0:
+                count = max(0, opened.length() - self._position)
+            found = opened.pread(self._position, count)
+            self._position += len(found)
+            return found
+
+    def readall(self) -> bytes:
+        """All that is left."""
+        return self.read()
+
+    # Anywhere.
+
+    def pread(self, offset: int, count: int) -> bytes:
+        """`count` bytes from `offset` on; fewer only at the end of the file. The position stays."""
+        return self.opened().pread(*_span(offset, count))
+
+    def pread_into(self, offset: int, buffer: Any) -> int:
+        """Fill `buffer` with the bytes from `offset` on; fewer only at the end of the file. How many. The position stays."""
+        view = memoryview(buffer).cast("B")
+        return self.opened().pread_into(_span(offset, 0)[0], view)
+
+    def readv(self, ranges: Iterable[tuple[int, int]]) -> list[bytes]:
+        """The bytes of each (offset, count), as `pread`. Every piece is asked for before the first is waited for."""
+        return self.opened().preadv([_span(*each) for each in ranges])
+
+    def map(self, offset: int = 0, count: int | None = None) -> memoryview:
+        """Those bytes as read-only memory: the pages themselves, no copy. They are fetched first; without arguments all of the file is.
+
+        The memory stays valid when the file is closed, as long as somebody has a view of it. On the disk (`store="disk"`) the process gets
+        SIGBUS if another program truncates the file in the home directory meanwhile.
+        """
+        start, length = _span(offset, 0 if count is None else count)
+        opened = self.opened()
+        return opened.map(start, max(0, opened.length() - start) if count is None else length)
+
+    def path(self) -> str:
+        """A path to the whole file, which is fetched first. It is valid until the file is closed, for this user's processes.
+
+        A file in memory has a path below /proc; it is no place to write to.
+        """
+        return self.opened().path()
+
+    def close(self) -> None:
+        """Release everything. Reads of other threads that wait raise LocalError."""
+        if not self.closed:
+            super().close()
+            with self._opening:
+                opened, self._opened = self._opened, None
+            if opened is not None:
+                opened.close()
+
+    def __del__(self) -> None:
+        if not self.closed:
+            if getattr(self, "_opened", None) is not None:
+                warnings.warn(f"{self.name} was not closed", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    # Other processes.
+
+    def __reduce__(self) -> tuple[object, ...]:
+        self._check()
+        return File, (self._settings, self._store, self._position, self._version)
+
+    def forked(self) -> None:
+        """In a forked child: the parent has the threads. What is read here is opened anew."""
+        self._opened = None
+        self._turn, self._opening = threading.RLock(), threading.Lock()
+
+
+def _span(offset: int, count: int) -> tuple[int, int]:
+    """Raises ValueError, TypeError for what is no place in a file."""
+    offset, count = index(offset), index(count)
+    if offset < 0 or count < 0:
+        raise ValueError(f"{count} bytes at {offset} are no part of a file")
+    return offset, count
+
+
+def _forked() -> None:
+    for file in list(_open):
+        file.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def open(settings: GetSettings, *, store: str = "", buffering: int = 0) -> File | io.BufferedReader:
+    """The file of `settings.url`, open to be read anywhere. Raises subclasses of DfengineError when that cannot be.
+
+    store: "memory" or "disk", where the pieces lie; "": by the file's size and the memory that is available (see place.FilePlace).
+    buffering: bytes of an `io.BufferedReader` around it, -1 = BUFFER, 0 = none: then reads go to the file as they are asked for.
+    """
+    file = File(settings, store)
+    try:
+        file.opened()
+    except BaseException:
+        file.close()
+        raise
+    if buffering:
+        return io.BufferedReader(file, BUFFER if buffering < 0 else buffering)
+    return file

@@ -1,0 +1,291 @@
+"""One open file, for any number of threads: asks for the pieces of a read, waits for their bits, copies their bytes.
+
+Only the record's bits say what is here, and every piece was verified before its bit was set. So bytes are read whoever fetched them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import threading
+import time
+
+from dfengine.client.engine import Engine
+from dfengine.errors import DfengineError, DigestMismatch, LocalError, StorageError, TimedOut
+from dfengine.files.fetching import Fetching
+from dfengine.files.read_ahead import ReadAhead
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dfengine._piece import Geometry
+    from dfengine.client.on_demand import Ticket
+    from dfengine.settings import GetSettings
+
+CLOSED = "the file is closed"
+
+FOREVER = 10 * 365 * 86400.0
+"""Seconds."""
+
+STEP = 1 << 30
+"""Bytes of one read from the place: the kernel gives at most two GiB at once."""
+
+AHEAD = 512
+"""Pieces beyond the last one here that are asked for at once while nobody knows how many there are."""
+
+UNKNOWN = 16
+"""Pieces that are asked for at once while nobody knows how many there are."""
+
+
+class Opened:
+    """Raises what the download raises at the beginning: subclasses of DfengineError, among them TimedOut.
+
+    version: (length, generation) that the file must have, as an earlier one had; None: any.
+    """
+
+    def __init__(self, settings: GetSettings, store: str, version: tuple[int, bytes] | None = None) -> None:
+        self._timeout = settings.timeout
+        self._fetching = Fetching(settings, store)
+        self._engine = Engine(self._fetching, "open")
+        self._turn = threading.Condition()
+        self._readers = 0
+        self._closed = False
+        self._map: mmap.mmap | None = None
+        self._engine.start()
+        try:
+            transfer = self._fetching.place.await_open(self._timeout or FOREVER)
+            if transfer is None:
+                raise self._failure() if self._fetching.ended else TimedOut(f"not opened within {self._timeout:g} s: give it longer")
+            self._transfer = transfer
+            self._file = transfer.file
+            self._ahead = ReadAhead(self.geometry.content_size)
+            if version is not None and version != self.version:
+                raise LocalError("the origin's file is another one than the file that was opened before: open it again")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def geometry(self) -> Geometry:
+        """Of the file; its length may become known while it is open."""
+        return self._file.geometry
+
+    @property
+    def version(self) -> tuple[int, bytes]:
+        """(length in bytes, -1 unknown; generation, b"" unknown)."""
+        return self.geometry.length, self._file.record.generation
+
+    def length(self) -> int:
+        """Bytes of the file. Where the origin does not tell, the file is fetched to its end. Raises as a read does."""
+        with self._reading():
+            until = self._until()
+            while self.geometry.length < 0:
+                first = self._file.here.first_clear()
+                with self._asked(range(first, first + UNKNOWN)) as ticket:
+                    self._await_piece(ticket, first, until)
+            return self.geometry.length
+
+    def pread(self, offset: int, count: int) -> bytes:
+        """`count` bytes from `offset` on; fewer only at the end of the file. Raises subclasses of DfengineError."""
+        return self.preadv(((offset, count),))[0]
+
+    def preadv(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The same of each (offset, count). All pieces are asked for before the first is waited for."""
+        with self._reading():
+            spans = [(offset, self._clipped(offset, count)) for offset, count in ranges]
+            covering = [self.geometry.covering(*span) if span[1] else (0, 0) for span in spans]
+            missing = [n for first, past in covering if not self._holds(first, past) for n in range(first, past)]
+            if not missing:
+                self._read_ahead(spans)
+                return [self._bytes(*span) for span in spans]
+            until, found = self._until(), []
+            with self._asked(dict.fromkeys(missing)) as ticket:
+                self._read_ahead(spans)
+                for (offset, count), (first, past) in zip(spans, covering, strict=True):
+                    for n in range(first, past):
+                        if not self._await_piece(ticket, n, until):
+                            break
+                    found.append(self._bytes(offset, self._clipped(offset, count)))
+            return found
+
+    def pread_into(self, offset: int, view: memoryview) -> int:
+        """Bytes from `offset` on into `view` (of bytes), which is filled but at the end of the file; how many. Raises as `pread`."""
+        with self._reading():
+            count = self._clipped(offset, len(view))
+            if not count:
+                return 0
+            first, past = self.geometry.covering(offset, count)
+            if self._holds(first, past):
+                self._read_ahead(((offset, count),))
+                return self._copy(offset, view[:count])
+            until, got = self._until(), 0
+            with self._asked(range(first, past)) as ticket:
+                self._read_ahead(((offset, count),))
+                for n in range(first, past):
+                    if not self._await_piece(ticket, n, until):
+                        break
+                    begin, length = self.geometry.content(n)
+                    end = min(begin + length, offset + count)
+                    got += self._copy(offset + got, view[got : end - offset])
+            return got
+
+    def map(self, offset: int, count: int) -> memoryview:
+        """Read-only memory of the pages that hold those bytes, clipped to the file, when they are here. Raises as `pread`."""
+        with self._reading():
+            length = self.length()
+            count = max(0, min(count, length - offset))
+            if not count:
+                return memoryview(b"")
+            if not offset and count == length:
+                self._complete()
+            else:
+                self._fetch(*self.geometry.covering(offset, count))
+            with self._turn:
+                if self._map is None:
+                    # It has a descriptor of its own: pages and lock stay as long as somebody has a view of them.
+                    self._map = mmap.mmap(self._file.fd, length, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+                return memoryview(self._map)[offset : offset + count]
+
+    def path(self) -> str:
+        """Where the whole file lies, as long as it is open. Raises as `pread`."""
+        with self._reading():
+            self.length()
+            self._complete()
+            return self._fetching.place.path
+
+    def close(self) -> None:
+        """Release everything; readers that wait get an error. Again: nothing."""
+        with self._turn:
+            if self._closed:
+                return
+            self._closed = True
+        if self._engine.is_alive():
+            self._fetching.stop(LocalError(CLOSED))
+        self._fetching.place.end()
+        with self._turn:
+            # Descriptors are closed when nobody reads from them: their numbers may be another file's then.
+            self._turn.wait_for(lambda: not self._readers)
+            self._map = None
+        self._engine.leave()
+
+    # Pieces.
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """While inside the place stays open. Raises LocalError when it is closed, DigestMismatch when the file turned out to be wrong."""
+        with self._turn:
+            if self._closed:
+                raise LocalError(CLOSED)
+            self._readers += 1
+        try:
+            if isinstance(self._fetching.failure, DigestMismatch):
+                raise self._failure()
+            yield
+        finally:
+            with self._turn:
+                self._readers -= 1
+                if self._closed:
+                    self._turn.notify_all()
+
+    @contextlib.contextmanager
+    def _asked(self, pieces: Sequence[int] | dict[int, None]) -> Iterator[Ticket]:
+        ticket = self._transfer.ask(pieces)
+        try:
+            yield ticket
+        finally:
+            self._transfer.withdraw(ticket)
+
+    def _until(self) -> float:
+        return time.monotonic() + (self._timeout or FOREVER)
+
+    def _await_piece(self, ticket: Ticket, n: int, until: float) -> bool:
+        """Wait until piece n is here; False when the file ends before it. Raises what ended the download, TimedOut."""
+        while not self._holds(n, n + 1):
+            if 0 <= self.geometry.count <= n:
+                return False
+            if ticket.over:
+                raise self._failure()
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimedOut(f"piece {n} did not come within {self._timeout:g} s: read again, or give it longer")
+            ticket.wait(left)
+        if self._closed:
+            raise LocalError(CLOSED)
+        return True
+
+    def _fetch(self, first: int, past: int) -> None:
+        until = self._until()
+        with self._asked(range(first, past)) as ticket:
+            for n in range(first, past):
+                self._await_piece(ticket, n, until)
+
+    def _complete(self) -> None:
+        """Every piece is here, and a digest of the whole file that was given agrees."""
+        self._fetch(0, self.geometry.count)
+        if not self._fetching.place.await_end(self._timeout or FOREVER):
+            raise TimedOut(f"the file's digest was not computed within {self._timeout:g} s: give it longer")
+        if self._closed or self._fetching.failure is not None:
+            raise self._failure()
+
+    def _failure(self) -> BaseException:
+        """What a reader is told when nothing comes any more: an error of its own, since threads raise it at the same time."""
+        failure = self._fetching.failure
+        if self._closed or not isinstance(failure, DfengineError):
+            return failure if isinstance(failure, DfengineError) else LocalError(CLOSED if failure is None else f"{failure}")
+        with contextlib.suppress(Exception):
+            copied = type(failure)(*failure.args)
+            copied.__dict__.update(failure.__dict__)
+            copied.__cause__ = failure.__cause__
+            return copied
+        return failure
+
+    def _holds(self, first: int, past: int) -> bool:
+        here = self._file.here
+        return past <= len(here) and here.all_in_range(first, past)
+
+    def _read_ahead(self, spans: Sequence[tuple[int, int]]) -> None:
+        for offset, count in spans:
+            if count:
+                with self._turn:
+                    first, past = self._ahead.read(offset, count)
+                if first < past and not self._fetching.ended:
+                    self._transfer.read_ahead(first, past)
+
+    # Bytes.
+
+    def _clipped(self, offset: int, count: int) -> int:
+        """Of `count` bytes from `offset` on, those before the end of the file, as far as that is known."""
+        length = self.geometry.length
+        if length < 0 and count:
+            # A supernode takes no wish far beyond what it has (docs/protocol.md): such a read goes through the file.
+            known = self._file.here.last_set() + AHEAD
+            if offset + count > known * self.geometry.content_size:
+                length = self.length()
+        return max(0, min(count, length - offset)) if length >= 0 else count
+
+    def _copy(self, offset: int, view: memoryview) -> int:
+        """Fill `view`, whose bytes are here. Raises StorageError."""
+        got = 0
+        while got < len(view):
+            try:
+                count = os.preadv(self._file.fd, [view[got : got + STEP]], offset + got)
+            except OSError as error:
+                raise StorageError(f"cannot read {self._file.path}: {error.strerror}") from error
+            if not count:
+                if self._clipped(offset, len(view)) <= got:
+                    break
+                raise StorageError(f"{self._file.path} was cut short by another program: open it again")
+            got += count
+        return got
+
+    def _bytes(self, offset: int, count: int) -> bytes:
+        """The same as a value."""
+        if 0 < count <= STEP:
+            with contextlib.suppress(OSError):
+                found = os.pread(self._file.fd, count, offset)
+                if len(found) == count:
+                    return found
+        buffer = bytearray(count)
+        return bytes(memoryview(buffer)[: self._copy(offset, memoryview(buffer))])

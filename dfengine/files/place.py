@@ -1,0 +1,206 @@
+"""Where the pieces of an open file come together: one memfd, or one sparse file in the home directory, and the record beside it.
+
+Readers read from there by pread and mmap, this host's peer server sends from there, and neither needs the other to know of it.
+
+Law: bytes of two versions never lie in one place. Once the file was opened, which tells its length, another version is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+
+from dfengine._window import Window
+from dfengine.client import fetch
+from dfengine.client.digest import Follower, compare
+from dfengine.client.on_demand import TransferOnDemand
+from dfengine.client.place import Place
+from dfengine.client.plan_on_demand import PlanOnDemand
+from dfengine.client.throttle import Throttle
+from dfengine.client.watch import TICK
+from dfengine.errors import DigestMismatch, OriginChanged, StorageError
+from dfengine.net import fd_passing
+from dfengine.storage.home import Entry, Home
+from dfengine.storage.memory_file import MemoryFile, available
+from dfengine.storage.protected import is_own_folder
+from dfengine.storage.target import Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine._piece import Geometry
+    from dfengine.client.watch import Watch
+    from dfengine.settings import GetSettings
+    from dfengine.storage.piece_file import PieceFile
+
+SHARE = 4
+"""A file of at most a fourth part of the memory that is available is kept in memory where nobody says otherwise."""
+
+FOLDER = "files"
+"""Of the home directory, for files that are kept on its disk."""
+
+MEMORY, DISK = "memory", "disk"
+
+
+class FilePlace(Place):
+    """Of one open file. task: names what lies on this host of it (`Identity.kept`).
+
+    store: MEMORY or DISK; "": memory for a file that takes a fourth of what is available at most, else the disk. A file in memory costs no
+    write to a disk, and it is gone when the file is closed. On the disk what was fetched is kept for the next time the same version is
+    opened, and a file of any length, or of unknown length, takes no memory but the page cache's.
+    """
+
+    def __init__(self, settings: GetSettings, task: str, store: str = "") -> None:
+        super().__init__(settings)
+        self._task, self._store = task, store
+        self._target: Target | None = None
+        self._line: socket.socket | None = None
+        self._home: tuple[Home, str] | None = None
+        self._known = threading.Condition()
+        self._over = self._told = False
+        self._last: TransferOnDemand | None = None
+
+    # Readers.
+
+    def await_open(self, seconds: float) -> TransferOnDemand | None:
+        """The transfer that fills the place, once it is known what the file is; None after `seconds`, or when nothing comes any more.
+
+        From then on another version of the file is an error.
+        """
+        with self._known:
+            self._known.wait_for(lambda: self._over or self._last is not None, seconds)
+            if self._last is None:
+                return None
+            self._told = True
+            return self._last
+
+    def await_end(self, seconds: float) -> bool:
+        """Wait until nothing comes any more; False after `seconds`."""
+        with self._known:
+            return self._known.wait_for(lambda: self._over, seconds)
+
+    @property
+    def path(self) -> str:
+        """Where the data lies, for this user's processes, as long as the file is open."""
+        assert self._last is not None
+        return self._last.file.path if self._target is not None else f"/proc/{os.getpid()}/fd/{self._last.file.fd}"
+
+    # The engine.
+
+    def open(self, geometry: Geometry, generation: bytes) -> TransferOnDemand:
+        """See Place."""
+        transfer = super().open(geometry, generation)
+        assert isinstance(transfer, TransferOnDemand)
+        with self._known:
+            self._last = transfer
+            self._known.notify_all()
+        return transfer
+
+    def _begin(self, geometry: Geometry, generation: bytes) -> TransferOnDemand:
+        file = self._file(geometry, generation)
+        held = list(file.here)
+        if held and not generation:
+            # Nothing says that what an earlier open left is of this version.
+            for n in held:
+                file.record.hide(n)
+            held = []
+        plan = PlanOnDemand(Window(-1, file.geometry.count), fetch.workers(geometry))
+        plan.hold(held)
+        self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
+        rate = self._settings.locallimit
+        return TransferOnDemand(
+            file, plan, self.byte_counts, follower=Follower(file, self.algorithms) if self.algorithms else None,
+            throttle=Throttle(rate) if rate else None,
+        )  # fmt: skip
+
+    def _file(self, geometry: Geometry, generation: bytes) -> PieceFile:
+        """Raises StorageError."""
+        if self._store == MEMORY or (not self._store and 0 <= geometry.length <= available() // SHARE):
+            return MemoryFile.allocate(geometry, generation)
+        home = Home(self._settings.home)
+        folder = os.path.join(home.path, FOLDER)
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            if not is_own_folder(folder):
+                raise StorageError(f"cannot use {folder}: other users can write there: choose another --home")
+        except OSError as error:
+            raise StorageError(f"cannot use {folder}: {error.strerror}") from error
+        self._target = Target(os.path.join(folder, self._task[:16]), self._task)
+        return self._target.open(geometry, generation, whole=False)
+
+    def share(self, home: Home, name: str, cid: str, node: str, task: str) -> None:
+        """Let this host's peer server serve the pieces that are here, now and from now on. Raises LocalError."""
+        if self._last is None:
+            return
+        file, expire = self._last.file, self._settings.expiretime
+        if self._target is not None:
+            self._home = home, name
+            home.withdraw(name)
+            home.share(name, file, self._target, task=task, cid=cid, node=node, expire=expire)
+            return
+        self._hang_up()
+        assert isinstance(file, MemoryFile)
+        entry = Entry(name, task, cid, node, [], "", 0, 0, expire)
+        self._line = fd_passing.hand_over(home.sockets, entry.encode(), file.descriptors)
+
+    def verify(self, watch: Watch) -> None:
+        """Every piece is here: compare whole digests with those that the user gave. Raises DigestMismatch; nothing is served any more."""
+        transfer = self.transfer
+        while transfer is not None and transfer.follower is not None:
+            watch.check(transfer)
+            found = transfer.follower.result(TICK)
+            if found is not None:
+                self.digests = found
+                break
+        try:
+            compare(self.expected, self.digests)
+        except DigestMismatch:
+            self._discard()
+            raise
+
+    def end(self) -> None:
+        """Nothing comes any more: whoever waits is told."""
+        with self._known:
+            self._over = True
+            self._known.notify_all()
+            last = self._last
+        if last is not None:
+            last.end()
+
+    def forget(self) -> None:
+        """See Place."""
+        with self._known:
+            if self._told:
+                raise OriginChanged("the origin's file changed while it was open: open it again")
+            self._last = None
+        self._discard()
+        self.close()
+
+    def _begin_again(self) -> None:
+        self.forget()
+
+    def _discard(self) -> None:
+        """What is here is wrong: nothing of it must be served, or used by the next open."""
+        self._hang_up()
+        if self._home is not None:
+            self._home[0].withdraw(self._home[1])
+        if self._target is not None:
+            self._target.discard()
+
+    def close(self) -> None:
+        """See Place. The peer server has its own descriptors."""
+        file = self.transfer.file if self.transfer is not None else None
+        if file is not None and self._target is not None and (self._target.private or not file.record.generation or not file.here.count()):
+            self._target.discard()
+        super().close()
+        self._hang_up()
+
+    def _close(self, file: PieceFile) -> None:
+        with contextlib.suppress(OSError):
+            file.close()
+
+    def _hang_up(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()

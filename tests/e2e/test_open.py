@@ -1,0 +1,391 @@
+"""Files that are opened and sought in: from supernode, peers and origin; by many threads; and what is left when they are closed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import os
+import pickle
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import MIB, Scene, Supernode, until
+
+import dfengine
+from dfengine.errors import BadValue, DigestMismatch, LocalError, OriginChanged, OriginError, SupernodeError, TimedOut
+from dfengine.files import File
+
+PIECE = 4 * MIB - 5
+SHAPES = [0, 1, PIECE, PIECE + 1, 5 * PIECE + 12345]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """No thread, no descriptor and no memory of a file stays when it is closed."""
+    threads, before = set(threading.enumerate()), held()
+    yield
+    until(lambda: set(threading.enumerate()) <= threads, "the end of every thread", 10.0)
+    assert held() == before
+
+
+def held() -> list[str]:
+    """What this process has open, of memory, sockets and files in home directories."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            path = os.readlink(f"/proc/self/fd/{fd}")
+            if any(word in path for word in ("memfd:", "socket:", "home-", "eventfd")):
+                found.append(path.split(" ")[0])
+    return sorted(found)
+
+
+def keywords(stage: Scene, host: int, nodes: tuple[Supernode, ...]) -> dict[str, Any]:
+    home = stage.path / f"home-{host}"
+    stage.homes.add(home)
+    return {"nodes": [node.node for node in nodes], "ip": f"127.0.0.{host}", "home": home, "quiet": True}
+
+
+def opened(stage: Scene, url: str, *, host: int = 2, nodes: tuple[Supernode, ...] = (), **more: Any) -> File:
+    file = dfengine.open(url, **keywords(stage, host, nodes), **more)
+    assert isinstance(file, File)
+    return file
+
+
+def here(file: File) -> int:
+    """Pieces that lie on this host."""
+    return file.opened()._file.here.count()
+
+
+def counts(file: File) -> tuple[int, int, int]:
+    """Bytes from peers, supernode and origin."""
+    found = file.opened()._fetching.place.byte_counts
+    return found.peers, found.supernode, found.origin
+
+
+def reads(size: int, count: int, seed: int = 1, most: int = 100_000) -> list[tuple[int, int]]:
+    generator = random.Random(seed)
+    return [(generator.randrange(size + 10), generator.randrange(most)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("path", ["/f", "/noranges/f", "/chunked/f"])
+@pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])
+@pytest.mark.parametrize("store", ["memory", "disk"])
+def test_every_shape(stage: Scene, path: str, swarm: bool, store: str) -> None:
+    base = stage.origin()
+    nodes = (stage.supernode(),) if swarm else ()
+    for size in SHAPES:
+        stage.file("f", size)
+        data = (stage.www / "f").read_bytes()
+        with opened(stage, f"{base}{path}?{size}", nodes=nodes, store=store) as file:
+            for offset, count in [(size // 2, 100), (0, 1), (max(0, size - 10), 100), (size, 10), (size + 5 * PIECE, 1), (0, 0)]:
+                assert file.pread(offset, count) == data[offset : offset + count]
+            assert file.readv(reads(size, 20)) == [data[offset : offset + count] for offset, count in reads(size, 20)]
+            assert file.size == size
+            assert file.read() == data
+            assert file.read(1) == b""
+            assert bytes(file.map()) == data
+            assert Path(file.path()).read_bytes() == data
+            assert file.seek(-min(size, 3), os.SEEK_END) == size - min(size, 3)
+            assert file.read(1 << 62) == data[-3:]
+
+
+def test_only_the_pieces_that_are_read_come_from_the_origin(stage: Scene) -> None:
+    size = 64 * MIB
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    with opened(stage, stage.origin() + "/f") as file:
+        touched = set()
+        for offset, count in reads(size, 8):
+            assert file.pread(offset, count) == data[offset : offset + count]
+            touched |= set(range(offset // PIECE, -(-(offset + max(count, 1)) // PIECE)))
+        assert here(file) <= len(touched) < 16
+        before = len(stage.requests())
+        time.sleep(0.3)
+        assert len(stage.requests()) <= before + 1, "the first answer is closed when nobody wants it; nothing more is asked for"
+
+
+def test_many_threads_read_at_random(stage: Scene) -> None:
+    size = 96 * MIB + 7
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    stage.get(url, "out", host=3, nodes=(node,))
+    with opened(stage, url, nodes=(node,)) as file, ThreadPoolExecutor(16) as pool:
+        wrong = [at for at, found in zip(reads(size, 300), pool.map(lambda at: file.pread(*at), reads(size, 300)), strict=True)
+                 if found != data[at[0] : at[0] + at[1]]]  # fmt: skip
+        assert wrong == []
+        peers, supernode, origin = counts(file)
+        assert peers > 0
+        assert origin == 0
+        assert peers + supernode <= size
+
+
+def test_readinto_a_large_buffer_and_sequential_reads(stage: Scene) -> None:
+    size = 60 * MIB + 3
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    node = stage.supernode()
+    with opened(stage, stage.origin() + "/f", nodes=(node,)) as file:
+        buffer = bytearray(40 * MIB)
+        assert file.readinto(buffer) == len(buffer)
+        assert buffer == data[: len(buffer)]
+        assert file.tell() == len(buffer)
+        assert file.pread_into(size - 4, buffer) == 4
+        assert buffer[:4] == data[-4:]
+        got = b"".join(iter(lambda: file.read(MIB), b""))
+        assert got == data[40 * MIB :]
+        assert file.seek(0) == 0
+        assert file.readall() == data
+
+
+def test_a_buffered_reader(stage: Scene) -> None:
+    stage.file("f", 3 * MIB)
+    data = (stage.www / "f").read_bytes()
+    with dfengine.open(stage.origin() + "/f", buffering=-1, **keywords(stage, 2, ())) as file:
+        assert isinstance(file, io.BufferedReader)
+        assert file.read(10) == data[:10]
+        file.seek(-5, os.SEEK_END)
+        assert file.read() == data[-5:]
+        assert file.raw.name.endswith("/f")
+
+
+def test_what_is_here_is_served_to_others(stage: Scene) -> None:
+    size = 6 * PIECE
+    digest = stage.file("f", size)
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    for store in ("memory", "disk"):
+        with opened(stage, url, host=2 if store == "memory" else 4, nodes=(node,), store=store) as file:
+            file.map()
+            stage.proved(node)
+            result = stage.get(url, f"out-{store}", host=3, nodes=(node,))
+            assert stage.digest(f"out-{store}") == digest
+            assert result["from"]["peers"] == size
+            stage.end(stage.start_get(url, "gone", "--pattern", "source", host=3))
+
+
+def test_what_was_on_the_disk_is_used_by_the_next_open(stage: Scene) -> None:
+    size = 8 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin() + "/f"
+    with opened(stage, url, store="disk") as file:
+        assert file.pread(3 * PIECE, PIECE) == data[3 * PIECE : 4 * PIECE]
+        kept = here(file)
+        with opened(stage, url, store="disk") as other:
+            assert other.pread(0, 10) == data[:10], "the place is taken: it has one of its own"
+    names = [path.name for path in (stage.path / "home-2" / "files").iterdir()]
+    assert sorted(name.rpartition(".")[2] for name in names) == ["part", "record"], "what was the second one's is gone"
+    with opened(stage, url, store="disk") as file:
+        assert file.opened()._fetching.place.byte_counts.resumed == kept * PIECE
+        assert file.pread(3 * PIECE, PIECE) == data[3 * PIECE : 4 * PIECE]
+        assert counts(file) == (0, 0, 0)
+
+
+def test_a_version_that_changed_on_the_disk_is_not_used(stage: Scene) -> None:
+    stage.file("f", 8 * PIECE)
+    url = stage.origin() + "/f"
+    with opened(stage, url, store="disk") as file:
+        file.pread(0, 1)
+    time.sleep(1.1)
+    stage.file("f", 8 * PIECE, seed=1)
+    data = (stage.www / "f").read_bytes()
+    with opened(stage, url, store="disk") as file:
+        assert file.read() == data
+
+
+def test_an_origin_that_changes_while_the_file_is_open(stage: Scene) -> None:
+    size = 30 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    with opened(stage, stage.origin() + "/f") as file:
+        assert file.pread(0, 10) == data[:10]
+        assert file.pread(20 * PIECE, 10) == data[20 * PIECE : 20 * PIECE + 10]
+        time.sleep(2.5)
+        stage.file("f", size, seed=1)
+        with pytest.raises(OriginChanged):
+            file.pread(10 * PIECE, 10)
+        with pytest.raises(OriginChanged):
+            file.read()
+        assert file.pread(20 * PIECE, 10) == data[20 * PIECE : 20 * PIECE + 10], "what is here is of one version"
+
+
+def test_a_digest_is_compared_when_everything_is_here(stage: Scene) -> None:
+    digest = stage.file("f", 4 * PIECE)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    for nodes in ((), (node,)):
+        with opened(stage, url, nodes=nodes, digest=f"sha256:{digest}") as file:
+            assert file.pread(2 * PIECE, 10) == data[2 * PIECE : 2 * PIECE + 10]
+            assert file.map() == data
+        with opened(stage, url, nodes=nodes, digest=f"sha256:{'0' * 64}") as file:
+            assert file.pread(2 * PIECE, 10) == data[2 * PIECE : 2 * PIECE + 10]
+            with pytest.raises(DigestMismatch, match="sha256"):
+                file.map()
+            with pytest.raises(DigestMismatch):
+                file.pread(0, 1)
+
+
+def test_errors_of_the_origin_and_of_the_caller(stage: Scene) -> None:
+    base = stage.origin()
+    stage.file("f", 100)
+    with pytest.raises(OriginError, match="404"):
+        opened(stage, base + "/none")
+    with pytest.raises(BadValue):
+        opened(stage, base + "/f", store="tape")
+    with pytest.raises(SupernodeError):
+        opened(stage, base + "/f", notbs=True)
+    file = opened(stage, base + "/f")
+    for call in (lambda: file.pread(-1, 1), lambda: file.pread(0, -1), lambda: file.seek(-1), lambda: file.seek(0, 9)):
+        with pytest.raises(ValueError):  # noqa: PT011
+            call()
+    with pytest.raises(TypeError):
+        file.pread(0.5, 1)  # type: ignore[arg-type]
+    with pytest.raises(io.UnsupportedOperation):
+        file.fileno()
+    assert not file.writable()
+    file.close()
+    file.close()
+    for call in (file.read, file.tell, lambda: file.pread(0, 1), file.map, file.path, file.readable, lambda: pickle.dumps(file)):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+
+
+def test_a_file_that_is_closed_while_threads_read(stage: Scene) -> None:
+    """They wait for an origin that sends one piece in half a minute."""
+    stage.file("f", 20 * PIECE)
+    url = stage.origin(slow="128k") + "/slow/f"
+    for nodes in ((), (stage.supernode(),)):
+        file = opened(stage, url, nodes=nodes)
+        with ThreadPoolExecutor(4) as pool:
+            waiting = [pool.submit(file.pread, n * PIECE, 10) for n in range(4, 8)]
+            until(lambda file=file: len(file.opened()._transfer._tickets) == 4, "four threads that wait")
+            begun = time.monotonic()
+            file.close()
+            for each in waiting:
+                with pytest.raises(LocalError, match="closed"):
+                    each.result(5)
+            assert time.monotonic() - begun < 5
+
+
+def test_a_read_that_waits_too_long_ends_and_the_next_one_may_succeed(stage: Scene) -> None:
+    stage.file("f", 20 * PIECE)
+    url = stage.origin(slow="3m") + "/slow/f"
+    with opened(stage, url, timeout=0.6) as file:
+        with pytest.raises(TimedOut, match=r"0\.6 s"):
+            file.pread(8 * PIECE, 10)
+        data = (stage.www / "f").read_bytes()
+
+        def read() -> bytes:
+            with contextlib.suppress(TimedOut):
+                return file.pread(8 * PIECE, 10)
+            return b""
+
+        assert until(read, "the piece") == data[8 * PIECE : 8 * PIECE + 10]
+
+
+def test_a_supernode_that_is_killed_and_comes_back(stage: Scene) -> None:
+    """While nobody reads the file waits for it; while somebody does, too, and goes to the origin in the end."""
+    size = 30 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    with opened(stage, url, nodes=(node,)) as file:
+        assert file.pread(0, 10) == data[:10]
+        stage.kill(node.process)
+        again = stage.supernode(home=node.home, port=node.port, download_port=int(node.download.rpartition(":")[2]))
+        for offset, count in reads(size, 20):
+            assert file.pread(offset, count) == data[offset : offset + count]
+        assert counts(file)[2] == 0, "nothing came from the origin"
+        stage.kill(again.process)
+    with opened(stage, url, nodes=(again,)) as file:
+        for offset, count in reads(size, 20):
+            assert file.pread(offset, count) == data[offset : offset + count]
+        assert counts(file)[2] > 0
+
+
+def test_a_supernode_that_is_killed_for_good_under_readers(stage: Scene) -> None:
+    size = 40 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    with opened(stage, url, nodes=(node,)) as file, ThreadPoolExecutor(4) as pool:
+        assert file.pread(0, 10) == data[:10]
+        stage.kill(node.process)
+        wanted = reads(size, 12, seed=3)
+        for at, found in zip(wanted, pool.map(lambda at: file.pread(*at), wanted), strict=True):
+            assert found == data[at[0] : at[0] + at[1]]
+
+
+def read_in_child(file: File, offset: int, count: int, out: Any) -> None:
+    try:
+        out.put(file.pread(offset, count))
+        file.close()
+    except BaseException as error:
+        out.put(repr(error))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes_open_it_again(stage: Scene, method: str) -> None:
+    size = 6 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    context = multiprocessing.get_context(method)
+    with opened(stage, stage.origin() + "/f") as file:
+        file.seek(7)
+        assert file.pread(0, 10) == data[:10]
+        out = context.Queue()
+        workers = [context.Process(target=read_in_child, args=(file, n * PIECE, 1000, out)) for n in (1, 3)]
+        for worker in workers:
+            worker.start()
+        found = {out.get(timeout=30) for _ in workers}
+        for worker in workers:
+            worker.join(20)
+            assert worker.exitcode == 0
+        out.close()
+        out.join_thread()
+        assert found == {data[n * PIECE : n * PIECE + 1000] for n in (1, 3)}
+        assert file.pread(5 * PIECE, 10) == data[5 * PIECE : 5 * PIECE + 10], "the parent's is as it was"
+        with pickle.loads(pickle.dumps(file)) as other:
+            assert other.tell() == 7
+            assert other.read(5) == data[7:12]
+
+
+def test_a_pickle_of_another_version_is_not_read(stage: Scene) -> None:
+    stage.file("f", 6 * PIECE)
+    with opened(stage, stage.origin() + "/f") as file:
+        kept = pickle.dumps(file)
+    time.sleep(1.1)
+    stage.file("f", 6 * PIECE, seed=1)
+    with pickle.loads(kept) as other, pytest.raises(LocalError, match="another"):
+        other.read(1)
+
+
+def test_a_view_outlives_the_file(stage: Scene) -> None:
+    stage.file("f", 3 * PIECE)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin() + "/f"
+    for store in ("memory", "disk"):
+        with opened(stage, url, store=store) as file:
+            part, whole = file.map(PIECE - 5, 10), file.map()
+            assert whole.readonly
+        assert (part, whole) == (data[PIECE - 5 : PIECE + 5], data)
+        del part, whole
+
+
+def test_a_file_that_is_dropped_is_closed(stage: Scene) -> None:
+    stage.file("f", 3 * PIECE)
+    file = opened(stage, stage.origin() + "/f")
+    with pytest.warns(ResourceWarning, match="not closed"):
+        del file

@@ -126,6 +126,13 @@ class OriginDiffers(OriginChanged):
     """Bytes that the origin sends are not those that are here: its file is another one, whatever it is called."""
 
 
+class BadListing(OriginError):
+    """What an origin lists is no set of files that could lie in one directory, or has no end."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, final=True)
+
+
 class OriginBusy(OriginError):
     """The origin has not answered yet, or asks to be left alone for a while; whoever waits for it may ask again."""
 

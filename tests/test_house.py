@@ -16,7 +16,9 @@ PACKAGE = ROOT / "dfengine"
 MODULES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyx"))
 CYTHON = sorted(PACKAGE.rglob("*.pyx"))
 
-CORE = ["about", "value", "codes", "errors", "_bitset", "_piece", "_window", "task", "disposition", "fields", "wire", "settings"]
+CORE = [
+    "about", "value", "codes", "errors", "_bitset", "_piece", "_window", "location", "task", "disposition", "fields", "wire", "settings",
+]
 """Modules at the root, each of which may import those before it."""
 
 COMPOSERS = {"__main__", "__init__"}
@@ -41,7 +43,10 @@ PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "sub
 PURE_IN_SUPERNODE = {"negative_cache"}
 """Modules beside the engine that hold laws."""
 
-PURE_IN_ORIGIN = {"connections", "head", "request", "retry", "verification", "version", "work"}
+PURE_IN_ORIGIN = {
+    "connections", "head", "listing_index", "listing_names", "local_version", "object_address", "request", "retry", "verification",
+    "version", "work",
+}
 """Modules of the origin's package that hold laws; all others there may touch the world."""
 
 SLOW = {
@@ -49,6 +54,9 @@ SLOW = {
     "click", "dataclasses", "inspect", "msgspec", "pycurl", "random", "shutil", "tempfile", "typing", "typing_extensions", "yaml",
 }
 """What a `get` of a small file must not pay for, unless it is imported where it is used."""
+
+OPTIONAL = {"obstore"}
+"""What extras bring, imported only where it is used."""
 
 DISTRIBUTION = {"prometheus_client": "prometheus-client", "yaml": "pyyaml"}
 """Module -> the package that brings it, where the names differ."""
@@ -212,7 +220,8 @@ def test_dependencies_are_what_the_package_imports() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = {re.split(r"[\[<>=]", each)[0].lower() for each in project["dependencies"]}
     modules = {path: imports(path) if path.suffix == ".py" else _at_run_time(path.read_text()) for path in MODULES}
-    imported = {name.split(".")[0] for names in modules.values() for name in names} - sys.stdlib_module_names - {"dfengine", "_signal"}
+    imported = {name.split(".")[0] for names in modules.values() for name in names} - sys.stdlib_module_names - OPTIONAL
+    imported -= {"dfengine", "_signal"}
     assert named == {DISTRIBUTION.get(name, name) for name in imported}
 
 

@@ -9,6 +9,11 @@
     claim       what one of a reader's threads is to fetch (pure)
     reader      the threads that fetch a file over several connections; `reader_on_demand`: what somebody asks for of it
     request, proxy, credentials    what a request says, by which proxy, in whose name
+    reach       how origins of every kind are reached: whose credentials, which addresses, which files
+    object_address, object_store, signature    objects of s3, gs and az: at which URL, signed by whom
+    hub         the Hugging Face Hub: at which URL, with which token
+    local_root, local_version    files of this machine's own disk: which ones, and of which version
+    listing     which files lie below a URL: `files`; listing_names and listing_index (pure) judge what an origin says
 
 Start with `version` and `work`: they hold the laws. Other kinds of origin offer what `http.HttpOrigin` offers.
 """

@@ -1,0 +1,158 @@
+"""Where a file lies that is not named by an http URL: the schemes, and how their URLs are read. Pure.
+
+    s3://BUCKET/KEY[?versionId=ID]      gs:// the same: ID is a generation
+    az://CONTAINER/BLOB                 or az://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB
+    hf://[datasets/|spaces/]ORG/NAME[@REVISION]/PATH
+    file:///PATH
+
+Law: one URL means one file. All of it is percent-encoded as in any URL, so a key's own `%`, `?` and `#` are written `%25`, `%3F`, `%23`;
+what could be read in two ways is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote_to_bytes
+
+from dfengine.errors import BadValue
+from dfengine.value import Value
+
+OBJECTS = ("s3", "gs", "az")
+"""Schemes of object stores."""
+
+SCHEMES = (*OBJECTS, "hf", "file")
+
+LONGEST_KEY = 1024
+"""Bytes of a key in UTF-8, as S3, GCS and Azure have it."""
+
+_PLACES = {
+    "s3": r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}",
+    "gs": r"[a-z0-9][a-z0-9._-]{1,221}",
+    "az": r"\$?[a-z0-9][a-z0-9-]{1,62}",
+}
+_ACCOUNT = r"[a-z0-9-]{3,63}\.blob\.[a-z0-9.-]{3,100}"
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+
+
+class Location(Value):
+    """scheme: of SCHEMES. place: bucket, container, or `[datasets/|spaces/]org/name`. key: what is there, decoded; "" is all of it.
+
+    version: id, generation or revision, "" if none is given. account: host of an Azure account, "" if none is given.
+    A key of `file` is an absolute path, whose bytes may be no UTF-8 (PEP 383).
+    """
+
+    scheme: str
+    place: str
+    key: str
+    version: str = ""
+    account: str = ""
+
+    @property
+    def url(self) -> str:
+        """In the one form that `parse` reads as this."""
+        key = quote(self.key, safe="/~!$&'()*+,;=:@", errors="surrogateescape")
+        if self.scheme == "hf":
+            return f"hf://{self.place}{'@' if self.version else ''}{quote(self.version, safe='')}/{key}"
+        if self.scheme == "file":
+            return f"file://{key}"
+        account = f"{self.account}/" if self.account else ""
+        return f"{self.scheme}://{account}{self.place}/{key}" + (f"?versionId={quote(self.version, safe='')}" if self.version else "")
+
+
+def scheme_of(url: str) -> str:
+    """One of SCHEMES, "" for everything else."""
+    scheme = url.partition("://")[0].lower() if "://" in url else ""
+    return scheme if scheme in SCHEMES else ""
+
+
+def parse(url: str) -> Location:
+    """Of a URL with one of SCHEMES. Raises BadValue, which names the URL, for what cannot be meant."""
+    scheme = scheme_of(url)
+    if not scheme:
+        raise BadValue(f"URL {url[:200]!r} has none of the schemes {', '.join(SCHEMES)}")
+    if any(letter <= " " or letter == "\x7f" or "\ud800" <= letter <= "\udfff" for letter in url):
+        raise BadValue(f"URL {url[:200]!r} holds a space, a control character or a byte that is no UTF-8: percent-encode it")
+    if re.search("%(?![0-9A-Fa-f]{2})", url):
+        raise BadValue(f"URL {url[:200]!r} holds a % that begins no percent-encoding: write it %25")
+    if "#" in url:
+        raise BadValue(f"URL {url[:200]!r} holds a #: write it %23 if it belongs to the name")
+    rest = url.partition("://")[2]
+    if scheme == "file":
+        return _file(url, rest)
+    if scheme == "hf":
+        return _hub(url, rest)
+    return _object(url, scheme, rest)
+
+
+def named_file(url: str) -> Location:
+    """As `parse`, of a single file: BadValue where the URL names a bucket, a repository or a directory."""
+    found = parse(url)
+    if not found.key or (found.key.endswith("/") and found.scheme in ("hf", "file")):
+        raise BadValue(f"URL {url[:200]!r} names no file")
+    return found
+
+
+def _refused(url: str, form: str) -> BadValue:
+    return BadValue(f"URL {url[:200]!r} is not {form}")
+
+
+def _object(url: str, scheme: str, rest: str) -> Location:
+    rest, mark, query = rest.partition("?")
+    account = ""
+    if scheme == "az" and "." in rest.partition("/")[0]:
+        account, _, rest = rest.partition("/")
+        account = account.lower()
+        if not re.fullmatch(_ACCOUNT, account) or ".." in account:
+            raise _refused(url, "az://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB")
+    place, _, key = rest.partition("/")
+    form = f"{scheme}://{'CONTAINER/BLOB' if scheme == 'az' else 'BUCKET/KEY'}"
+    if not re.fullmatch(_PLACES[scheme], place) or ".." in place:
+        raise _refused(url, form)
+    version = ""
+    if mark:
+        name, equals, value = query.partition("=")
+        version = _text(url, value)
+        if name != "versionId" or not equals or not re.fullmatch(r"[\x21-\x7e]{1,1024}", version) or "&" in query:
+            raise BadValue(f"URL {url[:200]!r} holds a ? that does not begin ?versionId=ID: write it %3F if it belongs to the name")
+    decoded = _text(url, key)
+    if len(decoded.encode()) > LONGEST_KEY:
+        raise BadValue(f"URL {url[:60]!r}... has a key of {len(decoded.encode())} bytes: {LONGEST_KEY} are the most")
+    return Location(scheme, place, decoded, version, account)
+
+
+def _hub(url: str, rest: str) -> Location:
+    form = "hf://[datasets/|spaces/]ORG/NAME[@REVISION]/PATH"
+    if "?" in rest:
+        raise BadValue(f"URL {url[:200]!r} holds a ?: write it %3F if it belongs to the name")
+    segments = rest.split("/")
+    kind = [segments.pop(0)] if segments[0] in ("datasets", "spaces") else []
+    org, (name, at, revision) = segments[0], (segments[1] if len(segments) > 1 else "").partition("@")
+    if not re.fullmatch(_NAME, org) or not re.fullmatch(_NAME, name) or ".." in org + name or bool(at) != bool(revision):
+        raise _refused(url, form)
+    version = _text(url, revision)
+    if any(part in ("", ".", "..") for part in version.split("/")) and version:
+        raise _refused(url, form)
+    path = [_text(url, segment) for segment in segments[2:]]
+    if any("/" in part or part in (".", "..") for part in path) or "" in path[:-1]:
+        raise _refused(url, form)
+    return Location("hf", "/".join([*kind, org, name]), "/".join(path), version)
+
+
+def _file(url: str, rest: str) -> Location:
+    host, slash, path = rest.partition("/")
+    if host.lower() not in ("", "localhost") or not slash or "?" in path:
+        raise _refused(url, "file:///PATH" + (": write a ? in it %3F" if "?" in path else ""))
+    raw = [unquote_to_bytes(segment) for segment in path.split("/")]
+    if any(b"/" in part or b"\0" in part or part in (b".", b"..") for part in raw) or b"" in raw[:-1]:
+        raise BadValue(f"URL {url[:200]!r} is no plain path: it has no segment that is empty, . or .., and none that holds %2F or %00")
+    return Location("file", "", "/" + b"/".join(raw).decode("utf-8", "surrogateescape"))
+
+
+def _text(url: str, encoded: str) -> str:
+    try:
+        text = unquote_to_bytes(encoded).decode()
+    except UnicodeDecodeError:
+        raise BadValue(f"URL {url[:200]!r} names what is no UTF-8") from None
+    if "\0" in text:
+        raise BadValue(f"URL {url[:200]!r} holds a NUL")
+    return text

@@ -1,0 +1,67 @@
+"""Which files lie below a URL: a bucket's prefix, a repository of a hub, a web server's index, a directory of this machine's disk.
+
+    for entry in files("s3://bucket/models/", reach, cancel): entry.path, entry.url, entry.size, entry.etag, entry.modified, entry.digest
+
+`Entry` and `Limits` are in `listing_names`. Entries come while the listing is read, in no order that all kinds share. What a listing says
+is what its origin claims: names are checked (`Names`), sizes and entity-tags are proved only by the files' own answers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from dfengine.errors import BadValue
+from dfengine.location import OBJECTS, parse, scheme_of
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.http import HttpOrigin
+from dfengine.origin.listing_names import Entry, Limits, Names
+from dfengine.origin.reach import Reach
+from dfengine.task import check_url
+
+
+def files(url: str, reach: Reach, cancel: Cancel, limits: Limits | None = None) -> Iterator[Entry]:
+    """Every file below the directory `url`; one with http or https is read as an index.
+
+    reach: how origins are reached, see `reach.Reach`. cancel: ends a wait for http at once, from any thread: SourceGone.
+    Raises BadValue for what is no directory's URL, OriginError (status) and its kin, LocalError where an extra is missing, and BadListing,
+    which names the path, for names that must not be written, and for listings that are larger or longer than `limits`.
+    Blocks; not to be called where an event loop runs. A consumer that stops early closes the generator.
+    """
+    limits = limits or Limits()
+    names = Names(_shown(url), limits)
+    scheme = scheme_of(url)
+    if not scheme:
+        from dfengine.origin.listing_http import Pages, index
+
+        yield from index(check_url(url), Pages(lambda page: reach.http(page, cancel), names, limits), names)
+        return
+    location = parse(url)
+    if location.version and scheme in OBJECTS:
+        raise BadValue(f"{url[:200]} names one version of one object: it cannot be listed")
+    if scheme in OBJECTS:
+        from dfengine.origin import listing_objects
+
+        yield from listing_objects.below(location, reach.may_sign(location), reach.access, names, limits)
+    elif scheme == "hf":
+        from dfengine.origin import hub
+        from dfengine.origin.listing_http import Pages
+        from dfengine.origin.listing_hub import tree
+
+        def page(asked: str) -> HttpOrigin:
+            return reach.http(asked, cancel, hub.authorization(reach.hub_token(location)))
+
+        yield from tree(location, hub.endpoint(os.environ), Pages(page, names, limits), names)
+    else:
+        from dfengine.origin import listing_file
+        from dfengine.origin.listing_http import Pages
+
+        pages = Pages(lambda asked: reach.http(asked, cancel), names, limits)
+        yield from listing_file.below(location, reach.roots, names, pages.look)
+
+
+def _shown(url: str) -> str:
+    """For messages: without a user and a query."""
+    scheme, there, rest = url.partition("://")
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}{there}{host.rpartition('@')[2]}{slash}{path}"[:300]

@@ -1,0 +1,50 @@
+"""Every file below a directory of this machine's own disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from dfengine.errors import BadListing, OriginError
+from dfengine.location import Location
+from dfengine.origin.listing_names import Entry, Names
+from dfengine.origin.local_root import Roots, shown
+from dfengine.origin.local_version import etag
+
+
+def below(location: Location, roots: Roots, names: Names, look: Callable[[], None]) -> Iterator[Entry]:
+    """Directory by directory, in the order of their names. A link to a file is that file; one to a directory is refused, since it may lead
+    round in a circle. Raises OriginError (403, 404), BadListing. look: raises what ends it, called for each directory and file.
+    """
+    top = "/" + location.key.strip("/")
+    folders = [""]
+    while folders:
+        before = folders.pop()
+        look()
+        fd = roots.open(f"{top}/{before}".rstrip("/") or "/")
+        try:
+            if not stat.S_ISDIR(os.fstat(fd).st_mode):
+                raise OriginError(f"{shown(top)} is no directory", 404, final=True)
+            inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(fd)]
+        except OSError as error:
+            raise OriginError(f"{shown(top)} cannot be read: {error.strerror}", 500, final=True) from None
+        finally:
+            os.close(fd)
+        folders += [names.folder(before + name) + "/" for name, folder in sorted(inside, reverse=True) if folder]
+        for name in sorted(name for name, folder in inside if not folder):
+            look()
+            yield _file(top, before + name, roots, names)
+
+
+def _file(top: str, path: str, roots: Roots, names: Names) -> Entry:
+    whole = f"{top.rstrip('/')}/{path}"
+    fd = roots.open(whole)
+    try:
+        status = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if stat.S_ISDIR(status.st_mode):
+        raise BadListing(f"the directory {shown(top)} holds {path[:200]!r}, a link to a directory: nothing of it is used")
+    url = Location("file", "", whole).url
+    return Entry(names.file(path, status.st_size), url, status.st_size, etag(status), status.st_mtime)

@@ -1,0 +1,98 @@
+"""Every file of a repository of the Hugging Face Hub, or below a directory of it, all of one commit.
+
+The tree API answers in pages, of which each names the next in `Link: <URL>; rel="next"` (RFC 8288).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from dfengine.errors import BadListing
+from dfengine.location import Location
+from dfengine.origin.head import Head
+from dfengine.origin.hub import api_url
+from dfengine.origin.listing_http import Pages
+from dfengine.origin.listing_names import Entry, Names
+from dfengine.origin.request import Hop
+
+_NEXT = re.compile(r"<([^<>]{1,8000})>\s*;[^<>]{0,200}?\brel=\"?next\b")
+
+
+def tree(location: Location, base: str, pages: Pages, names: Names) -> Iterator[Entry]:
+    """base: the Hub's address. Raises OriginError and its kin, BadListing."""
+    shown = location.url
+    asked = quote(location.version or "main", safe="")
+    _, text = pages.read(api_url(base, location, f"revision/{asked}"), shown)
+    commit = _object(text, shown).get("sha")
+    if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-fA-F]{40,64}", commit):
+        raise BadListing(f"{shown}: the Hub does not say which commit {location.version or 'main'} is")
+    folder = location.key.strip("/")
+    path = f"/{quote(folder, safe='/')}" if folder else ""
+    url, seen = api_url(base, location, f"tree/{commit}{path}?recursive=true"), set[str]()
+    while url:
+        if url in seen:
+            raise BadListing(f"{shown}: the Hub's pages of the tree name each other in a circle")
+        seen.add(url)
+        head, text = pages.read(url, shown)
+        members = _json(text, shown)
+        if not isinstance(members, list):
+            raise BadListing(f"{shown}: the Hub answers with what is no tree")
+        for member in members:
+            entry = _entry(member, location, commit, folder, names, shown)
+            if entry is not None:
+                yield entry
+        url = _next(head, base, shown)
+
+
+def _next(head: Head, base: str, shown: str) -> str:
+    match = _NEXT.search(head.get("link"))
+    if match is None:
+        return ""
+    url = match[1] if "://" in match[1] else f"{Hop(base).key}{match[1]}"
+    try:
+        same = Hop(url).key == Hop(base).key
+    except ValueError:
+        same = False
+    if not same:  # the token would go along
+        raise BadListing(f"{shown}: the Hub's tree goes on at another server")
+    return url
+
+
+def _entry(member: Any, location: Location, commit: str, folder: str, names: Names, shown: str) -> Entry | None:
+    path, kind = (member.get("path"), member.get("type")) if isinstance(member, dict) else (None, None)
+    if not isinstance(path, str):
+        raise BadListing(f"{shown}: the Hub answers with what is no tree")
+    if kind == "directory":
+        return None
+    inner = path
+    if folder:
+        if not path.startswith(folder + "/"):
+            raise BadListing(f"the listing of {shown} names {path[:200]!r}, which does not lie below it: nothing of it is used")
+        inner = path[len(folder) + 1 :]
+    lfs = member.get("lfs")
+    size, oid, digest = member.get("size"), member.get("oid"), ""
+    if isinstance(lfs, dict):
+        size, oid = lfs.get("size", size), lfs.get("oid")
+        digest = f"sha256:{oid}" if isinstance(oid, str) and re.fullmatch(r"[0-9a-f]{64}", oid) else ""
+    if type(size) is not int:
+        raise BadListing(f"the listing of {shown} names {path[:200]!r} with the size {str(size)[:40]!r}")
+    names.file(inner, size)
+    return Entry(inner, location.replace(key=path, version=commit).url, size, f'"{oid}"' if isinstance(oid, str) else "", -1.0, digest)
+
+
+def _json(text: str, shown: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadListing(f"{shown}: the Hub answers with what is no JSON") from None
+
+
+def _object(text: str, shown: str) -> dict[str, Any]:
+    found = _json(text, shown)
+    if not isinstance(found, dict):
+        raise BadListing(f"{shown}: the Hub answers with what is no JSON object")
+    return found

@@ -1,0 +1,98 @@
+"""What a web server's index of a directory says: nginx (autoindex as HTML and as JSON), Apache, lighttpd, Python's http.server. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
+
+from dfengine.errors import BadListing
+from dfengine.origin.head import seconds
+from dfengine.value import Value
+
+_INDEX = re.compile(r"<(?:title|h1)[^<>]{0,100}>\s*(?:Index of|Directory listing for)\b", re.IGNORECASE)
+_LINK = re.compile(r"<a\s[^<>]{0,1000}?\bhref\s*=\s*(?:\"([^\"<>]{0,8000})\"|'([^'<>]{0,8000})')[^<>]{0,1000}>", re.IGNORECASE)
+_SIZE = re.compile(r"(?a)\d\d:\d\d(?::\d\d)?\s+(\d{1,19})\s*$")
+_TAG = re.compile(r"<[^<>]{0,2000}>")
+
+
+class Found(Value):
+    """name: one segment, decoded (PEP 383). link: as it stands behind the directory's URL. size: bytes, -1 unknown. modified: unix seconds,
+    -1 unknown."""
+
+    name: str
+    link: str
+    folder: bool
+    size: int = -1
+    modified: float = -1.0
+
+
+def found(text: str, base: str, as_json: bool) -> list[Found]:
+    """Of a page; base: the directory's URL, which ends in a slash. What leads out of it is left out; BadListing for what is no index."""
+    return _of_json(text, base) if as_json else _of_html(text, base)
+
+
+def _of_json(text: str, base: str) -> list[Found]:
+    """nginx: `[{"name", "type": "file"|"directory"|"other", "mtime", "size"}]`."""
+    try:
+        members: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadListing(f"{base} answers with what is no JSON") from None
+    if not isinstance(members, list):
+        raise BadListing(f"{base} answers with what is no index of a directory")
+    told = []
+    for each in members:
+        name, kind = (each.get("name"), each.get("type")) if isinstance(each, dict) else (None, None)
+        if not isinstance(name, str) or not isinstance(kind, str):
+            raise BadListing(f"{base} answers with what is no index of a directory")
+        if kind not in ("file", "directory"):
+            continue  # a socket or a device, which no server sends
+        size, modified = each.get("size", -1), each.get("mtime")
+        if kind == "file" and type(size) is not int:
+            raise BadListing(f"the index {base} names {name[:200]!r} with the size {str(size)[:40]!r}")
+        when = seconds(modified) if isinstance(modified, str) else None
+        link = quote(name, safe="", errors="surrogatepass")
+        told.append(Found(name, link, kind == "directory", size if kind == "file" else -1, -1.0 if when is None else when))
+    return told
+
+
+def _of_html(text: str, base: str) -> list[Found]:
+    if not _INDEX.search(text):
+        raise BadListing(f"{base} answers with what is no index of a directory: nginx's autoindex and Apache's are known")
+    told: dict[str, Found] = {}
+    links = list(_LINK.finditer(text))
+    for n, link in enumerate(links):
+        href = unescape(link[1] if link[1] is not None else link[2]).strip(" \t\r\n").partition("#")[0]
+        end = links[n + 1].start() if n + 1 < len(links) else len(text)
+        member = _member(href, base, text[link.end() : min(end, link.end() + 4000)])
+        # A server may link an icon and a name to one file.
+        if member is not None and (member.link not in told or told[member.link].size < 0):
+            told[member.link] = member
+    return list(told.values())
+
+
+def _member(href: str, base: str, behind: str) -> Found | None:
+    """None: it leads elsewhere, as the links to the parent directory and to another order do."""
+    if not href or "?" in href:
+        return None
+    climbs = [unquote_to_bytes(part) for part in href.split("/")]
+    if b".." in climbs and re.fullmatch(r"(?:\.\./)*\.\.", href.removesuffix("/")) is None and "://" not in href:
+        raise BadListing(f"the index {base} names {href[:200]!r}, which leads out of it: nothing of it is used")
+    try:
+        there = urljoin(base, href)
+        if urlsplit(there).netloc != urlsplit(base).netloc:
+            return None
+    except ValueError:
+        return None
+    if not there.startswith(base) or there == base:
+        return None
+    link = there[len(base) :]
+    folder, link = link.endswith("/"), link.removesuffix("/")
+    if "/" in link:
+        return None  # of a page's text; what lies deeper is in the index of its own directory
+    name = unquote_to_bytes(link).decode("utf-8", "surrogateescape")
+    row = _TAG.sub(" ", re.split(r"</tr\s*>|\n", behind, maxsplit=1)[0])
+    size = _SIZE.search(row)
+    return Found(name, link, folder, int(size[1]) if size and not folder else -1)

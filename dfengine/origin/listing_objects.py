@@ -1,0 +1,87 @@
+"""Every object below a prefix of a bucket, by obstore."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from dfengine.errors import BadListing, OriginError, OriginForbidden
+from dfengine.location import Location
+from dfengine.net.access import Access
+from dfengine.origin.listing_names import Entry, Limits, Names
+from dfengine.origin.object_address import address
+from dfengine.origin.object_store import reason, store
+from dfengine.origin.request import Hop
+
+CHUNK = 1000
+"""Objects of a page, as the stores send them."""
+
+
+def below(location: Location, signed: bool, access: Access | None, names: Names, limits: Limits) -> Iterator[Entry]:
+    """Of `location.key` as a directory: `s3://bucket/a` and `s3://bucket/a/` list what begins with `a/`.
+
+    signed: with this process's credentials. Objects whose key ends in a slash are how consoles show an empty directory: they are left out.
+    Raises BadValue, LocalError, OriginError (status), OriginForbidden, BadListing. Not to be called where an event loop runs.
+    """
+    prefix, began = location.key.strip("/"), time.monotonic()
+    if access is not None:
+        # obstore connects by itself, to the address that the environment of this process names.
+        hop = Hop(address(location.replace(key="x", version=""), _environment()))
+        access.check_name(hop.host)
+        if not access.addresses(hop.host, hop.port):
+            raise OriginForbidden(f"this supernode may not fetch from {hop.host}")
+    objects = store(location, skip_signature=not signed)
+    stream, loop = objects.list(prefix or None, chunk_size=CHUNK), asyncio.new_event_loop()
+    try:
+        while True:
+            names.page(time.monotonic() - began)
+            left = max(0.01, limits.seconds - (time.monotonic() - began))
+            page = _await(loop, lambda: anext(stream, None), left, location)
+            if page is None:
+                return
+            for found in page:
+                path, size = str(found["path"]), int(found["size"])
+                if not size and not _await(loop, lambda path=path: _exists(objects, path), left, location):
+                    continue
+                inner = path[len(prefix) + 1 :] if prefix else path
+                if prefix and not path.startswith(prefix + "/"):
+                    raise BadListing(f"the listing of {location.url} names {path[:200]!r}, which does not lie below it")
+                yield Entry(names.file(inner, size), location.replace(key=path, version="").url, size, found.get("e_tag") or "",
+                            found["last_modified"].timestamp())
+    finally:
+        loop.close()
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return dict(os.environ)
+
+
+async def _exists(objects: Any, path: str) -> bool:
+    """obstore names `a` both the empty object `a` and the marker `a/`."""
+    try:
+        await objects.head_async(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _await(loop: asyncio.AbstractEventLoop, begin: Any, seconds: float, location: Location) -> Any:
+    """What `begin` comes to. Raises OriginError for what obstore raises, BadListing after `seconds`."""
+    from obstore.exceptions import BaseError
+
+    async def within() -> Any:
+        return await asyncio.wait_for(begin(), seconds)
+
+    try:
+        return loop.run_until_complete(within())
+    except TimeoutError:
+        raise BadListing(f"the listing of {location.url} has not ended within its time") from None
+    except (BaseError, FileNotFoundError, PermissionError) as error:
+        status = re.search(r"status code: (\d{3})|returned error response (\d{3})", str(error))
+        number = int(status[1] or status[2]) if status else 0
+        raise OriginError(f"{location.url} cannot be listed: {reason(error)}", number, final=True) from None

@@ -1,0 +1,77 @@
+"""URLs of files that lie elsewhere than behind http."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import BadValue
+from dfengine.location import OBJECTS, Location, named_file, parse, scheme_of
+
+READ = {
+    "s3://bucket/key": Location("s3", "bucket", "key"),
+    "S3://bucket/a%20b%2Bc+d": Location("s3", "bucket", "a b+c+d"),
+    "s3://bucket//lead": Location("s3", "bucket", "/lead"),
+    "s3://bucket/a//b/": Location("s3", "bucket", "a//b/"),
+    "s3://bucket/%25%3F%23": Location("s3", "bucket", "%?#"),
+    "s3://bucket/ü?versionId=a%2Bb": Location("s3", "bucket", "ü", "a+b"),
+    "s3://bucket": Location("s3", "bucket", ""),
+    "gs://bucket/k?versionId=17": Location("gs", "bucket", "k", "17"),
+    "az://container/b": Location("az", "container", "b"),
+    "az://acc.blob.core.windows.net/container/b": Location("az", "container", "b", "", "acc.blob.core.windows.net"),
+    "hf://org/name/a/b.bin": Location("hf", "org/name", "a/b.bin"),
+    "hf://datasets/org/name@refs%2Fpr%2F1/x": Location("hf", "datasets/org/name", "x", "refs/pr/1"),
+    "hf://spaces/org/name@v1/": Location("hf", "spaces/org/name", "", "v1"),
+    "hf://org/name": Location("hf", "org/name", ""),
+    "file:///a/b%20c": Location("file", "", "/a/b c"),
+    "file://localhost/a": Location("file", "", "/a"),
+    "file:///a/%FF": Location("file", "", "/a/\udcff"),
+    "file:///a/": Location("file", "", "/a/"),
+}
+
+REFUSED = [
+    "http://h/x", "s3:/b/k", "s3://", "s3:///key", "s3://b/../k", "s3://a..b/k", "s3://user@bucket/k", "s3://bucket/a?b", "s3://bucket/a#b",
+    "s3://bucket/a%2", "s3://bucket/%00", "s3://bucket/%FF", "s3://bucket/k?versionId=", "s3://bucket/k?versionId=a&x=b", "s3://bucket/a b",
+    "s3://bucket/" + "k" * 1025, "s3://bucket/" + "%C3%BC" * 513, "gs://Bucket/k", "az://evil.example/c/b", "az://a.blob.evil@x/c/b",
+    "hf://org", "hf://org/name@/x", "hf://org/name@a%2F..%2Fb/x", "hf://org/name/../x", "hf://org/name/%2e%2e/x", "hf://org/name/a%2Fb",
+    "hf://org/name//x", "hf://org/name/x?y", "hf://o..g/name/x", "file://host/x", "file:///a/../b", "file:///a/%2e%2E/b", "file:///a/%2e/b",
+    "file:///a%2Fb", "file:///a%00", "file:///a//b", "file:///a?x", "file:///a#x", "file://", "s3://bucket/\x7f", "s3://bucket/\ud800",
+]
+
+
+@pytest.mark.parametrize("url", READ)
+def test_one_url_means_one_file(url: str) -> None:
+    assert parse(url) == READ[url]
+    assert parse(parse(url).url) == READ[url]
+
+
+@pytest.mark.parametrize("url", REFUSED)
+def test_what_could_mean_two_things_or_none_is_refused(url: str) -> None:
+    with pytest.raises(BadValue):
+        parse(url)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/", "hf://org/name", "hf://org/name/dir/", "file:///dir/", "file:///"])
+def test_a_directory_is_no_file(url: str) -> None:
+    with pytest.raises(BadValue, match="names no file"):
+        named_file(url)
+
+
+@given(st.sampled_from(OBJECTS), st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=256))
+def test_every_key_has_a_url(scheme: str, key: str) -> None:
+    location = Location(scheme, "bucket", key)
+    assert parse(location.url) == location
+
+
+@given(st.text(max_size=80))
+def test_whatever_is_typed_is_read_or_refused(text: str) -> None:
+    for url in (text, f"s3://{text}", f"hf://{text}", f"file://{text}", f"az://{text}", f"gs://b/{text}"):
+        try:
+            found = parse(url)
+        except BadValue:
+            continue
+        assert scheme_of(url) == found.scheme
+        assert "\0" not in found.key
+        if found.scheme in ("hf", "file"):
+            assert not {"..", "."} & set(found.key.split("/"))

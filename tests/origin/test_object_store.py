@@ -1,0 +1,134 @@
+"""Where objects lie, and signatures for them."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import BadValue
+from dfengine.location import Location, parse
+from dfengine.origin import object_store
+from dfengine.origin.object_address import address
+from dfengine.origin.object_store import NoCredentials, is_plain, signed_url
+from dfengine.origin.signature import signed, without_signature
+
+NAMES = ("AWS_", "GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_EMULATOR_HOST", "HF_")
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "secret-key"}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(NAMES):
+            monkeypatch.delenv(name)
+    object_store._kept.cache_clear()
+    object_store._missing.clear()
+
+
+PLACES = [
+    ("s3://bucket/a b+c", {}, "https://s3.us-east-1.amazonaws.com/bucket/a%20b%2Bc"),
+    ("s3://bucket/k", {"AWS_REGION": "eu-west-1"}, "https://s3.eu-west-1.amazonaws.com/bucket/k"),
+    ("s3://bucket/k", {"AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true", "AWS_REGION": "eu-west-1"}, "https://bucket.s3.eu-west-1.amazonaws.com/k"),
+    ("s3://bucket/k", {"AWS_ENDPOINT_URL": "https://h:9000/"}, "https://h:9000/bucket/k"),
+    ("s3://bucket/k", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000", "AWS_ALLOW_HTTP": "true"}, "http://127.0.0.1:9000/bucket/k"),
+    ("gs://bucket/a#b", {}, "https://storage.googleapis.com/bucket/a%23b"),
+    ("az://container/a b", {"AZURE_STORAGE_ACCOUNT_NAME": "acc"}, "https://acc.blob.core.windows.net/container/a%20b"),
+    ("az://container/b", {"AZURE_STORAGE_USE_EMULATOR": "true"}, "http://127.0.0.1:10000/devstoreaccount1/container/b"),
+    ("az://acc.blob.core.windows.net/container/b", {}, "https://acc.blob.core.windows.net/container/b"),
+]
+
+
+def read(url: str) -> Location:
+    return parse(url.replace(" ", "%20").replace("#", "%23"))
+
+
+@pytest.mark.parametrize(("url", "given", "found"), PLACES)
+def test_the_environment_says_where_an_object_lies(url: str, given: dict[str, str], found: str) -> None:
+    assert address(read(url), given) == found
+
+
+@pytest.mark.parametrize(("url", "given", "found"), [each for each in PLACES if each[0][:2] in ("s3", "az")])
+def test_obstore_signs_for_the_same_place(url: str, given: dict[str, str], found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**KEYS, "AZURE_STORAGE_ACCOUNT_KEY": "a2V5", **given}.items():
+        monkeypatch.setenv(name, value)
+    told = signed_url(read(url))
+    assert unquote(told.partition("?")[0]) == unquote(found)
+    assert {"X-Amz-Signature", "sig"} & set(parse_qs(urlsplit(told).query))
+    assert without_signature(told) == told.partition("?")[0]
+
+
+def test_what_names_no_place_is_refused() -> None:
+    for url, told, said in (
+        ("az://container/b", {}, "AZURE_STORAGE_ACCOUNT_NAME"),
+        ("s3://b12/k", {"AWS_ENDPOINT_URL": "http://h"}, "AWS_ALLOW_HTTP=true"),
+        ("s3://b12/k", {"AWS_ENDPOINT_URL": "ftp://h"}, "AWS_ENDPOINT_URL is not"),
+        ("s3://b12/k", {"AWS_ENDPOINT_URL": "https://user:secret@h"}, "AWS_ENDPOINT_URL is not"),
+        ("s3://b12/k", {"AWS_REGION": "x/../y"}, "AWS_REGION is no region"),
+        ("s3://b12/a/../k", {}, "segment"),
+        ("s3://b12/./k", {}, "segment"),
+    ):
+        with pytest.raises(BadValue, match=said) as error:
+            address(read(url), told)
+        assert "secret" not in str(error.value)
+
+
+def test_versions_stand_in_the_query() -> None:
+    assert address(parse("s3://bucket/k?versionId=a%2Bb"), {}).endswith("/bucket/k?versionId=a%2Bb")
+    assert address(parse("gs://bucket/k?versionId=17"), {}).endswith("/bucket/k?generation=17")
+
+
+def test_the_signature_is_that_of_the_published_example() -> None:
+    url = signed("https://examplebucket.s3.amazonaws.com/test.txt", "us-east-1", "AKIAIOSFODNN7EXAMPLE",
+                 "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "", 1369353600, 86400)
+    assert url.endswith("&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404")
+
+
+@pytest.mark.parametrize("key", ["/lead", "a//b", "dir/", "a\nb", "a\tb"])
+def test_keys_that_obstore_would_take_for_others_are_signed_here(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_plain(key)
+    location = Location("s3", "bucket", key)
+    with pytest.raises(NoCredentials, match="AWS_ACCESS_KEY_ID"):
+        signed_url(location)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    path = urlsplit(signed_url(location)).path
+    assert unquote(path) == f"/bucket/{key}"
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40))
+def test_a_signature_names_the_very_key(key: str) -> None:
+    if any(part in (".", "..") for part in key.split("/")):
+        return
+    location = Location("s3", "bucket", key)
+    os.environ.update(KEYS)
+    try:
+        assert unquote(urlsplit(signed_url(location)).path, errors="strict") == f"/bucket/{key}"
+    finally:
+        for name in KEYS:
+            del os.environ[name]
+
+
+def test_without_credentials_nothing_is_signed_and_the_reason_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+    for _ in range(2):
+        with pytest.raises(NoCredentials, match="no credentials were found"):
+            signed_url(parse("s3://bucket/k"))
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    with pytest.raises(NoCredentials, match="AWS_SKIP_SIGNATURE"):
+        signed_url(parse("s3://bucket/k"))
+
+
+def test_a_shared_signature_of_azure_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acc")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "?sv=2023&sig=x%3D")
+    assert signed_url(parse("az://container/b")) == "https://acc.blob.core.windows.net/container/b?sv=2023&sig=x%3D"
+
+
+def test_what_a_signed_url_opens_keeps_what_says_which_bytes() -> None:
+    assert without_signature("https://h/b/k?versionId=1&X-Amz-Signature=x&partNumber=2#f") == "https://h/b/k?versionId=1&partNumber=2"
+    assert without_signature("https://h/b/k?sig=x&SE=y") == "https://h/b/k"

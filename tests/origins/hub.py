@@ -1,0 +1,147 @@
+"""A small Hub, as huggingface_hub's clients see one: revisions, trees in pages, files, and large files by a redirect to another server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+PAGE = 3
+"""Entries of one page of a tree."""
+
+LARGE = 1 << 20
+"""Bytes from which a file is kept by LFS, and answered from the other server."""
+
+
+class Hub:
+    """Use as a context. repositories: `org/name` or `datasets/org/name` -> commit (40 hex digits) -> path -> content.
+
+    heads: repository -> revision -> commit. token: what gated repositories are opened by. seen: (server, path, Authorization) of requests.
+    tree: replaces the answers of the tree API, for hostile ones: target -> (members, Link). cut: the store's next answer ends after so many
+    bytes, -1: none does. sent: bytes of files that were sent.
+    """
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.heads: dict[str, dict[str, str]] = {}
+        self.gated: set[str] = set()
+        self.token = ""
+        self.seen: list[tuple[str, str, str]] = []
+        self.sent = 0
+        self.tree: Any = None
+        self.contents: dict[str, bytes] = {}
+        self.cut = -1
+        self._servers = [_Server(self, name) for name in ("hub", "store")]
+        self.url, self.store = (f"http://127.0.0.{n}:{each.server_address[1]}" for n, each in enumerate(self._servers, 1))
+
+    def __enter__(self) -> Hub:
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+    def add(self, repository: str, files: dict[str, bytes], revision: str = "main") -> str:
+        """A commit with these files, which the revision now names."""
+        text = json.dumps({path: hashlib.sha256(content).hexdigest() for path, content in files.items()}, sort_keys=True)
+        commit = hashlib.sha1((repository + text).encode()).hexdigest()
+        self.repositories.setdefault(repository, {})[commit] = dict(files)
+        self.heads.setdefault(repository, {})[revision] = commit
+        return commit
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, hub: Hub, name: str) -> None:
+        self.hub, self.name = hub, name
+        super().__init__(("127.0.0.1" if name == "hub" else "127.0.0.2", 0), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        hub = self.server.hub
+        hub.seen.append((self.server.name, self.path, self.headers.get("Authorization", "")))
+        if self.server.name == "store":
+            digest = urlsplit(self.path).path.strip("/")
+            # As the Hub's store: an entity-tag of its own, which says nothing of the file's digest.
+            return self._content(hub.contents[digest], {"ETag": f'"store-{len(hub.seen)}"'})
+        parts = urlsplit(self.path).path.strip("/").split("/")
+        api = parts[0] == "api"
+        parts = parts[1:] if api else parts
+        kind = parts.pop(0) if parts[0] in ("models", "datasets", "spaces") else "models"
+        repository = "/".join(([kind] if kind != "models" else []) + parts[:2])
+        what, rest = parts[2], [unquote(part) for part in parts[3:]]
+        if repository in hub.gated and self.headers.get("Authorization") != f"Bearer {hub.token}":
+            return self._answer(401, b"gated", {"X-Error-Code": "GatedRepo"})
+        commits = hub.repositories.get(repository, {})
+        commit = hub.heads.get(repository, {}).get(rest[0], rest[0])
+        if commit not in commits:
+            return self._answer(404, b"no revision", {"X-Error-Code": "RevisionNotFound"})
+        if what == "revision":
+            return self._json({"sha": commit})
+        if what == "tree":
+            return self._tree(commits[commit], "/".join(rest[1:]))
+        content = commits[commit].get("/".join(rest[1:]))
+        if content is None:
+            return self._answer(404, b"no file", {"X-Error-Code": "EntryNotFound"})
+        digest = hashlib.sha256(content).hexdigest()
+        if len(content) < LARGE:
+            return self._content(content, {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
+        hub.contents[digest] = content
+        told = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
+        return self._answer(302, b"", {**told, "Location": f"{hub.store}/{digest}?signature=secret"})
+
+    def _tree(self, files: dict[str, bytes], folder: str) -> None:
+        hub = self.server.hub
+        if hub.tree is not None:
+            members, link = hub.tree(self.path)
+            return self._json(members, {"Link": link} if link else {})
+        inside = sorted(path for path in files if not folder or path.startswith(folder + "/"))
+        if not inside:
+            return self._answer(404, b"no entry", {"X-Error-Code": "EntryNotFound"})
+        at = int(dict(parse_qsl(urlsplit(self.path).query)).get("cursor", "0"))
+        folders = sorted({path.rpartition("/")[0] for path in inside} - {""}) if not at else []
+        members: list[dict[str, Any]] = [{"type": "directory", "path": path, "size": 0} for path in folders]
+        for path in inside[at : at + PAGE]:
+            member: dict[str, Any] = {"type": "file", "path": path, "size": len(files[path]), "oid": hashlib.sha1(files[path]).hexdigest()}
+            if len(files[path]) >= LARGE:
+                member["lfs"] = {"oid": hashlib.sha256(files[path]).hexdigest(), "size": len(files[path]), "pointerSize": 130}
+            members.append(member)
+        more = at + PAGE < len(inside)
+        target = f"{hub.url}{urlsplit(self.path).path}?recursive=true&cursor={at + PAGE}"
+        self._json(members, {"Link": f'<{target}>; rel="next"'} if more else {})
+
+    def _json(self, value: Any, more: dict[str, str] | None = None) -> None:
+        self._answer(200, json.dumps(value).encode(), {"Content-Type": "application/json", **(more or {})})
+
+    def _content(self, content: bytes, more: dict[str, str]) -> None:
+        hub, match = self.server.hub, re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        first, last = (int(match[1]), min(int(match[2] or len(content)), len(content) - 1)) if match else (0, len(content) - 1)
+        part = content[first : last + 1]
+        if match:
+            more = {**more, "Content-Range": f"bytes {first}-{last}/{len(content)}"}
+        cut, hub.cut = hub.cut, -1
+        hub.sent += len(part) if cut < 0 else min(cut, len(part))
+        self._answer(206 if match else 200, part, more, cut)
+
+    def _answer(self, status: int, body: bytes, more: dict[str, str], cut: int = -1) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **more}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body if cut < 0 else body[:cut])
+        self.close_connection = self.close_connection or cut >= 0

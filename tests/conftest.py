@@ -18,6 +18,6 @@ if find_spec("dfengine._piece") is None:
     # From a checkout the source folder is imported, also where a compiled package is installed.
     pytest.exit("dfengine/ is not compiled here: pip install -e '.[test]', or python setup.py build_ext --inplace", returncode=4)
 
-# A shell's background jobs ignore SIGINT, and nohup ignores SIGHUP; dfengine leaves ignored signals alone, but the tests' downloads must not.
+# A shell's background jobs ignore SIGINT, and nohup ignores SIGHUP; dfengine leaves ignored signals alone, the tests' downloads must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

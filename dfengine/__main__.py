@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
+import _signal  # type: ignore[import-not-found]  # typeshed leaves it out
 
 # Until a command has its own way to end there is nothing to put away, and no stack to show; the module signal takes a while to come.
 if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
@@ -21,14 +21,12 @@ class Errors(io.TextIOWrapper):
     """stderr of a command: nothing fails because what is said there cannot be written, as on a full disk, or is read by nobody."""
 
     def write(self, text: str) -> int:
-        """See TextIOWrapper."""
         try:
             return super().write(text)
         except OSError:
             return len(text)
 
     def flush(self) -> None:
-        """See TextIOWrapper."""
         try:
             super().flush()
         except OSError:
@@ -46,9 +44,9 @@ def open_streams() -> tuple[int, ...]:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
             found.append(fd)
     if 1 in found or sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  (open as long as the process lives)
     encoding = sys.stderr.encoding if sys.stderr is not None else None
-    raw = open(2, "wb", closefd=False)  # noqa: SIM115
+    raw = open(2, "wb", closefd=False)  # noqa: SIM115  (open as long as the process lives)
     sys.stderr = Errors(raw, encoding=encoding, errors="backslashreplace", line_buffering=True)
     return tuple(found)
 

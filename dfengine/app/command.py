@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from dfengine.client import Result
+    from dfengine.client.progress import Bar
 
 READER_GONE = 23
 """Exit code when the reader of stdout went away, as curl's."""
@@ -302,7 +303,7 @@ def _download(settings: GetSettings, bar: bool, values: dict[str, Any]) -> Resul
     return interruptible(settings, run, tell)
 
 
-def _fetch(settings: GetSettings, progress: Any) -> Result:
+def _fetch(settings: GetSettings, progress: Bar | None) -> Result:
     if settings.output == "-":
         try:
             return _stream(settings, progress)
@@ -316,7 +317,7 @@ def _fetch(settings: GetSettings, progress: Any) -> Result:
     return client.get(settings, progress)
 
 
-def _stream(settings: GetSettings, progress: Any) -> Result:
+def _stream(settings: GetSettings, progress: Bar | None) -> Result:
     from dfengine.streaming import to_descriptor
 
     if not settings.device:

@@ -145,6 +145,5 @@ class Assembly(Place):
         self._target.discard()
 
     def forget(self) -> None:
-        """See Place."""
         self.discard()
         self.close()

@@ -40,7 +40,6 @@ class LegacySession:
         self.finished_md5 = ""
 
     def step(self, transfer: Transfer, limit: float) -> None:
-        """See supernode_session.SupernodeSession."""
         demand = transfer.demand(limit)
         if demand.refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
@@ -53,7 +52,6 @@ class LegacySession:
         transfer.sleep(min(limit, max(0.0, asks_at - time.monotonic())))
 
     def conclude(self, transfer: Transfer) -> None:
-        """See supernode_session.SupernodeSession."""
         self._tell(transfer)
 
     def _tell(self, transfer: Transfer) -> bool:
@@ -145,5 +143,4 @@ class LegacySession:
         return status, body
 
     def close(self) -> None:
-        """Hang up."""
         self._line.close()

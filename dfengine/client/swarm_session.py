@@ -245,7 +245,6 @@ class SwarmSession:
             leave(self.member)
 
     def close(self) -> None:
-        """Hang up."""
         if self._session is not None:
             self._session.close()
         if self.member is not None:

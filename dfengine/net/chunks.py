@@ -58,7 +58,6 @@ class Chunks:
         return count
 
     def read(self, length: int, deadline: float) -> bytes:
-        """See Inlet."""
         parts = []
         while length:
             count = self._some(length, deadline)
@@ -70,7 +69,6 @@ class Chunks:
         self, buffer: memoryview, offset: int, length: int, *, silence: float, floor: float, grace: float, started: float = 0.0,
         before: int = 0, after: int = 0,
     ) -> None:
-        """See Inlet."""
         got, started = 0, started or time.monotonic()  # the rate is judged over all chunks
         while got < length:
             count = self._some(length - got, time.monotonic() + silence)

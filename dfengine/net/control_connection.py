@@ -78,7 +78,6 @@ class ControlProtocol(asyncio.Protocol):
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is there."""
         transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
         self._transport = transport
         peer = transport.get_extra_info("peername")
@@ -105,7 +104,6 @@ class ControlProtocol(asyncio.Protocol):
             self._server.lost(line)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
         if self._stopped:
             return
         server = self._server
@@ -148,7 +146,6 @@ class ControlProtocol(asyncio.Protocol):
     # What comes in
 
     def go_on(self) -> None:
-        """See turns.Waiting."""
         self._joined = False
         if not self._stopped and not self._blocked():
             self._take()

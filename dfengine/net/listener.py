@@ -67,7 +67,6 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The listening port."""
         return int(self._sock.getsockname()[1])
 
     def resume(self) -> None:

@@ -121,7 +121,6 @@ class Connection:
             self._server.turns.join(self)
 
     def go_on(self) -> None:
-        """See turns.Waiting."""
         self._joined = False
         stalled, self._stalled = self._stalled, False
         if self._sock.fileno() < 0:

@@ -99,7 +99,6 @@ class PieceServer:
 
     @property
     def port(self) -> int:
-        """The listening port."""
         return self._listener.port
 
     @property

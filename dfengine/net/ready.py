@@ -25,4 +25,4 @@ def announce(**places: tuple[str, int]) -> None:
     except OSError as error:
         print(f"dfengine: cannot write to stdout: {error.strerror}: serves all the same", file=sys.stderr)
         # What was not written would be tried again when the process ends.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (open as long as the process lives)

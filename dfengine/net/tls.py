@@ -114,15 +114,12 @@ class TlsInlet:
         return -1
 
     def head(self, deadline: float) -> bytes:
-        """See Inlet."""
         return self._until(self._head_end, "the head", deadline)
 
     def line(self, deadline: float) -> bytes:
-        """See Inlet."""
         return self._until(self._line_end, "a line", deadline)
 
     def read(self, length: int, deadline: float) -> bytes:
-        """See Inlet."""
         parts = []
         while length > 0:
             if self._start == self._end:
@@ -135,7 +132,6 @@ class TlsInlet:
         self, buffer: Buffer, offset: int, length: int, *, silence: float = 10.0, floor: float = 0.0, grace: float = 10.0,
         started: float = 0.0, before: int = 0, after: int = 0,
     ) -> None:
-        """See Inlet."""
         with memoryview(buffer) as whole:
             if offset < 0 or length < 0 or offset > whole.nbytes - length:
                 raise ValueError("the content does not fit the buffer")

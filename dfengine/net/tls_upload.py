@@ -44,15 +44,12 @@ class TlsSocket:
             raise BlockingIOError from None
 
     def setsockopt(self, level: int, name: int, value: int) -> None:
-        """As a socket's."""
         self._sock.setsockopt(level, name, value)
 
     def shutdown(self, how: int) -> None:
-        """As a socket's."""
         socket.socket.shutdown(self._sock, how)
 
     def close(self) -> None:
-        """As a socket's."""
         self._sock.close()
 
 

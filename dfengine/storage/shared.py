@@ -33,7 +33,6 @@ class Shared:
 
     @property
     def geometry(self) -> Geometry:
-        """Of the task."""
         return self._file().geometry
 
     @property

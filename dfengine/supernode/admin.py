@@ -39,7 +39,6 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 def ping(state: SupernodeState, request: Request) -> Response:
-    """GET /_ping."""
     return Response(200, b"OK", TEXT)
 
 
@@ -50,7 +49,6 @@ def version(state: SupernodeState, request: Request) -> Response:
 
 
 def metrics(scrapes: Scrapes, state: SupernodeState, request: Request) -> Response | Coroutine[Any, Any, Response]:
-    """GET /metrics: Prometheus."""
     found = scrapes.answer()
     return Response(200, found, METRICS) if isinstance(found, bytes) else _scraped(found)
 
@@ -64,7 +62,6 @@ def _last(request: Request) -> str:
 
 
 def task(state: SupernodeState, request: Request) -> Response:
-    """GET /api/v1/tasks/{id}."""
     name = _last(request)
     fetch = state.cdn.fetches.get(name)
     if fetch is None:
@@ -131,7 +128,6 @@ async def _keys(state: SupernodeState, name: str) -> list[Key]:
 
 
 async def peer(state: SupernodeState, request: Request) -> Response:
-    """GET /api/v1/peers/{id}."""
     name = _last(request)
     found = next((state.members[key].peer for key in await _keys(state, name) if key in state.members), None)
     return refused(f"peer {name[:128]}: not found", 404, 404) if found is None else _json(_as_object(found))
@@ -195,11 +191,9 @@ def _preheat(state: SupernodeState, name: str) -> dict[str, Any]:
 
 
 def preheats(state: SupernodeState, request: Request) -> Response:
-    """GET /api/v1/preheats."""
     return _json([_preheat(state, name) for name in state.preheats])
 
 
 def preheat_state(state: SupernodeState, request: Request) -> Response:
-    """GET /api/v1/preheats/{id}."""
     name = _last(request)
     return _json(_preheat(state, name)) if name in state.preheats else refused(f"preheat {name[:64]}: not found", 404, 404)

@@ -24,7 +24,6 @@ MOST_COSTLY = 5_000
 
 
 def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:
-    """POST /swarm/pull."""
     state.counts["pulls"] += 1
     try:
         message = wire.decode_pull(request.body)

@@ -135,7 +135,6 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
 
 
 async def register(state: SupernodeState, request: Request) -> Response:
-    """POST /peer/registry."""
     try:
         form = request.headers.get("content-type", "").lower().startswith(FORM)
         registration = checked(wire.Registration.decode(request.body, form))
@@ -320,7 +319,6 @@ def piece_failed(state: SupernodeState, request: Request) -> Response:
 
 
 def leave(state: SupernodeState, request: Request) -> Response:
-    """GET /peer/service/down."""
     task, cid = _download(request.query)
     member = state.members.get((task, cid))
     if member is None or not member.is_of(request.client):
@@ -331,7 +329,6 @@ def leave(state: SupernodeState, request: Request) -> Response:
 
 
 def report(state: SupernodeState, request: Request) -> Response:
-    """POST /task/metrics."""
     told = wire.folded(request.body)
     state.counts["finished_downloads" if told.get("success") is True else "failed_downloads"] += 1
     if told.get("backsourcereason") not in (None, "", "0", 0):

@@ -62,6 +62,5 @@ class SwarmDriver:
         self.wake()
 
     def close(self) -> None:
-        """The process ends."""
         if self._timer is not None:
             self._timer.cancel()

@@ -49,8 +49,8 @@ class OriginFetches:
         self._counts = counts
         self._revalidate_interval = settings.revalidate_interval
         self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high)
-        self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, access=Access(settings.origin_allow, settings.origin_deny),
-                       share=settings.client_share, connections=settings.origin_connections, room=self.room)
+        self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=Access(settings.origin_allow, settings.origin_deny),
+                       share=settings.client_share, connections=settings.origin_connections)
         self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.refusals = NegativeCache(settings.fail_access_interval)
         self.validated: dict[str, float] = {}
@@ -142,10 +142,9 @@ class OriginFetches:
         self.room.close()
         self.cdn.close()
 
-    # COPIES.FETCH.EVENTS
+    # `copies.fetch.Events`, where each is described
 
     def fetch_head(self, fetch: Fetch) -> None:
-        """Events: the geometry is known."""
         self._counts["cache_hits"] += fetch.from_cache
         self.refusals.forget(fetch.task)
         geometry = fetch.geometry
@@ -156,25 +155,21 @@ class OriginFetches:
         self._head_known(fetch.task)
 
     def fetch_piece(self, fetch: Fetch, n: int) -> None:
-        """Events: piece n is in the copy."""
         if fetch.task in self._swarm.tasks:
             self._swarm.cached(fetch.task, n, self._loop.time())
             self._wake()
 
     def fetch_pieces(self, fetch: Fetch, pieces: Bitset) -> None:
-        """Events: the copy has these from before."""
         if fetch.task in self._swarm.tasks:
             self._swarm.cached_all(fetch.task, pieces, self._loop.time())
             self._wake()
 
     def fetch_md5(self, fetch: Fetch, n: int) -> None:
-        """Events: an md5 is known."""
         if fetch.task in self._swarm.tasks:
             self._swarm.legacy_ready(fetch.task, n, self._loop.time())
             self._wake()
 
     def fetch_ended(self, fetch: Fetch) -> None:
-        """Events: the copy is complete."""
         if fetch.task in self._swarm.tasks:
             geometry = fetch.geometry
 
@@ -216,13 +211,12 @@ class OriginFetches:
         return self.refusals.remember(fetch.task, fetch.wanted.url, error.status, str(error), self._loop.time())
 
     def fetch_renewed(self, fetch: Fetch) -> None:
-        """Events: the origin's file changed."""
         self._end(fetch.task, "the file changed at its origin: download it anew")
         if fetch.task not in self._heads:
             # Whoever comes now waits for the new generation's head.
             self._heads[fetch.task] = self._loop.create_future()
 
-    # COPIES.EVICTION.USAGE
+    # `copies.eviction.Usage`, where each is described
 
     def order(self, task: str) -> int:
         """Usage: 0: nobody uses it. 1: everybody who joined has it whole. 2: it must stay."""
@@ -236,7 +230,6 @@ class OriginFetches:
         return 2 if state.unfinished else 1
 
     def running(self, task: str) -> bool:
-        """Usage: it is being fetched."""
         fetch = self.cdn.fetches.get(task)
         return fetch is not None and fetch.state == RUNNING
 

@@ -106,7 +106,6 @@ class SupernodeState:
         return member
 
     def close(self) -> None:
-        """The process ends."""
         self.driver.close()
         for key in list(self.parked):
             self.parked.answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))

@@ -136,8 +136,8 @@ class Proxy:
         with socket.create_connection(("127.0.0.1", self.ports[port])) as origin:
             self._open.append(origin)
             origin.sendall(first)
-            back = self._begin(_pass_on, origin, client)
-            _pass_on(client, origin)
+            back = self._begin(pass_on, origin, client)
+            pass_on(client, origin)
             back.join()
 
     def _socks4(self, client: socket.socket, _: bytes) -> None:
@@ -213,7 +213,7 @@ def _zero_ended(sock: socket.socket) -> str:
     return data[:-1].decode()
 
 
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+def pass_on(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while block := source.recv(BLOCK):
             sink.sendall(block)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from certificates import Authority
+from proxies import pass_on
 from scene import MIB, Scene
 
 NAME = "files.example"
@@ -49,13 +50,6 @@ def tunnel(port: int) -> Iterator[tuple[str, list[bytes]]]:
     def start(work: Any, *arguments: Any) -> None:
         threads.append(threading.Thread(target=work, args=arguments))
         threads[-1].start()
-
-    def pass_on(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while block := source.recv(MIB):
-                sink.sendall(block)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
 
     def serve(client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", port)) as origin:

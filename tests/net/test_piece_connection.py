@@ -7,9 +7,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -23,18 +23,34 @@ SIZE = 64 << 20
 REQUEST = b"GET /piece HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+@contextmanager
+def serving(route: Callable[[Request], Parts]) -> Iterator[tuple[PieceServer, tuple[str, int]]]:
+    """A server on the running loop, and its address."""
+    server = PieceServer(asyncio.get_running_loop(), listening("127.0.0.1", 0), route)
+    server.start()
+    try:
+        yield server, ("127.0.0.1", server.port)
+    finally:
+        server.close()
+
+
+@pytest.fixture(name="fd")
+def memory() -> Iterator[int]:
+    """A file of SIZE bytes."""
+    fd = os.memfd_create("piece")
+    os.ftruncate(fd, SIZE)
+    yield fd
+    os.close(fd)
+
+
 @pytest.mark.parametrize("clients", [2, 20])
-def test_requests_that_wait_behind_the_first_answer_are_counted(clients: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_that_wait_behind_the_first_answer_are_counted(clients: int, fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(piece_server, "MEMORY", 256 << 10)
 
     async def ask() -> None:
-        loop = asyncio.get_running_loop()
-        sock = listening("127.0.0.1", 0)
-        server = PieceServer(loop, sock, route)
-        server.start()
-        try:
+        with ExitStack() as stack, serving(lambda request: Parts(206, (FileSlice(fd, 0, SIZE),))) as (server, address):
             for _ in range(clients):
-                stack.enter_context(socket.create_connection(sock.getsockname(), 5)).sendall(REQUEST * 1000)
+                stack.enter_context(socket.create_connection(address, 5)).sendall(REQUEST * 1000)
             until = time.monotonic() + 10
             while server.requests < clients and time.monotonic() < until:
                 await asyncio.sleep(0.01)
@@ -43,22 +59,12 @@ def test_requests_that_wait_behind_the_first_answer_are_counted(clients: int, mo
             assert server.memory.of("127.0.0.1") == kept > 0
             assert kept <= server.memory.most
             assert (len(server.connections) == clients) == (clients == 2), "who is within its share is not cut off"
-        finally:
-            server.close()
         assert server.memory.of("127.0.0.1") == 0
 
-    with ExitStack() as stack:
-        fd = os.memfd_create("piece")
-        stack.callback(os.close, fd)
-        os.ftruncate(fd, SIZE)
-
-        def route(request: Request) -> Parts:
-            return Parts(206, (FileSlice(fd, 0, SIZE),))
-
-        asyncio.run(ask())
+    asyncio.run(ask())
 
 
-def test_nothing_is_read_from_a_disk_for_who_has_left() -> None:
+def test_nothing_is_read_from_a_disk_for_who_has_left(fd: int) -> None:
     reads: list[str] = []
     goes_on = threading.Event()
 
@@ -69,17 +75,16 @@ def test_nothing_is_read_from_a_disk_for_who_has_left() -> None:
     async def ask() -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(1))
-        sock = listening("127.0.0.1", 0)
-        server = PieceServer(loop, sock, lambda request: Parts(206, (FileSlice(fd, 0, 5, check=check, must=True),)))
-        server.start()
-        try:
-            stays = stack.enter_context(socket.create_connection(sock.getsockname(), 5))
+        with (
+            serving(lambda request: Parts(206, (FileSlice(fd, 0, 5, check=check, must=True),))) as (server, address),
+            socket.create_connection(address, 5) as stays,
+        ):
             stays.sendall(REQUEST)
             until = time.monotonic() + 10
             while not reads and time.monotonic() < until:
                 await asyncio.sleep(0.01)
             for _ in range(20):
-                with socket.create_connection(sock.getsockname(), 5) as leaves:
+                with socket.create_connection(address, 5) as leaves:
                     leaves.sendall(REQUEST)
                     while len(server.connections) < 2 or server.loads < server.requests:
                         await asyncio.sleep(0.001)
@@ -91,14 +96,8 @@ def test_nothing_is_read_from_a_disk_for_who_has_left() -> None:
             await loop.run_in_executor(None, bool)  # behind all that waited
             assert server.loads == 21
             assert len(reads) == 1
-        finally:
-            server.close()
 
-    with ExitStack() as stack:
-        fd = os.memfd_create("piece")
-        stack.callback(os.close, fd)
-        os.ftruncate(fd, 5)
-        asyncio.run(ask())
+    asyncio.run(ask())
 
 
 def test_an_answer_goes_out_in_as_many_batches_as_it_has() -> None:
@@ -110,12 +109,8 @@ def test_an_answer_goes_out_in_as_many_batches_as_it_has() -> None:
         return Parts(200, (texts[0],), sent=sent.append, more=more, length=39_000)
 
     async def ask() -> None:
-        loop = asyncio.get_running_loop()
-        sock = listening("127.0.0.1", 0)
-        server = PieceServer(loop, sock, route)
-        server.start()
-        try:
-            reader, writer = await asyncio.open_connection(*sock.getsockname())
+        with serving(route) as (_, address):
+            reader, writer = await asyncio.open_connection(*address)
             writer.write(REQUEST.replace(b"GET", b"HEAD") + 2 * REQUEST)
             for length in (0, 39_000, 39_000):
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -123,25 +118,22 @@ def test_an_answer_goes_out_in_as_many_batches_as_it_has() -> None:
                 assert await reader.readexactly(length) == b"".join(texts[:1] + [2 * text for text in texts[1:]])[:length]
             assert len(sent) == 3
             writer.close()
-        finally:
-            server.close()
 
     asyncio.run(asyncio.wait_for(ask(), 20))
 
 
-def test_what_a_client_has_taken_is_known_until_it_leaves() -> None:
+def test_what_a_client_has_taken_is_known_until_it_leaves(fd: int) -> None:
     taken: list[Callable[[], int]] = []
 
     async def ask() -> None:
         loop = asyncio.get_running_loop()
-        sock = listening("127.0.0.1", 0)
-        server = PieceServer(loop, sock, lambda request: Parts(206, (FileSlice(fd, 0, SIZE),), begun=taken.append))
-        server.start()
-        client = stack.enter_context(socket.socket())
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(sock.getsockname())
-        client.setblocking(False)
-        try:
+        with (
+            serving(lambda request: Parts(206, (FileSlice(fd, 0, SIZE),), begun=taken.append)) as (server, address),
+            socket.socket() as client,
+        ):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(address)
+            client.setblocking(False)
             await loop.sock_sendall(client, REQUEST.replace(b"GET", b"HEAD"))
             assert await loop.sock_recv(client, 4096)
             assert not taken, "nothing is taken of a HEAD's answer"
@@ -159,11 +151,5 @@ def test_what_a_client_has_taken_is_known_until_it_leaves() -> None:
             while server.connections:
                 await asyncio.sleep(0.01)
             assert of_client() == 0
-        finally:
-            server.close()
 
-    with ExitStack() as stack:
-        fd = os.memfd_create("piece")
-        stack.callback(os.close, fd)
-        os.ftruncate(fd, SIZE)
-        asyncio.run(asyncio.wait_for(ask(), 20))
+    asyncio.run(asyncio.wait_for(ask(), 20))

@@ -20,13 +20,6 @@ from dfengine.origin.http import HttpOrigin
 from dfengine.origin.version import Version
 
 
-@pytest.fixture(name="cancel")
-def one_cancel() -> Iterator[Cancel]:
-    cancel = Cancel()
-    yield cancel
-    cancel.close()
-
-
 @contextmanager
 def opened(url: str, cancel: Cancel, floor: float = 0.0) -> Iterator[Body]:
     """The answer to one GET."""

@@ -126,13 +126,6 @@ def test_whatever_the_variables_hold(proxy: str, exceptions: str, host: str) -> 
         assert not re.search(r"[\0-\x20\x7f]", found.url)
 
 
-@pytest.fixture(name="cancel")
-def one_cancel() -> Iterator[Cancel]:
-    cancel = Cancel()
-    yield cancel
-    cancel.close()
-
-
 @contextmanager
 def proxy(monkeypatch: pytest.MonkeyPatch, *answers: bytes) -> Iterator[list[bytes]]:
     """One that gives each connection the next answer; what it was sent."""

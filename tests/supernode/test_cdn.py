@@ -34,7 +34,7 @@ TASK = "ab" * 32
 
 def fetch_of(node: SupernodeState, count: int) -> Fetch:
     """One of `count` pieces, begun as far as its head is known, without a thread."""
-    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node.fetches)
+    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node.fetches, node.fetches.room)
     fetch.file = node.cache.create(TASK, Geometry(count << 22), fetch.description)
     node.cdn.fetches[TASK] = fetch
     node.fetches.fetch_head(fetch)
@@ -131,7 +131,7 @@ def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypat
         posted.put(arguments[0])
 
     monkeypatch.setattr(cdn, "run", slow)
-    fetching = cdn.Cdn(Cache(str(tmp_path)), post, None, workers=4)  # type: ignore[arg-type]
+    fetching = cdn.Cdn(Cache(str(tmp_path)), post, None, None, workers=4)  # type: ignore[arg-type]
     for name in "abcde":
         fetching.start(name, Wanted("http://127.0.0.1:1/f"), "2001:db8::" + name)
     fetching.start("f", Wanted("http://127.0.0.1:1/f"), "10.0.0.1")
@@ -163,8 +163,8 @@ def test_one_client_keeps_some_threads_for_md5s_free_for_others(tmp_path: Path, 
 
     monkeypatch.setattr(cdn, "follow", slow)
     cache = Cache(str(tmp_path))
-    following = cdn.Cdn(cache, lambda *event: posted.put(event), None, workers=4)  # type: ignore[arg-type]
-    fetches = {name: Fetch(name, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, None) for name in "abcdef"}  # type: ignore[arg-type]
+    following = cdn.Cdn(cache, lambda *event: posted.put(event), None, None, workers=4)  # type: ignore[arg-type]
+    fetches = {name: Fetch(name, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None) for name in "abcdef"}  # type: ignore[arg-type]
     for name in "abcde":
         following.follow(fetches[name], "10.0.0.1")
         following.follow(fetches[name], "10.0.0.1")
@@ -189,7 +189,7 @@ def test_a_fetch_that_is_forgotten_before_its_turn_is_kept_by_nobody(tmp_path: P
         go.wait(60)
 
     monkeypatch.setattr(cdn, "run", slow)
-    fetching = cdn.Cdn(Cache(str(tmp_path)), lambda *event: posted.put(event), None, workers=4)  # type: ignore[arg-type]
+    fetching = cdn.Cdn(Cache(str(tmp_path)), lambda *event: posted.put(event), None, None, workers=4)  # type: ignore[arg-type]
     for name in "abc":
         fetching.start(name, Wanted("http://127.0.0.1:1/f"), "10.0.0.1")
     gone = [weakref.ref(fetching.start(f"d{i}", Wanted("http://127.0.0.1:1/f"), "10.0.0.1")) for i in range(5)]
@@ -291,7 +291,7 @@ def test_a_copy_is_wrong_where_its_bytes_or_its_digest_changed(tmp_path: Path) -
 def test_who_expects_another_length_ends_before_the_task_has_one(tmp_path: Path) -> None:
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), loop := asyncio.get_running_loop())
-        fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node.fetches)
+        fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node.fetches, node.fetches.room)
         fetch.file = node.cache.create(TASK, Geometry(-1), fetch.description)
         node.cdn.fetches[TASK] = fetch
         node.fetches.fetch_head(fetch)

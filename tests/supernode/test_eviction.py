@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dfengine.errors import DiskFull, StorageError
-from dfengine.supernode.copies.eviction import CopyRoom, Room
+from dfengine.supernode.copies.eviction import Room
 
 
 class Disk:
@@ -63,7 +63,7 @@ def room_of() -> Iterator[Callable[..., Room]]:
 
 def test_what_is_claimed_evicts_nothing(room_of: Callable[..., Room]) -> None:
     disk = Disk(100, a=(0, 1.0, 30), b=(0, 2.0, 30), c=(1, 0.0, 20), used=(2, 0.0, 10))
-    room = CopyRoom(room_of(disk), "new")
+    room = room_of(disk)
     for length in (-1, 0, 10, 90):
         room.check(length)
     for length in (91, 8 << 40):
@@ -74,35 +74,35 @@ def test_what_is_claimed_evicts_nothing(room_of: Callable[..., Room]) -> None:
 
 def test_a_write_evicts_what_it_needs_and_no_more(room_of: Callable[..., Room]) -> None:
     disk = Disk(100, served=(1, 0.0, 20), late=(0, 3.0, 30), early=(0, 1.0, 30), used=(2, 0.0, 10))
-    room = CopyRoom(room_of(disk), "new")
-    assert room.write(lambda: disk.write("new", 10), 10) == 10
-    assert room.write(lambda: disk.write("new", 20), 20) == 20
+    room = room_of(disk)
+    assert room.write("new", lambda: disk.write("new", 10), 10) == 10
+    assert room.write("new", lambda: disk.write("new", 20), 20) == 20
     assert disk.gone == ["early"]
-    assert room.write(lambda: disk.write("new", 50), 50) == 50
+    assert room.write("new", lambda: disk.write("new", 50), 50) == 50
     assert disk.gone == ["early", "late", "served"]
     with pytest.raises(DiskFull):
-        room.write(lambda: disk.write("new", 50), 50)
+        room.write("new", lambda: disk.write("new", 50), 50)
 
 
 @pytest.mark.parametrize(("need", "rest"), [(60, 0), (5, 1000)])
 def test_nothing_leaves_where_all_would_be_too_little(room_of: Callable[..., Room], need: int, rest: int) -> None:
     disk = Disk(50, a=(0, 1.0, 25), b=(0, 2.0, 25))
-    room = CopyRoom(room_of(disk), "new")
+    room = room_of(disk)
     with pytest.raises(DiskFull):
-        room.write(lambda: disk.write("new", need), need, lambda: rest)
+        room.write("new", lambda: disk.write("new", need), need, lambda: rest)
     assert disk.gone == []
 
 
 def test_a_quota_that_the_file_system_does_not_tell(room_of: Callable[..., Room]) -> None:
     disk = Disk(1000, a=(0, 1.0, 30), b=(0, 2.0, 30))
     disk.quota = True
-    assert CopyRoom(room_of(disk), "new").write(lambda: disk.write("new", 10), 10) == 10
+    assert room_of(disk).write("new", lambda: disk.write("new", 10), 10) == 10
     assert disk.gone == ["a"]
 
 
 def test_below_the_low_mark_copies_leave_until_the_high_one(room_of: Callable[..., Room]) -> None:
     disk = Disk(100, a=(0, 1.0, 30), b=(0, 2.0, 30), c=(0, 3.0, 30))
-    room = CopyRoom(room_of(disk, 20, 60), "new")
+    room = room_of(disk, 20, 60)
     room.keep_free()
     assert disk.gone == ["a", "b"]
     room.keep_free()
@@ -112,7 +112,6 @@ def test_below_the_low_mark_copies_leave_until_the_high_one(room_of: Callable[..
 def test_the_largest_that_is_being_fetched_gives_way(room_of: Callable[..., Room]) -> None:
     disk = Disk(100, big=(2, 0.0, 90))
     room = room_of(disk)
-    big, small = (CopyRoom(room, task) for task in ("big", "small"))
     refused = threading.Event()
 
     def try_small() -> int:
@@ -123,12 +122,12 @@ def test_the_largest_that_is_being_fetched_gives_way(room_of: Callable[..., Room
             raise
 
     with ThreadPoolExecutor(1) as pool:
-        waits = pool.submit(small.write, try_small, 20)
+        waits = pool.submit(room.write, "small", try_small, 20)
         assert refused.wait(20)
         with pytest.raises(DiskFull):
-            big.write(lambda: disk.write("big", 20), 20)
+            room.write("big", lambda: disk.write("big", 20), 20)
         del disk.tasks["big"]
-        big.freed()
+        room.freed()
         assert waits.result(20) == 20
 
 
@@ -137,7 +136,7 @@ def test_a_process_that_ends_waits_for_no_room() -> None:
     disk = Disk(10, a=(0, 1.0, 10))
     room = Room(disk, disk, loop, 0, 0)  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as pool:
-        waits = pool.submit(CopyRoom(room, "new").write, lambda: disk.write("new", 5), 5)
+        waits = pool.submit(room.write, "new", lambda: disk.write("new", 5), 5)
         room.close()
         with pytest.raises(DiskFull):
             waits.result(20)

@@ -16,6 +16,7 @@ from dfengine.origin.version import Version
 from dfengine.supernode.copies import fetch_thread
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import NEW, SUCCESS, Fetch
 from dfengine.supernode.copies.wanted import Wanted
 
@@ -25,7 +26,7 @@ TASK = "ab" * 32
 def fetch_of(cache: Cache) -> Fetch:
     """One whose events nobody handles."""
     events: Any = SimpleNamespace(fetch_head=None, fetch_pieces=None, fetch_failed=None)
-    return Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, events)
+    return Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, events, Room(cache, None, None, 0, 0))  # type: ignore[arg-type]
 
 
 def begin(fetch: Fetch, etag: str) -> Copy:
@@ -134,7 +135,7 @@ def test_a_copy_that_was_compared_stays_where_the_disk_is_full(tmp_path: Path, m
         raise DiskFull("no space")
 
     monkeypatch.setattr(fetch.cache, "describe", full)
-    monkeypatch.setattr(fetch.room, "write", lambda write: tried.append(2) or write())
+    monkeypatch.setattr(fetch.room, "write", lambda task, write: tried.append(2) or write())
     body: Any = SimpleNamespace(version=Version('"new"', length=5), length=5)
     assert fetch_thread._is_same(fetch, None, body, file, description, False)  # type: ignore[arg-type]
     assert tried == [2, 1], "room is made first"

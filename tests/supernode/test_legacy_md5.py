@@ -17,6 +17,7 @@ from dfengine.supernode.copies import cdn, fetch_thread
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.cdn import Cdn
 from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import SUCCESS, Fetch
 from dfengine.supernode.copies.legacy_md5 import follow
 from dfengine.supernode.copies.wanted import Wanted
@@ -46,8 +47,10 @@ class Scene:
         self.followed: queue.Queue[Copy | None] = queue.Queue()
         self.go: queue.Queue[None] = queue.Queue()
         events: Any = SimpleNamespace(**dict.fromkeys(("fetch_md5", "fetch_ended", "fetch_failed", "fetch_damaged"), lambda *_: None))
-        self.cdn = Cdn(Cache(str(home)), self.loop.post, events)
-        self.fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), self.cdn.cache, lambda *_: None, events)
+        cache = Cache(str(home))
+        room = Room(cache, None, None, 0, 0)  # type: ignore[arg-type]
+        self.cdn = Cdn(cache, self.loop.post, events, room)
+        self.fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, events, room)
 
         def slowly(fetch: Fetch) -> Copy | None:
             found = follow(fetch)

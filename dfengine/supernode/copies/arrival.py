@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-from typing import Any
 
 from dfengine._piece import Geometry
 from dfengine.errors import OriginDiffers, StorageError
@@ -26,7 +25,6 @@ class Arrivals:
 
     @property
     def geometry(self) -> Geometry:
-        """Of the copy."""
         return self.file.geometry
 
     @property
@@ -77,7 +75,7 @@ class Arrivals:
     def learn_length(self, length: int) -> None:
         """The origin has sent the length, or the body ended."""
         self._fetch.cache.check_length(length)
-        self._fetch.room.write(lambda: self.file.learn_length(length))
+        self._fetch.room.write(self._fetch.task, lambda: self.file.learn_length(length))
 
     def say(self, text: str) -> None:
         """Ignored: a supernode has no terminal."""
@@ -95,7 +93,7 @@ class Arriving:
         self._part = part
         self._parts = parts
         self._put = 0
-        self._hash: Any = fetch.cache.hasher()
+        self._hash = fetch.cache.hasher()
         self._digest = b""
 
     def room(self, want: int) -> memoryview:
@@ -113,7 +111,8 @@ class Arriving:
         part = self._part[: self.got - self._put]
         self._hash.update(part)
         if not self._known and part:
-            self._fetch.room.write(lambda: self._file.put(self._n, self._put, part), PART, lambda: self._fetch.missing_bytes)
+            fetch = self._fetch
+            fetch.room.write(fetch.task, lambda: self._file.put(self._n, self._put, part), PART, lambda: fetch.missing_bytes)
         self._put = self.got
 
     def whole(self) -> bool:
@@ -127,5 +126,5 @@ class Arriving:
 
     def show(self) -> None:
         """Offer it to the swarm."""
-        self._fetch.room.write(lambda: self._file.offer(self._n, self._digest))
+        self._fetch.room.write(self._fetch.task, lambda: self._file.offer(self._n, self._digest))
         self._fetch.arrived(self._n)

@@ -11,7 +11,7 @@ import re
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +23,9 @@ from dfengine.storage.descriptors import Descriptors
 from dfengine.storage.failure import storage_error
 from dfengine.storage.hashing import hasher
 from dfengine.supernode.copies.copy import Copy
+
+if TYPE_CHECKING:
+    from dfengine.storage.hashing import Hasher
 
 TASK_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -122,12 +125,12 @@ class Cache:
         check.update(content)
         return self.finish(check)
 
-    def hasher(self) -> Any:
-        """For a piece's content as it arrives; its update releases the GIL."""
+    def hasher(self) -> Hasher:
+        """For a piece's content as it arrives."""
         return hasher(self.digest)
 
     @staticmethod
-    def finish(check: Any) -> bytes:
+    def finish(check: Hasher) -> bytes:
         """The 16 bytes that the record holds, of a `hasher` that was given all of the piece."""
         return bytes(check.digest()[:16])
 

@@ -24,12 +24,12 @@ class Cdn:
     """All fetches. Used on the loop's thread; `post(function, *arguments)` calls a function there from any thread.
 
     workers: fetches that read an origin at once; further ones are queued. share: percent of them for one client, by the address that asked
-    first. connections: most to one origin for one file. room: on the disk; None: unlimited.
+    first. connections: most to one origin for one file. room: on the disk.
     """
 
     def __init__(
-        self, cache: Cache, post: Callable[..., object], events: Events, workers: int = 64, access: Access | None = None,
-        share: int = SHARE, connections: int = 4, room: Room | None = None,
+        self, cache: Cache, post: Callable[..., object], events: Events, room: Room, workers: int = 64, access: Access | None = None,
+        share: int = SHARE, connections: int = 4,
     ) -> None:
         self.cache = cache
         self._post = post
@@ -47,9 +47,8 @@ class Cdn:
     def start(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
         """Fetch a task that is not known, or has failed; address: of the client that asks for it."""
         self.forget(task)
-        fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._access,
-                                            connections=self._connections, grants=self._grants, room=self._room)
-
+        fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room, self._access,
+                                            connections=self._connections, grants=self._grants)
         self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)
         return fetch
 

@@ -37,7 +37,6 @@ class Copy(PieceFile):
 
     @property
     def fd(self) -> int:
-        """See PieceFile."""
         return self.hold().fd
 
     def hold(self) -> Held:
@@ -51,7 +50,6 @@ class Copy(PieceFile):
         return self._proved
 
     def offer(self, n: int, digest: bytes) -> None:
-        """See PieceFile."""
         super().offer(n, digest)
         self._proved.set(n)
 

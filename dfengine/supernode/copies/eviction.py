@@ -16,6 +16,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dfengine.errors import DiskFull, StorageError
@@ -82,7 +83,7 @@ class Room:
                     self._evict(self._idle(), 0)
                     self._next_check = now + PAUSE if self._cache.free() < self.low else 0.0
 
-    def write(self, task: str, write: Callable[[], Result], need: int, rest: Callable[[], int]) -> Result:
+    def write(self, task: str, write: Callable[[], Result], need: int = METADATA, rest: Callable[[], int] = int) -> Result:
         """Call `write`, which needs `need` bytes; if the disk is full, make room and call it again.
 
         rest: bytes of the task's copy that are still to arrive. Raises StorageError.
@@ -126,7 +127,7 @@ class Room:
         orders: list[int] = []
         for at in range(0, len(copies), SLICE):
             part = [task for _, task, _ in copies[at : at + SLICE]]
-            orders += self._ask(lambda part=part: [self._usage.order(task) for task in part], [])  # type: ignore[misc]
+            orders += self._ask(partial(list, map(self._usage.order, part)), [])
         return sorted((order, used, task, size) for order, (used, task, size) in zip(orders, copies, strict=False) if order < 2)
 
     def _evict(self, idle: list[tuple[int, float, str, int]], need: int) -> bool:
@@ -135,7 +136,7 @@ class Room:
         for *_, task, size in idle:
             if gone >= need and self._cache.free() >= high:
                 break
-            if self._ask(lambda task=task: self._usage.drop(task), False):  # type: ignore[misc]
+            if self._ask(partial(self._usage.drop, task), False):
                 gone += size
         return gone > 0
 
@@ -161,29 +162,3 @@ class Room:
         while not told.wait(TICK) and not self._closed:
             pass
         return answers[0] if answers else otherwise
-
-
-class CopyRoom:
-    """`Room` for one task's copy. room None: unlimited."""
-
-    def __init__(self, room: Room | None, task: str) -> None:
-        self._room, self._task = room, task
-
-    def check(self, length: int) -> None:
-        """See Room."""
-        if self._room is not None:
-            self._room.check(length)
-
-    def keep_free(self) -> None:
-        """See Room."""
-        if self._room is not None:
-            self._room.keep_free()
-
-    def write(self, write: Callable[[], Result], need: int = METADATA, rest: Callable[[], int] = int) -> Result:
-        """See Room."""
-        return write() if self._room is None else self._room.write(self._task, write, need, rest)
-
-    def freed(self) -> None:
-        """See Room."""
-        if self._room is not None:
-            self._room.freed()

@@ -21,7 +21,7 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
-from dfengine.supernode.copies.eviction import CopyRoom, Room
+from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ class Events(Protocol):
 class Fetch:
     """post: calls an event's method with the fetch and further arguments on the loop's thread, unless the fetch was forgotten.
 
-    connections: most to the origin. grants: how many each origin allows. room: on the disk; None: unlimited.
+    connections: most to the origin. grants: how many each origin allows. room: on the disk.
     """
 
     def __init__(
-        self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, access: Access | None = None, *,
-        connections: int = 4, grants: Grants | None = None, room: Room | None = None,
+        self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
+        access: Access | None = None, *, connections: int = 4, grants: Grants | None = None,
     ) -> None:
         self.task = task
         self.wanted = wanted
@@ -84,7 +84,7 @@ class Fetch:
         self.access = access
         self.connections = connections
         self.grants = grants or Grants()
-        self.room = CopyRoom(room, task)
+        self.room = room
         self.state = NEW
         self.error: DfengineError | None = None
         self.file: Copy | None = None
@@ -167,7 +167,7 @@ class Fetch:
 
     def describe(self) -> None:
         """Write the description to the disk. Raises StorageError, or as `use_files`."""
-        self.room.write(lambda: self.use_files(lambda: self.cache.describe(self.task, self.description)))
+        self.room.write(self.task, lambda: self.use_files(lambda: self.cache.describe(self.task, self.description)))
 
     def use_files(self, use: Callable[[], Result]) -> Result:
         """Call `use`, which loads, creates, describes or removes the copy by its task; returns what it does.

@@ -108,7 +108,7 @@ def _begin(fetch: Fetch, body: Body, found: Found | None) -> tuple[Copy, list[tu
         fetch.from_cache = False
         fetch.room.check(body.length)
         create = partial(fetch.cache.create, fetch.task, Geometry(body.length), fetch.description)
-        fetch.file = fetch.room.write(lambda: fetch.use_files(create))
+        fetch.file = fetch.room.write(fetch.task, lambda: fetch.use_files(create))
     fetch.state = RUNNING
     fetch.post(fetch.events.fetch_head, fetch)
     fetch.notify()

@@ -84,5 +84,4 @@ class Scrubber:
             self._forget(key)
 
     def close(self) -> None:
-        """The process ends."""
         self._threads.shutdown(wait=False, cancel_futures=True)

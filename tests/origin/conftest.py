@@ -1,0 +1,16 @@
+"""What tests of the origin's package share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from dfengine.origin.cancel import Cancel
+
+
+@pytest.fixture
+def cancel() -> Iterator[Cancel]:
+    made = Cancel()
+    yield made
+    made.close()

@@ -1,4 +1,4 @@
-"""The `dfengine` program, as a command and as `python -m dfengine`: what must happen before the command line is imported."""
+"""The `dfengine` command and `python -m dfengine`: what must happen before the command line is imported."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""Which dfengine this is."""
+"""The version of dfengine."""
 
 VERSION = "0.1.0"

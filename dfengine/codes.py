@@ -1,4 +1,4 @@
-"""Numbers that client and supernode say to one another; `docs/protocol.md` is the reference."""
+"""Numeric codes of the protocol; `docs/protocol.md` is the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One hierarchy, by whose fault it is: the caller's, the remote's, or the machine's (ours).
+"""The errors, in one hierarchy by who caused them: the caller, the remote side, or this machine.
 
 Every class carries the process's exit code; `docs/commands.md` lists them. A message is one clear line that
 says what happened and, where there is something to do, what to do.

@@ -1,4 +1,4 @@
-"""Frozen values of named fields, made of nothing but the language.
+"""Frozen values with named fields, without the import of dataclasses.
 
 `dataclasses`, `typing.NamedTuple` and msgspec give the same and more, and each of them costs a `get` of a small file more
 than the file does: 10 to 30 ms of imports.

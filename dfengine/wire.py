@@ -1,4 +1,4 @@
-"""Messages between client and supernode as the supernode reads and writes them: bytes <-> values, 1.x and native. No sockets.
+"""The supernode's side of the messages: bytes <-> values, 1.x and native. No sockets.
 
 1.x messages keep the field names that its programs send and expect; keys of requests are matched without regard
 to case. The native pull is dfengine's own: one long-polled request reports any number of pieces and asks for more.

@@ -1,4 +1,4 @@
-"""`dfengine get`, told by values: checks them, downloads, and says how it went.
+"""Runs `dfengine get` from the values of its options: checks them, downloads, prints the result.
 
 Apart from `cli` because it must not import click: see `plain`.
 """

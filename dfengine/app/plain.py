@@ -1,4 +1,4 @@
-"""The command line of `dfengine get`, where it is plain: read without click.
+"""Reads plain command lines of `dfengine get` without click.
 
 Importing click costs a small download more than its bytes. `read` gives for most command lines the values that click would give; whatever
 else there is (help, a mistake, a value from elsewhere) it leaves to click. `mistaken` recognizes options used as curl or wget use them.

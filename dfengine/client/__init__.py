@@ -4,7 +4,8 @@
     identity, messages, nodes           who it is, what it says, and which supernode it tries first
     swarm_session                       pulls from the swarm, survives the loss of a supernode
     supernode_session, native, legacy   one registration, and the two ways of pulling
-    pull_timing, patience, watch        when to ask, when to give up, what the main thread looks at
+    pull_timing, progress_timeout       when to send the next request, when to give up
+    watch                               what the main thread checks between two waits
     plan, job, health, piece_timing     what is fetched next and from whom (pure)
     plan_on_demand, priority, on_demand the same where readers ask for pieces; engine: the thread of a download that a program reads from
     transfer, receiving, fetch          the threads that fetch, and what they share

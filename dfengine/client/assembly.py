@@ -1,4 +1,4 @@
-"""The file being put together: part file, the transfer that fills it, its whole digests, and the rename at the end."""
+"""Assembles a file: part file, the transfer that fills it, digests of the whole file, and the rename at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a download counts: bytes by where they came from, and how many peers sent some."""
+"""Counts a download's bytes by where they came from, and the peers that sent some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that a download keeps for its next piece: whichever thread needs one to that source takes it."""
+"""Kept connections of a download, by source: a thread takes one for its next piece and gives it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finished output is, so that the same `get` run again fetches nothing while that still holds.
+"""The description of a finished output, by which the same `get` run again fetches nothing while the file is current.
 
 It is kept as an extended attribute of the file itself, which goes where the file goes and ends with it; where a file system has none,
 the file is fetched anew. A file that was changed since, or that another URL was asked for, is not it.

@@ -1,4 +1,4 @@
-"""Back to the origin: what is missing by `origin.reader`, over as many connections as the origin grants, into this download's file.
+"""Downloads missing pieces from the origin (`origin.reader`), over as many connections as the origin grants.
 
 Pieces that are here already count only if the origin's first answer is of the version that they came from, or if something proves the
 whole: the digest of a piece that a supernode knew, or the file's that the user gave. Else everything is compared or begun anew.

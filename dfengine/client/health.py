@@ -1,4 +1,4 @@
-"""Which sources a download leaves alone or asks last, and for how long. Pure.
+"""Which sources a download avoids or asks last, and for how long. Pure.
 
 One that fails thrice in a row is left for a while, twice as long each time; one that sent a wrong digest is left for good. One that
 stays silent is left at once, whichever of its downloads was asked for: silence costs time, where a failure costs a round trip. While WARY

@@ -1,4 +1,4 @@
-"""Who this download is towards others: its task, its CID, and what it registers with."""
+"""How a download identifies itself: its task, its CID, its registration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a download's process before its time: a signal, or the deadline where the main thread is held up."""
+"""Interrupts a download: by a signal, or by the deadline while the main thread is blocked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a thread of a download is given to do, and what is known of a piece meanwhile. Pure."""
+"""A job (one piece from one source, for one thread), and the state of a piece that was offered. Pure."""
 
 from __future__ import annotations
 

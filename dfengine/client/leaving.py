@@ -1,4 +1,4 @@
-"""What a stream keeps for others, as its download sees it: what is evicted is told to the supernode first."""
+"""The interface of a stream's cache: the supernode is told of a piece before the piece is evicted."""
 
 from __future__ import annotations
 

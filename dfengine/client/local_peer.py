@@ -1,4 +1,4 @@
-"""The host's peer server: found, or started without waiting for it.
+"""Finds the host's peer server, or starts one without waiting for it.
 
 HOME/peer.lock is locked by the running server and holds its address. Whoever gets the lock binds the socket, starts
 the server and lets it inherit both, so that the address is known, and connections are taken, before it runs.

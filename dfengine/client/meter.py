@@ -1,4 +1,4 @@
-"""What the progress line and the line about success say: counters in, text out. Pure: no clock, no terminal.
+"""Text of the progress line and of the summary: counters in, text out. Pure: no clock, no terminal.
 
 Amounts are decimal (1 kB = 1000 bytes) and have three digits, so that a figure does not change its width while it grows.
 """

@@ -1,4 +1,4 @@
-"""How a URL is shown to people and programs: without what it keeps secret. Pure."""
+"""URLs for messages and output: without passwords, userinfo and queries. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order a download tries its supernodes.
+"""The order in which a download tries its supernodes.
 
 Weighted rendezvous hashing (Thaler, Ravishankar 1998; weights by the logarithmic method of Schindelhauer, Schomaker
 2005): each node scores -weight / ln(h), h a uniform number in (0, 1) from node and task. All peers of a task

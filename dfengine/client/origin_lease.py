@@ -1,4 +1,4 @@
-"""Leave to go to the origin: a supernode that knows the way there lets so many at a time (`--origin-limit`).
+"""Permission to go to the origin: a supernode grants it to `--origin-limit` downloads at a time.
 
 A supernode that is gone, or knows no such leases, forbids nothing.
 """

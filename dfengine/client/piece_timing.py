@@ -1,4 +1,4 @@
-"""How long pieces take, and what that says: how many to ask for ahead, when one is as good as here, and when one is late. Pure."""
+"""How long pieces take, and what follows: how many to request ahead, when a piece is about to be complete, when one is late. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The progress line on stderr: drawn by a thread of its own, because the one that downloads may wait for a supernode meanwhile.
+"""The progress line on stderr, drawn by its own thread because the main thread may be waiting for a supernode.
 
 It is one line and a carriage return: no colour, no escape sequence, no library. What else is said meanwhile goes through `print`, which
 takes the line away, writes, and draws it again.

@@ -1,4 +1,4 @@
-"""When to speak to the supernode: pure, with the time as argument.
+"""When a download sends its next request to the supernode. Pure, with the time as argument.
 
 Natively a request carries any number of reports and a wish. One may be parked at the supernode; one more may follow
 it on the same connection, which releases the first. Laws:

@@ -1,4 +1,4 @@
-"""On which connection each job of a download is received, and how far it is. Used under the transfer's lock."""
+"""Which connection receives each job of a download, and how many bytes have come. Used under the transfer's lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The swarm phase: find a supernode, pull from the swarm until all is here, survive the loss of a supernode.
+"""The swarm phase: finds a supernode, pulls from the swarm until all pieces are here, changes the supernode when one is lost.
 
 A supernode that is lost, restarted, or forgets us is registered with again, under the same CID, or the next one is: it comes
 first when the last registration brought no piece. Meanwhile the threads go on with what was offered. What is here is
@@ -12,7 +12,7 @@ import time
 from dfengine import codes
 from dfengine.client import fetch
 from dfengine.client.native import NativeSession
-from dfengine.client.patience import Patience
+from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
 from dfengine.client.watch import TICK, Watch
@@ -85,7 +85,7 @@ class SwarmSession:
         """Until every piece is here: None; or until the swarm has failed: why. Errors of this machine are raised."""
         try:
             self.member = self._first()
-            return self._through()
+            return self._drive_memberships()
         except RemoteError as error:
             return str(error)
         finally:
@@ -102,7 +102,7 @@ class SwarmSession:
                 failure = failure or error
         raise failure or SupernodeError("no supernode is given")
 
-    def _through(self) -> str | None:
+    def _drive_memberships(self) -> str | None:
         """Drive one membership after the other."""
         strikes, most, backoff = 0, 0, Backoff(0.1, 1.0)
         while True:
@@ -113,8 +113,8 @@ class SwarmSession:
                 return f"supernode {member.node} keeps no copy and names the origin as the source"
             if self._registration.stream_mode and not member.native:
                 return f"supernode {member.node} speaks only 1.x, which has no windows"
-            named = member.generation.decode("ascii", "replace")
-            if self._assembly.transfer is None and self._assembly.holds(member.geometry.length, named):
+            generation = member.generation.decode("ascii", "replace")
+            if self._assembly.transfer is None and self._assembly.holds(member.geometry.length, generation):
                 return None
             try:
                 transfer = self._assembly.open(member.geometry, member.generation)
@@ -149,7 +149,7 @@ class SwarmSession:
             if transfer.finished:
                 return None
             self._say(str(failure))
-            self.member = self._again(transfer, self._order_after(member.node, stay=not strikes))
+            self.member = self._rejoin(transfer, self._order_after(member.node, stay=not strikes))
             if self.member is None:
                 return None
             self._say(f"registered again at {self.member.node}")
@@ -185,7 +185,7 @@ class SwarmSession:
     def _drive(self, session: SupernodeSession, transfer: Transfer) -> None:
         settings = self._settings
         looked = time.monotonic()
-        patience = Patience(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, looked)
+        timeout = ProgressTimeout(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, looked)
         parked = False
         while not transfer.finished:
             self._watch.check(transfer)
@@ -193,8 +193,8 @@ class SwarmSession:
             if now - looked >= TICK:  # each piece that lands wakes this thread
                 looked = now
                 here, sated = transfer.progress()
-                if patience.over(here, transfer.moving().total, sated or parked, now):
-                    raise NoProgress(f"the swarm brought nothing for {patience.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
+                if timeout.expired(here, transfer.moving().total, sated or parked, now):
+                    raise NoProgress(f"the swarm brought nothing for {timeout.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
                 if transfer.listen(self._floor(transfer)):
                     self._start_thread(transfer)
             parked = transfer.parked
@@ -212,7 +212,7 @@ class SwarmSession:
         at = self._nodes.index(last) + (not stay)
         return [*self._nodes[at:], *self._nodes[:at]]
 
-    def _again(self, transfer: Transfer, nodes: list[SupernodeAddress]) -> Membership | None:
+    def _rejoin(self, transfer: Transfer, nodes: list[SupernodeAddress]) -> Membership | None:
         """Another membership, of the first node that gives one; None when all is here meanwhile. Raises the last RemoteError in the end."""
         patience = RETRY_NOTBS if self._settings.notbs else RETRY
         until, backoff, parked = min(self._watch.deadline, time.monotonic() + patience), Backoff(0.1, 1.0), False

@@ -1,4 +1,4 @@
-"""The limit on bytes received, shared by a download's threads."""
+"""The rate limit on received bytes, shared by a download's threads."""
 
 from __future__ import annotations
 

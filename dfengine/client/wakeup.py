@@ -1,4 +1,4 @@
-"""Wakes a thread that waits on a socket: by an eventfd, which `poll` watches beside it."""
+"""Wakes a thread that waits on a socket, by an eventfd that `poll` watches as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main thread's look around between two waits: the user's deadline, the threads' errors, the progress; and what is said on stderr."""
+"""What the main thread checks between two waits: the user's deadline, the threads' errors, the progress. Also prints to stderr."""
 
 from __future__ import annotations
 

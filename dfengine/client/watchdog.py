@@ -1,4 +1,4 @@
-"""Ends the process when a signal or the deadline has come and the main thread, which should end it, is held up.
+"""Ends the process at a signal or the deadline when the main thread, which should end it, is blocked.
 
 A look-up of a name, or a disk that does not answer, cannot be cut from within: Python runs a signal's handler only when such a call is
 over. But the number of the signal is written into a pipe at once (signal.set_wakeup_fd), and a thread waits there.

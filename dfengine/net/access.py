@@ -1,4 +1,4 @@
-"""Which origins a supernode may be sent to: by the name in the URL, and by the address it is about to connect to.
+"""Which origins a supernode may connect to for clients: checked by the URL's host name and by the address before each connection.
 
 Whoever may register a URL makes the supernode send a request, so what must not be asked from here is refused at connect time, with the
 very address that is connected to: a name that resolves to another address the second time gains nothing. Redirects connect like everybody.

@@ -1,4 +1,4 @@
-"""How many connections a process has, of whom, on all its ports together: as many as descriptors allow, less a reserve.
+"""How many connections a process accepts on all its ports, in all and per client: as many as descriptors allow, less a reserve.
 
 The reserve is for files, origins and questions to peers: else whoever opens connections would keep everybody's files shut. When all others
 are taken, idle connections of the client that has most of them are closed for who comes; what is in use is not.

@@ -1,4 +1,4 @@
-"""A server's judgement of who may ask it: by the swarm's secrets, which can change while it runs."""
+"""Authenticates requests to a server by the swarm's secrets, which can change while it runs."""
 
 from __future__ import annotations
 

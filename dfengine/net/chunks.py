@@ -1,4 +1,4 @@
-"""A chunked body of an answer, whatever its chunks: what `dial` and pieces read through. Imported only when an answer is chunked."""
+"""Decodes a chunked response body for `dial` and pieces. Imported only when a response is chunked."""
 
 from __future__ import annotations
 

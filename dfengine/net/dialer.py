@@ -1,4 +1,4 @@
-"""How a member of a swarm connects to the others: plain or by TLS, with requests signed or not.
+"""Connects to members of the swarm: plain or by TLS, with signed requests if there is a secret.
 
 A value, so that one process can take part in several swarms at once.
 """

@@ -1,4 +1,4 @@
-"""What a host's downloads tell its peer server over a local socket, with descriptors and no file: streams' memory, and settings.
+"""Messages of a host's downloads to its peer server over a Unix socket: streams' memory as descriptors, and settings.
 
 The peer server listens at NAME in a folder of its home that is this user's alone, so nobody else can take the name or reach it; both
 sides take only what comes from their own user besides. A stream connects, sends one message with its descriptors, and keeps the

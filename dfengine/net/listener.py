@@ -1,4 +1,4 @@
-"""A listening socket that lets in so many connections, in all and of one client.
+"""A listening socket with limits on connections, in all and per client.
 
 Whoever is let in counts from its accept until `left` is told, TLS's handshake included. When all are in, or descriptors are short, further
 ones wait in the kernel's queue; a client that has its share is closed at once.

@@ -1,4 +1,4 @@
-"""How long a loop is held: by one callback, or by many in a row, between two looks at its sockets.
+"""Measures how long callbacks hold an event loop between two polls of its sockets.
 
 A timer that wants to be called every PERIOD finds out: it is called later by as much as the loop was held, less at most a period. Two
 figures are kept of each gap, since a machine that is busy with other programs takes the processor away from a loop that does nothing:

@@ -1,4 +1,4 @@
-"""Files that open a swarm: its secret, the keys of its hosts."""
+"""Checks files that must be private: the swarm's secret, the keys of its hosts."""
 
 from __future__ import annotations
 

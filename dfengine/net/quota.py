@@ -1,4 +1,4 @@
-"""How much of something each client has, so that no client alone has all of it. Pure."""
+"""Shares of a limited quantity: how much each client holds, so that no client gets all of it. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who moves next when a limit holds several senders back: first come, first served.
+"""The queue of senders that wait for a rate limit: first come, first served.
 
 A sender that a token bucket refuses joins the bucket's queue. One timer per queue lets the first through when its bytes may
 move; after its turn it joins at the end, so that all get the same share however fast their sockets are.

@@ -1,4 +1,4 @@
-"""What a server says when it is up, and the address that others reach it by."""
+"""A server's `ready` line, and the address by which others reach it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a server's process ends: by SIGTERM or SIGINT, within a second, whatever its threads wait for."""
+"""Ends a server's process at SIGTERM or SIGINT, within a second, whatever its threads wait for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose request is handled next: clients in turn, one request each, and never so many at once that the loop's other work waits.
+"""Handles requests of clients in turn, one request each, in slices so that the loop's other work goes on.
 
 A request is handled at once, in the callback that brought it, while handlers took less than INLINE seconds since the loop last came by.
 What comes then waits: of the clients that have something waiting each is given one request in turn, however many connections it has, for

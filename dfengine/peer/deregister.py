@@ -1,4 +1,4 @@
-"""Tells supernodes which downloads are served here no longer. Best effort: a lease, or a failed piece, tells them anyhow."""
+"""Tells supernodes which downloads are no longer served here. Best effort: a lease that expires or a failed piece tells them, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts and records that downloads left behind and that nobody came back for: removed when their folder is written to again."""
+"""Removes part files and records of abandoned downloads when their folder is written to again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are open only while they are used: many may be known, and few are open."""
+"""Opens files on demand and closes those used least recently: many may be known, few are open."""
 
 from __future__ import annotations
 

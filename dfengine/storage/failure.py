@@ -1,4 +1,4 @@
-"""What an operating system's refusal to read or write means: a full disk is told from everything else."""
+"""Turns an OSError of a read or write into a StorageError; a full disk is DiskFull."""
 
 from __future__ import annotations
 

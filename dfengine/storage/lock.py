@@ -1,4 +1,4 @@
-"""The lock of a home directory: one server at a time uses it."""
+"""The lock of a home directory: one server uses it at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A download of this host as its peer server sees it: which bytes may be sent, and whether they are still what they were."""
+"""A download of this host as its peer server serves it: which bytes may be sent, and whether the file was changed since."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at a supernode and steering it: /api/v1, preheats, version, metrics."""
+"""The endpoints for administrators: /api/v1, preheats, version, metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The native pull: reports and a wish in, offers out, parked until there is something to offer."""
+"""The native pull (`POST /swarm/pull`): takes reports, answers with offers, is parked until there is something to offer."""
 
 from __future__ import annotations
 

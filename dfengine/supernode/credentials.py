@@ -1,4 +1,4 @@
-"""Which task a download is of: 1.x's id, and one of its own where credentials opened the file or its origin was verified less strictly.
+"""The task of a download: 1.x's id, or a separate one for requests with credentials or with weaker verification of the origin.
 
     task' = HMAC-SHA256(key, task + the credentials + how the origin is verified)        task itself where there is nothing to add
 

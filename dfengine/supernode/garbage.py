@@ -1,4 +1,4 @@
-"""Python's collector, kept from holding the loop: of a supernode with 200,000 downloads one look at everything takes half a second.
+"""Keeps Python's garbage collector from blocking the loop: with 200,000 downloads one full collection takes half a second.
 
 What has lived through a settling is not looked at any more. It goes when nothing refers to it, as all that a supernode remembers does;
 cycles are broken where they would arise. Those of what lives shortly are found as ever.

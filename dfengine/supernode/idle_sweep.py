@@ -1,4 +1,4 @@
-"""What leaves now and then: tasks that nobody uses leave memory, copies leave a disk that fills up (`eviction`)."""
+"""Periodic clean-up: unused tasks leave memory, copies leave a disk that fills up (`eviction`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What origins refused for good, remembered for a while: not each who wants a dead URL asks for it. Pure; `now` is monotonic seconds.
+"""Final refusals of origins, remembered so that a dead URL is not requested for each client. Pure; `now` is monotonic seconds.
 
 Only final answers are remembered, of which 1.x knows the 404: an origin that was busy or down may have the file a second later, and what it
 says of one client's headers, credentials or parameters that `--filter` names says nothing of another's.

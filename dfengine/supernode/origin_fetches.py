@@ -1,4 +1,4 @@
-"""Files that the supernode fetches from origins: who registers waits for the origin's head, and what a fetch tells goes to the swarm."""
+"""Starts fetches from origins, lets registrations wait for the origin's head, passes the fetches' events to the swarm."""
 
 from __future__ import annotations
 

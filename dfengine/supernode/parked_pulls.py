@@ -1,4 +1,4 @@
-"""Native pulls that wait for pieces: each is an answer to come, and a timer after which it comes without any."""
+"""Native pulls that wait for pieces: each has the future of its response, and a timer after which it is answered without pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine decided, as a native pull is answered."""
+"""Responses to native pulls, from the engine's decisions."""
 
 from __future__ import annotations
 

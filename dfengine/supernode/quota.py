@@ -1,4 +1,4 @@
-"""What the registrations of one client may keep in memory: tasks, and bytes of texts and certificates.
+"""Limits on what one client's registrations keep in memory: tasks, and bytes of texts and certificates.
 
     a registration under way     its texts, from when it is read to its answer
     a task                       its URL, headers and 512 bytes, from its first registration until it is forgotten

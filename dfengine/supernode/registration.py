@@ -1,4 +1,4 @@
-"""A download joins the swarm of its task, which is fetched first if nobody did."""
+"""Registers a download: finds or starts the fetch of its task, then joins the swarm."""
 
 from __future__ import annotations
 

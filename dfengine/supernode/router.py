@@ -1,4 +1,4 @@
-"""Which path is what: 1.x's names, ours beside them, all of them also below /v<digits and dots>. A table."""
+"""The table of routes: 1.x's paths, ours beside them, all of them also below /v<digits and dots>."""
 
 from __future__ import annotations
 

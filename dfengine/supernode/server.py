@@ -1,4 +1,4 @@
-"""The supernode's process: control port and download port on one loop, and nothing besides."""
+"""The supernode's process: control port and download port on one event loop."""
 
 from __future__ import annotations
 

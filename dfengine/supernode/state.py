@@ -1,4 +1,4 @@
-"""What a supernode knows, put together: the engine, the copies, the registered downloads and the parked pulls.
+"""Puts a supernode's parts together: the engine, the copies, the registered downloads, the parked pulls.
 
 All of it lives on the loop's thread. Routes call in, fetches report in, and after each event `wake` answers what became answerable.
 """

@@ -11,7 +11,7 @@ SHORT: dict[str, dict[str, float | int]] = {
     "client.pull_timing": {"PARK": 2.0, "ALIVE": 3.0},
     "client.supernode_session": {"ANSWER": 3.0},
     "client.swarm_session": {"RETRY": 3.0, "RETRY_NOTBS": 6.0},
-    "client.patience": {"IDLE": 3.0},
+    "client.progress_timeout": {"IDLE": 3.0},
     "supernode.origin_fetches": {"HEAD_SECONDS": 4.0, "LEAST_LEASE": 5.0, "LEAST_RATE": 1 << 20},
     "supernode.copies.origin_reading": {"LEAST_RATE": 1 << 20},
     "supernode.api_native": {"LONGEST": 2.0},

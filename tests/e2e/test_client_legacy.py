@@ -228,7 +228,7 @@ class TestSupernodesThatFail:
         assert get.output.read_bytes() == self.whole
 
     def test_one_that_never_offers_anything(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("dfengine.client.patience.IDLE", 0.3)
+        monkeypatch.setattr("dfengine.client.progress_timeout.IDLE", 0.3)
         with LegacySupernode(self.whole, known=lambda n: False) as node, Origin(self.whole) as origin:
             result = get(node, url=origin.url, minrate=0)
             assert "brought nothing" in (result.back_to_source or "")

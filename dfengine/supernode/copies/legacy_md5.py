@@ -1,4 +1,4 @@
-"""The md5s that only 1.x needs: of each framed piece, and of the raw file. They cost more than everything else a piece costs."""
+"""Computes the md5s that only 1.x needs: of each framed piece and of the raw file. They cost more than the rest of a piece's work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Permission for downloads to go to an origin by themselves: who has it, and who waits for it. Used on the loop's thread."""
+"""Permissions for downloads to go to an origin directly: who has one, who waits for one. Used on the loop's thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads of which no client has more than its share: else a few fetches of a slow origin would keep everybody's files away."""
+"""A thread pool with a share per client: otherwise a few fetches from a slow origin would block all other files."""
 
 from __future__ import annotations
 

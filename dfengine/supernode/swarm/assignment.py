@@ -1,4 +1,4 @@
-"""What a decision says: pieces, and whom to ask for them."""
+"""The result of a decision: pieces and their sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registered downloads: how each is answered, and how many there may be."""
+"""The registered downloads: how each is answered, and the limits on their number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dfengine.net.quota import SHARE, Quota
 from dfengine.task import Peer, client_of
 
 MOST_TEXTS = 128 << 20
-"""Characters of all that they say of themselves."""
+"""Characters of all texts of registrations that are kept."""
 
 MOST_DOWNLOADS = 200_000
 """Registered downloads beyond which new ones are refused."""
@@ -38,7 +38,7 @@ class Member:
 
     @property
     def texts(self) -> int:
-        """Characters that it says of itself."""
+        """Characters of its texts."""
         peer = self.peer
         fields = (self.super_node_ip, self.call_system, self.key[1], peer.ip, peer.path, peer.host, peer.id, peer.version, peer.location)
         return sum(map(len, fields))
@@ -49,12 +49,12 @@ class Member:
             raise RemoteError(f"the origin's file has {length} bytes, {self.expects} were expected")
 
     def is_of(self, address: str) -> bool:
-        """Who is at `address` may speak in its name."""
+        """Requests from `address` may be its own."""
         return address == self.address or client_of(address) == client_of(self.address)
 
 
 class Members(dict[Key, Member]):
-    """By (task, CID). They come by `admit` and go by `dismiss`. share: percent of them for one client."""
+    """By (task, CID). share: percent of them for one client."""
 
     def __init__(self, share: int = SHARE) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Members(dict[Key, Member]):
         self._texts = Quota(MOST_TEXTS, share)
 
     def room_for(self, key: Key, address: str) -> None:
-        """RemoteError when there are as many as may be, in all or of the client at `address`."""
+        """Raises RemoteError if a limit is reached, in all or of the client at `address`."""
         if key in self:
             return
         if len(self) >= MOST_DOWNLOADS:
@@ -73,7 +73,7 @@ class Members(dict[Key, Member]):
             raise RemoteError(f"this supernode keeps {self._texts.most} characters that downloads of {address} say of themselves already")
 
     def admit(self, key: Key, member: Member) -> None:
-        """Registered, or registered again: then its peer, its address and its connection stay those of before."""
+        """Add it; if it was registered before, it keeps its peer, its address and its connection."""
         known = self.get(key)
         if known is None:
             self._shares.acquire(member.address)
@@ -87,7 +87,7 @@ class Members(dict[Key, Member]):
         self[key] = member
 
     def dismiss(self, key: Key) -> Member | None:
-        """It is registered no more; None: it was not. The swarm is told by whoever dismisses."""
+        """Remove it; None: it was not registered. The caller tells the swarm."""
         member = self.pop(key, None)
         if member is not None:
             self._shares.release(member.address)

@@ -1,8 +1,8 @@
-"""Who may go to an origin by itself: leases, so that a swarm that is lost does not become a storm there. Pure.
+"""Leases to go to an origin directly: they bound the load there when many downloads lose the swarm. Pure.
 
-Law: of each origin at most `limit` leases are out, 0 = any number; each lasts `term` seconds from the last time it was asked for.
-Who is refused may ask again; a lease that comes back is for whoever asks first. Anybody may ask, in any name, for who asks has lost the
-swarm: so a holder is a client's, and no client has more than its share of an origin's leases, and of the origins.
+Law: each origin has at most `limit` leases out, 0 = any number; each lasts `term` seconds from its last renewal. A refused download may ask
+again; a returned lease goes to the first that asks. Any name is accepted, because a download that lost the swarm is not registered: so
+leases count for the client's address, and no client has more than its share of an origin's leases and of the origins.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dfengine.net.quota import SHARE, Quota
 
 TERM = 60.0
-"""Seconds that a lease lasts unless it is asked for again."""
+"""Seconds that a lease lasts without renewal."""
 
 MOST_ORIGINS = 4096
 """Origins with leases at once; further ones get none."""

@@ -1,7 +1,7 @@
-"""What a client's complaints may cost the supernode: so many questions of its own, and no more while they turn out to be for nothing. Pure.
+"""Limits how many verifications a client's complaints can cause, and for how long false ones count. Pure.
 
-A client has MOST questions. One that its complaint brings is taken from them, and given back when it is answered; if the accused sent the
-right bytes, only QUIET seconds later. So who accuses the honest has no further word, and who meets many mute sources keeps his.
+A complaint takes one of its client's MOST verifications. It is given back when the result is known, but QUIET seconds later if the source
+sent the right bytes. So false complaints soon cause no verification, and a client that meets many silent sources loses none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from dfengine.net.quota import Quota
 
 MOST = 8
-"""Of one client at once."""
+"""Verifications that one client's complaints cause at the same time."""
 
 QUIET = 60.0
 """Seconds."""
@@ -25,13 +25,13 @@ class Questions:
         self._refuted: deque[tuple[float, str]] = deque()
 
     def try_ask(self, address: str, now: float) -> bool:
-        """One more for the client at `address`; False: it has no more now."""
+        """Take one for the client at `address`; False: it has none left now."""
         while self._refuted and self._refuted[0][0] <= now:
             self._shares.release(self._refuted.popleft()[1])
         return self._shares.acquire(address)
 
     def answered(self, address: str, right: bool, now: float) -> None:
-        """One that was taken has been answered; right: there was no reason for it."""
+        """The result of one is known. right: the source sent the right bytes."""
         if right:
             self._refuted.append((now + QUIET, address))
         else:

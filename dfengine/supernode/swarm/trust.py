@@ -1,4 +1,4 @@
-"""Trust: what failures cost a source. Pure rules over PeerState and Download; `peers` applies their results.
+"""Trust: when failures block or isolate a source. Pure rules over PeerState and Download; `peers` applies their results.
 
 * A failure counts against the pair (this client, this source); at Limits.blacklist the client does not get that source for
   Limits.isolation seconds. Wrong bytes reach that at once. A success of the pair forgets it.

@@ -11,11 +11,11 @@ import pytest
 
 from dfengine._piece import Geometry
 from dfengine._window import Window
-from dfengine.client import patience
+from dfengine.client import progress_timeout
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.messages import Where
-from dfengine.client.patience import GRAIN, IDLE, Patience
 from dfengine.client.plan import Plan
+from dfengine.client.progress_timeout import GRAIN, IDLE, ProgressTimeout
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.transfer import Transfer
 from dfengine.errors import NoProgress
@@ -27,39 +27,39 @@ RATE = 64 << 10
 
 
 def test_it_is_twice_a_pieces_slowest_time_and_a_minute_at_least() -> None:
-    assert Patience(4 * MIB, RATE, 0, 0.0).seconds == 128.0
-    assert Patience(MIB, RATE, 0, 0.0).seconds == IDLE
-    assert Patience(4 * MIB, 0, 0, 0.0).seconds == IDLE
+    assert ProgressTimeout(4 * MIB, RATE, 0, 0.0).seconds == 128.0
+    assert ProgressTimeout(MIB, RATE, 0, 0.0).seconds == IDLE
+    assert ProgressTimeout(4 * MIB, 0, 0, 0.0).seconds == IDLE
 
 
 def test_a_verified_piece_is_progress() -> None:
-    wait = Patience(MIB, RATE, 0, 0.0)
+    wait = ProgressTimeout(MIB, RATE, 0, 0.0)
     for n in range(1, 9):
-        assert not wait.over(n, 0, False, n * (IDLE - 1))
-    assert wait.over(8, 0, False, 8 * (IDLE - 1) + IDLE + 1)
+        assert not wait.expired(n, 0, False, n * (IDLE - 1))
+    assert wait.expired(8, 0, False, 8 * (IDLE - 1) + IDLE + 1)
 
 
 def test_bytes_that_were_sent_before_and_came_to_nothing_are_none() -> None:
-    wait = Patience(MIB, RATE, 0, 0.0)
-    ends = [now for now in range(1, 1000) if wait.over(0, now * GRAIN % MIB, False, float(now))]
+    wait = ProgressTimeout(MIB, RATE, 0, 0.0)
+    ends = [now for now in range(1, 1000) if wait.expired(0, now * GRAIN % MIB, False, float(now))]
     assert ends[0] < MIB // GRAIN + IDLE + 2
 
 
 def test_a_transfer_that_keeps_the_least_rate_is_waited_for() -> None:
-    wait, piece = Patience(4 * MIB, RATE, 0, 0.0), 0
+    wait, piece = ProgressTimeout(4 * MIB, RATE, 0, 0.0), 0
     for now in range(2000):
         piece = (piece + RATE) % (4 * MIB)
-        assert not wait.over(now * RATE // (4 * MIB), piece, False, float(now))
+        assert not wait.expired(now * RATE // (4 * MIB), piece, False, float(now))
 
 
 def test_so_is_one_as_slow_as_the_user_wants_it() -> None:
-    wait = Patience(MIB, RATE, 100, 0.0)
-    assert not any(wait.over(0, now * 100, False, float(now)) for now in range(5000))
+    wait = ProgressTimeout(MIB, RATE, 100, 0.0)
+    assert not any(wait.expired(0, now * 100, False, float(now)) for now in range(5000))
 
 
 def test_so_is_a_stream_whose_window_is_full() -> None:
-    wait = Patience(MIB, RATE, 0, 0.0)
-    assert not any(wait.over(3, 0, True, float(now)) for now in range(5000))
+    wait = ProgressTimeout(MIB, RATE, 0, 0.0)
+    assert not any(wait.expired(3, 0, True, float(now)) for now in range(5000))
 
 
 class Endless:
@@ -78,7 +78,7 @@ class Endless:
 
 
 def test_ever_new_sources_that_all_fail_end_in_the_swarms_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "IDLE", 0.2)
+    monkeypatch.setattr(progress_timeout, "IDLE", 0.2)
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
     transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())
     settings: Any = SimpleNamespace(minrate=0, locallimit=0)

@@ -1,7 +1,7 @@
-"""When a swarm that goes on making offers has failed all the same: only bytes count. Pure.
+"""When a swarm has failed although it goes on making offers: no bytes came for too long. Pure.
 
-What resets the clock is a piece that was verified, or more unverified bytes under way than there ever were since the last one: what sources
-that all fail have sent again and again does not. So a supernode that offers ever new sources keeps nobody for ever.
+The time without progress ends with a verified piece, or with more unverified bytes under way than at any time since the last one; bytes
+that failing sources send again and again do not count. So a supernode that always offers new sources delays nobody for ever.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GRAIN = 64 << 10
 """Bytes more that are progress."""
 
 
-class Patience:
+class ProgressTimeout:
     """piece: bytes of one. least: bytes per second that a user demands, 0 = any; limit: that he allows, 0 = any. now: monotonic seconds."""
 
     def __init__(self, piece: int, least: int, limit: int, now: float) -> None:
@@ -26,7 +26,7 @@ class Patience:
         self._since = now
         self._here = self._moving = 0
 
-    def over(self, here: int, moving: int, sated: bool, now: float) -> bool:
+    def expired(self, here: int, moving: int, sated: bool, now: float) -> bool:
         """here: verified pieces. moving: bytes of others that are under way. sated: nothing is wanted now."""
         if here != self._here or sated:
             self._here, self._moving, self._since = here, moving, now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import multiprocessing
 import os
 import pickle
@@ -370,6 +371,41 @@ def test_a_pickle_of_another_version_is_not_read(stage: Scene) -> None:
     stage.file("f", 6 * PIECE, seed=1)
     with pickle.loads(kept) as other, pytest.raises(LocalError, match="another"):
         other.read(1)
+
+
+def anonymous() -> int:
+    """Bytes of this process's own memory that lie in no file."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon"))
+
+
+@pytest.mark.parametrize("store", ["memory", "disk"])
+def test_safetensors_reads_from_the_path_and_from_the_map_without_a_copy(stage: Scene, store: str) -> None:
+    import numpy
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    weights = numpy.arange(12 * MIB, dtype=numpy.float32).reshape(12, MIB)
+    save_file({"weights": weights, "bias": weights[0, :7].copy()}, stage.www / "model.safetensors")
+    with opened(stage, stage.origin() + "/model.safetensors", store=store) as file:
+        with safe_open(file.path(), framework="numpy") as tensors:
+            assert sorted(tensors.keys()) == ["bias", "weights"]
+            before = anonymous()
+            part = tensors.get_slice("weights")[3:4, :10]
+            assert (part == weights[3:4, :10]).all()
+            assert anonymous() - before < 4 * MIB, "a slice is not the tensor's 48 MiB"
+        assert (load_file(file.path())["weights"] == weights).all()
+        # The format itself (8 bytes of length, a header in JSON, the tensors), read over the mapped pages.
+        before, view = anonymous(), file.map()
+        begin = 8 + int.from_bytes(view[:8], "little")
+        about = json.loads(bytes(view[8:begin]))["weights"]
+        first, past = about["data_offsets"]
+        tensor = numpy.frombuffer(view[begin + first : begin + past], about["dtype"].replace("F32", "<f4")).reshape(about["shape"])
+        assert (tensor[7] == weights[7]).all()
+        assert not tensor.flags.writeable
+        assert not tensor.flags.owndata
+        assert anonymous() - before < 12 * MIB, "no copy of 48 MiB"
+        del view, tensor
 
 
 def test_a_view_outlives_the_file(stage: Scene) -> None:

@@ -1,0 +1,164 @@
+"""What programs get of a swarm's file: opened and read in order or at random, against the same file fetched by `get`.
+
+    python -m bench.programs [--rows open-sequential,open-random] [--size MIB] [--random-size MIB] [--repeats N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.stage import DFENGINE, MIB, Stage, machine, median, own_namespace, run, spread, stop_peer, table
+
+Rows = list[list[str]]
+
+GET = """
+import json, sys, time
+import dfengine
+url, node, home, out = sys.argv[1:]
+begun = time.perf_counter()
+dfengine.get(url, out, nodes=[node], ip="127.0.0.2", home=home, quiet=True)
+print(json.dumps({"seconds": time.perf_counter() - begun}))
+"""
+
+SEQUENTIAL = """
+import json, sys, time
+import dfengine
+url, node, home, _ = sys.argv[1:]
+buffer = memoryview(bytearray(4 << 20))
+begun, got = time.perf_counter(), 0
+with dfengine.open(url, nodes=[node], ip="127.0.0.2", home=home, quiet=True, store="memory") as file:
+    while count := file.readinto(buffer):
+        got += count
+    seconds = time.perf_counter() - begun
+    assert got == file.size
+    anonymous = lambda: next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) << 10
+    before, begun = anonymous(), time.perf_counter()
+    view = file.map()
+    mapped = time.perf_counter() - begun
+    assert len(view) == got and view[-1] >= 0
+    print(json.dumps({"seconds": seconds, "map": mapped, "copied": max(0, anonymous() - before)}))
+    del view
+"""
+
+RANDOM = """
+import json, random, sys, threading, time
+import dfengine
+url, node, home, count = sys.argv[1:]
+THREADS, LENGTH = 16, 64 << 10
+with dfengine.open(url, nodes=[node], ip="127.0.0.2", home=home, quiet=True, store="memory") as file:
+    size, generator = file.size, random.Random(1)
+    places = [generator.randrange(size - LENGTH) for _ in range(int(count))]
+    piece = file.opened().geometry.content_size
+    touched = {n for at in places for n in range(at // piece, (at + LENGTH - 1) // piece + 1)}
+    waits, turn = [], iter(places)
+    lock = threading.Lock()
+    def read():
+        while True:
+            with lock:
+                at = next(turn, None)
+            if at is None:
+                return
+            begun = time.perf_counter()
+            assert len(file.pread(at, LENGTH)) == LENGTH
+            waits.append(time.perf_counter() - begun)
+    begun = time.perf_counter()
+    threads = [threading.Thread(target=read) for _ in range(THREADS)]
+    for each in threads: each.start()
+    for each in threads: each.join()
+    seconds = time.perf_counter() - begun
+    opened = file.opened()
+    waits.sort()
+    here = opened._file.here.count()
+    print(json.dumps({"seconds": seconds, "p50": waits[len(waits) // 2], "p99": waits[len(waits) * 99 // 100], "most": waits[-1],
+                      "piece": opened._transfer.plan.pace.mean, "touched": len(touched), "fetched": here, "piece_bytes": piece}))
+"""
+
+
+def program(stage: Stage, code: str, url: str, node: str, out: str) -> dict[str, float]:
+    """A process of its own runs `code`, with a home of its own; what it prints as JSON."""
+    home = stage.home()
+    Path(out).unlink(missing_ok=True)
+    try:
+        return dict(json.loads(run([sys.executable, "-c", code, url, node, str(home), out]).out.splitlines()[-1]))
+    finally:
+        stop_peer(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def open_sequential(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
+    """A file that is read in order through one buffer, as fast as the same file comes by `get` to tmpfs; and `map` after it."""
+    stage.file("f", options.size * MIB)
+    node, _ = stage.supernode()
+    found: dict[str, list[dict[str, float]]] = {"get": [], "open": []}
+
+    def measured(name: str, code: str) -> Callable[[], None]:
+        return lambda: found[name].append(program(stage, code, f"{base}/f", node, str(stage.path / "out")))
+
+    contenders = {"get": measured("get", GET), "open": measured("open", SEQUENTIAL)}
+    for _ in range(options.repeats + 1):
+        for contender in contenders.values():
+            contender()
+    got, opened = ([each["seconds"] for each in found[name][1:]] for name in ("get", "open"))
+    mapped, copied = ([each[what] for each in found["open"][1:]] for what in ("map", "copied"))
+    return [
+        ["`get` to tmpfs", f"{spread(got)} s", "1"],
+        ["`open().readinto` in order", f"{spread(opened)} s", f"{median(got) / median(opened):.2f} x"],
+        ["`map()` after it", f"{spread(mapped, 1000)} ms", f"{median(copied) / MIB:.1f} MiB of memory more"],
+    ]
+
+
+def open_random(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
+    """Random reads by 16 threads; one host's peer server has all of the file, and the supernode sends nothing that it has."""
+    size = options.random_size * MIB
+    with open(stage.root / "sparse", "wb") as file:
+        file.truncate(size)
+    node, _ = stage.supernode()
+    keeper = stage.home()
+    run([*DFENGINE, "get", f"{base}/sparse", "-n", node, "--ip", "127.0.0.9", "--home", str(keeper), "--quiet",
+         "-o", str(stage.path / "kept"), "--expiretime", "1h", "--alivetime", "1h"])  # fmt: skip
+    try:
+        found = [program(stage, RANDOM, f"{base}/sparse", node, str(options.reads)) for _ in range(options.repeats)]
+    finally:
+        stop_peer(keeper)
+    one = found[0]
+    ratio = [each["p99"] / each["piece"] for each in found]
+    name = f"{options.reads} reads of 64 KiB over {options.random_size / 1024:g} GiB, 16 threads"
+    return [
+        [f"{name}: p99", f"{spread([each['p99'] for each in found], 1000)} ms", f"{spread(ratio)} piece times"],
+        ["median; longest", f"{spread([each['p50'] for each in found], 1000)} ms", f"{spread([each['most'] for each in found], 1000)} ms"],
+        ["pieces fetched", f"{spread([each['fetched'] for each in found])}", f"of {one['touched']:.0f} that were touched"],
+        ["rate", f"{spread([each['fetched'] * each['piece_bytes'] / each['seconds'] / MIB for each in found])} MiB/s", ""],
+    ]
+
+
+ROWS: dict[str, Callable[[Stage, str, argparse.Namespace], Rows]] = {"open-sequential": open_sequential, "open-random": open_random}
+"""Name -> what measures it, and gives rows of (what, measured, compared)."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--size", type=int, default=1024, help="MiB of the file that is read in order")
+    parser.add_argument("--random-size", type=int, default=2048, help="MiB of the file that is read at random; 3 times as much memory")
+    parser.add_argument("--reads", type=int, default=820)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    namespace = own_namespace()
+    rows: Rows = []
+    with Stage() as stage:
+        base = stage.origin()
+        for name in options.rows.split(","):
+            rows += ROWS[name](stage, base, options)
+    print(machine(namespace))
+    print()
+    print(table(["what", "measured", "compared"], rows))
+
+
+if __name__ == "__main__":
+    main()

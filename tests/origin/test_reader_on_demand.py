@@ -1,0 +1,188 @@
+"""What is wanted of an origin's file, and nothing else, from an origin that misbehaves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfengine.errors import OriginChanged
+from dfengine.origin import reader as readers
+from dfengine.origin import reader_on_demand as on_demand
+from dfengine.origin import retry as retries
+from dfengine.origin.connections import Grants
+from dfengine.origin.reader_on_demand import ReaderOnDemand
+from dfengine.origin.retry import Retry
+
+from .test_reader import LONGEST, PIECE, Behaviour, Origin, Sink
+
+KINDS = [Behaviour("status", 503), Behaviour("part", 403), Behaviour("cut", 3), Behaviour("reset", 12), Behaviour("whole"), Behaviour()]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (readers, on_demand):
+            patch.setattr(module, "TICK", 0.002)
+        patch.setattr(on_demand, "LEAD_WAITS", 0.02)
+        patch.setattr(readers, "ANEW", 0.002)
+        patch.setattr(retries, "FIRST", 0.001)
+        patch.setattr(retries, "CRUMB", 0.002)
+        yield
+
+
+class Asking:
+    """A reader over `connections`, of which pieces are wanted one after the other."""
+
+    def __init__(self, origin: Origin, sink: Sink, connections: int = 3, longest: int = 4, compare: bool = False) -> None:
+        self.origin, self.sink = origin, sink
+        self._list: list[int] = []
+        self.reader = ReaderOnDemand(
+            origin, sink, origin.open(), [(0, sink.geometry.count if sink.geometry.count >= 0 else 1 << 60)], connections=connections,
+            longest=longest, retry=Retry(50), grants=Grants(), chance=lambda: 0.0, compare=compare, wanted=self._wanted,
+        )  # fmt: skip
+        self._threads = [threading.Thread(target=self.reader.work) for _ in range(connections)]
+        for thread in self._threads:
+            thread.start()
+
+    def _wanted(self) -> list[int]:
+        return [n for n in self._list if n not in self.sink.pieces]
+
+    def want(self, *pieces: int) -> None:
+        """Wait until they are here, or the reader has failed."""
+        self._list += pieces
+        self.reader.stop()
+        end = time.monotonic() + LONGEST
+        while self._wanted() and self.reader.error is None and time.monotonic() < end:
+            time.sleep(0.001)
+        assert self.reader.error is not None or not self._wanted()
+
+    def wait_for_no_connection(self) -> None:
+        end = time.monotonic() + LONGEST
+        while self.origin.running and time.monotonic() < end:
+            time.sleep(0.001)
+        assert not self.origin.running
+
+    def end(self) -> BaseException | None:
+        self.sink.stopping = True
+        self.origin.cancel.set()
+        self.reader.stop()
+        for thread in self._threads:
+            thread.join(LONGEST)
+            assert not thread.is_alive()
+        assert not self.origin.running, "every connection is closed"
+        return self.reader.error
+
+
+def right(asking: Asking) -> bool:
+    file = asking.origin.files[0]
+    return all(piece == file[n * PIECE : n * PIECE + PIECE] for n, piece in asking.sink.pieces.items())
+
+
+def test_only_what_is_wanted_is_asked_for() -> None:
+    asking = Asking(Origin(1000), Sink(1000))
+    asking.want(70)
+    asking.want(3, 4, 5, 40)
+    assert asking.end() is None
+    assert sorted(asking.sink.pieces) == [3, 4, 5, 40, 70]
+    assert right(asking)
+    assert max(asking.origin.sent.values()) == 1
+
+
+def test_neighbours_come_by_one_range() -> None:
+    asking = Asking(Origin(1000), Sink(1000), connections=2, longest=8)
+    asking.want(50)
+    asking.want(*range(10, 18))
+    assert asking.end() is None
+    assert (100, 180) in asking.origin.asked or (100, None) in asking.origin.asked
+
+
+def test_the_first_answer_brings_the_beginning() -> None:
+    asking = Asking(Origin(1000), Sink(1000))
+    asking.want(0, 1, 2)
+    assert asking.end() is None
+    assert asking.origin.asked == []
+
+
+def test_a_first_answer_that_nobody_wants_is_closed() -> None:
+    asking = Asking(Origin(1000), Sink(1000))
+    asking.wait_for_no_connection()
+    asking.want(0)
+    assert asking.end() is None
+
+
+def test_where_nothing_binds_the_first_answer_reads_on_to_what_is_wanted() -> None:
+    asking = Asking(Origin(1000, binds="nothing"), Sink(1000))
+    asking.want(20)
+    asking.want(5, 30)
+    assert sorted(asking.sink.pieces) == list(range(31))
+    assert asking.end() is None
+    assert asking.origin.asked == []
+
+
+@pytest.mark.parametrize("hides", [False, True])
+def test_where_the_length_is_not_told(hides: bool) -> None:
+    asking = Asking(Origin(995, hides=hides), Sink(-1 if hides else 995))
+    asking.want(99)
+    assert asking.sink.geometry.length == 995
+    assert asking.end() is None
+    assert right(asking)
+
+
+def test_what_is_here_is_compared_before_anything_is_shown() -> None:
+    origin = Origin(1000)
+    here = {n: origin.files[0][n * PIECE : n * PIECE + PIECE] for n in (12, 50)}
+    asking = Asking(origin, Sink(1000, here), compare=True)
+    asking.want(70)
+    assert asking.end() is None
+    assert {12, 50, 70} <= set(asking.sink.pieces)
+    assert right(asking)
+    assert all(origin.sent[n * PIECE] for n in (12, 50)), "they were read again"
+
+
+def test_what_is_here_of_another_file_ends_the_reader() -> None:
+    origin = Origin(1000)
+    asking = Asking(origin, Sink(1000, {12: b"0123456789"}), compare=True)
+    asking.want(70)
+    assert isinstance(asking.end(), OriginChanged)
+    assert 70 not in asking.sink.pieces
+
+
+def test_another_version_ends_the_reader() -> None:
+    asking = Asking(Origin(1000, [Behaviour(), Behaviour(), *[Behaviour("other")] * 20]), Sink(1000))
+    asking.want(70)
+    asking.wait_for_no_connection()
+    asking.want(20)
+    assert isinstance(asking.end(), OriginChanged)
+    assert right(asking)
+
+
+def test_an_origin_that_grants_one_connection() -> None:
+    asking = Asking(Origin(1000, [Behaviour(), *[Behaviour("status", 429)] * 2]), Sink(1000))
+    asking.want(70, 20, 3)
+    assert asking.end() is None
+    assert right(asking)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    script=st.lists(st.sampled_from(KINDS), max_size=12),
+    wants=st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=5, unique=True), min_size=1, max_size=5),
+    binds=st.sampled_from(["strong", "weak", "nothing"]),
+    hides=st.booleans(),
+    connections=st.integers(1, 4),
+)
+def test_whatever_the_origin_does_what_is_wanted_comes_and_is_right(
+    script: list[Behaviour], wants: list[list[int]], binds: str, hides: bool, connections: int
+) -> None:
+    """The first answer is good, or the file would not be open; each later failure passes, and there are fewer of them than tries."""
+    asking = Asking(Origin(305, [Behaviour(), *script], binds, hides), Sink(-1 if hides else 305), connections)
+    for each in wants:
+        asking.want(*each)
+    error = asking.end()
+    assert error is None or binds == "nothing" or any(each.kind in ("part", "whole") for each in script), error
+    assert right(asking)

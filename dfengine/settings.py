@@ -210,6 +210,8 @@ def parse_header(text: str) -> tuple[str, str]:
 def parse_range(text: str) -> str:
     """The Range header's value for the bytes `A-B`, `A-` or the last N as `-N`: one range of RFC 9110 section 14.1.2. Raises BadValue."""
     match = re.fullmatch(r"(?a)(\d{0,18})-(\d{0,18})", text.strip())
+    if re.fullmatch(r"(?a)\d{19,}-\d*|\d*-\d{19,}", text.strip()):
+        raise BadValue(f"range {text[:40]!r} has a number of more than 18 digits: no file is as long (A- asks for all from byte A on)")
     if not match or not (match[1] or match[2]):
         raise BadValue(f"range {text[:40]!r} is not A-B, A- or -N in bytes")
     if match[1] and match[2] and int(match[2]) < int(match[1]):

@@ -57,8 +57,9 @@ class Body:
     """The answer to one GET. `open` waits for the head; then `start`, `length`, `version` and `ranged` are for `http` to say.
 
     start: offset in the task's file of the next byte. length: bytes of the whole file, -1 unknown. remaining: bytes of this answer that
-    are to come, -1 unknown. ranged: a 206 that matched what was asked. bounded: it ends before the file does. not_modified: the
-    validators still hold, and there are no bytes. proxy_by_tls: a proxy shows a certificate, too.
+    are to come, -1 unknown; most: that are to be read, if so many come, -1 any. skipped: bytes of the origin's file before the task's.
+    ranged: a 206 that matched what was asked. bounded: it ends before the file does. open_end: its end may be the file's, or not.
+    not_modified: the validators still hold, and there are no bytes. proxy_by_tls: a proxy shows a certificate, too.
     """
 
     def __init__(self, place: str, cancel: Cancel, floor: float, host: str = "", access: Access | None = None) -> None:
@@ -66,9 +67,10 @@ class Body:
         self.place = place
         self.head = Head(0)
         self.start = 0
-        self.length = self.remaining = -1
+        self.length = self.remaining = self.most = -1
+        self.skipped = 0
         self.version = Version()
-        self.ranged = self.not_modified = self.bounded = False
+        self.ranged = self.not_modified = self.bounded = self.open_end = False
         self.proxy_by_tls = self._tunnel = False
         self._host = host
         self._access = access
@@ -157,11 +159,12 @@ class Body:
         """Bytes as they come into `buffer`, at least one unless the body has ended: 0 is its proper end.
 
         Raises OriginTruncated when it ends early, OriginUnreachable when nothing comes for SILENCE seconds, OriginSlow below the least
-        rate, SourceGone when it was cancelled. Bytes that came before are returned first.
+        rate, OriginError when the file ends before the task begins, SourceGone when it was cancelled. Bytes that came before are
+        returned first.
         """
         if self._floor and self._slow > SILENCE + STEP / self._floor:
             raise OriginSlow(f"{self.place} sends less than {self._floor:.0f} bytes per second")
-        want = len(buffer) if self.remaining < 0 else min(len(buffer), self.remaining)
+        want = min([len(buffer), *(each for each in (self.remaining, self.most) if each >= 0)])
         if not want:
             return 0
         driver = self._driver
@@ -194,6 +197,8 @@ class Body:
                 raise self._failure(True)
             if self.remaining > 0:
                 raise OriginTruncated(f"{self.place} ends its answer {self.remaining} bytes early")
+            if self.skipped and self.start <= 0:
+                raise OriginError(f"{self.place} has no byte {self.skipped}: its file has {self.skipped + self.start}", 416)
             return 0
         self._count(got)
         return got
@@ -212,6 +217,8 @@ class Body:
         self.start += got
         if self.remaining > 0:
             self.remaining -= got
+        if self.most > 0:
+            self.most -= got
 
     def _failure(self, begun: bool) -> OriginError:
         """What ended the transfer."""

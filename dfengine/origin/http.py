@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pycurl
 
 from dfengine.about import VERSION
-from dfengine.errors import OriginChanged, OriginError, OriginForbidden, TimedOut
+from dfengine.errors import OriginChanged, OriginError, OriginForbidden, OriginTruncated, TimedOut
 from dfengine.net.access import Access
 from dfengine.origin import credentials, trust
 from dfengine.origin.body import SILENCE, STEP, Body
@@ -93,12 +93,21 @@ class HttpOrigin:
             self._place(body, start, end, asked, unless)
             if version is not None and not body.not_modified and not version.covers(body.version):
                 raise OriginChanged(f"{body.place} answers with another version of the file")
-            if start and end is None and body.ranged and body.length < 0 and (version is None or version.length < 0):
-                raise OriginError(f"{body.place} sends a part of the file and does not say whether it is the last", 206)
         except BaseException:
             body.close()
             raise
         return body
+
+    def check_end(self, start: int, version: Version) -> None:
+        """The file of `version` ends before the task's byte `start`. Raises OriginTruncated when it does not, or as `open`."""
+        try:
+            body = self.open(start, version=version)
+        except OriginChanged as error:
+            if error.status == 416:
+                return
+            raise
+        body.close()
+        raise OriginTruncated(f"{body.place} sends the file in parts and does not say how long it is")
 
     def _range(self, start: int, end: int | None) -> str:
         if not start and end is None:
@@ -136,12 +145,14 @@ class HttpOrigin:
             if body.length < 0:
                 raise OriginError(f"{body.place} does not serve the last bytes of a file whose length it does not say", 200)
             self._from = max(0, body.length + self._from)
-        past = body.length if self._to < 0 else min(self._to + 1, body.length) if body.length >= 0 else self._to + 1
-        if 0 <= past <= self._from:
+        body.start, body.skipped = -self._from, self._from
+        body.most = self._to + 1 if self._to >= 0 else -1
+        if body.length < 0:
+            return  # the file ends where the body does, or at the last byte that was asked for
+        past = min(self._to + 1, body.length) if self._to >= 0 else body.length
+        if past <= self._from:
             raise OriginError(f"{body.place} has no byte {self._from}: its file has {body.length}", 416)
-        body.start = -self._from
-        body.length = past - self._from if past >= 0 else -1
-        body.remaining = past
+        body.length, body.remaining = past - self._from, past
 
     def _part(self, body: Body, start: int, end: int | None, asked: str) -> None:
         """206: exactly what was asked, or nothing of it counts."""
@@ -150,6 +161,8 @@ class HttpOrigin:
             raise OriginError(f"{body.place} sends a part of the file and does not say which", 206)
         first, last, whole = said
         if self._from < 0:
+            if whole < 0 and (last - first + 1 == -self._from or (first == 0 and last < -self._from)):
+                whole = last + 1  # the last bytes, and the end of the file by that
             if whole < 0 or first != max(0, whole + self._from) or last != whole - 1:
                 raise OriginError(f"{body.place} answers with another range than was asked for", 206)
             self._from = first
@@ -166,6 +179,10 @@ class HttpOrigin:
         body.remaining = last - first + 1
         if whole >= 0:
             body.length = (min(self._to + 1, whole) if self._to >= 0 else whole) - self._from
+        elif end is None and last == self._to:
+            body.length = last + 1 - self._from
+        else:
+            body.open_end = end is None
 
     # Requests.
 

@@ -229,6 +229,9 @@ class Reader:
                     self._moved(claim, body, count)
                     piece.took(count)
                     claim.busy = False
+                if body.open_end and piece.got < length and self._sink.geometry.length < 0:
+                    # It may have been one part of many.
+                    self._origin.check_end(offset + piece.got, self.version)
             except OriginError:
                 self._keep_part(claim, n, piece)
                 raise

@@ -42,7 +42,7 @@ def test_taken(parse: Any, text: Any, value: Any) -> None:
         (SupernodeAddress.parse, ""), (SupernodeAddress.parse, "a b"),
         (SupernodeAddress.parse, "h:99999"), (SupernodeAddress.parse, "h:0"), (SupernodeAddress.parse, "h=0"),
         (SupernodeAddress.parse, "h="), (SupernodeAddress.parse, "http://h"),
-        (SupernodeAddress.parse, "-o"), (parse_range, ""), (parse_range, "-"), (parse_range, "5"), (parse_range, "5-4"),
+        (SupernodeAddress.parse, "-o"), (parse_range, ""), (parse_range, "-"), (parse_range, "5"), (parse_range, "5-4"), (parse_range, "0-" + "9" * 19),
         (parse_range, "-0"),
         (parse_range, "1-2,4-5"), (parse_range, "a-b"), (parse_range, "bytes=1-2"), (parse_range, "\u0663-"),
         (parse_header, "no colon"), (parse_header, ": v"), (parse_header, "a b: v"), (parse_header, "a: b\nc: d"),

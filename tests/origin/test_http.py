@@ -214,10 +214,66 @@ def test_a_304_answers_conditions_alone(known: Version, holds: bool, cancel: Can
                 HttpOrigin(url, cancel=cancel).open(unless=known)
 
 
-@pytest.mark.parametrize(("known", "says", "taken"), [(-1, "*", False), (10, "*", True), (-1, "10", True)])
-def test_a_part_that_may_not_be_the_last_is_no_end_of_the_file(known: int, says: str, taken: bool, cancel: Cancel) -> None:
+@pytest.mark.parametrize(("known", "says", "open_end"), [(-1, "*", True), (10, "*", True), (-1, "10", False)])
+def test_a_part_of_a_file_whose_length_it_does_not_say_may_not_be_the_last(known: int, says: str, open_end: bool, cancel: Cancel) -> None:
     answer = f'HTTP/1.1 206 Partial Content\r\nETag: "1"\r\nContent-Range: bytes 5-9/{says}\r\nContent-Length: 5\r\n\r\n12345'
-    with origin(answer.encode(), b"") as url, contextlib.ExitStack() as ends:
-        if not taken:
-            ends.enter_context(pytest.raises(OriginError, match="whether it is the last"))
-        HttpOrigin(url, cancel=cancel).open(5, version=Version('"1"', "", known)).close()
+    with origin(answer.encode(), b"") as url:
+        body = HttpOrigin(url, cancel=cancel).open(5, version=Version('"1"', "", known))
+        assert body.open_end == open_end
+        body.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "length"),
+    [
+        ("-5", "5-9/*", 5),
+        ("-50", "0-9/*", 10),
+        ("-10", "0-9/*", 10),
+        ("-5", "4-9/*", None),
+        ("-5", "5-8/*", None),
+        ("-5", "0-5/*", None),
+        ("5-9", "5-9/*", 5),
+        ("5-90", "5-9/*", -1),
+        ("5-", "5-9/*", -1),
+        ("5-90", "5-9/10", 5),
+        ("5-8", "5-9/*", None),
+    ],
+)
+def test_a_users_range_of_a_file_whose_length_is_not_told(asked: str, answered: str, length: int | None, cancel: Cancel) -> None:
+    """length: of the task, -1 unknown, None: the answer is another one than was asked for."""
+    first, last = map(int, answered.partition("/")[0].split("-"))
+    answer = f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {answered}\r\nContent-Length: {last - first + 1}\r\n\r\n"
+    with origin(answer.encode(), b"1" * (last - first + 1)) as url:
+        source = HttpOrigin(url, [("Range", f"bytes={asked}")], cancel=cancel)
+        if length is None:
+            with pytest.raises(OriginError, match="another range"):
+                source.open()
+        else:
+            body = source.open()
+            assert (body.length, body.open_end) == (length, length < 0)
+            body.close()
+
+
+@pytest.mark.parametrize(("asked", "held", "right"), [
+    ("5-90", 10, b"56789"), ("5-7", 10, b"567"), ("0-90", 10, b"0123456789"), ("9-", 10, b"9"), ("10-", 10, None), ("12-90", 10, None),
+    ("0-", 0, b""),
+])
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+def test_a_users_range_of_a_whole_file_whose_length_is_not_told(
+    asked: str, held: int, right: bytes | None, framing: str, cancel: Cancel
+) -> None:
+    data = b"0123456789"[:held]
+    coded = (b"%x\r\n%s\r\n" % (held, data) if data else b"") + b"0\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\n" + (b"Transfer-Encoding: chunked\r\n\r\n" if framing == "chunked" else b"Connection: close\r\n\r\n")
+    with origin(head + (coded if framing == "chunked" else data), b"") as url:
+        body = HttpOrigin(url, [("Range", f"bytes={asked}")], cancel=cancel).open()
+        assert body.length == -1
+        found, buffer = b"", memoryview(bytearray(100))
+        with contextlib.ExitStack() as ends:
+            ends.callback(body.close)
+            if right is None:
+                ends.enter_context(pytest.raises(OriginError, match="no byte 1[02]: its file has 10"))
+            at = body.start
+            while got := body.read_into(buffer[:3]):
+                found += bytes(buffer[:got])
+            assert found[-at:] == right

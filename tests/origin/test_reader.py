@@ -90,7 +90,7 @@ class Body:
         self.start, self.version, self.behaviour = start, version, behaviour
         self.length = -1 if origin.hides else len(data)
         self.remaining = -1 if origin.hides and past == len(data) else past - start
-        self.ranged = self.bounded = False
+        self.ranged = self.bounded = self.open_end = False
         self.closed = False
         self.came = 0
         self._origin, self._data, self._past = origin, data, past

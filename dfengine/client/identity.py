@@ -18,6 +18,9 @@ from dfengine.value import Value
 CERTIFICATES = 4 << 20
 """Bytes of one file of them that are read, as `origin.trust` does."""
 
+CHOOSING = frozenset(("accept", "accept-charset", "accept-language", "origin", "user-agent"))
+"""Headers that open nothing, and by which an origin may choose one of several files for the same URL (Vary)."""
+
 _stamp = 0.0
 _stamp_lock = threading.Lock()
 
@@ -25,7 +28,8 @@ _stamp_lock = threading.Lock()
 class Identity(Value):
     """`task` is computed here; the supernode's word on it counts. `sign` and `name` are new for every download.
 
-    kept: names what lies on this host of the file, so that nothing is gone on from that came from an origin verified otherwise.
+    kept: names what lies on this host of the file, so that nothing is gone on from that came from an origin verified otherwise, or by a
+    request that chose another file.
     """
 
     url: str
@@ -48,10 +52,14 @@ def identify(settings: GetSettings) -> Identity:
     stem = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "_~@+=,.-" else "_" for letter in segment).lstrip(".")
     file = settings.md5.lower() or settings.identifier, ranged + site
     task = kept = task_id(plain, *file)
+    apart = "".join(f"\n{name}:{value}" for name, value in sorted((name.lower(), value) for name, value in settings.headers
+                    if name.lower() in CHOOSING))
     if settings.insecure or settings.cacerts:
         from dfengine.origin.verification import verification
 
-        kept = task_id(plain, *file[:1], f"{file[1]}\n{verification(settings.insecure, map(_certificates, settings.cacerts))}")
+        apart += f"\n{verification(settings.insecure, map(_certificates, settings.cacerts))}"
+    if apart:
+        kept = task_id(plain, file[0], file[1] + apart)
     return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}", kept)
 
 

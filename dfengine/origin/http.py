@@ -188,10 +188,12 @@ class HttpOrigin:
 
     def _follow(self, more: list[tuple[str, str]], waiting: Callable[[], None] | None) -> Body:
         """One GET, through redirects."""
-        hop, headers = self._first_hop, self._headers
+        hop, headers, vary = self._first_hop, self._headers, set[str]()
         for _ in range(REDIRECTS + 1):
             body = self._ask(hop, headers, more, waiting)
             location = body.head.get("location")
+            vary.update(name.lower() for name in body.head.members("vary") if name)
+            body.vary = frozenset(vary)
             if body.head.status not in (301, 302, 303, 307, 308) or not location:
                 return body
             body.close()

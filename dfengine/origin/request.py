@@ -9,6 +9,10 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 from dfengine.errors import BadValue, OriginError
 from dfengine.task import check_url
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 PORTS = {"http": 80, "https": 443}
 
 NOT_FORWARDED = frozenset((
@@ -36,6 +40,22 @@ def is_private(name: str) -> bool:
     fetched with it is for those who send the same."""
     lower = name.lower()
     return lower not in HARMLESS and lower not in NOT_FORWARDED and not lower.startswith(HARMLESS_FAMILIES)
+
+
+def selection(headers: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[str, str]:
+    """What a request says in the fields that a Vary names, `*`: in all, by name; each value ends in a line break.
+
+    Of harmless headers alone: who sends other credentials has another task anyway, and what each request sets itself is always the same.
+    """
+    found: dict[str, str] = {}
+    wanted = {name.lower() for name in names}
+    for name in wanted - {"*"}:
+        if name != "range" and name not in NOT_FORWARDED and not is_private(name):
+            found[name] = "".join(f"{value}\n" for each, value in headers if each.lower() == name)
+    if "*" in wanted:
+        others = sorted((each.lower(), value) for each, value in headers if each.lower() != "range" and not is_private(each))
+        found["*"] = "".join(f"{name}: {value}\n" for name, value in others if name not in NOT_FORWARDED)
+    return found
 
 
 def check_header(name: str, value: str) -> None:

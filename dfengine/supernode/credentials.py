@@ -3,8 +3,9 @@
     task' = HMAC-SHA256(key, task + the credentials + how the origin is verified)        task itself where there is nothing to add
 
 So one client's token opens nothing for another, and nobody is given bytes whose origin was verified less strictly than it asks
-(`origin.verification`). A client is told its task at registration, 1.x's too, so its own rule for ids stays as it is. The key is this
-supernode's own, kept beside its copies: an id is seen by peers and in logs, and must not let a password be guessed.
+(`origin.verification`). Where an origin's answer depends on a harmless header (Vary), those who send another value have another task, made
+in the same way of the task and the values. A client is told its task at registration, 1.x's too, so its own rule for ids stays as it is.
+The key is this supernode's own, kept beside its copies: an id is seen by peers and in logs, and must not let a password be guessed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dfengine.errors import LocalError
-from dfengine.origin.request import is_private
+from dfengine.origin.request import is_private, selection
 from dfengine.task import task_id
 
 if TYPE_CHECKING:
@@ -55,12 +56,18 @@ class Credentials:
         private += [("", verified)] if verified else []
         if not private:
             return task
+        return self._keyed([task, *(part for header in private for part in header)])
+
+    def variant(self, task: str, headers: Iterable[tuple[str, str]], names: Iterable[str]) -> str:
+        """The id of `task` for those who say the same in the headers that a Vary names. Raises LocalError as above."""
+        return self._keyed([task, *(part for pair in sorted(selection(headers, names).items()) for part in pair)])
+
+    def _keyed(self, parts: list[str]) -> str:
         import hmac
 
         self._key = self._key or self._read_key()
         # A NUL is in no header: no two sets are written alike.
-        text = "\0".join([task, *(part for header in private for part in header)])
-        return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+        return hmac.digest(self._key, "\0".join(parts).encode("utf-8", "surrogatepass"), "sha256").hex()
 
     def _read_key(self) -> bytes:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from dfengine import wire
 from dfengine.errors import OriginUntrusted, RemoteError
@@ -45,6 +46,18 @@ async def register(
 
 
 async def _task(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
+    """The fetch of the task that it is of, and that an origin's Vary lets it share."""
+    fetch = await _first(state, registration, wanted, task_url, address)
+    for names in (fetch.description.vary, ("*",)):
+        if fetch.description.answers(wanted.headers):
+            break
+        task = state.credentials.variant(fetch.task, wanted.headers, names)
+        state.members.room_for((task, registration.cid), address)
+        fetch = await state.fetches.ensure(task, replace(fetch.wanted, headers=wanted.headers), address)
+    return fetch
+
+
+async def _first(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
     """The fetch of the first of the tasks that it may be of whose origin can be verified as that task wants."""
     tasks = [*state.credentials.tasks(wanted, task_url, registration.md5 or registration.identifier)]
     if tasks[-1][0] in state.cdn.fetches:

@@ -100,6 +100,15 @@ def test_what_came_from_an_origin_verified_otherwise_is_kept_apart(tmp_path: Pat
     assert identify(asked("https://o/f", cacerts=(b, a, b))).kept == found[-1].kept
 
 
+def test_what_a_request_for_another_language_brought_is_kept_apart() -> None:
+    ways = [(), (("Accept-Language", "fr"),), (("Accept-Language", "en"),), (("User-Agent", "fr"),)]
+    found = [identify(asked("https://o/f", headers=way)) for way in ways]
+    assert len({who.kept for who in found}) == len(ways)
+    assert {who.task for who in found} == {found[0].kept}
+    token = identify(asked("https://o/f", headers=(("Authorization", "b"), ("X-Request-Id", "1"), ("accept-language", "fr"))))
+    assert token.kept == found[1].kept, "a new token goes on with what the old one brought"
+
+
 def test_an_md5_has_one_form() -> None:
     upper, lower = asked(md5="AB" * 16), asked(md5="ab" * 16)
     assert identify(upper).task == identify(lower).task == task.task_id("http://o/f", "ab" * 16)

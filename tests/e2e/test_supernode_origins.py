@@ -194,6 +194,44 @@ def gets(stage: Scene, node: Supernode, server: Server, name: str) -> str:
     return stage.digest(name)
 
 
+# AN ORIGIN WHOSE ANSWER DEPENDS ON THE REQUEST
+
+
+def test_who_asks_in_another_language_has_another_copy(stage: Scene) -> None:
+    """RFC 9111 section 4.1; those who ask alike share one, also after a restart."""
+    files = {language: content(SMALL, n) for n, language in enumerate(("", "fr", "en"))}
+    vary = (("Vary", "Accept-Encoding, Accept-Language"),)
+    script = Watched(lambda x: serve(x, file=files[x.request.get("accept-language")], extra=vary))
+
+    def get(node: Supernode, name: str, language: str, *more: str) -> None:
+        headers = ("--header", f"Accept-Language: {language}") if language else ()
+        stage.get(url(server), name, *ALONE, *headers, *more, nodes=(node,))
+        assert stage.digest(name) == sha(files[language]), f"{name}: in {language or 'no language'}"
+
+    node = stage.supernode()
+    with Server(script, tuple(files.values())) as server:
+        for turn in range(2):
+            for language in files:
+                get(node, f"{language}{turn}", language, "--header", f"User-Agent: {turn}")
+        assert len(script.times) == 3, "the origin is read once for each language, whatever else is said"
+        stage.kill(node.process)
+        node = stage.supernode(home=node.home)
+        for language in ("en", "fr", ""):
+            get(node, f"{language}-later", language)
+
+
+def test_harmless_headers_that_decide_nothing_share_a_copy(stage: Scene) -> None:
+    data = content(SMALL, 1)
+    script = Watched(lambda x: serve(x, extra=(("Vary", "Accept-Encoding, Range, Cookie"),)))
+    node = stage.supernode()
+    with Server(script, (data,)) as server:
+        for n in range(3):
+            headers = ("--header", f"Accept-Language: {n}", "--header", f"Origin: http://{n}", "--header", "Accept-Encoding: gzip")
+            stage.get(url(server), f"out{n}", *ALONE, *headers, nodes=(node,))
+            assert stage.digest(f"out{n}") == sha(data)
+    assert len(script.times) == 1
+
+
 # AN ORIGIN THAT COUNTS CONNECTIONS
 
 

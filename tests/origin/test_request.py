@@ -18,6 +18,7 @@ from dfengine.origin.request import (
     basic,
     check_header,
     is_private,
+    selection,
     wire_headers,
     without_dots,
 )
@@ -223,6 +224,15 @@ def test_what_is_not_known_to_be_harmless_is_private(name: str) -> None:
 def test_what_is_harmless_or_never_sent_is_not_private() -> None:
     families = {"Sec-CH-UA", "sec-fetch-mode", "X-B3-TraceId", "x-datadog-trace-id"}
     assert not any(is_private(name.title()) for name in HARMLESS | NOT_FORWARDED | families)
+
+
+def test_what_a_request_says_in_the_headers_that_a_vary_names() -> None:
+    headers = [("Accept", "a"), ("ACCEPT", "b"), ("Authorization", "secret"), ("Range", "bytes=1-"), ("User-Agent", ""), ("Origin", "o")]
+    said = {"accept": "a\nb\n", "user-agent": "\n", "accept-language": ""}
+    assert selection(headers, ["Accept", "user-agent", "accept-language"]) == said
+    assert selection(headers, ["Authorization", "Range", "Accept-Encoding", "X-Other"]) == {}, "each has its own task, or never differs"
+    assert selection(headers, ["*", "origin"]) == {"origin": "o\n", "*": "accept: a\naccept: b\norigin: o\nuser-agent: \n"}
+    assert selection([("b", "1"), ("Via", "2")], ["*"]) == selection([("via", "2")], ["*"])
 
 
 @pytest.mark.parametrize(

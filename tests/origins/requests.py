@@ -27,8 +27,17 @@ def _virtual(x: Exchange) -> None:
     serve(x, file=B if x.request.get("host").endswith("b.test") else A)
 
 
-def _language(x: Exchange) -> None:
-    serve(x, file=B if x.request.get("accept-language") == "fr" else A, extra=(("Vary", "Accept-Language"),))
+def _by(name: str, value: str, vary: str) -> Script:
+    """B for who sends this value, A for all others."""
+    return lambda x: serve(x, file=B if x.request.get(name) == value else A, extra=(("Vary", vary),))
+
+
+def _redirect_by_language(x: Exchange) -> None:
+    """Where to go depends on the language, and what is there does not."""
+    if x.request.path in ("/fr", "/en"):
+        return serve(x, file=B if x.request.path == "/fr" else A)
+    there = "/fr" if x.request.get("accept-language") == "fr" else "/en"
+    return refuse(x, "302 Found", (("Location", there), ("Vary", "Accept-Language")))
 
 
 def _insists(name: str) -> Script:
@@ -60,7 +69,17 @@ REQUESTS = (
     Behaviour("header-twice-in-other-letters", only("x-token", b"one", b"two"), headers=("X-Token: one", "x-token: two")),
     Behaviour("header-utf-8", only("x-name", "été".encode()), headers=("X-Name: été",)),
     Behaviour("header-long", only("x-token", b"t" * 7000), headers=("X-Token: " + "t" * 7000,)),
-    Behaviour("header-decides", _language, versions=(A, B), headers=("Accept-Language: fr",)),
+    *(
+        Behaviour(f"vary-{name}-{vary}".lower().replace(", ", "-").replace("*", "all"), _by(name.lower(), "fr", vary), versions=(A, B),
+                  headers=(f"{name}: fr",), then=(f"{name}: en",))
+        for name, vary in (
+            ("Accept-Language", "Accept-Language"), ("Accept-Language", "accept-encoding, ACCEPT-LANGUAGE"), ("User-Agent", "User-Agent"),
+            ("Origin", "Origin"), ("Accept", "*"), ("Sec-CH-UA", "Sec-CH-UA"),
+        )
+    ),
+    Behaviour("vary-and-without", _by("accept", "fr", "Accept"), versions=(A, B), headers=("X-None: 1",), then=("Accept: fr", "X-None: 1")),
+    Behaviour("vary-by-the-redirect", _redirect_by_language, versions=(A, B), headers=("Accept-Language: fr",),
+              then=("Accept-Language: en",)),
     Behaviour("user-agent", only("user-agent", b"mine/1.0"), headers=("User-Agent: mine/1.0",)),
     Behaviour("user-agent-lower-case", only("user-agent", b"mine/1.0"), headers=("user-agent: mine/1.0",)),
     Behaviour("user-agent-capitals", only("user-agent", b"mine/1.0"), headers=("USER-AGENT: mine/1.0",)),

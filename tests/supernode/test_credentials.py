@@ -36,6 +36,13 @@ def test_the_same_credentials_share_and_no_credentials_keep_the_rule_of_1x(tmp_p
     assert apart(TASK, [("User-Agent", "x"), ("Range", "bytes=0-1")]) == apart(TASK, []) == TASK
 
 
+def test_a_variant_is_of_the_task_and_of_what_was_said(tmp_path: Path) -> None:
+    variant = Credentials(str(tmp_path)).variant
+    said = [[], [("Accept", "a")], [("Accept", "b")], [("Accept", "a"), ("accept", "b")]]
+    assert len({TASK, *(variant(task, headers, ["accept"]) for task in (TASK, "cd" * 32) for headers in said)}) == 9
+    assert variant(TASK, [("Accept", "a"), ("Via", "1")], ["accept"]) == variant(TASK, said[1], ["Accept"])
+
+
 PEMS = [f"-----BEGIN CERTIFICATE-----\n{name * 64}\n-----END CERTIFICATE-----\n".encode() for name in "abc"]
 CERTIFICATES = st.lists(st.sampled_from([*PEMS, b"".join(PEMS[:2]), b"# text\r\n" + PEMS[0].replace(b"\n", b"\r\n"), b"none"]), max_size=4)
 

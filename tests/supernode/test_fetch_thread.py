@@ -31,7 +31,7 @@ def fetch_of(cache: Cache) -> Fetch:
 
 def begin(fetch: Fetch, etag: str) -> Copy:
     """Begin the copy of an origin's response with this ETag and 5 bytes."""
-    body: Any = SimpleNamespace(version=Version(etag, length=5), length=5)
+    body: Any = SimpleNamespace(version=Version(etag, length=5), length=5, vary=frozenset())
     return fetch_thread._begin(fetch, body, None)[0]
 
 
@@ -136,7 +136,7 @@ def test_a_copy_that_was_compared_stays_where_the_disk_is_full(tmp_path: Path, m
 
     monkeypatch.setattr(fetch.cache, "describe", full)
     monkeypatch.setattr(fetch.room, "write", lambda task, write: tried.append(2) or write())
-    body: Any = SimpleNamespace(version=Version('"new"', length=5), length=5)
+    body: Any = SimpleNamespace(version=Version('"new"', length=5), length=5, vary=frozenset())
     assert fetch_thread._is_same(fetch, None, body, file, description, False)  # type: ignore[arg-type]
     assert tried == [2, 1], "room is made first"
     assert fetch.state == SUCCESS

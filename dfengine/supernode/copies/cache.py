@@ -10,13 +10,14 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from dfengine._piece import Geometry
 from dfengine.errors import LocalError, StorageError
+from dfengine.origin.request import selection
 from dfengine.origin.version import Version
 from dfengine.origin.work import missing
 from dfengine.storage.descriptors import Descriptors
@@ -35,6 +36,7 @@ class Description(msgspec.Struct, kw_only=True):
 
     generation: names this version of the origin's file. md5: of the raw file; "" while unknown.
     digest: algorithm of the record's piece digests. verified: how the origin's certificate was verified; None: unknown.
+    vary: what the request said in the harmless headers that the response depends on; see `origin.request.selection`.
     """
 
     url: str
@@ -47,6 +49,11 @@ class Description(msgspec.Struct, kw_only=True):
     dated: bool = True
     coding: str = ""
     verified: str | None = None
+    vary: dict[str, str] = {}
+
+    def answers(self, headers: Iterable[tuple[str, str]]) -> bool:
+        """A request with these headers may be given this copy (RFC 9111 section 4.1)."""
+        return not self.vary or selection(headers, self.vary) == self.vary
 
     def version(self, length: int) -> Version:
         """The version that the origin named, of a file of `length` bytes."""

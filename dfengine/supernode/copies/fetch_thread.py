@@ -15,6 +15,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginUnreachable, StorageError
 from dfengine.origin.body import Body
 from dfengine.origin.http import HttpOrigin
+from dfengine.origin.request import selection
 from dfengine.origin.retry import transient
 from dfengine.origin.work import ENDLESS, missing
 from dfengine.supernode.copies.cache import Description
@@ -74,6 +75,8 @@ def _run(fetch: Fetch) -> None:
         found = fetch.use_files(lambda: fetch.cache.load(fetch.task, fetch.wanted.verified))
     else:
         found = fetch.file, fetch.description
+    if found is not None and not found[1].answers(fetch.wanted.headers):
+        found = None  # made by a request that the origin answers with another file
     if found is not None and found[1].complete:
         _revalidate(fetch, *found)
     else:
@@ -105,6 +108,7 @@ def _begin(fetch: Fetch, body: Body, found: Found | None) -> tuple[Copy, list[tu
         fetch.description = Description(url=fetch.wanted.url, generation=version.name or secrets.token_hex(8),
                                         digest=fetch.cache.digest, verified=fetch.wanted.verified)
         fetch.description.learn(version)
+        fetch.description.vary = selection(fetch.wanted.headers, body.vary)
         fetch.from_cache = False
         fetch.room.check(body.length)
         create = partial(fetch.cache.create, fetch.task, Geometry(body.length), fetch.description)
@@ -130,6 +134,7 @@ def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
         # While the origin is down or busy, downloads go on with the complete copy.
         _keep(fetch, file, known, fresh)
         return
+    known.vary = known.vary | selection(fetch.wanted.headers, body.vary)
     if body.not_modified or version.covers(body.version):
         body.close()
         _keep(fetch, file, known, fresh)

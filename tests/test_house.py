@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "client": {"net", "origin", "storage"},
     "streaming": {"net", "storage", "client"},
     "files": {"net", "storage", "client"},
+    "filesystem": set(),
     "supernode.swarm": {"net"},
     "supernode.copies": {"net", "origin", "storage", "supernode.swarm"},
     "supernode.fastpath": {"net", "storage", "supernode", "supernode.swarm"},
@@ -55,7 +56,7 @@ SLOW = {
 }
 """What a `get` of a small file must not pay for, unless it is imported where it is used."""
 
-OPTIONAL = {"obstore"}
+OPTIONAL = {"fsspec", "obstore"}
 """What extras bring, imported only where it is used."""
 
 DISTRIBUTION = {"prometheus_client": "prometheus-client", "yaml": "pyyaml"}

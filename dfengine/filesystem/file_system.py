@@ -1,0 +1,267 @@
+"""The file system that fsspec knows as `df`. It is read-only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from glob import has_magic
+from typing import Any, TypeVar
+
+from fsspec.asyn import AsyncFileSystem, get_loop
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.implementations.chained import ChainedFileSystem
+from fsspec.utils import isfilelike
+
+import dfengine
+from dfengine.errors import BadValue, OriginError
+from dfengine.filesystem.open_files import OpenFiles
+from dfengine.filesystem.origins import ORIGINS, Origins
+from dfengine.filesystem.reader import BUFFER, Position, Reader
+
+T = TypeVar("T")
+
+OF_FSSPEC = frozenset(("use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache", "auto_mkdir"))
+"""Options that fsspec and its users give any file system."""
+
+THREADS = 32
+"""Reads that wait for pieces at the same time."""
+
+PREFIXES = ("df://", "df::")
+
+ABSENT, REFUSED = (404, 410), (401, 403)
+"""HTTP statuses of an origin."""
+
+
+class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]
+    """Files of the swarm by their URLs: `fsspec.open("df::https://host/file", nodes=["supernode"])`.
+
+    Options are the settings of `dfengine.get`, as its keywords. Those of the URL's own protocol stand under its name, as fsspec has it for
+    chains: `https={"headers": {...}}`. Raises BadValue, TypeError. fo, target_protocol, target_options: how fsspec passes what stands after
+    `df::`.
+
+    A path is the URL. What is read of a URL by this object is one download (`open_files`); `invalidate_cache` ends it, so that the next
+    read asks for the origin's present version. An origin's 404 and 410 raise FileNotFoundError, its 401 and 403 PermissionError, everything
+    else what dfengine raises. It may be used in a forked child and pickled to another process; each process has its own downloads.
+    """
+
+    protocol = "df"
+    root_marker = ""
+    _strip_tokenize_options = ("fo",)
+
+    def __init__(
+        self, fo: str = "", target_protocol: str = "", target_options: dict[str, Any] | None = None, asynchronous: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None, batch_size: int | None = None, **settings: Any,
+    ) -> None:
+        self._pid, self._loop = os.getpid(), loop
+        own = {name: settings.pop(name) for name in OF_FSSPEC & settings.keys()}
+        super().__init__(asynchronous=asynchronous, loop=loop, batch_size=batch_size, **own)
+        self.origins = Origins(target_protocol, target_options or {})
+        self._settings = {"quiet": True, **settings}
+        self._files = OpenFiles(self._begin)
+
+    # Names.
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        """The URL. A slash at its end is part of its name, unless its origin has directories."""
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        path = os.fspath(path) if isinstance(path, os.PathLike) else path
+        for prefix in PREFIXES:
+            path = path.removeprefix(prefix)
+        kind = ORIGINS.get(path.partition("://")[0])
+        return path.rstrip("/") if kind is not None and kind.lists else path
+
+    def unstrip_protocol(self, name: str) -> str:
+        """The path as a URL that fsspec opens by this file system."""
+        return f"df::{self._strip_protocol(name)}"
+
+    @classmethod
+    def _parent(cls, path: str) -> str:
+        scheme, found, rest = cls._strip_protocol(path).rstrip("/").partition("://")
+        return f"{scheme}{found}{rest.rpartition('/')[0]}" if "/" in rest else ""
+
+    @property
+    def fsid(self) -> str:
+        """See AbstractFileSystem."""
+        return "df"
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop of blocking calls. In a forked child it is a new one: fsspec's own has no thread there."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._loop = None if self.asynchronous else get_loop()
+        return self._loop
+
+    # Work that waits.
+
+    def _begin(self, path: str) -> Any:
+        origin = self.origins.of(path)
+        return dfengine.open(origin.url(path), **{**self._settings, **origin.settings})
+
+    async def _call(self, path: str, call: Callable[[], T]) -> T:
+        """Run `call` in a thread."""
+        with _told(path):
+            return await asyncio.get_running_loop().run_in_executor(_threads(), call)
+
+    def _size_of(self, path: str) -> int:
+        with self._files.use(path) as file:
+            return file.size
+
+    def _ranges(self, path: str, limits: list[tuple[int | None, int | None]]) -> list[bytes]:
+        with self._files.use(path) as file:
+            size = file.size if any(start is None or start < 0 or end is None or end < 0 for start, end in limits) else 0
+            spans = []
+            for start, end in limits:
+                first = 0 if start is None else start if start >= 0 else max(0, size + start)
+                past = size if end is None else end if end >= 0 else size + end
+                spans.append((first, max(0, past - first)))
+            return file.readv(spans)
+
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        path = self._strip_protocol(path)
+        return (await self._call(path, lambda: self._ranges(path, [(start, end)])))[0]
+
+    async def _cat_ranges(
+        self, paths: list[str], starts: Any, ends: Any, max_gap: int | None = None, batch_size: int | None = None, on_error: str = "return",
+        **kwargs: Any,
+    ) -> list[Any]:
+        """All ranges of a file are asked for at once, so there is no gap worth reading: max_gap and batch_size change nothing."""
+        if not isinstance(paths, list):
+            raise TypeError(f"paths is {type(paths).__name__}, not a list")
+        limits = [[each] * len(paths) if each is None or isinstance(each, int) else [*each] for each in (starts, ends)]
+        if any(len(each) != len(paths) for each in limits):
+            raise ValueError(f"{len(paths)} paths, {len(limits[0])} starts and {len(limits[1])} ends")
+        wanted: dict[str, list[int]] = {}
+        for at, path in enumerate(paths):
+            wanted.setdefault(self._strip_protocol(path), []).append(at)
+
+        async def read(path: str, places: list[int]) -> list[bytes]:
+            return await self._call(path, lambda: self._ranges(path, [(limits[0][at], limits[1][at]) for at in places]))
+
+        out: list[Any] = [None] * len(paths)
+        answers = await asyncio.gather(*[read(path, places) for path, places in wanted.items()], return_exceptions=True)
+        for places, answer in zip(wanted.values(), answers, strict=True):
+            if isinstance(answer, BaseException) and (on_error != "return" or not isinstance(answer, Exception)):
+                raise answer
+            for i, at in enumerate(places):
+                out[at] = answer if isinstance(answer, BaseException) else answer[i]
+        return out
+
+    async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        path = self._strip_protocol(path)
+        origin = self.origins.of(path)
+        found = await self._call(path, lambda: origin.info(path))
+        return found or {"name": path, "size": await self._call(path, lambda: self._size_of(path)), "type": "file"}
+
+    async def _exists(self, path: str, **kwargs: Any) -> bool:
+        """False where the origin says that there is no such file. Raises what else it says: nobody knows then."""
+        try:
+            await self._info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def _isfile(self, path: str) -> bool:
+        try:
+            return bool((await self._info(path))["type"] == "file")
+        except FileNotFoundError:
+            return False
+
+    async def _isdir(self, path: str) -> bool:
+        path = self._strip_protocol(path)
+        try:
+            return self.origins.of(path).lists and bool((await self._info(path))["type"] == "directory")
+        except (FileNotFoundError, BadValue):
+            return False
+
+    async def _ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
+        path = self._strip_protocol(path)
+        origin = self.origins.of(path)
+        found = await self._call(path, lambda: origin.ls(path))
+        return found if detail else sorted(each["name"] for each in found)
+
+    async def _find(self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any) -> Any:
+        path = self._strip_protocol(path)
+        if self.origins.of(path).lists:
+            return await super()._find(path, maxdepth=maxdepth, withdirs=withdirs, **kwargs)
+        # Without a listing a path is a file or nothing.
+        found = {path: await self._info(path)} if await self._exists(path) else {}
+        return found if kwargs.get("detail") else list(found)
+
+    async def _glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        path = self._strip_protocol(path)
+        if self.origins.of(path).lists or not has_magic(path):
+            return await super()._glob(path, maxdepth=maxdepth, **kwargs)
+        if not await self._exists(path):  # a query has a question mark, which is no pattern
+            raise NotImplementedError(f"{self.origins.of(path).protocol} has no listing, so df finds nothing like {path}: name each file")
+        return {path: await self._info(path)} if kwargs.get("detail") else [path]
+
+    async def _get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **kwargs: Any) -> None:
+        """By `dfengine.get`: straight to the disk, by all connections, with no memory for the file."""
+        rpath = self._strip_protocol(rpath)
+        if await self._isdir(rpath):
+            os.makedirs(lpath, exist_ok=True)
+            return
+        size = await self._call(rpath, lambda: self._fetch(rpath, lpath))
+        callback.set_size(size)
+        callback.absolute_update(size)
+
+    def _fetch(self, path: str, output: Any) -> int:
+        if isfilelike(output):
+            with self._open(path) as file:
+                shutil.copyfileobj(file, output, 1 << 20)
+                return file.size
+        origin, output = self.origins.of(path), os.fspath(output)
+        os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
+        return dfengine.get(origin.url(path), output, **{**self._settings, **origin.settings}).length
+
+    # Files.
+
+    def _open(
+        self, path: str, mode: str = "rb", block_size: int | None = None, autocommit: bool = True, cache_options: Any = None, **kwargs: Any
+    ) -> Reader:
+        """block_size: bytes of the buffer for small reads. The other options are of file systems that cache blocks by themselves."""
+        if mode != "rb":
+            raise NotImplementedError(f"df is read-only: {path} cannot be opened with mode {mode!r}")
+        path = self._strip_protocol(path)
+        buffer = BUFFER if not isinstance(block_size, int) or block_size <= 0 else block_size
+        with _told(path):
+            return Reader(self, path, Position(self._files, path), buffer)
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Later reads of the path, None of all paths, open it again."""
+        self._files.forget(None if path is None else self._strip_protocol(path))
+        super().invalidate_cache(path)
+
+
+@contextlib.contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Say in Python's own words what an origin says of a file."""
+    try:
+        yield
+    except OriginError as error:
+        if error.status in ABSENT:
+            raise FileNotFoundError(errno.ENOENT, str(error), path) from error
+        if error.status in REFUSED:
+            raise PermissionError(errno.EACCES, str(error), path) from error
+        raise
+
+
+_pool: list[ThreadPoolExecutor] = []
+
+
+def _threads() -> ThreadPoolExecutor:
+    """The threads of this process."""
+    if not _pool:
+        _pool.append(ThreadPoolExecutor(THREADS, "dfengine-fsspec"))
+    return _pool[0]
+
+
+os.register_at_fork(after_in_child=_pool.clear)

@@ -1,0 +1,174 @@
+"""The open files of a file system. However many readers a URL has, it is one download with one copy of its pieces.
+
+    in use   somebody holds it
+    idle     nobody does. It stays open for IDLE seconds, since reads of ranges come one after the other, and at most MOST_IDLE are kept
+
+Law: whoever holds a file finds it open. A file that was forgotten (`forget`) is closed when its last holder releases it, and the next
+holder opens another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+IDLE = 30.0
+"""Seconds."""
+
+MOST_IDLE = 16
+
+
+class File(Protocol):
+    """What is opened; see `dfengine.files.File`."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    def pread(self, offset: int, count: int) -> bytes:
+        """`count` bytes from `offset` on."""
+
+    def pread_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer`; how many bytes."""
+
+    def readv(self, ranges: list[tuple[int, int]]) -> list[bytes]:
+        """The bytes of each (offset, count)."""
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+class Held:
+    """One URL's file. holders: how many hold it. since: when it became idle, seconds."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.file: File | None = None
+        self.opening = threading.Lock()
+        self.holders = 0
+        self.since = 0.0
+        self.forgotten = False
+
+
+class OpenFiles:
+    """begin: opens a URL; it may block, and raises what `hold` raises then. Any thread may use it, and so may a forked child."""
+
+    def __init__(self, begin: Callable[[str], File]) -> None:
+        self._begin = begin
+        self._held: dict[str, Held] = {}
+        # Reentrant: the collector may drop, and so release, a holder while the lock is held.
+        self._turn = threading.RLock()
+        self._timer: list[threading.Timer] = []
+        """The one that waits for the first idle file's end, if there is one."""
+        _all.add(self)
+        weakref.finalize(self, _end, self._held, self._timer)
+
+    def hold(self, url: str) -> tuple[Held, File]:
+        """The file of a URL, opened if it is not open, for one more holder."""
+        with self._turn:
+            held = self._held.get(url)
+            if held is None:
+                held = self._held[url] = Held(url)
+            held.holders += 1
+        try:
+            with held.opening:
+                if held.file is None:
+                    held.file = self._begin(url)
+                return held, held.file
+        except BaseException:
+            self.release(held)
+            raise
+
+    def release(self, held: Held) -> None:
+        """One holder less."""
+        with self._turn:
+            held.holders -= 1
+            held.since = time.monotonic()
+            if held.file is None and not held.holders and self._held.get(held.url) is held:
+                del self._held[held.url]
+            over = self._over(held.since)
+            if held.forgotten and not held.holders:
+                over.append(held)
+        _close(over)
+
+    @contextlib.contextmanager
+    def use(self, url: str) -> Iterator[File]:
+        """The file of a URL, held while inside."""
+        held, file = self.hold(url)
+        try:
+            yield file
+        finally:
+            self.release(held)
+
+    def forget(self, url: str | None = None) -> None:
+        """What is open of a URL, None of all, is not used for later reads; idle files are closed."""
+        with self._turn:
+            gone = [self._held.pop(each) for each in ([*self._held] if url is None else [url] if url in self._held else [])]
+            for held in gone:
+                held.forgotten = True
+            over = [held for held in gone if not held.holders] + self._over(time.monotonic())
+        _close(over)
+
+    def _over(self, now: float) -> list[Held]:
+        """Take out the idle files that are kept no longer, and be there when the next one's time is over. Hold the lock."""
+        idle = [held for held in [*self._held.values()] if not held.holders and held.file is not None]
+        idle.sort(key=lambda held: held.since)
+        over = [held for at, held in enumerate(idle) if at < len(idle) - MOST_IDLE or now - held.since >= IDLE]
+        over = [held for held in over if self._held.pop(held.url, None) is not None]
+        if len(over) < len(idle) and not self._timer:
+            timer = threading.Timer(idle[len(over)].since + IDLE - now, _expire, (weakref.ref(self),))
+            timer.name, timer.daemon = "dfengine-idle-files", True
+            self._timer.append(timer)
+            timer.start()
+        elif len(over) == len(idle) and self._timer:
+            self._timer.pop().cancel()  # its thread ends
+        return over
+
+    def expire(self) -> None:
+        """The first idle file's time may be over."""
+        with self._turn:
+            self._timer.clear()
+            over = self._over(time.monotonic())
+        _close(over)
+
+    def forked(self) -> None:
+        """In a forked child: the parent's threads are not here. An open file opens itself again when it is used."""
+        self._turn = threading.RLock()
+        self._timer.clear()
+        for held in self._held.values():
+            held.opening = threading.Lock()
+
+
+def _expire(found: weakref.ref[OpenFiles]) -> None:
+    files = found()
+    if files is not None:
+        files.expire()
+
+
+def _close(held: Iterable[Held]) -> None:
+    for each in held:
+        file, each.file = each.file, None
+        if file is not None:
+            file.close()
+
+
+def _end(held: dict[str, Held], timer: list[threading.Timer]) -> None:
+    for each in timer:
+        each.cancel()
+    _close(held.values())
+
+
+_all: weakref.WeakSet[OpenFiles] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for files in list(_all):
+        files.forked()
+
+
+os.register_at_fork(after_in_child=_forked)

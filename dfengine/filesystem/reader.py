@@ -1,0 +1,103 @@
+"""One reader's position in an open file, and the file-like object that fsspec's users get."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dfengine.filesystem.file_system import FileSystem
+    from dfengine.filesystem.open_files import OpenFiles
+
+BUFFER = 64 << 10
+"""Bytes of the buffer for small reads and lines; larger reads go past it."""
+
+
+class Position(io.RawIOBase):
+    """Its file stays open until it is closed. url: what `files` opens."""
+
+    def __init__(self, files: OpenFiles, url: str) -> None:
+        self._held, self._file = files.hold(url)
+        self._files = files
+        self._at = 0
+        super().__init__()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._file.size
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """Offset in bytes of the next read."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """The new position in bytes. Raises ValueError below 0."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at}.get(whence)
+        at = (self.size if base is None else base) + offset
+        if at < 0:
+            raise ValueError(f"byte {at} is before the file")
+        self._at = at
+        return at
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill `buffer`; fewer bytes only at the end of the file."""
+        got = self._file.pread_into(self._at, memoryview(buffer).cast("B"))
+        self._at += got
+        return got
+
+    def readall(self) -> bytes:
+        """All that is left."""
+        found = self._file.pread(self._at, max(0, self.size - self._at))
+        self._at += len(found)
+        return found
+
+    def close(self) -> None:
+        """Release the file. Again: nothing."""
+        if not self.closed:
+            super().close()
+            self._files.release(self._held)
+
+
+class Reader(io.BufferedReader):
+    """A readable and seekable binary file. fs, path: of its file system. It can be pickled: elsewhere the file is opened again."""
+
+    mode = "rb"
+
+    def __init__(self, fs: FileSystem, path: str, position: Position, buffer: int) -> None:
+        super().__init__(position, buffer)
+        self.fs, self.path = fs, path
+        self.blocksize = buffer
+        self._position = position
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._position.size
+
+    @property
+    def full_name(self) -> str:
+        """The path as a URL that fsspec opens."""
+        return self.fs.unstrip_protocol(self.path)
+
+    def info(self) -> dict[str, Any]:
+        """As of the file system."""
+        return {"name": self.path, "size": self.size, "type": "file"}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.fs, self.path, self.blocksize, self.tell())
+
+
+def _again(fs: FileSystem, path: str, buffer: int, at: int) -> Reader:
+    reader = fs.open(path, block_size=buffer)
+    reader.seek(at)
+    return reader  # type: ignore[no-any-return]

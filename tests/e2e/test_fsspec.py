@@ -1,0 +1,310 @@
+"""dfengine as a file system of fsspec: chained URLs, ranges, workers that are forked or spawned, and what is left afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import io
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import threading
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from fsspec.asyn import get_loop
+from scene import MIB, Scene, Supernode, free_port, until
+
+from dfengine.errors import BadValue, OriginUnreachable
+from dfengine.filesystem import FileSystem
+
+PIECE = 4 * MIB - 5
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def registered() -> None:
+    """What fsspec does with the entry points of an installed dfengine."""
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["fsspec.specs"]
+    for name, value in points.items():
+        fsspec.register_implementation(name, value.replace(":", "."), clobber=True)
+
+
+def held() -> list[str]:
+    """What this process has open: files in memory and in home directories, connections. Loops of other libraries stay."""
+    connections = {f"socket:[{line.split()[9]}]" for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]}
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            path = os.readlink(f"/proc/self/fd/{fd}")
+            if path in connections or "memfd:" in path or "home-" in path:
+                found.append(path.split(" ")[0])
+    return sorted(found)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """No file stays open, and no thread of ours but those that wait for blocking calls."""
+    registered()
+    get_loop()
+    before = held()
+    yield
+    for fs in list(FileSystem._cache.values()):
+        fs.invalidate_cache()
+    FileSystem.clear_instance_cache()
+    until(lambda: not ours(), "the end of threads")
+    assert held() == before
+
+
+def ours() -> list[str]:
+    """Threads of open files; those that wait for blocking calls stay."""
+    names = [one.name for one in threading.enumerate()]
+    return [name for name in names if name.startswith("dfengine") and not name.startswith("dfengine-fsspec")]
+
+
+def options(stage: Scene, nodes: tuple[Supernode, ...] = (), host: int = 2, **more: Any) -> dict[str, Any]:
+    home = stage.path / f"home-{host}"
+    stage.homes.add(home)
+    return {"nodes": [node.node for node in nodes], "ip": f"127.0.0.{host}", "home": str(home), **more}
+
+
+@pytest.fixture
+def url(stage: Scene) -> str:
+    """Of a file of 20 MiB and a bit."""
+    stage.file("f", 20 * MIB + 123)
+    return stage.origin() + "/f"
+
+
+def content(stage: Scene, name: str = "f") -> bytes:
+    return (stage.www / name).read_bytes()
+
+
+def test_a_chained_url_is_opened_and_read_at_any_place(stage: Scene, url: str) -> None:
+    data = content(stage)
+    with fsspec.open(f"df::{url}", **options(stage, (stage.supernode(),))) as file:
+        assert file.size == len(data)
+        assert file.seek(-10, io.SEEK_END) == len(data) - 10
+        assert file.read() == data[-10:]
+        file.seek(5 * MIB)
+        assert file.read(MIB) == data[5 * MIB : 6 * MIB]
+        buffer = bytearray(100)
+        assert file.readinto(buffer) == 100
+        assert buffer == data[6 * MIB : 6 * MIB + 100]
+        file.seek(0)
+        assert file.read() == data
+        assert file.full_name == f"df::{url}"
+        assert file.info() == {"name": url, "size": len(data), "type": "file"}
+
+
+def test_what_is_read_costs_its_pieces_and_readers_share_them(stage: Scene, url: str) -> None:
+    node = stage.supernode()
+    stage.get(url, "warm", host=3, nodes=(node,))
+    before = node.metric("dfengine_sent_bytes_total")
+    fs = fsspec.filesystem("df", **options(stage, (node,)))
+    data = content(stage)
+    with fs.open(url) as one, fs.open(url) as other:
+        for file in (one, other):
+            file.seek(9 * MIB)
+            assert file.read(1000) == data[9 * MIB : 9 * MIB + 1000]
+        assert fs.cat_file(url, 9 * MIB, 9 * MIB + 10) == data[9 * MIB : 9 * MIB + 10]
+        file = fs._files._held[url].file
+        assert file.opened()._file.here.count() == 1
+    assert node.metric("dfengine_sent_bytes_total") - before <= PIECE + 5
+
+
+def test_ranges(stage: Scene, url: str) -> None:
+    data = content(stage)
+    fs = fsspec.filesystem("df", **options(stage))
+    assert fs.cat(url) == data
+    assert fs.cat_file(url, -5) == data[-5:]
+    assert fs.cat_file(url, 10, -10) == data[10:-10]
+    assert fs.cat_file(url, None, 7) == data[:7]
+    assert fs.cat_file(url, 7, 7) == fs.cat_file(url, 9, 3) == b""
+    assert fs.cat_file(url, len(data) + 5, len(data) + 10) == b""
+    assert fs.head(url, 4) == data[:4]
+    assert fs.tail(url, 4) == data[-4:]
+    generator = random.Random(2)
+    starts = [generator.randrange(len(data)) for _ in range(50)]
+    ends = [start + generator.randrange(300_000) for start in starts]
+    stage.file("g", MIB)
+    urls = [url if i % 3 else url[:-1] + "g" for i in range(50)]
+    found = fs.cat_ranges(urls, starts, ends, max_gap=100)
+    assert found == [(data if each == url else content(stage, "g"))[start:end] for each, start, end in zip(urls, starts, ends, strict=True)]
+    missing = fs.cat_ranges([url, url + "x"], 0, 3)
+    assert missing[0] == data[:3]
+    assert isinstance(missing[1], FileNotFoundError)
+    with pytest.raises(FileNotFoundError):
+        fs.cat_ranges([url, url + "x"], [0, 1], [3, 4], on_error="raise")
+    with pytest.raises(ValueError, match="2 paths, 1 starts"):
+        fs.cat_ranges([url, url], [0], 3)
+    with pytest.raises(TypeError, match="not a list"):
+        fs.cat_ranges(url, 0, 3)
+
+
+def test_what_an_origin_says_of_a_file(stage: Scene, url: str) -> None:
+    fs = fsspec.filesystem("df", **options(stage))
+    assert fs.info(url) == {"name": url, "size": 20 * MIB + 123, "type": "file"}
+    assert fs.size(url) == 20 * MIB + 123
+    assert fs.exists(url)
+    assert fs.isfile(url)
+    assert not fs.isdir(url)
+    assert fs.find(url) == [url]
+    assert fs.glob(url + "?a=1") == [url + "?a=1"], "a query is no pattern"
+    gone = url + "-gone"
+    assert not fs.exists(gone)
+    assert not fs.isfile(gone)
+    assert fs.find(gone) == []
+    for call in (fs.info, fs.cat, fs.open, lambda each: fs.get(each, str(stage.path / "out"))):
+        with pytest.raises(FileNotFoundError, match="404"):
+            call(gone)
+    with pytest.raises(PermissionError):
+        fs.open(url.replace("/f", "/private/f"))
+    for call in (fs.ls, lambda each: list(fs.walk(each)), lambda each: fs.glob(each + "*")):
+        with pytest.raises(NotImplementedError, match="has no listing"):
+            call(url)
+    for mode in ("wb", "ab", "r+b", "xb"):
+        with pytest.raises(NotImplementedError, match="read-only"):
+            fs.open(url, mode)
+    with pytest.raises(NotImplementedError):
+        fs.pipe_file(url, b"")
+
+
+def test_credentials_of_the_origin_stand_at_its_own_part_of_the_chain(stage: Scene, url: str) -> None:
+    private = url.replace("/f", "/private/f")
+    headers = {"Authorization": "Bearer secret"}
+    with fsspec.open(f"df::{private}", df=options(stage), http={"headers": headers}) as file:
+        assert file.read(5) == content(stage)[:5]
+    with fsspec.open(f"df::{private}", headers=["Authorization: Bearer secret"], **options(stage)) as file:
+        assert file.read(5) == content(stage)[:5]
+
+
+def test_options_that_cannot_be_are_refused_before_anything_is_asked(stage: Scene, url: str) -> None:
+    with pytest.raises(BadValue, match="df reads http, https, not memory://"):
+        fsspec.open("df::memory://a/b")
+    with pytest.raises(BadValue, match="df reads http, https, not s3://"):
+        fsspec.filesystem("df").open("s3://a/b")
+    with pytest.raises(BadValue, match="df reads URLs"):
+        fsspec.open("df://a/b").open()
+    with pytest.raises(BadValue, match="cookies: the options of http are headers"):
+        fsspec.open(f"df::{url}", http={"cookies": {}})
+    for wrong in ({"minrate": "a lot"}, {"nodes": 5}, {"minrat": "1M"}, {"digest": "sha256:short"}):
+        with pytest.raises((BadValue, TypeError)):
+            fsspec.filesystem("df", **wrong).open(url)
+    assert stage.requests() == []
+
+
+def test_a_file_is_fetched_to_the_disk_and_into_an_open_file(stage: Scene, url: str) -> None:
+    data = content(stage)
+    fs = fsspec.filesystem("df", **options(stage))
+    callback = fsspec.Callback()
+    fs.get_file(url, str(stage.path / "deep" / "er" / "out"), callback=callback)
+    assert (stage.path / "deep" / "er" / "out").read_bytes() == data
+    assert (callback.size, callback.value) == (len(data), len(data))
+    target = io.BytesIO()
+    fs.get_file(url, target)
+    assert target.getvalue() == data
+    fs.get([url], str(stage.path / "folder") + "/")
+    assert (stage.path / "folder" / "f").read_bytes() == data
+    with fsspec.open(f"simplecache::df::{url}", df=options(stage), simplecache={"cache_storage": str(stage.path / "cache")}) as file:
+        assert file.read() == data
+
+
+def test_text_lines_and_compression(stage: Scene) -> None:
+    text = "".join(f"{n},é\n" for n in range(50_000))
+    (stage.www / "t.csv").write_bytes(text.encode())
+    (stage.www / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
+    base = stage.origin()
+    for name in ("t.csv", "t.csv.gz"):
+        with fsspec.open(f"df::{base}/{name}", "rt", compression="infer", encoding="utf8", newline="", **options(stage)) as file:
+            assert "".join(file) == text
+
+
+def test_a_changed_file_is_seen_when_the_cache_is_invalidated(stage: Scene, url: str) -> None:
+    fs = fsspec.filesystem("df", **options(stage))
+    first = content(stage)
+    assert fs.cat_file(url, 0, 10) == first[:10]
+    stage.file("f", MIB, seed=1)
+    assert fs.cat_file(url, 0, 10) == first[:10]
+    fs.invalidate_cache(url)
+    assert fs.cat(url) == content(stage) != first
+
+
+def test_instances_are_shared_by_their_options_and_travel(stage: Scene, url: str) -> None:
+    data, given = content(stage), options(stage)
+    fs = fsspec.filesystem("df", **given)
+    assert fsspec.filesystem("df", **given) is fs
+    assert fsspec.filesystem("df", **given, timeout=50.0) is not fs
+    chained, path = fsspec.core.url_to_fs(f"df::{url}", **given)
+    other, _ = fsspec.core.url_to_fs(f"df::{url}x", **given)
+    assert path == url
+    assert chained is other, "the file is no option"
+    for again in (pickle.loads(pickle.dumps(fs)), fsspec.AbstractFileSystem.from_json(fs.to_json()), pickle.loads(pickle.dumps(chained))):
+        assert again.cat_file(url, 3, 9) == data[3:9]
+    assert json.loads(fs.to_json())["nodes"] == []
+    with fs.open(url) as file:
+        file.seek(1000)
+        with pickle.loads(pickle.dumps(file)) as there:
+            assert there.tell() == 1000
+            assert there.read(10) == data[1000:1010]
+    opened = pickle.loads(pickle.dumps(fsspec.open(f"df::{url}", **given)))
+    with opened as file:
+        assert file.read(4) == data[:4]
+
+
+def test_coroutines(stage: Scene, url: str) -> None:
+    data, given = content(stage), options(stage, (stage.supernode(),))
+
+    async def main() -> None:
+        fs = fsspec.filesystem("df", asynchronous=True, skip_instance_cache=True, **given)
+        found = await asyncio.gather(*[fs._cat_file(url, n * 1000, n * 1000 + 10) for n in range(100)])
+        assert found == [data[n * 1000 : n * 1000 + 10] for n in range(100)]
+        assert (await fs._info(url))["size"] == len(data)
+        assert await fs._exists(url)
+        fs.invalidate_cache()
+
+    asyncio.run(main())
+
+
+def read_in_child(fs: FileSystem, file: Any, url: str, offset: int, pipe: Any) -> None:
+    try:
+        file.seek(offset)
+        pipe.send((fs.cat_file(url, offset, offset + 1000), file.read(1000), fs.info(url)["size"]))
+    except BaseException as error:
+        pipe.send(error)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_child_processes_read_what_the_parent_opened(stage: Scene, url: str, method: str) -> None:
+    data, given = content(stage), options(stage, (stage.supernode(),))
+    fs = fsspec.filesystem("df", **given)
+    context: Any = multiprocessing.get_context(method)
+    with fs.open(url) as file:
+        assert file.read(10) == data[:10]
+        ends = []
+        for n in range(3):
+            here, there = context.Pipe()
+            child = context.Process(target=read_in_child, args=(fs, file, url, n * 5 * MIB, there))
+            child.start()
+            ends.append((child, here, n * 5 * MIB))
+        for child, here, offset in ends:
+            assert here.poll(60)
+            assert here.recv() == (data[offset : offset + 1000], data[offset : offset + 1000], len(data))
+            child.join(30)
+            assert child.exitcode == 0
+            child.close()
+            here.close()
+        assert file.read(10) == data[10:20]
+        assert fs.cat_file(url, 0, 3) == data[:3]
+
+
+def test_an_origin_that_is_gone_is_no_missing_file(stage: Scene) -> None:
+    fs = fsspec.filesystem("df", **options(stage, retry=0, connect_timeout=2))
+    with pytest.raises(OriginUnreachable):
+        fs.exists(f"http://127.0.0.1:{free_port()}/f")

@@ -1,0 +1,114 @@
+"""fsspec's own abstract tests, as far as they read: all of `get`, of an origin that lists its directories.
+
+The tests write what they read. So the file system here writes below the origin's folder, on the local disk.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from fsspec.tests.abstract import AbstractFixtures, AbstractGetTests
+from scene import Scene
+
+from dfengine.filesystem import FileSystem
+from dfengine.filesystem.origins import ORIGINS, Http
+
+
+class Listed(Http):
+    """An HTTP server that says what its folders contain."""
+
+    folder: ClassVar[Path]
+    base: ClassVar[str]
+    lists = True
+
+    def local(self, path: str) -> Path:
+        return self.folder / path.removeprefix("listed://www").strip("/")
+
+    def url(self, path: str) -> str:
+        return path.replace("listed://www", self.base)
+
+    def entry(self, path: str, file: Path) -> dict[str, Any]:
+        if not file.exists():
+            raise FileNotFoundError(path)
+        size = 0 if file.is_dir() else file.stat().st_size
+        return {"name": path.rstrip("/"), "size": size, "type": "directory" if file.is_dir() else "file"}
+
+    def info(self, path: str) -> dict[str, Any]:
+        return self.entry(path, self.local(path))
+
+    def ls(self, path: str) -> list[dict[str, Any]]:
+        found = self.info(path)
+        if found["type"] == "file":
+            return [found]
+        return [self.entry(f"{path.rstrip('/')}/{each.name}", each) for each in self.local(path).iterdir()]
+
+
+class Stocked(FileSystem):
+    """Writes as the tests need it: by the disk, not by dfengine."""
+
+    cachable = False
+
+    def local(self, path: str) -> Path:
+        return Listed.folder / self._strip_protocol(path).removeprefix("listed://www").strip("/")
+
+    def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
+        self.local(path).mkdir(parents=create_parents)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        self.local(path).mkdir(parents=True, exist_ok=exist_ok)
+
+    def touch(self, path: str, truncate: bool = True, **_: Any) -> None:
+        self.pipe(path, b"")
+
+    def pipe(self, path: str, value: bytes = b"", **_: Any) -> None:
+        self.local(path).parent.mkdir(parents=True, exist_ok=True)
+        self.local(path).write_bytes(value)
+
+    def rm(self, path: str, recursive: bool = False, **_: Any) -> None:
+        shutil.rmtree(self.local(path))
+
+
+@pytest.fixture(scope="class")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """One nginx for all tests of the class."""
+    stage = Scene(tmp_path_factory.mktemp("abstract"))
+    try:
+        Listed.folder, Listed.base = stage.www, stage.origin()
+        ORIGINS["listed"] = Listed
+        yield stage
+    finally:
+        ORIGINS.pop("listed", None)
+        stage.close()
+
+
+class Fixtures(AbstractFixtures):
+    @pytest.fixture
+    def fs(self, origin: Scene) -> Iterator[Stocked]:
+        home = origin.path / "home-2"
+        origin.homes.add(home)
+        made = Stocked(ip="127.0.0.2", home=str(home))
+        yield made
+        made.invalidate_cache()
+        for each in origin.www.iterdir():
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
+
+    @pytest.fixture
+    def fs_join(self) -> Callable[..., str]:
+        return lambda *parts: "/".join(str(part).rstrip("/") if at < len(parts) - 1 else str(part) for at, part in enumerate(parts))
+
+    @pytest.fixture
+    def fs_path(self) -> str:
+        return "listed://www/tests"
+
+    @pytest.fixture
+    def local_path(self, tmp_path: Path) -> str:
+        return os.fspath(tmp_path)
+
+
+class TestGet(Fixtures, AbstractGetTests):
+    """All of them."""

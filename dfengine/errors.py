@@ -13,7 +13,7 @@ class DfengineError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """Without control characters: what strangers message may be part of it, and its reader a terminal."""
+        """Without control characters: the text may hold bytes of a remote side, and it is printed to terminals."""
         message = super().__str__()
         return message if message.isprintable() else "".join(each if each.isprintable() or each == "\n" else "?" for each in message)
 
@@ -134,7 +134,7 @@ class BadListing(OriginError):
 
 
 class OriginBusy(OriginError):
-    """The origin has not answered yet, or asks to be left alone for a while; whoever waits for it may ask again."""
+    """The origin has not answered yet, or sent Retry-After; a client that waits for it may ask again."""
 
 
 class OriginForbidden(OriginError):

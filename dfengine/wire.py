@@ -21,7 +21,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for bytes that are no such message."""
 
 MOST_PIECES = (1 << 31) - 1
-"""Pieces that a message can speak of: every index fits every machine's word, whatever a stranger writes."""
+"""Pieces that a message can speak of: every index fits a machine word, whatever a client sends."""
 
 MOST_SELECTED = 64
 """Pieces that a pull may select: each costs a look for a source."""
@@ -222,7 +222,7 @@ class Pull(msgspec.Struct, omit_defaults=True):
 
 
 class OriginAsk(msgspec.Struct, omit_defaults=True):
-    """`POST /swarm/origin`: may this download go to the origin (`host:port`) by itself? Answered by a code: SUCCESS, WAIT.
+    """`POST /swarm/origin`: may this download go to the origin (`host:port`) directly? Answered by a code: SUCCESS, WAIT.
 
     wait: seconds the question may be parked. release: it has no more need to.
     """

@@ -127,9 +127,9 @@ class FromOrigin:
                             self._renew(parked)
                         transfer.sleep(PARKED if parked else TICK)
                         if transfer.wishes():
-                            reader.stop()  # whoever waits for work looks for it
+                            reader.stop()  # threads that wait for work look for it
                 except BaseException:
-                    cancel.set()  # whoever waits for the origin need not be waited for
+                    cancel.set()  # threads that wait for the origin end at once
                     raise
                 finally:
                     reader.stop()

@@ -1,8 +1,8 @@
 """Which sources a download avoids or asks last, and for how long. Pure.
 
-One that fails thrice in a row is left for a while, twice as long each time; one that sent a wrong digest is left for good. One that
-stays silent is left at once, whichever of its downloads was asked for: silence costs time, where a failure costs a round trip. While WARY
-addresses are silent, sources that brought nothing yet are asked last: there may be any number of silent ones behind them.
+A source that fails FAULTS times in a row is avoided for a while, twice as long each time; one that sent a wrong digest is avoided until the
+end. A silent address is avoided at once, with all its CIDs: silence costs time, a failure only a round trip. While WARY addresses are
+silent, sources that have not sent a piece yet are asked last.
 """
 
 from __future__ import annotations

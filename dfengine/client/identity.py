@@ -26,10 +26,10 @@ _stamp_lock = threading.Lock()
 
 
 class Identity(Value):
-    """`task` is computed here; the supernode's word on it counts. `sign` and `name` are new for every download.
+    """`task` is computed here; the supernode's answer replaces it. `sign` and `name` are new for every download.
 
-    kept: names what lies on this host of the file, so that nothing is gone on from that came from an origin verified otherwise, or by a
-    request that chose another file.
+    kept: names part files and outputs on this host, so that a download never resumes from an origin that was verified differently, or from
+    a request that chose another file.
     """
 
     url: str

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     """Says of a failure its exit code, kind and message to a program."""
 
 SAYING = 0.1
-"""Seconds for the last words of a process that is held up."""
+"""Seconds for the last message of a process whose main thread is blocked."""
 
 
 class Interrupted(SystemExit):
-    """A signal ended the download, and that was said."""
+    """A signal ended the download, and the message was printed."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(code)

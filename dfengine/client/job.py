@@ -64,7 +64,7 @@ class Piece:
         self.slot = ""
 
     def offer(self, sources: list[Where]) -> None:
-        """It can be had from these as well, best first; whoever is offered anew may be tried anew."""
+        """These sources have it as well, best first; one that is offered again may be tried again."""
         fresh = {source.cid for source in sources}
         self.sources = (sources + [source for source in self.sources if source.cid not in fresh])[:MOST_SOURCES]
         self.tried -= fresh - {job.source.cid for job in self.jobs}

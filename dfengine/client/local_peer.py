@@ -1,6 +1,6 @@
 """Finds the host's peer server, or starts one without waiting for it.
 
-HOME/peer.lock is locked by the running server and holds its address. Whoever gets the lock binds the socket, starts
+HOME/peer.lock is locked by the running server and holds its address. The process that gets the lock binds the socket, starts
 the server and lets it inherit both, so that the address is known, and connections are taken, before it runs.
 """
 

@@ -31,7 +31,7 @@ class Receiving:
         self._opening: dict[Job, list[socket.socket]] = {}
 
     def begin(self, job: Job, connection: Connection) -> None:
-        """What comes by this connection from now on is the job's."""
+        """Bytes on this connection belong to the job from now on."""
         self._current[job] = connection, connection.inlet.total
 
     def end(self, job: Job) -> None:
@@ -52,7 +52,7 @@ class Receiving:
             each.close()
 
     def stop(self, jobs: Iterable[Job] | None = None) -> None:
-        """Whoever waits for these jobs, None: for any, gets an error at once, also one that connects."""
+        """Threads that receive or connect for these jobs (None: for any) get an error at once."""
         for job in [*self._current, *self._opening] if jobs is None else jobs:
             if job in self._current:
                 self._current[job][0].stop()
@@ -96,7 +96,7 @@ class Receiving:
 
 
 def shut(sockets: Iterable[socket.socket]) -> None:
-    """Whoever connects or shakes hands on one of them gets an error at once."""
+    """A thread that connects or shakes hands on one of them gets an error at once."""
     for each in sockets:
         with contextlib.suppress(OSError):
             each.shutdown(SHUT_RDWR)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Counted = Callable[[int, int, int, int, int], None]
 
     class Display(Protocol):
-        """What shows a download by itself: it asks for `counters` and `state`, and must print what else is said."""
+        """A display with its own thread: it reads `counters` and `state`, and prints all other messages."""
 
         def follow(self, watch: Watch) -> None: ...
         def print(self, text: str) -> None: ...
@@ -114,7 +114,7 @@ class Watch:
         self.print(text)
 
     def print(self, text: str) -> None:
-        """The same, every time. What strangers said may be part of it: without control characters."""
+        """The same, every time. Control characters are replaced: the text may hold bytes of a remote side."""
         words = " ".join(text.split())
         said = "dfengine: " + "".join(each if each.isprintable() else "?" for each in words)
         if self._display is not None:

@@ -7,8 +7,8 @@ from dfengine._bitset import Bitset
 class FileSlice:
     """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent.
 
-    `bits` and `n`: memory that may be taken back meanwhile; whoever does so clears bit n first. It is looked at when the slice is out,
-    so that what follows is only sent after bytes that were whole. `check`: compares the bytes with their digest, in a thread, and returns
+    `bits` and `n`: memory that may be evicted meanwhile; bit n is cleared first. It is checked when the slice has been sent, so that the
+    rest of the answer follows right bytes only. `check`: compares the bytes with their digest, in a thread, and returns
     whether they agree; it is asked when they come from a disk anyway, and before they are sent where it `must` be. Raises BadValue,
     IndexError.
     """

@@ -1,8 +1,8 @@
 """Which origins a supernode may connect to for clients: checked by the URL's host name and by the address before each connection.
 
-Whoever may register a URL makes the supernode send a request, so what must not be asked from here is refused at connect time, with the
-very address that is connected to: a name that resolves to another address the second time gains nothing. Redirects connect like everybody.
-Where a proxy connects, the proxy looks names up, and what a name resolves to is for its rules to judge.
+A client that registers a URL makes the supernode send a request. So forbidden targets are refused at connect time, by the very address that
+is connected to: a name that resolves differently the second time gains nothing. Redirects are checked in the same way. Where a proxy
+connects, the proxy resolves names, and its rules decide.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def reached(given: Address) -> list[Address]:
     Where the form alone does not say where the IPv4 address lies, each place is looked at; Teredo and ISATAP reach both ends of a tunnel.
     """
     found = _carried(given) if isinstance(given, IPv6Address) else [given]
-    # Whoever connects to no address in particular reaches this very machine.
+    # A connection to the unspecified address reaches this machine.
     return [_THIS_MACHINE.get(each, each) for each in found]
 
 

@@ -1,7 +1,7 @@
 """How many connections a process accepts on all its ports, in all and per client: as many as descriptors allow, less a reserve.
 
-The reserve is for files, origins and questions to peers: else whoever opens connections would keep everybody's files shut. When all others
-are taken, idle connections of the client that has most of them are closed for who comes; what is in use is not.
+The reserve is for files, origins and questions to peers: otherwise clients that open connections would keep the process from opening files.
+When all are taken, idle connections of the client that has most of them are closed for new ones; connections in use are not.
 """
 
 from __future__ import annotations

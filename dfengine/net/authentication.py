@@ -15,7 +15,7 @@ Answer = TypeVar("Answer")
 
 
 class Authentication:
-    """Of one process. files: paths of the swarm's secrets, any of which is taken; none: everybody may ask. Raises BadValue.
+    """Of one process. files: paths of the swarm's secrets, each of which is accepted; none: all requests are. Raises BadValue.
 
     share: percent of the sessions that one client may have.
     """
@@ -29,7 +29,7 @@ class Authentication:
             self._read(files)
 
     def shut(self, route: Callable[[Request], Answer]) -> Callable[[Request], Answer | Response]:
-        """`route` for those only who show a secret; each such route has a name of its own, which requests are signed for."""
+        """`route`, but requests without a secret are refused. Each such route has a name of its own, for which requests are signed."""
         if not self._secrets:
             return route
         from dfengine.net.secret import Guard
@@ -39,13 +39,13 @@ class Authentication:
         return lambda request: guard.greeting(request) or guard.refusal(request) or guard.proof(request) or route(request)
 
     def reread(self) -> None:
-        """The files may hold other secrets now. Raises BadValue, and what was taken before is taken on then."""
+        """Read the files again. Raises BadValue, and then the secrets of before stay in use."""
         if self.files:
             self._read(self.files)
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
-        """Those that are taken now; none: everybody may ask."""
+        """Those that are accepted now; none: every request is."""
         return self._secrets
 
     def follow(self, files: tuple[str, ...]) -> bool:

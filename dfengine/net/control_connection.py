@@ -222,7 +222,7 @@ class ControlProtocol(asyncio.Protocol):
         self._weigh()
 
     def _weigh(self) -> None:
-        """Count what is kept of this client; whoever has more than its share is cut off."""
+        """Count the bytes kept of this client; one with more than its share is disconnected."""
         held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
         if self._answers:
             held += sum(_size(answer) for answer, _, _ in self._answers)

@@ -145,7 +145,7 @@ class ControlServer:
         return len(chosen)
 
     def failed(self, request: Request | None) -> Response:
-        """A handler failed by itself: report the current exception, and say no more than that it was so."""
+        """A handler failed: report the current exception; the client learns only that it was an internal error."""
         self.failures += 1
         self._report(request)
         return text(500, "internal error")

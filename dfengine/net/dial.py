@@ -1,7 +1,7 @@
 """A small strict HTTP/1.1 client over one blocking keep-alive connection; every wait has a deadline.
 
-Small because start-up counts: nothing here but `socket`. Strict because sources are strangers: a head is at most
-16 KiB, a Content-Length is digits and stands once, never beside a Transfer-Encoding, and a header line is one line.
+Small because start-up counts: it imports only `socket`. Strict because sources are not trusted: a head has at most 16 KiB, one
+Content-Length of digits and then no Transfer-Encoding, and a header line is one line.
 Requests may be pipelined: `send` several times, then read the answers in the same order.
 """
 
@@ -279,7 +279,7 @@ class Connection:
         return head.status, head.headers, self.body(head, deadline)
 
     def stop(self) -> None:
-        """From any thread: whoever waits on this connection gets SourceGone at once."""
+        """From any thread: a thread that waits on this connection gets SourceGone at once."""
         self.usable = False
         self.inlet.stop()
 

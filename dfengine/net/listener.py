@@ -82,7 +82,7 @@ class Listener:
     def _acceptable(self) -> None:
         for _ in range(ACCEPTS):
             if self._within >= self._most or not self._admission.room():
-                # Whoever waits is let in by `left`, or by the next `resume`.
+                # Waiting connections are accepted by `left`, or by the next `resume`.
                 self._turn(False)
                 return
             try:

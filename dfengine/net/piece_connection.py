@@ -94,7 +94,7 @@ class Connection:
             loop = self._server.loop
             (loop.add_writer(self._sock, self._writable) if wanted else loop.remove_writer(self._sock))
 
-    # The loop calls these two whenever there is something to read or room to write: who must wait for a turn is told so once.
+    # The loop calls these two whenever there is something to read or room to write; a connection that must wait for its turn joins once.
 
     def _readable(self) -> None:
         if not self._at_once(self._receive):
@@ -206,7 +206,7 @@ class Connection:
         self._weigh()
 
     def _weigh(self) -> None:
-        """Count what is kept of this client's bytes; whoever has more than its share is cut off."""
+        """Count the bytes kept of this client; one with more than its share is disconnected."""
         held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
         if held != self._held:
             self._held = self._server.memory.change(self.client, self._held, held)

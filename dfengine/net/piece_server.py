@@ -53,8 +53,8 @@ class PieceServer:
 
     route: Request -> Response | Parts; may raise BadRequest. limit: the whole server's, besides that of an answer.
     max_connections: further ones wait in the kernel's queue; share: percent of them for one client, whose further ones are closed. tls: of
-    every connection; bytes then go out by TLS writes. The seconds: to send a head, between requests, without taking a byte; whoever needs
-    longer is cut off.
+    every connection; bytes then go out by TLS writes. The seconds: to send a head, between requests, without taking a byte; slower clients
+    are disconnected.
 
     Counters: requests, bytes_sent (heads included), sends, sendfiles (system calls), loads (slices that a thread read first), failures (of
     routes).

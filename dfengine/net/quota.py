@@ -42,7 +42,7 @@ class Quota:
         return True
 
     def add(self, address: str, amount: int) -> None:
-        """So much more for its client, who was not `full` a moment ago."""
+        """So much more for its client, which the caller found not `full`."""
         client = client_of(address)
         self._taken[client] = self._taken.get(client, 0) + amount
 

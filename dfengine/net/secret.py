@@ -39,7 +39,7 @@ LEAST = 16
 """Bytes of a secret."""
 
 OPEN = frozenset(("/_ping", "/ping", "/server/ping", "/version", "/metrics"))
-"""What probes and Prometheus ask, who cannot sign: alive, version, counters."""
+"""Paths that need no signature, because probes and Prometheus cannot sign: alive, version, counters."""
 
 WHO = "/swarm/server"
 """Where a server says its name."""

@@ -1,8 +1,8 @@
 """TLS between the parties: contexts, and what a client receives through one. Imported only where TLS is asked for.
 
-TLS 1.3 alone: both ends are dfengine's. No session tickets, so that bytes of the other side are always an answer's. Who listens shows its
-certificate, and with a CA wants one of the CA's from whoever connects. Who connects wants a certificate of the CA; a supernode's must
-carry the name or address that it is called by, a peer's need not: peers come and go by address, and what they send is verified by digest.
+TLS 1.3 only: both ends are dfengine's. No session tickets, so bytes of the other side always belong to an answer. A server shows its
+certificate, and with a CA demands one of that CA from clients. A client demands a certificate of the CA. A supernode's certificate must be
+for the name or address that is called; a peer's need not, because peers' addresses change and their bytes are verified by digest.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def reason(error: BaseException) -> str:
 
 
 def client(cert: str, key: str, ca: str, named: bool) -> ssl.SSLContext:
-    """For who connects. named: the certificate must be for the name or address called. Raises BadValue."""
+    """For clients. named: the certificate must be for the name or address called. Raises BadValue."""
     if not ca:
         raise BadValue("--tls-cert needs --tls-ca, the certificates to trust")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -175,7 +175,7 @@ def client(cert: str, key: str, ca: str, named: bool) -> ssl.SSLContext:
 
 
 def server(cert: str, key: str, ca: str) -> ssl.SSLContext:
-    """For who listens; with a CA, who connects must show a certificate of it. Raises BadValue."""
+    """For servers; with a CA, clients must show a certificate of it. Raises BadValue."""
     if not cert:
         raise BadValue("--tls-ca needs --tls-cert: a server shows a certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -114,7 +114,7 @@ class Routes:
             if total >= 0 and offset >= max(total, 1):
                 return text(416, "range not satisfiable")
             content = length if total < 0 else min(length, total - offset)
-            # A thread may have to read all of it before it is sent: who asks for the file at once would hold up everybody.
+            # A thread may have to read all of it before it is sent: a request for the whole file would delay all others.
             if content > shared.geometry.piece_size:
                 raise BadRequest(400, f"{content} bytes are more than a piece")
             try:
@@ -155,7 +155,7 @@ class Routes:
         return shared
 
     def sweep(self) -> list[Leaving]:
-        """Withdraw what expired, and let go of what others withdrew; what the supernodes should be told."""
+        """Withdraw expired downloads, close those that others withdrew; returns what the supernodes should be told."""
         gone = self._home.sweep(self._now())
         self._let_go()
         return _leaving(gone)
@@ -172,7 +172,7 @@ class Routes:
             del self._open[name]
 
     def close(self) -> None:
-        """Let go of everything; what is being sent keeps its own."""
+        """Close all downloads; those being sent close when they are done."""
         self._open.clear()
 
     def served(self) -> list[Leaving]:

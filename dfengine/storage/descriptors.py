@@ -26,12 +26,12 @@ class Held:
 
 
 class Descriptors:
-    """The least recently used of more than `most` files is let go of. Safe to use from several threads."""
+    """Beyond `most` open files the least recently used one is closed. Safe to use from several threads."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._kept: OrderedDict[OnDemand, Held] = OrderedDict()
-        # A collector that comes by in the middle may let go of another file.
+        # A garbage collection in the middle may close another file.
         self.turn = threading.RLock()
 
     def keep(self, file: OnDemand, held: Held) -> None:
@@ -42,7 +42,7 @@ class Descriptors:
             self._kept.popitem(last=False)
 
     def drop(self, file: OnDemand) -> None:
-        """Who is using it still keeps it open; nobody else does. Hold `turn`."""
+        """Close it once no caller of `hold` uses it. Hold `turn`."""
         self._kept.pop(file, None)
 
 
@@ -89,7 +89,7 @@ class OnDemand:
             self._descriptors.drop(self)
 
     def remove(self) -> None:
-        """Another file is about to take its path, or none: it is not opened again. Who reads it goes on."""
+        """Its path is about to be replaced or removed: it is not opened again. Readers that hold it go on."""
         with self._descriptors.turn:
             self._gone = True
             self._descriptors.drop(self)

@@ -35,7 +35,7 @@ PARTS = ("tasks", "data", "records", "sockets")
 
 
 def valid_name(name: str) -> bool:
-    """One plain path segment of at most 200 harmless characters that does not begin with a dot."""
+    """One plain path segment of at most 200 characters that need no quoting, not beginning with a dot."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -159,7 +159,7 @@ class Home:
                 raise storage_error(f"cannot write {path}", error) from error
 
     def withdraw(self, name: str) -> None:
-        """Serve it no longer; the output, and what can be resumed, stay."""
+        """Stop serving it; the output, and what can be resumed, stay."""
         for part in ("tasks", "data", "records"):
             _remove(self._at(part, name))
 

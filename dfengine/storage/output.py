@@ -1,4 +1,4 @@
-"""Which file a download is written to, from what its user said; and what is no file but takes a stream.
+"""The output's path, from the options; and outputs that are no files but take a stream.
 
 Names are bytes: those of a URL are what its percent-encoding says, also where that is no UTF-8 (PEP 383).
 """
@@ -73,7 +73,7 @@ def descriptor(path: str) -> int:
 
 
 def takes_stream(path: str) -> bool:
-    """What lies there is a FIFO or a character device: bytes are written into it, and it is not replaced."""
+    """`path` is a FIFO or a character device: bytes are written into it, and it is not replaced."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -117,7 +117,7 @@ def _opened(path: str, timeout: float) -> int:
                 raise StorageError(f"cannot write into {path}: {error.strerror}") from None
         else:
             try:
-                check_other(place, fd)  # of what was opened: it may have been laid there since
+                check_other(place, fd)  # of what was opened: another user may have put it there since
                 os.set_blocking(fd, True)
             except BaseException:
                 os.close(fd)

@@ -85,7 +85,7 @@ class PieceFile:
         return self.fd, offset, length
 
     evicts = False
-    """Pieces may leave while the file is open: who sends one looks at its bit again before the last byte."""
+    """Pieces may be evicted while the file is open: a sender checks the bit again before the last byte."""
 
     def write(self, n: int, content: bytes | bytearray | memoryview, digest: bytes) -> None:
         """Put piece n's verified content in its place, record its xxh3-128 and offer it. Raises StorageError (disk full)."""
@@ -135,7 +135,7 @@ class PieceFile:
         self.record.learn_length(length)
 
     def evict(self, n: int) -> None:
-        """Only memory is given back; what lies in a file stays."""
+        """Free piece n's memory; a file keeps its pieces."""
 
     def read_into(self, n: int, buffer: memoryview) -> int:
         """Read piece n's content into `buffer`, at least as long as it; returns its length. Raises StorageError."""

@@ -1,4 +1,4 @@
-"""What other users of a host may have laid at a path, and when it is used nevertheless.
+"""Protection against files and links that other users of the host put at a path, as in /tmp.
 
 The rules are the kernel's for directories that all may write to and in which each may remove only what is his own, as /tmp
 (protected_symlinks, protected_regular, protected_fifos: Documentation/admin-guide/sysctl/fs.rst). They are kept here whatever the
@@ -19,7 +19,7 @@ MOST_LINKS = 40
 
 
 def _strange(owner: int, folder: os.stat_result, writers: int) -> bool:
-    """Somebody else than this user or the folder's owner laid it into a sticky folder that `writers` (mode bits) may write to."""
+    """Its owner is neither this user nor the owner of the folder, which is sticky and writable for `writers` (mode bits)."""
     sticky = folder.st_mode & stat.S_ISVTX and folder.st_mode & writers
     return bool(sticky) and owner not in (os.geteuid(), folder.st_uid)
 
@@ -27,7 +27,7 @@ def _strange(owner: int, folder: os.stat_result, writers: int) -> bool:
 def resolved(path: str) -> str:
     """`path` with every symbolic link followed, absolute; what is missing stays as it is named.
 
-    Raises StorageError for a link that another user laid into a folder that all may write to, OSError with ELOOP for a loop of links,
+    Raises StorageError for another user's link in a folder that all may write to, OSError with ELOOP for a loop of links,
     and where the working directory is gone.
     """
     left = (path if os.path.isabs(path) else os.path.join(os.getcwd(), path)).split("/")[::-1]
@@ -58,7 +58,7 @@ def resolved(path: str) -> str:
 
 
 def check_other(path: str, fd: int = -1) -> None:
-    """Raises StorageError when what lies at `path`, or is open as `fd`, is a file or pipe that another user laid into a shared folder.
+    """Raises StorageError when `path`, or the open `fd`, is another user's file or pipe in a shared folder.
 
     Its owner could read what is written into it, or change it afterwards.
     """
@@ -74,7 +74,7 @@ def check_other(path: str, fd: int = -1) -> None:
 def own_file(path: str, mode: int = 0o666) -> int:
     """A regular file of this user's, open to read and write, made if it is missing; -1: something else has the name. Raises OSError.
 
-    Whoever may write into the folder could have laid it there: its owner would change the output after it was verified.
+    Another user with write permission could have put it there, and change the output after it was verified.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     with contextlib.suppress(FileExistsError):

@@ -90,7 +90,7 @@ class Record:
         self._xxh3 = HEAD + 2 * size
         view = memoryview(memory)
         self.digests = view[self._xxh3 : self._xxh3 + DIGEST * capacity]
-        """`digest` of all pieces, one behind the other; to be let go of before `close`."""
+        """`digest` of all pieces, one after the other; release this view before `close`."""
         self.here, self.used = (Bitset.over(view[HEAD + i * size : HEAD + (i + 1) * size], capacity) for i in range(2))
         del view
         if length >= 0 and kind == "own":
@@ -106,7 +106,7 @@ class Record:
         capacity, head = _fresh_head(geometry, generation)
         fresh, fd = f"{path}.{os.getpid()}", -1
         try:
-            # What lies there is of a process that died, or was laid there by somebody else.
+            # A file there was left by a process that died, or put there by another user.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(fresh)
             fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -210,7 +210,7 @@ class Record:
         return bytes(self._memory[24:40]).rstrip(b"\0")
 
     def forget_generation(self) -> None:
-        """From now on no version is named that all pieces are of: what a killed download leaves is not gone on from.
+        """Clear the version: the pieces may be of two, so what a killed download leaves is not resumed.
 
         Raises StorageError.
         """
@@ -260,7 +260,7 @@ class Record:
         self._store(self._xxh3 + DIGEST * n, digest)
 
     def show(self, n: int) -> None:
-        """Piece n, whose digest is set, is here: who sees its bit sees its bytes. Raises StorageError."""
+        """Piece n, whose digest is set, is here: a process that sees its bit may read its bytes. Raises StorageError."""
         self._mark(n, True)
 
     def hide(self, n: int) -> bool:
@@ -280,12 +280,12 @@ class Record:
         return count >= 0 and self.holds(0, count)
 
     def close(self) -> None:
-        """Let go of memory and descriptor; again: nothing. The bitsets must not be used after this."""
+        """Release memory and descriptor; again: nothing. The bitsets must not be used after this."""
         self.__dict__.pop("here", None)
         self.__dict__.pop("used", None)
         self.__dict__.pop("digests", None)
         if isinstance(self._memory, mmap.mmap):
-            # Who is just sending a piece may look at its bit once more: then the mapping goes with that bitset.
+            # A thread that is sending a piece may check its bit once more: then the mapping is freed with that bitset.
             with contextlib.suppress(BufferError):
                 self._memory.close()
         fd, self.fd = self.fd, -1
@@ -330,7 +330,7 @@ class Record:
                 os.close(fd)
 
     def abandon(self) -> None:
-        """Its path is about to be another record's, or nobody's: it is not opened again."""
+        """Its path is about to be replaced or removed: it is not opened again."""
         self._same = None
 
     def _open_again(self) -> None:

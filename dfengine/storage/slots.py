@@ -85,7 +85,7 @@ class SlotFile(PieceFile):
         self.record.learn_length(length)
 
     def evict(self, n: int) -> None:
-        """Piece n is here no more. Its bit goes first: whoever sends it looks at it before the last byte. Raises StorageError."""
+        """Free piece n's memory. Its bit is cleared first: a sender checks it before the last byte. Raises StorageError."""
         if not self.record.hide(n):
             return
         size = self.geometry.piece_size

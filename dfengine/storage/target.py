@@ -30,7 +30,7 @@ RANDOM_NAMES = 8
 """Names of a part file that nobody can foresee, tried when those that are foreseen are taken."""
 
 _TAKEN = frozenset((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.EPERM, errno.EACCES))
-"""Why a record cannot be made when somebody has laid something at its name since it was looked at."""
+"""Errors when another user has put something at the record's name since it was checked."""
 
 LONGEST_NAME = 180
 """Bytes of the output's name in the names of part and record; a name has 255 on all usual file systems."""
@@ -108,9 +108,9 @@ class Target:
         return PieceFile.create(self.part, self.record, geometry, generation, fd)
 
     def _make_new(self, fd: int) -> None:
-        """What lies at the part has another name, too, and is not to be written over: `fd` becomes a new file, locked. Raises OSError.
+        """If the part file has another link it must not be overwritten: `fd` becomes a new file, locked. Raises OSError.
 
-        The other name is the peer server's, or one by which somebody else laid another file of this user's here.
+        The other link is the peer server's, or another user linked some file of this user's here.
         """
         if os.fstat(fd).st_nlink < 2:
             return

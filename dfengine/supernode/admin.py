@@ -54,7 +54,7 @@ def metrics(scrapes: Scrapes, state: SupernodeState, request: Request) -> Respon
 
 
 async def _scraped(found: asyncio.Future[bytes]) -> Response:
-    return Response(200, await asyncio.shield(found), METRICS)  # who goes away takes it from nobody
+    return Response(200, await asyncio.shield(found), METRICS)  # a client that goes away does not cancel it for the others
 
 
 def _last(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""`POST /swarm/origin`: may this download go to the origin by itself? Parked until it may, or its wait is over."""
+"""`POST /swarm/origin`: may this download go to the origin directly? Parked until it may, or until its wait is over."""
 
 from __future__ import annotations
 

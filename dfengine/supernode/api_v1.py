@@ -97,14 +97,14 @@ def checked(registration: wire.Registration) -> wire.Registration:
     try:
         registration.path = peer_path(registration.path)
     except BadValue:
-        # Others will ask for it at the address that stands beside it, whoever is there.
+        # Others will request this path at the registered address, whichever host that is.
         raise BadValue(f"path: {registration.path[:80]}: {INVALID}") from None
     if registration.cid.startswith(OWN):
         raise BadValue(f"cID: {INVALID}")
     if registration.pattern not in ("", "p2p", "cdn", "source"):
         raise BadValue(f"pattern: {registration.pattern}: {INVALID}")
-    # A 1.x client compares the md5 that it was given with the file's to the letter, and ends without a word and without a file where
-    # its user wrote capitals. Refused, it goes to the origin and says what is wrong, as with a 1.x supernode.
+    # A 1.x client compares md5s as text, and ends without a message and without a file if its user wrote capitals. When the registration
+    # is refused it goes to the origin and reports the mismatch, as with a 1.x supernode.
     digits = DIGITS if registration.native else "0123456789abcdef"
     if registration.md5 and not (len(registration.md5) == 32 and set(registration.md5) <= set(digits)):
         raise BadValue(f"md5: {registration.md5}: {INVALID}")
@@ -147,7 +147,7 @@ async def register(state: SupernodeState, request: Request) -> Response:
     except OriginBusy as error:
         return answer(wire.Answer(wire.WAIT if registration.native else wire.WAIT_AUTH, msg=f"register again: {error}"))
     except OriginError as error:
-        # A 1.x client ends at this code; refused like other URLs that cannot be had, it goes to the origin by itself.
+        # A 1.x client ends at this code; if it is refused as for a URL that cannot be fetched, it goes to the origin directly.
         if error.status in FOR_OTHERS and registration.native:
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))
         return refused(str(error) if registration.native else without_reason(str(error)))

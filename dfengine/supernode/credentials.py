@@ -37,7 +37,7 @@ class Credentials:
     def tasks(self, wanted: Wanted, url: str, sign: str = "") -> Iterator[tuple[str, Wanted]]:
         """The tasks that `wanted`, named by `url` and `sign` as in 1.x, may be of, and how each is fetched; the most shared one first.
 
-        By plain http nothing is verified, so the task of everybody is tried, under the system's authorities; only where a redirect
+        By plain http nothing is verified, so the shared task is tried first, with the system's authorities; only where a redirect
         leads to an origin that these do not know, OriginUntrusted then, the second one counts.
         """
         ranges = [value for name, value in wanted.headers if name.lower() == "range"]

@@ -69,7 +69,7 @@ class _Walk:
         self.systems[system if system in self.systems or len(self.systems) < COUNTED else OTHER] += 1
 
     async def run(self) -> float:
-        """Walk; the seconds that it took by itself."""
+        """Walk; returns its own time in seconds, without the loop's other work."""
         state, spent = self._state, 0.0
         # Lists first, all at one moment: what has been forgotten by then is in the sums that these began with.
         walks: list[tuple[list[Any], Callable[[Any], None]]] = [
@@ -138,8 +138,8 @@ class _Collector:
             ("leases", "Pieces under way", len(state.swarm.leases)),
             ("origin_leases", "Downloads that may be at an origin by themselves", len(state.origins.leases)),
             ("origin_waiting", "Downloads that wait for it", len(state.origins)),
-            ("isolated_peers", "Peers that are nobody's source", len(state.swarm.peers.isolations)),
-            ("unproved_peers", "Peers that are to be found where they say", len(state.reachability)),
+            ("isolated_peers", "Peers that are not used as sources", len(state.swarm.peers.isolations)),
+            ("unproved_peers", "Peers whose address is not verified yet", len(state.reachability)),
             ("free_bytes", "Room left for copies", state.cache.free()),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)

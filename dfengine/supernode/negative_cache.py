@@ -1,7 +1,7 @@
 """Final refusals of origins, remembered so that a dead URL is not requested for each client. Pure; `now` is monotonic seconds.
 
-Only final answers are remembered, of which 1.x knows the 404: an origin that was busy or down may have the file a second later, and what it
-says of one client's headers, credentials or parameters that `--filter` names says nothing of another's.
+Only final answers are remembered (1.x: the 404). An origin that was busy or down may have the file a second later, and an answer about one
+client's headers, credentials or filtered parameters says nothing about another's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WORDS = '{"Code":12,"Msg":"url not reachable"}'
 """1.x's."""
 
 FINAL = frozenset((404, 405, 410, 416, 451))
-"""Statuses that say something of the task, whoever asks: its range is part of its name."""
+"""Statuses that hold for all clients of a task; its range is part of its name."""
 
 FOR_OTHERS = (401, 403)
 """Statuses that ask for credentials."""

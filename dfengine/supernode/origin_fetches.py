@@ -204,7 +204,7 @@ class OriginFetches:
         self._head_known(fetch.task)
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
-        """Events: the origin has it no more; who has begun may end."""
+        """Running downloads may finish from the copy; new ones are refused."""
         self._refused(fetch, error)
 
     def _refused(self, fetch: Fetch, error: OriginError) -> str:
@@ -213,13 +213,13 @@ class OriginFetches:
     def fetch_renewed(self, fetch: Fetch) -> None:
         self._end(fetch.task, "the file changed at its origin: download it anew")
         if fetch.task not in self._heads:
-            # Whoever comes now waits for the new generation's head.
+            # New registrations wait for the new generation's head.
             self._heads[fetch.task] = self._loop.create_future()
 
     # `copies.eviction.Usage`, where each is described
 
     def order(self, task: str) -> int:
-        """Usage: 0: nobody uses it. 1: everybody who joined has it whole. 2: it must stay."""
+        """0: no download uses it. 1: all downloads that joined have the whole file. 2: it must stay."""
         fetch = self.cdn.fetches.get(task)
         if fetch is not None and fetch.state in (NEW, RUNNING):
             return 2

@@ -90,7 +90,7 @@ class Reachability:
         return len(self._pauses)
 
     def known(self, ip: str, port: int, address: str) -> bool:
-        """Who registers from `address` may be asked at ip and port: it is there itself, or that was proved lately."""
+        """A client that registers from `address` needs no proof for ip and port: it is at that address, or proved it lately."""
         return same_host(ip, address) or self._proved.get((ip, port), 0.0) > self._loop.time()
 
     def ask(self, key: Key) -> None:
@@ -174,7 +174,7 @@ def same_host(ip: str, address: str) -> bool:
 
 
 def may_be_probed(ip: str, address: str, access: Access) -> bool:
-    """Who was seen at `address` may have `ip` asked: an address of one host, no name, not denied; loopback's only if it is there itself."""
+    """A client at `address` may have `ip` asked: a permitted unicast address, no name; a loopback one only for a client on loopback."""
     place, seen = _address(ip), _address(address)
     if place is None or seen is None or place.is_unspecified:
         return False

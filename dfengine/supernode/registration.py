@@ -18,7 +18,7 @@ from dfengine.task import Peer
 async def register(
     state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str = ""
 ) -> tuple[Fetch, Member]:
-    """address: where the client was seen. Raises OriginError and its kin when the origin gives no file, RemoteError, StorageError."""
+    """address: where the client was seen. Raises subclasses of OriginError when the origin gives no file, RemoteError, StorageError."""
     state.cache.check_length(registration.file_length)
     fetch = await _task(state, registration, wanted, task_url, address)
     key = (fetch.task, registration.cid)

@@ -1,4 +1,4 @@
-"""The registered downloads of all tasks, and how they end: each by itself, with its task, or after a long silence.
+"""The registered downloads of all tasks, and how they end: one by one, with their task, or after a long silence.
 
 A download is in two places: `members` says how it is answered, the swarm what it has. Here it leaves both, and its parked pull is answered.
 Used on the loop's thread. Where slots become free, the caller wakes the driver (`driver.SwarmDriver`).
@@ -50,7 +50,7 @@ class Registry:
             self._swarm.unassign(*member.key)
 
     def dismiss_silent(self) -> None:
-        """Those that the swarm has forgotten for their silence."""
+        """Dismiss downloads that the swarm removed after a long silence."""
         for key in self._swarm.departed:
             self.members.dismiss(key)
             self._parked.answer(key, wire.Pulled(wire.NOT_FOUND, msg="this download was silent for too long: register again"))
@@ -67,7 +67,7 @@ class Registry:
         return True
 
     def _end(self, task: str, cids: list[str], past: int, reason: str) -> Iterator[None]:
-        """Answer pulls parked before the one of number `past`, and dismiss; who has registered again meanwhile stays."""
+        """Answer pulls parked before the one of number `past`, and dismiss; downloads that have registered again stay."""
         answer = wire.Pulled(wire.CDN_FAILED, msg=reason)
         for cid in cids:
             key = (task, cid)

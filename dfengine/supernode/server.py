@@ -66,7 +66,7 @@ def _locked(home: str) -> int:
     except OSError as error:
         raise LocalError(f"cannot use {home}: {error.strerror}: choose another --home-dir") from error
     if fd < 0:
-        raise LocalError(f"cannot use {home}: other users can write there, or what lies there is theirs: choose another --home-dir")
+        raise LocalError(f"cannot use {home}: other users can write there, or files there are theirs: choose another --home-dir")
     if not held:
         os.close(fd)
         raise LocalError(f"another supernode uses {home}: choose another --home-dir")

@@ -2,6 +2,9 @@
 
 For each piece: `GET /peer/task` with result 503 (content arrived) frees our download slot and brings offers, then
 `GET /peer/piece/suc` makes us a source and frees the sender's slot. Codes and waits: docs/protocol.md.
+
+A download on demand takes what it is offered while a reader waits. As soon as nobody does it says no more than the second of the two,
+and owes the first, which would bring further offers.
 """
 
 from __future__ import annotations
@@ -37,13 +40,14 @@ class LegacySession:
         self._last: dict[str, object] = {DST_CID: "", RANGE: "", RESULT: codes.NO_RESULT, STATUS: codes.START}
         self._asks_at = 0.0
         self._finished = False
+        self._owed: list[tuple[int, str]] = []
         self.finished_md5 = ""
 
     def step(self, transfer: Transfer, limit: float) -> None:
         demand = transfer.demand(limit)
         if demand.refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
-        told = self._tell(transfer)
+        told = self._tell(transfer) if demand.wishes != [] or transfer.finished else self._announce(transfer)
         # While every worker is busy, only reports need to go; IDLE is for a supernode that would forget us.
         asks_at = math.inf if self._finished or demand.wishes == [] else self._asks_at if demand.starving else self._asks_at + IDLE
         if not told and time.monotonic() >= asks_at:
@@ -56,6 +60,13 @@ class LegacySession:
 
     def _tell(self, transfer: Transfer) -> bool:
         """Report what there is; True when there was something. What cannot be told now stays: it holds a slot until it is."""
+        owed, self._owed = self._owed, []
+        for at, (n, cid) in enumerate(owed):
+            try:
+                self._arrived(transfer, n, cid)
+            except BaseException:
+                self._owed = owed[at:]
+                raise
         done, wrong = transfer.results()
         reports = [*((n, cid, why) for n, cid, why in wrong), *((n, cid, "") for n, cid in done)]
         at = 0
@@ -71,10 +82,30 @@ class LegacySession:
             transfer.put_back([(n, cid) for n, cid, why in left if not why], [each for each in left if each[2]])
         return bool(reports)
 
+    def _announce(self, transfer: Transfer) -> bool:
+        """Nobody waits: others may have what is here, and nothing is asked for. True when there was something to say."""
+        done, wrong = transfer.results()
+        transfer.put_back([], wrong)
+        for at, (n, cid) in enumerate(done):
+            try:
+                self._written(transfer, n, cid)
+            except BaseException:
+                transfer.put_back(done[at:], [])
+                raise
+            self._owed.append((n, cid))
+        return bool(done)
+
     def _done(self, transfer: Transfer, n: int, cid: str) -> None:
+        self._arrived(transfer, n, cid)
+        self._written(transfer, n, cid)
+
+    def _arrived(self, transfer: Transfer, n: int, cid: str) -> None:
         text = transfer.file.geometry.range_text(n)
         self._backoff.reset()
         self._pull(transfer, {DST_CID: cid, RANGE: text, RESULT: codes.ARRIVED, STATUS: codes.RUNNING})
+
+    def _written(self, transfer: Transfer, n: int, cid: str) -> None:
+        text = transfer.file.geometry.range_text(n)
         self._get("/peer/piece/suc", {TASK_ID: self._member.task, CID: self._member.cid, DST_CID: cid, PIECE_RANGE: text})
 
     def _failed(self, transfer: Transfer, n: int, cid: str, why: str) -> None:

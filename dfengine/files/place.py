@@ -20,7 +20,7 @@ from dfengine.client.place import Place
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.throttle import Throttle
 from dfengine.client.watch import TICK
-from dfengine.errors import DigestMismatch, OriginChanged, StorageError
+from dfengine.errors import DigestMismatch, OriginChanged, StorageError, SupernodeError
 from dfengine.net import fd_passing
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.memory_file import MemoryFile, available
@@ -179,6 +179,12 @@ class FilePlace(Place):
 
     def _begin_again(self) -> None:
         self.forget()
+
+    def _continued(self, known: bytes, generation: bytes) -> None:
+        """See Place. Pieces that are here need a proof that those to come are of their version: the origin is asked for it."""
+        assert self.transfer is not None
+        if self.transfer.plan.here and not (known and generation):
+            raise SupernodeError("a supernode of 1.x, which names no version of the file, was lost or forgot this download")
 
     def _discard(self) -> None:
         """What is here is wrong: nothing of it must be served, or used by the next open."""

@@ -329,6 +329,35 @@ def test_a_supernode_that_is_killed_for_good_under_readers(stage: Scene) -> None
             assert found == data[at[0] : at[0] + at[1]]
 
 
+def wakeups() -> dict[str, int]:
+    """Thread of this process -> how often it has gone to sleep so far."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        lines = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines() if ":" in line)
+        found[task.name] = int(lines["voluntary_ctxt_switches"])
+    return found
+
+
+@pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])
+def test_a_file_that_nobody_reads_is_idle(stage: Scene, swarm: bool) -> None:
+    """No request, and no thread wakes up."""
+    stage.file("f", 20 * PIECE)
+    url = stage.origin() + "/f"
+    nodes = (stage.supernode(),) if swarm else ()
+    with opened(stage, url, nodes=nodes) as file:
+        file.pread(7 * PIECE, 10)
+        transfer, main = file.opened()._transfer, str(threading.get_native_id())
+        until(lambda: transfer.parked and not transfer.plan.done, "a parked download that has told everything")
+        time.sleep(3.0)  # until the origin's first answer is closed
+        pulls, before = [node.metric("dfengine_pulls_total") for node in nodes], wakeups()
+        assert all(pulls)
+        time.sleep(1.5)
+        after = wakeups()
+        assert [node.metric("dfengine_pulls_total") for node in nodes] == pulls
+        assert {name: count for name, count in after.items() if count > before[name] and name != main} == {}
+        assert len(file.pread(8 * PIECE, 10)) == 10
+
+
 def read_in_child(file: File, offset: int, count: int, out: Any) -> None:
     try:
         out.put(file.pread(offset, count))

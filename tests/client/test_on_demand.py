@@ -1,0 +1,168 @@
+"""A transfer on demand: what readers are told, and what its session names, sends and leaves unsaid."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine._window import Window
+from dfengine.client import on_demand
+from dfengine.client.byte_counts import ByteCounts
+from dfengine.client.messages import Where
+from dfengine.client.native import NativeSession
+from dfengine.client.on_demand import TransferOnDemand
+from dfengine.client.plan_on_demand import PlanOnDemand
+from dfengine.storage.memory_file import MemoryFile
+
+from .test_supernode_session import Line, member
+
+SIZE = 1 << 20
+COUNT = 100
+SOURCE = Where("a", "127.0.0.1", 15001, "/peer/file/a")
+WAIT, OFFERS = b'{"code":602}', b'{"code":601,"offers":[[%d,"00",[["a","127.0.0.1",15001,"/peer/file/a"]]]]}'
+
+
+def made(length: int) -> TransferOnDemand:
+    file = MemoryFile.allocate(Geometry(length, SIZE))
+    return TransferOnDemand(file, PlanOnDemand(Window(-1, file.geometry.count), 4), ByteCounts(), follower=None, throttle=None)
+
+
+@pytest.fixture
+def transfer() -> Iterator[TransferOnDemand]:
+    found = made(COUNT * (SIZE - 5))
+    yield found
+    found.close()
+    found.file.close()
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    found = Line()
+    yield found
+    found.close()
+
+
+def fetch(transfer: TransferOnDemand) -> list[int]:
+    """What the fetch threads would do, at once."""
+    fetched = []
+    with transfer._changed:
+        while (job := transfer.plan.assign(0.0)) is not None:
+            assert transfer.plan.arrived(job, 0.0)
+            fetched.append(job.piece)
+            transfer.file.write(job.piece, b"x", bytes(16))
+            transfer.plan.written(job)
+            transfer._landed(job.piece)
+    return fetched
+
+
+def test_a_ticket_is_signalled_by_each_of_its_pieces(transfer: TransferOnDemand) -> None:
+    ticket, other = transfer.ask((5, 3)), transfer.ask((9,))
+    assert ticket.left == [5, 3]
+    assert not ticket.wait(0)
+    transfer.offer([(3, "xxh3:00", (SOURCE,))])
+    assert fetch(transfer) == [3]
+    assert ticket.wait(0)
+    assert not ticket.wait(0)
+    assert not other.wait(0)
+    transfer.withdraw(other)
+    transfer.withdraw(ticket)
+    assert transfer.parked
+    assert transfer._tickets == {}
+    assert transfer.ask((3,)).left == [], "it is here"
+
+
+def test_what_does_not_exist_is_not_waited_for(transfer: TransferOnDemand) -> None:
+    assert transfer.ask((COUNT, COUNT + 5)).left == []
+    assert transfer.parked
+
+
+def test_the_end_of_a_file_of_unknown_length_wakes_who_waits_beyond_it() -> None:
+    transfer = made(-1)
+    ticket = transfer.ask((7, 1))
+    transfer.learn_length(2 * (SIZE - 5))
+    assert ticket.wait(0)
+    assert transfer.wishes() == [1]
+    transfer.withdraw(ticket)
+    assert transfer.parked
+    transfer.close()
+    transfer.file.close()
+
+
+def test_the_end_wakes_every_reader_for_good(transfer: TransferOnDemand) -> None:
+    ticket = transfer.ask((5,))
+    transfer.end()
+    assert ticket.over
+    assert ticket.wait(0)
+    assert transfer.ask((6,)).over
+
+
+def test_a_piece_that_lands_between_the_look_and_the_wait_is_not_missed(transfer: TransferOnDemand) -> None:
+    ticket = transfer.ask((5,))
+    transfer.offer([(5, "xxh3:00", (SOURCE,))])
+    fetch(transfer)
+    assert ticket.wait(10)
+
+
+def test_idle_threads_of_a_parked_transfer_do_not_wake_up(transfer: TransferOnDemand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_demand, "PARKED", 3.0)
+    assert transfer._idle_for(0.0) == 3.0
+    waits = threading.Thread(target=transfer.next_job, args=(None,))
+    waits.start()
+    transfer.stop()
+    waits.join(10)
+    assert not waits.is_alive()
+
+
+class TestSession:
+    def test_it_names_what_is_wanted_and_asks_for_nothing_else(self, transfer: TransferOnDemand, line: Line) -> None:
+        session = NativeSession(member(line, native=True), [])
+        session.step(transfer, 0.0)
+        assert line.sent == [] or [pull.want for pull in line.pulls()] == [0]
+        ticket = transfer.ask((40, 7))
+        transfer.read_ahead(8, 10)
+        session._timing._sent = -math.inf
+        session.step(transfer, 0.0)
+        (pull,) = line.pulls()
+        assert pull.pieces == [40, 7, 8, 9]
+        assert pull.want > 0
+        transfer.withdraw(ticket)
+
+    def test_another_wish_replaces_what_is_parked(self, transfer: TransferOnDemand, line: Line) -> None:
+        session = NativeSession(member(line, native=True), [])
+        first = transfer.ask((40,))
+        session.step(transfer, 0.0)
+        assert [pull.pieces for pull in line.pulls()] == [[40]]
+        session.step(transfer, 0.0)
+        assert line.pulls() == [], "it is parked"
+        second = transfer.ask((7,))
+        session.step(transfer, 0.0)
+        assert [pull.pieces for pull in line.pulls()] == [[40, 7]]
+        line.answers.append(WAIT)
+        session.step(transfer, 0.0)
+        assert line.pulls() == []
+        line.answers.append(OFFERS % 7)
+        session.step(transfer, 0.0)
+        assert fetch(transfer) == [7]
+        for ticket in (first, second):
+            transfer.withdraw(ticket)
+
+    def test_a_wish_that_was_withdrawn_is_not_sent(self, transfer: TransferOnDemand, line: Line) -> None:
+        session = NativeSession(member(line, native=True), [])
+        transfer.withdraw(transfer.ask((40,)))
+        session._send(transfer, 4, 20.0)
+        (pull,) = line.pulls()
+        assert (pull.want, pull.pieces) == (0, None)
+
+    def test_a_pull_names_64_pieces_at_most(self, transfer: TransferOnDemand, line: Line) -> None:
+        session = NativeSession(member(line, native=True), [])
+        ticket = transfer.ask(range(COUNT))
+        session.step(transfer, 0.0)
+        (pull,) = line.pulls()
+        assert pull.pieces == list(range(64))
+        transfer.withdraw(ticket)
+
+

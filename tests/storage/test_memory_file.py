@@ -1,0 +1,69 @@
+"""A file in one memfd: what it takes, and how another process has it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import xxhash
+
+from dfengine._piece import Geometry
+from dfengine.errors import StorageError
+from dfengine.storage import memory_file
+from dfengine.storage.memory_file import MemoryFile, adopt, available
+from dfengine.storage.slots import SlotFile
+
+SIZE = 1 << 20
+GEOMETRY = Geometry(3 * (SIZE - 5) + 7, SIZE)
+
+
+def test_memory_is_taken_where_pieces_are() -> None:
+    file = MemoryFile.allocate(Geometry(1 << 40))
+    file.put(7, 0, b"x" * 100)
+    assert os.fstat(file.fd).st_blocks * 512 < SIZE
+    file.close()
+
+
+def test_another_process_sees_the_bits_and_the_bytes() -> None:
+    file = MemoryFile.allocate(GEOMETRY, b"v1")
+    other = adopt([os.dup(fd) for fd in file.descriptors])
+    assert not other.record.holds(3, 4)
+    file.write(3, b"content", xxhash.xxh3_128_digest(b"content"))
+    assert other.record.holds(3, 4)
+    fd, offset, length = other.locate(3)
+    assert os.pread(fd, length, offset) == b"content"
+    assert (other.geometry, other.record.generation, other.unchanged()) == (GEOMETRY, b"v1", True)
+    file.close()
+    assert os.pread(other.fd, 7, offset) == b"content", "it has descriptors of its own"
+    other.close()
+
+
+def test_a_length_that_is_learnt_late() -> None:
+    file = MemoryFile.allocate(Geometry(-1, SIZE))
+    other = adopt([os.dup(fd) for fd in file.descriptors])
+    file.learn_length(5)
+    assert (os.fstat(file.fd).st_size, other.geometry.length) == (5, 5)
+    other.close()
+    file.close()
+
+
+def test_descriptors_that_are_no_file_are_refused() -> None:
+    file, stream = MemoryFile.allocate(GEOMETRY), SlotFile.allocate(GEOMETRY)
+    adopted = adopt([os.dup(fd) for fd in stream.descriptors])
+    assert isinstance(adopted, SlotFile)
+    adopted.close()
+    for descriptors in ([file.fd], [], [file.fd, file.fd], [file.record.fd] * 3):
+        with pytest.raises(StorageError):
+            adopt(descriptors)
+    file.close()
+    stream.close()
+
+
+def test_available_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 << 20 < available() < 1 << 50
+
+    def fails(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(memory_file, "open", fails, raising=False)
+    assert available() == memory_file.UNKNOWN

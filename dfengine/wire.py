@@ -266,16 +266,13 @@ class Pulled(msgspec.Struct, omit_defaults=True):
     msg: str = ""
 
 
-_encoder = msgspec.json.Encoder()
+encode = msgspec.json.Encoder().encode
+"""Any message above as JSON."""
+
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _registration = msgspec.json.Decoder(Registration)
 _pull = msgspec.json.Decoder(Pull)
 _origin_ask = msgspec.json.Decoder(OriginAsk)
-
-
-def encode(message: msgspec.Struct) -> bytes:
-    """Any message above as JSON."""
-    return _encoder.encode(message)
 
 
 def decode_pull(body: bytes) -> Pull:

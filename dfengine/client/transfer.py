@@ -299,11 +299,6 @@ class Transfer(TransferState):
             self._landed(n)
         self.wake()
 
-    def nap(self, seconds: float) -> None:
-        """Unless it is stopped before."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.stopping, seconds)
-
     @contextlib.contextmanager
     def cuttable(self, cut: Callable[[], None]) -> Iterator[None]:
         """While inside, stopping this download calls `cut`; raises SourceGone when it was stopped before."""

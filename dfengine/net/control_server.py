@@ -39,7 +39,7 @@ Handler = Callable[[Request], Answer]
 
 
 class ControlServer:
-    """Listens with `handler`, which may raise BadRequest. Counters: requests, accepted, failures (of handlers).
+    """Listens with `handler`, which may raise BadRequest. Counters: requests, failures (of handlers).
 
     lost: called with the line of a connection that is gone, if a handler had said whom it speaks for.
     quick: called with what arrived between two requests, its connection and the client's address; None: the handler is asked; else
@@ -71,7 +71,7 @@ class ControlServer:
         self.quick = quick
         self.max_body = max_body
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
-        self.requests = self.accepted = self.failures = 0
+        self.requests = self.failures = 0
         self.turns = turns or Turns(loop.call_soon, monotonic)
         self.memory = Quota(MEMORY, share)
         self.connections: set[ControlProtocol] = set()
@@ -122,7 +122,6 @@ class ControlServer:
             if not self._admission.acquire(connection.client):
                 self._shares.release(connection.client)
                 return False
-        self.accepted += 1
         self.connections.add(connection)
         return True
 

@@ -62,7 +62,6 @@ class Listener:
         self._shares = Quota(most, share)
         self._within = 0
         self._open = self._ended = False
-        self.accepted = 0
         sock.setblocking(False)
 
     @property
@@ -105,7 +104,6 @@ class Listener:
                 sock.close()
                 continue
             self._within += 1
-            self.accepted += 1
             try:
                 sock.setblocking(False)
                 self._enter(sock, address[0])

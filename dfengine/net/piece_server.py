@@ -102,11 +102,6 @@ class PieceServer:
         return self._listener.port
 
     @property
-    def accepted(self) -> int:
-        """Connections let in so far."""
-        return self._listener.accepted
-
-    @property
     def busy(self) -> bool:
         """Some answer is on its way."""
         return any(connection.sending for connection in self.connections)

@@ -127,8 +127,8 @@ class _Collector:
             ("origin_bytes", "Bytes from origins", walk.origin_bytes),
             ("sent_bytes", "Bytes that the download port sent", pieces.bytes_sent if pieces else 0),
             ("loaded_slices", "Pieces that came from the disk before the download port sent them", pieces.loads if pieces else 0),
-            ("pieces_from_supernode", "Pieces that downloads had from the supernode", state.swarm.sent_by_supernode),
-            ("pieces_from_peers", "Pieces that downloads had from peers", state.swarm.sent_by_peers),
+            ("pieces_from_supernode", "Pieces that downloads had from the supernode", state.swarm.leases.sent_by_supernode),
+            ("pieces_from_peers", "Pieces that downloads had from peers", state.swarm.leases.sent_by_peers),
             ("internal_errors", "Requests that failed by a defect of the supernode",
              counts["internal_errors"] + (pieces.failures if pieces else 0)),
         ):

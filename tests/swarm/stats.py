@@ -63,6 +63,6 @@ class SwarmStats:
             isolated=len(swarm.peers.isolations),
             leases=len(swarm.leases),
             parked=sum(len(task.parked) for task in tasks),
-            sent_by_supernode=swarm.sent_by_supernode,
-            sent_by_peers=swarm.sent_by_peers,
+            sent_by_supernode=swarm.leases.sent_by_supernode,
+            sent_by_peers=swarm.leases.sent_by_peers,
         )

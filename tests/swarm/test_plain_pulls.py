@@ -95,7 +95,7 @@ class Place:
             for task in swarm.tasks.values() for one in task.downloads.values()
         ]  # fmt: skip
         tasks = [
-            (swarm.sent_by_peers, swarm.sent_by_supernode, task.supernode_used, task.piece_time, task.unfinished)
+            (swarm.leases.sent_by_peers, swarm.leases.sent_by_supernode, task.supernode_used, task.piece_time, task.unfinished)
             for task in swarm.tasks.values()
         ]
         lines = [(key, self.lines.index(one.line) if one.line in self.lines else None) for key, one in node.members.items()]

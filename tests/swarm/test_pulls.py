@@ -220,7 +220,7 @@ def test_reports_are_idempotent_and_welcome_at_any_time() -> None:
     for other in range(4):
         swarm.done("a", other, "nobody-known")  # never assigned
     assert swarm.pull("a").kind == "finished"
-    assert swarm.swarm.sent_by_supernode == 4
+    assert swarm.swarm.leases.sent_by_supernode == 4
 
 
 def test_a_piece_from_an_alternate_frees_the_reserved_slot() -> None:
@@ -232,7 +232,7 @@ def test_a_piece_from_an_alternate_frees_the_reserved_slot() -> None:
     assert (swarm.used(str(reserved)), swarm.used(str(alternate))) == (1, 0)
     swarm.done("x", 0, alternate)
     assert (swarm.used(str(reserved)), swarm.used(str(alternate))) == (0, 0)
-    assert swarm.swarm.sent_by_peers == 1
+    assert swarm.swarm.leases.sent_by_peers == 1
 
 
 def test_a_failed_piece_is_wanted_again_at_once() -> None:

@@ -60,29 +60,13 @@ class Swarm:
         self.leases = Leases()
         self.leases.watch = self.supernode_slots = SupernodeSlots(self.leases)
         self.peers = Peers(self.limits, self.leases, self.tasks)
+        self.departed = self.peers.departed
+        """(task, CID) of downloads removed without `leave`; the caller empties it."""
+        self.complaints = self.peers.complaints
+        """Sources to be verified by the supernode itself; the caller empties it and calls `judged` for each."""
         self.seed = seed
         self.wakeable: dict[str, None] = {}
         self.selections = Selections()
-
-    @property
-    def sent_by_supernode(self) -> int:
-        """Pieces reported done that came from it, since the start."""
-        return self.leases.sent_by_supernode
-
-    @property
-    def sent_by_peers(self) -> int:
-        """Pieces reported done that came from peers, since the start."""
-        return self.leases.sent_by_peers
-
-    @property
-    def departed(self) -> list[tuple[str, str]]:
-        """(task, CID) of downloads removed without `leave`; the caller empties it."""
-        return self.peers.departed
-
-    @property
-    def complaints(self) -> list[Complaint]:
-        """Sources to be verified by the supernode itself; the caller empties it and calls `judged` for each."""
-        return self.peers.complaints
 
     def _task(self, task_id: str) -> Task:
         state = self.tasks.get(task_id)

@@ -95,7 +95,7 @@ class GetSettings(Value):
 
     Of the origin: connections at once; tries after a transient failure (retry), which begin within retry_max_time; connect_timeout and
     first_byte_timeout for each request; user as "NAME[:PASSWORD]"; cert and key, and netrc_file, as paths.
-    force: fetch although the finished output is still right.
+    force: fetch although the finished output is still right. no_join: take no pieces from another download of this host, and give none.
     """
 
     url: str
@@ -133,6 +133,7 @@ class GetSettings(Value):
     cert: str = ""
     key: str = ""
     force: bool = False
+    no_join: bool = False
     quiet: bool = False
     verbose: bool = False
     report_digest: bool = False
@@ -182,7 +183,7 @@ class SupernodeSettings(Value):
 
 
 class PeerSettings(Value):
-    """What `dfengine peer` runs with. The three descriptors are handed over by the `get` that starts it, -1: none."""
+    """What `dfengine peer` runs with. The four descriptors are handed over by the `get` that starts it, -1: none."""
 
     home: str = HOME
     ip: str = ""
@@ -192,6 +193,7 @@ class PeerSettings(Value):
     socket_fd: int = -1
     lock_fd: int = -1
     handover_fd: int = -1
+    join_fd: int = -1
     secret_file: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""

@@ -364,6 +364,7 @@ def as_object(result: Result) -> dict[str, Any]:
             "peers": result.from_peers,
             "supernode": result.from_supernode,
             "origin": result.from_origin,
+            "host": result.from_host,
             "resumed": result.resumed,
         },
         "digest": result.digest,

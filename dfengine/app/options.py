@@ -171,6 +171,8 @@ GET = (
     Option(("-p", "--pattern"), "pattern", SWARM, "cdn: serve nobody; source: origin only", PATTERN,
            more="`p2p` and `cdn` fetch from peers and supernode"),
     Option(("--notbs",), "notbs", SWARM, "Never fall back to the origin when the swarm fails", FLAG),
+    Option(("--no-join",), "no_join", SWARM, "Do not share this download with others of this host", FLAG,
+           more="Without it, downloads of one file that run at the same time fetch it once; see \"Downloads of one host\" below"),
     Option(("-f", "--filter"), "filter", SWARM, "Query parameters left out of the task id, as a&b", "names",
            more="For URLs that hold a signature or a time"),
     Option(("-i", "--identifier"), "identifier", SWARM, "Distinguishes versions served at one URL"),
@@ -265,6 +267,7 @@ PEER = (
     *TRUST,
     Option(("--socket-fd",), "socket_fd", OTHER, "Descriptor of the listening socket", "descriptor", hidden=True),
     Option(("--lock-fd",), "lock_fd", OTHER, "Descriptor of the home's lock", "descriptor", hidden=True),
+    Option(("--join-fd",), "join_fd", OTHER, "Descriptor of a connection to the download that starts it", "descriptor", hidden=True),
     Option(("--handover-fd",), "handover_fd", OTHER, "Descriptor of the socket that takes streams' memory", "descriptor", hidden=True),
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import Follower, compare
 from dfengine.client.finished import find, note
+from dfengine.client.leader_place import output_key
 from dfengine.client.place import Place
 from dfengine.client.plan import Plan
 from dfengine.client.watch import TICK
@@ -74,11 +75,12 @@ class Assembly(Place):
         return self._transfer(file, plan, follower)
 
     def _follower(self, file: PieceFile) -> Follower | None:
-        if not self.algorithms:
+        algorithms = [name for name in self.algorithms if name not in self.lending]
+        if not algorithms:
             return None
         geometry = file.geometry
         spares = max(1, min(2, SPARE // fetch.room(geometry)))
-        return Follower(file, self.algorithms, [fetch.piece_buffer(geometry) for _ in range(spares)])
+        return Follower(file, algorithms, [fetch.piece_buffer(geometry) for _ in range(spares)])
 
     def share(self, home: Home, name: str, cid: str, node: str, task: str) -> None:
         """Let this host's peer server serve the pieces that are here, now and from now on. Raises StorageError."""
@@ -103,24 +105,32 @@ class Assembly(Place):
                 if found is not None:
                     self.digests = found
                     break
+        self.digests.update(self.lent)
+        if missing := [name for name in self.algorithms if name not in self.digests]:
+            self.digests.update(self._whole(missing, transfer, watch))
         try:
             compare(self.expected, self.digests)
         except DigestMismatch:
             self.discard()
             raise
         if self.doubtful and told_md5 and not any(digest.algorithm == "md5" for digest in self.expected):
-            md5 = self._whole_md5(transfer, watch)
+            md5 = self._whole(["md5"], transfer, watch)["md5"]
             if md5 != told_md5.lower():
                 self.discard()
                 raise DigestMismatch(f"the file's md5 is {md5}, not {told_md5}: pieces of two versions were mixed; run it again")
 
-    def _whole_md5(self, transfer: Transfer, watch: Watch) -> str:
-        """A second pass over the file; only for what a supernode without generations made us resume."""
-        hash_, buffer = hasher("md5"), fetch.piece_buffer(transfer.file.geometry)
+    def _whole(self, algorithms: list[str], transfer: Transfer, watch: Watch) -> dict[str, str]:
+        """A second pass over the file; only for what a supernode without generations made us resume, and for a leader that was lost."""
+        hashes, buffer = {name: hasher(name) for name in algorithms}, fetch.piece_buffer(transfer.file.geometry)
         for n in range(transfer.file.geometry.count):
             watch.check(transfer)
-            hash_.update(buffer[: transfer.file.read_into(n, buffer)])
-        return str(hash_.hexdigest())
+            content = buffer[: transfer.file.read_into(n, buffer)]
+            for each in hashes.values():
+                each.update(content)
+        return {name: str(each.hexdigest()) for name, each in hashes.items()}
+
+    def _output_key(self) -> str:
+        return output_key(self.path)
 
     def finish(self) -> None:
         """Verified: give the file the output's name. Raises StorageError."""
@@ -129,7 +139,11 @@ class Assembly(Place):
         file = self.transfer.file
         named = self.version.name if self.version is not None else file.record.generation.decode("ascii", "replace")
         note(file.fd, self._task, named, self.version, self.digests.get("xxh3", ""))
+        if self.joining is not None:
+            self.joining.page.say_digests(self.digests)
         self._target.finish(file, keep=self._keep)
+        if self.joining is not None:
+            self.joining.finish()
 
     def _keep(self) -> None:
         """The output matters more than that it is served on."""

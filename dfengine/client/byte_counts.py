@@ -13,7 +13,7 @@ CDN = "cdnnode:"
 class ByteCounts:
     """Verified bytes of the file by source. One thread at a time changes it."""
 
-    __slots__ = ("_senders", "origin", "peers", "resumed", "supernode")
+    __slots__ = ("_senders", "host", "origin", "peers", "resumed", "supernode")
 
     def __init__(self) -> None:
         self._senders: set[tuple[str, int]] = set()
@@ -22,6 +22,8 @@ class ByteCounts:
     def reset(self, resumed: int = 0) -> None:
         """Nothing was fetched yet, and `resumed` bytes are here."""
         self.peers = self.supernode = self.origin = 0
+        self.host = 0
+        """Copied from another download of this host."""
         self.resumed = resumed
         self._senders.clear()
 
@@ -43,4 +45,4 @@ class ByteCounts:
     @property
     def total(self) -> int:
         """Bytes that are here."""
-        return self.peers + self.supernode + self.origin + self.resumed
+        return self.peers + self.supernode + self.origin + self.host + self.resumed

@@ -15,8 +15,9 @@ from functools import partial
 
 from dfengine.client import local_peer
 from dfengine.client.assembly import Assembly
+from dfengine.client.digest import compare
 from dfengine.client.finished import digests, has
-from dfengine.client.identity import Identity, identify, registration
+from dfengine.client.identity import Identity, identify, joint_key, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
 from dfengine.client.naming import naming
@@ -24,6 +25,7 @@ from dfengine.client.nodes import order
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.watch import Watch
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
+from dfengine.net import fd_passing
 from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
 from dfengine.storage.home import Home
@@ -32,6 +34,7 @@ from dfengine.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.byte_counts import ByteCounts
+    from dfengine.client.joining import Joining
     from dfengine.client.place import Place
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
@@ -46,7 +49,8 @@ EVERY_ADDRESS = ("0.0.0.0", "::")
 class Result(Value):
     """How a download went. Lengths in bytes; digest `xxh3:HEX` if it was asked for, else ""; back_to_source: why, or None.
 
-    serves: this host serves the file to peers; why_not: why it does not, else "". peers: those that pieces came from.
+    from_host: from another download of this host. serves: this host serves the file to peers; why_not: why it does not, else "".
+    peers: those that pieces came from.
     """
 
     url: str
@@ -64,6 +68,7 @@ class Result(Value):
     serves: bool = False
     why_not: str = ""
     peers: int = 0
+    from_host: int = 0
 
 
 def get(request: GetSettings, observer: Observer | None = None) -> Result:
@@ -85,6 +90,9 @@ def get(request: GetSettings, observer: Observer | None = None) -> Result:
 class Downloading:
     """What a download into a file and a stream have in common: `fill` brings every piece to `place`."""
 
+    JOINS = False
+    """It shares what it fetches with other downloads of this host, by `joined`."""
+
     def __init__(self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None) -> None:
         self.dialer = Dialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
         self.settings = settings
@@ -99,6 +107,11 @@ class Downloading:
         self._swarm: SwarmSession | None = None
         self._shared: Transfer | None = None
         self._why_not = ""
+        self._joining: Joining | None = None
+
+    def joined(self, joining: Joining) -> bool:
+        """Another download of this host leads. True: by it all is here. False: this one leads now, or goes on alone."""
+        return False
 
     def prepared(self) -> None:
         """The registration is written and not sent yet."""
@@ -151,6 +164,7 @@ class Downloading:
             serves=serves,
             why_not="" if serves else self._why_not or self._not_told(),
             peers=byte_counts.senders,
+            from_host=byte_counts.host,
         )
 
     def _not_told(self) -> str:
@@ -197,10 +211,37 @@ class Downloading:
                 self.unshared(error)
         serves = f"at {self.peer.ip}:{self.peer.port}" if self.peer.port else "nobody"
         self.say(f"supernodes {', '.join(map(str, nodes))}; this host serves {serves}")
+        if self._join():
+            return None
         self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port)
         self.prepared()
         self._swarm = SwarmSession(settings, self.dialer, nodes, self.registration, self._place, self.watch, self._known, self.say)
         return self._swarm.run()
+
+    def _join(self) -> bool:
+        """True: by another download of this host all is here. False: this one fetches, and shares with others what it fetches if it can."""
+        line, settings = self.peer.line, self.settings
+        if not self.JOINS or self._joining is not None or self.home is None or not self.peer.port or settings.no_join or settings.force:
+            if line is not None:
+                line.close()
+            return False
+        from dfengine.client.joining import Joining
+
+        try:
+            key, whole = joint_key(settings, self.who), settings.output != "-"
+            self._joining = joining = Joining.begin(line or fd_passing.call(self.home.sockets), key, whole, first=line is not None)
+        except LocalError as error:
+            self.say(f"joins no download of this host: {error}")
+            return False
+        self._place.joining = joining
+        if joining.joined:
+            self.say("joins another download of this host")
+            if self.joined(joining):
+                self._why_not = "another download of this host serves it"
+                return True
+            self.say("leads this host's downloads now" if joining.leads else "goes on alone")
+            self._place.show_host()
+        return False
 
     def _known(self, member: Membership) -> None:
         self._task = member.task
@@ -239,6 +280,8 @@ class Downloading:
         """It failed, or was stopped by a signal: the swarm needs not wait for it."""
         if isinstance(error, DfengineError):
             self.report(error)
+        if self._joining is not None and isinstance(error, SupernodeError | OriginError):
+            self._joining.fail()
         if self._swarm is not None:
             self._swarm.leave()
 
@@ -247,6 +290,8 @@ class Downloading:
         if self._swarm is not None:
             self._swarm.close()
         self._place.close()
+        if self._joining is not None:
+            self._joining.close()
 
     def report(self, error: DfengineError | None) -> None:
         """Tell this host's peer server and the supernode that the download has ended; nothing fails by it."""
@@ -272,8 +317,11 @@ class Downloading:
 
 
 class ToFile(Downloading):
+    JOINS = True
+
     def __init__(self, settings: GetSettings, observer: Observer | None) -> None:
         who = identify(settings)
+        self._by_host = False
         self._assembly = Assembly(settings, who.kept)
         watch = Watch(settings.timeout, observer, "run it again to go on from here", settings.quiet)
         super().__init__(settings, self._assembly, watch, who)
@@ -303,22 +351,42 @@ class ToFile(Downloading):
         self.report(None)
         return result
 
+    def joined(self, joining: Joining) -> bool:
+        """See Downloading. Where both have one output, or an earlier download brought it, it is `kept`."""
+        from dfengine.client.joined_file import COPIED, NAMED, JoinedFile
+
+        found = JoinedFile(joining, self._assembly, self.watch).run()
+        self._assembly.kept = found not in ("", COPIED)
+        self._by_host = found == NAMED
+        return bool(found)
+
     def _kept(self) -> Result:
         """The output that lies there is the file that was asked for."""
         assembly, length = self._assembly, os.path.getsize(self._assembly.path)
         if self._swarm is not None:
             self._swarm.leave()
-        digest = ""
-        if self.settings.report_digest:
-            known = assembly.finished.xxh3 if assembly.finished is not None else ""
-            digest = f"xxh3:{known or digests(assembly.path, ('xxh3',), self.watch)['xxh3']}"
-        assembly.byte_counts.resumed = length
-        self.watch.ended(length, assembly.byte_counts)
-        self.watch.notice(f"{assembly.path} is here already, and is still that file: nothing is fetched (--force fetches)")
+        found = dict(assembly.lent)
+        wanted = assembly.algorithms if self._by_host else ["xxh3"] if self.settings.report_digest else []
+        if assembly.finished is not None and assembly.finished.xxh3 and not self._by_host:
+            found["xxh3"] = assembly.finished.xxh3
+        if missing := [name for name in wanted if name not in found]:
+            found.update(digests(assembly.path, missing, self.watch))
+        byte_counts = assembly.byte_counts
+        byte_counts.reset()
+        if self._by_host:
+            compare(assembly.expected, found)
+            byte_counts.host = length
+            self.say(f"another download of this host has put {assembly.path} here")
+        else:
+            byte_counts.resumed = length
+            self.watch.notice(f"{assembly.path} is here already, and is still that file: nothing is fetched (--force fetches)")
+        self.watch.ended(length, byte_counts)
         return Result(
             url=self.settings.url, output=assembly.path, task_id=self._task, length=length, seconds=self.watch.seconds, from_peers=0,
-            from_supernode=0, from_origin=0, resumed=length, digest=digest, back_to_source=None, hedged=0, serves=False,
-            why_not="the output was here already", peers=0,
+            from_supernode=0, from_origin=0, resumed=byte_counts.resumed, back_to_source=None,
+            digest=f"xxh3:{found['xxh3']}" if self.settings.report_digest else "",
+            hedged=0, serves=False, why_not=self._why_not or "the output was here already", peers=0,
+            from_host=byte_counts.host,
         )
 
     def opened(self, member: Membership) -> None:

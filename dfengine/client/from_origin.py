@@ -173,7 +173,7 @@ class FromOrigin:
         if version.binds or not transfer.file.here.count():
             return transfer, False
         if self._settings.expected:
-            place.mixed = True  # the whole file's digest proves what comes together, or shows that it is begun anew
+            place.doubt()  # the whole file's digest proves what comes together, or shows that it is begun anew
             return transfer, False
         self._watch.notice("nothing says whether the origin's file is still the one that was begun: starts over")
         place.forget()

@@ -71,6 +71,20 @@ def _unique(now: float) -> float:
         return _stamp
 
 
+def joint_key(settings: GetSettings, who: Identity) -> str:
+    """Downloads of one user on one host with this same key may take pieces from each other.
+
+    It holds, hashed, all that could make one of them get another file, or none, or get it later because the other is held back.
+    """
+    import hashlib
+
+    parts = (
+        who.kept, settings.headers, settings.user, settings.netrc, settings.netrc_file, settings.cert, sorted(map(str, settings.nodes)),
+        settings.locallimit, settings.tls_cert, settings.tls_ca, settings.location,
+    )  # fmt: skip
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Registration:
     """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody. Raises BadValue."""
     from base64 import b64encode

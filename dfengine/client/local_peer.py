@@ -33,11 +33,15 @@ _started: list[int] = []
 
 
 class LocalPeer(Value):
-    """Where this host's downloads are served; port 0 = nowhere. fresh: it was started just now and may not run yet."""
+    """Where this host's downloads are served; port 0 = nowhere. fresh: it was started just now and may not run yet.
+
+    line: of a fresh one: a connection that it inherited, and hears before all others; the caller's.
+    """
 
     ip: str
     port: int
     fresh: bool = False
+    line: socket.socket | None = None
 
 
 def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totallimit: int, alivetime: float) -> LocalPeer:
@@ -146,11 +150,15 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         number = sock.getsockname()[1]
         os.ftruncate(lock, 0)
         os.pwrite(lock, _lock_text(ip, number, 0), 0)
-        for fd in (sock.fileno(), lock, *([streams.fileno()] if streams else [])):
+        line, inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        stack.enter_context(inherited)
+        stack.enter_context(line)
+        for fd in (sock.fileno(), lock, inherited.fileno(), *([streams.fileno()] if streams else [])):
             os.set_inheritable(fd, True)
         arguments = [
             sys.executable, "-P", "-m", "dfengine", "peer", "--home", home.path, "--ip", ip,
-            "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock), *(["--handover-fd", str(streams.fileno())] if streams else []),
+            "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock),
+            "--join-fd", str(inherited.fileno()), *(["--handover-fd", str(streams.fileno())] if streams else []),
             "--alivetime", f"{alivetime:.3f}", "--totallimit", str(totallimit),
             *(word for path in dialer.secret_files for word in ("--secret-file", path)),
             *(word for pair in zip(("--tls-cert", "--tls-key", "--tls-ca"), dialer.tls_files, strict=True) if pair[1] for word in pair),
@@ -181,7 +189,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         )
         _started.append(pid)
         os.pwrite(lock, _lock_text(ip, number, pid), 0)
-        return LocalPeer(ip, number, fresh=True)
+        return LocalPeer(ip, number, fresh=True, line=socket.socket(fileno=line.detach()))
 
 
 def _reap() -> None:

@@ -242,8 +242,10 @@ def summary(result: Result) -> str:
     if result.from_peers:
         many = f"{result.peers} peers" if result.peers > 1 else "1 peer"
         said.append(f"{_percent(result.from_peers, result.length)} from {many}")
-    if result.from_supernode and (not result.from_peers or result.from_origin or result.resumed):
+    if result.from_supernode and (not result.from_peers or result.from_origin or result.from_host or result.resumed):
         said.append(f"{_percent(result.from_supernode, result.length)} from the supernode")
+    if result.from_host:
+        said.append(f"{_percent(result.from_host, result.length)} from another download of this host")
     if result.resumed:
         said.append(f"{_percent(result.resumed, result.length)} was here before")
     if result.from_origin:

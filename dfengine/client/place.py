@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dfengine._piece import Geometry
     from dfengine.client.digest import Follower
     from dfengine.client.finished import Finished
+    from dfengine.client.joining import Joining
     from dfengine.client.plan import Plan
     from dfengine.origin.version import Version
     from dfengine.settings import GetSettings
@@ -39,6 +40,12 @@ class Place:
         """Which version of the file the origin named; None if it was not asked."""
         self.mixed = False
         """Resumed pieces and new ones are of one version only if the whole file's digest agrees."""
+        self.joining: Joining | None = None
+        """This download among those of its host; None: it is alone."""
+        self.lending: list[str] = []
+        """Algorithms of the whole file's digests that this host's leader computes for it."""
+        self.lent: dict[str, str] = {}
+        """Those digests, when they came."""
 
     @property
     def hedged(self) -> int:
@@ -47,7 +54,7 @@ class Place:
 
     @property
     def algorithms(self) -> list[str]:
-        """Of the whole file's digests that are computed while it comes."""
+        """Of the whole file's digests that are wanted."""
         wanted = [digest.algorithm for digest in self.expected]
         return list(dict.fromkeys([*wanted, "xxh3"] if self._settings.report_digest else wanted))
 
@@ -68,7 +75,24 @@ class Place:
         self.transfer = transfer = self._begin(geometry, generation)
         if transfer.follower is not None:
             transfer.start(transfer.follower.run, "digest", fetches=False)
+        self.show_host()
         return transfer
+
+    def show_host(self) -> None:
+        """If this download leads, others of this host take its pieces from here."""
+        transfer, joining = self.transfer, self.joining
+        if transfer is not None and joining is not None and joining.leads:
+            transfer.page = joining.page
+            joining.open(transfer.file, self._output_key(), self.algorithms)
+
+    def _output_key(self) -> str:
+        return ""
+
+    def doubt(self) -> None:
+        """See `mixed`."""
+        self.mixed = True
+        if self.joining is not None:
+            self.joining.page.doubt()
 
     def go_on(self, geometry: Geometry) -> Transfer:
         """The transfer that is there, whatever generation its pieces are of: the caller compares them. Raises ProtocolViolation."""

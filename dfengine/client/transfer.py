@@ -85,6 +85,8 @@ class Transfer(TransferState):
             raise ProtocolViolation(f"the file's length was {self.file.geometry.length} and is {length} now")
         with self._changed:
             self.file.learn_length(length)
+            if self.page is not None:
+                self.page.changed()
             try:
                 self.plan.set_count(self.file.geometry.count)
             except BadValue as error:
@@ -249,6 +251,8 @@ class Transfer(TransferState):
         self._landed_at = time.monotonic()
         if self.plan.finished or self.plan.window.wnd >= 0:
             self._changed.notify_all()
+        if self.page is not None:
+            self.page.changed()
 
     # A stream.
 
@@ -292,10 +296,20 @@ class Transfer(TransferState):
         self.file.offer(n, xxh3)
         self._hold(n, length)
 
-    def _hold(self, n: int, length: int) -> None:
+    def keep_copied(self, n: int, length: int, xxh3: bytes) -> None:
+        """Piece n came from another download of this host, and all of it is in its place."""
+        self.file.offer(n, xxh3)
+        self._hold(n, length, host=True)
+        if self.follower is not None:
+            self.follower.advance()
+
+    def _hold(self, n: int, length: int, host: bool = False) -> None:
         with self._changed:
             self.plan.hold((n,))
-            self.byte_counts.add(None, length)
+            if host:
+                self.byte_counts.host += length
+            else:
+                self.byte_counts.add(None, length)
             self._landed(n)
         self.wake()
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dfengine.client.plan import Plan
     from dfengine.net.dial import Connection
     from dfengine.storage.piece_file import PieceFile
+    from dfengine.storage.signal_page import SignalPage
 
 
 WISHES = 64
@@ -74,6 +75,8 @@ class TransferState:
         self.leaving: Leaving | None = None
         self.from_origin: dict[int, int] = {}
         """Piece -> bytes of it that came from the origin so far."""
+        self.page: SignalPage | None = None
+        """Of this host's leader, if this is its transfer."""
         self._changed = threading.Condition()
         self._receiving = Receiving(lambda n: self.file.geometry.framed(n))
         self._wakeup = Wakeup()

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
         def print(self, text: str) -> None: ...
 
     Observer = Counted | Display
-    """A function is called with bytes: length (-1 unknown), from peers, from the supernode, from the origin, resumed."""
+    """A function is called with bytes: length (-1 unknown), from peers, from the supernode, from the origin, resumed.
+
+    Bytes from another download of this host count as resumed.
+    """
 
 TICK = 0.1
 """Seconds between two looks, at most."""
@@ -93,12 +96,12 @@ class Watch:
             byte_counts.peers + extra.peers,
             byte_counts.supernode + extra.supernode,
             byte_counts.origin + extra.origin,
-            byte_counts.resumed,
+            byte_counts.resumed + byte_counts.host,
         )
 
     def ended(self, length: int, byte_counts: ByteCounts) -> None:
         """All is here: nothing is under way any more."""
-        self._counters = length, byte_counts.peers, byte_counts.supernode, byte_counts.origin, byte_counts.resumed
+        self._counters = length, byte_counts.peers, byte_counts.supernode, byte_counts.origin, byte_counts.resumed + byte_counts.host
         self._transfer = None
         if self._counted is not None:
             self._counted(*self._counters)

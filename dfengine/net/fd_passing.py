@@ -3,13 +3,14 @@
 The peer server listens at NAME in a folder of its home that is this user's alone, so nobody else can take the name or reach it; both
 sides take only what comes from their own user besides. A stream connects, sends one message with its descriptors, and keeps the
 connection: it is open as long as the stream runs, and the kernel closes it however the stream ends. Settings are one message without
-descriptors, answered by TAKEN or by nothing.
+descriptors, answered by TAKEN or by nothing. Downloads of one task that join each other keep a connection and exchange words over it.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
+import json
 import os
 import socket
 import struct
@@ -18,7 +19,8 @@ from dfengine.errors import LocalError, StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
 MESSAGE = 16 << 10
 """Bytes of a message at most."""
@@ -62,10 +64,8 @@ def listen(folder: str) -> socket.socket:
     return sock
 
 
-def hand_over(folder: str, message: bytes, descriptors: list[int], timeout: float = 2.0) -> socket.socket:
-    """Give the peer server a message and descriptors; the connection is the caller's to keep open. Raises LocalError."""
-    if len(message) > MESSAGE:
-        raise StorageError(f"a message of {len(message)} bytes is too long for the peer server")
+def call(folder: str, timeout: float = 2.0) -> socket.socket:
+    """A connection to the peer server. Raises LocalError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
@@ -73,11 +73,52 @@ def hand_over(folder: str, message: bytes, descriptors: list[int], timeout: floa
             sock.connect(address)
         if not own(sock):
             raise OSError("it is another user's")
-        sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else [])
     except OSError as error:
         sock.close()
         raise LocalError(f"the peer server of {os.path.dirname(folder)} cannot be told: {error.strerror or error}") from None
     return sock
+
+
+def hand_over(folder: str, message: bytes, descriptors: list[int], timeout: float = 2.0) -> socket.socket:
+    """Give the peer server a message and descriptors; the connection is the caller's to keep open. Raises LocalError."""
+    if len(message) > MESSAGE:
+        raise StorageError(f"a message of {len(message)} bytes is too long for the peer server")
+    sock = call(folder, timeout)
+    try:
+        _send(sock, message, descriptors)
+    except OSError as error:
+        sock.close()
+        raise LocalError(f"the peer server of {os.path.dirname(folder)} cannot be told: {error.strerror or error}") from None
+    return sock
+
+
+def _send(sock: socket.socket, message: bytes, descriptors: Sequence[int]) -> None:
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    if sock.sendmsg([message], rights) != len(message):
+        raise OSError("it does not read")
+
+
+def say(sock: socket.socket, words: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """One JSON object on a line of its own, with descriptors. Raises OSError, also where a non-blocking socket has no room."""
+    _send(sock, json.dumps(words).encode() + b"\n", descriptors)
+
+
+def hear(sock: socket.socket, most: int) -> list[tuple[dict[str, Any], list[int]]] | None:
+    """What was said by now, each with its descriptors, at most `most` each time, which are the caller's; None at the end of the line.
+
+    The kernel ends what it hands out with the first descriptors, so that these are the last object's. Raises BlockingIOError, OSError.
+    """
+    content, descriptors = receive(sock, most)
+    if not content:
+        return None
+    try:
+        heard = [json.loads(line.decode()) for line in content.removesuffix(b"\n").split(b"\n")]
+        if not content.endswith(b"\n") or not all(type(words) is dict for words in heard):
+            raise ValueError("these are no objects on lines of their own")
+    except (ValueError, RecursionError) as error:
+        discard(descriptors)
+        raise OSError(f"what was said cannot be read: {error}") from None
+    return [*((words, []) for words in heard[:-1]), (heard[-1], descriptors)]
 
 
 def tell(folder: str, message: bytes, timeout: float = 2.0) -> bool:

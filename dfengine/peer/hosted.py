@@ -1,5 +1,7 @@
 """What this host serves: the downloads in its home directory, and streams whose memory was handed over; and who tells it settings.
 
+Downloads that want to join each other are passed on to `meeting`.
+
 A stream is served while its process holds the connection that it came over, and `expire` seconds after its last use once that has
 closed; then the memory goes with its last descriptor.
 """
@@ -9,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import json
 import socket
 from collections.abc import Callable
 
 from dfengine.errors import BadValue, StorageError
 from dfengine.net import fd_passing
+from dfengine.peer.meeting import Meeting
 from dfengine.storage.home import Entry, Home, valid_name
 from dfengine.storage.memory_file import adopt
 from dfengine.storage.shared import Shared
@@ -56,6 +60,7 @@ class Hosted:
         settings: Callable[[bytes], bool] = lambda message: False,
     ) -> None:
         self._settings = settings
+        self._meeting = Meeting(loop)
         self._home = home
         self._listener = listener
         self._loop = loop
@@ -83,16 +88,20 @@ class Hosted:
                     # The listener stays readable: the next look tries again.
                     self._watch(False)
                 break
-            line.setblocking(False)
-            if not fd_passing.own(line) or len(self._streams) + len(self._fresh) >= STREAMS:
-                line.close()
-                continue
-            stream = _Stream(line, self._now())
-            self._fresh.append(stream)
-            if self._loop is not None:
-                self._loop.add_reader(line, self._readable, stream)
+            self.take(line)
         for stream in list(self._fresh):
             self._readable(stream)
+
+    def take(self, line: socket.socket) -> None:
+        """A connection of a download, from which nothing was read yet; it is this value's now."""
+        line.setblocking(False)
+        if not fd_passing.own(line) or len(self._streams) + len(self._fresh) + len(self._meeting) >= STREAMS:
+            line.close()
+            return
+        stream = _Stream(line, self._now())
+        self._fresh.append(stream)
+        if self._loop is not None:
+            self._loop.add_reader(line, self._readable, stream)
 
     def _readable(self, stream: _Stream) -> None:
         if stream.line is None:
@@ -103,7 +112,8 @@ class Hosted:
             return
         except OSError:
             message, descriptors = b"", []
-        if message and stream.shared is None and descriptors and self._adopt(stream, message, descriptors):
+        given = message and stream.shared is None and descriptors
+        if given and (self._adopt(stream, message, descriptors) or self._joins(stream, message, descriptors)):
             return
         if message and not descriptors and self._settings(message):
             with contextlib.suppress(OSError):
@@ -123,6 +133,22 @@ class Hosted:
         stream.used = self._now()
         self._fresh.remove(stream)
         self._streams[entry.name] = stream
+        return True
+
+    def _joins(self, stream: _Stream, message: bytes, descriptors: list[int]) -> bool:
+        """It is passed on to those that share a download, with its connection."""
+        try:
+            words = json.loads(message.decode())
+        except (ValueError, RecursionError):
+            return False
+        if type(words) is not dict or "join" not in words or stream.line is None:
+            return False
+        if self._loop is not None:
+            self._loop.remove_reader(stream.line)
+        if not self._meeting.take(stream.line, words, descriptors):
+            return False
+        stream.line = None
+        self._fresh.remove(stream)
         return True
 
     def _hang_up(self, stream: _Stream) -> None:
@@ -178,7 +204,7 @@ class Hosted:
     @property
     def running(self) -> bool:
         """Some download or stream here is not over: its pieces are promised to others."""
-        return any(stream.line is not None for stream in self._streams.values()) or any(
+        return len(self._meeting) > 0 or any(stream.line is not None for stream in self._streams.values()) or any(
             self._home.running(name) for name in self._home.names()
         )
 
@@ -188,5 +214,6 @@ class Hosted:
         for stream in [*self._fresh, *self._streams.values()]:
             self._hang_up(stream)
         self._streams.clear()
+        self._meeting.close()
         if self._listener is not None:
             self._listener.close()

@@ -128,12 +128,12 @@ class Joins:
             self._apart(each)
         return [(each, word, -1) for each in group.joined]
 
-    def silent(self, download: int) -> list[Told]:
-        """One that joined says that its leader does not run."""
+    def silent(self, download: int, leader: int) -> list[Told]:
+        """One that joined says that `leader` does not run; of one that it has not joined, or not any more, nothing happens."""
         known = self._downloads.get(download)
-        if known is None or known.leader in (-1, download):
+        if known is None or known.leader != leader or leader in (-1, download):
             return []
-        return self._succeed(known.leader, first=download)
+        return self._succeed(leader, first=download)
 
     def pass_on(self, download: int) -> list[Told]:
         """A leader leads no more; or one that joined goes on alone."""

@@ -109,6 +109,8 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     loop.add_signal_handler(signal.SIGHUP, partial(_reread, settings, authentication, tuple(filter(None, (listens, calls)))))
     host_settings = HostSettings(limit, authentication, time.monotonic)
     hosted = Hosted(home, _taking(settings, home), loop, time.time, host_settings)
+    if settings.join_fd >= 0:
+        hosted.take(socket.socket(fileno=settings.join_fd))
     routes = Routes(hosted, limit, time.time)
     server = PieceServer(loop, sock, authentication.shut(routes), limit=limit, admission=Admission(more_descriptors()), tls=listens)
     server.start()

@@ -155,9 +155,9 @@ class Record:
         return cls._opened(path, os.O_RDONLY, "followed")
 
     @classmethod
-    def _opened(cls, path: str, flags: int, kind: str) -> Record:
+    def _opened(cls, path: str, flags: int, kind: str, follow: int = os.O_NOFOLLOW) -> Record:
         try:
-            fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = os.open(path, flags | os.O_CLOEXEC | follow | os.O_NONBLOCK)
         except OSError as error:
             raise StorageError(f"cannot open {path}: {error.strerror}") from error
         try:
@@ -184,6 +184,16 @@ class Record:
             return cls("memory", -1, mmap.mmap(fd, _checked(fd, "a stream's record")), "mapped")
         except (OSError, ValueError) as error:
             raise StorageError(f"cannot read a stream's record: {error}") from error
+
+    @classmethod
+    def followed(cls, fd: int) -> Record:
+        """As `follow`, of a record that another process opened and handed over; `fd` stays the caller's. Raises StorageError."""
+        return cls._opened(f"/proc/self/fd/{fd}", os.O_RDONLY, "followed", 0)
+
+    def look(self) -> None:
+        """See what the process that writes it has written: head and bits. Raises StorageError."""
+        if self._kind == "followed":
+            self._fetch(0, HEAD + 8 * words(self.capacity))
 
     @property
     def geometry(self) -> Geometry:

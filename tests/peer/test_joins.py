@@ -43,10 +43,11 @@ def test_who_finds_its_leader_silent_leads() -> None:
     joins = Joins()
     for download in (1, 2, 3):
         joins.join(download, "a", True)
-    assert joins.silent(3) == [(3, LEAD, -1), (2, FOLLOW, 3)]
+    assert joins.silent(3, 1) == [(3, LEAD, -1), (2, FOLLOW, 3)]
+    assert joins.silent(2, 1) == [], "it has another leader by now"
     assert joins.open(1) == [], "nobody follows it any more"
-    assert joins.silent(1) == []
-    assert joins.silent(3) == []
+    assert joins.silent(1, 3) == []
+    assert joins.silent(3, 3) == []
     assert joins.done(1) == []
     assert joins.leave(1) == []
 
@@ -119,7 +120,7 @@ class Model:
         if event == "leave":
             self.kinds.pop(number, None)
             self.follows.pop(number, None)
-        self.hear(getattr(self.joins, event)(number))
+        self.hear(self.joins.silent(number, before) if event == "silent" else getattr(self.joins, event)(number))
         if number not in self.kinds:
             self.follows.pop(number, None)
 

@@ -1,0 +1,214 @@
+"""A download into a file takes its pieces from this host's leader: copied into its own part, each compared with the leader's digest.
+
+Its own part and record are never anybody else's to write. So whoever leads may die, stop or go on at any moment: what was copied is kept,
+as after a download that was killed, and the rest comes from the next leader or from the swarm. Two downloads to one output are different:
+the second waits, since the file that the first puts there is all that it wants.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import xxhash
+
+from dfengine.client.leader_place import LeaderPlace, output_key
+from dfengine.client.watch import TICK
+from dfengine.errors import StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dfengine.client.assembly import Assembly
+    from dfengine.client.joining import Joining
+    from dfengine.client.transfer import Transfer
+    from dfengine.client.watch import Watch
+
+STEP = 512 << 10
+"""Bytes of a piece that are read, hashed and written at once: they fit a core's own cache."""
+
+LOOK = 1.0
+"""Seconds after which one that waits for a change looks by itself: whoever should wake it may have died."""
+
+COPIED, NAMED, KEPT = "copied", "named", "kept"
+
+
+class JoinedFile:
+    """Of one download, on its main thread."""
+
+    def __init__(self, joining: Joining, assembly: Assembly, watch: Watch) -> None:
+        self._joining = joining
+        self._assembly = assembly
+        self._watch = watch
+        self._output = output_key(assembly.path)
+
+    def run(self) -> str:
+        """COPIED: every piece is in the part, and the leader has verified the file. NAMED: the leader has put it at this output. KEPT: an
+        earlier download has.
+
+        "": this download leads now, or goes on alone, with what it has. Raises StorageError, TimedOut.
+        """
+        joining = self._joining
+        found = ""
+        while joining.joined and not found:
+            self._watch.check(self._assembly.transfer)
+            self._watch.waits("waits for another download of this host", "waits for this host's leader")
+            place = joining.place
+            if place is None:
+                joining.hear(TICK)
+            elif place.output == self._output:
+                found = self._until_named(place)
+            else:
+                found = self._copy_from(place)
+        self._watch.waits()
+        return found
+
+    def _stays(self, place: LeaderPlace) -> bool:
+        """The leader is still the same, and its file."""
+        return self._joining.joined and self._joining.place is place
+
+    def _until_named(self, place: LeaderPlace) -> str:
+        while True:
+            over = self._joining.done or not self._stays(place)
+            if place.is_named(self._assembly.path):
+                self._lend(place)
+                return NAMED
+            if over:
+                if self._joining.done:
+                    self._joining.pass_on()
+                return ""
+            self._watch.check(None)
+            self._joining.hear(TICK)
+
+    def _lend(self, place: LeaderPlace) -> None:
+        """The leader's digests of the whole file are those of this one."""
+        wanted = self._assembly.algorithms
+        self._assembly.lent.update({name: digest for name, digest in place.page.digests.items() if name in wanted})
+
+    def _copy_from(self, place: LeaderPlace) -> str:
+        joining, assembly = self._joining, self._assembly
+        while not place.trusted:
+            if joining.done or not self._stays(place):
+                if joining.done:
+                    joining.pass_on()
+                return ""
+            self._watch.check(assembly.transfer)
+            joining.hear(TICK)
+        geometry, generation = place.file.geometry, place.file.record.generation
+        if assembly.transfer is None and assembly.holds(geometry.length, generation.decode("ascii", "replace")):
+            return KEPT
+        if assembly.transfer is None:
+            assembly.lending = place.algorithms
+        transfer = assembly.open(geometry, generation)
+        copier = Copier(place, transfer, joining.wake)
+        transfer.start(copier.run, "join")
+        while not copier.over.is_set():
+            self._watch.check(transfer)
+            if copier.broken or not self._stays(place) or (joining.done and not place.sealed):
+                copier.finish()
+            elif transfer.file.geometry.length < 0 <= place.file.geometry.length:
+                transfer.learn_length(place.file.geometry.length)
+            joining.hear(TICK)
+        if transfer.finished and place.sealed:
+            self._lend(place)
+            return COPIED
+        if place.page.unproved:
+            assembly.forget()
+        if self._stays(place):
+            joining.pass_on()
+        return ""
+
+
+class Copier:
+    """A thread that copies what is here and what comes. wake: called when it is `over`."""
+
+    def __init__(self, place: LeaderPlace, transfer: Transfer, wake: object) -> None:
+        assert callable(wake)
+        self._place = place
+        self._transfer = transfer
+        self._wake = wake
+        self._buffer = memoryview(bytearray(STEP))
+        self._last = False
+        self.broken = ""
+        """What is wrong with the leader's place."""
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Until all is copied and the leader's file verified, or until `finish` or the transfer's end."""
+        try:
+            self._run()
+        except BaseException as error:
+            self._transfer.fail(error)
+        finally:
+            self.over.set()
+            self._wake()
+
+    def finish(self) -> None:
+        """What is here now is copied, and nothing is waited for any more."""
+        self._last = True
+        self._place.page.wake()
+
+    def _run(self) -> None:
+        place, transfer = self._place, self._transfer
+        while not transfer.stopping:
+            last, sealed, changes = self._last, place.sealed, place.page.changes
+            try:
+                if not place.trusted:
+                    self.broken = "" if last or place.page.unproved else "its version is not known any more"
+                else:
+                    for n in self._news():
+                        if transfer.stopping or not self._copy(n):
+                            break
+            except StorageError as error:
+                if error is self._own:
+                    raise
+                self.broken = str(error)
+            whole = transfer.finished
+            if sealed and not whole and transfer.file.geometry.length >= 0 and not transfer.stopping:
+                self.broken = self.broken or "is verified, and pieces are missing"
+            if last or self.broken or (whole and sealed):
+                return
+            place.page.wait(changes, LOOK)
+
+    def _news(self) -> Iterator[int]:
+        """Pieces that the leader has and this download has not."""
+        there, here = self._place.file.here, self._transfer.file.here
+        n = here.first_clear()
+        while 0 <= n < len(here) and (n := there.first_set(n)) >= 0 and n < len(here):
+            if n not in here:
+                yield n
+                n += 1
+            n = here.first_clear(n)
+
+    _own: StorageError | None = None
+
+    def _copy(self, n: int) -> bool:
+        """Piece n; False: what is there is of another version by now. Raises StorageError, `_own` where it is this download's file's."""
+        source, file = self._place.file, self._transfer.file
+        fd, offset, length = source.locate(n)
+        hash_, got = xxhash.xxh3_128(), 0
+        while got < length:
+            try:
+                count = os.preadv(fd, [self._buffer[: min(STEP, length - got)]], offset + got)
+            except OSError as error:
+                raise StorageError(f"cannot be read: {error.strerror}") from error
+            if not count:
+                if not source.may_end(n, got):
+                    raise StorageError("is cut short")
+                break
+            part = self._buffer[:count]
+            hash_.update(part)
+            try:
+                file.put(n, got, part)
+            except StorageError as error:
+                self._own = error
+                raise
+            got += count
+        digest = hash_.digest()
+        if digest != source.record.digest(n):
+            raise StorageError(f"has another piece {n} than its record says")
+        if not self._place.trusted:
+            return False
+        self._transfer.keep_copied(n, got, digest)
+        return True

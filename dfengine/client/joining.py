@@ -1,0 +1,247 @@
+"""This download among those of its host: one of a task leads and fetches, the others join it and take the pieces from it.
+
+Who leads says the host's peer server (peer.meeting), over a connection that each keeps as long as it runs. A leader hands over the
+descriptors of its pieces, and beats in its page of signals while it runs. Whoever joined it maps that page and waits there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+
+from dfengine.client.leader_place import LeaderPlace, Pulse, open_again
+from dfengine.errors import LocalError, StorageError
+from dfengine.net import fd_passing
+from dfengine.storage.signal_page import BEAT, SignalPage
+from dfengine.storage.slots import MEMORIES, SlotFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from dfengine.storage.piece_file import PieceFile
+
+ANSWER = 1.0
+"""Seconds for the peer server to say who leads."""
+
+MOST = MEMORIES + 1
+"""Descriptors of one message at most."""
+
+
+class Joining:
+    """`leads`, or `joined` with the leader's `place` once that has one, or neither: it goes on alone. Use `begin`.
+
+    One thread uses all but `beat` and what a transfer does with `page`.
+    """
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line: socket.socket | None = line
+        self.page = SignalPage.create()
+        self.leads = self.joined = False
+        self.done = False
+        """The leader has finished, and its file has its name."""
+        self.slot = -1
+        self._leader: Any = -1
+        self.place: LeaderPlace | None = None
+        self.leader_page: SignalPage | None = None
+        self._given: tuple[LeaderPlace | SignalPage, ...] = ()
+        self._pulse = Pulse(time.monotonic())
+        self._over = threading.Event()
+        self._beating: threading.Thread | None = None
+        self._wake_up = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    @classmethod
+    def begin(cls, line: socket.socket, key: str, whole: bool, first: bool) -> Joining:
+        """Over `line` to the peer server, this value's from now on. first: that server was started for this download, which leads thereby.
+
+        Raises LocalError, StorageError: it goes on alone.
+        """
+        try:
+            joining = cls(line)
+        except BaseException:
+            line.close()
+            raise
+        try:
+            line.settimeout(ANSWER)
+            fd_passing.say(line, {"join": key, "whole": whole}, [joining.page.fd])
+            if first:
+                joining._lead()
+            while not (joining.leads or joining.joined):
+                if not joining._hear():
+                    raise LocalError("the peer server does not say who leads")
+            line.setblocking(False)
+            return joining
+        except BaseException as error:
+            joining.close()
+            if isinstance(error, OSError):
+                raise LocalError(f"the peer server does not say who leads: {error}") from None
+            raise
+
+    # What the server says.
+
+    def hear(self, seconds: float) -> None:
+        """Take what the server says within `seconds`; ends early at `wake`. A leader that does not run is reported."""
+        poll = select.poll()
+        poll.register(self._wake_up, select.POLLIN)
+        if self._line is not None:
+            poll.register(self._line, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)]
+        if self._wake_up in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake_up)
+        if self._line is not None and self._line.fileno() in ready:
+            try:
+                self._hear()
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._hang_up()
+        if self.joined and self.leader_page is not None and self._pulse.silent(self.leader_page.beats, time.monotonic()):
+            self._silent()
+
+    def _hear(self) -> bool:
+        """Once. False: the server is gone. Raises OSError."""
+        assert self._line is not None
+        heard = fd_passing.hear(self._line, MOST)
+        if heard is None:
+            self._hang_up()
+            return False
+        for words, descriptors in heard:
+            told = words.get("told")
+            if told == "lead":
+                self._lead()
+            elif told == "follow" and len(descriptors) == 1:
+                self._follow(words, descriptors.pop())
+            elif told == "open" and self.joined and self.leader_page is not None:
+                with contextlib.suppress(StorageError, OSError, AttributeError):
+                    self._let_go(self.place)
+                    self.place = None
+                    self.place = LeaderPlace.adopt(words.get("place"), descriptors, self.leader_page)
+                    descriptors = []
+            elif told == "done":
+                self.done = True
+            elif told == "alone":
+                self.joined = False
+            fd_passing.discard(descriptors)
+        return True
+
+    def _follow(self, words: dict[str, Any], fd: int) -> None:
+        try:
+            page = SignalPage.adopt(fd)
+        except StorageError:
+            os.close(fd)
+            self._alone()
+            return
+        self._let_go(self.place, self.leader_page)
+        slot, self._leader = words.get("slot"), words.get("leader")
+        self.place, self.leader_page, self.slot = None, page, slot if type(slot) is int else -1
+        self.joined = True
+        self._pulse = Pulse(time.monotonic())
+        page.join()
+
+    def _lead(self) -> None:
+        self.leads, self.joined = True, False
+        if self._beating is None:
+            self._beating = threading.Thread(target=self._beat, name="beat", daemon=True)
+            self._beating.start()
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT):
+            self.page.beat()
+
+    def _hang_up(self) -> None:
+        """The server is gone. What the leader brings can be taken all the same, once its place is known."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
+        if self.place is None:
+            self.joined = False
+
+    def _silent(self) -> None:
+        """Ask to lead. Who led may run again one day: it has its own files."""
+        if self._line is None:
+            self.joined = False
+            return
+        self._pulse = Pulse(time.monotonic())
+        self._say({"silent": self._leader})
+
+    def _alone(self) -> None:
+        self.joined = False
+        self._say({"say": "pass_on"})
+
+    # What this download says.
+
+    def _say(self, words: dict[str, Any]) -> None:
+        if self._line is not None:
+            try:
+                fd_passing.say(self._line, words)
+            except OSError:
+                self._hang_up()
+
+    def open(self, file: PieceFile, output: str, algorithms: list[str]) -> None:
+        """The leader's pieces have this place from now on. output: see leader_place.output_key. Nothing fails by it."""
+        if self._line is None or not self.leads:
+            return
+        memory = isinstance(file, SlotFile)
+        opened: list[int] = []
+        try:
+            if isinstance(file, SlotFile):
+                descriptors = file.descriptors
+            else:
+                opened += [open_again(file.fd)]
+                opened += [open_again(file.record.fd)]
+                descriptors = opened
+            fd_passing.say(self._line, {"open": {"memory": memory, "output": output, "algorithms": algorithms}}, descriptors)
+        except OSError:
+            self.pass_on()
+        finally:
+            fd_passing.discard(opened)
+
+    def finish(self) -> None:
+        """The leader's file has its name."""
+        if self.leads:
+            self.page.changed()
+            self._say({"say": "done"})
+            self.leads = False
+
+    def fail(self) -> None:
+        """The leader cannot have the file, for no reason of its own."""
+        if self.leads:
+            self._say({"say": "failed"})
+            self.leads = False
+
+    def pass_on(self) -> None:
+        """It leads, or follows, nobody any more."""
+        if self.leads or self.joined:
+            self.leads = self.joined = False
+            self._say({"say": "pass_on"})
+
+    def wake(self) -> None:
+        """From any thread: who is in `hear` looks around."""
+        with contextlib.suppress(OSError, ValueError):
+            os.eventfd_write(self._wake_up, 1)
+
+    def _let_go(self, *given: LeaderPlace | SignalPage | None) -> None:
+        """Another thread may still read there: it is closed with the download."""
+        self._given += tuple(each for each in given if each is not None)
+
+    def close(self) -> None:
+        """Hang up: if it led, another one does now. After every thread that uses a place or a page has ended. Again: nothing."""
+        self._over.set()
+        if self._beating is not None:
+            self._beating.join()
+            self._beating = None
+        self._hang_up()
+        self._let_go(self.place, self.leader_page)
+        self.place = self.leader_page = None
+        given, self._given = self._given, ()
+        for each in given:
+            each.close()
+        self.page.close()
+        fd, self._wake_up = self._wake_up, -1
+        if fd >= 0:
+            os.close(fd)

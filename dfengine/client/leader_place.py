@@ -1,0 +1,113 @@
+"""The pieces of this host's leader, as another download of the task sees them: its file or memory, its record, its page of signals.
+
+Law: a piece is taken from here only if all that is here is of one version: while the record names that version and nothing speaks against
+it, or when the whole file was verified. What is here is the word of a process of this user, as a record that is resumed from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+
+from dfengine.errors import StorageError
+from dfengine.storage.piece_file import PieceFile
+from dfengine.storage.record import Record
+from dfengine.storage.signal_page import SignalPage
+from dfengine.storage.slots import SlotFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+SILENT = 5.0
+"""Seconds without a beat after which a leader is taken for one that does not run: ten beats."""
+
+STOPPED = 1.5
+"""Seconds between two looks beyond which it was this process that did not run."""
+
+
+def output_key(path: str) -> str:
+    """Names an output path; of any length."""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()
+
+
+def open_again(fd: int, flags: int = os.O_RDONLY) -> int:
+    """The file behind `fd`, open by itself: without the lock and the rights of `fd`. Raises OSError."""
+    return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC)
+
+
+class Pulse:
+    """Whether a leader runs. Pure. now: monotonic seconds."""
+
+    def __init__(self, now: float) -> None:
+        self._beats = -1
+        self._since = self._looked = now
+
+    def silent(self, beats: int, now: float) -> bool:
+        """It has not beaten for SILENT seconds in which this process ran."""
+        if now - self._looked > STOPPED:
+            self._since += now - self._looked
+        self._looked = now
+        if beats != self._beats:
+            self._beats, self._since = beats, now
+        return now - self._since > SILENT
+
+
+class LeaderPlace:
+    """Use `adopt`. file: the data with its record, to be read only. memory: it is a stream's. output: key of the leader's output path.
+
+    algorithms: of the whole file's digests that the leader computes.
+    """
+
+    def __init__(self, file: PieceFile, page: SignalPage, output: str, algorithms: list[str]) -> None:
+        self.file = file
+        self.page = page
+        self.output = output
+        self.algorithms = algorithms
+        self.generation = file.record.generation
+
+    @classmethod
+    def adopt(cls, told: Any, descriptors: Sequence[int], page: SignalPage) -> LeaderPlace:
+        """Of what the leader said and handed over: `descriptors` are the result's then. Raises StorageError for what cannot be used."""
+        output, algorithms = told.get("output"), told.get("algorithms")
+        if type(output) is not str or type(algorithms) is not list or not all(type(name) is str for name in algorithms):
+            raise StorageError("a leader says nothing that is known here")
+        file: PieceFile
+        if told.get("memory") is True:
+            file = SlotFile.adopt(descriptors)
+        elif len(descriptors) == 2:
+            data, record = descriptors
+            if os.fstat(data).st_uid != os.geteuid():
+                raise StorageError("a leader's file is another user's")
+            file = PieceFile("the file of this host's leader", data, Record.followed(record))
+            os.close(record)
+        else:
+            raise StorageError(f"{len(descriptors)} descriptors are no leader's place")
+        return cls(file, page, output, algorithms)
+
+    @property
+    def sealed(self) -> bool:
+        """The leader has verified the whole file."""
+        try:
+            return bool(self.file.record.complete_mtime)
+        except StorageError:
+            return False
+
+    @property
+    def trusted(self) -> bool:
+        """By the law: pieces that are here may be taken. Look before and after each; the bits are up to date then. Raises StorageError."""
+        sealed = self.sealed
+        self.file.record.look()
+        return sealed or (bool(self.generation) and self.file.record.generation == self.generation and not self.page.unproved)
+
+    def is_named(self, path: str) -> bool:
+        """The leader's file is verified, unchanged, and lies at `path`."""
+        with contextlib.suppress(OSError, StorageError):
+            return self.sealed and self.file.unchanged() and os.path.samestat(os.lstat(path), os.fstat(self.file.fd))
+        return False
+
+    def close(self) -> None:
+        """Its descriptors; not the page."""
+        self.file.close()

@@ -1,0 +1,145 @@
+"""Where this host's downloads of one task meet: their connections, and the descriptors that go from the leader to those that joined it.
+
+Who leads is decided by `joins`. A download says, in JSON objects (net.fd_passing.say):
+
+    {"join": KEY, "whole": BOOL} + page of signals     first
+    {"open": {...}} + data and record                  a leader's pieces have a place; what is in it is for those that joined
+    {"say": "done" | "failed" | "pass_on"}             see joins
+    {"silent": LEADER}                                 it does not run
+
+It is told `{"told": "lead" | "done" | "alone"}`, `{"told": "follow", "leader": N, "slot": N}` with the leader's page, or
+`{"told": "open", "place": {...}}` with the leader's descriptors. This server looks into none of them. A connection that breaks is a
+download that has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from itertools import count
+from typing import Any
+
+from dfengine.net import fd_passing
+from dfengine.peer.joins import FOLLOW, OPEN, Joins, Told
+
+MOST = 8
+"""Descriptors of one message at most."""
+
+LONGEST = 200
+"""Characters of a key at most."""
+
+SAYS = ("done", "failed", "pass_on")
+
+
+class _Line:
+    """A download's connection. page: of signals. place, descriptors: where its pieces are, once it leads and has said so."""
+
+    def __init__(self, number: int, key: str, sock: socket.socket, page: int) -> None:
+        self.number = number
+        self.key = key
+        self.sock = sock
+        self.page = page
+        self.place: Any = None
+        self.descriptors: list[int] = []
+
+
+class Meeting:
+    """Of one home. `loop`: None for tests, which call `read`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._loop = loop
+        self._joins = Joins()
+        self._lines: dict[int, _Line] = {}
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def take(self, sock: socket.socket, words: dict[str, Any], descriptors: list[int]) -> bool:
+        """The first message of a download that wants to join. True: connection and descriptors are this value's; False: the caller's."""
+        key, whole = words.get("join"), words.get("whole")
+        if type(key) is not str or len(key) > LONGEST or type(whole) is not bool or len(descriptors) != 1:
+            return False
+        line = _Line(next(self._numbers), key, sock, descriptors[0])
+        self._lines[line.number] = line
+        if self._loop is not None:
+            self._loop.add_reader(sock, self._readable, line)
+        # One that has ended already, and whose end was not read yet, leads nobody.
+        for other in [other for other in self._lines.values() if other.key == key and other is not line]:
+            self._readable(other)
+        self._tell(self._joins.join(line.number, key, whole))
+        self._readable(line)
+        return True
+
+    def read(self) -> None:
+        """Whatever was said by now."""
+        for line in list(self._lines.values()):
+            self._readable(line)
+
+    def _readable(self, line: _Line) -> None:
+        if line.number not in self._lines:
+            return
+        try:
+            heard = fd_passing.hear(line.sock, MOST)
+        except BlockingIOError:
+            return
+        except OSError:
+            heard = None
+        if heard is None:
+            self._drop(line)
+            return
+        for words, descriptors in heard:
+            self._said(line, words, descriptors)
+
+    def _said(self, line: _Line, words: dict[str, Any], descriptors: list[int]) -> None:
+        word, leader = words.get("say"), words.get("silent")
+        if "open" in words and descriptors and self._joins.leader(line.number) == line.number:
+            fd_passing.discard(line.descriptors)
+            line.place, line.descriptors = words["open"], descriptors
+            self._tell(self._joins.open(line.number))
+            return
+        fd_passing.discard(descriptors)
+        if type(leader) is int:
+            self._tell(self._joins.silent(line.number, leader))
+        elif word in SAYS:
+            self._tell(getattr(self._joins, word)(line.number))
+
+    def _tell(self, told: list[Told]) -> None:
+        for number, word, leader in told:
+            line = self._lines[number]
+            words: dict[str, Any] = {"told": word}
+            descriptors: list[int] = []
+            if word == FOLLOW:
+                words.update(leader=leader, slot=self._joins.slot(number))
+                descriptors = [self._lines[leader].page]
+            elif word == OPEN:
+                words["place"], descriptors = self._lines[leader].place, self._lines[leader].descriptors
+            try:
+                fd_passing.say(line.sock, words, descriptors)
+            except OSError:
+                # It does not read, or has ended: its connection's end is read next.
+                with contextlib.suppress(OSError):
+                    line.sock.shutdown(socket.SHUT_RDWR)
+        for line in self._lines.values():
+            if line.descriptors and self._joins.leader(line.number) != line.number:
+                fd_passing.discard(line.descriptors)
+                line.descriptors = []
+
+    def _drop(self, line: _Line) -> None:
+        del self._lines[line.number]
+        if self._loop is not None:
+            self._loop.remove_reader(line.sock)
+        told = self._joins.leave(line.number)
+        fd_passing.discard([line.page, *line.descriptors])
+        line.sock.close()
+        self._tell(told)
+
+    def close(self) -> None:
+        """Hang up on all; they go on by themselves."""
+        for line in self._lines.values():
+            if self._loop is not None:
+                self._loop.remove_reader(line.sock)
+            fd_passing.discard([line.page, *line.descriptors])
+            line.sock.close()
+        self._lines.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from itertools import islice
 
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.transfer import Transfer
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from dfengine.client.throttle import Throttle
     from dfengine.storage.piece_file import PieceFile
 
+LISTED = 1024
+"""Pieces of which an origin's reader is told that they are wanted: more than all its connections claim at once."""
+
 PARKED = 30.0
 """Seconds between two looks of a thread that has nothing to do."""
 
@@ -29,12 +33,14 @@ PARKED = 30.0
 class Ticket:
     """Pieces that one reader waits for. left: those that had not landed when the ticket was made, in the order of demand."""
 
-    __slots__ = ("_event", "left", "over")
+    __slots__ = ("_event", "left", "over", "reader")
 
     def __init__(self, left: list[int], over: bool) -> None:
         self.left = left
         self.over = over
         """Nothing comes any more."""
+        self.reader = -1
+        """See Priority.demand."""
         self._event = threading.Event()
 
     def wait(self, seconds: float) -> bool:
@@ -68,7 +74,7 @@ class TransferOnDemand(Transfer):
             most = count if count >= 0 else len(here)
             ticket = Ticket([n for n in pieces if n < most and n not in here], self._over)
             if ticket.left:
-                self._priority.demand(ticket.left)
+                ticket.reader = self._priority.demand(ticket.left)
                 for n in ticket.left:
                     self._tickets.setdefault(n, []).append(ticket)
         if ticket.left:
@@ -78,7 +84,7 @@ class TransferOnDemand(Transfer):
     def withdraw(self, ticket: Ticket) -> None:
         """The reader waits no more."""
         with self._changed:
-            self._priority.withdraw(n for n in ticket.left if n not in self.file.here)
+            self._priority.withdraw(ticket.reader)
             for n in ticket.left:
                 waiting = self._tickets.get(n)
                 if waiting is not None and ticket in waiting:
@@ -116,9 +122,9 @@ class TransferOnDemand(Transfer):
             return self.plan.sated
 
     def wishes(self) -> list[int]:
-        """See TransferState."""
+        """See TransferState. The first LISTED of them."""
         with self._changed:
-            return list(self._priority)
+            return list(islice(self._priority, LISTED))
 
     def learn_length(self, length: int) -> None:
         """See Transfer. Whoever waits for what lies beyond the end is woken."""

@@ -1,11 +1,15 @@
-"""Which pieces a download on demand wants, and in which order: those that readers wait for, the oldest demand first, then those that are
-read ahead. Pure.
+"""Which pieces a download on demand wants, and in which order. Pure.
 
-A piece that is here is in neither list. A piece that is demanded is not read ahead. What is in neither list is not wanted: a download
-whose lists are empty asks for nothing.
+Readers that wait take turns: first comes the first piece of each, in the order in which they asked, then the second of each, and so on. So
+a reader of one piece does not wait for the whole of another's file, and neither starves. What is read ahead comes after all of that.
+
+A piece that is here is in no list. A piece that is demanded is not read ahead. What is in no list is not wanted: a download whose lists are
+empty asks for nothing.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,79 +18,78 @@ if TYPE_CHECKING:
 AHEAD = 256
 """Pieces that are read ahead for all readers together, at most; the oldest leave first."""
 
-_LATER = 1 << 62
-"""Added to a rank: more than there are pieces or demands."""
+_DEMANDED, _READ_AHEAD, _OTHER = range(3)
 
 
 class Priority:
     """Of one download."""
 
     def __init__(self) -> None:
-        self._demanded: dict[int, int] = {}  # piece -> readers that wait for it
+        self._readers: dict[int, dict[int, None]] = {}  # reader -> the pieces that it waits for, in its order
+        self._demanded: dict[int, list[int]] = {}  # piece -> readers that wait for it
         self._ahead: dict[int, None] = {}
-        self._places: dict[int, int] = {}
         self._next = 0
 
-    def demand(self, pieces: Iterable[int]) -> None:
-        """One more reader waits for each of these, which are not here. Those that it wants first come first."""
-        for n in pieces:
-            if n not in self._demanded:
-                self._ahead.pop(n, None)
-                self._place(n)
-            self._demanded[n] = self._demanded.get(n, 0) + 1
+    def demand(self, pieces: Iterable[int]) -> int:
+        """One more reader waits for these, which are not here, the first one first. Its number, for `withdraw`."""
+        reader, self._next = self._next, self._next + 1
+        wanted = dict.fromkeys(pieces)
+        for n in wanted:
+            self._ahead.pop(n, None)
+            self._demanded.setdefault(n, []).append(reader)
+        if wanted:
+            self._readers[reader] = wanted
+        return reader
 
-    def withdraw(self, pieces: Iterable[int]) -> None:
-        """A reader does not wait for these any more; some may be here meanwhile."""
-        for n in pieces:
-            readers = self._demanded.get(n, 0)
-            if readers > 1:
-                self._demanded[n] = readers - 1
-            elif readers:
-                self.landed(n)
+    def withdraw(self, reader: int) -> None:
+        """It does not wait any more; some of its pieces may be here meanwhile, or all."""
+        for n in self._readers.pop(reader, ()):
+            readers = self._demanded[n]
+            readers.remove(reader)
+            if not readers:
+                del self._demanded[n]
 
     def read_ahead(self, pieces: Iterable[int]) -> None:
         """These, which are not here, are wanted when nothing is demanded."""
         for n in pieces:
-            if n not in self._demanded and n not in self._ahead:
+            if n not in self._demanded:
                 self._ahead[n] = None
-                self._place(n)
         while len(self._ahead) > AHEAD:
-            self.landed(next(iter(self._ahead)))
+            del self._ahead[next(iter(self._ahead))]
 
     def landed(self, n: int) -> None:
-        """It is here, or nobody wants it."""
-        self._demanded.pop(n, None)
+        """It is here, or does not exist."""
         self._ahead.pop(n, None)
-        self._places.pop(n, None)
+        for reader in self._demanded.pop(n, ()):
+            wanted = self._readers[reader]
+            del wanted[n]
+            if not wanted:
+                del self._readers[reader]
 
     def end_at(self, count: int) -> None:
         """The file turned out to have `count` pieces."""
-        for n in [n for n in self._places if n >= count]:
+        for n in [n for n in (*self._demanded, *self._ahead) if n >= count]:
             self.landed(n)
 
     def rank(self, n: int) -> int:
-        """Sort key: what is wanted first is least. What nobody wants comes last, in the file's order."""
-        if n in self._demanded:
-            return self._places[n]
-        if n in self._ahead:
-            return _LATER + self._places[n]
-        return 2 * _LATER + n
-
-    def _place(self, n: int) -> None:
-        self._places[n] = self._next
-        self._next += 1
-
-    @property
-    def demanded(self) -> bool:
-        """Some reader waits."""
-        return bool(self._demanded)
+        """Sort key: a piece that a reader waits for, one that is read ahead, or one that nobody wants."""
+        return _DEMANDED if n in self._demanded else _READ_AHEAD if n in self._ahead else _OTHER
 
     def __contains__(self, n: int) -> bool:
-        return n in self._places
+        return n in self._demanded or n in self._ahead
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._demanded) + len(self._ahead)
 
     def __iter__(self) -> Iterator[int]:
-        yield from self._demanded
+        """What is wanted, in order."""
+        turns, given = deque(map(iter, self._readers.values())), set()
+        while turns:
+            turn = turns.popleft()
+            for n in turn:
+                if n not in given:
+                    given.add(n)
+                    yield n
+                    turns.append(turn)
+                    break
         yield from self._ahead

@@ -171,7 +171,7 @@ class TransferState:
         return False
 
     def wishes(self) -> list[int] | None:
-        """Every piece that readers want, in the order of preference; None: any."""
+        """The pieces that readers want, in the order of preference; None: any."""
         return None
 
     # The main thread.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -12,7 +14,6 @@ from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.priority import AHEAD, Priority
 
 PIECES = st.integers(0, 20)
-SOME = st.lists(PIECES, unique=True, max_size=6)
 
 
 class Model(RuleBasedStateMachine):
@@ -21,54 +22,62 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.priority = Priority()
-        self.readers: list[list[int]] = []
-        self.order: list[int] = []
+        self.readers: dict[int, list[int]] = {}
         self.ahead: list[int] = []
 
-    def waiting(self) -> set[int]:
-        return {n for reader in self.readers for n in reader}
-
-    @rule(pieces=SOME)
+    @rule(pieces=st.lists(PIECES, unique=True, max_size=6))
     def demand(self, pieces: list[int]) -> None:
-        self.priority.demand(pieces)
-        self.readers.append(list(pieces))
-        self.order += [n for n in pieces if n not in self.order]
+        self.readers[self.priority.demand(pieces)] = list(pieces)
         self.ahead = [n for n in self.ahead if n not in pieces]
 
     @rule(which=st.integers(0, 10))
     def withdraw(self, which: int) -> None:
         if which < len(self.readers):
-            self.priority.withdraw(self.readers.pop(which))
-            self.order = [n for n in self.order if n in self.waiting()]
+            reader = list(self.readers)[which]
+            self.priority.withdraw(reader)
+            del self.readers[reader]
 
-    @rule(pieces=SOME)
+    @rule(pieces=st.lists(PIECES, unique=True, max_size=6))
     def read_ahead(self, pieces: list[int]) -> None:
         self.priority.read_ahead(pieces)
-        self.ahead += [n for n in pieces if n not in self.ahead and n not in self.order]
+        demanded = {n for reader in self.readers.values() for n in reader}
+        self.ahead += [n for n in pieces if n not in self.ahead and n not in demanded]
 
     @rule(n=PIECES)
     def landed(self, n: int) -> None:
         self.priority.landed(n)
-        for reader in self.readers:
-            if n in reader:
-                reader.remove(n)
-        self.order = [each for each in self.order if each != n]
-        self.ahead = [each for each in self.ahead if each != n]
+        self.remove({n})
 
     @rule(count=st.integers(0, 21))
     def end_at(self, count: int) -> None:
         self.priority.end_at(count)
-        self.readers = [[n for n in reader if n < count] for reader in self.readers]
-        self.order = [n for n in self.order if n < count]
-        self.ahead = [n for n in self.ahead if n < count]
+        self.remove(set(range(count, 21)))
+
+    def remove(self, pieces: set[int]) -> None:
+        for reader, wanted in self.readers.items():
+            self.readers[reader] = [n for n in wanted if n not in pieces]
+        self.ahead = [n for n in self.ahead if n not in pieces]
 
     @invariant()
     def they_agree(self) -> None:
-        assert list(self.priority) == self.order + self.ahead
-        assert len(self.priority) == len(self.order) + len(self.ahead)
-        assert self.priority.demanded == bool(self.order)
-        assert sorted(range(21), key=self.priority.rank)[: len(self.priority)] == self.order + self.ahead
-        assert all((n in self.priority) == (n in self.order + self.ahead) for n in range(21))
+        order: list[int] = []
+        left = [list(wanted) for wanted in self.readers.values()]
+        while any(left):
+            for wanted in left:
+                while wanted and wanted[0] in order:
+                    wanted.pop(0)
+                if wanted:
+                    order.append(wanted.pop(0))
+        assert list(self.priority) == order + self.ahead
+        assert len(self.priority) == len(order) + len(self.ahead)
+        ranks = [self.priority.rank(n) for n in range(21)]
+        assert ranks == [0 if n in order else 1 if n in self.ahead else 2 for n in range(21)]
+        assert all((n in self.priority) == (ranks[n] < 2) for n in range(21))
+
+    def teardown(self) -> None:
+        for reader in self.readers:
+            self.priority.withdraw(reader)
+        assert list(self.priority) == self.ahead, "nothing of a reader is left behind"
 
 
 TestModel = Model.TestCase
@@ -78,6 +87,14 @@ def test_what_is_read_ahead_is_bounded() -> None:
     priority = Priority()
     priority.read_ahead(range(AHEAD + 10))
     assert list(priority) == list(range(10, AHEAD + 10))
+
+
+def test_a_reader_of_one_piece_does_not_wait_for_a_reader_of_many() -> None:
+    priority = Priority()
+    priority.demand(range(1000))
+    priority.landed(0)
+    priority.demand((5000,))
+    assert list(islice(priority, 3)) == [1, 5000, 2]
 
 
 SOURCE = Where("a", "127.0.0.1", 15001, "/peer/file/a")
@@ -101,7 +118,7 @@ def test_demanded_pieces_are_wanted_and_started_first() -> None:
     assert (plan.unasked(), plan.sated) == (4, False)
     assert plan.wishes(64) == [3, 1, 5, 6]
     assert plan.wishes(2) == [3, 1]
-    for n in (0, 6, 1, 3):
+    for n in (0, 6, 3, 1):
         plan.offer(n, "d", [SOURCE], 0.0)
     assert plan.wishes(64) == [5]
     jobs = [plan.assign(0.0) for _ in range(4)]

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, until
+from scene import MIB, SMALL, Scene, Supernode, until
 
 import dfengine
-from dfengine.errors import BadValue, DigestMismatch, LocalError, OriginChanged, OriginError, SupernodeError, TimedOut
+from dfengine.client import swarm_session
+from dfengine.errors import BadValue, DigestMismatch, DiskFull, LocalError, OriginChanged, OriginError, SupernodeError, TimedOut
 from dfengine.files import File
 
 PIECE = 4 * MIB - 5
@@ -278,6 +279,44 @@ def test_a_file_that_is_closed_while_threads_read(stage: Scene) -> None:
             assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])
+def test_a_disk_that_is_full(stage: Scene, small: Path, swarm: bool) -> None:
+    """A file that is longer than the disk opens, and ends by the error of the disk; what is here can be read still."""
+    with open(stage.www / "f", "wb") as out:
+        out.truncate(2 * SMALL)
+    url = stage.origin() + "/f"
+    nodes = (stage.supernode(),) if swarm else ()
+    with opened(stage, url, nodes=nodes, store="disk", pattern="cdn") as file:
+        pass
+    given = {**keywords(stage, 2, nodes), "home": small, "pattern": "cdn"}
+    with dfengine.open(url, store="disk", **given) as file:
+        assert isinstance(file, File)
+        assert file.pread(SMALL, 10) == bytes(10)
+        with pytest.raises(DiskFull):
+            file.read()
+        with pytest.raises(DiskFull):
+            file.pread(2 * SMALL - 10, 10)
+        assert file.pread(SMALL, 10) == bytes(10)
+
+
+def test_sequential_readers_in_several_threads(stage: Scene) -> None:
+    """Each has its own stream of read-ahead; together they fetch each piece once."""
+    size = 48 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    node = stage.supernode()
+    with opened(stage, stage.origin() + "/f", nodes=(node,)) as file, ThreadPoolExecutor(4) as pool:
+
+        def quarter(at: int) -> bytes:
+            found = bytearray()
+            while len(found) < size // 4:
+                found += file.pread(at * size // 4 + len(found), min(300_000, size // 4 - len(found)))
+            return bytes(found)
+
+        assert b"".join(pool.map(quarter, range(4))) == data
+        assert sum(counts(file)) == size
+
+
 def test_a_read_that_waits_too_long_ends_and_the_next_one_may_succeed(stage: Scene) -> None:
     stage.file("f", 20 * PIECE)
     url = stage.origin(slow="3m") + "/slow/f"
@@ -315,7 +354,8 @@ def test_a_supernode_that_is_killed_and_comes_back(stage: Scene) -> None:
         assert counts(file)[2] > 0
 
 
-def test_a_supernode_that_is_killed_for_good_under_readers(stage: Scene) -> None:
+def test_a_supernode_that_is_killed_for_good_under_readers(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swarm_session, "RETRY", 2.0)
     size = 40 * PIECE
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()
@@ -454,3 +494,28 @@ def test_a_file_that_is_dropped_is_closed(stage: Scene) -> None:
     file = opened(stage, stage.origin() + "/f")
     with pytest.warns(ResourceWarning, match="not closed"):
         del file
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_from_the_swarm_to_an_origin_that_shows_no_validator(stage: Scene, changes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came from the supernode is compared before anything of the origin is shown; where it differs no byte of both is given."""
+    monkeypatch.setattr(swarm_session, "RETRY", 2.0)
+    size = 24 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin(odd='etag off; add_header Last-Modified "";') + "/odd/f"
+    node = stage.supernode()
+    with opened(stage, url, nodes=(node,)) as file:
+        for n in (2, 9):
+            assert file.pread(n * PIECE, 10) == data[n * PIECE : n * PIECE + 10]
+        stage.kill(node.process)
+        if changes:
+            stage.file("f", size, seed=1)
+            with pytest.raises(OriginChanged):
+                file.pread(15 * PIECE, 10)
+            assert here(file) == 2
+        else:
+            for offset, count in reads(size, 10):
+                assert file.pread(offset, count) == data[offset : offset + count]
+            assert counts(file)[2] > 0
+        assert file.pread(9 * PIECE, 10) == data[9 * PIECE : 9 * PIECE + 10]

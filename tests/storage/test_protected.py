@@ -75,13 +75,13 @@ LAID = [file_of(OTHER), link, fifo, own_fifo, unix, folder_with_something, Path.
 
 
 @pytest.mark.parametrize("lay", LAID)
-@pytest.mark.parametrize("which", [".part", ".record", f".record.{os.getpid()}"])
+@pytest.mark.parametrize("which", [".part", ".record", ".record.{pid}"])
 @pytest.mark.parametrize("stems", [1, 2])
 def test_another_name_is_taken_when_one_is_occupied(shared: Path, lay: Callable[[Path], None], which: str, stems: int) -> None:
     out = shared / "out"
     foreseen = Target(str(out), TASK)._stems[:stems]
     for stem in foreseen:
-        lay(Path(stem + which))
+        lay(Path(stem + which.format(pid=os.getpid())))
     before = {path: os.lstat(path) for path in shared.iterdir()}
     target = Target(str(out), TASK)
     file = target.open(GEOMETRY, b"g")

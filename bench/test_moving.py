@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import xxhash
 
-from dfengine.net._receive import Inlet
+from dfengine.net._receive import Receiver
 from dfengine.net._sendfile import FileSlice, Upload
 
 PIECE = (4 << 20) - 5
@@ -66,10 +66,10 @@ def test_receive_a_piece(benchmark: Any, pair: tuple[socket.socket, socket.socke
 
     writer = threading.Thread(target=feed)
     writer.start()
-    inlet, buffer = Inlet(ours.fileno()), memoryview(bytearray(PIECE))
+    receiver, buffer = Receiver(ours.fileno()), memoryview(bytearray(PIECE))
 
     def receive() -> int:
-        inlet.into(buffer, 0, PIECE)
+        receiver.into(buffer, 0, PIECE)
         return len(buffer)
 
     benchmark.extra_info["per"] = "4 MiB piece into one buffer"

@@ -35,20 +35,20 @@ def request(kind: str, path: str, n: int) -> bytes:
 
 def drain(kind: str, port: int, path: str, pieces: int, connections: int, seconds: float) -> None:
     """The receiver's process: prints [bytes, seconds, the most bytes in any one second]."""
-    from dfengine.net._receive import Inlet
+    from dfengine.net._receive import Receiver
 
     got, stop = [0] * connections, threading.Event()
 
     def receive(me: int) -> None:
         sock = socket.create_connection(("127.0.0.1", port))
-        inlet, buffer, n = Inlet(sock.fileno()), bytearray(PIECE), me
+        receiver, buffer, n = Receiver(sock.fileno()), bytearray(PIECE), me
         while not stop.is_set():
             sock.sendall(request(kind, path, n % pieces))
-            head = inlet.head(time.monotonic() + 10)
+            head = receiver.head(time.monotonic() + 10)
             if b" 206 " not in head.split(b"\r\n", 1)[0]:
                 raise RuntimeError(head.decode())
             for at in range(0, PIECE, MIB):
-                inlet.into(buffer, at, MIB)
+                receiver.into(buffer, at, MIB)
                 got[me] += MIB
             n += connections
         sock.close()

@@ -32,7 +32,7 @@ class Receiving:
 
     def begin(self, job: Job, connection: Connection) -> None:
         """Bytes on this connection belong to the job from now on."""
-        self._current[job] = connection, connection.inlet.total
+        self._current[job] = connection, connection.receiver.total
 
     def end(self, job: Job) -> None:
         """Nothing more comes; not begun: nothing happens."""
@@ -61,7 +61,7 @@ class Receiving:
     def came(self, job: Job) -> int:
         """Bytes of it that have come, its answer's head and frame with them."""
         connection, before = self._current.get(job, (None, 0))
-        return 0 if connection is None else max(0, connection.inlet.total - before)
+        return 0 if connection is None else max(0, connection.receiver.total - before)
 
     def unread(self, job: Job) -> int:
         """Bytes of it that wait in this host: if there are many, its source is not what is slow."""

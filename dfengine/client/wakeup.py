@@ -24,7 +24,7 @@ class Wakeup:
 
     def wait(self, seconds: float, connection: Connection | None = None) -> bool:
         """Until a signal, or bytes wait on `connection` (True), or `seconds` are over."""
-        if connection is not None and connection.inlet.buffered:
+        if connection is not None and connection.receiver.buffered:
             return True
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)

@@ -8,7 +8,7 @@ Heads and small bodies pass through `store`. The content of a piece goes from th
 buffer, but for the few bytes that came in one receive with the head.
 """
 
-cdef class Inlet:
+cdef class Receiver:
     cdef readonly int fd
     cdef readonly unsigned long long total      # bytes received on this connection, whatever they were
     cdef unsigned char* store

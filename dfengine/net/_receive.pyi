@@ -5,8 +5,8 @@ from typing_extensions import Buffer
 HEAD_LIMIT: Final = 16384
 
 @final
-class Inlet:
-    def __new__(cls, fd: int, send_timeout: float = 10.0) -> Inlet: ...
+class Receiver:
+    def __new__(cls, fd: int, send_timeout: float = 10.0) -> Receiver: ...
     @property
     def fd(self) -> int: ...
     @property

@@ -66,7 +66,7 @@ cdef timeval span(double seconds) noexcept nogil:
 
 
 @cython.final
-cdef class Inlet:
+cdef class Receiver:
     """What one connection receives. One thread receives; any thread may `stop`.
 
     Raises SourceGone (closed, reset, silent past its deadline, or stopped), TooSlow, ProtocolViolation.
@@ -228,36 +228,36 @@ cdef class Inlet:
         raise SourceGone(f"{'closed' if outcome == CLOSED else 'stopped'} {short}")
 
 
-cdef void wake_at(Inlet inlet, int low) noexcept nogil:
+cdef void wake_at(Receiver receiver, int low) noexcept nogil:
     """Of the bytes that wait, so many wake whoever receives or polls. A system that refuses wakes for each segment."""
-    if inlet.low != low:
-        setsockopt(inlet.fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low))
-        inlet.low = low
+    if receiver.low != low:
+        setsockopt(receiver.fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low))
+        receiver.low = low
 
 
-cdef int fill(Inlet inlet, char* at, Py_ssize_t length, Py_ssize_t* got, double silence, double floor, double grace,
+cdef int fill(Receiver receiver, char* at, Py_ssize_t length, Py_ssize_t* got, double silence, double floor, double grace,
               double started, Py_ssize_t before, Py_ssize_t after) noexcept nogil:
-    """Receive until got == length; an Outcome. Counts into the inlet's total as it goes, for whoever shows progress."""
+    """Receive until got == length; an Outcome. Counts into the receiver's total as it goes, for whoever shows progress."""
     cdef ssize_t count
     cdef Py_ssize_t most, ahead
     cdef double heard = now(), at_now
     while got[0] < length:
-        if inlet.stopped:
+        if receiver.stopped:
             return STOPPED
         most, ahead = min(length - got[0], <Py_ssize_t>STEP), length - got[0] + after
         if ahead >= 2 * LOW:
             most = min(most, ahead - LOW)
-            wake_at(inlet, LOW)
+            wake_at(receiver, LOW)
         else:
-            wake_at(inlet, 1)
-        count = recv(inlet.fd, at + got[0], most, MSG_WAITALL)
+            wake_at(receiver, 1)
+        count = recv(receiver.fd, at + got[0], most, MSG_WAITALL)
         at_now = now()
         if count > 0:
             got[0] += count
-            inlet.total += count
+            receiver.total += count
             heard = at_now
         elif count == 0:
-            return STOPPED if inlet.stopped else CLOSED
+            return STOPPED if receiver.stopped else CLOSED
         elif errno == EINTR:
             return INTERRUPTED
         elif errno != EAGAIN:

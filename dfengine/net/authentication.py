@@ -28,7 +28,7 @@ class Authentication:
         if files:
             self._read(files)
 
-    def shut(self, route: Callable[[Request], Answer]) -> Callable[[Request], Answer | Response]:
+    def protect(self, route: Callable[[Request], Answer]) -> Callable[[Request], Answer | Response]:
         """`route`, but requests without a secret are refused. Each such route has a name of its own, for which requests are signed."""
         if not self._secrets:
             return route

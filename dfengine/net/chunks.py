@@ -8,8 +8,8 @@ from dfengine.errors import ProtocolViolation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.net._receive import Inlet
-    from dfengine.net.tls import TlsInlet
+    from dfengine.net._receive import Receiver
+    from dfengine.net.tls import TlsReceiver
 
 MOST = 16384
 """Chunks of one body: each costs its reader more than its bytes do, where they are few."""
@@ -21,22 +21,22 @@ _ENDS = (b"\r\n", b"\n")
 
 
 class Chunks:
-    """`read` and `into` as an inlet's, over the chunks of one body; then `end`, or all at once by `rest`.
+    """`read` and `into` as a receiver's, over the chunks of one body; then `end`, or all at once by `rest`.
 
     Raises SourceGone, TooSlow, ProtocolViolation.
     """
 
-    def __init__(self, inlet: Inlet | TlsInlet) -> None:
-        self._inlet = inlet
+    def __init__(self, receiver: Receiver | TlsReceiver) -> None:
+        self._receiver = receiver
         self._left = 0
         self._count = 0
 
     def _next(self, deadline: float) -> bool:
         """The next chunk begins; False: the body has ended, its trailers included."""
-        if self._count and self._inlet.line(deadline) not in _ENDS:
+        if self._count and self._receiver.line(deadline) not in _ENDS:
             raise ProtocolViolation("a chunk is longer than it said")
         self._count += 1
-        digits = self._inlet.line(deadline).partition(b";")[0].rstrip(b" \t\r\n")
+        digits = self._receiver.line(deadline).partition(b";")[0].rstrip(b" \t\r\n")
         if not 1 <= len(digits) <= 8 or digits.translate(None, _HEX):
             raise ProtocolViolation("a chunk's size is malformed")
         if self._count > MOST:
@@ -45,7 +45,7 @@ class Chunks:
         if self._left:
             return True
         for _ in range(TRAILERS):
-            if self._inlet.line(deadline) in _ENDS:
+            if self._receiver.line(deadline) in _ENDS:
                 return False
         raise ProtocolViolation("trailers without end")
 
@@ -61,7 +61,7 @@ class Chunks:
         parts = []
         while length:
             count = self._some(length, deadline)
-            parts.append(self._inlet.read(count, deadline))
+            parts.append(self._receiver.read(count, deadline))
             length -= count
         return b"".join(parts)
 
@@ -72,7 +72,7 @@ class Chunks:
         got, started = 0, started or time.monotonic()  # the rate is judged over all chunks
         while got < length:
             count = self._some(length - got, time.monotonic() + silence)
-            self._inlet.into(
+            self._receiver.into(
                 buffer, offset + got, count, silence=silence, floor=floor, grace=grace, started=started, before=before + got,
                 after=length - got - count + after,
             )
@@ -90,5 +90,5 @@ class Chunks:
             limit -= self._left
             if limit < 0:
                 raise ProtocolViolation("the answer is longer than is read")
-            parts.append(self._inlet.read(self._left, deadline))
+            parts.append(self._receiver.read(self._left, deadline))
         return b"".join(parts)

@@ -12,7 +12,7 @@ import socket
 import time
 
 from dfengine.errors import ProtocolViolation, Silent, SourceGone
-from dfengine.net._receive import Inlet
+from dfengine.net._receive import Receiver
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dfengine.net.secret import Signer
-    from dfengine.net.tls import Seal, TlsInlet
+    from dfengine.net.tls import TlsReceiver, WrapTls
 
 CONNECT = 5.0
 """Seconds to connect, by default."""
@@ -115,13 +115,13 @@ class Connection:
     """
 
     def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False,
-                 opened: Callable[[socket.socket], None] | None = None, secret: bytes | None = None, seal: Seal | None = None) -> None:
+                 opened: Callable[[socket.socket], None] | None = None, secret: bytes | None = None, wrap: WrapTls | None = None) -> None:
         """Connects within `timeout` seconds, as long again for TLS, and for the name of a server that is signed for.
 
         `local`: address to connect from, "" = the system's choice.
         named: with TLS, the other side's certificate must be for `host`.
         opened: called with each socket before it connects; whoever shuts it down ends the wait for it.
-        secret: each request is signed with it. seal: makes TLS of the connected socket; None: plain.
+        secret: each request is signed with it. wrap: makes TLS of the connected socket; None: plain.
         """
         self.host, self.port = host, port
         self._signer: Signer | None = None
@@ -131,25 +131,25 @@ class Connection:
         except (OSError, UnicodeError) as error:
             kind = Silent if isinstance(error, TimeoutError) else SourceGone
             raise kind(f"{self.name} cannot be connected to: {_reason(error)}") from None
-        self._sealed: TlsInlet | None = None
-        if seal is not None:
-            self._shake_hands(seal, named, timeout)
-            self._greet(secret, timeout)
+        self._tls: TlsReceiver | None = None
+        if wrap is not None:
+            self._shake_hands(wrap, named, timeout)
+            self._learn_name(secret, timeout)
             return
         try:
-            # Blocking from here on: the inlet's own timeouts bound each wait, and one call may receive a megabyte.
+            # Blocking from here on: the receiver's own timeouts bound each wait, and one call may receive a megabyte.
             self._socket.setblocking(True)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.inlet: Inlet | TlsInlet = Inlet(self._socket.fileno())
+            self.receiver: Receiver | TlsReceiver = Receiver(self._socket.fileno())
         except (OSError, SourceGone):
             self._socket.close()
             raise SourceGone(f"{self.name} closed the connection") from None
         self.usable = True
         self.served = 0
         """Answers whose heads were read."""
-        self._greet(secret, timeout)
+        self._learn_name(secret, timeout)
 
-    def _greet(self, secret: bytes | None, timeout: float) -> None:
+    def _learn_name(self, secret: bytes | None, timeout: float) -> None:
         """Where requests are signed: learn for whom."""
         if secret is None:
             return
@@ -163,30 +163,30 @@ class Connection:
             raise
         self.served = 0
 
-    def _shake_hands(self, seal: Seal, named: bool, timeout: float) -> None:
+    def _shake_hands(self, wrap: WrapTls, named: bool, timeout: float) -> None:
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket, self.inlet = seal(self._socket, self.host, named, timeout)
+            self._socket, self.receiver = wrap(self._socket, self.host, named, timeout)
         except (OSError, ValueError) as error:
             from dfengine.net.tls import reason
 
             self._socket.close()
             kind = Silent if isinstance(error, TimeoutError) else SourceGone
             raise kind(f"{self.name}: no TLS: {reason(error)}") from None
-        self._sealed = self.inlet
+        self._tls = self.receiver
         self.usable, self.served = True, 0
 
     def fileno(self) -> int:
-        """For poll; look at `inlet.buffered` first."""
+        """For poll; look at `receiver.buffered` first."""
         return self._socket.fileno()
 
     @property
     def readable(self) -> bool:
         """Bytes of the other side wait here."""
-        if self._sealed is not None:
-            return self._sealed.waiting()
+        if self._tls is not None:
+            return self._tls.waiting()
         try:
-            return bool(self.inlet.buffered or self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return bool(self.receiver.buffered or self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except OSError:
             return False
 
@@ -214,7 +214,7 @@ class Connection:
             headers = {**given, "Dfengine-Auth": self._signer.sign(method, target, body, given.get("Range", ""))}
         request = encode_request(method, target, self.name, headers or {}, body)
         try:
-            if self._sealed is not None:
+            if self._tls is not None:
                 self._socket.settimeout(SEND)
             self._socket.sendall(request)
         except OSError as error:
@@ -225,7 +225,7 @@ class Connection:
         """The next answer's head, interim answers skipped. deadline: monotonic seconds."""
         for _ in range(8):
             try:
-                head = parse_head(self.inlet.head(deadline))
+                head = parse_head(self.receiver.head(deadline))
             except (SourceGone, ProtocolViolation) as error:
                 self.usable = False
                 raise type(error)(f"{self.name}: {error}") from None
@@ -242,17 +242,17 @@ class Connection:
             if head.chunked:
                 from dfengine.net.chunks import Chunks
 
-                return Chunks(self.inlet).rest(deadline, limit)
+                return Chunks(self.receiver).rest(deadline, limit)
             if head.length > limit:
                 raise ProtocolViolation(f"an answer of {head.length} bytes is longer than {limit}")
-            return self.inlet.read(head.length, deadline) if head.length >= 0 else self._rest(deadline, limit)
+            return self.receiver.read(head.length, deadline) if head.length >= 0 else self._rest(deadline, limit)
         except (SourceGone, ProtocolViolation) as error:
             self.usable = False
             raise type(error)(f"{self.name}: {error}") from None
 
     def _rest(self, deadline: float, limit: int) -> bytes:
         """A body without a length ends with the connection, as HTTP/1.0's do."""
-        body = self.inlet.read(self.inlet.buffered, deadline)
+        body = self.receiver.read(self.receiver.buffered, deadline)
         while len(body) <= limit:
             self._socket.settimeout(max(0.001, deadline - time.monotonic()))
             try:
@@ -281,7 +281,7 @@ class Connection:
     def stop(self) -> None:
         """From any thread: a thread that waits on this connection gets SourceGone at once."""
         self.usable = False
-        self.inlet.stop()
+        self.receiver.stop()
 
     def close(self) -> None:
         """By the thread that uses it."""

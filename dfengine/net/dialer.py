@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from dfengine.net.tls import Seal
+    from dfengine.net.tls import WrapTls
 
 
 class Dialer:
@@ -28,15 +28,15 @@ class Dialer:
         self.secrets: tuple[bytes, ...] = ()
         self.secret_files = tuple(map(_absolute, secret_files))
         self.tls_files = tuple(map(_absolute, tls_files))
-        self._seal: Seal | None = None
+        self._wrap: WrapTls | None = None
         if secret_files:
             from dfengine.net.secret import read_secrets
 
             self.secrets = read_secrets(secret_files)
         if any(tls_files):
-            from dfengine.net.tls import sealer
+            from dfengine.net.tls import tls_wrapper
 
-            self._seal = sealer(*tls_files)
+            self._wrap = tls_wrapper(*tls_files)
 
     def connect(
         self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False,
@@ -44,7 +44,7 @@ class Dialer:
     ) -> Connection:
         """A new connection; see Connection for the arguments and what is raised."""
         secret = self.secrets[0] if self.secrets else None
-        return Connection(host, port, timeout=timeout, local=local, named=named, opened=opened, secret=secret, seal=self._seal)
+        return Connection(host, port, timeout=timeout, local=local, named=named, opened=opened, secret=secret, wrap=self._wrap)
 
 
 def _absolute(path: str) -> str:

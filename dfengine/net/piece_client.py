@@ -12,10 +12,10 @@ from dfengine.errors import BadFrame, ProtocolViolation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.net._receive import Inlet
+    from dfengine.net._receive import Receiver
     from dfengine.net.chunks import Chunks
     from dfengine.net.dial import Connection, Head
-    from dfengine.net.tls import TlsInlet
+    from dfengine.net.tls import TlsReceiver
 
 _TAIL = bytes((TAIL,))
 
@@ -42,18 +42,18 @@ class PieceBody:
         if head.chunked:
             from dfengine.net.chunks import Chunks
 
-            self._chunks = Chunks(connection.inlet)
-        source: Inlet | TlsInlet | Chunks = self._chunks or connection.inlet
+            self._chunks = Chunks(connection.receiver)
+        source: Receiver | TlsReceiver | Chunks = self._chunks or connection.receiver
         self.frame = source.read(FRAME_HEAD, deadline)
         self.length = framed_length(self.frame, geometry, n) if length < 0 else length
         self.into = source.into
-        """Receives content into a buffer; see Inlet.into."""
+        """Receives content into a buffer; see Receiver.into."""
         if self.frame != frame_head(self.length, geometry.piece_size):
             raise BadFrame(f"piece {n} begins with {self.frame.hex()}")
 
     def end(self, connection: Connection, deadline: float) -> None:
         """All content was received: read the frame's tail. Raises BadFrame, ProtocolViolation, SourceGone, Silent."""
-        if (self._chunks or connection.inlet).read(FRAME_TAIL, deadline) != _TAIL:
+        if (self._chunks or connection.receiver).read(FRAME_TAIL, deadline) != _TAIL:
             raise BadFrame(f"piece {self._n} does not end with {TAIL:02x}")
         if self._chunks is not None:
             self._chunks.end(deadline)

@@ -82,13 +82,13 @@ class PieceServer:
         self.requests = self.bytes_sent = self.sends = self.sendfiles = self.loads = self.failures = 0
         self.connections: set[Connection] = set()
         self._queues: dict[TokenBucket, RateQueue] = {}
-        self._seal: Callable[[socket.socket], TlsSocket] | None = None
+        self._wrap: Callable[[socket.socket], TlsSocket] | None = None
         self.upload: Callable[[Any, tuple[bytes | FileSlice, ...]], Upload | TlsUpload] = _by_sendfile
         """What sends the parts of an answer to a connection's socket."""
         if tls is not None:
             from dfengine.net.tls_upload import TlsSocket, TlsUpload
 
-            self._seal, self.upload = partial(TlsSocket, context=tls), TlsUpload
+            self._wrap, self.upload = partial(TlsSocket, context=tls), TlsUpload
         self.turns = turns or Turns(loop.call_soon, time.monotonic)
         self.memory = Quota(MEMORY, share)
         self._route = route
@@ -114,7 +114,7 @@ class PieceServer:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # TLS looks at the socket, and raises when the client is gone.
-        self.connections.add(Connection(self, sock if self._seal is None else self._seal(sock), address))
+        self.connections.add(Connection(self, sock if self._wrap is None else self._wrap(sock), address))
 
     def _sweep(self) -> None:
         now = time.monotonic()

@@ -30,8 +30,8 @@ TICK = 0.5
 """Seconds after which a receive looks whether it has been stopped, is silent or too slow."""
 
 
-class TlsInlet:
-    """What `_receive.Inlet` is to a plain connection, with the same methods, limits and errors; `sock` has shaken hands."""
+class TlsReceiver:
+    """What `_receive.Receiver` is to a plain connection, with the same methods, limits and errors; `sock` has shaken hands."""
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         self._sock = sock
@@ -212,19 +212,19 @@ def _filled(context: ssl.SSLContext, cert: str, key: str, ca: str) -> ssl.SSLCon
     return context
 
 
-Seal = Callable[[socket.socket, str, bool, float], tuple[ssl.SSLSocket, TlsInlet]]
+WrapTls = Callable[[socket.socket, str, bool, float], tuple[ssl.SSLSocket, TlsReceiver]]
 
 
-def sealer(cert: str, key: str, ca: str) -> Seal:
+def tls_wrapper(cert: str, key: str, ca: str) -> WrapTls:
     """What makes TLS of a connected socket: (socket, host, whether that host's name is verified, seconds). Raises BadValue.
 
     What it returns raises OSError, and the socket is closed then.
     """
     contexts = {named: client(cert, key, ca, named) for named in (False, True)}
 
-    def seal(sock: socket.socket, host: str, named: bool, seconds: float) -> tuple[ssl.SSLSocket, TlsInlet]:
+    def wrap(sock: socket.socket, host: str, named: bool, seconds: float) -> tuple[ssl.SSLSocket, TlsReceiver]:
         sock.settimeout(seconds)
-        sealed = contexts[named].wrap_socket(sock, server_hostname=host if named else None)
-        return sealed, TlsInlet(sealed)
+        wrapped = contexts[named].wrap_socket(sock, server_hostname=host if named else None)
+        return wrapped, TlsReceiver(wrapped)
 
-    return seal
+    return wrap

@@ -15,7 +15,7 @@ from dfengine.peer.routes import Leaving
 if TYPE_CHECKING:
     import ssl
 
-FAREWELL_SECONDS = 0.6
+TIMEOUT = 0.6
 """All of it together takes no longer: a process that is told to end does so within a second."""
 
 AT_ONCE = 16
@@ -32,7 +32,7 @@ async def deregister(gone: Iterable[Leaving], secret_files: Sequence[str] = (), 
     leaving = [leave(*one) for one in gone]
     if leaving:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), FAREWELL_SECONDS)
+            await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), TIMEOUT)
 
 
 async def _leave(node: str, task: str, cid: str, secret_files: Sequence[str], tls: ssl.SSLContext | None) -> None:

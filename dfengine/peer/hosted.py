@@ -187,10 +187,10 @@ class Hosted:
                 gone.append(stream.shared.entry)
         return gone
 
-    def deserted(self) -> list[Entry]:
+    def withdraw_deleted(self) -> list[Entry]:
         """See routes.Shares; a stream's memory is nobody else's anyway."""
         self._watch(True)
-        return self._home.deserted()
+        return self._home.withdraw_deleted()
 
     def names(self) -> list[str]:
         """See routes.Shares."""

@@ -112,7 +112,7 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     if settings.join_fd >= 0:
         hosted.take(socket.socket(fileno=settings.join_fd))
     routes = Routes(hosted, limit, time.time)
-    server = PieceServer(loop, sock, authentication.shut(routes), limit=limit, admission=Admission(more_descriptors()), tls=listens)
+    server = PieceServer(loop, sock, authentication.protect(routes), limit=limit, admission=Admission(more_descriptors()), tls=listens)
     server.start()
     announce(peer=(reached_by(sock), sock.getsockname()[1]))
     period = min(SWEEP_SECONDS, max(settings.alivetime / 4, 0.1)) if settings.alivetime else SWEEP_SECONDS

@@ -84,11 +84,11 @@ class OnDemand:
         return held
 
     def release(self) -> None:
-        """It is not used soon."""
+        """It is not used soon: close it once no caller of `hold` uses it."""
         with self._descriptors.turn:
             self._descriptors.drop(self)
 
-    def remove(self) -> None:
+    def detach(self) -> None:
         """Its path is about to be replaced or removed: it is not opened again. Readers that hold it go on."""
         with self._descriptors.turn:
             self._gone = True

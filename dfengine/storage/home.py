@@ -222,19 +222,19 @@ class Home:
                     gone.append(entry)
         return gone
 
-    def deserted(self) -> list[Entry]:
+    def withdraw_deleted(self) -> list[Entry]:
         """Withdraw what only this home still has: its output was deleted or replaced, and the link here would keep its room."""
         gone = []
         for name in self.names():
             try:
-                deserted = os.lstat(self._at("data", name)).st_nlink < 2
-                entry = self.entry(name) if deserted else None
+                deleted = os.lstat(self._at("data", name)).st_nlink < 2
+                entry = self.entry(name) if deleted else None
             except FileNotFoundError:  # on another file system, where it is found by its path
                 entry = self.entry(name)
-                deserted = entry is not None and not any(map(entry.is_at, entry.paths))
+                deleted = entry is not None and not any(map(entry.is_at, entry.paths))
             except OSError:
                 continue
-            if deserted:
+            if deleted:
                 self.withdraw(name)
                 gone += [entry] if entry is not None else []
         return gone

@@ -186,7 +186,7 @@ class PieceFile:
         """When the data was last written, unix seconds."""
         return os.fstat(self.fd).st_mtime
 
-    def seal(self) -> None:
+    def mark_complete(self) -> None:
         """All is here and verified: remember the data's mtime, by which a later change shows. Raises StorageError, OSError."""
         self._check_reach()
         self.record.set_complete(os.fstat(self.fd).st_mtime_ns)

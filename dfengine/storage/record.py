@@ -332,14 +332,14 @@ class Record:
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """It is not written for a while: no descriptor is kept. The next write opens the file, if it is still this one."""
         with self._opening:
             fd, self.fd = self.fd, -1
             if fd >= 0:
                 os.close(fd)
 
-    def abandon(self) -> None:
+    def detach(self) -> None:
         """Its path is about to be replaced or removed: it is not opened again."""
         self._same = None
 

@@ -171,7 +171,7 @@ class Target:
         try:
             if sync:
                 os.fsync(file.fd)
-            file.seal()
+            file.mark_complete()
             _keep_mode(self.path, file.fd)
             os.rename(self.part, self.path)
             if sync:

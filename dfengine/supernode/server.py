@@ -127,14 +127,14 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     state = SupernodeState(settings, home, loop, dialer)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
     admission, turns = Admission(more_descriptors(), share), Turns(loop.call_soon, time.monotonic)
-    routes = authentication.shut(DownloadRoutes(state.cdn.fetches.get, state.scrubber.unreadable, state.requested))
+    routes = authentication.protect(DownloadRoutes(state.cdn.fetches.get, state.scrubber.unreadable, state.requested))
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls)
     watch = LoopWatch(loop)
     router = Router(state, pieces, watch)
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick = None if settings.secret_file else router.quick
     control = ControlServer(
-        loop, authentication.shut(router), quick=quick, lost=state.lost, report=partial(_complain, state.counts), share=share,
+        loop, authentication.protect(router), quick=quick, lost=state.lost, report=partial(_complain, state.counts), share=share,
         admission=admission, turns=turns,
     )
     try:

@@ -32,7 +32,7 @@ class Line:
     def __init__(self, source: Where, answer: bytes) -> None:
         self.host, self.port = source.ip, source.port
         self._answer = answer
-        self.inlet = self
+        self.receiver = self
 
     def send(self, method: str, target: str, headers: object) -> None:
         """It was answered before it was asked."""

@@ -32,7 +32,7 @@ class Line:
     """As much of a connection as a transfer uses."""
 
     def __init__(self) -> None:
-        self.inlet = SimpleNamespace(total=0)
+        self.receiver = SimpleNamespace(total=0)
         self.stopped = threading.Event()
 
     def stop(self) -> None:
@@ -162,7 +162,7 @@ def test_a_piece_under_way_twice_is_counted_once_and_never_for_more_than_it_is(t
     first, second = jobs(transfer)
     lines = [begun(transfer, job) for job in (first, second)]
     for line, total in zip(lines, (3 * MIB, 5 * MIB), strict=True):
-        line.inlet.total = total
+        line.receiver.total = total
     assert transfer.moving().total == 5 * MIB
-    lines[1].inlet.total = 9 * MIB  # the head of its answer, and what is behind it on the connection
+    lines[1].receiver.total = 9 * MIB  # the head of its answer, and what is behind it on the connection
     assert transfer.moving().total == GEOMETRY.framed(0)

@@ -44,7 +44,7 @@ class Line:
         self.answers: list[bytes] = []
         self.sent: list[tuple[str, str, bytes]] = []
         self._never = os.eventfd(0, os.EFD_CLOEXEC)
-        self.inlet = self
+        self.receiver = self
 
     @property
     def buffered(self) -> int:
@@ -267,22 +267,22 @@ class TestNative:
         line.pulls()
         job = transfer.plan.assign(0.0)
         assert job is not None
-        connection: Any = SimpleNamespace(inlet=SimpleNamespace(total=7))
+        connection: Any = SimpleNamespace(receiver=SimpleNamespace(total=7))
         assert transfer.begin(job, connection)
         return pull, job, connection
 
     def test_a_piece_that_is_about_to_be_whole_is_told_once_and_at_once(self, line: Line, transfer: Transfer) -> None:
         pull, job, connection = self.receiving(line, transfer)
         job.began -= 5.0
-        connection.inlet.total += SIZE // 8
+        connection.receiver.total += SIZE // 8
         line.answers = [wire.encode(wire.Pulled(wire.WAIT))] * 2
         pull.step(transfer, 0.0)
         assert all(not sent.ending for sent in line.pulls()), "too little of it is here"
-        connection.inlet.total += SIZE * 3 // 4 + SIZE // 10
+        connection.receiver.total += SIZE * 3 // 4 + SIZE // 10
         pull.step(transfer, 0.0)
         pull.step(transfer, 0.0)
         assert [sent.ending for sent in line.pulls()] == [[0]]
-        connection.inlet.total = 7 + GEOMETRY.framed(0)
+        connection.receiver.total = 7 + GEOMETRY.framed(0)
         pull.step(transfer, 0.0)
         assert all(not sent.ending for sent in line.pulls())
         transfer.drop(job)
@@ -291,7 +291,7 @@ class TestNative:
         pull, job, connection = self.receiving(line, transfer)
         told = []
         for eighths in (0, 1, 2, 3, 4):
-            connection.inlet.total = 7 + -(-GEOMETRY.framed(0) * eighths // 8)
+            connection.receiver.total = 7 + -(-GEOMETRY.framed(0) * eighths // 8)
             line.answers = [wire.encode(wire.Pulled(wire.WAIT))] if eighths in (0, 3) else []
             pull.step(transfer, 0.0)
             told += [(eighths, sent.pace) for sent in line.pulls() if sent.pace]

@@ -30,7 +30,7 @@ class Line:
     """As much of a connection as a transfer looks at."""
 
     def __init__(self) -> None:
-        self.inlet = SimpleNamespace(total=0)
+        self.receiver = SimpleNamespace(total=0)
         self.unread = 0
 
     def stop(self) -> None:
@@ -107,7 +107,7 @@ def test_a_source_is_slow_unless_much_of_what_it_sent_waits_here(
     line.unread = unread
     assert transfer.begin(job, cast(Connection, line))
     for _ in range(50):
-        line.inlet.total += 10
+        line.receiver.total += 10
         clock[0] += 0.1
         transfer.listen(0.0)
     assert job.silent is slow

@@ -1,4 +1,4 @@
-"""Inlet and Connection over real sockets: exact bytes, every wait bounded, hostile answers cut off."""
+"""Receiver and Connection over real sockets: exact bytes, every wait bounded, hostile answers cut off."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from certificates import Authority
 
 from dfengine.errors import ProtocolViolation, SourceGone, TooSlow
 from dfengine.net import tls
-from dfengine.net._receive import HEAD_LIMIT, Inlet
+from dfengine.net._receive import HEAD_LIMIT, Receiver
 from dfengine.net.dial import Connection, local_address
-from dfengine.net.tls import TlsInlet
+from dfengine.net.tls import TlsReceiver
 
 
 @pytest.fixture(scope="module")
@@ -29,43 +29,43 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, 
 
 
 @pytest.fixture(params=["plain", "tls"])
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Inlet | TlsInlet, socket.socket]]:
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Receiver | TlsReceiver, socket.socket]]:
     """A receiving side and the socket that feeds it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         here = socket.create_connection(listener.getsockname())
         there, _ = listener.accept()
-    inlet: Inlet | TlsInlet
+    receiver: Receiver | TlsReceiver
     if request.param == "plain":
-        inlet = Inlet(here.fileno())
+        receiver = Receiver(here.fileno())
     else:
         server, client = request.getfixturevalue("contexts")
         with ThreadPoolExecutor(1) as pool:
             shaken = pool.submit(server.wrap_socket, there, True)
             here = client.wrap_socket(here)
             there = shaken.result()
-        inlet = TlsInlet(here)
+        receiver = TlsReceiver(here)
     with here, there:
-        yield inlet, there
+        yield receiver, there
 
 
 def soon(seconds: float = 10.0) -> float:
     return time.monotonic() + seconds
 
 
-def test_a_head_then_content_in_the_buffer_then_another_head(pair: tuple[Inlet, socket.socket]) -> None:
-    inlet, there = pair
+def test_a_head_then_content_in_the_buffer_then_another_head(pair: tuple[Receiver, socket.socket]) -> None:
+    receiver, there = pair
     content = random.Random(1).randbytes(3 << 20)
     sender = threading.Thread(target=there.sendall, args=(b"HEAD\r\n\r\n" + content + b"NEXT\r\n\r\nrest",))
     sender.start()
-    assert inlet.head(soon()) == b"HEAD\r\n\r\n"
+    assert receiver.head(soon()) == b"HEAD\r\n\r\n"
     buffer = bytearray(b"#" * (len(content) + 10))
-    inlet.into(buffer, 5, len(content))
+    receiver.into(buffer, 5, len(content))
     assert buffer == b"#####" + content + b"#####"
-    assert inlet.head(soon()) == b"NEXT\r\n\r\n"
-    assert inlet.read(4, soon()) == b"rest"
+    assert receiver.head(soon()) == b"NEXT\r\n\r\n"
+    assert receiver.read(4, soon()) == b"rest"
     sender.join()
-    assert inlet.total == len(content) + 8 + 8 + 4
-    assert inlet.buffered == 0
+    assert receiver.total == len(content) + 8 + 8 + 4
+    assert receiver.buffered == 0
 
 
 def test_content_in_parts_wakes_rarely_and_at_its_end_at_once() -> None:
@@ -76,27 +76,27 @@ def test_content_in_parts_wakes_rarely_and_at_its_end_at_once() -> None:
         here = socket.create_connection(listener.getsockname())
         there, _ = listener.accept()
     with here, there:
-        inlet, buffer = Inlet(here.fileno()), bytearray(len(content))
+        receiver, buffer = Receiver(here.fileno()), bytearray(len(content))
         sender = threading.Thread(target=there.sendall, args=(content,))
         sender.start()
         lows = []
         for at in range(0, len(content), low):
             part = min(low, len(content) - at)
-            inlet.into(buffer, at, part, after=len(content) - at - part)
+            receiver.into(buffer, at, part, after=len(content) - at - part)
             lows.append(here.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
         sender.join()
         assert buffer == content
         assert lows == [low, low, low, 1, 1]
         there.sendall(content[:low])
-        inlet.into(buffer, 0, low, after=3 * low)
+        receiver.into(buffer, 0, low, after=3 * low)
         assert here.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == low
         there.sendall(b"HEAD\r\n\r\n")
-        assert inlet.head(soon()) == b"HEAD\r\n\r\n"
+        assert receiver.head(soon()) == b"HEAD\r\n\r\n"
 
 
 @pytest.mark.parametrize("parts", [[b"A\r", b"\n\r", b"\nB"], [b"A\r\n\r\nB"], [b"A", b"\n", b"\n", b"B"]])
-def test_a_head_in_any_segments(pair: tuple[Inlet, socket.socket], parts: list[bytes]) -> None:
-    inlet, there = pair
+def test_a_head_in_any_segments(pair: tuple[Receiver, socket.socket], parts: list[bytes]) -> None:
+    receiver, there = pair
 
     def send() -> None:
         there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -105,47 +105,47 @@ def test_a_head_in_any_segments(pair: tuple[Inlet, socket.socket], parts: list[b
 
     sender = threading.Thread(target=send)
     sender.start()
-    assert inlet.head(soon()).replace(b"\r", b"") == b"A\n\n"
-    assert inlet.read(1, soon()) == b"B"
+    assert receiver.head(soon()).replace(b"\r", b"") == b"A\n\n"
+    assert receiver.read(1, soon()) == b"B"
     sender.join()
 
 
-def test_a_line(pair: tuple[Inlet, socket.socket]) -> None:
-    inlet, there = pair
+def test_a_line(pair: tuple[Receiver, socket.socket]) -> None:
+    receiver, there = pair
     there.sendall(b"1f\r\n\nx")
-    assert [inlet.line(soon()), inlet.line(soon()), inlet.buffered] == [b"1f\r\n", b"\n", 1]
+    assert [receiver.line(soon()), receiver.line(soon()), receiver.buffered] == [b"1f\r\n", b"\n", 1]
 
 
-def test_a_head_without_end_is_refused_in_bounded_memory(pair: tuple[Inlet, socket.socket]) -> None:
-    inlet, there = pair
+def test_a_head_without_end_is_refused_in_bounded_memory(pair: tuple[Receiver, socket.socket]) -> None:
+    receiver, there = pair
     there.sendall(b"x" * (HEAD_LIMIT + 1))
     with pytest.raises(ProtocolViolation):
-        inlet.head(soon())
+        receiver.head(soon())
 
 
-def test_a_line_without_end(pair: tuple[Inlet, socket.socket]) -> None:
-    inlet, there = pair
+def test_a_line_without_end(pair: tuple[Receiver, socket.socket]) -> None:
+    receiver, there = pair
     there.sendall(b"x" * (HEAD_LIMIT + 1))
     with pytest.raises(ProtocolViolation):
-        inlet.line(soon())
+        receiver.line(soon())
 
 
-def test_silence_ends_at_the_deadline(pair: tuple[Inlet, socket.socket]) -> None:
-    inlet, there = pair
+def test_silence_ends_at_the_deadline(pair: tuple[Receiver, socket.socket]) -> None:
+    receiver, there = pair
     there.sendall(b"half a head\r\n")
     with pytest.raises(SourceGone, match="no answer in time"):
-        inlet.head(soon(0.05))
+        receiver.head(soon(0.05))
 
 
-def test_content_that_stops_coming(pair: tuple[Inlet, socket.socket]) -> None:
-    inlet, there = pair
+def test_content_that_stops_coming(pair: tuple[Receiver, socket.socket]) -> None:
+    receiver, there = pair
     there.sendall(b"x" * 100)
     with pytest.raises(SourceGone, match=r"silent for 0\.2 s after 100 of 200"):
-        inlet.into(bytearray(200), 0, 200, silence=0.2)
+        receiver.into(bytearray(200), 0, 200, silence=0.2)
 
 
-def test_content_that_trickles(pair: tuple[Inlet, socket.socket]) -> None:
-    inlet, there = pair
+def test_content_that_trickles(pair: tuple[Receiver, socket.socket]) -> None:
+    receiver, there = pair
     stop = threading.Event()
 
     def trickle() -> None:
@@ -155,72 +155,74 @@ def test_content_that_trickles(pair: tuple[Inlet, socket.socket]) -> None:
     sender = threading.Thread(target=trickle)
     sender.start()
     with pytest.raises(TooSlow):
-        inlet.into(bytearray(10_000), 0, 10_000, silence=30.0, floor=100_000.0, grace=0.1)
+        receiver.into(bytearray(10_000), 0, 10_000, silence=30.0, floor=100_000.0, grace=0.1)
     stop.set()
     sender.join()
 
 
-def test_what_came_before_counts_for_the_rate(pair: tuple[Inlet, socket.socket]) -> None:
-    inlet, there = pair
+def test_what_came_before_counts_for_the_rate(pair: tuple[Receiver, socket.socket]) -> None:
+    receiver, there = pair
     there.sendall(b"x" * 100)
-    inlet.into(bytearray(100), 0, 100, floor=1000.0, grace=0.0, started=time.monotonic() - 50.0, before=1_000_000)
+    receiver.into(bytearray(100), 0, 100, floor=1000.0, grace=0.0, started=time.monotonic() - 50.0, before=1_000_000)
     there.sendall(b"x" * 50)
     with pytest.raises(TooSlow):
-        inlet.into(bytearray(100), 0, 100, floor=1000.0, grace=0.0, started=time.monotonic() - 50.0, before=10)
+        receiver.into(bytearray(100), 0, 100, floor=1000.0, grace=0.0, started=time.monotonic() - 50.0, before=10)
 
 
-def test_a_close_in_the_middle(pair: tuple[Inlet, socket.socket]) -> None:
-    inlet, there = pair
+def test_a_close_in_the_middle(pair: tuple[Receiver, socket.socket]) -> None:
+    receiver, there = pair
     there.sendall(b"x" * 100)
     there.close()
     with pytest.raises(SourceGone, match="closed after 100 of 200"):
-        inlet.into(bytearray(200), 0, 200)
+        receiver.into(bytearray(200), 0, 200)
 
 
-def test_a_reset(pair: tuple[Inlet, socket.socket]) -> None:
-    inlet, there = pair
+def test_a_reset(pair: tuple[Receiver, socket.socket]) -> None:
+    receiver, there = pair
     there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     there.close()
     with pytest.raises(SourceGone):
-        inlet.head(soon())
+        receiver.head(soon())
 
 
-@pytest.mark.parametrize("receive", [lambda inlet: inlet.into(bytearray(10), 0, 10, silence=60.0), lambda inlet: inlet.head(soon(60.0))])
-def test_stop_from_another_thread_ends_a_wait(pair: tuple[Inlet, socket.socket], receive: Callable[[Inlet], None]) -> None:
-    inlet, _ = pair
+@pytest.mark.parametrize(
+    "receive", [lambda receiver: receiver.into(bytearray(10), 0, 10, silence=60.0), lambda receiver: receiver.head(soon(60.0))],
+)
+def test_stop_from_another_thread_ends_a_wait(pair: tuple[Receiver, socket.socket], receive: Callable[[Receiver], None]) -> None:
+    receiver, _ = pair
     started = threading.Event()
     caught: list[BaseException] = []
 
     def wait() -> None:
         started.set()
         try:
-            receive(inlet)
+            receive(receiver)
         except SourceGone as error:
             caught.append(error)
 
     waiter = threading.Thread(target=wait)
     waiter.start()
     started.wait()
-    inlet.stop()
+    receiver.stop()
     waiter.join(10.0)
     assert not waiter.is_alive()
     assert caught
     with pytest.raises(SourceGone):
-        receive(inlet)
+        receive(receiver)
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 11), (11, 0), (-1, 1), (5, 6), (0, -1), (1 << 62, 1 << 62)])
-def test_a_buffer_that_is_too_small(pair: tuple[Inlet, socket.socket], offset: int, length: int) -> None:
+def test_a_buffer_that_is_too_small(pair: tuple[Receiver, socket.socket], offset: int, length: int) -> None:
     with pytest.raises(ValueError, match="fit"):
         pair[0].into(bytearray(10), offset, length)
 
 
-def test_a_buffer_that_cannot_be_written(pair: tuple[Inlet, socket.socket]) -> None:
+def test_a_buffer_that_cannot_be_written(pair: tuple[Receiver, socket.socket]) -> None:
     with pytest.raises((BufferError, TypeError)):
         pair[0].into(b"constant", 0, 1)
 
 
-def test_nothing_is_received_for_nothing(pair: tuple[Inlet, socket.socket]) -> None:
+def test_nothing_is_received_for_nothing(pair: tuple[Receiver, socket.socket]) -> None:
     pair[0].into(bytearray(0), 0, 0)
     assert pair[0].read(0, soon()) == b""
 

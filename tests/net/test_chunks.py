@@ -14,7 +14,7 @@ RULES = {"silence": 1.0, "floor": 0.0, "grace": 1.0, "started": 0.0}
 
 
 class Bytes:
-    """An inlet over bytes that are here already."""
+    """A receiver over bytes that are here already."""
 
     def __init__(self, content: bytes) -> None:
         self._left = content

@@ -58,10 +58,10 @@ class TestAnnouncements:
 
 
 class Answer:
-    """A connection whose inlet holds `sent`."""
+    """A connection whose receiver holds `sent`."""
 
     def __init__(self, sent: bytes) -> None:
-        self.inlet, self._left = self, sent
+        self.receiver, self._left = self, sent
 
     def read(self, length: int, deadline: float) -> bytes:
         taken, self._left = self._left[:length], self._left[length:]

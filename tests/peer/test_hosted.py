@@ -74,7 +74,7 @@ def test_a_host_without_descriptors_does_not_ask_for_them_over_and_over(tmp_path
     loop.run_until_complete(asyncio.sleep(0.05))
     assert len(tries) == 1
     full[0] = False
-    hosted.deserted()
+    hosted.withdraw_deleted()
     loop.run_until_complete(asyncio.sleep(0.05))
     assert len(tries) == 3
     assert len(hosted._fresh) == 1

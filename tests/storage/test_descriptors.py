@@ -52,7 +52,7 @@ def test_a_file_that_was_removed_or_replaced_is_not_taken_for_it(made: Callable[
     before, descriptors = opened(), Descriptors()
     ours, other, known = made("ours", descriptors), made("other", descriptors), made("known", descriptors)
     sent = ours.hold()
-    ours.remove()
+    ours.detach()
     os.unlink(tmp_path / "ours")
     (tmp_path / "ours").write_text("another, perhaps of the same inode")
     assert os.pread(sent.fd, 100, 0) == b"ours"

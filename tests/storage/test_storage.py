@@ -242,7 +242,7 @@ class TestPieceFile:
     def test_a_change_after_sealing_shows(self, tmp_path: Path, geometry: Geometry) -> None:
         file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
         fill(file, range(geometry.count))
-        file.seal()
+        file.mark_complete()
         assert file.unchanged()
         os.utime(tmp_path / "d", ns=(1, 1))
         assert not file.unchanged()
@@ -599,20 +599,20 @@ class TestHome:
             (tmp_path / name).mkdir()
             target, file = self.share(home, tmp_path / name, geometry, name)
             fill(file, range(geometry.count))
-            assert not home.deserted()
+            assert not home.withdraw_deleted()
             if name not in names[:2]:
                 home.keep(name, file)
                 target.finish(file)
             file.close()
-        assert not home.deserted()
+        assert not home.withdraw_deleted()
         (tmp_path / "moved" / "out").rename(tmp_path / "moved" / "elsewhere")
         (tmp_path / "deleted" / "out").unlink()
         (tmp_path / "replaced" / "new").write_bytes(b"x")
         (tmp_path / "replaced" / "new").rename(tmp_path / "replaced" / "out")
         gone = {"deleted", "replaced"} | (set() if linked else {"moved"})
-        assert {entry.name for entry in home.deserted()} == gone
+        assert {entry.name for entry in home.withdraw_deleted()} == gone
         assert set(home.names()) == set(names) - gone
-        assert not home.deserted()
+        assert not home.withdraw_deleted()
         for part in ("tasks", "data", "records"):
             assert not gone & set(os.listdir(os.path.join(home.path, part)))
 

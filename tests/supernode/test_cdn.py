@@ -257,10 +257,10 @@ def test_a_copy_at_rest_has_nothing_open_and_takes_nothing_from_one_that_came_af
     geometry, buffer = Geometry(5), memoryview(bytearray(5))
     old = cache.create(TASK, geometry, Description(url="u", generation="g"))
     old.write(0, b"12345", xxhash.xxh3_128_digest(b"12345"))
-    old.rest()
+    old.release()
     assert len(os.listdir("/proc/self/fd")) == before
     assert old.read_into(0, buffer) == 5
-    old.rest()
+    old.release()
     new = cache.create(TASK, geometry, Description(url="u", generation="h", verified=""))
     new.write(0, b"abcde", xxhash.xxh3_128_digest(b"abcde"))
     assert not old.verify(0, buffer), "it is gone"

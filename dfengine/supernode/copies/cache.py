@@ -59,7 +59,7 @@ class Description(msgspec.Struct, kw_only=True):
         """The version that the origin named, of a file of `length` bytes."""
         return Version(self.etag, self.last_modified, length, self.dated, self.coding)
 
-    def rest(self, file: Copy) -> tuple[int, Version | None]:
+    def resume_at(self, file: Copy) -> tuple[int, Version | None]:
         """Where to resume `file`: its first missing byte, and the version; (0, None): from the start, or without a validator."""
         version, gaps = self.version(file.geometry.length), missing(file.here, file.geometry.count)
         if not (version.binds and gaps and gaps[0][0]):
@@ -177,7 +177,7 @@ class Cache:
         """Remove the copy from the disk. Uploads that have it open finish."""
         copy = self._copies.pop(task, None)
         if copy is not None:
-            copy.vanish()
+            copy.detach()
         for kind in (".json", ".record", ""):
             with contextlib.suppress(OSError):
                 os.unlink(self._at(task, kind))

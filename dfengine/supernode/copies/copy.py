@@ -90,16 +90,16 @@ class Copy(PieceFile):
         except OSError as error:
             raise storage_error(f"cannot read {self.path}", error) from error
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """Writing has ended for now: its descriptor may be closed when others are needed."""
         assert self._data is not None
         self._data.release()
-        self.record.rest()
+        self.record.release()
 
-    def vanish(self) -> None:
+    def detach(self) -> None:
         """Its path is about to be removed or reused. Uploads that run finish."""
         if self._data is not None:
-            self._data.remove()
-            self.record.abandon()
+            self._data.detach()
+            self.record.detach()
 
-    __del__ = vanish
+    __del__ = detach

@@ -62,7 +62,7 @@ def fail(fetch: Fetch, error: DfengineError) -> None:
         with contextlib.suppress(OriginUnreachable):
             fetch.use_files(lambda: fetch.cache.remove(fetch.task))
     if fetch.file is not None:
-        fetch.file.rest()
+        fetch.file.release()
         fetch.room.freed()
     fetch.state = FAILED
     fetch.notify()
@@ -217,7 +217,7 @@ def _finish(fetch: Fetch, file: Copy) -> None:
     if not fetch.description.complete or fetch.unbound:
         fetch.description.complete, fetch.unbound = True, False
         fetch.describe()
-    file.rest()
+    file.release()
     fetch.state = SUCCESS
     fetch.post(fetch.events.fetch_ended, fetch)
 

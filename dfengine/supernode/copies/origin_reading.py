@@ -60,7 +60,7 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
     Raises OriginError.
     """
     origin, retry = _origin(fetch), Retry(TRIES)
-    start, version = found[1].rest(found[0]) if found is not None else (0, None)
+    start, version = found[1].resume_at(found[0]) if found is not None else (0, None)
     while True:
         fetch.origin_requests += 1
         try:

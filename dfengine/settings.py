@@ -95,6 +95,7 @@ class GetSettings(Value):
 
     Of the origin: connections at once; tries after a transient failure (retry), which begin within retry_max_time; connect_timeout and
     first_byte_timeout for each request; user as "NAME[:PASSWORD]"; cert and key, and netrc_file, as paths.
+    sign: whose credentials open an object store or hub: supernode, client or none.
     force: fetch although the finished output is still right. no_join: take no pieces from another download of this host, and give none.
     """
 
@@ -132,6 +133,7 @@ class GetSettings(Value):
     user: str = ""
     cert: str = ""
     key: str = ""
+    sign: str = "supernode"
     force: bool = False
     no_join: bool = False
     quiet: bool = False
@@ -176,6 +178,8 @@ class SupernodeSettings(Value):
     client_share: int = 75
     origin_allow: tuple[str, ...] = ()
     origin_deny: tuple[str, ...] = ()
+    origin_root: tuple[str, ...] = ()
+    origin_sign: tuple[str, ...] = ()
     secret_file: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""

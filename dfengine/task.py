@@ -10,6 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from dfengine.errors import BadValue
+from dfengine.location import named_file, scheme_of
 from dfengine.value import Value
 
 KEY = """>I$pg-~AS~sP'rqu_`Oh&lz#9]"=;nE%"""
@@ -89,11 +90,11 @@ class Peer(Value):
 def task_url(raw_url: str, unwanted: str = "") -> str:
     """The URL less the query parameters that `unwanted` (`a&b`) names; the order of the others stays.
 
-    Raises BadValue for what is not an http or https URL with a host.
+    A URL of `location.SCHEMES` has no parameters but a version, which is never left out. Raises BadValue for what names no file.
     """
-    check_url(raw_url)
+    check_task_url(raw_url)
     names = {name for name in unwanted.split("&") if name}
-    if not names:
+    if not names or scheme_of(raw_url):
         return raw_url
     head, mark, tail = raw_url.partition("?")
     if not mark:
@@ -106,8 +107,10 @@ def task_url(raw_url: str, unwanted: str = "") -> str:
 def names_same(task_url: str, raw_url: str) -> bool:
     """True if `task_url` is `raw_url` less some of its query parameters, as a filter leaves it; fragments say nothing.
 
-    A parameter's name is left out with all its values or not at all; the order of the others stays.
+    A parameter's name is left out with all its values or not at all; the order of the others stays. See `task_url`.
     """
+    if scheme_of(raw_url):
+        return task_url == raw_url
     head, _, query = raw_url.partition("#")[0].partition("?")
     base, _, kept = task_url.partition("#")[0].partition("?")
     if head != base:
@@ -131,6 +134,14 @@ def check_url(url: str) -> str:
     if parts.scheme.lower() not in ("http", "https") or not (parts.hostname or "").removesuffix(".") or ".." in (parts.hostname or ""):
         raise BadValue(f"URL {shown(url)!r} is not http://HOST/... or https://HOST/...")
     return url
+
+
+def check_task_url(url: str) -> str:
+    """`url` itself when it names a file that can be a task: by http or https, or by a scheme of `location`. Raises BadValue."""
+    if scheme_of(url):
+        named_file(url)
+        return url
+    return check_url(url)
 
 
 def is_url(text: str) -> bool:

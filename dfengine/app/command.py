@@ -16,7 +16,7 @@ from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.settings import HOME, GetSettings, parse_header
 from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
 from dfengine.storage.protected import resolved
-from dfengine.task import PEER_PORTS, check_url, is_url, shown, typed_url, without_raw_bytes
+from dfengine.task import PEER_PORTS, check_task_url, is_url, shown, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _url(given: dict[str, Any]) -> str:
     if len(set(users)) > 1:
         raise BadValue("two users are given: a download takes one")
     given["user"] = users[0] if users else ""
-    return check_url(urls[0])
+    return check_task_url(urls[0])
 
 
 def _headers(given: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -266,7 +266,7 @@ def _output(settings: GetSettings, placing: dict[str, Any]) -> str:
     if output and not output.endswith("/") and not os.path.isdir(os.path.join(folder, output)):
         raise BadValue("-J names the output by the origin's header: omit -o, or give a directory")
     from dfengine.disposition import filename
-    from dfengine.origin.http import disposition
+    from dfengine.origin.schemes import disposition
 
     suggested = filename(disposition(settings))
     path = place(lambda: suggested or url_name(settings.url), output, folder)

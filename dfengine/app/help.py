@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dfengine.app.options import COMMANDS, FLAG, OTHER, PATTERN, Option
+from dfengine.app.options import COMMANDS, FLAG, OTHER, PATTERN, SIGN, Option
 from dfengine.settings import GetSettings, PeerSettings, SupernodeSettings
 
 WIDTH = 100
@@ -54,7 +54,7 @@ def value(option: Option) -> str:
     """What the option takes, as `RATE`; "" for a flag."""
     if option.kind == FLAG:
         return ""
-    return option.kind if option.kind == PATTERN else option.kind.upper()
+    return option.kind if option.kind in (PATTERN, SIGN) else option.kind.upper()
 
 
 def default(command: str, option: Option) -> str:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         netrc: bool
         netrc_file: str | os.PathLike[str]
         user: str
+        sign: str
         cert: str | os.PathLike[str]
         key: str | os.PathLike[str]
         force: bool

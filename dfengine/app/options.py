@@ -23,6 +23,8 @@ FLAG = "flag"
 
 PATTERN = "p2p|cdn|source"
 
+SIGN = "supernode|client|none"
+
 ENVIRONMENT = "DFENGINE"
 """How the names of environment variables that hold settings begin."""
 
@@ -30,6 +32,12 @@ ENVIRONMENT = "DFENGINE"
 def _pattern(text: str) -> str:
     if text not in PATTERN.split("|"):
         raise BadValue(f"pattern {text[:40]!r} is not one of {PATTERN}")
+    return text
+
+
+def _sign(text: str) -> str:
+    if text not in SIGN.split("|"):
+        raise BadValue(f"sign {text[:40]!r} is not one of {SIGN}")
     return text
 
 
@@ -95,6 +103,7 @@ KINDS: dict[str, Kind] = {
     "descriptor": Kind(_within(0, 1 << 20), (int,)),
     "-": Kind(_resume),
     PATTERN: Kind(_pattern),
+    SIGN: Kind(_sign),
 }
 """By name: in capitals, `--help` shows it as what an option takes."""
 
@@ -145,7 +154,7 @@ TRUST = (
 
 GET = (
     Option(("--url",), "url", OUTPUT, "The same as the argument URL", "url",
-           more="`http` or `https`; blanks and bytes that are no UTF-8 are percent-encoded"),
+           more="`http`, `https`, or another scheme of docs/files.md; blanks and bytes that are no UTF-8 are percent-encoded"),
     Option(("-u",), "u", OUTPUT, "URL if it begins with a scheme and ://, else --user", "url|user[:password]", many=True,
            more="The URL as in 1.x, or the user as in curl"),
     Option(("-o", "--output"), "output", OUTPUT, "File, directory, or - for stdout", "file", default="end of the URL",
@@ -188,6 +197,9 @@ GET = (
            more="Other users of this host can see command lines; `--netrc` hides it from them"),
     Option(("--netrc",), "netrc", ORIGIN, "Read user and password from ~/.netrc", FLAG, more="See \"Users\" below"),
     Option(("--netrc-file",), "netrc_file", ORIGIN, "Read user and password from this file", "file"),
+    Option(("--sign",), "sign", ORIGIN, "Whose credentials open s3, gs, az, hf", SIGN,
+           more="`supernode`: its own, as far as its `--origin-sign` goes; a download without a supernode uses its own. `client`: this "
+           "user's (docs/files.md). `none`: nobody's, for public files"),
     Option(("--connections",), "connections", ORIGIN, "Connections at once, at most", "1..16"),
     Option(("--retry",), "retry", ORIGIN, "Further tries after a transient failure", "n"),
     Option(("--retry-max-time",), "retry_max_time", ORIGIN, "Begin no further try after this", "duration", default="no limit"),
@@ -254,6 +266,11 @@ SUPERNODE = (
            default="anywhere"),
     Option(("--origin-deny",), "origin_deny", ORIGIN, "Never fetch from here; repeat for several", "host|address|cidr", many=True,
            more="Besides link-local addresses and those of clouds' metadata (docs/security.md)"),
+    Option(("--origin-root",), "origin_root", ORIGIN, "Read file:// below this; repeat for several", "dir", many=True,
+           default="none", more="Everybody who may register gets what lies there (docs/files.md)"),
+    Option(("--origin-sign",), "origin_sign", ORIGIN, "Open this URL and all below by own credentials", "url", many=True,
+           default="none", more="A bucket, a prefix of one, or a repository: `s3://models/llama/`, `hf://org/name`. Everybody who may "
+           "register gets what they open (docs/files.md)"),
     *TRUST,
     Option(("--config",), "config", OTHER, "One more YAML file; it overrides the others", "file"),
 )  # fmt: skip

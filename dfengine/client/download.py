@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from dfengine.client import local_peer
+from dfengine.client import fallback, local_peer
 from dfengine.client.assembly import Assembly
 from dfengine.client.digest import compare
 from dfengine.client.finished import digests, has
@@ -248,8 +248,7 @@ class Downloading:
         self.opened(member)
 
     def _from_origin(self, reason: str) -> None:
-        if self.settings.notbs and self.settings.pattern != "source":
-            raise SupernodeError(f"{reason}; falling back to the origin is forbidden (--notbs)")
+        fallback.check(self.settings, reason)
         from dfengine.client.from_origin import FromOrigin
 
         # The import takes a while, and a fall-back for which no time is left is none. Where the origin was asked for, it is none either.

@@ -17,9 +17,9 @@ from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
-from dfengine.origin.http import for_download
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
+from dfengine.origin.schemes import for_download
 from dfengine.origin.work import ENDLESS, missing
 from dfengine.storage.hashing import hasher
 
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from dfengine.client.place import Place
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Watch
-    from dfengine.origin.body import Body
-    from dfengine.origin.http import HttpOrigin
+    from dfengine.origin.kinds import Answer, Origin
     from dfengine.settings import GetSettings
 
 RUN = 64 << 20
@@ -82,7 +81,7 @@ class FromOrigin:
             finally:
                 cancel.close()
 
-    def _once(self, origin: HttpOrigin, cancel: Cancel) -> None:
+    def _once(self, origin: Origin, cancel: Cancel) -> None:
         body = self._first(origin, cancel)
         if body.not_modified or (self._assembly.transfer is None and self._assembly.holds(body.length, body.version.name)):
             self._assembly.holds(body.version.length, body.version.name)
@@ -139,7 +138,7 @@ class FromOrigin:
                 body.close()
         self._assembly.version = reader.version
 
-    def _first(self, origin: HttpOrigin, cancel: Cancel) -> Body:
+    def _first(self, origin: Origin, cancel: Cancel) -> Answer:
         """The answer to a plain GET: it says how long the file is, and its body is the reader's lead. This thread may wait for it long."""
         here = self._assembly.finished if self._assembly.transfer is None and not self._settings.expected else None
         unless = None if here is None else here.version()
@@ -157,7 +156,7 @@ class FromOrigin:
                 self._watch.check(None)
                 time.sleep(min(left, TICK))
 
-    def _open(self, body: Body) -> tuple[Transfer, bool]:
+    def _open(self, body: Answer) -> tuple[Transfer, bool]:
         """The transfer, and whether all that is here must be compared with what the origin sends now."""
         version, place = body.version, self._assembly
         named = version.name.encode()

@@ -12,7 +12,7 @@ from dfengine.about import VERSION
 from dfengine.client.messages import Registration
 from dfengine.errors import BadValue
 from dfengine.settings import GetSettings
-from dfengine.task import check_url, download_sign, task_id, task_url
+from dfengine.task import check_task_url, download_sign, task_id, task_url
 from dfengine.value import Value
 
 CERTIFICATES = 4 << 20
@@ -42,7 +42,7 @@ class Identity(Value):
 
 def identify(settings: GetSettings) -> Identity:
     """Raises BadValue when the URL or a file of certificates cannot be meant."""
-    check_url(settings.url)
+    check_task_url(settings.url)
     plain = task_url(settings.url, settings.filter)
     ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
     # Another Host is another site's file. 1.x's rule has no place for it; a range and a host's name hold no line break.
@@ -90,7 +90,7 @@ def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Re
     from base64 import b64encode
 
     headers = settings.headers
-    if settings.user or settings.netrc or settings.netrc_file:
+    if settings.user or settings.netrc or settings.netrc_file or settings.sign == "client":
         from dfengine.origin import credentials
 
         headers = credentials.headers(settings)

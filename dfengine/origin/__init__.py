@@ -13,7 +13,9 @@
     object_address, object_store, signature    objects of s3, gs and az: at which URL, signed by whom
     hub         the Hugging Face Hub: at which URL, with which token
     local_root, local_version    files of this machine's own disk: which ones, and of which version
+    schemes     the table of schemes: which of these reads a URL; `kinds` says what all of them offer a reader
+    object_origin, hub_origin, local_file    an object, a file of the Hub, a file of the disk, as origins
     listing     which files lie below a URL: `files`; listing_names and listing_index (pure) judge what an origin says
 
-Start with `version` and `work`: they hold the laws. Other kinds of origin offer what `http.HttpOrigin` offers.
+Start with `version` and `work`: they hold the laws.
 """

@@ -58,9 +58,9 @@ class Body:
 
     start: offset in the task's file of the next byte. length: bytes of the whole file, -1 unknown. remaining: bytes of this answer that
     are to come, -1 unknown; most: that are to be read, if so many come, -1 any. skipped: bytes of the origin's file before the task's.
-    ranged: a 206 that matched what was asked. bounded: it ends before the file does. open_end: its end may be the file's, or not.
-    not_modified: the validators still hold, and there are no bytes. vary: names of request headers that this answer, or a redirect to it,
-    depends on, in lower case. proxy_by_tls: a proxy shows a certificate, too.
+    passed: heads of the redirects before it. ranged: a 206 that matched what was asked. bounded: it ends before the file does. open_end:
+    its end may be the file's, or not. not_modified: the validators still hold, and there are no bytes. vary: names of request headers that
+    this answer, or a redirect to it, depends on, in lower case. proxy_by_tls: a proxy shows a certificate, too.
     """
 
     def __init__(self, place: str, cancel: Cancel, floor: float, host: str = "", access: Access | None = None) -> None:
@@ -72,6 +72,7 @@ class Body:
         self.skipped = 0
         self.version = Version()
         self.vary: frozenset[str] = frozenset()
+        self.passed: list[Head] = []
         self.ranged = self.not_modified = self.bounded = self.open_end = False
         self.proxy_by_tls = self._tunnel = False
         self._host = host

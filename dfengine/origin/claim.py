@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.origin.body import Body
+    from dfengine.origin.kinds import Answer
 
 SKIP = 256 << 10
 """Bytes that are read at once where they are not wanted."""
@@ -23,7 +23,7 @@ class Claim:
 
     __slots__ = ("again", "at", "body", "busy", "came", "extra", "first", "moved", "past", "revoked")
 
-    def __init__(self, first: int, past: int, body: Body | None, again: bool, now: float, moved: bool = False) -> None:
+    def __init__(self, first: int, past: int, body: Answer | None, again: bool, now: float, moved: bool = False) -> None:
         self.first, self.past, self.body, self.again, self.at, self.moved = first, past, body, again, now, moved
         self.extra = body is None and not again
         self.revoked = self.busy = False
@@ -34,7 +34,7 @@ class Revoked(SourceGone):
     """Another connection has taken over what this one was to bring."""
 
 
-def read_past(body: Body, at: int, stopping: Callable[[], bool]) -> int:
+def read_past(body: Answer, at: int, stopping: Callable[[], bool]) -> int:
     """Read on to byte `at` of the file; how many bytes were not wanted. Raises OriginTruncated, SourceGone when `stopping`."""
     if body.start > at:
         raise OriginTruncated(f"{body.place} is past byte {at}")

@@ -9,6 +9,8 @@ import os
 from urllib.parse import unquote
 
 from dfengine.errors import BadValue
+from dfengine.location import scheme_of
+from dfengine.origin import hub
 from dfengine.origin.request import Hop, basic
 
 TYPE_CHECKING = False
@@ -37,6 +39,11 @@ def headers(settings: GetSettings) -> tuple[tuple[str, str], ...]:
     if settings.user:
         user, _, password = settings.user.partition(":")
         return (*given, basic(os.fsencode(user), os.fsencode(password)))
+    scheme = scheme_of(settings.url)
+    if scheme:
+        if scheme == "hf" and settings.sign == "client" and (secret := hub.token(os.environ)):
+            given = (*given, *hub.authorization(secret))
+        return given
     path, hop = netrc_path(settings), Hop(settings.url)
     user, colon, _ = hop.userinfo.partition(":")
     if not path or colon:

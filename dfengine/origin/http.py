@@ -9,23 +9,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pycurl
 
 from dfengine.about import VERSION
-from dfengine.errors import OriginChanged, OriginError, OriginForbidden, OriginTruncated, TimedOut
+from dfengine.errors import OriginChanged, OriginError, OriginForbidden, OriginTruncated
 from dfengine.net.access import Access
-from dfengine.origin import credentials, trust
+from dfengine.origin import trust
 from dfengine.origin.body import SILENCE, STEP, Body
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.head import Head
 from dfengine.origin.proxy import Proxy, proxy_for
 from dfengine.origin.request import NOT_FORWARDED, Hop, asked_range, check_header, is_private, wire_headers
 from dfengine.origin.version import Version
-
-if TYPE_CHECKING:
-    from dfengine.settings import GetSettings
 
 REDIRECTS = 50
 """As curl."""
@@ -80,8 +77,8 @@ class HttpOrigin:
         """
         asked = self._range(start, end)
         more = [("Range", asked)] if asked else []
-        if asked and version is not None and version.condition:
-            more.append(("If-Range", version.condition))
+        if asked and version is not None and (condition := self._condition(version)):
+            more.append(("If-Range", condition))
         if unless is not None:
             more += [("If-None-Match", unless.etag)] if unless.etag else []
             more += [("If-Modified-Since", unless.last_modified)] if unless.last_modified else []
@@ -109,6 +106,18 @@ class HttpOrigin:
         body.close()
         raise OriginTruncated(f"{body.place} sends the file in parts and does not say how long it is")
 
+    def aim(self, url: str) -> None:
+        """From now on the same file is asked for by this URL, at the same server: another signature, or the name of its version."""
+        self._first_hop = Hop(url)
+
+    def _condition(self, version: Version) -> str:
+        """The value of an If-Range."""
+        return version.condition
+
+    def _version(self, body: Body, now: float) -> Version:
+        """What the answer says of its file."""
+        return body.head.version(body.length, now)
+
     def _range(self, start: int, end: int | None) -> str:
         if not start and end is None:
             return self._asked
@@ -134,7 +143,7 @@ class HttpOrigin:
             raise OriginChanged(f"{body.place} has no byte {self._from + start} any more", 416)
         else:
             raise _refusal(body.place, head, now)
-        body.version = head.version(body.length, now)
+        body.version = self._version(body, now)
 
     def _whole(self, body: Body) -> None:
         """200: the whole file, of which the task may be a part."""
@@ -188,15 +197,17 @@ class HttpOrigin:
 
     def _follow(self, more: list[tuple[str, str]], waiting: Callable[[], None] | None) -> Body:
         """One GET, through redirects."""
-        hop, headers, vary = self._first_hop, self._headers, set[str]()
+        hop, headers, vary, passed = self._first_hop, self._headers, set[str](), list[Head]()
         for _ in range(REDIRECTS + 1):
             body = self._ask(hop, headers, more, waiting)
             location = body.head.get("location")
             vary.update(name.lower() for name in body.head.members("vary") if name)
             body.vary = frozenset(vary)
             if body.head.status not in (301, 302, 303, 307, 308) or not location:
+                body.passed = passed
                 return body
             body.close()
+            passed.append(body.head)
             there = hop.follow(location, body.head.status)
             if there.key != hop.key:
                 headers = [(name, value) for name, value in headers if not is_private(name)]
@@ -262,31 +273,6 @@ class HttpOrigin:
                 if ":" not in hop.host:
                     options[pycurl.RESOLVE] = [f"{hop.host}:{hop.port}:{','.join(addresses)}"]
         return options
-
-
-def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> HttpOrigin:
-    """The origin of a download. Raises BadValue."""
-    return HttpOrigin(
-        settings.url, credentials.headers(settings), cancel=cancel, insecure=settings.insecure, cacerts=settings.cacerts,
-        cert=settings.cert, key=settings.key, connect=settings.connect_timeout, first=settings.first_byte_timeout, floor=floor,
-        netrc=credentials.netrc_path(settings),
-    )
-
-
-def disposition(settings: GetSettings) -> str:
-    """The Content-Disposition of the file at `settings.url`, "" if it has none. Raises OriginError and its kin, TimedOut."""
-    cancel, until = Cancel(), time.monotonic() + settings.timeout
-
-    def look() -> None:
-        if settings.timeout and time.monotonic() > until:
-            raise TimedOut(f"not finished within {settings.timeout:g} s: the origin has not named the file yet")
-
-    try:
-        body = for_download(settings, cancel).open(waiting=look)
-        body.close()
-        return body.head.get("content-disposition")
-    finally:
-        cancel.close()
 
 
 def _refusal(place: str, head: Head, now: float) -> OriginError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from dfengine.location import Location
+from dfengine.errors import BadValue
+from dfengine.location import OBJECTS, Location, parse
 from dfengine.origin import hub
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
@@ -16,6 +17,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dfengine.net.access import Access
+
+
+class Own(Value):
+    """What a supernode gives of its own to whoever asks: files of its disk below `roots`, and its credentials for what lies at or below
+    the locations of `signs`."""
+
+    roots: Roots
+    signs: tuple[Location, ...] = ()
+
+    @classmethod
+    def parse(cls, roots: Iterable[str], signs: Iterable[str]) -> Own:
+        """Of the options --origin-root and --origin-sign. Raises BadValue."""
+        found = []
+        for url in signs:
+            location = parse(url)
+            if location.scheme == "file" or location.version:
+                raise BadValue(f"--origin-sign {url[:200]} is no bucket, prefix or repository of {', '.join(OBJECTS)} or hf")
+            found.append(location)
+        return cls(Roots(roots), tuple(found))
+
+    def may_sign(self, location: Location) -> bool:
+        """This supernode's credentials are used for it."""
+        return any(_holds(each, location) for each in self.signs)
+
+
+def _holds(outer: Location, inner: Location) -> bool:
+    if (outer.scheme, outer.place, outer.account) != (inner.scheme, inner.place, inner.account):
+        return False
+    return not outer.key or inner.key == outer.key or inner.key.startswith(outer.key.removesuffix("/") + "/")
 
 
 class Reach(Value):

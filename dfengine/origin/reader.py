@@ -28,9 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.origin.body import Body
     from dfengine.origin.connections import Grants
-    from dfengine.origin.http import HttpOrigin
+    from dfengine.origin.kinds import Answer, Origin
     from dfengine.origin.retry import Retry
     from dfengine.origin.sink import Piece, Sink
 
@@ -62,7 +61,7 @@ class Reader:
     """
 
     def __init__(
-        self, origin: HttpOrigin, sink: Sink, body: Body, missing: list[tuple[int, int]], *, connections: int, longest: int,
+        self, origin: Origin, sink: Sink, body: Answer, missing: list[tuple[int, int]], *, connections: int, longest: int,
         retry: Retry, grants: Grants, chance: Callable[[], float], eager: bool = True, compare: bool = False,
     ) -> None:
         self.version = body.version
@@ -73,7 +72,7 @@ class Reader:
         self._retry, self._grants, self._chance, self._eager = retry, grants, chance, eager
         self._allowed = grants.allowed(origin.key, connections, time.monotonic())
         self._ranges = self._untried = self.version.binds
-        self._lead: Body | None = body
+        self._lead: Answer | None = body
         self._lead_at, self._lead_moved = max(0, body.start) // sink.geometry.content_size, False
         self._claims: set[Claim] = set()
         self._comparing = self._plain = False
@@ -263,7 +262,7 @@ class Reader:
         for each in shown:
             each.show()
 
-    def _moved(self, claim: Claim, body: Body, count: int) -> None:
+    def _moved(self, claim: Claim, body: Answer, count: int) -> None:
         with self._changed:
             if claim.revoked:
                 raise Revoked("revoked")

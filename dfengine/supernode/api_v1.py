@@ -29,7 +29,7 @@ from dfengine.supernode.negative_cache import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.scheduler import Pull, Supernode
-from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_url, names_same, peer_path, typed_url
+from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_task_url, names_same, peer_path, typed_url
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
 INVALID = '{"Code":2,"Msg":"invalid value"}'
@@ -114,7 +114,7 @@ def checked(registration: wire.Registration) -> wire.Registration:
     # 1.x takes a blank in a URL's path or query as it is.
     registration.raw_url, registration.task_url = typed_url(registration.raw_url), typed_url(registration.task_url)
     try:
-        check_url(registration.raw_url)
+        check_task_url(registration.raw_url)
     except BadValue:
         raise BadValue(f"raw url: {registration.raw_url}: {INVALID}") from None
     if registration.task_url and not names_same(registration.task_url, registration.raw_url):
@@ -148,7 +148,7 @@ async def register(state: SupernodeState, request: Request) -> Response:
         return answer(wire.Answer(wire.WAIT if registration.native else wire.WAIT_AUTH, msg=f"register again: {error}"))
     except OriginError as error:
         # A 1.x client ends at this code; if it is refused as for a URL that cannot be fetched, it goes to the origin directly.
-        if error.status in FOR_OTHERS and registration.native:
+        if error.status in FOR_OTHERS and registration.native and not error.final:
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))
         return refused(str(error) if registration.native else without_reason(str(error)))
     except DfengineError as error:

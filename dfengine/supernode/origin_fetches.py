@@ -9,6 +9,7 @@ from copy import copy
 from dfengine._bitset import Bitset
 from dfengine.errors import OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
 from dfengine.net.access import Access
+from dfengine.origin.reach import Own
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.cdn import Cdn
@@ -50,7 +51,8 @@ class OriginFetches:
         self._revalidate_interval = settings.revalidate_interval
         self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high)
         self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=Access(settings.origin_allow, settings.origin_deny),
-                       share=settings.client_share, connections=settings.origin_connections)
+                       share=settings.client_share, connections=settings.origin_connections,
+                       own=Own.parse(settings.origin_root, settings.origin_sign))
         self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.refusals = NegativeCache(settings.fail_access_interval)
         self.validated: dict[str, float] = {}

@@ -137,7 +137,7 @@ def test_an_output_that_exists_is_skipped(folder: Path, capsys: pytest.CaptureFi
 def header(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the origin says in Content-Disposition, under "said"; "asked" is the URL it was asked for."""
     found = {"said": ""}
-    module = ModuleType("dfengine.origin.http")
+    module = ModuleType("dfengine.origin.schemes")
 
     def disposition(settings: GetSettings) -> str:
         found["asked"] = settings.url
@@ -145,7 +145,7 @@ def header(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     module.disposition = disposition  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "dfengine.origin", ModuleType("dfengine.origin"))
-    monkeypatch.setitem(sys.modules, "dfengine.origin.http", module)
+    monkeypatch.setitem(sys.modules, "dfengine.origin.schemes", module)
     return found
 
 

@@ -22,7 +22,7 @@ class Hub:
 
     heads: repository -> revision -> commit. token: what gated repositories are opened by. seen: (server, path, Authorization) of requests.
     tree: replaces the answers of the tree API, for hostile ones: target -> (members, Link). cut: the store's next answer ends after so many
-    bytes, -1: none does. sent: bytes of files that were sent.
+    bytes, -1: none does; its connection is closed once go_on is set. sent: bytes of files that were sent.
     """
 
     def __init__(self) -> None:
@@ -35,6 +35,8 @@ class Hub:
         self.tree: Any = None
         self.contents: dict[str, bytes] = {}
         self.cut = -1
+        self.go_on = threading.Event()
+        self.go_on.set()
         self._servers = [_Server(self, name) for name in ("hub", "store")]
         self.url, self.store = (f"http://127.0.0.{n}:{each.server_address[1]}" for n, each in enumerate(self._servers, 1))
 
@@ -144,4 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body if cut < 0 else body[:cut])
-        self.close_connection = self.close_connection or cut >= 0
+        if cut >= 0:
+            self.wfile.flush()
+            self.server.hub.go_on.wait(30)
+            self.close_connection = True

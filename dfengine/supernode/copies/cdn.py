@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dfengine.net.access import Access
 from dfengine.net.quota import SHARE
 from dfengine.origin.connections import Grants
+from dfengine.origin.reach import Own
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
@@ -25,11 +26,12 @@ class Cdn:
 
     workers: fetches that read an origin at once; further ones are queued. share: percent of them for one client, by the address that asked
     first. connections: most to one origin for one file. room: on the disk.
+    own: what this supernode gives of its own.
     """
 
     def __init__(
         self, cache: Cache, post: Callable[..., object], events: Events, room: Room, workers: int = 64, access: Access | None = None,
-        share: int = SHARE, connections: int = 4,
+        share: int = SHARE, connections: int = 4, own: Own | None = None,
     ) -> None:
         self.cache = cache
         self._post = post
@@ -37,6 +39,7 @@ class Cdn:
         self._access = access
         self._connections = connections
         self._room = room
+        self._own = own
         self._grants = Grants()
         self._fetching = SharedPool("fetch", workers, share, post)
         self._following = SharedPool("follow", workers, share, post)
@@ -48,7 +51,7 @@ class Cdn:
         """Fetch a task that is not known, or has failed; address: of the client that asks for it."""
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room, self._access,
-                                            connections=self._connections, grants=self._grants)
+                                            connections=self._connections, grants=self._grants, own=self._own)
         self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)
         return fetch
 

@@ -19,6 +19,8 @@ from dfengine.errors import DfengineError, OriginUnreachable, StorageError
 from dfengine.net.access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
+from dfengine.origin.local_root import Roots
+from dfengine.origin.reach import Own
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
@@ -70,11 +72,12 @@ class Fetch:
     """post: calls an event's method with the fetch and further arguments on the loop's thread, unless the fetch was forgotten.
 
     connections: most to the origin. grants: how many each origin allows. room: on the disk.
+    own: what this supernode gives of its own; None: nothing.
     """
 
     def __init__(
         self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
-        access: Access | None = None, *, connections: int = 4, grants: Grants | None = None,
+        access: Access | None = None, *, connections: int = 4, grants: Grants | None = None, own: Own | None = None,
     ) -> None:
         self.task = task
         self.wanted = wanted
@@ -82,6 +85,7 @@ class Fetch:
         self.post = post
         self.events = events
         self.access = access
+        self.own = own or Own(Roots(()))
         self.connections = connections
         self.grants = grants or Grants()
         self.room = room

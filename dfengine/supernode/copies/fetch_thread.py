@@ -10,11 +10,10 @@ import contextlib
 import secrets
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginUnreachable, StorageError
-from dfengine.origin.body import Body
-from dfengine.origin.http import HttpOrigin
 from dfengine.origin.request import selection
 from dfengine.origin.retry import transient
 from dfengine.origin.work import ENDLESS, missing
@@ -24,6 +23,9 @@ from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.legacy_md5 import compute
 from dfengine.supernode.copies.origin_reading import ask, end_waits, read
 from dfengine.supernode.copies.repair import fetch_missing, missing_runs, verify_found
+
+if TYPE_CHECKING:
+    from dfengine.origin.kinds import Answer, Origin
 
 UNSTABLE = 16
 """`Fetch.trust` after an origin sent the same bytes with another validator; it doubles each further time."""
@@ -97,7 +99,7 @@ def _fetch(fetch: Fetch, found: Found | None) -> None:
     _finish(fetch, file)
 
 
-def _begin(fetch: Fetch, body: Body, found: Found | None) -> tuple[Copy, list[tuple[int, int]]]:
+def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[tuple[int, int]]]:
     """The origin has answered: create or resume the copy. Returns it with the runs of pieces that it lacks."""
     version = body.version
     if found is not None and found[1].version(found[0].geometry.length).covers(version):
@@ -161,7 +163,7 @@ def _end_generation(fetch: Fetch) -> None:
         fetch.news.notify_all()
 
 
-def _is_same(fetch: Fetch, origin: HttpOrigin, body: Body, file: Copy, known: Description, fresh: bool) -> bool:
+def _is_same(fetch: Fetch, origin: Origin, body: Answer, file: Copy, known: Description, fresh: bool) -> bool:
     """The response has another validator, or none: compare its bytes with the copy's. Running downloads go on meanwhile.
 
     fresh: the copy was just loaded; it is not offered before it is compared.

@@ -5,18 +5,22 @@ from __future__ import annotations
 import random
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, SourceGone
-from dfengine.origin.body import Body
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.http import HttpOrigin
+from dfengine.origin.reach import Reach
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry, transient
+from dfengine.origin.schemes import origin as origin_of
 from dfengine.origin.version import Version
 from dfengine.supernode.copies.arrival import Arrivals
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
+
+if TYPE_CHECKING:
+    from dfengine.origin.kinds import Answer, Origin
 
 TRIES = 5
 """Retries in a row without progress before a fetch fails."""
@@ -28,7 +32,7 @@ LEAST_RATE = 16 << 10
 """Bytes per second below which a connection to the origin is closed, because the number of threads is bounded."""
 
 
-def _origin(fetch: Fetch) -> HttpOrigin:
+def _origin(fetch: Fetch) -> Origin:
     """With a Cancel of its own: the previous one may be set, by the end of a reader."""
     wanted = fetch.wanted
     with fetch.news:
@@ -36,8 +40,9 @@ def _origin(fetch: Fetch) -> HttpOrigin:
         cancel = fetch.cancel = Cancel()
         if fetch.stopped:
             cancel.set()
-    return HttpOrigin(wanted.url, wanted.headers, cancel=cancel, insecure=wanted.insecure, cacerts=wanted.cacerts,
-                      floor=LEAST_RATE, access=fetch.access)
+    reach = Reach(roots=fetch.own.roots, may_sign=fetch.own.may_sign, headers=wanted.headers, insecure=wanted.insecure,
+                  cacerts=wanted.cacerts, floor=LEAST_RATE, access=fetch.access)
+    return origin_of(wanted.url, reach, cancel)
 
 
 def _drop_cancel(fetch: Fetch) -> None:
@@ -53,7 +58,7 @@ def end_waits(fetch: Fetch) -> None:
         _drop_cancel(fetch)
 
 
-def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Description] | None = None) -> tuple[HttpOrigin, Body]:
+def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Description] | None = None) -> tuple[Origin, Answer]:
     """Send a GET, or a conditional one (`unless`), and return the origin with its response. Transient failures are retried.
 
     found: an incomplete copy; if its version has a validator, the request starts at the copy's first missing piece.
@@ -83,7 +88,7 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
             fetch.news.wait_for(lambda: fetch.stopped, wait)
 
 
-def read(fetch: Fetch, origin: HttpOrigin, body: Body, file: Copy, gaps: list[tuple[int, int]], compare: bool = False) -> None:
+def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tuple[int, int]], compare: bool = False) -> None:
     """Read runs of pieces (`gaps`) into the copy, by this thread and further ones, as many as the origin allows connections.
 
     compare: see Reader. Raises the error that ended the reader.

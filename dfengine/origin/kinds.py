@@ -1,0 +1,46 @@
+"""What every kind of origin offers a reader: `http.HttpOrigin` and `local_file.FileOrigin` do."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from dfengine.origin.cancel import Cancel
+    from dfengine.origin.head import Head
+    from dfengine.origin.version import Version
+
+    class Answer(Protocol):
+        """One answer with the file, or with a part of it; see `body.Body` for each attribute."""
+
+        place: str
+        head: Head
+        start: int
+        length: int
+        remaining: int
+        vary: frozenset[str]
+        version: Version
+        ranged: bool
+        not_modified: bool
+        bounded: bool
+        open_end: bool
+
+        def read_into(self, buffer: memoryview) -> int: ...
+        def close(self) -> None: ...
+
+    class Origin(Protocol):
+        """One file. key: names the server, floor: least bytes per second of one answer."""
+
+        key: str
+        floor: float
+        cancel: Cancel
+
+        def open(
+            self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
+            waiting: Callable[[], None] | None = None,
+        ) -> Answer:
+            """See `http.HttpOrigin.open`."""
+
+        def check_end(self, start: int, version: Version) -> None:
+            """See `http.HttpOrigin.check_end`."""

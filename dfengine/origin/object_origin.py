@@ -1,0 +1,83 @@
+"""An object of s3, gs or az: read by http, by a URL that is signed anew when its signature has ended.
+
+Law: a request that is refused is asked again once, if its signature was made for an earlier request. So a signature that ends in mid-file
+costs one request more, and one that opens nothing is refused at once. The version that the first answer bound holds for every signature.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from dfengine.errors import OriginError
+from dfengine.location import Location
+from dfengine.origin.body import Body
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.http import HttpOrigin
+from dfengine.origin.object_address import address
+from dfengine.origin.object_store import SECONDS, NoCredentials, check_installed, signed_url
+from dfengine.origin.version import Version
+
+ENDED = frozenset((400, 401, 403))
+"""Statuses of a signature that has ended: 403 of S3 and Azure, 400 of Google and of S3 for a session's token."""
+
+
+class ObjectOrigin(HttpOrigin):
+    """See `http.HttpOrigin`. sign: with this process's credentials, if it has any; else, and without them, the object must be public.
+
+    given: a signed URL that somebody else made, which is used as long as it holds. Raises BadValue, LocalError without the extra.
+    """
+
+    def __init__(
+        self, location: Location, sign: bool, headers: Iterable[tuple[str, str]], *, cancel: Cancel, given: str = "", **options: Any
+    ) -> None:
+        more = [("x-ms-version", "2023-11-03")] if location.scheme == "az" else []
+        if sign and not given:
+            check_installed(location)
+        super().__init__(given or address(location, os.environ), [*headers, *more], cancel=cancel, **options)
+        self._location = location
+        self._sign = sign and not given
+        self._given = given
+        self._unsigned = "" if sign else "no signature was asked for"
+        self._signed_at = 0.0
+        self._turn = threading.Lock()
+
+    def open(
+        self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
+        waiting: Callable[[], None] | None = None,
+    ) -> Body:
+        """See `http.HttpOrigin.open`."""
+        began = time.monotonic()
+        used = self._signature(began - SECONDS / 2)
+        try:
+            return super().open(start, end, version=version, unless=unless, waiting=waiting)
+        except OriginError as error:
+            if error.status not in ENDED:
+                raise
+            if not used or used >= began or self._signature(used + 1e-9) <= used:
+                raise self._refusal(error) from None
+        try:
+            return super().open(start, end, version=version, unless=unless, waiting=waiting)
+        except OriginError as error:
+            raise (self._refusal(error) if error.status in ENDED else error) from None
+
+    def _signature(self, since: float) -> float:
+        """When the signature was made, monotonic seconds, 0.0 without one; made anew if it is older than `since`."""
+        with self._turn:
+            if self._sign and (not self._signed_at or self._signed_at < since):
+                try:
+                    self.aim(signed_url(self._location))
+                    self._signed_at = time.monotonic()
+                except NoCredentials as error:
+                    self._unsigned = str(error)
+            return self._signed_at
+
+    def _refusal(self, error: OriginError) -> OriginError:
+        """With why nothing was signed, for there may be something to do about it."""
+        if self._signed_at or self._given:
+            whose = "the client's signature" if self._given else "the signature"
+            return OriginError(f"{error}: {whose} opens nothing there", error.status, error.retry_after)
+        return OriginError(f"{error}: asked without a signature ({self._unsigned})", error.status, error.retry_after)

@@ -1,0 +1,83 @@
+"""The table of schemes: what reads the file that a URL names.
+
+    http, https   HttpOrigin
+    s3, gs, az    ObjectOrigin: by a signed URL, or a public one
+    hf            HubOrigin: by the Hub's resolve URL
+    file          FileOrigin: this machine's own disk, below the directories that may be read
+
+All but the last end in http and are read by `http.HttpOrigin`, which alone knows versions, redirects and framing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from dfengine.errors import BadValue, TimedOut
+from dfengine.location import OBJECTS, named_file, scheme_of
+from dfengine.origin import credentials
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.local_root import Anywhere
+from dfengine.origin.reach import Reach
+
+if TYPE_CHECKING:
+    from dfengine.origin.kinds import Origin
+    from dfengine.settings import GetSettings
+
+
+def origin(url: str, reach: Reach, cancel: Cancel, signed: str = "") -> Origin:
+    """What reads the file at `url`. signed: a URL that a client has signed for it.
+
+    Raises BadValue, LocalError where an extra is missing.
+    """
+    scheme = scheme_of(url)
+    if not scheme:
+        return reach.http(url, cancel)
+    location = named_file(url)
+    if scheme == "file":
+        from dfengine.origin.local_file import FileOrigin
+
+        return FileOrigin(location, reach.roots, reach.headers, cancel=cancel, floor=reach.floor)
+    if scheme == "hf":
+        from dfengine.origin import hub
+        from dfengine.origin.hub_origin import HubOrigin
+
+        headers = reach.with_headers(hub.authorization(reach.hub_token(location)))
+        return HubOrigin(location, hub.endpoint(os.environ), headers, cancel=cancel, **reach.options())
+    from dfengine.origin.object_origin import ObjectOrigin
+
+    if any(name.lower() == "authorization" for name, _ in reach.headers):
+        raise BadValue(f"{scheme}:// takes its credentials from the environment, and no Authorization header")
+    assert scheme in OBJECTS
+    return ObjectOrigin(location, reach.may_sign(location), reach.headers, cancel=cancel, given=signed, **reach.options())
+
+
+def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> Origin:
+    """The origin of a download. Raises BadValue, LocalError where an extra is missing."""
+    return origin(settings.url, of_download(settings, floor), cancel)
+
+
+def of_download(settings: GetSettings, floor: float = 0.0) -> Reach:
+    """How a download reaches origins: in the name of its user. Raises BadValue."""
+    return Reach(
+        roots=Anywhere(), may_sign=lambda location: settings.sign != "none", headers=credentials.headers(settings),
+        insecure=settings.insecure, cacerts=settings.cacerts, cert=settings.cert, key=settings.key, connect=settings.connect_timeout,
+        first=settings.first_byte_timeout, floor=floor, netrc=credentials.netrc_path(settings),
+    )
+
+
+def disposition(settings: GetSettings) -> str:
+    """The Content-Disposition of the file at `settings.url`, "" if it has none. Raises OriginError and its kin, TimedOut."""
+    cancel, until = Cancel(), time.monotonic() + settings.timeout
+
+    def look() -> None:
+        if settings.timeout and time.monotonic() > until:
+            raise TimedOut(f"not finished within {settings.timeout:g} s: the origin has not named the file yet")
+
+    try:
+        body = for_download(settings, cancel).open(waiting=look)
+        body.close()
+        return body.head.get("content-disposition")
+    finally:
+        cancel.close()

@@ -1,0 +1,185 @@
+"""Files of a hub, and of the supernode's own disk, with real processes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import MIB, until
+
+from tests.origins.hub import Hub
+
+SIZE = 9 * MIB + 77
+TOKEN = "hf-t0ken"
+
+
+def content(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def read(stage: Any, name: str) -> bytes:
+    return bytes((stage.path / name).read_bytes())
+
+
+@pytest.fixture(name="hub")
+def one_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """Its address is in the environment of every process of the test; nobody has a token."""
+    for name in list(os.environ):
+        if name.startswith("HF_"):
+            monkeypatch.delenv(name)
+    with Hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+        yield hub
+
+
+# THE HUB
+
+
+def test_small_and_large_files_of_a_hub_are_downloaded_alone(stage: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add("org/name", {"config.json": b"{}", "a b/weights.bin": content(SIZE)})
+    hub.add("datasets/org/data", {"x": b"refs"}, "refs/pr/1")
+    hub.token = TOKEN
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    stage.get("hf://org/name/config.json", "a")
+    stage.get("hf://org/name/a%20b/weights.bin", "b")
+    stage.get("hf://datasets/org/data@refs%2Fpr%2F1/x", "c")
+    assert (read(stage, "a"), read(stage, "b"), read(stage, "c")) == (b"{}", content(SIZE), b"refs")
+    assert {authorization for server, _, authorization in hub.seen if server == "hub"} == {f"Bearer {TOKEN}"}
+    assert {authorization for server, _, authorization in hub.seen if server == "store"} == {""}
+    assert "404" in stage.get("hf://org/name/none", "d", status=4)
+    assert "404" in stage.get("hf://org/name@gone/config.json", "d", status=4)
+
+
+@pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])
+def test_a_push_in_mid_file_changes_nothing(stage: Any, hub: Hub, swarm: bool) -> None:
+    """What was begun at a commit is finished at it."""
+    hub.add("org/name", {"w": content(SIZE, 1)})
+    nodes = (stage.supernode("--origin-connections", "1"),) if swarm else ()
+    hub.cut = 4 * MIB + 5
+    hub.go_on.clear()
+    process = stage.start_get("hf://org/name/w", "out", "--connections", "1", *(("--notbs",) if swarm else ()), nodes=nodes)
+    until(lambda: hub.sent == 4 * MIB + 5, "the first bytes")
+    hub.add("org/name", {"w": content(SIZE, 2)})
+    hub.go_on.set()
+    stage.end(process)
+    assert read(stage, "out") == content(SIZE, 1)
+    assert hub.sent == SIZE
+
+
+def test_two_hosts_take_a_file_of_a_hub_once(stage: Any, hub: Hub) -> None:
+    hub.add("org/name", {"w": content(SIZE)})
+    node = stage.supernode("--revalidate-interval", "1h")
+    stage.get("hf://org/name/w", "a", "--notbs", host=2, nodes=(node,))
+    stage.get("hf://org/name/w", "b", "--notbs", host=3, nodes=(node,))
+    assert read(stage, "a") == read(stage, "b") == content(SIZE)
+    assert node.metric("dfengine_origin_bytes_total") == hub.sent == SIZE
+
+
+def test_the_same_file_of_a_later_commit_is_not_fetched_again(stage: Any, hub: Hub) -> None:
+    hub.add("org/name", {"w": content(SIZE), "x": b"1"})
+    node = stage.supernode("--revalidate-interval", "0")
+    stage.get("hf://org/name/w", "a", "--notbs", host=2, nodes=(node,))
+    hub.add("org/name", {"w": content(SIZE), "x": b"2"})
+    stage.get("hf://org/name/w", "b", "--notbs", host=3, nodes=(node,))
+    assert read(stage, "b") == content(SIZE)
+    hub.add("org/name", {"w": content(SIZE, 3), "x": b"2"})
+    stage.get("hf://org/name/w", "c", "--notbs", host=4, nodes=(node,))
+    assert read(stage, "c") == content(SIZE, 3)
+
+
+def test_a_gated_file_is_for_those_who_show_a_token(stage: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add("org/gated", {"w": content(2 * MIB)})
+    hub.gated, hub.token = {"org/gated"}, TOKEN
+    plain = stage.supernode("--revalidate-interval", "1h")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    signing = stage.supernode("--origin-sign", "hf://org/gated", "--revalidate-interval", "1h")
+    # By default a client's token stays where it is.
+    assert "credentials" in stage.get("hf://org/gated/w", "a", "--notbs", host=2, nodes=(plain,), status=3)
+    assert {authorization for _, _, authorization in hub.seen} == {""}
+    one = stage.get("hf://org/gated/w", "a", "--notbs", "--sign", "client", host=2, nodes=(plain,))
+    two = stage.get("hf://org/gated/w", "b", "--notbs", "--sign", "client", host=3, nodes=(plain,))
+    assert one["task_id"] == two["task_id"]
+    monkeypatch.delenv("HF_TOKEN")
+    # The copy that a token opened is not for those who have none.
+    assert "credentials" in stage.get("hf://org/gated/w", "c", "--notbs", host=4, nodes=(plain,), status=3)
+    stage.get("hf://org/gated/w", "d", "--notbs", host=4, nodes=(signing,))
+    assert read(stage, "a") == read(stage, "b") == read(stage, "d") == content(2 * MIB)
+    err = stage.get("hf://org/gated/w", "e", status=4)
+    assert "401" in err
+    assert "hf://org/gated/w" in err
+    for path in stage.path.rglob("*"):
+        if path.is_file():
+            assert TOKEN.encode() not in path.read_bytes(), path
+
+
+# THE SUPERNODE'S OWN DISK
+
+
+def test_a_file_of_the_disk_alone(stage: Any, tmp_path: Path) -> None:
+    (tmp_path / "a b").write_bytes(content(SIZE))
+    (tmp_path / "empty").write_bytes(b"")
+    stage.get(f"file://{tmp_path}/a%20b", "out")
+    stage.get(f"file://{tmp_path}/empty", "none")
+    stage.get(f"file://{tmp_path}/a%20b", "part", "--range", "10-19")
+    digest, _ = stage.drain(stage.start_stream(f"file://{tmp_path}/a%20b"))
+    assert read(stage, "out") == content(SIZE)
+    assert read(stage, "none") == b""
+    assert read(stage, "part") == content(SIZE)[10:20]
+    assert digest == hashlib.sha256(content(SIZE)).hexdigest()
+    assert "cannot be read" in stage.get(f"file://{tmp_path}/none", "x", status=4)
+    assert "no regular file" in stage.get("file:///dev/zero", "x", status=4)
+    assert "a directory" in stage.get(f"file://{tmp_path}", "x", status=4)
+
+
+def test_a_supernode_gives_its_disk_below_its_roots_only(stage: Any, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (root / "sub" / "w").write_bytes(content(SIZE))
+    (tmp_path / "outside").write_bytes(b"secret")
+    (root / "out").symlink_to(tmp_path / "outside")
+    os.mkfifo(root / "fifo")
+    closed, node = stage.supernode(), stage.supernode("--origin-root", str(root), "--revalidate-interval", "1h")
+    stage.get(f"file://{root}/sub/w", "a", host=2, nodes=(node,))
+    stage.get(f"file://{root}/sub/w", "b", host=3, nodes=(node,))
+    assert read(stage, "a") == read(stage, "b") == content(SIZE)
+    assert node.metric("dfengine_origin_bytes_total") == SIZE
+    for url, said, where in (
+        (f"file://{root}/sub/w", "--origin-root DIR", closed), (f"file://{tmp_path}/outside", "below no --origin-root", node),
+        (f"file://{root}/out", "leads out", node), (f"file://{root}/fifo", "no regular file", node),
+        (f"file://{root}/sub", "a directory", node), (f"file://{root}/none", "No such file", node),
+    ):
+        # Without --notbs, too: this host has the file, and must not take its own for the supernode's.
+        err = stage.get(url, "x", nodes=(where,), status=3)
+        assert said in err, err
+        assert not (stage.path / "x").exists()
+    for url in (f"file://{root}/sub/../../outside", f"file://{root}/%2e%2e/outside", f"file://{root}/a%00", f"file://{root}/sub%2Fw"):
+        assert "no plain path" in stage.get(url, "x", nodes=(node,), status=2)
+
+
+@pytest.mark.parametrize("how", ["write", "replace", "truncate"])
+def test_a_file_that_changes_while_it_is_read_is_never_mixed(stage: Any, tmp_path: Path, how: str) -> None:
+    path = tmp_path / "w"
+    path.write_bytes(content(64 * MIB, 1))
+    after = content(64 * MIB if how != "truncate" else MIB, 2)
+    process = stage.start_get(f"file://{path}", "out", "--limit-rate", "16M")
+    until(lambda: any(each.stat().st_blocks for each in stage.path.iterdir() if "out" in each.name), "a piece")
+    if how == "replace":
+        (tmp_path / "new").write_bytes(after)
+        (tmp_path / "new").rename(path)
+    else:
+        with open(path, "r+b") as file:
+            file.truncate(len(after))
+            file.write(after)
+    err, code = process.communicate(timeout=60)[1], process.returncode
+    # Either version is right, if it is whole.
+    if code == 0:
+        assert read(stage, "out") in (content(64 * MIB, 1), after)
+        assert how != "truncate" or read(stage, "out") == after
+    else:
+        assert code == 4, err

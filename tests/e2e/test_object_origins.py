@@ -1,0 +1,292 @@
+"""Buckets, a hub and the supernode's own disk as origins, with real processes and the stores' own clients."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from scene import MIB
+from stores import ENVIRONMENT, Gate, moto
+
+from dfengine.errors import BadListing, OriginError
+from dfengine.location import Location
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.listing import files
+from dfengine.origin.local_root import Anywhere
+from dfengine.origin.reach import Reach
+
+SIZE = 9 * MIB + 77
+SECRETS = ("s3cr3t-k3y", "X-Amz-Signature", "X-Amz-Credential", "hf-t0ken")
+
+
+def content(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def told_no_secret(*texts: object) -> None:
+    for text in texts:
+        assert not any(secret in str(text) for secret in SECRETS), text
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    with moto() as url:
+        yield url
+
+
+@pytest.fixture(name="gate")
+def one_gate(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """An S3 server, as the environment of every process of the test names it; its bucket is `models`."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "HF_")):
+            monkeypatch.delenv(name)
+    with Gate(store) as gate:
+        for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": gate.url}.items():
+            monkeypatch.setenv(name, value)
+        # A real client, straight to the server: through the gate only dfengine asks.
+        gate.client = boto3.client("s3", endpoint_url=store, region_name="us-east-1")
+        gate.client.create_bucket(Bucket="models")
+        yield gate
+        for each in gate.client.list_object_versions(Bucket="models").get("Versions", ()):
+            gate.client.delete_object(Bucket="models", Key=each["Key"], VersionId=each["VersionId"])
+        gate.client.delete_bucket(Bucket="models")
+
+
+def put(gate: Gate, key: str, body: bytes, public: bool = False) -> str:
+    """Its URL."""
+    gate.client.put_object(Bucket="models", Key=key, Body=body, ACL="public-read" if public else "private")
+    return Location("s3", "models", key).url
+
+
+def read(stage: Any, name: str) -> bytes:
+    return bytes((stage.path / name).read_bytes())
+
+
+def signatures(gate: Gate) -> list[str]:
+    return [query.get("X-Amz-Signature", [""])[0] for _, query, _, _, _ in gate.asked]
+
+
+# ALONE
+
+
+def test_an_object_is_downloaded_alone(stage: Any, gate: Gate) -> None:
+    url = put(gate, "llama/weights.bin", content(SIZE))
+    process = stage.start_get(url, "out", "--verbose", "--connections", "1")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert read(stage, "out") == content(SIZE)
+    assert json.loads(out)["url"] == url
+    assert gate.sent() == SIZE
+    assert len(gate.asked) == 1
+    told_no_secret(out, err)
+
+
+KEYS = [
+    "a b", "a%20b", "a+b", "what?versionId=x", "a#b", "ü/日本/é", "a//b", "/lead", "//two", "dir/", "a&b=c;d", "~!*'()", "100%", "%2F%2e",
+    "k" * 1024, "n" + "ü" * 511, "tab\there",
+]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
+def test_every_key_is_its_own_object(stage: Any, gate: Gate, key: str) -> None:
+    # Others that a slip in the encoding would bring instead.
+    for other in {key.replace("%20", " "), key.replace("+", " "), key.strip("/"), key.replace("//", "/"), key.partition("?")[0]} - {key}:
+        put(gate, other, b"another")
+    stage.get(put(gate, key, content(1000, 7)), "out")
+    assert read(stage, "out") == content(1000, 7)
+
+
+def test_a_version_is_named_by_its_id(stage: Any, gate: Gate) -> None:
+    gate.client.put_bucket_versioning(Bucket="models", VersioningConfiguration={"Status": "Enabled"})
+    one = gate.client.put_object(Bucket="models", Key="k", Body=content(1000, 1))["VersionId"]
+    gate.client.put_object(Bucket="models", Key="k", Body=content(1000, 2))
+    stage.get(f"s3://models/k?versionId={one}", "old")
+    stage.get("s3://models/k", "new")
+    assert read(stage, "old") == content(1000, 1)
+    assert read(stage, "new") == content(1000, 2)
+
+
+def test_a_stream_and_a_range_of_an_object(stage: Any, gate: Gate) -> None:
+    url = put(gate, "k", content(SIZE))
+    digest, _ = stage.drain(stage.start_stream(url))
+    assert digest == hashlib.sha256(content(SIZE)).hexdigest()
+    stage.get(url, "part", "--range", "-1000")
+    assert read(stage, "part") == content(SIZE)[-1000:]
+
+
+def test_a_public_object_needs_no_credentials(stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = put(gate, "k", content(1000), public=True)
+    stage.get(url, "a", "--sign", "none")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+    stage.get(url, "b")
+    assert read(stage, "a") == read(stage, "b") == content(1000)
+    assert signatures(gate) == ["", ""]
+    gate.refuse = True
+    err = stage.get(url, "c", status=4)
+    assert "403" in err
+    assert url in err
+    assert "no credentials were found" in err
+
+
+# A SIGNATURE THAT ENDS, AN OBJECT THAT CHANGES
+
+
+@pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])
+def test_a_signature_that_ends_in_mid_file_is_renewed(stage: Any, gate: Gate, swarm: bool) -> None:
+    url = put(gate, "k", content(SIZE))
+    nodes = (stage.supernode("--origin-sign", "s3://models", "--origin-connections", "1"),) if swarm else ()
+    gate.cut = 4 * MIB + 5
+    gate.go_on.clear()
+    process = stage.start_get(url, "out", "--connections", "1", *(("--notbs",) if swarm else ()), nodes=nodes)
+    assert gate.was_cut.wait(30)
+    threading.Timer(1.2, gate.go_on.set).start()  # a signature of the same second would be the same
+    stage.end(process)
+    assert read(stage, "out") == content(SIZE)
+    assert [status for _, _, _, status, _ in gate.asked] == [200, 403, 206]
+    assert gate.asked[2][2] == f"bytes={4 * MIB + 5}-"
+    assert gate.sent() == SIZE
+    assert len(set(signatures(gate))) == 2
+
+
+@pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])
+def test_an_object_that_is_replaced_in_mid_file_is_never_mixed(stage: Any, gate: Gate, swarm: bool) -> None:
+    url = put(gate, "k", content(SIZE, 1))
+    nodes = (stage.supernode("--origin-sign", "s3://models", "--origin-connections", "1"),) if swarm else ()
+    gate.cut = 4 * MIB + 5
+    gate.go_on.clear()
+    process = stage.start_get(url, "out", "--connections", "1", *(("--notbs",) if swarm else ()), nodes=nodes)
+    assert gate.was_cut.wait(30)
+    put(gate, "k", content(SIZE, 2))
+    threading.Timer(1.2, gate.go_on.set).start()
+    stage.end(process)
+    assert read(stage, "out") == content(SIZE, 2)
+
+
+# REFUSALS
+
+
+@pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])
+def test_credentials_that_open_nothing_are_told_without_a_secret(stage: Any, gate: Gate, swarm: bool) -> None:
+    url = put(gate, "k", content(1000))
+    gate.refuse = True
+    nodes = (stage.supernode("--origin-sign", "s3://models"),) if swarm else ()
+    process = stage.start_get(url, "out", "--verbose", nodes=nodes)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 4, err
+    found = json.loads(out)["error"]
+    assert (found["status"], found["url"]) == (403, url)
+    assert url in found["message"]
+    assert "the signature opens nothing there" in found["message"]
+    told_no_secret(out, err)
+    assert not (stage.path / "out").exists()
+
+
+@pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])
+def test_an_object_that_is_missing_is_told(stage: Any, gate: Gate, swarm: bool) -> None:
+    nodes = (stage.supernode("--origin-sign", "s3://models"),) if swarm else ()
+    err = stage.get("s3://models/none", "out", nodes=nodes, status=4)
+    assert "404" in err
+    assert "s3://models/none" in err
+    told_no_secret(err)
+
+
+def test_a_bad_url_and_a_missing_setting_are_told(stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "versionId" in stage.get("s3://models/a?b", "out", status=2)
+    assert "names no file" in stage.get("s3://models/", "out", status=2)
+    assert "AZURE_STORAGE_ACCOUNT_NAME" in stage.get("az://container/b", "out", status=2)
+    assert "Authorization" in stage.get("s3://models/k", "out", "--user", "a:b", status=2)
+    monkeypatch.delenv("AWS_ALLOW_HTTP")
+    assert "AWS_ALLOW_HTTP=true" in stage.get("s3://models/k", "out", status=2)
+
+
+# THROUGH A SUPERNODE
+
+
+def test_two_hosts_without_credentials_take_each_byte_once_from_the_store(
+    stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = put(gate, "dir/k", content(SIZE))
+    node = stage.supernode("--origin-sign", "s3://models/dir", "--revalidate-interval", "1h")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name)
+    one = stage.get(url, "a", "--notbs", host=2, nodes=(node,))
+    two = stage.get(url, "b", "--notbs", host=3, nodes=(node,))
+    assert read(stage, "a") == read(stage, "b") == content(SIZE)
+    assert one["task_id"] == two["task_id"]
+    assert two["from"]["peers"] + two["from"]["supernode"] == SIZE
+    assert node.metric("dfengine_origin_bytes_total") == gate.sent() == SIZE
+    for path in node.home.rglob("*"):
+        if path.is_file():
+            assert not any(secret.encode() in path.read_bytes() for secret in SECRETS), path
+
+
+def test_a_supernode_signs_only_for_what_its_owner_named(stage: Any, gate: Gate) -> None:
+    url, inside = put(gate, "other/k", content(1000)), put(gate, "dir/k", content(1000))
+    node = stage.supernode("--origin-sign", "s3://models/dir")
+    err = stage.get(url, "a", "--notbs", nodes=(node,), status=3)
+    assert "credentials" in err
+    stage.get(put(gate, "dirt", content(1000), public=True), "b", "--notbs", nodes=(node,))
+    assert signatures(gate) == ["", ""]
+    stage.get(inside, "c", "--notbs", nodes=(node,))
+    assert signatures(gate)[2]
+
+
+def test_a_supernode_reaches_no_store_at_an_address_that_is_denied(stage: Any, gate: Gate) -> None:
+    url = put(gate, "k", content(1000))
+    node = stage.supernode("--origin-sign", "s3://models", "--origin-deny", "127.0.0.1")
+    err = stage.get(url, "a", "--notbs", nodes=(node,), status=3)
+    assert "may not fetch from 127.0.0.1" in err
+    assert not gate.asked
+
+
+def test_a_file_that_a_client_begins_from_the_store_is_finished_by_the_swarm(stage: Any, gate: Gate) -> None:
+    """Both name one version alike."""
+    url = put(gate, "k", content(SIZE))
+    gate.cut = 4 * MIB
+    process = stage.start_get(url, "out", "--connections", "1", "--retry", "0", "--timeout", "2")
+    gate.go_on.clear()
+    assert gate.was_cut.wait(30)
+    stage.end(process, 8)
+    gate.go_on.set()
+    node = stage.supernode("--origin-sign", "s3://models")
+    found = stage.get(url, "out", "--notbs", nodes=(node,))
+    assert read(stage, "out") == content(SIZE)
+    assert found["from"]["resumed"] > 0
+
+
+# LISTINGS
+
+
+def test_a_bucket_is_listed(gate: Gate) -> None:
+    for key in ("top", "dir/", "dir/a b", "dir/deep/x%", "dirt", "dir/empty", "marker/"):
+        put(gate, key, b"" if key.endswith(("/", "empty")) else b"12345")
+
+    def listed(url: str) -> dict[str, int]:
+        cancel = Cancel()
+        try:
+            reach = Reach(roots=Anywhere(), may_sign=lambda location: True)
+            return {entry.path: entry.size for entry in files(url, reach, cancel)}
+        finally:
+            cancel.close()
+
+    assert listed("s3://models/dir") == listed("s3://models/dir/") == {"a b": 5, "deep/x%": 5, "empty": 0}
+    assert set(listed("s3://models")) == {"top", "dir/a b", "dir/deep/x%", "dir/empty", "dirt"}
+    with pytest.raises(OriginError) as error:
+        listed("s3://no-such-bucket")
+    assert error.value.status == 404
+    told_no_secret(error.value)
+    put(gate, "a//b", b"x")
+    with pytest.raises(OriginError, match="a//b"):
+        listed("s3://models")
+    put(gate, "dir/a b/c", b"x")
+    with pytest.raises(BadListing, match="'a b' as a file and as a directory"):
+        listed("s3://models/dir")

@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from dfengine.about import VERSION
 from dfengine.client.messages import Registration
 from dfengine.errors import BadValue
+from dfengine.location import scheme_of
 from dfengine.settings import GetSettings
 from dfengine.task import check_task_url, download_sign, task_id, task_url
 from dfengine.value import Value
@@ -20,6 +21,9 @@ CERTIFICATES = 4 << 20
 
 CHOOSING = frozenset(("accept", "accept-charset", "accept-language", "origin", "user-agent"))
 """Headers that open nothing, and by which an origin may choose one of several files for the same URL (Vary)."""
+
+ELSEWHERE = ("AWS_", "GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_EMULATOR_", "HF_", "HUGGING_FACE_")
+"""How the names of environment variables begin that a bucket's or a hub's files depend on."""
 
 _stamp = 0.0
 _stamp_lock = threading.Lock()
@@ -80,7 +84,9 @@ def joint_key(settings: GetSettings, who: Identity) -> str:
 
     parts = (
         who.kept, settings.headers, settings.user, settings.netrc, settings.netrc_file, settings.cert, sorted(map(str, settings.nodes)),
-        settings.locallimit, settings.tls_cert, settings.tls_ca, settings.location,
+        settings.locallimit, settings.tls_cert, settings.tls_ca, settings.location, settings.sign,
+        # Where a bucket or hub is, and whose credentials open it, is said by the environment.
+        sorted(each for each in os.environ.items() if each[0].startswith(ELSEWHERE)) if scheme_of(settings.url) else (),
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
 

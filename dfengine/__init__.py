@@ -3,6 +3,7 @@
 Modules at this level are the pure core: values and arithmetic, no sockets, files or clocks. Packages are the outside world, one per role:
 
     app        the command line; composes the others
+    programs   the client for programs; composes the others, too
     net        sockets: servers, the blocking client, sendfile, TLS, limits
     origin     the servers that files come from
     storage    files and descriptors: where piece n is
@@ -18,6 +19,8 @@ Modules at this level are the pure core: values and arithmetic, no sockets, file
         shutil.copyfileobj(file, somewhere)
     with dfengine.open("http://origin/file", nodes=["supernode:8002"]) as file:
         footer = file.pread(file.size - 64, 64)
+
+docs/python.md explains these functions, `Client`, and `dfengine.aio`. Everything but the functions is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -27,48 +30,119 @@ from dfengine.about import VERSION as __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterable
-    from typing import Unpack
+    from typing import Any, Unpack
 
-    from dfengine.app.keywords import Keywords
-    from dfengine.client import Result
-    from dfengine.files import File
-    from dfengine.streaming import Reader
+    from dfengine import aio as aio
+    from dfengine import errors as errors
+    from dfengine.app.keywords import Keywords, Path
+    from dfengine.client import Result as Result
+    from dfengine.errors import BadValue as BadValue
+    from dfengine.errors import CallerError as CallerError
+    from dfengine.errors import Cancelled as Cancelled
+    from dfengine.errors import DfengineError as DfengineError
+    from dfengine.errors import DigestMismatch as DigestMismatch
+    from dfengine.errors import DiskFull as DiskFull
+    from dfengine.errors import LocalError as LocalError
+    from dfengine.errors import OriginChanged as OriginChanged
+    from dfengine.errors import OriginError as OriginError
+    from dfengine.errors import OriginForbidden as OriginForbidden
+    from dfengine.errors import OriginUnreachable as OriginUnreachable
+    from dfengine.errors import OriginUntrusted as OriginUntrusted
+    from dfengine.errors import RemoteError as RemoteError
+    from dfengine.errors import StorageError as StorageError
+    from dfengine.errors import SupernodeError as SupernodeError
+    from dfengine.errors import TimedOut as TimedOut
+    from dfengine.errors import TooSlow as TooSlow
+    from dfengine.errors import Unverified as Unverified
+    from dfengine.files import File as File
+    from dfengine.programs.client import Client as Client
+    from dfengine.programs.download import Download as Download
+    from dfengine.programs.preheat import Preheat as Preheat
+    from dfengine.programs.preheat import Preheated as Preheated
+    from dfengine.programs.progress import Progress as Progress
+    from dfengine.programs.progress import Tell
+    from dfengine.streaming import Reader as Reader
+    from dfengine.task import Digest as Digest
 
-__all__ = ["__version__", "get", "open", "stream"]
+_LATE = {
+    "Client": "programs.client",
+    "File": "files",
+    "Download": "programs.download",
+    "Preheat": "programs.preheat",
+    "Preheated": "programs.preheat",
+    "Progress": "programs.progress",
+    "Reader": "streaming",
+    "Result": "client",
+    "Digest": "task",
+    "aio": "",
+    "errors": "",
+    **dict.fromkeys(
+        (
+            "BadValue", "CallerError", "Cancelled", "DfengineError", "DigestMismatch", "DiskFull", "LocalError", "OriginChanged",
+            "OriginError", "OriginForbidden", "OriginUnreachable", "OriginUntrusted", "RemoteError", "StorageError", "SupernodeError",
+            "TimedOut", "TooSlow", "Unverified",
+        ),
+        "errors",
+    ),
+}  # fmt: skip
+"""Public name -> module that has it, "" for a module itself; imported when the name is first used."""
+
+__all__ = ["__version__", "download", "get", "open", "preheat", "stream", *_LATE]
 
 
-def get(url: str, output: str, *, nodes: Iterable[str] = (), **settings: Unpack[Keywords]) -> Result:
+def get(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
     """Download `url` to the file `output`, from the swarm of the supernodes `nodes` (HOST[:PORT][=WEIGHT]) if there are any.
 
-    Further keywords are settings of `dfengine.settings.GetSettings`: sizes in bytes, rates in bytes per second, times in seconds, or text
-    as on the command line (`minrate="1M"`, `digest="sha256:HEX"`). Raises subclasses of `dfengine.errors.DfengineError`.
+    See `dfengine.Client.get`. What is not given is taken from configuration files and the environment, as `dfengine get` does; see
+    docs/commands.md. Further keywords are settings: sizes in bytes, rates in bytes per second, times in seconds, or text as on the command
+    line (`minrate="1M"`, `digest="sha256:HEX"`). Raises subclasses of `dfengine.DfengineError`.
     """
-    from dfengine import client
-    from dfengine.app import keywords
-
-    return client.get(keywords.settings(url, output, nodes, settings))
+    return _configured().get(url, output, progress=progress, **settings)
 
 
-def stream(url: str, *, nodes: Iterable[str] = (), **settings: Unpack[Keywords]) -> Reader:
+def download(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
+    """As `get`, in a thread of its own: the result is a handle with `wait`, `cancel`, `progress` and `result`."""
+    return _configured().download(url, output, progress=progress, **settings)
+
+
+def stream(url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
     """`url` in order, as a file-like reader and an asynchronous iterator, with no byte on a disk; see `dfengine.streaming.Reader`.
 
     Keywords are those of `get`; `window` (pieces, or text as `16` or `256M`), `window_bytes` and `cache` (bytes) are for streams.
     """
-    from dfengine.app import keywords
-    from dfengine.streaming import Reader
-
-    return Reader(keywords.settings(url, "-", nodes, settings))
+    return _configured().stream(url, progress=progress, **settings)
 
 
-def open(
-    url: str, *, nodes: Iterable[str] = (), store: str = "", buffering: int = 0, **settings: Unpack[Keywords]
-) -> File | io.BufferedReader:
+def open(url: str, *, store: str = "", buffering: int = 0, **settings: Unpack[Keywords]) -> File | io.BufferedReader:
     """`url` as a file to seek in, whose pieces are fetched when they are read; see `dfengine.files.File` and `dfengine.files.open`.
 
     Keywords are those of `get`; `timeout` is for one read.
     """
-    from dfengine import files
-    from dfengine.app import keywords
+    return _configured().open(url, store=store, buffering=buffering, **settings)
 
-    return files.open(keywords.settings(url, "-", nodes, settings), store=store, buffering=buffering)
+
+def preheat(url: str, **settings: Unpack[Keywords]) -> Preheat:
+    """Let a supernode fetch `url` before anybody asks for it; the result is a handle with `wait`, `cancel` and `result`."""
+    return _configured().preheat(url, **settings)
+
+
+def _configured() -> Client:
+    """The client of these functions. It is made each time, so that it has what the configuration says then."""
+    from dfengine.programs.client import Client
+
+    return Client.configured()
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATE.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"{__name__}.{module}"), name) if module else import_module(f"{__name__}.{name}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

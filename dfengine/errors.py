@@ -195,6 +195,10 @@ class TooLarge(StorageError):
     """A file of that length cannot be kept here, whatever is removed: by its number of pieces, or by the file system's own bound."""
 
 
+class Cancelled(DfengineError):
+    """The program ended a download of its own before its end."""
+
+
 class TimedOut(DfengineError):
     """The time the user allowed is over."""
 

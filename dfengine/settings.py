@@ -11,6 +11,10 @@ from dfengine.errors import BadValue
 from dfengine.task import Digest, shown
 from dfengine.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 CONTROL_PORT = 8002
 DOWNLOAD_PORT = 8001
 HOME = "~/.dfengine"
@@ -74,7 +78,7 @@ class SupernodeAddress(Value):
     def parse(cls, text: str) -> SupernodeAddress:
         """`HOST[:PORT][=WEIGHT]`, IPv6 in brackets. Raises BadValue."""
         address, equals, weight = text.strip().partition("=")
-        match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]-][^\s:/@\[\]]*)(?::(\d{1,5}))?", address)
+        match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@,\[\]-][^\s:/@,\[\]]*)(?::(\d{1,5}))?", address)
         if not match or (equals and not re.fullmatch(r"\d{1,6}", weight)):
             raise BadValue(f"node {shown(text)!r} is not HOST[:PORT][=WEIGHT]")
         port = int(match[2] or CONTROL_PORT)
@@ -211,6 +215,19 @@ def parse_header(text: str) -> tuple[str, str]:
         # What stands here without a colon may be a token: it is not repeated.
         raise BadValue(f"header {name[:40] if colon else '...'!r} is not 'Name: value' on one line")
     return name, value.strip()
+
+
+def origin_headers(headers: Iterable[tuple[str, str]], ranged: str, agent: str | None) -> tuple[tuple[str, str], ...]:
+    """Headers for the origin, with a Range and a User-Agent that were given by themselves. Raises BadValue."""
+    made = tuple(headers)
+    names = {name.lower() for name, _ in made}
+    if ranged:
+        if "range" in names:
+            raise BadValue("--range and a Range header are given: omit one")
+        made += (("Range", ranged),)
+    if agent is not None and "user-agent" not in names:
+        made += (parse_header(f"User-Agent:{agent}"),)
+    return made
 
 
 def parse_range(text: str) -> str:

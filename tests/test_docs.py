@@ -63,6 +63,8 @@ def defines(text: str, name: str) -> bool:
 def resolves(dotted: str) -> bool:
     """`module`, `module.Name`, `package.module.Name.method` or `Class.method`; the first part is the end of a module's dotted name."""
     parts = dotted.split(".")
+    if parts[0] == "dfengine" and re.search(rf"(?m)import {parts[1]} as {parts[1]}$", modules()["dfengine"]):
+        return resolves(".".join(parts[1:]))
     for cut in range(len(parts), 0 if parts[0].islower() else -1, -1):
         end = "." + ".".join(parts[:cut]) if cut else ""
         for module, text in modules().items():

@@ -21,8 +21,8 @@ CORE = [
 ]
 """Modules at the root, each of which may import those before it."""
 
-COMPOSERS = {"__main__", "__init__"}
-"""Modules at the root that may import everything, as package `app` may."""
+COMPOSERS = {"__main__", "__init__", "aio"}
+"""Modules at the root that may import everything, as the packages `app` and `programs` may."""
 
 MAY_IMPORT = {
     "net": set(),
@@ -70,7 +70,7 @@ def room(path: Path) -> str:
     """`core`, a package's dotted name, or `` for what may import everything."""
     parts = path.relative_to(PACKAGE).parts[:-1]
     if parts:
-        return "" if parts[0] == "app" else ".".join(parts)
+        return "" if parts[0] in ("app", "programs") else ".".join(parts)
     return "" if path.stem in COMPOSERS else "core"
 
 

@@ -13,7 +13,7 @@ import time
 from dfengine.app import plain
 from dfengine.app.options import ENVIRONMENT
 from dfengine.errors import BadValue, DfengineError, StorageError
-from dfengine.settings import HOME, GetSettings, parse_header
+from dfengine.settings import HOME, GetSettings, origin_headers
 from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
 from dfengine.storage.protected import resolved
 from dfengine.task import PEER_PORTS, check_task_url, is_url, shown, typed_url, without_raw_bytes
@@ -140,7 +140,9 @@ def _get(values: dict[str, Any]) -> None:
     window, cache = (given.pop(name, None) for name in ("window", "cache"))
     stream, as_json, quiet, verbose, bar = (given.pop(name, False) for name in ("stream", "json", "quiet", "verbose", "showbar"))
     url = _url(given)
-    given["headers"] = _headers(given)
+    for name in ("accepted", "continue_at"):
+        given.pop(name, None)
+    given["headers"] = origin_headers(given.pop("headers", ()), given.pop("range", ""), given.pop("user_agent", None))
     if given.get("port") and given["port"] not in PEER_PORTS:
         raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
     for name in ("filter", "identifier", "callsystem"):
@@ -196,21 +198,6 @@ def _url(given: dict[str, Any]) -> str:
         raise BadValue("two users are given: a download takes one")
     given["user"] = users[0] if users else ""
     return check_task_url(urls[0])
-
-
-def _headers(given: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Headers for the origin, with those that have flags of their own. Raises BadValue."""
-    for name in ("accepted", "continue_at"):
-        given.pop(name, None)
-    headers, ranged, agent = tuple(given.pop("headers", ())), given.pop("range", ""), given.pop("user_agent", None)
-    names = {name.lower() for name, _ in headers}
-    if ranged:
-        if "range" in names:
-            raise BadValue("--range and a Range header are given: omit one")
-        headers += (("Range", ranged),)
-    if agent is not None and "user-agent" not in names:
-        headers += (parse_header(f"User-Agent:{agent}"),)
-    return headers
 
 
 def home(path: str, flag: str) -> str:

@@ -1,4 +1,4 @@
-"""Settings of a download as keywords of `dfengine.get` and `dfengine.stream`, checked by the table of options."""
+"""Settings of a download as keywords of Python, checked by the table of options as the command line checks them."""
 
 from __future__ import annotations
 
@@ -6,121 +6,205 @@ import os
 
 from dfengine.app.options import FLAG, GET, KINDS, Option
 from dfengine.errors import BadValue
-from dfengine.settings import GetSettings, SupernodeAddress
-from dfengine.task import PEER_PORTS
+from dfengine.settings import GetSettings, SupernodeAddress, origin_headers
+from dfengine.storage.output import place, url_name
+from dfengine.task import PEER_PORTS, check_url, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any, TypedDict
 
     from dfengine.task import Digest
 
-    class Keywords(TypedDict, total=False):
-        """See `settings`."""
+    Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+    Node = str | SupernodeAddress
+    Header = tuple[str, str] | str
 
-        pattern: str
-        notbs: bool
-        filter: str
-        identifier: str
-        md5: str
+    class Keywords(TypedDict, total=False):
+        """See `checked`."""
+
+        nodes: Node | Iterable[Node] | None
+        pattern: str | None
+        notbs: bool | None
+        no_join: bool | None
+        filter: str | None
+        identifier: str | None
+        md5: str | None
         digest: Digest | str | None
-        headers: Iterable[tuple[str, str] | str]
-        locallimit: int | str
-        totallimit: int | str
-        minrate: int | str
-        timeout: float | str
-        ip: str
-        port: int
-        home: str | os.PathLike[str]
-        alivetime: float | str
-        expiretime: float | str
-        cacerts: Iterable[str | os.PathLike[str]]
-        insecure: bool
-        callsystem: str
-        location: str
-        connections: int
-        retry: int
-        retry_max_time: float | str
-        connect_timeout: float | str
-        first_byte_timeout: float | str
-        netrc: bool
-        netrc_file: str | os.PathLike[str]
-        user: str
-        sign: str
-        cert: str | os.PathLike[str]
-        key: str | os.PathLike[str]
-        force: bool
-        quiet: bool
-        verbose: bool
-        report_digest: bool
-        window: int | str
-        window_bytes: int | str
-        cache: int | str
-        secret_file: Iterable[str | os.PathLike[str]]
-        tls_cert: str | os.PathLike[str]
-        tls_key: str | os.PathLike[str]
-        tls_ca: str | os.PathLike[str]
+        headers: Mapping[str, str] | Iterable[Header] | None
+        range: str | None
+        user_agent: str | None
+        locallimit: int | str | None
+        totallimit: int | str | None
+        minrate: int | str | None
+        timeout: float | str | None
+        ip: str | None
+        port: int | None
+        home: Path | None
+        alivetime: float | str | None
+        expiretime: float | str | None
+        cacerts: Path | Iterable[Path] | None
+        insecure: bool | None
+        callsystem: str | None
+        location: str | None
+        connections: int | None
+        retry: int | None
+        retry_max_time: float | str | None
+        connect_timeout: float | str | None
+        first_byte_timeout: float | str | None
+        netrc: bool | None
+        netrc_file: Path | None
+        user: str | None
+        sign: str | None
+        cert: Path | None
+        key: Path | None
+        force: bool | None
+        quiet: bool | None
+        verbose: bool | None
+        report_digest: bool | None
+        window: int | str | None
+        window_bytes: int | str | None
+        cache: int | str | None
+        secret_file: Path | Iterable[Path] | None
+        tls_cert: Path | None
+        tls_key: Path | None
+        tls_ca: Path | None
 
 
 def table() -> dict[str, Option]:
-    """By keyword: the options of `get` that are settings of a download, and two settings that the command line has no option for."""
-    own = {"url", "output", "nodes"}
-    found = {option.name: option for option in GET if option.name in GetSettings.FIELDS and option.name not in own}
+    """By keyword: the options of `get` that are about the download, and two settings that the command line has no option for."""
+    known = {*GetSettings.FIELDS, "range", "user_agent"} - {"url", "output"}
+    found = {option.name: option for option in GET if option.name in known}
     found["window_bytes"] = Option((), "window_bytes", "", "", "size")
     found["report_digest"] = Option((), "report_digest", "", "", FLAG)
     return found
 
 
-def settings(url: str, output: str, nodes: Iterable[str], given: Keywords) -> GetSettings:
-    """Settings of a download of `url`. Each keyword is what GetSettings has, or text as on the command line (`minrate="1M"`).
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, each as GetSettings has it; it may be text as on the command line (`minrate="1M"`). None: it is not given.
 
-    Raises BadValue for a value that the option of that name would not take, TypeError for another keyword.
+    Where several values are taken, one may stand alone; headers may be a mapping. Raises BadValue for a value that the option of that name
+    would not take, TypeError for another keyword.
     """
     known = table()
-    checked: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, value in given.items():
         option = known.get(name)
         if option is None:
-            raise TypeError(f"{name!r} is no setting of a download: those are {', '.join(known)}")
-        checked[name] = _checked(option, value)
-    pieces = checked.get("window")
+            raise TypeError(_unknown(name, known))
+        if value is not None:
+            try:
+                found[name] = _value(option, value)
+            except BadValue as error:
+                raise BadValue(f"{name}: {error}") from None
+    return found
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    names = list(known)
+    near = get_close_matches(name, names, 1)
+    return f"{name!r} is no setting of a download: " + (f"did you mean {near[0]!r}?" if near else f"those are {', '.join(names)}")
+
+
+def settings(url: str, output: Path | None, *given: Mapping[str, Any]) -> GetSettings:
+    """Settings of a download of `url`; output: a file, a folder for a file that is named by the URL, or None for a stream.
+
+    given: results of `checked`, weakest first. Raises BadValue.
+    """
+    merged: dict[str, Any] = {}
+    for each in given:
+        merged.update(each)
+    if not isinstance(url, str):
+        raise BadValue(f"url: {type(url).__name__} is given, not str")
+    url = check_url(typed_url(url))
+    pieces = merged.get("window")
     if isinstance(pieces, tuple):
-        checked["window"], checked["window_bytes"] = pieces
-    if checked.get("netrc_file"):
-        checked["netrc"] = True
-    if checked.get("port") and checked["port"] not in PEER_PORTS:
-        raise BadValue(f"port {checked['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
-    return GetSettings(url=url, output=output, nodes=tuple(map(SupernodeAddress.parse, nodes)), **checked)
+        merged["window"] = pieces[0]
+        merged.setdefault("window_bytes", pieces[1])
+    merged["headers"] = origin_headers(merged.get("headers", ()), merged.pop("range", ""), merged.pop("user_agent", None))
+    for name in ("filter", "identifier", "callsystem"):
+        merged[name] = without_raw_bytes(merged.get(name, ""))
+    if merged.get("netrc_file"):
+        merged["netrc"] = True
+    if merged.get("port") and merged["port"] not in PEER_PORTS:
+        raise BadValue(f"port {merged['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
+    merged["nodes"] = tuple(dict.fromkeys(merged.get("nodes", ())))
+    return GetSettings(url=url, output="-" if output is None else _file(output, url), **merged)
 
 
-def _checked(option: Option, value: Any) -> Any:
-    """The setting. Raises BadValue, which names the keyword."""
-    if value == getattr(GetSettings, option.name):
-        return value
+def output_path(value: Path) -> str:
+    """A file's path as text, of bytes by PEP 383. Raises BadValue for what is none."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str | bytes):
+        raise BadValue(f"{type(value).__name__} is given, not a path: str, bytes or os.PathLike")
+    path = os.fsdecode(value)
+    if "\0" in path:
+        raise BadValue(f"the path {path[:40]!r} holds a NUL")
+    return path
+
+
+def _file(output: Path, url: str) -> str:
     try:
-        if not option.many:
-            return _one(option.kind, value)
-        if isinstance(value, str):
-            raise BadValue("one text is given, not a list of them")
-        return tuple(_one(option.kind, each) for each in value)
+        path = output_path(output)
     except BadValue as error:
-        raise BadValue(f"{option.name}: {error}") from None
+        raise BadValue(f"output: {error}") from None
+    if path in ("", "-"):
+        raise BadValue(f"output: {path!r} is no file: name one, or use stream")
+    return place(lambda: url_name(url), path)
+
+
+def _value(option: Option, value: Any) -> Any:
+    default = getattr(GetSettings, option.name, None)
+    if type(value) is type(default) and value == default:
+        return value
+    if not option.many:
+        return _one(option.kind, value)
+    if option.kind == "header" and hasattr(value, "items"):
+        value = tuple(value.items())
+    if isinstance(value, str | bytes | os.PathLike | SupernodeAddress):
+        value = (value,)
+    try:
+        values = iter(value)
+    except TypeError:
+        raise BadValue(f"{type(value).__name__} is given, not a list") from None
+    return tuple(_one(option.kind, each) for each in values)
 
 
 def _one(kind: str, value: Any) -> Any:
     types = KINDS[kind].types
-    if kind in ("file", "dir") and isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if isinstance(value, str) and kind != FLAG:
+    if kind in ("file", "dir"):
+        return output_path(value)
+    if kind == FLAG:
+        if isinstance(value, bool):
+            return value
+        raise BadValue(f"{type(value).__name__} is given, not bool")
+    if isinstance(value, str):
+        if "\0" in value:
+            raise BadValue("the text holds a NUL")
         return KINDS[kind].read(value)
-    if not isinstance(value, types) or (isinstance(value, bool) and kind != FLAG):
-        raise BadValue(f"{type(value).__name__} is given, not {' or '.join(each.__name__ for each in dict.fromkeys((*types, str)))}")
-    if isinstance(value, int | float) and kind != FLAG:
-        # Its bounds are those of the text.
-        KINDS[kind].read(f"{value:f}" if isinstance(value, float) else str(value))
-    elif isinstance(value, tuple):
+    if int in types and hasattr(value, "__index__") and not isinstance(value, bool):
+        return _number(kind, str(value.__index__()), value.__index__())
+    if float in types and isinstance(value, float):
+        return _number(kind, f"{value:f}", value)
+    if isinstance(value, types) and not isinstance(value, bool):
+        return KINDS[kind].read(_text(value))
+    raise BadValue(f"{type(value).__name__} is given, not {' or '.join(each.__name__ for each in dict.fromkeys((*types, str)))}")
+
+
+def _number(kind: str, text: str, value: float) -> Any:
+    """`value`, whose bounds are those of its text."""
+    read = KINDS[kind].read(text)
+    return read if isinstance(read, tuple) else value
+
+
+def _text(value: Any) -> str:
+    """Of a header, node or digest. Raises BadValue."""
+    if isinstance(value, tuple):
         if len(value) != 2 or not all(isinstance(part, str) for part in value):
             raise BadValue("a header is a pair of texts")
-        KINDS[kind].read(": ".join(value))
-    return value
+        return ": ".join(value)
+    return f"{value}={value.weight}" if isinstance(value, SupernodeAddress) else str(value)

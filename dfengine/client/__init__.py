@@ -1,6 +1,7 @@
 """Downloads one file: registers with a supernode, fetches pieces from several sources, falls back to the origin.
 
-    download                            one download, from the first question to the renamed file
+    download, result                    one download, from the first question to the renamed file, and how it went
+    download_dialer                     its connections, which any thread can cut
     identity, messages, nodes           who it is, what it says, and which supernode it tries first
     swarm_session                       pulls from the swarm, survives the loss of a supernode
     supernode_session, native, legacy   one registration, and the two ways of pulling
@@ -23,6 +24,7 @@ blocking sockets, because a small download is judged by its start-up and a large
 
 from __future__ import annotations
 
-from dfengine.client.download import Result, get
+from dfengine.client.download import get
+from dfengine.client.result import Result
 
 __all__ = ["Result", "get"]

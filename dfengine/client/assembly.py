@@ -18,6 +18,8 @@ from dfengine.storage.target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dfengine._piece import Geometry
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Watch
@@ -35,10 +37,10 @@ class Assembly(Place):
     Pieces that no generation tells apart are `doubtful`: the whole file is compared with the digest that the supernode names at the end.
     """
 
-    def __init__(self, settings: GetSettings, task: str) -> None:
-        """Raises BadValue when the output path cannot be replaced."""
+    def __init__(self, settings: GetSettings, task: str, look: Callable[[], None] | None = None) -> None:
+        """look: called between pieces that are hashed again, and may raise. Raises BadValue when the output path cannot be replaced."""
         super().__init__(settings)
-        self._target = Target(settings.output, task)
+        self._target = Target(settings.output, task, look)
         self._shared: tuple[Home, str] | None = None
         self._task = task
         self.doubtful = False

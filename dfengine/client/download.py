@@ -16,20 +16,20 @@ from functools import partial
 from dfengine.client import fallback, local_peer
 from dfengine.client.assembly import Assembly
 from dfengine.client.digest import compare
+from dfengine.client.download_dialer import DownloadDialer
 from dfengine.client.finished import digests, has
 from dfengine.client.identity import Identity, identify, joint_key, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
 from dfengine.client.naming import naming
 from dfengine.client.nodes import order
+from dfengine.client.result import Result
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.watch import Watch
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
 from dfengine.net import fd_passing
 from dfengine.net.dial import local_address
-from dfengine.net.dialer import Dialer
 from dfengine.storage.home import Home
-from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,38 +46,17 @@ EVERY_ADDRESS = ("0.0.0.0", "::")
 """What a server may listen on, and nobody can be reached by."""
 
 
-class Result(Value):
-    """How a download went. Lengths in bytes; digest `xxh3:HEX` if it was asked for, else ""; back_to_source: why, or None.
-
-    from_host: from another download of this host. serves: this host serves the file to peers; why_not: why it does not, else "".
-    peers: those that pieces came from.
-    """
-
-    url: str
-    output: str
-    task_id: str
-    length: int
-    seconds: float
-    from_peers: int
-    from_supernode: int
-    from_origin: int
-    resumed: int
-    digest: str
-    back_to_source: str | None
-    hedged: int
-    serves: bool = False
-    why_not: str = ""
-    peers: int = 0
-    from_host: int = 0
-
-
 def get(request: GetSettings, observer: Observer | None = None) -> Result:
     """Download `request.url` to `request.output`.
 
     Raises subclasses of DfengineError. Whatever is raised, also by a signal handler, leaves no thread, and a part file
     that the next download of the same goes on from. A function `observer` is called by this thread, ten times a second or so.
     """
-    download = ToFile(request, observer)
+    return run(ToFile(request, observer))
+
+
+def run(download: ToFile) -> Result:
+    """The same of a download that is made already, which another thread may `stop`."""
     try:
         return download.run()
     except BaseException as error:
@@ -94,7 +73,7 @@ class Downloading:
     """It shares what it fetches with other downloads of this host, by `joined`."""
 
     def __init__(self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None) -> None:
-        self.dialer = Dialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
+        self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
         self.settings = settings
         self.watch = watch
         self.who = who or identify(settings)
@@ -275,8 +254,19 @@ class Downloading:
             if lease is not None:
                 lease.release()
 
+    def stop(self, error: BaseException) -> None:
+        """From any thread: end with `error`, whatever is waited for, unless nothing can cut it, as the look-up of a name."""
+        self.watch.interrupted = error
+        self.dialer.cut(error)
+        joining, transfer = self._joining, self._place.transfer
+        if joining is not None:
+            joining.wake()
+        if transfer is not None:
+            transfer.fail(error)
+
     def abandon(self, error: BaseException) -> None:
-        """It failed, or was stopped by a signal: the swarm needs not wait for it."""
+        """It failed, or was stopped: the swarm needs not wait for it."""
+        self.dialer.mend()
         if isinstance(error, DfengineError):
             self.report(error)
         if self._joining is not None and isinstance(error, SupernodeError | OriginError):
@@ -321,8 +311,8 @@ class ToFile(Downloading):
     def __init__(self, settings: GetSettings, observer: Observer | None) -> None:
         who = identify(settings)
         self._by_host = False
-        self._assembly = Assembly(settings, who.kept)
         watch = Watch(settings.timeout, observer, "run it again to go on from here", settings.quiet)
+        self._assembly = Assembly(settings, who.kept, partial(watch.check, None))
         super().__init__(settings, self._assembly, watch, who)
 
     def run(self) -> Result:

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from dfengine.client.download import Result
+    from dfengine.client.result import Result
 
     class Run(Protocol):
         """A download: `run` to its end; `abandon` when that failed; `close` lets go of everything, once `run` has ended."""

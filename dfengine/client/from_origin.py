@@ -151,10 +151,7 @@ class FromOrigin:
                     raise
                 if wait > 1.0:
                     self._watch.notice(f"{error}: tries again in {wait:.0f} s ({self._retry.turn})")
-            until = time.monotonic() + wait
-            while (left := until - time.monotonic()) > 0:
-                self._watch.check(None)
-                time.sleep(min(left, TICK))
+            self._watch.pause(wait)
 
     def _open(self, body: Answer) -> tuple[Transfer, bool]:
         """The transfer, and whether all that is here must be compared with what the origin sends now."""

@@ -29,6 +29,15 @@ _stamp = 0.0
 _stamp_lock = threading.Lock()
 
 
+def _renew() -> None:
+    """In a forked child, where the thread that held the lock may not be."""
+    global _stamp_lock
+    _stamp_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)
+
+
 class Identity(Value):
     """`task` is computed here; the supernode's answer replaces it. `sign` and `name` are new for every download.
 

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.client.download import Result
+    from dfengine.client.result import Result
     from dfengine.settings import GetSettings
 
     Tell = Callable[[int, str, str], None]

@@ -15,7 +15,7 @@ import time
 
 from dfengine.client.leader_place import LeaderPlace, Pulse, open_again
 from dfengine.errors import LocalError, StorageError
-from dfengine.net import fd_passing
+from dfengine.net import fd_passing, forked
 from dfengine.storage.signal_page import BEAT, SignalPage
 from dfengine.storage.slots import MEMORIES, SlotFile
 
@@ -53,6 +53,14 @@ class Joining:
         self._over = threading.Event()
         self._beating: threading.Thread | None = None
         self._wake_up = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        forked.keep(self)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """See forked.Open. A child that had the line would lead on when this process is gone."""
+        line, place, pages = self._line, self.place, (self.page, self.leader_page)
+        found = [self._wake_up, *(page.fd for page in pages if page is not None)]
+        return [*found, *([line.fileno()] if line is not None else []), *(place.file.descriptors if place is not None else [])]
 
     @classmethod
     def begin(cls, line: socket.socket, key: str, whole: bool, first: bool) -> Joining:

@@ -66,6 +66,7 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
             # It is just starting, or just ending; then its lock will be free.
             if time.monotonic() > deadline:
                 raise LocalError(f"the peer server of {home.path} does not answer, or has another secret or TLS") from None
+            dialer.check()
             time.sleep(0.02)
             continue
         try:

@@ -9,7 +9,7 @@ from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.client.download import Result
+    from dfengine.client.result import Result
 
 SPAN = 5.0
 """Seconds over which the rate is measured."""

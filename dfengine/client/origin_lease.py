@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from dfengine import codes
 from dfengine.client.messages import decode_pulled, encode
 from dfengine.client.supernode_session import JSON, chance
-from dfengine.client.watch import TICK, Watch
+from dfengine.client.watch import Watch
 from dfengine.errors import RemoteError, SupernodeError
 from dfengine.net.dialer import Dialer
 from dfengine.settings import SupernodeAddress
@@ -50,10 +50,7 @@ class OriginLease:
                 return
             if time.monotonic() > until:
                 raise SupernodeError(f"supernode {self._node} has no turn at the origin for this download within {PATIENCE:.0f} s")
-            pause = time.monotonic() + 0.2 + chance()
-            while time.monotonic() < pause:
-                watch.check(None)
-                time.sleep(TICK)
+            watch.pause(0.2 + chance())
 
     def renew(self, watch: Watch, parked: bool) -> None:
         """From time to time while it is used. parked: it is not, and once that was so twice in a row somebody else may have the turn.

@@ -20,6 +20,7 @@ from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from dfengine.client.transfer import Transfer
@@ -76,8 +77,13 @@ class Membership(Value):
         return self.dialer.connect(self.node.host, self.node.port, timeout=timeout, named=True)
 
 
-def join(dialer: Dialer, node: SupernodeAddress, registration: Registration, deadline: float) -> Membership:
-    """Register at `node`; deadline in monotonic seconds. Raises SourceGone, SupernodeError, ProtocolViolation."""
+def join(
+    dialer: Dialer, node: SupernodeAddress, registration: Registration, deadline: float, pause: Callable[[float], None] = time.sleep
+) -> Membership:
+    """Register at `node`; deadline in monotonic seconds. pause: waits so many seconds, and may raise.
+
+    Raises SourceGone, SupernodeError, ProtocolViolation.
+    """
     patience = min(deadline, time.monotonic() + AUTH_PATIENCE)
     while True:
         left = deadline - time.monotonic()
@@ -95,7 +101,7 @@ def join(dialer: Dialer, node: SupernodeAddress, registration: Registration, dea
             # 602: the origin is slow, or asks to be left alone; the supernode waits for it, and gives up by itself.
             until = deadline if answer.code == codes.WAIT else patience
             if answer.code in (codes.WAIT, codes.WAIT_AUTH) and time.monotonic() + AUTH_PAUSE < until:
-                time.sleep(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
+                pause(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
             else:
                 return _accept(dialer, node, connection, registration.cid, answer)
         except BaseException:
@@ -108,7 +114,7 @@ def _accept(dialer: Dialer, node: SupernodeAddress, connection: Connection, cid:
     if answer.code == codes.NEED_AUTH:
         raise refuse(node, answer.code, answer.said)
     if answer.code != codes.SUCCESS or not answer.piece_size:
-        raise SupernodeError(f"supernode {node} refuses: {_reason(answer.said)}", answer.code)
+        raise SupernodeError(f"supernode {node} refuses: {reason(answer.said)}", answer.code)
     if answer.native >= 1 and answer.digest not in ALGORITHMS:
         raise ProtocolViolation(f"supernode {node} names pieces by {answer.digest!r}, which is not known here")
     try:
@@ -136,7 +142,7 @@ def chance() -> float:
     return int.from_bytes(os.urandom(4), "big") / 2**32
 
 
-def _reason(message: str) -> str:
+def reason(message: str) -> str:
     """What a supernode said, on one line. 1.x puts the task, the URL and a code in JSON before it, which a user does not need."""
     return " ".join((message.rpartition('"}: ')[2] or message or "no reason given").split())[:300]
 
@@ -148,7 +154,7 @@ def refuse(node: SupernodeAddress, code: int, message: str) -> SupernodeError:
         codes.UNREACHABLE: "cannot reach the origin",
         codes.NEED_AUTH: "is asked for credentials by the origin",
     }.get(code, "ends the download")
-    return SupernodeError(f"supernode {node} {kind} (code {code}): {_reason(message)}", code)
+    return SupernodeError(f"supernode {node} {kind} (code {code}): {reason(message)}", code)
 
 
 def leave(member: Membership) -> None:

@@ -97,7 +97,7 @@ class SwarmSession:
             self._watch.check(None)
             self._watch.waits(f"asks supernode {node}", "asks a supernode")
             try:
-                return join(self._dialer, node, self._registration, self._watch.deadline)
+                return join(self._dialer, node, self._registration, self._watch.deadline, self._watch.pause)
             except RemoteError as error:
                 failure = failure or error
         raise failure or SupernodeError("no supernode is given")
@@ -227,7 +227,8 @@ class SwarmSession:
                 if transfer.finished:
                     return None
                 try:
-                    return join(self._dialer, node, self._registration, max(until, time.monotonic() + 1.0) if parked else until)
+                    left = max(until, time.monotonic() + 1.0) if parked else until
+                    return join(self._dialer, node, self._registration, left, self._watch.pause)
                 except RemoteError as error:
                     failure = failure or error
             if time.monotonic() >= until and not transfer.parked:

@@ -11,6 +11,7 @@ import time
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.receiving import Receiving
 from dfengine.client.wakeup import Wakeup
+from dfengine.net import forked
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -80,6 +81,8 @@ class TransferState:
         self._changed = threading.Condition()
         self._receiving = Receiving(lambda n: self.file.geometry.framed(n))
         self._wakeup = Wakeup()
+        forked.keep(self._wakeup)
+        forked.keep(file)
 
     # The supernode's session.
 

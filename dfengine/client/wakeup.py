@@ -36,6 +36,11 @@ class Wakeup:
                 os.eventfd_read(self._fd)
         return any(fd != self._fd for fd in ready)
 
+    @property
+    def descriptors(self) -> list[int]:
+        """See forked.Open."""
+        return [self._fd]
+
     def close(self) -> None:
         """May be called again."""
         fd, self._fd = self._fd, -1

@@ -81,6 +81,13 @@ class Watch:
             if self._counted is not None:
                 self._counted(*self.counters())
 
+    def pause(self, seconds: float) -> None:
+        """Sleep, and look around meanwhile. Raises what `check` raises."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.check(None)
+            time.sleep(min(left, TICK))
+
     def waits(self, state: str = "", brief: str = "") -> None:
         """What the download waits for now, "": nothing but bytes. brief: the same in 30 letters."""
         self.state = state, brief or state

@@ -15,7 +15,7 @@ from dfengine.files.place import FilePlace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.client.download import Result
+    from dfengine.client.result import Result
     from dfengine.client.supernode_session import Membership
     from dfengine.settings import GetSettings
 
@@ -57,10 +57,3 @@ class Fetching(Downloading):
                 self.shared()
             except LocalError as error:
                 self.unshared(error)
-
-    def stop(self, error: BaseException) -> None:
-        """Nobody reads any more: the engine ends with `error`."""
-        self.watch.interrupted = error
-        transfer = self.place.transfer
-        if transfer is not None:
-            transfer.fail(error)

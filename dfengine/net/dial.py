@@ -181,6 +181,11 @@ class Connection:
         return self._socket.fileno()
 
     @property
+    def descriptors(self) -> list[int]:
+        """See forked.Open."""
+        return [self._socket.fileno()]
+
+    @property
     def readable(self) -> bool:
         """Bytes of the other side wait here."""
         if self._tls is not None:
@@ -308,6 +313,10 @@ def _connected(host: str, port: int, timeout: float, local: str, opened: Callabl
             failure = failure or error
             if made is not None:
                 made.close()
+        except BaseException:  # `opened` raised it, or a signal's handler
+            if made is not None:
+                made.close()
+            raise
     raise failure or OSError("it has no address")
 
 

@@ -46,6 +46,9 @@ class Dialer:
         secret = self.secrets[0] if self.secrets else None
         return Connection(host, port, timeout=timeout, local=local, named=named, opened=opened, secret=secret, wrap=self._wrap)
 
+    def check(self) -> None:
+        """Raises what ends the waits of whoever dials. Here: nothing."""
+
 
 def _absolute(path: str) -> str:
     """The file's path from any working directory: a peer server is given it."""

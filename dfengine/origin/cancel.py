@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
+from dfengine.net import forked
+
 
 class Cancel:
     """One for a download or fetch. `fd` is readable from `set` on, for good; close it when nobody waits any more."""
@@ -12,6 +14,7 @@ class Cancel:
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.is_set = False
+        forked.keep(self)
 
     def set(self) -> None:
         """Whoever waits is woken, and whoever will wait is not made to."""
@@ -19,6 +22,11 @@ class Cancel:
         with contextlib.suppress(OSError):
             if self.fd >= 0:
                 os.eventfd_write(self.fd, 1)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """See forked.Open."""
+        return [self.fd]
 
     def close(self) -> None:
         """Release the descriptor; a second time does nothing."""

@@ -15,6 +15,7 @@ from typing import Any
 import pycurl
 
 from dfengine.errors import SourceGone
+from dfengine.net import forked
 from dfengine.origin.cancel import Cancel
 
 TICK = 0.1
@@ -38,6 +39,12 @@ class Driver:
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._timer)
         self._multi.add_handle(easy)
+        forked.keep(self)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """See forked.Open."""
+        return [*self._sockets]
 
     def _watch(self, what: int, fd: int, multi: object, data: object) -> None:
         if what == pycurl.POLL_REMOVE:

@@ -20,7 +20,7 @@ from dfengine.storage.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Self
 
 
@@ -64,6 +64,11 @@ class PieceFile:
     def fd(self) -> int:
         """Of the data; valid while the caller keeps the result of `hold`."""
         return self._fd
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Of data and record."""
+        return [self._fd, self.record.fd]
 
     def hold(self) -> object:
         """What keeps `fd` open; of a file that is open all the time, the file."""
@@ -162,14 +167,18 @@ class PieceFile:
         geometry = self.geometry
         return geometry.length < 0 or n >= geometry.count or got >= geometry.content(n)[1]
 
-    def recheck(self) -> list[int]:
+    def recheck(self, look: Callable[[], None] | None = None) -> list[int]:
         """Hash every piece that is here against its recorded xxh3-128; bits of those that differ are cleared and returned.
+
+        look: called before each piece, and may raise.
 
         A bit can outlive its bytes: the page of the record may reach the disk before the data's does, and then the power goes.
         """
         buffer = memoryview(bytearray(self.geometry.content_size))
         bad = []
         for n in list(self.here):
+            if look is not None:
+                look()
             try:
                 length = self.read_into(n, buffer)
             except StorageError:
@@ -201,7 +210,8 @@ class PieceFile:
 
     def close(self) -> None:
         """Both descriptors; the files stay."""
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        os.close(fd)
         self.record.close()
 
 

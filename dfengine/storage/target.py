@@ -42,8 +42,11 @@ class Target:
     Law: OUTPUT never holds anything but a complete, verified file; a process that dies leaves part and record.
     """
 
-    def __init__(self, output: str, task: str) -> None:
-        """Raises BadValue when `output` is something that a rename must not replace, StorageError when it cannot be a file's name."""
+    def __init__(self, output: str, task: str, look: Callable[[], None] | None = None) -> None:
+        """look: see PieceFile.recheck.
+
+        Raises BadValue when `output` is something that a rename must not replace, StorageError when it cannot be a file's name.
+        """
         try:
             self.path = resolved(output)
         except OSError as error:
@@ -65,6 +68,7 @@ class Target:
         folder, name = os.path.split(self.path)
         stem = os.path.join(folder, f".{_cut(name)}.{task[:12]}")
         self._stems = (stem, f"{stem}.{os.getpid()}", *(f"{stem}.{int.from_bytes(os.urandom(4), 'big')}" for _ in range(RANDOM_NAMES)))
+        self._look = look
         self.part = self.record = ""
         self.private = False
 
@@ -98,7 +102,7 @@ class Target:
         with contextlib.suppress(StorageError):
             file = PieceFile.open(self.part, self.record, fd)
             if file.geometry == geometry and file.record.generation == generation.rstrip(b"\0"):
-                file.recheck()
+                file.recheck(self._look)
                 return file
             file.record.close()
         try:

@@ -18,7 +18,7 @@ from dfengine.streaming.memory import Memory, cache_pieces, window_pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.client.download import Result
+    from dfengine.client.result import Result
     from dfengine.client.supernode_session import Membership
     from dfengine.client.watch import Observer
     from dfengine.settings import GetSettings
@@ -131,13 +131,6 @@ class Streaming(Downloading):
         assert self.memory.transfer is not None
         window = self.memory.transfer.plan.window
         return window.count - self.memory.pieces if window.count >= 0 else -1, window.wnd
-
-    def stop(self, error: BaseException) -> None:
-        """The consumer wants no more: the engine ends with `error`."""
-        self.watch.interrupted = error
-        transfer = self.memory.transfer
-        if transfer is not None:
-            transfer.fail(error)
 
     def _wake(self) -> None:
         transfer = self.memory.transfer

@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.client.download import Result
+    from dfengine.client.result import Result
     from dfengine.client.watch import Observer
     from dfengine.settings import GetSettings
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from dfengine.client.download import Result
+    from dfengine.client.result import Result
+    from dfengine.client.watch import Observer
     from dfengine.task import Digest
 
 
@@ -31,15 +32,16 @@ class Reader(io.RawIOBase):
     exception releases everything at once, and the exception's notes say what was not compared.
     """
 
-    def __init__(self, settings: GetSettings) -> None:
+    def __init__(self, settings: GetSettings, observer: Observer | None = None) -> None:
         super().__init__()
+        self._pid = os.getpid()
         self.verified = False
         self._given = 0
         """Bytes that the consumer has."""
         self._expected: list[Digest] = []
         self._reading = self._told = False
         self._engine: Engine | None = None
-        self._streaming = Streaming(settings)
+        self._streaming = Streaming(settings, observer)
         self._expected = settings.expected
         self._piece: tuple[int, int, int, int] | None = None
         self._engine = Engine(self._streaming, "stream")
@@ -57,6 +59,8 @@ class Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Some bytes, at most as many as `buffer` holds; 0 at the end. Waits for the next piece."""
         view = memoryview(buffer).cast("B")
+        if self._elsewhere:
+            raise LocalError("the stream belongs to the process that this one was forked from: begin another")
         self._reading = True
         try:
             while len(view):
@@ -95,10 +99,10 @@ class Reader(io.RawIOBase):
         """The content of each piece, in order."""
         import asyncio
 
-        while content := await asyncio.to_thread(self._next_piece):
+        while content := await asyncio.to_thread(self.next_piece):
             yield content
 
-    def _next_piece(self) -> bytes:
+    def next_piece(self) -> bytes:
         """What is left of the current piece, or the next one; b"" at the end."""
         parts = []
         step = bytearray(1 << 20)
@@ -124,7 +128,7 @@ class Reader(io.RawIOBase):
         if self.closed:
             return
         try:
-            if self._unproven:
+            if not self._elsewhere and self._unproven:
                 self._drain()
         finally:
             self._release()
@@ -139,13 +143,23 @@ class Reader(io.RawIOBase):
             self._streaming.taken(piece[0])
         raise Unverified(f"{self._unproven}; read to the end of the file, or leave the digest out")
 
+    def cancel(self, error: BaseException) -> None:
+        """From any thread: end it soon. Reads, also one that waits, raise `error`; what was read is not compared with digests."""
+        if self._engine is not None and self._engine.is_alive() and not self._elsewhere:
+            self._streaming.stop(error)
+
     def _release(self) -> None:
         engine = self._engine
-        if engine is not None and not self.closed:
+        if engine is not None and not self.closed and not self._elsewhere:
             if engine.is_alive():
                 self._streaming.stop(LocalError("the reader was closed"))
             engine.leave()
         super().close()
+
+    @property
+    def _elsewhere(self) -> bool:
+        """This process was forked since it began: its parent has the stream."""
+        return self._pid != os.getpid()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """See the class."""
@@ -158,7 +172,7 @@ class Reader(io.RawIOBase):
 
     def __del__(self) -> None:
         if not self.closed:
-            if self._unproven:
+            if self._unproven and not self._elsewhere:
                 import warnings
 
                 warnings.warn(f"a stream was not closed: {self._unproven}", ResourceWarning, source=self, stacklevel=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Coroutine
 from itertools import islice
@@ -13,10 +14,10 @@ import msgspec
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.about import VERSION
-from dfengine.errors import BadValue, DfengineError, ProtocolViolation
+from dfengine.errors import BadValue, DfengineError, OriginBusy, ProtocolViolation
 from dfengine.net.http import TEXT, BadRequest, Request, Response
 from dfengine.settings import parse_header
-from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, OVERHEAD, refused, within
+from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_TEXT, MOST_URL, OVERHEAD, refused, within
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS
 from dfengine.supernode.copies.wanted import Wanted
@@ -24,7 +25,7 @@ from dfengine.supernode.metrics import Scrapes
 from dfengine.supernode.sliced_work import spread
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Key, Member
-from dfengine.task import Peer, task_url, typed_url
+from dfengine.task import Digest, Peer, task_url, typed_url
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 PAGE = 1000
@@ -145,7 +146,10 @@ async def drop_peer(state: SupernodeState, request: Request) -> Response:
 
 
 async def preheat(state: SupernodeState, request: Request) -> Response:
-    """POST /api/v1/preheats {type, url, filter, headers}: fetch a file before anybody asks for it. 1.x also knows images."""
+    """POST /api/v1/preheats {type, url, filter, headers}: fetch a file before anybody asks for it. 1.x also knows images.
+
+    md5 and identifier, which 1.x has not, name the task as in a registration. An origin that has not answered yet is waited for.
+    """
     try:
         name, wanted, size = _preheated(state, request.body)
     except (ProtocolViolation, BadValue) as error:
@@ -157,7 +161,7 @@ async def preheat(state: SupernodeState, request: Request) -> Response:
     while len(state.preheats) > PREHEATS:
         state.preheats.pop(next(iter(state.preheats)))
     try:
-        with state.quota.registering(request.client, size):
+        with state.quota.registering(request.client, size), contextlib.suppress(OriginBusy):
             await state.fetches.ensure(name, wanted, request.client)
     except DfengineError as error:
         return refused(str(error))
@@ -174,20 +178,26 @@ def _preheated(state: SupernodeState, body: bytes) -> tuple[str, Wanted, int]:
     within("filter", len(unwanted), MOST_URL)
     texts = sum(len(str(name)) + len(str(value)) for name, value in islice(given.items(), MOST_HEADERS))
     within("headers", texts, MOST_HEADERS)
+    md5, identifier = (fields.get(each) or "" for each in ("md5", "identifier"))
+    if not isinstance(md5, str) or not isinstance(identifier, str):
+        raise BadValue('md5, identifier: {"Code":2,"Msg":"invalid value"}')
+    within("identifier", len(identifier), MOST_TEXT)
+    md5 = Digest.parse(f"md5:{md5}").hex if md5 else ""
     if fields.get("type") not in (None, "", "file"):
         raise BadValue(f'type: {str(fields["type"])[:40]}, only "file" is fetched: {{"Code":2,"Msg":"invalid value"}}')
     headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
     url = typed_url(url)
-    wanted = Wanted(url, headers)
-    [(name, _)] = state.credentials.tasks(wanted, task_url(url, unwanted))
-    return name, wanted, OVERHEAD + len(url) + texts
+    wanted = Wanted(url, headers, md5=md5)
+    [(name, _)] = state.credentials.tasks(wanted, task_url(url, unwanted), md5 or identifier)
+    return name, wanted, OVERHEAD + len(url) + texts + len(identifier)
 
 
 def _preheat(state: SupernodeState, name: str) -> dict[str, Any]:
     fetch = state.cdn.fetches.get(name)
     status = {NEW: "WAITING", RUNNING: "RUNNING", SUCCESS: "SUCCESS", FAILED: "FAILED"}[fetch.state] if fetch is not None else "WAITING"
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(state.preheats[name]))
-    return {"ID": name, "startTime": started, "status": status}
+    told = {"ID": name, "startTime": started, "status": status}
+    return {**told, "errorMsg": str(fetch.error)} if fetch is not None and fetch.error is not None else told
 
 
 def preheats(state: SupernodeState, request: Request) -> Response:

@@ -18,6 +18,15 @@ from dfengine.task import Digest
 
 ROOT = Path(__file__).parents[2]
 SHA = Digest("sha256", "0" * 64)
+NODE = SupernodeAddress("n", 8002)
+
+
+class Index:
+    """A whole number of another library."""
+
+    def __index__(self) -> int:
+        return 7
+
 
 PROGRAM = """
 import dfengine
@@ -44,17 +53,18 @@ def test_the_types_name_what_the_table_has() -> None:
     assert {each.target.id for each in named.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)} == set(
         keywords.table()
     )
-    assert set(keywords.table()) == set(GetSettings.FIELDS) - {"url", "output", "device", "nodes"}
+    assert set(keywords.table()) == set(GetSettings.FIELDS) - {"url", "output", "device"} | {"range", "user_agent"}
 
 
 def settings(**given: Any) -> GetSettings:
-    return keywords.settings("http://o/f", "out", ["n:1"], given)  # type: ignore[arg-type]
+    return keywords.settings("http://o/f", "out", keywords.checked({"nodes": ["n:1"], **given}))
 
 
 def test_without_keywords_the_defaults_count() -> None:
     plain = GetSettings(url="http://o/f", output="out", nodes=(SupernodeAddress("n", 1),))
     assert settings() == plain
-    assert settings(**{name: getattr(GetSettings, name) for name in keywords.table()}) == plain
+    assert settings(**{name: getattr(GetSettings, name) for name in set(keywords.table()) & set(GetSettings.FIELDS) - {"nodes"}}) == plain
+    assert settings(**{name: None for name in keywords.table() if name != "nodes"}) == plain
 
 
 @pytest.mark.parametrize(
@@ -70,6 +80,18 @@ def test_without_keywords_the_defaults_count() -> None:
         ({"netrc_file": "n"}, {"netrc_file": "n", "netrc": True}), ({"notbs": True}, {"notbs": True}),
         ({"md5": "A" * 32}, {"md5": "a" * 32}), ({"connections": 16, "retry": 0}, {"connections": 16, "retry": 0}),
         ({"port": 15001}, {"port": 15001}), ({"report_digest": True}, {"report_digest": True}),
+        ({"headers": "A: b"}, {"headers": (("A", "b"),)}), ({"headers": {"A": "b", "C": "d"}}, {"headers": (("A", "b"), ("C", "d"))}),
+        ({"headers": {}}, {"headers": ()}), ({"headers": (each for each in ["A: b"])}, {"headers": (("A", "b"),)}),
+        ({"cacerts": "file"}, {"cacerts": ("file",)}), ({"secret_file": Path("s")}, {"secret_file": ("s",)}),
+        ({"home": b"/h\xff"}, {"home": "/h\udcff"}), ({"range": "0-9"}, {"headers": (("Range", "bytes=0-9"),)}),
+        ({"user_agent": "x/1"}, {"headers": (("User-Agent", "x/1"),)}), ({"notbs": None, "retry": None}, {"notbs": False, "retry": 5}),
+        ({"nodes": "n"}, {"nodes": (NODE,)}), ({"nodes": "n:8002=1"}, {"nodes": (NODE,)}), ({"nodes": NODE}, {"nodes": (NODE,)}),
+        ({"nodes": ["n", NODE, "m:9=2"]}, {"nodes": (NODE, SupernodeAddress("m", 9, 2))}), ({"nodes": ()}, {"nodes": ()}),
+        ({"nodes": {"n"}}, {"nodes": (NODE,)}), ({"locallimit": "20M"}, {"locallimit": 20 << 20}),
+        ({"locallimit": Index()}, {"locallimit": 7}),
+        ({"digest": "SHA-512:" + "AB" * 64}, {"digest": Digest("sha512", "ab" * 64)}),
+        ({"digest": "Sha1:" + "AB" * 20}, {"digest": Digest("sha1", "ab" * 20)}),
+        ({"digest": Digest("MD5", "AB" * 16)}, {"digest": Digest("md5", "ab" * 16)}),
     ],
 )  # fmt: skip
 def test_values_and_texts(given: dict[str, Any], meant: dict[str, Any]) -> None:
@@ -81,9 +103,16 @@ def test_values_and_texts(given: dict[str, Any], meant: dict[str, Any]) -> None:
     "given",
     [
         {"minrate": -1}, {"minrate": "fast"}, {"minrate": 0.5}, {"minrate": True}, {"timeout": float("nan")}, {"timeout": -1.0},
-        {"timeout": "soon"}, {"digest": "md5:0"}, {"digest": 5}, {"pattern": "all"}, {"window": -3}, {"cache": -2}, {"headers": "A: b"},
-        {"headers": [("A", "b\nc")]}, {"headers": [("A", "b", "c")]}, {"headers": ["A"]}, {"cacerts": "file"}, {"notbs": "yes"},
-        {"notbs": 1}, {"connections": 0}, {"connections": 17}, {"retry": -1}, {"port": 80}, {"port": 70000}, {"md5": "0"}, {"ip": 7},
+        {"timeout": "soon"}, {"digest": "md5:0"}, {"digest": 5}, {"pattern": "all"}, {"window": -3}, {"cache": -2}, {"headers": "A"},
+        {"headers": [("A", "b\nc")]}, {"headers": [("A", "b", "c")]}, {"headers": ["A"]}, {"notbs": "yes"},
+        {"notbs": 1}, {"notbs": 0}, {"connections": 0}, {"connections": 4.0}, {"connections": True}, {"timeout": float("inf")},
+        {"timeout": -0.5}, {"locallimit": -1}, {"window_bytes": -1}, {"digest": Digest("sha256", "00")}, {"digest": Digest("sha3", "00")},
+        {"digest": b"md5:00"}, {"nodes": [1]}, {"nodes": 5}, {"nodes": b"n"}, {"nodes": ["n", None]}, {"nodes": "a,b"},
+        {"nodes": ["h:99999"]},
+        {"nodes": ""}, {"nodes": "http://n"}, {"headers": 5}, {"headers": ("A", "b")}, {"headers": {"A": 5}}, {"headers": {"A\r\nB": "c"}},
+        {"headers": [5]}, {"home": "a\0b"}, {"identifier": "a\0b"}, {"user": b"u"}, {"pattern": "zzz"}, {"range": "9-0"}, {"range": 5},
+        {"md5": 5}, {"cacerts": [5]}, {"netrc_file": 5},
+        {"connections": 17}, {"retry": -1}, {"port": 80}, {"port": 70000}, {"md5": "0"}, {"ip": 7},
     ],
     ids=str,
 )  # fmt: skip

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.client.download import Result
 from dfengine.client.meter import HOLD, SPAN, Counters, Gauge, amount, cells, clean, clock, line, summary, took
 from dfengine.client.naming import naming, without_password
+from dfengine.client.result import Result
 
 LIVE = Counters(name="big.bin", length=30_000_000, peers=12_420_000, supernode=1_080_000, seconds=3.0, rate=5_200_000.0)
 LOST = "supernode 10.0.0.1:8002 lost, seeking another", "supernode lost, seeking another"

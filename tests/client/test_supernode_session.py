@@ -469,4 +469,4 @@ class TestRegistration:
     ],
 )
 def test_a_refusal_says_the_reason_alone(message: str, reason: str) -> None:
-    assert supernode_session._reason(message) == reason
+    assert supernode_session.reason(message) == reason

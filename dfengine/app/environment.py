@@ -1,0 +1,68 @@
+"""What configuration files and the environment say of `get`, for programs: read as the command line reads it, without click."""
+
+from __future__ import annotations
+
+import os
+
+from dfengine.app.command import configuration_files
+from dfengine.app.keywords import table
+from dfengine.app.options import FLAG, GET, KINDS
+from dfengine.errors import BadValue
+from dfengine.task import is_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from dfengine.app.options import Option
+
+TRUE, FALSE = frozenset(("1", "true", "t", "yes", "y", "on")), frozenset(("0", "false", "f", "no", "n", "off"))
+"""Texts of a flag, in any case."""
+
+
+def read() -> dict[str, Any]:
+    """Keyword -> value, as `keywords.checked` gives it; the environment overrides the files. Raises BadValue, which says where."""
+    found: dict[str, Any] = {}
+    paths = configuration_files()
+    if paths:
+        from dfengine.app import configuration  # YAML takes a while to import
+
+        files = configuration.read(paths).get("get", {})
+    else:
+        files = {}
+    known = {*table(), "u"}
+    for option in filter(lambda option: option.name in known, GET):
+        name = option.name
+        variable = option.variable("get")
+        if text := os.environ.get(variable, ""):
+            found[name] = _read(option, _split(option, text) if option.many else text, variable)
+        elif files.get(name) is not None:
+            found[name] = _read(option, files[name], f"configuration: get.{option.key}")
+    users = [each for each in found.pop("u", ()) if not is_url(each)]
+    if users and "user" not in found:
+        found["user"] = users[-1]
+    return found
+
+
+def _split(option: Option, text: str) -> list[str]:
+    """Several values of one variable: a header holds spaces."""
+    return text.split("\n") if option.kind == "header" else text.split()
+
+
+def _read(option: Option, text: Any, where: str) -> Any:
+    try:
+        if option.kind == FLAG:
+            return _flag(text)
+        read = KINDS[option.kind].read
+        return tuple(map(read, text)) if option.many else read(text)
+    except BadValue as error:
+        raise BadValue(f"{where}: {error}") from None
+
+
+def _flag(text: str) -> bool:
+    plain = text.strip().lower()
+    if plain in TRUE:
+        return True
+    if plain not in FALSE:
+        raise BadValue(f"{text[:40]!r} is not true or false")
+    return False

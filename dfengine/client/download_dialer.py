@@ -1,0 +1,91 @@
+"""The dialer of one download: whoever waits on one of its connections can be woken from any thread."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from weakref import WeakSet
+
+from dfengine.errors import SourceGone
+from dfengine.net import forked
+from dfengine.net.dial import CONNECT, Connection
+from dfengine.net.dialer import Dialer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+STOPPED = "the download was stopped"
+
+
+class DownloadDialer(Dialer):
+    """See Dialer. Between `cut` and `mend`, every wait on a connection and every `connect` ends with SourceGone."""
+
+    def __init__(self, secret_files: Sequence[str] = (), tls_files: tuple[str, str, str] = ("", "", "")) -> None:
+        """See Dialer."""
+        super().__init__(secret_files, tls_files)
+        self._lock = threading.Lock()
+        self._connections: WeakSet[Connection] = WeakSet()
+        self._connecting: set[socket.socket] = set()
+        self._error: BaseException | None = None
+
+    def connect(
+        self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False,
+        opened: Callable[[socket.socket], None] | None = None,
+    ) -> Connection:
+        """See Dialer."""
+        begun: list[socket.socket] = []
+
+        def began(made: socket.socket) -> None:
+            # A handshake takes the socket itself away: a second descriptor of it can still be shut.
+            held = made if self._seal is None else made.dup()
+            with self._lock:
+                begun.append(held)
+                self._connecting.add(held)
+                cut = self._error is not None
+            if cut:
+                raise SourceGone(STOPPED)
+            if opened is not None:
+                opened(made)
+
+        if self._error is not None:
+            raise SourceGone(STOPPED)
+        try:
+            connection = super().connect(host, port, timeout=timeout, local=local, named=named, opened=began)
+        finally:
+            with self._lock:
+                self._connecting.difference_update(begun)
+            if self._seal is not None:
+                for each in begun:
+                    each.close()
+        forked.keep(connection)
+        with self._lock:
+            self._connections.add(connection)
+            cut = self._error is not None
+        if cut:
+            connection.close()
+            raise SourceGone(STOPPED)
+        return connection
+
+    def check(self) -> None:
+        """Raises what `cut` was given."""
+        if self._error is not None:
+            raise self._error
+
+    def cut(self, error: BaseException) -> None:
+        """From any thread: see the class."""
+        with self._lock:
+            self._error = error
+            connecting, connections = [*self._connecting], [*self._connections]
+        for made in connecting:
+            with contextlib.suppress(OSError):
+                made.shutdown(socket.SHUT_RDWR)
+        for connection in connections:
+            if connection.fileno() >= 0:
+                connection.stop()
+
+    def mend(self) -> None:
+        """New connections can be made again, for the last words."""
+        self._error = None

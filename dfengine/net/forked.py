@@ -1,0 +1,45 @@
+"""What a process that forks has open for a download is not open in its child.
+
+The child has no thread of the download, and must not hold its locks on files, its memory, or the ends of its connections: the others would
+not see them end. Each such descriptor becomes one of /dev/null there. Its number stays taken, so that closing it later harms nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from weakref import WeakSet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Open(Protocol):
+        """What has one descriptor or several."""
+
+        @property
+        def descriptors(self) -> list[int]: ...
+
+_kept: WeakSet[Open] = WeakSet()
+
+
+def keep(thing: Open) -> None:
+    """`thing` has descriptors that no forked child may have. It is forgotten when nobody else refers to it."""
+    _kept.add(thing)
+
+
+def _in_child() -> None:
+    kept = [*_kept]
+    if not kept:
+        return
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for thing in kept:
+        for fd in thing.descriptors:
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.dup2(null, fd, inheritable=False)
+    os.close(null)
+    _kept.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)

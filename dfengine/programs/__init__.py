@@ -1,0 +1,10 @@
+"""The client for programs: what `dfengine.Client`, the functions of `dfengine` and those of `dfengine.aio` do.
+
+    client      the settings of a program, and what it has running
+    download    one download into a file, and its handle
+    progress    what a download has done so far, as a value
+    preheat     a file that a supernode fetches ahead
+    coroutines  the same for asyncio
+
+Start with `client`. Nothing here installs a signal handler or needs an event loop.
+"""

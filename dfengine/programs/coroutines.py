@@ -1,0 +1,342 @@
+"""The client for asyncio: the same work in threads of its own, awaited without a thread of the loop's.
+
+Law: a coroutine that is cancelled cancels its work, and ends when the work has ended. So nothing is left behind: no thread, no descriptor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from typing import Generic, TypeVar
+
+from dfengine.client import Result
+from dfengine.errors import Cancelled, LocalError
+from dfengine.programs import client
+from dfengine.programs.handle import CLOSING, Handle
+from dfengine.programs.preheat import Preheated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator
+    from types import TracebackType
+    from typing import Any, Self, Unpack
+
+    from dfengine import streaming
+    from dfengine.app.keywords import Keywords, Path
+    from dfengine.programs.progress import Progress, Tell
+
+T = TypeVar("T")
+
+
+class _Awaited(Generic[T]):
+    """A handle of `programs.handle` that coroutines of one loop wait for."""
+
+    def __init__(self, handle: Handle[T]) -> None:
+        self._handle = handle
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
+    @property
+    def done(self) -> bool:
+        """See Handle."""
+        return self._handle.done
+
+    @property
+    def result(self) -> T | None:
+        """See Handle."""
+        return self._handle.result
+
+    @property
+    def error(self) -> BaseException | None:
+        """See Handle."""
+        return self._handle.error
+
+    def cancel(self) -> None:
+        """See Handle."""
+        self._handle.cancel()
+
+    async def wait(self, timeout: float | None = None) -> T:
+        """See Handle. That this is cancelled does not end the work: who began it by `download` may wait again, or `cancel` it."""
+        if not await _ended(self._handle, timeout):
+            raise TimeoutError(f"{self._handle.name} still runs after {timeout:g} s")
+        return self._handle.wait(0)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self.wait().__await__()
+
+    async def _only(self) -> T:
+        """`wait`, and the work ends with it."""
+        try:
+            return await self.wait()
+        except asyncio.CancelledError:
+            self._handle.cancel()
+            await _surely(self._handle)
+            raise
+
+
+class Download(_Awaited[Result]):
+    """A download that was begun; `await` it, or its `wait`."""
+
+    _handle: Any
+
+    def __init__(self, handle: Handle[Result], raised: list[BaseException]) -> None:
+        """raised: what the function `progress` has raised, if anything."""
+        super().__init__(handle)
+        self._raised = raised
+
+    async def wait(self, timeout: float | None = None) -> Result:
+        """See Handle."""
+        result = await super().wait(timeout)
+        if self._raised:
+            raise self._raised[0]
+        return result
+
+    @property
+    def progress(self) -> Progress:
+        """What it has done so far."""
+        found: Progress = self._handle.progress
+        return found
+
+
+class Preheat(_Awaited[Preheated]):
+    """A preheat that was begun; `await` it, or its `wait`. `cancel` ends the waiting alone: the supernode goes on."""
+
+
+class Reader:
+    """A stream: `async for` gives the content of one piece after the other, and `read` some bytes. Use it as a context, or `close` it.
+
+    One task at a time reads. That a read is cancelled loses no byte: the next one gets what came. At the end of the file the digests that
+    were given have been compared, `verified` is True if there are any, and `result` says how it went. See streaming.reader.Reader.
+    """
+
+    def __init__(self, begin: Callable[[], streaming.Reader]) -> None:
+        self._begin = begin
+        self._reader: streaming.Reader | None = None
+        self._pending: asyncio.Future[bytes] | None = None
+        self._rest = b""
+        self._closed = False
+
+    @property
+    def verified(self) -> bool:
+        """See the class."""
+        return self._reader is not None and self._reader.verified
+
+    @property
+    def result(self) -> Result | None:
+        """See the class."""
+        return self._reader.result if self._reader is not None else None
+
+    async def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, -1 = all that is left; b"" at the end. Raises subclasses of DfengineError."""
+        if size < 0:
+            parts = [self._rest]
+            self._rest = b""
+            while part := await self._piece():
+                parts.append(part)
+            return b"".join(parts)
+        if size and not self._rest:
+            self._rest = await self._piece()
+        got, self._rest = self._rest[:size], self._rest[size:]
+        return got
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while content := await self.read(1 << 62):
+            yield content
+
+    async def _piece(self) -> bytes:
+        if self._closed:
+            raise LocalError("the stream was closed")
+        if self._pending is None:
+            self._pending = _in_thread(self._next)
+        content = await asyncio.shield(self._pending)
+        self._pending = None
+        return content
+
+    def _next(self) -> bytes:
+        """The next piece's content; in a thread of its own."""
+        if self._reader is None:
+            self._reader = self._begin()
+        return self._reader.next_piece()
+
+    async def close(self) -> None:
+        """Release everything, when the digests that were given have been compared, as streaming.reader.Reader.close."""
+        await self._close(compare=True)
+
+    async def _close(self, compare: bool) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._pending is not None and not self._pending.done():
+            compare = False  # a read was given up: nobody knows what it would have brought
+            if self._reader is not None:
+                self._reader.cancel(Cancelled("the stream was closed"))
+        pending = self._pending
+        try:
+            if pending is not None:
+                with contextlib.suppress(Exception):
+                    await _shielded(pending)
+        finally:
+            reader = self._reader
+            if reader is not None:
+                await _shielded(_in_thread(reader.close if compare else lambda: reader.__exit__(Cancelled, Cancelled(), None)))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._close(compare=error is None)
+
+
+class Client:
+    """See programs.client.Client, the keywords of which it takes. Use it as an asynchronous context, or `close` it."""
+
+    def __init__(self, **settings: Unpack[Keywords]) -> None:
+        self._client = client.Client(**settings)
+
+    @classmethod
+    def configured(cls, **settings: Unpack[Keywords]) -> Self:
+        """See programs.client.Client."""
+        made = cls()
+        made._client = client.Client.configured(**settings)
+        return made
+
+    async def get(self, url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
+        """See programs.client.Client. progress: called by the loop. A cancel ends the download before it comes out here."""
+        return await self._begin(url, output, progress, settings)._only()
+
+    async def download(self, url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
+        """Begin it; the result can be awaited, and cancelled. progress: called by the loop."""
+        return self._begin(url, output, progress, settings)
+
+    def stream(self, url: str, **settings: Unpack[Keywords]) -> Reader:
+        """`url` in order; see Reader. It begins with the first read."""
+        self._client.settings(url, None, settings)  # raises what is wrong now
+        return Reader(lambda: self._client.stream(url, **settings))
+
+    async def preheat(self, url: str, **settings: Unpack[Keywords]) -> Preheat:
+        """See programs.client.Client; the result can be awaited."""
+        return Preheat(self._client.preheat(url, **settings))
+
+    def _begin(self, url: str, output: Path, progress: Tell | None, settings: Keywords) -> Download:
+        raised: list[BaseException] = []
+        if progress is None:
+            return Download(self._client.download(url, output, **settings), raised)
+        loop = asyncio.get_running_loop()
+
+        def told(now: Progress) -> None:
+            try:
+                if not raised:
+                    progress(now)
+            except BaseException as error:
+                raised.append(error)
+                handle.stop(error)
+
+        def tell(now: Progress) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(told, now)
+
+        handle = self._client.download(url, output, progress=tell, **settings)
+        return Download(handle, raised)
+
+    async def close(self) -> None:
+        """Cancel what runs, and wait until it has ended."""
+        await _shielded(_in_thread(self._client.close))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+
+async def get(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
+    """As `dfengine.get`, with what configuration files and the environment say; see Client.get."""
+    return await Client.configured().get(url, output, progress=progress, **settings)
+
+
+async def download(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
+    """As `dfengine.download`; see Client.download."""
+    return await Client.configured().download(url, output, progress=progress, **settings)
+
+
+def stream(url: str, **settings: Unpack[Keywords]) -> Reader:
+    """As `dfengine.stream`; see Client.stream."""
+    return Client.configured().stream(url, **settings)
+
+
+async def preheat(url: str, **settings: Unpack[Keywords]) -> Preheat:
+    """As `dfengine.preheat`; see Client.preheat."""
+    return await Client.configured().preheat(url, **settings)
+
+
+async def _ended(handle: Handle[Any], timeout: float | None) -> bool:
+    """Wait so many seconds for its end, None = as long as it takes."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: Handle[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(_set, over)
+
+    handle.then(wake)
+    if timeout is None:
+        await over
+    else:
+        await asyncio.wait((over,), timeout=timeout)
+    return handle.done
+
+
+def _set(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+async def _surely(handle: Handle[Any]) -> None:
+    """Wait for its end, whoever cancels this; for CLOSING seconds at most."""
+    end = time.monotonic() + CLOSING
+    while not handle.done and (left := end - time.monotonic()) > 0:
+        with contextlib.suppress(asyncio.CancelledError):
+            await _ended(handle, left)
+
+
+async def _shielded(future: asyncio.Future[T]) -> T:
+    """Its result, when it is there, whoever cancels this; then the cancel comes out."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait((future,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        future.exception()
+        raise cancelled
+    return future.result()
+
+
+def _in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
+    """What it returns or raises, from a thread of its own, which ends with it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = call()
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="dfengine", daemon=True).start()
+    return future

@@ -1,0 +1,48 @@
+"""One download into a file, and its handle."""
+
+from __future__ import annotations
+
+from dfengine.client.download import ToFile, run
+from dfengine.client.result import Result
+from dfengine.programs.handle import Handle
+from dfengine.programs.progress import Teller
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.programs.progress import Progress, Tell
+    from dfengine.settings import GetSettings
+
+
+class Download(Handle[Result]):
+    """A download that was begun. What was fetched stays beside the output if it ends early, and the next one goes on from there."""
+
+    def __init__(self, settings: GetSettings, tell: Tell | None, ended: Callable[[Download], None]) -> None:
+        """tell: called by the download's thread, about ten times a second. ended: see Handle."""
+        super().__init__(f"the download of {settings.output}", ended)
+        self._settings = settings
+        self._teller = Teller(tell)
+        self._running: ToFile | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """What it has done so far."""
+        return self._teller.now
+
+    def _work(self) -> Result:
+        self.check()
+        running = self._running = ToFile(self._settings, self._teller)
+        try:
+            if self._stopped is not None:
+                running.stop(self._stopped)
+            result = run(running)
+        finally:
+            self._running = None
+        self._teller.end(result.length, result.from_peers, result.from_supernode, result.from_origin, result.resumed)
+        return result
+
+    def _cut(self, error: BaseException) -> None:
+        running = self._running
+        if running is not None:
+            running.stop(error)

@@ -1,0 +1,160 @@
+"""A file that a supernode fetches before anybody asks for it: it is asked to (`POST /api/v1/preheats`), and then how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+from dfengine.client.download_dialer import DownloadDialer
+from dfengine.client.identity import identify
+from dfengine.client.messages import encode
+from dfengine.client.nodes import order
+from dfengine.client.supernode_session import JSON, reason
+from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError
+from dfengine.programs.handle import Handle
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from dfengine.net.dial import Connection
+    from dfengine.settings import GetSettings, SupernodeAddress
+
+ANSWER = 30.0
+"""Seconds for an answer: the supernode waits for the head of the origin's, and says after 20 s that it has not come yet."""
+
+LOOKS = 0.05, 1.0
+"""Seconds between two questions how far it is: first, and at most; each is half as long again as the one before."""
+
+LOST = 20.0
+"""Seconds for which a supernode that does not answer any more is asked again."""
+
+OTHERS = {"insecure": False, "cacerts": (), "pattern": "p2p"}
+"""Settings that no supernode can be told for a preheat, at their defaults."""
+
+
+class Preheated(Value):
+    """A supernode has the file. node: its address. length: bytes. seconds: since it was asked to."""
+
+    url: str
+    task_id: str
+    node: str
+    length: int
+    seconds: float
+
+
+class Preheat(Handle[Preheated]):
+    """A preheat that was begun. `cancel` ends the waiting alone: the supernode goes on."""
+
+    def __init__(self, settings: GetSettings, ended: Callable[[Preheat], None]) -> None:
+        """ended: see Handle. Raises BadValue."""
+        super().__init__(f"the preheat of {settings.url}", ended)
+        if not settings.nodes:
+            raise BadValue("nodes: no supernode is given that could fetch the file ahead")
+        for name, usual in OTHERS.items():
+            if getattr(settings, name) != usual:
+                raise BadValue(f"{name}: a supernode fetches ahead without it")
+        self._settings = settings
+        self._dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
+        self._line: Connection | None = None
+
+    def _cut(self, error: BaseException) -> None:
+        self._dialer.cut(error)
+
+    def _work(self) -> Preheated:
+        began = time.monotonic()
+        try:
+            node, task = self._asked()
+            length = self._fetched(node, task)
+        finally:
+            self._hang_up()
+        return Preheated(self._settings.url, task, str(node), length, time.monotonic() - began)
+
+    def _asked(self) -> tuple[SupernodeAddress, str]:
+        """The supernode that downloads try first, of those that answer, and the task. Raises RemoteError."""
+        body = self._message()
+        failure: RemoteError | None = None
+        for node in order(self._settings.nodes, identify(self._settings).task):
+            self.check()
+            try:
+                status, said = self._question(node, "POST", "/api/v1/preheats", body)
+            except (SourceGone, ProtocolViolation) as error:
+                self._hang_up()
+                failure = failure or error
+                continue
+            task = said.get("ID")
+            if status == 200 and isinstance(task, str) and task:
+                return node, task
+            raise SupernodeError(f"supernode {node} does not fetch {self._settings.url} ahead: {_reason(status, said)}")
+        self.check()
+        assert failure is not None
+        raise failure
+
+    def _message(self) -> bytes:
+        """What to fetch. Raises BadValue."""
+        from dfengine.origin import credentials
+
+        settings = self._settings
+        headers = credentials.headers(settings)
+        named = {name.lower(): (name, value) for name, value in headers}
+        if len(named) < len(headers):
+            raise BadValue("headers: a header stands there twice")
+        told = {"type": "file", "url": settings.url, "filter": settings.filter, "headers": dict(named.values())}
+        return encode({**told, "md5": settings.md5, "identifier": settings.identifier})
+
+    def _fetched(self, node: SupernodeAddress, task: str) -> int:
+        """Wait until the supernode has the file; its length in bytes. Raises RemoteError, TimeoutError of the user's own."""
+        pause, answered = LOOKS[0], time.monotonic()
+        while True:
+            self.check()
+            try:
+                status, said = self._question(node, "GET", f"/api/v1/preheats/{task}")
+                found, known = self._question(node, "GET", f"/api/v1/tasks/{task}")
+                answered = time.monotonic()
+            except (SourceGone, ProtocolViolation):
+                self._hang_up()
+                if time.monotonic() - answered > LOST:
+                    raise
+            else:
+                state = said.get("status") if status == 200 else "FAILED"
+                if state == "FAILED" or found == 404:
+                    raise SupernodeError(f"supernode {node} could not fetch {self._settings.url} ahead: {_reason(status, said)}")
+                length = known.get("httpFileLength")
+                if state == "SUCCESS" and type(length) is int and length >= 0:
+                    return length
+            self._rest(pause)
+            pause = min(LOOKS[1], pause * 1.5)
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, LOOKS[0]))
+
+    def _question(self, node: SupernodeAddress, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
+        """Status and object of the answer. Raises SourceGone, ProtocolViolation."""
+        if self._line is None or not self._line.usable:
+            self._hang_up()
+            self._line = self._dialer.connect(node.host, node.port, named=True)
+        status, _, answer = self._line.request(method, path, JSON, body, timeout=ANSWER)
+        try:
+            said = json.loads(answer)
+        except (ValueError, RecursionError):
+            said = {"message": answer[:200].decode("ascii", "replace").strip()}
+        if not isinstance(said, dict):
+            raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status})")
+        return status, said
+
+    def _hang_up(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            with contextlib.suppress(OSError):
+                line.close()
+
+
+def _reason(status: int, said: dict[str, Any]) -> str:
+    """What a supernode said, on one line."""
+    return reason(str(said.get("message") or said.get("errorMsg") or f"HTTP {status}"))

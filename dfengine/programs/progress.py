@@ -1,0 +1,73 @@
+"""What a download has done so far, as a program is told."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from dfengine.client.meter import Gauge
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Tell = Callable[["Progress"], object]
+
+PAUSE = 0.1
+"""Seconds between two calls of a program's function, at least."""
+
+
+class Progress(Value):
+    """At one moment: bytes that have arrived, those of pieces under way too, in all (`done`) and by where they came from.
+
+    length: bytes of the file, -1 = not known yet. resumed: bytes that an earlier download left. rate: bytes per second over the last
+    seconds. eta: seconds that are left at that rate, None = not known. seconds: since the start.
+    """
+
+    done: int = 0
+    length: int = -1
+    from_peers: int = 0
+    from_supernode: int = 0
+    from_origin: int = 0
+    resumed: int = 0
+    rate: float = 0.0
+    eta: float | None = None
+    seconds: float = 0.0
+
+
+class Teller:
+    """Makes values of a download's counters, and calls `tell` with them. The download's thread calls it; any thread reads `now`."""
+
+    def __init__(self, tell: Tell | None) -> None:
+        self._tell = tell
+        self._gauge = Gauge()
+        self._began = time.monotonic()
+        self._next = -math.inf
+        self.now = Progress()
+        """The latest value."""
+
+    def __call__(self, length: int, peers: int, supernode: int, origin: int, resumed: int) -> None:
+        """The counters now, in bytes; see watch.Counted. Raises what `tell` raises."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + PAUSE
+        done = peers + supernode + origin + resumed
+        self._gauge.add(now, done)
+        # A piece is counted nowhere between its last byte and its verification: what was told is not taken back by that.
+        done = min(self._gauge.done, length) if length >= 0 else self._gauge.done
+        rate = self._gauge.rate
+        eta = (length - done) / rate if length >= 0 and rate > 0 else None
+        self._say(Progress(done, length, peers, supernode, origin, resumed, rate, eta, now - self._began))
+
+    def end(self, length: int, peers: int, supernode: int, origin: int, resumed: int) -> None:
+        """All is here, and the file has its name. Raises what `tell` raises."""
+        seconds = time.monotonic() - self._began
+        rate = (length - resumed) / seconds if seconds > 0 else 0.0
+        self._say(Progress(length, length, peers, supernode, origin, resumed, rate, 0.0, seconds))
+
+    def _say(self, progress: Progress) -> None:
+        self.now = progress
+        if self._tell is not None:
+            self._tell(progress)

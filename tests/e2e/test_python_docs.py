@@ -1,0 +1,41 @@
+"""The examples of docs/python.md run as they stand there, in their order and in one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from scene import Scene, until
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+SIZE = 9_000_000
+
+
+def test_the_examples_run(stage: Scene) -> None:
+    for name, size in (("model.bin", SIZE), ("small.bin", 1000)):
+        stage.file(name, size)
+    base, node, other = stage.origin(), stage.supernode(), stage.supernode()
+    home = stage.path / "user"
+    (home / "models").mkdir(parents=True)
+    blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", PAGE.read_text())
+    assert len(blocks) > 4
+    program = home / "program.py"
+    # Names of hosts are those of the page, places those of this test.
+    text = "\n\n".join(blocks).replace("http://files.example", base).replace("sn1:8002", node.node).replace("sn2:8002", other.node)
+    program.write_text(text)
+    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(PAGE.parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(program)], cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{node.node} has {SIZE} bytes" in done.stdout
+    for name in ("model.bin", "models/model.bin", "copy.bin", "first.bin", "third.bin"):
+        assert (home / name).stat().st_size == SIZE
+    pid = json.loads((home / ".dfengine" / "peer.lock").read_text())["pid"]
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: not os.path.exists(f"/proc/{pid}"), "the end of the peer server")

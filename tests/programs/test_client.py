@@ -1,0 +1,140 @@
+"""A client's settings: which ones count, and what other processes get of it."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dfengine
+from dfengine import errors
+from dfengine.errors import BadValue, IllegalEvent
+from dfengine.settings import SupernodeAddress
+from dfengine.task import Digest
+
+ROOT = Path(__file__).parents[2]
+URL = "http://o/f"
+
+
+@pytest.fixture(autouse=True)
+def _no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+def test_a_methods_keywords_override_the_clients() -> None:
+    client = dfengine.Client(nodes="a", minrate="1M", digest="md5:" + "0" * 32, timeout=5)
+    assert client.settings(URL, None, {}).minrate == 1 << 20
+    found = client.settings(URL, None, {"minrate": 7, "nodes": (), "timeout": None})
+    assert (found.minrate, found.nodes, found.timeout, found.digest) == (7, (), 5, Digest("md5", "0" * 32))
+
+
+def test_only_a_configured_client_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFENGINE_GET_NODES", "sn1")
+    monkeypatch.setenv("DFENGINE_GET_RETRY", "9")
+    assert dfengine.Client().settings(URL, None, {}).nodes == ()
+    found = dfengine.Client.configured(retry=1).settings(URL, None, {})
+    assert (found.nodes, found.retry) == ((SupernodeAddress("sn1"),), 1)
+    assert dfengine.Client.configured().settings(URL, None, {"nodes": []}).nodes == ()
+
+
+def test_what_is_wrong_in_the_environment_is_told_by_the_functions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DFENGINE_GET_RETRY", "often")
+    with pytest.raises(BadValue, match="DFENGINE_GET_RETRY"):
+        dfengine.get(URL, tmp_path / "out")
+
+
+def test_it_pickles_by_its_settings() -> None:
+    client = dfengine.Client(nodes=["a:1=2"], digest="sha1:" + "A" * 40, headers={"A": "b"})
+    other = pickle.loads(pickle.dumps(client))
+    assert other.settings(URL, None, {}) == client.settings(URL, None, {})
+    client.close()
+    again = pickle.loads(pickle.dumps(client))
+    assert again.settings(URL, None, {}).nodes == (SupernodeAddress("a", 1, 2),)
+
+
+@pytest.mark.parametrize("name", ["get", "download", "stream", "preheat"])
+def test_a_closed_client_begins_nothing(name: str, tmp_path: Path) -> None:
+    with dfengine.Client(nodes="a") as client:
+        pass
+    client.close()
+    with pytest.raises(IllegalEvent, match="closed"):
+        getattr(client, name)(URL, *([tmp_path / "out"] if name in ("get", "download") else []))
+
+
+@pytest.mark.parametrize("output", ["", "-", b"", 5, None, "a\0b", b"a\0b", ["a"]], ids=repr)
+def test_outputs_that_are_none(output: Any) -> None:
+    with pytest.raises(BadValue, match="output"):
+        dfengine.Client().get(URL, output)
+
+
+@pytest.mark.parametrize("url", [b"http://o/f", None, "", "ftp://o/f", "http://", "f"], ids=repr)
+def test_urls_that_are_none(url: Any, tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match=r"(?i)url"):
+        dfengine.Client().get(url, tmp_path / "out")
+
+
+def test_outputs_of_any_kind_of_path(tmp_path: Path) -> None:
+    client = dfengine.Client()
+    for given, meant in (("a", "a"), (b"a\xff", "a\udcff"), (tmp_path / "a", f"{tmp_path}/a"), (tmp_path, f"{tmp_path}/f"), ("b/", "b/f")):
+        assert client.settings(URL, given, {}).output == meant
+
+
+def test_a_blank_in_a_url_is_encoded_as_on_the_command_line() -> None:
+    assert dfengine.Client().settings("http://o/a b", None, {}).url == "http://o/a%20b"
+
+
+@pytest.mark.parametrize(("name", "near"), [("minrat", "minrate"), ("node", "nodes"), ("timeouts", "timeout"), ("header", "headers")])
+def test_an_unknown_keyword_names_the_near_one(name: str, near: str, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {name: 1}
+    file = (URL, tmp_path / "out")
+    for call, values in ((dfengine.Client, ()), (dfengine.get, file), (dfengine.stream, (URL,)), (dfengine.preheat, (URL,))):
+        with pytest.raises(TypeError, match=f"mean '{near}'"):
+            call(*values, **arguments)
+
+
+def test_preheats_of_what_a_supernode_cannot_be_told() -> None:
+    with pytest.raises(BadValue, match="nodes"):
+        dfengine.Client().preheat(URL)
+    with pytest.raises(BadValue, match="insecure"):
+        dfengine.Client(nodes="a").preheat(URL, insecure=True)
+
+
+def test_what_the_package_exports_is_what_types_know() -> None:
+    tree = ast.parse(Path(dfengine.__file__).read_text())
+    named = {alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names if alias.asname}
+    assert named == {*dfengine._LATE, "__version__"}
+    for name in dfengine.__all__:
+        assert name in dir(dfengine)
+        assert getattr(dfengine, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        dfengine.nothing  # noqa: B018
+
+
+def test_every_error_that_a_download_ends_by_is_a_dfengine_error() -> None:
+    exported = [getattr(dfengine, name) for name in dfengine._LATE if isinstance(getattr(errors, name, None), type)]
+    assert len(exported) > 10
+    assert all(issubclass(each, dfengine.DfengineError) for each in exported)
+
+
+def test_the_import_is_cheap() -> None:
+    """What it pulls in beyond a bare interpreter; the time is in `bench.programs`."""
+    text = "import sys; before = set(sys.modules); import dfengine; print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"__future__", "dfengine", "dfengine.about"}
+
+
+def test_neither_click_nor_asyncio_is_loaded_for_a_client(tmp_path: Path) -> None:
+    text = (
+        "import sys, dfengine; client = dfengine.Client(nodes='127.0.0.1:1')\n"
+        "try: client.get('http://127.0.0.1:1/f', sys.argv[1], retry=0)\n"
+        "except dfengine.OriginError: pass\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", text, str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True, check=True,
+                          env={"HOME": str(tmp_path), "PATH": ""})
+    assert not {"asyncio", "click", "uvloop", "yaml", "msgspec"} & set(done.stdout.split())

@@ -1,15 +1,16 @@
 """Packed bits over memory of its own or over a buffer that processes share.
 
-`set` is a release and `test` an acquire: who sees a bit sees what was written before it was set, in any process.
+`set` is a release and `test` an acquire: a process that sees a bit sees what was written before it was set.
 """
 
 cimport cython
 
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.mem cimport PyMem_Free
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 from dfengine._bitset cimport bit_clear, bit_set, bit_test, df_and, df_clz, df_ctz, df_load, df_or, df_popcount
+from dfengine._memory cimport zeroed
 from dfengine.errors import BadValue
 
 _LIMIT = 1 << 40
@@ -48,9 +49,7 @@ cdef class Bitset:
             raise BadValue(f"a bitset of {size} bits cannot be")
         self.size = size
         self.nwords = (self.size + 63) // 64
-        self.words = <uint64_t *>PyMem_Calloc(max(self.nwords, 1), 8)
-        if self.words == NULL:
-            raise MemoryError()
+        self.words = <uint64_t *>zeroed(self.nwords, 8)
         self.given = False
         self.owner = None
 
@@ -195,9 +194,7 @@ cdef class Bitset:
         if not self.size <= size < _LIMIT:
             raise BadValue(f"a bitset of {self.size} bits cannot grow to {size}")
         cdef Py_ssize_t count = words(size)
-        cdef uint64_t *fresh = <uint64_t *>PyMem_Calloc(max(count, 1), 8)
-        if fresh == NULL:
-            raise MemoryError()
+        cdef uint64_t *fresh = <uint64_t *>zeroed(count, 8)
         memcpy(fresh, self.words, self.nwords * 8)
         PyMem_Free(self.words)
         self.words, self.nwords, self.size = fresh, count, size

@@ -13,8 +13,10 @@ below una is ACKED. What is asked of whom is not the window's: `client/plan.py` 
 
 cimport cython
 
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.mem cimport PyMem_Free
 from libc.stdint cimport int64_t, uint8_t
+
+from dfengine._memory cimport zeroed
 
 from dfengine.errors import BadPiece, BadValue
 
@@ -63,9 +65,7 @@ cdef class Window:
         cdef int64_t fresh = max(capacity, SMALLEST), i
         while n - self.una >= fresh:
             fresh *= 2
-        cdef uint8_t *states = <uint8_t *>PyMem_Calloc(fresh, 1)
-        if states == NULL:
-            raise MemoryError()
+        cdef uint8_t *states = <uint8_t *>zeroed(fresh, 1)
         for i in range(self.una, self.high):
             states[i & (fresh - 1)] = self.states[i & self.mask]
         PyMem_Free(self.states)

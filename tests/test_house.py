@@ -17,7 +17,8 @@ MODULES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", "
 CYTHON = sorted(PACKAGE.rglob("*.pyx"))
 
 CORE = [
-    "about", "value", "codes", "errors", "_bitset", "_piece", "_window", "location", "task", "disposition", "fields", "wire", "settings",
+    "about", "value", "codes", "errors", "_memory", "_bitset", "_piece", "_window",
+    "location", "task", "disposition", "fields", "wire", "settings",
 ]
 """Modules at the root, each of which may import those before it."""
 

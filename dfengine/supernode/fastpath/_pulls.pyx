@@ -4,10 +4,11 @@ cimport cython
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from libc.string cimport memcmp, memcpy
 
+from dfengine._memory cimport resized
 from dfengine.net._request cimport Plain, scan
 from dfengine.supernode.fastpath._plain_pull cimport PlainPull, Text, read_pull, string
 from dfengine.supernode.swarm._scheduler cimport Answer, Grant, begin_answer, next_grant
@@ -245,13 +246,9 @@ cdef class Pulls:
 
     cdef int write(self, const char* text, Py_ssize_t length) except -1:
         cdef Py_ssize_t room
-        cdef void* moved
         if self.length + length > self.room:
             room = 2 * (self.length + length) + 4096
-            moved = PyMem_Realloc(self.text, room)
-            if moved is NULL:
-                raise MemoryError
-            self.text = <char*> moved
+            self.text = <char*> resized(self.text, room)
             self.room = room
         memcpy(self.text + self.length, text, length)
         self.length += length

@@ -2,12 +2,13 @@
 
 cimport cython
 
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from dfengine._bitset cimport Bitset
+from dfengine._memory cimport resized, zeroed
 
 from dfengine.errors import BadPiece, BadValue
 
@@ -75,9 +76,7 @@ cdef class BitsetTree:
             return 0
         for level in range(HEIGHT):
             for i in range(self.number[level]):
-                moved = PyMem_Calloc(nwords, sizeof(uint64_t))  # fresh: pages of a node that claims nothing there are not touched
-                if moved is NULL:
-                    raise MemoryError
+                moved = zeroed(nwords, sizeof(uint64_t))  # fresh: pages of a node that claims nothing there are not touched
                 memcpy(moved, self.nodes[level][i], self.nwords * sizeof(uint64_t))
                 PyMem_Free(self.nodes[level][i])
                 self.nodes[level][i] = <uint64_t*> moved
@@ -140,18 +139,12 @@ cdef class BitsetTree:
         """Make room for so many indexes."""
         cdef Py_ssize_t below = length, needed, i
         cdef int level = 0
-        cdef void* moved
         while below > 1 or level == 0:
             needed = (below + FAN - 1) >> SHIFT
             if needed > self.number[level]:
-                moved = PyMem_Realloc(self.nodes[level], needed * sizeof(uint64_t*))
-                if moved is NULL:
-                    raise MemoryError
-                self.nodes[level] = <uint64_t**> moved
+                self.nodes[level] = <uint64_t**> resized(self.nodes[level], needed * sizeof(uint64_t*))
                 for i in range(self.number[level], needed):
-                    self.nodes[level][i] = <uint64_t*> PyMem_Calloc(max(self.nwords, 1), sizeof(uint64_t))
-                    if self.nodes[level][i] is NULL:
-                        raise MemoryError
+                    self.nodes[level][i] = <uint64_t*> zeroed(self.nwords, sizeof(uint64_t))
                     self.number[level] = i + 1
             if level == self.height:
                 for i in range(needed):

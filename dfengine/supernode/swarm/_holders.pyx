@@ -2,12 +2,13 @@
 
 cimport cython
 
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from dfengine._bitset cimport Bitset, df_ctz, df_prefetch
+from dfengine._memory cimport resized, zeroed
 from dfengine.supernode.swarm._bitset_tree cimport BitsetTree
 
 from dfengine.errors import BadPiece, BadValue
@@ -42,13 +43,9 @@ cdef class Holders:
 
     def grow(self, Py_ssize_t size):
         cdef Py_ssize_t nchunks = (size + CHUNK - 1) >> CHUNK_SHIFT
-        cdef void* moved
         if size <= self.size:
             return
-        moved = PyMem_Realloc(self.chunks, nchunks * sizeof(Cell*))
-        if moved is NULL:
-            raise MemoryError
-        self.chunks = <Cell**> moved
+        self.chunks = <Cell**> resized(self.chunks, nchunks * sizeof(Cell*))
         memset(self.chunks + self.nchunks, 0, (nchunks - self.nchunks) * sizeof(Cell*))
         self.nchunks = nchunks
         self.held.grow(size)
@@ -65,9 +62,7 @@ cdef class Holders:
         cdef Cell* chunk = self.chunks[n >> CHUNK_SHIFT]
         cdef Py_ssize_t i
         if chunk is NULL:
-            chunk = <Cell*> PyMem_Calloc(CHUNK, sizeof(Cell))
-            if chunk is NULL:
-                raise MemoryError
+            chunk = <Cell*> zeroed(CHUNK, sizeof(Cell))
             for i in range(CHUNK):
                 memset(chunk[i].recent, 0xFF, sizeof(chunk[i].recent))
             self.chunks[n >> CHUNK_SHIFT] = chunk
@@ -130,7 +125,6 @@ cdef class Holders:
 
     def join(self, member not None, Bitset have not None):
         cdef Py_ssize_t index, room
-        cdef void* moved
         if self.vacant:
             index = self.vacant.pop()
             self.members[index] = member
@@ -139,14 +133,8 @@ cdef class Holders:
             index = len(self.members)
             if index == self.capacity:
                 room = max(8, 2 * self.capacity)
-                moved = PyMem_Realloc(self.open_list, room * sizeof(uint32_t))
-                if moved is NULL:
-                    raise MemoryError
-                self.open_list = <uint32_t*> moved
-                moved = PyMem_Realloc(self.open_index, room * sizeof(int32_t))
-                if moved is NULL:
-                    raise MemoryError
-                self.open_index = <int32_t*> moved
+                self.open_list = <uint32_t*> resized(self.open_list, room * sizeof(uint32_t))
+                self.open_index = <int32_t*> resized(self.open_index, room * sizeof(int32_t))
                 self.capacity = room
             self.offers.reserve(index + 1)
             self.members.append(member)

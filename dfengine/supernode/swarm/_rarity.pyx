@@ -2,11 +2,12 @@
 
 cimport cython
 
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Free
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from dfengine._bitset cimport Bitset, df_ctz
+from dfengine._memory cimport resized, zeroed
 
 from dfengine.errors import BadPiece, BadValue
 
@@ -84,9 +85,7 @@ cdef class Rarity:
         if size <= self.size:
             return
         # Fresh and zero: pages that no piece is counted in are not touched.
-        moved = PyMem_Calloc(size, sizeof(uint32_t))
-        if moved is NULL:
-            raise MemoryError
+        moved = zeroed(size, sizeof(uint32_t))
         if self.size:
             memcpy(moved, self.counts, self.size * sizeof(uint32_t))
         PyMem_Free(self.counts)
@@ -94,19 +93,10 @@ cdef class Rarity:
         for level in range(LEVELS):
             if self.sets[level] is NULL:
                 continue
-            moved = PyMem_Realloc(self.sets[level], nwords * sizeof(uint64_t))
-            if moved is NULL:
-                raise MemoryError
-            self.sets[level] = <uint64_t*> moved
+            self.sets[level] = <uint64_t*> resized(self.sets[level], nwords * sizeof(uint64_t))
             memset(self.sets[level] + self.nwords, 0, (nwords - self.nwords) * sizeof(uint64_t))
-        moved = PyMem_Realloc(self.hit_words, (nwords + 1) * sizeof(uint64_t))
-        if moved is NULL:
-            raise MemoryError
-        self.hit_words = <uint64_t*> moved
-        moved = PyMem_Realloc(self.hit_at, (nwords + 1) * sizeof(uint32_t))
-        if moved is NULL:
-            raise MemoryError
-        self.hit_at = <uint32_t*> moved
+        self.hit_words = <uint64_t*> resized(self.hit_words, (nwords + 1) * sizeof(uint64_t))
+        self.hit_at = <uint32_t*> resized(self.hit_at, (nwords + 1) * sizeof(uint32_t))
         n = self.size
         self.nwords = nwords
         self.size = size
@@ -115,9 +105,7 @@ cdef class Rarity:
 
     cdef int put_in_level(self, Py_ssize_t n, int level) except -1:
         if self.sets[level] is NULL:
-            self.sets[level] = <uint64_t*> PyMem_Calloc(self.nwords, sizeof(uint64_t))
-            if self.sets[level] is NULL:
-                raise MemoryError
+            self.sets[level] = <uint64_t*> zeroed(self.nwords, sizeof(uint64_t))
         self.sets[level][n >> 6] |= (<uint64_t> 1) << (n & 63)
         self.members[level] += 1
         return 0

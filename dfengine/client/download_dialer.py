@@ -40,7 +40,7 @@ class DownloadDialer(Dialer):
 
         def began(made: socket.socket) -> None:
             # A handshake takes the socket itself away: a second descriptor of it can still be shut.
-            held = made if self._seal is None else made.dup()
+            held = made if self._wrap is None else made.dup()
             with self._lock:
                 begun.append(held)
                 self._connecting.add(held)
@@ -57,7 +57,7 @@ class DownloadDialer(Dialer):
         finally:
             with self._lock:
                 self._connecting.difference_update(begun)
-            if self._seal is not None:
+            if self._wrap is not None:
                 for each in begun:
                     each.close()
         forked.keep(connection)

@@ -9,18 +9,20 @@ import pytest
 from click.testing import CliRunner
 
 from dfengine.app import cli, command, environment, keywords
-from dfengine.app.options import FLAG, GET, Option
+from dfengine.app.options import FLAG, GET, PATTERN, SIGN, Option
 from dfengine.errors import BadValue
 
 SAMPLES = {
     "pattern": "cdn", "hex": "0" * 32, "rate": "3M", "size": "5M", "pieces|size": "64M", "duration": "1m", "header": "A: b c",
     "host[:port][=weight]": "sn1:9", "algorithm:hex": "MD5:" + "A" * 32, "port": "15002", "a-b|a-|-n": "0-9", "1..16": "3", "n": "7",
-    FLAG: "yes", "p2p|cdn|source": "source",
+    FLAG: "yes",
 }  # fmt: skip
+CHOICES = (PATTERN, SIGN)
 
 
 def sample(option: Option) -> str:
-    return SAMPLES.get(option.kind, "text")
+    """A text that the option takes: of a choice the last one."""
+    return SAMPLES.get(option.kind) or (option.kind.rpartition("|")[2] if option.kind in CHOICES else "text")
 
 
 OPTIONS = [option for option in GET if option.name in keywords.table()]

@@ -49,13 +49,14 @@ RANDOM = """
 import json, random, sys, threading, time
 import dfengine
 url, node, home, count = sys.argv[1:]
-THREADS, LENGTH = 16, 64 << 10
+count, readers = map(int, count.split("/"))
+LENGTH = 64 << 10
 with dfengine.open(url, nodes=[node], ip="127.0.0.2", home=home, quiet=True, store="memory") as file:
     size, generator = file.size, random.Random(1)
-    places = [generator.randrange(size - LENGTH) for _ in range(int(count))]
+    places = [generator.randrange(size - LENGTH) for _ in range(count)]
     piece = file.opened().geometry.content_size
     touched = {n for at in places for n in range(at // piece, (at + LENGTH - 1) // piece + 1)}
-    waits, turn = [], iter(places)
+    opened, waits, missed, turn = file.opened(), [], [], iter(places)
     lock = threading.Lock()
     def read():
         while True:
@@ -63,19 +64,22 @@ with dfengine.open(url, nodes=[node], ip="127.0.0.2", home=home, quiet=True, sto
                 at = next(turn, None)
             if at is None:
                 return
+            here = opened._holds(*opened.geometry.covering(at, LENGTH))
             begun = time.perf_counter()
             assert len(file.pread(at, LENGTH)) == LENGTH
             waits.append(time.perf_counter() - begun)
+            if not here:
+                missed.append(waits[-1])
     begun = time.perf_counter()
-    threads = [threading.Thread(target=read) for _ in range(THREADS)]
+    threads = [threading.Thread(target=read) for _ in range(readers)]
     for each in threads: each.start()
     for each in threads: each.join()
     seconds = time.perf_counter() - begun
-    opened = file.opened()
     waits.sort()
+    missed.sort()
     here = opened._file.here.count()
     print(json.dumps({"seconds": seconds, "p50": waits[len(waits) // 2], "p99": waits[len(waits) * 99 // 100], "most": waits[-1],
-                      "piece": opened._transfer.plan.pace.mean, "touched": len(touched), "fetched": here, "piece_bytes": piece}))
+                      "missed": missed[len(missed) // 2], "touched": len(touched), "fetched": here, "piece_bytes": piece}))
 """
 
 
@@ -113,7 +117,7 @@ def open_sequential(stage: Stage, base: str, options: argparse.Namespace) -> Row
 
 
 def open_random(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
-    """Random reads by 16 threads; one host's peer server has all of the file, and the supernode sends nothing that it has."""
+    """Random reads by 1, 4 and 16 threads; one host's peer server has all of the file, and the supernode sends nothing that it has."""
     size = options.random_size * MIB
     with open(stage.root / "sparse", "wb") as file:
         file.truncate(size)
@@ -121,19 +125,26 @@ def open_random(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
     keeper = stage.home()
     run([*DFENGINE, "get", f"{base}/sparse", "-n", node, "--ip", "127.0.0.9", "--home", str(keeper), "--quiet",
          "-o", str(stage.path / "kept"), "--expiretime", "1h", "--alivetime", "1h"])  # fmt: skip
+    rows: Rows = []
+    alone = 0.0
+    name = f"{options.reads} reads of 64 KiB over {options.random_size / 1024:g} GiB"
     try:
-        found = [program(stage, RANDOM, f"{base}/sparse", node, str(options.reads)) for _ in range(options.repeats)]
+        for readers in (1, 4, 16):
+            place = f"{options.reads}/{readers}"
+            found = [program(stage, RANDOM, f"{base}/sparse", node, place) for _ in range(options.repeats)]
+            p99, one = [each["p99"] for each in found], found[0]
+            # What one piece takes while nothing else is under way.
+            alone = alone or median([each["missed"] for each in found])
+            rate = [each["fetched"] * each["piece_bytes"] / each["seconds"] / MIB for each in found]
+            rows += [
+                [f"{name}, {readers} threads: p99", f"{spread(p99, 1000)} ms", f"{spread(p99, 1 / alone)} times one piece alone"],
+                ["... median; of reads that waited", f"{spread([each['p50'] for each in found], 1000)} ms",
+                 f"{spread([each['missed'] for each in found], 1000)} ms"],
+                ["... pieces fetched; rate", f"{one['fetched']:.0f} of {one['touched']:.0f} touched", f"{spread(rate)} MiB/s"],
+            ]  # fmt: skip
     finally:
         stop_peer(keeper)
-    one = found[0]
-    ratio = [each["p99"] / each["piece"] for each in found]
-    name = f"{options.reads} reads of 64 KiB over {options.random_size / 1024:g} GiB, 16 threads"
-    return [
-        [f"{name}: p99", f"{spread([each['p99'] for each in found], 1000)} ms", f"{spread(ratio)} piece times"],
-        ["median; longest", f"{spread([each['p50'] for each in found], 1000)} ms", f"{spread([each['most'] for each in found], 1000)} ms"],
-        ["pieces fetched", f"{spread([each['fetched'] for each in found])}", f"of {one['touched']:.0f} that were touched"],
-        ["rate", f"{spread([each['fetched'] * each['piece_bytes'] / each['seconds'] / MIB for each in found])} MiB/s", ""],
-    ]
+    return rows
 
 
 ROWS: dict[str, Callable[[Stage, str, argparse.Namespace], Rows]] = {"open-sequential": open_sequential, "open-random": open_random}

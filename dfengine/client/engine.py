@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ class Engine(threading.Thread):
         self._download = download
         self.result: Result | None = None
         self.failure: BaseException | None = None
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         self._over = self._left = False
 
     def run(self) -> None:
@@ -38,7 +39,8 @@ class Engine(threading.Thread):
             self.result = self._download.run()
         except BaseException as error:
             self.failure = error
-            self._download.abandon(error)
+            with contextlib.suppress(Exception):
+                self._download.abandon(error)
         with self._turn:
             self._over = True
             if self._left:
@@ -46,7 +48,8 @@ class Engine(threading.Thread):
 
     def leave(self) -> None:
         """The download is closed: at once, or by the engine where that waits for what nothing cuts, as the look-up of a name."""
-        self.join(CLOSING)
+        if threading.current_thread() is not self:  # as where it collects the garbage that the reader is
+            self.join(CLOSING)
         with self._turn:
             if self._over:
                 self._download.close()

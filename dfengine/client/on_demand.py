@@ -117,9 +117,9 @@ class TransferOnDemand(Transfer):
 
     @property
     def parked(self) -> bool:
-        """See TransferState."""
+        """See TransferState. What was offered and is not fetched any more, as after going to the origin, is no work to wait for."""
         with self._changed:
-            return self.plan.sated
+            return not len(self._priority) and not self.plan.jobs()
 
     def wishes(self) -> list[int]:
         """See TransferState. The first LISTED of them."""

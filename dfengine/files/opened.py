@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 CLOSED = "the file is closed"
 
+LEAVING = 5.0
+"""Seconds for which who closes the file waits for readers to leave; a reader that cannot, since it is who closes, does so itself."""
+
 FOREVER = 10 * 365 * 86400.0
 """Seconds."""
 
@@ -51,7 +54,7 @@ class Opened:
         self._engine = Engine(self._fetching, "open")
         self._turn = threading.Condition()
         self._readers = 0
-        self._closed = False
+        self._closed = self._late = self._released = False
         self._map: mmap.mmap | None = None
         self._engine.start()
         try:
@@ -165,8 +168,15 @@ class Opened:
             self._fetching.stop(LocalError(CLOSED))
         self._fetching.place.end()
         with self._turn:
-            # Descriptors are closed when nobody reads from them: their numbers may be another file's then.
-            self._turn.wait_for(lambda: not self._readers)
+            self._late = not self._turn.wait_for(lambda: not self._readers, LEAVING)
+        self._release()
+
+    def _release(self) -> None:
+        """When nobody reads from the descriptors, whose numbers may be another file's afterwards: by who closes, or the last reader."""
+        with self._turn:
+            if self._readers or self._released:
+                return
+            self._released = True
             self._map = None
         self._engine.leave()
 
@@ -188,6 +198,8 @@ class Opened:
                 self._readers -= 1
                 if self._closed:
                     self._turn.notify_all()
+            if self._late:
+                self._release()
 
     @contextlib.contextmanager
     def _asked(self, pieces: Sequence[int] | dict[int, None]) -> Iterator[Ticket]:

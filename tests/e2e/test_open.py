@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ import dfengine
 from dfengine.client import swarm_session
 from dfengine.errors import BadValue, DigestMismatch, DiskFull, LocalError, OriginChanged, OriginError, SupernodeError, TimedOut
 from dfengine.files import File
+from dfengine.files import opened as opening
 
 PIECE = 4 * MIB - 5
 SHAPES = [0, 1, PIECE, PIECE + 1, 5 * PIECE + 12345]
@@ -315,6 +317,20 @@ def test_sequential_readers_in_several_threads(stage: Scene) -> None:
 
         assert b"".join(pool.map(quarter, range(4))) == data
         assert sum(counts(file)) == size
+
+
+def test_a_signal_that_closes_the_file_in_the_middle_of_a_read(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler runs in the thread that reads: nobody waits for it to leave."""
+    monkeypatch.setattr(opening, "LEAVING", 0.2)
+    stage.file("f", 20 * PIECE)
+    file = opened(stage, stage.origin(slow="128k") + "/slow/f")
+    before = signal.signal(signal.SIGALRM, lambda *_: file.close())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(LocalError, match="closed"):
+            file.pread(9 * PIECE, 10)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_read_that_waits_too_long_ends_and_the_next_one_may_succeed(stage: Scene) -> None:

@@ -245,7 +245,7 @@ class Opened:
         """What a reader is told when nothing comes any more: an error of its own, since threads raise it at the same time."""
         failure = self._fetching.failure
         if self._closed or not isinstance(failure, DfengineError):
-            return failure if isinstance(failure, DfengineError) else LocalError(CLOSED if failure is None else f"{failure}")
+            return LocalError(CLOSED if self._closed or failure is None else f"the file cannot be read any more: {failure!r}")
         with contextlib.suppress(Exception):
             copied = type(failure)(*failure.args)
             copied.__dict__.update(failure.__dict__)

@@ -21,7 +21,7 @@ from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.throttle import Throttle
 from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError, SupernodeError
-from dfengine.net import fd_passing
+from dfengine.net import fd_passing, forked
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.memory_file import MemoryFile, available
 from dfengine.storage.protected import is_own_folder
@@ -60,6 +60,12 @@ class FilePlace(Place):
         self._known = threading.Condition()
         self._over = self._told = False
         self._last: TransferOnDemand | None = None
+        forked.keep(self)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The connection to the peer server, which shows that this process has the file open. See net.forked."""
+        return [self._line.fileno()] if self._line is not None else []
 
     # Readers.
 

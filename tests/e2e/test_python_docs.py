@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
+from safetensors.numpy import save_file
 from scene import Scene, until
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
@@ -19,6 +21,7 @@ SIZE = 9_000_000
 def test_the_examples_run(stage: Scene) -> None:
     for name, size in (("model.bin", SIZE), ("small.bin", 1000)):
         stage.file(name, size)
+    save_file({"weights": numpy.arange(1000, dtype=numpy.float32)}, stage.www / "model.safetensors")
     base, node, other = stage.origin(), stage.supernode(), stage.supernode()
     home = stage.path / "user"
     (home / "models").mkdir(parents=True)

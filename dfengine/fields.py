@@ -29,8 +29,9 @@ REGISTRATION = {
     "native": "native",
     "in_order": "inOrder",
     "location": "location",
+    "signed_url": "signedUrl",
 }
-"""`POST /peer/registry`; native, inOrder and location are dfengine's own."""
+"""`POST /peer/registry`; native, inOrder, location and signedUrl are dfengine's own."""
 
 REGISTERED = {
     "task_id": "taskId",

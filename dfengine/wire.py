@@ -81,12 +81,13 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
     native: Count = 0
     in_order: bool = False
     location: str = ""
+    signed_url: str = ""
 
     @property
     def texts(self) -> int:
         """Characters of its texts, certificates left out."""
         given = (self.super_node_ip, self.raw_url, self.task_url, self.cid, self.ip, self.host_name, self.path, self.version, self.md5,
-                 self.identifier, self.call_system, self.pattern, self.location, self.task_id, *(self.headers or ()))
+                 self.identifier, self.call_system, self.pattern, self.location, self.task_id, self.signed_url, *(self.headers or ()))
         return sum(map(len, given))
 
     @classmethod

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from dfengine.about import VERSION
 from dfengine.client.messages import Registration
 from dfengine.errors import BadValue
-from dfengine.location import scheme_of
+from dfengine.location import OBJECTS, parse, scheme_of
 from dfengine.settings import GetSettings
 from dfengine.task import check_task_url, download_sign, task_id, task_url
 from dfengine.value import Value
@@ -126,8 +126,21 @@ def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Re
         root_cas=tuple(b64encode(_certificates(path)).decode() for path in settings.cacerts),
         pattern=settings.pattern,
         location=settings.location,
+        signed_url=_signed(settings) if settings.sign == "client" else "",
         in_order=bool(settings.digest or settings.md5 or settings.report_digest),
     )
+
+
+def _signed(settings: GetSettings) -> str:
+    """A URL by which the supernode reads an object in this user's name, "" where there is none to sign. Raises BadValue, LocalError."""
+    if scheme_of(settings.url) not in OBJECTS:
+        return ""
+    from dfengine.origin.object_store import LENT, NoCredentials, signed_url
+
+    try:
+        return signed_url(parse(settings.url), LENT)
+    except NoCredentials as error:
+        raise BadValue(f"--sign client cannot sign for {settings.url[:200]}: {error}") from None
 
 
 def _certificates(path: str) -> bytes:

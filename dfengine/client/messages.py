@@ -38,6 +38,7 @@ class Registration(Value):
 
     in_order: equally rare pieces are wanted from the first one on, because the whole file is hashed while it comes.
     location: labels of where this host is, widest first, as `region|site|rack`.
+    signed_url: by which the client itself opens an object of a store.
     """
 
     raw_url: str = ""
@@ -59,6 +60,7 @@ class Registration(Value):
     window_size: int = -1
     in_order: bool = False
     location: str = ""
+    signed_url: str = ""
 
     def encode(self, supernode_ip: str) -> bytes:
         """As 1.x clients send it: fields at their defaults are left out but for those that they always send.

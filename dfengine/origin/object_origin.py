@@ -28,18 +28,20 @@ ENDED = frozenset((400, 401, 403))
 class ObjectOrigin(HttpOrigin):
     """See `http.HttpOrigin`. sign: with this process's credentials, if it has any; else, and without them, the object must be public.
 
-    given: a signed URL that somebody else made, which is used as long as it holds. Raises BadValue, LocalError without the extra.
+    given: tells the signed URL that somebody else made last; it is used instead. Raises BadValue, LocalError without the extra.
     """
 
     def __init__(
-        self, location: Location, sign: bool, headers: Iterable[tuple[str, str]], *, cancel: Cancel, given: str = "", **options: Any
+        self, location: Location, sign: bool, headers: Iterable[tuple[str, str]], *, cancel: Cancel,
+        given: Callable[[], str] | None = None, **options: Any,
     ) -> None:
         more = [("x-ms-version", "2023-11-03")] if location.scheme == "az" else []
-        if sign and not given:
+        if sign and given is None:
             check_installed(location)
-        super().__init__(given or address(location, os.environ), [*headers, *more], cancel=cancel, **options)
+        self._lent = given() if given is not None else ""
+        super().__init__(self._lent or address(location, os.environ), [*headers, *more], cancel=cancel, **options)
         self._location = location
-        self._sign = sign and not given
+        self._sign = sign and given is None
         self._given = given
         self._unsigned = "" if sign else "no signature was asked for"
         self._signed_at = 0.0
@@ -67,7 +69,12 @@ class ObjectOrigin(HttpOrigin):
     def _signature(self, since: float) -> float:
         """When the signature was made, monotonic seconds, 0.0 without one; made anew if it is older than `since`."""
         with self._turn:
-            if self._sign and (not self._signed_at or self._signed_at < since):
+            if self._given is not None:
+                self._signed_at = self._signed_at or since
+                if (lent := self._given()) != self._lent:
+                    self.aim(lent)
+                    self._lent, self._signed_at = lent, time.monotonic()
+            elif self._sign and (not self._signed_at or self._signed_at < since):
                 try:
                     self.aim(signed_url(self._location))
                     self._signed_at = time.monotonic()
@@ -77,7 +84,7 @@ class ObjectOrigin(HttpOrigin):
 
     def _refusal(self, error: OriginError) -> OriginError:
         """With why nothing was signed, for there may be something to do about it."""
-        if self._signed_at or self._given:
-            whose = "the client's signature" if self._given else "the signature"
+        if self._signed_at:
+            whose = "the signature" if self._given is None else "the client's signature"
             return OriginError(f"{error}: {whose} opens nothing there", error.status, error.retry_after)
         return OriginError(f"{error}: asked without a signature ({self._unsigned})", error.status, error.retry_after)

@@ -20,6 +20,9 @@ from dfengine.origin.signature import signed
 SECONDS = 3600
 """How long a signature holds; a longer download signs again."""
 
+LENT = 6 * 3600
+"""Seconds for which a signature holds that a download gives to its supernode, which cannot renew it."""
+
 CHAIN = 60.0
 """Seconds for which nobody asks again for credentials that were not found."""
 
@@ -62,12 +65,13 @@ def signed_url(location: Location, seconds: int = SECONDS) -> str:
     at, why = _missing.get(location.scheme, (0.0, ""))
     if why and time.monotonic() - at < CHAIN:
         raise NoCredentials(why)
+    check_installed(location)
     import obstore
     from obstore.exceptions import BaseError
 
     try:
         return str(obstore.sign(_kept(location.replace(key="", version="")), "GET", location.key, timedelta(seconds=seconds)))
-    except BaseError as error:
+    except (BaseError, BadValue) as error:
         why = f"no credentials were found: {reason(error)}"
         _missing[location.scheme] = time.monotonic(), why
         raise NoCredentials(why) from None

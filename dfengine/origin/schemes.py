@@ -22,12 +22,14 @@ from dfengine.origin.local_root import Anywhere
 from dfengine.origin.reach import Reach
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dfengine.origin.kinds import Origin
     from dfengine.settings import GetSettings
 
 
-def origin(url: str, reach: Reach, cancel: Cancel, signed: str = "") -> Origin:
-    """What reads the file at `url`. signed: a URL that a client has signed for it.
+def origin(url: str, reach: Reach, cancel: Cancel, given: Callable[[], str] | None = None) -> Origin:
+    """What reads the file at `url`. given: tells the URL that a client has signed for it last.
 
     Raises BadValue, LocalError where an extra is missing.
     """
@@ -50,7 +52,7 @@ def origin(url: str, reach: Reach, cancel: Cancel, signed: str = "") -> Origin:
     if any(name.lower() == "authorization" for name, _ in reach.headers):
         raise BadValue(f"{scheme}:// takes its credentials from the environment, and no Authorization header")
     assert scheme in OBJECTS
-    return ObjectOrigin(location, reach.may_sign(location), reach.headers, cancel=cancel, given=signed, **reach.options())
+    return ObjectOrigin(location, reach.may_sign(location), reach.headers, cancel=cancel, given=given, **reach.options())
 
 
 def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> Origin:

@@ -22,6 +22,7 @@ from dfengine.errors import (
     RemoteError,
     UnknownTask,
 )
+from dfengine.location import OBJECTS, scheme_of
 from dfengine.net.http import Request, Response
 from dfengine.settings import parse_header
 from dfengine.supernode.copies.wanted import Wanted
@@ -29,7 +30,7 @@ from dfengine.supernode.negative_cache import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.scheduler import Pull, Supernode
-from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_task_url, names_same, peer_path, typed_url
+from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_task_url, check_url, names_same, peer_path, typed_url
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
 INVALID = '{"Code":2,"Msg":"invalid value"}'
@@ -81,7 +82,7 @@ def checked(registration: wire.Registration) -> wire.Registration:
     """The registration, its md5 and URLs in their one form, if every field can be meant; else BadValue with 1.x's words."""
     for name in (*KEPT, "md5", "identifier", "pattern"):
         within(name, len(getattr(registration, name)), MOST_TEXT)
-    for name in ("raw_url", "task_url"):
+    for name in ("raw_url", "task_url", "signed_url"):
         within(name, len(getattr(registration, name)), MOST_URL)
     within("headers", len(registration.headers or ()), MOST_HEADERS // 4, "headers")
     within("headers", sum(map(len, registration.headers or ())), MOST_HEADERS)
@@ -117,6 +118,12 @@ def checked(registration: wire.Registration) -> wire.Registration:
         check_task_url(registration.raw_url)
     except BadValue:
         raise BadValue(f"raw url: {registration.raw_url}: {INVALID}") from None
+    if registration.signed_url and scheme_of(registration.raw_url) not in OBJECTS:
+        raise BadValue(f"signed url: for a raw url that is no object's: {INVALID}")
+    try:
+        check_url(registration.signed_url or "http://none")
+    except BadValue:
+        raise BadValue(f"signed url: {INVALID}") from None  # without a word of it
     if registration.task_url and not names_same(registration.task_url, registration.raw_url):
         # Bytes of one URL under the name of another would be given to all who want that one.
         raise BadValue(f"task url: {registration.task_url} is not the raw url less some query parameters: {INVALID}")
@@ -131,7 +138,8 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
         raise BadValue(f"rootCAs: {INVALID}") from None
     registration.root_cas = None
     headers = tuple(parse_header(header) for header in registration.headers or ())
-    return Wanted(registration.raw_url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5)
+    return Wanted(registration.raw_url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5,
+                  registration.signed_url)
 
 
 async def register(state: SupernodeState, request: Request) -> Response:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import LocalError
 from dfengine.origin.request import is_private, selection
+from dfengine.origin.signature import without_signature
 from dfengine.task import task_id
 
 if TYPE_CHECKING:
@@ -44,16 +45,19 @@ class Credentials:
         plain = task_id(url, sign, ranges[-1] if ranges else "")
         if wanted.verified and wanted.url[:5].lower() == "http:":
             yield self.private_task(plain, wanted.headers), replace(wanted, insecure=False, cacerts=())
-        yield self.private_task(plain, wanted.headers, wanted.verified), wanted
+        yield self.private_task(plain, wanted.headers, wanted.verified, without_signature(wanted.signed)), wanted
 
-    def private_task(self, task: str, headers: Iterable[tuple[str, str]], verified: str = "") -> str:
+    def private_task(self, task: str, headers: Iterable[tuple[str, str]], verified: str = "", opened: str = "") -> str:
         """The id of `task` for those who send just these credentials and verify the origin so.
+
+        opened: the URL that they sign for themselves, without the signature; each shows its own (`signatures.Signatures`).
 
         Raises LocalError when the key cannot be kept.
         """
         private = sorted((name.lower(), value) for name, value in headers if is_private(name))
         # No header's name is empty.
         private += [("", verified)] if verified else []
+        private += [("\n", opened)] if opened else []  # nor does one hold a line's end
         if not private:
             return task
         return self._keyed([task, *(part for header in private for part in header)])

@@ -91,7 +91,7 @@ class TaskQuota:
         for full, whose in ((len(self._kept) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
             if full and not self._drop_failed(address):
                 raise RemoteError(f"this supernode has {self._tasks.most if whose else MOST_TASKS} tasks{whose} already")
-        size = OVERHEAD + len(wanted.url) + sum(len(name) + len(value) for name, value in wanted.headers)
+        size = OVERHEAD + len(wanted.url) + len(wanted.signed) + sum(len(name) + len(value) for name, value in wanted.headers)
         self._take(address, size)
         self._tasks.acquire(address)
         self._kept[task] = address, size

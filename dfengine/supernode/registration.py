@@ -60,6 +60,12 @@ async def _task(state: SupernodeState, registration: wire.Registration, wanted: 
 async def _first(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
     """The fetch of the first of the tasks that it may be of whose origin can be verified as that task wants."""
     tasks = [*state.credentials.tasks(wanted, task_url, registration.md5 or registration.identifier)]
+    if wanted.signed:
+        await state.signatures.prove(wanted, address)
+        known = state.cdn.fetches.get(tasks[-1][0])
+        if known is not None:
+            # The latest one holds longest.
+            known.wanted = replace(known.wanted, signed=wanted.signed)
     if tasks[-1][0] in state.cdn.fetches:
         del tasks[:-1]  # others found already that a redirect leads where it must be
     while True:

@@ -26,6 +26,7 @@ from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.pull_answers import PullAnswers
 from dfengine.supernode.reachability import Reachability
 from dfengine.supernode.registry import Registry
+from dfengine.supernode.signatures import Signatures
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.members import Member
 from dfengine.supernode.swarm.swarm import Swarm
@@ -70,6 +71,7 @@ class SupernodeState:
         self._verifier = Verifier(loop, self.swarm, self.cdn.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
         self.driver = SwarmDriver(loop, self.swarm, self.registry, self.parked, self.answers, self._verifier)
         self.scrubber = Scrubber(loop, settings.client_share)
+        self.signatures = Signatures(loop, Access(settings.origin_allow, settings.origin_deny), settings.client_share)
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
 
     def wake(self) -> None:
@@ -113,3 +115,4 @@ class SupernodeState:
         self.reachability.close()
         self._verifier.close()
         self.scrubber.close()
+        self.signatures.close()

@@ -50,8 +50,8 @@ class Gate:
     """Before an S3 server: knows who asked for what, and ends signatures. Use as a context.
 
     asked: (path, query, Range, status, bytes sent) of each GET. cut: the next body ends after so many bytes, and its signature is refused
-    from then on; was_cut is set, and the connection is closed once go_on is set. refuse: every signature is refused. client: of the
-    store, for the test's own use.
+    from then on; was_cut is set, and the connection is closed once go_on is set. refuse: every signature is refused; refused_keys: those
+    of these access keys. client: of the store, for the test's own use.
     """
 
     def __init__(self, store: str) -> None:
@@ -59,6 +59,7 @@ class Gate:
         self.client: Any = None
         self.cut = -1
         self.refuse = False
+        self.refused_keys: set[str] = set()
         self.ended: set[str] = set()
         self.was_cut = threading.Event()
         self.go_on = threading.Event()
@@ -97,7 +98,8 @@ class Gate:
         query = parse_qs(parts.query)
         signature = query.get("X-Amz-Signature", [""])[0]
         wanted = handler.headers.get("Range", "")
-        if self.refuse or signature in self.ended:
+        key = query.get("X-Amz-Credential", [""])[0].partition("/")[0]
+        if self.refuse or signature in self.ended or key in self.refused_keys:
             body = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
             return self._answer(handler, 403, [("Content-Length", str(len(body)))], body, (parts.path, query, wanted))
         line = HTTPConnection(urlsplit(store).netloc)

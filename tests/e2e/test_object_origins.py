@@ -7,12 +7,13 @@ import json
 import os
 import random
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
-from scene import MIB
+from scene import MIB, until
 from stores import ENVIRONMENT, Gate, moto
 
 from dfengine.errors import BadListing, OriginError
@@ -238,6 +239,47 @@ def test_a_supernode_signs_only_for_what_its_owner_named(stage: Any, gate: Gate)
     assert signatures(gate) == ["", ""]
     stage.get(inside, "c", "--notbs", nodes=(node,))
     assert signatures(gate)[2]
+
+
+def test_clients_that_sign_share_what_each_shows_it_may_have(stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = put(gate, "k", content(SIZE))
+    node = stage.supernode("--revalidate-interval", "1h")
+    one = stage.get(url, "a", "--notbs", "--sign", "client", host=2, nodes=(node,))
+    two = stage.get(url, "b", "--notbs", "--sign", "client", host=3, nodes=(node,))
+    assert read(stage, "a") == read(stage, "b") == content(SIZE)
+    assert one["task_id"] == two["task_id"]
+    assert (one["url"], two["from"]["origin"]) == (url, 0)
+    assert node.metric("dfengine_origin_bytes_total") == SIZE
+    assert gate.sent() == SIZE + 2, "each client's signature is tried by a byte"
+    # Neither who signs with other credentials, nor who signs nothing, nor who names the task itself is given the copy.
+    gate.refused_keys = {"AKIDOTHER"}
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
+    assert "credentials" in stage.get(url, "c", "--notbs", "--sign", "client", host=4, nodes=(node,), status=3)
+    assert "credentials" in stage.get(url, "c", "--notbs", host=4, nodes=(node,), status=3)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+    assert "cannot sign" in stage.get(url, "c", "--sign", "client", host=4, nodes=(node,), status=2)
+    assert not (stage.path / "c").exists()
+    for path in stage.path.rglob("*"):
+        if path.is_file():
+            assert not any(secret.encode() in path.read_bytes() for secret in SECRETS), path
+
+
+def test_a_client_s_signature_that_ends_is_replaced_by_the_next_client_s(stage: Any, gate: Gate) -> None:
+    url = put(gate, "k", content(SIZE))
+    node = stage.supernode("--origin-connections", "1")
+    gate.cut = 4 * MIB + 5
+    gate.go_on.clear()
+    one = stage.start_get(url, "a", "--notbs", "--sign", "client", host=2, nodes=(node,))
+    assert gate.was_cut.wait(30)
+    time.sleep(1.1)  # a signature of the same second would be the same
+    two = stage.start_get(url, "b", "--notbs", "--sign", "client", host=3, nodes=(node,))
+    until(lambda: node.metric("dragonfly_supernode_dfgettasks_registered_total") == 2, "two registrations")
+    gate.go_on.set()
+    stage.end(one)
+    stage.end(two)
+    assert read(stage, "a") == read(stage, "b") == content(SIZE)
+    assert gate.sent() == SIZE + 2
 
 
 def test_a_supernode_reaches_no_store_at_an_address_that_is_denied(stage: Any, gate: Gate) -> None:

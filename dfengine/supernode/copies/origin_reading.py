@@ -42,7 +42,7 @@ def _origin(fetch: Fetch) -> Origin:
             cancel.set()
     reach = Reach(roots=fetch.own.roots, may_sign=fetch.own.may_sign, headers=wanted.headers, insecure=wanted.insecure,
                   cacerts=wanted.cacerts, floor=LEAST_RATE, access=fetch.access)
-    return origin_of(wanted.url, reach, cancel)
+    return origin_of(wanted.url, reach, cancel, (lambda: fetch.wanted.signed) if wanted.signed else None)
 
 
 def _drop_cancel(fetch: Fetch) -> None:

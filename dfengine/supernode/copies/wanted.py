@@ -17,6 +17,8 @@ class Wanted:
     insecure: bool = False
     cacerts: Sequence[bytes] = ()
     md5: str = ""
+    signed: str = field(default="", repr=False)
+    """The URL by which the client itself opens an object."""
     verified: str = field(init=False, default="")
     """How the origin's certificate is verified; see `origin.verification`."""
 

@@ -1,0 +1,29 @@
+"""When a download may go to the origin."""
+
+from __future__ import annotations
+
+import pytest
+
+from dfengine.client.fallback import check
+from dfengine.errors import SupernodeError
+from dfengine.settings import GetSettings, SupernodeAddress
+
+NODES = (SupernodeAddress("h"),)
+
+
+@pytest.mark.parametrize("settings", [
+    GetSettings("http://h/x", "x"), GetSettings("http://h/x", "x", nodes=NODES), GetSettings("file:///x", "x"),
+    GetSettings("file:///x", "x", nodes=NODES, pattern="source"), GetSettings("http://h/x", "x", nodes=NODES, pattern="source", notbs=True),
+])
+def test_it_may(settings: GetSettings) -> None:
+    check(settings, "why")
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    (GetSettings("http://h/x", "x", nodes=NODES, notbs=True), "--notbs"), (GetSettings("http://h/x", "x", notbs=True), "--notbs"),
+    (GetSettings("file:///x", "x", nodes=NODES), "supernode's disk"), (GetSettings("FILE:///x", "x", nodes=NODES), "supernode's disk"),
+])
+def test_it_may_not(settings: GetSettings, said: str) -> None:
+    with pytest.raises(SupernodeError, match=said) as error:
+        check(settings, "the reason")
+    assert "the reason" in str(error.value)

@@ -19,7 +19,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 DENIED = metadata.NETWORKS
-"""Only an allowed network within one of them opens it."""
+"""Denied unless an allowed network lies within one of them."""
 
 _THIS_MACHINE: dict[Address, Address] = {ip_address("0.0.0.0"): ip_address("127.0.0.1"), ip_address("::"): ip_address("::1")}
 
@@ -27,19 +27,19 @@ _CARRIERS = tuple(map(IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96"))
 """Networks of IPv6 whose addresses end in the IPv4 address they stand for: NAT64 (RFC 6052), SIIT (RFC 2765), IPv4-compatible."""
 
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
-"""Of RFC 8215: each site chooses how long the prefix is, and so where the IPv4 address lies (RFC 6052 section 2.2)."""
+"""Of RFC 8215: the site chooses the prefix length, and so the place of the IPv4 address (RFC 6052 section 2.2)."""
 
 _ISATAP = frozenset((0x00005EFE, 0x01005EFE, 0x02005EFE, 0x03005EFE))
 """How the lower half of an ISATAP address begins, with either of its two flags (RFC 5214 section 6.1); the IPv4 address follows."""
 
 _NOWHERE = IPv4Network("0.0.0.0/8")
-"""Never a destination (RFC 1122 section 3.2.1.3): what is found there is no address that was put there."""
+"""Never a destination (RFC 1122 section 3.2.1.3): such a result means that no IPv4 address is embedded there."""
 
 
 class Access:
     """allow, deny: hosts (`example.com`; `.example.com` for all below it), addresses and CIDRs. Raises BadValue.
 
-    What is denied is denied whatever else is allowed. With no `allow` everything else may be fetched; with one, only what it names.
+    `deny` overrides `allow`. Without `allow` everything else is permitted; with it, only what it names.
     """
 
     def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None:
@@ -61,12 +61,12 @@ class Access:
         return not self._only or all(opened) or _within(given, self._allowed) or _named(host, self._allowed_hosts)
 
     def check_name(self, host: str) -> None:
-        """`host` as a proxy will look it up: rules for names are kept, and those for addresses where the host is one, however written.
+        """Check `host` for a proxy, which will resolve it: by the rules for names, or by those for addresses if it is one in any form.
 
-        Raises OriginForbidden; also where only addresses are allowed and a name hides which one it is.
+        Raises OriginForbidden; also for a name where only addresses are allowed.
         """
         name = _plain(host)
-        address = written(name)
+        address = address_of(name)
         if address is not None:
             permitted = self.permits(host, str(address))
         else:
@@ -116,7 +116,7 @@ def _carried(given: IPv6Address) -> list[Address]:
     return found
 
 
-def written(host: str) -> Address | None:
+def address_of(host: str) -> Address | None:
     """The address that a host is, also as the resolver takes it: one number, fewer than four, hexadecimal, octal (inet_aton(3))."""
     with contextlib.suppress(ValueError):
         return ip_address(host.partition("%")[0])
@@ -126,7 +126,7 @@ def written(host: str) -> Address | None:
 
 
 def _plain(host: str) -> str:
-    """As it is looked up: other letters than ASCII's have several spellings of one name."""
+    """The name in the form that is resolved: lower case, IDNA."""
     with contextlib.suppress(UnicodeError):  # no such name will be found
         host = host if host.isascii() else host.encode("idna").decode()
     return host.lower().rstrip(".")

@@ -14,17 +14,17 @@ from time import monotonic
 from dfengine.net.quota import SHARE, Quota
 
 RESERVE = 1024
-"""Descriptors that are no connections of clients; half of them all, where these are few."""
+"""Descriptors kept for other uses; half of all descriptors where these are few."""
 
 AT_ONCE = 16
-"""One of so many connections is closed at once where some must be, the longest idle first: looking for them takes time."""
+"""Of the limit 1/AT_ONCE idle connections are closed together, the longest idle first: the search for them takes time."""
 
 PAUSE = 0.1
-"""Seconds after a look for idle connections that found none to the next one."""
+"""Seconds from a search that found no idle connection to the next one."""
 
 
 def more_descriptors() -> int:
-    """Each connection is a descriptor: take as many as the system lets this process have. How many that is."""
+    """Raise the limit on descriptors to the hard limit, because each connection is one; returns the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):
@@ -46,7 +46,7 @@ class Admission:
         self._looked = 0.0
 
     def room(self) -> bool:
-        """There is, or was made."""
+        """There is room for a connection, perhaps after idle ones were closed."""
         if self.within >= self.most and self._now() - self._looked >= PAUSE:
             client, wanted = self._shares.largest(), max(1, self.most // AT_ONCE)
             for close in self.ports:
@@ -56,7 +56,7 @@ class Admission:
         return self.within < self.most
 
     def acquire(self, address: str) -> bool:
-        """One more of its client; False, and nothing taken: there is no room, or it has its share."""
+        """Count one more of the client at `address`; False: there is no room, or it has its share."""
         if self._shares.full(address) or not self.room():
             return False
         self._shares.acquire(address)
@@ -64,6 +64,6 @@ class Admission:
         return True
 
     def release(self, address: str) -> None:
-        """One that `acquire` gave."""
+        """A connection that `acquire` counted has been closed."""
         self.within -= 1
         self._shares.release(address)

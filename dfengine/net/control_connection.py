@@ -1,14 +1,14 @@
 """One client of a control server: bytes in, answers out in the order of their requests.
 
 Laws:
-* One request of a connection is handled at a time; what came with it waits for the client's next turn (`turns`), and meanwhile the
-  socket is read no further.
-* Nor is it while MAX_PIPELINED answers are not ready, or HIGH_WATER bytes of answers lie unread; a client that leaves them unread for
-  stall seconds is cut off.
-* All bytes that are kept of a client, unfinished requests and answers that are not sent or not read, are counted; beyond its share the
-  connection is cut.
-* A connection is always in one of four phases, each with a deadline: a request comes (head seconds from its first byte), it waits for a
-  turn or an answer (which the server owes it: none), answers lie unread (stall seconds), idle.
+* One request of a connection is handled at a time. Requests received with it wait for the client's next turn (`turns`); meanwhile the
+  socket is not read.
+* It is not read either while MAX_PIPELINED answers are not ready, or HIGH_WATER bytes of answers are unread. A client that does not read
+  for stall seconds is disconnected.
+* All bytes kept for a client are counted: unfinished requests, and answers that are not sent or not read. A connection that makes them
+  more than the client's share is closed.
+* A connection is always in one of four phases, each with a deadline: a request arrives (head seconds from its first byte), it waits for
+  a turn or an answer (no deadline), answers are unread (stall seconds), idle.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from dfengine.net.control_server import ControlServer
 
 HIGH_WATER = 16 << 10
-"""Bytes of answers that a client may leave unread before it is read no further."""
+"""Unread bytes of answers from which on the connection is not read."""
 
 Answer = Response | asyncio.Future[Response]
 Quick = Callable[[bytes, Line, str], bytes | asyncio.Future[Response] | None]
 READY = (bytes, Response)
-"""Answers that wait for nothing."""
+"""Answers that are ready."""
 
 
 class ControlProtocol(asyncio.Protocol):
@@ -43,36 +43,36 @@ class ControlProtocol(asyncio.Protocol):
     def __init__(self, server: ControlServer, client: str = "") -> None:
         self._server = server
         self._transport: asyncio.Transport | None = None
-        # Queues and line come with the first byte, the reader with what is not answered quickly: silent connections must cost little.
+        # Made with the first byte, or the first request that is not plain (the reader): silent connections must cost little.
         self._reader: RequestReader | None = None
         self._answers: deque[tuple[Answer | bytes, bool, bool]] | None = None
         """Answers not sent yet, in the order of their requests: (answer, keep alive, without a body); bytes are whole, with their head."""
         self._requests: deque[Request | BadRequest] | None = None
-        """Requests that came whole and wait for a turn."""
+        """Complete requests that wait for a turn."""
         self._backlog = b""
         self._at = 0
-        """What came and was not looked at is `_backlog` from `_at` on."""
+        """Received bytes that were not parsed yet: `_backlog` from `_at` on."""
         self.client = client
         self._line: Line | None = None
         self._stopped = self._unread = self._paused = self._joined = False
         self._begun = False
-        """A part of a request came, and its deadline stands."""
+        """A part of a request was received, and its deadline is set."""
         self._held = 0
         self.deadline = monotonic() + server.head_seconds
 
     @property
     def made(self) -> bool:
-        """The connection is, or was, there, with hands shaken."""
+        """The connection was established, the TLS handshake included."""
         return self._transport is not None
 
     @property
     def idle(self) -> bool:
-        """Nothing is asked for, or owed, by it."""
+        """It has no request and no answer under way."""
         return not (self._answers or self._requests or self._backlog or self._begun or self._unread)
 
     @property
     def speaks(self) -> bool:
-        """For a download, which loses what it is assigned when this is closed."""
+        """It belongs to a download, which loses its leases when it is closed."""
         return self._line is not None and self._line.party is not None
 
     # asyncio's callbacks
@@ -87,7 +87,7 @@ class ControlProtocol(asyncio.Protocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone: whatever is parked for this client is cancelled."""
+        """Closed: parked answers are cancelled."""
         self._stopped = True
         self._server.dismiss(self)
         for answer, _, _ in self._answers or ():
@@ -117,7 +117,7 @@ class ControlProtocol(asyncio.Protocol):
             self._wait()
             return
         now = monotonic()
-        if self._take_quickly(data):
+        if self._answer_plain(data):
             after = monotonic()
             if not self._answers and not self._unread:
                 self.deadline = after + server.idle_seconds
@@ -129,21 +129,21 @@ class ControlProtocol(asyncio.Protocol):
         turns.spent(after - now)
 
     def eof_received(self) -> bool:
-        """A client that sends no more is answered no more."""
+        """Close: a client that has ended its side gets no more answers."""
         return False
 
     def pause_writing(self) -> None:
-        """The client leaves its answers unread."""
+        """The client does not read its answers."""
         self._unread = True
         self.deadline = monotonic() + self._server.stall_seconds
         self._wait()
 
     def resume_writing(self) -> None:
-        """It has read them."""
+        """The client has read them."""
         self._unread = False
         self._wait()
 
-    # What comes in
+    # REQUESTS
 
     def go_on(self) -> None:
         self._joined = False
@@ -154,8 +154,8 @@ class ControlProtocol(asyncio.Protocol):
     def _blocked(self) -> bool:
         return self._unread or (self._answers is not None and len(self._answers) >= MAX_PIPELINED)
 
-    def _take_quickly(self, data: bytes) -> bool:
-        """Whether `data` was one request that is answered from its bytes."""
+    def _answer_plain(self, data: bytes) -> bool:
+        """True if `data` was one plain request, which is answered."""
         server, reader, answers, line = self._server, self._reader, self._answers, self._line
         if answers is None or line is None:
             answers = self._answers = deque()
@@ -174,10 +174,10 @@ class ControlProtocol(asyncio.Protocol):
         return True
 
     def _take(self) -> None:
-        """Handle one request of what came, or take in a part of one."""
+        """Handle one received request, or parse a part of one."""
         if not self._requests and self._backlog:
             data, at = self._backlog, self._at
-            if at == 0 and self._take_quickly(data):
+            if at == 0 and self._answer_plain(data):
                 self._backlog = b""
                 return
             if self._reader is None or self._requests is None:
@@ -201,7 +201,7 @@ class ControlProtocol(asyncio.Protocol):
             self._serve(self._requests.popleft())
 
     def _wait(self) -> None:
-        """Say what is waited for: a turn, the answers, the reader of answers, more bytes; and how long."""
+        """Update what the connection waits for (a turn, answers, the client's reading, more bytes) and its deadline."""
         if self._stopped or self._transport is None or self._transport.is_closing():
             return
         waits, blocked = bool(self._requests or self._backlog), self._blocked()
@@ -219,9 +219,9 @@ class ControlProtocol(asyncio.Protocol):
                 self.deadline = monotonic() + self._server.idle_seconds
             elif self.deadline == math.inf:
                 self.deadline = monotonic() + self._server.head_seconds
-        self._weigh()
+        self._count_kept()
 
-    def _weigh(self) -> None:
+    def _count_kept(self) -> None:
         """Count the bytes kept of this client; one with more than its share is disconnected."""
         held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
         if self._answers:
@@ -259,7 +259,7 @@ class ControlProtocol(asyncio.Protocol):
             self._stopped = True
         self._put(answer, keep_alive, request.method == "HEAD")
 
-    # What goes out
+    # ANSWERS
 
     def _put(self, answer: Answer | bytes, keep_alive: bool, bodiless: bool) -> None:
         if not self._answers and isinstance(answer, READY):
@@ -267,7 +267,7 @@ class ControlProtocol(asyncio.Protocol):
         elif self._answers is not None:
             self._answers.append((answer, keep_alive, bodiless))
             if isinstance(answer, READY):
-                self._weigh()
+                self._count_kept()
             else:
                 self.deadline = math.inf
                 answer.add_done_callback(self._flush)
@@ -282,7 +282,7 @@ class ControlProtocol(asyncio.Protocol):
                 answer = self._outcome(answer)
             self._answers.popleft()
             self._send(answer, keep_alive, bodiless)
-        self._weigh()
+        self._count_kept()
         self._wait()
 
     def _outcome(self, parked: asyncio.Future[Response]) -> Response:
@@ -302,7 +302,7 @@ class ControlProtocol(asyncio.Protocol):
         transport.write(answer if isinstance(answer, bytes) else answer.encode(keep_alive, bodiless))
         if not keep_alive:
             transport.close()
-            # What the client does not take keeps the connection no longer than this.
+            # A client that does not read keeps the connection no longer than this.
             self.deadline = monotonic() + self._server.stall_seconds
 
     def close(self) -> None:
@@ -312,7 +312,7 @@ class ControlProtocol(asyncio.Protocol):
 
 
 def _size(answer: Answer | bytes) -> int:
-    """Bytes of an answer that waits for one before it; 0 while there are none."""
+    """Bytes of an answer that waits for the one before it; 0 while it is not ready."""
     if isinstance(answer, bytes):
         return len(answer)
     if not isinstance(answer, Response):

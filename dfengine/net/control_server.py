@@ -30,10 +30,10 @@ IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
 MEMORY = 128 << 20
-"""Bytes of unfinished requests, and of answers that are not sent or not read, that are kept, of all clients together."""
+"""Bytes that are kept for all clients together: unfinished requests, answers that are not sent or not read."""
 
 UNSENT = 64 << 10
-"""Bytes of answers that the kernel keeps of a client that does not read them; what is beyond is not made."""
+"""Bytes of unsent answers that the kernel keeps for one connection."""
 
 Handler = Callable[[Request], Answer]
 
@@ -41,10 +41,10 @@ Handler = Callable[[Request], Answer]
 class ControlServer:
     """Listens with `handler`, which may raise BadRequest. Counters: requests, failures (of handlers).
 
-    lost: called with the line of a connection that is gone, if a handler had said whom it speaks for.
-    quick: called with what arrived between two requests, its connection and the client's address; None: the handler is asked; else
-    the answer, bytes with their head, or a future.
-    report: called with the request (None: it was parked or quick) while a handler's own failure is the current exception.
+    lost: called with the line of a closed connection whose `party` a handler has set.
+    quick: called with the received bytes, the connection's line and the client's address; returns the answer (bytes with their head, or a
+    future), or None: then the handler is called.
+    report: called with the request (None: it was parked or quick) while a handler's failure is the current exception.
     The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes. share: percent of the
     connections, and of MEMORY, for one client. admission: of the process, where it has other ports, or few descriptors. turns: of the loop.
     """
@@ -90,13 +90,13 @@ class ControlServer:
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Listen on host:port, port 0 for any free one; `tls` for every connection. Raises OSError."""
-        # Not bound by the loop: it would take `::` for IPv6 alone.
+        # Bound here because the loop would use `::` for IPv6 only.
         sock = listening(host, port, UNSENT)
         self.port = sock.getsockname()[1]
         if tls is None:
             self._server = await self.loop.create_server(lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG)
         else:
-            # The loop tells of a connection when hands are shaken: who never does would not be counted.
+            # The loop reports a connection after its handshake: one that never ends would not be counted.
             self._listener = Listener(self.loop, sock, partial(self._enter, tls), self._max, self._share, self._admission)
         self._sweep()
 
@@ -126,7 +126,7 @@ class ControlServer:
         return True
 
     def dismiss(self, connection: ControlProtocol) -> None:
-        """It is closed, admitted or not."""
+        """It was closed, admitted or not."""
         if connection in self.connections:
             self.connections.remove(connection)
             if self._listener is None:
@@ -139,7 +139,7 @@ class ControlServer:
         idle = [connection for connection in self.connections if connection.idle and client_of(connection.client) == client]
         chosen = sorted(idle, key=attrgetter("speaks", "deadline"))[:most]
         for connection in chosen:
-            self.dismiss(connection)  # its end is told later, and its place is wanted now
+            self.dismiss(connection)  # connection_lost comes later, and the place is needed now
             connection.close()
         return len(chosen)
 

@@ -49,7 +49,7 @@ class BadRequest(Exception):
 
 
 class Line:
-    """A connection to a handler's eyes. party: whom it speaks for, as the handler said last; told when the connection is gone."""
+    """A connection as handlers see it. party: set by a handler, the download that it belongs to; reported when the connection is closed."""
 
     __slots__ = ("party",)
 

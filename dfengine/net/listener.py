@@ -1,7 +1,7 @@
 """A listening socket with limits on connections, in all and per client.
 
-Whoever is let in counts from its accept until `left` is told, TLS's handshake included. When all are in, or descriptors are short, further
-ones wait in the kernel's queue; a client that has its share is closed at once.
+A connection counts from its accept until `left` is called, the TLS handshake included. At the limit, or when descriptors are short, further
+ones wait in the kernel's queue; a connection of a client that has its share is closed at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOTSENT_LOWAT = 25
 """TCP_NOTSENT_LOWAT (tcp(7), linux/tcp.h): bytes that were written and not sent, beyond which a socket takes no more."""
 
 ACCEPTS = 64
-"""Connections taken before others get their turn."""
+"""Connections accepted in one callback."""
 
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -45,7 +45,7 @@ def listening(ip: str, port: int, unsent: int = 0) -> socket.socket:
 
 
 class Listener:
-    """enter: called with the non-blocking socket and the address of each that is let in; an OSError of its closes that one.
+    """enter: called with the non-blocking socket and the address of each accepted connection, which an OSError closes.
 
     most: connections in all. share: percent of them for one client. admission: of the process.
     """
@@ -69,11 +69,11 @@ class Listener:
         return int(self._sock.getsockname()[1])
 
     def resume(self) -> None:
-        """From time to time: let in whom a lack of room or of descriptors kept out."""
+        """Call from time to time: accept connections that wait because the limit was reached or descriptors were short."""
         if not self._ended:
-            self._turn(True)
+            self._listen(True)
 
-    def _turn(self, wanted: bool) -> None:
+    def _listen(self, wanted: bool) -> None:
         if wanted != self._open:
             self._open = wanted
             (self._loop.add_reader(self._sock, self._acceptable) if wanted else self._loop.remove_reader(self._sock))
@@ -82,7 +82,7 @@ class Listener:
         for _ in range(ACCEPTS):
             if self._within >= self._most or not self._admission.room():
                 # Waiting connections are accepted by `left`, or by the next `resume`.
-                self._turn(False)
+                self._listen(False)
                 return
             try:
                 sock, address = self._sock.accept()
@@ -92,7 +92,7 @@ class Listener:
                 if error.errno in _OUT_OF:
                     # The next `resume`, or a connection that ends, tries again: the listener stays readable, and
                     # asking it over and over would free no descriptor.
-                    self._turn(False)
+                    self._listen(False)
                     return
                 # The error is the new connection's own (aborted, unreachable), and it is gone.
                 continue
@@ -112,18 +112,18 @@ class Listener:
                 self.left(address[0])
 
     def of(self, address: str) -> int:
-        """Connections of its client."""
+        """Connections of the client at `address`."""
         return self._shares.of(address)
 
     def left(self, address: str) -> None:
-        """One of those let in is gone."""
+        """An accepted connection has been closed."""
         self._within -= 1
         self._shares.release(address)
         self._admission.release(address)
         self.resume()
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Stop accepting."""
         self._ended = True
-        self._turn(False)
+        self._listen(False)
         self._sock.close()

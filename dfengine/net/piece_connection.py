@@ -46,7 +46,7 @@ TURN = 32 << 20
 """Bytes after which a receiver that keeps up with sendfile lets others have their turn; no piece is larger."""
 
 
-class Connection:
+class PieceConnection:
     """Made when a client is accepted; the server forgets it when it closes."""
 
     __slots__ = ("_answer", "_at", "_backlog", "_begun", "_close", "_given", "_held", "_joined", "_more", "_reader", "_reading", "_server",
@@ -150,7 +150,7 @@ class Connection:
         self._read(len(self._backlog) < BACKLOG)
         if self._upload is None:
             self._next()
-        self._weigh()
+        self._count_kept()
 
     def _next(self) -> None:
         """Begin the next answer; where no request came whole, wait for more."""
@@ -203,9 +203,9 @@ class Connection:
             self.deadline = time.monotonic() + (self._server.head_seconds if begun else self._server.idle_seconds)
         self._begun = begun
         self._read(True)
-        self._weigh()
+        self._count_kept()
 
-    def _weigh(self) -> None:
+    def _count_kept(self) -> None:
         """Count the bytes kept of this client; one with more than its share is disconnected."""
         held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
         if held != self._held:

@@ -22,7 +22,7 @@ from dfengine.net.admission import RESERVE, Admission
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import Listener
-from dfengine.net.piece_connection import Connection
+from dfengine.net.piece_connection import PieceConnection
 from dfengine.net.quota import SHARE, Quota
 from dfengine.net.rate_queue import RateQueue
 from dfengine.net.turns import Turns
@@ -80,7 +80,7 @@ class PieceServer:
         self.limit = limit
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
         self.requests = self.bytes_sent = self.sends = self.sendfiles = self.loads = self.failures = 0
-        self.connections: set[Connection] = set()
+        self.connections: set[PieceConnection] = set()
         self._queues: dict[TokenBucket, RateQueue] = {}
         self._wrap: Callable[[socket.socket], TlsSocket] | None = None
         self.upload: Callable[[Any, tuple[bytes | FileSlice, ...]], Upload | TlsUpload] = _by_sendfile
@@ -114,7 +114,7 @@ class PieceServer:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # TLS looks at the socket, and raises when the client is gone.
-        self.connections.add(Connection(self, sock if self._wrap is None else self._wrap(sock), address))
+        self.connections.add(PieceConnection(self, sock if self._wrap is None else self._wrap(sock), address))
 
     def _sweep(self) -> None:
         now = time.monotonic()
@@ -151,7 +151,7 @@ class PieceServer:
         """The queue of those whom `bucket` holds back; None when nobody waits."""
         return self._queues.get(bucket) or None
 
-    def hold(self, connection: Connection, bucket: TokenBucket, want: int, first: bool) -> None:
+    def hold(self, connection: PieceConnection, bucket: TokenBucket, want: int, first: bool) -> None:
         """Let `connection` wait until it may take some of `want` bytes from `bucket`."""
         rate_queue = self._queues.get(bucket)
         if rate_queue is None:
@@ -165,7 +165,7 @@ class PieceServer:
             connection.close()
         return len(chosen)
 
-    def gone(self, connection: Connection) -> None:
+    def gone(self, connection: PieceConnection) -> None:
         """A connection has closed itself."""
         self.connections.remove(connection)
         self._listener.left(connection.client)

@@ -1,8 +1,8 @@
 """Handles requests of clients in turn, one request each, in slices so that the loop's other work goes on.
 
-A request is handled at once, in the callback that brought it, while handlers took less than INLINE seconds since the loop last came by.
-What comes then waits: of the clients that have something waiting each is given one request in turn, however many connections it has, for
-BATCH seconds; then the loop looks at its sockets and timers, and the next batch follows. `now`, and what calls soon, are arguments.
+A request is handled at once, in the callback that received it, while handlers took less than INLINE seconds in this iteration of the loop.
+Further requests wait: in batches of BATCH seconds one request of each waiting client is handled in turn, however many connections it has;
+between batches the loop polls its sockets and timers. `now` and `call_soon` are arguments.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Protocol
 from dfengine.task import client_of
 
 INLINE = 0.010
-"""Seconds of handlers between two looks at the sockets, for what need not wait."""
+"""Seconds of handlers between two polls of the sockets, for requests that are handled at once."""
 
 NOTED = 0.002
-"""Seconds of handlers after which the loop is asked to come by: less is not worth the call."""
+"""Seconds of handlers after which the end of the iteration is scheduled for: less is not worth the call."""
 
 BATCH = 0.005
-"""Seconds of handlers for what waits, between two looks at the sockets."""
+"""Seconds of handlers in one batch of waiting requests."""
 
 
 class Waiting(Protocol):
@@ -33,7 +33,7 @@ class Waiting(Protocol):
 
 
 class Turns:
-    """soon: calls a function after the loop has looked at its sockets. now: seconds."""
+    """soon: calls a function in the loop's next iteration. now: seconds."""
 
     def __init__(self, soon: Callable[[Callable[[], None]], object], now: Callable[[], float]) -> None:
         self._soon = soon
@@ -45,26 +45,26 @@ class Turns:
 
     @property
     def open(self) -> bool:
-        """What comes now need not wait."""
+        """A request that comes now is handled at once."""
         return self._spent < INLINE
 
     def spent(self, seconds: float) -> None:
-        """So long a handler took that did not wait."""
+        """A handler that ran at once took so long."""
         self._spent += seconds
         if self._spent > NOTED:
             self._call()
 
     def join(self, connection: Waiting) -> None:
-        """It has a request that waits; joined once until it is told to go on."""
+        """It has a waiting request; join once until `go_on` is called."""
         self._waiting.setdefault(client_of(connection.client), deque()).append(connection)
         self._call()
 
     def _call(self) -> None:
         if not self._called:
             self._called = True
-            self._soon(self._come)
+            self._soon(self._batch)
 
-    def _come(self) -> None:
+    def _batch(self) -> None:
         self._called, self._spent = False, 0.0
         if not self._waiting:
             return

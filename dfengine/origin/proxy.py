@@ -17,7 +17,7 @@ from ipaddress import ip_network
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dfengine.errors import OriginUnreachable
-from dfengine.net.access import written
+from dfengine.net.access import address_of
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str])
 def _is_direct(host: str, port: int, exceptions: str) -> bool:
     """No proxy is used for this host."""
     host = host.lower().rstrip(".")
-    address = written(host)
+    address = address_of(host)
     if host == "localhost" or (address is not None and (getattr(address, "ipv4_mapped", None) or address).is_loopback):
         return True
     for entry in exceptions.lower().replace(",", " ").split():

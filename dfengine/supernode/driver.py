@@ -29,7 +29,7 @@ class SwarmDriver:
         self.due = float("inf")
 
     def wake(self) -> None:
-        """After each event: answer what became answerable, about TURN at a time, and be there when the next deadline is."""
+        """After each event: answer parked pulls that became answerable, about TURN at a time, and set the timer of the next deadline."""
         swarm, left = self._swarm, TURN
         while swarm.wakeable and left > 0:
             task = next(iter(swarm.wakeable))

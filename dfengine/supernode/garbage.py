@@ -1,7 +1,7 @@
 """Keeps Python's garbage collector from blocking the loop: with 200,000 downloads one full collection takes half a second.
 
-What has lived through a settling is not looked at any more. It goes when nothing refers to it, as all that a supernode remembers does;
-cycles are broken where they would arise. Those of what lives shortly are found as ever.
+Objects that survive a `settle` are frozen: the collector does not visit them any more. Reference counting still frees them, because the
+supernode's long-lived objects form no cycles. Cycles of short-lived objects are collected as usual.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 
 FEW = 20_000
-"""Objects that are looked at together in some milliseconds."""
+"""Objects that the collector visits in some milliseconds."""
 
 NEVER = 1 << 30
 
@@ -23,7 +23,7 @@ def begin() -> None:
 
 
 def settle() -> None:
-    """From time to time: look at what came since the last time, if that is little, and keep the rest."""
+    """Call from time to time: collect the objects made since the last call if they are few, then freeze all that live."""
     if len(gc.get_objects(generation=2)) < FEW:
         gc.collect()
     gc.freeze()

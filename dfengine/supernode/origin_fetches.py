@@ -70,7 +70,7 @@ class OriginFetches:
             self._registry.used[task] = now
         self.refusals.check(task, now, "cache ")
         if fetch is not None and fetch.state == FAILED:
-            # Its copy takes its room on the disk as long as anybody holds it. What is wanted now may be longer than what was.
+            # Its copy takes disk space as long as something refers to it. The file may be longer now.
             fetch = None
             self._drop(task)
             self.quota.dismiss(task)

@@ -58,6 +58,6 @@ class ParkedPulls(dict[Key, Parked]):
     def release(self, key: Key) -> None:
         """Answer WAIT: its time is over, a newer pull of the same CID came, or its client is gone. Not parked: nothing happens."""
         if key in self:
-            # Also of a client that is gone: else the swarm would grant pieces that nobody fetches.
+            # Also for a client that is gone: otherwise the swarm would lease pieces that nobody fetches.
             self._swarm.unpark(*key)
             self.answer(key, wire.Pulled(wire.WAIT))

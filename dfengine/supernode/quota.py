@@ -4,7 +4,7 @@
     a task                       its URL, headers and 512 bytes, from its first registration until it is forgotten
     certificates                 once, however many tasks they are of, as long as one of these is there
 
-Each is its client's who came first. A client that has all its tasks may have new ones in place of those that failed.
+Each counts for the client that came first. A client at its limit gets new tasks in place of failed ones.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class TaskQuota:
         return True
 
     def failed(self, task: str) -> None:
-        """It is kept for its error alone."""
+        """The task failed: it is kept only to report its error, and may be dropped for another."""
         if task in self._kept:
             self._failed.setdefault(client_of(self._kept[task][0]), {})[task] = None
 
@@ -124,7 +124,7 @@ class TaskQuota:
                 del self._failed[client]
 
     def shared(self, texts: Sequence[bytes], address: str) -> Sequence[bytes]:
-        """The same certificates, in the one place where they are kept. Raises RemoteError."""
+        """The same certificates as a shared object that is kept once. Raises RemoteError."""
         if not texts:
             return texts
         size = sum(map(len, texts))

@@ -33,7 +33,7 @@ class Deadlines(Generic[Item]):
         return sum(map(len, self._buckets.values()))
 
     def add(self, item: Item, when: float) -> int:
-        """Remember `item` until `when` (seconds, not negative); returns the bucket that `discard` wants."""
+        """Remember `item` until `when` (seconds, not negative); returns its bucket, an argument of `discard`."""
         number = ceil(when / GRAIN)
         bucket = self._buckets.get(number)
         if bucket is None:

@@ -21,9 +21,9 @@ class Limits:
     select_delay: the same towards a pull that selects that piece, while no source with a slot has it; one and a half times the task's mean
     time per piece where that is longer (`selections`).
     fail_isolate: consecutive failures that isolate a source. accusers: clients (by address) whose digest complaints do;
-    doubters: as many are needed of a source that sent the supernode itself the right bytes.
+    doubters: so many are needed against a source that sent the supernode the right bytes.
     client_share: percent of the supernode's slots, at least one, for late pieces of one client while others wait.
-    blacklist: failures after which a client does not get that source. isolation: how long this, and an isolation for all, lasts.
+    blacklist: failures after which that source is not named to that client. isolation: how long this, and an isolation for all, lasts.
     peer_gc: silence after which a peer and its CIDs are forgotten; longer than a peer server lives idle.
     ahead: pieces that may be reported beyond the supernode's own while the task's length is unknown.
     """

@@ -16,7 +16,7 @@ from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.scheduler import FINISHED, Pull
 
 CHECKS_PER_ANSWER = 8
-"""Parked pulls that are checked for each one that a call may answer; a source that serves none of so many is given up."""
+"""Parked pulls that are checked for each one that a call may answer; a source that serves none of so many is skipped."""
 
 
 def park(download: Download, k: int) -> None:

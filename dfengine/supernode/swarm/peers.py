@@ -30,13 +30,13 @@ AT_ONCE = 64
 def key_of(peer: task.Peer, cid: str, address: str) -> Key:
     """(ip, port, the address it registered from if that differs); for a CID that serves nobody (address, 0, CID).
 
-    Otherwise a stranger could register another host's peer server with pieces it does not have, and failures would count against that host.
+    Otherwise a client could register another host's peer server with pieces it does not have, and failures would count against that host.
     """
     return (peer.ip, peer.port, "" if address == peer.ip else address) if peer.port else (address, 0, cid)
 
 
 class Complaint(NamedTuple):
-    """A source that the supernode should verify by fetching piece n itself; key: its peer's. why, by: reason, and the client's address."""
+    """A source that the supernode should verify by fetching piece n from it. key: of its peer. why: the failure. by: client's address."""
 
     task_id: str
     n: int
@@ -128,7 +128,7 @@ class Peers:
                 self._forget(peer)
 
     def depart(self, download: Download) -> None:
-        """Remove a CID that did not ask for it."""
+        """Remove a CID that did not leave; it is reported in `departed`."""
         if not download.task.dropped:
             self.departed.append((download.task.id, download.cid))
         self.remove(download)

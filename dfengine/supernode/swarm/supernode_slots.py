@@ -5,10 +5,10 @@
     flowing   the client took bytes less than PATIENCE seconds ago, or the supernode itself holds them back. It has a slot.
     lapsed    neither. It has no slot, and its claim ends: others get slot and piece. The lease stays; once bytes flow it has a slot again.
 
-A client, by address, that requests nothing, or takes nothing for STALLED seconds, is idle for MARKED seconds: its new leases begin as
-lapsed ones. So downloads that take nothing do not stop others one after the other, not even others behind the same address.
+A client (by address) that requests nothing, or takes nothing for STALLED seconds, is idle for MARKED seconds: its new leases begin
+as lapsed ones. So a series of downloads that take nothing does not block the others, not even others at the same address.
 
-A lease that flows for longer than LATE times the task's mean time of a piece is late, and so are new leases of its client for MARKED
+A lease that flows for longer than LATE times the task's mean piece time is late, and so are new leases of its client for MARKED
 seconds. Late leases of one client count against others only within its share (`Task.used_by_others`): a client that takes a byte a second
 leaves at least one slot.
 """
@@ -29,10 +29,10 @@ STALLED = 2.0
 """Seconds without a byte after which a client is idle."""
 
 LOOK = 0.5
-"""Seconds between two looks at a lease whose piece was requested."""
+"""Seconds between two checks of a lease whose piece was requested."""
 
 LATE, LEAST_LATE = 8.0, 8.0
-"""Times the mean time of a piece, and seconds at least, from which on a lease is late."""
+"""A lease is late after so many mean piece times, and so many seconds at least."""
 
 MARKED = 60.0
 """Seconds for which a client is idle after a lapse, or its leases are late after a late one."""
@@ -44,7 +44,7 @@ Taken = Callable[[], int]
 """Bytes that a client has taken on a connection so far; negative while the supernode itself holds them back."""
 
 
-class Watch:
+class LeaseWatch:
     """One lease from the supernode. taken: None until its piece is requested; before: what it returned last; moved: when it grew, seconds.
 
     bucket: of the next look.
@@ -66,10 +66,10 @@ class SupernodeSlots:
     def __init__(self, leases: Leases) -> None:
         self.patience = PATIENCE
         self._leases = leases
-        self._watches: dict[Lease, Watch] = {}
-        self._unrequested: dict[tuple[str, int], list[Watch]] = {}
+        self._watches: dict[Lease, LeaseWatch] = {}
+        self._unrequested: dict[tuple[str, int], list[LeaseWatch]] = {}
         """(task, piece) -> leases that wait for their request, in the order of their grants."""
-        self._looks: Deadlines[Watch] = Deadlines()
+        self._looks: Deadlines[LeaseWatch] = Deadlines()
         self._idle: dict[str, float] = {}
         self._slow: dict[str, float] = {}
         """Clients that are idle, and whose leases are late -> until when, seconds."""
@@ -78,7 +78,7 @@ class SupernodeSlots:
     def granted(self, lease: Lease) -> bool:
         """A lease from the supernode begins; True: it has a slot."""
         idle = self._idle.get(lease.download.peer.address, -inf) > lease.started
-        watch = self._watches[lease] = Watch(lease, idle)
+        watch = self._watches[lease] = LeaseWatch(lease, idle)
         self._unrequested.setdefault((lease.download.task.id, lease.n), []).append(watch)
         self._look_at(watch, lease.started + self.patience)
         return not watch.lapsed
@@ -91,7 +91,7 @@ class SupernodeSlots:
             self._is_requested(watch)
 
     def requested(self, task_id: str, n: int, client: str, taken: Taken, now: float) -> None:
-        """The answer to a request for piece n begins. Without a lease of that client it counts for any other's, else for none."""
+        """The answer to a request for piece n begins. If that client has no waiting lease of it, it counts for the oldest waiting one."""
         waiting = self._unrequested.get((task_id, n))
         if not waiting:
             return
@@ -105,7 +105,7 @@ class SupernodeSlots:
         self._look_at(watch, now + LOOK)
 
     def look(self, now: float, most: int) -> None:
-        """Look at the leases whose time has come, up to `most`; the rest stays due."""
+        """Check the leases that are due, up to `most`; the rest stays due."""
         for watch in self._looks.due(now, most):
             lease = watch.lease
             _update(watch, now)
@@ -121,14 +121,14 @@ class SupernodeSlots:
                 self._look_at(watch, now + (self.patience if watch.taken is None else LOOK))
         self._leases.watch_due = self._looks.soonest()
 
-    def _takes_another(self, watch: Watch, now: float) -> bool:
+    def _takes_another(self, watch: LeaseWatch, now: float) -> bool:
         """The lease waits for its request, while the same download takes another piece."""
         if watch.taken is not None:
             return False
         others = [self._watches[lease] for lease in watch.lease.download.running.values() if lease.source is None]
         return any(other.taken is not None and now - other.moved < PATIENCE for other in others)
 
-    def _lapse(self, watch: Watch, now: float) -> None:
+    def _lapse(self, watch: LeaseWatch, now: float) -> None:
         lease, download = watch.lease, watch.lease.download
         watch.lapsed = True
         if watch.taken is None or now - watch.moved >= STALLED:
@@ -145,14 +145,14 @@ class SupernodeSlots:
         if late or self._slow.get(client, -inf) > now:
             self._leases.make_late(lease)
 
-    def _is_requested(self, watch: Watch) -> None:
+    def _is_requested(self, watch: LeaseWatch) -> None:
         key = watch.lease.download.task.id, watch.lease.n
         waiting = self._unrequested[key]
         waiting.remove(watch)
         if not waiting:
             del self._unrequested[key]
 
-    def _look_at(self, watch: Watch, when: float) -> None:
+    def _look_at(self, watch: LeaseWatch, when: float) -> None:
         watch.bucket = self._looks.add(watch, when)
         self._leases.watch_due = min(self._leases.watch_due, watch.bucket * GRAIN)
 
@@ -163,7 +163,7 @@ class SupernodeSlots:
         self.patience = min(MOST_PATIENCE, max(PATIENCE, self._mean + 4 * self._deviation))
 
 
-def _update(watch: Watch, now: float) -> None:
+def _update(watch: LeaseWatch, now: float) -> None:
     if watch.taken is not None:
         taken = watch.taken()
         if taken < 0 or taken > watch.before:

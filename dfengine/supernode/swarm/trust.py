@@ -3,16 +3,15 @@
 * A failure counts against the pair (this client, this source); at Limits.blacklist the client does not get that source for
   Limits.isolation seconds. Wrong bytes reach that at once. A success of the pair forgets it.
 * It also counts against the source, as long as failures follow one another: at Limits.fail_isolate it is isolated, a source for nobody.
-  One client address is counted for at most one less than that, so no client alone gets a peer isolated, lying or broken.
-* Wrong bytes isolate sooner, but take proof: the first complaint is only the client's own word. It makes the supernode ask the source
-  for that piece itself (VERIFY): wrong bytes there are proof. So are Limits.accusers clients of different addresses;
-  once the source has sent the supernode the right bytes it takes Limits.doubters of them, for it may lie to clients alone, or they to the
-  supernode.
+  One client address counts for at most one less than that, so no single client, lying or broken, isolates a peer.
+* Wrong bytes isolate sooner, but need proof. The first complaint makes the supernode ask the source for that piece (VERIFY): wrong bytes
+  there are proof. So are complaints of Limits.accusers different client addresses, or of Limits.doubters once the source has sent the
+  supernode the right bytes: either the source or the clients may lie.
 * One that did not send in time ("slow") is asked by the supernode at once: when it is silent there too, and no client got a piece from it
-  meanwhile, it is isolated. Clients may be what is slow, so by their word alone it takes Limits.fail_isolate addresses in a row.
-* A row of failures that is one short of isolating makes the supernode ask, too: its own failure is the last one, its success ends the row.
+  meanwhile, it is isolated. The clients may be slow instead, so without that proof it takes Limits.fail_isolate addresses in a row.
+* One failure before isolation the supernode asks the source, too: its own failure isolates, its success ends the row.
 * An address is what the supernode saw a client register from, never what the client says.
-* A success ends the row of failures, and an isolation that failures brought. One that wrong bytes brought ends only with its time.
+* A success ends the row of failures, and an isolation for failures. An isolation for wrong bytes ends only with its time.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from dfengine.supernode.swarm.limits import Limits
 
 
 class Verdict(Enum):
-    """What a failure brings its source: nothing yet, a question of the supernode's own, isolation."""
+    """The consequence of a failure for its source: none yet, a verification by the supernode, isolation."""
 
     NOTHING = 0
     VERIFY = 1
@@ -32,7 +31,7 @@ class Verdict(Enum):
 
 
 MOST_FAILED_SOURCES = 256
-"""Sources whose failures a client's download remembers; the oldest is forgotten. So many are passed over by a search at most."""
+"""Sources whose failures a client's download remembers; the oldest is forgotten. A search skips at most so many."""
 
 OWN = ""
 """The supernode's address among those of clients."""
@@ -85,19 +84,19 @@ def record_failure(source: PeerState, address: str, why: str, limits: Limits) ->
 
 
 def confirmed(source: PeerState) -> bool:
-    """It was silent to the supernode, too, and nobody got a piece from it since somebody complained."""
+    """The supernode found it silent, too, and no client got a piece from it since the complaint."""
     return source.failures is not None
 
 
 def clear(source: PeerState, why: str) -> None:
-    """It sent the supernode the right bytes, after a complaint because of `why`."""
+    """It sent the supernode the right bytes after a complaint of kind `why`."""
     if why != "slow":
         source.failures = None
     source.cleared = True
 
 
 def record_success(source: PeerState, address: str) -> bool:
-    """A piece came whole; True if that ends an isolation."""
+    """A client got a right piece from it; True if that ends an isolation."""
     source.failures = None
     if source.accusers is not None:
         source.accusers.pop(address, None)

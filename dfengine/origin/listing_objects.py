@@ -20,6 +20,10 @@ CHUNK = 1000
 """Objects of a page, as the stores send them."""
 
 
+_SURE = re.compile(r"[\w .~/-]*")
+"""Names that obstore is sure to ask for rightly."""
+
+
 def below(location: Location, signed: bool, access: Access | None, names: Names, limits: Limits) -> Iterator[Entry]:
     """Of `location.key` as a directory: `s3://bucket/a` and `s3://bucket/a/` list what begins with `a/`.
 
@@ -44,7 +48,7 @@ def below(location: Location, signed: bool, access: Access | None, names: Names,
                 return
             for found in page:
                 path, size = str(found["path"]), int(found["size"])
-                if not size and not _await(loop, lambda path=path: _exists(objects, path), left, location):
+                if not size and _SURE.fullmatch(path) and not _await(loop, lambda path=path: _exists(objects, path), left, location):
                     continue
                 inner = path[len(prefix) + 1 :] if prefix else path
                 if prefix and not path.startswith(prefix + "/"):

@@ -5,17 +5,19 @@ The credentials are what obstore finds: the environment, a container's or an ins
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import time
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from dfengine.errors import BadValue, LocalError
 from dfengine.location import Location
-from dfengine.origin.object_address import address, is_true, region
-from dfengine.origin.signature import signed
+from dfengine.origin.object_address import address, encoded, is_true, region
+from dfengine.origin.signature import azure_signed, signed
 
 SECONDS = 3600
 """How long a signature holds; a longer download signs again."""
@@ -26,17 +28,22 @@ LENT = 6 * 3600
 CHAIN = 60.0
 """Seconds for which nobody asks again for credentials that were not found."""
 
-_PLAIN = re.compile(r"(?!/)(?:(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f]+(?:/(?!$)|$))+")
-"""Keys that obstore signs as they are: it drops a slash at either end, and refuses empty segments and control characters."""
+_OBSTORE = re.compile(r"(?!/)(?:(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f]+(?:/(?!$)|$))+")
+"""Keys that obstore can name: it drops a slash at either end, and refuses empty segments and control characters."""
+
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~/-]*")
+"""Keys that stand in a URL as they are: of others obstore 0.12 signs a wrong path for Azure."""
 
 
 class NoCredentials(Exception):
     """Nothing can be signed; why, without a secret."""
 
 
-def is_plain(key: str) -> bool:
-    """obstore can name it."""
-    return _PLAIN.fullmatch(key) is not None
+def is_plain(location: Location) -> bool:
+    """obstore signs for this object, and no other."""
+    if location.version or (location.scheme == "az" and not _UNRESERVED.fullmatch(location.key)):
+        return False
+    return _OBSTORE.fullmatch(location.key) is not None
 
 
 _missing: dict[str, tuple[float, str]] = {}
@@ -55,13 +62,8 @@ def signed_url(location: Location, seconds: int = SECONDS) -> str:
     shared = environment.get("AZURE_STORAGE_SAS_TOKEN") or environment.get("AZURE_STORAGE_SAS_KEY") or ""
     if location.scheme == "az" and shared:
         return f"{url}{'&' if '?' in url else '?'}{shared.lstrip('?')}"
-    access, secret = environment.get("AWS_ACCESS_KEY_ID", ""), environment.get("AWS_SECRET_ACCESS_KEY", "")
-    if location.version or not is_plain(location.key):
-        if location.scheme != "s3" or not (access and secret):
-            needs = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if location.scheme == "s3" else "an object that is public"
-            raise NoCredentials(f"a version, or a key with an empty segment or a control character, needs {needs}")
-        session = environment.get("AWS_SESSION_TOKEN") or environment.get("AWS_TOKEN") or ""
-        return signed(url, region(environment), access, secret, session, time.time(), seconds)
+    if not is_plain(location):
+        return _by_key(location, url, seconds)
     at, why = _missing.get(location.scheme, (0.0, ""))
     if why and time.monotonic() - at < CHAIN:
         raise NoCredentials(why)
@@ -69,12 +71,41 @@ def signed_url(location: Location, seconds: int = SECONDS) -> str:
     import obstore
     from obstore.exceptions import BaseError
 
+    # For Google's store obstore 0.12 signs the key as if it were a path of a URL already: a ? in it would name another object.
+    key = encoded(location.key) if location.scheme == "gs" else location.key
     try:
-        return str(obstore.sign(_kept(location.replace(key="", version="")), "GET", location.key, timedelta(seconds=seconds)))
+        found = str(obstore.sign(_kept(location.replace(key="", version="")), "GET", key, timedelta(seconds=seconds)))
     except (BaseError, BadValue) as error:
         why = f"no credentials were found: {reason(error)}"
         _missing[location.scheme] = time.monotonic(), why
         raise NoCredentials(why) from None
+    if urlsplit(found).path != urlsplit(url).path:
+        raise NoCredentials("obstore signs for another object than this key's")
+    return found
+
+
+def _by_key(location: Location, url: str, seconds: int) -> str:
+    """Signed here, with a key that stands in the environment. Raises NoCredentials without one."""
+    environment = os.environ
+    what = "a version, or a key with an empty segment or a control character,"
+    if location.scheme == "s3":
+        access, secret = environment.get("AWS_ACCESS_KEY_ID", ""), environment.get("AWS_SECRET_ACCESS_KEY", "")
+        if not (access and secret):
+            raise NoCredentials(f"{what} needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        session = environment.get("AWS_SESSION_TOKEN") or environment.get("AWS_TOKEN") or ""
+        return signed(url, region(environment), access, secret, session, time.time(), seconds)
+    names = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_MASTER_KEY")
+    secret = next(filter(None, map(environment.get, names)), "")
+    if location.scheme == "gs" or location.version:
+        raise NoCredentials(f"{what} needs an object that is public")
+    if not secret:
+        raise NoCredentials("a key with other characters than letters, digits and ._~-/ needs AZURE_STORAGE_ACCOUNT_KEY")
+    try:
+        key = base64.b64decode(secret, validate=True)
+    except ValueError:
+        raise BadValue("AZURE_STORAGE_ACCOUNT_KEY is no base64") from None
+    account = location.account.partition(".")[0] or environment.get("AZURE_STORAGE_ACCOUNT_NAME") or "devstoreaccount1"
+    return azure_signed(url, account, location.place, location.key, key, time.time(), seconds)
 
 
 @lru_cache(maxsize=64)

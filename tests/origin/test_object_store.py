@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import calendar
+import hashlib
+import json
 import os
-from urllib.parse import parse_qs, unquote, urlsplit
+import time
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +20,7 @@ from dfengine.location import Location, parse
 from dfengine.origin import object_store
 from dfengine.origin.object_address import address
 from dfengine.origin.object_store import NoCredentials, is_plain, signed_url
-from dfengine.origin.signature import signed, without_signature
+from dfengine.origin.signature import AHEAD, azure_signed, signed, without_signature
 
 NAMES = ("AWS_", "GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_EMULATOR_HOST", "HF_")
 
@@ -90,8 +96,8 @@ def test_the_signature_is_that_of_the_published_example() -> None:
 
 @pytest.mark.parametrize("key", ["/lead", "a//b", "dir/", "a\nb", "a\tb"])
 def test_keys_that_obstore_would_take_for_others_are_signed_here(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not is_plain(key)
     location = Location("s3", "bucket", key)
+    assert not is_plain(location)
     with pytest.raises(NoCredentials, match="AWS_ACCESS_KEY_ID"):
         signed_url(location)
     for name, value in KEYS.items():
@@ -121,6 +127,51 @@ def test_without_credentials_nothing_is_signed_and_the_reason_is_kept(monkeypatc
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
     with pytest.raises(NoCredentials, match="AWS_SKIP_SIGNATURE"):
         signed_url(parse("s3://bucket/k"))
+
+
+SPECIAL = ["plain", "a b", "a%20b", "a+b", "a?b", "a#b", "ü/é", "a~b'()*!", "a=b&c", '"q"', "a:b@c;d,e$f", "[x]", "{y}|^`\\", "<>"]
+
+
+@pytest.mark.parametrize("key", SPECIAL)
+def test_both_ways_to_sign_for_s3_agree(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    location = Location("s3", "bucket", key)
+    told = parse_qs(urlsplit(signed_url(location)).query)
+    now = calendar.timegm(time.strptime(told["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ"))
+    own = signed(address(location, {}), "us-east-1", "AK", "secret-key", "", now, 3600)
+    assert parse_qs(urlsplit(own).query)["X-Amz-Signature"] == told["X-Amz-Signature"]
+
+
+@pytest.mark.parametrize("key", SPECIAL)
+def test_a_signature_for_google_s_store_is_of_the_key_s_own_path(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the rules of "V4 signing process" of Google's documentation."""
+    secret = rsa.generate_private_key(65537, 2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    account = {"private_key": secret.private_bytes(*form).decode(), "private_key_id": "1", "client_email": "a@b.c", "disable_oauth": False}
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(account))
+    location = Location("gs", "bucket", key)
+    told = urlsplit(signed_url(location))
+    assert f"https://storage.googleapis.com{told.path}" == address(location, {})
+    query = dict(parse_qsl(told.query))
+    signature = bytes.fromhex(query.pop("X-Goog-Signature"))
+    text = "&".join(sorted(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in query.items()))
+    asked = f"GET\n/bucket/{quote(key, safe='/~')}\n{text}\nhost:storage.googleapis.com\n\nhost\nUNSIGNED-PAYLOAD"
+    scope = query["X-Goog-Credential"].partition("/")[2]
+    said = f"GOOG4-RSA-SHA256\n{query['X-Goog-Date']}\n{scope}\n{hashlib.sha256(asked.encode()).hexdigest()}"
+    secret.public_key().verify(signature, said.encode(), padding.PKCS1v15(), hashes.SHA256())
+
+
+def test_both_ways_to_sign_for_azure_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acc")
+    with pytest.raises(NoCredentials, match="AZURE_STORAGE_ACCOUNT_KEY"):
+        signed_url(Location("az", "container", "a b"))
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+    told = parse_qs(urlsplit(signed_url(Location("az", "container", "dir/b"))).query)
+    begin, end = (calendar.timegm(time.strptime(told[name][0], "%Y-%m-%dT%H:%M:%SZ")) for name in ("st", "se"))
+    own = azure_signed("https://h/x", "acc", "container", "dir/b", b"key", begin + AHEAD, end - begin - AHEAD)
+    assert parse_qs(urlsplit(own).query)["sig"] == told["sig"]
+    assert "sig=" in signed_url(Location("az", "container", "a b?#//x"))
 
 
 def test_a_shared_signature_of_azure_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,112 @@
+"""Google's and Azure's stores, by their emulators."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import random
+import shutil
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from scene import MIB, free_port
+from stores import running
+
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.listing import files
+from dfengine.origin.local_root import Anywhere
+from dfengine.origin.reach import Reach
+
+SIZE = 9 * MIB + 77
+ACCOUNT, KEY = "devstoreaccount1", base64.b64encode(b"k3y" * 20).decode()
+
+
+@pytest.fixture(autouse=True)
+def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_EMULATOR")):
+            monkeypatch.delenv(name)
+
+
+def content(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def listed(url: str) -> dict[str, int]:
+    cancel = Cancel()
+    try:
+        return {entry.path: entry.size for entry in files(url, Reach(roots=Anywhere(), may_sign=lambda location: True), cancel)}
+    finally:
+        cancel.close()
+
+
+@pytest.fixture(name="google")
+def one_google(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    port = free_port()
+    with running(sys.executable, "-m", "gcp_storage_emulator", "start", "--host", "127.0.0.1", "--port", str(port), "--in-memory",
+                 "--default-bucket", "models", port=port) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        yield url
+
+
+def test_objects_of_google_s_store(stage: Any, google: str) -> None:
+    for key in ("a b+c", "dir/ü"):
+        target = f"{google}/upload/storage/v1/b/models/o?uploadType=media&name={quote(key, safe='')}"
+        urllib.request.urlopen(urllib.request.Request(target, content(SIZE), {"Content-Type": "application/octet-stream"})).close()
+    stage.get("gs://models/a b+c", "a")
+    node = stage.supernode("--revalidate-interval", "1h")
+    stage.get("gs://models/dir/ü", "b", "--notbs", host=2, nodes=(node,))
+    stage.get("gs://models/dir/ü", "c", "--notbs", host=3, nodes=(node,))
+    assert {(stage.path / name).read_bytes() for name in "abc"} == {content(SIZE)}
+    assert "404" in stage.get("gs://models/none", "d", status=4)
+
+
+@pytest.fixture(name="azure")
+def one_azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    command = shutil.which("azurite-blob")
+    if command is None:
+        pytest.skip("azurite is not installed: npm install -g azurite")
+    port = free_port()
+    with running(command, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(tmp_path), "--silent",
+                 "--skipApiVersionCheck", "--disableTelemetry", port=port, environment={"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}) as url:
+        for name, value in {"AZURE_STORAGE_USE_EMULATOR": "true", "AZURITE_BLOB_STORAGE_URL": url, "AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT,
+                            "AZURE_STORAGE_ACCOUNT_KEY": KEY}.items():
+            monkeypatch.setenv(name, value)
+        put(f"{url}/{ACCOUNT}/models?restype=container", b"", {}, "\nrestype:container")
+        yield url
+
+
+def put(url: str, body: bytes, headers: dict[str, str], query: str = "") -> None:
+    """Of the blob service, signed by the account's key ("Authorize with Shared Key" of Azure's REST API)."""
+    sent = {"x-ms-date": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()), "x-ms-version": "2021-08-06", **headers}
+    path = urllib.request.urlparse(url).path  # type: ignore[attr-defined]
+    lines = "".join(f"{name}:{sent[name]}\n" for name in sorted(sent))
+    kind = "application/octet-stream"
+    text = f"PUT\n\n\n{len(body) or ''}\n\n{kind}\n\n\n\n\n\n\n{lines}/{ACCOUNT}{path}{query}"
+    signature = base64.b64encode(hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()).decode()
+    request = urllib.request.Request(url, body, {**sent, "Content-Type": kind, "Authorization": f"SharedKey {ACCOUNT}:{signature}"},
+                                     method="PUT")
+    urllib.request.urlopen(request).close()
+
+
+def test_blobs_of_azure_s_store(stage: Any, azure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("a b+c", "dir/ü#?%"):
+        put(f"{azure}/{ACCOUNT}/models/{quote(key)}", content(SIZE), {"x-ms-blob-type": "BlockBlob"})
+    stage.get("az://models/a b+c", "a")
+    assert listed("az://models/dir") == {"ü#?%": SIZE}
+    node = stage.supernode("--origin-sign", "az://models", "--revalidate-interval", "1h")
+    plain = stage.supernode()
+    stage.get("az://models/a b+c", "d", "--notbs", "--sign", "client", host=4, nodes=(plain,))
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
+    stage.get("az://models/dir/ü%23%3F%25", "b", "--notbs", host=2, nodes=(node,))
+    stage.get("az://models/dir/ü%23%3F%25", "c", "--notbs", host=3, nodes=(node,))
+    assert {(stage.path / name).read_bytes() for name in "abcd"} == {content(SIZE)}
+    assert node.metric("dfengine_origin_bytes_total") == SIZE

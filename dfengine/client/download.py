@@ -69,8 +69,8 @@ def run(download: ToFile) -> Result:
 class Downloading:
     """What a download into a file and a stream have in common: `fill` brings every piece to `place`."""
 
-    JOINS = False
-    """It shares what it fetches with other downloads of this host, by `joined`."""
+    joins = False
+    """It shares what it fetches with others of its kind on this host, by `joined`."""
 
     def __init__(self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None) -> None:
         self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
@@ -200,15 +200,15 @@ class Downloading:
     def _join(self) -> bool:
         """True: by another download of this host all is here. False: this one fetches, and shares with others what it fetches if it can."""
         line, settings = self.peer.line, self.settings
-        if not self.JOINS or self._joining is not None or self.home is None or not self.peer.port or settings.no_join or settings.force:
+        if not self.joins or self._joining is not None or self.home is None or not self.peer.port or settings.no_join or settings.force:
             if line is not None:
                 line.close()
             return False
         from dfengine.client.joining import Joining
 
         try:
-            key, whole = joint_key(settings, self.who), settings.output != "-"
-            self._joining = joining = Joining.begin(line or fd_passing.call(self.home.sockets), key, whole, first=line is not None)
+            key = joint_key(settings, self.who, type(self).__name__)
+            self._joining = joining = Joining.begin(line or fd_passing.call(self.home.sockets), key, first=line is not None)
         except LocalError as error:
             self.say(f"joins no download of this host: {error}")
             return False
@@ -279,7 +279,8 @@ class Downloading:
         if self._swarm is not None:
             self._swarm.close()
         self._place.close()
-        if self._joining is not None:
+        # While a thread may still write, nobody takes its memory over.
+        if self._joining is not None and not self._place.stuck:
             self._joining.close()
 
     def report(self, error: DfengineError | None) -> None:
@@ -306,7 +307,7 @@ class Downloading:
 
 
 class ToFile(Downloading):
-    JOINS = True
+    joins = True
 
     def __init__(self, settings: GetSettings, observer: Observer | None) -> None:
         who = identify(settings)

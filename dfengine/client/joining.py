@@ -16,14 +16,20 @@ import time
 from dfengine.client.leader_place import LeaderPlace, Pulse, open_again
 from dfengine.errors import LocalError, StorageError
 from dfengine.net import fd_passing, forked
+from dfengine.storage.memory_file import MemoryFile
 from dfengine.storage.signal_page import BEAT, SignalPage
 from dfengine.storage.slots import MEMORIES, SlotFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from dfengine.client.wakeup import Wakeup
     from dfengine.storage.piece_file import PieceFile
+
+ALONE = 60.0
+"""Seconds between two looks of a leader that nobody has joined: it is woken by the first one."""
 
 ANSWER = 1.0
 """Seconds for the peer server to say who leads."""
@@ -44,7 +50,11 @@ class Joining:
         self.leads = self.joined = False
         self.done = False
         """The leader has finished, and its file has its name."""
+        self.wanted: Callable[[list[int]], None] | None = None
+        """Called by a thread of this value with the pieces that others want first, while this download leads."""
         self.slot = -1
+        self.left = False
+        """The leader before this one has ended: nobody writes any more where it wrote."""
         self._leader: Any = -1
         self.place: LeaderPlace | None = None
         self.leader_page: SignalPage | None = None
@@ -63,7 +73,7 @@ class Joining:
         return [*found, *([line.fileno()] if line is not None else []), *(place.file.descriptors if place is not None else [])]
 
     @classmethod
-    def begin(cls, line: socket.socket, key: str, whole: bool, first: bool) -> Joining:
+    def begin(cls, line: socket.socket, key: str, *, whole: bool = True, first: bool) -> Joining:
         """Over `line` to the peer server, this value's from now on. first: that server was started for this download, which leads thereby.
 
         Raises LocalError, StorageError: it goes on alone.
@@ -91,13 +101,17 @@ class Joining:
 
     # What the server says.
 
-    def hear(self, seconds: float) -> None:
-        """Take what the server says within `seconds`; ends early at `wake`. A leader that does not run is reported."""
+    def hear(self, seconds: float, wakeup: Wakeup | None = None) -> None:
+        """Take what the server says within `seconds`; ends early at `wake` and by `wakeup`. A leader that does not run is reported."""
         poll = select.poll()
+        if wakeup is not None:
+            poll.register(wakeup.fd, select.POLLIN)
         poll.register(self._wake_up, select.POLLIN)
         if self._line is not None:
             poll.register(self._line, select.POLLIN)
         ready = [fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)]
+        if wakeup is not None and wakeup.fd in ready:
+            wakeup.wait(0.0)
         if self._wake_up in ready:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake_up)
@@ -121,6 +135,7 @@ class Joining:
         for words, descriptors in heard:
             told = words.get("told")
             if told == "lead":
+                self.left = words.get("left") is True
                 self._lead()
             elif told == "follow" and len(descriptors) == 1:
                 self._follow(words, descriptors.pop())
@@ -158,8 +173,15 @@ class Joining:
             self._beating.start()
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT):
-            self.page.beat()
+        """A thread of its own: the main thread may wait for a supernode. It sleeps while nobody has joined."""
+        page = self.page
+        while not self._over.is_set():
+            wishes = page.wishes
+            page.beat()
+            if self.wanted is not None and page.joined:
+                self.wanted(page.wanted())
+            if not self._over.is_set():
+                page.await_wishes(wishes, BEAT if page.joined else ALONE)
 
     def _hang_up(self) -> None:
         """The server is gone. What the leader brings can be taken all the same, once its place is known."""
@@ -194,10 +216,10 @@ class Joining:
         """The leader's pieces have this place from now on. output: see leader_place.output_key. Nothing fails by it."""
         if self._line is None or not self.leads:
             return
-        memory = isinstance(file, SlotFile)
+        memory = isinstance(file, SlotFile | MemoryFile)
         opened: list[int] = []
         try:
-            if isinstance(file, SlotFile):
+            if isinstance(file, SlotFile | MemoryFile):
                 descriptors = file.descriptors
             else:
                 opened += [open_again(file.fd)]
@@ -241,6 +263,7 @@ class Joining:
         """Hang up: if it led, another one does now. After every thread that uses a place or a page has ended. Again: nothing."""
         self._over.set()
         if self._beating is not None:
+            self.page.call()
             self._beating.join()
             self._beating = None
         self._hang_up()

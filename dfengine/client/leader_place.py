@@ -11,10 +11,10 @@ import hashlib
 import os
 
 from dfengine.errors import StorageError
+from dfengine.storage.memory_file import adopt
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.storage.signal_page import SignalPage
-from dfengine.storage.slots import SlotFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class LeaderPlace:
         self.output = output
         self.algorithms = algorithms
         self.generation = file.record.generation
+        self.taken = False
+        """The file is somebody else's to close."""
 
     @classmethod
     def adopt(cls, told: Any, descriptors: Sequence[int], page: SignalPage) -> LeaderPlace:
@@ -76,7 +78,7 @@ class LeaderPlace:
             raise StorageError("a leader says nothing that is known here")
         file: PieceFile
         if told.get("memory") is True:
-            file = SlotFile.adopt(descriptors)
+            file = adopt(descriptors)
         elif len(descriptors) == 2:
             data, record = descriptors
             if os.fstat(data).st_uid != os.geteuid():
@@ -110,4 +112,5 @@ class LeaderPlace:
 
     def close(self) -> None:
         """Its descriptors; not the page."""
-        self.file.close()
+        if not self.taken:
+            self.file.close()

@@ -64,6 +64,7 @@ class TransferOnDemand(Transfer):
         self._priority = plan.priority
         self._tickets: dict[int, list[Ticket]] = {}
         self._over = False
+        self._for_host = Ticket([], False)
 
     # Readers.
 
@@ -91,6 +92,11 @@ class TransferOnDemand(Transfer):
                     waiting.remove(ticket)
                     if not waiting:
                         del self._tickets[n]
+
+    def ask_for_host(self, pieces: Iterable[int]) -> None:
+        """Other downloads of this host wait for `pieces`, and no more for those that were given here before."""
+        before, self._for_host = self._for_host, self.ask(pieces)
+        self.withdraw(before)
 
     def read_ahead(self, first: int, past: int) -> None:
         """Pieces [first, past) are wanted when nothing is demanded."""

@@ -44,6 +44,8 @@ class Place:
         """This download among those of its host; None: it is alone."""
         self.lending: list[str] = []
         """Algorithms of the whole file's digests that this host's leader computes for it."""
+        self.stuck = False
+        """A thread did not end when this was closed."""
         self.lent: dict[str, str] = {}
         """Those digests, when they came."""
 
@@ -116,6 +118,8 @@ class Place:
             self._hedged += transfer.plan.hedged
             if transfer.close():
                 self._close(transfer.file)
+            else:
+                self.stuck = True
 
     def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
         """A new transfer; its digest thread is not started yet. Raises StorageError."""

@@ -79,12 +79,13 @@ class Transfer(TransferState):
 
     def learn_length(self, length: int) -> None:
         """The file's bytes, once unknown. Raises ProtocolViolation when what is here contradicts it."""
-        if length == self.file.geometry.length:
+        if length == self.file.geometry.length and self.plan.window.count == self.file.geometry.count:
             return
-        if self.file.geometry.length >= 0:
+        if self.file.geometry.length not in (-1, length):
             raise ProtocolViolation(f"the file's length was {self.file.geometry.length} and is {length} now")
         with self._changed:
-            self.file.learn_length(length)
+            if self.file.geometry.length < 0:
+                self.file.learn_length(length)
             if self.page is not None:
                 self.page.changed()
             try:
@@ -299,6 +300,10 @@ class Transfer(TransferState):
     def keep_copied(self, n: int, length: int, xxh3: bytes) -> None:
         """Piece n came from another download of this host, and all of it is in its place."""
         self.file.offer(n, xxh3)
+        self.keep_shared(n, length)
+
+    def keep_shared(self, n: int, length: int) -> None:
+        """Piece n lies in its place, which is another download's of this host as well, by whom it came."""
         self._hold(n, length, host=True)
         if self.follower is not None:
             self.follower.advance()

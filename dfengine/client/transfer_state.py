@@ -179,6 +179,11 @@ class TransferState:
 
     # The main thread.
 
+    @property
+    def wakeup(self) -> Wakeup:
+        """What `wake` signals."""
+        return self._wakeup
+
     def sleep(self, seconds: float, connection: Connection | None = None) -> bool:
         """See Wakeup.wait."""
         return self._wakeup.wait(seconds, connection)

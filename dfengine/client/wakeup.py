@@ -41,6 +41,11 @@ class Wakeup:
         """See forked.Open."""
         return [self._fd]
 
+    @property
+    def fd(self) -> int:
+        """Readable after a signal, until `wait`."""
+        return self._fd
+
     def close(self) -> None:
         """May be called again."""
         fd, self._fd = self._fd, -1

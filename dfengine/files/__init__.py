@@ -4,6 +4,7 @@
     opened       one open file for any number of threads: asks for pieces, waits for their bits, copies their bytes
     read_ahead   what is fetched before a reader asks for it (pure)
     fetching     the download behind it
+    joined       where this host's leader fetches the same file: its memory is read
     place        where its pieces lie: memory, or the home directory
 
 Start with `opened`. What is fetched next is decided by `client.priority`, in the client's own plan; there is no second downloader.

@@ -11,10 +11,11 @@ from dfengine.client.download import Downloading
 from dfengine.client.identity import identify
 from dfengine.client.watch import Watch
 from dfengine.errors import LocalError
-from dfengine.files.place import FilePlace
+from dfengine.files.place import DISK, FilePlace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from dfengine.client.joining import Joining
     from dfengine.client.result import Result
     from dfengine.client.supernode_session import Membership
     from dfengine.settings import GetSettings
@@ -28,6 +29,7 @@ class Fetching(Downloading):
         who = identify(settings)
         self.place = FilePlace(settings, who.kept, store)
         super().__init__(settings, self.place, Watch(0.0, None, "", settings.quiet), who)
+        self.joins = store != DISK
         self.ended = False
         """Nothing comes any more."""
         self.failure: BaseException | None = None
@@ -47,6 +49,12 @@ class Fetching(Downloading):
         result = self.result(self.place.byte_counts, self.settings.output, self.place.digests)
         self.report(None)
         return result
+
+    def joined(self, joining: Joining) -> bool:
+        """See Downloading: its readers read where the leader's do."""
+        from dfengine.files.joined import JoinedMemory
+
+        return JoinedMemory(joining, self.place, self.watch).run()
 
     def opened(self, member: Membership) -> None:
         """Its pieces have a place: from now on they are served."""

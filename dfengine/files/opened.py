@@ -18,11 +18,14 @@ from dfengine.files.read_ahead import ReadAhead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeVar
 
     from dfengine._piece import Geometry
     from dfengine.client.on_demand import Ticket
     from dfengine.settings import GetSettings
+
+    Found = TypeVar("Found")
 
 CLOSED = "the file is closed"
 
@@ -55,7 +58,7 @@ class Opened:
         self._turn = threading.Condition()
         self._readers = 0
         self._closed = self._late = self._released = False
-        self._map: mmap.mmap | None = None
+        self._map: tuple[int, mmap.mmap] | None = None
         self._engine.start()
         try:
             transfer = self._fetching.place.await_open(self._timeout or FOREVER)
@@ -97,59 +100,77 @@ class Opened:
     def preadv(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The same of each (offset, count). All pieces are asked for before the first is waited for."""
         with self._reading():
-            spans = [(offset, self._clipped(offset, count)) for offset, count in ranges]
-            covering = [self.geometry.covering(*span) if span[1] else (0, 0) for span in spans]
-            missing = [n for first, past in covering if not self._holds(first, past) for n in range(first, past)]
-            if not missing:
-                self._read_ahead(spans)
-                return [self._bytes(*span) for span in spans]
-            until, found = self._until(), []
-            with self._asked(dict.fromkeys(missing)) as ticket:
-                self._read_ahead(spans)
-                for (offset, count), (first, past) in zip(spans, covering, strict=True):
-                    for n in range(first, past):
-                        if not self._await_piece(ticket, n, until):
-                            break
-                    found.append(self._bytes(offset, self._clipped(offset, count)))
-            return found
+            return self._steady(lambda: self._preadv(ranges))
+
+    def _preadv(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        spans = [(offset, self._clipped(offset, count)) for offset, count in ranges]
+        covering = [self.geometry.covering(*span) if span[1] else (0, 0) for span in spans]
+        missing = [n for first, past in covering if not self._holds(first, past) for n in range(first, past)]
+        if not missing:
+            self._read_ahead(spans)
+            return [self._bytes(*span) for span in spans]
+        until, found = self._until(), []
+        with self._asked(dict.fromkeys(missing)) as ticket:
+            self._read_ahead(spans)
+            for (offset, count), (first, past) in zip(spans, covering, strict=True):
+                for n in range(first, past):
+                    if not self._await_piece(ticket, n, until):
+                        break
+                found.append(self._bytes(offset, self._clipped(offset, count)))
+        return found
 
     def pread_into(self, offset: int, view: memoryview) -> int:
         """Bytes from `offset` on into `view` (of bytes), which is filled but at the end of the file; how many. Raises as `pread`."""
         with self._reading():
-            count = self._clipped(offset, len(view))
-            if not count:
-                return 0
-            first, past = self.geometry.covering(offset, count)
-            if self._holds(first, past):
-                self._read_ahead(((offset, count),))
-                return self._copy(offset, view[:count])
-            until, got = self._until(), 0
-            with self._asked(range(first, past)) as ticket:
-                self._read_ahead(((offset, count),))
-                for n in range(first, past):
-                    if not self._await_piece(ticket, n, until):
-                        break
-                    begin, length = self.geometry.content(n)
-                    end = min(begin + length, offset + count)
-                    got += self._copy(offset + got, view[got : end - offset])
-            return got
+            return self._steady(lambda: self._pread_into(offset, view))
+
+    def _pread_into(self, offset: int, view: memoryview) -> int:
+        count = self._clipped(offset, len(view))
+        if not count:
+            return 0
+        first, past = self.geometry.covering(offset, count)
+        if self._holds(first, past):
+            self._read_ahead(((offset, count),))
+            return self._copy(offset, view[:count])
+        until, got = self._until(), 0
+        with self._asked(range(first, past)) as ticket:
+            self._read_ahead(((offset, count),))
+            for n in range(first, past):
+                if not self._await_piece(ticket, n, until):
+                    break
+                begin, length = self.geometry.content(n)
+                end = min(begin + length, offset + count)
+                got += self._copy(offset + got, view[got : end - offset])
+        return got
+
+    def _steady(self, read: Callable[[], Found]) -> Found:
+        """What `read` finds, when the memory did not move meanwhile: a bit must be of the memory that the bytes are from."""
+        while True:
+            moves = self._file.moves
+            found = read()
+            if moves == self._file.moves and not moves & 1:
+                return found
+            time.sleep(0.001)
 
     def map(self, offset: int, count: int) -> memoryview:
         """Read-only memory of the pages that hold those bytes, clipped to the file, when they are here. Raises as `pread`."""
         with self._reading():
-            length = self.length()
-            count = max(0, min(count, length - offset))
-            if not count:
-                return memoryview(b"")
-            if not offset and count == length:
-                self._complete()
-            else:
-                self._fetch(*self.geometry.covering(offset, count))
-            with self._turn:
-                if self._map is None:
-                    # It has a descriptor of its own: pages and lock stay as long as somebody has a view of them.
-                    self._map = mmap.mmap(self._file.fd, length, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
-                return memoryview(self._map)[offset : offset + count]
+            return self._steady(lambda: self._mapped(offset, count))
+
+    def _mapped(self, offset: int, count: int) -> memoryview:
+        length = self.length()
+        count = max(0, min(count, length - offset))
+        if not count:
+            return memoryview(b"")
+        if not offset and count == length:
+            self._complete()
+        else:
+            self._fetch(*self.geometry.covering(offset, count))
+        with self._turn:
+            if self._map is None or self._map[0] != self._file.moves:
+                # It has a descriptor of its own: pages and lock stay as long as somebody has a view of them.
+                self._map = self._file.moves, mmap.mmap(self._file.fd, length, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+            return memoryview(self._map[1])[offset : offset + count]
 
     def path(self) -> str:
         """Where the whole file lies, as long as it is open. Raises as `pread`."""

@@ -111,6 +111,10 @@ class FilePlace(Place):
             for n in held:
                 file.record.hide(n)
             held = []
+        return self._over_file(file, held)
+
+    def _over_file(self, file: PieceFile, held: list[int]) -> TransferOnDemand:
+        geometry = file.geometry
         plan = PlanOnDemand(Window(-1, file.geometry.count), fetch.workers(geometry))
         plan.hold(held)
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
@@ -119,6 +123,27 @@ class FilePlace(Place):
             file, plan, self.byte_counts, follower=Follower(file, self.algorithms) if self.algorithms else None,
             throttle=Throttle(rate) if rate else None,
         )  # fmt: skip
+
+    def adopt(self, file: MemoryFile) -> TransferOnDemand:
+        """The pieces come into the memory of this host's leader; `file` is this value's from now on."""
+        self.transfer = transfer = self._over_file(file, [])
+        if transfer.follower is not None:
+            transfer.start(transfer.follower.run, "digest", fetches=False)
+        with self._known:
+            self._last = transfer
+            self._known.notify_all()
+        return transfer
+
+    def show_host(self) -> None:
+        """See Place. What others of this host wait for is fetched as what readers wait for."""
+        if self.joining is not None:
+            self.joining.wanted = self._wanted
+        super().show_host()
+
+    def _wanted(self, pieces: list[int]) -> None:
+        transfer = self._last
+        if transfer is not None:
+            transfer.ask_for_host(pieces)
 
     def _file(self, geometry: Geometry, generation: bytes) -> PieceFile:
         """Raises StorageError."""

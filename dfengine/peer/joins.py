@@ -27,7 +27,9 @@ from collections.abc import Iterator
 LEAD, FOLLOW, OPEN, DONE, ALONE = "lead", "follow", "open", "done", "alone"
 
 Told = tuple[int, str, int]
-"""(download, one of the words above, whom it follows: for `follow` and `open`, else -1)."""
+"""(download, one of the words above, another download or -1). The other one is whom it follows, for `follow` and `open`; for `lead` the
+leader before it, if that has ended: nobody writes any more where it wrote.
+"""
 
 
 class _Download:
@@ -137,11 +139,14 @@ class Joins:
 
     def pass_on(self, download: int) -> list[Told]:
         """A leader leads no more; or one that joined goes on alone."""
+        return self._go(download, left=False)
+
+    def _go(self, download: int, left: bool) -> list[Told]:
         known = self._downloads.get(download)
         if known is None or known.leader < 0:
             return []
         if known.leader == download:
-            return self._succeed(download)
+            return self._succeed(download, left=left)
         group = self._led(known.leader)
         assert group is not None
         del group.joined[download]
@@ -151,19 +156,20 @@ class Joins:
 
     def leave(self, download: int) -> list[Told]:
         """It has ended, in whatever way."""
-        told = self.pass_on(download)
+        told = self._go(download, left=True)
         self._downloads.pop(download, None)
         return told
 
-    def _succeed(self, leader: int, first: int = -1) -> list[Told]:
-        """Another one leads. first: who is asked before the others of its kind."""
+    def _succeed(self, leader: int, first: int = -1, left: bool = False) -> list[Told]:
+        """Another one leads. first: who is asked before the others of its kind. left: the leader has ended."""
         group = self._led(leader)
         assert group is not None
         self._drop(leader)
         order = sorted(group.joined, key=lambda each: (not self._downloads[each].whole, each != first))
         for each in order:
             self._apart(each)
-        return [told for each in order for told in self._place(each)]
+        told = [told for each in order for told in self._place(each)]
+        return [(each, word, leader if word == LEAD and left else other) for each, word, other in told]
 
     def _drop(self, leader: int) -> None:
         known = self._downloads[leader]

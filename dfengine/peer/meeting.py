@@ -7,9 +7,14 @@ Who leads is decided by `joins`. A download says, in JSON objects (net.fd_passin
     {"say": "done" | "failed" | "pass_on"}             see joins
     {"silent": LEADER}                                 it does not run
 
-It is told `{"told": "lead" | "done" | "alone"}`, `{"told": "follow", "leader": N, "slot": N}` with the leader's page, or
-`{"told": "open", "place": {...}}` with the leader's descriptors. This server looks into none of them. A connection that breaks is a
-download that has ended.
+It is told, in the same way:
+
+    {"told": "lead", "left": BOOL}                     it leads; the leader before, if there was one, has ended
+    {"told": "follow", "leader": N, "slot": N} + page  the leader's page of signals
+    {"told": "open", "place": {...}} + data and record
+    {"told": "done" | "alone"}                         see joins
+
+This server looks into none of the descriptors. A connection that breaks is a download that has ended.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from itertools import count
 from typing import Any
 
 from dfengine.net import fd_passing
-from dfengine.peer.joins import FOLLOW, OPEN, Joins, Told
+from dfengine.peer.joins import FOLLOW, LEAD, OPEN, Joins, Told
 
 MOST = 8
 """Descriptors of one message at most."""
@@ -110,7 +115,9 @@ class Meeting:
             line = self._lines[number]
             words: dict[str, Any] = {"told": word}
             descriptors: list[int] = []
-            if word == FOLLOW:
+            if word == LEAD:
+                words["left"] = leader >= 0
+            elif word == FOLLOW:
                 words.update(leader=leader, slot=self._joins.slot(number))
                 descriptors = [self._lines[leader].page]
             elif word == OPEN:

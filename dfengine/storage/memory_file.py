@@ -6,7 +6,10 @@ them open goes, however that ends. Pieces do not leave before that. `slots.SlotF
 
 from __future__ import annotations
 
+import fcntl
 import os
+
+import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
@@ -39,8 +42,10 @@ class MemoryFile(PieceFile):
         """No piece here, no memory taken. Raises StorageError."""
         fd = -1
         try:
-            fd = os.memfd_create("dfengine-file", os.MFD_CLOEXEC)
+            fd = os.memfd_create("dfengine-file", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             os.ftruncate(fd, max(geometry.length, 0))
+            if geometry.length >= 0:
+                fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
             return cls("the file's memory", fd, Record.in_memory(geometry, generation))
         except BaseException as error:
             if fd >= 0:
@@ -48,6 +53,55 @@ class MemoryFile(PieceFile):
             if isinstance(error, OSError):
                 raise StorageError(f"no memory for a file: {error.strerror}") from error
             raise
+
+    @classmethod
+    def adopt(cls, descriptors: Sequence[int]) -> MemoryFile:
+        """See `adopt`. Once nobody else writes there, this process may. Where the length is known the data cannot be cut."""
+        data, record = descriptors
+        try:
+            state, seals = os.fstat(data), fcntl.fcntl(data, fcntl.F_GET_SEALS)
+        except OSError as error:
+            raise StorageError(f"what was handed over is no file's memory: {error.strerror}") from None
+        adopted = Record.adopt(record, keep=True)
+        length = adopted.geometry.length
+        if state.st_uid != os.geteuid() or (length >= 0 and (state.st_size != length or not seals & fcntl.F_SEAL_SHRINK)):
+            adopted.fd = -1
+            adopted.close()
+            raise StorageError("what was handed over is no file's memory")
+        return cls("a file's memory", data, adopted)
+
+    def move(self) -> None:
+        """From now on the pieces that are here lie in memory of this process alone; the other is left to who writes there.
+
+        Raises StorageError, also when a piece is not what the record says; then nothing has changed.
+        """
+        fresh = MemoryFile.allocate(self.geometry, self.record.generation)
+        try:
+            buffer = memoryview(bytearray(self.geometry.content_size))
+            for n in list(self.here):
+                content = buffer[: self.read_into(n, buffer)]
+                digest = xxhash.xxh3_128_digest(content)
+                if digest != self.record.digest(n):
+                    raise StorageError(f"piece {n} in the memory of another download is not what its record says")
+                fresh.write(n, content, digest)
+        except BaseException:
+            fresh.close()
+            raise
+        self._left += ((self._fd, self.record),)
+        self.moves += 1
+        self._fd, self.record, self._reach = fresh._fd, fresh.record, fresh._reach
+        self.moves += 1
+
+    _left: tuple[tuple[int, Record], ...] = ()
+    """What somebody may still read from."""
+
+    def close(self) -> None:
+        """All descriptors; the memory goes with its last."""
+        left, self._left = self._left, ()
+        for fd, record in left:
+            os.close(fd)
+            record.close()
+        super().close()
 
     @property
     def descriptors(self) -> list[int]:
@@ -64,9 +118,4 @@ def adopt(descriptors: Sequence[int]) -> PieceFile:
 
     Raises StorageError.
     """
-    if len(descriptors) != 2:
-        return SlotFile.adopt(descriptors)
-    data, record = descriptors
-    file = MemoryFile("a file's memory", data, Record.adopt(record))
-    os.close(record)
-    return file
+    return SlotFile.adopt(descriptors) if len(descriptors) != 2 else MemoryFile.adopt(descriptors)

@@ -89,6 +89,9 @@ class PieceFile:
         offset, length = self.geometry.content(n)
         return self.fd, offset, length
 
+    moves = 0
+    """Changes when data and record are elsewhere; odd while they move."""
+
     evicts = False
     """Pieces may be evicted while the file is open: a sender checks the bit again before the last byte."""
 

@@ -174,14 +174,14 @@ class Record:
             raise
 
     @classmethod
-    def adopt(cls, fd: int) -> Record:
-        """The record of another process's stream behind `fd`, which stays the caller's. Raises StorageError when it is none, or when its
-        pages could be taken away.
+    def adopt(cls, fd: int, keep: bool = False) -> Record:
+        """The record of another process's stream behind `fd`, which stays the caller's unless it is to `keep`. Raises StorageError when it
+        is none, or when its pages could be taken away.
         """
         try:
             if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK == 0:
                 raise StorageError("a stream's record is not sealed")
-            return cls("memory", -1, mmap.mmap(fd, _checked(fd, "a stream's record")), "mapped")
+            return cls("memory", fd if keep else -1, mmap.mmap(fd, _checked(fd, "a stream's record")), "mapped")
         except (OSError, ValueError) as error:
             raise StorageError(f"cannot read a stream's record: {error}") from error
 

@@ -3,12 +3,19 @@
 The leader makes the page and others map it, too. It is a memfd sealed against truncation, so no access to it raises SIGBUS. All of it is
 hints, but for `digests`: what is here says the record, and what was verified the record's head. Little-endian words of 32 bits:
 
-    0  magic      1  changes: +1 after each bit that was set (a futex)     2  beats: +1 each BEAT seconds while the leader runs
-    3  1 = somebody has joined     4  1 = what lies here may be of two versions of the file     5  pieces below it may be evicted
-    6  bytes of the digests' text, 0 before     64..  that text: `ALGORITHM:HEX`, blanks between
+    0  magic
+    1  changes: +1 after each bit that was set (a futex)
+    2  beats: +1 each BEAT seconds while the leader runs and somebody has joined
+    3  1 = somebody has joined
+    4  1 = what lies here may be of two versions of the file
+    5  pieces below it may be evicted
+    6  bytes of the digests' text, 0 before
+    7  wishes: changed whenever somebody joins or wants something (a futex)
+    64..  that text: `ALGORITHM:HEX`, blanks between
     1024..  SLOTS slots of 64 words, one for each that joined: [number of pieces, piece, piece, ...], the most urgent first
 
-Each word has one writer: the leader, or the one to whom the server gave the slot.
+Each word has one writer, the leader or the one to whom the server gave the slot, but for word 7: a change of it that is lost among others
+costs the leader the time of a beat.
 """
 
 from __future__ import annotations
@@ -44,7 +51,7 @@ SLOTS = BYTES // 4 // SLOT - FIRST // SLOT
 WANTED = SLOT - 1
 """Pieces that one can name at once."""
 
-_CHANGES, _BEATS, _JOINED, _UNPROVED, _UNA, _DIGESTS = range(1, 7)
+_CHANGES, _BEATS, _JOINED, _UNPROVED, _UNA, _DIGESTS, _WISHES = range(1, 8)
 _TEXT = 256
 _LONGEST = 2048
 
@@ -119,6 +126,22 @@ class SignalPage:
         self._map[_TEXT : _TEXT + len(text)] = text
         self._words[_DIGESTS] = len(text)
 
+    @property
+    def joined(self) -> bool:
+        """Somebody has joined."""
+        return bool(self._words[_JOINED])
+
+    @property
+    def wishes(self) -> int:
+        """To be read before `wanted`, and given to `await_wishes` after it."""
+        return self._words[_WISHES]
+
+    def await_wishes(self, wishes: int, seconds: float) -> bool:
+        """Until somebody joins or wants something else, or `call`; False after `seconds`."""
+        from dfengine.storage import _futex
+
+        return _futex.wait(self._words, _WISHES, wishes, seconds)
+
     def wanted(self) -> list[int]:
         """Pieces that others want first, the most urgent one of each first; some may be nonsense."""
         if not self._words[_JOINED]:
@@ -134,8 +157,16 @@ class SignalPage:
     # Of those that joined.
 
     def join(self) -> None:
-        """From now on the leader wakes whoever waits."""
+        """From now on the leader beats, and wakes whoever waits."""
         self._words[_JOINED] = 1
+        self.call()
+
+    def call(self) -> None:
+        """The leader's thread looks around."""
+        from dfengine.storage import _futex
+
+        self._words[_WISHES] = self._words[_WISHES] + 1 & 0xFFFFFFFF
+        _futex.wake(self._words, _WISHES)
 
     @property
     def changes(self) -> int:
@@ -188,7 +219,7 @@ class SignalPage:
             count += 1
             self._words[at + count] = n
         self._words[at] = count
-        self.wake()
+        self.call()
 
     def close(self) -> None:
         """Let go of the memory; again: nothing. Others keep theirs."""

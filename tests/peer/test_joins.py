@@ -33,9 +33,10 @@ def test_when_a_leader_goes_a_whole_one_leads(gone: str) -> None:
     joins = Joins()
     for download, whole in ((1, True), (2, False), (3, True), (4, True)):
         joins.join(download, "a", whole)
-    assert getattr(joins, gone)(1) == [(3, LEAD, -1), (4, FOLLOW, 3), (2, FOLLOW, 3)]
-    assert getattr(joins, gone)(3) == [(4, LEAD, -1), (2, FOLLOW, 4)]
-    assert getattr(joins, gone)(4) == [(2, LEAD, -1)]
+    left = gone == "leave"
+    assert getattr(joins, gone)(1) == [(3, LEAD, 1 if left else -1), (4, FOLLOW, 3), (2, FOLLOW, 3)]
+    assert getattr(joins, gone)(3) == [(4, LEAD, 3 if left else -1), (2, FOLLOW, 4)]
+    assert getattr(joins, gone)(4) == [(2, LEAD, 4 if left else -1)]
     assert getattr(joins, gone)(2) == []
 
 
@@ -92,6 +93,7 @@ class Model:
         for download, word, leader in told:
             assert download in self.kinds, "nobody is told anything who is gone"
             if word == LEAD:
+                assert leader == -1 or leader not in self.kinds, "one that has ended is gone"
                 self.follows[download] = download
             elif word == FOLLOW:
                 self.follows[download] = leader

@@ -36,7 +36,7 @@ class Authentication:
 
         guard = Guard(self._secrets, share=self._share)
         self._guards.append(guard)
-        return lambda request: guard.greeting(request) or guard.refusal(request) or guard.proof(request) or route(request)
+        return lambda request: guard.own_name(request) or guard.refusal(request) or guard.proof(request) or route(request)
 
     def reread(self) -> None:
         """Read the files again. Raises BadValue, and then the secrets of before stay in use."""

@@ -44,7 +44,7 @@ class TokenBucket:
             return want
         self._refill(now)
         allowed = min(want, int(self._tokens))
-        # Crumbs would cost a system call and a wake-up each.
+        # Each smaller amount would cost a system call and a wake-up.
         if allowed < min(want, self.quantum):
             return 0
         self._tokens -= allowed

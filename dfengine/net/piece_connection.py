@@ -1,17 +1,15 @@
 """One client of a piece server.
 
 Laws:
-* One answer at a time, in the order of the requests; while one is on its way, what follows waits, and beyond a bound
-  the socket is read no further.
-* What the loop has no time for at once waits for the client's next turn (`turns`), the next request of a pipeline always.
-* What is kept of a client's bytes is counted; beyond its share the connection is cut.
-* A connection is always in one of three phases, each with a deadline: a head is awaited (head seconds from its first
-  byte), an answer is on its way (stall seconds since the last byte moved, or since a limit last held it back), idle.
+* One answer at a time, in the order of the requests. Further requests wait meanwhile, and beyond BACKLOG bytes the socket is not read.
+* Work for which the loop has no time waits for the client's next turn (`turns`), the next request of a pipeline always.
+* The bytes kept for a client are counted; a connection that makes them more than its share is closed.
+* A connection is always in one of three phases, each with a deadline: a head is received (head seconds from its first byte), an answer is
+  sent (stall seconds since the last byte moved, or since a limit last held it back), idle.
 * A limit refuses before bytes move, never after: the bucket says how much the next sendfile may take.
-* `close` releases everything at once, whatever the phase: descriptors, the answer's files, its place in a queue.
+* `close` releases everything at once, in any phase: descriptors, the answer's files, its place in a queue.
 
-A page that is not in memory would make sendfile wait for the disk, and the loop with it: such an answer is first read by a
-thread, and only its own connection waits.
+sendfile would block the loop for a page that is not in memory: such an answer is first read by a thread, and only its connection waits.
 """
 
 from __future__ import annotations
@@ -40,10 +38,10 @@ if TYPE_CHECKING:
 
 READ = 32 << 10
 BACKLOG = 4 << 10
-"""Bytes of further requests beyond which the socket is read no further."""
+"""Bytes of waiting requests beyond which the socket is not read."""
 
 TURN = 32 << 20
-"""Bytes after which a receiver that keeps up with sendfile lets others have their turn; no piece is larger."""
+"""Bytes that one call sends at most, to a receiver as fast as sendfile; no piece is larger."""
 
 
 class PieceConnection:
@@ -59,14 +57,14 @@ class PieceConnection:
         # None until the first byte: ten thousand silent connections must cost little.
         self._reader: RequestReader | None = None
         self._waiting: deque[Request | BadRequest] | None = None
-        """Requests that came whole: seldom more than the one that is taken from here at once."""
+        """Complete requests: rarely more than the one that is answered next."""
         self._backlog = b""
         self._at = 0
-        """What came and was not looked at is `_backlog` from `_at` on."""
+        """Received bytes that were not parsed yet: `_backlog` from `_at` on."""
         self._upload: Upload | TlsUpload | None = None
         self._answer: Parts | None = None
         self._more: Iterator[tuple[bytes | FileSlice, ...]] | None = None
-        """What comes after `_upload`."""
+        """The parts of the answer after `_upload`."""
         self._reading = self._writing = self._close = self._joined = self._begun = self._stalled = False
         self._held = self._unsent = self._given = 0
         self.deadline = time.monotonic() + server.head_seconds
@@ -79,7 +77,7 @@ class PieceConnection:
 
     @property
     def idle(self) -> bool:
-        """Nothing is asked for, or owed, by it."""
+        """It has no request and no answer under way."""
         return not (self._upload or self._waiting or self._backlog or self._begun)
 
     def _read(self, wanted: bool) -> None:
@@ -125,14 +123,14 @@ class PieceConnection:
         stalled, self._stalled = self._stalled, False
         if self._sock.fileno() < 0:
             return
-        # An answer under way that waits for a limit, or for the disk, is gone on with by these alone.
+        # An answer that waits for a limit or for the disk is continued by these only.
         if stalled or (self._upload is None and (self._waiting or self._backlog)):
             self._pump()
         else:
             self._receive()
 
     def _receive(self) -> None:
-        """Take in what came, and begin to answer it unless an answer is on its way."""
+        """Read the socket, and begin an answer unless one is under way."""
         if len(self._backlog) >= BACKLOG:
             return
         try:
@@ -283,7 +281,7 @@ class PieceConnection:
         return granted
 
     def _push(self, turn: TokenBucket | None) -> bool:
-        """Give the socket what it takes and the limits allow; True when the answer is out and the connection is alive."""
+        """Send as much as the socket takes and the limits allow; True when the answer is complete and the connection is open."""
         upload, server = self._upload, self._server
         assert upload is not None
         limits = self._limits()
@@ -292,7 +290,7 @@ class PieceConnection:
             want = min(upload.left, TURN)
             allowed = self._allowed(want, limits, now, turn) if limits else want
             if not allowed:
-                # It resumes when the limit lets it, whatever the socket says, and however long that takes.
+                # It resumes when the limit allows, no matter what the socket reports and how long that takes.
                 self._write(False)
                 self.deadline = math.inf
                 return False
@@ -300,7 +298,7 @@ class PieceConnection:
             try:
                 moved = upload.advance(self._sock.fileno(), allowed)
             except (OSError, EOFError) as error:
-                # The client is gone, or the file was cut short: what was promised cannot be sent.
+                # The client is gone, or the file was truncated: the announced bytes cannot be sent.
                 answer = self._answer
                 self.close()
                 if answer is not None and answer.broken is not None and (isinstance(error, EOFError) or error.errno == errno.EIO):
@@ -337,7 +335,7 @@ class PieceConnection:
         return True
 
     def close(self) -> None:
-        """Release everything; whatever was being sent is cut off."""
+        """Release everything; an answer under way is cut off."""
         if self._sock.fileno() < 0:
             return
         self._read(False)

@@ -18,14 +18,14 @@ LEAST_PAUSE = 0.001
 
 
 class Sender(Protocol):
-    """What waits here."""
+    """A connection that waits."""
 
     def resume(self, rate_queue: RateQueue) -> None:
-        """It is your turn; join again when the bucket still refuses. A sender that is closed by now does nothing."""
+        """Take from the bucket; join again if it still refuses. A sender that was closed meanwhile does nothing."""
 
 
 class RateQueue:
-    """The queue before one bucket. Law: while somebody waits, only the one whose turn it is may take."""
+    """The queue of one bucket. Law: while it is not empty, only the sender that is resumed may take from the bucket."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, bucket: TokenBucket) -> None:
         self.bucket = bucket
@@ -45,7 +45,7 @@ class RateQueue:
         self._arm()
 
     def close(self) -> None:
-        """Nobody gets another turn."""
+        """Resume no sender any more."""
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()

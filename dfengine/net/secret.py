@@ -1,13 +1,12 @@
-"""The swarm's secret: every control and piece request shows that its sender has it, and no request is taken twice.
+"""The swarm's secret: each control and piece request proves that its sender knows it, and is accepted once.
 
     Dfengine-Auth: 2 <unix seconds> <session, 16 hex> <count> <HMAC-SHA256, 64 hex>
 
 The HMAC is over version, the server's name, method, path with query, Range, SHA-256 of the body, time, session and count, each on a line.
-The name is drawn by a server when it starts, and asked for at the beginning of a connection: what was signed for one server is nothing
-to another, nor to the same after it was started again. Session and count are the nonce: a connection draws its session and counts its
-requests.
-Requests of one connection arrive in order, so a server remembers one number for each session that was seen lately instead of every
-nonce, and takes only what counts further. Imported only where a secret is given.
+A server draws its name at random when it starts, and a client asks for it when it connects: a request that was signed for one server is
+invalid at another, and at the same one after a restart. Session and count are the nonce: a connection draws its session at random and
+counts its requests. Requests of one connection arrive in order, so a server remembers one number per recent session instead of every
+nonce, and accepts only higher counts. Imported only where a secret is given.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from dfengine.net.quota import SHARE, Quota
 
 HEADER = "Dfengine-Auth"
 SKEW = 60.0
-"""Seconds that two clocks of one swarm may differ by, with the request's way included."""
+"""Seconds that two clocks of one swarm may differ, the request's time on the network included."""
 
 SESSIONS = 1 << 17
-"""Sessions remembered; when so many are fresh, further ones are refused, and none is forgotten before it is stale."""
+"""Sessions remembered; when so many are fresh, further ones are refused: none is forgotten before it is stale."""
 
 FORGOTTEN = 1024
-"""Stale ones that one request makes leave."""
+"""Stale sessions that one request removes at most."""
 
 LEAST = 16
 """Bytes of a secret."""
@@ -42,10 +41,10 @@ OPEN = frozenset(("/_ping", "/ping", "/server/ping", "/version", "/metrics"))
 """Paths that need no signature, because probes and Prometheus cannot sign: alive, version, counters."""
 
 WHO = "/swarm/server"
-"""Where a server says its name."""
+"""Path of the server's name."""
 
 PROOF = "/swarm/proof/"
-"""Below it, by a nonce: an answer that only who has the secret can make."""
+"""Prefix of a nonce's path: the answer proves that the server knows the secret."""
 
 _NONCE = re.compile(r"[0-9a-f]{32}")
 
@@ -66,7 +65,7 @@ def read_secret(path: str) -> bytes:
 
 
 def read_secrets(paths: Sequence[str]) -> tuple[bytes, ...]:
-    """Of several files: requests are signed with the first, any is taken. Raises BadValue."""
+    """Of several files: requests are signed with the first; each is accepted. Raises BadValue."""
     return tuple(read_secret(path) for path in paths)
 
 
@@ -76,7 +75,7 @@ def _mac(secret: bytes, server: str, method: str, target: bytes, range_: str, bo
 
 
 def proof_of(secret: bytes, nonce: str) -> str:
-    """64 hex digits. What it is made of begins otherwise than what requests are signed with, so neither is ever the other."""
+    """64 hex digits. Its input begins differently from that of signatures, so neither can serve as the other."""
     return hmac.digest(secret, f"proof\n{nonce}".encode(), "sha256").hex()
 
 
@@ -87,7 +86,7 @@ def proves(secrets: Sequence[bytes], nonce: str, status: int, body: bytes) -> bo
 
 
 def name_in(status: int, body: bytes) -> str:
-    """The server's name in its answer to WHO; "" of one that has no secret."""
+    """The server's name in its answer to WHO; "" if it has no secret."""
     return body[:64].decode("latin-1").strip() if status == 200 else ""
 
 
@@ -110,9 +109,9 @@ class Signer:
 
 
 class Guard:
-    """One server's judgement; memory is bounded by SESSIONS, of which `share` percent are for one client. `now`: unix seconds.
+    """Checks one server's requests. SESSIONS bounds its memory, of which `share` percent are for one client. `now`: unix seconds.
 
-    Its `name` is drawn. Any of `secrets` is taken.
+    `name` is random. Each of `secrets` is accepted.
     """
 
     def __init__(
@@ -124,21 +123,21 @@ class Guard:
         self.name = os.urandom(8).hex()
         self._shares = Quota(sessions, share)
         self._sessions: OrderedDict[str, tuple[int, float, str]] = OrderedDict()
-        """Session -> (highest count, when its latest request stops to be taken by its time, whose it is), longest silent first."""
+        """Session -> (highest count, when its latest request becomes too old, client), the longest silent first."""
 
-    def greeting(self, request: Request) -> Response | None:
-        """The server's name for whoever asks; None: something else is asked for."""
+    def own_name(self, request: Request) -> Response | None:
+        """The answer to a request for the server's name; None: it is another request."""
         return text(200, self.name) if request.path == WHO and request.method == "GET" else None
 
     def proof(self, request: Request) -> Response | None:
-        """Of the first secret, for whoever has shown one and asks; None: something else is asked for."""
+        """The answer to a request for the proof, by the first secret; None: it is another request."""
         nonce = request.path.removeprefix(PROOF)
         if request.method != "GET" or nonce == request.path or not _NONCE.fullmatch(nonce):
             return None
         return text(200, proof_of(self.secrets[0], nonce))
 
     def refusal(self, request: Request) -> Response | None:
-        """None: it may be answered. Else 401 for what shows no secret, 403 for what is late or came before, 503 while memory is full."""
+        """None: it may be answered. Else 401 without a valid signature, 403 if it is too old or repeated, 503 while memory is full."""
         if request.path in OPEN and request.method in ("GET", "HEAD"):
             return None
         match = _FORM.fullmatch(request.headers.get(HEADER.lower(), ""))
@@ -158,13 +157,13 @@ class Guard:
             return text(403, "the request came before")
         if known is None and (len(self._sessions) >= self._most or not self._shares.acquire(request.client)):
             return text(503, "too many connections of late")
-        # Whatever this session has sent by now is refused for its time when the session is forgotten.
+        # When the session is forgotten, all that it has sent by now is too old to be accepted.
         self._sessions[session] = int(count), now + 2 * SKEW, request.client if known is None else known[2]
         self._sessions.move_to_end(session)
         return None
 
     def _forget(self, now: float) -> None:
-        """Sessions that are stale, as many as no request waits for."""
+        """Remove stale sessions, FORGOTTEN at most."""
         for _ in range(FORGOTTEN):
             if not self._sessions or next(iter(self._sessions.values()))[1] >= now:
                 break

@@ -17,7 +17,7 @@ from dfengine.storage.home import Entry, valid_name
 from dfengine.storage.shared import Shared
 
 TOUCH_SECONDS = 1.0
-"""A file that many ask for is marked as used so often and no oftener."""
+"""Seconds between two notes of a file's use, however often it is requested."""
 
 OPEN_FILES = 512
 """Downloads kept open at once; the least recently asked for closes first."""
@@ -75,12 +75,12 @@ class Routes:
         return Response(200, b"success", BYTES)
 
     def _check(self, request: Request, name: str) -> Response:
-        """Alive, and which version. 1.x sets the server's limit here; here only this user's downloads can, by the home's socket."""
+        """The server's version. 1.x sets the limit here; in dfengine only this user's downloads can, through the home's socket."""
         self._home.touch(name, self._now())
         return Response(200, f"{name}@{VERSION}".encode(), BYTES)
 
     def _rate(self, request: Request, name: str) -> Response:
-        """The rate that this task may use: what it asks for, within the whole server's."""
+        """The rate for this task: the requested one, within the server's limit."""
         asked = _number(request, "ratelimit")
         allowed = min(asked, self._limit.rate) if self._limit.rate else asked
         return Response(200, str(allowed).encode(), BYTES)
@@ -99,7 +99,7 @@ class Routes:
             framed = request.headers.get("cdnsource", "").lower() != "source"
             return self._part(shared, name, piece, size, start, end, framed)
         except StorageError:
-            # Somebody cut its record short: the download is looked for anew when it is asked for again.
+            # Its record was truncated: the download is opened again at the next request.
             self._open.pop(name, None)
             return text(500, f"failed to read taskPath: {name}")
 
@@ -176,7 +176,7 @@ class Routes:
         self._open.clear()
 
     def served(self) -> list[Leaving]:
-        """Every download that is shared, as the supernodes know it; also one whose entry went with the home, as far as it was asked for."""
+        """All shared downloads, as the supernodes know them; if the home was deleted, those that are open."""
         entries = {name: shared.entry for name, shared in self._open.items()}
         entries |= {name: entry for name in self._home.names() if (entry := self._home.entry(name)) is not None}
         return _leaving(entries.values())

@@ -6,8 +6,8 @@
     HOME/sockets/       the socket at which this user's downloads tell the peer server what it needs to know
     HOME/peer.lock      locked by the peer server; holds its address
 
-Across file systems there is no link and never a second copy: the data is found at its part's or its output's path,
-and must be the same inode. NAME is one path segment; nothing here follows a symbolic link.
+Across file systems there is no link and no second copy: the data is found at the path of the part file or of the output, and must be the
+same inode. NAME is one path segment; no symbolic link is followed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Entry(Value):
     expire: float
 
     def is_at(self, path: str) -> bool:
-        """The data lies at `path`. Part and output are asked for in this order: the one becomes the other."""
+        """The data is at `path`. Ask for the part before the output: it is renamed to that."""
         try:
             found = os.lstat(path)
         except OSError:
@@ -69,7 +69,7 @@ class Entry(Value):
 
     @classmethod
     def decode(cls, content: bytes) -> Entry:
-        """Raises BadValue for what is not what `encode` makes."""
+        """Raises BadValue for content that `encode` does not produce."""
         try:
             entry = cls(**json.loads(content.decode()))
         except (ValueError, TypeError, RecursionError):
@@ -108,7 +108,7 @@ class Home:
             raise StorageError(f"cannot use home directory {self.path}: other users can write there: choose another --home")
 
     def _own(self) -> bool:
-        """Nobody else can say what is served from here, or who serves it. Raises OSError."""
+        """No other user can change what is served from here, or by which process. Raises OSError."""
         me, home = os.geteuid(), os.stat(self.path)
         if home.st_uid not in (me, 0) or (home.st_mode & stat.S_IWOTH and not home.st_mode & stat.S_ISVTX):
             return False
@@ -127,7 +127,7 @@ class Home:
         data = os.fstat(file.fd)
         entry = Entry(name, task, cid, node, [target.part, target.path], target.record, data.st_dev, data.st_ino, expire)
         path = self._at("tasks", name)
-        # Dotted names are none of ours to list, so a half-written entry is never seen.
+        # Names with a dot are not listed, so a half-written entry is never seen.
         fresh = os.path.join(self.path, "tasks", f".{name}.{os.getpid()}")
         try:
             with open(fresh, "xb") as out:
@@ -136,16 +136,16 @@ class Home:
         except OSError as error:
             _remove(fresh)
             raise storage_error(f"cannot write {path}", error) from error
-        # After the entry: a link without one is never found again, and would keep the room of a file that was deleted.
+        # After the entry: a link without an entry would never be found, and would keep the disk space of a deleted file.
         for source, part in ((target.part, "data"), (target.record, "records")):
             # Another file system, or one that has no hard links: found by its path then.
             with contextlib.suppress(OSError):
                 os.link(source, self._at(part, name), follow_symlinks=False)
-                if os.lstat(source).st_nlink < 2:  # a file system that does not count: nothing would show that the link is the last one
+                if os.lstat(source).st_nlink < 2:  # the file system does not count links, so the last one could not be recognized
                     os.unlink(self._at(part, name))
 
     def keep(self, name: str, file: PieceFile) -> None:
-        """Call when the output has its name, before the record beside it goes: where no link could be made the peer server has a copy."""
+        """Call when the output has its name, before its record is removed: without a hard link the peer server needs a copy of it."""
         path = self._at("records", name)
         if not os.path.exists(path):
             fresh = os.path.join(self.path, "records", f".{name}.{os.getpid()}")
@@ -171,7 +171,7 @@ class Home:
             return []
 
     def entry(self, name: str) -> Entry | None:
-        """What is known of a name; None when it is not shared or not readable."""
+        """The entry of that name; None if it is not shared or not readable."""
         try:
             with open(self._at("tasks", name), "rb", opener=_no_follow) as file:
                 return Entry.decode(file.read(1 << 16))
@@ -179,7 +179,7 @@ class Home:
             return None
 
     def find(self, name: str) -> Shared | None:
-        """Open a shared download; None when there is none of this exact name, or its data is gone or replaced."""
+        """Open a shared download; None if there is none of that name, or its data was removed or replaced."""
         entry = self.entry(name)
         if entry is None:
             return None
@@ -195,7 +195,7 @@ class Home:
                     continue
                 data = os.fstat(fd)
                 if (data.st_dev, data.st_ino) == (entry.device, entry.inode):
-                    # Its record may be damaged, or cut, since it was opened.
+                    # The record may have been damaged since it was opened.
                     with contextlib.suppress(StorageError):
                         return Shared(entry, PieceFile(path, fd, record))
                 os.close(fd)
@@ -203,12 +203,12 @@ class Home:
         return None
 
     def touch(self, name: str, now: float) -> None:
-        """It was asked for at unix time `now`."""
+        """Note a request for it at unix time `now`."""
         with contextlib.suppress(OSError, BadValue):
             os.utime(self._at("tasks", name), (now, now))
 
     def sweep(self, now: float) -> list[Entry]:
-        """Withdraw what nobody asked for within its expire time before unix time `now`, unless its download still runs."""
+        """Withdraw downloads without a request in their expire time before unix time `now`, unless they still run; returns them."""
         gone = []
         for name in self.names():
             entry = self.entry(name)
@@ -223,7 +223,7 @@ class Home:
         return gone
 
     def withdraw_deleted(self) -> list[Entry]:
-        """Withdraw what only this home still has: its output was deleted or replaced, and the link here would keep its room."""
+        """Withdraw downloads whose output was deleted or replaced, since the link here would keep their disk space; returns them."""
         gone = []
         for name in self.names():
             try:
@@ -240,14 +240,14 @@ class Home:
         return gone
 
     def is_locked_by(self, fd: int) -> bool:
-        """The open file is the home's lock; False once that, or the whole home, was deleted or replaced."""
+        """The open file is the home's lock file; False once that, or the home, was deleted or replaced."""
         try:
             return os.path.samestat(os.lstat(self.lock_path), os.fstat(fd))
         except OSError:
             return False
 
     def running(self, name: str) -> bool:
-        """A process still writes it: downloads hold a lock on their data."""
+        """A process still writes it: a running download holds a lock on its data."""
         shared = self.find(name)
         if shared is None:
             return False

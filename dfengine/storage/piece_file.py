@@ -32,18 +32,18 @@ class PieceFile:
         self._fd = fd
         self.record = record
         self._reach = max(record.geometry.length, 0)
-        """Bytes that the data has at least, unless somebody cuts it."""
-        # The kernel lets one thread at a time write to a file, and the others spin for it: here they sleep.
+        """Least size of the data in bytes; a smaller file was truncated by another program."""
+        # The kernel lets one thread at a time write to a file while the others spin: with this lock they sleep.
         self._turns: tuple[threading.Lock, ...] = (threading.Lock(),)
 
     @classmethod
     def create(cls, path: str, record_path: str, geometry: Geometry, generation: bytes = b"", fd: int = -1) -> Self:
-        """Empty, with room for `geometry` (sparse); whatever lay at the two paths is replaced.
+        """Empty and sparse, of the size of `geometry`; files at the two paths are replaced.
 
         `fd`: the data file when the caller has it open (and locked); it is the caller's again when this raises StorageError.
         """
         with _data(path, fd, os.O_CREAT) as data:
-            # The record is replaced first: bits that outlive their bytes would be served.
+            # The record is replaced first: otherwise old bits would be served without their bytes.
             record = Record.create(record_path, geometry, generation)
             os.ftruncate(data, 0)
             os.ftruncate(data, max(geometry.length, 0))
@@ -51,7 +51,7 @@ class PieceFile:
 
     @classmethod
     def open(cls, path: str, record_path: str, fd: int = -1) -> Self:
-        """What an earlier process left. Raises StorageError when either file is missing, foreign or cut short; `fd` as in create."""
+        """The files of an earlier process. Raises StorageError if one is missing, another user's or truncated; `fd` as in create."""
         with _data(path, fd, 0) as data:
             record = Record.open(record_path)
             length = record.geometry.length
@@ -62,7 +62,7 @@ class PieceFile:
 
     @property
     def fd(self) -> int:
-        """Of the data; valid while the caller keeps the result of `hold`."""
+        """The data's descriptor; valid while the caller keeps the result of `hold`."""
         return self._fd
 
     @property
@@ -71,7 +71,7 @@ class PieceFile:
         return [self._fd, self.record.fd]
 
     def hold(self) -> object:
-        """What keeps `fd` open; of a file that is open all the time, the file."""
+        """An object that keeps `fd` open; this file, if it is always open."""
         return self
 
     @property
@@ -101,7 +101,7 @@ class PieceFile:
         self.offer(n, digest)
 
     def put(self, n: int, at: int, content: bytes | bytearray | memoryview) -> None:
-        """A part of piece n, from its byte `at` on; nobody is shown it before `offer`. Raises StorageError (disk full)."""
+        """Write a part of piece n, from its byte `at` on; the piece is not here before `offer`. Raises StorageError (disk full)."""
         held = self.hold()
         fd, offset, _ = self.locate(n)
         offset += at
@@ -120,7 +120,7 @@ class PieceFile:
             del held
 
     def _check_reach(self) -> None:
-        """Raises StorageError if somebody cut the data since it was written: a piece that comes later would make zeros of it. OSError."""
+        """Raises StorageError if the data was truncated: a later piece would extend it with zeros. Raises OSError."""
         if os.fstat(self.fd).st_size < self._reach:
             raise StorageError(f"{self.path} was cut short by another program: run it again")
 
@@ -164,9 +164,7 @@ class PieceFile:
         return got
 
     def may_end(self, n: int, got: int) -> bool:
-        """Whether the data may end after `got` bytes of piece n's content: the last piece's length is not known before the file's,
-        and that may have become known since the piece was located.
-        """
+        """The data may end after `got` bytes of piece n: the last piece is shorter, and the length may have become known meanwhile."""
         geometry = self.geometry
         return geometry.length < 0 or n >= geometry.count or got >= geometry.content(n)[1]
 
@@ -187,7 +185,7 @@ class PieceFile:
             except StorageError:
                 length = -1
             if length < 0 or content_digest(buffer[:length]) != self.record.digest(n):
-                # On a full disk too: to the record's next reader these bytes are as wrong.
+                # Fails on a full disk: then the record's next reader finds these bytes wrong, too.
                 with contextlib.suppress(StorageError):
                     self.record.hide(n)
                 bad.append(n)
@@ -199,12 +197,12 @@ class PieceFile:
         return os.fstat(self.fd).st_mtime
 
     def mark_complete(self) -> None:
-        """All is here and verified: remember the data's mtime, by which a later change shows. Raises StorageError, OSError."""
+        """All pieces are here and verified: record the data's mtime, to detect later changes. Raises StorageError, OSError."""
         self._check_reach()
         self.record.set_complete(os.fstat(self.fd).st_mtime_ns)
 
     def unchanged(self) -> bool:
-        """False when somebody changed, cut or extended the data after it was sealed."""
+        """False if the data was changed, truncated or extended after `mark_complete`."""
         mtime = self.record.complete_mtime
         if not mtime:
             return True

@@ -38,16 +38,16 @@ MAGIC = b"dfrec\x00\x03\n"
 HEAD = 64
 DIGEST = 16
 UNKNOWN_CAPACITY = 1 << 18
-"""Pieces a record has room for while the length is unknown: 1 TiB of 4 MiB pieces; file and memory are sparse."""
+"""Capacity in pieces while the length is unknown: 1 TiB of 4 MiB pieces; file and memory are sparse."""
 
 MOST = 1 << 31
-"""Pieces a record has room for at most."""
+"""Highest capacity in pieces."""
 
 SPARSE = 1 << 20
-"""Bytes from which on a record's copy in memory is made of pages that cost nothing until they are used."""
+"""Bytes from which on the copy in memory is mapped, so that unused pages cost nothing."""
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-"""Of a record that is mapped: nobody can take its pages away."""
+"""Seals of a mapped record: it cannot be truncated."""
 
 _HEAD = struct.Struct("<8sqII16sIIqQ")
 
@@ -94,7 +94,7 @@ class Record:
         self.here, self.used = (Bitset.over(view[HEAD + i * size : HEAD + (i + 1) * size], capacity) for i in range(2))
         del view
         if length >= 0 and kind == "own":
-            # Of a file whose length was learnt late, only damage sets such bits: there are no such pieces.
+            # Bits beyond the last piece are set only by damage, in the record of a file whose length became known late.
             beyond = self.here.first_set(self._geometry.count)
             while beyond >= 0:
                 self.here.clear(beyond)
@@ -141,9 +141,7 @@ class Record:
 
     @classmethod
     def open(cls, path: str) -> Record:
-        """An existing record, to be written; StorageError when it is missing, is not one, or is another user's, who could call any
-        bytes right.
-        """
+        """An existing record, to be written. StorageError if it is missing, invalid, or another user's, who could forge digests."""
         return cls._opened(path, os.O_RDWR, "own")
 
     @classmethod
@@ -175,8 +173,9 @@ class Record:
 
     @classmethod
     def adopt(cls, fd: int, keep: bool = False) -> Record:
-        """The record of another process's stream behind `fd`, which stays the caller's unless it is to `keep`. Raises StorageError when it
-        is none, or when its pages could be taken away.
+        """The record of another process's stream behind `fd`, which stays the caller's unless it is to `keep`.
+
+        Raises StorageError if it is invalid or not sealed.
         """
         try:
             if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK == 0:
@@ -197,7 +196,7 @@ class Record:
 
     @property
     def geometry(self) -> Geometry:
-        """Made anew when another process has learnt the length. Raises StorageError."""
+        """Of the task; read again until the length is known. Raises StorageError."""
         if self._geometry.length < 0:
             self._look()
             (length,) = struct.unpack_from("<q", self._memory, 8)
@@ -216,7 +215,7 @@ class Record:
 
     @property
     def generation(self) -> bytes:
-        """Which version of the origin's file this is, at most 16 bytes, zeros stripped."""
+        """The version of the origin's file, at most 16 bytes, zeros stripped."""
         return bytes(self._memory[24:40]).rstrip(b"\0")
 
     def forget_generation(self) -> None:
@@ -237,7 +236,7 @@ class Record:
 
     @property
     def named_ctime(self) -> int:
-        """ctime in ns that the data had when it had got its name; 0 before."""
+        """ctime in ns of the data after it was renamed to the output; 0 before."""
         (ctime,) = struct.unpack_from("<Q", self._memory, 56)
         if not ctime:
             self._look()
@@ -245,28 +244,28 @@ class Record:
         return int(ctime)
 
     def set_named(self, ctime_ns: int) -> None:
-        """The complete data has its name; its ctime from now on shows whether anything became of it. Raises StorageError."""
+        """The data was renamed to the output; a later ctime shows that it may have changed. Raises StorageError."""
         self._store(56, struct.pack("<Q", ctime_ns))
 
     def learn_length(self, length: int) -> None:
-        """The origin ended: `length` in bytes, once unknown. Raises StorageError when it cannot fit."""
+        """The length, unknown until now, in bytes. Raises StorageError if the record is too small for it."""
         self._fitting(length)
         self._store(8, struct.pack("<q", length))
 
     def set_complete(self, mtime_ns: int) -> None:
-        """All pieces are here and verified; the data's mtime from now on shows whether somebody changed it. Raises StorageError."""
+        """All pieces are here and verified; a later mtime of the data shows a change. Raises StorageError."""
         self._store(48, struct.pack("<q", mtime_ns))
         self._store(40, struct.pack("<I", 1))
 
     def digest(self, n: int) -> bytes:
-        """xxh3-128 of piece n's content, 16 bytes; zeros where never recorded. Raises StorageError."""
+        """xxh3-128 of piece n's content, 16 bytes; zeros if it was not recorded. Raises StorageError."""
         at = self._xxh3 + DIGEST * n
         if self._kind == "followed":
             self._fetch(at, at + DIGEST)
         return bytes(self._memory[at : at + DIGEST])
 
     def set_digest(self, n: int, digest: bytes) -> None:
-        """Before the piece is shown. Raises StorageError."""
+        """Call before `show`. Raises StorageError."""
         self._store(self._xxh3 + DIGEST * n, digest)
 
     def show(self, n: int) -> None:
@@ -274,7 +273,7 @@ class Record:
         self._mark(n, True)
 
     def hide(self, n: int) -> bool:
-        """Piece n is not here; True if it was. Raises StorageError, and then it is hidden in this process only."""
+        """Clear piece n's bit; True if it was set. After a StorageError it is cleared in this process only."""
         return self._mark(n, False)
 
     def holds(self, first: int, past: int) -> bool:
@@ -320,7 +319,7 @@ class Record:
         self._memory[at : at + len(data)] = data
 
     def _write(self, at: int, data: bytes) -> None:
-        """Into the file; what is mapped needs no copy. Raises StorageError."""
+        """Write to the file, unless it is mapped. Raises StorageError."""
         if self._kind == "mapped":
             return
         try:
@@ -333,7 +332,7 @@ class Record:
             raise storage_error(f"cannot write {self.path}", error) from error
 
     def release(self) -> None:
-        """It is not written for a while: no descriptor is kept. The next write opens the file, if it is still this one."""
+        """Close the descriptor. The next write opens the file again, unless it was replaced."""
         with self._opening:
             fd, self.fd = self.fd, -1
             if fd >= 0:
@@ -355,7 +354,7 @@ class Record:
             self._fetch(0, HEAD)
 
     def _fetch(self, low: int, high: int) -> None:
-        """What another process has written there. Raises StorageError."""
+        """Read what another process has written there. Raises StorageError."""
         try:
             data = os.pread(self.fd, high - low, low)
         except OSError as error:
@@ -366,7 +365,7 @@ class Record:
 
 
 def _checked(fd: int, path: str) -> int:
-    """The size of the record behind `fd`. Raises StorageError when it is none, OSError."""
+    """The size of the record behind `fd`. Raises StorageError if it is invalid, OSError."""
     size = os.fstat(fd).st_size
     head = os.pread(fd, HEAD, 0)
     if len(head) < HEAD:
@@ -380,14 +379,14 @@ def _checked(fd: int, path: str) -> int:
 
 
 def _load(fd: int, memory: bytearray | mmap.mmap, size: int) -> None:
-    """Read what the file holds, and none of its holes. Raises OSError."""
+    """Read the file, without its holes. Raises OSError."""
     at = 0
     while at < size:
         try:
             begin = os.lseek(fd, at, os.SEEK_DATA)
             end = min(os.lseek(fd, begin, os.SEEK_HOLE), size)
         except OSError:
-            # Only a hole is left; a file system that knows no holes has none.
+            # The rest is a hole.
             return
         while begin < end:
             data = os.pread(fd, min(end - begin, SPARSE), begin)

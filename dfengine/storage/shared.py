@@ -26,7 +26,7 @@ class Shared:
         self.file: PieceFile | None = file
         self.fd = file.fd
         self.touched = 0.0
-        """When `Home.touch` was last told of it, unix seconds."""
+        """Time of the last `Home.touch`, unix seconds."""
         self._ctime = 0
         self._right: set[int] = set()
         self._wrong: set[int] = set()
@@ -41,10 +41,10 @@ class Shared:
         return self._file().geometry.length
 
     def here(self, offset: int, length: int) -> bool:
-        """The raw bytes offset..offset+length are all written, and nobody changed the file since it was complete. Raises StorageError."""
+        """The raw bytes offset..offset+length are written, and the file was not changed since it was complete. Raises StorageError."""
         first, past = self.geometry.covering(offset, length)
         file = self._file()
-        # No more than the record has room for, whatever a request asks.
+        # Bounded by the record's capacity, whatever is requested.
         if past > file.record.capacity or not file.record.holds(first, past) or not file.unchanged():
             return False
         if not file.evicts and os.fstat(self.fd).st_ctime_ns != self._ctime:
@@ -54,10 +54,10 @@ class Shared:
         return self._wrong.isdisjoint(range(first, past)) if self._wrong else True
 
     def check(self, offset: int, length: int) -> tuple[Callable[[], bool] | None, bool]:
-        """(What compares the pieces of these raw bytes with their digests, in a thread; whether it must be done before they are sent.)
+        """(Function that compares the pieces of these raw bytes with their digests, for a thread; whether to call it before they are sent.)
 
-        Bytes of a download that runs were compared as they came: None. Those of a finished file were compared before it got its name,
-        and its ctime, which nobody can set back, tells whether anything became of it since. It also changes with a file's links.
+        None for a running download: its bytes were compared as they came. Those of a finished file were compared before it got its name,
+        and its ctime, which cannot be set back, shows whether it may have changed since. It changes with the file's links, too.
         """
         file = self._file()
         if file.evicts or not file.record.complete_mtime:
@@ -67,7 +67,7 @@ class Shared:
         return partial(self._compare, first, past), must
 
     def _compare(self, first: int, past: int) -> bool:
-        """In a thread. What is wrong is not here from now on."""
+        """In a thread. Wrong pieces are not served from now on."""
         file = self._file()
         buffer = memoryview(bytearray(file.geometry.content_size if past > first else 0))
         for n in range(first, past):

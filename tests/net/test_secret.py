@@ -28,7 +28,7 @@ class Clock:
 
 def signer_for(guard: Guard, secret: bytes = SECRET, now: Callable[[], float] = lambda: NOW) -> Signer:
     """Of a connection to that server."""
-    answer = guard.greeting(Request("GET", WHO.encode(), {}, b"", ""))
+    answer = guard.own_name(Request("GET", WHO.encode(), {}, b"", ""))
     assert answer is not None
     return Signer(secret, name_in(answer.status, answer.body), now)
 

@@ -8,7 +8,7 @@ from dfengine.app.options import FLAG, GET, KINDS, Option
 from dfengine.errors import BadValue
 from dfengine.settings import GetSettings, SupernodeAddress, origin_headers
 from dfengine.storage.output import place, url_name
-from dfengine.task import PEER_PORTS, check_url, typed_url, without_raw_bytes
+from dfengine.task import PEER_PORTS, check_task_url, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def settings(url: str, output: Path | None, *given: Mapping[str, Any]) -> GetSet
         merged.update(each)
     if not isinstance(url, str):
         raise BadValue(f"url: {type(url).__name__} is given, not str")
-    url = check_url(typed_url(url))
+    url = check_task_url(typed_url(url))
     pieces = merged.get("window")
     if isinstance(pieces, tuple):
         merged["window"] = pieces[0]

@@ -192,7 +192,7 @@ class Downloading:
         self.say(f"supernodes {', '.join(map(str, nodes))}; this host serves {serves}")
         if self._join():
             return None
-        self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port)
+        self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port, lambda: self.watch.check(None))
         self.prepared()
         self._swarm = SwarmSession(settings, self.dialer, nodes, self.registration, self._place, self.watch, self._known, self.say)
         return self._swarm.run()

@@ -16,6 +16,10 @@ from dfengine.settings import GetSettings
 from dfengine.task import check_task_url, download_sign, task_id, task_url
 from dfengine.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CERTIFICATES = 4 << 20
 """Bytes of one file of them that are read, as `origin.trust` does."""
 
@@ -102,8 +106,13 @@ def joint_key(settings: GetSettings, who: Identity, kind: str) -> str:
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Registration:
-    """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody. Raises BadValue."""
+def registration(
+    settings: GetSettings, who: Identity, ip: str, port: int, look: Callable[[], None] = lambda: None
+) -> Registration:
+    """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody.
+
+    look: called ten times a second while credentials are asked for; what it raises ends the wait. Raises BadValue, LocalError.
+    """
     from base64 import b64encode
 
     headers = settings.headers
@@ -128,19 +137,19 @@ def registration(settings: GetSettings, who: Identity, ip: str, port: int) -> Re
         root_cas=tuple(b64encode(_certificates(path)).decode() for path in settings.cacerts),
         pattern=settings.pattern,
         location=settings.location,
-        signed_url=_signed(settings) if settings.sign == "client" else "",
+        signed_url=_signed(settings, look) if settings.sign == "client" else "",
         in_order=bool(settings.digest or settings.md5 or settings.report_digest),
     )
 
 
-def _signed(settings: GetSettings) -> str:
+def _signed(settings: GetSettings, look: Callable[[], None]) -> str:
     """A URL by which the supernode reads an object in this user's name, "" where there is none to sign. Raises BadValue, LocalError."""
     if scheme_of(settings.url) not in OBJECTS:
         return ""
-    from dfengine.origin.object_store import LENT, NoCredentials, signed_url
+    from dfengine.origin.object_store import LENT, NoCredentials, patiently, signed_url
 
     try:
-        return signed_url(parse(settings.url), LENT)
+        return patiently(lambda: signed_url(parse(settings.url), LENT), look)
     except NoCredentials as error:
         raise BadValue(f"--sign client cannot sign for {settings.url[:200]}: {error}") from None
 

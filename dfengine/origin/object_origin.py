@@ -10,15 +10,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
-from dfengine.errors import OriginError
+from dfengine.errors import OriginError, SourceGone
 from dfengine.location import Location
 from dfengine.origin.body import Body
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.object_address import address
-from dfengine.origin.object_store import SECONDS, NoCredentials, check_installed, signed_url
+from dfengine.origin.object_store import SECONDS, NoCredentials, check_installed, patiently, signed_url
 from dfengine.origin.version import Version
 
 ENDED = frozenset((400, 401, 403))
@@ -53,20 +54,20 @@ class ObjectOrigin(HttpOrigin):
     ) -> Body:
         """See `http.HttpOrigin.open`."""
         began = time.monotonic()
-        used = self._signature(began - SECONDS / 2)
+        used = self._signature(began - SECONDS / 2, waiting)
         try:
             return super().open(start, end, version=version, unless=unless, waiting=waiting)
         except OriginError as error:
             if error.status not in ENDED:
                 raise
-            if not used or used >= began or self._signature(used + 1e-9) <= used:
+            if not used or used >= began or self._signature(used + 1e-9, waiting) <= used:
                 raise self._refusal(error) from None
         try:
             return super().open(start, end, version=version, unless=unless, waiting=waiting)
         except OriginError as error:
             raise (self._refusal(error) if error.status in ENDED else error) from None
 
-    def _signature(self, since: float) -> float:
+    def _signature(self, since: float, waiting: Callable[[], None] | None) -> float:
         """When the signature was made, monotonic seconds, 0.0 without one; made anew if it is older than `since`."""
         with self._turn:
             if self._given is not None:
@@ -76,11 +77,20 @@ class ObjectOrigin(HttpOrigin):
                     self._lent, self._signed_at = lent, time.monotonic()
             elif self._sign and (not self._signed_at or self._signed_at < since):
                 try:
-                    self.aim(signed_url(self._location))
+                    self.aim(patiently(partial(signed_url, self._location), self._look(waiting)))
                     self._signed_at = time.monotonic()
                 except NoCredentials as error:
                     self._unsigned = str(error)
             return self._signed_at
+
+    def _look(self, waiting: Callable[[], None] | None) -> Callable[[], None]:
+        def look() -> None:
+            if self.cancel.is_set:
+                raise SourceGone("the download was stopped")
+            if waiting is not None:
+                waiting()
+
+        return look
 
     def _refusal(self, error: OriginError) -> OriginError:
         """With why nothing was signed, for there may be something to do about it."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import os
 import re
+import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -27,6 +29,9 @@ LENT = 6 * 3600
 
 CHAIN = 60.0
 """Seconds for which nobody asks again for credentials that were not found."""
+
+LOOK = 0.1
+"""Seconds between two looks of who waits for a signature."""
 
 _OBSTORE = re.compile(r"(?!/)(?:(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f]+(?:/(?!$)|$))+")
 """Keys that obstore can name: it drops a slash at either end, and refuses empty segments and control characters."""
@@ -108,9 +113,33 @@ def _by_key(location: Location, url: str, seconds: int) -> str:
     return azure_signed(url, account, location.place, location.key, key, time.time(), seconds)
 
 
+def patiently(sign: Callable[[], str], look: Callable[[], None]) -> str:
+    """What `sign` returns or raises. It may ask a service for credentials, which nothing can interrupt: so another thread does it.
+
+    look: called ten times a second meanwhile; what it raises ends the wait.
+    """
+    found: list[str | BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(sign())
+        except BaseException as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run, name="sign", daemon=True)
+    thread.start()
+    thread.join(LOOK)
+    while thread.is_alive():
+        look()
+        thread.join(LOOK)
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return found[0]
+
+
 @lru_cache(maxsize=64)
 def _kept(location: Location) -> Any:
-    return store(location)
+    return store(location, timeout=5)
 
 
 def check_installed(location: Location) -> None:
@@ -118,21 +147,25 @@ def check_installed(location: Location) -> None:
     try:
         import obstore  # noqa: F401
     except ImportError:
-        raise LocalError(f"{location.scheme}:// needs obstore: pip install 'dfengine[objects]'") from None
+        how = "pip install 'dfengine[objects]'; a public object is read without it by --sign none"
+        raise LocalError(f"{location.scheme}:// needs obstore: {how}") from None
 
 
-def store(location: Location, skip_signature: bool = False) -> Any:
-    """obstore's store of the location's bucket. Raises BadValue for an environment that makes none, LocalError without the extra."""
+def store(location: Location, skip_signature: bool = False, timeout: int = 20) -> Any:
+    """obstore's store of the location's bucket. timeout: seconds of one request, of which there are three at most.
+
+    Raises BadValue for an environment that makes none, LocalError without the extra.
+    """
     check_installed(location)
     from obstore.exceptions import BaseError
     from obstore.store import AzureStore, GCSStore, S3Store
 
     environment = os.environ
     base = address(location.replace(key="x", version=""), environment)
-    options: dict[str, Any] = {"timeout": "20s", "connect_timeout": "3s"}
+    options: dict[str, Any] = {"timeout": f"{timeout}s", "connect_timeout": "2s"}
     if base.startswith("http://"):
         options["allow_http"] = True
-    more: dict[str, Any] = {"client_options": options, "retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}}
+    more: dict[str, Any] = {"client_options": options, "retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=2 * timeout)}}
     if skip_signature:
         more["skip_signature"] = True
     try:

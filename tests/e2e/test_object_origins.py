@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import random
+import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import pytest
 from scene import MIB, until
 from stores import ENVIRONMENT, Gate, moto
 
+import dfengine
 from dfengine.errors import BadListing, OriginError
 from dfengine.location import Location
 from dfengine.origin.cancel import Cancel
@@ -136,6 +139,38 @@ def test_a_public_object_needs_no_credentials(stage: Any, gate: Gate, monkeypatc
     assert "403" in err
     assert url in err
     assert "no credentials were found" in err
+
+
+@pytest.mark.parametrize("sign", ["supernode", "client"])
+def test_a_service_of_credentials_that_does_not_answer_holds_nobody(
+    stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    nodes = (stage.supernode(),) if sign == "client" else ()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        stage.get("s3://models/k", "out", "--timeout", "1", "--sign", sign, nodes=nodes, status=8)
+        assert time.monotonic() - began < 5
+        process = stage.start_get("s3://models/k", "out", "--sign", sign, nodes=nodes)
+        silent.settimeout(20)
+        silent.accept()[0].close()
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert process.wait(20) == -signal.SIGINT
+        assert time.monotonic() - began < 3
+
+
+def test_programs_open_an_object(stage: Any, gate: Gate) -> None:
+    url = put(gate, "k", content(SIZE))
+    node = stage.supernode("--origin-sign", "s3://models")
+    for nodes in ([], [node.node]):
+        with dfengine.open(url, nodes=nodes, home=str(stage.path / "home-2"), ip="127.0.0.2", pattern="cdn") as file:
+            file.seek(5 * MIB + 1)
+            assert file.read(1000) == content(SIZE)[5 * MIB + 1 :][:1000]
+            file.seek(-10, os.SEEK_END)
+            assert file.read() == content(SIZE)[-10:]
 
 
 # A SIGNATURE THAT ENDS, AN OBJECT THAT CHANGES

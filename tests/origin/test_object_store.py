@@ -6,6 +6,7 @@ import calendar
 import hashlib
 import json
 import os
+import sys
 import time
 from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
 
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.errors import BadValue
+from dfengine.errors import BadValue, LocalError
 from dfengine.location import Location, parse
 from dfengine.origin import object_store
 from dfengine.origin.object_address import address
@@ -172,6 +173,12 @@ def test_both_ways_to_sign_for_azure_agree(monkeypatch: pytest.MonkeyPatch) -> N
     own = azure_signed("https://h/x", "acc", "container", "dir/b", b"key", begin + AHEAD, end - begin - AHEAD)
     assert parse_qs(urlsplit(own).query)["sig"] == told["sig"]
     assert "sig=" in signed_url(Location("az", "container", "a b?#//x"))
+
+
+def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(LocalError, match=r"dfengine\[objects\]"):
+        signed_url(parse("s3://bucket/k"))
 
 
 def test_a_shared_signature_of_azure_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

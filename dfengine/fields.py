@@ -30,8 +30,12 @@ REGISTRATION = {
     "in_order": "inOrder",
     "location": "location",
     "signed_url": "signedUrl",
+    "origin_tries": "originTries",
+    "origin_retry_time": "originRetryTime",
+    "origin_connect_time": "originConnectTime",
+    "origin_first_byte_time": "originFirstByteTime",
 }
-"""`POST /peer/registry`; native, inOrder, location and signedUrl are dfengine's own."""
+"""`POST /peer/registry`; native, inOrder, location, signedUrl and those of the origin are dfengine's own."""
 
 REGISTERED = {
     "task_id": "taskId",

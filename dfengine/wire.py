@@ -54,7 +54,10 @@ Name = Annotated[str, Meta(max_length=1024)]
 
 
 class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fields.REGISTRATION.items()}, kw_only=True):
-    """`POST /peer/registry`, keys folded to lower case. Bytes, pieces and ports are plain integers."""
+    """`POST /peer/registry`, keys folded to lower case. Bytes, pieces and ports are plain integers.
+
+    origin_tries: requests in a row that may bring nothing; the times are seconds. Of all four, 0: as the supernode has it.
+    """
 
     super_node_ip: str = ""
     raw_url: str = ""
@@ -82,6 +85,10 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
     in_order: bool = False
     location: str = ""
     signed_url: str = ""
+    origin_tries: Count = 0
+    origin_retry_time: Seconds = 0.0
+    origin_connect_time: Seconds = 0.0
+    origin_first_byte_time: Seconds = 0.0
 
     @property
     def texts(self) -> int:

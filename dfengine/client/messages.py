@@ -39,6 +39,8 @@ class Registration(Value):
     in_order: equally rare pieces are wanted from the first one on, because the whole file is hashed while it comes.
     location: labels of where this host is, widest first, as `region|site|rack`.
     signed_url: by which the client itself opens an object of a store.
+    origin_...: how long the supernode tries at the origin at most; tries count the first one, times are seconds, 0: as long as it
+    does by itself.
     """
 
     raw_url: str = ""
@@ -61,6 +63,10 @@ class Registration(Value):
     in_order: bool = False
     location: str = ""
     signed_url: str = ""
+    origin_tries: int = 0
+    origin_retry_time: float = 0.0
+    origin_connect_time: float = 0.0
+    origin_first_byte_time: float = 0.0
 
     def encode(self, supernode_ip: str) -> bytes:
         """As 1.x clients send it: fields at their defaults are left out but for those that they always send.

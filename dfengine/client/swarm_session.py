@@ -149,7 +149,7 @@ class SwarmSession:
             if transfer.finished:
                 return None
             self._say(str(failure))
-            self.member = self._rejoin(transfer, self._order_after(member.node, stay=not strikes))
+            self.member = self._rejoin(transfer, self._order_after(member.node, stay=not strikes), weight == STRIKES - 1)
             if self.member is None:
                 return None
             self._say(f"registered again at {self.member.node}")
@@ -212,12 +212,16 @@ class SwarmSession:
         at = self._nodes.index(last) + (not stay)
         return [*self._nodes[at:], *self._nodes[:at]]
 
-    def _rejoin(self, transfer: Transfer, nodes: list[SupernodeAddress]) -> Membership | None:
-        """Another membership, of the first node that gives one; None when all is here meanwhile. Raises the last RemoteError in the end."""
+    def _rejoin(self, transfer: Transfer, nodes: list[SupernodeAddress], failed: bool) -> Membership | None:
+        """Another membership, of the first node that gives one; None when all is here meanwhile. Raises the last RemoteError in the end.
+
+        failed: the supernode could not fetch the file: if every node refuses now, that is the answer, and none is asked again.
+        """
         patience = RETRY_NOTBS if self._settings.notbs else RETRY
         until, backoff, parked = min(self._watch.deadline, time.monotonic() + patience), Backoff(0.1, 1.0), False
         while True:
             failure: RemoteError | None = None
+            refused = failed
             if parked != transfer.parked:  # nobody waits, or somebody does again: the time for which is looked begins anew
                 parked = transfer.parked
                 until = min(self._watch.deadline, time.monotonic() + patience)
@@ -231,7 +235,8 @@ class SwarmSession:
                     return join(self._dialer, node, self._registration, left, self._watch.pause)
                 except RemoteError as error:
                     failure = failure or error
-            if time.monotonic() >= until and not transfer.parked:
+                    refused = refused and isinstance(error, SupernodeError)
+            if (refused or time.monotonic() >= until) and not transfer.parked:
                 raise failure or SupernodeError("no supernode is given")
             self._pause(transfer, backoff.next(chance()))
 

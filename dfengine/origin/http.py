@@ -34,9 +34,10 @@ _PROXY_TYPES = {"socks4": pycurl.PROXYTYPE_SOCKS4, "socks4a": pycurl.PROXYTYPE_S
 class HttpOrigin:
     """A URL and what goes with each request for it. Raises BadValue for a URL, header or certificate that cannot be used.
 
-    headers: (name, value) pairs, sent as given; a Range among them makes the task that part of the file. cacerts: PEM texts or paths
-    to them, trusted besides the system's. cert, key: paths of PEM files. connect, first: seconds to connect, and to the head in all;
-    0: SILENCE, and what the least rate allows. floor: least bytes per second of one answer, 0 = any. netrc: path of a file, "" for none.
+    headers: (name, value) pairs, sent as given; a Range among them makes the task that part of the file. cacerts: PEM texts or paths to
+    them, trusted besides the system's. cert, key: paths of PEM files. connect, first: seconds to connect, and to the head in all; 0:
+    SILENCE, and what the least rate allows; as long as requests come, both may be set. floor: least bytes per second of one answer, 0 =
+    any. netrc: path of a file, "" for none.
     """
 
     def __init__(
@@ -49,8 +50,7 @@ class HttpOrigin:
         self.cancel = cancel
         self._access = access
         self.floor = floor
-        self._connect = connect or SILENCE
-        self._first = first or (SILENCE + STEP / floor if floor else 0.0)
+        self.connect, self.first = connect, first
         self._netrc = netrc
         self._from, self._to, self._asked = 0, -1, ""
         self._headers: list[tuple[str, str]] = []
@@ -234,7 +234,7 @@ class HttpOrigin:
             pycurl.HTTP09_ALLOWED: 0,
             # The framing is judged in `head`, to the letter of the RFC, and the bytes are counted in `body`.
             pycurl.IGNORE_CONTENT_LENGTH: 1,
-            pycurl.CONNECTTIMEOUT_MS: max(1, round(self._connect * 1000)),
+            pycurl.CONNECTTIMEOUT_MS: max(1, round((self.connect or SILENCE) * 1000)),
             pycurl.PROXY: "",
         }
         if hop.scheme == "https":
@@ -249,7 +249,7 @@ class HttpOrigin:
         body.proxy_by_tls = proxy is not None and proxy.scheme == "https"
         try:
             tunnel = proxy is not None and hop.scheme == "https" and not proxy.tunnels
-            body.open(options, tunnel, self._first, waiting)
+            body.open(options, tunnel, self.first or (SILENCE + STEP / self.floor if self.floor else 0.0), waiting)
         except BaseException:
             body.close()
             raise

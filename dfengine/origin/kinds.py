@@ -30,9 +30,11 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
     class Origin(Protocol):
-        """One file. key: names the server, floor: least bytes per second of one answer."""
+        """One file. key: names the server. connect, first: see `http.HttpOrigin`. floor: least bytes per second of one answer."""
 
         key: str
+        connect: float
+        first: float
         floor: float
         cancel: Cancel
 

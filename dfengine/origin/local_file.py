@@ -31,6 +31,7 @@ class FileOrigin:
 
     def __init__(self, location: Location, roots: Roots, headers: Iterable[tuple[str, str]], *, cancel: Cancel, floor: float = 0.0) -> None:
         self.key = "file://"
+        self.connect = self.first = 0.0  # neither is waited for
         self.floor = floor
         self.cancel = cancel
         self._path = location.key

@@ -73,6 +73,10 @@ class Retry:
         self._failures = 0
         self._since = 0.0
 
+    def bound(self, count: int, seconds: float) -> None:
+        """So many tries from now on, and so long. In any thread."""
+        self._count, self._seconds = count, seconds
+
     @property
     def turn(self) -> str:
         """Which try comes next, for people: `2 of 5`. So two pauses of one length are two messages."""

@@ -25,7 +25,7 @@ from dfengine.errors import (
 from dfengine.location import OBJECTS, scheme_of
 from dfengine.net.http import Request, Response
 from dfengine.settings import parse_header
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.wanted import Tries, Wanted
 from dfengine.supernode.negative_cache import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.state import SupernodeState
@@ -138,8 +138,10 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
         raise BadValue(f"rootCAs: {INVALID}") from None
     registration.root_cas = None
     headers = tuple(parse_header(header) for header in registration.headers or ())
+    tries = Tries.within(registration.origin_tries, registration.origin_retry_time, registration.origin_connect_time,
+                         registration.origin_first_byte_time)
     return Wanted(registration.raw_url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5,
-                  registration.signed_url)
+                  registration.signed_url, tries)
 
 
 async def register(state: SupernodeState, request: Request) -> Response:

@@ -68,6 +68,7 @@ class OriginFetches:
             self.fetch_failed(fetch)  # which its thread is about to tell
         if fetch is not None:
             self._registry.used[task] = now
+            fetch.bear(wanted.tries)
         self.refusals.check(task, now, "cache ")
         if fetch is not None and fetch.state == FAILED:
             # Its copy takes disk space as long as something refers to it. The file may be longer now.

@@ -53,7 +53,7 @@ async def _task(state: SupernodeState, registration: wire.Registration, wanted: 
             break
         task = state.credentials.variant(fetch.task, wanted.headers, names)
         state.members.room_for((task, registration.cid), address)
-        fetch = await state.fetches.ensure(task, replace(fetch.wanted, headers=wanted.headers), address)
+        fetch = await state.fetches.ensure(task, replace(wanted, insecure=fetch.wanted.insecure, cacerts=fetch.wanted.cacerts), address)
     return fetch
 
 

@@ -18,7 +18,7 @@ from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import admin, idle_sweep
 from dfengine.supernode import state as nodes
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.wanted import Tries, Wanted
 from dfengine.supernode.registration import register
 
 
@@ -77,14 +77,13 @@ def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
-def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path) -> None:
     """And not when the collector comes by: the disk that its copy fills is wanted."""
-    monkeypatch.setattr("dfengine.supernode.copies.origin_reading.TRIES", 1)
 
     async def play() -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         with socket.create_server(("127.0.0.1", 0)) as closed:
-            wanted = Wanted(f"http://127.0.0.1:{closed.getsockname()[1]}/f", ())
+            wanted = Wanted(f"http://127.0.0.1:{closed.getsockname()[1]}/f", tries=Tries(1))
         with pytest.raises(RemoteError, match="reach") as caught:
             await node.fetches.ensure("ab" * 32, wanted)
         del caught

@@ -25,7 +25,7 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
 from dfengine.supernode import state as nodes
 from dfengine.supernode.copies.fetch import SUCCESS
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.wanted import Tries, Wanted
 from tests.origins.answers import etag_of, refuse, serve
 from tests.origins.behaviour import PIECE, SMALL, content
 from tests.origins.server import Exchange, Script, Server
@@ -116,6 +116,60 @@ def test_a_failure_that_may_pass_is_not_remembered(stage: Scene) -> None:
         stage.get(url(server), "out", *ALONE, nodes=(node,))
         assert len(server.log) == 2
     assert stage.digest("out") == sha(data)
+
+
+@pytest.mark.parametrize(("options", "tries"), [(("--retry", "0"), 1), (("--retry", "2"), 3), (("--retry-max-time", "0.1s"), 1)])
+def test_a_client_says_how_often_an_origin_is_tried(stage: Scene, options: tuple[str, ...], tries: int) -> None:
+    node = stage.supernode()
+    with Server(refuse, (b"",)) as server:
+        said = stage.get(url(server), "out", *ALONE, *options, nodes=(node,), status=3)
+        assert f"{server.address} answers 503 Service Unavailable" in said
+        assert len(server.log) == tries
+
+
+def test_an_origin_that_fails_in_the_middle_is_tried_as_often(stage: Scene) -> None:
+    """Once more by the registration after the failure, whose refusal is the answer: nobody looks for a supernode for two minutes."""
+    node = stage.supernode()
+    with Server(lambda x: refuse(x) if x.n else serve(x, cut=PIECE + 9), (content(3 * PIECE, 1),)) as server:
+        stage.get(url(server), "out", *ALONE, "--retry", "0", nodes=(node,), status=3)
+        # Each time a range first, and then the whole file.
+        assert len(server.log) <= 1 + 2 * 2
+
+
+def test_a_client_says_how_long_an_origin_may_take_to_answer(stage: Scene) -> None:
+    node = stage.supernode()
+    with Server(lambda x: x.silence(), (b"",)) as server:
+        said = stage.get(url(server), "out", *ALONE, "--retry", "0", "--first-byte-timeout", "0.3s", nodes=(node,), status=3)
+    assert "does not answer" in said
+
+
+def test_the_most_patient_client_decides_how_long_an_origin_is_tried(tmp_path: Path) -> None:
+    """Also when it comes later, and the first one would have had one try."""
+
+    async def play(address: str) -> None:
+        node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        hasty, patient = (Wanted(address, tries=tries) for tries in (Tries.within(1, 0.1, 5.0, 5.0), Tries.within(0, 0.0, 0.0, 0.0)))
+        fetches = [asyncio.ensure_future(node.fetches.ensure("ab" * 32, wanted)) for wanted in (hasty, patient)]
+        assert {(await fetch).geometry.length for fetch in fetches} == {SMALL}
+        await asyncio.to_thread(node.cdn.close)
+        node.close()
+
+    with Server(lambda x: serve(x) if x.n else refuse(x), (content(SMALL, 1),)) as server:
+        asyncio.run(play(url(server)))
+        assert len(server.log) == 2
+
+
+@pytest.mark.parametrize(
+    ("wish", "had"),
+    [
+        ((0, 0.0, 0.0, 0.0), Tries()), ((1, 0.0, 0.0, 0.0), Tries(0)), ((3, 2.0, 1.0, 4.0), Tries(2, 2.0, 1.0, 4.0)),
+        ((1 << 31, 1e9, 1e9, 1e9), Tries(seconds=1e9)),
+    ],
+)
+def test_a_wish_is_bounded_by_what_a_supernode_does_by_itself(wish: tuple[int, float, float, float], had: Tries) -> None:
+    assert Tries.within(*wish) == had
+    assert had | Tries() == Tries() | had == Tries()
+    assert Tries(1, 3.0, 1.0, 9.0) | Tries(2, 2.0, 2.0, 8.0) == Tries(2, 3.0, 2.0, 9.0)
 
 
 def test_a_final_refusal_is_remembered_for_the_interval(stage: Scene) -> None:

@@ -86,6 +86,13 @@ def test_progress_starts_the_count_anew() -> None:
     assert retry.pause(BUSY, 0.0, 0.0) is None
 
 
+def test_a_bound_that_is_raised_counts_for_what_failed_before() -> None:
+    retry = Retry(0)
+    assert retry.pause(OriginUnreachable("gone"), 0.0, 0.0) is None
+    retry.bound(2, 0.0)
+    assert [retry.pause(OriginUnreachable("gone"), 0.0, 0.0) is None for _ in range(3)] == [False, False, True]
+
+
 def test_no_try_begins_after_the_time_for_tries() -> None:
     retry = Retry(100, 3.0)
     assert retry.pause(BUSY, 10.0, 0.0) == 0.25

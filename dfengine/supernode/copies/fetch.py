@@ -21,14 +21,16 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
 from dfengine.origin.local_root import Roots
 from dfengine.origin.reach import Own
+from dfengine.origin.retry import Retry
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.wanted import Tries, Wanted
 
 if TYPE_CHECKING:
     from dfengine._bitset import Bitset
     from dfengine.errors import OriginError
+    from dfengine.origin.kinds import Origin
     from dfengine.origin.reader import Reader
 
 Result = TypeVar("Result")
@@ -97,6 +99,10 @@ class Fetch:
         self.from_cache = False
         self.origin_requests = self.past_bytes = 0
         self.reader: Reader | None = None
+        self.tries = wanted.tries
+        """As long as the most patient client wishes. Written on the loop's thread."""
+        self._retry = Retry(0)
+        self._origin: Origin | None = None
         self.waits = ""
         """Why the origin is asked again after a pause; "" while it is not."""
         self.trust = 1
@@ -144,6 +150,23 @@ class Fetch:
     def missing_bytes(self) -> int:
         """Bytes that the copy still lacks; 0 while the length is unknown."""
         return 0 if self.file is None else max(0, self.file.geometry.length - self.file.here.count() * self.file.geometry.content_size)
+
+    def bear(self, tries: Tries) -> None:
+        """A client joins that wishes the origin to be tried so long. On the loop's thread."""
+        self.tries |= tries
+        self._apply()
+
+    def begins(self, origin: Origin) -> Retry:
+        """The fetch's thread asks this origin from now on, and counts failures by what is returned."""
+        self._retry, self._origin = Retry(0), origin
+        self._apply()
+        return self._retry
+
+    def _apply(self) -> None:
+        tries, origin = self.tries, self._origin
+        self._retry.bound(tries.retries, tries.seconds)
+        if origin is not None:
+            origin.connect, origin.first = tries.connect, tries.first
 
     def wants(self, una: int, end: int) -> None:
         """A stream waits for pieces of [una, end): fetch the first missing one next. On the loop's thread."""

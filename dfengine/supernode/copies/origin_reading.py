@@ -11,25 +11,20 @@ from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, Sourc
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.reach import Reach
 from dfengine.origin.reader import Reader
-from dfengine.origin.retry import Retry, transient
+from dfengine.origin.retry import transient
 from dfengine.origin.schemes import origin as origin_of
 from dfengine.origin.version import Version
 from dfengine.supernode.copies.arrival import Arrivals
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.wanted import LEAST_RATE
 
 if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer, Origin
 
-TRIES = 5
-"""Retries in a row without progress before a fetch fails."""
-
 RUN = 16 << 20
 """Most bytes assigned to one connection at once. Small, because pieces are offered in the order of their arrival."""
-
-LEAST_RATE = 16 << 10
-"""Bytes per second below which a connection to the origin is closed, because the number of threads is bounded."""
 
 
 def _origin(fetch: Fetch) -> Origin:
@@ -64,7 +59,8 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
     found: an incomplete copy; if its version has a validator, the request starts at the copy's first missing piece.
     Raises OriginError.
     """
-    origin, retry = _origin(fetch), Retry(TRIES)
+    origin = _origin(fetch)
+    retry = fetch.begins(origin)
     start, version = found[1].resume_at(found[0]) if found is not None else (0, None)
     while True:
         fetch.origin_requests += 1
@@ -97,7 +93,7 @@ def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tupl
     pieces = sum(past - first for first, past in gaps)
     longest = min(RUN // file.geometry.content_size + 1, -(-pieces // fetch.connections))
     reader = fetch.reader = Reader(
-        origin, Arrivals(fetch, file), body, gaps, connections=fetch.connections, longest=longest, retry=Retry(TRIES),
+        origin, Arrivals(fetch, file), body, gaps, connections=fetch.connections, longest=longest, retry=fetch.begins(origin),
         grants=fetch.grants, chance=random.random, eager=False, compare=compare,
     )
     # If the body starts before the first missing piece, reading it needs a thread of its own.

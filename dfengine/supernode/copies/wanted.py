@@ -5,7 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dfengine.origin.body import SILENCE, STEP
 from dfengine.origin.verification import verification
+
+LEAST_RATE = 16 << 10
+"""Bytes per second below which a connection to the origin is closed, because the number of threads is bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How long an origin is tried. retries: in a row without progress. seconds: none begins later after the first failure, 0: any. connect,
+    first: seconds to connect, and to the head in all.
+    """
+
+    retries: int = 5
+    seconds: float = 0.0
+    connect: float = SILENCE
+    first: float = SILENCE + STEP / LEAST_RATE
+
+    @classmethod
+    def within(cls, tries: int, seconds: float, connect: float, first: float) -> Tries:
+        """What a client wishes, and not more than these; 0 of each: it has no wish. tries: the first one counts."""
+        own = cls()
+        retries = min(tries - 1, own.retries) if tries else own.retries
+        return cls(retries, seconds, min(connect or own.connect, own.connect), min(first or own.first, own.first))
+
+    def __or__(self, other: Tries) -> Tries:
+        """As long as the more patient of two wishes."""
+        seconds = max(self.seconds, other.seconds) if self.seconds and other.seconds else 0.0
+        return Tries(max(self.retries, other.retries), seconds, max(self.connect, other.connect), max(self.first, other.first))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +47,7 @@ class Wanted:
     md5: str = ""
     signed: str = field(default="", repr=False)
     """The URL by which the client itself opens an object."""
+    tries: Tries = Tries()
     verified: str = field(init=False, default="")
     """How the origin's certificate is verified; see `origin.verification`."""
 

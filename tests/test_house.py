@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "client": {"net", "origin", "storage"},
     "streaming": {"net", "storage", "client"},
     "files": {"net", "storage", "client"},
-    "filesystem": set(),
+    "filesystem": {"origin"},
     "supernode.swarm": {"net"},
     "supernode.copies": {"net", "origin", "storage", "supernode.swarm"},
     "supernode.fastpath": {"net", "storage", "supernode", "supernode.swarm"},

@@ -2,6 +2,7 @@
 
     file_system  the file system, registered as `df` under the entry point `fsspec.specs`
     origins      which protocols may follow `df::`, and how their files are named and listed
+    listings     directories, made of an origin's list of files
     open_files   the files of a file system that are open, each once
     reader       a position and a buffer over one of them
 

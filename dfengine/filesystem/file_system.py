@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from glob import has_magic
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.callbacks import DEFAULT_CALLBACK
@@ -19,6 +19,7 @@ from fsspec.utils import isfilelike
 
 import dfengine
 from dfengine.errors import BadValue, OriginError
+from dfengine.filesystem.listings import Description, directories
 from dfengine.filesystem.open_files import OpenFiles
 from dfengine.filesystem.origins import ORIGINS, Origins
 from dfengine.filesystem.reader import BUFFER, Position, Reader
@@ -33,6 +34,11 @@ THREADS = 32
 
 PREFIXES = ("df://", "df::")
 
+EXPIRY = 60.0
+"""Seconds for which a listing is believed."""
+
+STORES = ("", "memory", "disk")
+
 ABSENT, REFUSED = (404, 410), (401, 403)
 """HTTP statuses of an origin."""
 
@@ -40,9 +46,9 @@ ABSENT, REFUSED = (404, 410), (401, 403)
 class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]
     """Files of the swarm by their URLs: `fsspec.open("df::https://host/file", nodes=["supernode"])`.
 
-    Options are the settings of `dfengine.get`, as its keywords. Those of the URL's own protocol stand under its name, as fsspec has it for
-    chains: `https={"headers": {...}}`. Raises BadValue, TypeError. fo, target_protocol, target_options: how fsspec passes what stands after
-    `df::`.
+    Options are those of `dfengine.Client.configured`, and store, where open files lie: see `dfengine.open`. Those of the URL's own protocol
+    stand under its name, as fsspec has it for chains: `https={"headers": {...}}`. Raises BadValue, TypeError. fo, target_protocol,
+    target_options: how fsspec passes what stands after `df::`.
 
     A path is the URL. What is read of a URL by this object is one download (`open_files`); `invalidate_cache` ends it, so that the next
     read asks for the origin's present version. An origin's 404 and 410 raise FileNotFoundError, its 401 and 403 PermissionError, everything
@@ -55,35 +61,42 @@ class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]
 
     def __init__(
         self, fo: str = "", target_protocol: str = "", target_options: dict[str, Any] | None = None, asynchronous: bool = False,
-        loop: asyncio.AbstractEventLoop | None = None, batch_size: int | None = None, **settings: Any,
+        loop: asyncio.AbstractEventLoop | None = None, batch_size: int | None = None, store: str = "", **settings: Any,
     ) -> None:
         self._pid, self._loop = os.getpid(), loop
-        own = {name: settings.pop(name) for name in OF_FSSPEC & settings.keys()}
+        own = {"listings_expiry_time": EXPIRY} | {name: settings.pop(name) for name in OF_FSSPEC & settings.keys()}
         super().__init__(asynchronous=asynchronous, loop=loop, batch_size=batch_size, **own)
+        self._target = target_protocol
         self.origins = Origins(target_protocol, target_options or {})
-        self._settings = {"quiet": True, **settings}
+        if store not in STORES:
+            raise BadValue(f"store: {store!r} is not {' or '.join(map(repr, STORES[1:]))}")
+        self._client = dfengine.Client.configured(**{"quiet": True, **settings})
+        self._store = store
         self._files = OpenFiles(self._begin)
 
     # Names.
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
-        """The URL. A slash at its end is part of its name, unless its origin has directories."""
+        """The path. A slash at its end is part of its name, unless its origin has directories."""
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
         path = os.fspath(path) if isinstance(path, os.PathLike) else path
         for prefix in PREFIXES:
             path = path.removeprefix(prefix)
-        kind = ORIGINS.get(path.partition("://")[0])
-        return path.rstrip("/") if kind is not None and kind.lists else path
+        protocol, found, _ = path.partition("://")
+        kind = ORIGINS.get(protocol)
+        return path.rstrip("/") if not found or (kind is not None and kind.lists) else path
 
     def unstrip_protocol(self, name: str) -> str:
         """The path as a URL that fsspec opens by this file system."""
-        return f"df::{self._strip_protocol(name)}"
+        name = self._strip_protocol(name)
+        return f"df::{name if '://' in name else f'{self._target}://{name}'}"
 
     @classmethod
     def _parent(cls, path: str) -> str:
-        scheme, found, rest = cls._strip_protocol(path).rstrip("/").partition("://")
+        path = cls._strip_protocol(path).rstrip("/")
+        scheme, found, rest = path.partition("://") if "://" in path else ("", "", path)
         return f"{scheme}{found}{rest.rpartition('/')[0]}" if "/" in rest else ""
 
     @property
@@ -102,17 +115,18 @@ class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]
     # Work that waits.
 
     def _begin(self, path: str) -> Any:
-        origin = self.origins.of(path)
-        return dfengine.open(origin.url(path), **{**self._settings, **origin.settings})
+        origin, url = self.origins.of(path)
+        return self._client.open(url, store=self._store, **origin.settings)
 
     async def _call(self, path: str, call: Callable[[], T]) -> T:
         """Run `call` in a thread."""
         with _told(path):
             return await asyncio.get_running_loop().run_in_executor(_threads(), call)
 
-    def _size_of(self, path: str) -> int:
+    def _described(self, path: str) -> dict[str, Any]:
         with self._files.use(path) as file:
-            return file.size
+            length, version = file.size, file.opened().version[1]
+        return {"name": path, "size": length, "type": "file", "version": version.hex()}
 
     def _ranges(self, path: str, limits: list[tuple[int | None, int | None]]) -> list[bytes]:
         with self._files.use(path) as file:
@@ -156,9 +170,14 @@ class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]
 
     async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
         path = self._strip_protocol(path)
-        origin = self.origins.of(path)
-        found = await self._call(path, lambda: origin.info(path))
-        return found or {"name": path, "size": await self._call(path, lambda: self._size_of(path)), "type": "file"}
+        if self.origins.of(path)[0].lists:
+            listed = self.dircache.get(self._parent(path), [])
+            known = [each for each in listed if each["name"] == path]
+            if known and known[0]["size"] is not None:
+                return dict(known[0])
+            if await self._directory(path):
+                return {"name": path, "size": 0, "type": "directory"}
+        return await self._call(path, lambda: self._described(path))
 
     async def _exists(self, path: str, **kwargs: Any) -> bool:
         """False where the origin says that there is no such file. Raises what else it says: nobody knows then."""
@@ -177,19 +196,39 @@ class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]
     async def _isdir(self, path: str) -> bool:
         path = self._strip_protocol(path)
         try:
-            return self.origins.of(path).lists and bool((await self._info(path))["type"] == "directory")
+            return self.origins.of(path)[0].lists and bool((await self._info(path))["type"] == "directory")
         except (FileNotFoundError, BadValue):
             return False
 
-    async def _ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
+    async def _directory(self, path: str, refresh: bool = False) -> list[Description]:
+        """What is in a directory; nothing: it is none."""
+        if refresh or path not in self.dircache:
+            origin, url = self.origins.of(path)
+
+            def look() -> list[tuple[str, list[Description]]]:
+                settings = self._client.settings(f"{url}/-", None, cast("Any", origin.settings))  # those of any file there
+                return list(directories(path, origin.files(url, settings)))
+
+            try:
+                found = await self._call(path, look)
+            except FileNotFoundError:
+                found = []
+            for name, inside in found:
+                if inside:
+                    self.dircache[name] = inside
+            return next((inside for name, inside in found if name == path), [])
+        return [dict(each) for each in self.dircache[path]]
+
+    async def _ls(self, path: str, detail: bool = True, refresh: bool = False, **kwargs: Any) -> list[Any]:
         path = self._strip_protocol(path)
-        origin = self.origins.of(path)
-        found = await self._call(path, lambda: origin.ls(path))
+        found = await self._directory(path, refresh)
+        if not found:
+            found = [await self._call(path, lambda: self._described(path))]
         return found if detail else sorted(each["name"] for each in found)
 
     async def _find(self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any) -> Any:
         path = self._strip_protocol(path)
-        if self.origins.of(path).lists:
+        if self.origins.of(path)[0].lists:
             return await super()._find(path, maxdepth=maxdepth, withdirs=withdirs, **kwargs)
         # Without a listing a path is a file or nothing.
         found = {path: await self._info(path)} if await self._exists(path) else {}
@@ -197,30 +236,37 @@ class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]
 
     async def _glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
         path = self._strip_protocol(path)
-        if self.origins.of(path).lists or not has_magic(path):
+        origin = self.origins.of(path)[0]
+        if origin.lists or not has_magic(path):
             return await super()._glob(path, maxdepth=maxdepth, **kwargs)
         if not await self._exists(path):  # a query has a question mark, which is no pattern
-            raise NotImplementedError(f"{self.origins.of(path).protocol} has no listing, so df finds nothing like {path}: name each file")
+            raise NotImplementedError(f"{origin.protocol} has no listing, so df finds nothing like {path}: name each file")
         return {path: await self._info(path)} if kwargs.get("detail") else [path]
 
     async def _get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **kwargs: Any) -> None:
-        """By `dfengine.get`: straight to the disk, by all connections, with no memory for the file."""
+        """By `dfengine.Client.get`: straight to the disk, by all connections, with no memory for the file."""
         rpath = self._strip_protocol(rpath)
         if await self._isdir(rpath):
             os.makedirs(lpath, exist_ok=True)
             return
-        size = await self._call(rpath, lambda: self._fetch(rpath, lpath))
+        size = await self._call(rpath, lambda: self._fetch(rpath, lpath, callback))
         callback.set_size(size)
         callback.absolute_update(size)
 
-    def _fetch(self, path: str, output: Any) -> int:
+    def _fetch(self, path: str, output: Any, callback: Any) -> int:
         if isfilelike(output):
             with self._open(path) as file:
                 shutil.copyfileobj(file, output, 1 << 20)
                 return file.size
-        origin, output = self.origins.of(path), os.fspath(output)
+        origin, url = self.origins.of(path)
+        output = os.fspath(output)
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-        return dfengine.get(origin.url(path), output, **{**self._settings, **origin.settings}).length
+
+        def tell(progress: dfengine.Progress) -> None:
+            callback.set_size(progress.length if progress.length >= 0 else None)
+            callback.absolute_update(progress.done)
+
+        return self._client.get(url, output, progress=tell, **origin.settings).length
 
     # Files.
 
@@ -238,6 +284,7 @@ class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]
     def invalidate_cache(self, path: str | None = None) -> None:
         """Later reads of the path, None of all paths, open it again."""
         self._files.forget(None if path is None else self._strip_protocol(path))
+        self.dircache.clear()
         super().invalidate_cache(path)
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 IDLE = 30.0
 """Seconds."""
@@ -29,6 +29,9 @@ class File(Protocol):
     @property
     def size(self) -> int:
         """Bytes."""
+
+    def opened(self) -> Any:
+        """What it reads from; `version` of that is (length, generation)."""
 
     def pread(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset` on."""

@@ -1,24 +1,36 @@
-"""Where files of the file system may come from: one entry of ORIGINS for each protocol of a URL. Everything else here follows from it."""
+"""Where files of the file system may come from: one entry of ORIGINS for each protocol of a URL. Everything else here follows from it.
+
+    http, https   a path is the URL as it stands; no listing
+    s3, gs, az    a path is PROTOCOL://BUCKET/KEY with the key as it is, not percent-encoded; listed
+    hf            hf://[datasets/|spaces/]ORG/NAME[@REVISION]/PATH, in which only % is as in a URL; listed
+    file          a file of the supernode's disk, or of this host's without a supernode; no listing
+
+In a chain fsspec cuts the protocol off, of all but http: `df::s3://bucket/key` gives the path `bucket/key` and the protocol s3.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from dfengine.errors import BadValue
+
+PLAIN = "/~!$&'()*+,;=:@"
+"""What a path may have in a URL without percent-encoding."""
 
 
 class Origin:
     """One protocol, with the options that the URL's part of a chain was given (`https={"headers": ...}`). Raises BadValue for unknown ones.
 
-    The methods may block. `settings`: keywords of `dfengine.open` and `dfengine.get` that follow from the options.
+    settings: keywords of `dfengine.Client.open` and `get` that follow from the options.
     """
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     """Options that it knows."""
 
     lists: ClassVar[bool] = False
-    """`ls` and `info` work."""
+    """`files` works, so there are directories."""
 
     def __init__(self, protocol: str, options: Mapping[str, Any]) -> None:
         for name in options:
@@ -31,16 +43,12 @@ class Origin:
             self.settings["headers"] = [*headers.items()]
 
     def url(self, path: str) -> str:
-        """What dfengine fetches for a path."""
+        """What dfengine fetches for a path with its protocol."""
         return path
 
-    def info(self, path: str) -> dict[str, Any] | None:
-        """name, size and type of a path; None: open it to know. Raises FileNotFoundError."""
-        return None
-
-    def ls(self, path: str) -> list[dict[str, Any]]:
-        """name, size and type of each entry of a directory. Raises FileNotFoundError, NotImplementedError."""
-        raise NotImplementedError(f"{self.protocol} has no listing, so df cannot list {path}: name each file")
+    def files(self, url: str, settings: Any) -> Iterator[tuple[str, int]]:
+        """(path, bytes) of every file below a directory's URL. settings: GetSettings. Blocks. Raises DfengineError, NotImplementedError."""
+        raise NotImplementedError(f"{self.protocol} has no listing, so df cannot list {url}: name each file")
 
 
 class Http(Origin):
@@ -49,26 +57,69 @@ class Http(Origin):
     OPTIONS = ("headers",)
 
 
-ORIGINS: dict[str, type[Origin]] = {"http": Http, "https": Http}
+class Disk(Origin):
+    """Files by their absolute paths."""
+
+    def url(self, path: str) -> str:
+        """See Origin."""
+        return f"file://{quote(path.removeprefix('file://'), safe=PLAIN)}"
+
+
+class Listed(Origin):
+    """An origin that `origin.listing` lists."""
+
+    SAFE: ClassVar[str] = PLAIN
+
+    lists = True
+
+    def url(self, path: str) -> str:
+        """See Origin."""
+        protocol, found, rest = path.partition("://")
+        return f"{protocol}{found}{quote(rest, safe=self.SAFE)}"
+
+    def files(self, url: str, settings: Any) -> Iterator[tuple[str, int]]:
+        """See Origin."""
+        from dfengine.origin.cancel import Cancel
+        from dfengine.origin.listing import files
+        from dfengine.origin.schemes import of_download
+
+        cancel = Cancel()
+        try:
+            for entry in files(f"{url.rstrip('/')}/", of_download(settings), cancel):
+                yield entry.path, entry.size
+        finally:
+            cancel.close()
+
+
+class Hub(Listed):
+    """A repository; a revision may hold `%2F`."""
+
+    SAFE = f"{PLAIN}%"
+
+
+ORIGINS: dict[str, type[Origin]] = {"http": Http, "https": Http, "s3": Listed, "gs": Listed, "az": Listed, "hf": Hub, "file": Disk}
 
 
 class Origins:
     """The origins of one file system. protocol, options: of the part that follows `df::`, "" and nothing without one. Raises BadValue."""
 
     def __init__(self, protocol: str, options: Mapping[str, Any]) -> None:
+        self._protocol = protocol
         self._options = {protocol: options} if protocol else {}
         self._made: dict[str, Origin] = {}
         if protocol:
             self.of(f"{protocol}://")
 
-    def of(self, path: str) -> Origin:
-        """Of a path, which is a URL. Raises BadValue."""
+    def of(self, path: str) -> tuple[Origin, str]:
+        """The origin of a path, and the path's URL. Raises BadValue."""
         protocol, found, _ = path.partition("://")
         if not found:
-            raise BadValue(f"df reads URLs, as df::https://host/file, not {path!r}")
+            if not self._protocol:
+                raise BadValue(f"df reads URLs, as df::https://host/file, not {path!r}")
+            protocol, path = self._protocol, f"{self._protocol}://{path}"
         if protocol not in self._made:
             kind = ORIGINS.get(protocol)
             if kind is None:
                 raise BadValue(f"df reads {', '.join(ORIGINS)}, not {protocol}://")
             self._made[protocol] = kind(protocol, self._options.get(protocol, {}))
-        return self._made[protocol]
+        return self._made[protocol], self._made[protocol].url(path)

@@ -91,7 +91,7 @@ class Reader(io.BufferedReader):
 
     def info(self) -> dict[str, Any]:
         """As of the file system."""
-        return {"name": self.path, "size": self.size, "type": "file"}
+        return self.fs.info(self.path)  # type: ignore[no-any-return]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.fs, self.path, self.blocksize, self.tell())

@@ -51,8 +51,11 @@ def is_plain(location: Location) -> bool:
     return _OBSTORE.fullmatch(location.key) is not None
 
 
-_missing: dict[str, tuple[float, str]] = {}
-"""Scheme -> when its credentials were not found, and why."""
+PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
+"""Of the variables that obstore and `object_address` read."""
+
+_missing: dict[tuple[object, ...], tuple[float, str]] = {}
+"""(scheme, variables) -> when its credentials were not found, and why."""
 
 
 def signed_url(location: Location, seconds: int = SECONDS) -> str:
@@ -69,7 +72,8 @@ def signed_url(location: Location, seconds: int = SECONDS) -> str:
         return f"{url}{'&' if '?' in url else '?'}{shared.lstrip('?')}"
     if not is_plain(location):
         return _by_key(location, url, seconds)
-    at, why = _missing.get(location.scheme, (0.0, ""))
+    variables = _variables()
+    at, why = _missing.get((location.scheme, variables), (0.0, ""))
     if why and time.monotonic() - at < CHAIN:
         raise NoCredentials(why)
     check_installed(location)
@@ -79,10 +83,12 @@ def signed_url(location: Location, seconds: int = SECONDS) -> str:
     # For Google's store obstore 0.12 signs the key as if it were a path of a URL already: a ? in it would name another object.
     key = encoded(location.key) if location.scheme == "gs" else location.key
     try:
-        found = str(obstore.sign(_kept(location.replace(key="", version="")), "GET", key, timedelta(seconds=seconds)))
+        found = str(obstore.sign(_kept(location.replace(key="", version=""), variables), "GET", key, timedelta(seconds=seconds)))
     except (BaseError, BadValue) as error:
         why = f"no credentials were found: {reason(error)}"
-        _missing[location.scheme] = time.monotonic(), why
+        if len(_missing) >= 64:
+            _missing.clear()
+        _missing[location.scheme, variables] = time.monotonic(), why
         raise NoCredentials(why) from None
     if urlsplit(found).path != urlsplit(url).path:
         raise NoCredentials("obstore signs for another object than this key's")
@@ -138,8 +144,13 @@ def patiently(sign: Callable[[], str], look: Callable[[], None]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _kept(location: Location) -> Any:
+def _kept(location: Location, variables: tuple[tuple[str, str], ...]) -> Any:
     return store(location, timeout=5)
+
+
+def _variables() -> tuple[tuple[str, str], ...]:
+    """The stores' variables: a program that changes them gets another store."""
+    return tuple([each for each in os.environ.items() if each[0].startswith(PREFIXES)])
 
 
 def check_installed(location: Location) -> None:

@@ -19,33 +19,21 @@ from dfengine.filesystem import FileSystem
 from dfengine.filesystem.origins import ORIGINS, Http
 
 
-class Listed(Http):
+class Shelf(Http):
     """An HTTP server that says what its folders contain."""
 
     folder: ClassVar[Path]
     base: ClassVar[str]
     lists = True
 
-    def local(self, path: str) -> Path:
-        return self.folder / path.removeprefix("listed://www").strip("/")
-
     def url(self, path: str) -> str:
         return path.replace("listed://www", self.base)
 
-    def entry(self, path: str, file: Path) -> dict[str, Any]:
-        if not file.exists():
-            raise FileNotFoundError(path)
-        size = 0 if file.is_dir() else file.stat().st_size
-        return {"name": path.rstrip("/"), "size": size, "type": "directory" if file.is_dir() else "file"}
-
-    def info(self, path: str) -> dict[str, Any]:
-        return self.entry(path, self.local(path))
-
-    def ls(self, path: str) -> list[dict[str, Any]]:
-        found = self.info(path)
-        if found["type"] == "file":
-            return [found]
-        return [self.entry(f"{path.rstrip('/')}/{each.name}", each) for each in self.local(path).iterdir()]
+    def files(self, url: str, settings: Any) -> Iterator[tuple[str, int]]:
+        folder = self.folder / url.removeprefix(self.base).strip("/")
+        for path in folder.rglob("*"):
+            if path.is_file():
+                yield str(path.relative_to(folder)), path.stat().st_size
 
 
 class Stocked(FileSystem):
@@ -54,7 +42,7 @@ class Stocked(FileSystem):
     cachable = False
 
     def local(self, path: str) -> Path:
-        return Listed.folder / self._strip_protocol(path).removeprefix("listed://www").strip("/")
+        return Shelf.folder / self._strip_protocol(path).removeprefix("listed://www").strip("/")
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
         self.local(path).mkdir(parents=create_parents)
@@ -78,8 +66,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """One nginx for all tests of the class."""
     stage = Scene(tmp_path_factory.mktemp("abstract"))
     try:
-        Listed.folder, Listed.base = stage.www, stage.origin()
-        ORIGINS["listed"] = Listed
+        Shelf.folder, Shelf.base = stage.www, stage.origin()
+        ORIGINS["listed"] = Shelf
         yield stage
     finally:
         ORIGINS.pop("listed", None)
@@ -104,6 +92,10 @@ class Fixtures(AbstractFixtures):
     @pytest.fixture
     def fs_path(self) -> str:
         return "listed://www/tests"
+
+    @pytest.fixture
+    def supports_empty_directories(self) -> bool:
+        return False
 
     @pytest.fixture
     def local_path(self, tmp_path: Path) -> str:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy
+import pyarrow.parquet
 from safetensors.numpy import save_file
 from scene import Scene, until
 
@@ -22,6 +23,7 @@ def test_the_examples_run(stage: Scene) -> None:
     for name, size in (("model.bin", SIZE), ("small.bin", 1000)):
         stage.file(name, size)
     save_file({"weights": numpy.arange(1000, dtype=numpy.float32)}, stage.www / "model.safetensors")
+    pyarrow.parquet.write_table(pyarrow.table({"price": [1.5, 2.5], "name": ["a", "b"]}), stage.www / "table.parquet")
     base, node, other = stage.origin(), stage.supernode(), stage.supernode()
     home = stage.path / "user"
     (home / "models").mkdir(parents=True)
@@ -30,14 +32,15 @@ def test_the_examples_run(stage: Scene) -> None:
     program = home / "program.py"
     # Names of hosts are those of the page, places those of this test.
     text = "\n\n".join(blocks).replace("http://files.example", base).replace("sn1:8002", node.node).replace("sn2:8002", other.node)
-    program.write_text(text)
+    program.write_text(f"import fsspec\n\nfsspec.register_implementation('df', 'dfengine.filesystem.FileSystem', clobber=True)\n\n{text}")
     environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(PAGE.parents[1])}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(program)], cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{node.node} has {SIZE} bytes" in done.stdout
-    for name in ("model.bin", "models/model.bin", "copy.bin", "first.bin", "third.bin"):
+    assert "4.0" in done.stdout.splitlines()
+    for name in ("model.bin", "models/model.bin", "copy.bin", "first.bin", "third.bin", "fetched/model.bin"):
         assert (home / name).stat().st_size == SIZE
     pid = json.loads((home / ".dfengine" / "peer.lock").read_text())["pid"]
     os.kill(pid, signal.SIGTERM)

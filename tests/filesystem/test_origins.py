@@ -12,10 +12,22 @@ from dfengine.filesystem.origins import ORIGINS, Origins
 
 def test_a_url_has_the_origin_of_its_protocol() -> None:
     origins = Origins("https", {"headers": {"A": "b"}})
-    assert origins.of("https://h/f").settings == {"headers": [("A", "b")]}
-    assert origins.of("http://h/f").settings == {}
-    assert origins.of("https://h/f") is origins.of("https://other/g")
-    assert origins.of("https://h/f").url("https://h/f?a=1#b") == "https://h/f?a=1#b"
+    assert origins.of("https://h/f")[0].settings == {"headers": [("A", "b")]}
+    assert origins.of("http://h/f")[0].settings == {}
+    assert origins.of("https://h/f")[0] is origins.of("https://other/g")[0]
+    assert origins.of("https://h/f%20?a=1#b")[1] == "https://h/f%20?a=1#b"
+
+
+@pytest.mark.parametrize(("protocol", "path", "url"), [
+    ("s3", "bucket/a key%.txt", "s3://bucket/a%20key%25.txt"),
+    ("", "s3://bucket/a?b#c", "s3://bucket/a%3Fb%23c"),
+    ("gs", "bucket/é", "gs://bucket/%C3%A9"),
+    ("hf", "datasets/org/name@refs%2Fpr%2F1/a b", "hf://datasets/org/name@refs%2Fpr%2F1/a%20b"),
+    ("file", "/srv/models/a b", "file:///srv/models/a%20b"),
+    ("", "file:///srv/x", "file:///srv/x"),
+])  # fmt: skip
+def test_names_become_urls(protocol: str, path: str, url: str) -> None:
+    assert Origins(protocol, {}).of(path)[1] == url
 
 
 @pytest.mark.parametrize(("protocol", "options", "said"), [
@@ -34,7 +46,7 @@ def test_what_is_no_url_is_refused(path: str) -> None:
 
 
 def test_an_http_server_has_no_listing() -> None:
-    origin = Origins("", {}).of("http://h/d/")
-    assert origin.info("http://h/d/") is None
+    origin, url = Origins("", {}).of("http://h/d/")
+    assert not origin.lists
     with pytest.raises(NotImplementedError, match="http has no listing, so df cannot list http://h/d/: name each file"):
-        origin.ls("http://h/d/")
+        origin.files(url, None)

@@ -190,3 +190,15 @@ def test_a_shared_signature_of_azure_is_used_as_it_is(monkeypatch: pytest.Monkey
 def test_what_a_signed_url_opens_keeps_what_says_which_bytes() -> None:
     assert without_signature("https://h/b/k?versionId=1&X-Amz-Signature=x&partNumber=2#f") == "https://h/b/k?versionId=1&partNumber=2"
     assert without_signature("https://h/b/k?sig=x&SE=y") == "https://h/b/k"
+
+
+def test_a_program_that_changes_its_variables_gets_another_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    location = parse("s3://bucket/key")
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": "https://one:9000"}.items():
+        monkeypatch.setenv(name, value)
+    assert signed_url(location).startswith("https://one:9000/bucket/key?")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://other:9000")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OTHER")
+    told = signed_url(location)
+    assert told.startswith("https://other:9000/bucket/key?")
+    assert parse_qs(urlsplit(told).query)["X-Amz-Credential"][0].startswith("OTHER/")

@@ -11,7 +11,6 @@ from dfengine.client.finished import find, note
 from dfengine.client.leader_place import output_key
 from dfengine.client.place import Place
 from dfengine.client.plan import Plan
-from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, StorageError
 from dfengine.storage.hashing import hasher
 from dfengine.storage.target import Target
@@ -100,13 +99,7 @@ class Assembly(Place):
         transfer = self.transfer
         if transfer is None:
             raise StorageError("nothing was downloaded")
-        if transfer.follower is not None:
-            while True:
-                watch.check(transfer)
-                found = transfer.follower.result(TICK)
-                if found is not None:
-                    self.digests = found
-                    break
+        self._await_digests(transfer, watch)
         self.digests.update(self.lent)
         if missing := [name for name in self.algorithms if name not in self.digests]:
             self.digests.update(self._whole(missing, transfer, watch))

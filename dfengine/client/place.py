@@ -9,6 +9,7 @@ from __future__ import annotations
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer
+from dfengine.client.watch import TICK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dfengine.client.finished import Finished
     from dfengine.client.joining import Joining
     from dfengine.client.plan import Plan
+    from dfengine.client.watch import Watch
     from dfengine.origin.version import Version
     from dfengine.settings import GetSettings
     from dfengine.storage.piece_file import PieceFile
@@ -131,6 +133,15 @@ class Place:
 
     def _continued(self, known: bytes, generation: bytes) -> None:
         """The running transfer continues. known: the generation of its pieces."""
+
+    def _await_digests(self, transfer: Transfer, watch: Watch) -> None:
+        """Wait for digests of the whole file that are computed while it comes, if there are any. Raises StorageError, TimedOut."""
+        while transfer.follower is not None:
+            watch.check(transfer)
+            found = transfer.follower.result(TICK)
+            if found is not None:
+                self.digests = found
+                return
 
     def _close(self, file: PieceFile) -> None:
         file.close()

@@ -19,7 +19,6 @@ from dfengine.client.on_demand import TransferOnDemand
 from dfengine.client.place import Place
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.throttle import Throttle
-from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError, SupernodeError
 from dfengine.net import fd_passing, forked
 from dfengine.storage.home import Entry, Home
@@ -177,13 +176,8 @@ class FilePlace(Place):
 
     def verify(self, watch: Watch) -> None:
         """Every piece is here: compare whole digests with those that the user gave. Raises DigestMismatch; nothing is served any more."""
-        transfer = self.transfer
-        while transfer is not None and transfer.follower is not None:
-            watch.check(transfer)
-            found = transfer.follower.result(TICK)
-            if found is not None:
-                self.digests = found
-                break
+        if self.transfer is not None:
+            self._await_digests(self.transfer, watch)
         try:
             compare(self.expected, self.digests)
         except DigestMismatch:

@@ -132,27 +132,29 @@ class Connection:
             kind = Silent if isinstance(error, TimeoutError) else SourceGone
             raise kind(f"{self.name} cannot be connected to: {_reason(error)}") from None
         self._tls: TlsReceiver | None = None
-        if wrap is not None:
+        self.receiver: Receiver | TlsReceiver
+        if wrap is None:
+            self._receive_plain()
+        else:
             self._shake_hands(wrap, named, timeout)
+        self.usable = True
+        self.served = 0
+        """Answers whose heads were read."""
+        if secret is not None:
             self._learn_name(secret, timeout)
-            return
+
+    def _receive_plain(self) -> None:
         try:
             # Blocking from here on: the receiver's own timeouts bound each wait, and one call may receive a megabyte.
             self._socket.setblocking(True)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.receiver: Receiver | TlsReceiver = Receiver(self._socket.fileno())
+            self.receiver = Receiver(self._socket.fileno())
         except (OSError, SourceGone):
             self._socket.close()
             raise SourceGone(f"{self.name} closed the connection") from None
-        self.usable = True
-        self.served = 0
-        """Answers whose heads were read."""
-        self._learn_name(secret, timeout)
 
-    def _learn_name(self, secret: bytes | None, timeout: float) -> None:
-        """Where requests are signed: learn for whom."""
-        if secret is None:
-            return
+    def _learn_name(self, secret: bytes, timeout: float) -> None:
+        """Ask for the server's name, for which requests are signed."""
         from dfengine.net.secret import WHO, Signer, name_in
 
         try:
@@ -174,7 +176,6 @@ class Connection:
             kind = Silent if isinstance(error, TimeoutError) else SourceGone
             raise kind(f"{self.name}: no TLS: {reason(error)}") from None
         self._tls = self.receiver
-        self.usable, self.served = True, 0
 
     def fileno(self) -> int:
         """For poll; look at `receiver.buffered` first."""

@@ -39,10 +39,13 @@ class _Commands(click.Group):
         ctx.default_map = configuration(command.configuration_files())
         return super().invoke(ctx)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and "://" in args[0]:
-            raise click.UsageError(f"no command is named, as in `dfengine get {args[0]}`", ctx)
-        return super().resolve_command(ctx, args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # As curl is called: a URL, with options before or behind it.
+        before = args[: next((n for n, each in enumerate(args) if "://" in each and not each.startswith("-")), 0) + 1]
+        url = before[-1] if before and (before[0].startswith("-") or "://" in before[0]) else ""
+        if "://" in url and not {*self.commands, "-h", "--help", "-V", "--version"} & {*before}:
+            raise click.UsageError(f"no command is named: did you mean `dfengine get {url}`?", ctx)
+        return super().parse_args(ctx, args)
 
 
 class _Command(click.Command):

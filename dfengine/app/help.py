@@ -14,9 +14,9 @@ SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSett
 
 EXAMPLES = {
     "get": (
-        "dfengine get http://origin/file -o file",
-        "dfengine get http://origin/file -n supernode1 -n supernode2 --digest sha256:HEX",
-        "dfengine get http://origin/file.tar -n supernode -o - | tar x",
+        "dfengine get http://ORIGIN/FILE -o FILE",
+        "dfengine get http://ORIGIN/FILE -n SUPERNODE1 -n SUPERNODE2 --digest sha256:HEX",
+        "dfengine get http://ORIGIN/FILE.tar -n SUPERNODE -o - | tar x",
     ),
     "supernode": (
         "dfengine supernode --home-dir /var/lib/dfengine --max-bandwidth 1G",

@@ -52,6 +52,21 @@ def test_plain_command_lines_mean_what_click_says(words: list[str]) -> None:
         assert found == by_click(words)
 
 
+@pytest.mark.parametrize("line", ["http://h/f", "https://h/f -o x", "-o x http://h/f", "--json -n node http://h/f"])
+def test_a_url_without_a_command_is_answered_with_get(line: str) -> None:
+    done = CliRunner().invoke(cli.main, line.split())
+    assert done.exit_code == 2
+    assert "did you mean `dfengine get http" in done.output
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("gett http://h/f", "Did you mean 'get'"), ("supernode http://h/f", "unexpected extra argument"), ("--help http://h/f", "Usage"),
+    ("-o x", "No such option"), ("--frob get http://h/f", "No such option"),
+])
+def test_other_lines_are_answered_as_they_are(line: str, said: str) -> None:
+    assert said in CliRunner().invoke(cli.main, line.split()).output
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -33,8 +33,8 @@ def test_files_of_every_shape_through_supernode_and_peer(stage: Scene, size: int
     first = stage.get(url, "a", nodes=(node,))
     second = stage.get(url, "b", "--digest", f"sha256:{digest}", host=3, nodes=(node,))
     assert stage.digest("a") == stage.digest("b") == digest
-    assert first["from"] == {"peers": 0, "supernode": size, "origin": 0, "resumed": 0}
-    assert second["from"] == {"peers": size, "supernode": 0, "origin": 0, "resumed": 0}
+    assert first["from"] == {"peers": 0, "supernode": size, "origin": 0, "host": 0, "resumed": 0}
+    assert second["from"] == {"peers": size, "supernode": 0, "origin": 0, "host": 0, "resumed": 0}
     assert (first["length"], first["back_to_source"], second["digest"]) == (size, None, first["digest"])
     assert stage.sent("/f") == size
 
@@ -49,7 +49,7 @@ def test_large_files_to_three_peers(stage: Scene, mib: int) -> None:
         assert stage.digest(f"out{host}") == digest
     assert results[0]["from"]["supernode"] == mib * MIB
     for result in results[1:]:
-        assert result["from"] == {"peers": mib * MIB, "supernode": 0, "origin": 0, "resumed": 0}
+        assert result["from"] == {"peers": mib * MIB, "supernode": 0, "origin": 0, "host": 0, "resumed": 0}
     stage.check_read_once("/big", mib * MIB, node)
     assert json.loads(node.get(f"/tasks/{results[0]['task_id']}"))["cdnStatus"] == "SUCCESS"
 

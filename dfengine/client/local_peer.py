@@ -154,7 +154,8 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         line, inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stack.enter_context(inherited)
         stack.enter_context(line)
-        for fd in (sock.fileno(), lock, inherited.fileno(), *([streams.fileno()] if streams else [])):
+        handed = (sock.fileno(), lock, inherited.fileno(), *([streams.fileno()] if streams else []))
+        for fd in handed:
             os.set_inheritable(fd, True)
         arguments = [
             sys.executable, "-P", "-m", "dfengine", "peer", "--home", home.path, "--ip", ip,
@@ -184,6 +185,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
                 (os.POSIX_SPAWN_DUP2, log, 2),
+                *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd > 2 and fd not in handed),
             ],
             setsid=True,
             setsigmask=[],
@@ -191,6 +193,16 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         _started.append(pid)
         os.pwrite(lock, _lock_text(ip, number, pid), 0)
         return LocalPeer(ip, number, fresh=True, line=socket.socket(fileno=line.detach()))
+
+
+def _inheritable() -> list[int]:
+    """Descriptors that a process which is started now would have. The server lives longer than who waits for the end of a pipe."""
+    found = []
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            if os.get_inheritable(fd):
+                found.append(fd)
+    return found
 
 
 def _reap() -> None:

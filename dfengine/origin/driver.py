@@ -7,6 +7,8 @@ the number of descriptors is not bounded as by select(2). A paused reader stops 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
 import threading
 import time
@@ -34,6 +36,8 @@ class Driver:
         self._poll = select.poll()
         self._poll.register(cancel.fd, select.POLLIN)
         self._sockets: set[int] = set()
+        self._seen: dict[int, int] = {}
+        """Sockets that libcurl has had, and their inodes: it does not say when it closes one."""
         self._due: float | None = None
         self._multi: Any = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -44,7 +48,12 @@ class Driver:
     @property
     def descriptors(self) -> list[int]:
         """See forked.Open."""
-        return [*self._sockets]
+        found = []
+        for fd, number in self._seen.items():
+            with contextlib.suppress(OSError):
+                if os.fstat(fd).st_ino == number:
+                    found.append(fd)
+        return found
 
     def _watch(self, what: int, fd: int, multi: object, data: object) -> None:
         if what == pycurl.POLL_REMOVE:
@@ -53,6 +62,7 @@ class Driver:
                 self._poll.unregister(fd)
         elif what in _EVENTS:
             self._sockets.add(fd)
+            self._seen[fd] = os.fstat(fd).st_ino
             self._poll.register(fd, _EVENTS[what])
 
     def _timer(self, milliseconds: int) -> None:

@@ -286,7 +286,7 @@ async def _ended(handle: Handle[Any], timeout: float | None) -> bool:
         await over
     else:
         await asyncio.wait((over,), timeout=timeout)
-    return handle.done
+    return handle.ended(0)
 
 
 def _set(over: asyncio.Future[None]) -> None:
@@ -322,6 +322,7 @@ def _in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
     future: asyncio.Future[T] = loop.create_future()
 
     def settle(result: T | None, error: BaseException | None) -> None:
+        thread.join()  # it has nothing more to do
         if future.done():
             return
         if error is not None:
@@ -338,5 +339,6 @@ def _in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name="dfengine", daemon=True).start()
+    thread = threading.Thread(target=run, name="dfengine", daemon=True)
+    thread.start()
     return future

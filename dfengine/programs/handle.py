@@ -33,6 +33,7 @@ class Handle(Generic[T]):
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._then: list[Callable[[Any], None]] = [ended]
+        self._thread: threading.Thread | None = None
         self._stopped: BaseException | None = None
         self._result: T | None = None
         self._error: BaseException | None = None
@@ -64,7 +65,7 @@ class Handle(Generic[T]):
         Raises TimeoutError if it still runs then, which it goes on to do; else what ended it: a subclass of DfengineError, which is
         Cancelled after `cancel`, or what the function `progress` raised.
         """
-        if not self._elsewhere and not self._over.wait(timeout):
+        if not self.ended(timeout):
             raise TimeoutError(f"{self.name} still runs after {timeout:g} s")
         if (error := self.error) is not None:
             raise error
@@ -89,7 +90,8 @@ class Handle(Generic[T]):
 
     def start(self) -> Self:
         """Run it in a thread of its own."""
-        threading.Thread(target=self._run, name="dfengine", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="dfengine", daemon=True)
+        self._thread.start()
         return self
 
     def _run(self) -> None:
@@ -125,9 +127,15 @@ class Handle(Generic[T]):
                     return
         call(self)
 
-    def ended(self, timeout: float) -> bool:
-        """Wait so many seconds for its end."""
-        return self._elsewhere or self._over.wait(timeout)
+    def ended(self, timeout: float | None) -> bool:
+        """Wait so many seconds for its end, None = as long as it takes."""
+        if self._elsewhere:
+            return True
+        if not self._over.wait(timeout):
+            return False
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()  # it has nothing more to do
+        return True
 
     @property
     def _elsewhere(self) -> bool:

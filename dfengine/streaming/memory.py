@@ -12,7 +12,7 @@ from dfengine.client.digest import Follower, compare
 from dfengine.client.place import Place
 from dfengine.client.plan import Plan
 from dfengine.errors import OriginChanged, StorageError
-from dfengine.net import fd_passing
+from dfengine.net import fd_passing, forked
 from dfengine.settings import GetSettings
 from dfengine.storage.home import Entry
 from dfengine.storage.memory_file import available
@@ -81,6 +81,7 @@ class Memory(Place):
         file = transfer.file
         assert isinstance(file, SlotFile)
         self._line = fd_passing.hand_over(sockets, entry.encode(), file.descriptors)
+        forked.keep(self)
 
     def taken(self, n: int) -> None:
         """The consumer has all of piece n, the oldest: the window moves, and what the cache has no room for leaves. Raises StorageError."""
@@ -93,6 +94,11 @@ class Memory(Place):
         self.delivered += file.geometry.content(n)[1]
         for piece in transfer.delivered(n):
             file.evict(piece)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """See forked.Open. A child that had the line would have the peer server serve what this process has not any more."""
+        return [self._line.fileno()] if self._line is not None else []
 
     def verify(self) -> None:
         """All was delivered: compare whole digests with what the user gave. Raises DigestMismatch."""

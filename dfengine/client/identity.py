@@ -153,7 +153,7 @@ def _signed(settings: GetSettings, look: Callable[[], None]) -> str:
     from dfengine.origin.object_store import LENT, NoCredentials, patiently, signed_url
 
     try:
-        return patiently(lambda: signed_url(parse(settings.url), LENT), look)
+        return patiently(lambda: signed_url(parse(settings.url), LENT, lent=True), look)
     except NoCredentials as error:
         raise BadValue(f"--sign client cannot sign for {settings.url[:200]}: {error}") from None
 

@@ -84,7 +84,7 @@ class HttpOrigin:
             more += [("If-Modified-Since", unless.last_modified)] if unless.last_modified else []
             if not (unless.etag or unless.last_modified):
                 unless = None  # a 304 to a request without conditions says nothing
-        body = self._follow(more, waiting)
+        body = self._follow(more, waiting, unless)
         body.bounded = end is not None
         try:
             self._place(body, start, end, asked, unless)
@@ -114,6 +114,10 @@ class HttpOrigin:
         """The value of an If-Range."""
         return version.condition
 
+    def _is_still(self, redirect: Head, version: Version | None) -> bool:
+        """A redirect says already that the file is this version."""
+        return False
+
     def _version(self, body: Body, now: float) -> Version:
         """What the answer says of its file."""
         return body.head.version(body.length, now)
@@ -132,7 +136,7 @@ class HttpOrigin:
         """Find out which bytes of the task this answer holds, and of which version."""
         head, now = body.head, time.time()
         body.remaining = head.body_length
-        if head.status == 304 and unless is not None:
+        if unless is not None and (head.status == 304 or self._is_still(head, unless)):
             body.not_modified, body.version = True, unless
             return
         if head.status in (200, 203):
@@ -195,7 +199,7 @@ class HttpOrigin:
 
     # Requests.
 
-    def _follow(self, more: list[tuple[str, str]], waiting: Callable[[], None] | None) -> Body:
+    def _follow(self, more: list[tuple[str, str]], waiting: Callable[[], None] | None, unless: Version | None) -> Body:
         """One GET, through redirects."""
         hop, headers, vary, passed = self._first_hop, self._headers, set[str](), list[Head]()
         for _ in range(REDIRECTS + 1):
@@ -203,7 +207,7 @@ class HttpOrigin:
             location = body.head.get("location")
             vary.update(name.lower() for name in body.head.members("vary") if name)
             body.vary = frozenset(vary)
-            if body.head.status not in (301, 302, 303, 307, 308) or not location:
+            if body.head.status not in (301, 302, 303, 307, 308) or not location or self._is_still(body.head, unless):
                 body.passed = passed
                 return body
             body.close()

@@ -8,13 +8,14 @@ that a push meanwhile changes nothing. The token goes to the Hub alone: the stor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dfengine.errors import OriginError
 from dfengine.location import Location
 from dfengine.origin.body import Body
 from dfengine.origin.cancel import Cancel
+from dfengine.origin.head import Head
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.hub import resolve_url
 from dfengine.origin.version import Version
@@ -28,9 +29,27 @@ class HubOrigin(HttpOrigin):
         self._location, self._base = location, base
         self._pinned = False
 
+    def open(
+        self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
+        waiting: Callable[[], None] | None = None,
+    ) -> Body:
+        """See `http.HttpOrigin.open`."""
+        try:
+            return super().open(start, end, version=version, unless=unless, waiting=waiting)
+        except OriginError as error:
+            if error.status not in (401, 403):
+                raise
+            shown = any(name.lower() == "authorization" for name, _ in self._headers)
+            why = "the token that was shown opens nothing there" if shown else "no token was shown"
+            raise OriginError(f"{error}: {why}", error.status, error.retry_after) from None
+
     def _condition(self, version: Version) -> str:
         """Nothing that a store behind a redirect could know; each answer of the Hub says its version before a byte comes."""
         return ""
+
+    def _is_still(self, redirect: Head, version: Version | None) -> bool:
+        linked = redirect.get("x-linked-etag")
+        return bool(linked) and version is not None and version.etag == linked
 
     def _version(self, body: Body, now: float) -> Version:
         version = super()._version(body, now)

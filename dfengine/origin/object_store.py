@@ -58,8 +58,11 @@ _missing: dict[tuple[object, ...], tuple[float, str]] = {}
 """(scheme, variables) -> when its credentials were not found, and why."""
 
 
-def signed_url(location: Location, seconds: int = SECONDS) -> str:
-    """The object's URL with a signature that holds `seconds`. Raises NoCredentials, BadValue, LocalError without the extra."""
+def signed_url(location: Location, seconds: int = SECONDS, lent: bool = False) -> str:
+    """The object's URL with a signature that holds `seconds`. lent: to somebody else, so it must open this object alone.
+
+    Raises NoCredentials, BadValue, LocalError without the extra.
+    """
     environment = os.environ
     url = address(location, environment)
     skip = {"s3": "AWS_SKIP_SIGNATURE", "gs": "GOOGLE_SKIP_SIGNATURE", "az": "AZURE_SKIP_SIGNATURE"}[location.scheme]
@@ -68,6 +71,8 @@ def signed_url(location: Location, seconds: int = SECONDS) -> str:
     if location.scheme == "gs" and environment.get("STORAGE_EMULATOR_HOST"):
         raise NoCredentials("STORAGE_EMULATOR_HOST is set, and an emulator knows no signatures")
     shared = environment.get("AZURE_STORAGE_SAS_TOKEN") or environment.get("AZURE_STORAGE_SAS_KEY") or ""
+    if location.scheme == "az" and shared and lent:
+        raise NoCredentials("AZURE_STORAGE_SAS_TOKEN may open more than this object: AZURE_STORAGE_ACCOUNT_KEY signs for it alone")
     if location.scheme == "az" and shared:
         return f"{url}{'&' if '?' in url else '?'}{shared.lstrip('?')}"
     if not is_plain(location):

@@ -44,12 +44,15 @@ def one_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 def test_small_and_large_files_of_a_hub_are_downloaded_alone(stage: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add("org/name", {"config.json": b"{}", "a b/weights.bin": content(SIZE)})
     hub.add("datasets/org/data", {"x": b"refs"}, "refs/pr/1")
+    hub.cached = {"datasets/org/data"}
     hub.token = TOKEN
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     stage.get("hf://org/name/config.json", "a")
     stage.get("hf://org/name/a%20b/weights.bin", "b")
     stage.get("hf://datasets/org/data@refs%2Fpr%2F1/x", "c")
+    stage.get("hf://org/name/a b/weights.bin", "part", "--range", "100-199")
     assert (read(stage, "a"), read(stage, "b"), read(stage, "c")) == (b"{}", content(SIZE), b"refs")
+    assert read(stage, "part") == content(SIZE)[100:200]
     assert {authorization for server, _, authorization in hub.seen if server == "hub"} == {f"Bearer {TOKEN}"}
     assert {authorization for server, _, authorization in hub.seen if server == "store"} == {""}
     assert "404" in stage.get("hf://org/name/none", "d", status=4)
@@ -88,6 +91,7 @@ def test_the_same_file_of_a_later_commit_is_not_fetched_again(stage: Any, hub: H
     hub.add("org/name", {"w": content(SIZE), "x": b"2"})
     stage.get("hf://org/name/w", "b", "--notbs", host=3, nodes=(node,))
     assert read(stage, "b") == content(SIZE)
+    assert len([target for server, target, _ in hub.seen if server == "store"]) == 1, "the Hub says which file it is"
     hub.add("org/name", {"w": content(SIZE, 3), "x": b"2"})
     stage.get("hf://org/name/w", "c", "--notbs", host=4, nodes=(node,))
     assert read(stage, "c") == content(SIZE, 3)
@@ -112,6 +116,7 @@ def test_a_gated_file_is_for_those_who_show_a_token(stage: Any, hub: Hub, monkey
     assert read(stage, "a") == read(stage, "b") == read(stage, "d") == content(2 * MIB)
     err = stage.get("hf://org/gated/w", "e", status=4)
     assert "401" in err
+    assert "no token was shown" in err
     assert "hf://org/gated/w" in err
     for path in stage.path.rglob("*"):
         if path.is_file():

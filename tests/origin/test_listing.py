@@ -243,6 +243,47 @@ def test_a_hostile_hub_is_refused(cancel: Cancel, monkeypatch: pytest.MonkeyPatc
             listed("hf://org/name", cancel)
 
 
+# OBJECT STORES
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ALLOW_HTTP"):
+        monkeypatch.setenv(name, "true")
+
+
+def page(keys: list[str], more: bool) -> bytes:
+    """Of a bucket's listing, version 2."""
+    about = "<LastModified>2026-11-29T21:20:00.000Z</LastModified><ETag>&quot;1&quot;</ETag><Size>5</Size>"
+    inside = "".join(f"<Contents><Key>{key}</Key>{about}</Contents>" for key in keys)
+    rest = f"<IsTruncated>{str(more).lower()}</IsTruncated>" + "<NextContinuationToken>again</NextContinuationToken>" * more
+    return f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult>{inside}{rest}</ListBucketResult>'.encode()
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize(("keys", "said"), [
+    ([], "not ended within"), (["a"], "'a' twice"), (["../x"], r"\.\./x"), (["a/../b"], "a/../b"), (["x" * 300], "longer than"),
+])
+def test_a_hostile_bucket_is_refused(cancel: Cancel, monkeypatch: pytest.MonkeyPatch, keys: list[str], said: str) -> None:
+    """Each page says that there is another one."""
+    with serving(lambda path: (200, "application/xml", page(keys, True))) as base:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", base)
+        with pytest.raises(OriginError, match=said):
+            listed("s3://bucket", cancel, Limits(seconds=2))
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_store_at_an_address_that_is_closed_is_not_listed(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    with serving(lambda path: (asked.append(path) or 200, "application/xml", page([], False))) as base:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", base)
+        for deny in (["127.0.0.1"], ["127.0.0.0/8"]):
+            with pytest.raises(OriginForbidden):
+                listed("s3://bucket", cancel, access=Access(deny=deny))
+        assert not asked
+        assert listed("s3://bucket", cancel, access=Access(deny=["10.0.0.0/8"])) == []
+
+
 # THIS MACHINE'S DISK
 
 

@@ -160,17 +160,18 @@ def test_a_supernode_that_is_killed_and_restarted_in_the_middle(stage: Scene) ->
     size = 160 * MIB
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
-    node = stage.supernode("--max-bandwidth", "40M")
+    node = stage.supernode("--max-bandwidth", "40M", "--origin-connections", "1")
     get = stage.start_get(url, "out", "--notbs", nodes=(node,))
     until(lambda: held(stage, "out") > size // 3, "a third of the file")
     stage.kill(node.process)
     port, download = node.port, int(node.download.rpartition(":")[2])
     stage.supernodes.remove(node)
-    again = stage.supernode("--max-bandwidth", "40M", home=node.home, port=port, download_port=download)
+    again = stage.supernode("--max-bandwidth", "40M", "--origin-connections", "1", home=node.home, port=port, download_port=download)
     result = stage.end(get)
     assert stage.digest("out") == digest
     assert result["back_to_source"] is None
-    assert stage.sent("/f") <= size + 8 * MIB
+    # Lost are the piece under way, 4 MiB, and what one socket holds: nginx counts it as sent (10 MiB of buffers by Linux's defaults).
+    assert stage.sent("/f") <= size + 16 * MIB
     assert again.process.poll() is None
 
 

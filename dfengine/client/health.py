@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     Address = tuple[str, int]
 
 FAULTS = 3
-"""Failures in a row after which a source is left for a while."""
+"""Failures in a row after which a source is avoided for a while."""
 
 LEAVE = 10.0
-"""Seconds that it is left at first."""
+"""Seconds that it is avoided at first."""
 
 WARY = 2
 """Silent addresses from which on only the supernode and sources that brought a piece are asked first."""
@@ -48,7 +48,7 @@ class Health:
         self._wary = 0.0
 
     def left(self, source: Where, now: float) -> bool:
-        """It is not asked for anything now."""
+        """It is avoided now."""
         state = self._states.get(source.cid)
         if state is not None and state.until > now:
             return True
@@ -56,7 +56,7 @@ class Health:
         return silent is not None and silent.until > now
 
     def fault(self, cid: str, why: str, now: float) -> bool:
-        """It failed because of `why`; True when it is left from now on."""
+        """It failed because of `why`; True if it is avoided from now on."""
         state = self._states.setdefault(cid, _State())
         state.faults += 1
         if why == "digest":
@@ -67,7 +67,7 @@ class Health:
         return state.until > now
 
     def silence(self, source: Where, now: float) -> None:
-        """It sends nothing where bytes are due. The supernode is not left for that: it is what is left when peers are silent."""
+        """It sends nothing although bytes are due. The supernode is not avoided: it is the last resort when peers are silent."""
         self._good.discard(source.cid)
         if source.cid.startswith(CDN):
             return
@@ -78,13 +78,13 @@ class Health:
             self._wary = max(self._wary, state.until)
 
     def heard(self, source: Where) -> None:
-        """One that was silent sends after all."""
+        """A silent source has sent bytes."""
         state = self._silent.get(source.address)
         if state is not None:
             state.until = 0.0
 
     def success(self, source: Where) -> None:
-        """It sent a piece that was right. One that sent a wrong digest stays left: another piece of it may have been under way."""
+        """It sent a right piece. A source that sent a wrong digest stays avoided: this piece may have been under way before."""
         state = self._states.get(source.cid)
         if state is not None:
             if state.until == math.inf:
@@ -99,11 +99,11 @@ class Health:
         return self._wary > now
 
     def trusted(self, source: Where) -> bool:
-        """The supernode, or one that brought a piece and was not silent since."""
+        """The supernode, or a source that sent a piece and was not silent since."""
         return source.cid in self._good or source.cid.startswith(CDN)
 
     def pick(self, sources: Iterable[Where], now: float, silent: bool) -> Where | None:
-        """The first that is not left; a trusted one first where others are `silent`, or while many are."""
+        """The first that is not avoided; trusted ones first if others are `silent`, or while many are."""
         usable = (source for source in sources if not self.left(source, now))
         first = next(usable, None)
         if first is None or self.trusted(first) or not (silent or self.wary(now)):
@@ -111,7 +111,7 @@ class Health:
         return next(filter(self.trusted, usable), first)
 
     def forgive(self) -> None:
-        """Waiting times are over; wrong digests stay what they were."""
+        """End all waiting times; sources of wrong digests stay avoided."""
         for state in self._states.values():
             if state.until < math.inf:
                 state.faults, state.until = 0, 0.0

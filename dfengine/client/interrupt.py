@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
     Tell = Callable[[int, str, str], None]
-    """Says of a failure its exit code, kind and message to a program."""
+    """Reports a failure to a program: exit code, kind, message."""
 
-SAYING = 0.1
+PRINTING = 0.1
 """Seconds for the last message of a process whose main thread is blocked."""
 
 
@@ -59,13 +59,13 @@ def interruptible(settings: GetSettings, run: Callable[[], Result], tell: Tell) 
                 return run()
         finally:
             for number in SIGNALS:
-                # What is said afterwards may be waited for, too, and then nobody here hears of a signal.
+                # Printing may block, and then a Python handler would not run.
                 if signal.getsignal(number) is stop:
                     signal.signal(number, signal.SIG_DFL)
     except _Signalled as signalled:
-        said = _stopped(settings)
-        print(f"dfengine: {said}", file=sys.stderr)
-        raise Interrupted(128 + signalled.number, said) from None
+        message = _stopped(settings)
+        print(f"dfengine: {message}", file=sys.stderr)
+        raise Interrupted(128 + signalled.number, message) from None
 
 
 def _stopped(settings: GetSettings) -> str:
@@ -73,17 +73,17 @@ def _stopped(settings: GetSettings) -> str:
 
 
 def _cut(settings: GetSettings, number: int, tell: Tell) -> None:
-    """By the watchdog's thread: say what ended it, a signal or with 0 the deadline, and leave the process."""
+    """In the watchdog's thread: print the reason (a signal, or 0: the deadline) and end the process."""
     error = TimedOut(f"not finished within {settings.timeout:g} s")
     code = 128 + number if number else error.exit_code
-    said, kind = (_stopped(settings), "Interrupted") if number else (str(error), type(error).__name__)
+    message, kind = (_stopped(settings), "Interrupted") if number else (str(error), type(error).__name__)
 
     def say() -> None:
-        print(f"dfengine: {said}", file=sys.stderr)
-        tell(code, kind, said)
+        print(f"dfengine: {message}", file=sys.stderr)
+        tell(code, kind, message)
 
-    # By one more thread: the main thread may hold stdout or stderr, whose reader does not read.
+    # In another thread: the main thread may hold the lock of stdout or stderr, whose reader does not read.
     teller = threading.Thread(target=say, daemon=True)
     teller.start()
-    teller.join(SAYING)
+    teller.join(PRINTING)
     os._exit(code)

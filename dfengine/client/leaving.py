@@ -10,16 +10,16 @@ else:
 
 
 class Leaving(Protocol):
-    """`dfengine.streaming.cache.Cache` is one. Used under the transfer's lock; imported for its type alone."""
+    """See `dfengine.streaming.cache.Cache`. Used under the transfer's lock; imported only for its type."""
 
     def __len__(self) -> int:
-        """Pieces that are to be told."""
+        """Evicted pieces that are not reported yet."""
 
     def keep(self, n: int, spare: int) -> list[int]:
-        """Piece n was delivered; `spare` more pieces than usual have room. Those that must leave at once."""
+        """Piece n was delivered; `spare` more pieces than usual have room. Returns pieces whose memory must be freed at once."""
 
     def tell(self, most: int) -> list[int]:
-        """Those pieces, up to `most`; they are being told now."""
+        """Up to `most` of these pieces, to be reported now."""
 
     def told(self, pieces: list[int]) -> list[int]:
-        """Nobody is sent here for these any more: those of them that can be evicted."""
+        """The supernode names this host for these no longer; returns those whose memory can be freed."""

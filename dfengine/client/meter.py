@@ -15,13 +15,13 @@ SPAN = 5.0
 """Seconds over which the rate is measured."""
 
 HOLD = 2.0
-"""Seconds for which fewer bytes than before are not believed: between a piece's last byte and its verification it is counted nowhere."""
+"""Seconds for which a decrease is ignored: between its last byte and its verification a piece is not counted."""
 
 NAME, BAR, WIDEST_BAR = 11, 9, 42
-"""Cells: what a name keeps before the bar is given up; the bar, with its brackets, at least and at most."""
+"""Cells: least width of a name beside a bar; least and greatest width of the bar, brackets included."""
 
 LONGEST = 1000 * 86400.0
-"""Seconds beyond which the time that is left is not shown."""
+"""Seconds beyond which the remaining time is not shown."""
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -46,7 +46,7 @@ class Counters(Value):
 
     @property
     def done(self) -> int:
-        """Bytes that are here; what is fetched from two sources at once counts once where the length is known."""
+        """Bytes that are here; at most the length, if it is known, though two sources may send the same piece."""
         done = self.peers + self.supernode + self.origin + self.resumed
         return min(done, self.length) if self.length >= 0 else done
 
@@ -73,7 +73,7 @@ class Gauge:
 
     @property
     def done(self) -> int:
-        """Bytes that are shown as here."""
+        """Bytes shown as received."""
         return self._seen[-1][1] if self._seen else 0
 
     @property

@@ -6,15 +6,15 @@ import re
 
 
 def without_password(url: str) -> str:
-    """`url` as it was given, but for the password in its userinfo."""
+    """`url` without the password in its userinfo."""
     scheme, there, userinfo, host, rest = _parts(url)
     return f"{scheme}{there}{userinfo.partition(':')[0]}{'@' if userinfo else ''}{host}{rest}"
 
 
 def naming(message: str, url: str, status: int = 0) -> str:
-    """`message` with the URL that it is about, once: without userinfo and query, since both may hold credentials.
+    """`message` with the URL that it is about, unless it names it already; without userinfo and query, which may hold credentials.
 
-    status: what the server answered. Without an answer the message says which host could not be asked, and that is enough.
+    status: of the server's answer. Without an answer the host in the message is enough.
     """
     scheme, there, _, host, rest = _parts(url)
     place = f"{scheme}{there}{host}{rest.partition('?')[0].partition('#')[0]}"
@@ -25,7 +25,7 @@ def naming(message: str, url: str, status: int = 0) -> str:
 
 
 def _parts(url: str) -> tuple[str, str, str, str, str]:
-    """(scheme, "://", userinfo, host with port, path and all behind it); also of what is no URL."""
+    """(scheme, "://", userinfo, host with port, the rest); also of a text that is no URL."""
     scheme, there, rest = url.partition("://") if "://" in url else ("", "", url)
     end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
     userinfo, _, host = rest[:end].rpartition("@")

@@ -6,23 +6,23 @@ import math
 from collections import deque
 
 RECENT = 16
-"""Pieces that are remembered."""
+"""Latest pieces whose times are kept."""
 
 LEAD = 0.15
-"""Seconds from the word that a piece is ending to the first byte of what is given for it: four ways through full queues of shaped links."""
+"""Lead time in seconds: a piece is announced as ending this early. About two round trips through full queues of shaped links."""
 
 QUICK = 0.1
-"""Seconds; of pieces that take less nobody says that they are ending."""
+"""Seconds; pieces that take less are not announced as ending."""
 
 RAMP, TELLING = 0.125, 0.25
-"""Parts of a piece: until the first has come a connection may be slow beside others that began before; the next tells the link's rate."""
+"""Parts of a piece. Until RAMP is received a new connection may be slower than older ones; the next TELLING measures the link's rate."""
 
 
 ENDGAME = 2.0
 """Standard deviations over the mean after which a piece counts as late when nothing else is left to start."""
 
 ENDGAME_LEAST = 0.5
-"""Seconds more than the mean that it must be late, too: for less, a second transfer costs more than it saves."""
+"""It must also exceed the mean by so many seconds: below that a second transfer costs more than it saves."""
 
 NEXT_LEAST = 0.05
 """The same for the piece that a stream's consumer waits for."""
@@ -31,13 +31,13 @@ SILENT_LEAST, SILENT_MOST = 0.5, 3.0
 """Seconds to an answer's first byte after which its source counts as silent: as measured, between these."""
 
 SLOW = 10.0
-"""A source is too slow for a piece that will take so many times as long as quick pieces do."""
+"""A source is too slow if its piece will take so many times as long as quick pieces."""
 
 SLOW_LEAST = 1.5
-"""Seconds that such a piece takes at least; while no piece has come, one is asked for once more to find out what is quick."""
+"""And at least so many seconds. While no piece is complete, one is requested again to learn how long quick pieces take."""
 
 STEP = 0.5
-"""Seconds that bytes which came may not be counted yet: as long as one receive lasts at most."""
+"""Longest time of one receive in seconds, after which received bytes are counted."""
 
 
 class PieceTiming:
@@ -49,7 +49,7 @@ class PieceTiming:
         self._answer = self._spread = 0.0
 
     def add(self, seconds: float) -> None:
-        """One piece took this long from its request, or from the end of the one before it, to its last byte."""
+        """A piece took so long from its request, or from the end of the previous piece on the connection, to its last byte."""
         self._recent.append(max(seconds, 0.0))
 
     @property
@@ -63,7 +63,7 @@ class PieceTiming:
         return self.mean >= QUICK
 
     def ends_in(self, length: int, got: int, seconds: float) -> float:
-        """Seconds until it is time to say that a piece of `length` bytes is ending, of which `got` came in `seconds`; infinite: not yet."""
+        """Seconds until a piece of `length` bytes, of which `got` came in `seconds`, is to be announced as ending; infinite: unknown."""
         mean = self.mean
         if got * 4 < length or (mean and mean < QUICK) or seconds < QUICK / 4:
             return math.inf

@@ -1,7 +1,7 @@
 """The progress line on stderr, drawn by its own thread because the main thread may be waiting for a supernode.
 
-It is one line and a carriage return: no colour, no escape sequence, no library. What else is said meanwhile goes through `print`, which
-takes the line away, writes, and draws it again.
+It is one line and a carriage return: no colour, no escape sequence, no library. Other messages go through `print`, which clears the line,
+writes, and draws it again.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from dfengine.client.watch import Watch
 
 FIRST_SHOWN = 0.3
-"""Seconds before the line appears; of a download that ends earlier only the end is shown."""
+"""Seconds before the line appears; for a shorter download only its result is shown."""
 
 REFRESH = 0.2
-"""Seconds between two looks at the counters."""
+"""Seconds between two updates."""
 
 REFRESH_FILE = 1.0
-"""The same where stderr is no terminal, and each is a line that stays."""
+"""The same where stderr is no terminal, so each update is a new line."""
 
 WIDTH = 80
-"""Columns of a terminal that does not say."""
+"""Columns of a terminal that does not report its width."""
 
 
 def encoding() -> str:
-    """Of the terminal, as the locale says that the process was started with.
+    """The terminal's encoding, by the locale with which the process was started.
 
-    Python makes UTF-8 of the locale C, in sys.stderr and in os.environ; a terminal there does not.
+    Python replaces the locale C by UTF-8, in sys.stderr and in os.environ; a terminal does not.
     """
-    spoken = getattr(sys.stderr, "encoding", None) or "ascii"
-    if spoken.lower().replace("-", "") != "utf8":
-        return spoken
+    stated = getattr(sys.stderr, "encoding", None) or "ascii"
+    if stated.lower().replace("-", "") != "utf8":
+        return stated
     try:
         with open("/proc/self/environ", "rb") as file:
             started = dict(pair.partition(b"=")[::2] for pair in file.read().split(b"\0"))

@@ -1,16 +1,15 @@
 """When a download sends its next request to the supernode. Pure, with the time as argument.
 
-Natively a request carries any number of reports and a wish. One may be parked at the supernode; one more may follow
-it on the same connection, which releases the first. Laws:
+A native request carries any number of reports and may ask for pieces. One may be parked at the supernode; a second one on the same
+connection releases it. Laws:
 
-1. Reports wait until the last request is BATCH old, then go at once; at speed a request carries several.
-   While a worker starves they wait half of that, and not at all when there are two: a report may free the slot that the
-   next piece comes from.
-2. Pieces are asked for at once when a worker starves and no wish is parked; else the wish rides with the next reports,
-   which would only release a parked one.
+1. Reports are sent when the last request is BATCH old, so at full speed a request carries several. While a worker is idle they wait half
+   as long, and two of them are sent at once: a report may free the slot from which the next piece comes.
+2. Pieces are requested at once when a worker is idle and no pull is parked. Otherwise the request is part of the next reports: sent alone
+   it would only release the parked pull.
 3. At most two requests are unanswered.
-4. After an answer that came at once and brought nothing, the next wish waits, longer each time, until a piece is written.
-5. A supernode hears of us every ALIVE seconds.
+4. After an immediate answer without pieces the next request for pieces waits, longer each time, until a piece is written.
+5. The supernode gets a request every ALIVE seconds.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ ALIVE = 30.0
 """Seconds."""
 
 PARK = 20.0
-"""Seconds that a wish may be parked at the supernode."""
+"""Seconds that a pull may be parked at the supernode."""
 
 GRAIN = 1e-6
-"""Seconds; a wait shorter than this is over: added to a clock's time it might not change it."""
+"""Seconds; a shorter wait counts as over: added to a clock's time it might not change it."""
 
 
 class Backoff:
@@ -44,7 +43,7 @@ class Backoff:
         return wait
 
     def reset(self) -> None:
-        """Something happened."""
+        """Start again with the first wait."""
         self._next = self._first
 
 
@@ -68,7 +67,7 @@ class PullTiming:
         return self._unanswered[0][0] if self._unanswered else math.inf
 
     def due(self, now: float, reports: int, appetite: int, starving: bool) -> bool:
-        """A request should be sent now: `reports` wait, and `appetite` pieces are wished for."""
+        """A request should be sent now: `reports` wait, and `appetite` pieces are wanted."""
         return self.wait(now, reports, appetite, starving) <= 0
 
     def wait(self, now: float, reports: int, appetite: int, starving: bool) -> float:

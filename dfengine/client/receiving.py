@@ -39,15 +39,15 @@ class Receiving:
         self._current.pop(job, None)
 
     def open(self, job: Job) -> None:
-        """Sockets are going to be connected for the job."""
+        """The job is about to connect sockets."""
         self._opening[job] = []
 
     def connecting(self, job: Job, made: socket.socket) -> None:
-        """This is one of them. TLS takes a socket over: only a descriptor of our own still shuts its connection then."""
+        """A socket that the job connects. A TLS wrapper takes the socket over, so a duplicate is kept to shut the connection."""
         self._opening[job].append(made.dup())
 
     def opened(self, job: Job) -> None:
-        """They are connected, or failed."""
+        """The job's sockets are connected, or failed."""
         for each in self._opening.pop(job):
             each.close()
 
@@ -59,12 +59,12 @@ class Receiving:
             shut(self._opening.get(job, ()))
 
     def came(self, job: Job) -> int:
-        """Bytes of it that have come, its answer's head and frame with them."""
+        """Bytes received for it, the answer's head and frame included."""
         connection, before = self._current.get(job, (None, 0))
         return 0 if connection is None else max(0, connection.receiver.total - before)
 
     def unread(self, job: Job) -> int:
-        """Bytes of it that wait in this host: if there are many, its source is not what is slow."""
+        """Bytes of it that wait in this host's kernel: if there are many, its source is not the slow part."""
         return self._current[job][0].unread if job in self._current else 0
 
     def moving(self, counts: ByteCounts) -> None:
@@ -78,7 +78,7 @@ class Receiving:
             counts.add(job.source, came)
 
     def ending(self, pace: PieceTiming, now: float) -> tuple[list[Job], float]:
-        """Jobs whose pieces will be whole soon (`PieceTiming.ends_in`) and were not told, and the seconds until there are more."""
+        """Unreported jobs whose pieces will soon be complete (`PieceTiming.ends_in`), and the seconds until there are more."""
         soonest, found = math.inf, []
         for job in self._current:
             if job.told:
@@ -87,11 +87,11 @@ class Receiving:
             if wait <= 0:
                 found.append(job)
             soonest = min(soonest, wait)
-        # A piece of which too little is here to tell is looked at again soon.
+        # A piece with too few bytes for an estimate is checked again soon.
         return found, max(LOOK, min(soonest, LOOK * 4))
 
     def part(self) -> float:
-        """How much is here of all that are under way, in pieces."""
+        """The received part of all pieces under way, in pieces."""
         return sum(self.came(job) / self._framed(job.piece) for job in self._current)
 
 

@@ -1,7 +1,7 @@
 """Ends the process at a signal or the deadline when the main thread, which should end it, is blocked.
 
-A look-up of a name, or a disk that does not answer, cannot be cut from within: Python runs a signal's handler only when such a call is
-over. But the number of the signal is written into a pipe at once (signal.set_wakeup_fd), and a thread waits there.
+A name look-up or a read from a disk that does not answer cannot be interrupted: Python runs signal handlers only after such a call. But the
+signal's number is written into a pipe at once (signal.set_wakeup_fd), and a thread reads that pipe.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Watchdog:
                 continue
             numbers = os.read(self._read, 64)
             if not numbers:
-                return  # the main thread has ended what was watched
+                return  # the main thread has left the context
             for number in numbers:
                 if number in SIGNALS and first:
                     deadline = 0.0

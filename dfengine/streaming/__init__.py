@@ -4,7 +4,7 @@
     network   what is asked for: `[una, una+wnd)`, the window of the client's plan; una moves when the consumer has taken a piece
     cache     what is kept for other peers after that: `cache.Cache`
 
-Law: eviction never gates credit. The three are told apart in `download`, which fills the window; `pipe` and `reader` empty it.
+Law: cache eviction never blocks the reader. `download` keeps the three apart and fills the window; `pipe` and `reader` empty it.
 """
 
 from __future__ import annotations

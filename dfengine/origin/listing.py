@@ -34,7 +34,7 @@ def files(url: str, reach: Reach, cancel: Cancel, limits: Limits | None = None) 
     if not scheme:
         from dfengine.origin.listing_http import Pages, index
 
-        yield from index(check_url(url), Pages(lambda page: reach.http(page, cancel), names, limits), names)
+        yield from index(check_url(url), Pages(lambda page: reach.http(page, cancel), names, limits), names, limits)
         return
     location = parse(url)
     if location.version and scheme in OBJECTS:

@@ -44,7 +44,7 @@ class Pages:
         return body.head, whole.decode("utf-8", "surrogateescape")
 
 
-def index(url: str, pages: Pages, names: Names) -> Iterator[Entry]:
+def index(url: str, pages: Pages, names: Names, limits: Limits) -> Iterator[Entry]:
     """Every file below the directory `url`, one directory after the other. Raises BadValue, OriginError and its kin, BadListing."""
     if "?" in url or "#" in url:
         raise BadValue("the URL of a directory to list has no query")
@@ -55,7 +55,7 @@ def index(url: str, pages: Pages, names: Names) -> Iterator[Entry]:
         head, text = pages.read(base, base)
         kind = head.get("content-type").lower()
         below = []
-        for each in found(text, base, "json" in kind):
+        for each in found(text, base, "json" in kind, limits.entries):
             path = names.segment(before, each.name)
             if each.folder:
                 below.append((names.folder(path) + "/", f"{base}{each.link}/"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
+from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
@@ -29,9 +30,15 @@ class Found(Value):
     modified: float = -1.0
 
 
-def found(text: str, base: str, as_json: bool) -> list[Found]:
-    """Of a page; base: the directory's URL, which ends in a slash. What leads out of it is left out; BadListing for what is no index."""
-    return _of_json(text, base) if as_json else _of_html(text, base)
+def found(text: str, base: str, as_json: bool, most: int = 1_000_000) -> list[Found]:
+    """Of a page; base: the directory's URL, which ends in a slash. What leads out of it is left out.
+
+    Raises BadListing for what is no index, and for one of more than `most` members.
+    """
+    told = _of_json(text, base) if as_json else _of_html(text, base, most)
+    if len(told) > most:
+        raise BadListing(f"the index {base} names more than {most} files")
+    return told
 
 
 def _of_json(text: str, base: str) -> list[Found]:
@@ -58,11 +65,13 @@ def _of_json(text: str, base: str) -> list[Found]:
     return told
 
 
-def _of_html(text: str, base: str) -> list[Found]:
+def _of_html(text: str, base: str, most: int) -> list[Found]:
     if not _INDEX.search(text):
         raise BadListing(f"{base} answers with what is no index of a directory: nginx's autoindex and Apache's are known")
     told: dict[str, Found] = {}
-    links = list(_LINK.finditer(text))
+    links = list(islice(_LINK.finditer(text), 4 * most + 101))
+    if len(links) > 4 * most + 100:
+        raise BadListing(f"the index {base} has {len(links)} links or more, and may name {most} files")
     for n, link in enumerate(links):
         href = unescape(link[1] if link[1] is not None else link[2]).strip(" \t\r\n").partition("#")[0]
         end = links[n + 1].start() if n + 1 < len(links) else len(text)

@@ -23,7 +23,7 @@ class Limits(Value):
 
     entries: int = 1_000_000
     pages: int = 100_000
-    page_bytes: int = 64 << 20
+    page_bytes: int = 16 << 20
     seconds: float = 600.0
     depth: int = 64
 

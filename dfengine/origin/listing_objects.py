@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def below(location: Location, signed: bool, access: Access | None, names: Names,
     prefix, began = location.key.strip("/"), time.monotonic()
     if access is not None:
         # obstore connects by itself, to the address that the environment of this process names.
-        hop = Hop(address(location.replace(key="x", version=""), _environment()))
+        hop = Hop(address(location.replace(key="x", version=""), os.environ))
         access.check_name(hop.host)
         if not access.addresses(hop.host, hop.port):
             raise OriginForbidden(f"this supernode may not fetch from {hop.host}")
@@ -53,16 +54,15 @@ def below(location: Location, signed: bool, access: Access | None, names: Names,
                 inner = path[len(prefix) + 1 :] if prefix else path
                 if prefix and not path.startswith(prefix + "/"):
                     raise BadListing(f"the listing of {location.url} names {path[:200]!r}, which does not lie below it")
-                yield Entry(names.file(inner, size), location.replace(key=path, version="").url, size, found.get("e_tag") or "",
+                yield Entry(names.file(inner, size), location.replace(key=path, version="").url, size, _tag(found.get("e_tag") or ""),
                             found["last_modified"].timestamp())
     finally:
         loop.close()
 
 
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
+def _tag(etag: str) -> str:
+    """As answers to GETs have it: Azure's listings leave out the quotes."""
+    return f'"{etag}"' if etag and '"' not in etag else etag
 
 
 async def _exists(objects: Any, path: str) -> bool:

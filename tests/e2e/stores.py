@@ -16,8 +16,28 @@ from urllib.parse import parse_qs, urlsplit
 
 from scene import free_port, until
 
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.listing import files
+from dfengine.origin.local_root import Anywhere
+from dfengine.origin.reach import Reach
+from dfengine.origin.schemes import origin
+
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "s3cr3t-k3y", "AWS_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true"}
 """What opens moto's server; its endpoint is added."""
+
+
+def listed(url: str) -> dict[str, int]:
+    """Path and size of each file below `url`; the entity-tag of each is that of its own answer."""
+    cancel, reach = Cancel(), Reach(roots=Anywhere(), may_sign=lambda location: True)
+    try:
+        found = list(files(url, reach, cancel))
+        for entry in found:
+            answer = origin(entry.url, reach, cancel).open()
+            answer.close()
+            assert (answer.version.etag, answer.length) == (entry.etag, entry.size)
+        return {entry.path: entry.size for entry in found}
+    finally:
+        cancel.close()
 
 
 @contextmanager

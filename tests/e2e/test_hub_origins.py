@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from scene import MIB, until
+from stores import listed
 
 from tests.origins.hub import Hub
 
@@ -57,6 +58,14 @@ def test_small_and_large_files_of_a_hub_are_downloaded_alone(stage: Any, hub: Hu
     assert {authorization for server, _, authorization in hub.seen if server == "store"} == {""}
     assert "404" in stage.get("hf://org/name/none", "d", status=4)
     assert "404" in stage.get("hf://org/name@gone/config.json", "d", status=4)
+
+
+def test_a_listing_names_files_as_their_answers_do(hub: Hub, tmp_path: Path) -> None:
+    hub.add("org/name", {"config.json": b"{}", "a b/weights.bin": content(2 * MIB)})
+    assert listed("hf://org/name") == {"config.json": 2, "a b/weights.bin": 2 * MIB}
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir" / "a b").write_bytes(b"123")
+    assert listed(f"file://{tmp_path}/dir") == {"a b": 3}
 
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])

@@ -16,15 +16,11 @@ from typing import Any
 import boto3
 import pytest
 from scene import MIB, until
-from stores import ENVIRONMENT, Gate, moto
+from stores import ENVIRONMENT, Gate, listed, moto
 
 import dfengine
 from dfengine.errors import BadListing, OriginError
 from dfengine.location import Location
-from dfengine.origin.cancel import Cancel
-from dfengine.origin.listing import files
-from dfengine.origin.local_root import Anywhere
-from dfengine.origin.reach import Reach
 
 SIZE = 9 * MIB + 77
 SECRETS = ("s3cr3t-k3y", "X-Amz-Signature", "X-Amz-Credential", "hf-t0ken")
@@ -346,14 +342,6 @@ def test_a_file_that_a_client_begins_from_the_store_is_finished_by_the_swarm(sta
 def test_a_bucket_is_listed(gate: Gate) -> None:
     for key in ("top", "dir/", "dir/a b", "dir/deep/x%", "dirt", "dir/empty", "marker/"):
         put(gate, key, b"" if key.endswith(("/", "empty")) else b"12345")
-
-    def listed(url: str) -> dict[str, int]:
-        cancel = Cancel()
-        try:
-            reach = Reach(roots=Anywhere(), may_sign=lambda location: True)
-            return {entry.path: entry.size for entry in files(url, reach, cancel)}
-        finally:
-            cancel.close()
 
     assert listed("s3://models/dir") == listed("s3://models/dir/") == {"a b": 5, "deep/x%": 5, "empty": 0}
     assert set(listed("s3://models")) == {"top", "dir/a b", "dir/deep/x%", "dir/empty", "dirt"}

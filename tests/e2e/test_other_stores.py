@@ -18,12 +18,7 @@ from urllib.parse import quote
 
 import pytest
 from scene import MIB, free_port
-from stores import running
-
-from dfengine.origin.cancel import Cancel
-from dfengine.origin.listing import files
-from dfengine.origin.local_root import Anywhere
-from dfengine.origin.reach import Reach
+from stores import listed, running
 
 SIZE = 9 * MIB + 77
 ACCOUNT, KEY = "devstoreaccount1", base64.b64encode(b"k3y" * 20).decode()
@@ -38,14 +33,6 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def content(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
-
-
-def listed(url: str) -> dict[str, int]:
-    cancel = Cancel()
-    try:
-        return {entry.path: entry.size for entry in files(url, Reach(roots=Anywhere(), may_sign=lambda location: True), cancel)}
-    finally:
-        cancel.close()
 
 
 @pytest.fixture(name="google")

@@ -11,7 +11,8 @@ Modules at this level are the pure core: values and arithmetic, no sockets, file
     client     downloads one file
     streaming  downloads one in order, through memory
     files      opens one, and fetches what is read of it
-    supernode  decides who takes what from whom: swarm (the pure engine), copies (its files), fastpath (pulls in Cython)
+    filesystem the client's files for fsspec: paths, ranges, readers
+    supernode  assigns pieces and sources: swarm (the pure engine), copies (its files), fastpath (pulls in Cython)
 
     import dfengine
     result = dfengine.get("http://origin/file", "file", nodes=["supernode:8002"])

@@ -135,7 +135,7 @@ def get(values: dict[str, Any]) -> None:
 
 
 def supernode(values: dict[str, Any]) -> None:
-    """Schedule who fetches which piece from whom, and keep one copy of each file."""
+    """Assign pieces and sources to downloads, and keep one copy of each file."""
     context = click.get_current_context()
     config = values.pop("config", "")
     if config:

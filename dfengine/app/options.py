@@ -29,16 +29,13 @@ ENVIRONMENT = "DFENGINE"
 """How the names of environment variables that hold settings begin."""
 
 
-def _pattern(text: str) -> str:
-    if text not in PATTERN.split("|"):
-        raise BadValue(f"pattern {text[:40]!r} is not one of {PATTERN}")
-    return text
+def _one_of(name: str, choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices.split("|"):
+            raise BadValue(f"{name} {text[:40]!r} is not one of {choices}")
+        return text
 
-
-def _sign(text: str) -> str:
-    if text not in SIGN.split("|"):
-        raise BadValue(f"sign {text[:40]!r} is not one of {SIGN}")
-    return text
+    return read
 
 
 def _port(text: str) -> int:
@@ -102,8 +99,8 @@ KINDS: dict[str, Kind] = {
     "n": Kind(_within(0, 1000), (int,)),
     "descriptor": Kind(_within(0, 1 << 20), (int,)),
     "-": Kind(_resume),
-    PATTERN: Kind(_pattern),
-    SIGN: Kind(_sign),
+    PATTERN: Kind(_one_of("pattern", PATTERN)),
+    SIGN: Kind(_one_of("sign", SIGN)),
 }
 """By name: in capitals, `--help` shows it as what an option takes."""
 

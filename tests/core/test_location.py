@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
 from dfengine.location import OBJECTS, Location, named_file, parse, scheme_of
+from dfengine.task import check_task_url, names_same, task_url
 
 READ = {
     "s3://bucket/key": Location("s3", "bucket", "key"),
@@ -62,6 +63,16 @@ def test_a_directory_is_no_file(url: str) -> None:
 def test_every_key_has_a_url(scheme: str, key: str) -> None:
     location = Location(scheme, "bucket", key)
     assert parse(location.url) == location
+
+
+def test_a_filter_takes_no_version_out_of_a_task_s_name() -> None:
+    url = "s3://bucket/k?versionId=1"
+    assert task_url(url, "versionId") == url
+    assert names_same(url, url)
+    assert not names_same("s3://bucket/k", url)
+    for wrong in ("s3://bucket/", "hf://org/name", "ftp://h/x", "s3://bucket/a?b"):
+        with pytest.raises(BadValue):
+            check_task_url(wrong)
 
 
 @given(st.text(max_size=80))

@@ -4,6 +4,7 @@
     origins      which protocols may follow `df::`, and how their files are named and listed
     listings     directories, made of an origin's list of files
     open_files   the files of a file system that are open, each once
+    threads      threads for calls that wait
     reader       a position and a buffer over one of them
 
 Start with `file_system`. Only fsspec and programs that use it import this package.

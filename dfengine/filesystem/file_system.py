@@ -8,7 +8,6 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from glob import has_magic
 from typing import Any, TypeVar, cast
 
@@ -19,6 +18,7 @@ from fsspec.utils import isfilelike
 
 import dfengine
 from dfengine.errors import BadValue, OriginError
+from dfengine.filesystem import threads
 from dfengine.filesystem.listings import Description, directories
 from dfengine.filesystem.open_files import OpenFiles
 from dfengine.filesystem.origins import ORIGINS, Origins
@@ -28,9 +28,6 @@ T = TypeVar("T")
 
 OF_FSSPEC = frozenset(("use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache", "auto_mkdir"))
 """Options that fsspec and its users give any file system."""
-
-THREADS = 32
-"""Reads that wait for pieces at the same time."""
 
 PREFIXES = ("df://", "df::")
 
@@ -121,7 +118,7 @@ class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]
     async def _call(self, path: str, call: Callable[[], T]) -> T:
         """Run `call` in a thread."""
         with _told(path):
-            return await asyncio.get_running_loop().run_in_executor(_threads(), call)
+            return await threads.shared.run(call)
 
     def _described(self, path: str) -> dict[str, Any]:
         with self._files.use(path) as file:
@@ -299,16 +296,3 @@ def _told(path: str) -> Iterator[None]:
         if error.status in REFUSED:
             raise PermissionError(errno.EACCES, str(error), path) from error
         raise
-
-
-_pool: list[ThreadPoolExecutor] = []
-
-
-def _threads() -> ThreadPoolExecutor:
-    """The threads of this process."""
-    if not _pool:
-        _pool.append(ThreadPoolExecutor(THREADS, "dfengine-fsspec"))
-    return _pool[0]
-
-
-os.register_at_fork(after_in_child=_pool.clear)

@@ -11,7 +11,10 @@ import multiprocessing
 import os
 import pickle
 import random
+import subprocess
+import sys
 import threading
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -328,3 +331,43 @@ def test_an_origin_that_is_gone_is_no_missing_file(stage: Scene) -> None:
     fs = fsspec.filesystem("df", **options(stage, retry=0, connect_timeout=2))
     with pytest.raises(OriginUnreachable):
         fs.exists(f"http://127.0.0.1:{free_port()}/f")
+
+
+UNFINISHED = """
+import sys, threading, time, fsspec, json
+
+fsspec.register_implementation("df", "dfengine.filesystem.FileSystem")
+fs = fsspec.filesystem("df", **json.loads(sys.argv[2]))
+
+class Told(fsspec.Callback):
+    def absolute_update(self, value):
+        print("begun", flush=True)
+
+if sys.argv[3] == "get":
+    threading.Thread(target=fs.get_file, args=(sys.argv[1], sys.argv[4]), kwargs={"callback": Told()}, daemon=True).start()
+elif sys.argv[3] == "cat":
+    threading.Thread(target=fs.cat, args=(sys.argv[1],), daemon=True).start()
+    while not any(held.file for held in fs._files._held.values()):
+        time.sleep(0.01)
+    print("begun", flush=True)
+else:
+    file = fs.open(sys.argv[1])
+    file.read(1)
+    print("begun", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("how", ["cat", "get", "open"])
+def test_a_program_that_ends_waits_for_no_read(stage: Scene, how: str) -> None:
+    stage.file("f", 20 * MIB)
+    url = stage.origin(slow="300k") + ("/f" if how == "open" else "/slow/f")
+    command = [sys.executable, "-c", UNFINISHED, url, json.dumps(options(stage)), how, str(stage.path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"begun\n"
+        program.stdin.close()
+        began = time.monotonic()
+        assert program.wait(30) == 0
+        assert time.monotonic() - began < 10, "the whole file takes a minute"

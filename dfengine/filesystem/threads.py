@@ -1,0 +1,90 @@
+"""Threads for calls that wait, of which a coroutine awaits the result.
+
+They are daemons: a program that ends does not wait for a read whose pieces do not come, as it would for the threads of an executor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+MOST = 32
+"""Calls at the same time; further ones wait for their turn."""
+
+IDLE = 10.0
+"""Seconds after which a thread without a call ends."""
+
+Task = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+class Threads:
+    """Any loop of this process may use them."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self._left = self._threads = 0
+        """Calls that have not ended, and threads."""
+
+    def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """What `call` returns or raises. If the future is cancelled, the call goes on or, if it has not begun, is left out."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        with self._turn:
+            self._left += 1
+            starts = self._threads < min(self._left, MOST)
+            self._threads += starts
+            # Under the lock: a thread that ends has found nothing here.
+            self._tasks.put((call, loop, future))
+        if starts:
+            threading.Thread(target=self._work, name="dfengine-fsspec", daemon=True).start()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            try:
+                call, loop, future = self._tasks.get(timeout=IDLE)
+            except queue.Empty:
+                with self._turn:
+                    if not self._tasks.empty():
+                        continue
+                    self._threads -= 1
+                    return
+            result, error = None, None
+            if not future.cancelled():
+                try:
+                    result = call()
+                except BaseException as raised:
+                    error = raised
+            with self._turn:
+                self._left -= 1
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(_settle, future, result, error)
+            del call, loop, future, result, error
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+shared = Threads()
+"""Of this process."""
+
+
+def _forked() -> None:
+    shared.__init__()  # type: ignore[misc]
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -150,7 +150,7 @@ def patiently(sign: Callable[[], str], look: Callable[[], None]) -> str:
 
 @lru_cache(maxsize=64)
 def _kept(location: Location, variables: tuple[tuple[str, str], ...]) -> Any:
-    return store(location, timeout=5)
+    return store(location, timeout=5, tries=2)
 
 
 def _variables() -> tuple[tuple[str, str], ...]:
@@ -167,8 +167,8 @@ def check_installed(location: Location) -> None:
         raise LocalError(f"{location.scheme}:// needs obstore: {how}") from None
 
 
-def store(location: Location, skip_signature: bool = False, timeout: int = 20) -> Any:
-    """obstore's store of the location's bucket. timeout: seconds of one request, of which there are three at most.
+def store(location: Location, skip_signature: bool = False, timeout: int = 20, tries: int = 3) -> Any:
+    """obstore's store of the location's bucket. timeout: seconds of one request.
 
     Raises BadValue for an environment that makes none, LocalError without the extra.
     """
@@ -181,7 +181,8 @@ def store(location: Location, skip_signature: bool = False, timeout: int = 20) -
     options: dict[str, Any] = {"timeout": f"{timeout}s", "connect_timeout": "2s"}
     if base.startswith("http://"):
         options["allow_http"] = True
-    more: dict[str, Any] = {"client_options": options, "retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=2 * timeout)}}
+    again = {"max_retries": tries - 1, "retry_timeout": timedelta(seconds=2 * timeout)}
+    more: dict[str, Any] = {"client_options": options, "retry_config": again}
     if skip_signature:
         more["skip_signature"] = True
     try:

@@ -1,6 +1,6 @@
 """What programs get of a swarm's file: opened and read in order or at random, against the same file fetched by `get`.
 
-    python -m bench.programs [--rows open-sequential,open-random] [--size MIB] [--random-size MIB] [--repeats N]
+    python -m bench.programs [--rows open-sequential,open-random,import] [--size MIB] [--random-size MIB] [--repeats N]
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from bench.stage import DFENGINE, MIB, Stage, machine, median, own_namespace, run, spread, stop_peer, table
+from bench.stage import DFENGINE, MIB, Stage, interleaved, machine, median, own_namespace, run, spread, stop_peer, table
 
 Rows = list[list[str]]
 
@@ -147,7 +148,28 @@ def open_random(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
     return rows
 
 
-ROWS: dict[str, Callable[[Stage, str, argparse.Namespace], Rows]] = {"open-sequential": open_sequential, "open-random": open_random}
+def import_time(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
+    """A process that imports the package, against one that imports nothing; and what a client of it loads when it is made."""
+    codes = {
+        "bare": "pass",
+        "import": "import dfengine; import sys; assert not {'asyncio', 'click'} & set(sys.modules)",
+        "client": "import dfengine; dfengine.Client(); import sys; assert not {'asyncio', 'click'} & set(sys.modules)",
+    }
+    contenders = {name: partial(run, [sys.executable, "-c", code]) for name, code in codes.items()}
+    found = {name: [one.wall for one in runs[1:]] for name, runs in interleaved(contenders, 5 * options.repeats + 1).items()}
+    more = {name: [one - bare for one, bare in zip(found[name], found["bare"], strict=True)] for name in ("import", "client")}
+    return [
+        ["a process that imports nothing", f"{spread(found['bare'], 1000)} ms", ""],
+        ["... that imports dfengine", f"{spread(found['import'], 1000)} ms", f"{median(more['import']) * 1000:.1f} ms more"],
+        ["... and makes a Client", f"{spread(found['client'], 1000)} ms", f"{median(more['client']) * 1000:.1f} ms more"],
+    ]
+
+
+ROWS: dict[str, Callable[[Stage, str, argparse.Namespace], Rows]] = {
+    "open-sequential": open_sequential,
+    "open-random": open_random,
+    "import": import_time,
+}
 """Name -> what measures it, and gives rows of (what, measured, compared)."""
 
 

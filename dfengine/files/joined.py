@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LOOK, PARKED = 1.0, 30.0
 """Seconds after which one that waits for a change looks by itself, while readers wait and while none does."""
 
+ENDING = 5.0
+"""Seconds for the thread that waits in the leader's page to end."""
+
 URGENT = 16
 """Pieces at the head of what readers want that the leader must know of."""
 
@@ -91,15 +94,22 @@ class JoinedMemory:
         bits = Bits(leader, transfer, self._seen)
         self._named.clear()
         transfer.start(bits.run, "join")
-        while not bits.over.is_set():
-            self._watch.check(transfer)
-            if not joining.joined or joining.place is not leader or bits.broken:
+        try:
+            while not bits.over.is_set():
+                self._watch.check(transfer)
+                if not joining.joined or joining.place is not leader or bits.broken:
+                    bits.finish()
+                else:
+                    self._name(leader, transfer)
+                    if (length := transfer.file.geometry.length) >= 0:
+                        transfer.learn_length(length)
+                joining.hear(TICK if bits.ends else PARKED if transfer.parked else LOOK, transfer.wakeup)
+        finally:
+            # It may be just about to wait when it is woken.
+            for _ in range(int(ENDING / TICK)):
                 bits.finish()
-            else:
-                self._name(leader, transfer)
-                if (length := transfer.file.geometry.length) >= 0:
-                    transfer.learn_length(length)
-            joining.hear(TICK if bits.ends else PARKED if transfer.parked else LOOK, transfer.wakeup)
+                if bits.over.wait(TICK):
+                    break
         if joining.joined and joining.place is leader:
             joining.pass_on()
             self._named.clear()

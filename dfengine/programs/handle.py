@@ -34,6 +34,7 @@ class Handle(Generic[T]):
         self._over = threading.Event()
         self._then: list[Callable[[Any], None]] = [ended]
         self._thread: threading.Thread | None = None
+        self._runs_in = 0
         self._stopped: BaseException | None = None
         self._result: T | None = None
         self._error: BaseException | None = None
@@ -66,7 +67,7 @@ class Handle(Generic[T]):
         Cancelled after `cancel`, or what the function `progress` raised.
         """
         if not self.ended(timeout):
-            raise TimeoutError(f"{self.name} still runs after {timeout:g} s")
+            raise TimeoutError(f"{self.name} still runs")
         if (error := self.error) is not None:
             raise error
         assert self._result is not None
@@ -91,7 +92,12 @@ class Handle(Generic[T]):
     def start(self) -> Self:
         """Run it in a thread of its own."""
         self._thread = threading.Thread(target=self._run, name="dfengine", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system has no thread for it
+            self._thread, self._error = None, error
+            self._finish()
+            raise
         return self
 
     def _run(self) -> None:
@@ -100,18 +106,23 @@ class Handle(Generic[T]):
 
     def run(self) -> T:
         """Run it in this thread. Raises as `wait` does, and what a signal's handler raises."""
+        self._runs_in = threading.get_ident()
         try:
             result = self._result = self._work()
             return result
         except BaseException as error:
-            self._error = error
+            if self._thread is not None:  # else the caller has it, and keeps it as long as it likes
+                self._error = error
             raise
         finally:
-            with self._lock:
-                self._over.set()
-                then, self._then = self._then, []
-            for each in then:
-                each(self)
+            self._finish()
+
+    def _finish(self) -> None:
+        with self._lock:
+            self._over.set()
+            then, self._then = self._then, []
+        for each in then:
+            each(self)
 
     def check(self) -> None:
         """Raises what it was stopped with."""
@@ -131,9 +142,11 @@ class Handle(Generic[T]):
         """Wait so many seconds for its end, None = as long as it takes."""
         if self._elsewhere:
             return True
+        if threading.get_ident() == self._runs_in:
+            return self._over.is_set()  # the function `progress` asks: who waits for itself waits forever
         if not self._over.wait(timeout):
             return False
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None:
             self._thread.join()  # it has nothing more to do
         return True
 

@@ -588,6 +588,61 @@ def test_a_process_that_ends_does_not_wait_for_its_downloads(stage: Scene, progr
     assert not (stage.path / "out").exists()
 
 
+def test_the_function_may_use_the_client_but_not_wait_for_itself(stage: Scene, program: Program) -> None:
+    stage.file("f", SIZE)
+    node = stage.supernode()
+    told = program.run(
+        """
+client = dfengine.Client(nodes=nodes, **options)
+seen = []
+def show(now):
+    try:
+        download.wait()
+    except TimeoutError:
+        seen.append("runs")
+    client.close()
+download = client.download(base + "/slow/f", folder + "out", progress=show)
+began = time.monotonic()
+try:
+    download.wait()
+except dfengine.Cancelled:
+    seen.append("cancelled")
+other = dfengine.Client(nodes=nodes, **options)
+try:
+    other.get(base + "/slow/f", folder + "out", progress=lambda _: other.close())
+except dfengine.Cancelled:
+    seen.append("cancelled")
+tell(seen=sorted(set(seen)), seconds=time.monotonic() - began)
+""",
+        node,
+    )
+    assert told["seen"] == ["cancelled", "runs"]
+    assert told["seconds"] < 8
+
+
+def test_closing_a_client_closes_its_open_files(stage: Scene, program: Program) -> None:
+    stage.file("f", SIZE)
+    node = stage.supernode()
+    told = program.run(
+        """
+with dfengine.Client(nodes=nodes, **options) as client:
+    plain, buffered = client.open(base + "/f"), client.open(base + "/f", buffering=-1)
+    same = plain.pread(5, 10) == buffered.read(15)[5:]
+    raw = buffered.raw
+dropped = dfengine.Client(nodes=nodes, **options)
+dropped.open(base + "/f").close()
+dropped.close()
+buffered.close()
+tell(same=same, closed=[plain.closed, raw.closed])
+end = time.monotonic() + 10
+while threading.active_count() > 1 and time.monotonic() < end:  # threads of open files end by themselves
+    time.sleep(0.01)
+""",
+        node,
+    )
+    assert told == {"same": True, "closed": [True, True]}
+
+
 def test_preheats(stage: Scene, program: Program) -> None:
     stage.file("f", SIZE)
     node = stage.supernode()

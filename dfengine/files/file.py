@@ -40,7 +40,7 @@ class File(io.RawIOBase):
     waiting when another thread closes the file raise LocalError.
 
     Child processes and pickles: a forked child, and a process that unpickles it, have a File of their own at the same position, which is
-    opened again by its first use. If the origin has another version by then, it raises LocalError.
+    opened again by its first use. If the origin has another version by then, it raises OriginChanged.
     """
 
     def __init__(self, settings: GetSettings, store: str = "", position: int = 0, version: tuple[int, bytes] | None = None) -> None:
@@ -57,13 +57,21 @@ class File(io.RawIOBase):
     def opened(self) -> Opened:
         """What it reads from, opened when that has not been done. Raises what opening raises, ValueError when the file is closed."""
         opened = self._opened
-        if opened is None or self.closed:
+        if opened is None or not opened.ready or self.closed:
             with self._opening:
                 self._check()
                 if self._opened is None:
                     self._opened = Opened(self._settings, self._store, self._version)
-                    self._version = self._opened.version
                 opened = self._opened
+            try:
+                opened.begin()
+            except BaseException:
+                with self._opening:
+                    if self._opened is opened:
+                        self._opened = None
+                opened.close()
+                raise
+            self._version = opened.version
         return opened
 
     def _check(self) -> None:

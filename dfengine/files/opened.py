@@ -12,7 +12,7 @@ import threading
 import time
 
 from dfengine.client.engine import Engine
-from dfengine.errors import DfengineError, DigestMismatch, LocalError, StorageError, TimedOut
+from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginChanged, StorageError, TimedOut
 from dfengine.files.fetching import Fetching
 from dfengine.files.read_ahead import ReadAhead
 
@@ -46,32 +46,42 @@ UNKNOWN = 16
 
 
 class Opened:
-    """Raises what the download raises at the beginning: subclasses of DfengineError, among them TimedOut.
+    """Begins to open the file; everything but `begin` and `close` is for the time after `begin`. Raises BadValue.
 
     version: (length, generation) that the file must have, as an earlier one had; None: any.
     """
 
     def __init__(self, settings: GetSettings, store: str, version: tuple[int, bytes] | None = None) -> None:
-        self._timeout = settings.timeout
+        self._timeout, self._wanted = settings.timeout, version
         self._fetching = Fetching(settings, store)
         self._engine = Engine(self._fetching, "open")
         self._turn = threading.Condition()
         self._readers = 0
         self._closed = self._late = self._released = False
+        self._ended_by: BaseException | None = None
+        """What ended it before it was closed."""
         self._map: tuple[int, mmap.mmap] | None = None
+        self.ready = False
+        """`begin` has succeeded."""
         self._engine.start()
-        try:
-            transfer = self._fetching.place.await_open(self._timeout or FOREVER)
-            if transfer is None:
-                raise self._failure() if self._fetching.ended else TimedOut(f"not opened within {self._timeout:g} s: give it longer")
-            self._transfer = transfer
-            self._file = transfer.file
+
+    def begin(self) -> None:
+        """Wait until it is known what the file is, in any thread; `close` ends the wait.
+
+        Raises what the download raises: subclasses of DfengineError, among them TimedOut; OriginChanged for another version than is wanted.
+        """
+        transfer = self._fetching.place.await_open(self._timeout or FOREVER)
+        if transfer is None or self._closed:
+            over = self._closed or self._fetching.ended
+            raise self._failure() if over else TimedOut(f"not opened within {self._timeout:g} s: give it longer")
+        with self._turn:
+            if self.ready:
+                return
+            self._transfer, self._file = transfer, transfer.file
             self._ahead = ReadAhead(self.geometry.content_size)
-            if version is not None and version != self.version:
-                raise LocalError("the origin's file is another one than the file that was opened before: open it again")
-        except BaseException:
-            self.close()
-            raise
+            if self._wanted is not None and not _same(self._wanted, self.version):
+                raise OriginChanged("the origin's file is another one than the file that was opened before: open it again")
+            self.ready = True
 
     @property
     def geometry(self) -> Geometry:
@@ -184,7 +194,7 @@ class Opened:
         with self._turn:
             if self._closed:
                 return
-            self._closed = True
+            self._closed, self._ended_by = True, self._fetching.failure
         if self._engine.is_alive():
             self._fetching.stop(LocalError(CLOSED))
         self._fetching.place.end()
@@ -264,9 +274,9 @@ class Opened:
 
     def _failure(self) -> BaseException:
         """What a reader is told when nothing comes any more: an error of its own, since threads raise it at the same time."""
-        failure = self._fetching.failure
-        if self._closed or not isinstance(failure, DfengineError):
-            return LocalError(CLOSED if self._closed or failure is None else f"the file cannot be read any more: {failure!r}")
+        failure = self._ended_by if self._closed else self._fetching.failure
+        if not isinstance(failure, DfengineError):
+            return LocalError(CLOSED if failure is None else f"the file cannot be read any more: {failure!r}")
         with contextlib.suppress(Exception):
             copied = type(failure)(*failure.args)
             copied.__dict__.update(failure.__dict__)
@@ -323,3 +333,8 @@ class Opened:
                     return found
         buffer = bytearray(count)
         return bytes(memoryview(buffer)[: self._copy(offset, memoryview(buffer))])
+
+
+def _same(wanted: tuple[int, bytes], found: tuple[int, bytes]) -> bool:
+    """Of two versions: a length that is not known is no other length."""
+    return wanted[1] == found[1] and (wanted[0] == found[0] or -1 in (wanted[0], found[0]))

@@ -10,6 +10,7 @@ import os
 import pickle
 import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from dfengine.client import swarm_session
 from dfengine.errors import BadValue, DigestMismatch, DiskFull, LocalError, OriginChanged, OriginError, SupernodeError, TimedOut
 from dfengine.files import File
 from dfengine.files import opened as opening
+from dfengine.settings import GetSettings, SupernodeAddress
 
 PIECE = 4 * MIB - 5
 SHAPES = [0, 1, PIECE, PIECE + 1, 5 * PIECE + 12345]
@@ -220,6 +222,27 @@ def test_an_origin_that_changes_while_the_file_is_open(stage: Scene) -> None:
         with pytest.raises(OriginChanged):
             file.read()
         assert file.pread(20 * PIECE, 10) == data[20 * PIECE : 20 * PIECE + 10], "what is here is of one version"
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_supernode_that_learns_of_another_version_while_the_file_is_open(stage: Scene, read: bool) -> None:
+    """Also before the first read: its length was told."""
+    size = 20 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin() + "/f"
+    node = stage.supernode("--revalidate-interval", "0s")
+    with opened(stage, url, nodes=(node,)) as file:
+        if read:
+            assert file.pread(3 * PIECE, 10) == data[3 * PIECE : 3 * PIECE + 10]
+        time.sleep(1.1)
+        digest = stage.file("f", size, seed=1)
+        stage.get(url, "out", host=3, nodes=(node,))
+        assert stage.digest("out") == digest
+        with pytest.raises(OriginChanged):
+            file.pread(9 * PIECE, 10)
+        with opened(stage, url, nodes=(node,)) as other:
+            assert other.pread(9 * PIECE, 10) == (stage.www / "f").read_bytes()[9 * PIECE : 9 * PIECE + 10]
 
 
 def test_a_digest_is_compared_when_everything_is_here(stage: Scene) -> None:
@@ -449,13 +472,43 @@ def test_other_processes_open_it_again(stage: Scene, method: str) -> None:
             assert other.read(5) == data[7:12]
 
 
+def test_a_pickle_of_a_file_whose_length_was_not_known_then(stage: Scene) -> None:
+    size = 6 * PIECE
+    stage.file("f", size)
+    node = stage.supernode()
+    with opened(stage, stage.origin() + "/chunked/f", nodes=(node,)) as file:
+        kept = pickle.dumps(file)
+        assert file.size == size
+    with pickle.loads(kept) as other:
+        assert other.size == size
+
+
+def test_a_file_that_is_closed_while_it_is_opened(stage: Scene) -> None:
+    """By another thread, where a supernode does not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        settings = keywords(stage, 2, ())
+        stage.homes.clear()
+        file = File(GetSettings(url="http://127.0.0.1:1/f", output="-", nodes=(SupernodeAddress("127.0.0.1", mute.getsockname()[1]),),
+                                pattern="cdn", home=str(settings["home"]), quiet=True))  # fmt: skip
+        with ThreadPoolExecutor(2) as pool:
+            waiting = [pool.submit(file.read, 10), pool.submit(file.pread, 5, 10)]
+            until(lambda: file._opened is not None and file._opened._engine.is_alive(), "the beginning")
+            time.sleep(0.3)
+            begun = time.monotonic()
+            file.close()
+            for each in waiting:
+                with pytest.raises((LocalError, ValueError), match="closed"):
+                    each.result(5)
+            assert time.monotonic() - begun < 4
+
+
 def test_a_pickle_of_another_version_is_not_read(stage: Scene) -> None:
     stage.file("f", 6 * PIECE)
     with opened(stage, stage.origin() + "/f") as file:
         kept = pickle.dumps(file)
     time.sleep(1.1)
     stage.file("f", 6 * PIECE, seed=1)
-    with pickle.loads(kept) as other, pytest.raises(LocalError, match="another"):
+    with pickle.loads(kept) as other, pytest.raises(OriginChanged, match="another"):
         other.read(1)
 
 

@@ -232,6 +232,12 @@ class TransferState:
         self.wake()
         return gone
 
+    def await_una(self, n: int, seconds: float) -> bool:
+        """Wait until the consumer has taken all pieces below n; False after `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.plan.window.una >= n, seconds)
+            return self.plan.window.una >= n
+
     def wait_for(self, n: int, seconds: float) -> bool | None:
         """True: piece n is here. False: the file ends before it. None: neither is so after at most `seconds`."""
         window = self.plan.window

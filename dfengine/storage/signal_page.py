@@ -8,7 +8,7 @@ hints, but for `digests`: what is here says the record, and what was verified th
     2  beats: +1 each BEAT seconds while the leader runs and somebody has joined
     3  1 = somebody has joined
     4  1 = what lies here may be of two versions of the file
-    5  pieces below it may be evicted
+    5  pieces below it may be evicted     8  where a stream's window ends
     6  bytes of the digests' text, 0 before
     7  wishes: changed whenever somebody joins or wants something (a futex)
     64..  that text: `ALGORITHM:HEX`, blanks between
@@ -51,7 +51,7 @@ SLOTS = BYTES // 4 // SLOT - FIRST // SLOT
 WANTED = SLOT - 1
 """Pieces that one can name at once."""
 
-_CHANGES, _BEATS, _JOINED, _UNPROVED, _UNA, _DIGESTS, _WISHES = range(1, 8)
+_CHANGES, _BEATS, _JOINED, _UNPROVED, _UNA, _DIGESTS, _WISHES, _END = range(1, 9)
 _TEXT = 256
 _LONGEST = 2048
 
@@ -116,8 +116,9 @@ class SignalPage:
         self._words[_UNPROVED] = 1
         self.changed()
 
-    def moved(self, una: int) -> None:
-        """A stream's window: pieces below `una` may be evicted at any time."""
+    def moved(self, una: int, end: int) -> None:
+        """A stream's window: pieces below `una` may be evicted at any time, and those from `end` on are not fetched yet."""
+        self._words[_END] = end
         self._words[_UNA] = una
 
     def say_digests(self, digests: dict[str, str]) -> None:
@@ -199,6 +200,11 @@ class SignalPage:
     def una(self) -> int:
         """See `moved`."""
         return self._words[_UNA]
+
+    @property
+    def end(self) -> int:
+        """See `moved`."""
+        return self._words[_END]
 
     @property
     def digests(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from dfengine.streaming.memory import Memory, cache_pieces, window_pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from dfengine.client.joining import Joining
     from dfengine.client.result import Result
     from dfengine.client.supernode_session import Membership
     from dfengine.client.watch import Observer
@@ -33,6 +34,8 @@ LATE = 0.5
 
 class Streaming(Downloading):
     """`run` is the engine; `next` and `taken` are the consumer's, from another thread."""
+
+    joins = True
 
     def __init__(self, settings: GetSettings, observer: Observer | None = None) -> None:
         self.memory = Memory(settings)
@@ -59,6 +62,12 @@ class Streaming(Downloading):
             self.ended = True
             self._wake()
         return result
+
+    def joined(self, joining: Joining) -> bool:
+        """See Downloading."""
+        from dfengine.streaming.joined import JoinedStream
+
+        return JoinedStream(joining, self.memory, self.watch).run()
 
     def prepared(self) -> None:
         """The registration says that this is a stream; the window's pieces are guessed until the piece size is known."""

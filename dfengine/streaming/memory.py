@@ -92,13 +92,25 @@ class Memory(Place):
             raise StorageError("the stream was stopped")
         self.pieces = n + 1
         self.delivered += file.geometry.content(n)[1]
-        for piece in transfer.delivered(n):
+        gone = transfer.delivered(n)
+        self._tell_window(transfer)
+        for piece in gone:
             file.evict(piece)
 
     @property
     def descriptors(self) -> list[int]:
         """See forked.Open. A child that had the line would have the peer server serve what this process has not any more."""
         return [self._line.fileno()] if self._line is not None else []
+
+    def _tell_window(self, transfer: Transfer) -> None:
+        if transfer.page is not None:
+            transfer.page.moved(transfer.plan.window.una, transfer.plan.window.end)
+
+    def show_host(self) -> None:
+        """See Place."""
+        super().show_host()
+        if self.transfer is not None:
+            self._tell_window(self.transfer)
 
     def verify(self) -> None:
         """All was delivered: compare whole digests with what the user gave. Raises DigestMismatch."""

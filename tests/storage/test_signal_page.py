@@ -44,14 +44,14 @@ def test_a_change_wakes_who_waits(pages: tuple[SignalPage, SignalPage]) -> None:
 
 def test_what_the_leader_says_is_read(pages: tuple[SignalPage, SignalPage]) -> None:
     leader, other = pages
-    assert (other.unproved, other.una, other.digests) == (False, 0, {})
+    assert (other.unproved, other.una, other.end, other.digests) == (False, 0, 0, {})
     beats = other.beats
     leader.beat()
-    leader.moved(7)
+    leader.moved(7, 11)
     leader.say_digests({"sha256": "ab" * 32, "xxh3": "cd" * 16})
     leader.doubt()
     assert other.beats != beats
-    assert (other.unproved, other.una, other.digests) == (True, 7, {"sha256": "ab" * 32, "xxh3": "cd" * 16})
+    assert (other.unproved, other.una, other.end, other.digests) == (True, 7, 11, {"sha256": "ab" * 32, "xxh3": "cd" * 16})
 
 
 def test_the_counters_go_round(pages: tuple[SignalPage, SignalPage]) -> None:

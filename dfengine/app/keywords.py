@@ -144,7 +144,7 @@ def output_path(value: Path) -> str:
     path = os.fsdecode(value)
     if "\0" in path:
         raise BadValue(f"the path {path[:40]!r} holds a NUL")
-    return path
+    return _sendable(path)
 
 
 def _file(output: Path, url: str) -> str:
@@ -185,14 +185,23 @@ def _one(kind: str, value: Any) -> Any:
     if isinstance(value, str):
         if "\0" in value:
             raise BadValue("the text holds a NUL")
-        return KINDS[kind].read(value)
+        return KINDS[kind].read(_sendable(value))
     if int in types and hasattr(value, "__index__") and not isinstance(value, bool):
         return _number(kind, str(value.__index__()), value.__index__())
     if float in types and isinstance(value, float):
         return _number(kind, f"{value:f}", value)
     if isinstance(value, types) and not isinstance(value, bool):
-        return KINDS[kind].read(_text(value))
+        return KINDS[kind].read(_sendable(_text(value)))
     raise BadValue(f"{type(value).__name__} is given, not {' or '.join(each.__name__ for each in dict.fromkeys((*types, str)))}")
+
+
+def _sendable(text: str) -> str:
+    """`text`, which has bytes: UTF-8 with raw bytes by PEP 383, as the command line has it. Raises BadValue."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise BadValue(f"the text holds {text[error.start]!r}, a lone surrogate, which is no character") from None
+    return text
 
 
 def _number(kind: str, text: str, value: float) -> Any:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BUFFER = 1 << 20
 """Bytes of the buffer where its size is left to us."""
 
+MOST_BUFFER = 1 << 30
+"""Bytes."""
+
 _open: WeakSet[File] = WeakSet()
 
 
@@ -95,6 +98,11 @@ class File(io.RawIOBase):
         """True."""
         self._check()
         return True
+
+    def write(self, data: Any, /) -> int:
+        """Raises io.UnsupportedOperation: a swarm's file is only read."""
+        self._check()
+        raise io.UnsupportedOperation(f"{self.name} cannot be written: it is open for reading")
 
     def seekable(self) -> bool:
         """True."""
@@ -228,12 +236,12 @@ def open(settings: GetSettings, *, store: str = "", buffering: int = 0) -> File 
     store: "memory" or "disk", where the pieces lie; "": by the file's size and the memory that is available (see place.FilePlace).
     buffering: bytes of an `io.BufferedReader` around it, -1 = BUFFER, 0 = none: then reads go to the file as they are asked for.
     """
+    if type(buffering) is not int or not -1 <= buffering <= MOST_BUFFER:
+        raise BadValue(f"buffering is {buffering!r}, not a number of bytes from 0 to {MOST_BUFFER}, or -1")
     file = File(settings, store)
     try:
         file.opened()
+        return io.BufferedReader(file, BUFFER if buffering < 0 else buffering) if buffering else file
     except BaseException:
         file.close()
         raise
-    if buffering:
-        return io.BufferedReader(file, BUFFER if buffering < 0 else buffering)
-    return file

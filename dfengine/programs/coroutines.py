@@ -16,6 +16,7 @@ from dfengine.errors import Cancelled, LocalError
 from dfengine.programs import client
 from dfengine.programs.handle import CLOSING, Handle
 from dfengine.programs.preheat import Preheated
+from dfengine.programs.progress import check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ class Client:
         raised: list[BaseException] = []
         if progress is None:
             return Download(self._client.download(url, output, **settings), raised)
+        check(progress)
         loop = asyncio.get_running_loop()
 
         def told(now: Progress) -> None:

@@ -6,6 +6,7 @@ import math
 import time
 
 from dfengine.client.meter import Gauge
+from dfengine.errors import BadValue
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -36,10 +37,18 @@ class Progress(Value):
     seconds: float = 0.0
 
 
+def check(tell: Tell | None) -> None:
+    """Raises BadValue for what cannot be called."""
+    if tell is not None and not callable(tell):
+        raise BadValue(f"progress: {type(tell).__name__} is given, not a function")
+
+
 class Teller:
     """Makes values of a download's counters, and calls `tell` with them. The download's thread calls it; any thread reads `now`."""
 
     def __init__(self, tell: Tell | None) -> None:
+        """Raises BadValue; see `check`."""
+        check(tell)
         self._tell = tell
         self._gauge = Gauge()
         self._began = time.monotonic()

@@ -113,6 +113,8 @@ def test_values_and_texts(given: dict[str, Any], meant: dict[str, Any]) -> None:
         {"headers": [5]}, {"home": "a\0b"}, {"identifier": "a\0b"}, {"user": b"u"}, {"pattern": "zzz"}, {"range": "9-0"}, {"range": 5},
         {"md5": 5}, {"cacerts": [5]}, {"netrc_file": 5},
         {"connections": 17}, {"retry": -1}, {"port": 80}, {"port": 70000}, {"md5": "0"}, {"ip": 7},
+        {"identifier": "\ud800"}, {"user": "\ud800"}, {"user_agent": "\ud800"}, {"headers": {"A": "\ud800"}}, {"headers": "A: \udfff"},
+        {"nodes": "\ud800"}, {"nodes": SupernodeAddress("\ud800")}, {"home": "\ud800"}, {"cacerts": "\ud800"}, {"secret_file": ["\ud800"]},
     ],
     ids=str,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import pickle
 import subprocess
 import sys
@@ -76,6 +77,24 @@ def test_outputs_that_are_none(output: Any) -> None:
 def test_urls_that_are_none(url: Any, tmp_path: Path) -> None:
     with pytest.raises(BadValue, match=r"(?i)url"):
         dfengine.Client().get(url, tmp_path / "out")
+
+
+@pytest.mark.parametrize("progress", [5, "x", True, []], ids=repr)
+def test_a_progress_that_cannot_be_called_begins_nothing(progress: Any, tmp_path: Path) -> None:
+    client = dfengine.Client()
+    for call in (client.get, client.download):
+        with pytest.raises(BadValue, match="progress"):
+            call(URL, tmp_path / "out", progress=progress)
+    with pytest.raises(BadValue, match="progress"):
+        client.stream(URL, progress=progress)
+    with pytest.raises(BadValue, match="progress"):
+        asyncio.run(dfengine.aio.Client().get(URL, tmp_path / "out", progress=progress))
+
+
+@pytest.mark.parametrize("buffering", [1.5, "x", True, -2, 1 << 50, None], ids=repr)
+def test_a_buffer_of_no_size_opens_nothing(buffering: Any) -> None:
+    with pytest.raises(BadValue, match="buffering"):
+        dfengine.Client().open(URL, buffering=buffering)
 
 
 def test_outputs_of_any_kind_of_path(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class Opened:
         self._closed = self._late = self._released = False
         self._ended_by: BaseException | None = None
         """What ended it before it was closed."""
+        self._uncompared = bool(settings.expected)
+        """A digest of the whole file was given, and nobody knows yet that it agrees."""
         self._map: tuple[int, mmap.mmap] | None = None
         self.ready = False
         """`begin` has succeeded."""
@@ -173,9 +175,9 @@ class Opened:
         if not count:
             return memoryview(b"")
         if not offset and count == length:
-            self._complete()
+            self._complete(self._until())
         else:
-            self._fetch(*self.geometry.covering(offset, count))
+            self._fetch(*self.geometry.covering(offset, count), self._until())
         with self._turn:
             if self._map is None or self._map[0] != self._file.moves:
                 # It has a descriptor of its own: pages and lock stay as long as somebody has a view of them.
@@ -186,7 +188,7 @@ class Opened:
         """Where the whole file lies, as long as it is open. Raises as `pread`."""
         with self._reading():
             self.length()
-            self._complete()
+            self._complete(self._until())
             return self._fetching.place.path
 
     def close(self) -> None:
@@ -215,7 +217,9 @@ class Opened:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """While inside the place stays open. Raises LocalError when it is closed, DigestMismatch when the file turned out to be wrong."""
+        """While inside the place stays open. Raises LocalError when it is closed, DigestMismatch when the file turned out to be wrong: a
+        read after which every piece is here gives nothing away before the digest of the whole file is compared.
+        """
         with self._turn:
             if self._closed:
                 raise LocalError(CLOSED)
@@ -223,7 +227,10 @@ class Opened:
         try:
             if isinstance(self._fetching.failure, DigestMismatch):
                 raise self._failure()
+            until = self._until() if self._uncompared else 0.0
             yield
+            if self._uncompared and self._whole:
+                self._complete(until)
         finally:
             with self._turn:
                 self._readers -= 1
@@ -258,19 +265,25 @@ class Opened:
             raise LocalError(CLOSED)
         return True
 
-    def _fetch(self, first: int, past: int) -> None:
-        until = self._until()
+    def _fetch(self, first: int, past: int, until: float) -> None:
         with self._asked(range(first, past)) as ticket:
             for n in range(first, past):
                 self._await_piece(ticket, n, until)
 
-    def _complete(self) -> None:
-        """Every piece is here, and a digest of the whole file that was given agrees."""
-        self._fetch(0, self.geometry.count)
-        if not self._fetching.place.await_end(self._timeout or FOREVER):
+    @property
+    def _whole(self) -> bool:
+        """No byte is missing. A file without bytes has a piece all the same, which no read asks for."""
+        geometry = self.geometry
+        return geometry.length == 0 or (geometry.length > 0 and self._holds(0, geometry.count))
+
+    def _complete(self, until: float) -> None:
+        """Every piece is here, and a digest of the whole file that was given agrees. Raises as a read does."""
+        self._fetch(0, self.geometry.count, until)
+        if not self._fetching.place.await_end(max(0.0, until - time.monotonic())):
             raise TimedOut(f"the file's digest was not computed within {self._timeout:g} s: give it longer")
         if self._closed or self._fetching.failure is not None:
             raise self._failure()
+        self._uncompared = False
 
     def _failure(self) -> BaseException:
         """What a reader is told when nothing comes any more: an error of its own, since threads raise it at the same time."""

@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -260,6 +260,28 @@ def test_a_digest_is_compared_when_everything_is_here(stage: Scene) -> None:
                 file.map()
             with pytest.raises(DigestMismatch):
                 file.pread(0, 1)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2 * PIECE])
+@pytest.mark.parametrize("swarm", [False, True])
+def test_whoever_has_read_all_of_a_file_has_the_right_one(stage: Scene, size: int, swarm: bool) -> None:
+    stage.file("f", size)
+    url = stage.origin() + "/f"
+    nodes = (stage.supernode(),) if swarm else ()
+
+    def by_steps(file: File) -> None:
+        for offset in (*range(PIECE, size, PIECE), 0):
+            file.pread(offset, PIECE)
+
+    ways: list[Callable[[File], object]] = [
+        File.read, File.map, File.path, by_steps,
+        lambda file: file.readinto(bytearray(size + 1)),
+        lambda file: file.readv([(PIECE, PIECE), (0, PIECE)]),
+        lambda file: [file.map(0, PIECE), file.map(PIECE)],
+    ]  # fmt: skip
+    for way in ways:
+        with opened(stage, url, nodes=nodes, digest=f"sha256:{'0' * 64}") as file, pytest.raises(DigestMismatch, match="sha256"):
+            way(file)
 
 
 def test_errors_of_the_origin_and_of_the_caller(stage: Scene) -> None:

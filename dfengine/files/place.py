@@ -21,8 +21,9 @@ from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.throttle import Throttle
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError, SupernodeError
 from dfengine.net import fd_passing, forked
+from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home
-from dfengine.storage.memory_file import MemoryFile, available
+from dfengine.storage.memory_file import MemoryFile
 from dfengine.storage.protected import is_own_folder
 from dfengine.storage.target import Target
 

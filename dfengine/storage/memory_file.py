@@ -21,18 +21,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-UNKNOWN = 4 << 30
-"""Bytes that are taken for available where the system does not say."""
-
-
-def available() -> int:
-    """Bytes of memory that processes may still take."""
-    try:
-        with open("/proc/meminfo", "rb") as file:
-            return next(int(line.split()[1]) << 10 for line in file if line.startswith(b"MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return UNKNOWN
-
 
 class MemoryFile(PieceFile):
     """Data and record in memory. One process writes; others, who were handed the descriptors, read."""

@@ -14,8 +14,8 @@ from dfengine.client.plan import Plan
 from dfengine.errors import OriginChanged, StorageError
 from dfengine.net import fd_passing, forked
 from dfengine.settings import GetSettings
+from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry
-from dfengine.storage.memory_file import available
 from dfengine.storage.slots import SlotFile
 from dfengine.streaming.cache import Cache
 

@@ -9,8 +9,7 @@ import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
-from dfengine.storage import memory_file
-from dfengine.storage.memory_file import MemoryFile, adopt, available
+from dfengine.storage.memory_file import MemoryFile, adopt
 from dfengine.storage.slots import SlotFile
 
 SIZE = 1 << 20
@@ -57,13 +56,3 @@ def test_descriptors_that_are_no_file_are_refused() -> None:
             adopt(descriptors)
     file.close()
     stream.close()
-
-
-def test_available_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 1 << 20 < available() < 1 << 50
-
-    def fails(*_: object) -> None:
-        raise OSError
-
-    monkeypatch.setattr(memory_file, "open", fails, raising=False)
-    assert available() == memory_file.UNKNOWN

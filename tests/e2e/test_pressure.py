@@ -104,11 +104,14 @@ def test_requests_that_do_not_end_are_kept_within_a_share(monkeypatch: pytest.Mo
 
     async def play() -> None:
         server = control_server.ControlServer(asyncio.get_running_loop(), lambda request: Response(200), share=50)
+        admitted: list[object] = []
+        admit = server.admit
+        monkeypatch.setattr(server, "admit", lambda connection: admit(connection) and not admitted.append(connection))
         await server.start("127.0.0.1", 0)
         lines = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(6)]
         for _, writer in lines:
             writer.write(b"POST / HTTP/1.1\r\nContent-Length: 800000\r\n\r\n" + bytes(600_000))
-        while len(server.connections) > 3 or server.accepted < 6:
+        while len(server.connections) > 3 or len(admitted) < 6:
             await asyncio.sleep(0.01)
         assert len(server.connections) == 3, "those within the share stay"
         answers = []

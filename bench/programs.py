@@ -1,6 +1,6 @@
 """What programs get of a swarm's file: opened and read in order or at random, against the same file fetched by `get`.
 
-    python -m bench.programs [--rows open-sequential,open-random,import] [--size MIB] [--random-size MIB] [--repeats N]
+    python -m bench.programs [--rows open-sequential,open-random,open-together,import] [--size MIB] [--random-size MIB] [--repeats N]
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -81,6 +83,21 @@ with dfengine.open(url, nodes=[node], ip="127.0.0.2", home=home, quiet=True, sto
     here = opened._file.here.count()
     print(json.dumps({"seconds": seconds, "p50": waits[len(waits) // 2], "p99": waits[len(waits) * 99 // 100], "most": waits[-1],
                       "missed": missed[len(missed) // 2], "touched": len(touched), "fetched": here, "piece_bytes": piece}))
+"""
+
+
+TOGETHER = """
+import dfengine, json, os, sys, time
+url, node, home, _ = sys.argv[1:]
+buffer = memoryview(bytearray(4 << 20))
+begun, got = time.perf_counter(), 0
+with dfengine.open(url, nodes=[node], ip="127.0.0.2", home=home, quiet=True, store="memory") as file:
+    while count := file.readinto(buffer):
+        got += count
+    assert got == file.size
+    state = os.fstat(file.opened()._file.fd)
+    print(json.dumps({"seconds": time.perf_counter() - begun, "memory": state.st_ino, "bytes": state.st_blocks * 512}), flush=True)
+    sys.stdin.read()
 """
 
 
@@ -165,9 +182,48 @@ def import_time(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
     ]
 
 
+def open_together(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
+    """Eight processes of one host open and read the same file at once, against one that does it alone."""
+    size = options.size * MIB
+    stage.file("together", size)
+    node, _ = stage.supernode()
+    times: dict[int, list[float]] = {1: [], 8: []}
+    came, took = [], []
+    for turn in range(options.repeats + 1):
+        for count, seconds in times.items():
+            home, before = stage.home(), _sent(node)
+            command = [sys.executable, "-c", TOGETHER, f"{base}/together", node, str(home), ""]
+            processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+            # All keep the file open until all have read it.
+            found = [json.loads(each.stdout.readline()) for each in processes if each.stdout is not None]
+            for each in processes:
+                each.communicate()
+            stop_peer(home)
+            shutil.rmtree(home, ignore_errors=True)
+            if turn:
+                seconds.append(max(each["seconds"] for each in found))
+            if turn and count > 1:
+                came.append((_sent(node) - before) / size)
+                took.append(sum({each["memory"]: each["bytes"] for each in found}.values()) / size)
+    one, all_of_them = times[1], times[8]
+    return [
+        ["1 process opens and reads the file", f"{spread(one)} s", "1"],
+        ["8 processes at once", f"{spread(all_of_them)} s", f"{median(all_of_them) / median(one):.2f} x"],
+        ["... bytes that the supernode sent; memory", f"{spread(came)} F", f"{spread(took)} of one file"],
+    ]
+
+
+def _sent(node: str) -> float:
+    """Bytes that a supernode's download port has sent."""
+    with urllib.request.urlopen(f"http://{node}/metrics", timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("dfengine_sent_bytes_total"))
+
+
 ROWS: dict[str, Callable[[Stage, str, argparse.Namespace], Rows]] = {
     "open-sequential": open_sequential,
     "open-random": open_random,
+    "open-together": open_together,
     "import": import_time,
 }
 """Name -> what measures it, and gives rows of (what, measured, compared)."""

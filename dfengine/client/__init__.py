@@ -13,7 +13,7 @@
     connection_pool, throttle           kept connections, and the limit on bytes received
     assembly, digest, finished          the file being put together, its whole digest, what a finished output is
     from_origin, origin_lease           the origin, and permission to go there
-    joining, leader_place, joined_file  downloads of one host: who leads, where its pieces are, and a file that is copied from there
+    joining, pulse, leader_place, joined_file  downloads of one host: who leads and runs, where its pieces are, and a file copied from there
     local_peer, leaving                 this host's peer server, and telling supernodes that a download ends
     interrupt, watchdog                 signals and the deadline
     progress, meter, byte_counts        what people are shown

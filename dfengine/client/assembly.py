@@ -8,7 +8,6 @@ from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import Follower, compare
 from dfengine.client.finished import find, note
-from dfengine.client.leader_place import output_key
 from dfengine.client.place import Place
 from dfengine.client.plan import Plan
 from dfengine.errors import DigestMismatch, StorageError
@@ -125,6 +124,8 @@ class Assembly(Place):
         return {name: str(each.hexdigest()) for name, each in hashes.items()}
 
     def _output_key(self) -> str:
+        from dfengine.client.leader_place import output_key
+
         return output_key(self.path)
 
     def finish(self) -> None:

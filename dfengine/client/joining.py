@@ -13,18 +13,17 @@ import socket
 import threading
 import time
 
-from dfengine.client.leader_place import LeaderPlace, Pulse, open_again
+from dfengine.client.pulse import Pulse
 from dfengine.errors import LocalError, StorageError
 from dfengine.net import fd_passing, forked
-from dfengine.storage.memory_file import MemoryFile
 from dfengine.storage.signal_page import BEAT, SignalPage
-from dfengine.storage.slots import MEMORIES, SlotFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.wakeup import Wakeup
     from dfengine.storage.piece_file import PieceFile
 
@@ -34,8 +33,13 @@ ALONE = 60.0
 ANSWER = 1.0
 """Seconds for the peer server to say who leads."""
 
-MOST = MEMORIES + 1
+MOST = 8
 """Descriptors of one message at most."""
+
+
+def open_again(fd: int) -> int:
+    """The file behind `fd`, open by itself: without the lock and the rights of `fd`. Raises OSError."""
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class Joining:
@@ -140,6 +144,8 @@ class Joining:
             elif told == "follow" and len(descriptors) == 1:
                 self._follow(words, descriptors.pop())
             elif told == "open" and self.joined and self.leader_page is not None:
+                from dfengine.client.leader_place import LeaderPlace
+
                 with contextlib.suppress(StorageError, OSError, AttributeError):
                     self._let_go(self.place)
                     self.place = None
@@ -216,16 +222,15 @@ class Joining:
         """The leader's pieces have this place from now on. output: see leader_place.output_key. Nothing fails by it."""
         if self._line is None or not self.leads:
             return
-        memory = isinstance(file, SlotFile | MemoryFile)
         opened: list[int] = []
         try:
-            if isinstance(file, SlotFile | MemoryFile):
+            if file.in_memory:
                 descriptors = file.descriptors
             else:
                 opened += [open_again(file.fd)]
                 opened += [open_again(file.record.fd)]
                 descriptors = opened
-            fd_passing.say(self._line, {"open": {"memory": memory, "output": output, "algorithms": algorithms}}, descriptors)
+            fd_passing.say(self._line, {"open": {"memory": file.in_memory, "output": output, "algorithms": algorithms}}, descriptors)
         except OSError:
             self.pass_on()
         finally:

@@ -11,7 +11,6 @@ import hashlib
 import os
 
 from dfengine.errors import StorageError
-from dfengine.storage.memory_file import adopt
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.storage.signal_page import SignalPage
@@ -21,38 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-SILENT = 5.0
-"""Seconds without a beat after which a leader is taken for one that does not run: ten beats."""
-
-STOPPED = 1.5
-"""Seconds between two looks beyond which it was this process that did not run."""
-
-
 def output_key(path: str) -> str:
     """Names an output path; of any length."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()
-
-
-def open_again(fd: int, flags: int = os.O_RDONLY) -> int:
-    """The file behind `fd`, open by itself: without the lock and the rights of `fd`. Raises OSError."""
-    return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC)
-
-
-class Pulse:
-    """Whether a leader runs. Pure. now: monotonic seconds."""
-
-    def __init__(self, now: float) -> None:
-        self._beats = -1
-        self._since = self._looked = now
-
-    def silent(self, beats: int, now: float) -> bool:
-        """It has not beaten for SILENT seconds in which this process ran."""
-        if now - self._looked > STOPPED:
-            self._since += now - self._looked
-        self._looked = now
-        if beats != self._beats:
-            self._beats, self._since = beats, now
-        return now - self._since > SILENT
 
 
 class LeaderPlace:
@@ -78,6 +48,8 @@ class LeaderPlace:
             raise StorageError("a leader says nothing that is known here")
         file: PieceFile
         if told.get("memory") is True:
+            from dfengine.storage.memory_file import adopt
+
             file = adopt(descriptors)
         elif len(descriptors) == 2:
             data, record = descriptors

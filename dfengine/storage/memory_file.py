@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class MemoryFile(PieceFile):
     """Data and record in memory. One process writes; others, who were handed the descriptors, read."""
 
+    in_memory = True
+
     @classmethod
     def allocate(cls, geometry: Geometry, generation: bytes = b"") -> MemoryFile:
         """No piece here, no memory taken. Raises StorageError."""

@@ -89,6 +89,9 @@ class PieceFile:
         offset, length = self.geometry.content(n)
         return self.fd, offset, length
 
+    in_memory = False
+    """Data and record are memory, which goes when nobody has it open any more."""
+
     moves = 0
     """Changes when data and record are elsewhere; odd while they move."""
 

@@ -16,7 +16,6 @@ piece is evicted. A hole takes the pages out of the slot and leaves them to who 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 
@@ -37,6 +36,8 @@ KEEP_SIZE, PUNCH_HOLE = 1, 2
 
 class SlotFile(PieceFile):
     """Slots and their record. One process writes and evicts; others, who were handed the descriptors, read."""
+
+    in_memory = True
 
     def __init__(self, path: str, data: Sequence[int], record: Record) -> None:
         """data: MEMORIES descriptors."""
@@ -89,8 +90,8 @@ class SlotFile(PieceFile):
         if not self.record.hide(n):
             return
         size = self.geometry.piece_size
-        if _fallocate(self._data[n % MEMORIES], KEEP_SIZE | PUNCH_HOLE, n * size, size):
-            raise StorageError(f"a stream's memory cannot be given back: {os.strerror(ctypes.get_errno())}")
+        if error := _fallocate(self._data[n % MEMORIES], KEEP_SIZE | PUNCH_HOLE, n * size, size):
+            raise StorageError(f"a stream's memory cannot be given back: {os.strerror(error)}")
 
     def unchanged(self) -> bool:
         """Nobody else can reach it."""
@@ -104,7 +105,9 @@ class SlotFile(PieceFile):
 
 
 def _fallocate(fd: int, mode: int, offset: int, length: int) -> int:
-    """fallocate(2), which the module `os` has not."""
+    """fallocate(2), which the module `os` has not. The errno, 0 when all is well."""
+    import ctypes
+
     call = ctypes.CDLL(None, use_errno=True).fallocate
     call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    return int(call(fd, mode, offset, length))
+    return ctypes.get_errno() if call(fd, mode, offset, length) else 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from itertools import islice
 
 from dfengine.client.plan_on_demand import PlanOnDemand
@@ -146,4 +145,4 @@ class TransferOnDemand(Transfer):
 
     def _idle_for(self, now: float) -> float:
         at = self.plan.hedge_at()
-        return PARKED if math.isinf(at) else min(PARKED, max(0.05, at - time.monotonic()))
+        return PARKED if math.isinf(at) else min(PARKED, max(0.05, at - now))

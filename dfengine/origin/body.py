@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pycurl
@@ -51,6 +52,16 @@ def _uninherited(fd: int, purpose: int) -> int:
     """The duplicate lacks the mark that keeps a descriptor from processes that this one starts."""
     os.set_inheritable(fd, False)
     return int(pycurl.SOCKOPT_OK)
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """What is wrong with a head is said of the server that sent it."""
+    try:
+        yield
+    except OriginError as error:
+        error.args = (f"{place}: {error}", *error.args[1:])
+        raise
 
 
 class Body:
@@ -121,7 +132,8 @@ class Body:
             driver.step(left)
             if waiting is not None:
                 waiting()
-        self.head = Head.parse(self._lines)
+        with naming(self.place):
+            self.head = Head.parse(self._lines)
         self._lines = []
 
     def _header(self, line: bytes) -> None:

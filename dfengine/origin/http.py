@@ -17,7 +17,7 @@ from dfengine.about import VERSION
 from dfengine.errors import OriginChanged, OriginError, OriginForbidden, OriginTruncated
 from dfengine.net.access import Access
 from dfengine.origin import trust
-from dfengine.origin.body import SILENCE, STEP, Body
+from dfengine.origin.body import SILENCE, STEP, Body, naming
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.head import Head
 from dfengine.origin.proxy import Proxy, proxy_for
@@ -135,7 +135,8 @@ class HttpOrigin:
     def _place(self, body: Body, start: int, end: int | None, asked: str, unless: Version | None) -> None:
         """Find out which bytes of the task this answer holds, and of which version."""
         head, now = body.head, time.time()
-        body.remaining = head.body_length
+        with naming(body.place):
+            body.remaining = head.body_length
         if unless is not None and (head.status == 304 or self._is_still(head, unless)):
             body.not_modified, body.version = True, unless
             return

@@ -277,3 +277,10 @@ def test_a_users_range_of_a_whole_file_whose_length_is_not_told(
             while got := body.read_into(buffer[:3]):
                 found += bytes(buffer[:got])
             assert found[-at:] == right
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: five", b" folded: 1", b"Content-Length: 1, 2", b"Transfer-Encoding: rot13"])
+def test_what_is_wrong_with_a_head_names_who_sent_it(head: bytes, cancel: Cancel) -> None:
+    with origin(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n", b"") as url, pytest.raises(OriginError) as told:
+        HttpOrigin(url, cancel=cancel).open()
+    assert url.removeprefix("http://").partition("/")[0] in str(told.value)

@@ -15,6 +15,8 @@ LARGEST = (1 << 62) - 1
 
 _CONTENT_RANGE = r"bytes[ \t]+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)"
 _SHORT = re.ASCII
+_REGISTERED = frozenset((*range(200, 209), 226, *range(300, 309)))
+"""Statuses of IANA's registry that are neither interim answers nor refusals."""
 
 
 class Head:
@@ -94,6 +96,23 @@ class Head:
         if last < first or max(last, whole) > LARGEST or (whole >= 0 and last >= whole):
             return None
         return first, last, whole
+
+    @property
+    def taken_as(self) -> int:
+        """The status; one that nobody has registered counts as the x00 of its class (RFC 9110 section 15)."""
+        return self.status if self.status not in range(200, 400) or self.status in _REGISTERED else self.status // 100 * 100
+
+    @property
+    def is_part(self) -> bool:
+        """The answer holds a part of the file: 206, or a 200 whose Content-Range says so and fits its length. Raises OriginError.
+
+        RFC 9110 section 14.4 gives the field no meaning in a 200. But servers are made that forget the status, and if their answer counted
+        as the file, one piece of it would be taken for the whole.
+        """
+        if self.status == 206 or self.taken_as not in (200, 203) or (said := self.content_range) is None:
+            return self.status == 206
+        first, last, whole = said
+        return (first > 0 or last + 1 < whole) and self.body_length in (-1, last - first + 1)
 
     def version(self, length: int, now: float) -> Version:
         """Of the file, `length` bytes long (-1 unknown). now: unix seconds, for an answer that has no Date."""

@@ -21,7 +21,7 @@ from dfengine.origin.body import SILENCE, STEP, Body, naming
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.head import Head
 from dfengine.origin.proxy import Proxy, proxy_for
-from dfengine.origin.request import NOT_FORWARDED, Hop, asked_range, check_header, is_private, wire_headers
+from dfengine.origin.request import NOT_FORWARDED, Hop, as_sent, asked_range, check_header, is_private, wire_headers
 from dfengine.origin.version import Version
 
 REDIRECTS = 50
@@ -78,10 +78,10 @@ class HttpOrigin:
         asked = self._range(start, end)
         more = [("Range", asked)] if asked else []
         if asked and version is not None and (condition := self._condition(version)):
-            more.append(("If-Range", condition))
+            more.append(("If-Range", as_sent(condition)))
         if unless is not None:
-            more += [("If-None-Match", unless.etag)] if unless.etag else []
-            more += [("If-Modified-Since", unless.last_modified)] if unless.last_modified else []
+            more += [("If-None-Match", as_sent(unless.etag))] if unless.etag else []
+            more += [("If-Modified-Since", as_sent(unless.last_modified))] if unless.last_modified else []
             if not (unless.etag or unless.last_modified):
                 unless = None  # a 304 to a request without conditions says nothing
         body = self._follow(more, waiting, unless)
@@ -140,10 +140,10 @@ class HttpOrigin:
         if unless is not None and (head.status == 304 or self._is_still(head, unless)):
             body.not_modified, body.version = True, unless
             return
-        if head.status in (200, 203):
-            self._whole(body)
-        elif head.status == 206:
+        if head.is_part:
             self._part(body, start, end, asked)
+        elif head.taken_as in (200, 203):
+            self._whole(body)
         elif head.status == 416 and (start or end is not None):
             raise OriginChanged(f"{body.place} has no byte {self._from + start} any more", 416)
         else:
@@ -169,7 +169,7 @@ class HttpOrigin:
         body.length, body.remaining = past - self._from, past
 
     def _part(self, body: Body, start: int, end: int | None, asked: str) -> None:
-        """206: exactly what was asked, or nothing of it counts."""
+        """206, or an answer that is one: exactly what was asked, or nothing of it counts."""
         said = body.head.content_range
         if said is None:
             raise OriginError(f"{body.place} sends a part of the file and does not say which", 206)
@@ -208,7 +208,8 @@ class HttpOrigin:
             location = body.head.get("location")
             vary.update(name.lower() for name in body.head.members("vary") if name)
             body.vary = frozenset(vary)
-            if body.head.status not in (301, 302, 303, 307, 308) or not location or self._is_still(body.head, unless):
+            goes_on = location and body.head.taken_as in (300, 301, 302, 303, 307, 308)
+            if not goes_on or self._is_still(body.head, unless):
                 body.passed = passed
                 return body
             body.close()

@@ -165,6 +165,11 @@ def asked_range(value: str) -> tuple[int, int]:
     return first, last
 
 
+def as_sent(value: str) -> str:
+    """A value that came in a head, one character a byte, for a header that shall have the same bytes."""
+    return value.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+
+
 def wire_headers(headers: list[tuple[str, str]]) -> list[bytes]:
     """As libcurl takes them, in UTF-8; a header without a value ends in a semicolon there."""
     return [(f"{name}: {value}" if value else f"{name};").encode("utf-8", "surrogateescape") for name, value in headers]

@@ -45,9 +45,12 @@ class Version(Value):
 
     @property
     def condition(self) -> str:
-        """The value of an If-Range, which takes strong validators only (RFC 9110 section 13.1.5); "" if there is none."""
+        """The value of an If-Range, which takes strong validators only (RFC 9110 section 13.1.5); "" if there is none.
+
+        Two ETag lines, or what is no entity-tag, would be compared with nothing that the origin has: each range would be refused.
+        """
         if self.etag:
-            return self.strong
+            return self.strong if self.strong.count('"') == 2 and self.strong[:1] == self.strong[-1:] == '"' else ""
         return self.last_modified if self.dated else ""
 
     @property

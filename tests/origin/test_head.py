@@ -340,3 +340,24 @@ def test_any_date_is_read_or_is_none(text: str) -> None:
 def test_what_looks_like_a_date_is_read_or_is_none(text: str) -> None:
     found = seconds(text)
     assert found is None or abs(found) < 1e15
+
+
+@pytest.mark.parametrize(
+    ("lines", "part"),
+    [
+        (("Content-Range: bytes 5-9/100", "Content-Length: 5"), True), (("Content-Range: bytes 0-4/100", "Content-Length: 5"), True),
+        (("Content-Range: bytes 5-9/*",), True), (("Content-Range: bytes 0-4/5", "Content-Length: 5"), False),
+        (("Content-Range: bytes 5-9/100", "Content-Length: 100"), False), (("Content-Range: bytes 0-4/*", "Content-Length: 5"), False),
+        (("Content-Range: nonsense", "Content-Length: 5"), False), ((), False),
+    ],
+)
+def test_a_200_that_holds_a_part(lines: tuple[str, ...], part: bool) -> None:
+    assert head(*lines).is_part == part
+    assert head(*lines, status="HTTP/1.1 206 Partial Content").is_part
+
+
+@pytest.mark.parametrize(
+    ("status", "taken"), [(200, 200), (226, 226), (299, 200), (308, 308), (310, 300), (399, 300), (404, 404), (199, 199)]
+)
+def test_a_status_that_nobody_has_registered(status: int, taken: int) -> None:
+    assert Head(status).taken_as == taken

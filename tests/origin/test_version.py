@@ -100,3 +100,10 @@ def test_a_date_that_is_too_young_binds_nothing_and_names_nothing() -> None:
     assert not young.binds
     assert young.name == young.condition == ""
     assert Version('W/"a"', MONDAY, 5, dated=False).binds
+
+
+@pytest.mark.parametrize(
+    ("etag", "condition"), [('"a"', '"a"'), ('""', '""'), ('"a", "b"', ""), ("a", ""), ('"', ""), ('W/"a"', ""), ('w/"a"', "")]
+)
+def test_only_an_entity_tag_is_a_condition(etag: str, condition: str) -> None:
+    assert Version(etag).condition == condition

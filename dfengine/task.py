@@ -25,6 +25,9 @@ OWN = "cdnnode:"
 PEER_PORTS = range(15000, 65001)
 """Ports a peer may serve on (1.x refuses others); 0 means it serves nobody."""
 
+MOST_TEXT = 1024
+"""Characters of each text of a registration, such as identifier and location."""
+
 PEER_FOLDER = "/peer/file"
 """Where a peer serves what it has, by name."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dfengine import settings
 from dfengine.errors import BadValue
 from dfengine.settings import SupernodeAddress
-from dfengine.task import Digest
+from dfengine.task import MOST_TEXT, Digest
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -61,6 +61,15 @@ def _resume(text: str) -> str:
     return text
 
 
+def _registered(text: str) -> str:
+    """A text that a registration carries: a supernode refuses others."""
+    if len(text) > MOST_TEXT:
+        raise BadValue(f"{len(text)} characters are more than {MOST_TEXT}")
+    if any(character < " " or character == "\x7f" for character in text):
+        raise BadValue("it has a control character")
+    return text
+
+
 class Kind(Value):
     """What the values of an option are. read: text to value, raises BadValue. types: of the value in Python. unit: of a number."""
 
@@ -71,7 +80,7 @@ class Kind(Value):
 
 KINDS: dict[str, Kind] = {
     FLAG: Kind(str, (bool,)),
-    "text": Kind(str),
+    "text": Kind(_registered),
     "url": Kind(str),
     "url|user[:password]": Kind(str),
     "user[:password]": Kind(str),
@@ -81,7 +90,7 @@ KINDS: dict[str, Kind] = {
     "hex": Kind(lambda text: Digest.parse(f"md5:{text}").hex),
     "address": Kind(str),
     "host|address|cidr": Kind(str),
-    "labels": Kind(str),
+    "labels": Kind(_registered),
     "names": Kind(str),
     "rate": Kind(settings.parse_rate, (int,), "bytes per second"),
     "size": Kind(settings.parse_size, (int,), "bytes"),

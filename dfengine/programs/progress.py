@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     Tell = Callable[["Progress"], object]
 
+CO_COROUTINE = 0x80
+"""Flag of the code of `async def` (inspect.CO_COROUTINE, whose module is slow to import)."""
+
 PAUSE = 0.1
 """Seconds between two calls of a program's function, at least."""
 
@@ -41,6 +44,8 @@ def check(tell: Tell | None) -> None:
     """Raises BadValue for what cannot be called."""
     if tell is not None and not callable(tell):
         raise BadValue(f"progress: {type(tell).__name__} is given, not a function")
+    if tell is not None and CO_COROUTINE & getattr(getattr(tell, "__code__", None), "co_flags", 0):
+        raise BadValue("progress: a coroutine function is given, which nobody would await; give a function")
 
 
 class Teller:

@@ -17,7 +17,7 @@ from dfengine.about import VERSION
 from dfengine.errors import BadValue, DfengineError, OriginBusy, ProtocolViolation
 from dfengine.net.http import TEXT, BadRequest, Request, Response
 from dfengine.settings import parse_header
-from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_TEXT, MOST_URL, OVERHEAD, refused, within
+from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, OVERHEAD, refused, within
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS
 from dfengine.supernode.copies.wanted import Wanted
@@ -25,7 +25,7 @@ from dfengine.supernode.metrics import Scrapes
 from dfengine.supernode.sliced_work import spread
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Key, Member
-from dfengine.task import Digest, Peer, task_url, typed_url
+from dfengine.task import MOST_TEXT, Digest, Peer, task_url, typed_url
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 PAGE = 1000

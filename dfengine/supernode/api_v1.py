@@ -30,7 +30,7 @@ from dfengine.supernode.negative_cache import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.scheduler import Pull, Supernode
-from dfengine.task import OWN, PEER_PORTS, cdn_cid, cdn_path, check_task_url, check_url, names_same, peer_path, typed_url
+from dfengine.task import MOST_TEXT, OWN, PEER_PORTS, cdn_cid, cdn_path, check_task_url, check_url, names_same, peer_path, typed_url
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
 INVALID = '{"Code":2,"Msg":"invalid value"}'
@@ -41,9 +41,6 @@ STATUSES = {wire.START: "START", wire.RUNNING: "RUNNING", wire.DONE: "FINISHED"}
 RESULTS = {wire.FAILED: "FAILED", wire.WRITTEN: "SUCCESS", wire.NO_RESULT: "INVALID", wire.ARRIVED: "SEMISUC"}
 KEPT = ("cid", "ip", "path", "host_name", "version", "call_system", "location", "super_node_ip")
 """What is remembered of a registration as long as it lasts."""
-
-MOST_TEXT = 1024
-"""Characters of each of them."""
 
 MOST_URL = MOST_HEADERS = 16 << 10
 """Characters of the URL, and of all headers for the origin: no origin takes more."""

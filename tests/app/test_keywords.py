@@ -114,6 +114,7 @@ def test_values_and_texts(given: dict[str, Any], meant: dict[str, Any]) -> None:
         {"md5": 5}, {"cacerts": [5]}, {"netrc_file": 5},
         {"connections": 17}, {"retry": -1}, {"port": 80}, {"port": 70000}, {"md5": "0"}, {"ip": 7},
         {"identifier": "\ud800"}, {"user": "\ud800"}, {"user_agent": "\ud800"}, {"headers": {"A": "\ud800"}}, {"headers": "A: \udfff"},
+        {"identifier": "x" * 1025}, {"location": "x" * 1025}, {"location": "a\nb"}, {"callsystem": "a\x7f"},
         {"nodes": "\ud800"}, {"nodes": SupernodeAddress("\ud800")}, {"home": "\ud800"}, {"cacerts": "\ud800"}, {"secret_file": ["\ud800"]},
     ],
     ids=str,

@@ -88,11 +88,13 @@ with dfengine.open(url, nodes=[node], ip="127.0.0.2", home=home, quiet=True, sto
 
 TOGETHER = """
 import dfengine, json, os, sys, time
-url, node, home, _ = sys.argv[1:]
+url, node, home, way = sys.argv[1:]
 buffer = memoryview(bytearray(4 << 20))
 begun, got = time.perf_counter(), 0
 with dfengine.open(url, nodes=[node], ip="127.0.0.2", home=home, quiet=True, store="memory") as file:
-    while count := file.readinto(buffer):
+    if way == "map":
+        got = len(file.map())
+    while way == "read" and (count := file.readinto(buffer)):
         got += count
     assert got == file.size
     state = os.fstat(file.opened()._file.fd)
@@ -183,16 +185,16 @@ def import_time(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
 
 
 def open_together(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
-    """Eight processes of one host open and read the same file at once, against one that does it alone."""
+    """Eight processes of one host open and read the same file at once, against one that does it alone: by `map`, and through a buffer."""
     size = options.size * MIB
     stage.file("together", size)
     node, _ = stage.supernode()
-    times: dict[int, list[float]] = {1: [], 8: []}
+    times: dict[tuple[str, int], list[float]] = {(way, count): [] for way in ("map", "read") for count in (1, 8)}
     came, took = [], []
     for turn in range(options.repeats + 1):
-        for count, seconds in times.items():
+        for (way, count), seconds in times.items():
             home, before = stage.home(), _sent(node)
-            command = [sys.executable, "-c", TOGETHER, f"{base}/together", node, str(home), ""]
+            command = [sys.executable, "-c", TOGETHER, f"{base}/together", node, str(home), way]
             processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)]
             # All keep the file open until all have read it.
             found = [json.loads(each.stdout.readline()) for each in processes if each.stdout is not None]
@@ -205,12 +207,12 @@ def open_together(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
             if turn and count > 1:
                 came.append((_sent(node) - before) / size)
                 took.append(sum({each["memory"]: each["bytes"] for each in found}.values()) / size)
-    one, all_of_them = times[1], times[8]
-    return [
-        ["1 process opens and reads the file", f"{spread(one)} s", "1"],
-        ["8 processes at once", f"{spread(all_of_them)} s", f"{median(all_of_them) / median(one):.2f} x"],
-        ["... bytes that the supernode sent; memory", f"{spread(came)} F", f"{spread(took)} of one file"],
-    ]
+    rows: Rows = []
+    for way, what in (("map", "`map()`"), ("read", "`readinto` of 4 MiB")):
+        one, eight = times[way, 1], times[way, 8]
+        rows.append([f"{what}, 1 process", f"{spread(one)} s", "1"])
+        rows.append(["... 8 at once", f"{spread(eight)} s", f"{median(eight) / median(one):.2f} x"])
+    return [*rows, ["bytes that the supernode sent to the 8; their memory", f"{spread(came)} F", f"{spread(took)} of one file"]]
 
 
 def _sent(node: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from weakref import WeakSet
+from _weakrefset import WeakSet  # as threading imports it: the module weakref takes a millisecond
 
 from dfengine.errors import SourceGone
 from dfengine.net import forked

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from weakref import WeakSet
+from _weakrefset import WeakSet  # as threading imports it: the module weakref takes a millisecond
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -257,3 +257,9 @@ def test_mypy() -> None:
 
 def test_stubs_say_what_the_extensions_do() -> None:
     run("mypy.stubtest", *(str(path.relative_to(ROOT).with_suffix("")).replace("/", ".") for path in CYTHON))
+
+
+def test_what_lint_and_types_are_told_to_ignore_has_its_reason() -> None:
+    texts = {path: path.read_text() for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyi")}
+    bare = re.compile(r"# (?:noqa: \w+|type: ignore\[[\w-]+\])$")
+    assert not [(path, line) for path, text in texts.items() for line in text.splitlines() if bare.search(line)]

@@ -40,7 +40,7 @@ ABSENT, REFUSED = (404, 410), (401, 403)
 """HTTP statuses of an origin."""
 
 
-class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]
+class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # fsspec is untyped
     """Files of the swarm by their URLs: `fsspec.open("df::https://host/file", nodes=["supernode"])`.
 
     Options are those of `dfengine.Client.configured`, and store, where open files lie: see `dfengine.open`. Those of the URL's own protocol

@@ -91,7 +91,7 @@ class Reader(io.BufferedReader):
 
     def info(self) -> dict[str, Any]:
         """As of the file system."""
-        return self.fs.info(self.path)  # type: ignore[no-any-return]
+        return self.fs.info(self.path)  # type: ignore[no-any-return]  # fsspec is untyped
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.fs, self.path, self.blocksize, self.tell())
@@ -100,4 +100,4 @@ class Reader(io.BufferedReader):
 def _again(fs: FileSystem, path: str, buffer: int, at: int) -> Reader:
     reader = fs.open(path, block_size=buffer)
     reader.seek(at)
-    return reader  # type: ignore[no-any-return]
+    return reader  # type: ignore[no-any-return]  # fsspec is untyped

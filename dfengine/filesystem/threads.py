@@ -84,7 +84,7 @@ shared = Threads()
 
 
 def _forked() -> None:
-    shared.__init__()  # type: ignore[misc]
+    shared.__init__()  # type: ignore[misc]  # begin anew in the child, for all who hold it
 
 
 os.register_at_fork(after_in_child=_forked)

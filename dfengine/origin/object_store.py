@@ -161,7 +161,7 @@ def _variables() -> tuple[tuple[str, str], ...]:
 def check_installed(location: Location) -> None:
     """Raises LocalError without the extra."""
     try:
-        import obstore  # noqa: F401
+        import obstore  # noqa: F401  (only whether it can be imported)
     except ImportError:
         how = "pip install 'dfengine[objects]'; a public object is read without it by --sign none"
         raise LocalError(f"{location.scheme}:// needs obstore: {how}") from None

@@ -330,7 +330,7 @@ def _in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
         if error is not None:
             future.set_exception(error)
         else:
-            future.set_result(result)  # type: ignore[arg-type]
+            future.set_result(result)  # type: ignore[arg-type]  # set if there is no error
 
     def run() -> None:
         result, error = None, None

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
-from dfengine.programs.coroutines import Client, Download, Preheat, Reader, download, get, preheat, stream
+from dfengine.programs.async_file import File
+from dfengine.programs.coroutines import Client, Download, Preheat, Reader, download, get, open, preheat, stream
 
-__all__ = ["Client", "Download", "Preheat", "Reader", "download", "get", "preheat", "stream"]
+__all__ = ["Client", "Download", "File", "Preheat", "Reader", "download", "get", "open", "preheat", "stream"]

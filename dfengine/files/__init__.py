@@ -2,6 +2,7 @@
 
     file         the file as Python's own: position, buffers, pickles, forks
     opened       one open file for any number of threads: asks for pieces, waits for their bits, copies their bytes
+    cancel       ends the wait of one read from another thread
     read_ahead   what is fetched before a reader asks for it (pure)
     fetching     the download behind it
     joined       where this host's leader fetches the same file: its memory is read

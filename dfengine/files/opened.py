@@ -12,7 +12,8 @@ import threading
 import time
 
 from dfengine.client.engine import Engine
-from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginChanged, StorageError, TimedOut
+from dfengine.errors import Cancelled, DfengineError, DigestMismatch, LocalError, OriginChanged, StorageError, TimedOut
+from dfengine.files import cancel
 from dfengine.files.fetching import Fetching
 from dfengine.files.read_ahead import ReadAhead
 
@@ -243,7 +244,8 @@ class Opened:
     def _asked(self, pieces: Sequence[int] | dict[int, None]) -> Iterator[Ticket]:
         ticket = self._transfer.ask(pieces)
         try:
-            yield ticket
+            with cancel.waits(ticket.signal):
+                yield ticket
         finally:
             self._transfer.withdraw(ticket)
 
@@ -257,6 +259,8 @@ class Opened:
                 return False
             if ticket.over:
                 raise self._failure()
+            if cancel.cancelled():
+                raise Cancelled("the read was cancelled")
             left = until - time.monotonic()
             if left <= 0:
                 raise TimedOut(f"piece {n} did not come within {self._timeout:g} s: read again, or give it longer")

@@ -4,7 +4,7 @@
     download    one download into a file, and its handle
     progress    what a download has done so far, as a value
     preheat     a file that a supernode fetches ahead
-    coroutines  the same for asyncio
+    coroutines  the same for asyncio; async_file: open files, loop_threads: calls that block
 
 Start with `client`. Nothing here installs a signal handler or needs an event loop.
 """

@@ -108,6 +108,15 @@ class Client:
         self._close_with(raw, lambda raw, _: raw.close())
         return file
 
+    def file(self, url: str, *, store: str = "", **settings: Unpack[Keywords]) -> File:
+        """As `open`, but it is opened by its first use."""
+        from dfengine import files
+
+        self._check()
+        file = files.File(self.settings(url, None, settings), store)
+        self._close_with(file, lambda file, _: file.close())
+        return file
+
     def preheat(self, url: str, **settings: Unpack[Keywords]) -> Preheat:
         """Let the supernode that downloads of `url` ask first fetch it now. `wait` of what this returns waits until it has all of it.
 

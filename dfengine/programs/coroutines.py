@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from typing import Generic, TypeVar
 
 from dfengine.client import Result
 from dfengine.errors import Cancelled, LocalError
 from dfengine.programs import client
+from dfengine.programs.async_file import File
 from dfengine.programs.handle import CLOSING, Handle
+from dfengine.programs.loop_threads import in_thread, shielded
 from dfengine.programs.preheat import Preheated
 from dfengine.programs.progress import check
 
@@ -151,7 +152,7 @@ class Reader:
         if self._closed:
             raise LocalError("the stream was closed")
         if self._pending is None:
-            self._pending = _in_thread(self._next)
+            self._pending = in_thread(self._next)
         content = await asyncio.shield(self._pending)
         self._pending = None
         return content
@@ -178,11 +179,11 @@ class Reader:
         try:
             if pending is not None:
                 with contextlib.suppress(Exception):
-                    await _shielded(pending)
+                    await shielded(pending)
         finally:
             reader = self._reader
             if reader is not None:
-                await _shielded(_in_thread(reader.close if compare else lambda: reader.__exit__(Cancelled, Cancelled(), None)))
+                await shielded(in_thread(reader.close if compare else lambda: reader.__exit__(Cancelled, Cancelled(), None)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -217,6 +218,10 @@ class Client:
         self._client.settings(url, None, settings)  # raises what is wrong now
         return Reader(lambda: self._client.stream(url, **settings))
 
+    async def open(self, url: str, *, store: str = "", **settings: Unpack[Keywords]) -> File:
+        """`url` as a file to seek in, whose pieces are fetched when they are read; see File, and programs.client.Client."""
+        return await File(self._client.file(url, store=store, **settings)).opened()
+
     async def preheat(self, url: str, **settings: Unpack[Keywords]) -> Preheat:
         """See programs.client.Client; the result can be awaited."""
         return Preheat(self._client.preheat(url, **settings))
@@ -245,7 +250,7 @@ class Client:
 
     async def close(self) -> None:
         """Cancel what runs, and wait until it has ended."""
-        await _shielded(_in_thread(self._client.close))
+        await shielded(in_thread(self._client.close))
 
     async def __aenter__(self) -> Self:
         return self
@@ -267,6 +272,11 @@ async def download(url: str, output: Path, *, progress: Tell | None = None, **se
 def stream(url: str, **settings: Unpack[Keywords]) -> Reader:
     """As `dfengine.stream`; see Client.stream."""
     return Client.configured().stream(url, **settings)
+
+
+async def open(url: str, *, store: str = "", **settings: Unpack[Keywords]) -> File:
+    """As `dfengine.open`; see Client.open."""
+    return await Client.configured().open(url, store=store, **settings)
 
 
 async def preheat(url: str, **settings: Unpack[Keywords]) -> Preheat:
@@ -302,45 +312,3 @@ async def _surely(handle: Handle[Any]) -> None:
     while not handle.done and (left := end - time.monotonic()) > 0:
         with contextlib.suppress(asyncio.CancelledError):
             await _ended(handle, left)
-
-
-async def _shielded(future: asyncio.Future[T]) -> T:
-    """Its result, when it is there, whoever cancels this; then the cancel comes out."""
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait((future,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        future.exception()
-        raise cancelled
-    return future.result()
-
-
-def _in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
-    """What it returns or raises, from a thread of its own, which ends with it."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        thread.join()  # it has nothing more to do
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # set if there is no error
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = call()
-        except BaseException as raised:
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle, result, error)
-
-    thread = threading.Thread(target=run, name="dfengine", daemon=True)
-    thread.start()
-    return future

@@ -1,0 +1,56 @@
+"""Calls that block, awaited by a loop: each in a thread of its own, which ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TypeVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+async def shielded(future: asyncio.Future[T]) -> T:
+    """Its result, when it is there, whoever cancels this; then the cancel comes out."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait((future,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        future.exception()
+        raise cancelled
+    return future.result()
+
+
+def in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
+    """What it returns or raises, from a thread of its own, which ends with it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        thread.join()  # it has nothing more to do
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # set if there is no error
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = call()
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    thread = threading.Thread(target=run, name="dfengine", daemon=True)
+    thread.start()
+    return future

@@ -32,7 +32,8 @@ HARMLESS_FAMILIES = ("sec-ch-", "sec-fetch-", "x-b3-", "x-datadog-")
 """Headers of a user's, and how the names of more begin, that open nothing; every other one counts as a credential. So does Host, which
 names another server's files."""
 
-_SAFE = "/%:@!$&'()*+,;=~-._"
+_SAFE = "".join(map(chr, set(range(0x21, 0x7F)) - {ord("#"), ord("?")}))
+"""Sent as it stands, as curl does: RFC 3986 wants brackets and the like escaped, and some servers compare a target to the letter."""
 
 
 def is_private(name: str) -> bool:

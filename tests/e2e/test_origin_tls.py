@@ -197,3 +197,37 @@ def test_http2_streams_that_are_cut_are_gone_on_from(stage: Scene) -> None:
         assert cut
         assert stage.digest("b") == digest
     assert {request["protocol"] for request in origin.requests()} == {"HTTP/2.0"}
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_only_a_length_ends_what_no_close_notify_ends(stage: Scene, framed: bool) -> None:
+    """RFC 9112 section 9.8: without either, the file may have been cut."""
+    authority = Authority(stage.path)
+    cert, key = authority.issue("origin", HERE)
+    context, data = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), b"a file" * 10_000
+    context.load_cert_chain(cert, key)
+    head = b"HTTP/1.1 200 OK\r\n" + (b"Content-Length: %d\r\n" % len(data) if framed else b"") + b"Connection: close\r\n\r\n"
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                line = context.wrap_socket(listener.accept()[0], server_side=True)
+                line.recv(1 << 16)
+                line.sendall(head + data)
+                with socket.socket(fileno=line.detach()) as plain:
+                    plain.shutdown(socket.SHUT_WR)
+                    plain.settimeout(5.0)
+                    while plain.recv(1 << 16):
+                        pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/file"
+        said = stage.get(url, "out", "--cacerts", authority.ca, "--retry", "0", status=0 if framed else 4)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    if framed:
+        assert (stage.path / "out").read_bytes() == data
+    else:
+        assert "breaks off its answer" in said

@@ -97,6 +97,7 @@ REQUESTS = (
     Behaviour("path-escaped", target("/%C3%A9%2Fx%20y"), url="{address}/%C3%A9%2Fx%20y"),
     Behaviour("path-with-dots", target("/file"), url="{address}/a/../b/./../file"),
     Behaviour("path-with-signs", target("/a'(b)!$&,;=:@~*c"), url="{address}/a'(b)!$&,;=:@~*c"),
+    Behaviour("path-and-query-raw", target("/a[1]{b}|c^`?f[x]=<1>|{2}^`\"\\"), url="{address}/a[1]{{b}}|c^`?f[x]=<1>|{{2}}^`\"\\"),
     Behaviour("fragment", target("/file"), url="{address}/file#part"),
     Behaviour("host-by-name", serve, url="localhost:{port}/file"),
 )

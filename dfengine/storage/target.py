@@ -102,7 +102,11 @@ class Target:
         with contextlib.suppress(StorageError):
             file = PieceFile.open(self.part, self.record, fd)
             if file.geometry == geometry and file.record.generation == generation.rstrip(b"\0"):
-                file.recheck(self._look)
+                try:
+                    file.recheck(self._look)
+                except BaseException:  # `look` raised it, or a signal's handler; the data's descriptor is the caller's
+                    file.record.close()
+                    raise
                 return file
             file.record.close()
         try:

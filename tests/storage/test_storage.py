@@ -261,6 +261,25 @@ class TestTarget:
         assert out.read_bytes() == b"".join(content_of(geometry, n) for n in range(geometry.count))
         assert os.listdir(tmp_path) == ["out"]
 
+    def test_one_that_is_stopped_while_it_hashes_what_is_left_closes_everything(self, tmp_path: Path, geometry: Geometry) -> None:
+        out = str(tmp_path / "out")
+        file = Target(out, TASK).open(geometry, b"g")
+        file.write(0, bytes(geometry.content(0)[1]), xxhash.xxh3_128_digest(bytes(geometry.content(0)[1])))
+        file.close()
+        before = sorted(os.listdir("/proc/self/fd"))
+
+        def look() -> None:
+            raise KeyboardInterrupt
+
+        target = Target(out, TASK, look)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            target.open(geometry, b"g")
+        assert raised.value is not None
+        assert sorted(os.listdir("/proc/self/fd")) == before
+        file = Target(out, TASK).open(geometry, b"g")
+        assert list(file.here) == [0]
+        file.close()
+
     def test_goes_on_from_what_is_left(self, tmp_path: Path, geometry: Geometry) -> None:
         out = str(tmp_path / "out")
         file = Target(out, TASK).open(geometry, b"g")

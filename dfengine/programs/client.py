@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 from weakref import ref
 
 from dfengine.app import keywords
@@ -26,6 +29,21 @@ if TYPE_CHECKING:
 
     H = TypeVar("H", bound=Handle[Any])
     M = TypeVar("M")
+
+
+_left_open: dict[tuple[int, int], Callable[[BaseException], None]] = {}
+"""What ends the streams and files that are open, by process and id."""
+
+
+def _close_left_open() -> None:
+    """Before the interpreter is taken apart: threads still run, and modules can be imported."""
+    for (process, _), close in [*_left_open.items()]:
+        if process == os.getpid():
+            with contextlib.suppress(Exception):
+                close(Cancelled("the program ends"))
+
+
+atexit.register(_close_left_open)
 
 
 class Client:
@@ -91,7 +109,7 @@ class Client:
 
         self._check()
         reader = Reader(self.settings(url, None, settings), Teller(progress) if progress is not None else None)
-        self._close_with(reader, Reader.cancel)
+        self._close_with(reader, Reader.cancel, lambda reader, error: reader.__exit__(type(error), error, None))
         return reader
 
     def open(self, url: str, *, store: str = "", buffering: int = 0, **settings: Unpack[Keywords]) -> File | io.BufferedReader:
@@ -135,17 +153,28 @@ class Client:
             raise BadValue("output: None is given, not a path")
         return self._kept(Download(self.settings(url, output, settings), progress, self._running.discard))
 
-    def _close_with(self, made: M, end: Callable[[M, BaseException], None]) -> None:
-        """`close` ends it, unless the program has dropped it before, by which it ends, too."""
+    def _close_with(
+        self, made: M, end: Callable[[M, BaseException], None], release: Callable[[M, BaseException], object] | None = None
+    ) -> None:
+        """`close` ends it, unless the program has dropped it before, by which it ends, too. release: at the end of the program."""
         number, open = id(made), self._open
-        found = ref(made, lambda _: open.pop(number, None))
+        key = os.getpid(), number
 
-        def close(error: BaseException) -> None:
-            made = found()
-            if made is not None:
-                end(made, error)
+        def dropped(_: object) -> None:
+            open.pop(number, None)
+            _left_open.pop(key, None)
 
-        open[number] = close
+        found = ref(made, dropped)
+
+        def with_it(call: Callable[[M, BaseException], object]) -> Callable[[BaseException], None]:
+            def ends(error: BaseException) -> None:
+                made = found()
+                if made is not None:
+                    call(made, error)
+
+            return ends
+
+        open[number], _left_open[key] = with_it(end), with_it(release or end)
 
     def _kept(self, handle: H) -> H:
         self._running.add(handle)

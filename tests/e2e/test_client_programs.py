@@ -712,3 +712,27 @@ async def main():
     )
     assert 0 < told.pop("cancelled") <= 30
     assert told == {"size": SIZE, "digest": digest}
+
+
+LEFT_OPEN = ["client.stream(url, digest=wrong)", "client.open(url, digest=wrong)", "dfengine.open(url, nodes=nodes, **options)"]
+
+
+@pytest.mark.parametrize("how", LEFT_OPEN)
+def test_a_program_that_leaves_open_what_it_opened_ends_without_a_word(stage: Scene, program: Program, how: str) -> None:
+    stage.file("f", SIZE)
+    node = stage.supernode()
+    told = program.run(
+        f"""
+client, url, wrong = dfengine.Client(nodes=nodes, **options), base + "/f", "sha256:" + "0" * 64
+file = {how}
+try:
+    while file.read(1 << 20):
+        pass
+except dfengine.DigestMismatch:
+    tell(mismatch=True)
+tell(over=True)
+""",
+        node,
+        ends_clean=False,
+    )
+    assert told == {"over": True, **({"mismatch": True} if "wrong" in how else {})}

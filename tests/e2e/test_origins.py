@@ -20,6 +20,7 @@ from tests.origins.run import Outcome, Supernode, run, ways
 WAITS = {
     "slow-below-minrate", "range-never-answered", "one-connection-silence", "cut-each-3-mb-weak-etag", "new-etag-each-answer-cut",
     "range-500", "one-connection-509", "503-twice", "500-twice", "503-retry-after-nonsense", "head-without-end",
+    "content-range-written-blanks-cut",
 }
 """Behaviours whose runs wait long for what cannot be seen sooner: `python -m tests.origins` alone has them."""
 
@@ -28,6 +29,8 @@ BY_A_SUPERNODE = (
     "two-back-ends-same-bytes", "length-blank-behind", "length-list-equal-half", "coding-chunked-blank-behind", "cut-each-3-mb",
     "cut-each-200-kb-of-1-mib", "one-connection-503", "one-time-link-403", "503-retry-after", "content-range-other-range", "103-before-200",
     "two-virtual-hosts", "header-twice", "redirect-to-another-host-with-credentials", "size-0-chunked", "size-2-pieces-close",
+    "grants-4-then-410", "part-past-the-end-ignored-chunked", "200-with-the-part-10-99", "vary-accept-language-accept-language",
+    "vary-by-the-redirect", "etag-in-latin-1",
 )
 RESUMED = (
     "replaced-between-runs-without-validators", "replaced-between-runs-small", "replaced-between-runs-weak", "replaced-between-runs-date",

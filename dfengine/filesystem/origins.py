@@ -1,4 +1,4 @@
-"""Where files of the file system may come from: one entry of ORIGINS for each protocol of a URL. Everything else here follows from it.
+"""Where files of the file system may come from: one entry of ORIGINS for each protocol of a URL. The rest of this package follows from it.
 
     http, https   a path is the URL as it stands; no listing
     s3, gs, az    a path is PROTOCOL://BUCKET/KEY with the key as it is, not percent-encoded; listed

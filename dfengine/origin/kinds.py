@@ -1,4 +1,4 @@
-"""What every kind of origin offers a reader: `http.HttpOrigin` and `local_file.FileOrigin` do."""
+"""What every kind of origin offers a reader. `local_file.FileOrigin` is the smallest one."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 Order, for each piece of an answer:
 
-0. for a stream, the first pieces after una, in order: from the least loaded holder, else from the supernode, unless the piece is on
-   its way to a source;
+0. for a stream, the first pieces after una, in order: from a holder as in 2, else from the supernode, unless the piece is on its
+   way to a source;
 1. a piece that no source has or is getting, from the supernode: new pieces enter the swarm first, each at a different peer;
-2. the rarest piece that an open source has, from the nearest of a sample of its holders, and the least loaded of these;
+2. the rarest piece that an open source has, from a sample of its holders: one of the same speed, of these the nearest, of
+   these the least loaded;
 3. the rarest piece the supernode may send again. Not a piece that was assigned to a source less than Limits.reseed_delay ago: that source
    will have it sooner than the supernode could send it again, and the supernode's uplink limits the swarm. Nor for a download with enough
    pieces under way: a native client requests more only to keep its connections busy.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -84,9 +85,10 @@ def memory(readers: list[Reader]) -> int:
     for reader in readers:
         folder = f"/proc/{reader.process.pid}/fd"
         for fd in os.listdir(folder):
-            if "dfengine-file" in os.readlink(f"{folder}/{fd}"):
-                state = os.stat(f"{folder}/{fd}")
-                found[state.st_ino] = state.st_blocks * 512
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if "dfengine-file" in os.readlink(f"{folder}/{fd}"):
+                    state = os.stat(f"{folder}/{fd}")
+                    found[state.st_ino] = state.st_blocks * 512
     return sum(found.values())
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, scene, until
+from scene import MIB, Scene, Supernode, descriptors, scene, until
 
 PIECE = 4 * MIB
 SIZE = 120 * MIB + 4321
@@ -56,7 +56,7 @@ class Taken:
 def leads(stage: Scene, url: str, node: Supernode, *options: str) -> subprocess.Popen[bytes]:
     """A stream that has begun."""
     process = stage.start_stream(url, *PACED, *options, nodes=(node,))
-    until(lambda: "dfengine-stream" in str(descriptors(process)), "memory of a stream")
+    until(lambda: "dfengine-stream" in str(descriptors(process.pid)), "memory of a stream")
     return process
 
 
@@ -66,11 +66,6 @@ def joins(stage: Scene, url: str, node: Supernode, count: int) -> list[subproces
     for each in found:
         until(lambda each=each: Path(f"/proc/{each.pid}/maps").read_text().count("dfengine-signals") >= 2, "a stream that has joined")
     return found
-
-
-def descriptors(process: subprocess.Popen[bytes]) -> list[str]:
-    folder = f"/proc/{process.pid}/fd"
-    return [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
 
 
 def sent(node: Supernode) -> float:

@@ -1,6 +1,7 @@
 """Which download of this host fetches a task, and which others join it: a pure state machine.
 
-Law: a task has at most one leader of each kind, who fetches; every other download of it is told to follow that one, or to go on alone.
+Law: a key (`client.identity.joint_key`) has at most one leader of each kind, who fetches; every other download with that key is told to
+follow that one, or to go on alone. Files, streams and open files have keys of their own, so leaders of two kinds do not meet under one key.
 
 A leader is either `whole`, and has every piece in the end, or a stream, whose memory has a window of them. A download that wants all pieces
 follows whole leaders only; a stream follows a whole one if there is one, else a stream.

@@ -60,6 +60,7 @@ def test_objects_of_google_s_store(stage: Any, google: str) -> None:
 def one_azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     command = shutil.which("azurite-blob")
     if command is None:
+        # No package of apt or PyPI has it, and a machine without npm can test all else. `.ci/run` installs it wherever npm can.
         pytest.skip("azurite is not installed: npm install -g azurite")
     port = free_port()
     with running(command, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(tmp_path), "--silent",

@@ -28,12 +28,12 @@ class Job:
     """
 
     __slots__ = (
-        "_base", "_mark", "began", "came", "digest", "heard", "hedge", "lost", "over", "piece", "queued", "silent", "slow", "source",
+        "_base", "_mark", "began", "came", "digest", "heard", "lost", "over", "piece", "queued", "silent", "slow", "source",
         "told", "writing",
     )  # fmt: skip
 
-    def __init__(self, piece: int, digest: str, source: Where, hedge: bool, began: float, queued: bool = False) -> None:
-        self.piece, self.digest, self.source, self.hedge, self.began = piece, digest, source, hedge, began
+    def __init__(self, piece: int, digest: str, source: Where, began: float, queued: bool = False) -> None:
+        self.piece, self.digest, self.source, self.began = piece, digest, source, began
         self.told = self.lost = self.over = self.silent = self.slow = self.writing = False
         self.queued, self.came, self.heard = queued, 0, began
         self._base = self._mark = began, 0

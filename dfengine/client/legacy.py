@@ -49,7 +49,7 @@ class LegacySession:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
         told = self._tell(transfer) if demand.wishes != [] or transfer.finished else self._announce(transfer)
         # While every worker is busy, only reports need to go; IDLE is for a supernode that would forget us.
-        asks_at = math.inf if self._finished or demand.wishes == [] else self._asks_at if demand.starving else self._asks_at + IDLE
+        asks_at = math.inf if self._finished or demand.wishes == [] else self._asks_at if demand.idle_thread else self._asks_at + IDLE
         if not told and time.monotonic() >= asks_at:
             self._pull(transfer, self._last)
             asks_at = self._asks_at

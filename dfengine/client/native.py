@@ -61,13 +61,13 @@ class NativeSession:
             reports += 1  # what is parked was asked for within the window as it was
         if demand.wishes and demand.want and self._timing.unanswered and not self._wishes.issuperset(demand.wishes):
             reports += 2  # what is parked names other pieces than those that a reader waits for now
-        if self._timing.due(now, reports, demand.want, demand.starving):
+        if self._timing.due(now, reports, demand.want, demand.idle_thread):
             self._send(transfer, demand.want, PARK)
             reports = 0
         late = self._timing.oldest + PARK + GRACE
         if now > late:
             raise ProtocolViolation(f"supernode {self._member.node} does not answer a pull")
-        wait = min(limit, demand.look, self._timing.wait(now, reports, demand.want, demand.starving), max(0.0, late - now))
+        wait = min(limit, demand.look, self._timing.wait(now, reports, demand.want, demand.idle_thread), max(0.0, late - now))
         if transfer.sleep(wait, self._line):
             self._answer(transfer)
 

@@ -158,7 +158,7 @@ class Plan:
     def _start(self, n: int, source: Where, now: float, hedge: bool, queued: bool = False) -> Job:
         piece = self._pieces[n]
         self._offered.pop(n, None)
-        job = Job(n, piece.digest, source, hedge, now, queued)
+        job = Job(n, piece.digest, source, now, queued)
         piece.jobs.append(job)
         piece.tried.add(source.cid)
         self._running += 1
@@ -352,7 +352,7 @@ class Plan:
             return sum(1 for n in range(window.una, window.end) if window.wanted(n) and n not in self._pieces)
         return -1 if window.count < 0 else window.count - self._here - len(self._pieces)
 
-    def appetite(self) -> int:
+    def to_request(self) -> int:
         """How many more pieces should be asked for now."""
         again = sum(not self._pieces[n].slot for n in self._silent_pieces())
         room, unasked = self.workers + self.pace.ahead(self.workers) - len(self._pieces) + again, self.unasked()
@@ -364,12 +364,12 @@ class Plan:
         return sorted(n for n in self._silent if self._pieces[n].silent)
 
     @property
-    def sated(self) -> bool:
+    def satisfied(self) -> bool:
         """Nothing of the window is missing: more is wanted only when it moves."""
         return not self._pieces and self.unasked() == 0
 
     @property
-    def starving(self) -> bool:
+    def idle_thread(self) -> bool:
         """A worker has nothing to start."""
         return not self._offered and self._running - self.stuck < self.workers
 

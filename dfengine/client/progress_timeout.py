@@ -26,9 +26,9 @@ class ProgressTimeout:
         self._since = now
         self._here = self._moving = 0
 
-    def expired(self, here: int, moving: int, sated: bool, now: float) -> bool:
-        """here: verified pieces. moving: bytes of others that are under way. sated: nothing is wanted now."""
-        if here != self._here or sated:
+    def expired(self, here: int, moving: int, satisfied: bool, now: float) -> bool:
+        """here: verified pieces. moving: bytes of others that are under way. satisfied: nothing is wanted now."""
+        if here != self._here or satisfied:
             self._here, self._moving, self._since = here, moving, now
         elif moving >= self._moving + self._grain:
             self._moving, self._since = moving, now

@@ -66,18 +66,18 @@ class PullTiming:
         """When the oldest of them was sent; infinite if there is none."""
         return self._unanswered[0][0] if self._unanswered else math.inf
 
-    def due(self, now: float, reports: int, appetite: int, starving: bool) -> bool:
-        """A request should be sent now: `reports` wait, and `appetite` pieces are wanted."""
-        return self.wait(now, reports, appetite, starving) <= 0
+    def due(self, now: float, reports: int, to_request: int, idle_thread: bool) -> bool:
+        """A request should be sent now: `reports` wait, and `to_request` pieces are wanted."""
+        return self.wait(now, reports, to_request, idle_thread) <= 0
 
-    def wait(self, now: float, reports: int, appetite: int, starving: bool) -> float:
+    def wait(self, now: float, reports: int, to_request: int, idle_thread: bool) -> float:
         """Seconds until one is due if nothing else happens; at most ALIVE."""
         if len(self._unanswered) >= 2:
             return ALIVE
         wait = ALIVE if self._unanswered else self._sent + ALIVE - now
         if reports:
-            wait = min(wait, self._sent + (0.0 if starving and reports > 1 else BATCH / 2 if starving else BATCH) - now)
-        if not self._unanswered and appetite and starving and not reports:
+            wait = min(wait, self._sent + (0.0 if idle_thread and reports > 1 else BATCH / 2 if idle_thread else BATCH) - now)
+        if not self._unanswered and to_request and idle_thread and not reports:
             wait = min(wait, self._asks_after - now)
         return wait if wait > GRAIN else 0.0
 

@@ -192,8 +192,8 @@ class SwarmSession:
             now = time.monotonic()
             if now - looked >= TICK:  # each piece that lands wakes this thread
                 looked = now
-                here, sated = transfer.progress()
-                if timeout.expired(here, transfer.moving().total, sated or parked, now):
+                here, satisfied = transfer.progress()
+                if timeout.expired(here, transfer.moving().total, satisfied or parked, now):
                     raise NoProgress(f"the swarm brought nothing for {timeout.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
                 if transfer.listen(self._floor(transfer)):
                     self._start_thread(transfer)

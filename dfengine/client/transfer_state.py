@@ -34,13 +34,13 @@ WISHES = 64
 class Demand(Value):
     """What a supernode session decides by when it speaks next.
 
-    want: pieces to ask for. starving: a thread has none. refused: offers in a row without a usable source. reports: results to tell.
+    want: pieces to ask for. idle_thread: a thread has none. refused: offers in a row without a usable source. reports: results to tell.
     ending: pieces that will be whole soon. look: seconds until more are. end: of a stream's window, -1: no stream. pace: seconds for one
     piece, 0: not known yet, or told before. wishes: the pieces to name, None: any.
     """
 
     want: int
-    starving: bool
+    idle_thread: bool
     refused: int
     reports: int
     ending: int
@@ -109,8 +109,8 @@ class TransferState:
             plan, window = self.plan, self.plan.window
             ending, look = self._ending() if (plan.pace.slow or not plan.here) and not self.parked else ([], limit)
             return Demand(
-                want=plan.appetite(),
-                starving=plan.starving,
+                want=plan.to_request(),
+                idle_thread=plan.idle_thread,
                 refused=plan.refused,
                 reports=len(plan.done) + len(plan.wrong) + (len(self.leaving) if self.leaving is not None else 0),
                 ending=len(ending),
@@ -166,7 +166,7 @@ class TransferState:
     def progress(self) -> tuple[int, bool]:
         """(pieces here, the window wants no more until its consumer has taken some)."""
         with self._changed:
-            return self.plan.here, self.plan.sated
+            return self.plan.here, self.plan.satisfied
 
     @property
     def parked(self) -> bool:

@@ -37,12 +37,12 @@ def finish(of: Plan, job: Job, now: float) -> None:
 class TestOnePiece:
     def test_the_way_of_a_piece(self) -> None:
         one = plan(1)
-        assert (one.unasked(), one.starving, one.finished) == (1, True, False)
+        assert (one.unasked(), one.idle_thread, one.finished) == (1, True, False)
         assert one.offer(0, "d", [A], 1.0)
-        assert (one.unasked(), one.starving, one.appetite()) == (0, False, 0)
+        assert (one.unasked(), one.idle_thread, one.to_request()) == (0, False, 0)
         job = one.assign(1.0)
         assert job is not None
-        assert (job.piece, job.source, job.digest, job.hedge) == (0, A, "d", False)
+        assert (job.piece, job.source, job.digest, one.hedged) == (0, A, "d", 0)
         assert one.assign(1.0) is None
         finish(one, job, 2.0)
         assert one.finished
@@ -260,7 +260,7 @@ class TestHedges:
         many.hold([4])
         hedge = many.assign(100.0)
         assert hedge is not None
-        assert (hedge.piece, hedge.source, hedge.hedge) == (3, B, True)
+        assert (hedge.piece, hedge.source, many.hedged) == (3, B, 1)
         assert many.hedged == 1
         assert many.assign(100.0) is None, "twice is enough"
 
@@ -324,7 +324,7 @@ class TestHedges:
         assert first.piece == 3, "the lowest first"
         hedge = stream.assign(50.0)
         assert hedge is not None
-        assert (hedge.piece, hedge.source, hedge.hedge) == (3, B, True)
+        assert (hedge.piece, hedge.source, stream.hedged) == (3, B, 1)
 
 
 class TestWindow:
@@ -345,7 +345,7 @@ class TestWindow:
 
     def test_an_unknown_number_of_pieces(self) -> None:
         unknown = plan(-1)
-        assert (unknown.unasked(), unknown.appetite()) == (-1, 4)
+        assert (unknown.unasked(), unknown.to_request()) == (-1, 4)
         unknown.offer(0, "d", [A], 0.0)
         unknown.offer(5, "d", [A], 0.0)
         job = unknown.assign(0.0)
@@ -357,11 +357,11 @@ class TestWindow:
         assert unknown.assign(0.0) is None, "piece 5 does not exist"
 
     def test_appetite_is_bounded_by_workers_and_by_what_is_left(self) -> None:
-        assert plan(100, workers=4).appetite() == 8
-        assert plan(3, workers=4).appetite() == 3
+        assert plan(100, workers=4).to_request() == 8
+        assert plan(3, workers=4).to_request() == 3
         slow = plan(100, workers=4)
         late(slow)
-        assert slow.appetite() == 5, "pieces of a second need one in hand, not four"
+        assert slow.to_request() == 5, "pieces of a second need one in hand, not four"
 
 
 CIDS = ["live", "p1", "p2", "p3"]
@@ -391,12 +391,13 @@ class PlanMachine(RuleBasedStateMachine):
 
     @rule(cid=st.sampled_from(CIDS), only=st.booleans())
     def take(self, cid: str, only: bool) -> None:
+        hedged = self.plan.hedged
         job = self.plan.assign(self.now, ("127.0.0.1", 15000) if cid == "live" else ("127.0.0.1", 1), only)
         if job is not None:
             assert job.piece not in self.here
             assert job.source.cid not in self.liars
             same = [other for other in self.jobs if other.piece == job.piece and not other.lost]
-            assert bool(same) == job.hedge
+            assert bool(same) == self.plan.hedged - hedged
             assert len(same) <= 1 or all(other.silent for other in same)
             assert all(other.source != job.source for other in same)
             assert not any(other.piece == job.piece for other in self.landing)
@@ -476,7 +477,7 @@ class PlanMachine(RuleBasedStateMachine):
         assert self.plan.here == len(self.here)
         assert self.plan._running == len(self.jobs) + len(self.landing)
         assert self.plan.finished == (self.window.count >= 0 and len(self.here) == self.count)
-        assert 0 <= self.plan.appetite() <= 2 * self.plan.workers
+        assert 0 <= self.plan.to_request() <= 2 * self.plan.workers
         if self.window.count >= 0:
             assert 0 <= self.plan.unasked() <= self.count - len(self.here)
 

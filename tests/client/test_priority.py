@@ -107,7 +107,7 @@ def on_demand(count: int = 8, workers: int = 2) -> tuple[PlanOnDemand, Priority]
 
 def test_a_plan_without_demand_wants_nothing() -> None:
     plan, _ = on_demand()
-    assert (plan.unasked(), plan.appetite(), plan.sated, plan.finished) == (0, 0, True, False)
+    assert (plan.unasked(), plan.to_request(), plan.satisfied, plan.finished) == (0, 0, True, False)
     assert plan.wishes(64) == []
 
 
@@ -115,7 +115,7 @@ def test_demanded_pieces_are_wanted_and_started_first() -> None:
     plan, priority = on_demand()
     priority.read_ahead((5, 6))
     priority.demand((3, 1))
-    assert (plan.unasked(), plan.sated) == (4, False)
+    assert (plan.unasked(), plan.satisfied) == (4, False)
     assert plan.wishes(64) == [3, 1, 5, 6]
     assert plan.wishes(2) == [3, 1]
     for n in (0, 6, 3, 1):
@@ -128,7 +128,7 @@ def test_demanded_pieces_are_wanted_and_started_first() -> None:
         assert plan.arrived(job, 1.0)
         plan.written(job)
     assert list(priority) == [5]
-    assert not plan.sated
+    assert not plan.satisfied
 
 
 def test_a_piece_that_failed_is_wanted_again() -> None:
@@ -151,7 +151,7 @@ def test_a_silent_piece_is_wished_for_once_more() -> None:
     assert job is not None
     plan.silent(job, 4.0)
     assert plan.wishes(64) == [3]
-    assert plan.appetite() >= 1
+    assert plan.to_request() >= 1
 
 
 def test_the_length_ends_what_is_wanted() -> None:

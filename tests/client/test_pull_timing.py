@@ -24,24 +24,24 @@ class TestBackoff:
 class TestRhythm:
     def test_a_starving_worker_asks_at_once(self) -> None:
         rhythm = PullTiming()
-        assert rhythm.due(100.0, reports=0, appetite=1, starving=True)
+        assert rhythm.due(100.0, reports=0, to_request=1, idle_thread=True)
         rhythm.sent(100.0, 0, 1)
         rhythm.answered(100.0, 1, 0.0)
-        assert not rhythm.due(100.0, reports=0, appetite=1, starving=False), "the wish rides with reports"
-        assert not rhythm.due(100.0, reports=0, appetite=0, starving=True), "there is nothing to ask for"
+        assert not rhythm.due(100.0, reports=0, to_request=1, idle_thread=False), "the wish rides with reports"
+        assert not rhythm.due(100.0, reports=0, to_request=0, idle_thread=True), "there is nothing to ask for"
 
     def test_one_parked_wish_is_enough(self) -> None:
         rhythm = PullTiming()
         rhythm.sent(0.0, 0, 8)
-        assert not rhythm.due(10.0, reports=0, appetite=8, starving=True)
+        assert not rhythm.due(10.0, reports=0, to_request=8, idle_thread=True)
 
     def test_reports_go_when_the_last_request_is_old_enough(self) -> None:
         rhythm = PullTiming()
         rhythm.sent(0.0, 0, 8)
-        assert rhythm.wait(0.01, reports=1, appetite=0, starving=False) == pytest.approx(BATCH - 0.01)
-        assert rhythm.due(BATCH, reports=1, appetite=0, starving=False)
-        assert rhythm.due(BATCH / 2, reports=1, appetite=1, starving=True)
-        assert rhythm.due(0.001, reports=2, appetite=1, starving=True), "they may free the slots that we starve for"
+        assert rhythm.wait(0.01, reports=1, to_request=0, idle_thread=False) == pytest.approx(BATCH - 0.01)
+        assert rhythm.due(BATCH, reports=1, to_request=0, idle_thread=False)
+        assert rhythm.due(BATCH / 2, reports=1, to_request=1, idle_thread=True)
+        assert rhythm.due(0.001, reports=2, to_request=1, idle_thread=True), "they may free the slots that we starve for"
 
     def test_never_more_than_two_unanswered(self) -> None:
         rhythm = PullTiming()
@@ -49,9 +49,9 @@ class TestRhythm:
         rhythm.sent(1.0, 3, 8)
         assert rhythm.unanswered == 2
         assert rhythm.oldest == 0.0
-        assert not rhythm.due(50.0, reports=9, appetite=8, starving=True)
+        assert not rhythm.due(50.0, reports=9, to_request=8, idle_thread=True)
         rhythm.answered(50.0, 0, 0.0)
-        assert rhythm.due(50.0, reports=9, appetite=8, starving=True)
+        assert rhythm.due(50.0, reports=9, to_request=8, idle_thread=True)
 
     def test_a_supernode_that_does_not_park_is_not_asked_in_a_loop(self) -> None:
         rhythm, now, asked = PullTiming(), 0.0, 0
@@ -105,14 +105,14 @@ class TestRhythm:
             while len(ends) < 4 and stock:
                 stock -= 1
                 ends.append(max([now, *ends]) + apart)
-            appetite = max(0, min(8 - stock - len(ends), left - stock - len(ends)))
-            wait = rhythm.wait(now, reports, appetite, starving=stock == 0 and len(ends) < 4)
+            to_request = max(0, min(8 - stock - len(ends), left - stock - len(ends)))
+            wait = rhythm.wait(now, reports, to_request, idle_thread=stock == 0 and len(ends) < 4)
             if wait <= 0:
                 requests += 1
-                rhythm.sent(now, reports, appetite)
+                rhythm.sent(now, reports, to_request)
                 if parked is not None:
                     answers.append((now + rtt, 0))
-                lent, reports, parked = lent - reports, 0, appetite
+                lent, reports, parked = lent - reports, 0, to_request
                 give = min(parked, slots - lent, unlent)
                 if give or not parked:
                     answers.append((now + rtt, give))

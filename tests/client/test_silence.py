@@ -45,7 +45,7 @@ class TestSilence:
         assert many.stuck == 1
         hedge = many.assign(SILENT_LEAST)
         assert hedge is not None
-        assert (hedge.piece, hedge.source, hedge.hedge) == (0, B, True)
+        assert (hedge.piece, hedge.source, many.hedged) == (0, B, 1)
         elsewhere = many.assign(SILENT_LEAST)
         assert elsewhere is not None
         assert elsewhere.source == CDN, "nothing more is started at a silent source"
@@ -124,14 +124,14 @@ class TestSilence:
         many.offer(0, "d", [A], 0.0)
         job = many.assign(0.0)
         assert job is not None
-        assert (many.appetite(), many.starving) == (0, False)
+        assert (many.to_request(), many.idle_thread) == (0, False)
         many.silent(job, 1.0)
-        assert (many.appetite(), many.starving) == (1, True)
+        assert (many.to_request(), many.idle_thread) == (1, True)
         assert many.offer(0, "d", [B], 1.1)
         hedge = many.assign(1.1)
         assert hedge is not None
         assert hedge.source == B
-        assert many.appetite() == 0
+        assert many.to_request() == 0
         many.failed(job, "gone", 10.0)
         finish(many, hedge, 10.0)
         assert many.drain() == ([(0, "b")], [(0, "a", "slow")]), "the failure was told once"
@@ -169,7 +169,7 @@ def test_mute_sources_cost_two_seconds_whatever_their_number_while_the_supernode
     waiting: list[Job] = []
     mute = offered = 0
     while not many.finished:
-        while offered < pieces and many.appetite():
+        while offered < pieces and many.to_request():
             many.offer(offered, "d", [where(f"m{mute}", 15000 + mute), where(f"m{mute + 1}", 15001 + mute), CDN], now)
             offered, mute = offered + 1, mute + 2
         while many._running - many.stuck < workers and (job := many.assign(now)) is not None:

@@ -4,6 +4,7 @@
     az://CONTAINER/BLOB                 or az://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB
     hf://[datasets/|spaces/]ORG/NAME[@REVISION]/PATH
     file:///PATH
+    df:sha256:HEX                       the content itself, of that digest, from whoever shares it
 
 Law: one URL means one file. All of it is percent-encoded as in any URL, so a key's own `%`, `?` and `#` are written `%25`, `%3F`, `%23`;
 what could be read in two ways is refused.
@@ -20,7 +21,10 @@ from dfengine.value import Value
 OBJECTS = ("s3", "gs", "az")
 """Schemes of object stores."""
 
-SCHEMES = (*OBJECTS, "hf", "file")
+CONTENT = "df"
+"""Scheme of names of content: it has no origin, only holders."""
+
+SCHEMES = (*OBJECTS, "hf", "file", CONTENT)
 
 LONGEST_KEY = 1024
 """Bytes of a key in UTF-8, as S3, GCS and Azure have it."""
@@ -32,13 +36,14 @@ _PLACES = {
 }
 _ACCOUNT = r"[a-z0-9-]{3,63}\.blob\.[a-z0-9.-]{3,100}"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_CONTENT = "df:sha256:"
 
 
 class Location(Value):
     """scheme: of SCHEMES. place: bucket, container, or `[datasets/|spaces/]org/name`. key: what is there, decoded; "" is all of it.
 
     version: id, generation or revision, "" if none is given. account: host of an Azure account, "" if none is given.
-    A key of `file` is an absolute path, whose bytes may be no UTF-8 (PEP 383).
+    A key of `file` is an absolute path, whose bytes may be no UTF-8 (PEP 383). That of `df` is 64 hex digits, its place is `sha256`.
     """
 
     scheme: str
@@ -55,19 +60,37 @@ class Location(Value):
             return f"hf://{self.place}{'@' if self.version else ''}{quote(self.version, safe='')}/{key}"
         if self.scheme == "file":
             return f"file://{key}"
+        if self.scheme == CONTENT:
+            return f"{CONTENT}:{self.place}:{key}"
         account = f"{self.account}/" if self.account else ""
         return f"{self.scheme}://{account}{self.place}/{key}" + (f"?versionId={quote(self.version, safe='')}" if self.version else "")
 
 
 def scheme_of(url: str) -> str:
     """One of SCHEMES, "" for everything else."""
+    if is_content(url):
+        return CONTENT
     scheme = url.partition("://")[0].lower() if "://" in url else ""
-    return scheme if scheme in SCHEMES else ""
+    return scheme if scheme in SCHEMES and scheme != CONTENT else ""
+
+
+def is_content(url: str) -> bool:
+    """It names content, `df:sha256:...`, rightly written or not."""
+    return url[: len(_CONTENT)].lower() == _CONTENT
+
+
+def content_url(sha256: str) -> str:
+    """The name of the content with that digest, 64 hex digits."""
+    return f"{_CONTENT}{sha256}"
 
 
 def parse(url: str) -> Location:
     """Of a URL with one of SCHEMES. Raises BadValue, which names the URL, for what cannot be meant."""
     scheme = scheme_of(url)
+    if scheme == CONTENT:
+        if not re.fullmatch(f"{_CONTENT}[0-9a-f]{{64}}", url):
+            raise BadValue(f"name {url[:200]!r} is not df:sha256: with 64 hex digits in lower case behind it")
+        return Location(CONTENT, "sha256", url.removeprefix(_CONTENT))
     if not scheme:
         raise BadValue(f"URL {url[:200]!r} has none of the schemes {', '.join(SCHEMES)}")
     if any(letter <= " " or letter == "\x7f" or "\ud800" <= letter <= "\udfff" for letter in url):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from dfengine.errors import BadValue
+from dfengine.location import is_content
 from dfengine.task import Digest, shown
 from dfengine.value import Value
 
@@ -153,8 +154,12 @@ class GetSettings(Value):
 
     @property
     def expected(self) -> list[Digest]:
-        """Digests that the whole file must have, in the one form that computed ones have. Raises BadValue for what is none."""
-        given = (str(self.digest) if self.digest else "", f"md5:{self.md5}" if self.md5 else "")
+        """Digests that the whole file must have, in the one form that computed ones have. Raises BadValue for what is none.
+
+        A name of content is one of them.
+        """
+        named = self.url.partition(":")[2] if is_content(self.url) else ""
+        given = (named, str(self.digest) if self.digest else "", f"md5:{self.md5}" if self.md5 else "")
         return [Digest.parse(each) for each in given if each]
 
 

@@ -10,7 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from dfengine.errors import BadValue
-from dfengine.location import named_file, scheme_of
+from dfengine.location import is_content, named_file, scheme_of
 from dfengine.value import Value
 
 KEY = """>I$pg-~AS~sP'rqu_`Oh&lz#9]"=;nE%"""
@@ -148,8 +148,8 @@ def check_task_url(url: str) -> str:
 
 
 def is_url(text: str) -> bool:
-    """True if `text` begins with a scheme and `://`."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+    """True if `text` begins with a scheme and `://`, or names content."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None or is_content(text)
 
 
 def typed_url(text: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dfengine.errors import SupernodeError
-from dfengine.location import scheme_of
+from dfengine.errors import BadValue, SupernodeError
+from dfengine.location import is_content, scheme_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 def check(settings: GetSettings, reason: str) -> None:
-    """Raises SupernodeError where it may not. reason: why the swarm did not bring the file."""
+    """Raises SupernodeError where it may not, BadValue where there is no swarm to ask. reason: why the swarm did not bring the file."""
+    if is_content(settings.url):
+        if not settings.nodes or settings.pattern == "source":
+            raise BadValue(f"{settings.url} has no origin: name the supernode at which it is shared (-n HOST), without --pattern source")
+        raise SupernodeError(reason)
     if settings.pattern == "source":
         return
     if settings.notbs:

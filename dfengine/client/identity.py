@@ -138,7 +138,7 @@ def registration(
         pattern=settings.pattern,
         location=settings.location,
         signed_url=_signed(settings, look) if settings.sign == "client" else "",
-        in_order=bool(settings.digest or settings.md5 or settings.report_digest),
+        in_order=bool(settings.expected or settings.report_digest),
         origin_tries=settings.retry + 1,
         origin_retry_time=settings.retry_max_time,
         origin_connect_time=settings.connect_timeout,

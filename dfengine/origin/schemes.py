@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue, TimedOut
-from dfengine.location import OBJECTS, named_file, scheme_of
+from dfengine.location import CONTENT, OBJECTS, named_file, scheme_of
 from dfengine.origin import credentials
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_root import Anywhere
@@ -37,6 +37,8 @@ def origin(url: str, reach: Reach, cancel: Cancel, given: Callable[[], str] | No
     if not scheme:
         return reach.http(url, cancel)
     location = named_file(url)
+    if scheme == CONTENT:
+        raise BadValue(f"{url} has no origin: it comes from those who share it")
     if scheme == "file":
         from dfengine.origin.local_file import FileOrigin
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from dfengine.client.fallback import check
-from dfengine.errors import SupernodeError
+from dfengine.errors import BadValue, SupernodeError
 from dfengine.settings import GetSettings, SupernodeAddress
 
 NODES = (SupernodeAddress("h"),)
+NAME = "df:sha256:" + "0a" * 32
 
 
 @pytest.mark.parametrize("settings", [
@@ -22,8 +23,15 @@ def test_it_may(settings: GetSettings) -> None:
 @pytest.mark.parametrize(("settings", "said"), [
     (GetSettings("http://h/x", "x", nodes=NODES, notbs=True), "--notbs"), (GetSettings("http://h/x", "x", notbs=True), "--notbs"),
     (GetSettings("file:///x", "x", nodes=NODES), "supernode's disk"), (GetSettings("FILE:///x", "x", nodes=NODES), "supernode's disk"),
+    (GetSettings(NAME, "x", nodes=NODES), "reason"),
 ])
 def test_it_may_not(settings: GetSettings, said: str) -> None:
     with pytest.raises(SupernodeError, match=said) as error:
         check(settings, "the reason")
     assert "the reason" in str(error.value)
+
+
+@pytest.mark.parametrize("settings", [GetSettings(NAME, "x"), GetSettings(NAME, "x", nodes=NODES, pattern="source")])
+def test_content_has_no_origin(settings: GetSettings) -> None:
+    with pytest.raises(BadValue, match="has no origin"):
+        check(settings, "no supernode is given")

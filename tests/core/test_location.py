@@ -29,6 +29,7 @@ READ = {
     "file://localhost/a": Location("file", "", "/a"),
     "file:///a/%FF": Location("file", "", "/a/\udcff"),
     "file:///a/": Location("file", "", "/a/"),
+    "df:sha256:" + "0a" * 32: Location("df", "sha256", "0a" * 32),
 }
 
 REFUSED = [
@@ -38,6 +39,9 @@ REFUSED = [
     "hf://org", "hf://org/name@/x", "hf://org/name@a%2F..%2Fb/x", "hf://org/name/../x", "hf://org/name/%2e%2e/x", "hf://org/name/a%2Fb",
     "hf://org/name//x", "hf://org/name/x?y", "hf://o..g/name/x", "file://host/x", "file:///a/../b", "file:///a/%2e%2E/b", "file:///a/%2e/b",
     "file:///a%2Fb", "file:///a%00", "file:///a//b", "file:///a?x", "file:///a#x", "file://", "s3://bucket/\x7f", "s3://bucket/\ud800",
+    "df:sha256:", "df:sha256:" + "0" * 63, "df:sha256:" + "0" * 65, "df:sha256:" + "0A" * 32, "DF:sha256:" + "0a" * 32,
+    "df:md5:" + "0" * 32, "df:sha256:" + "0a" * 31 + "0\n", "df:sha256:" + "0a" * 32 + "/x", "df:sha256:" + "\u0660" * 64,
+    "df://sha256/" + "0a" * 32,
 ]
 
 

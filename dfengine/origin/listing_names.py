@@ -1,21 +1,10 @@
-"""What a listing of an origin may say: names, counts, sizes. Pure.
-
-Law: a path that passed is relative, stays below the directory that it is put into, and is the path of one file alone.
-"""
+"""What a listing of an origin may say: names, counts, sizes. Pure. What a path may be is said in `paths`."""
 
 from __future__ import annotations
 
 from dfengine.errors import BadListing
+from dfengine.paths import DEPTH, Paths
 from dfengine.value import Value
-
-LONGEST_SEGMENT = 255
-"""Bytes of one segment of a path, as Linux's file systems have it."""
-
-LONGEST_PATH = 4000
-"""Bytes of a path; with a directory before it, it stays below PATH_MAX."""
-
-LARGEST = (1 << 62) - 1
-"""Bytes of a file."""
 
 
 class Limits(Value):
@@ -25,7 +14,7 @@ class Limits(Value):
     pages: int = 100_000
     page_bytes: int = 16 << 20
     seconds: float = 600.0
-    depth: int = 64
+    depth: int = DEPTH
 
 
 class Entry(Value):
@@ -43,14 +32,12 @@ class Entry(Value):
     digest: str = ""
 
 
-class Names:
+class Names(Paths):
     """Checks what a listing of `url` says; each method raises BadListing, which names the path."""
 
     def __init__(self, url: str, limits: Limits) -> None:
-        self._url = url
+        super().__init__(f"the listing of {url}", limits.entries, limits.depth)
         self._limits = limits
-        self._files: set[str] = set()
-        self._folders: set[str] = set()
         self._pages = 0
 
     def page(self, elapsed: float) -> None:
@@ -58,65 +45,9 @@ class Names:
         self._pages += 1
         self.clock(elapsed)
         if self._pages > self._limits.pages:
-            raise BadListing(f"the listing of {self._url} has more than {self._limits.pages} pages")
+            raise BadListing(f"{self.whose} has more than {self._limits.pages} pages")
 
     def clock(self, elapsed: float) -> None:
         """elapsed: seconds since the listing began."""
         if elapsed > self._limits.seconds:
-            raise BadListing(f"the listing of {self._url} has not ended within {self._limits.seconds:.0f} s")
-
-    def file(self, path: str, size: int = -1) -> str:
-        """`path` itself, which was not told before."""
-        parts = self._parts(path)
-        if path in self._files:
-            raise self._refused(path, "twice")
-        if path in self._folders:
-            raise self._refused(path, "as a file and as a directory")
-        for n in range(len(parts) - 1, 0, -1):
-            folder = "/".join(parts[:n])
-            if folder in self._folders:
-                break
-            if folder in self._files:
-                raise self._refused(folder, "as a file and as a directory")
-            self._folders.add(folder)
-        if not -1 <= size <= LARGEST:
-            raise self._refused(path, f"with {size} bytes")
-        self._files.add(path)
-        if len(self._files) > self._limits.entries:
-            raise BadListing(f"the listing of {self._url} has more than {self._limits.entries} files")
-        return path
-
-    def folder(self, path: str) -> str:
-        """`path` itself: a directory below the listed one."""
-        self._parts(path)
-        if path in self._files:
-            raise self._refused(path, "as a file and as a directory")
-        return path
-
-    def segment(self, before: str, name: str) -> str:
-        """The path of `name` in the directory `before`, which ends in a slash or is empty."""
-        if "/" in name:
-            raise self._refused(before + name, "as one segment")
-        return before + name
-
-    def _parts(self, path: str) -> list[str]:
-        parts = path.split("/")
-        if path.startswith("/"):
-            raise self._refused(path, "which is absolute")
-        if any(part in ("", ".", "..") for part in parts):
-            raise self._refused(path, 'which has a segment that is empty, "." or ".."')
-        if "\0" in path:
-            raise self._refused(path, "which holds a NUL")
-        if len(parts) > self._limits.depth:
-            raise self._refused(path, f"which is more than {self._limits.depth} directories deep")
-        try:
-            encoded = path.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            raise self._refused(path, "which is no Unicode") from None
-        if len(encoded) > LONGEST_PATH or any(len(part) > LONGEST_SEGMENT for part in encoded.split(b"/")):
-            raise self._refused(path, f"which is longer than {LONGEST_PATH} bytes, or than {LONGEST_SEGMENT} in one segment")
-        return parts
-
-    def _refused(self, path: str, why: str) -> BadListing:
-        shown = path if len(path) <= 200 else path[:200] + "..."
-        return BadListing(f"the listing of {self._url} names {shown!r} {why}: nothing of it is used")
+            raise BadListing(f"{self.whose} has not ended within {self._limits.seconds:.0f} s")

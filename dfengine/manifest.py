@@ -1,0 +1,268 @@
+"""The manifest of a tree: which files one directory of an origin has, as one value with an identity. Pure.
+
+A tree is distributed as two tasks. The file of the manifest task is the manifest's encoding. The file of the data task is all files, one
+behind the other in the manifest's order, without anything between them; small files lie side by side in one piece.
+
+    manifest = Manifest(base, rows)              manifest[i] is a File; len(manifest); manifest.paths
+    manifest.length                              bytes of the data task's file
+    manifest.range(i)                            (offset, length) of file i in it
+    manifest.segments(offset, length)            [(file, offset in the file, bytes)] of a run of it, a piece for example
+    manifest.encode(), decode(data), manifest.identity
+
+Laws:
+
+1. One manifest has one encoding, and an encoding that decodes is the one of its manifest. So the identity, its SHA-256, names both.
+2. Paths are ordered, and can all be written below one directory (`paths.Paths`). Zero bytes are a size like any other: such a file is in
+   no segment, and is written all the same.
+3. Each file's URL is the base and the path, percent-encoded in some way. So a manifest names no file that does not lie below its base.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_right
+from functools import cached_property
+from itertools import accumulate
+from urllib.parse import quote, unquote_to_bytes
+
+from dfengine.errors import BadListing, BadValue
+from dfengine.location import parse, scheme_of
+from dfengine.paths import LARGEST, Paths
+from dfengine.task import check_url
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+MOST_FILES = 1_000_000
+"""Files of one tree."""
+
+LONGEST = 256 << 20
+"""Bytes of an encoding."""
+
+_FORMAT = 1
+_PLAIN = "/~!$&'()*+,;=:@"
+"""Characters that `location.Location.url` leaves as they are, and so most links."""
+
+_TEXT = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,1024}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|")
+_LATEST = 1 << 40
+"""Unix seconds; no clock shows more."""
+
+_DEFAULTS = {"sizes": 0, "etags": "", "modified": -1, "digests": "", "modes": -1, "links": ""}
+"""Column -> what stands in all rows where the encoding leaves the column out."""
+
+
+class File(Value):
+    """One file. path: below the tree, segments joined by `/`. url: what to download. size: bytes.
+
+    etag: the entity-tag of the origin's answers, "" not told. modified: unix seconds, -1 not told. digest: `sha256:HEX`, "" not told.
+    mode: permission bits, -1 not told. The origin's listing told all of it.
+    """
+
+    path: str
+    url: str
+    size: int
+    etag: str = ""
+    modified: float = -1
+    digest: str = ""
+    mode: int = -1
+
+
+class Manifest:
+    """base: the tree's URL; ends in a slash. files: in any order. Raises BadListing, which names the path, and BadValue for the base.
+
+    Immutable. paths, sizes, etags, modified, digests, modes: columns, by a file's number. length: bytes of all files.
+    """
+
+    def __init__(self, base: str, files: Iterable[File]) -> None:
+        rows = sorted(files, key=lambda file: file.path)
+        for row in rows:
+            if not row.url.startswith(base) or row.url == base:
+                raise BadListing(f"{row.path[:200]!r} lies at {row.url[:200]!r}, which is not below {base[:200]}")
+        links = [row.url[len(base) :] for row in rows]
+        self._take(base, [row.path for row in rows], [row.size for row in rows], [row.etag for row in rows],
+                   [row.modified for row in rows], [row.digest for row in rows], [row.mode for row in rows], links)
+
+    def _take(
+        self, base: str, paths: list[str], sizes: list[int], etags: list[str], modified: list[float], digests: list[str],
+        modes: list[int], links: list[str],
+    ) -> None:
+        self.base = _base(base)
+        names = Paths(f"the manifest of {base[:200]}", MOST_FILES)
+        for n, path in enumerate(paths):
+            names.file(path)
+            if n and path < paths[n - 1]:
+                raise names.refused(path, f"behind {paths[n - 1][:200]!r}, which is no order")
+            size = sizes[n]
+            if not 0 <= size <= LARGEST:
+                raise names.refused(path, f"with {str(size)[:40]} bytes")
+            if etags[n] and not _TEXT.fullmatch(etags[n]):
+                raise names.refused(path, "with an entity-tag that is none")
+            if digests[n] and not _DIGEST.fullmatch(digests[n]):
+                raise names.refused(path, f"with the digest {digests[n][:80]!r}, which is no sha256:HEX")
+            if modified[n] != -1 and not 0 <= modified[n] <= _LATEST:
+                raise names.refused(path, f"with the time {modified[n]}")
+            if not -1 <= modes[n] <= 0o777:
+                raise names.refused(path, f"with the mode {modes[n]}")
+            if links[n] and not _leads_to(links[n], path):
+                raise names.refused(path, f"with the link {links[n][:200]!r}, which leads elsewhere")
+        self.paths, self.sizes, self.etags, self.digests, self.modes = paths, sizes, etags, digests, modes
+        self.modified = [int(each) if each == int(each) else each for each in modified]
+        self._links = ["" if link and link == _link(path) else link for path, link in zip(paths, links, strict=True)]
+        self._ends = list(accumulate(sizes))
+        self.length = self._ends[-1] if self._ends else 0
+        if self.length > LARGEST:
+            raise BadListing(f"the files of {base[:200]} have {self.length} bytes together: {LARGEST} are the most")
+
+    # Files.
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, n: int) -> File:
+        return File(self.paths[n], self.url(n), self.sizes[n], self.etags[n], self.modified[n], self.digests[n], self.modes[n])
+
+    def __iter__(self) -> Iterator[File]:
+        return map(self.__getitem__, range(len(self.paths)))
+
+    def url(self, n: int) -> str:
+        """Where file n lies."""
+        return self.base + (self._links[n] or _link(self.paths[n]))
+
+    def range(self, n: int) -> tuple[int, int]:
+        """Where file n begins in the data, and its bytes."""
+        return self._ends[n] - self.sizes[n], self.sizes[n]
+
+    def segments(self, offset: int, length: int) -> list[tuple[int, int, int]]:
+        """(file, offset in it, bytes) of the data's bytes [offset, offset + length), in order; files of no bytes are not among them.
+
+        Raises BadValue for what is not in the data.
+        """
+        past = offset + length
+        if offset < 0 or length < 0 or past > self.length:
+            raise BadValue(f"bytes {offset} to {past} are not all in data of {self.length}")
+        found, n = [], bisect_right(self._ends, offset)
+        while offset < past:
+            end = self._ends[n]
+            count = min(past, end) - offset
+            if count:
+                found.append((n, offset - (end - self.sizes[n]), count))
+                offset += count
+            n += 1
+        return found
+
+    def case_clashes(self) -> list[tuple[str, str]]:
+        """Pairs of paths, of files or of a file and a directory, that are one where case and Unicode's composed letters do not count."""
+        from unicodedata import normalize
+
+        def folded(path: str) -> str:
+            return path if path.isascii() and path.islower() else normalize("NFD", normalize("NFD", path).casefold())
+
+        seen: dict[str, str] = {}
+        folders: dict[str, str] = {}
+        clashes = []
+        for path in self.paths:
+            key = folded(path)
+            if key in seen:
+                clashes.append((seen[key], path))
+            seen.setdefault(key, path)
+            folder = path.rpartition("/")[0]
+            while folder and (key := folded(folder)) not in folders:
+                folders[key] = path
+                folder = folder.rpartition("/")[0]
+        return clashes + [(path, folders[key]) for key, path in seen.items() if key in folders]
+
+    # The encoding.
+
+    @cached_property
+    def identity(self) -> str:
+        """64 hex characters: the same for the same manifest, everywhere."""
+        return hashlib.sha256(self.encode()).hexdigest()
+
+    def encode(self) -> bytes:
+        """JSON in ASCII, without blanks: columns, in a fixed order, those without those of which no row says anything."""
+        import json
+
+        told: dict[str, Any] = {"dfengine": _FORMAT, "base": self.base, "paths": self.paths}
+        columns: tuple[list[Any], ...] = (self.sizes, self.etags, self.modified, self.digests, self.modes, self._links)
+        for (name, default), column in zip(_DEFAULTS.items(), columns, strict=True):
+            if any(value != default for value in column):
+                told[name] = column
+        return json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Manifest) and other.encode() == self.encode()
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+
+def decode(data: bytes | bytearray | memoryview) -> Manifest:
+    """Of `Manifest.encode`. Raises BadListing, which names the path where there is one."""
+    import json
+
+    if len(data) > LONGEST:
+        raise BadListing(f"a manifest of {len(data)} bytes is longer than {LONGEST}")
+    try:
+        told = json.loads(bytes(data).decode("ascii"))
+    except (ValueError, RecursionError):
+        raise BadListing("what was sent as a manifest is no JSON") from None
+    if not isinstance(told, dict) or told.get("dfengine") != _FORMAT:
+        raise BadListing("what was sent as a manifest is none, or of a later version of dfengine")
+    base, paths = told.get("base"), _column(told, "paths", str)
+    if not isinstance(base, str) or paths is None:
+        raise BadListing("a manifest has a base and paths")
+    columns: list[list[Any]] = []
+    for name, default in _DEFAULTS.items():
+        column = _column(told, name, type(default), int if name != "modified" else float)
+        columns.append([default] * len(paths) if column is None else column)
+        if len(columns[-1]) != len(paths):
+            raise BadListing(f"a manifest of {len(paths)} files has {len(columns[-1])} {name}")
+    manifest = Manifest.__new__(Manifest)
+    try:
+        manifest._take(base, paths, *columns)
+    except BadValue as error:
+        raise BadListing(f"a manifest's base is none: {error}") from None
+    if manifest.encode() != data:
+        raise BadListing(f"the manifest of {base[:200]} is not written as manifests are: its paths are out of order, or it says more")
+    manifest.__dict__["identity"] = hashlib.sha256(data).hexdigest()
+    return manifest
+
+
+def _column(told: dict[str, Any], name: str, *kinds: type) -> list[Any] | None:
+    """None: left out. Raises BadListing."""
+    column = told.get(name)
+    if column is not None and (not isinstance(column, list) or not {type(value) for value in column} <= set(kinds)):
+        raise BadListing(f"a manifest's {name} are no list of what they must be")
+    return column
+
+
+def _link(path: str) -> str:
+    """As `location.Location.url` writes it."""
+    return path if _UNQUOTED.fullmatch(path) else quote(path, safe=_PLAIN, errors="surrogateescape")
+
+
+_UNQUOTED = re.compile(r"(?a)[\w.\-" + re.escape(_PLAIN) + "]*")
+
+
+def _leads_to(link: str, path: str) -> bool:
+    """The link is the path, percent-encoded in some way."""
+    if any(letter in "?#\\" or letter <= " " or letter == "\x7f" or "\ud800" <= letter <= "\udfff" for letter in link):
+        return False
+    return link.count("/") == path.count("/") and unquote_to_bytes(link) == path.encode("utf-8", "surrogateescape")
+
+
+def _base(url: str) -> str:
+    """Itself, when it is the URL of a directory. Raises BadValue."""
+    if not url.endswith("/"):
+        raise BadValue(f"{url[:200]} does not end in a slash")
+    if scheme_of(url):
+        if (found := parse(url)).version and found.scheme != "hf":
+            raise BadValue(f"{url[:200]} names one version of one object")
+    elif "?" in check_url(url) or "#" in url:
+        raise BadValue("the URL of a directory has no query")
+    return url

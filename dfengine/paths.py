@@ -1,0 +1,89 @@
+"""Paths of files below one directory, as somebody else names them. Pure.
+
+Law: a set of paths that passed can be written below any directory: each is relative, stays below it, and is the path of one file alone.
+Whether a file system takes two cases of a letter for one is the writer's to know: see `Manifest.case_clashes`.
+"""
+
+from __future__ import annotations
+
+from dfengine.errors import BadListing
+
+LONGEST_SEGMENT = 255
+"""Bytes of one segment of a path, as Linux's file systems have it."""
+
+LONGEST_PATH = 4000
+"""Bytes of a path; with a directory before it, it stays below PATH_MAX."""
+
+LARGEST = (1 << 62) - 1
+"""Bytes of a file."""
+
+DEPTH = 64
+"""Directories in a path."""
+
+
+class Paths:
+    """Checks the paths that `whose` (for messages: a listing, a manifest) names; each method raises BadListing, which names the path."""
+
+    def __init__(self, whose: str, most: int, depth: int = DEPTH) -> None:
+        """most: files."""
+        self.whose = whose
+        self._most = most
+        self._depth = depth
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def file(self, path: str, size: int = -1) -> str:
+        """`path` itself, which was not told before. size: bytes, -1 unknown."""
+        self._check(path)
+        if path in self._files:
+            raise self.refused(path, "twice")
+        if path in self._folders:
+            raise self.refused(path, "as a file and as a directory")
+        new, cut = [], path.rfind("/")
+        while cut > 0 and (folder := path[:cut]) not in self._folders:
+            if folder in self._files:
+                raise self.refused(folder, "as a file and as a directory")
+            new.append(folder)
+            cut = path.rfind("/", 0, cut)
+        if not -1 <= size <= LARGEST:
+            raise self.refused(path, f"with {size} bytes")
+        self._folders.update(new)
+        self._files.add(path)
+        if len(self._files) > self._most:
+            raise BadListing(f"{self.whose} has more than {self._most} files")
+        return path
+
+    def folder(self, path: str) -> str:
+        """`path` itself: a directory below the listed one."""
+        self._check(path)
+        if path in self._files:
+            raise self.refused(path, "as a file and as a directory")
+        return path
+
+    def segment(self, before: str, name: str) -> str:
+        """The path of `name` in the directory `before`, which ends in a slash or is empty."""
+        if "/" in name:
+            raise self.refused(before + name, "as one segment")
+        return before + name
+
+    def refused(self, path: str, why: str) -> BadListing:
+        """The error that names the path and the reason."""
+        shown = path if len(path) <= 200 else path[:200] + "..."
+        return BadListing(f"{self.whose} names {shown!r} {why}: nothing of it is used")
+
+    def _check(self, path: str) -> None:
+        if path[:1] == "/":
+            raise self.refused(path, "which is absolute")
+        around = f"/{path}/"
+        if "//" in around or "/./" in around or "/../" in around:
+            raise self.refused(path, 'which has a segment that is empty, "." or ".."')
+        if "\0" in path:
+            raise self.refused(path, "which holds a NUL")
+        if path.count("/") >= self._depth:
+            raise self.refused(path, f"which is more than {self._depth} directories deep")
+        try:
+            encoded = path.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise self.refused(path, "which is no Unicode") from None
+        if len(encoded) > LONGEST_SEGMENT and (len(encoded) > LONGEST_PATH or max(map(len, encoded.split(b"/"))) > LONGEST_SEGMENT):
+            raise self.refused(path, f"which is longer than {LONGEST_PATH} bytes, or than {LONGEST_SEGMENT} in one segment")

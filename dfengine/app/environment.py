@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TRUE, FALSE = frozenset(("1", "true", "t", "yes", "y", "on")), frozenset(("0", "false", "f", "no", "n", "off"))
 """Texts of a flag, in any case."""
 
+OF_COMMAND = frozenset(("quiet", "verbose"))
+"""Settings of what the command line prints; a program prints for itself."""
+
 
 def read() -> dict[str, Any]:
     """Keyword -> value, as `keywords.checked` gives it; the environment overrides the files. Raises BadValue, which says where."""
@@ -30,7 +33,7 @@ def read() -> dict[str, Any]:
         files = configuration.read(paths).get("get", {})
     else:
         files = {}
-    known = {*table(), "u"}
+    known = {*table(), "u"} - OF_COMMAND
     for option in filter(lambda option: option.name in known, GET):
         name = option.name
         variable = option.variable("get")

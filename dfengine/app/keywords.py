@@ -132,6 +132,8 @@ def settings(url: str, output: Path | None, *given: Mapping[str, Any]) -> GetSet
     if merged.get("port") and merged["port"] not in PEER_PORTS:
         raise BadValue(f"port {merged['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
     merged["nodes"] = tuple(dict.fromkeys(merged.get("nodes", ())))
+    # stderr is the program's own: what a user would be told there is in Result.notices.
+    merged.setdefault("quiet", not merged.get("verbose"))
     return GetSettings(url=url, output="-" if output is None else _file(output, url), **merged)
 
 
@@ -163,7 +165,7 @@ def _value(option: Option, value: Any) -> Any:
         return value
     if not option.many:
         return _one(option.kind, value)
-    if option.kind == "header" and hasattr(value, "items"):
+    if option.kind == "header" and hasattr(type(value), "items"):
         value = tuple(value.items())
     if isinstance(value, str | bytes | os.PathLike | SupernodeAddress):
         value = (value,)
@@ -186,7 +188,7 @@ def _one(kind: str, value: Any) -> Any:
         if "\0" in value:
             raise BadValue("the text holds a NUL")
         return KINDS[kind].read(_sendable(value))
-    if int in types and hasattr(value, "__index__") and not isinstance(value, bool):
+    if int in types and hasattr(type(value), "__index__") and not isinstance(value, bool):
         return _number(kind, str(value.__index__()), value.__index__())
     if float in types and isinstance(value, float):
         return _number(kind, f"{value:f}", value)

@@ -144,6 +144,7 @@ class Downloading:
             why_not="" if serves else self._why_not or self._not_told(),
             peers=byte_counts.senders,
             from_host=byte_counts.host,
+            notices=tuple(self.watch.notices),
         )
 
     def _not_told(self) -> str:
@@ -376,7 +377,7 @@ class ToFile(Downloading):
             from_supernode=0, from_origin=0, resumed=byte_counts.resumed, back_to_source=None,
             digest=f"xxh3:{found['xxh3']}" if self.settings.report_digest else "",
             hedged=0, serves=False, why_not=self._why_not or "the output was here already", peers=0,
-            from_host=byte_counts.host,
+            from_host=byte_counts.host, notices=tuple(self.watch.notices),
         )
 
     def opened(self, member: Membership) -> None:

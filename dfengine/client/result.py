@@ -9,7 +9,7 @@ class Result(Value):
     """How a download went. Lengths in bytes; digest `xxh3:HEX` if it was asked for, else ""; back_to_source: why, or None.
 
     from_host: from another download of this host. serves: this host serves the file to peers; why_not: why it does not, else "".
-    peers: those that pieces came from.
+    peers: those that pieces came from. notices: what a user may want to know of it, each a line of text; the command line prints them.
     """
 
     url: str
@@ -28,3 +28,4 @@ class Result(Value):
     why_not: str = ""
     peers: int = 0
     from_host: int = 0
+    notices: tuple[str, ...] = ()

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     Bytes from another download of this host count as resumed.
     """
 
+NOTICES = 1000
+"""What is kept of what a user may want to know: the latest; a file may be open for weeks."""
+
 TICK = 0.1
 """Seconds between two looks, at most."""
 
@@ -45,7 +48,8 @@ class Watch:
         self._counted: Counted | None = None
         self._transfer: Transfer | None = None
         self._counters = (-1, 0, 0, 0, 0)
-        self._noticed: set[str] = set()
+        self.notices: list[str] = []
+        """What a user may want to know, each text once, printed or not; the latest NOTICES."""
         self._lock = threading.Lock()
         self.state = "", ""
         """What is waited for, for a display; and the same for a narrow one."""
@@ -116,20 +120,28 @@ class Watch:
     # Any thread.
 
     def notice(self, text: str) -> None:
-        """Print `dfengine: text` on stderr as a line of its own, once for each text, and not when the user wants it quiet."""
+        """Keep it, and print it unless the user wants it quiet, each text once."""
+        text = _line(text)
         with self._lock:
-            if self._quiet or text in self._noticed:
+            if text in self.notices:
                 return
-            self._noticed.add(text)
-        self.print(text)
+            self.notices.append(text)
+            del self.notices[:-NOTICES]
+        if not self._quiet:
+            self.print(text)
 
     def print(self, text: str) -> None:
-        """The same, every time. Control characters are replaced: the text may hold bytes of a remote side."""
-        words = " ".join(text.split())
-        said = "dfengine: " + "".join(each if each.isprintable() else "?" for each in words)
+        """Print `dfengine: text` on stderr as a line of its own."""
+        said = f"dfengine: {_line(text)}"
         if self._display is not None:
             self._display.print(said)
         elif sys.stderr is not None:
             with self._lock:
                 sys.stderr.write(said + "\n")
                 sys.stderr.flush()
+
+
+def _line(text: str) -> str:
+    """One line without control characters: the text may hold bytes of a remote side."""
+    words = " ".join(text.split())
+    return words if words.isprintable() else "".join(each if each.isprintable() else "?" for each in words)

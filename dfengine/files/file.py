@@ -123,30 +123,32 @@ class File(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """The new position in bytes, which may lie beyond the end. Raises ValueError below 0."""
+        """The new position in bytes, which may lie beyond the end. Raises BadValue below 0, TypeError."""
         self._check()
+        offset, whence = index(offset), index(whence)
         with self._turn:
             if whence not in (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END):
-                raise ValueError(f"whence is {whence}, not 0, 1 or 2")
+                raise BadValue(f"whence is {whence}, not 0, 1 or 2")
             base = 0 if whence == os.SEEK_SET else self._position if whence == os.SEEK_CUR else self.size
-            if base + index(offset) < 0:
-                raise ValueError(f"byte {base + index(offset)} is before the file")
-            self._position = base + index(offset)
+            if base + offset < 0:
+                raise BadValue(f"byte {base + offset} is before the file")
+            self._position = base + offset
             return self._position
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill `buffer`; fewer bytes only at the end of the file. How many."""
-        view = memoryview(buffer).cast("B")
+        """Fill `buffer`; fewer bytes only at the end of the file. How many. Raises TypeError for what cannot be filled."""
+        view = _writable(buffer)
         with self._turn:
             got = self.opened().pread_into(self._position, view)
             self._position += got
             return got
 
     def read(self, count: int | None = -1, /) -> bytes:
-        """`count` bytes; fewer only at the end of the file. Negative or None: all that is left."""
+        """`count` bytes; fewer only at the end of the file. Negative or None: all that is left. Raises TypeError."""
+        count = -1 if count is None else index(count)
         with self._turn:
             opened = self.opened()
-            if count is None or count < 0:
+            if count < 0:
                 count = max(0, opened.length() - self._position)
             found = opened.pread(self._position, count)
             self._position += len(found)
@@ -156,7 +158,7 @@ class File(io.RawIOBase):
         """All that is left."""
         return self.read()
 
-    # Anywhere.
+    # Anywhere. A place that is none raises BadValue.
 
     def pread(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset` on; fewer only at the end of the file. The position stays."""
@@ -164,12 +166,16 @@ class File(io.RawIOBase):
 
     def pread_into(self, offset: int, buffer: Any) -> int:
         """Fill `buffer` with the bytes from `offset` on; fewer only at the end of the file. How many. The position stays."""
-        view = memoryview(buffer).cast("B")
-        return self.opened().pread_into(_span(offset, 0)[0], view)
+        start, _ = _span(offset, 0)
+        try:
+            view = _writable(buffer)
+        except TypeError as error:
+            raise BadValue(str(error)) from None
+        return self.opened().pread_into(start, view)
 
     def readv(self, ranges: Iterable[tuple[int, int]]) -> list[bytes]:
         """The bytes of each (offset, count), as `pread`. Every piece is asked for before the first is waited for."""
-        return self.opened().preadv([_span(*each) for each in ranges])
+        return self.opened().preadv(_spans(ranges))
 
     def map(self, offset: int = 0, count: int | None = None) -> memoryview:
         """Those bytes as read-only memory: the pages themselves, no copy. They are fetched first; without arguments all of the file is.
@@ -209,18 +215,62 @@ class File(io.RawIOBase):
         self._check()
         return File, (self._settings, self._store, self._position, self._version)
 
+    def again(self, position: int) -> File:
+        """Another one, which is opened by its first use. position: in bytes."""
+        self._check()
+        return File(self._settings, self._store, position, self._version)
+
     def forked(self) -> None:
         """In a forked child: the parent has the threads. What is read here is opened anew."""
         self._opened = None
         self._turn, self._opening = threading.RLock(), threading.Lock()
 
 
+class Buffered(io.BufferedReader):
+    """A buffer around a File. It goes to other processes as the file does."""
+
+    def __init__(self, file: File, size: int) -> None:
+        super().__init__(file, size)
+        self._size = size
+
+    def __reduce__(self) -> tuple[object, ...]:
+        assert isinstance(self.raw, File)
+        return Buffered, (self.raw.again(self.tell()), self._size)
+
+
 def _span(offset: int, count: int) -> tuple[int, int]:
-    """Raises ValueError, TypeError for what is no place in a file."""
-    offset, count = index(offset), index(count)
+    """Raises BadValue for what is no place in a file."""
+    try:
+        offset, count = index(offset), index(count)
+    except TypeError:
+        raise BadValue(f"{count!r:.40} bytes at {offset!r:.40}: an offset and a count are integers") from None
     if offset < 0 or count < 0:
-        raise ValueError(f"{count} bytes at {offset} are no part of a file")
+        raise BadValue(f"{count} bytes at {offset} are no part of a file: give an offset and a count of at least 0")
     return offset, count
+
+
+def _spans(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Raises BadValue, and what iterating over `ranges` raises."""
+    try:
+        given = iter(ranges)
+    except TypeError:
+        raise BadValue(f"ranges is {type(ranges).__name__}, not a list of (offset, count)") from None
+    found = []
+    for each in given:
+        try:
+            offset, count = each
+        except (TypeError, ValueError):
+            raise BadValue(f"{each!r:.40} is no range: give pairs of (offset, count)") from None
+        found.append(_span(offset, count))
+    return found
+
+
+def _writable(buffer: Any) -> memoryview:
+    """Its bytes. Raises TypeError, as io's own files do."""
+    view = memoryview(buffer).cast("B")
+    if view.readonly:
+        raise TypeError(f"a read-write bytes-like object is required, not {type(buffer).__name__}")
+    return view
 
 
 def _forked() -> None:
@@ -242,7 +292,7 @@ def open(settings: GetSettings, *, store: str = "", buffering: int = 0) -> File 
     file = File(settings, store)
     try:
         file.opened()
-        return io.BufferedReader(file, BUFFER if buffering < 0 else buffering) if buffering else file
+        return Buffered(file, BUFFER if buffering < 0 else buffering) if buffering else file
     except BaseException:
         file.close()
         raise

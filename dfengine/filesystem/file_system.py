@@ -22,6 +22,7 @@ from dfengine.filesystem import threads
 from dfengine.filesystem.listings import Description, directories
 from dfengine.filesystem.open_files import OpenFiles
 from dfengine.filesystem.origins import ORIGINS, Origins
+from dfengine.filesystem.read_only import ReadOnly, refuse
 from dfengine.filesystem.reader import BUFFER, Position, Reader
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ ABSENT, REFUSED = (404, 410), (401, 403)
 """HTTP statuses of an origin."""
 
 
-class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # fsspec is untyped
+class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # fsspec is untyped
     """Files of the swarm by their URLs: `fsspec.open("df::https://host/file", nodes=["supernode"])`.
 
     Options are those of `dfengine.Client.configured`, and store, where open files lie: see `dfengine.open`. Those of the URL's own protocol
@@ -272,7 +273,7 @@ class FileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # f
     ) -> Reader:
         """block_size: bytes of the buffer for small reads. The other options are of file systems that cache blocks by themselves."""
         if mode != "rb":
-            raise NotImplementedError(f"df is read-only: {path} cannot be opened with mode {mode!r}")
+            refuse(f"open with mode {mode!r}", path)
         path = self._strip_protocol(path)
         buffer = BUFFER if not isinstance(block_size, int) or block_size <= 0 else block_size
         with _told(path):

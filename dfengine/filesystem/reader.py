@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from operator import index
 from typing import TYPE_CHECKING, Any
+
+from dfengine.errors import BadValue
 
 if TYPE_CHECKING:
     from dfengine.filesystem.file_system import FileSystem
@@ -41,11 +44,13 @@ class Position(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """The new position in bytes. Raises ValueError below 0."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at}.get(whence)
-        at = (self.size if base is None else base) + offset
+        """The new position in bytes. Raises BadValue below 0, TypeError."""
+        offset, whence = index(offset), index(whence)
+        if whence not in (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END):
+            raise BadValue(f"whence is {whence}, not 0, 1 or 2")
+        at = offset + (0 if whence == os.SEEK_SET else self._at if whence == os.SEEK_CUR else self.size)
         if at < 0:
-            raise ValueError(f"byte {at} is before the file")
+            raise BadValue(f"byte {at} is before the file")
         self._at = at
         return at
 

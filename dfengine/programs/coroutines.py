@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from operator import index
 from typing import Generic, TypeVar
 
 from dfengine.client import Result
 from dfengine.errors import Cancelled, LocalError
 from dfengine.programs import client
 from dfengine.programs.async_file import File
-from dfengine.programs.handle import CLOSING, Handle
+from dfengine.programs.handle import CLOSING, Handle, waiting_time
 from dfengine.programs.loop_threads import in_thread, shielded
 from dfengine.programs.preheat import Preheated
 from dfengine.programs.progress import check
@@ -131,8 +132,9 @@ class Reader:
         """See the class."""
         return self._reader.result if self._reader is not None else None
 
-    async def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes, -1 = all that is left; b"" at the end. Raises subclasses of DfengineError."""
+    async def read(self, size: int | None = -1) -> bytes:
+        """At most `size` bytes, -1 or None = all that is left; b"" at the end. Raises subclasses of DfengineError, TypeError."""
+        size = -1 if size is None else index(size)
         if size < 0:
             parts = [self._rest]
             self._rest = b""
@@ -285,7 +287,8 @@ async def preheat(url: str, **settings: Unpack[Keywords]) -> Preheat:
 
 
 async def _ended(handle: Handle[Any], timeout: float | None) -> bool:
-    """Wait so many seconds for its end, None = as long as it takes."""
+    """Wait so many seconds for its end, None = as long as it takes. Raises BadValue."""
+    timeout = waiting_time(timeout)
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()
 

@@ -7,7 +7,7 @@ import os
 import threading
 from typing import Generic, TypeVar
 
-from dfengine.errors import Cancelled, LocalError
+from dfengine.errors import BadValue, Cancelled, LocalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Handle(Generic[T]):
     def wait(self, timeout: float | None = None) -> T:
         """Its result, when it has ended. timeout: seconds, None = as long as it takes.
 
-        Raises TimeoutError if it still runs then, which it goes on to do; else what ended it: a subclass of DfengineError, which is
-        Cancelled after `cancel`, or what the function `progress` raised.
+        Raises TimeoutError if it still runs then, which it goes on to do; BadValue for a timeout that is none; else what ended it: a
+        subclass of DfengineError, which is Cancelled after `cancel`, or what the function `progress` raised.
         """
         if not self.ended(timeout):
             raise TimeoutError(f"{self.name} still runs")
@@ -139,7 +139,8 @@ class Handle(Generic[T]):
         call(self)
 
     def ended(self, timeout: float | None) -> bool:
-        """Wait so many seconds for its end, None = as long as it takes."""
+        """Wait so many seconds for its end, None = as long as it takes. Raises BadValue."""
+        timeout = waiting_time(timeout)
         if self._elsewhere:
             return True
         if threading.get_ident() == self._runs_in:
@@ -161,3 +162,20 @@ class Handle(Generic[T]):
     def _cut(self, error: BaseException) -> None:
         """Whatever the work waits for, it ends with `error`. From any thread; the work may not have begun."""
         raise NotImplementedError
+
+
+def waiting_time(timeout: float | None) -> float | None:
+    """Seconds that a thread can wait, None = without an end. Raises BadValue."""
+    if timeout is None:
+        return None
+    try:
+        if isinstance(timeout, str | bytes):  # which float() would read
+            raise TypeError
+        seconds = float(timeout)
+    except (TypeError, ValueError):
+        raise BadValue(f"timeout: {type(timeout).__name__} is given, not a number of seconds") from None
+    except OverflowError:
+        return None
+    if seconds != seconds:
+        raise BadValue("timeout: nan is no number of seconds")
+    return None if seconds > threading.TIMEOUT_MAX else max(0.0, seconds)

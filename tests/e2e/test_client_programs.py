@@ -96,6 +96,33 @@ tell(result=result.from_supernode, out=sha(folder + "out"), read=read, alone=alo
     assert told == {"result": SIZE, "out": digest, "read": digest, "alone": SIZE}
 
 
+def test_stderr_is_the_programs_own(stage: Scene, program: Program) -> None:
+    """What the command line would print is in the result, also where the environment asks for more of it."""
+    stage.file("f", SIZE)
+    node = stage.supernode()
+    told = program.run(
+        """
+options.pop("quiet")
+first = dfengine.get(base + "/f", folder + "out", nodes=nodes, **options)
+again = dfengine.get(base + "/f", folder + "out", nodes=nodes, **options)
+gone = dfengine.get(base + "/f", folder + "other", nodes=["127.0.0.1:1"], force=True, **options)
+with dfengine.stream(base + "/f", nodes=["127.0.0.1:1"], **options) as file:
+    assert len(file.read()) == first.length
+with dfengine.open(base + "/f", nodes=["127.0.0.1:1"], **options) as opened:
+    assert len(opened.read()) == first.length
+tell(notices=[first.notices, again.notices, gone.notices, file.result.notices])
+""",
+        node,
+        DFENGINE_GET_VERBOSE="yes",
+        DFENGINE_GET_QUIET="no",
+    )
+    first, again, gone, streamed = told["notices"]
+    assert first == []
+    assert "is here already" in again[-1]
+    assert "goes to the origin" in gone[0]
+    assert "goes to the origin" in streamed[0]
+
+
 def test_one_text_is_one_supernode(stage: Scene, program: Program) -> None:
     stage.file("f", SIZE)
     node = stage.supernode()

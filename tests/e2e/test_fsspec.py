@@ -371,3 +371,53 @@ def test_a_program_that_ends_waits_for_no_read(stage: Scene, how: str) -> None:
         began = time.monotonic()
         assert program.wait(30) == 0
         assert time.monotonic() - began < 10, "the whole file takes a minute"
+
+
+WRITES: dict[str, tuple[str, ...]] = {
+    "mkdir": (), "makedir": (), "makedirs": (), "mkdirs": (), "rmdir": (), "rm": (), "rm_file": (), "delete": (), "touch": (), "sign": (),
+    "created": (), "modified": (), "pipe": ("x",), "pipe_file": ("x",), "write_text": ("x",), "write_bytes": ("x",),
+    "mv": ("http://o/g",), "move": ("http://o/g",), "rename": ("http://o/g",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_whoever_would_write_is_told_that_it_is_read_only(name: str) -> None:
+    fs = fsspec.filesystem("df")
+    path = "http://127.0.0.1:1/the/path"
+    given = (b"x",) if WRITES[name] == ("x",) and name != "write_text" else WRITES[name]
+    with pytest.raises(NotImplementedError, match=r"df .*127\.0\.0\.1:1/the/path"):
+        getattr(fs, name)(path, *given)
+
+
+@pytest.mark.parametrize("mode", ["wb", "ab", "xb", "w", "r+b", "a"])
+def test_a_mode_that_writes_is_refused(mode: str) -> None:
+    with pytest.raises(NotImplementedError, match=r"df is read-only: .*mode .*:1/f"):
+        fsspec.filesystem("df").open("http://127.0.0.1:1/f", mode)
+
+
+def test_copies_and_uploads_name_where_they_would_go(tmp_path: Path) -> None:
+    (tmp_path / "here").write_bytes(b"x")
+    fs = fsspec.filesystem("df")
+    source, to, told = "http://127.0.0.1:1/f", "http://127.0.0.1:1/g", "df is read-only: it cannot write .*1/g"
+    for name, given in {"put": (str(tmp_path / "here"), to), "put_file": (str(tmp_path / "here"), to), "upload": (str(tmp_path / "*"), to),
+                        "copy": (source, to), "cp": (source, to), "cp_file": (source, to)}.items():  # fmt: skip
+        with pytest.raises(NotImplementedError, match=told):
+            getattr(fs, name)(*given)
+    with pytest.raises(NotImplementedError, match="a, b, c and 2 more"):
+        fs.rm(list("abcde"))
+    with pytest.raises(NotImplementedError, match="1/g"):
+        fs.pipe({to: b"x"})
+    mapped = fs.get_mapper(to)
+    with pytest.raises(NotImplementedError, match="1/g"):
+        mapped["key"] = b"x"
+
+
+def test_a_position_is_sought_as_in_pythons_files(stage: Scene, url: str) -> None:
+    with fsspec.filesystem("df", **options(stage)).open(url) as file:
+        for given in ((0, 9), (-1, 0), (-1, 1)):
+            with pytest.raises(ValueError):  # noqa: PT011
+                file.raw.seek(*given)
+        for values in (("x",), (0.5,), (0, "x")):
+            with pytest.raises(TypeError):
+                file.raw.seek(*values)
+        assert file.raw.seek(-1, os.SEEK_END) == 20 * MIB + 122

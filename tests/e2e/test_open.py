@@ -161,6 +161,11 @@ def test_a_buffered_reader(stage: Scene) -> None:
         file.seek(-5, os.SEEK_END)
         assert file.read() == data[-5:]
         assert file.raw.name.endswith("/f")
+        file.seek(3)
+        assert file.read(4) == data[3:7]
+        with pickle.loads(pickle.dumps(file)) as other:
+            assert (other.tell(), other.read(5)) == (7, data[7:12])
+        assert file.read(5) == data[7:12]
 
 
 def test_what_is_here_is_served_to_others(stage: Scene) -> None:
@@ -297,7 +302,7 @@ def test_errors_of_the_origin_and_of_the_caller(stage: Scene) -> None:
     for call in (lambda: file.pread(-1, 1), lambda: file.pread(0, -1), lambda: file.seek(-1), lambda: file.seek(0, 9)):
         with pytest.raises(ValueError):  # noqa: PT011
             call()
-    with pytest.raises(TypeError):
+    with pytest.raises(BadValue):
         file.pread(0.5, 1)  # type: ignore[arg-type]
     with pytest.raises(io.UnsupportedOperation):
         file.fileno()

@@ -1,0 +1,140 @@
+"""Wrong values of every call of an open file: typed errors, or what Python's own files raise for the same mistake."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import BadValue, DfengineError
+from dfengine.files.file import Buffered, File
+from dfengine.settings import GetSettings
+
+CONTENT = bytes(range(256)) * 3
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.integers(-5, 5), st.sampled_from([2**31, 2**63, 2**64, 2**200, -(2**63), -(2**200)]),
+    st.floats(), st.text(max_size=3), st.binary(max_size=3), st.lists(st.integers(), max_size=3), st.tuples(st.integers()),
+    st.complex_numbers(), st.builds(object), st.just(int), st.builds(bytearray, st.integers(0, 5)), st.dictionaries(st.text(), st.none()),
+)  # fmt: skip
+
+
+class Content:
+    """See files.opened.Opened, of bytes that are here."""
+
+    ready, version = True, (len(CONTENT), b"v")
+
+    def length(self) -> int:
+        return len(CONTENT)
+
+    def pread(self, offset: int, count: int) -> bytes:
+        assert type(offset) is type(count) is int
+        return CONTENT[offset : offset + count]
+
+    def preadv(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [self.pread(*each) for each in ranges]
+
+    def pread_into(self, offset: int, view: memoryview) -> int:
+        return io.BytesIO(self.pread(offset, len(view))).readinto(view)
+
+    def map(self, offset: int, count: int) -> memoryview:
+        return memoryview(self.pread(offset, count))
+
+    def close(self) -> None:
+        pass
+
+
+def opened() -> File:
+    file = File(GetSettings(url="http://o/f", output="-"))
+    file._opened = Content()  # type: ignore[assignment]
+    return file
+
+
+def raised(call: Callable[[], object]) -> type[BaseException] | None:
+    try:
+        call()
+    except Exception as error:
+        if not str(error):
+            raise  # without a word
+        return type(error)
+    return None
+
+
+@given(st.sampled_from(["read", "readinto", "seek", "readline", "readlines"]), st.lists(VALUES, max_size=2))
+def test_what_python_has_raises_what_pythons_own_files_raise(name: str, values: list[Any]) -> None:
+    with opened() as file, io.BytesIO(CONTENT) as usual:
+        expected, found = raised(lambda: getattr(usual, name)(*values)), raised(lambda: getattr(file, name)(*values))
+        if expected is OverflowError or found is expected is None:
+            return  # beyond what a file may have: nothing is there
+        # BytesIO has no place before its beginning either: ValueError from the beginning, and else the beginning.
+        assert found is expected or (found is BadValue and expected in (ValueError, None)), (name, values)
+
+
+@given(st.sampled_from(["pread", "pread_into", "readv", "map"]), st.lists(VALUES, min_size=1, max_size=2))
+def test_what_only_these_files_have_raises_bad_values(name: str, values: list[Any]) -> None:
+    values = values[:1] if name == "readv" else (values * 2)[:2] if name.startswith("pread") else values
+    with opened() as file:
+        assert raised(lambda: getattr(file, name)(*values)) in (None, BadValue)
+
+
+@given(st.lists(VALUES | st.lists(VALUES, max_size=3).map(tuple)))
+def test_ranges_that_are_none(ranges: list[Any]) -> None:
+    with opened() as file:
+        assert raised(lambda: file.readv(ranges)) in (None, BadValue)
+
+
+@pytest.mark.parametrize("ranges", [[(1,)], [(1, 2, 3)], [5], 5, None, "ab", [("a", 1)], [(-1, 1)], [(0, -1)], [(0.5, 1)]], ids=repr)
+def test_a_range_that_is_none_says_what_one_is(ranges: Any) -> None:
+    with opened() as file, pytest.raises(BadValue, match=r"offset|part of a file"):
+        file.readv(ranges)
+
+
+def test_what_a_list_of_ranges_raises_itself_comes_out() -> None:
+    def broken() -> Any:
+        yield 0, 1
+        raise LookupError("mine")
+
+    with opened() as file, pytest.raises(LookupError, match="mine"):
+        file.readv(broken())
+
+
+@pytest.mark.parametrize("whence", [3, -1, 9, 2**70])
+def test_a_whence_that_is_none(whence: int) -> None:
+    with opened() as file, pytest.raises(BadValue, match="whence"):
+        file.seek(0, whence)
+
+
+def test_memory_that_cannot_be_written_to() -> None:
+    with opened() as file:
+        for call in (file.readinto, io.BytesIO(b"a").readinto):
+            with pytest.raises(TypeError, match="read-write"):
+                call(b"abc")  # type: ignore[arg-type]
+        with pytest.raises(BadValue, match="read-write"):
+            file.pread_into(0, b"abc")
+
+
+def test_every_bad_value_is_a_value_error_that_is_exported() -> None:
+    assert issubclass(BadValue, ValueError)
+    assert issubclass(BadValue, DfengineError)
+
+
+def test_a_buffer_travels_with_its_file() -> None:
+    """To where the file is opened again: at the position of what was read, not of what was buffered."""
+    with Buffered(opened(), 100) as file:
+        assert file.read(7) == CONTENT[:7]
+        assert file.raw.tell() == 100
+        kept = pickle.dumps(file)
+    with pickle.loads(kept) as other:
+        assert isinstance(other, Buffered)
+        other.raw._opened = Content()
+        assert other.tell() == 7
+        assert other.read(300) == CONTENT[7:307]
+        again = pickle.dumps(other)
+    assert pickle.loads(again).tell() == 307
+    with pytest.raises(ValueError, match="closed"):
+        pickle.dumps(file)

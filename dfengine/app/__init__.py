@@ -6,6 +6,8 @@
     configuration  reads configuration files
     help           what `--help` and docs/commands.md say of the table
     command        what `get` does: settings from options, exit codes, `--json`, signals
+    printing       results and failures as lines and as objects
+    many           the same of several files; wanted: which files, and where each is put; url_list: aria2's lists of URLs
 
-Start with `options`. A `get` with a plain command line imports `command`, `plain` and `options` only.
+Start with `options`. A `get` with a plain command line imports `command`, `printing`, `plain` and `options` only.
 """

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from dfengine.about import VERSION
-from dfengine.app import command, help, options, plain
+from dfengine.app import command, help, options, plain, printing
 from dfengine.errors import CallerError, DfengineError, StorageError
 from dfengine.settings import PeerSettings, SupernodeSettings
 from dfengine.task import shown
@@ -130,7 +130,7 @@ def _command(run: Callable[..., None], *arguments: click.Argument) -> None:
 
 
 def get(values: dict[str, Any]) -> None:
-    """Download URL: from peers and the supernode where one is given, else from the origin."""
+    """Download each URL: from peers and the supernode where one is given, else from the origin."""
     command.get(values)
 
 
@@ -160,7 +160,7 @@ def peer(values: dict[str, Any]) -> None:
     run_peer(PeerSettings(**values), lazy_start.stopped)
 
 
-_command(get, click.Argument(("address",), metavar="URL", required=False))
+_command(get, click.Argument(("address",), metavar="URL...", nargs=-1, required=False))
 _command(supernode)
 _command(peer)
 
@@ -168,7 +168,7 @@ _command(peer)
 @main.command(short_help="Print the version.")
 def version() -> None:
     """Print the version."""
-    command.put(f"dfengine {VERSION}")
+    printing.put(f"dfengine {VERSION}")
 
 
 def run() -> NoReturn:
@@ -192,14 +192,14 @@ def run() -> NoReturn:
         print(f"dfengine: {shown(error.format_message())}", file=sys.stderr)
         code = error.exit_code
     except DfengineError as error:
-        code = command.failed(error)
+        code = printing.failed(error)
     except BrokenPipeError:
         command.leave(command.READER_GONE)
     except OSError as error:
         # click prints help and version.
         if error.errno not in UNWRITABLE or error.filename is not None:
             raise
-        command.leave(command.failed(StorageError(f"cannot write to stdout: {error.strerror}")))
+        command.leave(printing.failed(StorageError(f"cannot write to stdout: {error.strerror}")))
     except SystemExit as stop:
         if not isinstance(stop.code, int):
             raise

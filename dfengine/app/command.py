@@ -11,7 +11,8 @@ import sys
 import time
 
 from dfengine.app import plain
-from dfengine.app.options import ENVIRONMENT
+from dfengine.app.options import ENVIRONMENT, JOBS
+from dfengine.app.printing import as_error, as_object, failed, put
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.settings import HOME, GetSettings, origin_headers
 from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
@@ -86,22 +87,6 @@ def leave(code: int) -> NoReturn:
         os._exit(code)
 
 
-def put(text: str) -> None:
-    """A line on stdout, at once. Raises BrokenPipeError when nobody reads it, StorageError when it cannot be written."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise StorageError(f"cannot write to stdout: {error.strerror}") from None
-
-
-def failed(error: DfengineError) -> int:
-    """Say it on stderr in one line; its exit code."""
-    print(f"dfengine: {shown(' '.join(str(error).split()))}", file=sys.stderr)
-    return error.exit_code
-
-
 def get(values: dict[str, Any]) -> None:
     """`_get`; with `--json` a failure is an object, too, and the process ends here: raises SystemExit."""
     if not values.get("json"):
@@ -111,17 +96,17 @@ def get(values: dict[str, Any]) -> None:
     except DfengineError as error:
         code = failed(error)
         with contextlib.suppress(StorageError):  # it may be stdout that failed
-            _tell(values, _as_error(values, code, type(error).__name__, str(error), getattr(error, "status", 0)))
+            _tell(values, as_error(values, code, type(error).__name__, str(error), getattr(error, "status", 0)))
         sys.exit(code)
     except SystemExit as stop:
         message = getattr(stop, "message", "")
         if message:
-            _tell(values, _as_error(values, int(stop.code or 0), "Interrupted", message))
+            _tell(values, as_error(values, int(stop.code or 0), "Interrupted", message))
         raise
     except BrokenPipeError:
         raise
     except Exception as error:
-        _tell(values, _as_error(values, 1, type(error).__name__, str(error)))
+        _tell(values, as_error(values, 1, type(error).__name__, str(error)))
         raise
 
 
@@ -130,7 +115,7 @@ def misused(words: list[str], message: str, code: int) -> None:
     if "--json" in words:
         # Nobody knows what these words mean: an output that could be stdout is taken for it.
         streams = {"-", "--stream"} & {word.partition("=")[2] or word.removeprefix("-o") for word in words}
-        _tell({"stream": bool(streams)}, _as_error({"u": tuple(filter(is_url, words))}, code, "UsageError", message))
+        _tell({"stream": bool(streams)}, as_error({"u": tuple(filter(is_url, words))}, code, "UsageError", message))
 
 
 def _get(values: dict[str, Any]) -> None:
@@ -139,14 +124,22 @@ def _get(values: dict[str, Any]) -> None:
     placing = {name: given.pop(name, "") for name in ("output", "dir", "create_dirs", "remote_header_name", "skip_existing")}
     window, cache = (given.pop(name, None) for name in ("window", "cache"))
     stream, as_json, quiet, verbose, bar = (given.pop(name, False) for name in ("stream", "json", "quiet", "verbose", "showbar"))
-    url = _url(given)
-    for name in ("accepted", "continue_at"):
-        given.pop(name, None)
-    given["headers"] = origin_headers(given.pop("headers", ()), given.pop("range", ""), given.pop("user_agent", None))
-    if given.get("port") and given["port"] not in PEER_PORTS:
-        raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
-    for name in ("filter", "identifier", "callsystem"):
-        given[name] = without_raw_bytes(given.get(name, ""))
+    urls, listed, jobs = _urls(given), given.pop("input_file", ""), given.pop("jobs", JOBS)
+    if not urls and not listed:
+        raise BadValue("no URL is given: dfengine get URL -o FILE"
+                       + ("; the value of -u holds no ://, so it is a user" if values.get("u") else ""))  # fmt: skip
+    settings = _checked(given, quiet).replace(quiet=quiet, verbose=verbose and not quiet, report_digest=as_json)
+    shows = bool(bar or (sys.stderr.isatty() and not quiet))
+    if listed or len(urls) > 1:
+        from dfengine.app import many
+
+        if stream or window or cache is not None or placing["output"] or placing["remote_header_name"]:
+            raise BadValue("-o, -J and the options of streams are for one URL: use -P DIR, in which files are named by their URLs")
+        several = many.Several(
+            settings, folder=placing["dir"] or "", skip_existing=bool(placing["skip_existing"]), create_dirs=bool(placing["create_dirs"])
+        )
+        many.get(several, urls, listed, jobs, shows=shows, as_json=as_json)
+        return
     if stream and placing["output"] not in ("", "-"):
         raise BadValue("--stream writes to stdout: omit -o, or use -o -")
     device = "/dev/stdout" if stream or placing["output"] == "-" else _device(placing)
@@ -154,13 +147,9 @@ def _get(values: dict[str, Any]) -> None:
         raise BadValue("--window and --cache are for streams: use -o -")
     stream = bool(device) and descriptor(device) == 1
     pieces, size = window or (0, 0)
-    given.update(window=pieces, window_bytes=size, cache=-1 if cache is None else cache)
-    given["nodes"] = tuple(dict.fromkeys(given.get("nodes", ())))
-    given["netrc"] = bool(given.get("netrc") or given.get("netrc_file"))
-    _find_home(given, quiet)
-    settings = GetSettings(
-        url=url, output="-" if device else "", device="" if stream else device, quiet=quiet, verbose=verbose and not quiet,
-        report_digest=as_json, **given,
+    settings = settings.replace(
+        url=urls[0], window=pieces, window_bytes=size, cache=-1 if cache is None else cache,
+        output="-" if device else "", device="" if stream else device,
     )  # fmt: skip
     if device:
         _writable(device)
@@ -173,7 +162,7 @@ def _get(values: dict[str, Any]) -> None:
             _skipped(settings, as_json)
             return
         prepare(settings.output, bool(placing["create_dirs"]))
-    result = _download(settings, bar or (sys.stderr.isatty() and not quiet), values)
+    result = _download(settings, shows, values)
     if as_json:
         _tell(values, as_object(result))
     elif settings.nodes and settings.pattern != "source" and not quiet:
@@ -184,20 +173,33 @@ def _get(values: dict[str, Any]) -> None:
         print(f"dfengine: fetched from the origin: {result.back_to_source}", file=sys.stderr)
 
 
-def _url(given: dict[str, Any]) -> str:
-    """The one URL, and in `given` the `user`, of all the ways to say them. Raises BadValue."""
+def _urls(given: dict[str, Any]) -> list[str]:
+    """The URLs, each once, and in `given` the `user`, of all the ways to say them. Raises BadValue."""
     first: tuple[str, ...] = given.pop("u", ())
     urls = [each for each in first if is_url(each)]
     users = [each for each in (*(each for each in first if not is_url(each)), given.pop("user", "")) if each]
-    urls = [typed_url(each) for each in (*urls, given.pop("url", ""), given.pop("address", "")) if each]
-    if not urls:
-        raise BadValue("no URL is given: dfengine get URL -o FILE" + ("; the value of -u holds no ://, so it is a user" if users else ""))
-    if len(set(urls)) > 1:
-        raise BadValue("two URLs are given: a download takes one")
+    found = [typed_url(each) for each in (*urls, given.pop("url", ""), *given.pop("address", ())) if each]
     if len(set(users)) > 1:
         raise BadValue("two users are given: a download takes one")
     given["user"] = users[0] if users else ""
-    return check_task_url(urls[0])
+    if "-" in found:
+        raise BadValue("- is no URL: --input-file - reads URLs from stdin, -o - writes the file to stdout")
+    return [check_task_url(each) for each in dict.fromkeys(found)]
+
+
+def _checked(given: dict[str, Any], quiet: bool) -> GetSettings:
+    """Settings of a download of no URL yet. Raises BadValue, StorageError."""
+    for name in ("accepted", "continue_at"):
+        given.pop(name, None)
+    given["headers"] = origin_headers(given.pop("headers", ()), given.pop("range", ""), given.pop("user_agent", None))
+    if given.get("port") and given["port"] not in PEER_PORTS:
+        raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
+    for name in ("filter", "identifier", "callsystem"):
+        given[name] = without_raw_bytes(given.get(name, ""))
+    given["nodes"] = tuple(dict.fromkeys(given.get("nodes", ())))
+    given["netrc"] = bool(given.get("netrc") or given.get("netrc_file"))
+    _find_home(given, quiet)
+    return GetSettings(url="", output="", **given)
 
 
 def home(path: str, flag: str) -> str:
@@ -285,7 +287,7 @@ def _download(settings: GetSettings, bar: bool, values: dict[str, Any]) -> Resul
 
     def tell(code: int, kind: str, message: str) -> None:
         if values.get("json"):
-            _tell(values, _as_error(values, code, kind, message))
+            _tell(values, as_error(values, code, kind, message))
 
     return interruptible(settings, run, tell)
 
@@ -324,38 +326,3 @@ def _tell(values: dict[str, Any], told: dict[str, Any]) -> None:
         print(json.dumps(told), file=sys.stderr)
     else:
         put(json.dumps(told))
-
-
-def _as_error(values: dict[str, Any], code: int, kind: str, message: str, status: int = 0) -> dict[str, Any]:
-    """What `--json` prints of a failure. status: of the origin's answer, 0: none."""
-    from dfengine.client.naming import without_password
-
-    given = (*values.get("u", ()), values.get("url") or values.get("address") or "")
-    url = next(filter(is_url, given), given[-1])
-    message = " ".join(message.split())
-    return {"error": {"code": code, "kind": kind, "status": status, "message": message, "url": without_password(url)}}
-
-
-def as_object(result: Result) -> dict[str, Any]:
-    """What `--json` prints; lengths in bytes, times in seconds."""
-    from dfengine.client.naming import without_password
-
-    serves = {"serves": True} if result.serves else {"serves": False, "serves_nobody_because": result.why_not}
-    return {
-        "url": without_password(result.url),
-        "output": result.output,
-        "task_id": result.task_id,
-        "length": result.length,
-        "seconds": round(result.seconds, 3),
-        "from": {
-            "peers": result.from_peers,
-            "supernode": result.from_supernode,
-            "origin": result.from_origin,
-            "host": result.from_host,
-            "resumed": result.resumed,
-        },
-        "digest": result.digest,
-        "back_to_source": result.back_to_source,
-        **serves,
-        "hedged": result.hedged,
-    }

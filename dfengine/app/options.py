@@ -102,6 +102,7 @@ KINDS: dict[str, Kind] = {
     "port": Kind(_port, (int,)),
     "a-b|a-|-n": Kind(settings.parse_range, (), "bytes"),
     "1..16": Kind(_within(1, 16), (int,)),
+    "1..256": Kind(_within(1, 256), (int,), "files"),
     "1..100": Kind(_within(1, 100), (int,), "percent"),
     "1..10000": Kind(_within(1, 10_000), (int,), "pieces"),
     "0..1000000": Kind(_within(0, 1_000_000), (int,)),
@@ -145,6 +146,10 @@ class Option(Value):
 OUTPUT, SWARM, ORIGIN, VERIFICATION = "Output", "Swarm", "Origin", "Verification"
 LIMITS, PEER_SERVER, SECURITY, MESSAGES = "Limits", "This host's peer server", "TLS and secret", "Messages"
 NETWORK, STORAGE, OTHER = "Network", "Storage", "Other"
+MANY = "Many files"
+
+JOBS = 8
+"""Files that are downloaded at once, of several."""
 
 TRUST = (
     Option(
@@ -181,6 +186,9 @@ GET = (
            more="Pieces (`16`) or bytes (`256M`) ahead of the reader. The default is less than 256M where memory is short"),
     Option(("--cache",), "cache", OUTPUT, "Stream: bytes kept for peers", "size", default="up to 256M",
            more="Kept in memory after the reader has had them. The default is less than 256M where memory is short"),
+    Option(("--input-file",), "input_file", MANY, "Download the URLs of this list; - reads stdin", "file",
+           more="In aria2's format; see \"Many files\" below"),
+    Option(("-j", "--jobs"), "jobs", MANY, "Files at once", "1..256", default=str(JOBS)),
     Option(("-n", "--node"), "nodes", SWARM, "Supernode; repeat for several", "host[:port][=weight]", many=True, default="none",
            more="Port 8002 and weight 1 if absent", legacy="nodes"),
     Option(("-p", "--pattern"), "pattern", SWARM, "cdn: serve nobody; source: origin only", PATTERN,

@@ -104,7 +104,7 @@ def mistaken(words: Sequence[str]) -> str:
 
 
 def read(words: Sequence[str]) -> dict[str, Any] | None:
-    """Setting -> value of the words after `dfengine get`, `address` being the URL; None where click must look itself."""
+    """Setting -> value of the words after `dfengine get`, `address` being what stands alone; None where click must look itself."""
     if mistaken(words):
         return None
     known = {flag: option for option in GET for flag in option.flags}
@@ -112,9 +112,7 @@ def read(words: Sequence[str]) -> dict[str, Any] | None:
     left = iter(words)
     for word in left:
         if word[:1] != "-" or word == "-":
-            if "address" in found:
-                return None
-            found["address"] = word
+            found["address"] = (*found.get("address", ()), word)
             continue
         name, equals, text = word.partition("=") if word.startswith("--") else (word, "", "")
         option = known.get(name)

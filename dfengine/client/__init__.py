@@ -16,6 +16,7 @@
     joining, pulse, leader_place, joined_file  downloads of one host: who leads and runs, where its pieces are, and a file copied from there
     local_peer, leaving                 this host's peer server, and telling supernodes that a download ends
     interrupt, watchdog                 signals and the deadline
+    batch, batch_progress               many downloads of one process, and what they have done together
     progress, meter, byte_counts        what people are shown
 
 A piece is received and verified in `fetch`. Start with `plan` for decisions and `swarm_session` for the order of events. Threads and

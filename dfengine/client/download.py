@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.place import Place
     from dfengine.client.supernode_session import Membership
+    from dfengine.client.throttle import Throttle
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Observer
     from dfengine.settings import GetSettings
@@ -310,11 +311,13 @@ class Downloading:
 class ToFile(Downloading):
     joins = True
 
-    def __init__(self, settings: GetSettings, observer: Observer | None) -> None:
+    def __init__(self, settings: GetSettings, observer: Observer | None, limit: Throttle | None = None) -> None:
+        """limit: of several downloads together; `settings.locallimit` is this one's part of it."""
         who = identify(settings)
         self._by_host = False
         watch = Watch(settings.timeout, observer, "run it again to go on from here", settings.quiet)
         self._assembly = Assembly(settings, who.kept, partial(watch.check, None))
+        self._assembly.limit = limit
         super().__init__(settings, self._assembly, watch, who)
 
     def run(self) -> Result:

@@ -13,9 +13,11 @@ from dfengine.errors import TimedOut
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
-    from dfengine.client.result import Result
     from dfengine.settings import GetSettings
+
+    T = TypeVar("T")
 
     Tell = Callable[[int, str, str], None]
     """Reports a failure to a program: exit code, kind, message."""
@@ -38,7 +40,7 @@ class _Signalled(BaseException):
         self.number = number
 
 
-def interruptible(settings: GetSettings, run: Callable[[], Result], tell: Tell) -> Result:
+def interruptible(settings: GetSettings, run: Callable[[], T], tell: Tell) -> T:
     """What `run` returns. A signal raises Interrupted within a second, or ends the process; so does the deadline, where `run` does not.
 
     A second signal ends the process at once. Signals that are ignored, as by nohup or by a shell's background jobs, stay so.

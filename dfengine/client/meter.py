@@ -230,7 +230,7 @@ def _share(now: Counters) -> str:
     return f"{name} {100 * fetched[name] // sum(fetched.values())}%" if fetched[name] else ""
 
 
-def _percent(part: int, whole: int) -> str:
+def percent(part: int, whole: int) -> str:
     """Neither none nor all unless it is."""
     return f"{max(1, min(99, round(100 * part / whole))) if part < whole else 100}%"
 
@@ -241,15 +241,15 @@ def summary(result: Result) -> str:
     said = [f"{_short(number)} {unit} in {took(result.seconds)}"]
     if result.from_peers:
         many = f"{result.peers} peers" if result.peers > 1 else "1 peer"
-        said.append(f"{_percent(result.from_peers, result.length)} from {many}")
+        said.append(f"{percent(result.from_peers, result.length)} from {many}")
     if result.from_supernode and (not result.from_peers or result.from_origin or result.from_host or result.resumed):
-        said.append(f"{_percent(result.from_supernode, result.length)} from the supernode")
+        said.append(f"{percent(result.from_supernode, result.length)} from the supernode")
     if result.from_host:
-        said.append(f"{_percent(result.from_host, result.length)} from another download of this host")
+        said.append(f"{percent(result.from_host, result.length)} from another download of this host")
     if result.resumed:
-        said.append(f"{_percent(result.resumed, result.length)} was here before")
+        said.append(f"{percent(result.resumed, result.length)} was here before")
     if result.from_origin:
-        said.append(f"{_percent(result.from_origin, result.length)} from the origin: {result.back_to_source}")
+        said.append(f"{percent(result.from_origin, result.length)} from the origin: {result.back_to_source}")
     elif result.back_to_source:
         said.append(f"the origin was asked: {result.back_to_source}")
     return ", ".join(said)

@@ -31,6 +31,8 @@ class Place:
         self._settings = settings
         self._hedged = 0
         self.transfer: Transfer | None = None
+        self.limit: Throttle | None = None
+        """The limit of several downloads, of which the settings tell this one's part."""
         self.byte_counts = ByteCounts()
         self.expected = settings.expected
         """Digests of the whole file that the user gave."""
@@ -148,4 +150,5 @@ class Place:
 
     def _transfer(self, file: PieceFile, plan: Plan, follower: Follower | None) -> Transfer:
         rate = self._settings.locallimit
-        return Transfer(file, plan, self.byte_counts, follower=follower, throttle=Throttle(rate) if rate else None)
+        throttle = Throttle(rate, self.limit) if rate else None
+        return Transfer(file, plan, self.byte_counts, follower=follower, throttle=throttle)

@@ -15,9 +15,18 @@ from dfengine.client.meter import Counters, Gauge, cells, line
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
+    from typing import Protocol, Self
 
-    from dfengine.client.watch import Watch
+    class Followed(Protocol):
+        """See `watch.Watch`. name: instead of the file's, "" = that."""
+
+        @property
+        def name(self) -> str: ...
+        @property
+        def seconds(self) -> float: ...
+        @property
+        def state(self) -> tuple[str, str]: ...
+        def counters(self) -> tuple[int, int, int, int, int]: ...
 
 FIRST_SHOWN = 0.3
 """Seconds before the line appears; for a shorter download only its result is shown."""
@@ -50,14 +59,14 @@ def encoding() -> str:
 
 
 class Bar:
-    """A context around one download, which says `follow`. name: of the file, or the path to it."""
+    """A context around one download, or the progress of several, which says `follow`. name: of the file, or the path to it."""
 
     def __init__(self, name: str) -> None:
         self._name = name.rstrip("/").rpartition("/")[2]
         self._out = sys.stderr
         self._tty = self._out is not None and self._out.isatty()
         self._encoding = encoding()
-        self._watch: Watch | None = None
+        self._watch: Followed | None = None
         self._thread: threading.Thread | None = None
         self._gauge = Gauge()
         self._lock = threading.Lock()
@@ -67,7 +76,7 @@ class Bar:
     def __enter__(self) -> Self:
         return self
 
-    def follow(self, watch: Watch) -> None:
+    def follow(self, watch: Followed) -> None:
         """Show this download's counters until the context ends."""
         self._watch = watch
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -94,7 +103,7 @@ class Bar:
         assert watch is not None
         seconds = watch.seconds
         length, peers, supernode, origin, resumed = watch.counters()
-        now = Counters(self._name, length, peers, supernode, origin, resumed, seconds, ended=ended)
+        now = Counters(watch.name or self._name, length, peers, supernode, origin, resumed, seconds, ended=ended)
         if ended:
             now = now.replace(rate=max(0, now.done - resumed) / seconds if seconds > 0 else 0.0)
         else:

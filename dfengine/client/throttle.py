@@ -1,4 +1,4 @@
-"""The rate limit on received bytes, shared by a download's threads."""
+"""The rate limit on received bytes, shared by a download's threads, and by the downloads of a batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ QUANTUM = 64 << 10
 
 
 class Throttle:
-    """At most `rate` bytes per second (over 0) in all threads together."""
+    """At most `rate` bytes per second (over 0) in all threads together. of: one whose rate all that are made of it have together."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, of: Throttle | None = None) -> None:
         self.rate = rate
-        self._bucket = TokenBucket(rate, max(QUANTUM, rate // 10))
-        self._lock = threading.Lock()
+        self._bucket: TokenBucket = TokenBucket(rate, max(QUANTUM, rate // 10)) if of is None else of._bucket
+        self._lock: threading.Lock = threading.Lock() if of is None else of._lock
         self._stopped = threading.Event()
 
     def acquire(self, want: int) -> int:

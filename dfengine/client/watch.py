@@ -40,6 +40,9 @@ TICK = 0.1
 class Watch:
     """`timeout`: seconds for the whole download, 0 = none. `advice`: what to do when they are over. `quiet`: notices are not printed."""
 
+    name = ""
+    """A display shows the file's."""
+
     def __init__(self, timeout: float, observer: Observer | None, advice: str, quiet: bool = False) -> None:
         self._timeout = timeout
         self._advice = advice

@@ -92,7 +92,11 @@ def test_a_url_of_any_bytes() -> None:
     ("words", "said"),
     [
         (["-r", "0-9", "-H", "range: bytes=1-2"], "--range and a Range header"),
-        (["http://other/", "-u", URL], "two URLs"),
+        (["http://other/f.bin", "-u", URL], "two URLs have the output f.bin"),
+        (["http://other/", "-u", URL], "names no file"),
+        (["http://other/x", "-o", "x"], "-o, -J"),
+        (["http://other/x", "--digest", "md5:" + "0" * 32], "checksum="),
+        (["-"], "--input-file -"),
         (["-J", "-o", "name"], "-J names the output"),
         (["-A", "x\ny"], "header"),
         (["-u", "me:secret", "--user", "you:secret"], "two users"),

@@ -56,7 +56,7 @@ def get(*_):
 {}
 client.get = get
 watchdog.GRACE = {}
-command.end(command.get, {{"address": "http://h/f", "output": "/tmp/f", "json": True, "timeout": {}}})
+command.end(command.get, {{"address": ("http://h/f",), "output": "/tmp/f", "json": True, "timeout": {}}})
 """
 
 

@@ -1,0 +1,147 @@
+"""Which files a command line or a list of URLs wants, and where each is put.
+
+Law: no two files of a run have one output, as far as the names of the last REMEMBERED files tell.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+from dfengine.app import url_list
+from dfengine.client.batch import Wanted
+from dfengine.errors import BadValue, DfengineError, StorageError
+from dfengine.storage.output import prepare, url_name
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import BinaryIO
+
+    from dfengine.settings import GetSettings
+
+REMEMBERED = 200_000
+"""Outputs that are remembered at most, the last ones: 16 bytes of each."""
+
+
+class Several(Value):
+    """What all files of a run have in common. folder: -P, "" = not given. Use `of_urls` or `of_list`."""
+
+    settings: GetSettings
+    folder: str = ""
+    skip_existing: bool = False
+    create_dirs: bool = False
+
+
+class Outputs:
+    """The outputs so far."""
+
+    def __init__(self, most: int = REMEMBERED) -> None:
+        self._most = most
+        self._now: set[bytes] = set()
+        self._before: set[bytes] = set()
+        self._folders: dict[str, str] = {}
+
+    def add(self, path: str) -> None:
+        """Raises BadValue for one that is there already, whatever links lead to its directory."""
+        import hashlib
+
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            if len(self._folders) >= 1000:
+                self._folders.clear()
+            self._folders[folder] = os.path.realpath(folder)
+        key = hashlib.blake2b(os.fsencode(os.path.join(self._folders[folder], name)), digest_size=16).digest()
+        if key in self._now or key in self._before:
+            raise BadValue(f"two URLs have the output {path}: name one of them otherwise, by out= in a list")
+        self._now.add(key)
+        if 2 * len(self._now) >= self._most:
+            self._before, self._now = self._now, set()
+
+
+def of_urls(several: Several, urls: Iterable[str]) -> list[Wanted]:
+    """Files of a command line. Raises BadValue before anything is begun, StorageError."""
+    outputs, found = Outputs(), []
+    for url in urls:
+        output = os.path.join(several.folder, _named(url))
+        outputs.add(output)
+        found.append(_wanted(several, (url,), output, several.settings))
+    if found:
+        prepare(found[0].settings.output, several.create_dirs)
+    return found
+
+
+def opened(path: str) -> BinaryIO:
+    """A list, - being stdin. Raises StorageError."""
+    if path == "-":
+        return sys.stdin.buffer
+    try:
+        return open(path, "rb")
+    except (OSError, ValueError) as error:
+        raise StorageError(f"--input-file {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def checked(several: Several, file: BinaryIO, unknown: Callable[[str], None]) -> int:
+    """How many files the whole list names; -1 if it can be read once only. Raises BadValue for a bad entry, and StorageError.
+
+    The file is at its start again.
+    """
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or not file.seekable():
+        return -1
+    start, count, outputs = file.tell(), 0, Outputs(sys.maxsize)
+    for listed in url_list.entries(_lines(file), unknown):
+        try:
+            outputs.add(_output(several, listed))
+        except BadValue as error:
+            raise BadValue(f"line {listed.line} of the list: {error}") from None
+        count += 1
+    file.seek(start)
+    return count
+
+
+def of_list(several: Several, file: BinaryIO, unknown: Callable[[str], None]) -> Iterator[Wanted]:
+    """Files of a list, while it is read; what is wrong with one is its `fault`. Raises StorageError when it cannot be read."""
+    outputs = Outputs()
+    for listed in url_list.entries(_lines(file), unknown):
+        urls = listed.urls or ("",)
+        settings = several.settings if listed.digest is None else several.settings.replace(digest=listed.digest)
+        try:
+            output = _output(several, listed)
+            outputs.add(output)
+            prepare(output, create=True)
+            yield _wanted(several, urls, output, settings)
+        except DfengineError as error:
+            yield Wanted(settings, urls, BadValue(f"line {listed.line} of the list: {error}") if isinstance(error, BadValue) else error)
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    try:
+        yield from url_list.lines(file)
+    except OSError as error:
+        raise StorageError(f"the list cannot be read: {error.strerror}") from None
+
+
+def _output(several: Several, listed: url_list.Listed) -> str:
+    """Raises BadValue, also for the entry's own fault."""
+    if listed.fault:
+        raise BadValue(listed.fault)
+    folder = several.folder
+    if listed.dir and folder:
+        # Whoever names a directory has it all there.
+        folder = os.path.join(folder, url_list.inside(listed.dir.rstrip("/") or listed.dir, "dir"))
+    elif listed.dir:
+        folder = listed.dir
+    return os.path.join(folder, listed.out or _named(listed.urls[0]))
+
+
+def _named(url: str) -> str:
+    try:
+        return url_name(url)
+    except BadValue:
+        raise BadValue(f"{url[:200]} names no file: download it alone with -o FILE, or name it by out= in a list") from None
+
+
+def _wanted(several: Several, urls: tuple[str, ...], output: str, settings: GetSettings) -> Wanted:
+    return Wanted(settings.replace(url=urls[0], output=output), urls, skipped=several.skip_existing and os.path.exists(output))

@@ -1,0 +1,158 @@
+"""Many downloads of one process, some at once.
+
+    caller's thread     takes results in the order in which downloads end; signals reach it
+    worker threads      each takes the next file, downloads it, and hands over how that went
+
+Files are taken one by one, when a worker is free: there may be any number of them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from queue import Empty, Queue
+
+from dfengine.client.batch_progress import BatchProgress, Member
+from dfengine.client.download import ToFile, run
+from dfengine.client.throttle import Throttle
+from dfengine.errors import DfengineError, RemoteError
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dfengine.client.result import Result
+    from dfengine.settings import GetSettings
+
+LEAVING = 0.5
+"""Seconds in which downloads that are stopped end: they tell their supernode, and keep what is here."""
+
+
+class Wanted(Value):
+    """One file. urls: each of them has it; the next is tried when one fails. fault: why it cannot be downloaded, None: it can.
+
+    skipped: its output is there, and that is enough.
+    """
+
+    settings: GetSettings
+    urls: tuple[str, ...]
+    fault: DfengineError | None = None
+    skipped: bool = False
+
+
+class Ended(Value):
+    """How one file went: with `result`, or `error`, or neither if it was skipped."""
+
+    wanted: Wanted
+    result: Result | None = None
+    error: BaseException | None = None
+
+
+class Batch:
+    """Use `run` once. at_once: downloads at the same time. limit: bytes per second of all together, 0 = none."""
+
+    def __init__(self, files: Iterator[Wanted], at_once: int, progress: BatchProgress, limit: int = 0) -> None:
+        self._files = files
+        self._progress = progress
+        self._workers = at_once
+        self._limit = Throttle(limit) if limit else None
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._running: set[ToFile] = set()
+        self._stopped: BaseException | None = None
+        self._over = False
+        # Who takes no results, as a command whose stdout is not read, holds the workers up.
+        self._ended: Queue[Ended | BaseException | None] = Queue(4 * at_once)
+
+    def run(self, tell: Callable[[Ended], None]) -> None:
+        """Until all files have ended. tell: called by this thread for each. At the end it raises what ended the row of files."""
+        threads = [threading.Thread(target=self._work, name=f"download-{n}", daemon=True) for n in range(self._workers)]
+        for thread in threads:
+            thread.start()
+        failure: BaseException | None = None
+        left = len(threads)
+        while left:
+            ended = self._ended.get()
+            if isinstance(ended, Ended):
+                tell(ended)
+            else:
+                left -= 1
+                failure = failure or ended
+        if failure is not None:
+            raise failure
+
+    def stop(self, error: BaseException, tell: Callable[[Ended], None]) -> None:
+        """End all that runs with `error`, within LEAVING seconds if nothing is stuck, and `tell` how they ended."""
+        with self._lock:
+            self._stopped = error
+            running = [*self._running]
+        for download in running:
+            download.stop(error)
+        until = time.monotonic() + LEAVING
+        while (left := until - time.monotonic()) > 0:
+            with self._lock:
+                idle = not self._running
+            if idle and self._ended.empty():
+                return
+            try:
+                ended = self._ended.get(timeout=min(left, 0.01))
+            except Empty:
+                continue
+            if isinstance(ended, Ended):
+                tell(ended)
+
+    def _work(self) -> None:
+        failure: BaseException | None = None
+        try:
+            while (wanted := self._next()) is not None:
+                self._ended.put(self._one(wanted))
+        except BaseException as error:
+            failure = error
+        self._ended.put(failure)
+
+    def _next(self) -> Wanted | None:
+        with self._turn:
+            if self._over or self._stopped is not None:
+                return None
+            try:
+                wanted = next(self._files, None)
+            except BaseException:
+                self._over = True
+                raise
+            self._over = wanted is None
+            return wanted
+
+    def _one(self, wanted: Wanted) -> Ended:
+        member = Member(self._progress)
+        failure: BaseException | None = wanted.fault
+        if wanted.skipped or failure is not None:
+            member.end(failure is None)
+            return Ended(wanted, error=failure)
+        for url in wanted.urls:
+            try:
+                result = self._download(wanted.settings.replace(url=url), member)
+            except RemoteError as error:
+                failure = failure or error
+            except BaseException as error:
+                failure = error
+                break
+            else:
+                member.end(True)
+                return Ended(wanted, result)
+        member.end(False)
+        return Ended(wanted, error=failure)
+
+    def _download(self, settings: GetSettings, member: Member) -> Result:
+        if self._limit is not None:
+            settings = settings.replace(locallimit=max(1, self._limit.rate // self._workers))
+        download = ToFile(settings, member, self._limit)
+        with self._lock:
+            if self._stopped is not None:
+                download.stop(self._stopped)
+            self._running.add(download)
+        try:
+            return run(download)
+        finally:
+            with self._lock:
+                self._running.discard(download)

@@ -1,0 +1,127 @@
+"""What the downloads of one command have done together, as a display follows it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Following(Protocol):
+        """What is known of one download: bytes as `watch.Watch.counters` has them."""
+
+        def counters(self) -> tuple[int, int, int, int, int]: ...
+
+    class Shown(Protocol):
+        def print(self, text: str) -> None: ...
+
+MOST_TOLD = 1000
+"""Different messages that are remembered, so that what is true of many files is told once."""
+
+
+class BatchProgress:
+    """Any thread may use it. files: how many there will be, -1 = nobody knows. length: bytes of all of them, -1 = unknown."""
+
+    def __init__(self, files: int = -1, length: int = -1) -> None:
+        self.files = files
+        self.length = length
+        self.complete = self.failed = 0
+        self.state = "", ""
+        self.display: Shown | None = None
+        self._lock = threading.Lock()
+        self._running: set[Following] = set()
+        self._bytes = [0, 0, 0, 0]
+        self._told: set[str] = set()
+        self._started = time.monotonic()
+
+    @property
+    def name(self) -> str:
+        """`12/200 files`."""
+        done = self.complete + self.failed
+        return f"{done}/{self.files} files" if self.files >= 0 else f"{done} files"
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._started
+
+    def counters(self) -> tuple[int, int, int, int, int]:
+        """See `watch.Watch.counters`; the length is that of all files."""
+        with self._lock:
+            sums = [*self._bytes]
+            for each in self._running:
+                _add(sums, each)
+        return self.length, sums[0], sums[1], sums[2], sums[3]
+
+    def begin(self, download: Following) -> None:
+        """It runs from now on."""
+        with self._lock:
+            self._running.add(download)
+
+    def leave(self, download: Following) -> None:
+        """It has ended; what it brought is counted, also if it failed."""
+        with self._lock:
+            self._running.discard(download)
+            _add(self._bytes, download)
+
+    def end(self, complete: bool) -> None:
+        """One file more is complete, or has failed."""
+        with self._lock:
+            if complete:
+                self.complete += 1
+            else:
+                self.failed += 1
+
+    def once(self, text: str) -> None:
+        """Print it, unless it was printed before."""
+        with self._lock:
+            if text in self._told or len(self._told) >= MOST_TOLD:
+                return
+            self._told.add(text)
+        self.print(text)
+
+    def print(self, text: str) -> None:
+        """A line on stderr, beside the display if there is one."""
+        if self.display is not None:
+            self.display.print(text)
+        elif sys.stderr is not None:
+            with self._lock:
+                sys.stderr.write(text + "\n")
+                sys.stderr.flush()
+
+
+class Member:
+    """Observes one file's download, or one after the other (see `watch.Display`)."""
+
+    def __init__(self, progress: BatchProgress) -> None:
+        self._progress = progress
+        self._followed: Following | None = None
+
+    def follow(self, watch: Following) -> None:
+        """See `watch.Display`."""
+        self.leave()
+        self._followed = watch
+        self._progress.begin(watch)
+
+    def print(self, text: str) -> None:
+        """See `watch.Display`."""
+        self._progress.once(text)
+
+    def leave(self) -> None:
+        """The download has ended."""
+        followed, self._followed = self._followed, None
+        if followed is not None:
+            self._progress.leave(followed)
+
+    def end(self, complete: bool) -> None:
+        """Nothing more is done for this file."""
+        self.leave()
+        self._progress.end(complete)
+
+
+def _add(sums: list[int], download: Following) -> None:
+    for at, count in enumerate(download.counters()[1:]):
+        sums[at] += count

@@ -1,0 +1,234 @@
+"""Several files by one command: outputs, failures, what is told, and what a signal leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import DFENGINE, MIB, Scene, scene, until
+
+from .standin import Origin
+from .test_progress import Terminal
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Scene]:
+    with scene(tmp_path) as made:
+        yield made
+
+
+def command(stage: Scene, *words: str, host: int = 2) -> list[str]:
+    home = stage.path / f"home-{host}"
+    stage.homes.add(home)
+    return [*DFENGINE, "get", *words, "--ip", f"127.0.0.{host}", "--home", str(home)]
+
+
+def run(stage: Scene, *words: str, status: int = 0, stdin: bytes = b"", host: int = 2) -> tuple[bytes, str]:
+    """stdout and stderr."""
+    done = subprocess.run(command(stage, *words, host=host), input=stdin, capture_output=True, timeout=2 * PATIENCE)
+    assert done.returncode == status, done.stderr.decode()
+    return done.stdout, done.stderr.decode()
+
+
+def files(stage: Scene, count: int, size: int = 10_000) -> dict[str, str]:
+    """Name -> sha256 of files at the origin."""
+    return {f"f{n}": stage.file(f"f{n}", size) for n in range(count)}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
+
+
+def test_many_small_files_from_the_origin_and_from_a_supernode(stage: Scene) -> None:
+    expected = files(stage, 60)
+    url, node = stage.origin(), stage.supernode()
+    urls = [f"{url}/{name}" for name in expected]
+    for host, more in ((2, ()), (3, ("-n", node.node)), (4, ("-n", node.node, "-j", "32"))):
+        _, err = run(stage, *urls, *more, "-P", str(stage.path / f"out-{host}"), "--create-dirs", host=host)
+        assert digests(stage.path / f"out-{host}") == expected
+        assert re.fullmatch(r"dfengine: 60 files: 600 kB in [\d.]+ s, .*\n", err), err
+    assert len(list(stage.path.glob("home-*/peer.lock"))) == 2
+    assert node.metric("dfengine_origin_bytes_total") == 60 * 10_000
+
+
+def test_a_list_with_mirrors_names_and_digests(stage: Scene) -> None:
+    expected = files(stage, 3)
+    url = stage.origin()
+    (stage.path / "list").write_text(
+        f"{url}/missing\t{url}/f0\n out=a/zero\n checksum=sha-256={expected['f0']}\n split=4\n"
+        f"{url}/f1\r\n split=9\n out=a/b/one\n"
+        f"{url}/f2\n"
+    )
+    out, err = run(stage, "--input-file", str(stage.path / "list"), "-P", str(stage.path / "out"), "--json")
+    assert err == "dfengine: the option split= of the list means nothing here, and is left out\n"
+    assert digests(stage.path / "out/a") == {"zero": expected["f0"]}
+    assert digests(stage.path / "out/a/b") == {"one": expected["f1"]}
+    assert digests(stage.path / "out") == {"f2": expected["f2"]}
+    told = json.loads(out)
+    assert {os.path.basename(entry["output"]) for entry in told["files"]} == {"zero", "one", "f2"}
+    assert [told[name] for name in ("code", "complete", "failed", "skipped", "length")] == [0, 3, 0, 0, 30_000]
+
+
+def test_failures_are_named_and_the_others_arrive(stage: Scene) -> None:
+    expected = files(stage, 4)
+    url = stage.origin()
+    stage.path.joinpath("out").mkdir()
+    listed = (
+        f"{url}/f0\n checksum=md5={'0' * 32}\n"
+        f"{url}/f1\n{url}/nothing\nno url\n{url}/f2\n out=../x\n{url}/f3\n out=f1\n{url}/f3\n"
+    )
+    out, err = run(stage, "--input-file", "-", "-P", str(stage.path / "out"), "--json", status=5, stdin=listed.encode())
+    assert digests(stage.path / "out") == {name: expected[name] for name in ("f1", "f3")}
+    told = json.loads(out)
+    assert told["code"] == 5
+    assert (told["complete"], told["failed"]) == (2, 5)
+    errors = [entry["error"] for entry in told["files"] if "error" in entry]
+    assert sorted((error["code"], error["kind"]) for error in errors) == [
+        (2, "BadValue"), (2, "BadValue"), (2, "BadValue"), (4, "OriginError"), (5, "DigestMismatch"),
+    ]  # fmt: skip
+    assert {error["status"] for error in errors if error["code"] == 4} == {404}
+    lines = err.splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith("dfengine: ") for line in lines)
+    assert sum(f"{url}/nothing" in line for line in lines) == 1
+    assert sum("line 6 of the list" in line and "leads out" in line for line in lines) == 1
+    assert not (stage.path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [(b"{url}/f0\n{url}/f1\n out=f0\n", "line 2 of the list: two URLs have the output"), (b"{url}/f0\nhttp://o/\0\n", "line 2.*NUL")],
+)
+def test_a_bad_file_is_refused_before_anything_is_begun(stage: Scene, listed: bytes, said: str) -> None:
+    files(stage, 2)
+    url = stage.origin()
+    (stage.path / "list").write_bytes(listed.replace(b"{url}", url.encode()))
+    out, err = run(stage, "--input-file", str(stage.path / "list"), "-P", str(stage.path / "out"), "--json", status=2)
+    assert re.search(said, err)
+    assert json.loads(out)["error"]["code"] == 2
+    assert not (stage.path / "out").exists()
+    assert not stage.requests()
+
+
+def test_a_second_run_fetches_what_failed(stage: Scene) -> None:
+    expected = files(stage, 3)
+    url, folder = stage.origin(), str(stage.path / "out")
+    stage.path.joinpath("out").mkdir()
+    urls = [f"{url}/f0", f"{url}/f1", f"{url}/later"]
+    _, err = run(stage, *urls, "-P", folder, status=4)
+    assert "2 files, 1 failed" in err
+    expected["later"] = stage.file("later", 1000)
+    out, _ = run(stage, *urls, "-P", folder, "--json")
+    told = json.loads(out)
+    assert told["from"]["resumed"] == 20_000
+    assert told["from"]["origin"] == 1000
+    assert digests(stage.path / "out")["later"] == expected["later"]
+    out, _ = run(stage, *urls, "-P", folder, "--json", "--skip-existing")
+    assert json.loads(out)["skipped"] == 3
+
+
+def test_a_list_is_read_while_its_files_come(stage: Scene) -> None:
+    """Who makes it may wait for the files."""
+    expected = files(stage, 3)
+    url = stage.origin()
+    words = command(stage, "--input-file", "-", "-P", str(stage.path / "out"), "-q")
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    for name in expected:
+        process.stdin.write(f"{url}/{name}\n#\n".encode())
+        process.stdin.flush()
+        if name != "f2":
+            continue
+        until(lambda: len(digests(stage.path / "out")) == 2 if (stage.path / "out").exists() else False, "the first two files")
+    process.stdin.close()
+    assert process.wait(PATIENCE) == 0
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert digests(stage.path / "out") == expected
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_signal_ends_all_and_the_next_run_goes_on(stage: Scene, more: tuple[str, ...]) -> None:
+    expected = files(stage, 6, 4 * MIB)
+    expected["small"] = stage.file("small", 1000)
+    url, node = stage.origin(slow="1m"), stage.supernode()
+    folder = stage.path / "out"
+    folder.mkdir()
+    urls = [f"{url}/small", *(f"{url}/slow/{name}" for name in expected if name != "small")]
+    words = command(stage, *urls, "-P", str(folder), "-j", "4", "-n", node.node, *more)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(lambda: (folder / "small").exists() and len(list(folder.glob(".*.part"))) >= 3, "downloads under way")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    assert f"dfengine: stopped; run it again to go on from here ({folder})" in err.decode()
+    if more:
+        told = json.loads(out)
+        assert told["code"] == 130
+        assert told["complete"] == 1
+        kinds = {entry["error"]["kind"] for entry in told["files"] if "error" in entry}
+        assert kinds == {"Interrupted"}
+    out, _ = run(stage, *urls, "-P", str(folder), "--json", "-n", node.node)
+    assert json.loads(out)["complete"] == 7
+    assert digests(folder) == expected
+
+
+def test_nobody_reads_what_is_printed(stage: Scene) -> None:
+    files(stage, 40)
+    url = stage.origin()
+    read, write = os.pipe()
+    os.close(read)
+    words = command(stage, *(f"{url}/f{n}" for n in range(40)), "-P", str(stage.path / "out"), "--create-dirs", "--json")
+    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, timeout=PATIENCE)
+    os.close(write)
+    assert done.returncode == 23
+
+
+def test_one_line_on_a_terminal_shows_all(stage: Scene) -> None:
+    files(stage, 5, 2 * MIB)
+    url, node = stage.origin(), stage.supernode()
+    urls = [f"{url}/f{n}" for n in range(5)]
+    words = command(stage, *urls, "-P", str(stage.path / "out"), "--create-dirs", "-n", node.node, "--locallimit", "4M")
+    with contextlib.closing(Terminal(words)) as terminal:
+        terminal.until(r"[0-4]/5 files  .*MB/s")
+        assert terminal.end() == 0
+        assert re.match(r"5/5 files \[=+\] +10\.5 MB", terminal.screen[0]), terminal.screen
+        assert re.fullmatch(r"dfengine: 5 files: 10\.5 MB in [\d.]+ s, 100% from the supernode", terminal.screen[-1])
+        assert len(terminal.screen) == 2
+
+
+def test_a_failure_stands_beside_the_line(stage: Scene) -> None:
+    files(stage, 2, 2 * MIB)
+    url = stage.origin()
+    words = command(stage, f"{url}/f0", f"{url}/none", f"{url}/f1", "-P", str(stage.path / "out"), "--create-dirs", "--locallimit", "2M")
+    with contextlib.closing(Terminal(words)) as terminal:
+        terminal.until(r"answers 404 Not Found")
+        assert terminal.end() == 4
+        assert terminal.screen[-1].startswith("dfengine: 2 files, 1 failed: 4.19 MB")
+        assert sum("404" in line for line in terminal.screen) == 1
+
+
+def test_a_limit_is_that_of_all_files_together(tmp_path: Path) -> None:
+    """Counted at the origin, which is given a second's worth at most before all of it is wanted."""
+    with Origin(bytes(MIB)) as origin:
+        words = [f"{origin.url}?{n}" for n in range(3)]
+        listed = "".join(f"{url}\n out=f{n}\n" for n, url in enumerate(words))
+        done = subprocess.run(
+            [*DFENGINE, "get", "--input-file", "-", "-P", str(tmp_path), "--locallimit", "1M", "--json"],
+            input=listed.encode(), capture_output=True, timeout=PATIENCE,
+        )  # fmt: skip
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert told["complete"] == 3
+    assert told["seconds"] > 2.5

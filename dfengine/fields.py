@@ -34,8 +34,12 @@ REGISTRATION = {
     "origin_retry_time": "originRetryTime",
     "origin_connect_time": "originConnectTime",
     "origin_first_byte_time": "originFirstByteTime",
+    "tree": "tree",
+    "include": "include",
+    "exclude": "exclude",
+    "manifest": "manifest",
 }
-"""`POST /peer/registry`; native, inOrder, location, signedUrl and those of the origin are dfengine's own."""
+"""`POST /peer/registry`; native, inOrder, location, signedUrl, and those of the origin and of a tree, are dfengine's own."""
 
 REGISTERED = {
     "task_id": "taskId",

@@ -89,12 +89,17 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
     origin_retry_time: Seconds = 0.0
     origin_connect_time: Seconds = 0.0
     origin_first_byte_time: Seconds = 0.0
+    tree: str = ""
+    include: list[str] | None = None
+    exclude: list[str] | None = None
+    manifest: str = ""
 
     @property
     def texts(self) -> int:
         """Characters of its texts, certificates left out."""
         given = (self.super_node_ip, self.raw_url, self.task_url, self.cid, self.ip, self.host_name, self.path, self.version, self.md5,
-                 self.identifier, self.call_system, self.pattern, self.location, self.task_id, self.signed_url, *(self.headers or ()))
+                 self.identifier, self.call_system, self.pattern, self.location, self.task_id, self.signed_url, self.tree, self.manifest,
+                 *(self.headers or ()), *(self.include or ()), *(self.exclude or ()))
         return sum(map(len, given))
 
     @classmethod
@@ -112,7 +117,7 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
         if len(body) > MOST_FORM:
             raise ProtocolViolation(f"a form of {len(body)} bytes is longer than {MOST_FORM}")
         given = _fields(body, True)
-        for name in ("headers", "rootcas"):
+        for name in ("headers", "rootcas", "include", "exclude"):
             if name in given:
                 given[name] = [given[name]] if isinstance(given[name], str) else given[name]
         return msgspec.convert(given, cls, strict=False)

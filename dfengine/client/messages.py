@@ -41,6 +41,7 @@ class Registration(Value):
     signed_url: by which the client itself opens an object of a store.
     origin_...: how long the supernode tries at the origin at most; tries count the first one, times are seconds, 0: as long as it
     does by itself.
+    tree: one of the two tasks of a tree, and what selects its files; see `tree.TreeTask`.
     """
 
     raw_url: str = ""
@@ -67,6 +68,10 @@ class Registration(Value):
     origin_retry_time: float = 0.0
     origin_connect_time: float = 0.0
     origin_first_byte_time: float = 0.0
+    tree: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    manifest: str = ""
 
     def encode(self, supernode_ip: str) -> bytes:
         """As 1.x clients send it: fields at their defaults are left out but for those that they always send.

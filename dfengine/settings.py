@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 CONTROL_PORT = 8002
 DOWNLOAD_PORT = 8001
+PROXY_PORT = 65001
+"""Of 1.x's dfdaemon."""
+
 HOME = "~/.dfengine"
 
 # Compiled when they are used: most downloads are told neither a size nor a duration.
@@ -207,6 +210,36 @@ class PeerSettings(Value):
     lock_fd: int = -1
     handover_fd: int = -1
     join_fd: int = -1
+    secret_file: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+
+
+class ProxySettings(Value):
+    """What `dfengine proxy` runs with. listen: `IP:PORT` or `unix:PATH`, none: PROXY_PORT of 127.0.0.1. allow: CIDRs of other hosts.
+
+    registries: URLs, the first one for requests that name none. The rest is as for `get`.
+    """
+
+    listen: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    token_file: str = ""
+    registries: tuple[str, ...] = ()
+    only_registries: bool = False
+    cacerts: tuple[str, ...] = ()
+    insecure: bool = False
+    origin_allow: tuple[str, ...] = ()
+    origin_deny: tuple[str, ...] = ()
+    nodes: tuple[SupernodeAddress, ...] = ()
+    location: str = ""
+    locallimit: int = 0
+    totallimit: int = 0
+    ip: str = ""
+    port: int = 0
+    home: str = HOME
+    alivetime: float = 300.0
+    expiretime: float = 180.0
     secret_file: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "streaming": {"net", "storage", "client"},
     "files": {"net", "storage", "client"},
     "filesystem": {"origin"},
+    "proxy": {"net", "storage", "origin", "client", "files"},
     "supernode.swarm": {"net"},
     "supernode.copies": {"net", "origin", "storage", "supernode.swarm"},
     "supernode.fastpath": {"net", "storage", "supernode", "supernode.swarm"},
@@ -44,6 +45,9 @@ MAY_IMPORT = {
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
 PURE_IN_SUPERNODE = {"negative_cache"}
 """Modules beside the engine that hold laws."""
+
+PURE_IN_PROXY = {"conditions", "fields", "guard", "ranges", "reference", "registries"}
+"""Modules of the proxy that hold laws."""
 
 PURE_IN_ORIGIN = {
     "connections", "head", "listing_index", "listing_names", "local_version", "object_address", "request", "retry", "verification",
@@ -164,6 +168,7 @@ def is_pure(path: Path) -> bool:
         room(path) == "core"
         or (room(path) == "origin" and path.stem in PURE_IN_ORIGIN)
         or room(path) == "supernode.swarm"
+        or (room(path) == "proxy" and path.stem in PURE_IN_PROXY)
         or (room(path) == "supernode" and path.stem in PURE_IN_SUPERNODE)
     )
 

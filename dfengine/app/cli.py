@@ -16,7 +16,7 @@ import click
 from dfengine.about import VERSION
 from dfengine.app import command, help, options, plain, printing
 from dfengine.errors import CallerError, DfengineError, StorageError
-from dfengine.settings import PeerSettings, SupernodeSettings
+from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
 from dfengine.task import shown
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
@@ -160,9 +160,18 @@ def peer(values: dict[str, Any]) -> None:
     run_peer(PeerSettings(**values), lazy_start.stopped)
 
 
+def proxy(values: dict[str, Any]) -> None:
+    """Stand where programs ask for container images, and bring these through the swarm."""
+    from dfengine.proxy.server import run_proxy
+
+    values["home"] = command.home(values.get("home", ProxySettings.home), "--home")
+    run_proxy(ProxySettings(**values))
+
+
 _command(get, click.Argument(("address",), metavar="URL...", nargs=-1, required=False))
 _command(supernode)
 _command(peer)
+_command(proxy)
 
 
 @main.command(short_help="Print the version.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from dfengine.app.options import COMMANDS, FLAG, OTHER, PATTERN, SIGN, Option
-from dfengine.settings import GetSettings, PeerSettings, SupernodeSettings
+from dfengine.settings import GetSettings, PeerSettings, ProxySettings, SupernodeSettings
 
 WIDTH = 100
 """Columns of the longest line of `--help`."""
 
-SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSettings}
+SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSettings, "proxy": ProxySettings}
 
 EXAMPLES = {
     "get": (
@@ -24,9 +24,14 @@ EXAMPLES = {
         "dfengine supernode --origin-allow .example.com --secret-file /etc/dfengine/secret",
     ),
     "peer": ("dfengine peer --home ~/.dfengine --totallimit 100M --alivetime 0",),
+    "proxy": (
+        "dfengine proxy --registry https://registry.example.com -n SUPERNODE",
+        "dfengine proxy --listen 0.0.0.0:65001 --allow 10.0.0.0/8 -n SUPERNODE",
+    ),
 }
 
-VARIABLES = {"get": "DFENGINE_GET_NODES", "supernode": "DFENGINE_SUPERNODE_HOME_DIR", "peer": "DFENGINE_PEER_TOTALLIMIT"}
+VARIABLES = {"get": "DFENGINE_GET_NODES", "supernode": "DFENGINE_SUPERNODE_HOME_DIR", "peer": "DFENGINE_PEER_TOTALLIMIT",
+             "proxy": "DFENGINE_PROXY_NODES"}
 """An environment variable of each command."""
 
 _SCALES = {"T": 1 << 40, "G": 1 << 30, "M": 1 << 20, "K": 1 << 10}.items()

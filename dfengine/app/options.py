@@ -1,4 +1,4 @@
-"""The options of `get`, `supernode` and `peer` in one table.
+"""The options of all commands in one table.
 
 Made from it: click's parameters (`cli`), the fast reader of a plain command line (`plain`), configuration files (`configuration`), the
 environment, `--help` (`help`), the checks of `dfengine.get` and `dfengine.stream` (`keywords`) and the tables of docs/commands.md.
@@ -100,6 +100,9 @@ KINDS: dict[str, Kind] = {
     "host[:port][=weight]": Kind(SupernodeAddress.parse, (SupernodeAddress,)),
     "algorithm:hex": Kind(Digest.parse, (Digest,)),
     "port": Kind(_port, (int,)),
+    "ip:port|unix:path": Kind(str),
+    "cidr": Kind(str),
+    "registry": Kind(str),
     "a-b|a-|-n": Kind(settings.parse_range, (), "bytes"),
     "1..16": Kind(_within(1, 16), (int,)),
     "1..256": Kind(_within(1, 256), (int,), "files"),
@@ -302,5 +305,29 @@ PEER = (
     Option(("--handover-fd",), "handover_fd", OTHER, "Descriptor of the socket that takes streams' memory", "descriptor", hidden=True),
 )  # fmt: skip
 
-COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER}
+REGISTRIES = "Registries"
+
+
+def _as_in(table: tuple[Option, ...], *names: str, legacy: bool = False) -> tuple[Option, ...]:
+    """Options of another command that mean the same here."""
+    return tuple(option if legacy else option.replace(legacy="") for option in table if option.name in names)
+
+
+PROXY = (
+    Option(("--listen",), "listen", NETWORK, "Listen here; repeat for several", "ip:port|unix:path", many=True,
+           default=f"127.0.0.1:{settings.PROXY_PORT}", more="An address that other hosts can reach wants `--allow` or `--token-file`"),
+    Option(("--allow",), "allow", NETWORK, "Other hosts that may use it; repeat for several", "cidr", many=True),
+    Option(("--token-file",), "token_file", NETWORK, "File with a token that each request must show", "file",
+           more="In the header `X-Dfengine-Token`"),
+    Option(("--registry",), "registries", REGISTRIES, "Registry that may be asked; repeat for several", "registry", many=True,
+           more="`https://HOST`, `http://HOST:PORT`; `NAME:PASSWORD@` before the host are sent where a client sends no "
+           "credentials. The first one is asked for what names none"),
+    Option(("--only-registries",), "only_registries", REGISTRIES, "Ask no other registries", FLAG,
+           more="Without it, others are asked by https on port 443"),
+    *(each.replace(group=REGISTRIES) for each in (*_as_in(GET, "cacerts", "insecure"), *_as_in(SUPERNODE, "origin_allow", "origin_deny"))),
+    *_as_in(GET, "nodes", "location", "locallimit", "totallimit", "ip", "port", "home", "alivetime", "expiretime"),
+    *TRUST,
+)  # fmt: skip
+
+COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER, "proxy": PROXY}
 """The whole table; groups are shown in the order in which they first come."""

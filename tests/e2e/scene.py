@@ -254,6 +254,19 @@ class Scene:
             self.proved(*nodes)
         return found
 
+    def proxy(self, *options: str, host: int = 2, nodes: tuple[Supernode, ...] = ()) -> tuple[subprocess.Popen[bytes], str]:
+        """Start `dfengine proxy` as host 127.0.0.<host> and wait until it is ready; the process and its base URL."""
+        home = self.path / f"home-{host}"
+        self.homes.add(home)
+        command = [*DFENGINE, "proxy", "--listen", f"127.0.0.{host}:0", "--ip", f"127.0.0.{host}", "--home", str(home), *options]
+        for node in nodes:
+            command += ["-n", node.node]
+        process = self._start(command, subprocess.PIPE)
+        assert process.stdout is not None
+        line = process.stdout.readline().decode().split()
+        assert line[:1] == ["ready"], line
+        return process, "http://" + line[1].removeprefix("proxy=")
+
     def proved(self, *nodes: Supernode) -> None:
         """Wait until the supernodes have found the hosts where they say they are, which is not where they connect from; at most 5 s."""
         end = time.monotonic() + 5.0

@@ -1,0 +1,13 @@
+"""`dfengine proxy`: stands where other programs ask for container images, and brings blobs through the swarm.
+
+    reference       which registry and what of it a request names (pure)
+    registries      which registries may be asked, and how (pure)
+    fields          header fields: which are passed on, how a body is framed (pure)
+    requests        bytes of a client to requests, with limits
+    front           one client's connection: one request after another, its answer, its deadlines
+    passing         a request that is passed on untouched, both ways with bounded memory
+    upstream        connections to registries, and which of them are kept
+    server          the process
+
+Start with `front`: every answer goes out there. It runs on one event loop; what waits for pieces does so in the download engine's threads.
+"""

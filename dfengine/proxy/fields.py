@@ -1,0 +1,94 @@
+"""Header fields of messages that are passed on: which go along, and how a body is framed. Pure.
+
+Source: RFC 9110 section 7.6 (what belongs to one connection), RFC 9112 section 6 (framing).
+"""
+
+from __future__ import annotations
+
+from dfengine.net.http import BadRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Fields = list[tuple[bytes, bytes]]
+"""Names as they were written, with their values, in order."""
+
+HOP = frozenset((
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade", b"http2-settings",
+))
+"""Fields of one connection."""
+
+TOKEN = b"x-dfengine-token"
+"""By which a client shows that it may use this proxy."""
+
+OWN = frozenset((TOKEN, b"x-dragonfly-registry", b"x-dragonfly-use-p2p", b"x-dragonfly-filtered-query-params", b"x-dragonfly-tag", b"host"))
+"""Fields of a request that are for this proxy."""
+
+SINGLE = frozenset((
+    b"host", b"content-length", b"transfer-encoding", b"range", b"if-range", b"authorization", b"expect", b"upgrade", TOKEN,
+    b"x-dragonfly-registry",
+))
+"""Fields of a request that would mean two things if they came twice."""
+
+CHUNKED = -1
+"""Length of a body that comes in chunks."""
+
+UNTIL_CLOSE = -2
+"""Length of a body that ends with its connection."""
+
+MOST_LENGTH = 18
+"""Digits of a length: 10**18 bytes."""
+
+
+def get(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """The first value of a field; name in lower case."""
+    return next((value for each, value in fields if each.lower() == name), None)
+
+
+def text(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    """The same as text, "" if it is not there."""
+    value = get(fields, name)
+    return value.decode("latin-1").strip() if value is not None else ""
+
+
+def named(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """Fields that Connection says belong to this connection alone, in lower case."""
+    found: set[bytes] = set()
+    for name, value in fields:
+        if name.lower() == b"connection":
+            found.update(option.strip().lower() for option in value.split(b","))
+    return frozenset(found)
+
+
+def passed_on(fields: Sequence[tuple[bytes, bytes]], without: frozenset[bytes] = frozenset()) -> Fields:
+    """Those that are for the other end. Content-Length is left out: the framing says it."""
+    left_out = HOP | without | named(fields) | {b"content-length"}
+    return [(name, value) for name, value in fields if name.lower() not in left_out]
+
+
+def framing(fields: Iterable[tuple[bytes, bytes]], version: str, request: bool) -> int:
+    """Bytes of the body, CHUNKED, or UNTIL_CLOSE (of an answer). Raises BadRequest for what two readers could read in two ways."""
+    lengths = [value.strip(b" \t") for name, value in fields if name.lower() == b"content-length"]
+    codings = [value.strip(b" \t").lower() for name, value in fields if name.lower() == b"transfer-encoding"]
+    if codings:
+        if lengths or codings != [b"chunked"] or version != "1.1":
+            raise BadRequest(400 if lengths or version != "1.1" else 501, "a body is either of a Content-Length or, in HTTP/1.1, chunked")
+        return CHUNKED
+    if not lengths:
+        return 0 if request else UNTIL_CLOSE
+    given = lengths[0]
+    if len(lengths) > 1 or not given.isdigit() or len(given) > MOST_LENGTH:
+        raise BadRequest(400, "bad Content-Length")
+    return int(given)
+
+
+def bodiless(method: str, status: int) -> bool:
+    """An answer that has no body, whatever its fields say."""
+    return method == "HEAD" or status in (204, 304) or 100 <= status < 200
+
+
+def head(first: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A message's head."""
+    return b"\r\n".join((first, *(name + b": " + value for name, value in fields), b"", b""))

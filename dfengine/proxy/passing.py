@@ -1,0 +1,150 @@
+"""A request that is passed on to its registry, untouched but for what belongs to a connection, and the answer, as they come.
+
+Memory is bounded by the buffers of the two connections: whichever side does not take what comes holds up the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
+
+from dfengine.errors import DfengineError, OriginForbidden
+from dfengine.proxy.fields import CHUNKED, OWN, Fields, get, head, passed_on
+from dfengine.proxy.upstream import BadAnswer, Line, Upstreams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.proxy.front import Front
+    from dfengine.proxy.registries import Registry
+    from dfengine.proxy.requests import Head
+
+REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS"))
+"""Methods of requests that are sent again when a kept connection turns out to be closed."""
+
+
+class Passing:
+    """Of one request. target: what to ask `registry` for. more: fields besides the client's. moved: the target is not the client's own, so
+    a Location that is relative to it is made absolute. sees: called with the answer's status and fields before they go out.
+    """
+
+    def __init__(
+        self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields, moved: bool = False,
+        sees: Callable[[int, Fields], None] | None = None,
+    ) -> None:
+        self._front = front
+        self._request = request
+        self._upstreams = upstreams
+        self._registry = registry
+        self._target = target
+        self._more = more
+        self._moved = moved
+        self._sees = sees
+        self._line: Line | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._body: list[bytes] = []
+        """Of the request, while there is no connection."""
+        self._again = request.length == 0 and request.method in REPEATABLE
+
+    def start(self) -> Passing:
+        line = self._upstreams.kept(self._registry) if self._again else None
+        if line is not None:
+            self._send(line)
+        else:
+            self._connect()
+        return self
+
+    def _connect(self) -> None:
+        self._again = False
+        self._front.hold(self._request.length != 0)
+        self._connecting = asyncio.get_running_loop().create_task(self._connected())
+
+    async def _connected(self) -> None:
+        try:
+            line = await self._upstreams.connect(self._registry)
+        except DfengineError as error:
+            self._connecting = None
+            self._front.answer(403 if isinstance(error, OriginForbidden) else 502, str(error))
+            return
+        self._connecting = None
+        self._front.hold(False)
+        self._send(line)
+
+    def _send(self, line: Line) -> None:
+        request, self._line = self._request, line
+        fields: Fields = [(b"Host", self._registry.place.encode()), *passed_on(request.fields, OWN), *self._more]
+        if request.length == CHUNKED:
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        elif request.length or request.method in ("POST", "PUT", "PATCH"):
+            fields.append((b"Content-Length", b"%d" % request.length))
+        first = f"{request.method} {self._target} HTTP/1.1".encode()
+        line.begin(self, request.method, head(first, fields))
+        for data in self._body:
+            line.write(data)
+        self._body.clear()
+
+    # The request.
+
+    def body(self, data: bytes) -> None:
+        if self._request.length == CHUNKED:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        (self._line.write(data) if self._line is not None else self._body.append(data))
+
+    def complete(self) -> None:
+        if self._request.length == CHUNKED:
+            (self._line.write(b"0\r\n\r\n") if self._line is not None else self._body.append(b"0\r\n\r\n"))
+
+    def pause(self, paused: bool) -> None:
+        if self._line is not None:
+            self._line.read(not paused)
+
+    def gone(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+        line, self._line = self._line, None
+        if line is not None:
+            line.cut()
+
+    def expired(self) -> None:
+        self.gone()
+        self._front.answer(504, f"{self._registry.place} did not answer in time")
+
+    # The answer.
+
+    def hold(self, held: bool) -> None:
+        self._front.hold(held)
+
+    def interim(self, status: int) -> None:
+        self._front.interim(status)
+
+    def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
+        self._again = False
+        passed = passed_on(fields)
+        if self._moved and get(fields, b"location"):
+            base = self._registry.url + self._target
+            passed = [(name, _absolute(base, value) if name.lower() == b"location" else value) for name, value in passed]
+        if self._sees is not None:
+            self._sees(status, passed)
+        self._front.begin(status, reason, passed, length)
+
+    def body_part(self, data: bytes) -> None:
+        self._front.write(data)
+
+    def end(self) -> None:
+        self._line = None
+        self._front.end()
+
+    def flush(self) -> None:
+        self._front.flush()
+
+    def lost(self, error: Exception) -> None:
+        line, self._line = self._line, None
+        if self._again and line is not None and line.used and not isinstance(error, BadAnswer):
+            self._connect()
+            return
+        self._front.answer(502, f"{self._registry.place}: {error}")
+
+
+def _absolute(base: str, location: bytes) -> bytes:
+    return urljoin(base, location.decode("latin-1")).encode("latin-1")

@@ -1,0 +1,112 @@
+"""What a request to a registry names: `/v2/NAME/blobs/DIGEST` and the like, of which registry. Pure.
+
+Sources: the OCI distribution specification 1.1 (end-points, names, tags, digests); containerd's `ns`, a query parameter that names the
+image's registry; `/v2/HOST/NAME/...` of mirrors that rewrite an image's location (containers-registries.conf(5)).
+
+A target is never decoded: what is asked upstream is, byte by byte, what the client wrote, less the registry's name.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dfengine.value import Value
+
+BLOBS, MANIFESTS = "blobs", "manifests"
+
+HUB = "registry-1.docker.io"
+"""Where images of docker.io are: `docker.io/v2/` itself is a web page."""
+
+HUB_NAMES = frozenset(("docker.io", "index.docker.io", HUB))
+
+LONGEST_NAME = 255
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]{{2,45}}\])(?::[0-9]{{1,5}})?")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REST = re.compile(
+    rf"(?a)/v2/(?P<name>{_COMPONENT}(?:/{_COMPONENT})*)/(?:(?P<blob>blobs)/(?P<digest>[a-z0-9+._-]+:[0-9a-fA-F]+)"
+    r"|(?P<manifest>manifests)/(?P<reference>[A-Za-z0-9_][A-Za-z0-9._:+-]{0,255}))"
+)
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+_TARGET = re.compile(rb"/[!-~]*")
+
+
+class Reference(Value):
+    """registry: HOST[:PORT] that the request names, "" if none. target: what to ask there. kind: BLOBS, MANIFESTS or "" for all else.
+
+    name: of the repository. digest: `sha256:HEX` of what is asked for, "" where it is named by a tag, or by another digest. tag: or "".
+    """
+
+    registry: str
+    target: str
+    kind: str = ""
+    name: str = ""
+    digest: str = ""
+    tag: str = ""
+
+
+def host(text: str) -> str:
+    """HOST[:PORT] in its one form, lower case, "" for what is none."""
+    lower = text.strip().lower()
+    found = _HOST.fullmatch(lower)
+    port = lower.rpartition(":")[2] if found and re.search(r":[0-9]+$", lower) else ""
+    return lower if found and len(lower) <= 261 and (not port or 0 < int(port) < 65536) else ""
+
+
+def looks_like_host(component: str) -> bool:
+    """Whether a name's first component is a registry, by the rule for images' names: it has a dot or a colon, or is localhost."""
+    return ("." in component or ":" in component or component == "localhost") and bool(host(component))
+
+
+def parse(target: bytes, given: str = "", hosts_in_paths: bool = True) -> Reference | None:
+    """Of a request's target in origin form. given: the registry that a header names. None: no request to a registry.
+
+    hosts_in_paths: whether `/v2/HOST/...` names one.
+    """
+    if not _TARGET.fullmatch(target):
+        return None
+    path, mark, query = target.decode("ascii").partition("?")
+    if path != "/v2" and not path.startswith("/v2/"):
+        return None
+    if "#" in path + query or re.search(r"/\.\.?(?:/|$)|%2e|%2f|%00|\\|//", path, re.IGNORECASE):
+        return None  # servers read these in different ways
+    query, named = _without_ns(query)
+    if named is None:
+        return None
+    registry = given or named
+    first, slash, rest = path.removeprefix("/v2/").partition("/")
+    if not registry and hosts_in_paths and slash and looks_like_host(first):
+        registry, path = first, f"/v2/{rest}"
+    if registry:
+        registry = host(registry)
+        if not registry:
+            return None
+    match = _REST.fullmatch(path)
+    hub = registry in HUB_NAMES
+    if hub:
+        registry = HUB
+    if match is None:
+        return Reference(registry, path + (mark and query and f"?{query}"))
+    name = match["name"]
+    if len(name) > LONGEST_NAME:
+        return None
+    if hub and "/" not in name:
+        path = path.replace(f"/v2/{name}/", f"/v2/library/{name}/", 1)
+        name = f"library/{name}"
+    what = match["digest"] or match["reference"]
+    return Reference(
+        registry, path + (f"?{query}" if query else ""), match["blob"] or match["manifest"], name,
+        digest=what if _SHA256.fullmatch(what) else "", tag="" if ":" in what else what,
+    )  # fmt: skip
+
+
+def _without_ns(query: str) -> tuple[str, str | None]:
+    """The query less `ns`, and its value, "" if it is not there; None: it stands there twice, or names no host."""
+    parts = query.split("&") if query else []
+    named = {part[3:] for part in parts if part.startswith("ns=")}
+    kept = "&".join(part for part in parts if not part.startswith("ns="))
+    if not named:
+        return kept, ""
+    value = named.pop().replace("%3A", ":").replace("%3a", ":")
+    return kept, host(value) or None if not named else None

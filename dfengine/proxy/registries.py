@@ -1,0 +1,101 @@
+"""Which registries may be asked, and how. Pure.
+
+Law: this is no open proxy. A registry that was not configured is asked by https on port 443 alone, never at an address of this machine, and
+not at all if only configured ones may be.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import unquote, urlsplit
+
+from dfengine.errors import BadValue, OriginForbidden
+from dfengine.net.access import Access, reached
+from dfengine.proxy.reference import HUB, HUB_NAMES, host
+from dfengine.value import Value
+
+PORTS = {"http": 80, "https": 443}
+
+
+class Registry(Value):
+    """host: in lower case, an IPv6 address in brackets. user: `NAME:PASSWORD` of this proxy's own, or "". known: it was configured."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str = ""
+    known: bool = True
+
+    @classmethod
+    def parse(cls, url: str) -> Registry:
+        """`https://[NAME:PASSWORD@]HOST[:PORT]`; a HOST alone is https. Raises BadValue, which does not repeat a password."""
+        try:
+            parts = urlsplit(url if "://" in url else f"https://{url}")
+        except ValueError:
+            raise BadValue("registry '...' is not https://HOST[:PORT] or http://HOST[:PORT], without a path") from None
+        place = host(parts.netloc.rpartition("@")[2])
+        if parts.scheme not in PORTS or not place or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise BadValue(f"registry {place or '...'!r} is not https://HOST[:PORT] or http://HOST[:PORT], without a path")
+        name, colon, port = place.rpartition(":") if _has_port(place) else (place, "", "")
+        if place in HUB_NAMES:
+            name = HUB
+        user = unquote(parts.netloc.rpartition("@")[0])
+        return cls(parts.scheme, name, int(port) if colon else PORTS[parts.scheme], user)
+
+    @property
+    def place(self) -> str:
+        """HOST[:PORT] as the Host field has it, and as images are named."""
+        return self.host if self.port == PORTS[self.scheme] else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Without the credentials."""
+        return f"{self.scheme}://{self.place}"
+
+    @property
+    def dialled(self) -> str:
+        """The host without brackets."""
+        return self.host.strip("[]")
+
+
+def _has_port(place: str) -> bool:
+    return place.rpartition(":")[2].isdigit() and ":" in place and (place[0] != "[" or "]:" in place)
+
+
+class Registries:
+    """known: the first one is asked for what names none. only: no others are asked. access: which addresses may be asked."""
+
+    def __init__(self, known: tuple[Registry, ...], only: bool, access: Access) -> None:
+        self.known = known
+        self._by_place: dict[str, Registry] = {}
+        for registry in known:
+            # Images name a registry by its host alone where its port is the usual one.
+            for place in {registry.place, f"{registry.host}:{registry.port}"}:
+                self._by_place.setdefault(place, registry)
+        self._only = only
+        self._access = access
+
+    @property
+    def derives(self) -> bool:
+        """Registries that were not configured may be asked."""
+        return not self._only
+
+    def find(self, place: str) -> Registry:
+        """The one at HOST[:PORT], or the first one for "". Raises OriginForbidden, with what to do."""
+        if not place:
+            if not self.known:
+                raise OriginForbidden("the request names no registry (ns=HOST), and none is configured: start with --registry https://HOST")
+            return self.known[0]
+        found = self._by_place.get(place)
+        if found is not None:
+            return found
+        name, _, port = place.rpartition(":") if _has_port(place) else (place, "", "443")
+        if self._only or port != "443":
+            raise OriginForbidden(f"the registry {place} is not configured: start with --registry https://{place}")
+        return Registry("https", name, 443, known=False)
+
+    def permits(self, registry: Registry, address: str) -> bool:
+        """Whether `registry` may be asked at `address`."""
+        if not self._access.permits(registry.dialled, address):
+            return False
+        return registry.known or not any(each.is_loopback or each.is_multicast for each in reached(ip_address(address.partition("%")[0])))

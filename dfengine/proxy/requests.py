@@ -1,0 +1,183 @@
+"""Bytes of a client to requests (httptools), with limits against slow and hostile ones.
+
+Law: a request whose end two readers could see in two places is refused: more than one length, a length beside a coding, a body of HTTP/1.0
+in chunks. What breaks a limit raises BadRequest; where the next request would begin is not known then.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import httptools
+
+from dfengine.net.http import BadRequest
+from dfengine.proxy.fields import SINGLE, Fields, framing, named
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Taker(Protocol):
+        """What requests are delivered to: a head, the parts of its body, its end."""
+
+        def request(self, head: Head) -> None: ...
+        def body(self, data: bytes) -> None: ...
+        def complete(self) -> None: ...
+
+
+MAX_HEAD = 32 << 10
+"""Bytes of a request's head: tokens of registries take up to 16 KiB."""
+
+MOST_FIELDS = 128
+EMPTY_LINE = b"\r\n\r\n"
+
+_HOST = re.compile(rb"[A-Za-z0-9._\[\]:-]{0,261}")
+
+
+class Head:
+    """Of one request. length: of its body, or fields.CHUNKED. expects: the client waits to be told to send its body."""
+
+    __slots__ = ("expects", "fields", "keep_alive", "length", "method", "target", "version")
+
+    def __init__(self, method: str, target: bytes, fields: Fields, version: str, keep_alive: bool) -> None:
+        """Raises BadRequest."""
+        self.method = method
+        self.target = target
+        self.fields = fields
+        self.version = version
+        self.keep_alive = keep_alive
+        seen = {}
+        for name, value in fields:
+            lower = name.lower()
+            if lower in seen and lower in SINGLE:
+                raise BadRequest(400, f"{lower.decode('latin-1')} comes twice")
+            seen[lower] = value
+        if version not in ("1.0", "1.1"):
+            raise BadRequest(505, "HTTP/1.0 and HTTP/1.1 are served")
+        if version == "1.1" and b"host" not in seen:
+            raise BadRequest(400, "no Host is given")
+        if not _HOST.fullmatch(seen.get(b"host", b"").strip()):
+            raise BadRequest(400, "bad Host")
+        self.length = framing(fields, version, request=True)
+        if method == "CONNECT":
+            raise BadRequest(405, "CONNECT is not served")
+        if b"upgrade" in seen and b"upgrade" in named(fields):
+            raise BadRequest(501, "no upgrade is passed on: speak HTTP/1.1")
+        if not target.startswith(b"/"):
+            raise BadRequest(400, "the target of a request begins with /: this is no forward proxy")
+        self.expects = version == "1.1" and seen.get(b"expect", b"").strip().lower() == b"100-continue"
+        if b"expect" in seen and not self.expects and version == "1.1":
+            raise BadRequest(417, "100-continue is all that can be expected")
+
+
+class Requests:
+    """Of one connection."""
+
+    def __init__(self, taker: Taker) -> None:
+        self._taker = taker
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._fields: Fields = []
+        self._head = self._unfinished = self._heads = self._trailers = 0
+        self._left = 0
+        self._tail = b""
+        """The last bytes of an unfinished head."""
+        self._in_body = False
+        self.started = False
+        """Some bytes of a request came, and not its end."""
+        self.whole = False
+        """`feed` has delivered the end of a request."""
+
+    def feed(self, data: bytes, at: int = 0) -> int:
+        """Read a part of `data` from `at` on, at most to the end of one request; where the next part begins. Raises BadRequest.
+
+        More than one request at once is read only where a body in chunks ends and something follows: that is refused.
+        """
+        end = self._extent(data, at)
+        heads, self.whole = self._heads, False
+        try:
+            self._parser.feed_data(data if not at and end == len(data) else data[at:end])
+        except httptools.HttpParserUpgrade:
+            raise BadRequest(501, "no upgrade is passed on: speak HTTP/1.1") from None
+        except httptools.HttpParserError as error:
+            raise _why(error) from None
+        if not self.whole and not self._in_body and heads == self._heads:
+            # The parser keeps what it has of an unfinished line to itself: count what it was given.
+            self._unfinished += end - at
+            self._tail = (self._tail + data[max(at, end - 3) : end])[-3:]
+            if self._unfinished > MAX_HEAD:
+                raise BadRequest(431, f"a request's head is larger than {MAX_HEAD >> 10} KiB")
+        return end
+
+    def _extent(self, data: bytes, at: int) -> int:
+        if self._in_body:
+            return len(data) if self._left < 0 else min(len(data), at + self._left)
+        if self._tail:
+            # An empty line that was cut by the end of what came before.
+            found = (self._tail + data[at : at + 3]).find(EMPTY_LINE)
+            if found >= 0:
+                return at + found + 4 - len(self._tail)
+        end = data.find(EMPTY_LINE, at, at + MAX_HEAD)
+        return end + 4 if end >= 0 else min(len(data), at + MAX_HEAD)
+
+    def close(self) -> None:
+        """Nothing more will come. The parser and this hold one another."""
+        self._parser = None
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        if self.whole:
+            raise BadRequest(400, "a request follows a body in chunks before that is answered")
+        self._target, self._fields = b"", []
+        self._head = self._unfinished = self._trailers = 0
+        self.started = True
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:
+            # Trailers go no further: nothing that is served here reads them.
+            self._trailers += len(name) + len(value) + 4
+            if self._trailers > MAX_HEAD:
+                raise BadRequest(431, "the trailers are too large")
+            return
+        self._fields.append((name, value))
+        self._count(len(name) + len(value) + 4)
+        if len(self._fields) > MOST_FIELDS:
+            raise BadRequest(431, f"more than {MOST_FIELDS} header fields")
+
+    def _count(self, more: int) -> None:
+        self._head += more
+        if self._head > MAX_HEAD:
+            raise BadRequest(431, f"a request's head is larger than {MAX_HEAD >> 10} KiB")
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        version = parser.get_http_version()
+        head = Head(parser.get_method().decode("latin-1"), self._target, self._fields, version, parser.should_keep_alive())
+        self._left, self._in_body, self._tail = head.length, True, b""
+        self._heads += 1
+        self._taker.request(head)
+
+    def on_body(self, body: bytes) -> None:
+        if self._left > 0:
+            self._left -= len(body)
+        self._taker.body(body)
+
+    def on_message_complete(self) -> None:
+        self.started = self._in_body = False
+        self.whole = True
+        self._taker.complete()
+
+
+def _why(error: BaseException) -> BadRequest:
+    """A callback's own refusal, or the parser's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BadRequest):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return BadRequest(400, f"bad request: {error}")

@@ -1,0 +1,204 @@
+"""The proxy's process: listening sockets, and what each request is answered by."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import stat
+from base64 import b64encode
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from dfengine.about import VERSION
+from dfengine.errors import BadValue, DfengineError, LocalError
+from dfengine.net.access import Access
+from dfengine.net.admission import more_descriptors
+from dfengine.net.http import BadRequest
+from dfengine.net.listener import BACKLOG, listening
+from dfengine.net.ready import reached_by
+from dfengine.net.stopping import stop_on_signals
+from dfengine.proxy import fields, reference
+from dfengine.proxy.front import Front
+from dfengine.proxy.guard import Guard, Listen
+from dfengine.proxy.passing import Passing
+from dfengine.proxy.registries import Registries, Registry
+from dfengine.proxy.upstream import Upstreams
+from dfengine.settings import PROXY_PORT, ProxySettings
+
+if TYPE_CHECKING:
+    from dfengine.proxy.front import Exchange
+    from dfengine.proxy.requests import Head
+
+SWEEP_SECONDS = 1.0
+MOST_CLIENTS = 4096
+LONGEST_TOKEN = 4096
+
+
+def run_proxy(settings: ProxySettings) -> None:
+    """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. Raises LocalError, BadValue."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
+    guard = Guard(listens, settings.allow, _token(settings.token_file))
+    registries = Registries(
+        tuple(map(Registry.parse, settings.registries)), settings.only_registries, Access(settings.origin_allow, settings.origin_deny)
+    )
+    import uvloop
+
+    uvloop.run(_serve(settings, listens, guard, registries))
+
+
+def _token(path: str) -> str:
+    if not path:
+        return ""
+    try:
+        with open(path, encoding="ascii") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise BadValue(f"--token-file {path} can be read by others: chmod 600")
+            return file.read(LONGEST_TOKEN).strip()
+    except (OSError, ValueError) as error:
+        raise LocalError(f"--token-file {path} cannot be read: {error}") from None
+
+
+async def _serve(settings: ProxySettings, listens: tuple[Listen, ...], guard: Guard, registries: Registries) -> None:
+    loop = asyncio.get_running_loop()
+    more_descriptors()
+    socks = []
+    try:
+        for each in listens:
+            socks.append(_bound(each))
+        server = Server(loop, settings, guard, registries, socks)
+        servers = [await loop.create_server(lambda: Front(server), sock=sock, backlog=BACKLOG) if sock.family != socket.AF_UNIX
+                   else await loop.create_unix_server(lambda: Front(server), sock=sock) for sock in socks]  # fmt: skip
+        stopped = asyncio.Event()
+        stop_on_signals(loop, stopped)
+        print("ready", *(f"proxy={_written(sock)}" for sock in socks), flush=True)
+        while not stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), SWEEP_SECONDS)
+            server.sweep()
+        for listener in servers:
+            listener.close()
+        server.close()
+    finally:
+        for each in listens:
+            if each.path:
+                with contextlib.suppress(OSError):
+                    os.unlink(each.path)
+
+
+def _bound(listen: Listen) -> socket.socket:
+    if not listen.path:
+        try:
+            return listening(listen.ip, listen.port)
+        except OSError as error:
+            raise LocalError(f"cannot listen on {listen}: {error.strerror}: choose another --listen") from None
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(listen.path).st_mode):
+                raise LocalError(f"cannot listen on {listen}: a file that is no socket is there")
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(listen.path) == 0:
+                    raise LocalError(f"cannot listen on {listen}: another process serves there")
+            os.unlink(listen.path)
+        sock.bind(listen.path)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise LocalError(f"cannot listen on {listen}: {error.strerror}: choose another --listen") from None
+    return sock
+
+
+def _written(sock: socket.socket) -> str:
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{sock.getsockname()}"
+    return str(Listen(reached_by(sock), sock.getsockname()[1]))
+
+
+class Server:
+    """See front.Server. socks: where it listens."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, guard: Guard, registries: Registries, socks: list[socket.socket]
+    ) -> None:
+        self.loop = loop
+        self._guard = guard
+        self._registries = registries
+        self._places = {sock.getsockname()[:2] for sock in socks if sock.family != socket.AF_UNIX}
+        self._upstreams = Upstreams(loop, registries, self._itself, settings.cacerts, settings.insecure)
+        self._fronts: set[Front] = set()
+        self._via = f"dfengine-{secrets.token_hex(8)}".encode()
+        """This process, in the field by which proxies find that a request goes round in a circle."""
+
+    def _itself(self, address: str, port: int) -> bool:
+        everywhere = any(own == port and ip in ("0.0.0.0", "::") for ip, own in self._places)
+        return (address, port) in self._places or (everywhere and _is_own(address))
+
+    # Connections.
+
+    def admit(self, front: Front) -> bool:
+        if len(self._fronts) >= MOST_CLIENTS or not self._guard.admits(front.client):
+            return False
+        self._fronts.add(front)
+        return True
+
+    def dismiss(self, front: Front) -> None:
+        self._fronts.discard(front)
+
+    def sweep(self) -> None:
+        """Call every second: what was silent for too long ends."""
+        now = monotonic()
+        for front in [front for front in self._fronts if front.deadline < now]:
+            front.expire()
+        self._upstreams.sweep(self.loop.time())
+
+    def close(self) -> None:
+        """The process ends."""
+        for front in list(self._fronts):
+            front.cut()
+        self._upstreams.close()
+
+    # Requests.
+
+    def route(self, front: Front, head: Head) -> Exchange | None:
+        """What answers a request; None: it is answered. Raises BadRequest."""
+        if self._guard.refuses(fields.get(head.fields, fields.TOKEN)):
+            raise BadRequest(401, "the field X-Dfengine-Token shows who may use this proxy")
+        if any(self._via in value for name, value in head.fields if name.lower() == b"via"):
+            raise BadRequest(508, "the request came back to this proxy: a registry is configured that leads here")
+        if head.target == b"/healthy" and head.method in ("GET", "HEAD"):
+            front.whole(200, b"ok\n", [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Server", f"dfengine/{VERSION}".encode())])
+            return None
+        given = fields.text(head.fields, b"x-dragonfly-registry")
+        if given:
+            given = given.partition("://")[2].rstrip("/") if "://" in given else given
+            given = reference.host(given) or "?"
+        asked = reference.parse(head.target, given, self._registries.derives or head.target.startswith(b"/v2/"))
+        if asked is None:
+            raise BadRequest(404, "this is a mirror of container registries: requests begin with /v2/")
+        try:
+            registry = self._registries.find(asked.registry)
+        except DfengineError as error:
+            raise BadRequest(403, str(error)) from None
+        return self._pass(front, head, asked, registry)
+
+    def _pass(self, front: Front, head: Head, asked: reference.Reference, registry: Registry) -> Exchange:
+        more = [(b"Via", b"1.1 " + self._via)]
+        if registry.user and fields.get(head.fields, b"authorization") is None:
+            more.append((b"Authorization", b"Basic " + b64encode(registry.user.encode())))
+        moved = asked.target.encode() != head.target
+        return Passing(front, head, self._upstreams, registry, asked.target, more, moved).start()
+
+
+def _is_own(address: str) -> bool:
+    """An address of this host: nothing else can be bound to."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,328 @@
+"""Connections to registries: made where they may be made, kept while they are of use.
+
+A `Line` carries one exchange at a time. It is kept after an answer whose end was seen, unless one side wished to close. It is read only
+while whoever takes its answer keeps up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+import httptools
+
+from dfengine.errors import DfengineError, LocalError, OriginForbidden, OriginUnreachable, OriginUntrusted
+from dfengine.net.http import BadRequest
+from dfengine.proxy.fields import UNTIL_CLOSE, Fields, bodiless, framing, named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from dfengine.proxy.registries import Registries, Registry
+
+    class Exchange(Protocol):
+        """What takes an answer."""
+
+        def interim(self, status: int) -> None: ...
+        def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None: ...
+        def body_part(self, data: bytes) -> None: ...
+        def end(self) -> None: ...
+        def flush(self) -> None: ...
+        def lost(self, error: Exception) -> None: ...
+        def hold(self, held: bool) -> None: ...
+
+
+CONNECT_SECONDS = 10.0
+IDLE_SECONDS = 30.0
+"""A kept connection is closed after this; servers close theirs after 60 s or more."""
+
+MOST_IDLE = 64
+"""Kept connections to one registry."""
+
+MAX_HEAD = 64 << 10
+"""Bytes of an answer's head."""
+
+HIGH_WATER = 256 << 10
+"""Bytes of a request's body that are not sent yet, from which on its client is not read."""
+
+
+class BadAnswer(DfengineError):
+    """What the registry sent is no HTTP that can be passed on."""
+
+
+class Line(asyncio.Protocol):
+    """One connection. `idle_since`: when its last exchange ended. `used`: it carried one before."""
+
+    def __init__(self, forget: Callable[[Line], None]) -> None:
+        self._forget = forget
+        self._transport: asyncio.Transport | None = None
+        self._exchange: Exchange | None = None
+        self._parser: Any = None
+        self._method = ""
+        self._fields: Fields = []
+        self._reason = b""
+        self._head = 0
+        self._answered = self._over = self._paused = self._headed = False
+        self._length = 0
+        self.used = False
+        self.idle_since = 0.0
+
+    # asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(HIGH_WATER)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        exchange, self._exchange = self._exchange, None
+        self._transport, self._parser = None, None
+        self._forget(self)
+        if exchange is None:
+            return
+        if exc is None and self._answered and self._length == UNTIL_CLOSE:
+            exchange.end()
+            exchange.flush()
+        else:
+            where = "in the middle of its answer" if self._answered else "without an answer"
+            exchange.lost(exc or ConnectionResetError(f"closed {where}"))
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.hold(True)
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.hold(False)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self.cut()  # nobody asked
+            return
+        try:
+            self._parser.feed_data(data)
+            if not self._answered:
+                self._count(len(data))
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if self._exchange is not None:
+                self._failed(BadAnswer(f"sent what is no HTTP: {error.__context__ or error}"))
+            return
+        if self._over:
+            self._ended()
+        exchange.flush()
+
+    # What an exchange does.
+
+    def begin(self, exchange: Exchange, method: str, head: bytes) -> None:
+        """Send a request's head; its body follows by `write`."""
+        assert self._transport is not None
+        self._exchange, self._method = exchange, method
+        self._parser = self._parser or httptools.HttpResponseParser(self)
+        self._answered = self._over = self._headed = False
+        self._head = 0
+        self._transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """More of the request."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def read(self, wanted: bool) -> None:
+        """Whether the answer is read."""
+        if self._transport is not None and wanted == self._paused and not self._transport.is_closing():
+            self._paused = not wanted
+            (self._transport.resume_reading() if wanted else self._transport.pause_reading())
+
+    def cut(self) -> None:
+        """Close at once; nobody is told."""
+        self._exchange = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def open(self) -> bool:
+        """A request can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        if self._over:
+            self._headed = True  # a second answer to one request
+        self._fields, self._reason, self._head = [], b"", 0
+
+    def on_status(self, status: bytes) -> None:
+        self._reason += status
+        self._count(len(status))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        if not self._answered:
+            self._fields.append((name, value))
+
+    def _count(self, more: int) -> None:
+        self._head += more
+        if self._head > MAX_HEAD:
+            raise httptools.HttpParserError("the head of its answer is too large")
+
+    def on_headers_complete(self) -> None:
+        exchange, status = self._exchange, self._parser.get_status_code()
+        if exchange is None or self._over:
+            return
+        if 100 <= status < 200:
+            if status == 101:
+                raise httptools.HttpParserError("it changes the protocol")
+            exchange.interim(status)
+            return
+        try:
+            length = framing(self._fields, self._parser.get_http_version(), request=False)
+        except BadRequest as error:
+            raise httptools.HttpParserError(str(error)) from None
+        self._answered, self._length, self._head = True, length, 0
+        exchange.answer(status, self._reason, self._fields, length)
+        if bodiless(self._method, status):
+            self._over = True
+
+    def on_body(self, body: bytes) -> None:
+        if self._exchange is not None and not self._over:
+            self._exchange.body_part(body)
+
+    def on_message_complete(self) -> None:
+        if self._answered:
+            self._over = True
+
+    def _ended(self) -> None:
+        """The answer's end was seen."""
+        exchange, self._exchange = self._exchange, None
+        if bodiless(self._method, 0) or self._headed:
+            self._parser = None  # it waits for a body that an answer to HEAD does not have
+        closes = self._length == UNTIL_CLOSE or b"close" in named(self._fields) or self._headed
+        self.used = True
+        self.read(True)
+        if closes or not self.open:
+            self.cut()
+        self.idle_since = asyncio.get_running_loop().time()
+        self._forget(self)
+        if exchange is not None:
+            exchange.end()
+
+    def _failed(self, error: Exception) -> None:
+        exchange = self._exchange
+        self.cut()
+        if exchange is not None:
+            exchange.lost(error)
+
+
+class Upstreams:
+    """Connections to all registries. itself: tells whether this proxy listens at (address, port). cacerts: more PEM files to trust."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, registries: Registries, itself: Callable[[str, int], bool], cacerts: tuple[str, ...] = (),
+        insecure: bool = False,
+    ) -> None:
+        self._loop = loop
+        self._registries = registries
+        self._itself = itself
+        self._tls: ssl.SSLContext | None = None
+        self._trust = cacerts, insecure
+        self._idle: dict[tuple[str, str, int], deque[Line]] = {}
+        self._all: dict[Line, tuple[str, str, int]] = {}
+
+    def kept(self, registry: Registry) -> Line | None:
+        """A connection that is open already."""
+        idle = self._idle.get((registry.scheme, registry.host, registry.port))
+        while idle:
+            line = idle.pop()
+            if line.open:
+                return line
+        return None
+
+    async def connect(self, registry: Registry) -> Line:
+        """A new one. Raises OriginForbidden, OriginUnreachable, OriginUntrusted, LocalError."""
+        addresses = await self._addresses(registry)
+        last: Exception = OriginUnreachable(f"{registry.place} has no address")
+        for address in addresses:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    _, line = await self._loop.create_connection(
+                        lambda: Line(self._free), address, registry.port, ssl=self._context(registry),
+                        server_hostname=registry.dialled if registry.scheme == "https" else None,
+                    )  # fmt: skip
+            except ssl.SSLCertVerificationError as error:
+                raise OriginUntrusted(f"{registry.place}: {error.verify_message}: give its authority by --cacerts") from None
+            except TimeoutError:
+                last = OriginUnreachable(f"{registry.place} did not answer within {CONNECT_SECONDS:g} s")
+            except (OSError, ssl.SSLError) as error:
+                last = OriginUnreachable(f"{registry.place} cannot be reached: {error.strerror or error}")
+            else:
+                self._all[line] = (registry.scheme, registry.host, registry.port)
+                return line
+        raise last
+
+    async def _addresses(self, registry: Registry) -> list[str]:
+        """Those of a registry that may be asked."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                found = await self._loop.getaddrinfo(registry.dialled, registry.port, type=socket.SOCK_STREAM)
+        except TimeoutError:
+            raise OriginUnreachable(f"{registry.host} was not found within {CONNECT_SECONDS:g} s") from None
+        except (OSError, UnicodeError) as error:
+            raise OriginUnreachable(f"{registry.host} cannot be found: {getattr(error, 'strerror', None) or error}") from None
+        addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
+        if any(self._itself(address, registry.port) for address in addresses):
+            raise OriginForbidden(f"{registry.place} is this proxy itself")
+        permitted = [address for address in addresses if self._registries.permits(registry, address)]
+        if addresses and not permitted:
+            raise OriginForbidden(f"{registry.place} is at an address that this proxy may not ask: {addresses[0]}")
+        return permitted
+
+    def _context(self, registry: Registry) -> ssl.SSLContext | None:
+        if registry.scheme != "https":
+            return None
+        if self._tls is None:
+            cacerts, insecure = self._trust
+            self._tls = ssl.create_default_context()
+            try:
+                for path in cacerts:
+                    self._tls.load_verify_locations(path)
+            except (OSError, ssl.SSLError) as error:
+                raise LocalError(f"the certificates {path} cannot be read: {error.strerror or error}") from None
+            if insecure:
+                self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+    def _free(self, line: Line) -> None:
+        """Its exchange has ended, or it was closed."""
+        key = self._all.get(line)
+        if key is None:
+            return
+        if line.open:
+            idle = self._idle.setdefault(key, deque())
+            if len(idle) < MOST_IDLE:
+                idle.append(line)
+                return
+            line.cut()
+        self._all.pop(line, None)
+        if line in (idle := self._idle.get(key, deque())):
+            idle.remove(line)
+        if not idle:
+            self._idle.pop(key, None)
+
+    def sweep(self, now: float) -> None:
+        """Close those that were idle for too long. now: of the loop."""
+        for idle in list(self._idle.values()):
+            while idle and now - idle[0].idle_since > IDLE_SECONDS:
+                idle.popleft().cut()
+
+    def close(self) -> None:
+        """The process ends."""
+        for line in list(self._all):
+            line.cut()

@@ -1,0 +1,64 @@
+"""Header fields that are passed on, and the framing of bodies."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.net.http import BadRequest
+from dfengine.proxy import fields
+from dfengine.proxy.fields import CHUNKED, UNTIL_CLOSE, framing, passed_on
+
+
+def test_fields_of_one_connection_stay_there() -> None:
+    given = [
+        (b"Connection", b"close, X-Once"), (b"x-once", b"1"), (b"Keep-Alive", b"5"), (b"TE", b"trailers"),
+        (b"Transfer-Encoding", b"chunked"), (b"Upgrade", b"h2c"),
+        (b"Proxy-Authorization", b"x"), (b"Content-Length", b"3"), (b"Trailer", b"x"), (b"Accept", b"*/*"),
+        (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b"),
+    ]  # fmt: skip
+    assert passed_on(given) == [(b"Accept", b"*/*"), (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b")]
+
+
+def test_what_is_for_the_proxy_goes_no_further() -> None:
+    given = [(b"Host", b"mirror"), (b"X-Dfengine-Token", b"secret"), (b"X-Dragonfly-Registry", b"r"), (b"Authorization", b"Bearer t")]
+    assert passed_on(given, fields.OWN) == [(b"Authorization", b"Bearer t")]
+
+
+def test_framing() -> None:
+    assert framing([], "1.1", request=True) == 0
+    assert framing([], "1.1", request=False) == UNTIL_CLOSE
+    assert framing([(b"content-length", b"7")], "1.0", request=True) == 7
+    assert framing([(b"Transfer-Encoding", b"Chunked")], "1.1", request=True) == CHUNKED
+
+
+@pytest.mark.parametrize("request_", [True, False])
+@pytest.mark.parametrize(
+    ("given", "version"),
+    [
+        ([(b"Content-Length", b"1"), (b"Content-Length", b"1")], "1.1"),
+        ([(b"Content-Length", b"1"), (b"Transfer-Encoding", b"chunked")], "1.1"),
+        ([(b"Transfer-Encoding", b"chunked"), (b"Transfer-Encoding", b"chunked")], "1.1"),
+        ([(b"Transfer-Encoding", b"chunked")], "1.0"),
+        ([(b"Transfer-Encoding", b"gzip, chunked")], "1.1"),
+        ([(b"Transfer-Encoding", b"identity")], "1.1"),
+        ([(b"Transfer-Encoding", b"\x0bchunked")], "1.1"),
+        ([(b"Content-Length", b"+1")], "1.1"),
+        ([(b"Content-Length", b"-1")], "1.1"),
+        ([(b"Content-Length", b"1, 1")], "1.1"),
+        ([(b"Content-Length", b"0x10")], "1.1"),
+        ([(b"Content-Length", b"")], "1.1"),
+        ([(b"Content-Length", b"1" * 19)], "1.1"),
+        ([(b"Content-Length", b"\xd9\xa1")], "1.1"),
+    ],
+)
+def test_a_body_that_two_readers_see_in_two_ways_is_refused(given: fields.Fields, version: str, request_: bool) -> None:
+    with pytest.raises(BadRequest):
+        framing(given, version, request=request_)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"Connection", b"connection", b"X", b"Y", b"Content-Length"]), st.binary(max_size=8))))
+def test_nothing_that_connection_names_is_passed_on(given: fields.Fields) -> None:
+    names = fields.named(given)
+    assert not [name for name, _ in passed_on(given) if name.lower() in names or name.lower() in (b"connection", b"content-length")]

@@ -1,0 +1,90 @@
+"""Which registry and what of it a request names."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.proxy import reference
+from dfengine.proxy.reference import BLOBS, HUB, MANIFESTS, Reference, parse
+
+HEX = "0123456789abcdef" * 4
+SHA = f"sha256:{HEX}"
+
+
+def test_blobs_and_manifests_of_the_registry_that_is_asked_for_all_else() -> None:
+    assert parse(f"/v2/a/b/blobs/{SHA}".encode()) == Reference("", f"/v2/a/b/blobs/{SHA}", BLOBS, "a/b", SHA)
+    assert parse(b"/v2/a/manifests/latest") == Reference("", "/v2/a/manifests/latest", MANIFESTS, "a", tag="latest")
+    assert parse(f"/v2/a/manifests/{SHA}".encode()) == Reference("", f"/v2/a/manifests/{SHA}", MANIFESTS, "a", SHA)
+    assert parse(b"/v2/") == Reference("", "/v2/")
+    assert parse(b"/v2") == Reference("", "/v2")
+    assert parse(b"/v2/a/tags/list?n=3&last=x") == Reference("", "/v2/a/tags/list?n=3&last=x")
+    assert parse(b"/v2/a/blobs/uploads/?mount=x") == Reference("", "/v2/a/blobs/uploads/?mount=x")
+
+
+def test_a_digest_that_is_no_sha256_in_its_one_form_names_no_content() -> None:
+    for digest in (f"sha512:{HEX}{HEX}", f"sha256:{HEX.upper()}", "sha256:12", f"sha256:{HEX}0"):
+        found = parse(f"/v2/a/blobs/{digest}".encode())
+        assert found is not None
+        assert not found.digest
+
+
+def test_ns_names_the_registry_and_is_not_passed_on() -> None:
+    assert parse(b"/v2/a/manifests/1?ns=r.io:5000") == Reference("r.io:5000", "/v2/a/manifests/1", MANIFESTS, "a", tag="1")
+    assert parse(b"/v2/a/manifests/1?ns=r.example.com%3A5000&x=1") == Reference(
+        "r.example.com:5000", "/v2/a/manifests/1?x=1", MANIFESTS, "a", tag="1"
+    )
+    assert parse(b"/v2/?ns=R.Example.com") == Reference("r.example.com", "/v2/")
+
+
+def test_docker_io_is_where_its_images_are() -> None:
+    target = "/v2/library/alpine/manifests/3"
+    assert parse(b"/v2/alpine/manifests/3?ns=docker.io") == Reference(HUB, target, MANIFESTS, "library/alpine", tag="3")
+    assert parse(b"/v2/library/alpine/manifests/3?ns=index.docker.io") == parse(b"/v2/alpine/manifests/3", HUB)
+    assert parse(b"/v2/docker.io/org/x/manifests/3") == Reference(HUB, "/v2/org/x/manifests/3", MANIFESTS, "org/x", tag="3")
+    assert parse(b"/v2/alpine/manifests/3") == Reference("", "/v2/alpine/manifests/3", MANIFESTS, "alpine", tag="3")
+
+
+def test_a_host_in_the_path() -> None:
+    assert parse(b"/v2/quay.io/org/x/manifests/3") == Reference("quay.io", "/v2/org/x/manifests/3", MANIFESTS, "org/x", tag="3")
+    assert parse(b"/v2/localhost/x/manifests/3") == Reference("localhost", "/v2/x/manifests/3", MANIFESTS, "x", tag="3")
+    assert parse(b"/v2/r:5000/x/tags/list") == Reference("r:5000", "/v2/x/tags/list")
+    # A name without a dot is a repository's; and one is named already.
+    assert parse(b"/v2/org/x/manifests/3") == Reference("", "/v2/org/x/manifests/3", MANIFESTS, "org/x", tag="3")
+    assert parse(b"/v2/q.io/x/manifests/3", "r.io") == Reference("r.io", "/v2/q.io/x/manifests/3", MANIFESTS, "q.io/x", tag="3")
+    assert parse(b"/v2/q.io/x/manifests/3", hosts_in_paths=False) == Reference("", "/v2/q.io/x/manifests/3", MANIFESTS, "q.io/x", tag="3")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"", b"/", b"/v1/", b"/v20/x", b"v2/", b"/v2/../etc", b"/v2/a/../../x", b"/v2/a/./blobs/x", b"/v2/a/%2e%2e/x",
+        b"/v2/a%2fb/manifests/1",
+        b"/v2//a/manifests/1", b"/v2/a/manifests/1 x", b"/v2/a/manifests/1\r\nX: y", b"/v2/\xff", b"/v2/a/manifests/1#x",
+        b"/v2/a\\..\\b",
+        b"http://h/v2/", b"/v2/?ns=a&ns=b", b"/v2/?ns=", b"/v2/?ns=http://x", b"/v2/?ns=a/b", b"/v2/?ns=a@b", b"/v2/?ns=a:0",
+        b"/v2/?ns=a:99999",
+        b"/v2/" + b"a" * 256 + b"/manifests/1", b"/v2/?ns=169.254.169.254%2flatest",
+    ],
+)  # fmt: skip
+def test_what_could_be_read_in_two_ways_is_no_reference(target: bytes) -> None:
+    assert parse(target) is None
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_reference_or_none(rest: bytes) -> None:
+    found = parse(b"/v2/" + rest)
+    if found is not None:
+        assert found.target.startswith("/v2")
+        assert found.target.isascii()
+        assert "ns=" not in found.target.partition("?")[2].split("&")[0][:3]
+        assert not set(found.target) & set("\r\n \0")
+        assert reference.host(found.registry) == found.registry
+
+
+@given(st.text(max_size=60))
+def test_a_host_has_one_form(text: str) -> None:
+    found = reference.host(text)
+    assert reference.host(found) == found
+    assert not set(found) & set("/@?#\\ \r\n%")

@@ -95,7 +95,8 @@ class FromOrigin:
         geometry = transfer.file.geometry
         count = geometry.count
         # Pieces that are wanted in one buffer each are bounded by what these take.
-        most = fetch.most_buffers(geometry) if transfer.follower is not None else self._settings.connections
+        in_buffers = transfer.follower is not None or transfer.file.scattered
+        most = fetch.most_buffers(geometry) if in_buffers else self._settings.connections
         connections = max(1, min(self._settings.connections, most))
         window = transfer.plan.window
         if count < 0 or comparing:
@@ -217,7 +218,7 @@ class _Sink:
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
         digest = transfer.digest(n)
         # A digest that follows wants the piece in one buffer, and so does one by which the piece is first proved.
-        if transfer.follower is not None or digest:
+        if transfer.follower is not None or digest or not transfer.file.takes_parts(n):
             return _Whole(transfer, n, digest, self._buffers)
         return _Parted(transfer, n, self._parts)
 

@@ -209,7 +209,7 @@ class Transfer(TransferState):
         False: they must not, because another job of the piece runs, or the digest of the whole file wants the piece in one buffer.
         """
         with self._changed:
-            alone = self.follower is None and not job.lost and not self.plan.rivals(job)
+            alone = self.follower is None and not job.lost and not self.plan.rivals(job) and self.file.takes_parts(job.piece)
             if alone:
                 self._placing.add(job)
         try:

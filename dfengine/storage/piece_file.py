@@ -89,6 +89,9 @@ class PieceFile:
         offset, length = self.geometry.content(n)
         return self.fd, offset, length
 
+    scattered = False
+    """A piece may lie in several files."""
+
     in_memory = False
     """Data and record are memory, which goes when nobody has it open any more."""
 
@@ -97,6 +100,10 @@ class PieceFile:
 
     evicts = False
     """Pieces may be evicted while the file is open: a sender checks the bit again before the last byte."""
+
+    def takes_parts(self, n: int) -> bool:
+        """Piece n may be `put` in parts, before it is verified."""
+        return True
 
     def write(self, n: int, content: bytes | bytearray | memoryview, digest: bytes) -> None:
         """Put piece n's verified content in its place, record its xxh3-128 and offer it. Raises StorageError (disk full)."""

@@ -1,0 +1,27 @@
+from collections.abc import Sequence
+from typing import Any
+
+from typing_extensions import disjoint_base
+
+@disjoint_base
+class Layout:
+    """paths: relative, checked by the caller. sizes: bytes. content_size: bytes of the content of a piece. Raises BadValue."""
+
+    def __new__(cls, paths: Sequence[bytes], sizes: Sequence[int], content_size: int, *more: Any, **named: Any) -> Layout: ...
+    @property
+    def count(self) -> int:
+        """Files."""
+    @property
+    def content_size(self) -> int:
+        """Bytes of the content of a piece."""
+    @property
+    def length(self) -> int:
+        """Bytes of the concatenation."""
+    def covered(self, offset: int, length: int) -> tuple[int, int]:
+        """(first, past): the numbers of the files that have bytes in [offset, offset + length), and of empty ones between them."""
+    def extent(self, n: int) -> tuple[int, int]:
+        """(offset, size) of file n in the concatenation."""
+    def path(self, n: int) -> bytes:
+        """File n's path."""
+    def in_part(self, n: int) -> bool:
+        """File n has bytes in several pieces, so it is a part until it is complete."""

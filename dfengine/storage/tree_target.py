@@ -1,0 +1,229 @@
+"""Where a tree's files go: a directory, and in it, until all is there, one of parts with the record: `DIR/.dfengine.<task>`.
+
+The next download of the same tree into the same directory goes on from there. When all files have their names it is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from stat import S_ISREG
+
+from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
+from dfengine.storage._scatter import Scatter
+from dfengine.storage.failure import storage_error
+from dfengine.storage.protected import is_own_folder, resolved
+from dfengine.storage.record import Record
+from dfengine.storage.tree_file import TreeFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dfengine._piece import Geometry
+
+PREFIX = ".dfengine."
+"""How the name of a directory of parts begins; no path of a tree may."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class TreeTarget:
+    """One directory for one tree, locked against other processes from `open` to `close`. columns: see `_scatter.Scatter`."""
+
+    def __init__(
+        self,
+        folder: str,
+        task: str,
+        paths: Sequence[str],
+        sizes: Sequence[int],
+        *,
+        modes: Sequence[int] | None = None,
+        mtimes: Sequence[int] | None = None,
+        marks: bytes = b"",
+        digests: Sequence[str] = (),
+        look: Callable[[], None] | None = None,
+    ) -> None:
+        """look: see PieceFile.recheck. Raises BadValue when `folder` is no directory, or a path is one that is used here."""
+        try:
+            self.path = resolved(folder)
+        except OSError as error:
+            raise StorageError(f"cannot write to {folder}: {error.strerror}") from None
+        if os.path.lexists(self.path) and not os.path.isdir(self.path):
+            raise BadValue(f"{folder} is no directory: name one for the files")
+        for path in paths:
+            if path.startswith(PREFIX):
+                raise BadValue(f"a file of the tree is named {path[:200]!r}: names that begin with {PREFIX} are used here")
+        self.parts = os.path.join(self.path, f"{PREFIX}{task[:12]}")
+        self.record = os.path.join(self.parts, "record")
+        self._task = task
+        self._paths = [os.fsencode(path) for path in paths]
+        self._sizes = sizes
+        self._modes, self._mtimes, self._marks, self._digests = modes, mtimes, marks, digests
+        self._look = look
+        self._root = self._lock = -1
+        self.kept: list[int] = []
+        """Numbers of files that lay there already, as an earlier download has written them."""
+
+    def prepare(self) -> None:
+        """Make the directory and that of the parts, and lock it. Raises StorageError, also where another process downloads there."""
+        if self._lock >= 0:
+            return
+        try:
+            os.makedirs(self.path, exist_ok=True)
+            if self._root < 0:
+                self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self.parts, 0o700)
+            if not is_own_folder(self.parts):
+                raise StorageError(f"{self.parts} is another user's, or no directory: remove it")
+            self._lock = os.open(self.parts, _DIRECTORY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.lstat(self.parts), os.fstat(self._lock)):
+                raise OSError(errno.EAGAIN, "it was replaced")
+        except OSError as error:
+            self.close()
+            if error.errno == errno.EAGAIN:
+                raise StorageError(f"another download writes this tree to {self.path}: wait for it") from None
+            raise storage_error(f"cannot write to {self.path}", error) from error
+
+    def find_kept(self) -> bool:
+        """Look which files lie there as an earlier download has written them: `kept`. True: all do."""
+        try:
+            root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            scatter = self._scatter(root, -1, 1 << 62)
+            if scatter.marked():
+                self.kept = [n for n in range(scatter.count) if scatter.state(n) == 2]
+        finally:
+            os.close(root)
+        return len(self.kept) == len(self._paths)
+
+    def _scatter(self, root: int, parts: int, content_size: int) -> Scatter:
+        return Scatter(self._paths, self._sizes, content_size, root, parts, self._modes, self._mtimes, self._marks)
+
+    def open(self, geometry: Geometry, generation: bytes) -> TreeFile:
+        """What is left of an earlier download of the same tree, hashed again, or a fresh start. Raises StorageError (no room)."""
+        self.prepare()
+        scatter = self._scatter(os.dup(self._root), os.dup(self._lock), geometry.content_size)
+        file = None
+        try:
+            if scatter.length != geometry.length:
+                raise StorageError(f"the manifest names files of {scatter.length} bytes, and the supernode a tree of {geometry.length}")
+            record = self._left(geometry, generation) or Record.create(self.record, geometry, generation)
+            file = self._go_on(record, scatter)
+            self._room(file)
+            return file
+        except BaseException:
+            if file is not None:
+                file.close()
+            else:
+                os.close(scatter.root)
+                os.close(scatter.parts)
+            raise
+
+    def _left(self, geometry: Geometry, generation: bytes) -> Record | None:
+        with contextlib.suppress(StorageError):
+            record = Record.open(self.record)
+            if record.geometry == geometry and record.generation == generation.rstrip(b"\0"):
+                return record
+            record.close()
+        for name in os.listdir(self._lock):
+            if name[:1] in "pt" and name[1:].isdigit():
+                os.unlink(name, dir_fd=self._lock)
+        return None
+
+    def _go_on(self, record: Record, scatter: Scatter) -> TreeFile:
+        """What is here is compared with the record, and files that lie here already are taken as they are."""
+        geometry, lock = record.geometry, os.dup(self._lock)
+        file = TreeFile(self.path, lock, record, scatter)
+        file.recheck(self._look)
+        for n in self.kept:
+            scatter.set_state(n, 2)
+        self._take_over(file)
+        parts = self._parts_of(scatter)
+        touched = {each for piece in file.here for each in range(*scatter.covered(*geometry.content(piece)))}
+        torn: list[int] = []
+        for n in touched:
+            first, past = geometry.covering(*scatter.extent(n))
+            if scatter.state(n) == 0 and n in parts:
+                scatter.set_state(n, 3)
+            elif scatter.state(n) == 0 and past > first:
+                if file.here.all_in_range(first, past):
+                    scatter.set_state(n, 1)
+                elif past - first > 1:
+                    torn += range(first, past)
+        # Of a file that had its name and was changed since, the right pieces are in no part: they are fetched with the others.
+        for piece in torn:
+            record.hide(piece)
+        for n in parts - touched:
+            scatter.discard(n)
+        return TreeFile(self.path, lock, record, scatter, self._digests)
+
+    def _parts_of(self, scatter: Scatter) -> set[int]:
+        """Numbers of the files that have a part of their size; whatever else is left in the directory of parts is removed."""
+        found = set()
+        for name in os.listdir(self._lock):
+            n = int(name[1:]) if name[:1] in "pt" and name[1:].isdigit() else -1
+            if n >= 0:
+                there = os.stat(name, dir_fd=self._lock, follow_symlinks=False)
+                if name[0] == "p" and n < scatter.count and S_ISREG(there.st_mode) and there.st_size == scatter.extent(n)[1]:
+                    found.add(n)
+                else:
+                    os.unlink(name, dir_fd=self._lock)
+        return found
+
+    def _take_over(self, file: TreeFile) -> None:
+        """Pieces of which all files are kept are here."""
+        from dfengine.storage.hashing import content_digest
+
+        geometry, scatter = file.geometry, file.scatter
+        if not self.kept:
+            return
+        buffer = memoryview(bytearray(geometry.content_size))
+        for n in range(geometry.count):
+            first, past = scatter.covered(*geometry.content(n))
+            if n not in file.here and all(scatter.state(each) == 2 for each in range(first, past)):
+                if self._look is not None:
+                    self._look()
+                with contextlib.suppress(StorageError):
+                    length = file.read_into(n, buffer)
+                    file.record.set_digest(n, content_digest(buffer[:length]))
+                    file.record.show(n)
+
+    def _room(self, file: TreeFile) -> None:
+        geometry = file.geometry
+        missing = geometry.length - file.here.count() * geometry.content_size
+        room = os.fstatvfs(self._root)
+        if missing > room.f_bavail * room.f_frsize:
+            kind = TooLarge if missing > room.f_blocks * room.f_frsize else DiskFull
+            raise kind(f"no room in {self.path}: {missing} bytes are missing, {room.f_bavail * room.f_frsize} are free")
+
+    def folds_case(self) -> bool:
+        """The file system takes two cases of a letter for one; after `prepare`."""
+        folder, name = os.path.split(self.parts)
+        return os.path.lexists(os.path.join(folder, name.upper()))
+
+    def discard(self) -> None:
+        """Remove the parts and the record: all files have their names, or nothing here is worth resuming."""
+        if self._lock < 0:
+            return
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._lock):
+                os.unlink(name, dir_fd=self._lock)
+            os.rmdir(self.parts)
+        os.close(self._lock)
+        self._lock = -1
+
+    def close(self) -> None:
+        """Let go of the directory; what lies in it stays."""
+        for fd in (self._root, self._lock):
+            if fd >= 0:
+                os.close(fd)
+        self._root = self._lock = -1
+
+

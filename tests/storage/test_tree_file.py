@@ -1,0 +1,331 @@
+"""A tree's pieces are the bytes of its files, whatever order they come in, and whatever others have put into the directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfengine._piece import Geometry
+from dfengine.errors import BadValue, DfengineError, StorageError
+from dfengine.storage.hashing import content_digest
+from dfengine.storage.tree_file import TreeFile
+from dfengine.storage.tree_target import TreeTarget
+
+PIECE = 37
+"""Framed bytes of a piece here, 32 of content."""
+
+TASK = "0123456789ab" * 4
+
+
+def bodies(sizes: Sequence[int], seed: int = 1) -> list[bytes]:
+    chance = random.Random(seed)
+    return [chance.randbytes(size) for size in sizes]
+
+
+def names(count: int) -> list[str]:
+    """In several directories."""
+    return [("", "a/", "a/b/", "c/")[n % 4] + f"file{n}" for n in range(count)]
+
+
+class Tree:
+    """Files, the target below `path`, and the pieces' contents."""
+
+    def __init__(self, path: Path, files: dict[str, bytes], piece: int = PIECE, **columns: Any) -> None:
+        self.path, self.files = path, files
+        self.data = b"".join(files.values())
+        self.geometry = Geometry(len(self.data), piece)
+        self.target = TreeTarget(str(path), TASK, list(files), [len(body) for body in files.values()], **columns)
+
+    def open(self) -> TreeFile:
+        return self.target.open(self.geometry, b"v1")
+
+    def piece(self, n: int) -> bytes:
+        offset, length = self.geometry.content(n)
+        return self.data[offset : offset + length]
+
+    def write(self, file: TreeFile, n: int) -> None:
+        file.write(n, self.piece(n), content_digest(self.piece(n)))
+
+    def write_all(self, file: TreeFile) -> None:
+        for n in range(self.geometry.count):
+            if n not in file.here:
+                self.write(file, n)
+
+    def finish(self, file: TreeFile) -> None:
+        file.finish_all()
+        self.target.discard()
+        file.close()
+        self.target.close()
+
+    def stop(self, file: TreeFile) -> None:
+        """As by a kill: nothing is tidied."""
+        file.close()
+        self.target.close()
+
+    def check(self, but: Sequence[str] = ()) -> None:
+        """Every file is there with its bytes, and nothing else."""
+        found = {str(path.relative_to(self.path)): path.read_bytes() for path in self.path.rglob("*") if not path.is_dir()}
+        assert found == {name: body for name, body in self.files.items() if name not in but}
+        assert not any(path.name.startswith(".dfengine") for path in self.path.iterdir())
+
+
+@given(sizes=st.lists(st.integers(0, 100), min_size=1, max_size=12), order=st.randoms(use_true_random=False), stops=st.integers(0, 3),
+       parts=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_pieces_in_any_order_with_stops_between_make_the_files(sizes: list[int], order: random.Random, stops: int, parts: bool) -> None:
+    with TemporaryDirectory() as folder:
+        files = dict(zip(names(len(sizes)), bodies(sizes), strict=True))
+        tree = Tree(Path(folder) / "out", files)
+        file = tree.open()
+        pieces = [*range(tree.geometry.count)]
+        order.shuffle(pieces)
+        ends = {order.randrange(len(pieces)) for _ in range(stops)}
+        written = set()
+        for at, n in enumerate(pieces):
+            if parts and file.takes_parts(n) and tree.piece(n):
+                middle = len(tree.piece(n)) // 2
+                file.put(n, 0, tree.piece(n)[:middle])
+                file.put(n, middle, tree.piece(n)[middle:])
+                file.offer(n, content_digest(tree.piece(n)))
+            else:
+                tree.write(file, n)
+            written.add(n)
+            for each in written:
+                buffer = memoryview(bytearray(32))
+                assert bytes(buffer[: file.read_into(each, buffer)]) == tree.piece(each)
+            for path, body in files.items():
+                # A name is never there before all of the file is.
+                assert not (tree.path / path).exists() or (tree.path / path).read_bytes() == body
+            if at in ends:
+                tree.stop(file)
+                file = tree.open()
+                assert set(file.here) == written
+        assert not file.failed
+        tree.finish(file)
+        tree.check()
+
+
+@given(data=st.data(), sizes=st.lists(st.integers(0, 200), min_size=1, max_size=8))
+@settings(max_examples=100, deadline=None)
+def test_what_was_changed_since_is_not_resumed(data: st.DataObject, sizes: list[int]) -> None:
+    with TemporaryDirectory() as folder:
+        files = dict(zip(names(len(sizes)), bodies(sizes), strict=True))
+        tree = Tree(Path(folder) / "out", files)
+        file = tree.open()
+        for n in data.draw(st.sets(st.integers(0, tree.geometry.count - 1))):
+            tree.write(file, n)
+        tree.stop(file)
+        touched = [path for path in tree.path.rglob("*") if path.is_file() and path.name != "record" and path.stat().st_size]
+        if touched:
+            victim = data.draw(st.sampled_from(sorted(touched)))
+            how = data.draw(st.sampled_from(("change", "cut", "remove", "grow")))
+            body = victim.read_bytes()
+            if how == "remove":
+                victim.unlink()
+            else:
+                victim.write_bytes({"change": bytes([body[0] ^ 1]) + body[1:], "cut": body[:-1], "grow": body + b"x"}[how])
+        file = tree.open()
+        for n in file.here:
+            buffer = memoryview(bytearray(32))
+            assert bytes(buffer[: file.read_into(n, buffer)]) == tree.piece(n)
+        tree.write_all(file)
+        tree.finish(file)
+        tree.check()
+
+
+def test_a_link_to_elsewhere_is_never_written_through(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_bytes(b"mine")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a").symlink_to(outside)
+    (out / "top").symlink_to(outside / "kept")
+    tree = Tree(out, {"a/inner": b"1" * 10, "a/long": b"2" * 100, "b": b"3" * 10, "top": b"4" * 10})
+    file = tree.open()
+    tree.write_all(file)
+    file.finish_all()
+    assert sorted(tree.files)[:2] == [os.fsdecode(file.scatter.path(n)) for n in sorted(file.failed)]
+    assert all("symbolic link" in str(why) for why in file.failed.values())
+    tree.stop(file)
+    assert [path.name for path in outside.iterdir()] == ["kept"]
+    assert (outside / "kept").read_bytes() == b"mine"
+    assert (out / "b").read_bytes() == b"3" * 10
+    assert not (out / "top").is_symlink()
+    assert (out / "top").read_bytes() == b"4" * 10
+
+
+def test_a_link_planted_while_it_runs_is_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    tree = Tree(tmp_path / "out", {"a/one": b"1" * 32, "a/two": b"2" * 32, "b": b"3" * 20})
+    file = tree.open()
+    tree.write(file, 0)
+    (tmp_path / "out" / "a").rename(tmp_path / "moved")
+    (tmp_path / "out" / "a").symlink_to(outside)
+    tree.write(file, 1)
+    tree.write(file, 2)
+    file.finish_all()
+    assert list(file.failed) == [1]
+    with pytest.raises(StorageError):
+        file.read_into(0, memoryview(bytearray(32)))
+    tree.stop(file)
+    assert not list(outside.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["directory", "full", "fifo", "socketless"])
+def test_what_has_the_name_of_a_file(tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    if kind == "fifo":
+        os.mkfifo(out / "b")
+    elif kind == "socketless":
+        (out / "b").symlink_to("nowhere")
+    else:
+        (out / "b").mkdir()
+        if kind == "full":
+            (out / "b" / "c").touch()
+    tree = Tree(out, {"a": b"1" * 10, "b": b"2" * 10, "c": b"3" * 100})
+    file = tree.open()
+    tree.write_all(file)
+    file.finish_all()
+    if kind in ("directory", "full"):
+        assert {n: str(why) for n, why in file.failed.items()} == {1: f"cannot write {out / 'b'}: a directory has its name"}
+        assert 0 not in file.here
+    else:
+        assert not file.failed
+        assert (out / "b").read_bytes() == b"2" * 10
+    assert (out / "a").read_bytes() == b"1" * 10
+    assert (out / "c").read_bytes() == b"3" * 100
+    tree.stop(file)
+
+
+def test_a_file_below_a_file_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a").write_bytes(b"x")
+    tree = Tree(out, {"a/b": b"1" * 10, "c": b"2"})
+    file = tree.open()
+    tree.write_all(file)
+    assert f"{out / 'a'} is no directory" in str(file.failed[0])
+    tree.stop(file)
+
+
+@pytest.mark.parametrize("size", [10, 100, 0])
+@pytest.mark.parametrize("right", [True, False])
+def test_a_digest_of_the_manifest_decides_whether_a_file_gets_its_name(tmp_path: Path, size: int, right: bool) -> None:
+    files = {"a": b"1" * 10, "b": bytes(size), "c": b"3" * 40}
+    told = hashlib.sha256(bytes(size) + b"" * right if right else b"other").hexdigest()
+    tree = Tree(tmp_path / "out", files, digests=["", f"sha256:{told}", ""])
+    file = tree.open()
+    pieces = [*range(tree.geometry.count)][::-1]
+    for n in pieces[1:] + pieces[:1]:
+        tree.write(file, n)
+    file.finish_all()
+    assert list(file.failed) == ([] if right else [1])
+    tree.target.discard()
+    tree.stop(file)
+    tree.check(but=[] if right else ["b"])
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_a_part_that_was_cut_short_ends_the_download(tmp_path: Path, length: int) -> None:
+    tree = Tree(tmp_path / "out", {"a": b"1" * 100})
+    file = tree.open()
+    tree.write(file, 0)
+    os.truncate(next((tmp_path / "out").glob(".dfengine.*/p0")), length)
+    with pytest.raises(StorageError, match="cut short"):
+        tree.write(file, 1)
+    tree.stop(file)
+
+
+def test_modes_and_times_are_those_of_the_manifest(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "out", {"a": b"1", "b": b"2" * 100, "c": b""}, modes=[0o750, 0o600, -1], mtimes=[10**18 + 5, 7 * 10**9, -1])
+    file = tree.open()
+    tree.write_all(file)
+    tree.finish(file)
+    found = [(tmp_path / "out" / name).stat() for name in "abc"]
+    assert [stat.S_IMODE(each.st_mode) for each in found[:2]] == [0o750, 0o600]
+    assert [each.st_mtime_ns for each in found[:2]] == [10**18 + 5, 7 * 10**9]
+    tree.check()
+
+
+def marks(*versions: int) -> bytes:
+    return b"".join(version.to_bytes(16, "little") for version in versions)
+
+
+def test_files_that_an_earlier_download_has_written_are_kept(tmp_path: Path) -> None:
+    files = dict(zip(names(8), bodies([10, 40, 7, 100, 0, 31, 64, 5]), strict=True))
+    out = tmp_path / "out"
+    tree = Tree(out, files, marks=marks(*range(1, 9)))
+    assert not tree.target.find_kept()
+    file = tree.open()
+    tree.write_all(file)
+    tree.finish(file)
+    again = Tree(out, files, marks=marks(*range(1, 9)))
+    assert again.target.find_kept(), "the file system has no extended attributes"
+    again.target.close()
+    before = (out / "file0").stat().st_ino
+    (out / "a/file1").write_bytes(files["a/file1"])
+    os.utime(out / "a/file1", ns=((out / "a/file1").stat().st_mtime_ns + 1,) * 2)
+    (out / "c/file3").unlink()
+    new = dict(files, **{"a/file5": b"n" * 31})
+    third = Tree(out, new, marks=marks(1, 2, 3, 4, 5, 66, 7, 8))
+    assert not third.target.find_kept()
+    assert third.target.kept == [0, 2, 4, 6, 7]
+    file = third.open()
+    assert 0 < file.here.count() < third.geometry.count
+    third.write_all(file)
+    third.finish(file)
+    third.check()
+    assert (out / "file0").stat().st_ino == before
+
+
+def test_two_downloads_do_not_write_one_tree_at_once(tmp_path: Path) -> None:
+    first, second = (Tree(tmp_path / "out", {"a": b"1" * 100}) for _ in range(2))
+    file = first.open()
+    with pytest.raises(StorageError, match="another download"):
+        second.open()
+    first.stop(file)
+    second.stop(second.open())
+
+
+@pytest.mark.parametrize("planted", ["file", "link", "loose"])
+def test_a_planted_directory_of_parts_is_refused(tmp_path: Path, planted: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    place = out / f".dfengine.{TASK[:12]}"
+    if planted == "file":
+        place.touch()
+    elif planted == "link":
+        place.symlink_to(tmp_path)
+    else:
+        place.mkdir()
+        place.chmod(0o777)
+    with pytest.raises(StorageError):
+        Tree(out, {"a": b"1"}).open()
+
+
+def test_names_that_are_used_here_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match="used here"):
+        Tree(tmp_path / "out", {".dfengine.x/record": b"1"})
+    (tmp_path / "file").touch()
+    with pytest.raises(DfengineError, match="no directory"):
+        Tree(tmp_path / "file", {"a": b"1"})
+
+
+def test_a_tree_of_another_length_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "out", {"a": b"1" * 10})
+    with pytest.raises(StorageError, match="bytes"):
+        tree.target.open(Geometry(11, PIECE), b"v1")
+    tree.target.close()

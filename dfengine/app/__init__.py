@@ -7,7 +7,9 @@
     help           what `--help` and docs/commands.md say of the table
     command        what `get` does: settings from options, exit codes, `--json`, signals
     printing       results and failures as lines and as objects
-    many           the same of several files; wanted: which files, and where each is put; url_list: aria2's lists of URLs
+    many           the same of several files; session: one display, one JSON object, one exit code
+    wanted         which files, and where each is put; url_list: aria2's lists of URLs
+    tree           a directory: `--recursive`
 
 Start with `options`. A `get` with a plain command line imports `command`, `printing`, `plain` and `options` only.
 """

@@ -11,7 +11,7 @@ import sys
 import time
 
 from dfengine.app import plain
-from dfengine.app.options import ENVIRONMENT, JOBS
+from dfengine.app.options import ENVIRONMENT
 from dfengine.app.printing import as_error, as_object, failed, put
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.settings import HOME, GetSettings, origin_headers
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 READER_GONE = 23
 """Exit code when the reader of stdout went away, as curl's."""
+
+SEVERAL = ("input_file", "jobs", "recursive", "include", "exclude", "delete", "dry_run")
+"""Options of several files."""
 
 closed: tuple[int, ...] = ()
 """Standard streams that were closed when the process began; now they are /dev/null."""
@@ -124,21 +127,23 @@ def _get(values: dict[str, Any]) -> None:
     placing = {name: given.pop(name, "") for name in ("output", "dir", "create_dirs", "remote_header_name", "skip_existing")}
     window, cache = (given.pop(name, None) for name in ("window", "cache"))
     stream, as_json, quiet, verbose, bar = (given.pop(name, False) for name in ("stream", "json", "quiet", "verbose", "showbar"))
-    urls, listed, jobs = _urls(given), given.pop("input_file", ""), given.pop("jobs", JOBS)
-    if not urls and not listed:
+    several = {name: given.pop(name, None) for name in SEVERAL}
+    folders = tuple(each for each in given.get("address", ()) if several["recursive"] and not is_url(each))
+    given["address"] = tuple(each for each in given.get("address", ()) if each not in folders)
+    urls = _urls(given)
+    if not urls and not several["input_file"]:
         raise BadValue("no URL is given: dfengine get URL -o FILE"
                        + ("; the value of -u holds no ://, so it is a user" if values.get("u") else ""))  # fmt: skip
+    if not several["recursive"]:
+        urls = [check_task_url(url) for url in urls]
     settings = _checked(given, quiet).replace(quiet=quiet, verbose=verbose and not quiet, report_digest=as_json)
     shows = bool(bar or (sys.stderr.isatty() and not quiet))
-    if listed or len(urls) > 1:
+    if len(urls) != 1 or any(several.values()):
         from dfengine.app import many
 
         if stream or window or cache is not None or placing["output"] or placing["remote_header_name"]:
-            raise BadValue("-o, -J and the options of streams are for one URL: use -P DIR, in which files are named by their URLs")
-        several = many.Several(
-            settings, folder=placing["dir"] or "", skip_existing=bool(placing["skip_existing"]), create_dirs=bool(placing["create_dirs"])
-        )
-        many.get(several, urls, listed, jobs, shows=shows, as_json=as_json)
+            raise BadValue("-o, -J and the options of streams are for one file: use -P DIR, in which files are named by their URLs")
+        many.run(settings, urls, folders, {**placing, **several}, shows=shows, as_json=as_json)
         return
     if stream and placing["output"] not in ("", "-"):
         raise BadValue("--stream writes to stdout: omit -o, or use -o -")
@@ -184,7 +189,7 @@ def _urls(given: dict[str, Any]) -> list[str]:
     given["user"] = users[0] if users else ""
     if "-" in found:
         raise BadValue("- is no URL: --input-file - reads URLs from stdin, -o - writes the file to stdout")
-    return [check_task_url(each) for each in dict.fromkeys(found)]
+    return list(dict.fromkeys(found))
 
 
 def _checked(given: dict[str, Any], quiet: bool) -> GetSettings:

@@ -18,6 +18,7 @@ EXAMPLES = {
         "dfengine get http://ORIGIN/FILE -n SUPERNODE1 -n SUPERNODE2 --digest sha256:HEX",
         "dfengine get http://ORIGIN/FILE.tar -n SUPERNODE -o - | tar x",
         "dfengine get --input-file URLS -P DIR -n SUPERNODE",
+        "dfengine get --recursive hf://ORG/NAME DIR -n SUPERNODE",
     ),
     "supernode": (
         "dfengine supernode --home-dir /var/lib/dfengine --max-bandwidth 1G",

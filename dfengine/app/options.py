@@ -70,6 +70,12 @@ def _registered(text: str) -> str:
     return text
 
 
+def _glob(text: str) -> str:
+    from dfengine.globs import Globs
+
+    return Globs((text,)).check().include[0]
+
+
 class Kind(Value):
     """What the values of an option are. read: text to value, raises BadValue. types: of the value in Python. unit: of a number."""
 
@@ -90,6 +96,7 @@ KINDS: dict[str, Kind] = {
     "hex": Kind(lambda text: Digest.parse(f"md5:{text}").hex),
     "address": Kind(str),
     "host|address|cidr": Kind(str),
+    "glob": Kind(_glob),
     "labels": Kind(_registered),
     "names": Kind(str),
     "rate": Kind(settings.parse_rate, (int,), "bytes per second"),
@@ -192,6 +199,15 @@ GET = (
     Option(("--input-file",), "input_file", MANY, "Download the URLs of this list; - reads stdin", "file",
            more="In aria2's format; see \"Many files\" below"),
     Option(("-j", "--jobs"), "jobs", MANY, "Files at once", "1..256", default=str(JOBS)),
+    Option(("--recursive",), "recursive", MANY, "Download all below the directory URL into DIR", FLAG,
+           more="`dfengine get --recursive URL DIR`: a bucket's prefix, a repository, an index, a directory; see \"Directories\" below"),
+    Option(("--include",), "include", MANY, "Of a directory, only such files; repeatable", "glob", many=True, default="all",
+           more="`*`, `?`, `[a-z]` in a segment, `**` for any directories; without a slash a name in any directory"),
+    Option(("--exclude",), "exclude", MANY, "Of a directory, no such files; repeatable", "glob", many=True, default="none",
+           more="It overrides `--include`"),
+    Option(("--delete",), "delete", MANY, "Of DIR, delete the files that the directory has not", FLAG,
+           more="When all others are here, and never those that `--include` and `--exclude` leave out"),
+    Option(("--dry-run",), "dry_run", MANY, "Of a directory, print sizes and paths only", FLAG, more="Also what `--delete` would delete"),
     Option(("-n", "--node"), "nodes", SWARM, "Supernode; repeat for several", "host[:port][=weight]", many=True, default="none",
            more="Port 8002 and weight 1 if absent", legacy="nodes"),
     Option(("-p", "--pattern"), "pattern", SWARM, "cdn: serve nobody; source: origin only", PATTERN,

@@ -146,6 +146,8 @@ class Batch:
     def _download(self, settings: GetSettings, member: Member) -> Result:
         if self._limit is not None:
             settings = settings.replace(locallimit=max(1, self._limit.rate // self._workers))
+        # Of each file there is a line only if it fails.
+        settings = settings.replace(quiet=True)
         download = ToFile(settings, member, self._limit)
         with self._lock:
             if self._stopped is not None:

@@ -15,7 +15,7 @@ ABANDONED = 7 * 86400.0
 LOOKED_AT = 4096
 """Names of a folder that are looked at for abandoned files, at most: a small download pays for a large folder."""
 
-_LEFT = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DOTALL)
+LEFT = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DOTALL)
 
 
 def remove_abandoned(folder: str) -> None:
@@ -24,7 +24,7 @@ def remove_abandoned(folder: str) -> None:
     me, now = os.geteuid(), time.time()
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for _, entry in zip(range(LOOKED_AT), entries, strict=False):
-            match = _LEFT.fullmatch(entry.name) if entry.name.startswith(".") else None
+            match = LEFT.fullmatch(entry.name) if entry.name.startswith(".") else None
             if match is None:
                 continue
             with contextlib.suppress(OSError):

@@ -192,7 +192,7 @@ def test_the_documents_tables_are_made_from_the_table() -> None:
 
 def test_every_option_is_a_setting_or_told_to_the_command() -> None:
     told = {"stream", "json", "showbar", "u", "dir", "create_dirs", "remote_header_name", "accepted", "continue_at", "skip_existing",
-            "range", "user_agent", "input_file", "jobs"}  # fmt: skip
+            "range", "user_agent", "input_file", "jobs", "recursive", "include", "exclude", "delete", "dry_run"}  # fmt: skip
     assert {option.name for option in options.GET} - told <= set(GetSettings.FIELDS)
     assert len({option.name for option in options.GET}) == len(options.GET)
     assert len(set(FLAGS)) == len(FLAGS)

@@ -1,0 +1,209 @@
+"""One run over several files: one display, one JSON object, one exit code, and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from dfengine.app.printing import as_object, put
+from dfengine.client.batch import Batch, Ended
+from dfengine.client.batch_progress import BatchProgress
+from dfengine.client.interrupt import Interrupted, interruptible
+from dfengine.client.naming import without_password
+from dfengine.errors import Cancelled, DfengineError
+from dfengine.task import shown
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from dfengine.client.batch import Wanted
+    from dfengine.settings import GetSettings
+
+WORST = (1, 5, 7, 2, 4, 3, 6, 8)
+"""Exit codes of failures, the worst first."""
+
+
+class Sums(Value):
+    """Of all files so far: how many are complete, were left out and failed; bytes by source."""
+
+    complete: int = 0
+    skipped: int = 0
+    failed: int = 0
+    length: int = 0
+    peers: int = 0
+    supernode: int = 0
+    origin: int = 0
+    host: int = 0
+    resumed: int = 0
+
+
+class Report:
+    """Tells how each file went when it has ended, and in the end how all did. One thread uses it, but for `close`."""
+
+    def __init__(self, progress: BatchProgress, quiet: bool, as_json: bool) -> None:
+        self._progress = progress
+        self._quiet = quiet
+        self._json = as_json
+        self._codes: set[int] = set()
+        self._entries = 0
+        self._closed = False
+        self.sums = Sums()
+        self.deleted: list[str] | None = None
+        """Paths below the directory of a tree, None: nothing was to be deleted."""
+
+    @property
+    def code(self) -> int:
+        """Exit code of the worst failure so far."""
+        return next((code for code in WORST if code in self._codes), max(self._codes, default=0))
+
+    def tell(self, ended: Ended, code: int = 0) -> None:
+        """One file. code: instead of the failure's own, 0 = that one. Raises BrokenPipeError, StorageError."""
+        found, sums, result, error = ended.wanted, self.sums, ended.result, ended.error
+        settings = found.settings
+        output = os.path.abspath(settings.output) if settings.output else ""
+        entry: dict[str, Any] = {"url": without_password(found.urls[0]), "output": output}
+        if result is not None:
+            entry = as_object(result)
+            self.sums = sums.replace(
+                complete=sums.complete + 1, length=sums.length + result.length, peers=sums.peers + result.from_peers,
+                supernode=sums.supernode + result.from_supernode, origin=sums.origin + result.from_origin,
+                host=sums.host + result.from_host, resumed=sums.resumed + result.resumed,
+            )  # fmt: skip
+            if result.back_to_source and settings.nodes and settings.pattern != "source" and not self._quiet:
+                self._progress.once(f"dfengine: goes to the origin: {shown(result.back_to_source)}")
+        elif error is None:
+            entry["skipped"] = True
+            self.sums = sums.replace(skipped=sums.skipped + 1)
+        else:
+            self.sums = sums.replace(failed=sums.failed + 1)
+            entry["error"] = self._failure(found, error, code)
+        if self._json:
+            put((",\n" if self._entries else '{"files": [\n') + json.dumps(entry), end="")
+            self._entries += 1
+
+    def _failure(self, found: Wanted, error: BaseException, code: int) -> dict[str, Any]:
+        code = code or (error.exit_code if isinstance(error, DfengineError) else 1)
+        self._codes.add(code)
+        message = shown(" ".join(str(error).split()))
+        url = without_password(found.urls[0])
+        if not isinstance(error, Cancelled):
+            named = "" if url in message else f" ({url})"
+            where = f"{found.settings.output}: " if found.settings.output else ""
+            self._progress.print(f"dfengine: {where}{message}{named}")
+        kind = "Interrupted" if isinstance(error, Cancelled) else type(error).__name__
+        return {"code": code, "kind": kind, "status": getattr(error, "status", 0), "message": message, "url": url}
+
+    def fail(self, error: DfengineError) -> None:
+        """The list cannot be read on."""
+        self._codes.add(error.exit_code)
+        self._progress.print(f"dfengine: {shown(' '.join(str(error).split()))}")
+
+    def close(self, code: int) -> None:
+        """The end of the JSON object, with the exit code. Again: nothing. Raises BrokenPipeError, StorageError."""
+        if not self._json or self._closed:
+            return
+        self._closed = True
+        sums = self.sums
+        totals = {
+            "code": code, "complete": sums.complete, "skipped": sums.skipped, "failed": sums.failed, "length": sums.length,
+            "seconds": round(self._progress.seconds, 3),
+            "from": {"peers": sums.peers, "supernode": sums.supernode, "origin": sums.origin, "host": sums.host, "resumed": sums.resumed},
+        }  # fmt: skip
+        if self.deleted is not None:
+            totals["deleted"] = self.deleted
+        put(("\n" if self._entries else '{"files": [') + "], " + json.dumps(totals)[1:])
+
+    def summary(self) -> str:
+        """`12 files, 3 failed: 30 MB in 6 s, 92% from peers`."""
+        from dfengine.client.meter import amount, percent, took
+
+        sums = self.sums
+        said = [f"{sums.complete} {'file' if sums.complete == 1 else 'files'}"]
+        others = ((sums.skipped, "skipped"), (sums.failed, "failed"), (len(self.deleted or ()), "deleted"))
+        said += [f"{count} {word}" for count, word in others if count]
+        parts = [f"{amount(sums.length)} in {took(self._progress.seconds)}"]
+        for count, name in (
+            (sums.peers, "from peers"), (sums.supernode, "from the supernode"), (sums.host, "from other downloads of this host"),
+            (sums.resumed, "was here before"), (sums.origin, "from the origin"),
+        ):  # fmt: skip
+            parts += [f"{percent(count, sums.length)} {name}"] if count and sums.length else []
+        return f"{', '.join(said)}: {', '.join(parts)}"
+
+
+class Session:
+    """One run over several files. folder: where they are put, for messages."""
+
+    def __init__(self, settings: GetSettings, folder: str, *, shows: bool, as_json: bool) -> None:
+        self._settings = settings.replace(timeout=0.0, output=folder)
+        self._quiet = settings.quiet
+        self._shows = shows
+        self._json = as_json
+        self.progress = BatchProgress()
+        self.report = Report(self.progress, settings.quiet, as_json)
+
+    def unknown(self, name: str) -> None:
+        """An option of a list."""
+        if not self._quiet:
+            self.progress.once(f"dfengine: the option {shown(name)}= of the list means nothing here, and is left out")
+
+    def download(self, files: Iterator[Wanted], jobs: int) -> None:
+        """All of them; signals end it. Raises SystemExit after a signal, BrokenPipeError, StorageError."""
+        count = self.progress.files
+        at_once = jobs if count < 0 else max(1, min(jobs, count))
+        batch = Batch(files, at_once, self.progress, self._settings.locallimit)
+        stopped: list[Ended] = []
+
+        def work() -> None:
+            try:
+                batch.run(self.report.tell)
+            except DfengineError as error:
+                self.report.fail(error)
+            except BaseException:
+                batch.stop(Cancelled("stopped"), stopped.append)
+                raise
+            if self.report.code:
+                raise _Failed
+
+        def tell(code: int, kind: str, message: str) -> None:
+            self.report.close(code)
+
+        try:
+            interruptible(self._settings, lambda: self._shown(work), tell)
+        except _Failed:
+            return
+        except Interrupted as stop:
+            code = int(stop.code or 0)
+            for ended in stopped:
+                self.report.tell(ended, code)
+            self.report.close(code)
+            raise SystemExit(code) from None
+
+    def _shown(self, work: Callable[[], None]) -> None:
+        if not self._shows:
+            return work()
+        from dfengine.client.progress import Bar
+
+        with Bar("") as bar:
+            self.progress.display = bar
+            bar.follow(self.progress)
+            try:
+                work()
+            finally:
+                self.progress.display = None
+
+    def end(self) -> None:
+        """Tell how all went. Raises SystemExit where files failed."""
+        code = self.report.code
+        self.report.close(code)
+        if not self._quiet and not self._json:
+            print(f"dfengine: {self.report.summary()}", file=sys.stderr)
+        if code:
+            sys.exit(code)
+
+
+class _Failed(Exception):
+    """Some files failed: the display stays where it stands."""

@@ -1,0 +1,150 @@
+"""`dfengine get --recursive`: what a directory has, what is asked of it, and what it must not do to the directory here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import Scene, scene
+
+from .test_many import run
+
+TREE = {"a.bin": 10_000, "sub/b.bin": 3_000_000, "sub/deep/c.txt": 5, "sub/deep/empty": 0, "with blank/d.txt": 77}
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Scene]:
+    with scene(tmp_path) as made:
+        yield made
+
+
+def lay(stage: Scene) -> dict[str, str]:
+    """Path -> sha256 of the files of a tree at the origin, below `tree/`."""
+    found = {}
+    for path, size in TREE.items():
+        (stage.www / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
+        found[path] = stage.file(f"tree/{path}", size)
+    return found
+
+
+def index(stage: Scene) -> str:
+    """The URL of an index of the tree."""
+    return stage.origin(odd="autoindex on;").rstrip("/") + "/odd/tree/"
+
+
+def there(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("with_node", [False, True])
+def test_an_index_arrives_whole(stage: Scene, with_node: bool) -> None:
+    expected, url = lay(stage), index(stage)
+    more = ("-n", stage.supernode().node) if with_node else ()
+    out, err = run(stage, "--recursive", url, str(stage.path / "out"), "--json", *more)
+    assert there(stage.path / "out") == expected
+    told: dict[str, Any] = json.loads(out)
+    assert (told["code"], told["complete"], told["length"]) == (0, len(TREE), sum(TREE.values()))
+    assert err == ""
+    out, _ = run(stage, "--recursive", url, str(stage.path / "out"), "--json", *more)
+    again: dict[str, Any] = json.loads(out)
+    assert again["from"]["resumed"] == sum(TREE.values())
+
+
+def test_a_directory_of_this_host(stage: Scene) -> None:
+    expected = lay(stage)
+    url = f"file://{stage.www}/tree"
+    for path in (stage.www / "tree").rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    run(stage, "--recursive", url, "-P", str(stage.path / "out"))
+    assert there(stage.path / "out") == expected
+
+
+def test_a_dry_run_lists_and_writes_nothing(stage: Scene) -> None:
+    lay(stage)
+    url = index(stage)
+    out, err = run(stage, "--recursive", url, str(stage.path / "out"), "--dry-run", "--exclude", "*.txt")
+    assert out.decode().splitlines() == ["10000\ta.bin", "3000000\tsub/b.bin", "0\tsub/deep/empty"]
+    assert err == "dfengine: 3 files, 3.01 MB; nothing is written\n"
+    assert not (stage.path / "out").exists()
+    out, err = run(stage, "--recursive", url, str(stage.path / "out"), "--dry-run", "--json", "-q", "--include", "*.txt")
+    told = json.loads(out)
+    assert [(entry["path"], entry["size"]) for entry in told["files"]] == [("sub/deep/c.txt", 5), ("with blank/d.txt", 77)]
+    assert (told["count"], told["length"], told["dry_run"], err) == (2, 82, True, "")
+
+
+def test_what_globs_leave_out_is_not_fetched_and_not_deleted(stage: Scene) -> None:
+    expected, url = lay(stage), index(stage)
+    folder = stage.path / "out"
+    folder.mkdir()
+    (folder / "old.bin").write_text("old")
+    (folder / "notes.txt").write_text("mine")
+    (stage.path / "outside").mkdir()
+    (stage.path / "outside/precious.bin").write_text("precious")
+    (folder / "elsewhere").symlink_to("../outside")
+    words = ("--recursive", url, str(folder), "--include", "*.bin", "--delete")
+    out, err = run(stage, *words, "--dry-run")
+    assert out.decode().splitlines() == ["10000\ta.bin", "3000000\tsub/b.bin", "delete\told.bin"]
+    assert "1 to delete" in err
+    assert (folder / "old.bin").exists()
+    out, _ = run(stage, *words, "--json")
+    assert json.loads(out)["deleted"] == ["old.bin"]
+    assert set(there(folder)) == {"a.bin", "sub/b.bin", "notes.txt"}
+    assert there(folder)["sub/b.bin"] == expected["sub/b.bin"]
+    assert (stage.path / "outside/precious.bin").read_text() == "precious"
+
+
+def test_nothing_is_deleted_when_a_file_failed_or_none_was_found(stage: Scene) -> None:
+    lay(stage)
+    url = index(stage)
+    folder = stage.path / "out"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    (folder / "sub").write_text("no directory")
+    _, err = run(stage, "--recursive", url, str(folder), "--delete", status=7)
+    assert (folder / "old").exists()
+    assert "sub" in err
+    _, err = run(stage, "--recursive", url, str(folder), "--delete", "--include", "*.none", status=4)
+    assert "deletes nothing" in err
+    assert (folder / "old").exists()
+
+
+def test_a_link_that_leads_out_of_the_directory_is_not_written_through(stage: Scene) -> None:
+    lay(stage)
+    url = index(stage)
+    (stage.path / "outside").mkdir()
+    (stage.path / "out").mkdir()
+    (stage.path / "out/sub").symlink_to("../outside")
+    _, err = run(stage, "--recursive", url, str(stage.path / "out"), status=7)
+    assert not list((stage.path / "outside").iterdir())
+    assert "link" in err
+    assert (stage.path / "out/a.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--recursive", "http://o/d/"), "--recursive URL DIR"),
+        (("--recursive", "http://o/d/", "http://o/e/", "out"), "--recursive URL DIR"),
+        (("--recursive", "http://o/d/", "out", "-P", "other"), "--recursive URL DIR"),
+        (("--recursive", "http://o/d/", "out", "-o", "x"), "-o, -J"),
+        (("http://o/d/f", "--delete"), "use --recursive"),
+        (("http://o/d/f", "--dry-run"), "use --recursive"),
+        (("--recursive", "http://o/d/", "out", "--include", "../x"), "pattern"),
+        (("--recursive", "http://o/d/", "out", "--digest", "md5:" + "0" * 32), "of one file"),
+        (("--recursive", "http://127.0.0.1:1/d/", "out", "--retry", "0"), "127.0.0.1:1"),
+    ],
+)
+def test_what_cannot_be_meant(stage: Scene, words: tuple[str, ...], said: str) -> None:
+    words = tuple(str(stage.path / word) if word in ("out", "other") else word for word in words)
+    _, err = run(stage, *words, status=4 if "127" in said else 2)
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (stage.path / "out").exists()

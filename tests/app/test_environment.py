@@ -25,7 +25,7 @@ def sample(option: Option) -> str:
     return SAMPLES.get(option.kind) or (option.kind.rpartition("|")[2] if option.kind in CHOICES else "text")
 
 
-OPTIONS = [option for option in GET if option.name in keywords.table()]
+OPTIONS = [option for option in GET if option.name in set(keywords.table()) - environment.OF_COMMAND]
 
 
 @pytest.fixture(autouse=True)

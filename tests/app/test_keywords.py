@@ -61,9 +61,9 @@ def settings(**given: Any) -> GetSettings:
 
 
 def test_without_keywords_the_defaults_count() -> None:
-    plain = GetSettings(url="http://o/f", output="out", nodes=(SupernodeAddress("n", 1),))
+    plain = GetSettings(url="http://o/f", output="out", nodes=(SupernodeAddress("n", 1),), quiet=True)
     assert settings() == plain
-    assert settings(**{name: getattr(GetSettings, name) for name in set(keywords.table()) & set(GetSettings.FIELDS) - {"nodes"}}) == plain
+    assert settings(**{name: getattr(GetSettings, name) for name in set(keywords.table()) & set(GetSettings.FIELDS) - {"nodes", "quiet"}}) == plain
     assert settings(**{name: None for name in keywords.table() if name != "nodes"}) == plain
 
 

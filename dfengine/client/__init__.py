@@ -12,6 +12,7 @@
     transfer, receiving, fetch          the threads that fetch, and what they share
     connection_pool, throttle           kept connections, and the limit on bytes received
     assembly, digest, finished          the file being put together, its whole digest, what a finished output is
+    tree, tree_place, tree_result       a whole directory: its manifest, then the data of all its files, which it scatters into them
     from_origin, origin_lease           the origin, and permission to go there
     joining, pulse, leader_place, joined_file  downloads of one host: who leads and runs, where its pieces are, and a file copied from there
     local_peer, leaving                 this host's peer server, and telling supernodes that a download ends

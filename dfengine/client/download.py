@@ -34,6 +34,7 @@ from dfengine.storage.home import Home
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.byte_counts import ByteCounts
+    from dfengine.client.from_origin import Origins
     from dfengine.client.joining import Joining
     from dfengine.client.place import Place
     from dfengine.client.supernode_session import Membership
@@ -72,6 +73,8 @@ class Downloading:
 
     joins = False
     """It shares what it fetches with others of its kind on this host, by `joined`."""
+    origin: Origins | None = None
+    """What it is read from when no supernode has it; None: by the URL's scheme."""
 
     def __init__(self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None) -> None:
         self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
@@ -248,7 +251,8 @@ class Downloading:
             lease.wait(self.watch)
             self.watch.waits()
         try:
-            FromOrigin(self.settings, self._place, self.watch, partial(lease.renew, self.watch) if lease is not None else None).run()
+            renew = partial(lease.renew, self.watch) if lease is not None else None
+            FromOrigin(self.settings, self._place, self.watch, renew, self.origin).run()
         except OriginError as error:
             error.args = (naming(str(error), self.settings.url, error.status), *error.args[1:])
             raise
@@ -311,9 +315,11 @@ class Downloading:
 class ToFile(Downloading):
     joins = True
 
-    def __init__(self, settings: GetSettings, observer: Observer | None, limit: Throttle | None = None) -> None:
-        """limit: of several downloads together; `settings.locallimit` is this one's part of it."""
-        who = identify(settings)
+    def __init__(
+        self, settings: GetSettings, observer: Observer | None, limit: Throttle | None = None, who: Identity | None = None
+    ) -> None:
+        """limit: of several downloads together; `settings.locallimit` is this one's part of it. who: if not by `identify`."""
+        who = who or identify(settings)
         self._by_host = False
         watch = Watch(settings.timeout, observer, "run it again to go on from here", settings.quiet)
         self._assembly = Assembly(settings, who.kept, partial(watch.check, None))

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer, Origin
     from dfengine.settings import GetSettings
 
+    Origins = Callable[[GetSettings, Cancel, float], Origin]
+    """Makes what a file is read from; the last is the least bytes per second."""
+
 RUN = 64 << 20
 """Bytes that one request asks for at most."""
 
@@ -55,9 +58,13 @@ _grants = Grants()
 class FromOrigin:
     """The origin phase of one download."""
 
-    def __init__(self, settings: GetSettings, assembly: Place, watch: Watch, renew: Callable[[bool], None] | None = None) -> None:
+    def __init__(
+        self, settings: GetSettings, assembly: Place, watch: Watch, renew: Callable[[bool], None] | None = None,
+        origin: Origins | None = None,
+    ) -> None:  # fmt: skip
         """renew: called by the main thread now and then, with whether nobody wants anything. Raises BadValue."""
         self._renew = renew
+        self._origin = origin or for_download
         self._settings = settings
         self._assembly = assembly
         self._watch = watch
@@ -72,7 +79,7 @@ class FromOrigin:
         for attempt in range(ANEW + 1):
             cancel = Cancel()
             try:
-                return self._once(for_download(settings, cancel, floor), cancel)
+                return self._once(self._origin(settings, cancel, floor), cancel)
             except OriginChanged as error:
                 if attempt == ANEW:
                     raise

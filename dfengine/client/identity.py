@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dfengine.tree import TreeTask
+
 CERTIFICATES = 4 << 20
 """Bytes of one file of them that are read, as `origin.trust` does."""
 
@@ -57,8 +59,8 @@ class Identity(Value):
     kept: str
 
 
-def identify(settings: GetSettings) -> Identity:
-    """Raises BadValue when the URL or a file of certificates cannot be meant."""
+def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
+    """tree: the download is of one of a tree's tasks. Raises BadValue when the URL or a file of certificates cannot be meant."""
     check_task_url(settings.url)
     plain = task_url(settings.url, settings.filter)
     ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
@@ -67,7 +69,7 @@ def identify(settings: GetSettings) -> Identity:
     sign = download_sign(os.getpid(), _unique(time.time()))
     segment = os.path.basename(os.fsdecode(unquote_to_bytes(urlsplit(plain).path)))[:100]
     stem = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "_~@+=,.-" else "_" for letter in segment).lstrip(".")
-    file = settings.md5.lower() or settings.identifier, ranged + site
+    file = settings.md5.lower() or settings.identifier, ranged + site + (tree.mark if tree is not None else "")
     task = kept = task_id(plain, *file)
     apart = "".join(f"\n{name}:{value}" for name, value in sorted((name.lower(), value) for name, value in settings.headers
                     if name.lower() in CHOOSING))

@@ -148,7 +148,10 @@ class Place:
     def _close(self, file: PieceFile) -> None:
         file.close()
 
+    _kind = Transfer
+    """Of its transfers."""
+
     def _transfer(self, file: PieceFile, plan: Plan, follower: Follower | None) -> Transfer:
         rate = self._settings.locallimit
         throttle = Throttle(rate, self.limit) if rate else None
-        return Transfer(file, plan, self.byte_counts, follower=follower, throttle=throttle)
+        return self._kind(file, plan, self.byte_counts, follower=follower, throttle=throttle)

@@ -131,10 +131,10 @@ class Routes:
             shared.touched = now
             self._home.touch(name, now)
         try:
-            fd, place, bits, n = shared.find(offset, content)
+            fd, place, bits, n, owner = shared.find(offset, content)
         except BadRange:
             return text(416, "range not satisfiable")
-        data = FileSlice(fd, place, content, shared, bits, n, *shared.check(offset, content))
+        data = FileSlice(fd, place, content, owner, bits, n, *shared.check(offset, content, owner))
         if not framed:
             return Parts(206, (data,))
         try:

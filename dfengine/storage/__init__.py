@@ -4,6 +4,7 @@
     piece_file  a task's data with its record; answers `locate(piece) -> (fd, offset, length)`
     tree_file   the same for a tree: many files below the directory of `tree_target`
     _scatter    writes and reads those, by `_layout` and `_folders`
+    tree_shared the same as the peer server serves it: pieces gathered out of files that others may change
     slots       the same for a stream: memory instead of a file; `memory_file`, `available_memory` for a file that is open
     signal_page what the leader of a host's downloads and those that joined it tell each other; `_futex` wakes who waits
     target      the part file that becomes the output

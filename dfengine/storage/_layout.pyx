@@ -11,6 +11,19 @@ cdef enum:
     LONGEST_PATH = 4096
 
 
+cdef bint beneath(const char *path, Py_ssize_t length) noexcept nogil:
+    """Relative, and no segment is empty, `.` or `..`; without a NUL."""
+    cdef Py_ssize_t at, begin = 0
+    for at in range(length + 1):
+        if at == length or path[at] == b"/":
+            if at == begin or (path[begin] == b"." and (at == begin + 1 or (at == begin + 2 and path[begin + 1] == b"."))):
+                return False
+            begin = at + 1
+        elif path[at] == 0:
+            return False
+    return True
+
+
 cdef class Layout:
     """paths: relative, checked by the caller. sizes: bytes. content_size: bytes of the content of a piece. Raises BadValue."""
 
@@ -23,6 +36,8 @@ cdef class Layout:
         for path in paths:
             if not 0 < len(path) < LONGEST_PATH:
                 raise BadValue(f"a path of {len(path)} bytes in a tree")
+            if not beneath(PyBytes_AS_STRING(path), PyBytes_GET_SIZE(path)):
+                raise BadValue(f"the path {path[:200]!r} in a tree does not stay below its directory")
             length += len(path) + 1
         self.names = <char *>calloc(length + 1, 1)
         self.name_at = <int64_t *>calloc(count + 1, sizeof(int64_t))

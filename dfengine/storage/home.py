@@ -3,6 +3,8 @@
     HOME/tasks/NAME     what the download is (JSON, written once, replaced never)
     HOME/data/NAME      hard link to the data, where the output lies on HOME's file system
     HOME/records/NAME   hard link to the record, or a copy of it made when the download ended
+    HOME/trees/NAME     of a tree: the paths and sizes of its files; those lie where they were written, and each piece is compared with its
+                        digest before it is sent. Manifests of trees lie there, too
     HOME/sockets/       the socket at which this user's downloads tell the peer server what it needs to know
     HOME/peer.lock      locked by the peer server; holds its address
 
@@ -28,10 +30,15 @@ from dfengine.storage.shared import Shared
 from dfengine.storage.target import Target
 from dfengine.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.storage.tree_file import TreeFile
+    from dfengine.storage.tree_target import TreeTarget
+
 _NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
 
 
-PARTS = ("tasks", "data", "records", "sockets")
+PARTS = ("tasks", "data", "records", "sockets", "trees")
 
 
 def valid_name(name: str) -> bool:
@@ -43,6 +50,7 @@ class Entry(Value):
     """What HOME/tasks/NAME says. expire: seconds without access after which the download is no longer served.
 
     paths: where the data may lie, first the part, then the output. node: HOST:PORT of the supernode, "" if none.
+    tree: the data is a tree's; paths, device and inode are of its directory.
     """
 
     name: str
@@ -54,6 +62,7 @@ class Entry(Value):
     device: int
     inode: int
     expire: float
+    tree: bool = False
 
     def is_at(self, path: str) -> bool:
         """The data is at `path`. Ask for the part before the output: it is renamed to that."""
@@ -80,6 +89,7 @@ class Entry(Value):
             or not all(type(number) is int for number in numbers)
             or type(entry.expire) not in (int, float)
             or type(entry.paths) is not list
+            or type(entry.tree) is not bool
             or not all(type(path) is str for path in entry.paths)
         ):
             raise BadValue("not the description of a download")
@@ -125,8 +135,25 @@ class Home:
     def share(self, name: str, file: PieceFile, target: Target, *, task: str, cid: str, node: str, expire: float) -> None:
         """Let the peer server serve `file` from now on, piece by piece as its bits appear. Raises StorageError."""
         data = os.fstat(file.fd)
-        entry = Entry(name, task, cid, node, [target.part, target.path], target.record, data.st_dev, data.st_ino, expire)
-        path = self._at("tasks", name)
+        self._tell(Entry(name, task, cid, node, [target.part, target.path], target.record, data.st_dev, data.st_ino, expire))
+        # After the entry: a link without an entry would never be found, and would keep the disk space of a deleted file.
+        self._link(target.part, "data", name)
+        self._link(target.record, "records", name)
+
+    def share_tree(self, name: str, file: TreeFile, target: TreeTarget, *, task: str, cid: str, node: str, expire: float) -> None:
+        """The same of a tree's data. Raises StorageError."""
+        data, path = os.fstat(file.scatter.root), self._at("trees", name)
+        try:
+            with open(path, "xb") as out:
+                out.write(target.layout)
+        except OSError as error:
+            raise storage_error(f"cannot write {path}", error) from error
+        self._tell(Entry(name, task, cid, node, [target.path], target.record, data.st_dev, data.st_ino, expire, tree=True))
+        self._link(target.record, "records", name)
+
+    def _tell(self, entry: Entry) -> None:
+        """Write HOME/tasks/NAME. Raises StorageError."""
+        name, path = entry.name, self._at("tasks", entry.name)
         # Names with a dot are not listed, so a half-written entry is never seen.
         fresh = os.path.join(self.path, "tasks", f".{name}.{os.getpid()}")
         try:
@@ -136,13 +163,13 @@ class Home:
         except OSError as error:
             _remove(fresh)
             raise storage_error(f"cannot write {path}", error) from error
-        # After the entry: a link without an entry would never be found, and would keep the disk space of a deleted file.
-        for source, part in ((target.part, "data"), (target.record, "records")):
-            # Another file system, or one that has no hard links: found by its path then.
-            with contextlib.suppress(OSError):
-                os.link(source, self._at(part, name), follow_symlinks=False)
-                if os.lstat(source).st_nlink < 2:  # the file system does not count links, so the last one could not be recognized
-                    os.unlink(self._at(part, name))
+
+    def _link(self, source: str, part: str, name: str) -> None:
+        """Another file system, or one that has no hard links: found by its path then."""
+        with contextlib.suppress(OSError):
+            os.link(source, self._at(part, name), follow_symlinks=False)
+            if os.lstat(source).st_nlink < 2:  # the file system does not count links, so the last one could not be recognized
+                os.unlink(self._at(part, name))
 
     def keep(self, name: str, file: PieceFile) -> None:
         """Call when the output has its name, before its record is removed: without a hard link the peer server needs a copy of it."""
@@ -160,7 +187,7 @@ class Home:
 
     def withdraw(self, name: str) -> None:
         """Stop serving it; the output, and what can be resumed, stay."""
-        for part in ("tasks", "data", "records"):
+        for part in ("tasks", "data", "records", "trees"):
             _remove(self._at(part, name))
 
     def names(self) -> list[str]:
@@ -188,6 +215,10 @@ class Home:
                 record = Record.follow(record_path)
             except StorageError:
                 continue
+            if entry.tree:
+                from dfengine.storage import tree_shared
+
+                return tree_shared.find(entry, record, self._at("trees", name))
             for path in (self._at("data", name), *entry.paths):
                 try:
                     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -218,6 +249,8 @@ class Home:
                 continue
             if entry is None or (idle > entry.expire and not self.running(name)):
                 self.withdraw(name)
+                if entry is not None and os.path.dirname(entry.paths[-1]) == os.path.join(self.path, "trees"):
+                    _remove(entry.paths[-1])  # a manifest, which nobody else needs
                 if entry is not None:
                     gone.append(entry)
         return gone

@@ -53,7 +53,7 @@ class Shared:
             self._wrong.clear()
         return self._wrong.isdisjoint(range(first, past)) if self._wrong else True
 
-    def check(self, offset: int, length: int) -> tuple[Callable[[], bool] | None, bool]:
+    def check(self, offset: int, length: int, owner: object = None) -> tuple[Callable[[], bool] | None, bool]:
         """(Function that compares the pieces of these raw bytes with their digests, for a thread; whether to call it before they are sent.)
 
         None for a running download: its bytes were compared as they came. Those of a finished file were compared before it got its name,
@@ -78,21 +78,22 @@ class Shared:
             (self._right if same else self._wrong).add(n)
         return self._wrong.isdisjoint(range(first, past))
 
-    def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int]:
-        """Where these raw bytes lie, and for memory the bit that tells whether they still do: (descriptor, place, bits or None, piece).
+    def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int, object]:
+        """Where these raw bytes lie, and for memory the bit that tells whether they still do.
 
-        Raises BadRange for bytes that lie in several pieces of memory, which is not contiguous.
+        (descriptor, place, bits or None, piece, owner); the descriptor is open as long as somebody has its owner. Raises BadRange for bytes
+        that lie in several pieces of memory, which is not contiguous.
         """
         file = self._file()
         if not file.evicts:
-            return self.fd, offset, None, 0
+            return self.fd, offset, None, 0, self
         first, past = file.geometry.covering(offset, length)
         if past - first > 1:
             raise BadRange(f"{length} bytes at {offset} lie in {past - first} pieces")
         if length:
             file.record.used.set(first)
         fd, place, _ = file.locate(first)
-        return fd, place + offset - file.geometry.content(first)[0], file.here, first
+        return fd, place + offset - file.geometry.content(first)[0], file.here, first, self
 
     def close(self) -> None:
         """Release the descriptors; a second time does nothing."""

@@ -53,6 +53,10 @@ class TreeFile(PieceFile):
         self._missing: dict[int, int] = {}
         """File in several pieces -> how many of those are missing."""
         self._hashing: dict[int, _Hashing] = {}
+
+    def expect(self) -> None:
+        """Count what is missing of the files in several pieces: by whom it is written. Before the first piece comes."""
+        scatter = self.scatter
         geometry = self.geometry
         for n in range(1, geometry.count):
             file = scatter.covered(geometry.content(n)[0], 1)[0]

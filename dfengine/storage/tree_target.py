@@ -89,6 +89,13 @@ class TreeTarget:
                 raise StorageError(f"another download writes this tree to {self.path}: wait for it") from None
             raise storage_error(f"cannot write to {self.path}", error) from error
 
+    @property
+    def layout(self) -> bytes:
+        """For the peer server: see `tree_shared.decode`."""
+        from dfengine.storage.tree_shared import encode
+
+        return encode(self._paths, self._sizes)
+
     def find_kept(self) -> bool:
         """Look which files lie there as an earlier download has written them: `kept`. True: all do."""
         try:
@@ -140,7 +147,7 @@ class TreeTarget:
     def _go_on(self, record: Record, scatter: Scatter) -> TreeFile:
         """What is here is compared with the record, and files that lie here already are taken as they are."""
         geometry, lock = record.geometry, os.dup(self._lock)
-        file = TreeFile(self.path, lock, record, scatter)
+        file = TreeFile(self.path, lock, record, scatter, self._digests)
         file.recheck(self._look)
         for n in self.kept:
             scatter.set_state(n, 2)
@@ -162,7 +169,8 @@ class TreeTarget:
             record.hide(piece)
         for n in parts - touched:
             scatter.discard(n)
-        return TreeFile(self.path, lock, record, scatter, self._digests)
+        file.expect()
+        return file
 
     def _parts_of(self, scatter: Scatter) -> set[int]:
         """Numbers of the files that have a part of their size; whatever else is left in the directory of parts is removed."""

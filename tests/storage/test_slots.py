@@ -80,7 +80,7 @@ def test_another_process_sees_what_is_here_and_what_left(file: SlotFile) -> None
     content = put(file, 1, b"y")
     shared = Shared(Entry("name", "task", "cid", "", [], "", 0, 0, 1.0), other)
     assert shared.here(PIECE, PIECE)
-    fd, place, bits, n = shared.find(PIECE, PIECE)
+    fd, place, bits, n, _ = shared.find(PIECE, PIECE)
     assert (place, n) == (MIB, 1)
     assert os.pread(fd, PIECE, place) == content
     put(file, 0, b"x")

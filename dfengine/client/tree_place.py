@@ -1,0 +1,96 @@
+"""Where a tree's data comes together: a directory, in which each file gets its name when all of it is verified."""
+
+from __future__ import annotations
+
+import contextlib
+
+from dfengine._window import Window
+from dfengine.client import fetch
+from dfengine.client.byte_counts import CDN
+from dfengine.client.place import Place
+from dfengine.client.plan import Plan
+from dfengine.client.transfer import Transfer
+from dfengine.errors import StorageError
+from dfengine.storage.tree_file import TreeFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine._piece import Geometry
+    from dfengine.client.job import Job
+    from dfengine.settings import GetSettings
+    from dfengine.storage.home import Home
+    from dfengine.storage.tree_target import TreeTarget
+
+HERE, PEERS, SUPERNODE, ORIGIN = range(4)
+"""Where a piece came from; HERE: from an earlier download."""
+
+
+class TreeTransfer(Transfer):
+    """Notes for each piece where it came from, in `came`."""
+
+    file: TreeFile
+    came: bytearray
+
+    def land(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None, placed: bool = False) -> memoryview | None:
+        """See Transfer."""
+        if not self.came[job.piece]:
+            self.came[job.piece] = SUPERNODE if job.source.cid.startswith(CDN) else PEERS
+        return super().land(job, buffer, length, xxh3, placed)
+
+    def _hold(self, n: int, length: int, host: bool = False) -> None:
+        self.came[n] = ORIGIN
+        super()._hold(n, length, host)
+
+
+class TreePlace(Place):
+    """Of one directory."""
+
+    _kind = TreeTransfer
+    transfer: TreeTransfer | None
+
+    def __init__(self, settings: GetSettings, target: TreeTarget) -> None:
+        super().__init__(settings)
+        self._target = target
+        self._shared: tuple[Home, str] | None = None
+
+    def _begin_again(self) -> None:
+        self.close()
+
+    def _begin(self, geometry: Geometry, generation: bytes) -> TreeTransfer:
+        file = self._target.open(geometry, generation)
+        held = list(file.here)
+        plan = Plan(Window(-1, geometry.count), fetch.workers(geometry), order=int)
+        plan.hold(held)
+        self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
+        transfer = self._transfer(file, plan, None)
+        assert isinstance(transfer, TreeTransfer)
+        transfer.came = bytearray(geometry.count)
+        return transfer
+
+    def finish(self) -> TreeTransfer:
+        """Every piece is here: the last files get their names. Raises StorageError."""
+        transfer = self.transfer
+        if transfer is None:
+            raise StorageError("nothing was downloaded")
+        transfer.file.finish_all()
+        return transfer
+
+    def share(self, home: Home, name: str, cid: str, node: str, task: str) -> None:
+        """Let this host's peer server serve the pieces that are here, now and from now on. Raises StorageError."""
+        if self.transfer is not None:
+            self._shared = home, name
+            home.withdraw(name)
+            home.share_tree(name, self.transfer.file, self._target, task=task, cid=cid, node=node, expire=self._settings.expiretime)
+
+    def keep(self) -> None:
+        """All files have their names: they are served on. Nothing fails by it."""
+        if self._shared is not None and self.transfer is not None:
+            with contextlib.suppress(StorageError):
+                self._shared[0].keep(self._shared[1], self.transfer.file)
+
+    def forget(self) -> None:
+        """See Place."""
+        if self._shared is not None:
+            self._shared[0].withdraw(self._shared[1])
+        self._target.discard()
+        self.close()

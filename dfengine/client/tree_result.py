@@ -1,0 +1,94 @@
+"""How the download of a tree went, file by file."""
+
+from __future__ import annotations
+
+from dfengine.client.tree_place import HERE, ORIGIN, PEERS, SUPERNODE
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dfengine._piece import Geometry
+    from dfengine.errors import DfengineError
+    from dfengine.manifest import Manifest
+
+
+class FileResult(Value):
+    """One file of a tree. path: below the directory; size and the others: bytes of it by where they came from.
+
+    resumed: they were here already. error: why it is not there, None: it is.
+    """
+
+    path: str
+    size: int
+    error: DfengineError | None = None
+    from_peers: int = 0
+    from_supernode: int = 0
+    from_origin: int = 0
+    resumed: int = 0
+
+
+class TreeResult(Value):
+    """How it went. Lengths in bytes, of all files; manifest: its identity; the others as in Result, of the tree's data.
+
+    errors: number of a file -> why it is not there. `files` has one entry for each file, in the order of their paths.
+    """
+
+    url: str
+    directory: str
+    task_id: str
+    manifest: str
+    length: int
+    count: int
+    seconds: float
+    from_peers: int
+    from_supernode: int
+    from_origin: int
+    resumed: int
+    errors: dict[int, DfengineError]
+    rows: Rows
+    back_to_source: str | None = None
+    hedged: int = 0
+    serves: bool = False
+    why_not: str = ""
+    peers: int = 0
+
+    @property
+    def files(self) -> tuple[FileResult, ...]:
+        """One entry for each file."""
+        return tuple(self.rows.of(n, self.errors.get(n)) for n in range(self.count))
+
+    @property
+    def failed(self) -> tuple[FileResult, ...]:
+        """The files that are not there."""
+        return tuple(self.rows.of(n, error) for n, error in sorted(self.errors.items()))
+
+    @property
+    def worst(self) -> DfengineError | None:
+        """Of the errors, the one with the highest exit code; None: all files are there."""
+        return max(self.errors.values(), key=lambda error: error.exit_code, default=None)
+
+
+class Rows:
+    """What `FileResult`s are made of: came[n] is where piece n came from; None: all files were here."""
+
+    def __init__(self, manifest: Manifest, kept: Sequence[int] = (), geometry: Geometry | None = None, came: bytes = b"") -> None:
+        self._manifest = manifest
+        self._kept = frozenset(kept)
+        self._geometry = geometry
+        self._came = came
+
+    def of(self, n: int, error: DfengineError | None) -> FileResult:
+        """File n."""
+        offset, size = self._manifest.range(n)
+        path = self._manifest.paths[n]
+        if error is not None:
+            return FileResult(path, size, error)
+        if self._geometry is None or n in self._kept:
+            return FileResult(path, size, resumed=size)
+        counts = [0, 0, 0, 0]
+        for piece in range(*self._geometry.covering(offset, size)):
+            begin, length = self._geometry.content(piece)
+            counts[self._came[piece]] += min(begin + length, offset + size) - max(begin, offset)
+        return FileResult(path, size, None, counts[PEERS], counts[SUPERNODE], counts[ORIGIN], counts[HERE])

@@ -1,0 +1,258 @@
+"""A tree's data as the peer server serves it: out of the files where they lie, without a second copy.
+
+Others may change, replace or delete the files at any time. So nothing of a tree is sent before it was compared with the record: a piece
+within one file is sent from that, and compared again when the file has another inode or ctime; one that lies in several files is gathered
+in memory and compared there. What is wrong is not served any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+import threading
+from array import array
+from collections import OrderedDict
+from itertools import count
+from weakref import ref
+
+from dfengine.errors import BadRange, BadValue, StorageError
+from dfengine.storage._scatter import Scatter
+from dfengine.storage.hashing import content_digest
+from dfengine.storage.shared import Shared
+from dfengine.storage.tree_file import TreeFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dfengine._bitset import Bitset
+    from dfengine.storage.home import Entry
+    from dfengine.storage.record import Record
+
+KEPT = 64 << 20
+"""Bytes of gathered pieces that are kept for the next one who asks."""
+
+MOST = 512 << 20
+"""Bytes of gathered pieces at once, those that are being sent included; a request for one more is refused."""
+
+LARGEST = 256 << 20
+"""Bytes of a layout."""
+
+_MAGIC = b"dftree1\n"
+_serial = count()
+
+
+def encode(paths: Sequence[bytes], sizes: Sequence[int]) -> bytes:
+    """The layout of a tree: its files' paths and sizes, in order."""
+    return b"".join((_MAGIC, struct.pack("=q", len(paths)), array("q", sizes).tobytes(), b"\0".join(paths)))
+
+
+def decode(content: bytes) -> tuple[list[bytes], Sequence[int]]:
+    """Paths and sizes of `encode`. Raises BadValue."""
+    try:
+        (files,) = struct.unpack_from("=q", content, len(_MAGIC))
+        start = len(_MAGIC) + 8
+        if not content.startswith(_MAGIC) or not 0 <= files <= (len(content) - start) // 8:
+            raise BadValue("not the layout of a tree")
+        sizes = array("q", content[start : start + 8 * files])
+        paths = content[start + 8 * files :].split(b"\0") if files else []
+    except (struct.error, ValueError):
+        raise BadValue("not the layout of a tree") from None
+    if len(paths) != files:
+        raise BadValue("not the layout of a tree")
+    return paths, sizes
+
+
+def find(entry: Entry, record: Record, layout: str) -> Shared | None:
+    """The tree that `entry` describes, open for reading; the record is its own then, and closed where there is none."""
+    descriptors: list[int] = []
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(layout, "rb") as file:
+            paths, sizes = decode(file.read(LARGEST))
+        descriptors.append(os.open(entry.paths[0], flags))
+        found = os.fstat(descriptors[0])
+        if (found.st_dev, found.st_ino) != (entry.device, entry.inode):
+            raise StorageError("the directory was replaced")
+        with contextlib.suppress(OSError):
+            # Removed when the download has ended.
+            descriptors.append(os.open(os.path.dirname(entry.record), flags))
+        scatter = Scatter(paths, sizes, record.geometry.content_size, descriptors[0], descriptors[1] if len(descriptors) > 1 else -1)
+        if scatter.length != record.geometry.length:
+            raise StorageError("the layout and the record are of different trees")
+        return TreeShared(entry, TreeFile(entry.paths[0], descriptors[-1], record, scatter))
+    except (OSError, BadValue, StorageError, IndexError):
+        for fd in descriptors:
+            os.close(fd)
+        record.close()
+        return None
+
+
+class TreeShared(Shared):
+    """One tree's data."""
+
+    def __init__(self, entry: Entry, file: TreeFile) -> None:
+        super().__init__(entry, file)
+        self.tree: TreeFile = file
+        self.serial = next(_serial)
+        self._same: dict[int, tuple[int, int, int]] = {}
+        """Piece that was compared -> device, inode and ctime of the one file that it lies in."""
+
+    def here(self, offset: int, length: int) -> bool:
+        """See Shared."""
+        first, past = self.geometry.covering(offset, length)
+        file = self._file()
+        return past <= file.record.capacity and file.record.holds(first, past) and self._wrong.isdisjoint(range(first, past))
+
+    def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int, object]:
+        """See Shared. Raises BadRange for bytes of several pieces, StorageError."""
+        self._file()
+        tree, geometry = self.tree, self.geometry
+        first, past = geometry.covering(offset, length)
+        if past - first > 1:
+            raise BadRange(f"{length} bytes at {offset} lie in {past - first} pieces")
+        if past == first:
+            return self.fd, 0, None, 0, self
+        begin, size = geometry.content(first)
+        held: _InFile | _Gathered | None = _gathered.get(self.serial, first)
+        if held is None:
+            number, other = tree.scatter.covered(begin, size)
+            held = _InFile(self, first, number) if other - number == 1 else _Gathered(self, first, size)
+        return held.fd, held.place + offset - begin, None, 0, held
+
+    def check(self, offset: int, length: int, owner: object = None) -> tuple[Callable[[], bool] | None, bool]:
+        """See Shared."""
+        return (owner.right, not owner.known) if isinstance(owner, _InFile | _Gathered) else (None, False)
+
+    def withdraw(self, n: int) -> None:
+        """Piece n is not what its digest says: it is not served any more."""
+        self._wrong.add(n)
+        self._same.pop(n, None)
+
+    def close(self) -> None:
+        """See Shared."""
+        _gathered.forget(self.__dict__.get("serial", -1))
+        super().close()
+
+    __del__ = close
+
+
+class _InFile:
+    """A piece that lies in one file, which is open."""
+
+    def __init__(self, shared: TreeShared, n: int, number: int) -> None:
+        scatter = shared.tree.scatter
+        try:
+            self.fd = scatter.open(number)
+        except OSError as error:
+            shared.withdraw(n)
+            raise StorageError(f"piece {n} of {shared.tree.path} is gone: {error.strerror}") from None
+        self._shared, self._n = shared, n
+        begin, self._size = shared.geometry.content(n)
+        self.place = begin - scatter.extent(number)[0]
+        self.known = shared._same.get(n) == self._state()
+
+    def _state(self) -> tuple[int, int, int]:
+        found = os.fstat(self.fd)
+        return found.st_dev, found.st_ino, found.st_ctime_ns
+
+    def right(self) -> bool:
+        """In a thread: compare it with its digest."""
+        state, shared, n = self._state(), self._shared, self._n
+        buffer = memoryview(bytearray(self._size))
+        got = 0
+        try:
+            while got < self._size and (part := os.preadv(self.fd, [buffer[got:]], self.place + got)):
+                got += part
+            same = content_digest(buffer[:got]) == shared.tree.record.digest(n)
+        except (OSError, StorageError):
+            same = False
+        if same:
+            shared._same[n] = state
+        else:
+            shared.withdraw(n)
+        return same
+
+    def __del__(self) -> None:
+        fd = self.__dict__.pop("fd", -1)
+        if fd >= 0:
+            os.close(fd)
+
+
+class _Gathered:
+    """A piece that lies in several files, in memory; it stays right whatever happens to those. place: where it begins."""
+
+    place = 0
+
+    def __init__(self, shared: TreeShared, n: int, size: int) -> None:
+        if _gathered.size + size > MOST:
+            raise StorageError("too many pieces of trees are being sent")
+        try:
+            self.fd = os.memfd_create("dfengine-piece", os.MFD_CLOEXEC)
+            os.ftruncate(self.fd, size)
+        except OSError as error:
+            raise StorageError(f"no memory for a piece: {error.strerror}") from None
+        self.size = size
+        self.known = False
+        # A piece that is kept does not keep its tree open.
+        self._shared, self._n = ref(shared), n
+        self._turn = threading.Lock()
+        _gathered.add(shared.serial, n, self)
+
+    def right(self) -> bool:
+        """In a thread: gather it, unless another thread has, and compare it with its digest."""
+        with self._turn:
+            shared, n = self._shared(), self._n
+            if not self.known and shared is not None:
+                with mmap.mmap(self.fd, self.size) as memory, memoryview(memory) as view:
+                    try:
+                        length = shared.tree.read_into(n, view)
+                        self.known = content_digest(view[:length]) == shared.tree.record.digest(n)
+                    except StorageError:
+                        pass
+                if not self.known:
+                    shared.withdraw(n)
+                    _gathered.drop(shared.serial, n)
+            return self.known
+
+    def __del__(self) -> None:
+        fd = self.__dict__.pop("fd", -1)
+        if fd >= 0:
+            os.close(fd)
+            _gathered.size -= self.__dict__.get("size", 0)
+
+
+class _Kept:
+    """The gathered pieces of this process. size: bytes of all that are in memory."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._pieces: OrderedDict[tuple[int, int], _Gathered] = OrderedDict()
+
+    def get(self, shared: int, n: int) -> _Gathered | None:
+        """Piece n of a tree, if it is here."""
+        found = self._pieces.get((shared, n))
+        if found is not None:
+            self._pieces.move_to_end((shared, n))
+        return found
+
+    def add(self, shared: int, n: int, piece: _Gathered) -> None:
+        """The least recently asked for leave when these are more than KEPT bytes; they stay in memory while they are sent."""
+        self.size += piece.size
+        self._pieces[shared, n] = piece
+        while len(self._pieces) > 1 and sum(each.size for each in self._pieces.values()) > KEPT:
+            self._pieces.popitem(last=False)
+
+    def drop(self, shared: int, n: int) -> None:
+        """It is not here any more."""
+        self._pieces.pop((shared, n), None)
+
+    def forget(self, shared: int) -> None:
+        """All of a tree."""
+        for key in [key for key in self._pieces if key[0] == shared]:
+            del self._pieces[key]
+
+
+_gathered = _Kept()

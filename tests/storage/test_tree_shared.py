@@ -1,0 +1,182 @@
+"""A tree that is served: its pieces come out of its files, and never wrong, whatever was done to those."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import BadRange, BadValue, StorageError
+from dfengine.net._sendfile import FileSlice
+from dfengine.storage.home import Home
+from dfengine.storage.shared import Shared
+from dfengine.storage.tree_file import TreeFile
+from dfengine.storage.tree_shared import decode, encode
+from tests.storage.test_tree_file import Tree, bodies, names
+
+NAME = "tree-1-2.000"
+
+
+class Served:
+    """A tree that is being downloaded, and the peer server's home."""
+
+    def __init__(self, path: Path, sizes: list[int]) -> None:
+        self.tree = Tree(path / "out", dict(zip(names(len(sizes)), bodies(sizes), strict=True)))
+        self.home = Home(str(path / "home"))
+        self.file: TreeFile = self.tree.open()
+        self.home.share_tree(NAME, self.file, self.tree.target, task="t", cid="c", node="", expire=60.0)
+
+    def end(self) -> None:
+        """The download ends."""
+        self.file.finish_all()
+        self.home.keep(NAME, self.file)
+        self.tree.target.discard()
+        self.file.close()
+        self.tree.target.close()
+
+    def shared(self) -> Shared:
+        found = self.home.find(NAME)
+        assert found is not None
+        return found
+
+    def sent(self, shared: Shared, n: int) -> bytes | None:
+        """Piece n as it goes out; None: it is refused, or cut off."""
+        offset, length = self.tree.geometry.content(n)
+        if not shared.here(offset, length):
+            return None
+        try:
+            fd, place, bits, piece, owner = shared.find(offset, length)
+        except StorageError:
+            return None
+        part = FileSlice(fd, place, length, owner, bits, piece, *shared.check(offset, length, owner))
+        if not part.resident():
+            part.load()
+        try:
+            return part.read(0, length)
+        except EOFError:
+            return None
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Served:
+    return Served(tmp_path, [10, 40, 7, 100, 0, 31, 64, 5, 3, 200])
+
+
+def test_pieces_are_served_while_they_come_and_afterwards(served: Served) -> None:
+    tree, shared = served.tree, served.shared()
+    order = [*range(tree.geometry.count)][::-1]
+    for at, n in enumerate(order):
+        tree.write(served.file, n)
+        for each in order:
+            assert served.sent(shared, each) == (tree.piece(each) if each in order[: at + 1] else None)
+    served.end()
+    tree.check()
+    for open_since in (shared, served.shared()):
+        for n in order:
+            assert served.sent(open_since, n) == tree.piece(n)
+            assert served.sent(open_since, n) == tree.piece(n)
+
+
+@pytest.mark.parametrize("how", ["change", "cut", "grow", "remove", "replace", "link", "directory"])
+def test_a_file_that_was_changed_is_never_served_wrong(served: Served, how: str) -> None:
+    tree = served.tree
+    tree.write_all(served.file)
+    served.end()
+    before = served.shared()
+    right = {n for n in range(tree.geometry.count) if n % 2}
+    assert all(served.sent(before, n) == tree.piece(n) for n in right)
+    for path, body in tree.files.items():
+        place, stat = tree.path / path, (tree.path / path).stat()
+        if how == "change":
+            place.write_bytes(bytes(byte ^ 1 for byte in body))
+            os.utime(place, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        elif how in ("cut", "grow"):
+            place.write_bytes(body[:-1] if how == "cut" else body + b"x")
+        else:
+            place.unlink()
+            if how == "replace":
+                place.write_bytes(bytes(len(body)))
+            elif how == "link":
+                place.symlink_to("/etc/hostname")
+            elif how == "directory":
+                place.mkdir()
+    for shared in (before, served.shared()):
+        for n in range(tree.geometry.count):
+            assert served.sent(shared, n) in (None, tree.piece(n))
+    fresh = served.shared()
+    assert not any(served.sent(fresh, n) for n in range(tree.geometry.count) if len(tree.piece(n)) > 1), "what is gone is served by whom?"
+
+
+def test_only_what_was_changed_is_withdrawn(served: Served) -> None:
+    tree = served.tree
+    tree.write_all(served.file)
+    served.end()
+    (tree.path / "file0").write_bytes(b"0" * 10)
+    shared = served.shared()
+    assert [n for n in range(tree.geometry.count) if served.sent(shared, n) is None] == [0]
+    (tree.path / "file0").write_bytes(tree.files["file0"])
+    assert served.sent(served.shared(), 0) == tree.piece(0)
+
+
+def test_a_range_over_pieces_is_refused(served: Served) -> None:
+    served.tree.write_all(served.file)
+    shared = served.shared()
+    with pytest.raises(BadRange):
+        shared.find(30, 10)
+    served.end()
+
+
+def test_a_replaced_directory_is_not_served(served: Served) -> None:
+    served.tree.write_all(served.file)
+    served.end()
+    assert not served.home.withdraw_deleted()
+    served.tree.path.rename(served.tree.path.with_name("moved"))
+    served.tree.path.mkdir()
+    assert served.home.find(NAME) is None
+    assert [entry.name for entry in served.home.withdraw_deleted()] == [NAME]
+    assert not any(path.is_file() for path in Path(served.home.path).rglob("*"))
+
+
+def test_a_download_that_was_killed_is_no_running_one(served: Served) -> None:
+    assert served.home.running(NAME)
+    served.tree.stop(served.file)
+    assert not served.home.running(NAME)
+    assert [entry.name for entry in served.home.sweep(1e12)] == [NAME]
+
+
+def test_descriptors_are_closed(served: Served) -> None:
+    served.tree.write_all(served.file)
+    served.end()
+    before = len(os.listdir("/proc/self/fd"))
+    shared = served.shared()
+    for n in range(served.tree.geometry.count):
+        served.sent(shared, n)
+    shared.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1).filter(lambda path: b"\0" not in path), st.integers(0, 1 << 40))))
+def test_a_layout_comes_back(files: list[tuple[bytes, int]]) -> None:
+    paths, sizes = [path for path, _ in files], [size for _, size in files]
+    found, read = decode(encode(paths, sizes))
+    assert (found, list(read)) == (paths, sizes)
+
+
+@given(st.binary() | st.binary().map(lambda tail: b"dftree1\n" + tail))
+def test_what_is_no_layout_is_refused(content: bytes) -> None:
+    try:
+        paths, sizes = decode(content)
+    except BadValue:
+        return
+    assert encode(paths, sizes) == content or not paths
+
+
+@pytest.mark.parametrize("path", [b"../x", b"/x", b"a//b", b"a/./b", b"a/..", b"..", b".", b"a/", b"", b"a\0b"])
+def test_a_layout_that_leads_out_of_the_directory_is_refused(path: bytes) -> None:
+    from dfengine.storage._scatter import Scatter
+
+    with pytest.raises(BadValue):
+        Scatter([path], [1], 32, -1)

@@ -15,7 +15,7 @@
     tree, tree_place, tree_result       a whole directory: its manifest, then the data of all its files, which it scatters into them
     from_origin, origin_lease           the origin, and permission to go there
     joining, pulse, leader_place, joined_file  downloads of one host: who leads and runs, where its pieces are, and a file copied from there
-    local_peer, leaving                 this host's peer server, and telling supernodes that a download ends
+    local_peer, leaving                 this host's peer server, no child of ours (`_detached`); telling supernodes of the end
     interrupt, watchdog                 signals and the deadline
     batch, batch_progress               many downloads of one process, and what they have done together
     progress, meter, byte_counts        what people are shown

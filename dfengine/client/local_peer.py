@@ -1,7 +1,8 @@
 """Finds the host's peer server, or starts one without waiting for it.
 
 HOME/peer.lock is locked by the running server and holds its address. The process that gets the lock binds the socket, starts
-the server and lets it inherit both, so that the address is known, and connections are taken, before it runs.
+the server and lets it inherit both, so that the address is known, and connections are taken, before it runs. The server is no child of it
+(`_detached`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 
 from dfengine.errors import LocalError, RemoteError
@@ -28,8 +30,6 @@ PATIENCE = 3.0
 """Seconds for a server that holds the lock to answer."""
 
 BACKLOG = 1024
-
-_started: list[int] = []
 
 
 class LocalPeer(Value):
@@ -49,7 +49,6 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
 
     Raises LocalError when none can be had: the download goes on and serves nobody.
     """
-    _reap()
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -165,6 +164,8 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
             *(word for path in dialer.secret_files for word in ("--secret-file", path)),
             *(word for pair in zip(("--tls-cert", "--tls-key", "--tls-ca"), dialer.tls_files, strict=True) if pair[1] for word in pair),
         ]  # fmt: skip
+        from dfengine.client import _detached
+
         # -P and an absolute path: the server must be this very package, whatever lies in the working directory.
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -177,20 +178,14 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         stack.callback(os.close, log)
         # Its end is found by each write.
         fcntl.fcntl(log, fcntl.F_SETFL, os.O_APPEND)
-        pid = os.posix_spawn(
-            sys.executable,
-            arguments,
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_DUP2, log, 2),
-                *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd > 2 and fd not in handed),
-            ],
-            setsid=True,
-            setsigmask=[],
+        pid = _detached.start(
+            os.fsencode(sys.executable),
+            [os.fsencode(each) for each in arguments],
+            [os.fsencode(f"{name}={value}") for name, value in environment.items()],
+            log,
+            [fd for fd in _inheritable() if fd > 2 and fd not in handed],
         )
-        _started.append(pid)
+        _await_own(pid)
         os.pwrite(lock, _lock_text(ip, number, pid), 0)
         return LocalPeer(ip, number, fresh=True, line=socket.socket(fileno=line.detach()))
 
@@ -205,13 +200,16 @@ def _inheritable() -> list[int]:
     return found
 
 
-def _reap() -> None:
-    """Servers that this process started and that have ended."""
-    for pid in list(_started):
-        with contextlib.suppress(ChildProcessError):
-            if os.waitpid(pid, os.WNOHANG) == (0, 0):
-                continue
-        _started.remove(pid)
+def _await_own(pid: int) -> None:
+    """A process that inherits orphans, as the first one of a container, has the server as its child: a thread waits for its end."""
+    with contextlib.suppress(ChildProcessError):
+        if os.waitpid(pid, os.WNOHANG) == (0, 0):
+            threading.Thread(target=_await, args=(pid,), name="dfengine-peer-end", daemon=True).start()
+
+
+def _await(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 def finish(peer: LocalPeer, dialer: Dialer, name: str, task: str, cid: str, node: str) -> None:

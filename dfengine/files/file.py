@@ -222,6 +222,8 @@ class File(io.RawIOBase):
 
     def forked(self) -> None:
         """In a forked child: the parent has the threads. What is read here is opened anew."""
+        if self._opened is not None:
+            self._opened.forked()
         self._opened = None
         self._turn, self._opening = threading.RLock(), threading.Lock()
 

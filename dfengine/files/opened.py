@@ -6,7 +6,6 @@ Only the record's bits say what is here, and every piece was verified before its
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import threading
 import time
@@ -16,6 +15,8 @@ from dfengine.errors import Cancelled, DfengineError, DigestMismatch, LocalError
 from dfengine.files import cancel
 from dfengine.files.fetching import Fetching
 from dfengine.files.read_ahead import ReadAhead
+from dfengine.net import forked
+from dfengine.storage._mapping import Mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Opened:
         """What ended it before it was closed."""
         self._uncompared = bool(settings.expected)
         """A digest of the whole file was given, and nobody knows yet that it agrees."""
-        self._map: tuple[int, mmap.mmap] | None = None
+        self._map: tuple[int, Mapping] | None = None
         self.ready = False
         """`begin` has succeeded."""
         self._engine.start()
@@ -182,8 +183,9 @@ class Opened:
         with self._turn:
             if self._map is None or self._map[0] != self._file.moves:
                 # It has a descriptor of its own: pages and lock stay as long as somebody has a view of them.
-                self._map = self._file.moves, mmap.mmap(self._file.fd, length, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
-            return memoryview(self._map[1])[offset : offset + count]
+                self._map = self._file.moves, Mapping(self._file.fd, length, keep=True)
+                forked.keep(self._map[1])
+            return self._map[1].memory()[offset : offset + count]
 
     def path(self) -> str:
         """Where the whole file lies, as long as it is open. Raises as `pread`."""
@@ -213,6 +215,10 @@ class Opened:
             self._released = True
             self._map = None
         self._engine.leave()
+
+    def forked(self) -> None:
+        """In a forked child, where this may live on in the frames of the parent's threads: only those who have a view keep the pages."""
+        self._map = None
 
     # Pieces.
 

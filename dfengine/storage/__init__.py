@@ -7,6 +7,7 @@
     tree_shared the same as the peer server serves it: pieces gathered out of files that others may change
     slots       the same for a stream: memory instead of a file; `memory_file`, `available_memory` for a file that is open
     signal_page what the leader of a host's downloads and those that joined it tell each other; `_futex` wakes who waits
+    _mapping    a file's pages as memory that takes no descriptor
     target      the part file that becomes the output
     output      where the output goes; `abandoned` removes old part files, `surplus` files that are not in a tree
     home        the directory through which downloads and peer server of a host meet

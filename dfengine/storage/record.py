@@ -32,6 +32,7 @@ import threading
 from dfengine._bitset import Bitset, words
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError, TooLarge
+from dfengine.storage._mapping import Mapping
 from dfengine.storage.failure import storage_error
 
 MAGIC = b"dfrec\x00\x03\n"
@@ -74,7 +75,7 @@ class Record:
     Use `create`, `open`, `follow` or `in_memory`. Raises StorageError when the file cannot be used. One process writes.
     """
 
-    def __init__(self, path: str, fd: int, memory: bytearray | mmap.mmap, kind: str) -> None:
+    def __init__(self, path: str, fd: int, memory: bytearray | mmap.mmap | memoryview, kind: str) -> None:
         """kind: `own` (written through to `fd`), `followed` (another process writes it), `mapped`."""
         _, length, piece_size, capacity, *_ = _HEAD.unpack_from(memory)
         self.path = path
@@ -133,7 +134,7 @@ class Record:
             os.ftruncate(fd, _size(capacity))
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
             os.pwrite(fd, head, 0)
-            return cls("memory", fd, mmap.mmap(fd, _size(capacity)), "mapped")
+            return cls("memory", fd, Mapping(fd, _size(capacity), writable=True).memory(), "mapped")
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
@@ -180,7 +181,7 @@ class Record:
         try:
             if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK == 0:
                 raise StorageError("a stream's record is not sealed")
-            return cls("memory", fd if keep else -1, mmap.mmap(fd, _checked(fd, "a stream's record")), "mapped")
+            return cls("memory", fd if keep else -1, Mapping(fd, _checked(fd, "a stream's record"), writable=True).memory(), "mapped")
         except (OSError, ValueError) as error:
             raise StorageError(f"cannot read a stream's record: {error}") from error
 
@@ -293,10 +294,10 @@ class Record:
         self.__dict__.pop("here", None)
         self.__dict__.pop("used", None)
         self.__dict__.pop("digests", None)
-        if isinstance(self._memory, mmap.mmap):
+        if not isinstance(memory := self._memory, bytearray):
             # A thread that is sending a piece may check its bit once more: then the mapping is freed with that bitset.
             with contextlib.suppress(BufferError):
-                self._memory.close()
+                memory.close() if isinstance(memory, mmap.mmap) else memory.release()
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)

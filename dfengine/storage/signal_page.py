@@ -21,10 +21,10 @@ costs the leader the time of a beat.
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 
 from dfengine.errors import StorageError
+from dfengine.storage._mapping import Mapping
 from dfengine.storage.record import SEALS
 
 TYPE_CHECKING = False
@@ -61,8 +61,8 @@ class SignalPage:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._map = mmap.mmap(fd, BYTES)
-        self._words = memoryview(self._map).cast("I")
+        self._map = Mapping(fd, BYTES, writable=True).memory()
+        self._words = self._map.cast("I")
 
     @classmethod
     def create(cls) -> SignalPage:
@@ -210,7 +210,7 @@ class SignalPage:
     def digests(self) -> dict[str, str]:
         """See `say_digests`; empty before."""
         size = min(self._words[_DIGESTS], _LONGEST)
-        text = self._map[_TEXT : _TEXT + size].decode("ascii", "replace")
+        text = bytes(self._map[_TEXT : _TEXT + size]).decode("ascii", "replace")
         return dict(pair for word in text.split() if len(pair := word.split(":")) == 2)
 
     def want(self, slot: int, pieces: Iterable[int]) -> None:
@@ -235,6 +235,6 @@ class SignalPage:
     def _let_go(self) -> None:
         fd, self.fd = self.fd, -1
         self._words.release()
-        self._map.close()
+        self._map.release()
         if fd >= 0:
             os.close(fd)

@@ -518,6 +518,72 @@ tell(child=child, out=sha(folder + "out"), alone=sha(folder + "alone"), length=l
     assert told["length"] == SIZE
 
 
+def test_a_forked_child_has_nothing_of_what_the_parent_has_open(stage: Scene, program: Program) -> None:
+    """No memory, lock or connection: only numbers of /dev/null. What libcurl keeps to wake itself is nobody else's."""
+    stage.file("f", SIZE)
+    told = program.run(
+        """
+files = [
+    dfengine.open(base + "/f", nodes=nodes, store="memory", **options), dfengine.open(base + "/f", nodes=nodes, store="disk", **options),
+    dfengine.open(base + "/slow/f", **options), dfengine.open(base + "/f", nodes=nodes, no_join=True, buffering=-1, **options),
+]
+views = [files[0].map(), files[1].map()]
+files[3].read(10)
+stream = dfengine.stream(base + "/f", nodes=nodes, **options)
+stream.read(10)
+began = [each for each in open_files() if each not in before]
+pid = os.fork()
+if not pid:
+    found = [each for each in open_files() if each not in before and each != "anon_inode:[eventfd]"]
+    assert bytes(views[0][:10]) == bytes(views[1][:10])
+    del views
+    with open("/proc/self/maps") as maps:
+        gone = "dfengine-file" not in maps.read()
+    tell(found=found, gone=gone, read=len(files[0].read(7)))
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+del views
+for each in (*files, stream):
+    each.close()
+tell(began=len(began))
+""",
+        stage.supernode(),
+    )
+    assert told["began"] > 10
+    assert told["found"] == []
+    assert told["gone"], "pages that nobody has a view of are unmapped"
+    assert told["read"] == 7
+
+
+def test_a_program_has_no_child_by_its_downloads(stage: Scene, program: Program) -> None:
+    """Its handler of SIGCHLD is not called, and no peer server that ended is left."""
+    stage.file("f", SIZE)
+    told = program.run(
+        """
+heard = []
+signal.signal(signal.SIGCHLD, lambda *_: heard.append(1))
+dfengine.get(base + "/f", folder + "out", nodes=nodes, **options)
+with open(options["home"] + "/peer.lock") as lock:
+    pid = json.load(lock)["pid"]
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    alone = True
+else:
+    alone = False
+server = os.pidfd_open(pid)
+signal.pidfd_send_signal(server, signal.SIGTERM)
+import select
+assert select.select([server], [], [], 60)[0]
+os.close(server)
+os.truncate(options["home"] + "/peer.lock", 0)  # one that ends before it has begun leaves its number there
+tell(alone=alone, heard=heard)
+""",
+        stage.supernode(),
+    )
+    assert told == {"alone": True, "heard": []}
+
+
 def test_the_lock_of_a_part_goes_with_its_download_and_not_with_a_child(stage: Scene, program: Program) -> None:
     digest = stage.file("f", SIZE)
     told = program.run(

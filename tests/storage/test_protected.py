@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import select
 import signal
 import socket
 import stat
@@ -191,16 +193,16 @@ def test_a_peers_log_is_written_to_no_file_that_another_laid(shared: Path, tmp_p
     """In a home of root's, as one on a shared disk; the server runs without a log."""
     lay(shared / "peer.log")
     before = os.lstat(shared / "peer.log")
-    peer = local_peer.ensure(Home(str(shared)), Dialer(), "127.0.0.1", 0, "f-1-2.000", totallimit=0, alivetime=0.1)
+    peer = local_peer.ensure(Home(str(shared)), Dialer(), "127.0.0.1", 0, "f-1-2.000", totallimit=0, alivetime=60.0)
     assert peer.port
     assert peer.line is not None
     peer.line.close()
     after = os.lstat(shared / "peer.log")
     assert (after.st_ino, after.st_size, after.st_mtime) == (before.st_ino, before.st_size, before.st_mtime)
-    [pid] = [pid for pid in local_peer._started if os.path.exists(f"/proc/{pid}")]
-    os.kill(pid, signal.SIGTERM)
-    os.waitpid(pid, 0)
-    local_peer._started.clear()
+    ended = os.pidfd_open(json.loads((shared / "peer.lock").read_bytes())["pid"])
+    signal.pidfd_send_signal(ended, signal.SIGTERM)
+    assert select.select([ended], [], [], 60.0)[0], "the server ends"
+    os.close(ended)
 
 
 @pytest.mark.parametrize("laid", ["download", "supernode.lock"])

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from functools import cached_property
 from itertools import accumulate
 from urllib.parse import quote, unquote_to_bytes
@@ -136,6 +136,10 @@ class Manifest:
     def range(self, n: int) -> tuple[int, int]:
         """Where file n begins in the data, and its bytes."""
         return self._ends[n] - self.sizes[n], self.sizes[n]
+
+    def first(self, offset: int) -> int:
+        """The first file that does not end before byte `offset` of the data; one past the last file when all do."""
+        return bisect_left(self._ends, offset)
 
     def segments(self, offset: int, length: int) -> list[tuple[int, int, int]]:
         """(file, offset in it, bytes) of the data's bytes [offset, offset + length), in order; files of no bytes are not among them.

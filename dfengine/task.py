@@ -34,6 +34,7 @@ PEER_FOLDER = "/peer/file"
 CDN_FOLDER = "/download/"
 """Where a supernode's download port serves its copies."""
 
+_UNSENDABLE = re.compile("[\x00- \x7f\ud800-\udfff]")
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~@+=,/"
 
 
@@ -124,7 +125,7 @@ def names_same(task_url: str, raw_url: str) -> bool:
 
 def check_url(url: str) -> str:
     """`url` itself when it is http or https, names a host and holds neither control characters nor surrogates; else BadValue."""
-    if any(character <= " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in url):
+    if _UNSENDABLE.search(url):
         raise BadValue(f"URL {shown(url)!r} holds a space, a control character or a byte that is no UTF-8: percent-encode it")
     try:
         parts = urlsplit(url)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pycurl
 
-from dfengine.errors import OriginError, OriginForbidden, OriginSlow, OriginTruncated, OriginUnreachable, OriginUntrusted
+from dfengine.errors import OriginError, OriginForbidden, OriginSlow, OriginTruncated, OriginUnreachable, OriginUntrusted, SourceGone
 from dfengine.net.access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import TICK, Driver
@@ -54,7 +54,7 @@ def _uninherited(fd: int, purpose: int) -> int:
     return int(pycurl.SOCKOPT_OK)
 
 
-@contextmanager
+@contextlib.contextmanager
 def naming(place: str) -> Iterator[None]:
     """What is wrong with a head is said of the server that sent it."""
     try:
@@ -74,8 +74,11 @@ class Body:
     this answer, or a redirect to it, depends on, in lower case. proxy_by_tls: a proxy shows a certificate, too.
     """
 
-    def __init__(self, place: str, cancel: Cancel, floor: float, host: str = "", access: Access | None = None) -> None:
-        """floor: least bytes per second, 0 = any. access: which addresses `host` may be at, None: any."""
+    def __init__(
+        self, place: str, cancel: Cancel, floor: float, host: str = "", access: Access | None = None, kept: Driver | None = None
+    ) -> None:
+        """floor: least bytes per second, 0 = any. access: which addresses `host` may be at, None: any. kept: whose connections it uses,
+        and leaves open; None: its own."""
         self.place = place
         self.head = Head(0)
         self.start = 0
@@ -90,9 +93,9 @@ class Body:
         self._access = access
         self._denied = False
         self._floor = floor
-        self._easy: Any = pycurl.Curl()
-        self._cancel = cancel
-        self._driver: Driver | None = None
+        self._kept = kept
+        self._driver: Driver | None = kept or Driver(cancel)
+        self._easy: Any = self._driver.easy()
         self._lines: list[bytes] = []
         self._whole = self._began = self._paused = False
         self._into = memoryview(b"")
@@ -103,11 +106,8 @@ class Body:
 
     # The head.
 
-    def open(self, options: dict[int, Any], tunnel: bool, seconds: float, waiting: Callable[[], None] | None = None) -> None:
-        """Send the request that `options` (libcurl's, by number) make, and wait `seconds` for the head, 0: as long as it takes.
-
-        tunnel: a proxy is asked for a tunnel first. waiting: called every TICK; what it raises ends the wait.
-        Raises OriginError and its kin, SourceGone when it was cancelled.
+    def begin(self, options: dict[int, Any], tunnel: bool) -> None:
+        """Send the request that `options` (libcurl's, by number) make, with the driver's next step. tunnel: a proxy is asked for one first.
         """
         easy = self._easy
         for option, value in options.items():
@@ -121,10 +121,17 @@ class Body:
         if self._access is not None:
             easy.setopt(pycurl.OPENSOCKETFUNCTION, self._socket)
             easy.setopt(pycurl.SOCKOPTFUNCTION, _uninherited)
-        driver = self._driver = Driver(easy, self._cancel)
+        self._running().begin(easy)
+
+    def open(self, seconds: float, waiting: Callable[[], None] | None = None) -> None:
+        """Wait `seconds` for the head, 0: as long as it takes. waiting: called every TICK; what it raises ends the wait.
+
+        Raises OriginError and its kin, SourceGone when it was cancelled.
+        """
+        driver = self._running()
         until = time.monotonic() + seconds if seconds else None
         while not self._whole:
-            if driver.result is not None:
+            if driver.result(self._easy) is not None:
                 raise self._failure(False)
             left = TICK if until is None else min(TICK, until - time.monotonic())
             if left <= 0:
@@ -135,6 +142,10 @@ class Body:
         with naming(self.place):
             self.head = Head.parse(self._lines)
         self._lines = []
+
+    def _running(self) -> Driver:
+        assert self._driver is not None
+        return self._driver
 
     def _header(self, line: bytes) -> None:
         if self._began:
@@ -182,8 +193,7 @@ class Body:
         want = min([len(buffer), *(each for each in (self.remaining, self.most) if each >= 0)])
         if not want:
             return 0
-        driver = self._driver
-        assert driver is not None
+        driver = self._running()
         self._into, self._at = buffer[:want], 0
         if self._spill:
             count = min(len(self._spill), want)
@@ -193,9 +203,9 @@ class Body:
             while self._at < want:
                 if self._paused and not self._spill:
                     self._paused = False
-                    driver.resume()
+                    driver.resume(self._easy)
                     continue
-                if driver.result is not None:
+                if driver.result(self._easy) is not None:
                     break
                 if self._at:
                     if not driver.step(0.0):
@@ -207,8 +217,8 @@ class Body:
         finally:
             got, self._into = self._at, memoryview(b"")
             self._at = 0
-        if not got and driver.result is not None:
-            if driver.result[0]:
+        if not got and (result := driver.result(self._easy)) is not None:
+            if result[0]:
                 raise self._failure(True)
             if self.remaining > 0:
                 raise OriginTruncated(f"{self.place} ends its answer {self.remaining} bytes early")
@@ -237,8 +247,7 @@ class Body:
 
     def _failure(self, begun: bool) -> OriginError:
         """What ended the transfer."""
-        assert self._driver is not None
-        code, said = self._driver.result or (0, "")
+        code, said = self._running().result(self._easy) or (0, "")
         if self._denied:
             return OriginForbidden(f"this supernode may not fetch from {self._host}")
         number = self._easy.getinfo(pycurl.OS_ERRNO)
@@ -274,9 +283,14 @@ class Body:
 
     def close(self) -> None:
         """Release the connection; a second time does nothing."""
-        if self._driver is not None:
-            self._driver.close()
-        elif self._easy is not None:
-            self._easy.close()
+        driver, self._driver = self._driver, None
         self._spill = memoryview(b"")
-
+        if driver is None:
+            return
+        if self._kept is None:
+            driver.close()
+            return
+        if not self.remaining and driver.result(self._easy) is None:
+            with contextlib.suppress(SourceGone):
+                driver.step(0.0)  # all came, and libcurl has not looked at the end yet
+        driver.end(self._easy)

@@ -1,6 +1,6 @@
 """libcurl, driven step by step by the thread that wants the bytes.
 
-A thread that reads drives its own transfer: it waits in poll(2) for libcurl's sockets, for a cancel and for its deadline, and libcurl
+A thread that reads drives its own transfers: it waits in poll(2) for libcurl's sockets, for a cancel and for its deadline, and libcurl
 calls back in that thread only. So nothing is handed between threads, a signal's exception ends any wait of the main thread, and
 the number of descriptors is not bounded as by select(2). A paused reader stops the transfer, because nobody drives it.
 """
@@ -27,12 +27,13 @@ _EVENTS = {pycurl.POLL_IN: select.POLLIN, pycurl.POLL_OUT: select.POLLOUT, pycur
 
 
 class Driver:
-    """One easy handle in a multi handle of its own. `result` is (libcurl's code, its message) once the transfer has ended."""
+    """Transfers of one thread, in one multi handle. A connection on which an answer has ended is kept for the next transfer."""
 
-    def __init__(self, easy: Any, cancel: Cancel) -> None:
-        self.easy = easy
-        self.result: tuple[int, str] | None = None
+    def __init__(self, cancel: Cancel) -> None:
         self._cancel = cancel
+        self._easies: list[Any] = []
+        self._spare: list[Any] = []
+        self._results: dict[int, tuple[int, str]] = {}
         self._poll = select.poll()
         self._poll.register(cancel.fd, select.POLLIN)
         self._sockets: set[int] = set()
@@ -42,8 +43,20 @@ class Driver:
         self._multi: Any = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._timer)
-        self._multi.add_handle(easy)
         forked.keep(self)
+
+    def easy(self) -> Any:
+        """A handle without options, for a transfer."""
+        return self._spare.pop() if self._spare else pycurl.Curl()
+
+    def begin(self, easy: Any) -> None:
+        """Its transfer begins with the next step."""
+        self._easies.append(easy)
+        self._multi.add_handle(easy)
+
+    def result(self, easy: Any) -> tuple[int, str] | None:
+        """(libcurl's code, its message) once its transfer has ended."""
+        return self._results.get(id(easy))
 
     @property
     def descriptors(self) -> list[int]:
@@ -69,8 +82,8 @@ class Driver:
         self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     def step(self, seconds: float) -> bool:
-        """Let the transfer go on as soon as something happens, for `seconds` at most; False: nothing did. Raises SourceGone: cancelled."""
-        if self.result is not None:
+        """Let transfers go on as soon as something happens, for `seconds` at most; False: nothing did. Raises SourceGone: cancelled."""
+        if len(self._results) == len(self._easies):
             return False
         now = time.monotonic()
         left = seconds if self._due is None else min(seconds, self._due - now)
@@ -89,33 +102,45 @@ class Driver:
         self._ended()
         return moved
 
-    def resume(self) -> None:
+    def resume(self, easy: Any) -> None:
         """Go on after a callback has paused the transfer."""
-        if self.result is None:
-            self.easy.pause(pycurl.PAUSE_CONT)
+        if self.result(easy) is None:
+            easy.pause(pycurl.PAUSE_CONT)
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
             self._ended()
 
     def _ended(self) -> None:
-        _, good, bad = self._multi.info_read()
-        if good:
-            self.result = 0, ""
-        elif bad:
-            self.result = bad[0][1], bad[0][2]
+        more = 1
+        while more:
+            more, good, bad = self._multi.info_read()
+            self._results.update({id(easy): (0, "") for easy in good})
+            self._results.update({id(easy): (code, said) for easy, code, said in bad})
+
+    def end(self, easy: Any) -> None:
+        """End one transfer, wherever it is; its connection is kept if its answer has ended."""
+        if self._multi is None or (self.result(easy) is None and not easy.getinfo(pycurl.NAMELOOKUP_TIME)):
+            return  # libcurl waits for the system's resolver: see close
+        self._easies = [each for each in self._easies if each is not easy]
+        self._results.pop(id(easy), None)
+        self._multi.remove_handle(easy)
+        easy.reset()
+        self._spare.append(easy)
 
     def close(self) -> None:
-        """End the transfer, wherever it is; a second time does nothing."""
+        """End all transfers, and close all connections; a second time does nothing."""
         multi, self._multi = self._multi, None
         if multi is None:
             return
-        if self.result is None and not self.easy.getinfo(pycurl.NAMELOOKUP_TIME):
+        if any(self.result(easy) is None and not easy.getinfo(pycurl.NAMELOOKUP_TIME) for easy in self._easies):
             # libcurl waits for the system's resolver, which nothing cuts: this thread does not.
-            threading.Thread(target=_close, args=(multi, self.easy), name="resolver", daemon=True).start()
+            threading.Thread(target=_close, args=(multi, self._easies, self._spare), name="resolver", daemon=True).start()
         else:
-            _close(multi, self.easy)
+            _close(multi, self._easies, self._spare)
 
 
-def _close(multi: Any, easy: Any) -> None:
-    multi.remove_handle(easy)
-    easy.close()
+def _close(multi: Any, easies: list[Any], spare: list[Any]) -> None:
+    for easy in easies:
+        multi.remove_handle(easy)
+    for easy in (*easies, *spare):
+        easy.close()
     multi.close()

@@ -19,6 +19,7 @@ from dfengine.net.access import Access
 from dfengine.origin import trust
 from dfengine.origin.body import SILENCE, STEP, Body, naming
 from dfengine.origin.cancel import Cancel
+from dfengine.origin.driver import Driver
 from dfengine.origin.head import Head
 from dfengine.origin.proxy import Proxy, proxy_for
 from dfengine.origin.request import NOT_FORWARDED, Hop, as_sent, asked_range, check_header, is_private, wire_headers
@@ -37,18 +38,20 @@ class HttpOrigin:
     headers: (name, value) pairs, sent as given; a Range among them makes the task that part of the file. cacerts: PEM texts or paths to
     them, trusted besides the system's. cert, key: paths of PEM files. connect, first: seconds to connect, and to the head in all; 0:
     SILENCE, and what the least rate allows; as long as requests come, both may be set. floor: least bytes per second of one answer, 0 =
-    any. netrc: path of a file, "" for none.
+    any. netrc: path of a file, "" for none. kept: whose connections are used, by its thread alone.
     """
 
     def __init__(
         self, url: str, headers: Iterable[tuple[str, str]] = (), *, cancel: Cancel, insecure: bool = False,
         cacerts: Iterable[str | bytes] = (), cert: str = "", key: str = "", connect: float = 0.0, first: float = 0.0, floor: float = 0.0,
-        netrc: str = "", access: Access | None = None,
+        netrc: str = "", access: Access | None = None, kept: Driver | None = None,
     ) -> None:
         self._first_hop = Hop(url)
         self.key = self._first_hop.key
         self.cancel = cancel
         self._access = access
+        self._kept = kept
+        self._sent: Body | None = None
         self.floor = floor
         self.connect, self.first = connect, first
         self._netrc = netrc
@@ -94,6 +97,30 @@ class HttpOrigin:
             body.close()
             raise
         return body
+
+    def send(self) -> None:
+        """Ask for the whole file now, with the driver's next step: the next `open()` takes that answer."""
+        if self._sent is None:
+            self._sent = self._request(self._first_hop, self._headers, [("Range", self._asked)] if self._asked else [])
+
+    def unsend(self) -> None:
+        """Nobody wants the answer any more."""
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            sent.close()
+
+    def look(self, waiting: Callable[[], None] | None = None) -> Version:
+        """What HEAD says of the whole file. waiting: see open. Raises OriginError (status) and its kin, SourceGone."""
+        body = self._follow([], waiting, None, bare=True)
+        try:
+            if body.head.taken_as not in (200, 203):
+                raise _refusal(body.place, body.head, time.time())
+            with naming(body.place):
+                body.length = body.head.body_length
+            return self._version(body, time.time())
+        finally:
+            body.remaining = 0
+            body.close()
 
     def check_end(self, start: int, version: Version) -> None:
         """The file of `version` ends before the task's byte `start`. Raises OriginTruncated when it does not, or as `open`."""
@@ -200,11 +227,18 @@ class HttpOrigin:
 
     # Requests.
 
-    def _follow(self, more: list[tuple[str, str]], waiting: Callable[[], None] | None, unless: Version | None) -> Body:
-        """One GET, through redirects."""
+    def _follow(
+        self, more: list[tuple[str, str]], waiting: Callable[[], None] | None, unless: Version | None, bare: bool = False
+    ) -> Body:
+        """One GET, through redirects. bare: HEAD."""
         hop, headers, vary, passed = self._first_hop, self._headers, set[str](), list[Head]()
         for _ in range(REDIRECTS + 1):
-            body = self._ask(hop, headers, more, waiting)
+            body, self._sent = self._sent or self._request(hop, headers, more, bare), None
+            try:
+                body.open(self.first or (SILENCE + STEP / self.floor if self.floor else 0.0), waiting)
+            except BaseException:
+                body.close()
+                raise
             location = body.head.get("location")
             vary.update(name.lower() for name in body.head.members("vary") if name)
             body.vary = frozenset(vary)
@@ -220,9 +254,7 @@ class HttpOrigin:
             hop = there
         raise OriginError(f"{hop.place} redirects more than {REDIRECTS} times", 310)
 
-    def _ask(
-        self, hop: Hop, headers: list[tuple[str, str]], more: list[tuple[str, str]], waiting: Callable[[], None] | None
-    ) -> Body:
+    def _request(self, hop: Hop, headers: list[tuple[str, str]], more: list[tuple[str, str]], bare: bool = False) -> Body:
         proxy = proxy_for(hop.scheme, hop.host, hop.port, os.environ)
         place = hop.place if proxy is None else f"{hop.place}, by the proxy {proxy.host}:{proxy.port},"
         given = {name.lower() for name, _ in headers}
@@ -237,9 +269,11 @@ class HttpOrigin:
             # A proxy is told it too; a header of the user's replaces it for the origin.
             pycurl.USERAGENT: f"dfengine/{VERSION}",
             pycurl.NOSIGNAL: 1,
+            pycurl.NOBODY: bare,
             pycurl.HTTP09_ALLOWED: 0,
             # The framing is judged in `head`, to the letter of the RFC, and the bytes are counted in `body`.
-            pycurl.IGNORE_CONTENT_LENGTH: 1,
+            # A connection can be kept only if libcurl knows where an answer ends, too.
+            pycurl.IGNORE_CONTENT_LENGTH: self._kept is None,
             pycurl.CONNECTTIMEOUT_MS: max(1, round((self.connect or SILENCE) * 1000)),
             pycurl.PROXY: "",
         }
@@ -251,11 +285,10 @@ class HttpOrigin:
         if proxy is not None:
             options |= self._by(proxy, hop)
             access = None
-        body = Body(place, self.cancel, self.floor, hop.host, access)
+        body = Body(place, self.cancel, self.floor, hop.host, access, self._kept)
         body.proxy_by_tls = proxy is not None and proxy.scheme == "https"
         try:
-            tunnel = proxy is not None and hop.scheme == "https" and not proxy.tunnels
-            body.open(options, tunnel, self.first or (SILENCE + STEP / self.floor if self.floor else 0.0), waiting)
+            body.begin(options, proxy is not None and hop.scheme == "https" and not proxy.tunnels)
         except BaseException:
             body.close()
             raise

@@ -44,5 +44,11 @@ if TYPE_CHECKING:
         ) -> Answer:
             """See `http.HttpOrigin.open`."""
 
+        def send(self) -> None:
+            """See `http.HttpOrigin.send`."""
+
+        def unsend(self) -> None:
+            """See `http.HttpOrigin.unsend`."""
+
         def check_end(self, start: int, version: Version) -> None:
             """See `http.HttpOrigin.check_end`."""

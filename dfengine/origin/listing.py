@@ -9,7 +9,7 @@ is what its origin claims: names are checked (`Names`), sizes and entity-tags ar
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from dfengine.errors import BadValue
 from dfengine.location import OBJECTS, parse, scheme_of
@@ -20,7 +20,7 @@ from dfengine.origin.reach import Reach
 from dfengine.task import check_url
 
 
-def files(url: str, reach: Reach, cancel: Cancel, limits: Limits | None = None) -> Iterator[Entry]:
+def files(url: str, reach: Reach, cancel: Cancel, limits: Limits | None = None) -> Generator[Entry, None, None]:
     """Every file below the directory `url`; one with http or https is read as an index.
 
     reach: how origins are reached, see `reach.Reach`. cancel: ends a wait for http at once, from any thread: SourceGone.

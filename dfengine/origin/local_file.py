@@ -66,6 +66,12 @@ class FileOrigin:
             os.close(fd)
             raise
 
+    def send(self) -> None:
+        """See `kinds.Origin`: a disk is not asked ahead."""
+
+    def unsend(self) -> None:
+        """See `kinds.Origin`."""
+
     def check_end(self, start: int, version: Version) -> None:
         """See `kinds.Origin`: each answer says how long the file is."""
 

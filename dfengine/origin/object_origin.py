@@ -67,6 +67,11 @@ class ObjectOrigin(HttpOrigin):
         except OriginError as error:
             raise (self._refusal(error) if error.status in ENDED else error) from None
 
+    def send(self) -> None:
+        """See `http.HttpOrigin.send`."""
+        self._signature(time.monotonic() - SECONDS / 2, None)
+        super().send()
+
     def _signature(self, since: float, waiting: Callable[[], None] | None) -> float:
         """When the signature was made, monotonic seconds, 0.0 without one; made anew if it is older than `since`."""
         with self._turn:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dfengine.net.access import Access
+    from dfengine.origin.driver import Driver
 
 
 class Own(Value):
@@ -49,7 +50,7 @@ def _holds(outer: Location, inner: Location) -> bool:
 
 
 class Reach(Value):
-    """headers, insecure, cacerts, cert, key, connect, first, floor, netrc, access: see `http.HttpOrigin`.
+    """headers, insecure, cacerts, cert, key, connect, first, floor, netrc, access, kept: see `http.HttpOrigin`.
 
     roots: what may be read of this machine's own disk. may_sign: whether this process's own credentials are used for a location.
     """
@@ -66,6 +67,7 @@ class Reach(Value):
     floor: float = 0.0
     netrc: str = ""
     access: Access | None = None
+    kept: Driver | None = None
 
     def http(self, url: str, cancel: Cancel, more: tuple[tuple[str, str], ...] = ()) -> HttpOrigin:
         """The origin of an http URL. more: headers, unless the user's own say them. Raises BadValue."""
@@ -78,7 +80,7 @@ class Reach(Value):
 
     def options(self) -> dict[str, Any]:
         """Keywords of `http.HttpOrigin`."""
-        named = ("insecure", "cacerts", "cert", "key", "connect", "first", "floor", "netrc", "access")
+        named = ("insecure", "cacerts", "cert", "key", "connect", "first", "floor", "netrc", "access", "kept")
         return {name: self.__dict__[name] for name in named}
 
     def hub_token(self, location: Location) -> str:

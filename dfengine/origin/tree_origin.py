@@ -1,0 +1,350 @@
+"""A tree as origins: its manifest as a file, and its data, which is read file by file from where the files lie.
+
+Laws:
+
+1. Each byte of the data belongs to the version of its file that the manifest names: its size always, its entity-tag or date where the
+   manifest tells one. An answer that is of another version is asked for again a few times, since several servers may be behind one name;
+   then the tree has changed: OriginDiffers, which names the path.
+2. Files that lie behind each other come over one connection. The next small ones are asked for while one is read, over a few more
+   connections, unless the origin has refused that once.
+3. A file of which the manifest tells nothing but its size is gone on with in its middle only under the version that was seen here. If
+   such a file lies in more than one piece, nothing binds the data as a whole (`Version.binds`).
+4. Files of no bytes are asked for, too: they might have some by now.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from email.utils import formatdate
+
+from dfengine.errors import OriginChanged, OriginDiffers, OriginError, SourceGone
+from dfengine.globs import Globs
+from dfengine.location import scheme_of
+from dfengine.manifest import Manifest
+from dfengine.origin.body import naming
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.claim import read_past
+from dfengine.origin.driver import Driver
+from dfengine.origin.head import Head
+from dfengine.origin.listing_names import Limits
+from dfengine.origin.reach import Reach
+from dfengine.origin.schemes import origin as origin_of
+from dfengine.origin.tree_listing import divided, manifest
+from dfengine.origin.version import Version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.origin.kinds import Answer, Origin
+
+AHEAD = 3
+"""Files that are asked for before they are read, by one reader."""
+
+SMALL = 256 << 10
+"""Bytes of a file that is asked for ahead, at most: what comes of it lies in memory."""
+
+TRIES = 3
+"""Answers of another version in a row after which a file has changed."""
+
+AGAIN = 0.2
+"""Seconds until such a file is asked for again."""
+
+REFUSES = frozenset((0, 403, 408, 421, 425, 429, 500, 502, 503, 504))
+"""Statuses by which an origin may mean that there are too many requests at once."""
+
+
+class ManifestOrigin:
+    """See `kinds.Origin`: the encoded manifest of the directory `url`, listed anew whenever no version is asked for.
+
+    made: is told each manifest that was made. Raises BadValue.
+    """
+
+    def __init__(
+        self, url: str, globs: Globs, reach: Reach, cancel: Cancel, *, limits: Limits | None = None,
+        made: Callable[[Manifest], None] = lambda manifest: None,
+    ) -> None:
+        self.key = url[:300]
+        self.cancel = cancel
+        self.connect, self.first, self.floor = reach.connect, reach.first, reach.floor
+        self._url, self._globs, self._reach, self._limits, self._made = url, globs, reach, limits, made
+        self._encoded = b""
+        self._version = Version()
+
+    def open(
+        self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
+        waiting: Callable[[], None] | None = None,
+    ) -> ManifestBody:
+        """See `http.HttpOrigin.open`, and `tree_listing.manifest` for what is raised."""
+        if version is None or not self._encoded:
+            made = manifest(self._url, self._reach.replace(connect=self.connect, first=self.first), self.cancel, self._globs, self._limits)
+            self._made(made)
+            self._encoded = made.encode()
+            self._version = Version(f'"{made.identity}"', "", len(self._encoded))
+        if version is not None and not version.covers(self._version):
+            raise OriginChanged(f"{self._url[:200]} has other files now")
+        same = unless is not None and unless.covers(self._version)
+        return ManifestBody(self._url[:200], self._encoded, start, end, self._version, same)
+
+    def send(self) -> None:
+        """See `kinds.Origin`."""
+
+    def unsend(self) -> None:
+        """See `kinds.Origin`."""
+
+    def check_end(self, start: int, version: Version) -> None:
+        """See `kinds.Origin`: each answer says how long it is."""
+
+
+class ManifestBody:
+    """See `kinds.Answer`."""
+
+    def __init__(self, place: str, encoded: bytes, start: int, end: int | None, version: Version, same: bool) -> None:
+        self.place = place
+        self.head = Head(200)
+        self.start, self.length = start, len(encoded)
+        past = len(encoded) if end is None else min(end, len(encoded))
+        self.remaining = 0 if same else max(0, past - start)
+        self.vary = frozenset(("*",))
+        self.version = version
+        self.ranged, self.bounded = bool(start) or end is not None, end is not None
+        self.not_modified, self.open_end = same, False
+        self._encoded = encoded
+
+    def read_into(self, buffer: memoryview) -> int:
+        """See `body.Body.read_into`."""
+        count = min(len(buffer), self.remaining)
+        buffer[:count] = self._encoded[self.start : self.start + count]
+        self.start += count
+        self.remaining -= count
+        return count
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class TreeOrigin:
+    """See `kinds.Origin`: the data of a manifest. connect, first, floor: of each file's answer. ahead: files asked for ahead at once.
+
+    Raises BadValue, LocalError where an extra is missing.
+    """
+
+    def __init__(self, manifest: Manifest, reach: Reach, cancel: Cancel) -> None:
+        self.manifest = manifest
+        self.cancel = cancel
+        self.connect, self.first, self.floor = reach.connect, reach.first, reach.floor
+        self.ahead = 0 if scheme_of(manifest.base) == "file" else AHEAD
+        self.key = origin_of(manifest.url(0), reach, cancel).key if len(manifest) else manifest.base
+        self.vary = frozenset(("*",))
+        self._reach = reach
+        self._seen: dict[int, Version] = {}
+        bound = all(manifest.etags[n] or manifest.modified[n] != -1 for n in divided([*manifest]))
+        self.version = Version(f'"{manifest.identity}"' if bound else "", "", manifest.length)
+
+    def open(
+        self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
+        waiting: Callable[[], None] | None = None,
+    ) -> TreeBody:
+        """See `http.HttpOrigin.open`. The manifest is the version: nothing is asked to find out whether it holds."""
+        if version is not None and not version.covers(self.version):
+            raise OriginChanged(f"{self.manifest.base[:200]} is read by another manifest now")
+        if version is None and not start:
+            self._seen.clear()
+        reach = self._reach.replace(connect=self.connect, first=self.first)
+        body = TreeBody(self, reach, start, self.manifest.length if end is None else min(end, self.manifest.length), waiting)
+        body.ranged, body.bounded = bool(start) or end is not None, end is not None
+        if unless is not None and unless.covers(self.version):
+            body.not_modified, body.remaining = True, 0
+            return body
+        try:
+            if body.remaining or not self.manifest.length:
+                body.begin()
+        except BaseException:
+            body.close()
+            raise
+        return body
+
+    def known(self, n: int) -> Version | None:
+        """The version of file n that binds, by the manifest or as it was seen here; None: there is none."""
+        listed = self.manifest
+        if listed.etags[n]:
+            return Version(listed.etags[n], "", listed.sizes[n])
+        if listed.modified[n] != -1:
+            return Version("", formatdate(listed.modified[n], usegmt=True), listed.sizes[n])
+        return self._seen.get(n)
+
+    def saw(self, n: int, version: Version) -> None:
+        """An answer with a part of file n was of this version: so must others be."""
+        if version.binds:
+            self._seen.setdefault(n, version)
+
+    def send(self) -> None:
+        """See `kinds.Origin`."""
+
+    def unsend(self) -> None:
+        """See `kinds.Origin`."""
+
+    def check_end(self, start: int, version: Version) -> None:
+        """See `kinds.Origin`: the manifest says how long the data is."""
+
+
+class TreeBody:
+    """See `kinds.Answer`: the data's bytes [start, past). One thread uses it at a time."""
+
+    def __init__(self, origin: TreeOrigin, reach: Reach, start: int, past: int, waiting: Callable[[], None] | None) -> None:
+        self.place = origin.manifest.base[:200]
+        self.head = Head(200)
+        self.start, self.length, self.remaining = start, origin.manifest.length, max(0, past - start)
+        self.vary, self.version = origin.vary, origin.version
+        self.ranged = self.not_modified = self.bounded = self.open_end = False
+        self._origin, self._manifest, self._past = origin, origin.manifest, past
+        self._waiting = waiting
+        self._driver = None if scheme_of(origin.manifest.base) == "file" else Driver(origin.cancel)
+        self._reach = reach.replace(kept=self._driver)
+        self._next = origin.manifest.first(start)
+        self._ahead: deque[tuple[int, Origin]] = deque()
+        self._body: Answer | None = None
+        self._file = self._left = 0
+
+    def begin(self) -> None:
+        """Open the first file, so that what is wrong with it is known at once."""
+        self._advance()
+        self._waiting = None  # the caller waits for the head alone
+
+    def read_into(self, buffer: memoryview) -> int:
+        """See `body.Body.read_into`. Raises OriginDiffers for a file that is not the manifest's, OriginError and its kin, SourceGone."""
+        if not self.remaining:
+            return 0
+        if self._body is None:
+            self._advance()
+        body, path = self._body, self._manifest.paths[self._file]
+        assert body is not None
+        try:
+            with naming(path):
+                got = body.read_into(buffer[: self._left])
+                if not got:
+                    raise OriginDiffers(f"its answer ends {self._left} bytes before the listed size")
+                if got == self._left:
+                    self._check_end(body)
+        except OriginError:
+            self._origin.saw(self._file, body.version)  # whoever goes on in the middle of it does so under this version
+            raise
+        self._left -= got
+        self.start += got
+        self.remaining -= got
+        if not self._left:
+            body.close()
+            self._body = None
+            if not self.remaining:
+                self._advance()  # files of no bytes may be left
+        return got
+
+    def _check_end(self, body: Answer) -> None:
+        """Of a file whose answer does not say how long it is, the end is looked at."""
+        at, size = self._manifest.range(self._file)
+        if body.length < 0 and body.remaining < 0 and at + size <= self._past and body.read_into(memoryview(bytearray(1))):
+            raise OriginDiffers(f"its answer has more than the {size} bytes that were listed")
+
+    # Files.
+
+    def _advance(self) -> None:
+        """Open the next file that has bytes here; those of none that lie before it are looked at."""
+        while self._next < len(self._manifest):
+            n = self._next
+            at, size = self._manifest.range(n)
+            if at >= self._past and (size or self._past < self._manifest.length):
+                return
+            self._next += 1
+            if size and at + size <= self.start:
+                continue
+            self._open(n, max(0, self.start - at), min(size, self._past - at))
+            body = self._body
+            assert body is not None
+            if size:
+                return
+            with naming(self._manifest.paths[n]):
+                self._check_end(body)
+            body.close()
+            self._body = None
+
+    def _open(self, n: int, first: int, past: int) -> None:
+        """File n from its byte `first` to before `past`."""
+        path, size, tries = self._manifest.paths[n], self._manifest.sizes[n], 0
+        while True:
+            known = self._origin.known(n)
+            if first and known is None:
+                raise OriginChanged(f"{path}: nothing says that the origin still has the file that was begun")
+            ahead, origin = self._asked(n)
+            try:
+                with naming(path):
+                    body = origin.open(first, None if past == size else past, version=known, waiting=self._waiting)
+                    self._take(body, first, size)
+                break
+            except OriginChanged as error:
+                tries += 1
+                if tries >= TRIES:
+                    raise OriginDiffers(f"{error}: the tree has changed since it was listed") from None
+                self._wait(AGAIN * tries)
+            except OriginError as error:
+                if error.status in (404, 410):
+                    raise OriginDiffers(f"{error}: the tree has changed since it was listed", error.status) from None
+                if not ahead or error.status not in REFUSES:
+                    raise
+                self._origin.ahead = 0
+                self._drop_ahead()
+                self._wait(AGAIN)
+        self._body, self._file, self._left = body, n, past - first
+        if past - first < size:
+            self._origin.saw(n, body.version)
+        self._ask_ahead()
+
+    def _take(self, body: Answer, first: int, size: int) -> None:
+        """The answer is of the listed size, and at byte `first`. Else it is closed."""
+        try:
+            if body.length not in (-1, size):
+                raise OriginChanged(f"{body.place} answers with {body.length} bytes, and {size} were listed")
+            if body.start != first and self.bounded:
+                raise OriginError(f"{body.place} answers a range with the whole file", 200)
+            read_past(body, first, lambda: self._origin.cancel.is_set)
+        except BaseException:
+            body.close()
+            raise
+
+    def _asked(self, n: int) -> tuple[bool, Origin]:
+        """The origin of file n, and whether it was asked ahead."""
+        if self._ahead and self._ahead[0][0] == n:
+            return True, self._ahead.popleft()[1]
+        return False, origin_of(self._manifest.url(n), self._reach, self._origin.cancel)
+
+    def _ask_ahead(self) -> None:
+        n = self._ahead[-1][0] + 1 if self._ahead else self._next
+        while len(self._ahead) < self._origin.ahead and self._left <= 16 * SMALL and n < len(self._manifest):
+            at, size = self._manifest.range(n)
+            if size > SMALL or at + size > self._past or at >= self._past:
+                return
+            origin = origin_of(self._manifest.url(n), self._reach, self._origin.cancel)
+            origin.send()
+            self._ahead.append((n, origin))
+            n += 1
+
+    def _drop_ahead(self) -> None:
+        while self._ahead:
+            self._ahead.pop()[1].unsend()
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self._origin.cancel.is_set:
+                raise SourceGone("the download was stopped")
+            if self._waiting is not None:
+                self._waiting()
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """End all requests; a second time does nothing."""
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
+        self._drop_ahead()
+        if self._driver is not None:
+            self._driver.close()

@@ -1,0 +1,326 @@
+"""Trees: their manifests, and their data read file by file, from a server whose answers change, lie and break."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dfengine._piece import Geometry
+from dfengine.errors import BadListing, BadValue, OriginChanged, OriginDiffers, OriginError, SourceGone
+from dfengine.globs import Globs
+from dfengine.manifest import Manifest, decode
+from dfengine.origin import tree_origin
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.local_root import Anywhere
+from dfengine.origin.reach import Reach
+from dfengine.origin.tree_listing import divided, manifest
+from dfengine.origin.tree_origin import AHEAD, ManifestOrigin, TreeOrigin
+from dfengine.origin.version import Version
+from tests.origins.directory import Directory
+from tests.origins.hub import Hub
+
+FILES = {"a": b"1" * 10, "b/c d%": b"2" * 20, "b/empty": b"", "b/x": b"3" * 300, "zero": b"", "é": b"5"}
+PIECE = Geometry(1).content_size
+
+
+def reach(**more: Any) -> Reach:
+    return Reach(**{"roots": Anywhere(), "may_sign": lambda location: False, **more})
+
+
+def data(files: dict[str, bytes]) -> bytes:
+    return b"".join(files[path] for path in sorted(files))
+
+
+def read(
+    origin: TreeOrigin | ManifestOrigin, start: int = 0, end: int | None = None, step: int = 1 << 16, version: Version | None = None
+) -> bytes:
+    body = origin.open(start, end, version=version)
+    try:
+        whole, room = bytearray(), memoryview(bytearray(step))
+        while got := body.read_into(room):
+            whole += room[:got]
+        assert not body.remaining
+        assert body.start == start + len(whole)
+        return bytes(whole)
+    finally:
+        body.close()
+
+
+@pytest.mark.parametrize("index", ["json", "html", "rounded"])
+def test_the_data_is_all_files_behind_each_other(cancel: Cancel, index: str) -> None:
+    with Directory(FILES, index) as served:
+        made = manifest(served.url, reach(), cancel)
+        assert made.paths == sorted(FILES)
+        assert made.sizes == [len(FILES[path]) for path in sorted(FILES)]
+        assert decode(made.encode()) == made
+        assert len(served.asked("HEAD")) == (len(FILES) if index == "rounded" else 0)
+        assert read(TreeOrigin(made, reach(), cancel)) == data(FILES)
+        assert sorted(served.asked("GET")) == sorted(FILES)
+
+
+def test_files_come_over_few_connections(cancel: Cancel) -> None:
+    files = {f"{n:03}": bytes([n]) * n for n in range(200)}
+    with Directory(files) as served:
+        made = manifest(served.url, reach(), cancel)
+        before = served.connections
+        assert read(TreeOrigin(made, reach(), cancel)) == data(files)
+        assert served.connections - before <= AHEAD + 1
+        assert sorted(served.asked("GET")) == sorted(files)
+
+
+def test_an_origin_that_wants_one_request_at_a_time_is_asked_so(cancel: Cancel) -> None:
+    files = {f"{n:02}": b"x" * (n + 1) for n in range(30)}
+    with Directory(files) as served:
+        made = manifest(served.url, reach(), cancel)
+        served.alone = True
+        origin = TreeOrigin(made, reach(), cancel)
+        assert read(origin) == data(files)
+        assert origin.ahead == 0 or served.most == 1
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.data())
+def test_any_range_is_the_same_bytes(cancel: Cancel, sizes: list[int], drawn: st.DataObject) -> None:
+    chance = random.Random(sum(sizes))
+    files = {f"{n}": chance.randbytes(size) for n, size in enumerate(sizes)}
+    served = RANGED
+    served.files = files
+    whole = data(files)
+    start = drawn.draw(st.integers(0, len(whole)))
+    end = drawn.draw(st.none() | st.integers(start, len(whole)))
+    step = drawn.draw(st.integers(1, 64))
+    made = manifest(served.url, reach(), cancel)
+    assert read(TreeOrigin(made, reach(), cancel), start, end, step) == whole[start:end]
+
+
+RANGED = Directory({})
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _ranged() -> Iterator[None]:
+    with RANGED:
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_origin, "AGAIN", 0.001)
+
+
+def test_globs_select_and_are_part_of_what_is_named(cancel: Cancel) -> None:
+    with Directory(FILES) as served:
+        made = manifest(served.url, reach(), cancel, Globs(("b/*",), ("x",)))
+        assert made.paths == ["b/c d%", "b/empty"]
+        assert read(TreeOrigin(made, reach(), cancel)) == FILES["b/c d%"]
+        assert set(served.asked()) == {"b/c d%", "b/empty"}
+        assert made.identity != manifest(served.url, reach(), cancel).identity
+
+
+@pytest.mark.parametrize(("files", "globs", "said"), [({}, Globs(), "no file lies below"), (FILES, Globs(("none",)), "selected, of 6")])
+def test_a_tree_without_files_is_none(cancel: Cancel, files: dict[str, bytes], globs: Globs, said: str) -> None:
+    with Directory(files) as served, pytest.raises(OriginError, match=said) as caught:
+        manifest(served.url, reach(), cancel, globs)
+    assert caught.value.status == 404
+
+
+def test_a_range_of_a_directory_is_refused(cancel: Cancel) -> None:
+    with pytest.raises(BadValue, match="Range"):
+        manifest("http://127.0.0.1:9/", reach(headers=[("Range", "bytes=0-1")]), cancel)
+
+
+# LIES AND CHANGES
+
+
+@pytest.mark.parametrize("path", ["a", "b/x", "b/empty", "zero", "é"])
+@pytest.mark.parametrize("lengths", [True, False])
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_size_that_the_listing_tells_wrongly_ends_in_an_error_that_names_it(cancel: Cancel, path: str, lengths: bool, more: int) -> None:
+    with Directory(FILES, "html") as served:
+        served.lengths = lengths
+        served.lies = {path: max(0, len(FILES[path]) + more)}
+        if served.lies[path] == len(FILES[path]):
+            return
+        made = manifest(served.url, reach(), cancel)
+        with pytest.raises((OriginChanged, OriginError), match=f"{path}: .*"):
+            read(TreeOrigin(made, reach(), cancel))
+
+
+@pytest.mark.parametrize("index", ["json", "html"])
+def test_a_file_that_changes_between_listing_and_reading_is_found(cancel: Cancel, index: str) -> None:
+    files = dict(FILES)
+    with Directory(files, index) as served:
+        made = manifest(served.url, reach(), cancel)
+        if index == "json":
+            files["b/x"], served.modified = b"4" * 300, served.modified + 60
+        else:
+            files["b/x"] = b"4" * 301  # nothing but the size is listed
+        with pytest.raises(OriginDiffers, match=r"tree has changed"):
+            read(TreeOrigin(made, reach(), cancel))
+
+
+def test_a_file_that_is_gone_since_it_was_listed_is_a_change(cancel: Cancel) -> None:
+    files = dict(FILES)
+    with Directory(files) as served:
+        made = manifest(served.url, reach(), cancel)
+        del files["b/x"]
+        with pytest.raises(OriginDiffers, match=r"b/x: .*404.*tree has changed"):
+            read(TreeOrigin(made, reach(), cancel))
+
+
+def test_one_of_several_servers_that_is_behind_is_asked_again(cancel: Cancel) -> None:
+    files = dict(FILES)
+    with Directory(files) as served:
+        made = manifest(served.url, reach(), cancel)
+        served.stale = {"b/x": 2}
+        assert read(TreeOrigin(made, reach(), cancel)) == data(FILES)
+        assert not served.stale["b/x"]
+
+
+def test_a_file_in_several_pieces_is_bound_by_what_its_own_answer_says(cancel: Cancel) -> None:
+    files = {"a": b"1" * 10, "b": random.Random(1).randbytes(PIECE * 2), "c": b"3" * 10}
+    with Directory(files, "html") as served:
+        made = manifest(served.url, reach(), cancel)
+        assert served.asked("HEAD") == ["b"]
+        assert divided([*made]) == [1]
+        assert made.etags[1]
+        origin = TreeOrigin(made, reach(), cancel)
+        assert origin.version.binds
+        whole = data(files)
+        assert read(origin, PIECE, PIECE + 500, version=origin.version) == whole[PIECE : PIECE + 500]
+        files["b"] = files["b"][::-1]
+        with pytest.raises(OriginChanged, match="b: "):
+            read(origin, PIECE, None, version=origin.version)
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_what_nothing_binds_is_not_gone_on_with(cancel: Cancel, head: bool) -> None:
+    files = {"a": b"1" * 10, "b": b"2" * PIECE * 2}
+    with Directory(files, "html") as served:
+        served.etags = served.dates = False
+        served.head = head
+        made = manifest(served.url, reach(), cancel)
+        origin = TreeOrigin(made, reach(), cancel)
+        assert not origin.version.binds
+        assert read(origin) == data(files)
+        with pytest.raises(OriginChanged, match="b: nothing says"):
+            read(origin, 500)
+        with pytest.raises(OriginChanged):
+            origin.open(10, version=origin.version)
+
+
+def test_a_break_in_a_file_is_gone_on_with_at_its_byte(cancel: Cancel) -> None:
+    files = {"a": b"1" * 10, "b": b"2" * 1000, "c": b"3"}
+    with Directory(files, "html") as served:
+        made = manifest(served.url, reach(), cancel)
+        served.cut = {"b": 100}
+        origin = TreeOrigin(made, reach(), cancel)
+        body, whole, room = origin.open(), bytearray(), memoryview(bytearray(50))
+        while len(whole) < 110:
+            whole += room[: body.read_into(room)]
+        with pytest.raises(OriginError, match="b: "):
+            body.read_into(room)
+        body.close()
+        assert len(whole) == 110
+        assert bytes(whole) + read(origin, len(whole), version=origin.version) == data(files)
+        files["b"] = b"4" * 1000
+        with pytest.raises(OriginDiffers, match="b: "):
+            read(origin, 110, version=origin.version)
+
+
+def test_an_origin_without_ranges_refuses_a_range_and_goes_on_alone(cancel: Cancel) -> None:
+    files = {"a": b"1" * 1000, "b": b"2"}
+    with Directory(files) as served:
+        served.ranges = False
+        origin = TreeOrigin(manifest(served.url, reach(), cancel), reach(), cancel)
+        with pytest.raises(OriginError, match="whole file"):
+            read(origin, 500, 600, version=origin.version)
+        assert read(origin, 500, version=origin.version) == data(files)[500:]
+
+
+def test_a_cancel_ends_a_read(cancel: Cancel) -> None:
+    files = {f"{n}": b"x" for n in range(9)}
+    with Directory(files) as served:
+        origin = TreeOrigin(manifest(served.url, reach(), cancel), reach(), cancel)
+        served.change = lambda path: cancel.set() if path == "5" else None
+        with pytest.raises(SourceGone):
+            read(origin, step=1)
+
+
+def test_sizes_that_nobody_tells_are_refused_by_name(cancel: Cancel) -> None:
+    with Directory({"a": b"1"}, "rounded") as served:
+        served.lengths = False
+        with pytest.raises(BadListing, match="'a'"):
+            manifest(served.url, reach(), cancel)
+        served.head = False
+        with pytest.raises(OriginError, match=r"a: .*405"):
+            manifest(served.url, reach(), cancel)
+
+
+def test_no_thread_and_descriptor_is_left(cancel: Cancel) -> None:
+    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    with Directory(FILES, "rounded") as served:
+        origin = TreeOrigin(manifest(served.url, reach(), cancel), reach(), cancel)
+        origin.open().close()
+        read(origin)
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+# THE MANIFEST AS A FILE
+
+
+def test_a_manifest_is_a_file_with_a_version(cancel: Cancel) -> None:
+    files = dict(FILES)
+    with Directory(files) as served:
+        made = list[Manifest]()
+        origin = ManifestOrigin(served.url, Globs(), reach(), cancel, made=made.append)
+        encoded = read(origin)
+        assert made == [decode(encoded)]
+        version = origin.open(unless=Version("x")).version
+        assert origin.open(0, unless=version).not_modified
+        listed = len(served.seen)
+        assert read(origin, 10, 20, version=version) == encoded[10:20]
+        assert len(served.seen) == listed
+        files["new"] = b"1"
+        body = origin.open(unless=version)
+        assert not body.not_modified
+        with pytest.raises(OriginChanged):
+            origin.open(5, version=version)
+
+
+# OTHER KINDS
+
+
+def test_a_directory_of_the_disk_is_a_tree(cancel: Cancel, tmp_path: Path) -> None:
+    for path, content in FILES.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    (tmp_path / "a").chmod(0o755)
+    made = manifest(f"file://{tmp_path}", reach(), cancel)
+    assert made.modes[0] == 0o755
+    origin = TreeOrigin(made, reach(), cancel)
+    assert read(origin) == data(FILES)
+    assert read(origin, 5, 100, version=origin.version) == data(FILES)[5:100]
+    (tmp_path / "b/x").write_bytes(b"4" * 300)
+    with pytest.raises(OriginDiffers, match="b/x: "):
+        read(origin)
+
+
+def test_a_repository_of_a_hub_is_a_tree_of_one_commit(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        files = {"README.md": b"x" * 50, "model/large.bin": random.Random(2).randbytes(60_000), "b": b""}
+        commit = hub.add("org/name", files)
+        made = manifest("hf://org/name", reach(), cancel)
+        assert made.base == f"hf://org/name@{commit}/"
+        assert read(TreeOrigin(made, reach(), cancel)) == data(files)
+        hub.add("org/name", {**files, "README.md": b"y" * 50})
+        assert read(TreeOrigin(made, reach(), cancel)) == data(files)

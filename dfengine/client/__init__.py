@@ -8,13 +8,15 @@
     pull_timing, progress_timeout       when to send the next request, when to give up
     watch                               what the main thread checks between two waits
     plan, job, health, piece_timing     what is fetched next and from whom (pure)
+    plan_of_file                        the same where others of the host wait for certain pieces
     plan_on_demand, priority, on_demand the same where readers ask for pieces; engine: the thread of a download that a program reads from
     transfer, receiving, fetch          the threads that fetch, and what they share
     connection_pool, throttle           kept connections, and the limit on bytes received
     assembly, digest, finished          the file being put together, its whole digest, what a finished output is
     tree, tree_place, tree_result       a whole directory: its manifest, then the data of all its files, which it scatters into them
     from_origin, origin_lease           the origin, and permission to go there
-    joining, pulse, leader_place, joined_file  downloads of one host: who leads and runs, where its pieces are, and a file copied from there
+    joining, pulse, leader_place, copying  downloads of one host: who leads and runs, where its pieces are, how one of them is copied
+    joined_file                         a download into a file that copies all of them
     local_peer, leaving                 this host's peer server, no child of ours (`_detached`); telling supernodes of the end
     interrupt, watchdog                 signals and the deadline
     batch, batch_progress               many downloads of one process, and what they have done together

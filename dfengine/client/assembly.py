@@ -9,7 +9,7 @@ from dfengine.client import fetch
 from dfengine.client.digest import Follower, compare
 from dfengine.client.finished import find, note
 from dfengine.client.place import Place
-from dfengine.client.plan import Plan
+from dfengine.client.plan_of_file import PlanOfFile
 from dfengine.errors import DigestMismatch, StorageError
 from dfengine.storage.hashing import hasher
 from dfengine.storage.target import Target
@@ -69,7 +69,7 @@ class Assembly(Place):
         self.doubtful = bool(held) and not generation
         follower = self._follower(file)
         # What is hashed in order is best fetched in order.
-        plan = Plan(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if follower is not None else None)
+        plan = PlanOfFile(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if follower is not None else None)
         plan.hold(held)
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
         return self._transfer(file, plan, follower)

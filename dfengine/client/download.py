@@ -71,8 +71,8 @@ def run(download: ToFile) -> Result:
 class Downloading:
     """What a download into a file and a stream have in common: `fill` brings every piece to `place`."""
 
-    joins = False
-    """It shares what it fetches with others of its kind on this host, by `joined`."""
+    kind = ""
+    """See peer.joins: it joins other downloads of this host, by `joined`, and they join it; "": it is alone."""
     origin: Origins | None = None
     """What it is read from when no supernode has it; None: by the URL's scheme."""
 
@@ -93,7 +93,7 @@ class Downloading:
         self._joining: Joining | None = None
 
     def joined(self, joining: Joining) -> bool:
-        """Another download of this host leads. True: by it all is here. False: this one leads now, or goes on alone."""
+        """Pieces come from another download of this host. True: by it all is here. False: this one fetches now, and may lead."""
         return False
 
     def prepared(self) -> None:
@@ -205,15 +205,15 @@ class Downloading:
     def _join(self) -> bool:
         """True: by another download of this host all is here. False: this one fetches, and shares with others what it fetches if it can."""
         line, settings = self.peer.line, self.settings
-        if not self.joins or self._joining is not None or self.home is None or not self.peer.port or settings.no_join or settings.force:
+        if not self.kind or self._joining is not None or self.home is None or not self.peer.port or settings.no_join or settings.force:
             if line is not None:
                 line.close()
             return False
         from dfengine.client.joining import Joining
 
         try:
-            key = joint_key(settings, self.who, type(self).__name__)
-            self._joining = joining = Joining.begin(line or fd_passing.call(self.home.sockets), key, first=line is not None)
+            line, first = line or fd_passing.call(self.home.sockets), line is not None
+            self._joining = joining = Joining.begin(line, joint_key(settings, self.who), self.kind, first=first)
         except LocalError as error:
             self.say(f"joins no download of this host: {error}")
             return False
@@ -313,7 +313,7 @@ class Downloading:
 
 
 class ToFile(Downloading):
-    joins = True
+    kind = "file"
 
     def __init__(
         self, settings: GetSettings, observer: Observer | None, limit: Throttle | None = None, who: Identity | None = None

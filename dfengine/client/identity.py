@@ -90,16 +90,15 @@ def _unique(now: float) -> float:
         return _stamp
 
 
-def joint_key(settings: GetSettings, who: Identity, kind: str) -> str:
+def joint_key(settings: GetSettings, who: Identity) -> str:
     """Downloads of one user on one host with this same key may take pieces from each other.
 
-    It holds, hashed, all that could make one of them get another file, or none, or get it later because the other is held back. kind: of
-    download; those of different kinds do not share.
+    It holds, hashed, all that could make one of them get another file, or none, or get it later because the other is held back.
     """
     import hashlib
 
     parts = (
-        kind, who.kept,
+        who.kept,
         settings.headers, settings.user, settings.netrc, settings.netrc_file, settings.cert, sorted(map(str, settings.nodes)),
         settings.locallimit, settings.tls_cert, settings.tls_ca, settings.location, settings.sign,
         # Where a bucket or hub is, and whose credentials open it, is said by the environment.

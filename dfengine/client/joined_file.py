@@ -7,14 +7,11 @@ the second waits, since the file that the first puts there is all that it wants.
 
 from __future__ import annotations
 
-import os
 import threading
 
-import xxhash
-
-from dfengine.client.leader_place import LeaderPlace, output_key
+from dfengine.client.copying import PieceCopier
+from dfengine.client.leader_place import LeaderPlace, Unusable, output_key
 from dfengine.client.watch import TICK
-from dfengine.errors import StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +21,6 @@ if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Watch
-
-STEP = 512 << 10
-"""Bytes of a piece that are read, hashed and written at once: they fit a core's own cache."""
 
 LOOK = 1.0
 """Seconds after which one that waits for a change looks by itself: whoever should wake it may have died."""
@@ -128,7 +122,7 @@ class Copier:
         self._place = place
         self._transfer = transfer
         self._wake = wake
-        self._buffer = memoryview(bytearray(STEP))
+        self._pieces = PieceCopier(transfer)
         self._last = False
         self.broken = ""
         """What is wrong with the leader's place."""
@@ -158,11 +152,9 @@ class Copier:
                     self.broken = "" if last or place.page.unproved else "its version is not known any more"
                 else:
                     for n in self._news():
-                        if transfer.stopping or not self._copy(n):
+                        if transfer.stopping or not self._pieces.copy(place, n):
                             break
-            except StorageError as error:
-                if error is self._own:
-                    raise
+            except Unusable as error:
                 self.broken = str(error)
             whole = transfer.finished
             if sealed and not whole and transfer.file.geometry.length >= 0 and not transfer.stopping:
@@ -180,35 +172,3 @@ class Copier:
                 yield n
                 n += 1
             n = here.first_clear(n)
-
-    _own: StorageError | None = None
-
-    def _copy(self, n: int) -> bool:
-        """Piece n; False: what is there is of another version by now. Raises StorageError, `_own` where it is this download's file's."""
-        source, file = self._place.file, self._transfer.file
-        fd, offset, length = source.locate(n)
-        hash_, got = xxhash.xxh3_128(), 0
-        while got < length:
-            try:
-                count = os.preadv(fd, [self._buffer[: min(STEP, length - got)]], offset + got)
-            except OSError as error:
-                raise StorageError(f"cannot be read: {error.strerror}") from error
-            if not count:
-                if not source.may_end(n, got):
-                    raise StorageError("is cut short")
-                break
-            part = self._buffer[:count]
-            hash_.update(part)
-            try:
-                file.put(n, got, part)
-            except StorageError as error:
-                self._own = error
-                raise
-            got += count
-        digest = hash_.digest()
-        if digest != source.record.digest(n):
-            raise StorageError(f"has another piece {n} than its record says")
-        if not self._place.trusted:
-            return False
-        self._transfer.keep_copied(n, got, digest)
-        return True

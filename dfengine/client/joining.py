@@ -45,6 +45,8 @@ def open_again(fd: int) -> int:
 class Joining:
     """`leads`, or `joined` with the leader's `place` once that has one, or neither: it goes on alone. Use `begin`.
 
+    Both: it leads those of its kind, and takes its pieces from the leader of another kind (peer.joins).
+
     One thread uses all but `beat` and what a transfer does with `page`.
     """
 
@@ -77,8 +79,9 @@ class Joining:
         return [*found, *([line.fileno()] if line is not None else []), *(place.file.descriptors if place is not None else [])]
 
     @classmethod
-    def begin(cls, line: socket.socket, key: str, *, whole: bool = True, first: bool) -> Joining:
-        """Over `line` to the peer server, this value's from now on. first: that server was started for this download, which leads thereby.
+    def begin(cls, line: socket.socket, key: str, kind: str, *, first: bool) -> Joining:
+        """Over `line` to the peer server, this value's from now on. kind: see peer.joins. first: that server was started for
+        this download, which leads thereby.
 
         Raises LocalError, StorageError: it goes on alone.
         """
@@ -89,7 +92,7 @@ class Joining:
             raise
         try:
             line.settimeout(ANSWER)
-            fd_passing.say(line, {"join": key, "whole": whole}, [joining.page.fd])
+            fd_passing.say(line, {"join": key, "kind": kind}, [joining.page.fd])
             if first:
                 joining._lead()
             while not (joining.leads or joining.joined):
@@ -126,7 +129,7 @@ class Joining:
                 pass
             except OSError:
                 self._hang_up()
-        if self.joined and self.leader_page is not None and self._pulse.silent(self.leader_page.beats, time.monotonic()):
+        if self.joined and not self.done and self.leader_page is not None and self._pulse.silent(self.leader_page.beats, time.monotonic()):
             self._silent()
 
     def _hear(self) -> bool:
@@ -138,11 +141,12 @@ class Joining:
             return False
         for words, descriptors in heard:
             told = words.get("told")
-            if told == "lead":
-                self.left = words.get("left") is True
-                self._lead()
-            elif told == "follow" and len(descriptors) == 1:
-                self._follow(words, descriptors.pop())
+            if told in ("lead", "follow"):
+                if told == "lead":
+                    self.left = words.get("left") is True
+                    self._lead()
+                if len(descriptors) == 1:
+                    self._join(words, descriptors.pop())
             elif told == "open" and self.joined and self.leader_page is not None:
                 from dfengine.client.leader_place import LeaderPlace
 
@@ -158,22 +162,24 @@ class Joining:
             fd_passing.discard(descriptors)
         return True
 
-    def _follow(self, words: dict[str, Any], fd: int) -> None:
+    def _join(self, words: dict[str, Any], fd: int) -> None:
         try:
             page = SignalPage.adopt(fd)
         except StorageError:
             os.close(fd)
-            self._alone()
+            self.part()
             return
         self._let_go(self.place, self.leader_page)
         slot, self._leader = words.get("slot"), words.get("leader")
         self.place, self.leader_page, self.slot = None, page, slot if type(slot) is int else -1
-        self.joined = True
+        self.joined, self.done = True, False
         self._pulse = Pulse(time.monotonic())
         page.join()
 
     def _lead(self) -> None:
         self.leads, self.joined = True, False
+        self._let_go(self.place)
+        self.place = None
         if self._beating is None:
             self._beating = threading.Thread(target=self._beat, name="beat", daemon=True)
             self._beating.start()
@@ -205,10 +211,6 @@ class Joining:
         self._pulse = Pulse(time.monotonic())
         self._say({"silent": self._leader})
 
-    def _alone(self) -> None:
-        self.joined = False
-        self._say({"say": "pass_on"})
-
     # What this download says.
 
     def _say(self, words: dict[str, Any]) -> None:
@@ -219,7 +221,7 @@ class Joining:
                 self._hang_up()
 
     def open(self, file: PieceFile, output: str, algorithms: list[str]) -> None:
-        """The leader's pieces have this place from now on. output: see leader_place.output_key. Nothing fails by it."""
+        """The leader's pieces have this place from now on; again: another one. output: see leader_place.output_key. Nothing fails by it."""
         if self._line is None or not self.leads:
             return
         opened: list[int] = []
@@ -249,8 +251,15 @@ class Joining:
             self._say({"say": "failed"})
             self.leads = False
 
+    def part(self) -> None:
+        """It takes no piece from its leader any more. If it leads, it leads on."""
+        self.joined = False
+        self._let_go(self.place)
+        self.place = None
+        self._say({"say": "part"})
+
     def pass_on(self) -> None:
-        """It leads, or follows, nobody any more."""
+        """It leads, and follows, nobody any more."""
         if self.leads or self.joined:
             self.leads = self.joined = False
             self._say({"say": "pass_on"})

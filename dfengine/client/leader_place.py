@@ -17,12 +17,25 @@ from dfengine.storage.signal_page import SignalPage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
+
+
+class Unusable(StorageError):
+    """What the leader's place holds is not what its record says, or cannot be read."""
+
 
 def output_key(path: str) -> str:
     """Names an output path; of any length."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()
+
+
+@contextlib.contextmanager
+def _usable() -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        raise Unusable(str(error)) from None
 
 
 class LeaderPlace:
@@ -71,10 +84,21 @@ class LeaderPlace:
 
     @property
     def trusted(self) -> bool:
-        """By the law: pieces that are here may be taken. Look before and after each; the bits are up to date then. Raises StorageError."""
+        """By the law: pieces that are here may be taken. Look before and after each; the bits are up to date then. Raises Unusable."""
         sealed = self.sealed
-        self.file.record.look()
+        with _usable():
+            self.file.record.look()
         return sealed or (bool(self.generation) and self.file.record.generation == self.generation and not self.page.unproved)
+
+    def holds(self, n: int) -> bool:
+        """Piece n is here now. Raises Unusable."""
+        with _usable():
+            return n < self.file.record.capacity and self.file.record.holds(n, n + 1)
+
+    def digest(self, n: int) -> bytes:
+        """Of piece n: xxh3-128, as the leader found it. Raises Unusable."""
+        with _usable():
+            return self.file.record.digest(n)
 
     def is_named(self, path: str) -> bool:
         """The leader's file is verified, unchanged, and lies at `path`."""
@@ -83,6 +107,7 @@ class LeaderPlace:
         return False
 
     def close(self) -> None:
-        """Its descriptors; not the page."""
+        """Its descriptors, not the page; again: nothing."""
         if not self.taken:
+            self.taken = True
             self.file.close()

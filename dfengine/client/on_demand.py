@@ -92,8 +92,8 @@ class TransferOnDemand(Transfer):
                     if not waiting:
                         del self._tickets[n]
 
-    def ask_for_host(self, pieces: Iterable[int]) -> None:
-        """Other downloads of this host wait for `pieces`, and no more for those that were given here before."""
+    def ask_for_host(self, pieces: list[int]) -> None:
+        """See Transfer."""
         before, self._for_host = self._for_host, self.ask(pieces)
         self.withdraw(before)
 

@@ -87,9 +87,16 @@ class Place:
     def show_host(self) -> None:
         """If this download leads, others of this host take its pieces from here."""
         transfer, joining = self.transfer, self.joining
-        if transfer is not None and joining is not None and joining.leads:
+        if transfer is not None and joining is not None and joining.leads and transfer.page is None:
             transfer.page = joining.page
+            joining.wanted = self._wanted
             joining.open(transfer.file, self._output_key(), self.algorithms)
+
+    def _wanted(self, pieces: list[int]) -> None:
+        """What others of this host wait for is fetched first."""
+        transfer = self.transfer
+        if transfer is not None:
+            transfer.ask_for_host(pieces)
 
     def _output_key(self) -> str:
         return ""

@@ -293,10 +293,7 @@ class Plan:
 
     def _keep(self, n: int) -> None:
         """A stream acknowledges what it has delivered; a file needs nothing but that the piece is here."""
-        if self.window.wnd < 0:
-            self.window.ack(n)
-        else:
-            self.window.arrive(n)
+        (self.window.ack if self.window.wnd < 0 else self.window.arrive)(n)
         self._here += 1
 
     def _end(self, job: Job) -> None:
@@ -337,8 +334,11 @@ class Plan:
         """Pieces that are here."""
         return self._here
 
-    def wishes(self, most: int) -> list[int] | None:
-        """The pieces that a pull should name, `most` at most; None: it asks for any."""
+    def want_first(self, pieces: Iterable[int]) -> None:
+        """Others of this host wait for these; nonsense among them is left out. A plan with a window of its own takes no notice."""
+
+    def wishes(self, most: int, filled: bool = False) -> list[int] | None:
+        """The pieces that a pull should name, `most` at most; None: it asks for any. filled: with those that may come instead."""
         return None
 
     def jobs(self) -> list[Job]:

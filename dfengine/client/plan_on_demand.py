@@ -29,8 +29,11 @@ class PlanOnDemand(Plan):
         """Pieces that are wanted, and neither here, offered nor running."""
         return len(self.priority) - sum(n in self.priority for n in self._pieces)
 
-    def wishes(self, most: int) -> list[int]:
-        """The first `most` pieces to name in a pull: those whose sources are all silent, then those that are wanted and not offered yet."""
+    def wishes(self, most: int, filled: bool = False) -> list[int]:
+        """The first `most` pieces to name in a pull: those whose sources are all silent, then those that are wanted and not offered yet.
+
+        No other piece may come instead.
+        """
         named = [n for n in self._silent_pieces() if not self._pieces[n].slot][:most]
         for n in self.priority:
             if len(named) >= most:

@@ -17,7 +17,7 @@ import time
 
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.connection_pool import ConnectionPool
-from dfengine.client.transfer_state import TransferState
+from dfengine.client.transfer_state import WISHES, TransferState
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 from dfengine.storage.hashing import content_digest
 
@@ -254,6 +254,14 @@ class Transfer(TransferState):
             self._changed.notify_all()
         if self.page is not None:
             self.page.changed()
+
+    def ask_for_host(self, pieces: list[int]) -> None:
+        """Other downloads of this host wait for `pieces`, and no more for those that were given here before; some may be nonsense."""
+        with self._changed:
+            self.plan.want_first(pieces[:WISHES])
+            wished = self.plan.wishes(1)
+        if wished:
+            self.wake()
 
     # A stream.
 

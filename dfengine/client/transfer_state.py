@@ -36,7 +36,7 @@ class Demand(Value):
 
     want: pieces to ask for. idle_thread: a thread has none. refused: offers in a row without a usable source. reports: results to tell.
     ending: pieces that will be whole soon. look: seconds until more are. end: of a stream's window, -1: no stream. pace: seconds for one
-    piece, 0: not known yet, or told before. wishes: the pieces to name, None: any.
+    piece, 0: not known yet, or told before. wishes: see Plan.wishes.
     """
 
     want: int
@@ -53,7 +53,7 @@ class Demand(Value):
 class Report(Value):
     """What a pull tells. done: (piece, CID); failed: (piece, CID, why); ending, leaving: pieces. una, end: the window; 0, -1: no stream.
 
-    wishes: as in Demand.
+    wishes: the pieces to name, None: any.
     """
 
     done: list[tuple[int, str]]
@@ -130,7 +130,7 @@ class TransferState:
             una, end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
             leaving = self.leaving.tell(most) if self.leaving is not None else []
             pace = 0.0 if paced else round(self._early_pace(), 3)
-            return Report(done, failed, [job.piece for job in ending], leaving, una, end, pace, self.plan.wishes(WISHES))
+            return Report(done, failed, [job.piece for job in ending], leaving, una, end, pace, self.plan.wishes(WISHES, filled=True))
 
     def results(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
         """See Plan.drain."""

@@ -5,7 +5,8 @@
     cancel       ends the wait of one read from another thread
     read_ahead   what is fetched before a reader asks for it (pure)
     fetching     the download behind it
-    joined       where this host's leader fetches the same file: its memory is read
+    joined       where this host's leader has the same file open: its memory is read
+    copied       where a download into a file of this host fetches it: what is read is copied from there
     place        where its pieces lie: memory, or the home directory
 
 Start with `opened`. What is fetched next is decided by `client.priority`, in the client's own plan; there is no second downloader.

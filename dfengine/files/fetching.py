@@ -29,7 +29,7 @@ class Fetching(Downloading):
         who = identify(settings)
         self.place = FilePlace(settings, who.kept, store)
         super().__init__(settings, self.place, Watch(0.0, None, "", settings.quiet), who)
-        self.joins = store != DISK
+        self.kind = "kept" if store == DISK else "opened"
         self.ended = False
         """Nothing comes any more."""
         self.failure: BaseException | None = None
@@ -51,10 +51,14 @@ class Fetching(Downloading):
         return result
 
     def joined(self, joining: Joining) -> bool:
-        """See Downloading: its readers read where the leader's do."""
+        """See Downloading: its readers read where its leader's do; or it leads, and copies from a download into a file."""
+        from dfengine.files.copied import CopiedFile
         from dfengine.files.joined import JoinedMemory
 
-        return JoinedMemory(joining, self.place, self.watch).run()
+        while joining.joined:
+            if (CopiedFile if joining.leads else JoinedMemory)(joining, self.place, self.watch).run():
+                return True
+        return False
 
     def opened(self, member: Membership) -> None:
         """Its pieces have a place: from now on they are served."""

@@ -11,8 +11,8 @@ import os
 import threading
 
 from dfengine._bitset import Bitset
+from dfengine.client.leader_place import Unusable
 from dfengine.client.watch import TICK
-from dfengine.errors import StorageError
 from dfengine.storage.memory_file import MemoryFile
 from dfengine.storage.signal_page import WANTED
 
@@ -48,7 +48,7 @@ class JoinedMemory:
         """True: every piece is here. False: this download leads now, or goes on alone, with what is here. Raises StorageError."""
         joining = self._joining
         transfer: TransferOnDemand | None = None
-        while joining.joined:
+        while joining.joined and not joining.leads:
             self._watch.check(transfer)
             leader = joining.place
             if leader is None:
@@ -66,7 +66,8 @@ class JoinedMemory:
         if not transfer.finished and not (joining.leads and joining.left):
             assert isinstance(transfer.file, MemoryFile)
             transfer.file.move()
-            joining.pass_on()
+            if not joining.leads:
+                joining.pass_on()
         if not transfer.finished:
             return False
         # Its engine ends here, and hears of nothing any more.
@@ -78,7 +79,7 @@ class JoinedMemory:
         try:
             if not isinstance(leader.file, MemoryFile) or not leader.trusted:
                 return None
-        except StorageError:
+        except Unusable:
             return None
         leader.taken = True
         return self._place.adopt(leader.file)
@@ -143,7 +144,7 @@ class Bits:
                 ends, changes = self.ends, page.changes
                 try:
                     self.broken = not self._leader.trusted
-                except StorageError:
+                except Unusable:
                     self.broken = True
                 if not self.broken:
                     self._look()

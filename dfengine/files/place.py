@@ -134,17 +134,6 @@ class FilePlace(Place):
             self._known.notify_all()
         return transfer
 
-    def show_host(self) -> None:
-        """See Place. What others of this host wait for is fetched as what readers wait for."""
-        if self.joining is not None:
-            self.joining.wanted = self._wanted
-        super().show_host()
-
-    def _wanted(self, pieces: list[int]) -> None:
-        transfer = self._last
-        if transfer is not None:
-            transfer.ask_for_host(pieces)
-
     def _file(self, geometry: Geometry, generation: bytes) -> PieceFile:
         """Raises StorageError."""
         if self._store == MEMORY or (not self._store and 0 <= geometry.length <= available() // SHARE):

@@ -1,42 +1,68 @@
 """Which download of this host fetches a task, and which others join it: a pure state machine.
 
-Law: a key (`client.identity.joint_key`) has at most one leader of each kind, who fetches; every other download with that key is told to
-follow that one, or to go on alone. Files, streams and open files have keys of their own, so leaders of two kinds do not meet under one key.
+Law: a key (`client.identity.joint_key`) has at most one leader of each kind; every other download with that key is told to follow one,
+or to go on alone.
 
-A leader is either `whole`, and has every piece in the end, or a stream, whose memory has a window of them. A download that wants all pieces
-follows whole leaders only; a stream follows a whole one if there is one, else a stream.
+    kind     what it is                        follows           takes from
+    FILE     a download into a file            FILE              -
+    STREAM   a stream                          FILE, or STREAM   -
+    OPENED   an open file                      OPENED            FILE
+    KEPT     one that must be kept on the disk KEPT              FILE
+
+A leader fetches, but for an open file's that finds a leader of kind FILE: it takes its pieces from there into its own place, and those that
+follow it share that place. A stream is followed by streams only, since it has a window of the pieces; an open file by open files only,
+since it has what its readers asked for.
 
     state of a download    event                          becomes    told
-    new                    join, nobody leads             LEADING    lead
+    new                    join, nobody leads             LEADING    lead: and fetch, or take
                            join, somebody leads           JOINED     follow; open, if the leader has a place
-    LEADING                open                           the same   all that joined it: open
-                           done                           APART      all that joined it: done; they are APART
-                           failed                         APART      all that joined it: alone; they are APART
+    LEADING                open                           the same   all that follow it or take from it: open
+                           done                           APART      those: done; who followed it is APART
+                           failed                         APART      those: alone; who followed it is APART
                            pass_on, leave (it is gone)    APART      see below
+                           silent, part: of one that takes the same  see below; part: it fetches
     JOINED                 silent: its leader is          LEADING    lead; the leader is APART, and the others follow the new one
+                           part                           APART
                            leave                          gone
     APART                  anything                       the same
 
-When a leader goes, those that joined it are placed as if they came now, whole ones first: the first of them leads, and the others follow
-it. Where all of them are streams they follow the stream that leads already, else the first of them leads as a stream.
+When a leader goes, those that followed it are placed as if they came now, downloads into files first: the first of them leads, and the
+others follow it. Where all of them are streams they follow the stream that leads already, else the first of them leads. Who took from it
+leads on: it takes from the new leader, or fetches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 LEAD, FOLLOW, OPEN, DONE, ALONE = "lead", "follow", "open", "done", "alone"
 
-Told = tuple[int, str, int]
-"""(download, one of the words above, another download or -1). The other one is whom it follows, for `follow` and `open`; for `lead` the
-leader before it, if that has ended: nobody writes any more where it wrote.
-"""
+FILE, STREAM, OPENED, KEPT = KINDS = "file", "stream", "opened", "kept"
+
+_FOLLOWS = {FILE: (FILE,), STREAM: (FILE, STREAM), OPENED: (OPENED,), KEPT: (KEPT,)}
+_TAKES = {OPENED: FILE, KEPT: FILE}
+
+
+class Told(NamedTuple):
+    """To one download. word: one of those above. leader: whom it follows or takes from, -1: nobody.
+
+    before: for `lead`, the leader before it, if that has ended: nobody writes any more where it wrote. Else -1.
+    """
+
+    download: int
+    word: str
+    leader: int = -1
+    before: int = -1
 
 
 class _Download:
-    def __init__(self, key: str, whole: bool) -> None:
+    """leader: whom it follows or takes from."""
+
+    def __init__(self, key: str, kind: str) -> None:
         self.key = key
-        self.whole = whole
+        self.kind = kind
+        self.leads = False
         self.leader = -1
         self.slot = -1
 
@@ -56,7 +82,7 @@ class Joins:
 
     def __init__(self) -> None:
         self._downloads: dict[int, _Download] = {}
-        self._groups: dict[tuple[str, bool], _Group] = {}
+        self._groups: dict[tuple[str, str], _Group] = {}
 
     def __len__(self) -> int:
         return len(self._downloads)
@@ -67,44 +93,69 @@ class Joins:
         return -1 if known is None else known.slot
 
     def leader(self, download: int) -> int:
-        """Whom it follows; itself while it leads; -1: nobody."""
+        """Whom it follows or takes from; -1: nobody."""
         known = self._downloads.get(download)
         return -1 if known is None else known.leader
 
-    def join(self, download: int, key: str, whole: bool) -> list[Told]:
-        """A new one. key: names the task, and all that must agree. whole: it is no stream."""
+    def leads(self, download: int) -> bool:
+        """It leads those of its kind."""
+        known = self._downloads.get(download)
+        return known is not None and known.leads
+
+    def join(self, download: int, key: str, kind: str) -> list[Told]:
+        """A new one. key: names the task, and all that must agree. kind: one of KINDS."""
         if download in self._downloads:
             return []
-        self._downloads[download] = _Download(key, whole)
+        self._downloads[download] = _Download(key, kind)
         return list(self._place(download))
 
-    def _place(self, download: int) -> Iterator[Told]:
-        """Under a leader that it may follow, a whole one before a stream; else as a leader."""
+    def _place(self, download: int, before: int = -1) -> Iterator[Told]:
+        """Under a leader that it may follow; else as a leader."""
         known = self._downloads[download]
-        group = self._groups.get((known.key, True)) or (None if known.whole else self._groups.get((known.key, False)))
+        found = (self._groups.get((known.key, kind)) for kind in _FOLLOWS[known.kind])
+        group = next((group for group in found if group is not None), None)
         if group is not None:
-            yield from self._follow(download, group)
+            self._attach(download, group)
+            yield Told(download, FOLLOW, group.leader)
+            if group.open:
+                yield Told(download, OPEN, group.leader)
             return
-        known.leader, known.slot = download, -1
-        self._groups[known.key, known.whole] = _Group(download)
-        yield download, LEAD, -1
+        self._groups[known.key, known.kind] = _Group(download)
+        known.leads = True
+        yield from self._take(download, before)
 
-    def _follow(self, download: int, group: _Group) -> Iterator[Told]:
+    def _take(self, download: int, before: int = -1) -> Iterator[Told]:
+        """A leader takes from another kind's if there is one."""
+        known = self._downloads[download]
+        group = self._groups.get((known.key, _TAKES.get(known.kind, "")))
+        if group is None:
+            yield Told(download, LEAD, -1, before)
+            return
+        self._attach(download, group)
+        yield Told(download, LEAD, group.leader, before)
+        if group.open:
+            yield Told(download, OPEN, group.leader)
+
+    def _attach(self, download: int, group: _Group) -> None:
         known = self._downloads[download]
         known.leader = group.leader
         known.slot = next(n for n in range(len(group.slots) + 1) if n not in group.slots)
         group.joined[download] = None
         group.slots.add(known.slot)
-        yield download, FOLLOW, group.leader
-        if group.open:
-            yield download, OPEN, group.leader
+
+    def _detach(self, download: int) -> None:
+        known = self._downloads[download]
+        if known.leader >= 0:
+            group = self._led(known.leader)
+            assert group is not None
+            del group.joined[download]
+            group.slots.discard(known.slot)
+        known.leader = known.slot = -1
 
     def _led(self, download: int) -> _Group | None:
-        """Those that it leads; None if it does not lead."""
+        """Those that joined it; None if it does not lead."""
         known = self._downloads.get(download)
-        if known is None or known.leader != download:
-            return None
-        return self._groups[known.key, known.whole]
+        return None if known is None or not known.leads else self._groups[known.key, known.kind]
 
     def open(self, download: int) -> list[Told]:
         """A leader's pieces have a place, or another one than before."""
@@ -112,7 +163,7 @@ class Joins:
         if group is None:
             return []
         group.open = True
-        return [(each, OPEN, download) for each in group.joined]
+        return [Told(each, OPEN, download) for each in group.joined]
 
     def done(self, download: int) -> list[Told]:
         """A leader's file is whole and verified, and has its name."""
@@ -123,60 +174,51 @@ class Joins:
         return self._dissolve(download, ALONE)
 
     def _dissolve(self, download: int, word: str) -> list[Told]:
-        group = self._led(download)
-        if group is None:
-            return []
-        self._drop(download)
-        for each in group.joined:
-            self._apart(each)
-        return [(each, word, -1) for each in group.joined]
+        return [Told(each, word) for each in self._drop(download)]
 
     def silent(self, download: int, leader: int) -> list[Told]:
         """One that joined says that `leader` does not run; of one that it has not joined, or not any more, nothing happens."""
         known = self._downloads.get(download)
-        if known is None or known.leader != leader or leader in (-1, download):
+        if known is None or leader < 0 or known.leader != leader:
             return []
         return self._succeed(leader, first=download)
 
-    def pass_on(self, download: int) -> list[Told]:
-        """A leader leads no more; or one that joined goes on alone."""
-        return self._go(download, left=False)
-
-    def _go(self, download: int, left: bool) -> list[Told]:
-        known = self._downloads.get(download)
-        if known is None or known.leader < 0:
-            return []
-        if known.leader == download:
-            return self._succeed(download, left=left)
-        group = self._led(known.leader)
-        assert group is not None
-        del group.joined[download]
-        group.slots.discard(known.slot)
-        self._apart(download)
+    def part(self, download: int) -> list[Told]:
+        """One that joined goes on by itself; a leader leads on."""
+        if download in self._downloads:
+            self._detach(download)
         return []
+
+    def pass_on(self, download: int) -> list[Told]:
+        """It leads, and follows, nobody any more."""
+        self.part(download)
+        return self._succeed(download)
 
     def leave(self, download: int) -> list[Told]:
         """It has ended, in whatever way."""
-        told = self._go(download, left=True)
+        self.part(download)
+        told = self._succeed(download, left=True)
         self._downloads.pop(download, None)
         return told
 
     def _succeed(self, leader: int, first: int = -1, left: bool = False) -> list[Told]:
         """Another one leads. first: who is asked before the others of its kind. left: the leader has ended."""
-        group = self._led(leader)
-        assert group is not None
-        self._drop(leader)
-        order = sorted(group.joined, key=lambda each: (not self._downloads[each].whole, each != first))
+        order = sorted(self._drop(leader), key=lambda each: (self._downloads[each].kind != FILE, each != first))
+        told: list[Told] = []
         for each in order:
-            self._apart(each)
-        told = [told for each in order for told in self._place(each)]
-        return [(each, word, leader if word == LEAD and left else other) for each, word, other in told]
+            told += self._take(each) if self._downloads[each].leads else self._place(each, leader if left else -1)
+        return told
 
-    def _drop(self, leader: int) -> None:
+    def _drop(self, leader: int) -> list[int]:
+        """It leads no more; those that had joined it."""
+        group = self._led(leader)
+        if group is None:
+            return []
+        joined = list(group.joined)
+        for each in joined:
+            self._detach(each)
+        self._detach(leader)
         known = self._downloads[leader]
-        del self._groups[known.key, known.whole]
-        self._apart(leader)
-
-    def _apart(self, download: int) -> None:
-        known = self._downloads[download]
-        known.leader, known.slot = -1, -1
+        del self._groups[known.key, known.kind]
+        known.leads = False
+        return joined

@@ -2,15 +2,16 @@
 
 Who leads is decided by `joins`. A download says, in JSON objects (net.fd_passing.say):
 
-    {"join": KEY, "whole": BOOL} + page of signals     first
+    {"join": KEY, "kind": KIND} + page of signals      first
     {"open": {...}} + data and record                  a leader's pieces have a place; what is in it is for those that joined
-    {"say": "done" | "failed" | "pass_on"}             see joins
+    {"say": "done" | "failed" | "pass_on" | "part"}    see joins
     {"silent": LEADER}                                 it does not run
 
 It is told, in the same way:
 
-    {"told": "lead", "left": BOOL}                     it leads; the leader before, if there was one, has ended
-    {"told": "follow", "leader": N, "slot": N} + page  the leader's page of signals
+    {"told": "lead", "left": BOOL}                     it leads; left: the leader before it has ended
+    ... and "leader": N, "slot": N + page              it takes its pieces from that leader, whose page of signals that is
+    {"told": "follow", "leader": N, "slot": N} + page  it follows that leader
     {"told": "open", "place": {...}} + data and record
     {"told": "done" | "alone"}                         see joins
 
@@ -26,7 +27,7 @@ from itertools import count
 from typing import Any
 
 from dfengine.net import fd_passing
-from dfengine.peer.joins import FOLLOW, LEAD, OPEN, Joins, Told
+from dfengine.peer.joins import FOLLOW, KINDS, LEAD, OPEN, Joins, Told
 
 MOST = 8
 """Descriptors of one message at most."""
@@ -34,7 +35,7 @@ MOST = 8
 LONGEST = 200
 """Characters of a key at most."""
 
-SAYS = ("done", "failed", "pass_on")
+SAYS = ("done", "failed", "pass_on", "part")
 
 
 class _Line:
@@ -63,8 +64,8 @@ class Meeting:
 
     def take(self, sock: socket.socket, words: dict[str, Any], descriptors: list[int]) -> bool:
         """The first message of a download that wants to join. True: connection and descriptors are this value's; False: the caller's."""
-        key, whole = words.get("join"), words.get("whole")
-        if type(key) is not str or len(key) > LONGEST or type(whole) is not bool or len(descriptors) != 1:
+        key, kind = words.get("join"), words.get("kind")
+        if type(key) is not str or len(key) > LONGEST or type(kind) is not str or kind not in KINDS or len(descriptors) != 1:
             return False
         line = _Line(next(self._numbers), key, sock, descriptors[0])
         self._lines[line.number] = line
@@ -73,7 +74,7 @@ class Meeting:
         # One that has ended already, and whose end was not read yet, leads nobody.
         for other in [other for other in self._lines.values() if other.key == key and other is not line]:
             self._readable(other)
-        self._tell(self._joins.join(line.number, key, whole))
+        self._tell(self._joins.join(line.number, key, kind))
         self._readable(line)
         return True
 
@@ -99,7 +100,7 @@ class Meeting:
 
     def _said(self, line: _Line, words: dict[str, Any], descriptors: list[int]) -> None:
         word, leader = words.get("say"), words.get("silent")
-        if "open" in words and descriptors and self._joins.leader(line.number) == line.number:
+        if "open" in words and descriptors and self._joins.leads(line.number):
             fd_passing.discard(line.descriptors)
             line.place, line.descriptors = words["open"], descriptors
             self._tell(self._joins.open(line.number))
@@ -111,13 +112,13 @@ class Meeting:
             self._tell(getattr(self._joins, word)(line.number))
 
     def _tell(self, told: list[Told]) -> None:
-        for number, word, leader in told:
+        for number, word, leader, before in told:
             line = self._lines[number]
             words: dict[str, Any] = {"told": word}
             descriptors: list[int] = []
             if word == LEAD:
-                words["left"] = leader >= 0
-            elif word == FOLLOW:
+                words["left"] = before >= 0
+            if word in (LEAD, FOLLOW) and leader >= 0:
                 words.update(leader=leader, slot=self._joins.slot(number))
                 descriptors = [self._lines[leader].page]
             elif word == OPEN:
@@ -129,7 +130,7 @@ class Meeting:
                 with contextlib.suppress(OSError):
                     line.sock.shutdown(socket.SHUT_RDWR)
         for line in self._lines.values():
-            if line.descriptors and self._joins.leader(line.number) != line.number:
+            if line.descriptors and not self._joins.leads(line.number):
                 fd_passing.discard(line.descriptors)
                 line.descriptors = []
 

@@ -35,7 +35,7 @@ LATE = 0.5
 class Streaming(Downloading):
     """`run` is the engine; `next` and `taken` are the consumer's, from another thread."""
 
-    joins = True
+    kind = "stream"
 
     def __init__(self, settings: GetSettings, observer: Observer | None = None) -> None:
         self.memory = Memory(settings)

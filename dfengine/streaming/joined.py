@@ -1,8 +1,9 @@
-"""A stream whose pieces this host's leading stream fetches: the next few are copied from the leader's memory into its own.
+"""A stream whose pieces this host's leader fetches, another stream or a download into a file: the next few are copied into its own memory.
 
-They are copied, and not delivered from where they lie, because the leader evicts pieces at any time, and what a pipe or a program has
-been given cannot be taken back. Each copy is compared with the leader's digest, so a piece that was evicted meanwhile is not taken. What a
-leader that has ended leaves can be copied as long as this process holds its memory.
+They are copied, and not delivered from where they lie, because a leading stream evicts pieces at any time, and a file that is finished may
+be changed by anybody: what a pipe or a program has been given cannot be taken back. Each copy is compared with the leader's digest, so a
+piece that was evicted or changed meanwhile is not taken. What a leader that has ended leaves can be copied as long as this process holds
+its memory or file. A leader that fetches in any order is told which pieces come next.
 """
 
 from __future__ import annotations
@@ -10,15 +11,13 @@ from __future__ import annotations
 import threading
 import time
 
-import xxhash
-
+from dfengine.client.copying import PieceCopier
+from dfengine.client.leader_place import LeaderPlace, Unusable
 from dfengine.client.watch import TICK
-from dfengine.errors import StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.joining import Joining
-    from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Watch
     from dfengine.streaming.memory import Memory
@@ -44,27 +43,24 @@ class JoinedStream:
     def run(self) -> bool:
         """True: every piece was copied. False: this stream leads now, or goes on alone, from the next piece on. Raises StorageError."""
         joining, copier = self._joining, None
-        while joining.joined and not (copier is not None and copier.over.is_set()):
+        while joining.joined and not joining.done and not (copier is not None and copier.over.is_set()):
             self._watch.check(self._memory.transfer)
             leader = joining.place
             if copier is not None:
                 copier.between = leader is None
             if leader is not None and (copier is None or leader is not copier.leader):
-                try:
-                    usable = leader.file.evicts and leader.trusted
-                except StorageError:
-                    usable = False
-                if not usable:
+                if not _usable(leader):
                     break
                 if copier is None:
-                    copier = Copier(leader, self._memory.open(leader.file.geometry, leader.generation), joining)
-                    copier.transfer.start(copier.run, "join")
+                    copier = self._begin(leader)
                 elif leader.generation != copier.leader.generation:
                     break
-                copier.follow(leader)
+                copier.follow(leader, joining.slot)
             if copier is not None and (length := copier.length) >= 0:
                 copier.transfer.learn_length(length)
             joining.hear(TICK)
+        if copier is None and joining.done and joining.place is not None and _usable(joining.place):
+            copier = self._begin(joining.place)
         if copier is None:
             if joining.joined:
                 joining.pass_on()
@@ -72,6 +68,8 @@ class JoinedStream:
         copier.finish()
         while not copier.over.is_set():
             self._watch.check(copier.transfer)
+            if copier.length >= 0:
+                copier.transfer.learn_length(copier.length)
             if copier.rest and (joining.leads or joining.joined):
                 joining.pass_on()
             joining.hear(TICK)
@@ -79,22 +77,38 @@ class JoinedStream:
             joining.pass_on()
         return copier.transfer.finished
 
+    def _begin(self, leader: LeaderPlace) -> Copier:
+        copier = Copier(leader, self._memory.open(leader.file.geometry, leader.generation), self._joining)
+        copier.transfer.start(copier.run, "join")
+        return copier
+
+
+def _usable(leader: LeaderPlace) -> bool:
+    try:
+        return leader.trusted
+    except Unusable:
+        return False
+
 
 class Copier:
-    """A thread that copies the next pieces from the `leader`'s memory, or from that of a leader before."""
+    """A thread that copies the next pieces from the `leader`'s place, or from that of a leader before."""
 
     def __init__(self, leader: LeaderPlace, transfer: Transfer, joining: Joining) -> None:
         self.leader = leader
         self.transfer = transfer
         self._places = [leader]
         self._joining = joining
+        self._slot = joining.slot
+        self._pieces = PieceCopier(transfer)
         self._ends = False
         self._starved = 0.0
         self.between = False
         """The leader has gone, and the next one has nothing yet."""
         self.rest = False
-        """After `finish`: all that is missing lies in memory that a leader has left."""
-        self._buffer = memoryview(bytearray(leader.file.geometry.content_size))
+        """After `finish`: all that is missing lies where a leader has left it."""
+        self._broken: set[tuple[LeaderPlace, int]] = set()
+        """Pieces that are not what the record says, or not any more."""
+        self._wanted: tuple[LeaderPlace, list[int]] | None = None
         self.over = threading.Event()
 
     @property
@@ -102,8 +116,9 @@ class Copier:
         """Bytes of the file, as far as a leader knows; -1 unknown."""
         return self.leader.file.geometry.length
 
-    def follow(self, leader: LeaderPlace) -> None:
-        """It leads now."""
+    def follow(self, leader: LeaderPlace, slot: int) -> None:
+        """It leads now. slot: this download's in its page of signals."""
+        self._slot = slot
         if leader is not self.leader:
             self._places.insert(0, leader)
             self.leader = leader
@@ -121,25 +136,35 @@ class Copier:
             while not (transfer.stopping or transfer.finished):
                 if 0 <= transfer.plan.window.count <= n:
                     return
-                ends, page = self._ends, self.leader.page
-                changes = page.changes
+                ends, leader = self._ends, self.leader
+                changes = leader.page.changes
                 self.rest = self.rest or (ends and self._has_rest(n))
                 if ends and not self.rest:
                     if n >= transfer.plan.window.end:
                         return
                 elif not transfer.await_una(n - AHEAD + 1, LOOK):
                     continue
+                if not leader.file.evicts:
+                    self._name(leader, n)
                 if any(self._copy(place, n) for place in list(self._places)):
                     self._starved, n = 0.0, n + 1
-                elif ends or (self._lost(n) and not self.between):
+                elif ends or (self._lost(leader, n) and not self.between):
                     return
                 else:
-                    page.wait(changes, LOOK)
+                    leader.page.wait(changes, LOOK)
         except BaseException as error:
             transfer.fail(error)
         finally:
             self.over.set()
             self._joining.wake()
+
+    def _name(self, leader: LeaderPlace, n: int) -> None:
+        """Tell a leader that fetches in any order what is wanted next, once it has not all of that."""
+        count = self.transfer.plan.window.count
+        wanted = [m for m in range(n, n + AHEAD) if not (0 <= count <= m or self._holds(leader, m))]
+        if wanted and (self._wanted is None or self._wanted[0] is not leader or not set(wanted) <= set(self._wanted[1])):
+            self._wanted = leader, wanted
+            leader.page.want(self._slot, wanted)
 
     def _has_rest(self, n: int) -> bool:
         count = self.transfer.plan.window.count
@@ -147,14 +172,20 @@ class Copier:
 
     @staticmethod
     def _holds(place: LeaderPlace, n: int) -> bool:
-        record = place.file.record
-        return n < record.capacity and record.holds(n, n + 1)
+        try:
+            return place.holds(n)
+        except Unusable:
+            return False
 
-    def _lost(self, n: int) -> bool:
+    def _lost(self, leader: LeaderPlace, n: int) -> bool:
         """The leader has piece n no more, or will not have it soon."""
-        page, now = self.leader.page, time.monotonic()
+        if (leader, n) in self._broken or not _usable(leader):
+            return True
+        if not leader.file.evicts:
+            return False
+        page, now = leader.page, time.monotonic()
         if n < page.una:
-            return not self.leader.file.record.holds(n, n + 1)
+            return not self._holds(leader, n)
         self._starved = self._starved or now
         if n < page.end:
             self._starved = now
@@ -162,17 +193,13 @@ class Copier:
 
     def _copy(self, place: LeaderPlace, n: int) -> bool:
         """Piece n is here now; False: it is not there, or not any more. Raises StorageError of this stream's own memory."""
-        try:
-            record = place.file.record
-            if not self._holds(place, n) or not place.trusted:
-                return False
-            content = self._buffer[: place.file.read_into(n, self._buffer)]
-            digest = xxhash.xxh3_128_digest(content)
-            record.used.set(n)
-            if digest != record.digest(n) or not place.trusted:
-                return False
-        except StorageError:
+        if (place, n) in self._broken:
             return False
-        self.transfer.file.put(n, 0, content)
-        self.transfer.keep_copied(n, len(content), digest)
-        return True
+        try:
+            if not place.holds(n) or not place.trusted:
+                return False
+            place.file.record.used.set(n)
+            return self._pieces.copy(place, n)
+        except Unusable:
+            self._broken.add((place, n))
+            return False

@@ -2,94 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from readers import Reader, memory
 from scene import MIB, Scene, Supernode, scene, until
 
 PIECE = 4 * MIB
 SIZE = 100 * MIB + 12345
-LIMIT = 24 * MIB
-
-READER = """
-import dfengine, hashlib, json, sys
-url, node, ip, home, limit, start = sys.argv[1:]
-with dfengine.open(url, nodes=[node], ip=ip, home=home, locallimit=int(limit), quiet=True) as file:
-    digest, size, at = hashlib.sha256(), file.size, 0
-    print("opened", flush=True)
-    if start == "back":
-        for offset in range(size - 1, -1, -(1 << 20)):
-            assert len(file.pread(max(0, offset - 99), 100)) == min(100, offset + 1)
-    while at < size:
-        content = file.pread(at, 1 << 20)
-        digest.update(content)
-        at += len(content)
-    counts = file.opened()._fetching.place.byte_counts
-    fetched = counts.peers + counts.supernode + counts.origin
-    print(json.dumps({"sha256": digest.hexdigest(), "host": counts.host, "fetched": fetched}), flush=True)
-    sys.stdin.read()
-"""
-
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Scene]:
     with scene(tmp_path) as found:
         yield found
-
-
-class Reader:
-    """A process that opens the file, says so, reads all of it, says how that went, and keeps it open until it is told to end."""
-
-    def __init__(self, stage: Scene, url: str, node: Supernode, start: str = "") -> None:
-        home = stage.path / "home-2"
-        stage.homes.add(home)
-        command = [sys.executable, "-c", READER, url, node.node, "127.0.0.2", str(home), str(LIMIT), start]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        stage._processes.append(self.process)
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        return self.process.stdout.readline().decode() or self.process.stderr.read().decode()
-
-    def opened(self) -> None:
-        assert self.line() == "opened\n"
-
-    def read(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.line())
-        return found
-
-    def end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        assert self.process.wait(30) == 0
-
-    def kill(self) -> None:
-        assert self.process.stdin is not None
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-
-
-def memory(readers: list[Reader]) -> int:
-    """Bytes of the files' memory that these processes have, each memory counted once."""
-    found = {}
-    for reader in readers:
-        folder = f"/proc/{reader.process.pid}/fd"
-        for fd in os.listdir(folder):
-            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-                if "dfengine-file" in os.readlink(f"{folder}/{fd}"):
-                    state = os.stat(f"{folder}/{fd}")
-                    found[state.st_ino] = state.st_blocks * 512
-    return sum(found.values())
 
 
 def sent(node: Supernode) -> float:

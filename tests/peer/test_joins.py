@@ -6,45 +6,89 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.peer.joins import ALONE, DONE, FOLLOW, LEAD, OPEN, Joins, Told
+from dfengine.peer.joins import ALONE, DONE, FILE, FOLLOW, KEPT, KINDS, LEAD, OPEN, OPENED, STREAM, Joins, Told
 
 
 def test_the_first_leads_and_the_others_follow() -> None:
     joins = Joins()
-    assert joins.join(1, "a", True) == [(1, LEAD, -1)]
-    assert joins.join(2, "a", True) == [(2, FOLLOW, 1)]
-    assert joins.join(3, "b", True) == [(3, LEAD, -1)]
-    assert joins.open(1) == [(2, OPEN, 1)]
-    assert joins.join(4, "a", False) == [(4, FOLLOW, 1), (4, OPEN, 1)]
-    assert joins.done(1) == [(2, DONE, -1), (4, DONE, -1)]
-    assert joins.join(5, "a", True) == [(5, LEAD, -1)]
+    assert joins.join(1, "a", FILE) == [Told(1, LEAD)]
+    assert joins.join(2, "a", FILE) == [Told(2, FOLLOW, 1)]
+    assert joins.join(3, "b", FILE) == [Told(3, LEAD)]
+    assert joins.open(1) == [Told(2, OPEN, 1)]
+    assert joins.join(4, "a", STREAM) == [Told(4, FOLLOW, 1), Told(4, OPEN, 1)]
+    assert joins.done(1) == [Told(2, DONE), Told(4, DONE)]
+    assert joins.join(5, "a", FILE) == [Told(5, LEAD)]
 
 
-def test_a_whole_download_follows_no_stream() -> None:
+def test_a_download_into_a_file_follows_no_stream() -> None:
     joins = Joins()
-    assert joins.join(1, "a", False) == [(1, LEAD, -1)]
-    assert joins.join(2, "a", True) == [(2, LEAD, -1)]
-    assert joins.join(3, "a", False) == [(3, FOLLOW, 2)]
-    assert joins.leave(2) == [(3, FOLLOW, 1)], "streams that are left follow the stream that leads"
+    assert joins.join(1, "a", STREAM) == [Told(1, LEAD)]
+    assert joins.join(2, "a", FILE) == [Told(2, LEAD)]
+    assert joins.join(3, "a", STREAM) == [Told(3, FOLLOW, 2)]
+    assert joins.leave(2) == [Told(3, FOLLOW, 1)], "streams that are left follow the stream that leads"
+
+
+@pytest.mark.parametrize("kind", [OPENED, KEPT])
+def test_open_files_share_one_place_and_it_is_filled_from_a_file(kind: str) -> None:
+    joins = Joins()
+    joins.join(1, "a", FILE)
+    joins.open(1)
+    assert joins.join(2, "a", kind) == [Told(2, LEAD, 1), Told(2, OPEN, 1)]
+    assert joins.join(3, "a", kind) == [Told(3, FOLLOW, 2)]
+    assert joins.open(2) == [Told(3, OPEN, 2)]
+    assert joins.join(4, "a", FILE) == [Told(4, FOLLOW, 1), Told(4, OPEN, 1)]
+    assert joins.leave(1) == [Told(4, LEAD, -1, 1), Told(2, LEAD, 4)]
+    assert joins.silent(2, 4) == [Told(2, LEAD)], "nobody is left to take from: it fetches"
+    assert joins.leave(2) == [Told(3, LEAD, -1, 2)]
+    assert joins.join(5, "a", FILE) == [Told(5, LEAD)], "whatever an open file has"
+
+
+def test_open_files_of_two_places_lead_apart() -> None:
+    joins = Joins()
+    assert joins.join(1, "a", OPENED) == [Told(1, LEAD)]
+    assert joins.join(2, "a", KEPT) == [Told(2, LEAD)]
+
+
+@pytest.mark.parametrize("word", [DONE, ALONE])
+def test_who_takes_leads_on_when_its_source_has_ended(word: str) -> None:
+    joins = Joins()
+    for download, kind in enumerate((FILE, OPENED, OPENED, FILE)):
+        joins.join(download, "a", kind)
+    assert (joins.done(0) if word == DONE else joins.failed(0)) == [Told(1, word), Told(3, word)]
+    assert joins.leads(1)
+    assert joins.leader(1) == -1
+    assert joins.leader(2) == 1
+    assert not joins.leads(3)
+
+
+def test_who_takes_may_part_and_lead_on() -> None:
+    joins = Joins()
+    for download, kind in enumerate((FILE, OPENED, OPENED)):
+        joins.join(download, "a", kind)
+    assert joins.part(1) == []
+    assert joins.leads(1)
+    assert joins.leave(0) == []
+    assert joins.part(2) == []
+    assert joins.open(1) == []
 
 
 @pytest.mark.parametrize("gone", ["leave", "pass_on"])
-def test_when_a_leader_goes_a_whole_one_leads(gone: str) -> None:
+def test_when_a_leader_goes_one_into_a_file_leads(gone: str) -> None:
     joins = Joins()
-    for download, whole in ((1, True), (2, False), (3, True), (4, True)):
-        joins.join(download, "a", whole)
+    for download, kind in ((1, FILE), (2, STREAM), (3, FILE), (4, FILE)):
+        joins.join(download, "a", kind)
     left = gone == "leave"
-    assert getattr(joins, gone)(1) == [(3, LEAD, 1 if left else -1), (4, FOLLOW, 3), (2, FOLLOW, 3)]
-    assert getattr(joins, gone)(3) == [(4, LEAD, 3 if left else -1), (2, FOLLOW, 4)]
-    assert getattr(joins, gone)(4) == [(2, LEAD, 4 if left else -1)]
+    assert getattr(joins, gone)(1) == [Told(3, LEAD, -1, 1 if left else -1), Told(4, FOLLOW, 3), Told(2, FOLLOW, 3)]
+    assert getattr(joins, gone)(3) == [Told(4, LEAD, -1, 3 if left else -1), Told(2, FOLLOW, 4)]
+    assert getattr(joins, gone)(4) == [Told(2, LEAD, -1, 4 if left else -1)]
     assert getattr(joins, gone)(2) == []
 
 
 def test_who_finds_its_leader_silent_leads() -> None:
     joins = Joins()
     for download in (1, 2, 3):
-        joins.join(download, "a", True)
-    assert joins.silent(3, 1) == [(3, LEAD, -1), (2, FOLLOW, 3)]
+        joins.join(download, "a", FILE)
+    assert joins.silent(3, 1) == [Told(3, LEAD), Told(2, FOLLOW, 3)]
     assert joins.silent(2, 1) == [], "it has another leader by now"
     assert joins.open(1) == [], "nobody follows it any more"
     assert joins.silent(1, 3) == []
@@ -56,25 +100,28 @@ def test_who_finds_its_leader_silent_leads() -> None:
 def test_a_failure_that_is_everybodys_sets_all_free() -> None:
     joins = Joins()
     for download in (1, 2, 3):
-        joins.join(download, "a", True)
+        joins.join(download, "a", FILE)
     assert joins.failed(2) == [], "it does not lead"
-    assert joins.failed(1) == [(2, ALONE, -1), (3, ALONE, -1)]
+    assert joins.failed(1) == [Told(2, ALONE), Told(3, ALONE)]
     assert joins.leave(2) == []
-    assert joins.join(4, "a", True) == [(4, LEAD, -1)]
+    assert joins.join(4, "a", FILE) == [Told(4, LEAD)]
 
 
 def test_who_leaves_gives_its_slot_to_the_next() -> None:
     joins = Joins()
     for download in (1, 2, 3, 4):
-        joins.join(download, "a", True)
+        joins.join(download, "a", FILE)
     assert [joins.slot(download) for download in (1, 2, 3, 4, 9)] == [-1, 0, 1, 2, -1]
     joins.leave(3)
-    joins.join(5, "a", True)
+    joins.join(5, "a", FILE)
     assert joins.slot(5) == 1
 
 
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(["join", "join", "open", "done", "failed", "silent", "pass_on", "leave", "leave"]), st.integers(0, 7)),
+    st.tuples(
+        st.sampled_from(["join", "join", "join", "open", "done", "failed", "silent", "pass_on", "part", "leave", "leave"]),
+        st.integers(0, 9),
+    ),
     max_size=80,
 )
 
@@ -84,62 +131,65 @@ class Model:
 
     def __init__(self) -> None:
         self.joins = Joins()
-        self.follows: dict[int, int] = {}
-        """Download -> whom it follows, itself: it leads, -1: alone."""
-        self.kinds: dict[int, tuple[str, bool]] = {}
+        self.leads: set[int] = set()
+        self.takes: dict[int, int] = {}
+        """Download -> whom it follows or takes from."""
+        self.kinds: dict[int, tuple[str, str]] = {}
 
     def hear(self, told: list[Told]) -> None:
         """They are told, in this order."""
-        for download, word, leader in told:
+        for download, word, leader, before in told:
             assert download in self.kinds, "nobody is told anything who is gone"
+            assert before not in self.kinds, "one that has ended is gone"
             if word == LEAD:
-                assert leader == -1 or leader not in self.kinds, "one that has ended is gone"
-                self.follows[download] = download
-            elif word == FOLLOW:
-                self.follows[download] = leader
-            elif word == OPEN:
-                assert self.follows[download] == leader
+                self.leads.add(download)
+            if word == OPEN:
+                assert self.takes[download] == leader
+            elif leader >= 0:
+                self.takes[download] = leader
             else:
-                self.follows[download] = -1
+                self.takes.pop(download, None)
 
     def step(self, event: str, number: int) -> None:
         """One event of download `number`; of one that is not there nothing happens, but for join."""
         if event == "join":
             if number not in self.kinds:
-                self.kinds[number] = ("ab"[number % 2], number % 3 > 0)
-                self.follows[number] = -1
+                self.kinds[number] = ("ab"[number % 2], KINDS[number % 4 if number < 8 else 0])
                 self.hear(self.joins.join(number, *self.kinds[number]))
             else:
-                assert self.joins.join(number, "z", True) == []
+                assert self.joins.join(number, "z", FILE) == []
             return
-        before = self.follows.get(number, -1)
-        if event in ("done", "failed", "pass_on", "leave") and before == number:
-            self.follows[number] = -1
-        if event == "pass_on":
-            self.follows[number] = -1
-        if event == "silent" and before not in (-1, number):
-            self.follows[before] = -1
+        before = self.takes.get(number, -1)
+        if event in ("done", "failed", "pass_on", "leave"):
+            if number in self.leads or event in ("pass_on", "leave"):
+                self.takes.pop(number, None)
+            self.leads.discard(number)
+        if event == "part":
+            self.takes.pop(number, None)
+        if event == "silent" and before >= 0:
+            self.leads.discard(before)
+            self.takes.pop(before, None)
         if event == "leave":
             self.kinds.pop(number, None)
-            self.follows.pop(number, None)
         self.hear(self.joins.silent(number, before) if event == "silent" else getattr(self.joins, event)(number))
-        if number not in self.kinds:
-            self.follows.pop(number, None)
 
     def check(self) -> None:
         """The law, and that the machine knows what the downloads know."""
-        leaders: dict[tuple[str, bool], int] = {}
+        leaders: dict[tuple[str, str], int] = {}
         slots: set[tuple[int, int]] = set()
         for download, kind in self.kinds.items():
-            leader = self.follows[download]
-            assert self.joins.leader(download) == leader
-            if leader == download:
+            assert self.joins.leads(download) == (download in self.leads)
+            if download in self.leads:
                 assert kind not in leaders, "two leaders of one kind"
                 leaders[kind] = download
-            elif leader >= 0:
-                assert self.follows[leader] == leader, "whom it follows does not lead"
+            leader = self.takes.get(download, -1)
+            assert self.joins.leader(download) == leader
+            if leader >= 0:
+                assert leader in self.leads, "whom it joined does not lead"
                 assert self.kinds[leader][0] == kind[0]
-                assert self.kinds[leader][1] or not kind[1], "a whole one follows a stream"
+                own, its = kind[1], self.kinds[leader][1]
+                assert its == (FILE if download in self.leads else own) or (own, its) == (STREAM, FILE)
+                assert own not in (FILE, STREAM) or download not in self.leads, "it fetches"
                 assert (leader, self.joins.slot(download)) not in slots
                 slots.add((leader, self.joins.slot(download)))
         assert len(self.joins) == len(self.kinds)

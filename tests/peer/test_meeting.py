@@ -12,6 +12,7 @@ import pytest
 
 from dfengine.net import fd_passing
 from dfengine.peer.hosted import Hosted
+from dfengine.peer.joins import FILE, OPENED, STREAM
 from dfengine.storage.home import Home
 from dfengine.storage.signal_page import SignalPage
 
@@ -28,12 +29,12 @@ class Host:
         self.hosted.accept()
         self.hosted._meeting.read()
 
-    def join(self, key: str = "k", whole: bool = True) -> tuple[socket.socket, list[dict[str, Any]]]:
+    def join(self, key: str = "k", kind: str = FILE) -> tuple[socket.socket, list[dict[str, Any]]]:
         """A download's connection, and what it is told first."""
         page = SignalPage.create()
         line = fd_passing.call(self.home.sockets)
         line.settimeout(5.0)
-        fd_passing.say(line, {"join": key, "whole": whole}, [page.fd])
+        fd_passing.say(line, {"join": key, "kind": kind}, [page.fd])
         page.close()
         self.turn()
         return line, told(line)
@@ -68,7 +69,7 @@ def test_a_place_is_handed_on(host: Host, tmp_path: Path) -> None:
         fd_passing.say(first, {"open": {"a": 1}}, [data.fileno(), data.fileno()])
     host.turn()
     assert told(second) == [{"told": "open", "place": {"a": 1}, "fds": 2}]
-    third, words = host.join(whole=False)
+    third, words = host.join(kind=STREAM)
     assert words[0]["told"] == "follow"
     assert told(third) == [{"told": "open", "place": {"a": 1}, "fds": 2}]
     first.close()
@@ -84,6 +85,29 @@ def test_a_place_is_handed_on(host: Host, tmp_path: Path) -> None:
     assert not host.hosted.running
 
 
+def test_an_open_file_is_told_at_once_that_it_leads_and_whence_it_takes(host: Host, tmp_path: Path) -> None:
+    first, _ = host.join()
+    second, words = host.join(kind=OPENED)
+    assert words == [{"told": "lead", "left": False, "leader": 0, "slot": 0, "fds": 1}]
+    third, words = host.join(kind=OPENED)
+    assert [each["told"] for each in words] == ["follow"]
+    with open(tmp_path / "data", "wb") as data:
+        fd_passing.say(second, {"open": {"b": 1}}, [data.fileno()])
+        host.turn()
+        assert told(third) == [{"told": "open", "place": {"b": 1}, "fds": 1}]
+        fd_passing.say(first, {"open": {"a": 1}}, [data.fileno(), data.fileno()])
+        host.turn()
+        assert told(second) == [{"told": "open", "place": {"a": 1}, "fds": 2}]
+    first.close()
+    host.turn()
+    assert told(second) == [{"told": "lead", "left": False, "fds": 0}], "it fetches"
+    second.close()
+    host.turn()
+    assert told(third) == [{"told": "lead", "left": True, "fds": 0}]
+    third.close()
+    host.turn()
+
+
 def test_a_leader_whose_end_was_not_heard_yet_leads_nobody(host: Host) -> None:
     first, _ = host.join()
     first.close()
@@ -95,7 +119,10 @@ def test_a_leader_whose_end_was_not_heard_yet_leads_nobody(host: Host) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [{"join": 1, "whole": True}, {"join": "k" * 500, "whole": True}, {"join": "k"}, {"join": "k", "whole": 1}, {"join": None}],
+    [
+        {"join": 1, "kind": FILE}, {"join": "k" * 500, "kind": FILE}, {"join": "k"}, {"join": "k", "kind": []}, {"join": "k", "kind": "x"},
+        {"join": None},
+    ],
 )
 def test_who_says_nonsense_first_is_hung_up_on(host: Host, words: dict[str, Any]) -> None:
     page = SignalPage.create()

@@ -1,0 +1,54 @@
+"""A piece of this host's leader becomes a piece of another download, copied and compared with the leader's digest on the way."""
+
+from __future__ import annotations
+
+import os
+
+import xxhash
+
+from dfengine.client.leader_place import Unusable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.leader_place import LeaderPlace
+    from dfengine.client.transfer import Transfer
+
+STEP = 512 << 10
+"""Bytes of a piece that are read, hashed and written at once: they fit a core's own cache."""
+
+
+class PieceCopier:
+    """Of one transfer; used by one thread."""
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
+        self._buffer = memoryview(bytearray(STEP))
+
+    def copy(self, place: LeaderPlace, n: int) -> bool:
+        """Piece n, whose bit is set in `place`, is here now, too; False: what is there may be of another version by now.
+
+        Raises Unusable, StorageError of this download's own place.
+        """
+        source, transfer = place.file, self._transfer
+        fd, offset, length = source.locate(n)
+        hash_, got = xxhash.xxh3_128(), 0
+        while got < length:
+            try:
+                count = os.preadv(fd, [self._buffer[: min(STEP, length - got)]], offset + got)
+            except OSError as error:
+                raise Unusable(f"cannot be read: {error.strerror}") from error
+            if not count:
+                if not source.may_end(n, got):
+                    raise Unusable("is cut short")
+                break
+            part = self._buffer[:count]
+            hash_.update(part)
+            transfer.file.put(n, got, part)
+            got += count
+        digest = hash_.digest()
+        if digest != place.digest(n):
+            raise Unusable(f"has another piece {n} than its record says")
+        if not place.trusted:
+            return False
+        transfer.keep_copied(n, got, digest)
+        return True

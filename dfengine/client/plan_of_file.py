@@ -1,0 +1,42 @@
+"""The plan of a download into a file: it fetches every piece, and first those that other downloads of its host wait for. Pure."""
+
+from __future__ import annotations
+
+from dfengine.client.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dfengine._window import Window
+
+
+class PlanOfFile(Plan):
+    """See Plan."""
+
+    def __init__(self, window: Window, workers: int, *, order: Callable[[int], int] | None = None) -> None:
+        super().__init__(window, workers, order=order)
+        self._usual = order
+        self._first: dict[int, None] = {}
+
+    def want_first(self, pieces: Iterable[int]) -> None:
+        """See Plan. Pieces that were given here before are wanted first no more. None is while nobody knows how many there are."""
+        count = self.window.count
+        self._first = {n: None for n in pieces if n < count and not self._has(n)}
+        self._order = self._rank if self._first else self._usual
+
+    def _rank(self, n: int) -> int:
+        return n not in self._first and 1 + (0 if self._usual is None else self._usual(n))
+
+    def wishes(self, most: int, filled: bool = False) -> list[int] | None:
+        """See Plan. What is waited for and not offered yet; None: nothing.
+
+        filled: other missing pieces follow, in the file's order, so that a piece that nobody can send now holds nothing up.
+        """
+        named = dict.fromkeys([n for n in self._first if n not in self._pieces and not self._has(n)][:most])
+        n = self.window.una
+        while filled and named and len(named) < most and n < self.window.count:
+            if n not in self._pieces and not self._has(n):
+                named[n] = None
+            n += 1
+        return list(named) or None

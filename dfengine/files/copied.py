@@ -1,0 +1,140 @@
+"""An open file whose pieces a download into a file of this host fetches: those that readers ask for are copied from there.
+
+They are copied into the open file's own place, which other open files share, and not read where they lie: a file that is finished is its
+user's, who may change or cut it at any time. Each piece is compared with the digest of the record, so one that was changed is not taken.
+The download is told which pieces come next, and fetches those first.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from dfengine.client.copying import PieceCopier
+from dfengine.client.leader_place import Unusable
+from dfengine.client.watch import TICK
+from dfengine.storage.signal_page import WANTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.joining import Joining
+    from dfengine.client.leader_place import LeaderPlace
+    from dfengine.client.on_demand import TransferOnDemand
+    from dfengine.client.watch import Watch
+    from dfengine.files.place import FilePlace
+    from dfengine.storage.signal_page import SignalPage
+
+LOOK, PARKED = 1.0, 30.0
+"""Seconds after which one that waits for a change looks by itself, while readers wait and while none does."""
+
+ENDING = 5.0
+"""Seconds for the thread that waits in the leader's page to end."""
+
+
+class CopiedFile:
+    """Of one open file, on its engine's thread."""
+
+    def __init__(self, joining: Joining, place: FilePlace, watch: Watch) -> None:
+        self._joining = joining
+        self._place = place
+        self._watch = watch
+        self._named: list[int] = []
+
+    def run(self) -> bool:
+        """True: every piece is here. False: this download fetches from now on, with what is here. Raises StorageError."""
+        joining, used = self._joining, []
+        try:
+            while joining.joined and not self._finished:
+                leader = joining.place
+                if leader is None:
+                    self._watch.check(self._place.transfer)
+                    joining.hear(TICK)
+                    continue
+                used.append(leader)
+                try:
+                    if self._fits(leader):
+                        self._copy_from(leader)
+                except Unusable:
+                    pass
+                if joining.place is leader:
+                    joining.part()
+        finally:
+            if joining.joined:
+                joining.part()
+            for each in used:
+                each.close()
+        return self._finished
+
+    @property
+    def _finished(self) -> bool:
+        return self._place.transfer is not None and self._place.transfer.finished
+
+    def _fits(self, leader: LeaderPlace) -> bool:
+        """Its pieces may be taken, and are of the version that is here. Raises Unusable."""
+        transfer = self._place.transfer
+        if not leader.trusted or transfer is None:
+            return leader.trusted
+        here, there = transfer.file, leader.file
+        same = here.geometry.piece_size == there.geometry.piece_size and len({here.geometry.length, there.geometry.length} - {-1}) < 2
+        return same and bool(leader.generation) and here.record.generation == leader.generation
+
+    def _copy_from(self, leader: LeaderPlace) -> None:
+        """Until the leader is another one, or every piece is here. Raises Unusable."""
+        joining = self._joining
+        transfer = self._place.open(leader.file.geometry, leader.generation)
+        pieces, bell = PieceCopier(transfer), Bell(leader.page, transfer)
+        self._named = []
+        transfer.start(bell.run, "join", fetches=False)
+        try:
+            while joining.joined and joining.place is leader and not transfer.finished:
+                self._watch.check(transfer)
+                if not leader.trusted:
+                    return
+                if (length := leader.file.geometry.length) >= 0:
+                    transfer.learn_length(length)
+                wanted = transfer.wishes()
+                n = next((n for n in wanted if leader.holds(n)), -1)
+                if n >= 0 and not pieces.copy(leader, n):
+                    return
+                if n < 0 and wanted and joining.done:
+                    return
+                if n < 0:
+                    self._name(leader, wanted[:WANTED])
+                joining.hear(0.0 if n >= 0 else PARKED if transfer.parked else LOOK, transfer.wakeup)
+        finally:
+            bell.finish()
+
+    def _name(self, leader: LeaderPlace, wanted: list[int]) -> None:
+        """Tell the leader what readers want."""
+        if wanted != self._named:
+            self._named = wanted
+            leader.page.want(self._joining.slot, wanted)
+
+
+class Bell:
+    """A thread that wakes the engine when something has changed at the leader."""
+
+    def __init__(self, page: SignalPage, transfer: TransferOnDemand) -> None:
+        self._page = page
+        self._transfer = transfer
+        self._ends = False
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Until `finish`, or the transfer's end."""
+        transfer, page = self._transfer, self._page
+        try:
+            while not (self._ends or transfer.stopping):
+                changes = page.changes
+                transfer.wake()
+                page.wait(changes, PARKED if transfer.parked else LOOK)
+        finally:
+            self._over.set()
+
+    def finish(self) -> None:
+        """It ends."""
+        self._ends = True
+        # It may be just about to wait when it is woken.
+        for _ in range(int(ENDING / TICK)):
+            self._page.wake()
+            if self._over.wait(TICK):
+                break

@@ -1,0 +1,77 @@
+"""What a download into a file fetches first because others of its host wait for it, and that this holds nothing else up."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine._window import Window
+from dfengine.client.messages import Where
+from dfengine.client.plan_of_file import PlanOfFile
+
+
+def where(n: int) -> Where:
+    return Where(f"h{n}", "10.0.0.1", 15001, "/peer/file/x")
+
+
+def plan(count: int = 8, ordered: bool = False) -> PlanOfFile:
+    return PlanOfFile(Window(-1, count), 4, order=int if ordered else None)
+
+
+def test_nothing_is_named_while_nobody_waits() -> None:
+    one = plan()
+    assert one.wishes(64) is None
+    assert one.wishes(64, filled=True) is None
+    one.want_first([])
+    assert one.wishes(64, filled=True) is None
+
+
+def test_what_is_waited_for_is_named_first_and_then_what_is_missing() -> None:
+    one = plan()
+    one.hold([0, 5])
+    one.want_first([6, 5, 3])
+    assert one.wishes(64) == [6, 3]
+    assert one.wishes(64, filled=True) == [6, 3, 1, 2, 4, 7]
+    assert one.wishes(3, filled=True) == [6, 3, 1]
+    assert one.wishes(1) == [6]
+    one.offer(6, "d", [where(1)], 0.0)
+    assert one.wishes(64) == [3]
+    one.hold([3])
+    assert one.wishes(64, filled=True) is None, "all of it is here or offered"
+
+
+def test_what_is_waited_for_is_started_first() -> None:
+    one = plan()
+    for n in (1, 2, 7):
+        one.offer(n, "d", [where(n)], 0.0)
+    one.want_first([7])
+    first = one.assign(0.0, ("10.0.0.1", 15001))
+    assert first is not None
+    assert first.piece == 7
+    one.want_first([])
+    second = one.assign(0.0)
+    assert second is not None
+    assert second.piece == 1
+
+
+def test_nonsense_is_left_out() -> None:
+    one = plan()
+    one.want_first([8, 1 << 31, 2])
+    assert one.wishes(64) == [2]
+    unknown = plan(-1)
+    unknown.want_first([0, 1])
+    assert unknown.wishes(64) is None, "a supernode takes no wish far beyond what it has"
+
+
+@given(st.integers(1, 40), st.sets(st.integers(0, 39)), st.lists(st.integers(0, 60)), st.integers(1, 64), st.booleans())
+def test_a_pull_names_missing_pieces_once(count: int, held: set[int], wanted: list[int], most: int, ordered: bool) -> None:
+    one = plan(count, ordered)
+    one.hold(n for n in held if n < count)
+    one.want_first(wanted)
+    missing = set(range(count)) - held
+    first = [n for n in dict.fromkeys(wanted) if n in missing][:most]
+    assert (one.wishes(most) or []) == first
+    named = one.wishes(most, filled=True) or []
+    assert named[: len(first)] == first
+    assert len(set(named)) == len(named) == (min(most, len(missing)) if first else 0)
+    assert set(named) <= missing

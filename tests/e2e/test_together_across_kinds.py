@@ -1,0 +1,235 @@
+"""Streams and open files that join a download into a file of their host: it fetches, and they take its pieces."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from readers import Reader, memory
+from scene import MIB, Scene, Supernode, descriptors, scene, until
+
+PIECE = 4 * MIB
+SIZE = 100 * MIB + 12345
+LIMIT = 16 * MIB
+PACED = ("--locallimit", "16M")
+UNDER_WAY = 8 * PIECE
+"""Bytes that four threads may have asked for, twice each."""
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Scene]:
+    with scene(tmp_path) as found:
+        yield found
+    left = [str(path) for path in tmp_path.rglob("*") if path.name.endswith((".part", ".record")) and "supernode" not in str(path)]
+    assert not left, "names of parts and records are left"
+
+
+@pytest.fixture
+def file(stage: Scene) -> tuple[str, Supernode, str]:
+    """URL, supernode, and what the file's sha256 is."""
+    digest = stage.file("f", SIZE)
+    return f"{stage.origin()}/f", stage.supernode(), digest
+
+
+def sent(node: Supernode) -> float:
+    return node.metric("dfengine_sent_bytes_total")
+
+
+def part(stage: Scene, name: str) -> Path | None:
+    return next((path for path in stage.path.glob(f".{name}.*.part")), None)
+
+
+def has_got(stage: Scene, name: str, size: int) -> None:
+    """Wait until so many bytes of the output are in its part."""
+
+    def enough() -> bool:
+        found = part(stage, name)
+        return found is not None and found.stat().st_blocks * 512 >= size
+
+    until(enough, f"{size} bytes of {name}")
+
+
+def leads(stage: Scene, url: str, node: Supernode, name: str = "out") -> subprocess.Popen[bytes]:
+    """A download into a file that has begun."""
+    process = stage.start_get(url, name, *PACED, nodes=(node,))
+    has_got(stage, name, 1)
+    return process
+
+
+def joined(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """One that has mapped the page of signals of a leader beside its own."""
+    until(lambda: Path(f"/proc/{process.pid}/maps").read_text().count("dfengine-signals") >= 2, "a download that has joined")
+    return process
+
+
+def opens(stage: Scene, url: str, node: Supernode, start: str = "", store: str = "memory") -> Reader:
+    """An open file that has joined."""
+    found = Reader(stage, url, node, start, store, LIMIT)
+    joined(found.process)
+    return found
+
+
+def streams(stage: Scene, url: str, node: Supernode) -> subprocess.Popen[bytes]:
+    return joined(stage.start_stream(url, *PACED, nodes=(node,)))
+
+
+def ends(readers: list[Reader]) -> None:
+    """They close the file, and their processes end."""
+    for reader in readers:
+        reader.end()
+
+
+def nothing_is_held(stage: Scene) -> None:
+    """The peer server keeps nothing of downloads that have ended but what it serves: memory that was registered stays until it expires."""
+    pid = stage.peer_pid()
+    until(lambda: not [name for name in descriptors(pid) if "signals" in name or ".part" in name], "the end of what was handed over")
+
+
+def test_streams_and_open_files_join_a_download_into_a_file(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+    url, node, digest = file
+    get = leads(stage, url, node)
+    stream = streams(stage, url, node)
+    readers = [opens(stage, url, node, start) for start in ("", "back", "")]
+    delivered, told = stage.drain(stream)
+    assert delivered == digest
+    assert told["from"]["host"] == SIZE
+    for reader in readers:
+        reader.opened()
+        assert reader.read() == {"sha256": digest, "host": SIZE, "fetched": 0}
+    assert SIZE <= memory(readers) <= SIZE + PIECE
+    assert stage.end(get)["from"]["host"] == 0
+    assert stage.digest("out") == digest
+    assert node.metric("dragonfly_supernode_dfgettasks_registered_total") == 1
+    assert SIZE <= sent(node) <= SIZE + PIECE + 100_000
+    ends(readers)
+    nothing_is_held(stage)
+
+
+def test_what_is_read_at_the_end_is_fetched_first(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+    url, node, digest = file
+    get = leads(stage, url, node)
+    reader = opens(stage, url, node, "one")
+    reader.opened()
+    assert reader.line().strip() == hashlib.sha256((stage.www / "f").read_bytes()[-1000:]).hexdigest()
+    assert get.poll() is None, "it was not waited for all of the file"
+    reader.go_on()
+    assert reader.read() == {"sha256": digest, "host": SIZE, "fetched": 0}
+    stage.end(get)
+    assert sent(node) <= SIZE + PIECE + 100_000
+    ends([reader])
+
+
+@pytest.mark.parametrize("tenths", [0, 3, 9])
+def test_a_killed_download_leaves_one_leader_of_open_files_and_one_of_streams(
+    stage: Scene, file: tuple[str, Supernode, str], tenths: int
+) -> None:
+    url, node, digest = file
+    get = leads(stage, url, node)
+    stream = streams(stage, url, node)
+    readers = [opens(stage, url, node, start) for start in ("", "back")]
+    has_got(stage, "out", SIZE * tenths // 10)
+    stage.kill(get)
+    assert stage.drain(stream)[0] == digest
+    found = [reader.read() for reader in readers if reader.opened() is None]
+    assert {each["sha256"] for each in found} == {digest}
+    assert sorted(each["host"] == SIZE for each in found) == [False, True]
+    assert SIZE <= memory(readers) <= SIZE + PIECE
+    # The stream and the open files lead apart from each other.
+    assert sent(node) <= 2 * (SIZE + PIECE) + UNDER_WAY
+    ends(readers)
+    nothing_is_held(stage)
+    stage.get(url, "out", "--pattern", "source")
+
+
+def test_the_next_download_into_a_file_is_joined_by_all(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+    url, node, digest = file
+    first = leads(stage, url, node)
+    second = joined(stage.start_get(url, "out-2", *PACED, nodes=(node,)))
+    stream, reader = streams(stage, url, node), opens(stage, url, node)
+    has_got(stage, "out-2", SIZE // 4)
+    stage.kill(first)
+    assert stage.drain(stream)[0] == digest
+    reader.opened()
+    assert reader.read() == {"sha256": digest, "host": SIZE, "fetched": 0}
+    stage.end(second)
+    assert stage.digest("out-2") == digest
+    assert sent(node) <= SIZE + PIECE + UNDER_WAY
+    ends([reader])
+    stage.get(url, "out", "--pattern", "source")
+
+
+def test_a_stopped_download_keeps_nobody(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+    url, node, digest = file
+    get = leads(stage, url, node)
+    stream = streams(stage, url, node)
+    readers = [opens(stage, url, node) for _ in range(2)]
+    has_got(stage, "out", SIZE // 4)
+    get.send_signal(signal.SIGSTOP)
+    assert stage.drain(stream)[0] == digest
+    found = [reader.read() for reader in readers if reader.opened() is None]
+    assert {each["sha256"] for each in found} == {digest}
+    assert memory(readers) <= SIZE + PIECE
+    get.send_signal(signal.SIGCONT)
+    stage.end(get)
+    assert stage.digest("out") == digest
+    assert sent(node) <= 3 * SIZE
+    ends(readers)
+
+
+@pytest.mark.parametrize("how", ["cut", "written", "removed"])
+def test_an_output_that_is_changed_while_it_is_read(stage: Scene, file: tuple[str, Supernode, str], how: str) -> None:
+    url, node, digest = file
+    get = leads(stage, url, node)
+    reader = opens(stage, url, node, "one")
+    reader.opened()
+    reader.line()
+    stage.end(get)
+    if how == "cut":
+        os.truncate(stage.path / "out", SIZE // 2)
+    elif how == "written":
+        with open(stage.path / "out", "r+b") as out:
+            out.seek(SIZE // 3)
+            out.write(b"another program's")
+    else:
+        os.unlink(stage.path / "out")
+    reader.go_on()
+    found = reader.read()
+    assert found["sha256"] == digest
+    assert (found["host"] == SIZE) == (how == "removed")
+    ends([reader])
+
+
+def test_an_open_file_that_is_kept_on_the_disk_joins(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+    url, node, digest = file
+    get = leads(stage, url, node)
+    reader = opens(stage, url, node, "back", "disk")
+    reader.opened()
+    assert reader.read() == {"sha256": digest, "host": SIZE, "fetched": 0}
+    stage.end(get)
+    reader.end()
+    assert sent(node) <= SIZE + PIECE + 100_000
+    kept = next((stage.path / "home-2" / "files").glob("*.part"))
+    assert hashlib.sha256(kept.read_bytes()).hexdigest() == digest
+    for path in kept.parent.iterdir():
+        path.unlink()
+
+
+def test_a_killed_leader_of_open_files_hands_over_while_a_download_goes_on(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+    url, node, digest = file
+    get = leads(stage, url, node)
+    readers = [opens(stage, url, node) for _ in range(3)]
+    for reader in readers:
+        reader.opened()
+    until(lambda: memory(readers) >= SIZE // 4, "a part of the file")
+    readers.pop(0).kill()
+    found = [reader.read() for reader in readers]
+    assert found == [{"sha256": digest, "host": SIZE, "fetched": 0}] * 2
+    assert memory(readers) <= SIZE + PIECE
+    stage.end(get)
+    assert sent(node) <= SIZE + PIECE + 100_000
+    ends(readers)

@@ -104,12 +104,14 @@ class GetSettings(Value):
     Of the origin: connections at once; tries after a transient failure (retry), which begin within retry_max_time; connect_timeout and
     first_byte_timeout for each request; user as "NAME[:PASSWORD]"; cert and key, and netrc_file, as paths.
     sign: whose credentials open an object store or hub: supernode, client or none.
+    content: `df:sha256:HEX` names the task, where the URL is one of several places of one content, as a registry's is; "" otherwise.
     force: fetch although the finished output is still right. no_join: take no pieces from another download of this host, and give none.
     """
 
     url: str
     output: str
     device: str = ""
+    content: str = ""
     nodes: tuple[SupernodeAddress, ...] = ()
     pattern: str = "p2p"
     notbs: bool = False

@@ -123,6 +123,17 @@ def names_same(task_url: str, raw_url: str) -> bool:
     return kept == "&".join(part for part in query.split("&") if part.partition("=")[0] in names)
 
 
+def content_of(task_url: str, raw_url: str) -> str:
+    """The sha256 in hex that `task_url` is named by where `raw_url` is a place of that content, by http or https; "" otherwise.
+
+    A registry's URLs of blobs and manifests end in their digest.
+    """
+    if not is_content(task_url) or scheme_of(raw_url) or named_file(task_url).url != task_url:
+        return ""
+    hex = task_url.rpartition(":")[2]
+    return hex if raw_url.partition("?")[0].partition("#")[0].endswith(f"/sha256:{hex}") else ""
+
+
 def check_url(url: str) -> str:
     """`url` itself when it is http or https, names a host and holds neither control characters nor surrogates; else BadValue."""
     if _UNSENDABLE.search(url):

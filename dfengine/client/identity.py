@@ -62,7 +62,7 @@ class Identity(Value):
 def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
     """tree: the download is of one of a tree's tasks. Raises BadValue when the URL or a file of certificates cannot be meant."""
     check_task_url(settings.url)
-    plain = task_url(settings.url, settings.filter)
+    plain = settings.content or task_url(settings.url, settings.filter)
     ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
     # Another Host is another site's file. 1.x's rule has no place for it; a range and a host's name hold no line break.
     site = "".join(f"\nhost:{value.lower()}" for name, value in settings.headers if name.lower() == "host")

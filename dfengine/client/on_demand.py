@@ -15,7 +15,7 @@ from dfengine.client.transfer import Transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from dfengine.client.byte_counts import ByteCounts
     from dfengine.client.digest import Follower
@@ -30,12 +30,16 @@ PARKED = 30.0
 
 
 class Ticket:
-    """Pieces that one reader waits for. left: those that had not landed when the ticket was made, in the order of demand."""
+    """Pieces that one reader waits for. left: those that had not landed when the ticket was made, in the order of demand.
 
-    __slots__ = ("_event", "left", "over", "reader")
+    told: called as well whenever there is something to look at, in any thread, and must not wait.
+    """
 
-    def __init__(self, left: list[int], over: bool) -> None:
+    __slots__ = ("_event", "_told", "left", "over", "reader")
+
+    def __init__(self, left: list[int], over: bool, told: Callable[[], None] | None = None) -> None:
         self.left = left
+        self._told = told
         self.over = over
         """Nothing comes any more."""
         self.reader = -1
@@ -51,6 +55,8 @@ class Ticket:
     def signal(self) -> None:
         """The reader has something to look at."""
         self._event.set()
+        if self._told is not None:
+            self._told()
 
 
 class TransferOnDemand(Transfer):
@@ -67,12 +73,15 @@ class TransferOnDemand(Transfer):
 
     # Readers.
 
-    def ask(self, pieces: Iterable[int]) -> Ticket:
-        """A reader waits for `pieces`; those that are here or do not exist count as landed. `withdraw` the ticket in the end."""
+    def ask(self, pieces: Iterable[int], told: Callable[[], None] | None = None) -> Ticket:
+        """A reader waits for `pieces`; those that are here or do not exist count as landed. `withdraw` the ticket in the end.
+
+        told: see Ticket.
+        """
         with self._changed:
             here, count = self.file.here, self.plan.window.count
             most = count if count >= 0 else len(here)
-            ticket = Ticket([n for n in pieces if n < most and n not in here], self._over)
+            ticket = Ticket([n for n in pieces if n < most and n not in here], self._over, told)
             if ticket.left:
                 ticket.reader = self._priority.demand(ticket.left)
                 for n in ticket.left:

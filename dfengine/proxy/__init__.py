@@ -7,6 +7,11 @@
     front           one client's connection: one request after another, its answer, its deadlines
     passing         a request that is passed on untouched, both ways with bounded memory
     upstream        connections to registries, and which of them are kept
+    permissions     who may have what of a registry (asks it)
+    ranges          which bytes a request asks for, and whether it wants them (pure)
+    blobs, blob     blobs of this host and how each is answered; one that comes through the swarm
+    serving, store  sends a blob from its file; the blobs that are whole and right
+    guard           who may use the proxy, and where it listens (pure)
     server          the process
 
 Start with `front`: every answer goes out there. It runs on one event loop; what waits for pieces does so in the download engine's threads.

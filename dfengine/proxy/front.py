@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import socket
 import struct
 from time import monotonic
@@ -25,6 +26,7 @@ from dfengine.proxy.fields import UNTIL_CLOSE, Fields, bodiless, head
 from dfengine.proxy.requests import Head, Requests
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     class Exchange(Protocol):
@@ -65,8 +67,8 @@ CODES = {400: "NAME_INVALID", 401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNK
 class Front(asyncio.Protocol):
     """client: its address, "" by a unix socket."""
 
-    __slots__ = ("_backlog", "_begun", "_chunked", "_closing", "_exchange", "_head", "_held", "_left", "_out", "_requests", "_server",
-                 "_transport", "_unread", "_whole", "client", "deadline")  # fmt: skip
+    __slots__ = ("_backlog", "_begun", "_chunked", "_closing", "_exchange", "_fileno", "_head", "_held", "_left", "_out", "_requests",
+                 "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "client", "deadline")  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -79,6 +81,9 @@ class Front(asyncio.Protocol):
         self._out: list[bytes] = []
         """What goes out by the next flush."""
         self._whole = self._begun = self._chunked = self._closing = self._unread = self._held = False
+        self._fileno = self._writer = -1
+        self._watched = False
+        self._then: Callable[[], None] | None = None
         self._left = 0
         """Bytes of the answer's body that were announced and not written yet; negative: nobody announced how many."""
         self.client = ""
@@ -91,12 +96,17 @@ class Front(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if isinstance(peer, tuple) else ""
         self._transport.set_write_buffer_limits(HIGH_WATER)
+        self._fileno = transport.get_extra_info("socket").fileno()
         if not self._server.admit(self):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.dismiss(self)
         self._requests.close()
+        self._unwatch()
+        self._fileno = -1
+        if self._writer >= 0:
+            os.close(self._writer)
         exchange, self._exchange, self._transport = self._exchange, None, None
         self._backlog = b""
         if exchange is not None:
@@ -243,6 +253,11 @@ class Front(asyncio.Protocol):
             self._left -= len(data)
         self._out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written before, and the socket has not taken."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def flush(self) -> None:
         """Send what was written."""
         if self._out and self._transport is not None:
@@ -251,6 +266,62 @@ class Front(asyncio.Protocol):
             self._transport.write(data)
             if not self._unread:
                 self.alive()
+
+    def hand_over(self, exchange: Exchange) -> None:
+        """Another exchange answers the request from now on."""
+        if self._head is not None and self._transport is not None:
+            self._exchange = exchange
+        else:
+            exchange.gone()
+
+    # Where an exchange sends by itself.
+
+    def taken_out(self) -> bytes:
+        """What was written and not sent: the exchange sends it, and all of the body, and then says `ended`."""
+        data, self._left = b"".join(self._out), 0
+        self._out.clear()
+        return data
+
+    @property
+    def fileno(self) -> int:
+        """Of the socket, on which nothing of this object waits to be sent. Raises BrokenPipeError when it is closed."""
+        if self._fileno < 0:
+            raise BrokenPipeError("the client is gone")
+        return self._fileno
+
+    def await_writable(self, then: Callable[[], None]) -> None:
+        """Call `then` once, when the socket takes more."""
+        if self._transport is None:
+            return
+        self._then = then
+        if self._writer < 0:
+            # The loop watches a socket of its transports by itself: this is the same one by another number.
+            self._writer = os.dup(self._fileno)
+        if not self._watched:
+            self._watched = True
+            asyncio.get_running_loop().add_writer(self._writer, self._writable)
+
+    def _writable(self) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+        if self._then is None and self._watched:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            asyncio.get_running_loop().remove_writer(self._writer)
+
+    def waits(self, seconds: float) -> None:
+        """The answer goes on within so many seconds, or is cut."""
+        self.deadline = monotonic() + seconds
+
+    def ended(self) -> None:
+        """All of the answer is sent."""
+        self._exchange = None
+        if self._closing or self._whole:
+            self._next()
 
     def end(self) -> None:
         """The answer is complete; if bytes of it are missing the connection is cut."""

@@ -22,9 +22,11 @@ from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.proxy import fields, reference
+from dfengine.proxy.blobs import BlobAnswer, Blobs
 from dfengine.proxy.front import Front
 from dfengine.proxy.guard import Guard, Listen
 from dfengine.proxy.passing import Passing
+from dfengine.proxy.permissions import Permissions
 from dfengine.proxy.registries import Registries, Registry
 from dfengine.proxy.upstream import Upstreams
 from dfengine.settings import PROXY_PORT, ProxySettings
@@ -130,6 +132,7 @@ class Server:
         self._registries = registries
         self._places = {sock.getsockname()[:2] for sock in socks if sock.family != socket.AF_UNIX}
         self._upstreams = Upstreams(loop, registries, self._itself, settings.cacerts, settings.insecure)
+        self._blobs = Blobs(loop, settings, Permissions(loop, self._upstreams))
         self._fronts: set[Front] = set()
         self._via = f"dfengine-{secrets.token_hex(8)}".encode()
         """This process, in the field by which proxies find that a request goes round in a circle."""
@@ -155,11 +158,13 @@ class Server:
         for front in [front for front in self._fronts if front.deadline < now]:
             front.expire()
         self._upstreams.sweep(self.loop.time())
+        self._blobs.sweep()
 
     def close(self) -> None:
         """The process ends."""
         for front in list(self._fronts):
             front.cut()
+        self._blobs.close()
         self._upstreams.close()
 
     # Requests.
@@ -184,14 +189,18 @@ class Server:
             registry = self._registries.find(asked.registry)
         except DfengineError as error:
             raise BadRequest(403, str(error)) from None
-        return self._pass(front, head, asked, registry)
-
-    def _pass(self, front: Front, head: Head, asked: reference.Reference, registry: Registry) -> Exchange:
         more = [(b"Via", b"1.1 " + self._via)]
         if registry.user and fields.get(head.fields, b"authorization") is None:
             more.append((b"Authorization", b"Basic " + b64encode(registry.user.encode())))
-        moved = asked.target.encode() != head.target
-        return Passing(front, head, self._upstreams, registry, asked.target, more, moved).start()
+
+        def pass_on() -> Exchange:
+            moved = asked.target.encode() != head.target
+            return Passing(front, head, self._upstreams, registry, asked.target, more, moved).start()
+
+        reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
+        if reads and asked.kind == reference.BLOBS and asked.digest:
+            return BlobAnswer(self._blobs, front, head, asked, registry, more, pass_on).start()
+        return pass_on()
 
 
 def _is_own(address: str) -> bool:

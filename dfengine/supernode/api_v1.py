@@ -30,7 +30,19 @@ from dfengine.supernode.negative_cache import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.scheduler import Pull, Supernode
-from dfengine.task import MOST_TEXT, OWN, PEER_PORTS, cdn_cid, cdn_path, check_task_url, check_url, names_same, peer_path, typed_url
+from dfengine.task import (
+    MOST_TEXT,
+    OWN,
+    PEER_PORTS,
+    cdn_cid,
+    cdn_path,
+    check_task_url,
+    check_url,
+    content_of,
+    names_same,
+    peer_path,
+    typed_url,
+)
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
 INVALID = '{"Code":2,"Msg":"invalid value"}'
@@ -121,7 +133,9 @@ def checked(registration: wire.Registration) -> wire.Registration:
         check_url(registration.signed_url or "http://none")
     except BadValue:
         raise BadValue(f"signed url: {INVALID}") from None  # without a word of it
-    if registration.task_url and not names_same(registration.task_url, registration.raw_url):
+    if registration.task_url and not (
+        names_same(registration.task_url, registration.raw_url) or content_of(registration.task_url, registration.raw_url)
+    ):
         # Bytes of one URL under the name of another would be given to all who want that one.
         raise BadValue(f"task url: {registration.task_url} is not the raw url less some query parameters: {INVALID}")
     return registration
@@ -138,7 +152,7 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
     tries = Tries.within(registration.origin_tries, registration.origin_retry_time, registration.origin_connect_time,
                          registration.origin_first_byte_time)
     return Wanted(registration.raw_url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5,
-                  registration.signed_url, tries)
+                  registration.signed_url, tries, content_of(registration.task_url or "", registration.raw_url))
 
 
 async def register(state: SupernodeState, request: Request) -> Response:

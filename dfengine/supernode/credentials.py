@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dfengine.errors import LocalError
-from dfengine.origin.request import is_private, selection
+from dfengine.origin.request import Hop, is_private, selection
 from dfengine.origin.signature import without_signature
 from dfengine.task import task_id
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from dfengine.supernode.copies.wanted import Wanted
 
 KEY_BYTES = 32
+
+PLACED = "placed"
+"""Sign of the tasks of content that an origin has. Content that hosts share among themselves has tasks of its own."""
 
 
 class Credentials:
@@ -38,10 +41,19 @@ class Credentials:
     def tasks(self, wanted: Wanted, url: str, sign: str = "") -> Iterator[tuple[str, Wanted]]:
         """The tasks that `wanted`, named by `url` and `sign` as in 1.x, may be of, and how each is fetched; the most shared one first.
 
+        A task that is named by its content is shared by all who ask for it without credentials, wherever it lies, and by all whose
+        credentials open it at the same server: each shows that first (`signatures.Signatures`).
+
         By plain http nothing is verified, so the shared task is tried first, with the system's authorities; only where a redirect
         leads to an origin that these do not know, OriginUntrusted then, the second one counts.
         """
         ranges = [value for name, value in wanted.headers if name.lower() == "range"]
+        if wanted.content:
+            plain = task_id(url, PLACED, ranges[-1] if ranges else "")
+            closed = any(is_private(name) for name, _ in wanted.headers)
+            apart = [plain, Hop(wanted.url).key if closed else "", wanted.verified]
+            yield self._keyed(apart) if any(apart[1:]) else plain, wanted
+            return
         plain = task_id(url, sign, ranges[-1] if ranges else "")
         if wanted.verified and wanted.url[:5].lower() == "http:":
             yield self.private_task(plain, wanted.headers), replace(wanted, insecure=False, cacerts=())

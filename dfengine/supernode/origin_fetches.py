@@ -81,7 +81,7 @@ class OriginFetches:
             fetch = self.cdn.start(task, wanted, address)
             self._registry.used[task] = self.validated[task] = now
             self._heads[task] = self._loop.create_future()
-        elif fetch.state == SUCCESS and not fetch.asking and self._is_old(fetch, now):
+        elif fetch.state == SUCCESS and not fetch.wanted.content and not fetch.asking and self._is_old(fetch, now):
             self.validated[task] = now
             self._heads[task] = self._loop.create_future()
             self.cdn.revalidate(fetch, self._validated, address)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dfengine import wire
 from dfengine.errors import OriginUntrusted, RemoteError
+from dfengine.origin.request import is_private
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.state import SupernodeState
@@ -60,6 +61,11 @@ async def _task(state: SupernodeState, registration: wire.Registration, wanted: 
 async def _first(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
     """The fetch of the first of the tasks that it may be of whose origin can be verified as that task wants."""
     tasks = [*state.credentials.tasks(wanted, task_url, registration.md5 or registration.identifier)]
+    if wanted.content and any(is_private(name) for name, _ in wanted.headers):
+        await state.signatures.prove(wanted, address)
+        known = state.cdn.fetches.get(tasks[0][0])
+        if known is not None:
+            known.wanted = replace(known.wanted, url=wanted.url, headers=wanted.headers)
     if wanted.signed:
         await state.signatures.prove(wanted, address)
         known = state.cdn.fetches.get(tasks[-1][0])

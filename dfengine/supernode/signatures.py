@@ -1,11 +1,13 @@
-"""Clients that sign for an object themselves: each shows that its own signature opens it, before it is given what another one's opened.
+"""Clients that open a file by credentials of their own and share its task: each shows that it may before it is given any of it.
 
-The task of such clients is of its own (`credentials.Credentials.tasks`): one for all who sign for the same URL.
+Those who sign for an object themselves, and those who ask a registry for content by its digest (`credentials.Credentials.tasks`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 from dfengine.errors import OriginBusy, OriginError
@@ -20,6 +22,12 @@ from dfengine.supernode.copies.wanted import Wanted
 WORKERS = 16
 """Signatures that are tried at once."""
 
+HOLDS = 60.0
+"""Seconds for which a proof by headers holds."""
+
+MOST = 65536
+"""Proofs that are remembered."""
+
 PATIENCE = 20.0
 """Seconds that the origin has to answer."""
 
@@ -33,9 +41,27 @@ class Signatures:
         self._threads = ThreadPoolExecutor(WORKERS, "sign")
         self._shares = Quota(WORKERS, share)
         self._cancels: set[Cancel] = set()
+        self._shown: OrderedDict[bytes, float] = OrderedDict()
+        """Digests of what was proved by headers, and until when that holds."""
 
     async def prove(self, wanted: Wanted, address: str) -> None:
-        """`wanted.signed` opens the object for the client at `address`. Raises OriginError and its kin if not."""
+        """What is wanted opens for the client at `address`, by `wanted.signed` or its headers. Raises OriginError and its kin if not.
+
+        By headers it holds for a minute: an image has many layers, and a host asks again when a download goes on.
+        """
+        shown = hashlib.sha256(repr((wanted.url, wanted.headers)).encode("utf-8", "surrogatepass")).digest() if wanted.content else b""
+        now = self._loop.time()
+        while self._shown and next(iter(self._shown.values())) < now:
+            self._shown.popitem(last=False)
+        if shown in self._shown:
+            return
+        await self._prove(wanted, address)
+        if shown:
+            self._shown[shown] = now + HOLDS
+            while len(self._shown) > MOST:
+                self._shown.popitem(last=False)
+
+    async def _prove(self, wanted: Wanted, address: str) -> None:
         if not self._shares.acquire(address):
             raise OriginBusy("other signatures of this client are being tried")
         cancel = Cancel()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
-from dfengine.task import check_url, may_be_asked, names_same, peer_path, request_path, shown, task_id, task_url, typed_url
+from dfengine.task import check_url, content_of, may_be_asked, names_same, peer_path, request_path, shown, task_id, task_url, typed_url
 
 PART = st.sampled_from(["a=1", "a", "a=2", "b=1", "b", "c=%26", "", "=", "d=?x", "ab=1"])
 QUERY = st.lists(PART, max_size=6).map("&".join)
@@ -184,3 +184,26 @@ def test_what_is_no_url(url: str) -> None:
 )  # fmt: skip
 def test_user_information_is_not_shown(text: str, said: str) -> None:
     assert shown(text) == said
+
+
+HEX = "0a" * 32
+
+
+def test_a_name_of_content_is_of_urls_that_end_in_it() -> None:
+    assert content_of(f"df:sha256:{HEX}", f"https://r/v2/a/blobs/sha256:{HEX}") == HEX
+    assert content_of(f"df:sha256:{HEX}", f"http://r/v2/a/manifests/sha256:{HEX}?x=y#z") == HEX
+    for named, raw in (
+        (f"df:sha256:{HEX}", f"https://r/v2/a/blobs/sha256:{HEX[:-1]}b"), (f"df:sha256:{HEX}", "https://r/"), ("", f"https://r/sha256:{HEX}"),
+        (f"df:sha256:{HEX}", f"https://r/?/sha256:{HEX}"), (f"df:sha256:{HEX}", f"df:sha256:{HEX}"), (f"https://r/{HEX}", f"https://r/sha256:{HEX}"),
+        (f"df:sha256:{HEX}", f"file:///x/sha256:{HEX}"), (f"df:sha256:{HEX}", f"https://r/sha256:{HEX.upper()}"),
+    ):  # fmt: skip
+        assert content_of(named, raw) == ""
+
+
+@given(st.text(max_size=90))
+def test_any_name_of_content(text: str) -> None:
+    try:
+        found = content_of(f"df:sha256:{text}", f"https://r/sha256:{text}")
+    except BadValue:
+        return
+    assert found in ("", text)

@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass
@@ -109,7 +110,7 @@ class Upstream:
             lines.readline()
         return Asked(method, target, fields, body)
 
-    def __enter__(self) -> Upstream:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 

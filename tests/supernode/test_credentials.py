@@ -90,3 +90,18 @@ def test_tokens_are_in_no_text_about_them() -> None:
     with pytest.raises(BadValue) as error:
         parse_header("Authorization Bearer t0ken")
     assert "t0ken" not in str(error.value)
+
+
+def test_content_is_shared_by_all_who_need_no_credentials_and_else_per_registry(tmp_path: Path) -> None:
+    credentials = Credentials(str(tmp_path))
+    name, one, two = f"df:sha256:{TASK}", f"https://r.io/v2/a/blobs/sha256:{TASK}", f"http://other/v2/b/blobs/sha256:{TASK}"
+
+    def task(url: str, *headers: tuple[str, str], insecure: bool = False, shared: str = name) -> str:
+        [(found, _)] = credentials.tasks(Wanted(url, headers, insecure, content=TASK), shared)
+        return found
+
+    token, other = ("Authorization", "Bearer a"), ("Authorization", "Bearer b")
+    assert task(one) == task(two) == task(one, ("Via", "x"))
+    assert task(one, token) == task(one, other) == task(one.replace("/a/", "/c/"), token)
+    assert len({task(one), task(one, token), task(two, token), task(one, insecure=True), task(one, token, insecure=True),
+                task(one, ("Range", "bytes=0-1")), task_id(name), task(one, shared=f"df:sha256:{'0' * 64}")}) == 8

@@ -17,6 +17,7 @@ from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, Origin
 from dfengine.origin.request import selection
 from dfengine.origin.retry import transient
 from dfengine.origin.work import ENDLESS, missing
+from dfengine.storage.hashing import hasher
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
@@ -216,12 +217,27 @@ def _finish(fetch: Fetch, file: Copy) -> None:
             break
     if fetch.wanted.md5 and fetch.md5 != fetch.wanted.md5:
         raise DigestMismatch(f"the origin's file has md5 {fetch.md5}, {fetch.wanted.md5} was expected")
+    if fetch.wanted.content and not fetch.description.complete:
+        _compare_content(fetch, file)
     if not fetch.description.complete or fetch.unbound:
         fetch.description.complete, fetch.unbound = True, False
         fetch.describe()
     file.release()
     fetch.state = SUCCESS
     fetch.post(fetch.events.fetch_ended, fetch)
+
+
+def _compare_content(fetch: Fetch, file: Copy) -> None:
+    """Raises DigestMismatch when the copy is not the content that its task is named by."""
+    whole, buffer = hasher("sha256"), file.buffer()
+    for n in range(file.geometry.count):
+        if fetch.stopped:
+            raise OriginUnreachable("the supernode is going away")
+        if not file.verify(n, buffer):
+            raise StorageError("a piece of the copy changed on the disk")
+        whole.update(buffer[: file.geometry.content(n)[1]])
+    if whole.hexdigest() != fetch.wanted.content:
+        raise DigestMismatch(f"{fetch.wanted.url} has the sha256 {whole.hexdigest()}, and is named by another one")
 
 
 def _await_md5(fetch: Fetch, file: Copy) -> None:

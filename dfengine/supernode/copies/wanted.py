@@ -48,6 +48,8 @@ class Wanted:
     signed: str = field(default="", repr=False)
     """The URL by which the client itself opens an object."""
     tries: Tries = Tries()
+    content: str = ""
+    """The sha256 in hex that the file must have, by which its task is named; "": the task is named by the URL."""
     verified: str = field(init=False, default="")
     """How the origin's certificate is verified; see `origin.verification`."""
 

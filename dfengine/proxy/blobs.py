@@ -1,0 +1,201 @@
+"""Blobs of this host: those that are whole on its disk, those that come through the swarm, and how each is answered.
+
+Whatever fails before an answer's first byte, the request is passed on to its registry: a pull breaks by nothing that is of this proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from dfengine.errors import DfengineError, OriginForbidden
+from dfengine.net.http import BadRequest
+from dfengine.origin.request import is_private
+from dfengine.proxy import ranges
+from dfengine.proxy.blob import Blob, Reader
+from dfengine.proxy.fields import Fields, text
+from dfengine.proxy.permissions import Permissions, Permit
+from dfengine.proxy.serving import Serving
+from dfengine.proxy.store import Store
+from dfengine.settings import GetSettings
+from dfengine.task import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.proxy.front import Exchange, Front
+    from dfengine.proxy.reference import Reference
+    from dfengine.proxy.registries import Registry
+    from dfengine.proxy.requests import Head
+    from dfengine.settings import ProxySettings
+
+IDLE_SECONDS = 60.0
+"""A blob that nobody reads is let go of after this."""
+
+THREADS = 32
+"""For openings, comparisons and closings."""
+
+GENERAL = "application/octet-stream"
+
+
+class Blobs:
+    """On the loop's thread. settings: of the proxy. Raises StorageError where the home cannot be used."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, permissions: Permissions) -> None:
+        self.loop = loop
+        self.permissions = permissions
+        self.threads = ThreadPoolExecutor(THREADS, "blob")
+        self.store = Store(settings.home)
+        self._settings = settings
+        self._open: dict[str, Blob] = {}
+
+    def find(self, digest: str, url: str, headers: tuple[tuple[str, str], ...]) -> Blob:
+        """The blob, fetched from now on if it is not yet. url, headers: where a registry has it, and what opens it there."""
+        blob = self._open.get(digest)
+        if blob is None or blob.failed:
+            own = self._settings
+            settings = GetSettings(
+                url=url, output="", nodes=own.nodes, headers=headers, digest=Digest.parse(digest), content=f"df:{digest}", quiet=True,
+                home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
+                expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure, location=own.location, secret_file=own.secret_file,
+                tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca,
+            )  # fmt: skip
+            if blob is not None:
+                blob.close()
+            blob = self._open[digest] = Blob(self.loop, self.threads, settings, lambda blob: self._ended(digest, blob))
+        return blob
+
+    def _ended(self, digest: str, blob: Blob) -> None:
+        if blob.right:
+            self.store.add(digest.partition(":")[2], *blob.whole)
+
+    def sweep(self) -> None:
+        """Call every second: let go of what nobody reads."""
+        now = self.loop.time()
+        for digest, blob in list(self._open.items()):
+            if not blob.readers and (blob.failed or now - blob.idle_since > IDLE_SECONDS):
+                del self._open[digest]
+                blob.close()
+
+    def close(self) -> None:
+        """The process ends."""
+        for blob in self._open.values():
+            blob.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+
+class BlobAnswer:
+    """The exchange of one request for a blob, until it is known what answers it. pass_on: makes the one that passes the request on.
+
+    more: fields that are sent to the registry besides the client's.
+    """
+
+    def __init__(
+        self, blobs: Blobs, front: Front, request: Head, asked: Reference, registry: Registry, more: Fields, pass_on: Callable[[], Exchange]
+    ) -> None:
+        self._blobs = blobs
+        self._front = front
+        self._request = request
+        self._asked = asked
+        self._registry = registry
+        self._pass_on = pass_on
+        private = [(name, value) for name, value in request.fields if is_private(name.decode("latin-1")) and name.lower() != b"host"]
+        self._private = [*(pair for pair in private if not pair[0].lower().startswith((b"x-dfengine-", b"x-dragonfly-"))), *more]
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> BlobAnswer:
+        self._task = self._blobs.loop.create_task(self._run())
+        return self
+
+    def body(self, data: bytes) -> None: ...
+    def complete(self) -> None: ...
+    def pause(self, paused: bool) -> None: ...
+
+    def gone(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def expired(self) -> None:
+        self.gone()
+        self._front.answer(504, f"{self._registry.place} has not told in time what it has")
+
+    async def _run(self) -> None:
+        try:
+            if await self._answer():
+                return
+        except BadRequest as error:
+            self._front.answer(error.status, error.reason)
+            return
+        except OriginForbidden as error:
+            self._front.answer(403, str(error))
+            return
+        except DfengineError:
+            pass
+        self._front.hand_over(self._pass_on())
+
+    async def _answer(self) -> bool:
+        """False: the registry is to answer. Raises BadRequest, subclasses of DfengineError."""
+        blobs, digest = self._blobs, self._asked.digest
+        fields = [(b"Host", self._registry.place.encode()), *self._private]
+        accept = text(self._request.fields, b"accept")
+        fields += [(b"Accept", accept.encode("latin-1"))] if accept else []
+        permit = blobs.permissions.known(self._registry, self._asked.target, fields)
+        if permit is None:
+            permit = await blobs.permissions.ask(self._registry, self._asked.target, fields)
+        if not permit.opens:
+            return False
+        hex = digest.partition(":")[2]
+        kept = blobs.store.find(hex)
+        if kept is None and blobs.store.exists(hex):
+            kept = await blobs.loop.run_in_executor(blobs.threads, blobs.store.check, hex)
+        if kept is not None:
+            return self._serve(permit, kept.fd, kept, kept.length, None)
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._private)
+        blob = blobs.find(digest, self._registry.url + self._asked.target, headers)
+        file = await blob.opened()
+        if file.geometry.length < 0:
+            return False
+        return self._serve(permit, file.fd, file, file.geometry.length, lambda span, landed: Reader(blob, file, span, landed))
+
+    def _serve(
+        self, permit: Permit, fd: int, owner: object, length: int, reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None
+    ) -> bool:
+        if permit.length not in (-1, length) or self._front.unsent:
+            return False
+        front, request, tag = self._front, self._request, f'"{self._asked.digest}"'
+        fields: Fields = [
+            (b"Docker-Content-Digest", self._asked.digest.encode()), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes"),
+            (b"Docker-Distribution-Api-Version", b"registry/2.0"), (b"Cache-Control", b"max-age=31536000"),
+        ]  # fmt: skip
+        content_type = permit.content_type or GENERAL
+        given = {name: text(request.fields, name) for name in (b"if-match", b"if-none-match", b"if-range", b"range")}
+        status = ranges.status(tag, given[b"if-match"], given[b"if-none-match"], request.method)
+        if status != 200:
+            front.whole(status, b"", fields)
+            return True
+        asked = given[b"range"] if request.method == "GET" and ranges.applies(tag, given[b"if-range"]) else ""
+        spans = ranges.parse(asked, length) if asked else None
+        if spans == []:
+            front.whole(416, b"", [*fields, (b"Content-Range", b"bytes */%d" % length)])
+            return True
+        heads, total = [b"", b""], length
+        if spans is not None and len(spans) > 1:
+            boundary = secrets.token_hex(16)
+            heads, total = ranges.multipart(spans, length, content_type, boundary)
+            content_type = f"multipart/byteranges; boundary={boundary}"
+        elif spans is not None:
+            [(start, past)] = spans
+            total = past - start
+            fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, past - 1, length)))
+        fields.append((b"Content-Type", content_type.encode("latin-1")))
+        front.begin(200 if spans is None else 206, b"", fields, total)
+        if request.method == "HEAD":
+            front.end()
+            return True
+        spans = spans if spans is not None else [(0, length)] if length else []
+        serving = Serving(front, fd, owner, spans, heads if spans else [b""], reader)
+        front.hand_over(serving)
+        serving.start()
+        return True

@@ -1,0 +1,131 @@
+"""Who may have what of a registry: its own answer to a HEAD with the requester's own credentials, remembered for a minute.
+
+So hosts whose tokens differ share one copy, and none is given what its token does not open. While a registry cannot be reached, what it
+said within the last hour holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from dfengine.errors import DfengineError, OriginError, OriginUnreachable
+from dfengine.proxy.fields import Fields, head, text
+from dfengine.proxy.upstream import Upstreams
+from dfengine.value import Value
+
+if TYPE_CHECKING:
+    from dfengine.proxy.registries import Registry
+
+FRESH_SECONDS = 60.0
+KEPT_SECONDS = 3600.0
+MOST = 65536
+"""Answers that are remembered."""
+
+HEAD_SECONDS = 20.0
+OPEN = frozenset((200, 301, 302, 303, 307, 308))
+"""Statuses of what may be fetched. A redirect leads to an object store, by a URL that is signed for who asked."""
+
+
+class Permit(Value):
+    """What a registry said. length: bytes, -1 where it did not say."""
+
+    status: int
+    content_type: str
+    length: int
+    at: float
+
+    @property
+    def opens(self) -> bool:
+        return self.status in OPEN
+
+
+class Permissions:
+    """On the loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, upstreams: Upstreams) -> None:
+        self._loop = loop
+        self._upstreams = upstreams
+        self._known: OrderedDict[bytes, Permit] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[Permit]] = {}
+
+    def known(self, registry: Registry, target: str, fields: Fields) -> Permit | None:
+        """What was said within the last minute."""
+        found = self._known.get(_key(registry, target, fields))
+        return found if found is not None and self._loop.time() - found.at < FRESH_SECONDS else None
+
+    async def ask(self, registry: Registry, target: str, fields: Fields) -> Permit:
+        """What the registry says to a HEAD with these fields. Raises OriginUnreachable and its kin when it says nothing."""
+        key = _key(registry, target, fields)
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, key: bytes, registry: Registry, target: str, fields: Fields) -> Permit:
+        try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                permit = await self._head(registry, target, fields)
+        except (DfengineError, TimeoutError) as error:
+            old = self._known.get(key)
+            if old is not None and old.opens and self._loop.time() - old.at < KEPT_SECONDS:
+                return old
+            if isinstance(error, TimeoutError):
+                raise OriginUnreachable(f"{registry.place} did not answer within {HEAD_SECONDS:g} s") from None
+            raise
+        if permit.status >= 500 or permit.status == 429:
+            raise OriginError(f"{registry.place} answered {permit.status}", permit.status)
+        self._known.pop(key, None)
+        self._known[key] = permit
+        if len(self._known) > MOST:
+            self._known.popitem(last=False)
+        return permit
+
+    async def _head(self, registry: Registry, target: str, fields: Fields) -> Permit:
+        line = self._upstreams.kept(registry)
+        while True:
+            used = line is not None
+            line = line or await self._upstreams.connect(registry)
+            asked = _Head(self._loop)
+            line.begin(asked, "HEAD", head(f"HEAD {target} HTTP/1.1".encode(), fields))
+            try:
+                status, found, length = await asked.answered
+            except ConnectionError as error:
+                if not used:
+                    raise OriginUnreachable(f"{registry.place}: {error}") from None
+                line = None  # it was closed meanwhile
+            except asyncio.CancelledError:
+                line.cut()
+                raise
+            else:
+                return Permit(status, text(found, b"content-type"), length, self._loop.time())
+
+
+class _Head:
+    """The exchange of one HEAD."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.answered: asyncio.Future[tuple[int, Fields, int]] = loop.create_future()
+
+    def interim(self, status: int) -> None: ...
+    def body_part(self, data: bytes) -> None: ...
+    def end(self) -> None: ...
+    def flush(self) -> None: ...
+    def hold(self, held: bool) -> None: ...
+
+    def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
+        if not self.answered.done():
+            self.answered.set_result((status, fields, length if length >= 0 else -1))
+
+    def lost(self, error: Exception) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(error if isinstance(error, ConnectionError | DfengineError) else ConnectionError(str(error)))
+
+
+def _key(registry: Registry, target: str, fields: Fields) -> bytes:
+    """Of what is asked, in whose name; a secret is not kept."""
+    sent = sorted((name.lower(), value) for name, value in fields if name.lower() not in (b"via", b"user-agent", b"host"))
+    return hashlib.sha256(repr((registry.url, target, sent)).encode()).digest()

@@ -1,0 +1,109 @@
+"""Blobs that are whole and right, on the disk of this host, by their sha256.
+
+    HOME/blobs/HEX
+
+A file is there only after its digest was compared. One that an earlier process left, or that changed since, is compared again before it is
+given away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+
+from dfengine.errors import StorageError
+from dfengine.storage.protected import is_own_folder
+
+FOLDER = "blobs"
+BLOCK = 1 << 20
+
+Seen = tuple[int, int, int]
+"""Inode, bytes and time of change of the data."""
+
+
+class Kept:
+    """An open blob; its descriptor is closed when nobody holds it."""
+
+    def __init__(self, fd: int, length: int) -> None:
+        self.fd = fd
+        self.length = length
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self.fd)
+
+
+class Store:
+    """home: the directory of this host's downloads. Raises StorageError where it cannot be used."""
+
+    def __init__(self, home: str) -> None:
+        self.path = os.path.join(home, FOLDER)
+        self._right: dict[str, Seen] = {}
+        """What was compared by this process."""
+        try:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            if not is_own_folder(self.path):
+                raise StorageError(f"cannot use {self.path}: other users can write there: choose another --home")
+        except OSError as error:
+            raise StorageError(f"cannot use {self.path}: {error.strerror}") from error
+
+    def find(self, hex: str) -> Kept | None:
+        """The blob, if it was compared by this process and has not changed since."""
+        seen = self._right.get(hex)
+        if seen is None:
+            return None
+        kept = self._open(hex)
+        if kept is None or _seen(kept.fd) != seen:
+            self._right.pop(hex, None)
+            return None
+        return kept
+
+    def check(self, hex: str) -> Kept | None:
+        """The same of one that nobody has compared: reads all of it, in a thread. What is wrong is removed."""
+        kept = self._open(hex)
+        if kept is None:
+            return None
+        seen, digest, at = _seen(kept.fd), hashlib.sha256(), 0
+        with contextlib.suppress(OSError):
+            while block := os.pread(kept.fd, BLOCK, at):
+                digest.update(block)
+                at += len(block)
+        if digest.hexdigest() != hex or _seen(kept.fd) != seen:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(self.path, hex))
+            return None
+        self._right[hex] = seen
+        return kept
+
+    def add(self, hex: str, path: str, fd: int) -> None:
+        """Keep the file at `path`, open as `fd`, whose digest was compared; nothing is copied. Where it cannot be kept, nothing happens."""
+        target = os.path.join(self.path, hex)
+        with contextlib.suppress(OSError):
+            if not os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd)):
+                return
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(target)
+            os.link(path, target, follow_symlinks=False)
+            self._right[hex] = _seen(fd)
+
+    def exists(self, hex: str) -> bool:
+        """A file of that name is there, compared or not."""
+        return os.path.exists(os.path.join(self.path, hex))
+
+    def _open(self, hex: str) -> Kept | None:
+        try:
+            fd = os.open(os.path.join(self.path, hex), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            os.close(fd)
+            return None
+        return Kept(fd, found.st_size)
+
+
+def _seen(fd: int) -> Seen:
+    found = os.fstat(fd)
+    return found.st_ino, found.st_size, found.st_mtime_ns

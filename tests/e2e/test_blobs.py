@@ -1,0 +1,295 @@
+"""Blobs through a proxy: every byte once from the registry, whoever asks, and never a wrong one."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from scene import MIB, PATIENCE, Scene, Supernode, buffered, until
+from upstream import Asked, Upstream
+
+DATA = random.Random(7).randbytes(24 * MIB + 12345)
+
+
+class Blobs(Upstream):
+    """A registry whose blobs need one of `tokens`, if there are any; counts the bytes of bodies that it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = 0
+        self.tokens: set[str] = set()
+        self.rate = 0
+        self.lies: dict[str, bytes] = {}
+
+    def keep(self, name: str, data: bytes) -> str:
+        """The path of a blob."""
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        path = f"/v2/{name}/blobs/{digest}"
+
+        def send(sock: socket.socket, asked: Asked) -> None:
+            if self.tokens and asked.fields.get("authorization", "").removeprefix("Bearer ") not in self.tokens:
+                sock.sendall(b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm="https://auth/t"\r\nContent-Length: 2\r\n\r\nno')
+                return
+            body = self.lies.get(path, data)
+            first, past = 0, len(body)
+            status = "200 OK"
+            if asked.fields.get("range", "").startswith("bytes="):
+                start, _, last = asked.fields["range"].removeprefix("bytes=").partition("-")
+                first, past = int(start), min(len(body), int(last) + 1 if last else len(body))
+                status = f"206 Partial Content\r\nContent-Range: bytes {first}-{past - 1}/{len(body)}"
+            head = f'HTTP/1.1 {status}\r\nContent-Length: {past - first}\r\nContent-Type: text/x-blob\r\nETag: "{digest}"\r\n'
+            sock.sendall(head.encode() + b"Accept-Ranges: bytes\r\n\r\n")
+            if asked.method == "HEAD":
+                return
+            for at in range(first, past, 256 << 10):
+                part = body[at : min(past, at + (256 << 10))]
+                sock.sendall(part)
+                with self._lock:
+                    self.sent += len(part)
+                if self.rate:
+                    time.sleep(len(part) / self.rate)
+
+        self.scripts[path] = send
+        return path
+
+    _lock = threading.Lock()
+
+
+@pytest.fixture
+def registry() -> Iterator[Blobs]:
+    with Blobs() as made:
+        yield made
+
+
+def get(url: str, path: str, method: str = "GET", **fields: str) -> tuple[http.client.HTTPResponse, bytes]:
+    line = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE * 2)
+    try:
+        line.request(method, path, headers={name.replace("_", "-"): value for name, value in fields.items()})
+        answer = line.getresponse()
+        return answer, answer.read()
+    finally:
+        line.close()
+
+
+def test_hosts_pull_a_blob_once_from_its_registry(stage: Scene, registry: Blobs) -> None:
+    node = stage.supernode()
+    path = registry.keep("a/b", DATA)
+    hosts = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3, 4)]
+    found: list[bytes] = []
+    threads = [threading.Thread(target=lambda url=url: found.append(get(url, path)[1])) for url in hosts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE * 2)
+    assert [hashlib.sha256(each).hexdigest() for each in found] == [hashlib.sha256(DATA).hexdigest()] * 3
+    assert len(DATA) <= registry.sent <= len(DATA) * 1.02 + 300 * 1024
+    # Once more: from the disk, and the registry is asked for nothing.
+    before = len(registry.asked)
+    answer, body = get(hosts[0], path)
+    assert body == DATA
+    assert answer.headers["content-type"] == "text/x-blob"
+    assert answer.headers["docker-content-digest"] == path.rpartition("/")[2]
+    assert len(registry.asked) == before
+
+
+def test_by_any_name_it_is_one_task(stage: Scene, registry: Blobs) -> None:
+    """Another repository, another registry: the digest is the name."""
+    node = stage.supernode()
+    with Blobs() as other:
+        first, second = registry.keep("a", DATA), other.keep("x/y/z", DATA)
+        one = stage.proxy("--registry", registry.url, host=2, nodes=(node,))[1]
+        two = stage.proxy("--registry", other.url, host=3, nodes=(node,))[1]
+        assert get(one, first)[1] == get(two, second)[1] == DATA
+        assert registry.sent + other.sent <= len(DATA) * 1.02 + 300 * 1024
+
+
+def test_without_a_supernode_a_host_asks_once(stage: Scene, registry: Blobs) -> None:
+    path = registry.keep("a", DATA)
+    url = stage.proxy("--registry", registry.url)[1]
+    assert get(url, path)[1] == DATA
+    assert get(url, path)[1] == DATA
+    # What was sent into a connection that was closed before its end was not taken.
+    assert registry.sent <= len(DATA) + buffered()
+    assert len([each for each in registry.asked if each.method == "HEAD"]) == 1
+
+
+def test_ranges_and_conditions(stage: Scene, registry: Blobs) -> None:
+    node = stage.supernode()
+    path, empty = registry.keep("a", DATA), registry.keep("a", b"")
+    url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
+    tag, length = f'"{path.rpartition("/")[2]}"', len(DATA)
+    for text, start, past in (("0-0", 0, 1), (f"{9 * MIB}-", 9 * MIB, length), ("-7", length - 7, length), (f"5-{length * 2}", 5, length)):
+        answer, body = get(url, path, Range=f"bytes={text}")
+        assert (answer.status, body) == (206, DATA[start:past])
+        assert answer.headers["content-range"] == f"bytes {start}-{past - 1}/{length}"
+    answer, body = get(url, path, Range="bytes=0-1, 20000000-20000002")
+    kind = answer.headers["content-type"]
+    assert answer.status == 206
+    assert kind.startswith("multipart/byteranges; boundary=")
+    parts = body.split(b"--" + kind.partition("=")[2].encode())
+    assert [part.partition(b"\r\n\r\n")[2] for part in parts[1:3]] == [DATA[:2] + b"\r\n", DATA[20000000:20000003] + b"\r\n"]
+    answer, body = get(url, path, Range=f"bytes={length}-")
+    assert (answer.status, answer.headers["content-range"], body) == (416, f"bytes */{length}", b"")
+    assert get(url, path, Range="bytes=" + "0-,1-," * 50)[0].status == 400
+    assert len(get(url, path, Range="lines=1-2")[1]) == length
+    assert get(url, path, If_None_Match=tag)[0].status == 304
+    assert get(url, path, If_Match='"x"')[0].status == 412
+    assert get(url, path, If_Range=tag, Range="bytes=0-0")[0].status == 206
+    assert get(url, path, If_Range='"x"', Range="bytes=0-0")[0].status == 200
+    answer, body = get(url, path, "HEAD")
+    assert (answer.status, answer.headers["content-length"], body) == (200, str(length), b"")
+    answer, body = get(url, empty)
+    assert (answer.status, answer.headers["content-length"], body) == (200, "0", b"")
+    assert get(url, empty, Range="bytes=0-")[0].status == 416
+
+
+def test_what_is_not_asked_for_is_not_fetched(stage: Scene, registry: Blobs) -> None:
+    """A client that reads the beginning and leaves."""
+    large = DATA * 10
+    registry.rate = 64 * MIB
+    path = registry.keep("a", large)
+    url = stage.proxy("--registry", registry.url)[1]
+    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), PATIENCE) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-\r\n\r\n".encode())
+        assert sock.recv(1024).startswith(b"HTTP/1.1 206")
+    before = -1
+    while before != registry.sent:
+        before = registry.sent
+        time.sleep(1)
+    assert registry.sent < 180 * MIB
+    assert get(url, path, Range="bytes=0-99")[1] == large[:100]
+
+
+def test_a_lying_registry_gives_nobody_a_whole_blob(stage: Scene, registry: Blobs) -> None:
+    node = stage.supernode()
+    path = registry.keep("a", DATA)
+    registry.lies[path] = DATA[:-1] + bytes([DATA[-1] ^ 1])
+    for host, nodes in ((2, ()), (3, (node,))):
+        url = stage.proxy("--registry", registry.url, host=host, nodes=nodes)[1]
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            get(url, path)
+        _, body = get(url, path, Range="bytes=0-9")
+        assert body in (DATA[:10], b"")
+    # The copy at the supernode is gone as well: once the registry is right, all is.
+    del registry.lies[path]
+    for host, nodes in ((4, ()), (5, (node,))):
+        url = stage.proxy("--registry", registry.url, host=host, nodes=nodes)[1]
+
+        def right(url: str = url) -> bool:
+            try:
+                return get(url, path)[1] == DATA
+            except (http.client.HTTPException, ConnectionError):
+                return False
+
+        until(right, "the right blob")
+
+
+def test_tokens(stage: Scene, registry: Blobs) -> None:
+    """Hosts with different tokens share one copy; a bad one gets the registry's answer, also for what is here."""
+    node = stage.supernode()
+    registry.tokens = {"one", "two"}
+    path = registry.keep("a", DATA)
+    hosts = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3)]
+    for url in hosts:
+        answer, body = get(url, path, Authorization="Bearer bad")
+        assert (answer.status, body, answer.headers["www-authenticate"]) == (401, b"no", 'Bearer realm="https://auth/t"')
+    assert get(hosts[0], path, Authorization="Bearer one")[1] == DATA
+    assert get(hosts[1], path, Authorization="Bearer two")[1] == DATA
+    assert registry.sent <= len(DATA) * 1.02 + 300 * 1024
+    for url in hosts:
+        assert get(url, path, Authorization="Bearer bad")[0].status == 401
+        assert get(url, path)[0].status == 401
+        assert get(url, path, Range="bytes=0-9", If_None_Match="*")[0].status == 401
+        assert get(url, path, Authorization="Bearer two")[1] == DATA
+
+
+def test_nobody_joins_a_private_task_without_its_token(stage: Scene, registry: Blobs) -> None:
+    """By its own words at the supernode, past the proxy."""
+    node = stage.supernode()
+    registry.tokens = {"one"}
+    path = registry.keep("a", DATA)
+    url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
+    assert get(url, path, Authorization="Bearer one")[1] == DATA
+    hex = path.rpartition(":")[2]
+    with Blobs() as other:
+        elsewhere = other.keep("b", DATA[:-1] + b"x")
+        other.scripts[f"/v2/b/blobs/sha256:{hex}"] = other.scripts[elsewhere]
+        assert _registered(node, registry.url + path, hex) is None
+        assert _registered(node, registry.url + path, hex, "Authorization: Bearer bad") is None
+        mine = _registered(node, registry.url + path, hex, "Authorization: Bearer one")
+        assert mine is not None
+        for header in ((), ("Authorization: Bearer one",)):
+            assert _registered(node, f"{other.url}/v2/b/blobs/sha256:{hex}", hex, *header) != mine
+        # A name that is not the URL's own.
+        assert _registered(node, f"{other.url}/v2/b/blobs/sha256:{'0' * 64}", hex) is None
+
+
+def _registered(node: Supernode, url: str, hex: str, *headers: str) -> str | None:
+    """The task of a download that registers so."""
+    import json
+    import urllib.parse
+    import urllib.request
+
+    fields: dict[str, Any] = {
+        "rawUrl": url, "taskUrl": f"df:sha256:{hex}", "cID": f"127.0.0.9-{len(headers)}-{time.time():.3f}",
+        "ip": "127.0.0.9", "port": 20000, "path": "/peer/file/x", "hostName": "x", "version": "1.0.0", "headers": list(headers),
+    }  # fmt: skip
+    request = urllib.request.Request(f"http://{node.node}/peer/registry", json.dumps(fields).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            told = json.loads(answer.read())
+    except urllib.error.HTTPError:
+        return None
+    return str(told["data"]["taskId"]) if told.get("code") == 200 else None
+
+
+def test_a_full_registry_of_clients(stage: Scene, registry: Blobs) -> None:
+    """Many clients of one host, some of which leave, get one blob that still comes."""
+    node = stage.supernode()
+    registry.rate = 16 * MIB
+    path = registry.keep("a", DATA)
+    url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
+    found: list[bool] = []
+
+    def pull(leave: bool) -> None:
+        if leave:
+            with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), PATIENCE) as sock:
+                sock.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+                sock.recv(100000)
+            return
+        found.append(get(url, path)[1] == DATA)
+
+    threads = [threading.Thread(target=pull, args=(bool(n % 3 == 0),)) for n in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE * 2)
+    assert found == [True] * 16
+
+
+def test_a_restarted_proxy_has_its_blobs_and_compares_them(stage: Scene, registry: Blobs) -> None:
+    path = registry.keep("a", DATA)
+    process, url = stage.proxy("--registry", registry.url)
+    assert get(url, path)[1] == DATA
+    kept = stage.path / "home-2" / "blobs" / path.rpartition(":")[2]
+    until(kept.exists, "the blob on the disk")
+    process.terminate()
+    process.wait(PATIENCE)
+    sent = registry.sent
+    process, url = stage.proxy("--registry", registry.url)
+    assert get(url, path)[1] == DATA
+    assert registry.sent == sent
+    process.terminate()
+    process.wait(PATIENCE)
+    with open(kept, "r+b") as file:
+        file.write(b"wrong")
+    url = stage.proxy("--registry", registry.url)[1]
+    assert get(url, path)[1] == DATA

@@ -63,25 +63,24 @@ class Report:
     def tell(self, ended: Ended, code: int = 0) -> None:
         """One file. code: instead of the failure's own, 0 = that one. Raises BrokenPipeError, StorageError."""
         found, sums, result, error = ended.wanted, self.sums, ended.result, ended.error
-        settings = found.settings
-        output = os.path.abspath(settings.output) if settings.output else ""
-        entry: dict[str, Any] = {"url": without_password(found.urls[0]), "output": output}
+        failure: dict[str, Any] = {}
         if result is not None:
-            entry = as_object(result)
             self.sums = sums.replace(
                 complete=sums.complete + 1, length=sums.length + result.length, peers=sums.peers + result.from_peers,
                 supernode=sums.supernode + result.from_supernode, origin=sums.origin + result.from_origin,
                 host=sums.host + result.from_host, resumed=sums.resumed + result.resumed,
             )  # fmt: skip
-            if result.back_to_source and settings.nodes and settings.pattern != "source" and not self._quiet:
+            if result.back_to_source and found.settings.nodes and found.settings.pattern != "source" and not self._quiet:
                 self._progress.once(f"dfengine: goes to the origin: {shown(result.back_to_source)}")
         elif error is None:
-            entry["skipped"] = True
             self.sums = sums.replace(skipped=sums.skipped + 1)
         else:
             self.sums = sums.replace(failed=sums.failed + 1)
-            entry["error"] = self._failure(found, error, code)
+            failure = self._failure(found, error, code)
         if self._json:
+            output = os.path.abspath(found.settings.output) if found.settings.output else ""
+            entry: dict[str, Any] = {"url": without_password(found.urls[0]), "output": output}
+            entry = as_object(result) if result is not None else {**entry, "error": failure} if failure else {**entry, "skipped": True}
             put((",\n" if self._entries else '{"files": [\n') + json.dumps(entry), end="")
             self._entries += 1
 

@@ -19,7 +19,7 @@
     joined_file                         a download into a file that copies all of them
     local_peer, leaving                 this host's peer server, no child of ours (`_detached`); telling supernodes of the end
     interrupt, watchdog                 signals and the deadline
-    batch, batch_progress               many downloads of one process, and what they have done together
+    batch, batch_progress, pooled       many downloads of one process, what they have done together, what they share
     progress, meter, byte_counts        what people are shown
 
 A piece is received and verified in `fetch`. Start with `plan` for decisions and `swarm_session` for the order of events. Threads and

@@ -14,7 +14,7 @@ from queue import Empty, Queue
 
 from dfengine.client.batch_progress import BatchProgress, Member
 from dfengine.client.download import ToFile, run
-from dfengine.client.throttle import Throttle
+from dfengine.client.pooled import Pooled
 from dfengine.errors import DfengineError, RemoteError
 from dfengine.value import Value
 
@@ -56,7 +56,8 @@ class Batch:
         self._files = files
         self._progress = progress
         self._workers = at_once
-        self._limit = Throttle(limit) if limit else None
+        self._limit = limit
+        self._pooled = Pooled(at_once, limit)
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._running: set[ToFile] = set()
@@ -144,11 +145,9 @@ class Batch:
         return Ended(wanted, error=failure)
 
     def _download(self, settings: GetSettings, member: Member) -> Result:
-        if self._limit is not None:
-            settings = settings.replace(locallimit=max(1, self._limit.rate // self._workers))
         # Of each file there is a line only if it fails.
-        settings = settings.replace(quiet=True)
-        download = ToFile(settings, member, self._limit)
+        settings = settings.replace(quiet=True, locallimit=max(1, self._limit // self._workers) if self._limit else 0)
+        download = ToFile(settings, member, self._pooled)
         with self._lock:
             if self._stopped is not None:
                 download.stop(self._stopped)

@@ -7,13 +7,14 @@ import threading
 from dfengine.net.dial import Connection
 
 MOST = 16
-"""Connections kept that nobody uses now; the longest unused is closed first."""
+"""Connections kept that nobody uses now, unless more is said; the longest unused is closed first."""
 
 
 class ConnectionPool:
     """Of one download; any thread may use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
 
@@ -29,8 +30,8 @@ class ConnectionPool:
         """Keep it; it stands at the end of an answer."""
         with self._lock:
             self._idle.append(line)
-            surplus = self._idle[:-MOST]
-            del self._idle[:-MOST]
+            surplus = self._idle[: -self._most]
+            del self._idle[: -self._most]
         for old in surplus:
             old.close()
 

@@ -37,15 +37,11 @@ if TYPE_CHECKING:
     from dfengine.client.from_origin import Origins
     from dfengine.client.joining import Joining
     from dfengine.client.place import Place
+    from dfengine.client.pooled import Pooled
     from dfengine.client.supernode_session import Membership
-    from dfengine.client.throttle import Throttle
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Observer
     from dfengine.settings import GetSettings
-
-
-EVERY_ADDRESS = ("0.0.0.0", "::")
-"""What a server may listen on, and nobody can be reached by."""
 
 
 def get(request: GetSettings, observer: Observer | None = None) -> Result:
@@ -76,8 +72,11 @@ class Downloading:
     origin: Origins | None = None
     """What it is read from when no supernode has it; None: by the URL's scheme."""
 
-    def __init__(self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None) -> None:
-        self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
+    def __init__(
+        self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None, pooled: Pooled | None = None
+    ) -> None:
+        self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca), pooled)
+        self._pooled = pooled
         self.settings = settings
         self.watch = watch
         self.who = who or identify(settings)
@@ -174,8 +173,7 @@ class Downloading:
     def _from_swarm(self) -> str | None:
         """None when all is here, else why not."""
         settings, nodes = self.settings, order(self.settings.nodes, self.who.task)
-        given = "" if settings.ip in EVERY_ADDRESS else settings.ip
-        ip = given or next(filter(None, (local_address(node.host, node.port) for node in nodes)), "")
+        ip = local_peer.address(settings.ip, nodes, local_address if self._pooled is None else self._pooled.address)
         self.peer = LocalPeer(ip, 0)
         if settings.pattern != "p2p":
             nowhere = os.path.expanduser(settings.home).startswith("~")
@@ -187,10 +185,11 @@ class Downloading:
         else:
             try:
                 self.home = Home(settings.home)
-                self.peer = local_peer.ensure(
-                    self.home, self.dialer, ip, settings.port, self.who.name,
+                ensure = partial(
+                    local_peer.ensure, self.home, self.dialer, ip, settings.port, self.who.name,
                     totallimit=settings.totallimit, alivetime=settings.alivetime,
                 )  # fmt: skip
+                self.peer = ensure() if self._pooled is None else self._pooled.peer(ensure)
             except LocalError as error:
                 self.unshared(error)
         serves = f"at {self.peer.ip}:{self.peer.port}" if self.peer.port else "nobody"
@@ -316,15 +315,16 @@ class ToFile(Downloading):
     kind = "file"
 
     def __init__(
-        self, settings: GetSettings, observer: Observer | None, limit: Throttle | None = None, who: Identity | None = None
+        self, settings: GetSettings, observer: Observer | None, pooled: Pooled | None = None, who: Identity | None = None
     ) -> None:
-        """limit: of several downloads together; `settings.locallimit` is this one's part of it. who: if not by `identify`."""
+        """pooled: of a batch; `settings.locallimit` is this one's part of its limit. who: if not by `identify`."""
         who = who or identify(settings)
         self._by_host = False
         watch = Watch(settings.timeout, observer, "run it again to go on from here", settings.quiet)
         self._assembly = Assembly(settings, who.kept, partial(watch.check, None))
-        self._assembly.limit = limit
-        super().__init__(settings, self._assembly, watch, who)
+        if pooled is not None:
+            self._assembly.connections, self._assembly.limit = pooled.peers, pooled.limit
+        super().__init__(settings, self._assembly, watch, who, pooled)
 
     def run(self) -> Result:
         """Until the file has its name."""

@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dfengine.client.connection_pool import ConnectionPool
+    from dfengine.client.pooled import Pooled
+
 
 STOPPED = "the download was stopped"
 
@@ -23,9 +26,12 @@ STOPPED = "the download was stopped"
 class DownloadDialer(Dialer):
     """See Dialer. Between `cut` and `mend`, every wait on a connection and every `connect` ends with SourceGone."""
 
-    def __init__(self, secret_files: Sequence[str] = (), tls_files: tuple[str, str, str] = ("", "", "")) -> None:
-        """See Dialer."""
+    def __init__(
+        self, secret_files: Sequence[str] = (), tls_files: tuple[str, str, str] = ("", "", ""), pooled: Pooled | None = None
+    ) -> None:
+        """See Dialer. pooled: of a batch; connections come from there and go back there."""
         super().__init__(secret_files, tls_files)
+        self._pooled = pooled
         self._lock = threading.Lock()
         self._connections: WeakSet[Connection] = WeakSet()
         self._connecting: set[socket.socket] = set()
@@ -52,6 +58,9 @@ class DownloadDialer(Dialer):
 
         if self._error is not None:
             raise SourceGone(STOPPED)
+        kept = None if self._pooled is None or local else self._pool(named).acquire(host, port)
+        if kept is not None:
+            return self._own(kept)
         try:
             connection = super().connect(host, port, timeout=timeout, local=local, named=named, opened=began)
         finally:
@@ -61,6 +70,23 @@ class DownloadDialer(Dialer):
                 for each in begun:
                     each.close()
         forked.keep(connection)
+        return self._own(connection)
+
+    def _pool(self, named: bool) -> ConnectionPool:
+        assert self._pooled is not None
+        return self._pooled.supernodes if named else self._pooled.peers
+
+    def release(self, line: Connection, named: bool = False) -> None:
+        """See Dialer."""
+        with self._lock:
+            self._connections.discard(line)
+        if self._pooled is not None and self._error is None and line.quiet:
+            self._pool(named).release(line)
+        else:
+            line.close()
+
+    def _own(self, connection: Connection) -> Connection:
+        """It is this download's now. Raises SourceGone."""
         with self._lock:
             self._connections.add(connection)
             cut = self._error is not None

@@ -26,10 +26,20 @@ from dfengine.storage.protected import own_file
 from dfengine.task import PEER_PORTS
 from dfengine.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dfengine.settings import SupernodeAddress
+
 PATIENCE = 3.0
 """Seconds for a server that holds the lock to answer."""
 
 BACKLOG = 1024
+
+
+EVERY_ADDRESS = ("0.0.0.0", "::")
+"""What a server may listen on, and nobody can be reached by."""
 
 
 class LocalPeer(Value):
@@ -42,6 +52,12 @@ class LocalPeer(Value):
     port: int
     fresh: bool = False
     line: socket.socket | None = None
+
+
+def address(given: str, nodes: Iterable[SupernodeAddress], towards: Callable[[str, int], str]) -> str:
+    """Where other hosts reach this one: as the user says, else as `towards` has it for the first supernode that has a route; "" = none."""
+    given = "" if given in EVERY_ADDRESS else given
+    return given or next(filter(None, (towards(node.host, node.port) for node in nodes)), "")
 
 
 def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totallimit: int, alivetime: float) -> LocalPeer:
@@ -218,7 +234,12 @@ def finish(peer: LocalPeer, dialer: Dialer, name: str, task: str, cid: str, node
         line = dialer.connect(peer.ip, peer.port, timeout=1.0)
     except RemoteError:
         return
-    with contextlib.suppress(RemoteError), contextlib.closing(line):
+    try:
         line.send("GET", f"/client/finish?taskFileName={name}&taskID={task}&cid={cid}&superNode={node}")
         if not peer.fresh:
             line.answer(time.monotonic() + 1.0)
+            dialer.release(line)
+            return
+    except RemoteError:
+        pass
+    line.close()

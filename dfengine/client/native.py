@@ -81,6 +81,8 @@ class NativeSession:
             while self._timing.unanswered:
                 self._line.answer(deadline)
                 self._timing.answered(time.monotonic(), 1, 0.0)
+            return
+        self._line.usable = False  # an answer may still come
 
     def _send(self, transfer: Transfer, want: int, wait: float) -> None:
         if not self._timing.unanswered and self._line.readable:

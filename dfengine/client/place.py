@@ -14,6 +14,7 @@ from dfengine.client.watch import TICK
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine._piece import Geometry
+    from dfengine.client.connection_pool import ConnectionPool
     from dfengine.client.digest import Follower
     from dfengine.client.finished import Finished
     from dfengine.client.joining import Joining
@@ -33,6 +34,8 @@ class Place:
         self.transfer: Transfer | None = None
         self.limit: Throttle | None = None
         """The limit of several downloads, of which the settings tell this one's part."""
+        self.connections: ConnectionPool | None = None
+        """Those of several downloads; None: the transfer has its own."""
         self.byte_counts = ByteCounts()
         self.expected = settings.expected
         """Digests of the whole file that the user gave."""
@@ -161,4 +164,4 @@ class Place:
     def _transfer(self, file: PieceFile, plan: Plan, follower: Follower | None) -> Transfer:
         rate = self._settings.locallimit
         throttle = Throttle(rate, self.limit) if rate else None
-        return self._kind(file, plan, self.byte_counts, follower=follower, throttle=throttle)
+        return self._kind(file, plan, self.byte_counts, follower=follower, throttle=throttle, connections=self.connections)

@@ -12,7 +12,7 @@ import time
 from dfengine import codes, fields
 from dfengine._piece import Geometry
 from dfengine.client.messages import Registered, Registration, decode_registered
-from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SupernodeError
+from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError
 from dfengine.net.dial import CONNECT
 from dfengine.settings import SupernodeAddress
 from dfengine.task import ALGORITHMS
@@ -20,7 +20,7 @@ from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Protocol
 
     from dfengine.client.transfer import Transfer
@@ -88,6 +88,7 @@ def join(
     while True:
         left = deadline - time.monotonic()
         connection = dialer.connect(node.host, node.port, timeout=max(0.1, min(5.0, left)), named=True)
+        kept = connection.served > 0
         try:
             sent = registration.encode(connection.remote_ip)
             status, _, body = connection.request("POST", "/peer/registry", JSON, sent, timeout=max(0.1, min(ANSWER, left)))
@@ -104,6 +105,11 @@ def join(
                 pause(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
             else:
                 return _accept(dialer, node, connection, registration.cid, answer)
+        except SourceGone:
+            connection.close()
+            dialer.check()
+            if not kept:  # else it may have been closed while it was idle: the same CID may register again
+                raise
         except BaseException:
             connection.close()
             raise
@@ -164,7 +170,7 @@ def leave(member: Membership) -> None:
     query = urlencode({fields.TASK_ID: member.task, fields.CID: member.cid})
     with contextlib.suppress(RemoteError):
         line = member.connect(1.0)
-        with contextlib.closing(line):
+        with _released(member, line):
             line.request("GET", f"/peer/service/down?{query}", {}, b"", timeout=1.0)
 
 
@@ -172,7 +178,20 @@ def report(member: Membership, message: bytes) -> None:
     """`POST /task/metrics`, over the open connection or a new one; at most a second, and nothing fails by it."""
     line = member.connection
     with contextlib.suppress(RemoteError):
-        if not line.usable:
-            line = member.connect(1.0)
-        with contextlib.closing(line):
+        if line.usable:
             line.request("POST", "/task/metrics", JSON, message, timeout=1.0)
+            return
+        line = member.connect(1.0)
+        with _released(member, line):
+            line.request("POST", "/task/metrics", JSON, message, timeout=1.0)
+
+
+@contextlib.contextmanager
+def _released(member: Membership, line: Connection) -> Iterator[None]:
+    """Behind one whole exchange `line` may serve another download; after a failure it is closed."""
+    try:
+        yield
+    except BaseException:
+        line.close()
+        raise
+    member.dialer.release(line, named=True)

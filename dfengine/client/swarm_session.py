@@ -78,6 +78,8 @@ class SwarmSession:
         self._served: Transfer | None = None
         self._threads = 0
         self._session: SupernodeSession | None = None
+        self._in_step = False
+        """The connection to the supernode stands at the end of an answer."""
         self.member: Membership | None = None
         self.told_md5 = ""
 
@@ -85,7 +87,9 @@ class SwarmSession:
         """Until every piece is here: None; or until the swarm has failed: why. Errors of this machine are raised."""
         try:
             self.member = self._first()
-            return self._drive_memberships()
+            failed = self._drive_memberships()
+            self._in_step = failed is None and self.member is not None and self.member.native
+            return failed
         except RemoteError as error:
             return str(error)
         finally:
@@ -251,6 +255,9 @@ class SwarmSession:
             leave(self.member)
 
     def close(self) -> None:
+        if self._in_step and self.member is not None:
+            self._dialer.release(self.member.connection, named=True)
+            return
         if self._session is not None:
             self._session.close()
         if self.member is not None:

@@ -53,12 +53,13 @@ class Transfer(TransferState):
     """Of one file under one geometry and generation. Every method may be called from any thread unless it says otherwise."""
 
     def __init__(
-        self, file: PieceFile, plan: Plan, byte_counts: ByteCounts, *, follower: Follower | None = None, throttle: Throttle | None = None
-    ) -> None:
+        self, file: PieceFile, plan: Plan, byte_counts: ByteCounts, *, follower: Follower | None = None, throttle: Throttle | None = None,
+        connections: ConnectionPool | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(file, plan, byte_counts)
         self.follower = follower
         self.throttle = throttle
-        self.connections = ConnectionPool()
+        self.connections = connections or ConnectionPool()
         self.error: BaseException | None = None
         self.fault = ""
         self.stopping = False

@@ -197,6 +197,17 @@ class Connection:
             return False
 
     @property
+    def quiet(self) -> bool:
+        """It can be used, and the other side has neither said anything nor closed it. At the end of an answer only."""
+        if not self.usable or self.receiver.buffered:
+            return False
+        import select
+
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN | select.POLLRDHUP)
+        return not poll.poll(0)
+
+    @property
     def unread(self) -> int:
         """Bytes of the other side that wait in the kernel. From any thread, as long as it is not closed."""
         import fcntl

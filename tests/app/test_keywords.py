@@ -63,7 +63,8 @@ def settings(**given: Any) -> GetSettings:
 def test_without_keywords_the_defaults_count() -> None:
     plain = GetSettings(url="http://o/f", output="out", nodes=(SupernodeAddress("n", 1),), quiet=True)
     assert settings() == plain
-    assert settings(**{name: getattr(GetSettings, name) for name in set(keywords.table()) & set(GetSettings.FIELDS) - {"nodes", "quiet"}}) == plain
+    own = set(keywords.table()) & set(GetSettings.FIELDS) - {"nodes", "quiet"}
+    assert settings(**{name: getattr(GetSettings, name) for name in own}) == plain
     assert settings(**{name: None for name in keywords.table() if name != "nodes"}) == plain
 
 

@@ -232,3 +232,17 @@ def test_a_limit_is_that_of_all_files_together(tmp_path: Path) -> None:
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["complete"] == 3
     assert told["seconds"] > 2.5
+
+
+def test_files_share_connections_and_the_peer_server(stage: Scene) -> None:
+    expected = files(stage, 80)
+    url, node = stage.origin(), stage.supernode()
+    urls = [f"{url}/{name}" for name in expected]
+    run(stage, *urls, "-P", str(stage.path / "warm"), "--create-dirs", "-n", node.node, host=3)
+    run(stage, urls[0], "-o", str(stage.path / "one"), "-n", node.node)  # the peer server runs before it is counted, and is not
+    calls = stage.path / "calls"
+    words = command(stage, *urls, "-P", str(stage.path / "out"), "--create-dirs", "-n", node.node, "-j", "4", "-q")
+    subprocess.run(["strace", "-f", "-qq", "-e", "trace=connect", "-o", str(calls), *words], check=True, timeout=2 * PATIENCE)
+    assert digests(stage.path / "out") == expected
+    made = [line for line in calls.read_text().splitlines() if "AF_INET" in line and "SOCK_DGRAM" not in line]
+    assert len(made) <= 40, "connections of each file: " + "\n".join(made)

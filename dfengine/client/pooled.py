@@ -1,0 +1,67 @@
+"""What the downloads of one batch share: idle connections, this host's peer server, the limit on received bytes."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from dfengine.client.connection_pool import MOST, ConnectionPool
+from dfengine.client.throttle import Throttle
+from dfengine.net.dial import local_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.client.local_peer import LocalPeer
+    from dfengine.net.dial import Connection
+
+FRESH = 10.0
+"""Seconds for which a peer server that answered is taken to run. It ends by itself only after a longer idle time."""
+
+
+class SharedConnections(ConnectionPool):
+    """A pool of several downloads: none of them closes it."""
+
+    def acquire(self, host: str, port: int) -> Connection | None:
+        """See ConnectionPool; one that the other side has closed, or has said something on, is none."""
+        while (line := super().acquire(host, port)) is not None:
+            if line.quiet:
+                return line
+            line.close()
+        return None
+
+    def close(self) -> None:
+        """Nothing: other downloads use it."""
+
+
+class Pooled:
+    """Of one batch, of `downloads` at once. Any thread may use it. limit: bytes per second of all together, 0 = none."""
+
+    def __init__(self, downloads: int, limit: int) -> None:
+        self.limit = Throttle(limit) if limit else None
+        self.supernodes = SharedConnections(max(MOST, downloads))
+        """To supernodes' control ports; with TLS, certificates were compared with their names."""
+        self.peers = SharedConnections(max(MOST, 2 * downloads))
+        """To what serves pieces."""
+        self._lock = threading.Lock()
+        self._peer: LocalPeer | None = None
+        self._until = 0.0
+        self._addresses: dict[tuple[str, int], str] = {}
+
+    def peer(self, ensure: Callable[[], LocalPeer]) -> LocalPeer:
+        """This host's peer server, by `ensure` if that was not asked lately. Raises what it raises."""
+        with self._lock:
+            if self._peer is None or time.monotonic() > self._until:
+                found = ensure()
+                # Who is told of a fresh one has the line that leads there first; nobody else waits for it to run.
+                self._peer, self._until = found.replace(line=None), time.monotonic() + FRESH
+                return found
+            return self._peer
+
+    def address(self, host: str, port: int) -> str:
+        """See `dial.local_address`."""
+        node = host, port
+        if node not in self._addresses:
+            self._addresses[node] = local_address(host, port)
+        return self._addresses[node]

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dfengine.errors import DfengineError as DfengineError
     from dfengine.errors import DigestMismatch as DigestMismatch
     from dfengine.errors import DiskFull as DiskFull
+    from dfengine.errors import Incomplete as Incomplete
     from dfengine.errors import LocalError as LocalError
     from dfengine.errors import OriginChanged as OriginChanged
     from dfengine.errors import OriginError as OriginError
@@ -79,9 +80,9 @@ _LATE = {
     "errors": "",
     **dict.fromkeys(
         (
-            "BadValue", "CallerError", "Cancelled", "DfengineError", "DigestMismatch", "DiskFull", "LocalError", "OriginChanged",
-            "OriginError", "OriginForbidden", "OriginUnreachable", "OriginUntrusted", "RemoteError", "StorageError", "SupernodeError",
-            "TimedOut", "TooSlow", "Unverified",
+            "BadValue", "CallerError", "Cancelled", "DfengineError", "DigestMismatch", "DiskFull", "Incomplete", "LocalError",
+            "OriginChanged", "OriginError", "OriginForbidden", "OriginUnreachable", "OriginUntrusted", "RemoteError", "StorageError",
+            "SupernodeError", "TimedOut", "TooSlow", "Unverified",
         ),
         "errors",
     ),

@@ -195,6 +195,17 @@ class TooLarge(StorageError):
     """A file of that length cannot be kept here, whatever is removed: by its number of pieces, or by the file system's own bound."""
 
 
+class Incomplete(DfengineError):
+    """Some files of a tree are not in its directory; the others are. `result`: a client.TreeResult, whose `failed` names them.
+
+    exit_code: the highest of theirs.
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 class Cancelled(DfengineError):
     """The program ended a download of its own before its end."""
 

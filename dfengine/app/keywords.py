@@ -149,6 +149,17 @@ def output_path(value: Path) -> str:
     return _sendable(path)
 
 
+def directory(value: Path) -> str:
+    """A directory's path as text. Raises BadValue for what is none."""
+    try:
+        path = output_path(value)
+    except BadValue as error:
+        raise BadValue(f"directory: {error}") from None
+    if path in ("", "-"):
+        raise BadValue(f"directory: {path!r} is none: name one")
+    return path
+
+
 def _file(output: Path, url: str) -> str:
     try:
         path = output_path(output)

@@ -17,7 +17,7 @@ from dfengine.client.identity import identify
 from dfengine.client.tree_place import TreePlace
 from dfengine.client.tree_result import FileResult, Rows, TreeResult
 from dfengine.client.watch import Watch
-from dfengine.errors import BadListing, LocalError, TimedOut
+from dfengine.errors import BadListing, BadValue, LocalError, TimedOut
 from dfengine.globs import Globs
 from dfengine.manifest import LONGEST, Manifest, decode
 from dfengine.storage.hashing import content_digest
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from dfengine.client.supernode_session import Membership
     from dfengine.client.throttle import Throttle
     from dfengine.client.watch import Observer
+    from dfengine.origin.cancel import Cancel
+    from dfengine.origin.kinds import Origin
     from dfengine.settings import GetSettings
 
 __all__ = ["FileResult", "TreeResult", "TreeSettings", "fetch"]
@@ -52,6 +54,16 @@ class TreeSettings(Value):
     def globs(self) -> Globs:
         """Raises BadValue."""
         return Globs(self.include, self.exclude).check()
+
+    def check(self) -> None:
+        """Raises BadValue for what no tree can be named by."""
+        for pattern in (*self.include, *self.exclude):
+            if not isinstance(pattern, str):
+                raise BadValue(f"a pattern is text, not {type(pattern).__name__}")
+        self.globs  # noqa: B018 - it checks them
+        tree_url(self.get.url)
+        if self.get.expected:
+            raise BadValue("a digest is of one file: a directory has none")
 
 
 def fetch(settings: TreeSettings, observer: Observer | None = None, limit: Throttle | None = None) -> TreeResult:
@@ -126,9 +138,8 @@ class Tree:
 
     def _manifest(self, who: Identity, task: TreeTask) -> Manifest:
         """Raises BadListing for one that is none, or of another directory."""
-        with _manifest_path(self._settings, who.kept) as path:
-            settings = self._left().replace(output=path, quiet=True)
-            download = ManifestFile(settings, who, task)
+        with _manifest_path(self._settings, who.name) as path:
+            download = ManifestFile(self._left().replace(output=path, quiet=True), who, task)
             self._begun(download)
             run(download)
             with open(path, "rb") as file:
@@ -156,6 +167,13 @@ class ManifestFile(ToFile):
         """See Downloading."""
         self.registration = self.registration.replace(tree=MANIFEST, include=self.tree.globs.include, exclude=self.tree.globs.exclude)
 
+    def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
+        """See Downloading."""
+        from dfengine.origin.schemes import of_download
+        from dfengine.origin.tree_origin import ManifestOrigin
+
+        return ManifestOrigin(settings.url, self.tree.globs, of_download(settings, floor), cancel)
+
 
 class TreeData(Downloading):
     """The download of a tree's data."""
@@ -178,6 +196,13 @@ class TreeData(Downloading):
             tree=DATA, include=self.tree.globs.include, exclude=self.tree.globs.exclude, manifest=self.tree.manifest, in_order=True
         )
 
+    def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
+        """See Downloading."""
+        from dfengine.origin.schemes import of_download
+        from dfengine.origin.tree_origin import TreeOrigin
+
+        return TreeOrigin(self.manifest, of_download(settings, floor), cancel)
+
     def all(self, started: float) -> TreeResult:
         """Until every file has its name or its error. started: monotonic seconds, of the whole. Raises subclasses of DfengineError."""
         try:
@@ -192,7 +217,7 @@ class TreeData(Downloading):
             return TreeResult(
                 found.url, found.output, found.task_id, self.manifest.identity, found.length, len(self.manifest),
                 time.monotonic() - started, found.from_peers, found.from_supernode, found.from_origin, found.resumed, dict(file.failed),
-                Rows(self.manifest, self._target.kept, file.geometry, bytes(transfer.came)), found.back_to_source, found.hedged,
+                Rows(self.manifest, file.geometry, bytes(transfer.came)), found.back_to_source, found.hedged,
                 found.serves, found.why_not, found.peers,
             )  # fmt: skip
         except BaseException as error:
@@ -213,14 +238,18 @@ class TreeData(Downloading):
 
 
 @contextlib.contextmanager
-def _manifest_path(settings: GetSettings, kept: str) -> Iterator[str]:
+def _manifest_path(settings: GetSettings, name: str) -> Iterator[str]:
     """Where the manifest is written: in the home directory, from where it is served."""
-    home = ""
+    folder = ""
     if settings.pattern == "p2p":
         with contextlib.suppress(LocalError):
-            home = Home(settings.home).path
-    if home:
-        yield os.path.join(home, "trees", f"{kept[:40]}.manifest")
+            folder = os.path.join(Home(settings.home).path, "trees")
+    if folder:
+        path = os.path.join(folder, f"{name}.manifest")
+        yield path
+        with contextlib.suppress(OSError):
+            if os.lstat(path).st_nlink < 2:  # nobody serves it
+                os.unlink(path)
         return
     from tempfile import TemporaryDirectory
 

@@ -7,17 +7,16 @@ from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dfengine._piece import Geometry
     from dfengine.errors import DfengineError
     from dfengine.manifest import Manifest
 
 
 class FileResult(Value):
-    """One file of a tree. path: below the directory; size and the others: bytes of it by where they came from.
+    """One file of a tree. path: below the directory. error: why it is not there, None: it is.
 
-    resumed: they were here already. error: why it is not there, None: it is.
+    size and the others: bytes of it by where they came from; resumed: they were here already. What was here may come once more with others
+    in the same piece.
     """
 
     path: str
@@ -73,9 +72,8 @@ class TreeResult(Value):
 class Rows:
     """What `FileResult`s are made of: came[n] is where piece n came from; None: all files were here."""
 
-    def __init__(self, manifest: Manifest, kept: Sequence[int] = (), geometry: Geometry | None = None, came: bytes = b"") -> None:
+    def __init__(self, manifest: Manifest, geometry: Geometry | None = None, came: bytes = b"") -> None:
         self._manifest = manifest
-        self._kept = frozenset(kept)
         self._geometry = geometry
         self._came = came
 
@@ -85,7 +83,7 @@ class Rows:
         path = self._manifest.paths[n]
         if error is not None:
             return FileResult(path, size, error)
-        if self._geometry is None or n in self._kept:
+        if self._geometry is None:
             return FileResult(path, size, resumed=size)
         counts = [0, 0, 0, 0]
         for piece in range(*self._geometry.covering(offset, size)):

@@ -17,16 +17,19 @@ from dfengine.streaming import Reader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import Any, Self, TypeVar, Unpack
 
     from dfengine.app.keywords import Keywords, Path
     from dfengine.client import Result
+    from dfengine.client.tree import TreeResult
     from dfengine.files import File
     from dfengine.programs.progress import Tell
+    from dfengine.programs.tree_download import TreeDownload
     from dfengine.settings import GetSettings
 
+    Patterns = str | Iterable[str]
     H = TypeVar("H", bound=Handle[Any])
     M = TypeVar("M")
 
@@ -100,6 +103,28 @@ class Client:
         """The same in a thread of its own, which also calls `progress`. Raises BadValue and TypeError; all else is raised by `wait`."""
         return self._download(url, output, progress, settings).start()
 
+    def fetch_tree(
+        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
+        **settings: Unpack[Keywords],
+    ) -> TreeResult:  # fmt: skip
+        """Download all files below the directory that `url` names into `directory`, which is made if it is missing.
+
+        include, exclude: globs, one or several: a file is taken if one of `include` matches it, or there is none, and none of `exclude`
+        does; see `dfengine.globs`. progress: as for `get`, of all files together. Files that are there already as an earlier download has
+        written them, and are still those of the origin, are kept, unless `force` is given.
+
+        Raises Incomplete when some files could not be written, which names them, and other subclasses of DfengineError when nothing more
+        could be. Either leaves what was fetched: called again it goes on from there.
+        """
+        return self._tree(url, directory, include, exclude, progress, settings).run()
+
+    def download_tree(
+        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
+        **settings: Unpack[Keywords],
+    ) -> TreeDownload:  # fmt: skip
+        """As `fetch_tree`, in a thread of its own, which also calls `progress`. Raises BadValue and TypeError; `wait` raises all else."""
+        return self._tree(url, directory, include, exclude, progress, settings).start()
+
     def stream(self, url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
         """`url` in order as a readable binary file, with no byte on a disk; see Reader. progress: as for `download`.
 
@@ -152,6 +177,19 @@ class Client:
         if output is None:
             raise BadValue("output: None is given, not a path")
         return self._kept(Download(self.settings(url, output, settings), progress, self._running.discard))
+
+    def _tree(
+        self, url: str, directory: Path, include: Patterns, exclude: Patterns, progress: Tell | None, settings: Keywords
+    ) -> TreeDownload:
+        from dfengine.client.tree import TreeSettings
+        from dfengine.programs.tree_download import TreeDownload
+
+        self._check()
+        patterns = [(each,) if isinstance(each, str) else tuple(each) for each in (include, exclude)]
+        get = self.settings(url, None, settings).replace(output=keywords.directory(directory))
+        made = TreeSettings(get, *patterns)
+        made.check()
+        return self._kept(TreeDownload(made, progress, self._running.discard))
 
     def _close_with(
         self, made: M, end: Callable[[M, BaseException], None], release: Callable[[M, BaseException], object] | None = None

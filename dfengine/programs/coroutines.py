@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 
     from dfengine import streaming
     from dfengine.app.keywords import Keywords, Path
+    from dfengine.client.tree import TreeResult
+    from dfengine.programs.client import Patterns
     from dfengine.programs.progress import Progress, Tell
+    from dfengine.programs.tree_download import TreeDownload as TreeHandle
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 class _Awaited(Generic[T]):
@@ -80,17 +84,17 @@ class _Awaited(Generic[T]):
             raise
 
 
-class Download(_Awaited[Result]):
-    """A download that was begun; `await` it, or its `wait`."""
+class _Told(_Awaited[T]):
+    """One that tells its progress."""
 
     _handle: Any
 
-    def __init__(self, handle: Handle[Result], raised: list[BaseException]) -> None:
+    def __init__(self, handle: Handle[T], raised: list[BaseException]) -> None:
         """raised: what the function `progress` has raised, if anything."""
         super().__init__(handle)
         self._raised = raised
 
-    async def wait(self, timeout: float | None = None) -> Result:
+    async def wait(self, timeout: float | None = None) -> T:
         """See Handle."""
         result = await super().wait(timeout)
         if self._raised:
@@ -102,6 +106,14 @@ class Download(_Awaited[Result]):
         """What it has done so far."""
         found: Progress = self._handle.progress
         return found
+
+
+class Download(_Told[Result]):
+    """A download that was begun; `await` it, or its `wait`."""
+
+
+class TreeDownload(_Told["TreeResult"]):
+    """The same of a directory."""
 
 
 class Preheat(_Awaited[Preheated]):
@@ -215,6 +227,17 @@ class Client:
         """Begin it; the result can be awaited, and cancelled. progress: called by the loop."""
         return self._begin(url, output, progress, settings)
 
+    async def fetch_tree(
+        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
+        **settings: Unpack[Keywords],
+    ) -> TreeResult:  # fmt: skip
+        """See programs.client.Client. progress: called by the loop. A cancel ends the download before it comes out here."""
+
+        def begin(tell: Tell | None) -> TreeHandle:
+            return self._client.download_tree(url, directory, include=include, exclude=exclude, progress=tell, **settings)
+
+        return await _told(begin, progress, TreeDownload)._only()
+
     def stream(self, url: str, **settings: Unpack[Keywords]) -> Reader:
         """`url` in order; see Reader. It begins with the first read."""
         self._client.settings(url, None, settings)  # raises what is wrong now
@@ -229,26 +252,7 @@ class Client:
         return Preheat(self._client.preheat(url, **settings))
 
     def _begin(self, url: str, output: Path, progress: Tell | None, settings: Keywords) -> Download:
-        raised: list[BaseException] = []
-        if progress is None:
-            return Download(self._client.download(url, output, **settings), raised)
-        check(progress)
-        loop = asyncio.get_running_loop()
-
-        def told(now: Progress) -> None:
-            try:
-                if not raised:
-                    progress(now)
-            except BaseException as error:
-                raised.append(error)
-                handle.stop(error)
-
-        def tell(now: Progress) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(told, now)
-
-        handle = self._client.download(url, output, progress=tell, **settings)
-        return Download(handle, raised)
+        return _told(lambda tell: self._client.download(url, output, progress=tell, **settings), progress, Download)
 
     async def close(self) -> None:
         """Cancel what runs, and wait until it has ended."""
@@ -284,6 +288,30 @@ async def open(url: str, *, store: str = "", **settings: Unpack[Keywords]) -> Fi
 async def preheat(url: str, **settings: Unpack[Keywords]) -> Preheat:
     """As `dfengine.preheat`; see Client.preheat."""
     return await Client.configured().preheat(url, **settings)
+
+
+def _told(begin: Callable[[Tell | None], Any], progress: Tell | None, kind: Callable[[Any, list[BaseException]], D]) -> D:
+    """What `begin` begins, whose progress the loop tells; what `progress` raises ends it."""
+    raised: list[BaseException] = []
+    if progress is None:
+        return kind(begin(None), raised)
+    check(progress)
+    loop = asyncio.get_running_loop()
+
+    def told(now: Progress) -> None:
+        try:
+            if not raised:
+                progress(now)
+        except BaseException as error:
+            raised.append(error)
+            handle.stop(error)
+
+    def tell(now: Progress) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(told, now)
+
+    handle = begin(tell)
+    return kind(handle, raised)
 
 
 async def _ended(handle: Handle[Any], timeout: float | None) -> bool:

@@ -184,9 +184,11 @@ cdef class Scatter(Layout):
             if c_futimens(fd, times) < 0:
                 return errno
         if self.marks != NULL:
-            if c_fstat(fd, &found) < 0 or clock_gettime(CLOCK_REALTIME, &now) < 0:
-                return errno
-            mtime = <int64_t>found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec
+            clock_gettime(CLOCK_REALTIME, &now)
+            if mtime < 0:
+                if c_fstat(fd, &found) < 0:
+                    return errno
+                mtime = <int64_t>found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec
             noted = <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
             memcpy(note, self.marks + MARK * n, MARK)
             memcpy(note + MARK, &mtime, 8)

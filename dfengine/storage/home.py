@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from dfengine.storage.tree_file import TreeFile
     from dfengine.storage.tree_target import TreeTarget
 
+LEFT = 3600.0
+"""Seconds for which the manifest of a tree may lie here while nobody serves it."""
+
 _NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
 
 
@@ -241,6 +244,7 @@ class Home:
     def sweep(self, now: float) -> list[Entry]:
         """Withdraw downloads without a request in their expire time before unix time `now`, unless they still run; returns them."""
         gone = []
+        self._remove_left(now)
         for name in self.names():
             entry = self.entry(name)
             try:
@@ -254,6 +258,15 @@ class Home:
                 if entry is not None:
                     gone.append(entry)
         return gone
+
+    def _remove_left(self, now: float) -> None:
+        """Manifests that a download has left which was killed, and that nobody serves."""
+        folder = os.path.join(self.path, "trees")
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                found = os.lstat(os.path.join(folder, name))
+                if name.endswith(".manifest") and found.st_nlink < 2 and now - found.st_mtime > LEFT:
+                    _remove(os.path.join(folder, name))
 
     def withdraw_deleted(self) -> list[Entry]:
         """Withdraw downloads whose output was deleted or replaced, since the link here would keep their disk space; returns them."""

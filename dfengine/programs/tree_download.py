@@ -1,0 +1,62 @@
+"""The download of a whole directory, and its handle."""
+
+from __future__ import annotations
+
+from dfengine.client.tree import Tree, TreeResult
+from dfengine.errors import Incomplete
+from dfengine.programs.handle import Handle
+from dfengine.programs.progress import Teller
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.client.tree import TreeSettings
+    from dfengine.programs.progress import Progress, Tell
+
+
+class TreeDownload(Handle[TreeResult]):
+    """A download of a directory that was begun. What was fetched stays there if it ends early, and the next one goes on from there."""
+
+    def __init__(self, settings: TreeSettings, tell: Tell | None, ended: Callable[[TreeDownload], None]) -> None:
+        """tell: called by the download's thread, about ten times a second. ended: see Handle."""
+        super().__init__(f"the download of {settings.get.output}", ended)
+        self._settings = settings
+        self._teller = Teller(tell)
+        self._running: Tree | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """What it has done so far."""
+        return self._teller.now
+
+    def _work(self) -> TreeResult:
+        """Raises Incomplete where files failed."""
+        self.check()
+        running = self._running = Tree(self._settings, self._teller)
+        try:
+            if self._stopped is not None:
+                running.stop(self._stopped)
+            result = running.run()
+        finally:
+            self._running = None
+        if result.errors:
+            raise incomplete(result)
+        self._teller.end(result.length, result.from_peers, result.from_supernode, result.from_origin, result.resumed)
+        return result
+
+    def _cut(self, error: BaseException) -> None:
+        running = self._running
+        if running is not None:
+            running.stop(error)
+
+
+def incomplete(result: TreeResult) -> Incomplete:
+    """The error of a tree some of whose files are not there."""
+    worst, (first, *more) = result.worst, result.failed
+    assert worst is not None
+    others = f" (and {len(more)} more)" if more else ""
+    error = Incomplete(f"{len(result.errors)} of {result.count} files are not in {result.directory}: {first.error}{others}", result)
+    error.exit_code = worst.exit_code
+    error.__cause__ = worst
+    return error

@@ -1,0 +1,205 @@
+"""A whole directory as one task: from an index, from a supernode, from other hosts' files; killed, changed, planted, lied to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import MIB, PATIENCE, Scene, Supernode, scene, until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FETCH = """
+import json, sys
+import dfengine
+url, out, given = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+try:
+    found = dfengine.Client(quiet=True).fetch_tree(url, out, **given)
+except dfengine.errors.Incomplete as error:
+    found = error.result
+except dfengine.DfengineError as error:
+    print(json.dumps({"error": str(error), "code": error.exit_code}))
+    sys.exit(error.exit_code)
+print(json.dumps({
+    "count": found.count, "length": found.length, "peers": found.from_peers, "supernode": found.from_supernode,
+    "origin": found.from_origin, "resumed": found.resumed, "why": found.back_to_source, "serves": found.serves,
+    "files": [[each.path, each.size, str(each.error or ""), each.from_peers, each.from_supernode, each.from_origin, each.resumed]
+              for each in found.files],
+}))
+"""
+
+TREE = {
+    **{f"small/{n:03}.bin": 1000 + 37 * n for n in range(120)}, "a.bin": 10_000, "large.bin": 9 * MIB + 5, "sub/b.bin": 3_000_000,
+    "sub/deep/empty": 0, "with blank/d\u00e9.txt": 77, "z/large too.bin": 6 * MIB,
+}  # fmt: skip
+SIZE = sum(TREE.values())
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Scene]:
+    with scene(tmp_path) as made:
+        yield made
+    assert not [path for path in tmp_path.rglob(".dfengine.*") if path.is_dir() and path.parent.name != "left"]
+
+
+def lay(stage: Scene, tree: dict[str, int] = TREE, seed: int = 0) -> dict[str, str]:
+    """Path -> sha256 of the files of a tree at the origin, below `tree/`."""
+    found = {}
+    for path, size in tree.items():
+        place = stage.www / "tree" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        body = random.Random(f"{path}-{seed}").randbytes(size)
+        place.write_bytes(body)
+        os.utime(place, (1.5e9 + seed, 1.5e9 + seed))  # a date of the last minute is none that binds
+        found[path] = hashlib.sha256(body).hexdigest()
+    return found
+
+
+def index(stage: Scene, odd: str = "") -> str:
+    """The URL of an index of the tree."""
+    return f"{stage.origin(odd=f'autoindex on; autoindex_format json; {odd}')}/odd/tree/"
+
+
+def there(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
+    }  # fmt: skip
+
+
+def start(stage: Scene, url: str, out: str, *nodes: Supernode, host: int = 2, **given: Any) -> subprocess.Popen[bytes]:
+    """Begin to fetch a tree as host 127.0.0.<host>."""
+    home = stage.path / f"home-{host}"
+    stage.homes.add(home)
+    given = {"home": str(home), "ip": f"127.0.0.{host}", "nodes": [node.node for node in nodes], **given}
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", FETCH, url, str(stage.path / out), json.dumps(given)], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def end(process: subprocess.Popen[bytes], status: int = 0) -> dict[str, Any]:
+    out, err = process.communicate(timeout=2 * PATIENCE)
+    assert process.returncode == status, (process.returncode, out, err.decode())
+    assert not err, err.decode()
+    told: dict[str, Any] = json.loads(out)
+    return told
+
+
+def fetch(stage: Scene, url: str, out: str, *nodes: Supernode, host: int = 2, status: int = 0, **given: Any) -> dict[str, Any]:
+    told = end(start(stage, url, out, *nodes, host=host, **given), status)
+    if nodes and not status:
+        stage.proved(*nodes)
+    return told
+
+
+def counts(told: dict[str, Any]) -> tuple[int, int, int, int]:
+    """Bytes from peers, supernode, origin, and resumed; those of the files are the same in sum."""
+    found = told["peers"], told["supernode"], told["origin"], told["resumed"]
+    assert tuple(sum(each[at] for each in told["files"]) for at in (3, 4, 5, 6)) == found
+    assert sum(found) == told["length"]
+    return found
+
+
+def test_from_an_index_alone(stage: Scene) -> None:
+    expected, url = lay(stage), index(stage)
+    told = fetch(stage, url, "out")
+    assert there(stage.path / "out") == expected
+    assert counts(told) == (0, 0, SIZE, 0)
+    assert [(path, size, why) for path, size, why, *_ in told["files"]] == [(path, TREE[path], "") for path in sorted(TREE)]
+    for path in TREE:
+        assert int((stage.path / "out" / path).stat().st_mtime) == int((stage.www / "tree" / path).stat().st_mtime)
+    before = stage.sent("/odd/tree/large.bin")
+    assert counts(fetch(stage, url, "out")) == (0, 0, 0, SIZE)
+    assert stage.sent("/odd/tree/large.bin") == before
+    assert not (stage.path / "home-2" / "trees").exists() or not list((stage.path / "home-2" / "trees").iterdir())
+
+
+def test_what_changed_at_the_origin_or_here_is_fetched_again(stage: Scene) -> None:
+    expected, url = lay(stage), index(stage)
+    fetch(stage, url, "out")
+    (stage.www / "tree" / "small/005.bin").write_bytes(b"new")
+    os.utime(stage.www / "tree" / "small/005.bin", (1e9, 1e9))
+    (stage.path / "out" / "a.bin").write_bytes(b"mine")
+    (stage.path / "out" / "sub/b.bin").unlink()
+    (stage.path / "out" / "my own").write_bytes(b"kept")
+    told = fetch(stage, url, "out")
+    expected |= {"small/005.bin": hashlib.sha256(b"new").hexdigest(), "my own": hashlib.sha256(b"kept").hexdigest()}
+    assert there(stage.path / "out") == expected
+    assert 0 < counts(told)[2] < SIZE
+
+
+def test_globs_select(stage: Scene) -> None:
+    expected, url = lay(stage), index(stage)
+    told = fetch(stage, url, "out", include=["*.bin"], exclude=["small/", "large*"])
+    wanted = {path for path in expected if path.endswith(".bin") and not path.startswith(("small/", "large"))} - {"z/large too.bin"}
+    assert there(stage.path / "out") == {path: expected[path] for path in wanted}
+    assert told["count"] == len(wanted)
+
+
+def test_a_directory_has_the_name_of_a_file(stage: Scene) -> None:
+    expected, url = lay(stage), index(stage)
+    (stage.path / "out" / "a.bin").mkdir(parents=True)
+    told = fetch(stage, url, "out", pattern="source")
+    wrong = [(path, why) for path, _, why, *_ in told["files"] if why]
+    assert [path for path, _ in wrong] == ["a.bin"]
+    assert "a directory has its name" in wrong[0][1]
+    del expected["a.bin"]
+    # What lies in the directory of parts is gone on from.
+    found = there(stage.path / "out")
+    assert {path: body for path, body in found.items() if not path.startswith(".dfengine.")} == expected
+    (stage.path / "out" / "a.bin").rmdir()
+    told = fetch(stage, url, "out", pattern="source")
+    assert there(stage.path / "out") == lay(stage)
+    assert 0 < counts(told)[2] < SIZE
+
+
+def test_nothing_is_written_through_a_link(stage: Scene) -> None:
+    _, url = lay(stage), index(stage)
+    (stage.path / "elsewhere").mkdir()
+    (stage.path / "out").mkdir()
+    (stage.path / "out" / "small").symlink_to("../elsewhere")
+    told = fetch(stage, url, "out", pattern="source")
+    assert not list((stage.path / "elsewhere").iterdir())
+    assert {path for path, _, why, *_ in told["files"] if why} == {path for path in TREE if path.startswith("small/")}
+    assert (stage.path / "out" / "large.bin").stat().st_size == TREE["large.bin"]
+    (stage.path / "out" / "small").unlink()
+    fetch(stage, url, "out", pattern="source")
+
+
+@pytest.mark.parametrize("with_node", [False])
+@pytest.mark.parametrize("part", [0.05, 0.4, 0.8])
+def test_a_killed_run_goes_on(stage: Scene, part: float, with_node: bool) -> None:
+    expected = lay(stage)
+    url = index(stage, "" if with_node else "limit_rate 6m;")
+    nodes = (stage.supernode(),) if with_node else ()
+    process = start(stage, url, "out", *nodes, **({"locallimit": "8M"} if with_node else {"connections": 2}))
+    out = stage.path / "out"
+
+    def written() -> int:
+        return sum(path.stat().st_blocks * 512 for path in out.rglob("*") if path.is_file() and path.name != "record")
+
+    def enough() -> bool:
+        try:
+            return process.poll() is not None or written() > part * SIZE
+        except FileNotFoundError:
+            return False
+
+    until(enough, "enough of it")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    for path, body in there(out).items():
+        assert path.startswith(".dfengine.") or expected[path] == body, "a name before all is there"
+    told = fetch(stage, url, "out", *nodes)
+    assert there(out) == expected
+    if part > 0.1:
+        assert counts(told)[3] > 0

@@ -36,7 +36,7 @@ class Globs(Value):
         if len(self.include) + len(self.exclude) > MOST:
             raise BadValue(f"{len(self.include) + len(self.exclude)} patterns are more than {MOST}")
         for pattern in (*self.include, *self.exclude):
-            _compiled(pattern)
+            _expression(pattern)
         return self
 
     def matcher(self) -> Matcher:
@@ -66,7 +66,11 @@ class Matcher:
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Matches a slash and the path."""
+    return re.compile(_expression(pattern), re.DOTALL)
+
+
+def _expression(pattern: str) -> str:
+    """Matches a slash and the path. Raises BadValue."""
     if not pattern or len(pattern) > LONGEST:
         raise BadValue(f"pattern {pattern[:60]!r} is not of 1 to {LONGEST} characters")
     if any(each < " " or each == "\x7f" or "\ud800" <= each <= "\udfff" for each in pattern):
@@ -94,7 +98,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     end = "(?:/[^/]++)+" if below else ""
     # The last chunk ends where the path does; so it is tried at each segment, and not only where it fits first.
     last = f"(?:/[^/]++)*?{chunk}" if free and not below else _once(chunk, free)
-    return re.compile("".join(parts) + last + end, re.DOTALL)
+    return "".join(parts) + last + end
 
 
 def _once(chunk: str, free: bool) -> str:

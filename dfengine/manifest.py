@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MOST_FILES = 1_000_000
 """Files of one tree."""
 
-LONGEST = 256 << 20
+LONGEST = 128 << 20
 """Bytes of an encoding."""
 
 _FORMAT = 1

@@ -43,6 +43,7 @@ from dfengine.task import (
     peer_path,
     typed_url,
 )
+from dfengine.tree import TreeTask, tree_url
 
 EMPTY = '{"Code":1,"Msg":"empty value"}'
 INVALID = '{"Code":2,"Msg":"invalid value"}'
@@ -124,7 +125,10 @@ def checked(registration: wire.Registration) -> wire.Registration:
     # 1.x takes a blank in a URL's path or query as it is.
     registration.raw_url, registration.task_url = typed_url(registration.raw_url), typed_url(registration.task_url)
     try:
-        check_task_url(registration.raw_url)
+        if names_tree(registration):
+            registration.raw_url, registration.task_url = tree_url(registration.raw_url), ""
+        else:
+            check_task_url(registration.raw_url)
     except BadValue:
         raise BadValue(f"raw url: {registration.raw_url}: {INVALID}") from None
     if registration.signed_url and scheme_of(registration.raw_url) not in OBJECTS:
@@ -141,6 +145,27 @@ def checked(registration: wire.Registration) -> wire.Registration:
     return registration
 
 
+def names_tree(registration: wire.Registration) -> bool:
+    """It says something of a tree. Raises ProtocolViolation for what goes with none."""
+    if not (registration.tree or registration.include or registration.exclude or registration.manifest):
+        return False
+    other = registration.task_url not in ("", registration.raw_url)
+    ranged = any(header.partition(":")[0].strip().lower() == "range" for header in registration.headers or ())
+    if not registration.native or registration.stream_mode or registration.md5 or registration.signed_url or other or ranged:
+        raise ProtocolViolation("a tree is for native downloads: it has no range, md5, stream, signed URL or other name")
+    return True
+
+
+def tree_of(registration: wire.Registration) -> TreeTask | None:
+    """The task of a tree that a checked registration names, None: it names none. Raises ProtocolViolation for what cannot be meant."""
+    if not names_tree(registration):
+        return None
+    try:
+        return TreeTask.parse(registration.tree, registration.include or (), registration.exclude or (), registration.manifest)
+    except BadValue as error:
+        raise ProtocolViolation(str(error)) from None
+
+
 def wanted(state: SupernodeState, registration: wire.Registration, address: str) -> Wanted:
     """What the origin is to be asked for; takes the certificates from the registration. Raises BadValue, RemoteError."""
     try:
@@ -152,7 +177,7 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
     tries = Tries.within(registration.origin_tries, registration.origin_retry_time, registration.origin_connect_time,
                          registration.origin_first_byte_time)
     return Wanted(registration.raw_url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5,
-                  registration.signed_url, tries, content_of(registration.task_url or "", registration.raw_url))
+                  registration.signed_url, tries, content_of(registration.task_url or "", registration.raw_url), tree_of(registration))
 
 
 async def register(state: SupernodeState, request: Request) -> Response:

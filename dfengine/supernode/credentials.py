@@ -54,7 +54,7 @@ class Credentials:
             apart = [plain, Hop(wanted.url).key if closed else "", wanted.verified]
             yield self._keyed(apart) if any(apart[1:]) else plain, wanted
             return
-        plain = task_id(url, sign, ranges[-1] if ranges else "")
+        plain = task_id(url, sign, (ranges[-1] if ranges else "") + (wanted.tree.mark if wanted.tree is not None else ""))
         if wanted.verified and wanted.url[:5].lower() == "http:":
             yield self.private_task(plain, wanted.headers), replace(wanted, insecure=False, cacerts=())
         yield self.private_task(plain, wanted.headers, wanted.verified, without_signature(wanted.signed)), wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from copy import copy
 
@@ -21,6 +22,7 @@ from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.quota import TaskQuota
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.tree import MANIFEST
 
 LEAST_RATE = 64 << 10
 """Bytes per second that a client may be as slow as before the piece's lease is over."""
@@ -203,8 +205,17 @@ class OriginFetches:
         if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
             fetch.error = copy(error)
             fetch.error.args = (self._refused(fetch, error),)
+        if fetch.wanted.tree is not None and isinstance(error, OriginChanged):
+            self._outdate(fetch.wanted)
         self._end(fetch.task, str(error))
         self._head_known(fetch.task)
+
+    def _outdate(self, wanted: Wanted) -> None:
+        """A tree's data is not as its manifest says: whoever asks for the manifest next has it made anew."""
+        for each in self.cdn.fetches.values():
+            tree = each.wanted.tree
+            if tree is not None and tree.part == MANIFEST and each.wanted.url == wanted.url:
+                self.validated[each.task] = -math.inf
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """Running downloads may finish from the copy; new ones are refused."""

@@ -5,6 +5,7 @@
     fetch                    one task's copy: its state, and the events that it reports to the event loop
     fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
     origin_reading, arrival  requests to the origin; how the bytes of an answer get into the copy
+    manifests                of trees, for the fetches of their data
     repair                   compares a copy found on disk with its digests, fetches damaged pieces again
     cache, copy              the files on disk, and serving them
     scrubber                 reads a piece that somebody says is wrong

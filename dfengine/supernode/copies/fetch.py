@@ -25,6 +25,7 @@ from dfengine.origin.retry import Retry
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.manifests import Manifests
 from dfengine.supernode.copies.wanted import Tries, Wanted
 
 if TYPE_CHECKING:
@@ -74,12 +75,13 @@ class Fetch:
     """post: calls an event's method with the fetch and further arguments on the loop's thread, unless the fetch was forgotten.
 
     connections: most to the origin. grants: how many each origin allows. room: on the disk.
-    own: what this supernode gives of its own; None: nothing.
+    own: what this supernode gives of its own; None: nothing. manifests: of trees, made by other fetches.
     """
 
     def __init__(
         self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
         access: Access | None = None, *, connections: int = 4, grants: Grants | None = None, own: Own | None = None,
+        manifests: Manifests | None = None,
     ) -> None:
         self.task = task
         self.wanted = wanted
@@ -90,6 +92,7 @@ class Fetch:
         self.own = own or Own(Roots(()))
         self.connections = connections
         self.grants = grants or Grants()
+        self.manifests = manifests or Manifests()
         self.room = room
         self.state = NEW
         self.error: DfengineError | None = None

@@ -8,7 +8,9 @@ import time
 from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, SourceGone
+from dfengine.manifest import Manifest
 from dfengine.origin.cancel import Cancel
+from dfengine.origin.listing_names import Limits
 from dfengine.origin.reach import Reach
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import transient
@@ -19,12 +21,17 @@ from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.wanted import LEAST_RATE
+from dfengine.tree import MANIFEST, TreeTask
 
 if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer, Origin
 
 RUN = 16 << 20
 """Most bytes assigned to one connection at once. Small, because pieces are offered in the order of their arrival."""
+
+
+LISTING = Limits(entries=500_000, pages=20_000)
+"""What a tree may cost that a client names."""
 
 
 def _origin(fetch: Fetch) -> Origin:
@@ -35,9 +42,33 @@ def _origin(fetch: Fetch) -> Origin:
         cancel = fetch.cancel = Cancel()
         if fetch.stopped:
             cancel.set()
-    reach = Reach(roots=fetch.own.roots, may_sign=fetch.own.may_sign, headers=wanted.headers, insecure=wanted.insecure,
+    reach = _reach(fetch)
+    if wanted.tree is None:
+        return origin_of(wanted.url, reach, cancel, (lambda: fetch.wanted.signed) if wanted.signed else None)
+    from dfengine.origin.tree_origin import ManifestOrigin, TreeOrigin
+
+    if wanted.tree.part == MANIFEST:
+        return ManifestOrigin(wanted.url, wanted.tree.globs, reach, cancel, limits=LISTING, made=fetch.manifests.keep)
+    return TreeOrigin(_manifest(fetch, wanted.tree, reach, cancel), reach, cancel)
+
+
+def _manifest(fetch: Fetch, tree: TreeTask, reach: Reach, cancel: Cancel) -> Manifest:
+    """Of the tree whose data is fetched. Raises OriginChanged when its directory has another manifest by now, or as `tree_listing`."""
+    from dfengine.origin.tree_listing import manifest
+
+    known = fetch.manifests.get(tree.manifest, fetch.wanted.url)
+    if known is None:
+        known = manifest(fetch.wanted.url, reach, cancel, tree.globs, LISTING)
+        fetch.manifests.keep(known)
+    if known.identity != tree.manifest:
+        raise OriginChanged(f"{fetch.wanted.url[:200]} has other files now: ask for its manifest again")
+    return known
+
+
+def _reach(fetch: Fetch) -> Reach:
+    wanted = fetch.wanted
+    return Reach(roots=fetch.own.roots, may_sign=fetch.own.may_sign, headers=wanted.headers, insecure=wanted.insecure,
                   cacerts=wanted.cacerts, floor=LEAST_RATE, access=fetch.access)
-    return origin_of(wanted.url, reach, cancel, (lambda: fetch.wanted.signed) if wanted.signed else None)
 
 
 def _drop_cancel(fetch: Fetch) -> None:

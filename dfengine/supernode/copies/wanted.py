@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dfengine.origin.body import SILENCE, STEP
 from dfengine.origin.verification import verification
+from dfengine.tree import TreeTask
 
 LEAST_RATE = 16 << 10
 """Bytes per second below which a connection to the origin is closed, because the number of threads is bounded."""
@@ -50,6 +51,8 @@ class Wanted:
     tries: Tries = Tries()
     content: str = ""
     """The sha256 in hex that the file must have, by which its task is named; "": the task is named by the URL."""
+    tree: TreeTask | None = None
+    """`url` is a directory's, and this one of its two tasks is wanted."""
     verified: str = field(init=False, default="")
     """How the origin's certificate is verified; see `origin.verification`."""
 

@@ -1,0 +1,241 @@
+"""What a supernode makes of registrations for trees: manifests, data, changes, and registrations that cannot be meant."""
+
+from __future__ import annotations
+
+import json
+import random
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import Scene, Supernode, until
+from test_faults import post, registration
+
+from dfengine import wire
+from dfengine.manifest import Manifest, decode
+from tests.origins.directory import Directory
+from tests.origins.hub import Hub
+
+INDEX = {"json": "autoindex on; autoindex_format json;", "html": "autoindex on;"}
+
+
+def files_of(sizes: dict[str, int]) -> dict[str, bytes]:
+    return {path: random.Random(path).randbytes(size) for path, size in sizes.items()}
+
+
+SIZES = {"a": 10, "b/c+d%": 20_000, "b/empty": 0, "b/model.bin": 9_000_000, "b/x": 300, "é/1": 5}
+FILES = files_of(SIZES | {f"many/{n:03}": 777 for n in range(150)})
+
+
+def data(files: dict[str, bytes]) -> bytes:
+    return b"".join(files[path] for path in sorted(files))
+
+
+def put(top: Path, files: dict[str, bytes]) -> None:
+    for path, content in files.items():
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_bytes(content)
+
+
+def register(node: Supernode, url: str, n: int, **more: Any) -> dict[str, Any]:
+    """The answer, once the supernode has one."""
+    message = {**registration(url, n), "taskUrl": "", **more}
+    return until(lambda: (answer := post(node, "/peer/registry", message))["code"] != wire.WAIT and answer, "an answer")  # type: ignore[no-any-return]
+
+
+def copied(node: Supernode, answer: dict[str, Any]) -> bytes:
+    """The supernode's copy, once it is complete."""
+    task = answer["data"]["taskId"]
+    path = node.home / "download" / task[:3] / task
+    described = path.with_name(f"{task}.json")
+    until(lambda: json.loads(described.read_bytes())["complete"], "the copy's end")
+    return path.read_bytes()
+
+
+def manifest_of(node: Supernode, url: str, n: int = 1, **more: Any) -> Manifest:
+    answer = register(node, url, n, tree="manifest", **more)
+    assert answer["code"] == wire.SUCCESS, answer
+    encoded = copied(node, answer)
+    assert answer["data"]["fileLength"] == len(encoded)
+    return decode(encoded)
+
+
+def data_of(node: Supernode, url: str, manifest: Manifest, n: int = 2, **more: Any) -> bytes:
+    answer = register(node, url, n, tree="data", manifest=manifest.identity, **more)
+    assert answer["code"] == wire.SUCCESS, answer
+    assert answer["data"]["fileLength"] == manifest.length
+    return copied(node, answer)
+
+
+@pytest.mark.parametrize("index", INDEX)
+def test_a_directory_is_two_tasks_and_read_once(stage: Scene, index: str) -> None:
+    put(stage.www / "top", FILES)
+    url = f"{stage.origin(odd=INDEX[index])}/odd/top"
+    node = stage.supernode()
+    manifest = manifest_of(node, url)
+    assert manifest.paths == sorted(FILES)
+    assert data_of(node, url + "/", manifest) == data(FILES)
+    assert data_of(node, url, manifest, 3) == data(FILES)
+    asked = stage.requests()
+    gets = [each for each in asked if each["method"] == "GET" and not each["path"].endswith("/")]
+    heads = [each for each in asked if each["method"] == "HEAD"]
+    assert len({each["path"] for each in gets}) == len(FILES)
+    assert sum(each["sent"] for each in gets) <= 1.02 * manifest.length + (1 << 20)
+    assert len(gets) + len(heads) <= len(FILES) + 12  # a large file is read by several ranges
+
+
+def test_many_that_want_a_tree_at_once_have_it_listed_once(stage: Scene) -> None:
+    put(stage.www / "top", FILES)
+    url = f"{stage.origin(odd=INDEX['json'])}/odd/top/"
+    node = stage.supernode("--revalidate-interval", "1h")
+    with ThreadPoolExecutor(16) as pool:
+        made = set(pool.map(lambda n: manifest_of(node, url, n).identity, range(16)))
+    assert len(made) == 1
+    assert len([each for each in stage.requests() if each["path"] == "/odd/top/"]) == 1
+
+
+def test_globs_make_another_tree_of_which_nothing_else_is_fetched(stage: Scene) -> None:
+    put(stage.www / "top", FILES)
+    url = f"{stage.origin(odd=INDEX['json'])}/odd/top/"
+    node = stage.supernode()
+    some = {"include": ["b/*", "a"], "exclude": ["*.bin"]}
+    manifest = manifest_of(node, url, **some)
+    assert manifest.paths == ["a", "b/c+d%", "b/empty", "b/x"]
+    assert data_of(node, url, manifest, **some) == data({path: FILES[path] for path in manifest.paths})
+    assert not [each for each in stage.requests() if "many/0" in each["path"] or "model" in each["path"]]
+    refused = register(node, url, 4, tree="manifest", include=["none"])
+    assert "404" not in refused.get("message", "")
+    assert "selected" in refused["message"]
+
+
+def test_a_tree_that_changed_is_refused_by_name_and_listed_again(stage: Scene) -> None:
+    files = {f"{n:02}": b"x" * 1000 for n in range(40)}
+    with Directory(files) as served:
+        node = stage.supernode("--revalidate-interval", "1h")
+        manifest = manifest_of(node, served.url)
+        files["17"] = b"y" * 1001
+        answer = register(node, served.url, 2, tree="data", manifest=manifest.identity)
+        if answer["code"] == wire.SUCCESS:  # its head came before the file that changed
+            task = answer["data"]["taskId"]
+            pull = {"task": task, "cid": "127.0.0.1-2", "want": 4, "wait": 5.0}
+            on_the_way = (wire.WAIT, wire.CONTINUE)
+            answer = until(lambda: (found := post(node, "/swarm/pull", pull))["code"] not in on_the_way and found, "its end")
+        assert "17: " in answer.get("msg", "") + answer.get("message", "")
+        again = manifest_of(node, served.url, 3)
+        assert again.identity != manifest.identity
+        assert data_of(node, served.url, again, 4) == data(files)
+
+
+def test_data_of_a_manifest_that_is_none_is_refused(stage: Scene) -> None:
+    with Directory({"a": b"1", "b": b"2"}) as served:
+        node = stage.supernode()
+        answer = register(node, served.url, 1, tree="data", manifest="0a" * 32)
+        assert answer["code"] == 500
+        assert "manifest" in answer["message"]
+
+
+def test_a_supernode_that_was_restarted_goes_on_with_its_copies(stage: Scene) -> None:
+    files = files_of({f"{n:02}": 400_000 for n in range(30)})
+    with Directory(files) as served:
+        node = stage.supernode()
+        manifest = manifest_of(node, served.url)
+        assert data_of(node, served.url, manifest) == data(files)
+        asked = len(served.asked("GET"))
+        node.process.terminate()
+        node.process.wait(30)
+        again = stage.supernode(home=node.home)
+        assert data_of(again, served.url, manifest) == data(files)
+        assert manifest_of(again, served.url) == manifest
+        assert len(served.asked("GET")) == asked
+
+
+BAD: dict[str, dict[str, Any]] = {
+    "another part": {"tree": "x"},
+    "no part": {"include": ["a"]},
+    "data of nothing": {"tree": "data"},
+    "data of what is no identity": {"tree": "data", "manifest": "../../etc/passwd"},
+    "a manifest of a manifest": {"tree": "manifest", "manifest": "0a" * 32},
+    "many globs": {"tree": "manifest", "include": ["*"] * 100},
+    "a long glob": {"tree": "manifest", "exclude": ["a" * 300]},
+    "a glob of lines": {"tree": "manifest", "include": ["a\n-b"]},
+    "a glob that climbs": {"tree": "manifest", "include": ["../x"]},
+    "a class of nothing": {"tree": "manifest", "include": ["[z-a]"]},
+    "an md5": {"tree": "manifest", "md5": "0" * 32},
+    "a range": {"tree": "manifest", "headers": ["Range: bytes=0-1"]},
+    "a stream": {"tree": "data", "manifest": "0a" * 32, "streamMode": True, "windowSize": 4},
+    "another name": {"tree": "manifest", "taskUrl": "http://127.0.0.1:9/x"},
+    "1.x": {"tree": "manifest", "native": 0},
+}
+
+
+@pytest.fixture(name="node", scope="module")
+def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supernode]:
+    from scene import scene
+
+    with scene(tmp_path_factory.mktemp("node")) as stage:
+        yield stage.supernode()
+
+
+def status(node: Supernode, message: dict[str, Any]) -> int:
+    kind = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://{node.node}/peer/registry", json.dumps(message).encode(), kind)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_cannot_be_meant_is_refused(node: Supernode, kind: str) -> None:
+    assert status(node, {**registration("http://127.0.0.1:9/d/", 1), "taskUrl": "", **BAD[kind]}) == 400
+
+
+def test_patterns_that_take_others_long_are_matched_at_once(stage: Scene) -> None:
+    files = {f"{'a' * 200}/{'ab' * 100}{n:03}": b"x" for n in range(300)}
+    hostile = ["*a" * 120 + "b", "**/" + "*a/" * 60 + "b", "[ab]*" * 50 + "c", "/".join(["**", "*a*a*"] * 25) + "/b"] * 8
+    with Directory(files) as served:
+        node = stage.supernode()
+        manifest = manifest_of(node, served.url, exclude=[each + "c" * n for n, each in enumerate(hostile) if len(each) + n <= 256])
+        assert len(manifest) == 300
+
+
+# OTHER KINDS
+
+
+def test_a_directory_of_the_supernodes_disk_is_a_tree_below_its_root_alone(stage: Scene) -> None:
+    put(stage.path / "root" / "top", FILES)
+    put(stage.path / "other", {"secret": b"x"})
+    node = stage.supernode("--origin-root", str(stage.path / "root"))
+    url = f"file://{stage.path}/root/top"
+    manifest = manifest_of(node, url)
+    assert data_of(node, url, manifest) == data(FILES)
+    for outside in (f"file://{stage.path}/other", "file:///"):
+        assert "403" in (found := register(node, outside, 5, tree="manifest"))["message"] or "root" in found["message"]
+
+
+def test_a_repository_of_a_hub_is_a_tree(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.add("org/name", FILES)
+        node = stage.supernode()
+        manifest = manifest_of(node, "hf://org/name")
+        assert data_of(node, "hf://org/name", manifest) == data(FILES)
+
+
+def test_who_has_no_token_is_not_given_a_private_tree(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.add("org/name", {"a": b"1"})
+        hub.token, hub.gated = "secret", {"org/name"}
+        node = stage.supernode()
+        shown = {"headers": ["Authorization: Bearer secret"]}
+        manifest = manifest_of(node, "hf://org/name", **shown)
+        assert data_of(node, "hf://org/name", manifest, **shown) == b"1"
+        for part in ({"tree": "manifest"}, {"tree": "data", "manifest": manifest.identity}):
+            assert register(node, "hf://org/name", 7, **part)["code"] != wire.SUCCESS

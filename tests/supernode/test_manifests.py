@@ -1,0 +1,39 @@
+"""Which manifests a supernode keeps."""
+
+from __future__ import annotations
+
+from dfengine.manifest import File, Manifest
+from dfengine.supernode.copies.manifests import Manifests
+
+
+def made(name: str, files: int = 2) -> Manifest:
+    base = f"http://h/{name}/"
+    return Manifest(base, [File(f"{n}", f"{base}{n}", n) for n in range(files)])
+
+
+def test_a_manifest_is_given_for_its_own_directory_alone() -> None:
+    manifests, one = Manifests(), made("a")
+    manifests.keep(one)
+    manifests.keep(one)
+    assert manifests.get(one.identity, "http://h/a") is one
+    assert manifests.get(one.identity, "http://h/b") is None
+    assert manifests.get("0a" * 32, "http://h/a") is None
+
+
+def test_those_that_were_not_used_leave_first() -> None:
+    manifests, a, b, c = Manifests(4), made("a"), made("b"), made("c")
+    manifests.keep(a)
+    manifests.keep(b)
+    assert manifests.get(a.identity, "http://h/a") is a
+    manifests.keep(c)
+    assert manifests.get(b.identity, "http://h/b") is None
+    assert manifests.get(a.identity, "http://h/a") is a
+    assert manifests.get(c.identity, "http://h/c") is c
+
+
+def test_one_that_is_too_large_is_kept_alone() -> None:
+    manifests, small, large = Manifests(4), made("a"), made("b", 9)
+    manifests.keep(small)
+    manifests.keep(large)
+    assert manifests.get(small.identity, "http://h/a") is None
+    assert manifests.get(large.identity, "http://h/b") is large

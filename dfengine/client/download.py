@@ -219,6 +219,7 @@ class Downloading:
         self._place.joining = joining
         if joining.joined:
             self.say("joins another download of this host")
+            self.watch.waits("waits for another download of this host, which fetches it", "waits for this host's leader")
             if self.joined(joining):
                 self._why_not = "another download of this host serves it"
                 return True
@@ -385,8 +386,7 @@ class ToFile(Downloading):
             url=self.settings.url, output=assembly.path, task_id=self._task, length=length, seconds=self.watch.seconds, from_peers=0,
             from_supernode=0, from_origin=0, resumed=byte_counts.resumed, back_to_source=None,
             digest=f"xxh3:{found['xxh3']}" if self.settings.report_digest else "",
-            hedged=0, serves=False, why_not=self._why_not or "the output was here already", peers=0,
-            from_host=byte_counts.host, notices=tuple(self.watch.notices),
+            hedged=0, why_not=self._why_not or "the output was here already", from_host=byte_counts.host, notices=tuple(self.watch.notices),
         )
 
     def opened(self, member: Membership) -> None:

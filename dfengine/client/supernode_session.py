@@ -78,9 +78,10 @@ class Membership(Value):
 
 
 def join(
-    dialer: Dialer, node: SupernodeAddress, registration: Registration, deadline: float, pause: Callable[[float], None] = time.sleep
+    dialer: Dialer, node: SupernodeAddress, registration: Registration, deadline: float, pause: Callable[[float], None] = time.sleep,
+    told: Callable[[str], object] = lambda _: None,
 ) -> Membership:
-    """Register at `node`; deadline in monotonic seconds. pause: waits so many seconds, and may raise.
+    """Register at `node`; deadline in monotonic seconds. pause: waits so many seconds, and may raise. told: why the supernode cannot yet.
 
     Raises SourceGone, SupernodeError, ProtocolViolation.
     """
@@ -102,6 +103,7 @@ def join(
             # 602: the origin is slow, or asks to be left alone; the supernode waits for it, and gives up by itself.
             until = deadline if answer.code == codes.WAIT else patience
             if answer.code in (codes.WAIT, codes.WAIT_AUTH) and time.monotonic() + AUTH_PAUSE < until:
+                told(f"supernode {node} asks for patience: {reason(answer.said)}")
                 pause(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
             else:
                 return _accept(dialer, node, connection, registration.cid, answer)

@@ -99,10 +99,13 @@ class SwarmSession:
         failure: RemoteError | None = None
         for node in self._nodes:
             self._watch.check(None)
-            self._watch.waits(f"asks supernode {node}", "asks a supernode")
+            self._watch.waits(f"asks supernode {node}, which may wait for the origin", "asks a supernode")
             try:
-                return join(self._dialer, node, self._registration, self._watch.deadline, self._watch.pause)
+                return join(self._dialer, node, self._registration, self._watch.deadline, self._watch.pause, self._watch.trouble)
             except RemoteError as error:
+                if str(error).startswith(f"{node} "):
+                    error.args = (f"supernode {error}", *error.args[1:])
+                self._watch.trouble(str(error))
                 failure = failure or error
         raise failure or SupernodeError("no supernode is given")
 
@@ -133,6 +136,7 @@ class SwarmSession:
                 return None
             except RemoteError as error:
                 failure = error
+                self._watch.trouble(str(error))
             seeks = f"lost, seeking {'another' if len(self._nodes) > 1 else 'it again'}"
             self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
             # A file that begins anew brings pieces each time: only more than ever before is progress.
@@ -236,8 +240,9 @@ class SwarmSession:
                     return None
                 try:
                     left = max(until, time.monotonic() + 1.0) if parked else until
-                    return join(self._dialer, node, self._registration, left, self._watch.pause)
+                    return join(self._dialer, node, self._registration, left, self._watch.pause, self._watch.trouble)
                 except RemoteError as error:
+                    self._watch.trouble(str(error))
                     failure = failure or error
                     refused = refused and isinstance(error, SupernodeError)
             if (refused or time.monotonic() >= until) and not transfer.parked:

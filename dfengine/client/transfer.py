@@ -61,7 +61,8 @@ class Transfer(TransferState):
         self.throttle = throttle
         self.connections = connections or ConnectionPool()
         self.error: BaseException | None = None
-        self.fault = ""
+        self.fault, self.fault_at = "", 0.0
+        """What a source did wrong, the last time, and when (monotonic seconds)."""
         self.stopping = False
         self._placing: set[Job] = set()
         self._idle = self._busy = 0
@@ -277,9 +278,10 @@ class Transfer(TransferState):
     def drop(self, job: Job, why: str = "", what: str = "") -> None:
         """A job that brought nothing: failed because of `why` (see Plan.failed), or given back unblamed; `what` says it to people."""
         with self._changed:
-            self.fault = what or self.fault
             self._receiving.end(job)
             now = time.monotonic()
+            if what:
+                self.fault, self.fault_at = what, now
             if why and not self.stopping:
                 self.plan.failed(job, why, now)
             else:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 NOTICES = 1000
 """What is kept of what a user may want to know: the latest; a file may be open for weeks."""
 
+RECENT = 60.0
+"""Seconds for which a failure may be why nothing comes: longer than the pauses between two tries."""
+
 TICK = 0.1
 """Seconds between two looks, at most."""
 
@@ -54,6 +57,7 @@ class Watch:
         self.notices: list[str] = []
         """What a user may want to know, each text once, printed or not; the latest NOTICES."""
         self._lock = threading.Lock()
+        self._trouble = 0.0, ""
         self.state = "", ""
         """What is waited for, for a display; and the same for a narrow one."""
         self.interrupted: BaseException | None = None
@@ -82,7 +86,7 @@ class Watch:
         if transfer is not None and transfer.error is not None:
             raise transfer.error
         if self._timeout and time.monotonic() > self.deadline:
-            raise TimedOut(f"not finished within {self._timeout:g} s; {self._advice}")
+            raise TimedOut(f"not finished within {self._timeout:g} s{self.why(time.monotonic() - RECENT)}; {self._advice}")
         if transfer is not None:
             self._transfer = transfer
             if self._counted is not None:
@@ -98,6 +102,16 @@ class Watch:
     def waits(self, state: str = "", brief: str = "") -> None:
         """What the download waits for now, "": nothing but bytes. brief: the same in 30 letters."""
         self.state = state, brief or state
+
+    def trouble(self, text: str) -> None:
+        """Something failed that is tried again."""
+        self._trouble = time.monotonic(), _line(text)
+
+    def why(self, since: float) -> str:
+        """Why nothing came, as far as is known, with a colon before it: what is waited for, and what failed last after `since`."""
+        at, trouble = self._trouble
+        said = [each for each in (_line(self.state[0]), trouble if at >= since else "") if each]
+        return f": {'; '.join(dict.fromkeys(said))}" if said else ""
 
     def counters(self) -> tuple[int, int, int, int, int]:
         """Bytes now, those under way too: length (-1 unknown), from peers, supernode and origin, resumed. From any thread."""
@@ -129,6 +143,7 @@ class Watch:
             if text in self.notices:
                 return
             self.notices.append(text)
+            self._trouble = time.monotonic(), text
             del self.notices[:-NOTICES]
         if not self._quiet:
             self.print(text)

@@ -74,10 +74,11 @@ class Opened:
 
         Raises what the download raises: subclasses of DfengineError, among them TimedOut; OriginChanged for another version than is wanted.
         """
+        began = time.monotonic()
         transfer = self._fetching.place.await_open(self._timeout or FOREVER)
         if transfer is None or self._closed:
             over = self._closed or self._fetching.ended
-            raise self._failure() if over else TimedOut(f"not opened within {self._timeout:g} s: give it longer")
+            raise self._failure() if over else TimedOut(f"not opened within {self._timeout:g} s{self._why(began)}: give it longer")
         with self._turn:
             if self.ready:
                 return
@@ -269,7 +270,8 @@ class Opened:
                 raise Cancelled("the read was cancelled")
             left = until - time.monotonic()
             if left <= 0:
-                raise TimedOut(f"piece {n} did not come within {self._timeout:g} s: read again, or give it longer")
+                why = self._why(until - self._timeout) or ": nothing failed, so its sources are slow"
+                raise TimedOut(f"piece {n} did not come within {self._timeout:g} s{why}: read again, or give it longer")
             ticket.wait(left)
         if self._closed:
             raise LocalError(CLOSED)
@@ -294,6 +296,12 @@ class Opened:
         if self._closed or self._fetching.failure is not None:
             raise self._failure()
         self._uncompared = False
+
+    def _why(self, since: float) -> str:
+        """Why nothing came after `since`, with a colon before it. What one source did wrong is known to the transfer alone."""
+        transfer = self._fetching.place.transfer
+        fault = transfer.fault if transfer is not None and transfer.fault_at >= since else ""
+        return self._fetching.watch.why(since) or (fault and f": {fault}")
 
     def _failure(self) -> BaseException:
         """What a reader is told when nothing comes any more: an error of its own, since threads raise it at the same time."""

@@ -68,7 +68,7 @@ class _Awaited(Generic[T]):
     async def wait(self, timeout: float | None = None) -> T:
         """See Handle. That this is cancelled does not end the work: who began it by `download` may wait again, or `cancel` it."""
         if not await _ended(self._handle, timeout):
-            raise TimeoutError(f"{self._handle.name} still runs")
+            raise TimeoutError(f"{self._handle.name} still runs{self._handle.why()}")
         return self._handle.wait(0)
 
     def __await__(self) -> Generator[Any, None, T]:

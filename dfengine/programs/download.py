@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from dfengine.client.download import ToFile, run
 from dfengine.client.result import Result
+from dfengine.client.watch import RECENT
 from dfengine.programs.handle import Handle
 from dfengine.programs.progress import Teller
 
@@ -41,6 +44,11 @@ class Download(Handle[Result]):
             self._running = None
         self._teller.end(result.length, result.from_peers, result.from_supernode, result.from_origin, result.resumed)
         return result
+
+    def why(self) -> str:
+        """See Handle."""
+        running = self._running
+        return running.watch.why(time.monotonic() - RECENT) if running is not None else ""
 
     def _cut(self, error: BaseException) -> None:
         running = self._running

@@ -67,7 +67,7 @@ class Handle(Generic[T]):
         subclass of DfengineError, which is Cancelled after `cancel`, or what the function `progress` raised.
         """
         if not self.ended(timeout):
-            raise TimeoutError(f"{self.name} still runs")
+            raise TimeoutError(f"{self.name} still runs{self.why()}")
         if (error := self.error) is not None:
             raise error
         assert self._result is not None
@@ -158,6 +158,10 @@ class Handle(Generic[T]):
 
     def _work(self) -> T:
         raise NotImplementedError
+
+    def why(self) -> str:
+        """What it waits for, with a colon before it; "" where nothing is known."""
+        return ""
 
     def _cut(self, error: BaseException) -> None:
         """Whatever the work waits for, it ends with `error`. From any thread; the work may not have begun."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 
 from dfengine.client.download_dialer import DownloadDialer
@@ -11,7 +12,8 @@ from dfengine.client.identity import identify
 from dfengine.client.messages import encode
 from dfengine.client.nodes import order
 from dfengine.client.supernode_session import JSON, reason
-from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError
+from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
+from dfengine.net.dial import CONNECT
 from dfengine.programs.handle import Handle
 from dfengine.value import Value
 
@@ -60,12 +62,26 @@ class Preheat(Handle[Preheated]):
         self._settings = settings
         self._dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
         self._line: Connection | None = None
+        self._deadline = math.inf
+        self._state = ""
+        """What it waits for."""
 
     def _cut(self, error: BaseException) -> None:
         self._dialer.cut(error)
 
+    def why(self) -> str:
+        """See Handle."""
+        return f": {self._state}" if self._state else ""
+
+    def check(self) -> None:
+        """Raises what it was stopped with, TimedOut."""
+        super().check()
+        if time.monotonic() > self._deadline:
+            raise TimedOut(f"not fetched ahead within {self._settings.timeout:g} s{self.why()}: the supernode may go on; give it longer")
+
     def _work(self) -> Preheated:
         began = time.monotonic()
+        self._deadline = began + (self._settings.timeout or math.inf)
         try:
             node, task = self._asked()
             length = self._fetched(node, task)
@@ -79,10 +95,12 @@ class Preheat(Handle[Preheated]):
         failure: RemoteError | None = None
         for node in order(self._settings.nodes, identify(self._settings).task):
             self.check()
+            self._state = f"asks supernode {node}" + (f"; {failure}" if failure is not None else "")
             try:
                 status, said = self._question(node, "POST", "/api/v1/preheats", body)
             except (SourceGone, ProtocolViolation) as error:
                 self._hang_up()
+                self.check()
                 failure = failure or error
                 continue
             task = said.get("ID")
@@ -90,8 +108,7 @@ class Preheat(Handle[Preheated]):
                 return node, task
             raise SupernodeError(f"supernode {node} does not fetch {self._settings.url} ahead: {_reason(status, said)}")
         self.check()
-        assert failure is not None
-        raise failure
+        raise SupernodeError(f"no supernode fetches it ahead: {failure}: name one that runs (nodes)") from failure
 
     def _message(self) -> bytes:
         """What to fetch. Raises BadValue."""
@@ -114,10 +131,12 @@ class Preheat(Handle[Preheated]):
                 status, said = self._question(node, "GET", f"/api/v1/preheats/{task}")
                 found, known = self._question(node, "GET", f"/api/v1/tasks/{task}")
                 answered = time.monotonic()
-            except (SourceGone, ProtocolViolation):
+                self._state = f"supernode {node} fetches it"
+            except (SourceGone, ProtocolViolation) as error:
                 self._hang_up()
+                self._state = f"seeks supernode {node} again: {error}"
                 if time.monotonic() - answered > LOST:
-                    raise
+                    raise SupernodeError(f"supernode {node} was lost: {error}: preheat again when it runs") from error
             else:
                 state = said.get("status") if status == 200 else "FAILED"
                 if state == "FAILED" or found == 404:
@@ -138,15 +157,20 @@ class Preheat(Handle[Preheated]):
         """Status and object of the answer. Raises SourceGone, ProtocolViolation."""
         if self._line is None or not self._line.usable:
             self._hang_up()
-            self._line = self._dialer.connect(node.host, node.port, named=True)
-        status, _, answer = self._line.request(method, path, JSON, body, timeout=ANSWER)
+            self._line = self._dialer.connect(node.host, node.port, timeout=self._left(CONNECT), named=True)
+        status, _, answer = self._line.request(method, path, JSON, body, timeout=self._left(ANSWER))
         try:
             said = json.loads(answer)
         except (ValueError, RecursionError):
-            said = {"message": answer[:200].decode("ascii", "replace").strip()}
+            page = answer.lstrip()[:1] == b"<"  # for people: no supernode has one
+            said = [] if page else {"message": answer[:200].decode("ascii", "replace").strip()}
         if not isinstance(said, dict):
             raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status})")
         return status, said
+
+    def _left(self, seconds: float) -> float:
+        """Of so many seconds, those before the deadline."""
+        return max(0.05, min(seconds, self._deadline - time.monotonic()))
 
     def _hang_up(self) -> None:
         line, self._line = self._line, None

@@ -220,7 +220,7 @@ def test_a_fall_back_is_said_when_it_begins_and_stands_alone(stage: Scene) -> No
             terminal.until(r"dfengine: goes to the origin: .*Connection refused\r\n")
             assert not (stage.path / "out").exists()
             assert terminal.end() == 0
-            said = f"127.0.0.1:{port} cannot be connected to: Connection refused"
+            said = f"supernode 127.0.0.1:{port} cannot be connected to: Connection refused"
             assert f"dfengine: goes to the origin: {said}" in terminal.screen
             assert re.fullmatch(rf"dfengine: 4\.19 MB in [\d.]+ s, 100% from the origin: {said}", terminal.screen[-1])
 
@@ -253,7 +253,7 @@ class TestEnd:
             code, out, err = run(tmp_path, line)
             assert (code, out) == (0, "")
             first, last = err.splitlines()
-            assert first == f"dfengine: goes to the origin: 127.0.0.1:{port} cannot be connected to: Connection refused"
+            assert first == f"dfengine: goes to the origin: supernode 127.0.0.1:{port} cannot be connected to: Connection refused"
             assert re.fullmatch(r"dfengine: 9 B in [\d.]+ s, 100% from the origin: .*Connection refused", last)
             assert run(tmp_path, line + " --quiet") == (0, "", "")
             assert run(tmp_path, line + " --verbose")[2].count("goes to the origin") == 1

@@ -10,6 +10,7 @@
     permissions     who may have what of a registry (asks it)
     ranges          which bytes a request asks for, and whether it wants them (pure)
     blobs, blob     blobs of this host and how each is answered; one that comes through the swarm
+    manifests       manifests that are kept for when their registry does not answer
     serving, store  sends a blob from its file; the blobs that are whole and right
     guard           who may use the proxy, and where it listens (pure)
     server          the process

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginForbidden
 from dfengine.net.http import BadRequest
-from dfengine.origin.request import is_private
 from dfengine.proxy import ranges
 from dfengine.proxy.blob import Blob, Reader
 from dfengine.proxy.fields import Fields, text
@@ -89,11 +88,12 @@ class Blobs:
 class BlobAnswer:
     """The exchange of one request for a blob, until it is known what answers it. pass_on: makes the one that passes the request on.
 
-    more: fields that are sent to the registry besides the client's.
+    private: fields that open the blob at the registry, and what is sent with them.
     """
 
     def __init__(
-        self, blobs: Blobs, front: Front, request: Head, asked: Reference, registry: Registry, more: Fields, pass_on: Callable[[], Exchange]
+        self, blobs: Blobs, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields,
+        pass_on: Callable[[], Exchange],
     ) -> None:
         self._blobs = blobs
         self._front = front
@@ -101,8 +101,7 @@ class BlobAnswer:
         self._asked = asked
         self._registry = registry
         self._pass_on = pass_on
-        private = [(name, value) for name, value in request.fields if is_private(name.decode("latin-1")) and name.lower() != b"host"]
-        self._private = [*(pair for pair in private if not pair[0].lower().startswith((b"x-dfengine-", b"x-dragonfly-"))), *more]
+        self._private = private
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> BlobAnswer:

@@ -6,6 +6,7 @@ Source: RFC 9110 section 7.6 (what belongs to one connection), RFC 9112 section 
 from __future__ import annotations
 
 from dfengine.net.http import BadRequest
+from dfengine.origin.request import is_private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ TOKEN = b"x-dfengine-token"
 
 OWN = frozenset((TOKEN, b"x-dragonfly-registry", b"x-dragonfly-use-p2p", b"x-dragonfly-filtered-query-params", b"x-dragonfly-tag", b"host"))
 """Fields of a request that are for this proxy."""
+
+HARMLESS = frozenset((b"docker-distribution-api-version", b"docker-upload-uuid"))
+"""Fields of clients of registries that open nothing."""
 
 SINGLE = frozenset((
     b"host", b"content-length", b"transfer-encoding", b"range", b"if-range", b"authorization", b"expect", b"upgrade", TOKEN,
@@ -66,6 +70,12 @@ def passed_on(fields: Sequence[tuple[bytes, bytes]], without: frozenset[bytes] =
     """Those that are for the other end. Content-Length is left out: the framing says it."""
     left_out = HOP | without | named(fields) | {b"content-length"}
     return [(name, value) for name, value in fields if name.lower() not in left_out]
+
+
+def private(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """Those of a request that may open what is closed to others."""
+    left_out = OWN | HARMLESS
+    return [(name, value) for name, value in fields if name.lower() not in left_out and is_private(name.decode("latin-1"))]
 
 
 def framing(fields: Iterable[tuple[bytes, bytes]], version: str, request: bool) -> int:

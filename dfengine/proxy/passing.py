@@ -14,11 +14,23 @@ from dfengine.proxy.fields import CHUNKED, OWN, Fields, get, head, passed_on
 from dfengine.proxy.upstream import BadAnswer, Line, Upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Protocol
 
     from dfengine.proxy.front import Front
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.requests import Head
+
+    class Watcher(Protocol):
+        """Sees an answer: its head, the parts of its body, its end. failed: there is none; True if the request was answered otherwise."""
+
+        def answered(self, status: int, fields: Fields) -> None: ...
+        def part(self, data: bytes) -> None: ...
+        def ended(self) -> None: ...
+        def failed(self) -> bool: ...
+
+
+DOWN = frozenset((500, 502, 503, 504))
+"""Statuses of a registry that does not answer."""
 
 REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS"))
 """Methods of requests that are sent again when a kept connection turns out to be closed."""
@@ -26,12 +38,12 @@ REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS"))
 
 class Passing:
     """Of one request. target: what to ask `registry` for. more: fields besides the client's. moved: the target is not the client's own, so
-    a Location that is relative to it is made absolute. sees: called with the answer's status and fields before they go out.
+    a Location that is relative to it is made absolute. watcher: sees the answer.
     """
 
     def __init__(
         self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields, moved: bool = False,
-        sees: Callable[[int, Fields], None] | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self._front = front
         self._request = request
@@ -40,7 +52,7 @@ class Passing:
         self._target = target
         self._more = more
         self._moved = moved
-        self._sees = sees
+        self._watcher = watcher
         self._line: Line | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._body: list[bytes] = []
@@ -65,7 +77,10 @@ class Passing:
             line = await self._upstreams.connect(self._registry)
         except DfengineError as error:
             self._connecting = None
-            self._front.answer(403 if isinstance(error, OriginForbidden) else 502, str(error))
+            if isinstance(error, OriginForbidden):
+                self._front.answer(403, str(error))
+            else:
+                self._failed(502, str(error))
             return
         self._connecting = None
         self._front.hold(False)
@@ -108,7 +123,11 @@ class Passing:
 
     def expired(self) -> None:
         self.gone()
-        self._front.answer(504, f"{self._registry.place} did not answer in time")
+        self._failed(504, f"{self._registry.place} did not answer in time")
+
+    def _failed(self, status: int, message: str) -> None:
+        if self._front.begun or self._watcher is None or not self._watcher.failed():
+            self._front.answer(status, message)
 
     # The answer.
 
@@ -120,19 +139,28 @@ class Passing:
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
         self._again = False
+        if status in DOWN and self._watcher is not None and self._watcher.failed():
+            line, self._line = self._line, None
+            if line is not None:
+                line.cut()
+            return
         passed = passed_on(fields)
         if self._moved and get(fields, b"location"):
             base = self._registry.url + self._target
             passed = [(name, _absolute(base, value) if name.lower() == b"location" else value) for name, value in passed]
-        if self._sees is not None:
-            self._sees(status, passed)
+        if self._watcher is not None:
+            self._watcher.answered(status, fields)
         self._front.begin(status, reason, passed, length)
 
     def body_part(self, data: bytes) -> None:
         self._front.write(data)
+        if self._watcher is not None:
+            self._watcher.part(data)
 
     def end(self) -> None:
         self._line = None
+        if self._watcher is not None:
+            self._watcher.ended()
         self._front.end()
 
     def flush(self) -> None:
@@ -143,7 +171,7 @@ class Passing:
         if self._again and line is not None and line.used and not isinstance(error, BadAnswer):
             self._connect()
             return
-        self._front.answer(502, f"{self._registry.place}: {error}")
+        self._failed(502, f"{self._registry.place}: {error}")
 
 
 def _absolute(base: str, location: bytes) -> bytes:

@@ -56,6 +56,15 @@ class Permissions:
         found = self._known.get(_key(registry, target, fields))
         return found if found is not None and self._loop.time() - found.at < FRESH_SECONDS else None
 
+    def held(self, registry: Registry, target: str, fields: Fields) -> bool:
+        """It was permitted within the last hour: for when the registry does not answer."""
+        found = self._known.get(_key(registry, target, fields))
+        return found is not None and found.opens and self._loop.time() - found.at < KEPT_SECONDS
+
+    def learn(self, registry: Registry, target: str, fields: Fields, content_type: str, length: int) -> None:
+        """The registry has just given it."""
+        self._keep(_key(registry, target, fields), Permit(200, content_type, length, self._loop.time()))
+
     async def ask(self, registry: Registry, target: str, fields: Fields) -> Permit:
         """What the registry says to a HEAD with these fields. Raises OriginUnreachable and its kin when it says nothing."""
         key = _key(registry, target, fields)
@@ -70,19 +79,21 @@ class Permissions:
             async with asyncio.timeout(HEAD_SECONDS):
                 permit = await self._head(registry, target, fields)
         except (DfengineError, TimeoutError) as error:
-            old = self._known.get(key)
-            if old is not None and old.opens and self._loop.time() - old.at < KEPT_SECONDS:
-                return old
+            if self.held(registry, target, fields):
+                return self._known[key]
             if isinstance(error, TimeoutError):
                 raise OriginUnreachable(f"{registry.place} did not answer within {HEAD_SECONDS:g} s") from None
             raise
         if permit.status >= 500 or permit.status == 429:
             raise OriginError(f"{registry.place} answered {permit.status}", permit.status)
+        self._keep(key, permit)
+        return permit
+
+    def _keep(self, key: bytes, permit: Permit) -> None:
         self._known.pop(key, None)
         self._known[key] = permit
         if len(self._known) > MOST:
             self._known.popitem(last=False)
-        return permit
 
     async def _head(self, registry: Registry, target: str, fields: Fields) -> Permit:
         line = self._upstreams.kept(registry)
@@ -127,5 +138,5 @@ class _Head:
 
 def _key(registry: Registry, target: str, fields: Fields) -> bytes:
     """Of what is asked, in whose name; a secret is not kept."""
-    sent = sorted((name.lower(), value) for name, value in fields if name.lower() not in (b"via", b"user-agent", b"host"))
+    sent = sorted((name.lower(), value) for name, value in fields if name.lower() not in (b"via", b"host", b"accept"))
     return hashlib.sha256(repr((registry.url, target, sent)).encode()).digest()

@@ -6,6 +6,7 @@ not at all if only configured ones may be.
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
@@ -18,17 +19,25 @@ PORTS = {"http": 80, "https": 443}
 
 
 class Registry(Value):
-    """host: in lower case, an IPv6 address in brackets. user: `NAME:PASSWORD` of this proxy's own, or "". known: it was configured."""
+    """host: in lower case, an IPv6 address in brackets. user: `NAME:PASSWORD` of this proxy's own, or "". known: it was configured.
+
+    name: HOST[:PORT] by which images name it, "" where that is `place`.
+    """
 
     scheme: str
     host: str
     port: int
     user: str = ""
     known: bool = True
+    name: str = ""
 
     @classmethod
-    def parse(cls, url: str) -> Registry:
-        """`https://[NAME:PASSWORD@]HOST[:PORT]`; a HOST alone is https. Raises BadValue, which does not repeat a password."""
+    def parse(cls, text: str) -> Registry:
+        """`[HOST=]https://[NAME:PASSWORD@]HOST[:PORT]`; a HOST alone is https. Raises BadValue, which does not repeat a password."""
+        alias, equals, url = text.partition("=") if re.match("[^/@]*=", text) else ("", "", text)
+        called = host(alias)
+        if equals and not called:
+            raise BadValue(f"registry {alias[:80]!r} before = is no HOST[:PORT]")
         try:
             parts = urlsplit(url if "://" in url else f"https://{url}")
         except ValueError:
@@ -40,7 +49,7 @@ class Registry(Value):
         if place in HUB_NAMES:
             name = HUB
         user = unquote(parts.netloc.rpartition("@")[0])
-        return cls(parts.scheme, name, int(port) if colon else PORTS[parts.scheme], user)
+        return cls(parts.scheme, name, int(port) if colon else PORTS[parts.scheme], user, name=HUB if called in HUB_NAMES else called)
 
     @property
     def place(self) -> str:
@@ -70,7 +79,7 @@ class Registries:
         self._by_place: dict[str, Registry] = {}
         for registry in known:
             # Images name a registry by its host alone where its port is the usual one.
-            for place in {registry.place, f"{registry.host}:{registry.port}"}:
+            for place in {registry.name or registry.place, registry.place, f"{registry.host}:{registry.port}"}:
                 self._by_place.setdefault(place, registry)
         self._only = only
         self._access = access

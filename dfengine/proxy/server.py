@@ -25,6 +25,7 @@ from dfengine.proxy import fields, reference
 from dfengine.proxy.blobs import BlobAnswer, Blobs
 from dfengine.proxy.front import Front
 from dfengine.proxy.guard import Guard, Listen
+from dfengine.proxy.manifests import Manifests, Ping
 from dfengine.proxy.passing import Passing
 from dfengine.proxy.permissions import Permissions
 from dfengine.proxy.registries import Registries, Registry
@@ -33,6 +34,7 @@ from dfengine.settings import PROXY_PORT, ProxySettings
 
 if TYPE_CHECKING:
     from dfengine.proxy.front import Exchange
+    from dfengine.proxy.passing import Watcher
     from dfengine.proxy.requests import Head
 
 SWEEP_SECONDS = 1.0
@@ -133,6 +135,7 @@ class Server:
         self._places = {sock.getsockname()[:2] for sock in socks if sock.family != socket.AF_UNIX}
         self._upstreams = Upstreams(loop, registries, self._itself, settings.cacerts, settings.insecure)
         self._blobs = Blobs(loop, settings, Permissions(loop, self._upstreams))
+        self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
         self._fronts: set[Front] = set()
         self._via = f"dfengine-{secrets.token_hex(8)}".encode()
         """This process, in the field by which proxies find that a request goes round in a circle."""
@@ -189,17 +192,25 @@ class Server:
             registry = self._registries.find(asked.registry)
         except DfengineError as error:
             raise BadRequest(403, str(error)) from None
-        more = [(b"Via", b"1.1 " + self._via)]
+        more: fields.Fields = []
         if registry.user and fields.get(head.fields, b"authorization") is None:
             more.append((b"Authorization", b"Basic " + b64encode(registry.user.encode())))
 
+        reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
+        private = [*fields.private(head.fields), *more] if reads else []
+        watcher: Watcher | None = Ping(front) if reads and asked.target == "/v2/" else None
+        if reads and asked.kind == reference.MANIFESTS:
+            if self._manifests.answer(front, head, asked, registry, private):
+                return None
+            watcher = self._manifests.watch(front, head, asked, registry, private)
+        more.append((b"Via", b"1.1 " + self._via))
+
         def pass_on() -> Exchange:
             moved = asked.target.encode() != head.target
-            return Passing(front, head, self._upstreams, registry, asked.target, more, moved).start()
+            return Passing(front, head, self._upstreams, registry, asked.target, more, moved, watcher).start()
 
-        reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
         if reads and asked.kind == reference.BLOBS and asked.digest:
-            return BlobAnswer(self._blobs, front, head, asked, registry, more, pass_on).start()
+            return BlobAnswer(self._blobs, front, head, asked, registry, [*private, more[-1]], pass_on).start()
         return pass_on()
 
 

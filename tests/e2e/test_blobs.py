@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from scene import MIB, PATIENCE, Scene, Supernode, buffered, until
-from upstream import Asked, Upstream
+from upstream import Asked, Upstream, get
 
 DATA = random.Random(7).randbytes(24 * MIB + 12345)
 
@@ -67,16 +67,6 @@ class Blobs(Upstream):
 def registry() -> Iterator[Blobs]:
     with Blobs() as made:
         yield made
-
-
-def get(url: str, path: str, method: str = "GET", **fields: str) -> tuple[http.client.HTTPResponse, bytes]:
-    line = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE * 2)
-    try:
-        line.request(method, path, headers={name.replace("_", "-"): value for name, value in fields.items()})
-        answer = line.getresponse()
-        return answer, answer.read()
-    finally:
-        line.close()
 
 
 def test_hosts_pull_a_blob_once_from_its_registry(stage: Scene, registry: Blobs) -> None:

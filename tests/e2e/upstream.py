@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import socket
 import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import urlsplit
 
 
 @dataclass
@@ -123,3 +125,14 @@ class Upstream:
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(20)
+
+
+def get(url: str, path: str, method: str = "GET", **fields: str) -> tuple[http.client.HTTPResponse, bytes]:
+    """One request to a proxy, and the answer's body. fields: names with _ for -."""
+    line = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
+    try:
+        line.request(method, path, headers={name.replace("_", "-"): value for name, value in fields.items()})
+        answer = line.getresponse()
+        return answer, answer.read()
+    finally:
+        line.close()

@@ -21,12 +21,16 @@ def test_how_one_is_written() -> None:
     assert Registry.parse("https://docker.io").host == HUB
     assert Registry.parse("https://[::1]:5000") == Registry("https", "[::1]", 5000)
     assert Registry.parse("https://[::1]").place == "[::1]"
+    assert Registry.parse("r.io=http://me:pw@10.0.0.1:5000") == Registry("http", "10.0.0.1", 5000, "me:pw", name="r.io")
+    assert Registry.parse("docker.io=https://hub.local").name == HUB
     assert OWN.place == "127.0.0.1:5000"
     assert OWN.url == "http://127.0.0.1:5000"
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ftp://r", "https://", "https://r/path", "https://r?x", "https://user:secret@", "https://r:0", "https://a b", "/x", "["]
+    "text",
+    ["", "ftp://r", "https://", "https://r/path", "https://r?x", "https://user:secret@", "https://r:0", "https://a b", "/x", "[",
+     "=https://r", "a/b=https://r", "a b=https://r"],
 )
 def test_what_is_none(text: str) -> None:
     with pytest.raises(BadValue) as refused:

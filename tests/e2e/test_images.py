@@ -1,0 +1,247 @@
+"""Images pulled by the programs that pull images, each configured as its documentation says, through two hosts."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from images import CONTAINERD, MISSING, SKOPEO, Image, Registry
+from scene import MIB, PATIENCE, Scene, until
+from upstream import get
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"apt-get install docker-registry skopeo containerd: {MISSING} are missing")
+
+SIZES = (9 * MIB, 5 * MIB + 1, 300_000, 1)
+
+
+def check(image: Image, found: dict[str, bytes]) -> None:
+    """Every blob is there, byte by byte."""
+    for digest, content in image.blobs.items():
+        assert found.get(digest) == content, digest
+
+
+def once(image: Image, registry: Registry) -> None:
+    """Its blobs left the registry once; what was sent into a connection that was closed early is little for such sizes."""
+    assert image.size <= registry.sent() <= image.size * 1.02 + MIB
+
+
+def together(*calls: Any) -> None:
+    """Run them at the same time; what one raises is raised here."""
+    failed: list[BaseException] = []
+
+    def run(call: Any) -> None:
+        try:
+            call()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE * 3)
+    assert not failed, failed
+
+
+def mirrored(registry: Registry, mirror: str) -> str:
+    """registries.conf for registry.test."""
+    return (
+        f'[[registry]]\nprefix = "registry.test"\nlocation = "{registry.place}"\ninsecure = true\n'
+        f'[[registry.mirror]]\nlocation = "{urlsplit(mirror).netloc}"\ninsecure = true\n'
+    )
+
+
+def skopeo(stage: Scene, mirror: str, registry: Registry, to: Path, *options: str) -> None:
+    """Pull registry.test/app/x:1, whose mirror is this proxy."""
+    conf = to.with_suffix(".conf")
+    conf.write_text(mirrored(registry, mirror))
+    to.mkdir()
+    command = [SKOPEO, "--insecure-policy", "--registries-conf", str(conf), "copy", *options, "docker://registry.test/app/x:1", f"dir:{to}"]
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE * 2, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def copied(to: Path) -> dict[str, bytes]:
+    return {f"sha256:{path.name}": path.read_bytes() for path in to.iterdir() if len(path.name) == 64}
+
+
+def test_skopeo(stage: Scene) -> None:
+    registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
+    registry.push(image, "app/x")
+    node = stage.supernode()
+    mirrors = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3)]
+    together(*(lambda n=n, mirror=mirror: skopeo(stage, mirror, registry, stage.path / f"dir-{n}") for n, mirror in enumerate(mirrors)))
+    for n in range(2):
+        check(image, copied(stage.path / f"dir-{n}"))
+    once(image, registry)
+
+
+class Containerd:
+    """One of its own root, state and socket, whose registry.test has `mirror`."""
+
+    def __init__(self, stage: Scene, number: int, mirror: str, registry: Registry) -> None:
+        self.path = path = stage.path / f"ctr-{number}"
+        (path / "hosts" / "registry.test").mkdir(parents=True)
+        (path / "hosts" / "registry.test" / "hosts.toml").write_text(
+            f'server = "{registry.url}"\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
+        )
+        config = path / "config.toml"
+        config.write_text(
+            f'version = 2\nroot = "{path}/root"\nstate = "{path}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+            f'[grpc]\n  address = "{path}/sock"\n'
+        )
+        with open(path / "log", "wb") as log:
+            self.process = subprocess.Popen([CONTAINERD, "-c", str(config)], stdout=log, stderr=log)
+        stage._processes.append(self.process)
+        until(lambda: subprocess.run([*self._ctr(), "version"], capture_output=True, timeout=20, check=False).returncode == 0, "containerd")
+
+    def _ctr(self) -> list[str]:
+        return ["ctr", "-a", f"{self.path}/sock"]
+
+    def run(self, *words: str) -> bytes:
+        """What `ctr` prints."""
+        done = subprocess.run([*self._ctr(), *words], capture_output=True, timeout=PATIENCE * 2, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def pull(self, *words: str) -> None:
+        self.run(*words, "--hosts-dir", str(self.path / "hosts"), "registry.test/app/x:1")
+
+    def blobs(self, image: Image) -> dict[str, bytes]:
+        return {digest: self.run("content", "get", digest) for digest in image.blobs}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
+def test_containerd(stage: Scene) -> None:
+    registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
+    registry.push(image, "app/x")
+    node = stage.supernode()
+    mirrors = [stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1] for host in (2, 3)]
+    hosts = [Containerd(stage, n, mirror, registry) for n, mirror in enumerate(mirrors)]
+    together(*(lambda host=host: host.pull("content", "fetch") for host in hosts))
+    for host in hosts:
+        check(image, host.blobs(image))
+    once(image, registry)
+    hosts[0].run("content", "rm", *image.blobs, image.digest)
+    hosts[0].run("images", "rm", "registry.test/app/x:1")
+    hosts[0].pull("images", "pull", "--snapshotter", "native")
+    check(image, hosts[0].blobs(image))
+    once(image, registry)
+
+
+BASIC = """auth: {htpasswd: {realm: test, path: PATH}}
+"""
+WRITTEN = "user:$2y$05$YIYzetT1S6pES.7tpxZnLORTXlue72gUSsXwWXkMxXFH3F0XbEHji\n"
+"""user, password"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
+def test_a_registry_that_wants_a_password_and_then_stops(stage: Scene) -> None:
+    """Two hosts with the right one share; a wrong one gets nothing, also of what is here."""
+    users = stage.path / "users"
+    users.write_text(WRITTEN)
+    registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", SIZES)
+    registry.push(image, "app/x", "--dest-creds", "user:password")
+    node = stage.supernode()
+    mirrors = [stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1] for host in (2, 3)]
+    hosts = [Containerd(stage, n, mirror, registry) for n, mirror in enumerate(mirrors)]
+    with pytest.raises(AssertionError, match=r"401|authorization"):
+        hosts[0].pull("content", "fetch", "--user", "user:wrong")
+    together(*(lambda host=host: host.pull("content", "fetch", "--user", "user:password") for host in hosts))
+    for host in hosts:
+        check(image, host.blobs(image))
+        host.run("content", "rm", *image.blobs, image.digest)
+        host.run("images", "rm", "registry.test/app/x:1")
+    once(image, registry)
+    with pytest.raises(AssertionError, match=r"401|authorization"):
+        hosts[1].pull("content", "fetch", "--user", "user:wrong")
+    # It stops. Who was given it before still is; nobody else.
+    registry.stop()
+    token = base64.b64encode(b"user:password").decode()
+    asked = functools.partial(get, mirrors[0], "/v2/app/x/manifests/1?ns=registry.test")
+    answer, body = asked(Authorization=f"Basic {token}")
+    assert (answer.status, digest(body)) == (200, image.digest)
+    assert "registry does not answer" in answer.headers["warning"]
+    assert asked(Authorization="Basic wrong")[0].status == 502
+    assert asked()[0].status == 502
+    blob = f"/v2/app/x/blobs/{next(iter(image.blobs))}?ns=registry.test"
+    assert get(mirrors[0], blob, Authorization=f"Basic {token}")[1] == next(iter(image.blobs.values()))
+    assert get(mirrors[0], blob)[0].status == 502
+    registry.start()
+    hosts[0].pull("content", "fetch", "--user", "user:password")
+    check(image, hosts[0].blobs(image))
+
+
+def test_pulls_go_on_while_the_registry_is_down(stage: Scene) -> None:
+    """Also by a proxy that was killed and started again meanwhile."""
+    registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
+    registry.push(image, "app/x")
+    process, mirror = stage.proxy("--registry", registry.url)
+    skopeo(stage, mirror, registry, stage.path / "first")
+    kept = stage.path / "home-2" / "blobs"
+    until(lambda: len(list(kept.iterdir())) == len(image.blobs), "all blobs on the disk")
+    registry.stop()
+    skopeo(stage, mirror, registry, stage.path / "second")
+    check(image, copied(stage.path / "second"))
+    stage.kill(process)
+    _, mirror = stage.proxy("--registry", registry.url)
+    answer, body = get(mirror, "/v2/app/x/manifests/1")
+    assert (answer.status, digest(body)) == (200, image.digest)
+    answer, _ = get(mirror, f"/v2/app/x/manifests/{image.digest}", "HEAD")
+    assert (answer.status, answer.headers["content-length"]) == (200, str(len(body)))
+    assert answer.headers["docker-content-digest"] == image.digest
+    assert answer.headers["content-type"] == image.manifest["mediaType"]
+    assert get(mirror, "/v2/app/x/manifests/2")[0].status == 502
+
+
+def digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def test_a_supernode_that_is_killed_in_mid_pull(stage: Scene) -> None:
+    registry, image = Registry(stage), Image(stage.path / "oci", (40 * MIB, 20 * MIB))
+    registry.push(image, "app/x")
+    node = stage.supernode()
+    mirrors = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3)]
+
+    def kill() -> None:
+        until(lambda: registry.sent() or node.metric("dfengine_origin_bytes_total") > 8 * MIB, "bytes at the supernode")
+        stage.kill(node.process)
+
+    pulls = [lambda n=n, mirror=mirror: skopeo(stage, mirror, registry, stage.path / f"dir-{n}") for n, mirror in enumerate(mirrors)]
+    together(kill, *pulls)
+    for n in range(2):
+        check(image, copied(stage.path / f"dir-{n}"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("podman"), reason="needs root and podman")
+def test_podman(stage: Scene) -> None:
+    registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
+    registry.push(image, "app/x")
+    node = stage.supernode()
+    for host in (2, 3):
+        mirror = stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1]
+        conf = stage.path / f"podman-{host}.conf"
+        conf.write_text(mirrored(registry, mirror))
+        folder = stage.path / f"podman-{host}"
+        command = ["podman", "--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "vfs"]
+        policy = stage.path / "policy.json"
+        policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+        environment = {**os.environ, "CONTAINERS_REGISTRIES_CONF": str(conf), "HOME": str(stage.path)}
+        pulled = subprocess.run([*command, "pull", "--signature-policy", str(policy), "registry.test/app/x:1"], capture_output=True,
+                                timeout=PATIENCE * 2, env=environment, check=False)  # fmt: skip
+        assert pulled.returncode == 0, pulled.stderr.decode()
+        shown = subprocess.run([*command, "image", "inspect", "registry.test/app/x:1"], capture_output=True, timeout=PATIENCE,
+                               env=environment, check=True)  # fmt: skip
+        assert json.loads(shown.stdout)[0]["Digest"] == image.digest
+    once(image, registry)

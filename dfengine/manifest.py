@@ -92,6 +92,7 @@ class Manifest:
         modes: list[int], links: list[str],
     ) -> None:
         self.base = _base(base)
+        links = ["" if link and link == _link(path) else link for path, link in zip(paths, links, strict=True)]
         names = Paths(f"the manifest of {base[:200]}", MOST_FILES)
         for n, path in enumerate(paths):
             names.file(path)
@@ -112,7 +113,7 @@ class Manifest:
                 raise names.refused(path, f"with the link {links[n][:200]!r}, which leads elsewhere")
         self.paths, self.sizes, self.etags, self.digests, self.modes = paths, sizes, etags, digests, modes
         self.modified = [int(each) if each == int(each) else each for each in modified]
-        self._links = ["" if link and link == _link(path) else link for path, link in zip(paths, links, strict=True)]
+        self._links = links
         self._ends = list(accumulate(sizes))
         self.length = self._ends[-1] if self._ends else 0
         if self.length > LARGEST:

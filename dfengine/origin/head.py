@@ -15,6 +15,8 @@ LARGEST = (1 << 62) - 1
 
 _CONTENT_RANGE = r"bytes[ \t]+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)"
 _SHORT = re.ASCII
+_PLAIN_DATE = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", _SHORT)
+_MONTHS = {name: n + 1 for n, name in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"])}
 _REGISTERED = frozenset((*range(200, 209), 226, *range(300, 309)))
 """Statuses of IANA's registry that are neither interim answers nor refusals."""
 
@@ -140,6 +142,16 @@ def seconds(date: str) -> float | None:
     """Unix seconds of an HTTP date in one of its three forms (RFC 9110 section 5.6.7), None for anything else."""
     if not date:
         return None
+    plain = _PLAIN_DATE.fullmatch(date)
+    if plain is not None and plain[2] in _MONTHS:
+        # As all servers write it today; a listing has one for each file.
+        day, year, hour, minute, second = (int(plain[n]) for n in (1, 3, 4, 5, 6))
+        if 1 <= day <= (28 if plain[2] == "Feb" else 30) and year >= 1970 and hour < 24 and minute < 60 and second < 60:
+            # Days since 1970 of the proleptic Gregorian calendar, years beginning in March.
+            month = (_MONTHS[plain[2]] + 9) % 12
+            year -= month >= 10
+            days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
+            return float(((days * 24 + hour) * 60 + minute) * 60 + second)
     from email.utils import mktime_tz, parsedate_tz
 
     try:

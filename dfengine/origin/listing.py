@@ -19,11 +19,18 @@ from dfengine.origin.listing_names import Entry, Limits, Names
 from dfengine.origin.reach import Reach
 from dfengine.task import check_url
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.origin.listing_http import Memory
 
-def files(url: str, reach: Reach, cancel: Cancel, limits: Limits | None = None) -> Generator[Entry, None, None]:
+
+def files(
+    url: str, reach: Reach, cancel: Cancel, limits: Limits | None = None, memory: Memory | None = None
+) -> Generator[Entry, None, None]:
     """Every file below the directory `url`; one with http or https is read as an index.
 
-    reach: how origins are reached, see `reach.Reach`. cancel: ends a wait for http at once, from any thread: SourceGone.
+    reach: how origins are reached, see `reach.Reach`. cancel: ends a wait for http at once, from any thread: SourceGone. memory: of an
+    index by http; its pages become those of this listing.
     Raises BadValue for what is no directory's URL, OriginError (status) and its kin, LocalError where an extra is missing, and BadListing,
     which names the path, for names that must not be written, and for listings that are larger or longer than `limits`.
     Blocks; not to be called where an event loop runs. A consumer that stops early closes the generator.
@@ -34,7 +41,9 @@ def files(url: str, reach: Reach, cancel: Cancel, limits: Limits | None = None) 
     if not scheme:
         from dfengine.origin.listing_http import Pages, index
 
-        yield from index(check_url(url), Pages(lambda page: reach.http(page, cancel), names, limits), names, limits)
+        if memory is not None:
+            memory.pages.clear()
+        yield from index(check_url(url), Pages(lambda page: reach.http(page, cancel), names, limits, memory), names, limits)
         return
     location = parse(url)
     if location.version and scheme in OBJECTS:

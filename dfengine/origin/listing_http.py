@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 
 from dfengine.errors import BadListing, BadValue
 from dfengine.origin.head import Head
@@ -15,10 +16,35 @@ STEP = 64 << 10
 """Bytes that are read at once."""
 
 
-class Pages:
-    """Reads pages one after the other; limits hold for all of them together. open: makes the origin of a URL."""
+class Memory:
+    """What the pages of one listing were, for the next one of the same directory: where all are the same, so is what they list."""
 
-    def __init__(self, open: Callable[[str], HttpOrigin], names: Names, limits: Limits) -> None:
+    def __init__(self) -> None:
+        self.pages: dict[str, bytes] = {}
+        """URL -> SHA-256 of the page."""
+        self.ahead: dict[str, tuple[Head, str]] = {}
+        """Pages that were read already, when they were compared."""
+
+    def same(self, pages: Pages) -> bool:
+        """All pages are what they were. Raises as `Pages.read`; what was read until one differed is not asked for again."""
+        self.ahead.clear()
+        for url, digest in self.pages.items():
+            head, text = pages.read(url, url)
+            self.ahead[url] = head, text
+            if _digest(head, text) != digest:
+                return False
+        return bool(self.pages)
+
+
+def _digest(head: Head, text: str) -> bytes:
+    return sha256(f"{head.get('content-type')}\n{text}".encode("utf-8", "surrogateescape")).digest()
+
+
+class Pages:
+    """Reads pages one after the other; limits hold for all of them together. open: makes the origin of a URL. memory: is told of each."""
+
+    def __init__(self, open: Callable[[str], HttpOrigin], names: Names, limits: Limits, memory: Memory | None = None) -> None:
+        self._memory = memory
         self._open = open
         self._names = names
         self._limits = limits
@@ -31,6 +57,14 @@ class Pages:
     def read(self, url: str, shown: str) -> tuple[Head, str]:
         """The head and the whole body. shown: the URL for messages. Raises OriginError and its kin, BadListing."""
         self._names.page(time.monotonic() - self._began)
+        memory = self._memory
+        if memory is None:
+            return self._asked(url, shown)
+        head, text = memory.ahead.pop(url) if url in memory.ahead else self._asked(url, shown)
+        memory.pages[url] = _digest(head, text)
+        return head, text
+
+    def _asked(self, url: str, shown: str) -> tuple[Head, str]:
         body = self._open(url).open(waiting=self.look)
         whole, part = bytearray(), memoryview(bytearray(STEP))
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadListing, BadValue, OriginError
@@ -23,7 +23,8 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import Driver
 from dfengine.origin.head import seconds
 from dfengine.origin.listing import files
-from dfengine.origin.listing_names import Limits
+from dfengine.origin.listing_http import Memory, Pages
+from dfengine.origin.listing_names import Limits, Names
 from dfengine.origin.reach import Reach
 from dfengine.tree import tree_url
 
@@ -34,18 +35,35 @@ OVERHEAD = 32
 """Bytes that a file takes in an encoding besides its texts, at most."""
 
 
-def manifest(url: str, reach: Reach, cancel: Cancel, globs: Globs | None = None, limits: Limits | None = None) -> Manifest:
+class Before:
+    """The manifest of one directory that was made last, and the pages of that listing."""
+
+    def __init__(self) -> None:
+        self.manifest: Manifest | None = None
+        self.pages = Memory()
+        self.looked: list[int] = []
+        """Files that were asked themselves."""
+
+
+def manifest(
+    url: str, reach: Reach, cancel: Cancel, globs: Globs | None = None, limits: Limits | None = None, before: Before | None = None
+) -> Manifest:
     """Of the directory `url`: all files below it, or those that `globs` take.
 
+    before: of the same directory and globs; is replaced. Where the origin says the same again, its manifest itself is the answer.
     reach, cancel, limits: see `listing.files`, also for what is raised; OriginError (404) where there is no such file at all. Blocks.
     """
     if any(name.lower() == "range" for name, _ in reach.headers):
         raise BadValue("a directory has no Range")
     limits, began, url = limits or Limits(), time.monotonic(), tree_url(url)
+    before = before or Before()
+    if before.manifest is not None and _is_same(before, url, reach, cancel, limits):
+        return before.manifest
+    before.manifest = None
     takes = (globs or Globs()).matcher().takes
     found: list[File] = []
     base, told, length = url, 0, 0
-    with closing(files(url, reach, cancel, limits)) as entries:
+    with closing(files(url, reach, cancel, limits, before.pages)) as entries:
         for each in entries:
             told += 1
             if not takes(each.path):
@@ -61,9 +79,29 @@ def manifest(url: str, reach: Reach, cancel: Cancel, globs: Globs | None = None,
     found.sort(key=lambda file: file.path)
     if not scheme_of(url):
         look = _Look(reach, cancel, began + limits.seconds)
-        look.at(found, [n for n, file in enumerate(found) if file.size < 0])
-        look.at(found, [n for n in divided(found) if not found[n].etag])
-    return Manifest(base, found)
+        before.looked = [n for n, file in enumerate(found) if file.size < 0]
+        look.at(found, before.looked)
+        more = [n for n in divided(found) if not found[n].etag]
+        look.at(found, more)
+        before.looked += more
+    before.manifest = Manifest(base, found)
+    return before.manifest
+
+
+def _is_same(before: Before, url: str, reach: Reach, cancel: Cancel, limits: Limits) -> bool:
+    """The origin lists what it listed before, and each file that was asked itself answers the same."""
+    began, known = time.monotonic(), before.manifest
+    if scheme_of(url) or known is None:
+        return False
+    pages = Pages(lambda page: reach.http(page, cancel), Names(url[:300], limits), limits)
+    if not before.pages.same(pages):
+        return False
+    files = {n: known[n] for n in before.looked}
+    answers = dict(files)
+    with suppress(BadListing):  # another size
+        _Look(reach, cancel, began + limits.seconds).at(answers, before.looked)
+        return answers == files
+    return False
 
 
 def divided(files: list[File]) -> list[int]:
@@ -86,7 +124,7 @@ class _Look:
         self._until = until
         self._error: BaseException | None = None
 
-    def at(self, files: list[File], which: list[int]) -> None:
+    def at(self, files: list[File] | dict[int, File], which: list[int]) -> None:
         """Replace these files by what HEAD says of them. Raises BadListing, OriginError and its kin, SourceGone; names the path."""
         left = iter(which)
         threads = [threading.Thread(target=self._work, args=(files, left), name="look", daemon=True) for _ in which[1:LOOKS]]
@@ -99,7 +137,7 @@ class _Look:
         if self._error is not None:
             raise self._error
 
-    def _work(self, files: list[File], left: object) -> None:
+    def _work(self, files: list[File] | dict[int, File], left: object) -> None:
         driver = Driver(self._cancel)
         try:
             reach = self._reach.replace(kept=driver)

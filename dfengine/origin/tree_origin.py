@@ -31,7 +31,7 @@ from dfengine.origin.head import Head
 from dfengine.origin.listing_names import Limits
 from dfengine.origin.reach import Reach
 from dfengine.origin.schemes import origin as origin_of
-from dfengine.origin.tree_listing import divided, manifest
+from dfengine.origin.tree_listing import Before, divided, manifest
 from dfengine.origin.version import Version
 
 TYPE_CHECKING = False
@@ -57,17 +57,18 @@ REFUSES = frozenset((0, 403, 408, 421, 425, 429, 500, 502, 503, 504))
 class ManifestOrigin:
     """See `kinds.Origin`: the encoded manifest of the directory `url`, listed anew whenever no version is asked for.
 
-    made: is told each manifest that was made. Raises BadValue.
+    before: what an earlier one of the same directory and globs was made of. made: is told each manifest that was made. Raises BadValue.
     """
 
     def __init__(
-        self, url: str, globs: Globs, reach: Reach, cancel: Cancel, *, limits: Limits | None = None,
+        self, url: str, globs: Globs, reach: Reach, cancel: Cancel, *, limits: Limits | None = None, before: Before | None = None,
         made: Callable[[Manifest], None] = lambda manifest: None,
     ) -> None:
         self.key = url[:300]
         self.cancel = cancel
         self.connect, self.first, self.floor = reach.connect, reach.first, reach.floor
         self._url, self._globs, self._reach, self._limits, self._made = url, globs, reach, limits, made
+        self._before = before or Before()
         self._encoded = b""
         self._version = Version()
 
@@ -77,7 +78,8 @@ class ManifestOrigin:
     ) -> ManifestBody:
         """See `http.HttpOrigin.open`, and `tree_listing.manifest` for what is raised."""
         if version is None or not self._encoded:
-            made = manifest(self._url, self._reach.replace(connect=self.connect, first=self.first), self.cancel, self._globs, self._limits)
+            made = manifest(self._url, self._reach.replace(connect=self.connect, first=self.first), self.cancel, self._globs, self._limits,
+                            self._before)
             self._made(made)
             self._encoded = made.encode()
             self._version = Version(f'"{made.identity}"', "", len(self._encoded))

@@ -21,7 +21,7 @@ from dfengine.origin import tree_origin
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_root import Anywhere
 from dfengine.origin.reach import Reach
-from dfengine.origin.tree_listing import divided, manifest
+from dfengine.origin.tree_listing import Before, divided, manifest
 from dfengine.origin.tree_origin import AHEAD, ManifestOrigin, TreeOrigin
 from dfengine.origin.version import Version
 from tests.origins.directory import Directory
@@ -324,3 +324,46 @@ def test_a_repository_of_a_hub_is_a_tree_of_one_commit(cancel: Cancel, monkeypat
         assert read(TreeOrigin(made, reach(), cancel)) == data(files)
         hub.add("org/name", {**files, "README.md": b"y" * 50})
         assert read(TreeOrigin(made, reach(), cancel)) == data(files)
+
+
+# LISTED AGAIN
+
+
+@pytest.mark.parametrize("index", ["json", "html", "rounded"])
+def test_a_directory_that_says_the_same_again_has_the_same_manifest(cancel: Cancel, index: str) -> None:
+    files = {**FILES, "b/large": b"1" * PIECE * 2}
+    with Directory(files, index) as served:
+        before = Before()
+        made = manifest(served.url, reach(), cancel, before=before)
+        asked = sorted(served.seen)
+        served.seen.clear()
+        assert manifest(served.url, reach(), cancel, before=before) is made
+        assert sorted(served.seen) == asked
+        served.seen.clear()
+        files["b/more"] = b"2"
+        again = manifest(served.url, reach(), cancel, before=before)
+        assert again == manifest(served.url, reach(), cancel)
+        assert "b/more" in again.paths
+        assert manifest(served.url, reach(), cancel, before=before) is again
+
+
+def test_what_only_a_files_own_answer_tells_is_compared_as_well(cancel: Cancel) -> None:
+    files = {**FILES, "b/large": b"1" * PIECE * 2}
+    with Directory(files, "html") as served:
+        before = Before()
+        made = manifest(served.url, reach(), cancel, before=before)
+        files["b/large"] = b"2" * PIECE * 2
+        again = manifest(served.url, reach(), cancel, before=before)
+        assert again.identity != made.identity
+        assert again == manifest(served.url, reach(), cancel)
+
+
+def test_pages_that_were_compared_are_not_asked_for_again(cancel: Cancel) -> None:
+    files = {f"{n}/x": b"1" for n in range(9)}
+    with Directory(files) as served:
+        before = Before()
+        manifest(served.url, reach(), cancel, before=before)
+        served.seen.clear()
+        files["8/y"] = b"2"
+        manifest(served.url, reach(), cancel, before=before)
+        assert len(served.seen) == 10

@@ -22,6 +22,7 @@ from dfengine.origin.connections import Grants
 from dfengine.origin.local_root import Roots
 from dfengine.origin.reach import Own
 from dfengine.origin.retry import Retry
+from dfengine.origin.tree_listing import Before
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
@@ -93,6 +94,8 @@ class Fetch:
         self.connections = connections
         self.grants = grants or Grants()
         self.manifests = manifests or Manifests()
+        self.listed = Before()
+        """Of a tree's manifest: what it was made of last. Used by the fetch's thread."""
         self.room = room
         self.state = NEW
         self.error: DfengineError | None = None

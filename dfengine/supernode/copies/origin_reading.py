@@ -48,7 +48,7 @@ def _origin(fetch: Fetch) -> Origin:
     from dfengine.origin.tree_origin import ManifestOrigin, TreeOrigin
 
     if wanted.tree.part == MANIFEST:
-        return ManifestOrigin(wanted.url, wanted.tree.globs, reach, cancel, limits=LISTING, made=fetch.manifests.keep)
+        return ManifestOrigin(wanted.url, wanted.tree.globs, reach, cancel, limits=LISTING, before=fetch.listed, made=fetch.manifests.keep)
     return TreeOrigin(_manifest(fetch, wanted.tree, reach, cancel), reach, cancel)
 
 

@@ -11,7 +11,6 @@ from dfengine.app.options import JOBS
 from dfengine.app.session import Session
 from dfengine.app.wanted import Several
 from dfengine.errors import BadValue
-from dfengine.globs import Globs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,17 +30,25 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
         raise BadValue("--md5 and --digest are of one file: give one URL, or checksum= in a list")
     if given["recursive"]:
         from dfengine.app import tree
+        from dfengine.client.tree import TreeSettings
 
         if len(urls) != 1 or given["input_file"] or len((*folders, *filter(None, (given["dir"],)))) != 1:
             raise BadValue("--recursive takes one URL and one directory: dfengine get --recursive URL DIR")
-        wanted_tree = tree.Tree(
-            settings.replace(url=urls[0]), (folders or (given["dir"],))[0], Globs(given["include"] or (), given["exclude"] or ()),
-            delete=bool(given["delete"]), skip_existing=bool(given["skip_existing"]),
+        if given["skip_existing"]:
+            raise BadValue("--recursive takes no --skip-existing: files that are here already are kept as it is")
+        if given["jobs"]:
+            settings = settings.replace(connections=min(jobs, 16))
+        wish = tree.Wish(
+            TreeSettings(
+                settings.replace(url=urls[0], output=(folders or (given["dir"],))[0]), given["include"] or (), given["exclude"] or ()
+            ),
+            delete=bool(given["delete"]), shows=shows, json=as_json,
         )  # fmt: skip
+        wish.tree.check()
         if given["dry_run"]:
-            tree.dry_run(wanted_tree, as_json=as_json)
+            tree.dry_run(wish)
         else:
-            tree.get(wanted_tree, jobs, shows=shows, as_json=as_json)
+            tree.get(wish)
         return
     if given["include"] or given["exclude"] or given["delete"] or given["dry_run"]:
         raise BadValue("--include, --exclude, --delete and --dry-run are for directories: use --recursive")

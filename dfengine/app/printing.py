@@ -50,15 +50,20 @@ def as_object(result: Result) -> dict[str, Any]:
         "task_id": result.task_id,
         "length": result.length,
         "seconds": round(result.seconds, 3),
-        "from": {
-            "peers": result.from_peers,
-            "supernode": result.from_supernode,
-            "origin": result.from_origin,
-            "host": result.from_host,
-            "resumed": result.resumed,
-        },
+        "from": sources(result),
         "digest": result.digest,
         "back_to_source": result.back_to_source,
         **serves,
         "hedged": result.hedged,
+    }
+
+
+def sources(result: Any) -> dict[str, int]:
+    """Bytes by where they came from, of a result of a file, a tree, or one of its files."""
+    return {
+        "peers": result.from_peers,
+        "supernode": result.from_supernode,
+        "origin": result.from_origin,
+        "host": getattr(result, "from_host", 0),
+        "resumed": result.resumed,
     }

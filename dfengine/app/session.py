@@ -17,7 +17,7 @@ from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import Any
 
     from dfengine.client.batch import Wanted
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 WORST = (1, 5, 7, 2, 4, 3, 6, 8)
 """Exit codes of failures, the worst first."""
+
+
+def worst(codes: Collection[int]) -> int:
+    """Of the exit codes of failures; 0: there are none."""
+    return next((code for code in WORST if code in codes), max(codes, default=0))
 
 
 class Sums(Value):
@@ -52,13 +57,11 @@ class Report:
         self._entries = 0
         self._closed = False
         self.sums = Sums()
-        self.deleted: list[str] | None = None
-        """Paths below the directory of a tree, None: nothing was to be deleted."""
 
     @property
     def code(self) -> int:
         """Exit code of the worst failure so far."""
-        return next((code for code in WORST if code in self._codes), max(self._codes, default=0))
+        return worst(self._codes)
 
     def tell(self, ended: Ended, code: int = 0) -> None:
         """One file. code: instead of the failure's own, 0 = that one. Raises BrokenPipeError, StorageError."""
@@ -112,8 +115,6 @@ class Report:
             "seconds": round(self._progress.seconds, 3),
             "from": {"peers": sums.peers, "supernode": sums.supernode, "origin": sums.origin, "host": sums.host, "resumed": sums.resumed},
         }  # fmt: skip
-        if self.deleted is not None:
-            totals["deleted"] = self.deleted
         put(("\n" if self._entries else '{"files": [') + "], " + json.dumps(totals)[1:])
 
     def summary(self) -> str:
@@ -122,7 +123,7 @@ class Report:
 
         sums = self.sums
         said = [f"{sums.complete} {'file' if sums.complete == 1 else 'files'}"]
-        others = ((sums.skipped, "skipped"), (sums.failed, "failed"), (len(self.deleted or ()), "deleted"))
+        others = ((sums.skipped, "skipped"), (sums.failed, "failed"))
         said += [f"{count} {word}" for count, word in others if count]
         parts = [f"{amount(sums.length)} in {took(self._progress.seconds)}"]
         for count, name in (

@@ -1,122 +1,162 @@
-"""Runs `dfengine get --recursive`: all files below a URL, into a directory."""
+"""Runs `dfengine get --recursive`: all files below a URL, into a directory, as one task."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from dfengine.app.printing import put
-from dfengine.app.session import Session
-from dfengine.client.batch import Wanted
-from dfengine.errors import BadListing, BadValue, DfengineError, StorageError
-from dfengine.globs import Globs
-from dfengine.storage.output import prepare
+from dfengine.app.printing import put, sources
+from dfengine.app.session import worst
+from dfengine.client.interrupt import interruptible
+from dfengine.client.naming import without_password
+from dfengine.client.tree import TreeSettings, fetch, listed
+from dfengine.errors import DfengineError, StorageError
 from dfengine.storage.surplus import surplus
-from dfengine.task import Digest
+from dfengine.task import shown
 from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
     from typing import Any
 
-    from dfengine.origin.listing_names import Entry
-    from dfengine.settings import GetSettings
+    from dfengine.client.tree import FileResult, TreeResult
 
 
-class Tree(Value):
-    """settings: with the directory's URL. folder: what its files are put into. delete: of `folder`, what the tree has not."""
+LINES = 1000
+"""Objects that are printed at once."""
 
-    settings: GetSettings
-    folder: str
-    globs: Globs
+
+class Wish(Value):
+    """What is asked for. delete: of the directory, what the tree has not. shows: a progress line. json: an object at the end."""
+
+    tree: TreeSettings
     delete: bool = False
-    skip_existing: bool = False
+    shows: bool = False
+    json: bool = False
 
 
-def entries(tree: Tree) -> list[Entry]:
-    """The files that are wanted, by their paths. Raises OriginError and its kin, BadListing, BadValue."""
-    from dfengine.origin.cancel import Cancel
-    from dfengine.origin.listing import files
-    from dfengine.origin.schemes import of_download
-
-    settings = tree.settings
-    if settings.nodes and settings.url.startswith("file:"):
-        raise BadValue("file:// with a supernode is a directory of the supernode's disk, which cannot be listed from here: omit -n")
-    path, mark, query = settings.url.partition("?")
-    url = (path if path.endswith("/") else f"{path}/") + mark + query
-    takes = tree.globs.matcher().takes
-    cancel = Cancel()
-    try:
-        found = [entry for entry in files(url, of_download(settings), cancel) if takes(entry.path)]
-    finally:
-        cancel.close()
-    found.sort(key=lambda entry: entry.path)
-    return found
-
-
-def dry_run(tree: Tree, *, as_json: bool) -> None:
+def dry_run(wish: Wish) -> None:
     """Print sizes in bytes and paths, also of what would be deleted. Raises subclasses of DfengineError."""
-    found = entries(tree)
-    doomed = list(_doomed(tree, found, remove=False)) if tree.delete else []
-    known = [entry.size for entry in found if entry.size >= 0]
-    if as_json:
+    settings = wish.tree.get
+    # Who serves the manifest keeps it in the home directory.
+    pattern = "cdn" if settings.pattern == "p2p" else settings.pattern
+    found = listed(wish.tree.replace(get=settings.replace(pattern=pattern, quiet=True)))
+    doomed = list(_surplus(wish, found.paths, remove=False)) if wish.delete else []
+    if wish.json:
         import json
 
-        listed: list[dict[str, Any]] = [{"path": entry.path, "size": entry.size, "url": entry.url} for entry in found]
-        put(json.dumps({"files": listed, "deleted": doomed, "count": len(found), "length": sum(known), "dry_run": True}))
+        files = [{"path": each.path, "size": each.size, "url": each.url} for each in found]
+        put(json.dumps({"files": files, "delete": doomed, "count": len(found), "length": found.length, "dry_run": True}))
     else:
-        rows = [(str(entry.size) if entry.size >= 0 else "-", entry.path) for entry in found]
-        rows += [("delete", path) for path in doomed]
-        if rows:
-            put("\n".join(f"{size}\t{_printable(path)}" for size, path in rows))
-    if not tree.settings.quiet:
+        rows = [*zip(map(str, found.sizes), found.paths, strict=True), *(("delete", path) for path in doomed)]
+        put("\n".join(f"{size}\t{_printable(path)}" for size, path in rows))
+    if not settings.quiet:
         from dfengine.client.meter import amount
 
-        least = "at least " if len(known) < len(found) else ""
-        deleted = f", {len(doomed)} to delete" if tree.delete else ""
-        print(f"dfengine: {len(found)} files, {least}{amount(sum(known))}{deleted}; nothing is written", file=sys.stderr)
+        deleted = f", {len(doomed)} to delete" if wish.delete else ""
+        print(f"dfengine: {len(found)} files, {amount(found.length)}{deleted}; nothing is written", file=sys.stderr)
 
 
-def get(tree: Tree, jobs: int, *, shows: bool, as_json: bool) -> None:
-    """Download all of it. Raises SystemExit where files failed, subclasses of DfengineError before any file is begun."""
-    found = entries(tree)
-    session = Session(tree.settings, tree.folder, shows=shows, as_json=as_json)
-    session.progress.files = len(found)
-    if all(entry.size >= 0 for entry in found):
-        session.progress.length = sum(entry.size for entry in found)
-    session.download(_wanted(tree, found), jobs)
-    if tree.delete and not session.report.code:
-        session.report.deleted = []
+def get(wish: Wish) -> None:
+    """Download all of it. Raises SystemExit where files failed, and subclasses of DfengineError where the whole did."""
+    settings = wish.tree.get
+
+    def run() -> TreeResult:
+        if not wish.shows:
+            return fetch(wish.tree)
+        from dfengine.client.progress import Bar
+
+        with Bar(settings.output) as bar:
+            return fetch(wish.tree, bar)
+
+    def tell(code: int, kind: str, message: str) -> None:
+        if wish.json:
+            import json
+
+            url = without_password(settings.url)
+            put(json.dumps({"error": {"code": code, "kind": kind, "status": 0, "message": message, "url": url}}))
+
+    result = interruptible(settings, run, tell)
+    codes = {error.exit_code for error in result.errors.values()}
+    for file in result.failed:
+        print(f"dfengine: {shown(_printable(os.path.join(settings.output, file.path)))}: {_one_line(file.error)}", file=sys.stderr)
+    deleted: list[str] = []
+    if wish.delete and not codes:
         try:
-            session.report.deleted.extend(_doomed(tree, found, remove=True))
-        except DfengineError as error:
-            session.report.fail(error)
-    session.end()
-
-
-def _wanted(tree: Tree, found: list[Entry]) -> Iterator[Wanted]:
-    top = os.path.realpath(tree.folder)
-    for entry in found:
-        output = os.path.join(tree.folder, entry.path)
-        digest = Digest.parse(entry.digest) if entry.digest else None
-        settings = tree.settings.replace(url=entry.url, output=output, digest=digest)
-        fault = None
-        try:
-            real = os.path.realpath(os.path.dirname(output))
-            if os.path.commonpath((top, real)) != top:
-                raise StorageError(f"a link in {tree.folder} leads out of it: nothing is written there")
-            prepare(output, create=True)
+            deleted.extend(_surplus(wish, result.rows.manifest.paths, remove=True))
         except StorageError as error:
-            fault = error
-        yield Wanted(settings, (entry.url,), fault, skipped=tree.skip_existing and os.path.exists(output))
+            print(f"dfengine: {_one_line(error)}", file=sys.stderr)
+            codes.add(error.exit_code)
+    code = worst(codes)
+    if wish.json:
+        _tell(result, code, deleted if wish.delete else None)
+    elif not settings.quiet:
+        print(f"dfengine: {_summary(result, deleted)}", file=sys.stderr)
+    if code:
+        sys.exit(code)
 
 
-def _doomed(tree: Tree, found: list[Entry], remove: bool) -> Iterator[str]:
-    """Files of the folder that the tree has not. Raises StorageError, BadListing."""
-    if not found:
-        raise BadListing(f"{tree.settings.url[:200]} has no file that is wanted: --delete deletes nothing then")
-    return surplus(tree.folder, {entry.path for entry in found}, tree.globs.matcher().takes, remove)
+def _surplus(wish: Wish, paths: Iterable[str], remove: bool) -> Iterable[str]:
+    """Files of the directory that the tree has not. Raises StorageError."""
+    return surplus(wish.tree.get.output, frozenset(paths), wish.tree.globs.matcher().takes, remove)
+
+
+def _tell(result: TreeResult, code: int, deleted: list[str] | None) -> None:
+    """`--json`'s object, file by file: there may be many."""
+    import json
+
+    put('{"files": [', end="")
+    lines: list[str] = []
+    for n, file in enumerate(result.files):
+        lines.append((",\n" if n else "\n") + json.dumps(_as_object(result, n, file)))
+        if len(lines) == LINES:
+            put("".join(lines), end="")
+            lines.clear()
+    failed = len(result.errors)
+    totals: dict[str, Any] = {
+        "code": code, "complete": result.count - failed, "skipped": 0, "failed": failed, "length": result.length,
+        "seconds": round(result.seconds, 3), "from": sources(result), "url": without_password(result.url), "output": result.directory,
+        "manifest": result.manifest, "task_id": result.task_id, "back_to_source": result.back_to_source, "serves": result.serves,
+        "hedged": result.hedged,
+    }  # fmt: skip
+    if not result.serves:
+        totals["serves_nobody_because"] = result.why_not
+    if deleted is not None:
+        totals["deleted"] = deleted
+    put("".join(lines) + "\n], " + json.dumps(totals)[1:])
+
+
+def _as_object(result: TreeResult, n: int, file: FileResult) -> dict[str, Any]:
+    url = without_password(result.rows.manifest.url(n))
+    told: dict[str, Any] = {"url": url, "output": os.path.join(result.directory, file.path), "length": file.size, "from": sources(file)}
+    error = file.error
+    if error is not None:
+        status = getattr(error, "status", 0)
+        told["error"] = {
+            "code": error.exit_code, "kind": type(error).__name__, "status": status, "message": _one_line(error), "url": url,
+        }  # fmt: skip
+    return told
+
+
+def _summary(result: TreeResult, deleted: list[str]) -> str:
+    """`12 files, 3 failed: 30 MB in 6 s, 92% from peers`."""
+    from dfengine.client.meter import amount, percent, took
+
+    failed = len(result.errors)
+    said = [f"{result.count - failed} {'file' if result.count - failed == 1 else 'files'}"]
+    said += [f"{count} {word}" for count, word in ((failed, "failed"), (len(deleted), "deleted")) if count]
+    parts = [f"{amount(result.length)} in {took(result.seconds)}"]
+    for count, name in (
+        (result.from_peers, "from peers"), (result.from_supernode, "from the supernode"), (result.resumed, "was here before"),
+        (result.from_origin, f"from the origin: {shown(result.back_to_source or '')}"),
+    ):  # fmt: skip
+        parts += [f"{percent(count, result.length)} {name}"] if count and result.length else []
+    return f"{', '.join(said)}: {', '.join(parts)}"
+
+
+def _one_line(error: DfengineError | None) -> str:
+    return shown(" ".join(str(error).split()))
 
 
 def _printable(path: str) -> str:

@@ -61,8 +61,10 @@ class Identity(Value):
 
 def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
     """tree: the download is of one of a tree's tasks. Raises BadValue when the URL or a file of certificates cannot be meant."""
-    check_task_url(settings.url)
-    plain = settings.content or task_url(settings.url, settings.filter)
+    if tree is None:
+        check_task_url(settings.url)
+    # A directory's URL, which `tree.tree_url` has checked, has no parameters to leave out.
+    plain = settings.url if tree is not None else settings.content or task_url(settings.url, settings.filter)
     ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
     # Another Host is another site's file. 1.x's rule has no place for it; a range and a host's name hold no line break.
     site = "".join(f"\nhost:{value.lower()}" for name, value in settings.headers if name.lower() == "host")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from dfengine.origin.kinds import Origin
     from dfengine.settings import GetSettings
 
-__all__ = ["FileResult", "TreeResult", "TreeSettings", "fetch"]
+__all__ = ["FileResult", "TreeResult", "TreeSettings", "fetch", "listed"]
 
 ADVICE = "run it again to go on from here"
 
@@ -75,6 +75,11 @@ def fetch(settings: TreeSettings, observer: Observer | None = None, limit: Throt
     for a manifest that names what must not be written, before anything is.
     """
     return Tree(settings, observer, limit).run()
+
+
+def listed(settings: TreeSettings) -> Manifest:
+    """The manifest of what `fetch` would download; nothing else is fetched. Raises subclasses of DfengineError."""
+    return Tree(settings).manifest()
 
 
 class Tree:
@@ -130,6 +135,11 @@ class Tree:
         finally:
             self._running = None
             target.close()
+
+    def manifest(self) -> Manifest:
+        """See `listed`."""
+        task = TreeTask(MANIFEST, self._globs)
+        return self._manifest(identify(self._settings, task), task)
 
     def _check(self) -> None:
         if self._stopped is not None:

@@ -73,14 +73,14 @@ class Rows:
     """What `FileResult`s are made of: came[n] is where piece n came from; None: all files were here."""
 
     def __init__(self, manifest: Manifest, geometry: Geometry | None = None, came: bytes = b"") -> None:
-        self._manifest = manifest
+        self.manifest = manifest
         self._geometry = geometry
         self._came = came
 
     def of(self, n: int, error: DfengineError | None) -> FileResult:
         """File n."""
-        offset, size = self._manifest.range(n)
-        path = self._manifest.paths[n]
+        offset, size = self.manifest.range(n)
+        path = self.manifest.paths[n]
         if error is not None:
             return FileResult(path, size, error)
         if self._geometry is None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import Scene, scene
+from scene import MIB, Scene, scene, until
 
-from .test_many import run
+from .test_many import command, run
+from .test_progress import Terminal
 
 TREE = {"a.bin": 10_000, "sub/b.bin": 3_000_000, "sub/deep/c.txt": 5, "sub/deep/empty": 0, "with blank/d.txt": 77}
 
@@ -55,7 +60,11 @@ def test_an_index_arrives_whole(stage: Scene, with_node: bool) -> None:
     assert err == ""
     out, _ = run(stage, "--recursive", url, str(stage.path / "out"), "--json", *more)
     again: dict[str, Any] = json.loads(out)
-    assert again["from"]["resumed"] == sum(TREE.values())
+    assert (again["manifest"], again["complete"], again["failed"]) == (told["manifest"], len(TREE), 0)
+    assert there(stage.path / "out") == expected
+    for entry in again["files"]:
+        assert sum(entry["from"].values()) == entry["length"] == TREE[os.path.relpath(entry["output"], stage.path / "out")]
+        assert entry["url"].startswith(url)
 
 
 def test_a_directory_of_this_host(stage: Scene) -> None:
@@ -64,6 +73,23 @@ def test_a_directory_of_this_host(stage: Scene) -> None:
     for path in (stage.www / "tree").rglob("*"):
         os.utime(path, (1e9, 1e9))
     run(stage, "--recursive", url, "-P", str(stage.path / "out"))
+    assert there(stage.path / "out") == expected
+    out, _ = run(stage, "--recursive", url, "-P", str(stage.path / "out"), "--json")
+    assert json.loads(out)["from"]["resumed"] == sum(TREE.values())
+    (stage.path / "out/sub/b.bin").unlink()
+    out, _ = run(stage, "--recursive", url, "-P", str(stage.path / "out"), "--json")
+    assert json.loads(out)["from"]["origin"] >= 3_000_000, "of all files of its piece"
+    assert there(stage.path / "out") == expected
+
+
+def test_a_directory_of_the_supernode(stage: Scene) -> None:
+    expected = lay(stage)
+    for path in (stage.www / "tree").rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    node = stage.supernode("--origin-root", str(stage.www))
+    out, _ = run(stage, "--recursive", f"file://{stage.www}/tree/", str(stage.path / "out"), "--dry-run", "-n", node.node)
+    assert [line.split("\t")[1] for line in out.decode().splitlines()] == sorted(TREE)
+    run(stage, "--recursive", f"file://{stage.www}/tree/", str(stage.path / "out"), "-n", node.node)
     assert there(stage.path / "out") == expected
 
 
@@ -112,7 +138,7 @@ def test_nothing_is_deleted_when_a_file_failed_or_none_was_found(stage: Scene) -
     assert (folder / "old").exists()
     assert "sub" in err
     _, err = run(stage, "--recursive", url, str(folder), "--delete", "--include", "*.none", status=4)
-    assert "deletes nothing" in err
+    assert "no file lies below it" in err
     assert (folder / "old").exists()
 
 
@@ -128,9 +154,68 @@ def test_a_link_that_leads_out_of_the_directory_is_not_written_through(stage: Sc
     assert (stage.path / "out/a.bin").exists()
 
 
+def test_failures_are_named_and_the_others_arrive(stage: Scene) -> None:
+    expected, url = lay(stage), index(stage)
+    (stage.path / "out/a.bin").mkdir(parents=True)
+    out, err = run(stage, "--recursive", url, str(stage.path / "out"), "--json", status=7)
+    told = json.loads(out)
+    assert (told["code"], told["complete"], told["failed"]) == (7, len(TREE) - 1, 1)
+    (error,) = [entry["error"] for entry in told["files"] if "error" in entry]
+    assert (error["code"], error["kind"]) == (7, "StorageError")
+    assert err.startswith(f"dfengine: {stage.path}/out/a.bin: ")
+    assert err.count("\n") == 1
+    arrived = {path: digest for path, digest in there(stage.path / "out").items() if not path.startswith(".dfengine.")}
+    assert {path: digest for path, digest in expected.items() if path != "a.bin"} == arrived
+
+
+def test_a_signal_ends_it_and_the_next_run_goes_on(stage: Scene) -> None:
+    expected, url = lay(stage), index(stage)
+    for n in range(3):
+        expected[f"large{n}"] = stage.file(f"tree/large{n}", 24 * MIB)
+    node = stage.supernode()
+    words = ("--recursive", url, str(stage.path / "out"), "--json", "-n", node.node)
+    process = subprocess.Popen(command(stage, *words, "--locallimit", "8M"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(lambda: (stage.path / "out/large0").exists(), "the first large file")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert json.loads(out)["error"]["kind"] == "Interrupted"
+    assert f"go on from here ({stage.path}/out)" in err.decode()
+    out, _ = run(stage, *words)
+    told = json.loads(out)
+    assert told["from"]["resumed"] > 12 * MIB
+    assert there(stage.path / "out") == expected
+    assert not list((stage.path / "out").glob(".*"))
+
+
+def test_one_line_on_a_terminal_shows_the_tree(stage: Scene) -> None:
+    lay(stage)
+    url, node = index(stage), stage.supernode()
+    words = command(stage, "--recursive", url, str(stage.path / "model"), "-n", node.node, "--locallimit", "1M")
+    with contextlib.closing(Terminal(words)) as terminal:
+        terminal.until(r"model \[=+> +\] +\d+%")
+        assert terminal.end() == 0
+        assert re.match(r"model \[=+\] 100%  3\.01 MB", terminal.screen[0]), terminal.screen
+        assert re.fullmatch(r"dfengine: 5 files: 3\.01 MB in [\d.]+ s, 100% from the supernode", terminal.screen[-1])
+
+
+def test_nobody_reads_a_dry_run(stage: Scene) -> None:
+    lay(stage)
+    url = index(stage)
+    read, write = os.pipe()
+    os.close(read)
+    for more in (("--dry-run",), ("--json",)):
+        done = subprocess.run(command(stage, "--recursive", url, str(stage.path / "out"), *more), stdout=write, timeout=60)
+        assert done.returncode == 23
+    os.close(write)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("--recursive", "http://o/d/", "out", "--skip-existing"), "no --skip-existing"),
+        (("--recursive", "http://o/d/?x", "out"), "query"),
+        (("--recursive", "http://o/d/", "out", "-r", "0-9", "--pattern", "source"), "Range"),
         (("--recursive", "http://o/d/"), "--recursive URL DIR"),
         (("--recursive", "http://o/d/", "http://o/e/", "out"), "--recursive URL DIR"),
         (("--recursive", "http://o/d/", "out", "-P", "other"), "--recursive URL DIR"),

@@ -125,6 +125,7 @@ class Tree:
         target = _target(manifest, self._settings, who.kept, partial(self._check))
         try:
             if not self._settings.force and target.find_kept():
+                target.tidy()
                 return self._kept(manifest, target, time.monotonic() - started)
             target.prepare()
             if target.folds_case() and (clashes := manifest.case_clashes()):

@@ -227,6 +227,13 @@ class TreeTarget:
         os.close(self._lock)
         self._lock = -1
 
+    def tidy(self) -> None:
+        """All files have their names: remove what a download has left that was killed at its end, unless another one uses it."""
+        if os.path.lexists(self.parts):
+            with contextlib.suppress(StorageError):
+                self.prepare()
+                self.discard()
+
     def close(self) -> None:
         """Let go of the directory; what lies in it stays."""
         for fd in (self._root, self._lock):

@@ -176,7 +176,39 @@ def test_nothing_is_written_through_a_link(stage: Scene) -> None:
     fetch(stage, url, "out", pattern="source")
 
 
-@pytest.mark.parametrize("with_node", [False])
+def test_the_swarm_passes_a_tree_on(stage: Scene) -> None:
+    expected, url = lay(stage), index(stage)
+    node = stage.supernode()
+    told = fetch(stage, url, "a", node)
+    assert there(stage.path / "a") == expected
+    assert counts(told) == (0, SIZE, 0, 0)
+    assert told["serves"]
+    origin = node.metric("dfengine_origin_bytes_total")
+    told = fetch(stage, url, "b", node, host=3)
+    assert there(stage.path / "b") == expected
+    assert counts(told)[0] == SIZE, "the first host has every piece, and the supernode sends none that others have"
+    assert node.metric("dfengine_origin_bytes_total") == origin
+
+
+def test_a_changed_file_is_not_passed_on(stage: Scene) -> None:
+    expected, url = lay(stage), index(stage)
+    node = stage.supernode()
+    fetch(stage, url, "a", node)
+    for path in ("large.bin", "small/003.bin"):
+        place = stage.path / "a" / path
+        body, times = bytearray(place.read_bytes()), place.stat()
+        body[-1] ^= 1
+        place.write_bytes(body)
+        os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
+    (stage.path / "a" / "z/large too.bin").unlink()
+    told = fetch(stage, url, "b", node, host=3)
+    assert there(stage.path / "b") == expected
+    peers, supernode, _, _ = counts(told)
+    assert peers
+    assert supernode
+
+
+@pytest.mark.parametrize("with_node", [False, True])
 @pytest.mark.parametrize("part", [0.05, 0.4, 0.8])
 def test_a_killed_run_goes_on(stage: Scene, part: float, with_node: bool) -> None:
     expected = lay(stage)
@@ -203,3 +235,16 @@ def test_a_killed_run_goes_on(stage: Scene, part: float, with_node: bool) -> Non
     assert there(out) == expected
     if part > 0.1:
         assert counts(told)[3] > 0
+
+
+def test_a_tree_is_fetched_while_the_supernode_is_lost(stage: Scene) -> None:
+    expected, url = lay(stage, {**TREE, "very large.bin": 60 * MIB}), index(stage)
+    node = stage.supernode()
+    process = start(stage, url, "out", node, locallimit="10M", timeout=100)
+    until(lambda: list((stage.path / "out").glob("small/*")), "the first files")
+    stage.kill(node.process)
+    told = end(process)
+    assert there(stage.path / "out") == expected
+    assert told["why"]
+    assert counts(told)[1] > 0
+    assert counts(told)[2] > 0

@@ -291,6 +291,19 @@ def test_files_that_an_earlier_download_has_written_are_kept(tmp_path: Path) -> 
     assert (out / "file0").stat().st_ino == before
 
 
+def test_what_is_left_of_a_download_killed_at_its_end_is_removed(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "out", {"a": b"1" * 100, "b": b"2"}, marks=marks(1, 2))
+    file = tree.open()
+    tree.write_all(file)
+    file.finish_all()
+    tree.stop(file)
+    assert tree.target.find_kept()
+    tree.target.tidy()
+    tree.target.tidy()
+    tree.target.close()
+    tree.check()
+
+
 def test_two_downloads_do_not_write_one_tree_at_once(tmp_path: Path) -> None:
     first, second = (Tree(tmp_path / "out", {"a": b"1" * 100}) for _ in range(2))
     file = first.open()

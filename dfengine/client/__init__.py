@@ -14,7 +14,7 @@
     connection_pool, throttle           kept connections, and the limit on bytes received
     assembly, digest, finished          the file being put together, its whole digest, what a finished output is
     tree, tree_place, tree_result       a whole directory: its manifest, then the data of all its files, which it scatters into them
-    from_origin, origin_lease           the origin, and permission to go there
+    from_origin, origin_lease           the origin, and permission to go there; returning: back to the swarm
     joining, pulse, leader_place, copying  downloads of one host: who leads and runs, where its pieces are, how one of them is copied
     joined_file                         a download into a file that copies all of them
     local_peer, leaving                 this host's peer server, no child of ours (`_detached`); telling supernodes of the end

@@ -71,7 +71,7 @@ class FromOrigin:
         self._retry = Retry(settings.retry, settings.retry_max_time)
 
     def run(self) -> None:
-        """Until every piece is here. Raises OriginError (also its subclasses), StorageError, TimedOut."""
+        """Until every piece is here, or a supernode is. Raises OriginError (also its subclasses), StorageError, TimedOut."""
         settings = self._settings
         limit = settings.locallimit
         # All connections share this host's link and the user's limit: neither may look like a slow origin.
@@ -132,6 +132,8 @@ class FromOrigin:
                         parked = transfer.parked
                         if self._renew is not None:
                             self._renew(parked)
+                        if self._assembly.returning is not None and self._assembly.returning.look(transfer):
+                            break
                         transfer.sleep(PARKED if parked else TICK)
                         if transfer.wishes():
                             reader.stop()  # threads that wait for work look for it
@@ -141,6 +143,7 @@ class FromOrigin:
                 finally:
                     reader.stop()
                 transfer.halt()
+                transfer.from_origin.clear()
         finally:
             if not begun:  # it was stopped before any thread had the lead
                 body.close()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dfengine.client.finished import Finished
     from dfengine.client.joining import Joining
     from dfengine.client.plan import Plan
+    from dfengine.client.returning import Returning
     from dfengine.client.watch import Watch
     from dfengine.origin.version import Version
     from dfengine.settings import GetSettings
@@ -49,6 +50,8 @@ class Place:
         """Resumed pieces and new ones are of one version only if the whole file's digest agrees."""
         self.joining: Joining | None = None
         """This download among those of its host; None: it is alone."""
+        self.returning: Returning | None = None
+        """What leads from the origin back to the swarm, for a file that is open for long."""
         self.lending: list[str] = []
         """Algorithms of the whole file's digests that this host's leader computes for it."""
         self.stuck = False

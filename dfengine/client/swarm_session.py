@@ -85,8 +85,16 @@ class SwarmSession:
 
     def run(self) -> str | None:
         """Until every piece is here: None; or until the swarm has failed: why. Errors of this machine are raised."""
+        return self._driven(self._first)
+
+    def resume(self, member: Membership) -> str | None:
+        """The same after the origin, by a membership that was found meanwhile."""
+        self._served = None
+        return self._driven(lambda: member)
+
+    def _driven(self, begin: Callable[[], Membership]) -> str | None:
         try:
-            self.member = self._first()
+            self.member = begin()
             failed = self._drive_memberships()
             self._in_step = failed is None and self.member is not None and self.member.native
             return failed

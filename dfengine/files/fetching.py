@@ -60,6 +60,29 @@ class Fetching(Downloading):
                 return True
         return False
 
+    def _from_origin(self, reason: str) -> None:
+        """See Downloading. A file may be open for weeks: it goes on in the swarm when a supernode is there again."""
+        if self._swarm is None:
+            return super()._from_origin(reason)
+        from dfengine.client.returning import Returning
+
+        returning = self.place.returning = Returning(self.dialer, self._swarm.nodes, self.registration)
+        try:
+            while True:
+                returning.begin(self.place.transfer)
+                super()._from_origin(reason)
+                transfer = self.place.transfer
+                member = returning.take(transfer) if transfer is not None and not transfer.finished else None
+                if member is None:
+                    return None
+                self.watch.notice(f"goes on in the swarm: supernode {member.node} is there again")
+                failed = self._swarm.resume(member)
+                if failed is None:
+                    return None
+                reason = failed
+        finally:
+            returning.close()
+
     def opened(self, member: Membership) -> None:
         """Its pieces have a place: from now on they are served."""
         self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")

@@ -22,7 +22,7 @@ import pytest
 from scene import MIB, SMALL, Scene, Supernode, until
 
 import dfengine
-from dfengine.client import swarm_session
+from dfengine.client import returning, swarm_session
 from dfengine.errors import BadValue, DigestMismatch, DiskFull, LocalError, OriginChanged, OriginError, SupernodeError, TimedOut
 from dfengine.files import File
 from dfengine.files import opened as opening
@@ -433,6 +433,63 @@ def test_a_supernode_that_is_killed_for_good_under_readers(stage: Scene, monkeyp
         wanted = reads(size, 12, seed=3)
         for at, found in zip(wanted, pool.map(lambda at: file.pread(*at), wanted), strict=True):
             assert found == data[at[0] : at[0] + at[1]]
+
+
+def test_a_file_that_went_to_the_origin_comes_back_to_the_swarm(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as its supernode is there again and somebody reads; what it fetches then is served to others, too."""
+    monkeypatch.setattr(swarm_session, "RETRY", 0.5)
+    monkeypatch.setattr(returning, "PAUSES", (0.2, 0.5))
+    size = 60 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    with opened(stage, url, nodes=(node,)) as file:
+        assert file.pread(0, 10) == data[:10]
+        turn = iter(range(1, 60))
+
+        def read() -> tuple[int, int, int]:
+            """One more piece."""
+            offset = next(turn) * PIECE
+            assert file.pread(offset, 10) == data[offset : offset + 10]
+            return counts(file)
+
+        for _ in range(2):
+            stage.kill(node.process)
+            before = counts(file)
+            until(lambda before=before: read()[2] > before[2], "a piece of the origin")
+            node = stage.supernode(home=node.home, port=node.port, download_port=int(node.download.rpartition(":")[2]))
+            before = counts(file)
+            until(lambda before=before: read()[:2] > before[:2], "a piece of the swarm", 60.0)
+            origin = counts(file)[2]
+            for _ in range(3):
+                read()
+            assert counts(file)[2] == origin, "nothing more comes from the origin"
+        assert sum(counts(file)) <= size
+        assert file.read() == data
+        stage.get(url, "out", host=3, nodes=(node,))
+
+
+def test_a_file_does_not_come_back_to_another_version(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supernode that is there again has fetched a newer one: the file that is open stays with the origin, and says that it changed."""
+    monkeypatch.setattr(swarm_session, "RETRY", 0.5)
+    monkeypatch.setattr(returning, "PAUSES", (0.2, 0.5))
+    size = 40 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    with opened(stage, url, nodes=(node,)) as file:
+        assert file.pread(0, 10) == data[:10]
+        stage.kill(node.process)
+        until(lambda: file.pread(20 * PIECE, 10) == data[20 * PIECE : 20 * PIECE + 10] and counts(file)[2], "a piece of the origin")
+        time.sleep(1.1)
+        stage.file("f", size, seed=1)
+        other = stage.supernode(port=node.port)
+        stage.get(url, "out", host=3, nodes=(other,))
+        with pytest.raises(OriginChanged):
+            file.read()
+        assert file.pread(20 * PIECE, 10) == data[20 * PIECE : 20 * PIECE + 10]
 
 
 def wakeups() -> dict[str, int]:

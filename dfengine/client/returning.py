@@ -1,0 +1,126 @@
+"""An open file that went to the origin, because its supernode was lost, looks for a supernode again.
+
+Only while somebody reads, in growing pauses, and not for ever. A thread of its own asks, so no read waits for the answer. A supernode
+counts if it names the very version that is here, in pieces of the same size, since pieces of two versions never mix. A return that
+brought no piece counts against all further ones: after RETURNS of them in a row the file stays with the origin.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from dfengine.client.pull_timing import Backoff
+from dfengine.client.supernode_session import chance, join, leave
+from dfengine.client.watch import TICK
+from dfengine.errors import RemoteError, SourceGone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dfengine.client.messages import Registration
+    from dfengine.client.supernode_session import Membership
+    from dfengine.client.transfer import Transfer
+    from dfengine.net.dialer import Dialer
+    from dfengine.settings import SupernodeAddress
+
+PAUSES = 10.0, 300.0
+"""Seconds between two tries: first, and at most, and up to as much again by chance."""
+
+TRIES = 50
+"""In a row without a supernode; some hours."""
+
+RETURNS = 3
+"""In a row that brought nothing."""
+
+ANSWER = 30.0
+"""Seconds for a registration."""
+
+
+class Returning:
+    """Of one download. Used by the engine's thread; `look` at most."""
+
+    def __init__(self, dialer: Dialer, nodes: Sequence[SupernodeAddress], registration: Registration) -> None:
+        self._dialer, self._nodes, self._registration = dialer, nodes, registration
+        self._tries, self._vain = TRIES, 0
+        self._here = -1
+        self._thread: threading.Thread | None = None
+        self._found: Membership | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+        self._rest()
+
+    def _rest(self) -> None:
+        self._backoff = Backoff(*PAUSES)
+        self._next = time.monotonic() + self._backoff.next(chance())
+
+    def begin(self, transfer: Transfer | None) -> None:
+        """The file goes to the origin, for the first time or again."""
+        here = transfer.plan.here if transfer is not None else 0
+        if self._here < 0 or here > self._here:
+            self._vain, self._tries = 0, TRIES
+            self._rest()
+        else:
+            self._vain += 1
+
+    def look(self, transfer: Transfer) -> bool:
+        """A supernode is there: `take` its membership. Asks for one if it is time to. Never waits."""
+        if self._found is not None:
+            return True
+        now = time.monotonic()
+        running = self._thread is not None and self._thread.is_alive()
+        if running or transfer.parked or now < self._next or not self._tries or self._vain >= RETURNS:
+            return False
+        self._tries -= 1
+        self._next = now + self._backoff.next(chance())
+        self._thread = threading.Thread(target=self._ask, args=(transfer,), name="return", daemon=True)
+        self._thread.start()
+        return False
+
+    def take(self, transfer: Transfer) -> Membership | None:
+        """The membership that was found, which is the caller's."""
+        with self._lock:
+            found, self._found = self._found, None
+        if found is not None:
+            self._here = transfer.plan.here
+        return found
+
+    def _ask(self, transfer: Transfer) -> None:
+        for node in self._nodes:
+            try:
+                found = join(self._dialer, node, self._registration, time.monotonic() + ANSWER, self._pause)
+            except RemoteError:
+                continue
+            with self._lock:
+                if not self._closed and _of_same(found, transfer):
+                    self._found = found
+                    break
+            leave(found)
+            found.connection.close()
+        transfer.wake()
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self._closed:
+                raise SourceGone("nobody returns any more")
+            time.sleep(TICK)
+
+    def close(self) -> None:
+        """Nobody returns any more."""
+        with self._lock:
+            self._closed, found, self._found = True, self._found, None
+        if found is not None:
+            leave(found)
+            found.connection.close()
+        if self._thread is not None:
+            self._thread.join(1.0)
+
+
+def _of_same(member: Membership, transfer: Transfer) -> bool:
+    """Its pieces may come beside those that are here."""
+    geometry, known = member.geometry, transfer.file.record.generation
+    lengths = {geometry.length, transfer.file.geometry.length} - {-1}
+    same = len(lengths) < 2 and geometry.piece_size == transfer.file.geometry.piece_size
+    return same and member.native and member.cdn_source != "source" and bool(known) and member.generation == known

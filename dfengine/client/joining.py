@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ALONE = 60.0
 """Seconds between two looks of a leader that nobody has joined: it is woken by the first one."""
 
-ANSWER = 1.0
+ANSWER = 5.0
 """Seconds for the peer server to say who leads."""
 
 MOST = 8

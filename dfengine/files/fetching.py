@@ -53,10 +53,10 @@ class Fetching(Downloading):
     def joined(self, joining: Joining) -> bool:
         """See Downloading: its readers read where its leader's do; or it leads, and copies from a download into a file."""
         from dfengine.files.copied import CopiedFile
-        from dfengine.files.joined import JoinedMemory
+        from dfengine.files.joined import JoinedPlace
 
         while joining.joined:
-            if (CopiedFile if joining.leads else JoinedMemory)(joining, self.place, self.watch).run():
+            if (CopiedFile if joining.leads else JoinedPlace)(joining, self.place, self.watch).run():
                 return True
         return False
 

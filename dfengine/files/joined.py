@@ -1,23 +1,24 @@
-"""An open file whose pieces this host's leader fetches: its readers read from the leader's memory, and no byte is copied.
+"""An open file whose pieces this host's leader fetches: its readers read from the leader's memory or file, and no byte is copied.
 
-What readers wait for is named in the leader's page of signals. When the leader has ended, whoever leads then fetches into the same memory,
-since nobody else writes there any more. A leader that does not run may run again, and write: then the pieces are copied into own memory,
-and this download goes on alone.
+What readers wait for is named in the leader's page of signals. When the leader has ended, whoever leads then fetches into the same place,
+since nobody else writes there any more. A leader that does not run may run again, and write: then the next leader copies the pieces that
+are here into a place of its own, and the others read from there, once it has every piece that they have seen.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 
 from dfengine._bitset import Bitset
 from dfengine.client.leader_place import Unusable
 from dfengine.client.watch import TICK
-from dfengine.storage.memory_file import MemoryFile
 from dfengine.storage.signal_page import WANTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dfengine.client.joining import Joining
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.on_demand import TransferOnDemand
@@ -34,7 +35,7 @@ URGENT = 16
 """Pieces at the head of what readers want that the leader must know of."""
 
 
-class JoinedMemory:
+class JoinedPlace:
     """Of one open file, on its engine's thread."""
 
     def __init__(self, joining: Joining, place: FilePlace, watch: Watch) -> None:
@@ -42,7 +43,7 @@ class JoinedMemory:
         self._place = place
         self._watch = watch
         self._named: set[int] = set()
-        self._seen: Bitset | None = None
+        self._seen = Bitset(0)
 
     def run(self) -> bool:
         """True: every piece is here. False: this download leads now, or goes on alone, with what is here. Raises StorageError."""
@@ -53,48 +54,65 @@ class JoinedMemory:
             leader = joining.place
             if leader is None:
                 joining.hear(LOOK, transfer.wakeup if transfer is not None else None)
-            elif transfer is None:
-                transfer = self._begin(leader)
-                if transfer is None:
-                    joining.pass_on()
-            elif self._same_memory(leader, transfer):
-                self._follow(leader, transfer)
-            else:
+                continue
+            with contextlib.suppress(Unusable):
+                transfer = transfer or self._begin(leader)
+                if transfer is not None and self._moves_to(leader, transfer):
+                    self._follow(leader, transfer)
+            if joining.place is leader and not joining.leads:
                 joining.pass_on()
         if transfer is None:
             return False
-        if not transfer.finished and not (joining.leads and joining.left):
-            assert isinstance(transfer.file, MemoryFile)
-            transfer.file.move()
-            if not joining.leads:
+        if transfer.finished:
+            # Its engine ends here, and hears of nothing any more.
+            if joining.leads:
+                self._place.show_host()
+            else:
                 joining.pass_on()
-        if not transfer.finished:
-            return False
-        # Its engine ends here, and hears of nothing any more.
-        joining.pass_on()
-        return True
+            return True
+        self._place.take_over(joining.leads and joining.left)
+        self._tell(transfer)
+        if not joining.leads:
+            joining.pass_on()
+        return False
 
     def _begin(self, leader: LeaderPlace) -> TransferOnDemand | None:
-        """None: what the leader has cannot be shared."""
-        try:
-            if not isinstance(leader.file, MemoryFile) or not leader.trusted:
-                return None
-        except Unusable:
+        """None: what the leader has cannot be shared. Raises Unusable."""
+        if not leader.trusted or not self._place.shares(leader.file):
             return None
         leader.taken = True
-        return self._place.adopt(leader.file)
+        transfer = self._place.adopt(leader.file)
+        self._seen = Bitset(len(transfer.file.here))
+        return transfer
 
-    @staticmethod
-    def _same_memory(leader: LeaderPlace, transfer: TransferOnDemand) -> bool:
-        return os.path.samestat(os.fstat(leader.file.fd), os.fstat(transfer.file.fd))
+    def _moves_to(self, leader: LeaderPlace, transfer: TransferOnDemand) -> bool:
+        """Readers read from this leader's place from now on, if it has, or gets, all that they have seen. Raises Unusable."""
+        joining, here, there = self._joining, transfer.file, leader.file
+        if there is here:
+            return True
+        same = leader.generation == here.record.generation and there.geometry.piece_size == here.geometry.piece_size
+        if not same or there.evicts or there.in_memory != here.in_memory:
+            return False
+        while joining.joined and not joining.leads and joining.place is leader:
+            self._watch.check(transfer)
+            if not leader.trusted:
+                return False
+            there_now = there.here
+            missing = [n for n in self._seen if n >= len(there_now) or n not in there_now]
+            if not missing:
+                here.become(there)
+                leader.taken, leader.file = True, here
+                return True
+            leader.page.want(joining.slot, [*missing, *transfer.wishes()][:WANTED])
+            joining.hear(TICK, transfer.wakeup)
+        return False
 
     def _follow(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
         """Until the leader is another one, or does not run, or every piece is here."""
         joining = self._joining
-        self._seen = self._seen or Bitset(len(transfer.file.here))
-        bits = Bits(leader, transfer, self._seen)
+        bits = Bits(leader, transfer, self._tell)
         self._named.clear()
-        transfer.start(bits.run, "join")
+        transfer.start(bits.run, "join", fetches=False)
         try:
             while not bits.over.is_set():
                 self._watch.check(transfer)
@@ -111,9 +129,6 @@ class JoinedMemory:
                 bits.finish()
                 if bits.over.wait(TICK):
                     break
-        if joining.joined and joining.place is leader:
-            joining.pass_on()
-            self._named.clear()
 
     def _name(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
         """Tell the leader what readers want, if it does not know the most urgent pieces."""
@@ -124,14 +139,25 @@ class JoinedMemory:
             self._named = set(wanted)
             leader.page.want(self._joining.slot, wanted)
 
+    def _tell(self, transfer: TransferOnDemand) -> None:
+        """The transfer hears of the pieces that are here, and of which it does not know. By one thread at a time."""
+        file, seen = transfer.file, self._seen
+        here = file.here
+        n = seen.first_clear()
+        while n >= 0 and (n := here.first_set(n)) >= 0:
+            if n not in seen:
+                seen.set(n)
+                transfer.keep_shared(n, file.geometry.content(n)[1])
+            n = seen.first_clear(n)
+
 
 class Bits:
-    """A thread that tells the transfer which pieces are here. seen: those that it knows of."""
+    """A thread that has the transfer hear, by `tell`, which pieces are here."""
 
-    def __init__(self, leader: LeaderPlace, transfer: TransferOnDemand, seen: Bitset) -> None:
+    def __init__(self, leader: LeaderPlace, transfer: TransferOnDemand, tell: Callable[[TransferOnDemand], None]) -> None:
         self._leader = leader
         self._transfer = transfer
-        self._seen = seen
+        self._tell = tell
         self.ends = False
         self.broken = False
         self.over = threading.Event()
@@ -147,7 +173,7 @@ class Bits:
                 except Unusable:
                     self.broken = True
                 if not self.broken:
-                    self._look()
+                    self._tell(transfer)
                 if ends or self.broken or transfer.finished:
                     return
                 page.wait(changes, PARKED if transfer.parked else LOOK)
@@ -161,13 +187,3 @@ class Bits:
         """What is here now is told, and nothing is waited for any more."""
         self.ends = True
         self._leader.page.wake()
-
-    def _look(self) -> None:
-        file, seen = self._transfer.file, self._seen
-        here = file.here
-        n = seen.first_clear()
-        while n >= 0 and (n := here.first_set(n)) >= 0:
-            if n not in seen:
-                seen.set(n)
-                self._transfer.keep_shared(n, file.geometry.content(n)[1])
-            n = seen.first_clear(n)

@@ -124,8 +124,12 @@ class FilePlace(Place):
             throttle=Throttle(rate) if rate else None,
         )  # fmt: skip
 
-    def adopt(self, file: MemoryFile) -> TransferOnDemand:
-        """The pieces come into the memory of this host's leader; `file` is this value's from now on."""
+    def shares(self, file: PieceFile) -> bool:
+        """The place of this host's leader may be this one's, too."""
+        return not file.evicts and (file.in_memory if self._store == MEMORY else not file.in_memory if self._store == DISK else True)
+
+    def adopt(self, file: PieceFile) -> TransferOnDemand:
+        """The pieces come into the place of this host's leader; `file` is this value's from now on."""
         self.transfer = transfer = self._over_file(file, [])
         if transfer.follower is not None:
             transfer.start(transfer.follower.run, "digest", fetches=False)
@@ -134,9 +138,28 @@ class FilePlace(Place):
             self._known.notify_all()
         return transfer
 
-    def _file(self, geometry: Geometry, generation: bytes) -> PieceFile:
-        """Raises StorageError."""
-        if self._store == MEMORY or (not self._store and 0 <= geometry.length <= available() // SHARE):
+    def take_over(self, left: bool) -> None:
+        """Pieces that were adopted are fetched by this download from now on. left: nobody else writes there any more, so it may.
+
+        Else the pieces that are here are copied into a place of its own. Raises StorageError.
+        """
+        assert self.transfer is not None
+        file = self.transfer.file
+        if file.in_memory and left:
+            return
+        fresh = self._file(file.geometry, file.record.generation, file.in_memory)
+        try:
+            fresh.take(file)
+        except BaseException:
+            fresh.close()
+            raise
+        file.become(fresh)
+
+    def _file(self, geometry: Geometry, generation: bytes, in_memory: bool | None = None) -> PieceFile:
+        """in_memory: None: as `store` says. Raises StorageError."""
+        if in_memory is None:
+            in_memory = self._store == MEMORY or (not self._store and 0 <= geometry.length <= available() // SHARE)
+        if in_memory:
             return MemoryFile.allocate(geometry, generation)
         home = Home(self._settings.home)
         folder = os.path.join(home.path, FOLDER)

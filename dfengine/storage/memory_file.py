@@ -9,8 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 
-import xxhash
-
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
 from dfengine.storage.piece_file import PieceFile
@@ -59,39 +57,6 @@ class MemoryFile(PieceFile):
             adopted.close()
             raise StorageError("what was handed over is no file's memory")
         return cls("a file's memory", data, adopted)
-
-    def move(self) -> None:
-        """From now on the pieces that are here lie in memory of this process alone; the other is left to who writes there.
-
-        Raises StorageError, also when a piece is not what the record says; then nothing has changed.
-        """
-        fresh = MemoryFile.allocate(self.geometry, self.record.generation)
-        try:
-            buffer = memoryview(bytearray(self.geometry.content_size))
-            for n in list(self.here):
-                content = buffer[: self.read_into(n, buffer)]
-                digest = xxhash.xxh3_128_digest(content)
-                if digest != self.record.digest(n):
-                    raise StorageError(f"piece {n} in the memory of another download is not what its record says")
-                fresh.write(n, content, digest)
-        except BaseException:
-            fresh.close()
-            raise
-        self._left += ((self._fd, self.record),)
-        self.moves += 1
-        self._fd, self.record, self._reach = fresh._fd, fresh.record, fresh._reach
-        self.moves += 1
-
-    _left: tuple[tuple[int, Record], ...] = ()
-    """What somebody may still read from."""
-
-    def close(self) -> None:
-        """All descriptors; the memory goes with its last."""
-        left, self._left = self._left, ()
-        for fd, record in left:
-            os.close(fd)
-            record.close()
-        super().close()
 
     @property
     def descriptors(self) -> list[int]:

@@ -98,6 +98,9 @@ class PieceFile:
     moves = 0
     """Changes when data and record are elsewhere; odd while they move."""
 
+    _left: tuple[tuple[int, Record], ...] = ()
+    """What somebody may still read from."""
+
     evicts = False
     """Pieces may be evicted while the file is open: a sender checks the bit again before the last byte."""
 
@@ -219,8 +222,34 @@ class PieceFile:
         stat = os.fstat(self.fd)
         return stat.st_mtime_ns == mtime and stat.st_size == self.geometry.length
 
+    def become(self, other: PieceFile) -> None:
+        """From now on data and record are those of `other`, a file of the same kind, whose descriptors are this value's then.
+
+        Whoever reads from the former place may go on, since it stays open until `close`, and looks at `moves` afterwards.
+        """
+        self._left += ((self._fd, self.record),)
+        self.moves += 1
+        self.path, self._fd, self.record, self._reach = other.path, other._fd, other.record, other._reach
+        self.moves += 1
+
+    def take(self, other: PieceFile) -> None:
+        """Copy the pieces of `other` that are not here. Raises StorageError, also where one is not what the record says."""
+        buffer = memoryview(bytearray(self.geometry.content_size))
+        for n in list(other.here):
+            if n in self.here:
+                continue
+            content = buffer[: other.read_into(n, buffer)]
+            digest = content_digest(content)
+            if digest != other.record.digest(n):
+                raise StorageError(f"piece {n} of another download of this host is not what its record says: open the file again")
+            self.write(n, content, digest)
+
     def close(self) -> None:
-        """Both descriptors; the files stay."""
+        """Both descriptors, and those of former places; the files stay."""
+        left, self._left = self._left, ()
+        for former, record in left:
+            os.close(former)
+            record.close()
         fd, self._fd = self._fd, -1
         os.close(fd)
         self.record.close()

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 
-from scene import MIB, Scene, Supernode
+from scene import MIB, Scene, Supernode, until
 
 LIMIT = 24 * MIB
 """Bytes per second."""
@@ -22,6 +22,11 @@ with dfengine.open(url, nodes=[node], ip=ip, home=home, locallimit=int(limit), q
     if start == "one":
         print(hashlib.sha256(file.pread(size - 1000, 1000)).hexdigest(), flush=True)
         sys.stdin.readline()
+    for part in range(4 if start == "quarters" else 0):
+        sys.stdin.readline()
+        for offset in range(size * (part + 1) // 4 - 1, size * part // 4, -(1 << 20)):
+            assert len(file.pread(max(0, offset - 99), 100)) == min(100, offset + 1)
+        print("part", flush=True)
     if start == "back":
         for offset in range(size - 1, -1, -(1 << 20)):
             assert len(file.pread(max(0, offset - 99), 100)) == min(100, offset + 1)
@@ -39,7 +44,8 @@ with dfengine.open(url, nodes=[node], ip=ip, home=home, locallimit=int(limit), q
 class Reader:
     """A process that opens the file, says so, reads all of it, says how that went, and keeps it open until it is told to end.
 
-    start: "back": from the end first; "one": the last 1000 bytes first, whose sha256 it says, and `go_on` is waited for.
+    start: "back": from the end first; "one": the last 1000 bytes first, whose sha256 it says, and `go_on` is waited for; "quarters": a part
+    of each piece of one quarter after the other, and `go_on` is waited for before each.
     """
 
     def __init__(self, stage: Scene, url: str, node: Supernode, start: str = "", store: str = "", limit: int = LIMIT) -> None:
@@ -62,10 +68,14 @@ class Reader:
         return found
 
     def go_on(self) -> None:
-        """After the one read that it begins with."""
+        """It does what comes next."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
+
+    def part(self) -> None:
+        """Wait until a quarter was read."""
+        assert self.line() == "part\n"
 
     def end(self) -> None:
         assert self.process.stdin is not None
@@ -80,13 +90,31 @@ class Reader:
 
 
 def memory(readers: list[Reader]) -> int:
-    """Bytes of the files' memory that these processes have, each memory counted once."""
+    """Bytes of the memory and of the parts on disk that these processes have open, each counted once."""
     found = {}
     for reader in readers:
         folder = f"/proc/{reader.process.pid}/fd"
         for fd in os.listdir(folder):
             with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-                if "dfengine-file" in os.readlink(f"{folder}/{fd}"):
+                name = os.readlink(f"{folder}/{fd}")
+                if "dfengine-file" in name or ".part" in name:
                     state = os.stat(f"{folder}/{fd}")
                     found[state.st_ino] = state.st_blocks * 512
     return sum(found.values())
+
+
+def quarters(readers: list[Reader], count: int) -> None:
+    """They read so many quarters more."""
+    for _ in range(count):
+        for reader in readers:
+            reader.go_on()
+        for reader in readers:
+            reader.part()
+
+
+def in_a_quarter(readers: list[Reader]) -> None:
+    """They read one more, and are in the middle of it: no piece of the next one is fetched before they go on."""
+    size = memory(readers)
+    for reader in readers:
+        reader.go_on()
+    until(lambda: memory(readers) > size, "a piece of the next quarter")

@@ -166,6 +166,7 @@ def test_a_stopped_leader_keeps_nobody(stage: Scene) -> None:
     leader.send_signal(signal.SIGSTOP)
     found = ends(stage, gets, digest)
     assert len([1 for each in found.values() if each["host"] == SIZE]) >= 2, "they have one new leader"
+    check_once(node, more=UNDER_WAY)
     leader.send_signal(signal.SIGCONT)
     ends(stage, {"out-0": leader}, digest)
 

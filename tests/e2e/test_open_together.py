@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from readers import Reader, memory
-from scene import MIB, Scene, Supernode, scene, until
+from readers import Reader, in_a_quarter, memory, quarters
+from scene import MIB, Scene, Supernode, scene
 
 PIECE = 4 * MIB
 SIZE = 100 * MIB + 12345
+UNDER_WAY = 8 * PIECE
+"""Bytes that four threads may have asked for, twice each."""
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Scene]:
@@ -32,9 +34,10 @@ def file(stage: Scene) -> tuple[str, Supernode, str]:
     return f"{stage.origin()}/f", stage.supernode(), digest
 
 
-def test_eight_processes_read_one_memory(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+@pytest.mark.parametrize("store", ["memory", "disk"])
+def test_eight_processes_read_one_place(stage: Scene, file: tuple[str, Supernode, str], store: str) -> None:
     url, node, digest = file
-    readers = [Reader(stage, url, node, "back" if n % 2 else "") for n in range(8)]
+    readers = [Reader(stage, url, node, "back" if n % 2 else "", store) for n in range(8)]
     for reader in readers:
         reader.opened()
     found = [reader.read() for reader in readers]
@@ -62,15 +65,19 @@ def test_one_that_comes_when_all_is_here_fetches_nothing(stage: Scene, file: tup
 
 
 @pytest.mark.parametrize("deaths", [1, 2])
-def test_a_killed_leader_hands_over_its_memory(stage: Scene, file: tuple[str, Supernode, str], deaths: int) -> None:
+@pytest.mark.parametrize("store", ["memory", "disk"])
+def test_a_killed_leader_hands_over_its_place(stage: Scene, file: tuple[str, Supernode, str], store: str, deaths: int) -> None:
     url, node, digest = file
     readers = []
     for _ in range(4):
-        readers.append(Reader(stage, url, node))
+        readers.append(Reader(stage, url, node, "quarters", store))
         readers[-1].opened()
-    for death in range(deaths):
-        until(lambda death=death: memory(readers) >= SIZE * (death + 1) // 4, "a part of the file")
+    for _ in range(deaths):
+        in_a_quarter(readers)
         readers.pop(0).kill()
+        for reader in readers:
+            reader.part()
+    quarters(readers, 4 - deaths)
     found = [reader.read() for reader in readers]
     assert {each["sha256"] for each in found} == {digest}
     assert sorted(each["host"] == SIZE for each in found) == [False, *[True] * (3 - deaths)]
@@ -96,18 +103,34 @@ def test_a_leader_that_closes_hands_over(stage: Scene, file: tuple[str, Supernod
     third.end()
 
 
-def test_a_stopped_leader_keeps_nobody(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+@pytest.mark.parametrize("before", [-1, 0, 1, 3])
+@pytest.mark.parametrize("store", ["memory", "disk"])
+def test_a_stopped_leader_is_followed_by_one(stage: Scene, file: tuple[str, Supernode, str], store: str, before: int) -> None:
+    """before: quarters that were read before; -1: nothing was."""
     url, node, digest = file
     readers = []
-    for _ in range(3):
-        readers.append(Reader(stage, url, node))
+    for _ in range(4):
+        readers.append(Reader(stage, url, node, "quarters", store))
         readers[-1].opened()
-    until(lambda: memory(readers) >= SIZE // 4, "a part of the file")
-    os.kill(readers[0].process.pid, signal.SIGSTOP)
-    found = [reader.read() for reader in readers[1:]]
-    os.kill(readers[0].process.pid, signal.SIGCONT)
-    found.append(readers[0].read())
+    if before >= 0:
+        quarters(readers, before)
+        in_a_quarter(readers)
+    leader = readers.pop(0)
+    os.kill(leader.process.pid, signal.SIGSTOP)
+    for reader in readers if before >= 0 else []:
+        reader.part()
+    quarters(readers, 3 - before)
+    found = [reader.read() for reader in readers]
     assert {each["sha256"] for each in found} == {digest}
+    assert sorted(each["host"] == SIZE for each in found) == [False, True, True]
+    assert sent(node) <= SIZE + UNDER_WAY
+    os.kill(leader.process.pid, signal.SIGCONT)
+    for _ in range(3 - before):
+        leader.go_on()
+    for _ in range(4 if before < 0 else 4 - before):
+        leader.part()
+    assert leader.read()["sha256"] == digest
+    leader.end()
     for reader in readers:
         reader.end()
 

@@ -133,12 +133,13 @@ def test_one_that_comes_too_late_for_the_beginning_goes_alone(stage: Scene, file
 def test_a_stopped_leader_keeps_nobody(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     leader = leads(stage, url, node)
-    streams = [Taken(stage, each) for each in joins(stage, url, node, 2)]
+    streams = [Taken(stage, each) for each in joins(stage, url, node, 3)]
     assert leader.stdout is not None
     begun = leader.stdout.read(SIZE // 4)
     leader.send_signal(signal.SIGSTOP)
-    for each in streams:
-        each.end(digest)
+    found = [each.end(digest) for each in streams]
+    assert sorted(each["host"] == SIZE for each in found) == [False, True, True]
+    assert sent(node) <= SIZE + 9 * PIECE
     leader.send_signal(signal.SIGCONT)
     assert stage.drain(leader, so_far=begun)[0] == digest
 

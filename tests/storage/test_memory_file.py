@@ -56,3 +56,31 @@ def test_descriptors_that_are_no_file_are_refused() -> None:
             adopt(descriptors)
     file.close()
     stream.close()
+
+
+def test_a_file_becomes_another_while_it_is_read() -> None:
+    file, other = MemoryFile.allocate(GEOMETRY, b"v1"), MemoryFile.allocate(GEOMETRY, b"v1")
+    digest = xxhash.xxh3_128_digest(b"content")
+    file.write(3, b"content", digest)
+    other.take(file)
+    before, moves = file.fd, file.moves
+    fresh = other.fd
+    file.become(other)
+    assert (file.fd, list(file.here), file.record.digest(3)) == (fresh, [3], digest)
+    assert file.moves == moves + 2
+    fd, offset, length = file.locate(3)
+    assert os.pread(fd, length, offset) == os.pread(before, length, offset) == b"content", "a reader may still be there"
+    file.close()
+    for each in (before, fresh):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(each)
+
+
+def test_a_piece_that_is_not_what_its_record_says_is_not_taken() -> None:
+    file, other = MemoryFile.allocate(GEOMETRY), MemoryFile.allocate(GEOMETRY)
+    file.write(3, b"content", xxhash.xxh3_128_digest(b"contents"))
+    with pytest.raises(StorageError):
+        other.take(file)
+    assert list(other.here) == []
+    file.close()
+    other.close()

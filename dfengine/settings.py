@@ -168,6 +168,28 @@ class GetSettings(Value):
         return [Digest.parse(each) for each in given if each]
 
 
+class ShareSettings(Value):
+    """What `dfengine share` was asked for. Times in seconds, rates in bytes per second.
+
+    replicas: supernodes that keep a copy until ttl is over.
+    """
+
+    path: str
+    nodes: tuple[SupernodeAddress, ...] = ()
+    replicas: int = 0
+    ttl: float = 86400.0
+    location: str = ""
+    totallimit: int = 0
+    ip: str = ""
+    port: int = 0
+    home: str = HOME
+    alivetime: float = 300.0
+    secret_file: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+
+
 class SupernodeSettings(Value):
     """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once, share in percent."""
 

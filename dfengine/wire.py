@@ -247,6 +247,41 @@ class OriginAsk(msgspec.Struct, omit_defaults=True):
     release: bool = False
 
 
+class Announcement(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """`POST /swarm/share`: the content `name` of `length` bytes lies as a whole at ip:port and path. Sent again as a sign of life.
+
+    digests: 16 bytes of each piece, one after the other, by the algorithm that the answer to an announcement without them named.
+    keep: seconds for which this supernode is to keep a copy of its own; 0: none. withdrawn: it is shared no longer.
+    """
+
+    name: Name
+    cid: Name
+    ip: Name
+    port: Count
+    path: Name
+    length: Annotated[int, Meta(ge=0, le=1 << 62)]
+    host_name: Name = ""
+    version: Name = ""
+    location: Name = ""
+    digests: bytes = b""
+    keep: Seconds = 0.0
+    withdrawn: bool = False
+
+
+class Announced(msgspec.Struct, omit_defaults=True):
+    """The answer. kept: this supernode has a whole, verified copy.
+
+    code: SUCCESS; CONTINUE: send the digests, by the algorithm `digest`; WAIT: this supernode verifies what others share under this name;
+    everything else is a refusal, with `msg`.
+    """
+
+    code: int
+    task: str = ""
+    digest: str = ""
+    kept: bool = False
+    msg: str = ""
+
+
 class Source(msgspec.Struct, array_like=True, frozen=True):
     """A source: its CID, address (ip, port) and the path to GET."""
 
@@ -286,6 +321,8 @@ _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _registration = msgspec.json.Decoder(Registration)
 _pull = msgspec.json.Decoder(Pull)
 _origin_ask = msgspec.json.Decoder(OriginAsk)
+_announcement = msgspec.json.Decoder(Announcement)
+_announced = msgspec.json.Decoder(Announced)
 
 
 def decode_pull(body: bytes) -> Pull:
@@ -302,3 +339,19 @@ def decode_origin_ask(body: bytes) -> OriginAsk:
         return _origin_ask.decode(body)
     except UNREADABLE as error:
         raise ProtocolViolation(f"question cannot be read: {error}") from None
+
+
+def decode_announcement(body: bytes) -> Announcement:
+    """Raises ProtocolViolation."""
+    try:
+        return _announcement.decode(body)
+    except UNREADABLE as error:
+        raise ProtocolViolation(f"announcement cannot be read: {error}") from None
+
+
+def decode_announced(body: bytes) -> Announced:
+    """Raises ProtocolViolation."""
+    try:
+        return _announced.decode(body)
+    except UNREADABLE as error:
+        raise ProtocolViolation(f"answer to an announcement cannot be read: {error}") from None

@@ -168,10 +168,18 @@ def proxy(values: dict[str, Any]) -> None:
     run_proxy(ProxySettings(**values))
 
 
+def share(values: dict[str, Any]) -> None:
+    """Share FILE of this host with a swarm, without any origin: prints its name, df:sha256:HEX, for `get`."""
+    from dfengine.app import sharing
+
+    sharing.share(values)
+
+
 _command(get, click.Argument(("address",), metavar="URL...", nargs=-1, required=False))
 _command(supernode)
 _command(peer)
 _command(proxy)
+_command(share, click.Argument(("path",), metavar="FILE"))
 
 
 @main.command(short_help="Print the version.")

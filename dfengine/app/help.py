@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from dfengine.app.options import COMMANDS, FLAG, OTHER, PATTERN, SIGN, Option
-from dfengine.settings import GetSettings, PeerSettings, ProxySettings, SupernodeSettings
+from dfengine.settings import GetSettings, PeerSettings, ProxySettings, ShareSettings, SupernodeSettings
 
 WIDTH = 100
 """Columns of the longest line of `--help`."""
 
-SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSettings, "proxy": ProxySettings}
+SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSettings, "proxy": ProxySettings, "share": ShareSettings}
 
 EXAMPLES = {
     "get": (
@@ -29,10 +29,14 @@ EXAMPLES = {
         "dfengine proxy --registry https://registry.example.com -n SUPERNODE",
         "dfengine proxy --listen 0.0.0.0:65001 --allow 10.0.0.0/8 -n SUPERNODE",
     ),
+    "share": (
+        "dfengine share model.bin -n SUPERNODE",
+        "dfengine share model.bin -n SUPERNODE1 -n SUPERNODE2 --replicas 2 --ttl 7d",
+    ),
 }
 
 VARIABLES = {"get": "DFENGINE_GET_NODES", "supernode": "DFENGINE_SUPERNODE_HOME_DIR", "peer": "DFENGINE_PEER_TOTALLIMIT",
-             "proxy": "DFENGINE_PROXY_NODES"}
+             "proxy": "DFENGINE_PROXY_NODES", "share": "DFENGINE_SHARE_NODES"}
 """An environment variable of each command."""
 
 _SCALES = {"T": 1 << 40, "G": 1 << 30, "M": 1 << 20, "K": 1 << 10}.items()
@@ -87,5 +91,5 @@ def _written(option: Option, own: Any) -> str:
         scale, letter = next(((scale, letter) for letter, scale in _SCALES if own and own % scale == 0), (1, ""))
         return f"{own // scale}{letter}"
     if option.kind == "duration" and own:
-        return f"{own / 60:g}m" if own % 60 == 0 else f"{own:g}s"
+        return f"{own / 3600:g}h" if own % 3600 == 0 else f"{own / 60:g}m" if own % 60 == 0 else f"{own:g}s"
     return f"{own:g}" if isinstance(own, float) else str(own)

@@ -345,5 +345,18 @@ PROXY = (
     *TRUST,
 )  # fmt: skip
 
-COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER, "proxy": PROXY}
+SHARE = (
+    *_as_in(GET, "nodes"),
+    Option(("--replicas",), "replicas", SWARM, "Have this many of the supernodes keep a copy", "n",
+           more="`share` returns when these copies are whole and verified; then this host may leave"),
+    Option(("--ttl",), "ttl", SWARM, "Share it for this long; copies are kept as long", "duration", more="Of a copy at most 30 days"),
+    Option(("--foreground",), "foreground", SWARM, "Stay until then, and share it no longer when interrupted", FLAG,
+           more="Without it the host's peer server goes on sharing when `share` has ended"),
+    *_as_in(GET, "location", "totallimit", "ip", "port", "home", "alivetime"),
+    *TRUST,
+    Option(("--json",), "json", MESSAGES, "Print one JSON object instead of the name", FLAG),
+    *_as_in(GET, "quiet"),
+)  # fmt: skip
+
+COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER, "proxy": PROXY, "share": SHARE}
 """The whole table; groups are shown in the order in which they first come."""

@@ -18,6 +18,7 @@
     joining, pulse, leader_place, copying  downloads of one host: who leads and runs, where its pieces are, how one of them is copied
     joined_file                         a download into a file that copies all of them
     local_peer, leaving                 this host's peer server, no child of ours (`_detached`); telling supernodes of the end
+    sharing                             gives a file of this host to the swarm
     interrupt, watchdog                 signals and the deadline
     batch, batch_progress, pooled       many downloads of one process, what they have done together, what they share
     progress, meter, byte_counts        what people are shown

@@ -68,7 +68,7 @@ def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
     ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
     # Another Host is another site's file. 1.x's rule has no place for it; a range and a host's name hold no line break.
     site = "".join(f"\nhost:{value.lower()}" for name, value in settings.headers if name.lower() == "host")
-    sign = download_sign(os.getpid(), _unique(time.time()))
+    sign = unique_sign()
     segment = os.path.basename(os.fsdecode(unquote_to_bytes(urlsplit(plain).path)))[:100]
     stem = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "_~@+=,.-" else "_" for letter in segment).lstrip(".")
     file = settings.md5.lower() or settings.identifier, ranged + site + (tree.mark if tree is not None else "")
@@ -82,6 +82,11 @@ def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
     if apart:
         kept = task_id(plain, file[0], file[1] + apart)
     return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}", kept)
+
+
+def unique_sign() -> str:
+    """Of one download, or of one file that is shared: no other one of this host has it."""
+    return download_sign(os.getpid(), _unique(time.time()))
 
 
 def _unique(now: float) -> float:

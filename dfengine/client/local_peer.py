@@ -37,7 +37,6 @@ PATIENCE = 3.0
 
 BACKLOG = 1024
 
-
 EVERY_ADDRESS = ("0.0.0.0", "::")
 """What a server may listen on, and nobody can be reached by."""
 

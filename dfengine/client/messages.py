@@ -107,11 +107,15 @@ def encode_pull(
 
 
 def encode_report(
-    task: str, cid: str, ip: str, port: int, *, success: bool, duration: float, length: int, call_system: str, reason: str
+    task: str, cid: str, ip: str, port: int, *, success: bool, duration: float, length: int, call_system: str, reason: str,
+    wrong: bool = False,
 ) -> bytes:
-    """`POST /task/metrics`: how a download went. duration in seconds, length in raw bytes, reason: why it went to the origin, or ""."""
+    """`POST /task/metrics`: how a download went. duration in seconds, length in raw bytes, reason: why it went to the origin, or "".
+
+    wrong: all pieces came, and the whole has another digest than it is to have; a supernode looks into that where the digest is its name.
+    """
     fields = {"taskId": task, "cID": cid, "IP": ip, "port": port, "success": success, "duration": duration}
-    more = {"fileLength": length, "callSystem": call_system, "backsourceReason": reason}
+    more = {"fileLength": length, "callSystem": call_system, "backsourceReason": reason, "wrongContent": wrong}
     return encode({**fields, **{key: value for key, value in more.items() if value}})
 
 

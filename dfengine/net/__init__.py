@@ -6,6 +6,7 @@
     piece_server, piece_connection      serves pieces by sendfile (`_sendfile`); `rate_queue` and `limit` share a rate
     dial, chunks, _receive              the blocking client, and receiving a piece into place
     secret, authentication, tls         who may ask, and encryption
+    announcing                          tells a supernode what this host shares
     access, metadata                    which addresses may be asked
     fd_passing                          descriptors over a local socket
 

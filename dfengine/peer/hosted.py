@@ -21,6 +21,7 @@ from dfengine.peer.meeting import Meeting
 from dfengine.storage.home import Entry, Home, valid_name
 from dfengine.storage.memory_file import adopt
 from dfengine.storage.shared import Shared
+from dfengine.storage.shared_content import listed
 from dfengine.storage.slots import MEMORIES
 
 DESCRIPTORS = MEMORIES + 1
@@ -203,10 +204,10 @@ class Hosted:
 
     @property
     def running(self) -> bool:
-        """Some download or stream here is not over: its pieces are promised to others."""
-        return len(self._meeting) > 0 or any(stream.line is not None for stream in self._streams.values()) or any(
-            self._home.running(name) for name in self._home.names()
-        )
+        """Something is shared here, or some download or stream is not over: its pieces are promised to others."""
+        if listed(self._home) or len(self._meeting) or any(stream.line is not None for stream in self._streams.values()):
+            return True
+        return any(self._home.running(name) for name in self._home.names())
 
     def close(self) -> None:
         """Let go of every stream."""

@@ -18,6 +18,7 @@ from dfengine.errors import BadValue, LocalError
 from dfengine.net import fd_passing
 from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
+from dfengine.net.dialer import Dialer
 from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import listening
 from dfengine.net.piece_server import PieceServer
@@ -26,6 +27,7 @@ from dfengine.net.stopping import stop_on_signals
 from dfengine.peer.deregister import deregister
 from dfengine.peer.host_settings import HostSettings
 from dfengine.peer.hosted import Hosted
+from dfengine.peer.keeper import Keeper
 from dfengine.peer.routes import Routes
 from dfengine.settings import PeerSettings
 from dfengine.storage.home import Home
@@ -112,6 +114,7 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     if settings.join_fd >= 0:
         hosted.take(socket.socket(fileno=settings.join_fd))
     routes = Routes(hosted, limit, time.time)
+    keeper = Keeper(home, sock.getsockname()[1], time.time, partial(_dialer, settings, authentication))
     server = PieceServer(loop, sock, authentication.protect(routes), limit=limit, admission=Admission(more_descriptors()), tls=listens)
     server.start()
     announce(peer=(reached_by(sock), sock.getsockname()[1]))
@@ -121,6 +124,7 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     while not stopped.is_set() and home.is_locked_by(lock):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), min(period, LOOK_SECONDS))
+        keeper.look()
         await deregister(routes.withdraw_deleted(), authentication.files, calls)
         if time.monotonic() - swept >= period:
             swept = time.monotonic()
@@ -130,9 +134,15 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
         elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not hosted.running:
             break
     server.close()
+    await keeper.close()
     await deregister(routes.served(), authentication.files, calls)
     routes.close()
     hosted.close()
+
+
+def _dialer(settings: PeerSettings, authentication: Authentication) -> Dialer:
+    """How this process calls supernodes now. Raises BadValue."""
+    return Dialer(authentication.files, (settings.tls_cert, settings.tls_key, settings.tls_ca))
 
 
 def _reread(settings: PeerSettings, authentication: Authentication, contexts: tuple[ssl.SSLContext, ...]) -> None:

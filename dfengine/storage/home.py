@@ -5,6 +5,7 @@
     HOME/records/NAME   hard link to the record, or a copy of it made when the download ended
     HOME/trees/NAME     of a tree: the paths and sizes of its files; those lie where they were written, and each piece is compared with its
                         digest before it is sent. Manifests of trees lie there, too
+    HOME/shares/NAME    of a file that is shared by the digest of its content: what is announced of it (`shared_content`)
     HOME/sockets/       the socket at which this user's downloads tell the peer server what it needs to know
     HOME/peer.lock      locked by the peer server; holds its address
 
@@ -41,7 +42,7 @@ LEFT = 3600.0
 _NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
 
 
-PARTS = ("tasks", "data", "records", "sockets", "trees")
+PARTS = ("tasks", "data", "records", "shares", "sockets", "trees")
 
 
 def valid_name(name: str) -> bool:
@@ -190,8 +191,9 @@ class Home:
 
     def withdraw(self, name: str) -> None:
         """Stop serving it; the output, and what can be resumed, stay."""
-        for part in ("tasks", "data", "records", "trees"):
+        for part in ("tasks", "data", "records", "shares", "trees"):
             _remove(self._at(part, name))
+        _remove(os.path.join(self.path, "shares", f".{name}.blake3"))
 
     def names(self) -> list[str]:
         """Names of all downloads that are shared."""

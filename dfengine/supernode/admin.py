@@ -15,6 +15,7 @@ from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.about import VERSION
 from dfengine.errors import BadValue, DfengineError, OriginBusy, ProtocolViolation
+from dfengine.location import is_content
 from dfengine.net.http import TEXT, BadRequest, Request, Response
 from dfengine.settings import parse_header
 from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, OVERHEAD, refused, within
@@ -83,7 +84,7 @@ def drop_task(state: SupernodeState, request: Request) -> Response:
     state.cdn.fetches[name].stop()
     state.fetches.forget(name)
     if TASK_ID.fullmatch(name):
-        state.cache.remove(name)
+        state.fetches.remove(name)
     return Response(200, b"true\n")
 
 
@@ -187,6 +188,8 @@ def _preheated(state: SupernodeState, body: bytes) -> tuple[str, Wanted, int]:
         raise BadValue(f'type: {str(fields["type"])[:40]}, only "file" is fetched: {{"Code":2,"Msg":"invalid value"}}')
     headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
     url = typed_url(url)
+    if is_content(url):
+        raise BadValue("url: content that hosts share is fetched by nobody: `dfengine share --replicas` keeps a copy of it")
     wanted = Wanted(url, headers, md5=md5)
     [(name, _)] = state.credentials.tasks(wanted, task_url(url, unwanted), md5 or identifier)
     return name, wanted, OVERHEAD + len(url) + texts + len(identifier)

@@ -377,6 +377,8 @@ def leave(state: SupernodeState, request: Request) -> Response:
 def report(state: SupernodeState, request: Request) -> Response:
     told = wire.folded(request.body)
     state.counts["finished_downloads" if told.get("success") is True else "failed_downloads"] += 1
+    if told.get("wrongcontent") is True:
+        state.shares.doubt(told.get("taskid"), told.get("cid"), request.client)
     if told.get("backsourcereason") not in (None, "", "0", 0):
         state.counts["back_to_source"] += 1
     return answer(wire.Answer(1, msg="success"))

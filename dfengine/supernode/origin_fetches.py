@@ -16,6 +16,7 @@ from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.cdn import Cdn
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
+from dfengine.supernode.copies.kept import Kept
 from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.negative_cache import NegativeCache
@@ -37,11 +38,11 @@ HEAD_SECONDS = 20.0
 class OriginFetches:
     """Used on the loop's thread: the `Events` of fetches, and the `Usage` that eviction asks about.
 
-    wake: answers what an event made answerable. counts: events are counted there.
+    home: the supernode's directory. wake: answers what an event made answerable. counts: events are counted there.
     """
 
     def __init__(
-        self, settings: SupernodeSettings, cache: Cache, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry,
+        self, settings: SupernodeSettings, home: str, cache: Cache, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry,
         wake: Callable[[], None], counts: dict[str, int],
     ) -> None:
         self._loop = loop
@@ -51,6 +52,7 @@ class OriginFetches:
         self._wake = wake
         self._counts = counts
         self._revalidate_interval = settings.revalidate_interval
+        self.kept = Kept(home)
         self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high)
         self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=Access(settings.origin_allow, settings.origin_deny),
                        share=settings.client_share, connections=settings.origin_connections,
@@ -122,14 +124,17 @@ class OriginFetches:
 
     def mend(self, fetch: Fetch) -> None:
         """Have fetched again what a copy that nobody works at lacks."""
-        if fetch.state == SUCCESS and not fetch.asking and fetch.file is not None and missing_runs(fetch.file):
+        if fetch.claim is None and fetch.state == SUCCESS and not fetch.asking and fetch.file is not None and missing_runs(fetch.file):
             self.cdn.mend(fetch)
 
     def forget(self, task: str) -> None:
         """The task leaves memory; its copy stays."""
         self._end(task, "the task was removed: register again")
         self._head_known(task)
+        fetch = self.cdn.fetches.get(task)
         self._drop(task)
+        if fetch is not None and fetch.claim is not None and task not in self.kept:
+            self._cache.remove(task)
         self.quota.dismiss(task)
         self.refusals.forget(task)
 
@@ -233,14 +238,14 @@ class OriginFetches:
     # `copies.eviction.Usage`, where each is described
 
     def order(self, task: str) -> int:
-        """0: no download uses it. 1: all downloads that joined have the whole file. 2: it must stay."""
+        """0: no download uses it. 1: all downloads that joined have the whole file, or it is kept for a time. 2: it must stay."""
         fetch = self.cdn.fetches.get(task)
-        if fetch is not None and fetch.state in (NEW, RUNNING):
+        if (fetch is not None and fetch.state in (NEW, RUNNING)) or self.kept.is_pinned(task):
             return 2
         state = self._swarm.tasks.get(task)
         # Nothing of a copy that failed is served, whoever registered for it.
         if state is None or not state.downloads or (fetch is not None and fetch.state == FAILED):
-            return 0
+            return 1 if task in self.kept else 0
         return 2 if state.unfinished else 1
 
     def running(self, task: str) -> bool:
@@ -253,5 +258,10 @@ class OriginFetches:
             return False
         if task in self.cdn.fetches:
             self.forget(task)
-        self._cache.remove(task)
+        self.remove(task)
         return True
+
+    def remove(self, task: str) -> None:
+        """Its copy leaves the disk, whoever wished it to be kept."""
+        self.kept.drop(task)
+        self._cache.remove(task)

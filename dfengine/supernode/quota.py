@@ -86,12 +86,15 @@ class TaskQuota:
         if not self._bytes.acquire(address, size):
             raise RemoteError(f"this supernode keeps {self._bytes.most} bytes of registrations of {address} already")
 
-    def admit(self, task: str, wanted: Wanted, address: str) -> None:
-        """A task begins. Raises RemoteError when there are as many as may be, in all or of this client."""
+    def admit(self, task: str, wanted: Wanted, address: str, more: int = 0) -> None:
+        """A task begins. more: bytes that it takes besides what is wanted.
+
+        Raises RemoteError when there are as many as may be, in all or of this client.
+        """
         for full, whose in ((len(self._kept) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
             if full and not self._drop_failed(address):
                 raise RemoteError(f"this supernode has {self._tasks.most if whose else MOST_TASKS} tasks{whose} already")
-        size = OVERHEAD + len(wanted.url) + len(wanted.signed) + sum(len(name) + len(value) for name, value in wanted.headers)
+        size = OVERHEAD + more + len(wanted.url) + len(wanted.signed) + sum(len(name) + len(value) for name, value in wanted.headers)
         self._take(address, size)
         self._tasks.acquire(address)
         self._kept[task] = address, size

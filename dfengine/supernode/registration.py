@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from dfengine import wire
 from dfengine.errors import OriginUntrusted, RemoteError
+from dfengine.location import is_content
 from dfengine.origin.request import is_private
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Key, Member
 from dfengine.supernode.swarm.peers import key_of
-from dfengine.task import Peer
+from dfengine.task import Peer, task_id
 
 
 async def register(
@@ -21,9 +22,17 @@ async def register(
 ) -> tuple[Fetch, Member]:
     """address: where the client was seen. Raises subclasses of OriginError when the origin gives no file, RemoteError, StorageError."""
     state.cache.check_length(registration.file_length)
-    fetch = await _task(state, registration, wanted, task_url, address)
+    if is_content(wanted.url):
+        fetch = await _shared(state, registration, wanted, address)
+    else:
+        fetch = await _task(state, registration, wanted, task_url, address)
+    return fetch, enter(state, registration, fetch, address)
+
+
+def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, address: str) -> Member:
+    """The download joins the swarm of this task. Raises RemoteError."""
     key = (fetch.task, registration.cid)
-    _dismiss_other(state, key, address)
+    dismiss_other(state, key, address)
     state.members.room_for(key, address)  # others have come meanwhile
     host, ip = registration.host_name, registration.ip
     port = registration.port if registration.pattern != "cdn" else 0
@@ -43,7 +52,16 @@ async def register(
     if not member.native:
         state.cdn.follow(fetch, address)
     state.wake()
-    return fetch, member
+    return member
+
+
+async def _shared(state: SupernodeState, registration: wire.Registration, wanted: Wanted, address: str) -> Fetch:
+    """The task of a name of content, which whatever else is registered does not change."""
+    if not registration.native:
+        raise RemoteError(f"{wanted.url} is for programs that speak the native pull")
+    task = task_id(wanted.url)
+    state.members.room_for((task, registration.cid), address)
+    return await state.shares.find(task, wanted.url)
 
 
 async def _task(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
@@ -84,7 +102,7 @@ async def _first(state: SupernodeState, registration: wire.Registration, wanted:
                 raise
 
 
-def _dismiss_other(state: SupernodeState, key: Key, address: str) -> None:
+def dismiss_other(state: SupernodeState, key: Key, address: str) -> None:
     """A download of this name that registered from elsewhere goes, unless it is there: RemoteError then."""
     known = state.members.get(key)
     if known is None or known.is_of(address):

@@ -12,7 +12,7 @@ from dfengine.errors import ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
-from dfengine.supernode import admin, api_native, api_origin, api_v1
+from dfengine.supernode import admin, api_native, api_origin, api_share, api_v1
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.metrics import Scrapes, Served
 from dfengine.supernode.state import SupernodeState
@@ -25,6 +25,7 @@ _VERSIONED = re.compile(r"/v[0-9][0-9.]*(?=/)")
 ROUTES: dict[str, dict[str, Route]] = {
     "/swarm/pull": {"POST": api_native.pull},
     "/swarm/origin": {"POST": api_origin.origin},
+    "/swarm/share": {"POST": api_share.share},
     "/peer/registry": {"POST": api_v1.register},
     "/peer/task": {"GET": api_v1.next_pieces},
     "/peer/piece/suc": {"GET": api_v1.piece_done},

@@ -26,6 +26,7 @@ from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.pull_answers import PullAnswers
 from dfengine.supernode.reachability import Reachability
 from dfengine.supernode.registry import Registry
+from dfengine.supernode.shares import Shares
 from dfengine.supernode.signatures import Signatures
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.members import Member
@@ -62,7 +63,7 @@ class SupernodeState:
         self.credentials = Credentials(home)
         self.parked = ParkedPulls(loop, self.swarm)
         self.registry = Registry(loop, self.swarm, self.parked, settings.client_share)
-        self.fetches = OriginFetches(settings, self.cache, loop, self.swarm, self.registry, self.wake, self.counts)
+        self.fetches = OriginFetches(settings, home, self.cache, loop, self.swarm, self.registry, self.wake, self.counts)
         self.members, self.cdn, self.quota = self.registry.members, self.fetches.cdn, self.fetches.quota
         self.answers = PullAnswers(self.cdn.fetches, self.members, self.advertise_ip, settings.download_port)
         # Peers are no origins: --origin-allow says nothing about them, and what is denied is denied.
@@ -70,6 +71,7 @@ class SupernodeState:
         self.reachability = Reachability(loop, self.swarm, self.wake, peers, settings.client_share, lambda: self.dialer)
         self._verifier = Verifier(loop, self.swarm, self.cdn.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
         self.driver = SwarmDriver(loop, self.swarm, self.registry, self.parked, self.answers, self._verifier)
+        self.shares = Shares(loop, self.swarm, self.registry, self.fetches, self.cache, peers, lambda: self.dialer, self.wake)
         self.scrubber = Scrubber(loop, settings.client_share)
         self.signatures = Signatures(loop, Access(settings.origin_allow, settings.origin_deny), settings.client_share)
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
@@ -111,6 +113,7 @@ class SupernodeState:
         self.driver.close()
         for key in list(self.parked):
             self.parked.answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))
+        self.shares.close()
         self.fetches.close()
         self.reachability.close()
         self._verifier.close()

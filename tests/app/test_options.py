@@ -133,6 +133,9 @@ SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces
            "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
            options.PATTERN: "cdn", options.SIGN: "none", options.FLAG: "1"}  # fmt: skip
 
+NEEDED = {"share": ("FILE",)}
+"""Arguments without which a command is none."""
+
 
 @pytest.mark.parametrize(("role", "option"), SHOWN, ids=str)
 def test_each_option_is_a_variable_and_a_setting_of_files(
@@ -146,7 +149,7 @@ def test_each_option_is_a_variable_and_a_setting_of_files(
 
     def found(*words: str) -> Any:
         given = configuration.read([str(file)])[role]
-        return command.make_context(role, list(words), default_map=given).params[option.name]
+        return command.make_context(role, [*words, *NEEDED.get(role, ())], default_map=given).params[option.name]
 
     def read(text: str) -> Any:
         value = True if option.kind == options.FLAG else options.KINDS[option.kind].read(text)

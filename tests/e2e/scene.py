@@ -267,6 +267,24 @@ class Scene:
         assert line[:1] == ["ready"], line
         return process, "http://" + line[1].removeprefix("proxy=")
 
+    def start_share(self, path: Path, *options: str, host: int = 9, nodes: tuple[Supernode, ...] = ()) -> subprocess.Popen[bytes]:
+        """Start `dfengine share PATH` as host 127.0.0.<host>."""
+        home = self.path / f"home-{host}"
+        self.homes.add(home)
+        command = [*DFENGINE, "share", str(path), "--ip", f"127.0.0.{host}", "--home", str(home), *options]
+        for node in nodes:
+            command += ["-n", node.node]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._processes.append(process)
+        return process
+
+    def share(self, path: Path, *options: str, host: int = 9, nodes: tuple[Supernode, ...] = (), status: int = 0) -> str:
+        """Run it to its end: what it prints on stdout, or on stderr when it should fail with `status`."""
+        process = self.start_share(path, *options, host=host, nodes=nodes)
+        out, err = process.communicate(timeout=PATIENCE * 2)
+        assert process.returncode == status, f"exit {process.returncode}: {err.decode()}"
+        return (out if status == 0 else err).decode()
+
     def proved(self, *nodes: Supernode) -> None:
         """Wait until the supernodes have found the hosts where they say they are, which is not where they connect from; at most 5 s."""
         end = time.monotonic() + 5.0

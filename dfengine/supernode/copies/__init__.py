@@ -8,6 +8,8 @@
     manifests                of trees, for the fetches of their data
     repair                   compares a copy found on disk with its digests, fetches damaged pieces again
     cache, copy              the files on disk, and serving them
+    claimed, replica         content that hosts share: as it was told, and read from them
+    kept                     which copies are to stay
     scrubber                 reads a piece that somebody says is wrong
     eviction                 which copies leave a full disk
     legacy_md5               md5s for 1.x

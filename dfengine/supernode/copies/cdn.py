@@ -12,9 +12,10 @@ from dfengine.net.quota import SHARE
 from dfengine.origin.connections import Grants
 from dfengine.origin.reach import Own
 from dfengine.supernode.copies.cache import Cache
+from dfengine.supernode.copies.claimed import Claim, Claimed
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
-from dfengine.supernode.copies.fetch import RUNNING, Events, Fetch
+from dfengine.supernode.copies.fetch import RUNNING, SUCCESS, Events, Fetch
 from dfengine.supernode.copies.fetch_thread import mend, run
 from dfengine.supernode.copies.legacy_md5 import follow
 from dfengine.supernode.copies.manifests import Manifests
@@ -56,6 +57,26 @@ class Cdn:
                                             connections=self._connections, grants=self._grants, own=self._own, manifests=self._manifests)
         self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)
         return fetch
+
+    def share(self, task: str, wanted: Wanted, claim: Claim) -> Fetch:
+        """A task whose content hosts share: nothing is fetched, its pieces are known by their digests."""
+        self.forget(task)
+        fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room)
+        fetch.claim, fetch.file, fetch.state = claim, Claimed(claim.geometry, claim.digests), SUCCESS
+        fetch.description.generation, fetch.description.digest = claim.generation, self.cache.digest
+        return fetch
+
+    def work(self, fetch: Fetch, work: Callable[[Fetch], None], over: Callable[[Fetch], None], address: str = "") -> None:
+        """Have a thread `work` at the copy of shared content, for the client at `address`; then `over` is called, as an event is."""
+
+        def run() -> None:
+            try:
+                work(fetch)
+            finally:
+                self._current(over, fetch)
+
+        fetch.state = RUNNING
+        self._fetching.submit(fetch, run, address)
 
     def revalidate(self, fetch: Fetch, answered: Callable[[Fetch], None], address: str = "") -> None:
         """Ask the origin whether a complete copy is still current. The result is reported by events; then `answered` is called.

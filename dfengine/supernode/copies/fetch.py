@@ -24,6 +24,7 @@ from dfengine.origin.reach import Own
 from dfengine.origin.retry import Retry
 from dfengine.origin.tree_listing import Before
 from dfengine.supernode.copies.cache import Cache, Description
+from dfengine.supernode.copies.claimed import Claim
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.manifests import Manifests
@@ -102,6 +103,8 @@ class Fetch:
         self.file: Copy | None = None
         """Written before `fetch_head`; None again, on the loop's thread, right after `fetch_renewed`."""
         self.description = Description(url=wanted.url, generation="", verified=wanted.verified)
+        self.claim: Claim | None = None
+        """Of content that hosts share, which has no origin. Used on the loop's thread."""
         self.from_cache = False
         self.origin_requests = self.past_bytes = 0
         self.reader: Reader | None = None

@@ -223,6 +223,8 @@ class Task:
         """The md5 of piece n is known."""
     def clear(self) -> None:
         """Break the reference cycles with downloads, once the last one has left."""
+    def know_all(self) -> None:
+        """The digest of every piece of a task without parked pulls is known; the supernode has none of them."""
     def cache_all(self, pieces: Bitset) -> None:
         """`cache` for each of these pieces, by words."""
     @property

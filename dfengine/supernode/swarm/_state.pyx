@@ -263,6 +263,12 @@ cdef class Task:
                     self.note_freed(holder)
         return 0
 
+    def know_all(self):
+        cdef Py_ssize_t n
+        for n in range(self.count):
+            self.known.set(n)
+        self.highest = max(self.highest, self.count - 1)
+
     def cache_all(self, Bitset pieces not None):
         cdef Py_ssize_t i, n = pieces.last_set()
         cdef uint64_t word, fresh = 0

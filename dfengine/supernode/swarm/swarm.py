@@ -2,7 +2,7 @@
 
 The same events with the same seed give the same decisions: no clock, socket or random source is read.
 
-    add_task, set_count, drop_task, cached, uncached, legacy_ready     the supernode's copies
+    add_task, set_count, drop_task, digests_known, cached, uncached, legacy_ready  the supernode's copies
     join, leave, touch, tick                                           peers and CIDs
     pull, requested, paced, ending, arrived, done, failed, holds, evicted, moved  pieces
     complaints, judged                                                 sources that the supernode verifies
@@ -120,6 +120,10 @@ class Swarm:
         if state.count >= 0 and (beyond := pieces.first_set(state.count)) >= 0:
             raise BadPiece(f"piece {beyond} is outside 0..{state.count - 1}")
         state.cache_all(pieces)
+
+    def digests_known(self, task_id: str) -> None:
+        """The supernode knows the native digest of every piece of a new task, whose count is known: those who have one are its sources."""
+        self._task(task_id).know_all()
 
     def uncached(self, task_id: str, n: int, now: float) -> None:
         """The supernode no longer holds piece n; peers may still be sources of it."""

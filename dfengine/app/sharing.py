@@ -1,0 +1,100 @@
+"""Runs `dfengine share` from the values of its options."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from dfengine.app import command
+from dfengine.app.printing import put
+from dfengine.client.sharing import Share, Sharing
+from dfengine.errors import BadValue, SupernodeError
+from dfengine.settings import HOME, ShareSettings
+from dfengine.task import PEER_PORTS
+
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+class _Stopped(BaseException):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _stop(number: int, frame: object) -> None:
+    raise _Stopped(number)
+
+
+def settings_of(values: dict[str, Any]) -> ShareSettings:
+    """Of the options of the command. Raises BadValue, StorageError."""
+    given = {name: value for name, value in values.items() if name not in ("json", "quiet", "foreground")}
+    if given.get("port") and given["port"] not in PEER_PORTS:
+        raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
+    given["home"] = command.home(given.get("home", HOME), "--home")
+    given["nodes"] = tuple(dict.fromkeys(given.get("nodes", ())))
+    if given.get("ttl") == 0:
+        raise BadValue("--ttl 0: a file is shared for some time")
+    return ShareSettings(**given)
+
+
+def share(values: dict[str, Any]) -> None:
+    """Share `path`. Raises subclasses of DfengineError, SystemExit when a signal ends it."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+    made: Share | None = None
+    quiet, as_json, foreground = (bool(values.get(name)) for name in ("quiet", "json", "foreground"))
+    progress = _Progress(values["path"], quiet)
+    try:
+        made = Share(settings_of(values), progress)
+        shared = made.run()
+        if not as_json:
+            put(shared.name)
+        if not quiet:
+            _say(shared)
+        if values.get("replicas"):
+            shared = made.await_copies(shared)
+        if as_json:
+            put(json.dumps(as_object(shared)))
+        if foreground:
+            made.wait()
+            if made.shared is not None and time.time() < shared.until:
+                raise SupernodeError(f"{shared.path} is shared no longer: it was changed, removed or withdrawn")
+            made.end()
+    except _Stopped as stopped:
+        if made is not None and foreground:
+            made.end()
+        print("dfengine: stopped", file=sys.stderr)
+        sys.exit(0 if made is not None and foreground and made.shared is None and stopped.number != signal.SIGHUP else 128 + stopped.number)
+
+
+def _say(shared: Sharing) -> None:
+    hours = (shared.until - time.time()) / 3600
+    print(f"dfengine: shared for {hours:.3g} h at {', '.join(shared.nodes)}: dfengine get {shared.name} -n {shared.nodes[0]} -o "
+          f"{os.path.basename(shared.path)}", file=sys.stderr)
+
+
+def as_object(shared: Sharing) -> dict[str, Any]:
+    """What `--json` prints: bytes, unix seconds."""
+    return {
+        "name": shared.name, "path": shared.path, "length": shared.length, "until": round(shared.until, 3), "nodes": shared.nodes,
+        "kept": shared.kept,
+    }  # fmt: skip
+
+
+class _Progress:
+    """Called while the file is read, with the bytes so far."""
+
+    def __init__(self, path: str, quiet: bool) -> None:
+        self._shown = not quiet and sys.stderr.isatty()
+        self._length = os.stat(path).st_size if self._shown and os.path.exists(path) else 0
+        self._next = time.monotonic() + 1.0
+
+    def __call__(self, done: int) -> None:
+        if self._shown and done >= 0 and self._length and time.monotonic() >= self._next:
+            self._next = time.monotonic() + 0.2
+            print(f"\rreads {100 * done // self._length} %", end="", file=sys.stderr)

@@ -1,0 +1,102 @@
+"""Keeps what this host shares known: announces it to its supernodes every few seconds, and takes it back when it is changed or over.
+
+Announcements that are repeated also bring a restarted supernode, and one that was not reached before, to know it. They are made in threads,
+one at a time for each supernode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from dfengine import codes
+from dfengine.errors import DfengineError
+from dfengine.net.announcing import announce
+from dfengine.net.dialer import Dialer
+from dfengine.settings import SupernodeAddress
+from dfengine.storage.home import Home
+from dfengine.storage.shared_content import Announced, announcement, digests, is_whole, listed
+
+ALIVE = 5.0
+"""Seconds between two announcements to one supernode; see `supernode.shares.SILENCE`."""
+
+AT_ONCE = 4
+"""Supernodes that are spoken to at once."""
+
+LAST = 0.6
+"""Seconds for what is taken back when the process ends."""
+
+
+class Keeper:
+    """Used on the loop's thread. port: of this peer server. now: unix seconds. dialer: how it connects now; may raise BadValue."""
+
+    def __init__(self, home: Home, port: int, now: Callable[[], float], dialer: Callable[[], Dialer]) -> None:
+        self._home = home
+        self._port = port
+        self._now = now
+        self._dialer = dialer
+        self._known: dict[str, Announced] = {}
+        self._due: dict[tuple[str, str], float] = {}
+        """(name, supernode) -> when it is to be announced next, monotonic seconds; infinity while it is."""
+        self._threads: ThreadPoolExecutor | None = None
+
+    def look(self) -> None:
+        """Announce what is due, and take back what is over; waits for nothing."""
+        shared = {each.name: each for each in listed(self._home)}
+        for each in list(shared.values()):
+            if each.until <= self._now() or not is_whole(self._home, each):
+                self._home.withdraw(each.name)
+                del shared[each.name]
+        for name in self._known.keys() - shared.keys():
+            self._take_back(self._known[name])
+        self._known = shared
+        at = time.monotonic()
+        for each in shared.values():
+            for node in each.nodes:
+                if self._due.get((each.name, node), 0.0) <= at:
+                    self._due[each.name, node] = float("inf")
+                    self._submit(self._announce, each, node)
+
+    def _submit(self, work: Callable[[Announced, str], None], shared: Announced, node: str) -> None:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(AT_ONCE, "announce")
+        self._threads.submit(work, shared, node)
+
+    def _announce(self, shared: Announced, node: str) -> None:
+        """In a thread. A supernode that refuses it is told again as well: it may know better by then."""
+        pause = ALIVE
+        try:
+            where = SupernodeAddress.parse(node)
+            told = announcement(shared, self._port, keep=node in shared.keep)
+            answer = announce(self._dialer(), where.host, where.port, told, lambda algorithm: digests(self._home, shared, algorithm))
+            if answer.code not in (codes.SUCCESS, codes.WAIT):
+                pause = 6 * ALIVE
+        except DfengineError:
+            pass
+        finally:
+            if (shared.name, node) in self._due:
+                self._due[shared.name, node] = time.monotonic() + pause
+
+    def _take_back(self, shared: Announced) -> None:
+        for node in shared.nodes:
+            self._due.pop((shared.name, node), None)
+            self._submit(self._withdraw, shared, node)
+
+    def _withdraw(self, shared: Announced, node: str) -> None:
+        with contextlib.suppress(DfengineError):
+            where = SupernodeAddress.parse(node)
+            announce(self._dialer(), where.host, where.port, announcement(shared, self._port, withdrawn=True), lambda algorithm: b"")
+
+    async def close(self) -> None:
+        """The process ends: nothing is served any more. It takes LAST seconds at most."""
+        for each in self._known.values():
+            self._take_back(each)
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            loop = asyncio.get_running_loop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(loop.run_in_executor(None, threads.shutdown), LAST)
+            threads.shutdown(wait=False, cancel_futures=True)

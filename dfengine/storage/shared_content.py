@@ -1,0 +1,194 @@
+"""Files of this host's disk that its peer server serves from where they lie, by the digest of their content.
+
+    HOME/tasks/NAME, HOME/data/NAME, HOME/records/NAME     as of a download that has ended
+    HOME/shares/NAME                                       what is announced of it, where, and until when (JSON)
+    HOME/shares/.NAME.ALGORITHM                            its pieces' digests by another algorithm than the record's
+
+A file that is changed, moved to another file system or removed is served no longer: its size and times are compared with those in the
+record, and it must be the same inode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+
+from dfengine._piece import Geometry
+from dfengine.about import VERSION
+from dfengine.errors import BadValue, StorageError
+from dfengine.storage import content
+from dfengine.storage.failure import storage_error
+from dfengine.storage.home import Entry, Home, valid_name
+from dfengine.storage.record import Record
+from dfengine.task import PEER_FOLDER
+from dfengine.value import Value
+from dfengine.wire import Announcement
+
+FOREVER = 1e12
+"""Seconds without access after which it is served no longer: its time ends otherwise."""
+
+
+class Announced(Value):
+    """What HOME/shares/NAME says. url: `df:sha256:...`. path: of the file. ip: this host's for its peers. nodes: HOST:PORT of supernodes.
+
+    keep: those of them that keep a copy. until: unix seconds when all of it ends.
+    """
+
+    name: str
+    url: str
+    path: str
+    length: int
+    cid: str
+    ip: str
+    nodes: list[str]
+    keep: list[str]
+    until: float
+    location: str = ""
+
+    def encode(self) -> bytes:
+        """As JSON, in UTF-8; the path may be any bytes, and comes back as it was."""
+        return json.dumps(self.__dict__).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> Announced:
+        """Raises BadValue for text that `encode` does not produce."""
+        try:
+            found = cls(**json.loads(text.decode()))
+        except (ValueError, TypeError, RecursionError):
+            raise BadValue("not the description of shared content") from None
+        texts = (found.name, found.url, found.path, found.cid, found.ip, found.location)
+        lists = type(found.nodes) is list and type(found.keep) is list
+        if (
+            not lists
+            or not all(type(text) is str for text in (*texts, *found.nodes, *found.keep))
+            or type(found.length) is not int
+            or type(found.until) not in (int, float)
+            or not valid_name(found.name)
+        ):
+            raise BadValue("not the description of shared content")
+        return found
+
+
+def announcement(shared: Announced, port: int, keep: bool = False, withdrawn: bool = False) -> Announcement:
+    """What a supernode is told. port: of this host's peer server. keep: it is to keep a copy until the end."""
+    return Announcement(
+        name=shared.url, cid=shared.cid, ip=shared.ip, port=port, path=f"{PEER_FOLDER}/{shared.name}", length=shared.length,
+        version=VERSION, location=shared.location, keep=max(0.0, shared.until - time.time()) if keep else 0.0, withdrawn=withdrawn,
+    )  # fmt: skip
+
+
+def _folder(home: Home) -> str:
+    return os.path.join(home.path, "shares")
+
+
+def name_of(sha256: str, sign: str) -> str:
+    """NAME of content by its digest; sign: of this share alone, since what serves a name keeps the file that it opened."""
+    return f"df-{sha256[:32]}-{sign}"
+
+
+def publish(home: Home, shared: Announced, found: content.Content, task: str) -> None:
+    """Let the peer server serve the file that was read as `found`, instead of what has the same content. Raises StorageError."""
+    name, before = shared.name, [each.name for each in listed(home) if each.url == shared.url]
+    record_path = os.path.join(home.path, "records", name)
+    # A link to it is a change of it for its ctime.
+    data = os.path.join(home.path, "data", name)
+    with contextlib.suppress(OSError):
+        if os.lstat(found.path).st_nlink == 1:
+            os.link(found.path, data, follow_symlinks=False)
+    record = Record.create(record_path, Geometry(found.length))
+    try:
+        state = os.lstat(found.path)
+        if content.state_of(state)[:4] != found.state[:4]:
+            raise StorageError(f"{found.path} changed while it was read: share it when it is complete")
+        for n in range(record.geometry.count):
+            record.set_digest(n, found.digests["xxh3"][content.DIGEST * n : content.DIGEST * (n + 1)])
+            record.show(n)
+        record.set_complete(state.st_mtime_ns)
+        record.set_named(state.st_ctime_ns)
+        for algorithm, digests in found.digests.items():
+            if algorithm != "xxh3":
+                keep_digests(home, name, algorithm, digests)
+        entry = Entry(name, task, shared.cid, "", [found.path, found.path], record_path, state.st_dev, state.st_ino, FOREVER)
+        write(os.path.join(home.path, "tasks", name), entry.encode())
+        write(os.path.join(_folder(home), name), shared.encode())
+        for each in before:
+            home.withdraw(each)
+    except (OSError, StorageError) as error:
+        home.withdraw(name)
+        raise storage_error(f"cannot write to {home.path}", error) if isinstance(error, OSError) else error from error
+    finally:
+        record.close()
+
+
+def write(path: str, text: bytes) -> None:
+    """All of it or nothing. Raises OSError."""
+    folder, name = os.path.split(path)
+    fresh = os.path.join(folder, f".{name}.{os.getpid()}")
+    with open(fresh, "wb") as out:
+        out.write(text)
+    os.rename(fresh, path)
+
+
+def listed(home: Home) -> list[Announced]:
+    """All that is announced."""
+    with contextlib.suppress(OSError):
+        return [found for name in sorted(os.listdir(_folder(home))) if valid_name(name) and (found := read(home, name)) is not None]
+    return []
+
+
+def read(home: Home, name: str) -> Announced | None:
+    """The content of that name; None: it is not shared, or not readable."""
+    try:
+        with open(os.path.join(_folder(home), name), "rb", opener=_no_follow) as file:
+            found = Announced.decode(file.read(1 << 20))
+    except (OSError, BadValue):
+        return None
+    return found if found.name == name else None
+
+
+def is_whole(home: Home, shared: Announced) -> bool:
+    """The file is there, and was not changed since it was shared."""
+    found = home.find(shared.name)
+    if found is None:
+        return False
+    try:
+        return found.file is not None and found.file.unchanged() and found.length == shared.length
+    except StorageError:
+        return False
+    finally:
+        found.close()
+
+
+def digests(home: Home, shared: Announced, algorithm: str) -> bytes:
+    """Of its pieces, DIGEST bytes each; another algorithm than known so far has the file read again. Raises StorageError."""
+    if algorithm == "xxh3":
+        record = Record.follow(os.path.join(home.path, "records", shared.name))
+        try:
+            return bytes(record.digests)
+        finally:
+            record.close()
+    with contextlib.suppress(OSError), open(_digests_path(home, shared.name, algorithm), "rb", opener=_no_follow) as file:
+        return file.read()
+    found = content.read(shared.path, (algorithm,))
+    if found.sha256 != shared.url.rpartition(":")[2]:
+        raise StorageError(f"{shared.path} was changed since it was shared")
+    keep_digests(home, shared.name, algorithm, found.digests[algorithm])
+    return found.digests[algorithm]
+
+
+def _digests_path(home: Home, name: str, algorithm: str) -> str:
+    return os.path.join(_folder(home), f".{name}.{algorithm}")
+
+
+def keep_digests(home: Home, name: str, algorithm: str, given: bytes) -> None:
+    """For `digests`; without room they are computed again. Raises BadValue for an algorithm that no supernode names pieces by."""
+    if algorithm != "blake3":
+        raise BadValue(f"pieces are not named by {algorithm}")
+    with contextlib.suppress(OSError):
+        write(_digests_path(home, name, algorithm), given)
+
+
+def _no_follow(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -1,0 +1,63 @@
+"""`POST /swarm/share`: a host announces that it has all of some content; see `shares`."""
+
+from __future__ import annotations
+
+from dfengine import wire
+from dfengine.errors import BadValue, DfengineError, ProtocolViolation
+from dfengine.location import is_content
+from dfengine.net.http import Request, Response
+from dfengine.supernode.api_v1 import OVERHEAD, checked
+from dfengine.supernode.registration import dismiss_other, enter
+from dfengine.supernode.state import SupernodeState
+from dfengine.task import task_id
+
+
+def share(state: SupernodeState, request: Request) -> Response:
+    try:
+        told = wire.decode_announcement(request.body)
+        request.body = b""
+        with state.quota.registering(request.client, OVERHEAD + len(told.digests)):
+            return _answer(announced(state, told, request.client))
+    except ProtocolViolation as error:
+        return Response(400, wire.encode(wire.Announced(wire.BAD_PARAMETER, msg=str(error))))
+    except BadValue as error:
+        return _answer(wire.Announced(wire.BAD_PARAMETER, msg=str(error)))
+    except DfengineError as error:
+        return _answer(wire.Announced(wire.SYSTEM_ERROR, msg=str(error)))
+
+
+def announced(state: SupernodeState, told: wire.Announcement, address: str) -> wire.Announced:
+    """Raises BadValue, RemoteError, StorageError."""
+    if not is_content(told.name) or not told.port:
+        raise BadValue("a name of content, and the port of a peer server, are what is announced")
+    registration = checked(wire.Registration(
+        raw_url=told.name, cid=told.cid, ip=told.ip, port=told.port, path=told.path, host_name=told.host_name, version=told.version,
+        location=told.location, native=wire.NATIVE,
+    ))  # fmt: skip
+    task = task_id(registration.raw_url)
+    key, shares = (task, told.cid), state.shares
+    dismiss_other(state, key, address)
+    member = state.members.get(key)
+    if told.withdrawn:
+        shares.withdrawn(task, told.cid)
+        state.registry.leave(key)
+        state.wake()
+        return wire.Announced(wire.SUCCESS, task)
+    if member is not None and (member.peer.ip, member.peer.port, member.peer.path) == (told.ip, told.port, registration.path):
+        if shares.alive(task, told.cid, told.keep):
+            return wire.Announced(wire.SUCCESS, task, kept=shares.kept(task))
+    elif member is not None:
+        state.registry.leave(key)  # its peer server is another one now
+    if not told.digests:
+        return wire.Announced(wire.CONTINUE, task, state.cache.digest)
+    state.members.room_for(key, address)
+    fetch = shares.claim(task, told, address)
+    if fetch is None:
+        return wire.Announced(wire.WAIT, task, msg=f"others share other bytes as {told.name}: this supernode finds out who is right")
+    enter(state, registration, fetch, address)
+    shares.joined(fetch, told.cid, told.keep)
+    return wire.Announced(wire.SUCCESS, task, kept=shares.kept(task))
+
+
+def _answer(message: wire.Announced) -> Response:
+    return Response(200, wire.encode(message))

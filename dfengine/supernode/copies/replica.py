@@ -1,0 +1,170 @@
+"""Reads shared content from those who have it into a copy, and compares it with the digest of its name. Runs in a thread of its own.
+
+A piece is offered once it has the digest that its sharer has told. The copy is complete, and the claim proved, when the whole of it has the
+digest in the name; else the task fails for all, because whoever shares it lies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import sha256
+
+from dfengine._piece import Geometry
+from dfengine.errors import DfengineError, DigestMismatch, RemoteError, SourceGone, StorageError
+from dfengine.net.dial import Connection
+from dfengine.net.piece_client import PieceBody, request_piece
+from dfengine.supernode.copies.cache import Description
+from dfengine.supernode.copies.claimed import Claim
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.fetch_thread import fail
+from dfengine.wire import Source
+
+PATIENCE = 30.0
+"""Seconds for which nobody may send a piece until this reading ends; the next one goes on from there."""
+
+PAUSE = 1.0
+"""Seconds between two rounds of questions to all who have a piece."""
+
+ANSWER = 5.0
+"""Seconds to a first byte, and without any, after which a source is left."""
+
+LEAST_RATE = 64 << 10
+"""Bytes per second below which it is left as well, ANSWER seconds left out."""
+
+
+class Holders:
+    """Those who have the content. sources: those who have a piece. dial: connects to one. blame: told of one that sent wrong bytes.
+
+    lied: called when the whole is not what those say who announced it.
+    lines: holds each connection while it is open; another thread may stop it.
+    """
+
+    def __init__(
+        self, sources: Callable[[int], Sequence[Source]], dial: Callable[[str, int], Connection], blame: Callable[[Source, int], None],
+        lied: Callable[[], None], lines: set[Connection],
+    ) -> None:
+        self.sources = sources
+        self.lied = lied
+        self._dial = dial
+        self._blame = blame
+        self._lines = lines
+        self._kept: dict[tuple[str, int], Connection] = {}
+
+    def read(self, source: Source, geometry: Geometry, n: int, buffer: memoryview) -> int:
+        """Piece n's content into `buffer`; its length in bytes. Raises RemoteError."""
+        where = source.ip, source.port
+        line = self._kept.get(where)
+        try:
+            if line is None:
+                line = self._kept[where] = self._dial(*where)
+                self._lines.add(line)
+            request_piece(line, source.path, geometry, n)
+            head = line.head(time.monotonic() + ANSWER)
+            if head.status != 206:
+                raise SourceGone(f"{source.ip}:{source.port} answers {head.status}")
+            body = PieceBody(line, head, geometry, n, time.monotonic() + ANSWER)
+            body.into(buffer, 0, body.length, silence=ANSWER, floor=LEAST_RATE, grace=ANSWER)
+            body.end(line, time.monotonic() + ANSWER)
+            return body.length
+        except RemoteError:
+            self._drop(where)
+            raise
+
+    def wrong(self, source: Source, n: int) -> None:
+        """It sent other bytes than were told."""
+        self._drop((source.ip, source.port))
+        self._blame(source, n)
+
+    def _drop(self, where: tuple[str, int]) -> None:
+        line = self._kept.pop(where, None)
+        if line is not None:
+            self._lines.discard(line)
+            line.close()
+
+    def close(self) -> None:
+        for where in list(self._kept):
+            self._drop(where)
+
+
+def replicate(fetch: Fetch, holders: Holders) -> None:
+    """Read what the copy lacks. A claim that is wrong fails its task; nothing is raised."""
+    fetch.waits = ""
+    claim = fetch.claim
+    assert claim is not None
+    try:
+        file = _begin(fetch, claim)
+        _read(fetch, claim, file, holders)
+        fetch.description.complete = True
+        fetch.describe()
+        file.release()
+        claim.proved = True
+    except DigestMismatch as error:
+        holders.lied()
+        fail(fetch, error)
+    except DfengineError as error:
+        fetch.waits = str(error)
+    except Exception as error:
+        fail(fetch, StorageError(f"the copy failed: {error!r}"))
+    finally:
+        holders.close()
+
+
+def _begin(fetch: Fetch, claim: Claim) -> Copy:
+    """The copy: the one that is there, or an empty one. Raises StorageError, OriginUnreachable if the fetch is stopped."""
+    if fetch.file is not None and fetch.file.path:
+        return fetch.file
+    found = fetch.use_files(lambda: fetch.cache.load(fetch.task))
+    if found is not None and claim.same(found[0].geometry.length, bytes(found[0].record.digests)):
+        file, fetch.description = found
+    else:
+        fetch.description = Description(url=fetch.wanted.url, generation=claim.generation, digest=fetch.cache.digest,
+                                        verified=fetch.wanted.verified)
+        fetch.room.check(claim.geometry.length)
+        create = partial(fetch.cache.create, fetch.task, claim.geometry, fetch.description)
+        file = fetch.room.write(fetch.task, lambda: fetch.use_files(create))
+        for n in range(claim.geometry.count):
+            fetch.room.write(fetch.task, partial(file.record.set_digest, n, claim.digest(n)))
+    fetch.file = file
+    return file
+
+
+def _read(fetch: Fetch, claim: Claim, file: Copy, holders: Holders) -> None:
+    """Raises DigestMismatch, SourceGone, StorageError."""
+    whole, buffer, task = sha256(), file.buffer(), fetch.task
+    for n in range(claim.geometry.count):
+        if n in file.record.here and n not in file.here and file.verify(n, buffer):
+            fetch.arrived(n)
+        if n in file.here:
+            content = buffer[: file.read_into(n, buffer)]
+        else:
+            content = _piece(fetch, claim, n, holders, buffer)
+            fetch.room.keep_free()
+            digest = file.record.digest(n)
+            fetch.room.write(task, partial(file.write, n, content, digest), len(content), lambda: fetch.missing_bytes)
+            fetch.arrived(n)
+        whole.update(content)
+    if whole.hexdigest() != fetch.wanted.url.rpartition(":")[2]:
+        raise DigestMismatch(f"what is shared as {fetch.wanted.url} has another digest, sha256:{whole.hexdigest()}")
+
+
+def _piece(fetch: Fetch, claim: Claim, n: int, holders: Holders, buffer: memoryview) -> memoryview:
+    """Piece n with the digest that was told, of any who has it. Raises SourceGone when nobody sends it."""
+    end, why = time.monotonic() + PATIENCE, "nobody has it"
+    while True:
+        for source in holders.sources(n):
+            with contextlib.suppress(RemoteError):
+                content = buffer[: holders.read(source, claim.geometry, n, buffer)]
+                if fetch.cache.piece_digest(content) == claim.digest(n):
+                    return content
+                holders.wrong(source, n)
+            why = f"{source.ip}:{source.port} does not send it"
+            if fetch.stopped:
+                break
+        with fetch.news:
+            fetch.news.wait_for(lambda: fetch.stopped, PAUSE)
+        if fetch.stopped or time.monotonic() > end:
+            raise SourceGone(f"piece {n} of {fetch.wanted.url} cannot be read: {why}")

@@ -1,0 +1,305 @@
+"""Files of a host's own disk that are shared by their digest: who gets them, and what happens when sharers vanish or lie."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import DFENGINE, MIB, Scene, Supernode, until
+
+from dfengine import codes
+from dfengine.location import content_url
+from dfengine.storage import content, shared_content
+from dfengine.storage.home import Home
+from dfengine.task import task_id
+
+SIZE = 21 * MIB + 17
+NOBODY = content_url("0a" * 32)
+
+
+def made(stage: Scene, name: str = "own.bin", size: int = SIZE, seed: int = 0) -> Path:
+    """A file that no origin serves."""
+    stage.file(name, size, seed)
+    return stage.www / name
+
+
+def named(path: Path) -> str:
+    return content_url(hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def announce(node: Supernode, message: Any) -> dict[str, Any]:
+    """The answer to a raw announcement, with its HTTP status."""
+    body = message if isinstance(message, bytes) else json.dumps(message).encode()
+    line = http.client.HTTPConnection("127.0.0.1", node.port, timeout=20)
+    line.request("POST", "/swarm/share", body)
+    answer = line.getresponse()
+    found = answer.read()
+    line.close()
+    return {"status": answer.status, **(json.loads(found) if found[:1] == b"{" else {})}
+
+
+def claim(path: Path, **changed: Any) -> dict[str, Any]:
+    """An announcement of that file by somebody who serves nothing."""
+    message = {"name": named(path), "cid": "liar", "ip": "127.0.0.1", "port": 15001, "path": "/peer/file/x", "length": path.stat().st_size}
+    return message | changed
+
+
+def killed(stage: Scene, host: int = 9) -> None:
+    """The host's peer server is gone at once."""
+    pid = stage.peer_pid(host)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not os.path.exists(f"/proc/{pid}/exe") or not Path(f"/proc/{pid}/cmdline").read_bytes(), "the end of a peer server")
+    (stage.path / f"home-{host}" / "peer.lock").write_text("")
+
+
+def test_a_file_is_shared_by_its_digest_and_comes_from_its_host(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage)
+    name = named(path)
+    assert stage.share(path, nodes=(node,)) == f"{name}\n"
+    results = [stage.get(name, f"out-{host}", host=host, nodes=(node,)) for host in (2, 3)]
+    assert all(stage.digest(f"out-{host}") == name.rpartition(":")[2] for host in (2, 3))
+    assert all(result["from"]["peers"] == SIZE and result["back_to_source"] is None for result in results)
+    assert not list((node.home / "download").iterdir()), "the supernode keeps no copy that nobody asked for"
+    shipped = stage.drain(stage.start_stream(name, host=4, nodes=(node,)))[0]
+    assert shipped == name.rpartition(":")[2]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4 * MIB - 5, 4 * MIB - 4, 210 * MIB])
+def test_files_of_every_length(stage: Scene, size: int) -> None:
+    node, path = stage.supernode(), made(stage, size=size)
+    name = stage.share(path, "--replicas", "1", nodes=(node,)).strip()
+    killed(stage)
+    assert stage.get(name, "out", nodes=(node,))["length"] == size
+    assert named(stage.path / "out") == name
+
+
+def test_what_nobody_shares_is_an_error_in_bounded_time(stage: Scene) -> None:
+    node = stage.supernode()
+    said = stage.get(NOBODY, "out", nodes=(node,), status=3)
+    assert "nobody shares it" in said
+    assert "dfengine share" in said
+    assert "has no origin" in stage.get(NOBODY, "out", status=2)
+    assert "name one" in stage.share(made(stage), status=2)
+    assert not (stage.path / "out").exists()
+
+
+def test_a_registration_waits_for_who_is_about_to_share(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage)
+    early = stage.start_get(named(path), "out", nodes=(node,))
+    until(lambda: node.metric("dragonfly_supernode_http_requests_total") or early.poll() is not None, "a registration")
+    stage.share(path, nodes=(node,))
+    stage.end(early)
+    assert named(stage.path / "out") == named(path)
+
+
+def test_others_go_on_when_the_sharer_vanishes_and_all_pieces_are_there(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage)
+    name = stage.share(path, nodes=(node,)).strip()
+    stage.get(name, "first", host=2, nodes=(node,))
+    slow = stage.start_get(name, "second", "-s", "8M", host=3, nodes=(node,))
+    until(lambda: any(stage.path.glob(".second.*.part")), "a beginning")
+    killed(stage)
+    result = stage.end(slow)
+    assert result["from"]["peers"] == SIZE
+    assert named(stage.path / "second") == name
+
+
+def test_a_sharer_that_vanishes_half_way_fails_its_downloads_which_then_resume(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage, size=3 * SIZE)
+    name = stage.share(path, nodes=(node,)).strip()
+    download = stage.start_get(name, "out", "-s", "6M", nodes=(node,))
+
+    def begun() -> bool:
+        parts = list(stage.path.glob(".out.*.part"))
+        return bool(parts) and parts[0].stat().st_blocks * 512 > 9 * MIB
+
+    until(begun, "some pieces")
+    killed(stage)
+    said = stage.end(download, status=3)
+    assert "nowhere" in said or "nobody shares it" in said or "only a part of it" in said, said
+    assert not (stage.path / "out").exists()
+    stage.share(path, nodes=(node,))
+    result = stage.get(name, "out", nodes=(node,))
+    assert result["from"]["resumed"] > 0
+    assert result["from"]["resumed"] + result["from"]["peers"] == 3 * SIZE
+    assert named(stage.path / "out") == name
+
+
+def test_copies_are_kept_after_the_sharer_is_gone_and_across_a_restart_until_their_time_ends(stage: Scene) -> None:
+    first, second, path = stage.supernode(), stage.supernode(), made(stage)
+    told = json.loads(stage.share(path, "--replicas", "2", "--ttl", "60", "--json", nodes=(first, second)))
+    assert sorted(told["kept"]) == sorted([first.node, second.node])
+    killed(stage)
+    path.unlink()
+    result = stage.get(told["name"], "out", host=2, nodes=(first,))
+    assert result["from"]["supernode"] == SIZE
+    stage.kill(second.process)
+    again = stage.supernode(home=second.home)
+    result = stage.get(told["name"], "more", "--pattern", "cdn", host=3, nodes=(again,))
+    assert result["from"]["supernode"] == SIZE
+    assert named(stage.path / "more") == told["name"]
+    copy = again.home / "download" / task_id(told["name"])[:3] / task_id(told["name"])
+    assert copy.exists()
+    until(lambda: not copy.exists(), "the end of what was to be kept", 180.0)
+    assert json.loads((again.home / "kept.json").read_text()) == {}
+
+
+def test_more_copies_than_supernodes_are_refused(stage: Scene) -> None:
+    node = stage.supernode()
+    assert "--replicas 2" in stage.share(made(stage), "--replicas", "2", nodes=(node,), status=2)
+
+
+def test_a_restarted_supernode_hears_again_of_what_is_shared(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage)
+    name = stage.share(path, nodes=(node,)).strip()
+    stage.kill(node.process)
+    again = stage.supernode(home=node.home, port=node.port)
+    stage.get(name, "out", nodes=(again,))
+    assert named(stage.path / "out") == name
+
+
+def test_a_time_that_ends_ends_the_share(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage)
+    name = stage.share(path, "--ttl", "3s", nodes=(node,)).strip()
+    until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
+    assert path.exists()
+    assert "is not here" in stage.get(name, "out", nodes=(node,), status=3)
+
+
+@pytest.mark.parametrize("change", ["written", "replaced", "removed"])
+def test_a_changed_file_is_never_taken_for_what_was_shared(stage: Scene, change: str) -> None:
+    node, path = stage.supernode(), made(stage)
+    name = stage.share(path, nodes=(node,)).strip()
+    if change == "written":
+        with open(path, "r+b") as file:
+            file.seek(5 * MIB)
+            file.write(b"changed")
+    elif change == "replaced":
+        made(stage, seed=1)
+    else:
+        path.unlink()
+    if change != "written":  # its bytes are there until the peer server has noticed
+        until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
+    assert "here" in stage.get(name, "out", nodes=(node,), status=3)
+    assert not (stage.path / "out").exists()
+    until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
+
+
+def test_in_the_foreground_it_ends_with_the_command(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage)
+    process = stage.start_share(path, "--foreground", nodes=(node,))
+    assert process.stdout is not None
+    name = process.stdout.readline().decode().strip()
+    stage.get(name, "out", "--pattern", "cdn", nodes=(node,))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert "is not here" in stage.get(name, "more", host=3, nodes=(node,), status=3)
+
+
+def test_what_is_no_file_is_refused(stage: Scene) -> None:
+    node = stage.supernode()
+    pipe = stage.path / "pipe"
+    os.mkfifo(pipe)
+    assert "no regular file" in stage.share(pipe, nodes=(node,), status=2)
+    assert "cannot open" in stage.share(stage.path / "missing", nodes=(node,), status=7)
+    (stage.path / "link").symlink_to(made(stage))
+    name = stage.share(stage.path / "link", nodes=(node,)).strip()
+    stage.get(name, "out", nodes=(node,))
+    assert named(stage.path / "out") == name
+
+
+def test_a_swarm_with_a_secret_shares_with_those_who_have_it(stage: Scene) -> None:
+    secret = stage.path / "secret"
+    secret.write_text("a secret of thirty-two characters")
+    secret.chmod(0o600)
+    own = ("--secret-file", str(secret))
+    node, path = stage.supernode(*own), made(stage)
+    name = stage.share(path, "--replicas", "1", *own, nodes=(node,)).strip()
+    stage.get(name, "out", *own, nodes=(node,))
+    assert named(stage.path / "out") == name
+    assert announce(node, claim(path))["status"] in (401, 403)
+    assert "refuses" in stage.share(path, host=5, nodes=(node,), status=3)
+    stage.get(name, "refused", host=3, nodes=(node,), status=3)
+
+
+# WHO LIES
+
+
+def lying(stage: Scene, node: Supernode, truth: Path, lie: Path, host: int = 8) -> None:
+    """A host that shares the bytes of one file under the name of another, whose pieces have the digests that it tells."""
+    home = Home(str(stage.path / f"home-{host}"))
+    stage.homes.add(Path(home.path))
+    found, name = content.read(str(lie), ("xxh3",)), "df-lie"
+    end = time.time() + 999.0
+    shared = shared_content.Announced(name, named(truth), found.path, found.length, "liar", f"127.0.0.{host}", [node.node], [], end)
+    shared_content.publish(home, shared, found, task_id(shared.url))
+    stage._start([*DFENGINE, "peer", "--home", home.path, "--ip", f"127.0.0.{host}"], subprocess.DEVNULL)
+    until(lambda: announce(node, claim(truth, cid="asks"))["code"] == codes.CONTINUE and node.metric("dragonfly_supernode_tasks") > 0,
+          "the lie")
+
+
+def test_wrong_content_is_never_delivered_and_its_sharer_no_longer_believed(stage: Scene) -> None:
+    node, truth, lie = stage.supernode(), made(stage, "truth"), made(stage, "lie", SIZE)
+    lying(stage, node, truth, lie)
+    said = stage.get(named(truth), "out", nodes=(node,), status=5)
+    assert "sha256" in said
+    assert not (stage.path / "out").exists()
+    stage.share(truth, nodes=(node,), host=9)
+    stage.get(named(truth), "out", host=3, nodes=(node,))
+    assert named(stage.path / "out") == named(truth)
+
+
+def test_of_two_who_say_different_things_the_liar_is_found_out(stage: Scene) -> None:
+    node, truth, lie = stage.supernode(), made(stage, "truth"), made(stage, "lie", SIZE)
+    lying(stage, node, truth, lie)
+    stage.share(truth, "--replicas", "1", nodes=(node,))
+    stage.get(named(truth), "out", nodes=(node,))
+    assert named(stage.path / "out") == named(truth)
+    digests = content.read(str(lie), ("xxh3",)).digests["xxh3"]
+    late = announce(node, claim(truth, cid="late", digests=base64.b64encode(digests).decode()))
+    assert late["code"] not in (codes.SUCCESS, codes.WAIT, codes.CONTINUE), late
+
+
+def test_a_claim_of_somebody_who_serves_nothing_ends(stage: Scene) -> None:
+    node, truth = stage.supernode(), made(stage, "truth")
+    forged = base64.b64encode(bytes(16 * 6)).decode()
+    assert announce(node, claim(truth, digests=forged))["code"] == codes.SUCCESS
+    stage.get(named(truth), "out", nodes=(node,), status=3)
+    stage.share(truth, "--replicas", "1", nodes=(node,))
+    stage.get(named(truth), "out", host=3, nodes=(node,))
+    assert named(stage.path / "out") == named(truth)
+
+
+def test_hostile_announcements_are_refused_and_harm_nothing(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage, "own", 1000)
+    right = claim(path)
+    wrong: list[Any] = [
+        b"", b"[]", b"\xff", b"{" * 5000, b"x" * (1 << 21),
+        *({**right, field: value} for field, values in {
+            "name": ["", "http://127.0.0.1/x", "df:sha256:", NOBODY.upper(), NOBODY + "0", "df:md5:" + "0" * 32, 7, None, "x" * 5000],
+            "cid": ["", "a\nb", "cdnnode:x", "x" * 2000, 7], "ip": ["", "a\0b", 7], "port": [0, 22, -1, 70000, 1 << 70, "15001"],
+            "path": ["", "/", "/etc/passwd", "/peer/file/../x", "/peer/file/%2e%2e", "/peer/file/a/b"],
+            "length": [-1, 1 << 63, 1.5, "1"], "digests": ["A", "AAAA", "A" * 64, 7, [1]], "keep": [-1, "x", 1e300],
+        }.items() for value in values),
+    ]  # fmt: skip
+    for message in wrong:
+        answer = announce(node, message)
+        refused = answer["status"] in (400, 413) or answer["code"] not in (codes.SUCCESS, codes.CONTINUE, codes.WAIT)
+        assert refused, (message, answer)
+    assert announce(node, {**right, "length": 1 << 61, "digests": "A" * 64})["code"] not in (codes.SUCCESS, codes.CONTINUE)
+    assert node.metric("dfengine_internal_errors_total") == 0
+    assert node.metric("dragonfly_supernode_dfgettasks") == 0
+    name = stage.share(path, nodes=(node,)).strip()
+    stage.get(name, "out", nodes=(node,))
+    # Another client's announcement cannot end it.
+    assert announce(node, {**right, "withdrawn": True})["code"] == codes.SUCCESS
+    stage.get(name, "more", host=3, nodes=(node,))

@@ -174,6 +174,12 @@ class ManifestFile(ToFile):
         super().__init__(settings, None, who=who)
         self.tree = tree
 
+    def opened(self, member: Membership) -> None:
+        """See Downloading. Raises BadListing."""
+        if member.geometry.length > LONGEST:
+            raise BadListing(f"a manifest of {member.geometry.length} bytes is longer than {LONGEST}")
+        super().opened(member)
+
     def prepared(self) -> None:
         """See Downloading."""
         self.registration = self.registration.replace(tree=MANIFEST, include=self.tree.globs.include, exclude=self.tree.globs.exclude)

@@ -10,7 +10,7 @@ from dfengine.client.byte_counts import CDN
 from dfengine.client.place import Place
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
-from dfengine.errors import StorageError
+from dfengine.errors import ProtocolViolation, StorageError
 from dfengine.storage.tree_file import TreeFile
 
 TYPE_CHECKING = False
@@ -57,6 +57,8 @@ class TreePlace(Place):
         self.close()
 
     def _begin(self, geometry: Geometry, generation: bytes) -> TreeTransfer:
+        if geometry.length != self._target.length:
+            raise ProtocolViolation(f"the manifest names files of {self._target.length} bytes, and the data has {geometry.length}")
         file = self._target.open(geometry, generation)
         held = list(file.here)
         plan = Plan(Window(-1, geometry.count), fetch.workers(geometry), order=int)

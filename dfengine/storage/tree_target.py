@@ -61,6 +61,8 @@ class TreeTarget:
         self._task = task
         self._paths = [os.fsencode(path) for path in paths]
         self._sizes = sizes
+        self.length = sum(sizes)
+        """Bytes of all files."""
         self._modes, self._mtimes, self._marks, self._digests = modes, mtimes, marks, digests
         self._look = look
         self._root = self._lock = -1
@@ -114,13 +116,16 @@ class TreeTarget:
         return Scatter(self._paths, self._sizes, content_size, root, parts, self._modes, self._mtimes, self._marks)
 
     def open(self, geometry: Geometry, generation: bytes) -> TreeFile:
-        """What is left of an earlier download of the same tree, hashed again, or a fresh start. Raises StorageError (no room)."""
+        """What is left of an earlier download of the same tree, hashed again, or a fresh start.
+
+        Raises StorageError (no room), BadValue for another length than that of the files.
+        """
         self.prepare()
         scatter = self._scatter(os.dup(self._root), os.dup(self._lock), geometry.content_size)
         file = None
         try:
             if scatter.length != geometry.length:
-                raise StorageError(f"the manifest names files of {scatter.length} bytes, and the supernode a tree of {geometry.length}")
+                raise BadValue(f"files of {scatter.length} bytes are no data of {geometry.length}")
             record = self._left(geometry, generation) or Record.create(self.record, geometry, generation)
             file = self._go_on(record, scatter)
             self._room(file)

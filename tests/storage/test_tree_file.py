@@ -339,6 +339,6 @@ def test_names_that_are_used_here_are_refused(tmp_path: Path) -> None:
 
 def test_a_tree_of_another_length_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
     tree = Tree(tmp_path / "out", {"a": b"1" * 10})
-    with pytest.raises(StorageError, match="bytes"):
+    with pytest.raises(BadValue, match="bytes"):
         tree.target.open(Geometry(11, PIECE), b"v1")
     tree.target.close()

@@ -1,0 +1,154 @@
+"""What a supernode may lie about a directory, and disks that have no room for it: what fails is named, and nothing wrong has a name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import MIB, Scene, Supernode, filled, until
+from standin import LegacySupernode
+from test_tree import end, index, lay, start, there
+
+from dfengine.manifest import File, Manifest
+
+BASE = "http://127.0.0.1:1/tree/"
+FILES = {"a": 5000, "b/c": 3 * MIB, "b/d": 10, "e": 0, "f": 900}
+
+
+class Liar(LegacySupernode):
+    """A supernode of 1.x that also answers for the two tasks of a tree."""
+
+    def __init__(self, manifest: bytes, data: bytes, **given: Any) -> None:
+        self._of = {"manifest": manifest, "data": data}
+        super().__init__(manifest, **given)
+
+    def _register(self, request: BaseHTTPRequestHandler, fields: dict[str, Any]) -> None:
+        with self.lock:
+            self.content = self._of[fields["tree"]]
+            self.md5 = hashlib.md5(self.content).hexdigest()
+            self.asked.clear()
+        super()._register(request, fields)
+
+
+def bodies() -> dict[str, bytes]:
+    return {path: random.Random(path).randbytes(size) for path, size in FILES.items()}
+
+
+def manifest(digests: dict[str, str] | None = None) -> Manifest:
+    told = digests or {}
+    return Manifest(BASE, [File(path, BASE + path, size, digest=told.get(path, "")) for path, size in FILES.items()])
+
+
+def play(stage: Scene, encoded: bytes, data: bytes, status: int = 0, **given: Any) -> dict[str, Any]:
+    with Liar(encoded, data, **given) as liar:
+        process = start(stage, BASE, "out", host=2, nodes=[f"127.0.0.1:{liar.port}"], notbs=True)
+        return end(process, status)
+
+
+def raw(**fields: Any) -> bytes:
+    return json.dumps({"dfengine": 1, "base": BASE, **fields}, separators=(",", ":")).encode()
+
+
+def test_an_honest_one_is_believed(stage: Scene) -> None:
+    files = bodies()
+    right = {path: f"sha256:{hashlib.sha256(body).hexdigest()}" for path, body in files.items()}
+    told = play(stage, manifest(right).encode(), b"".join(files[path] for path in sorted(files)))
+    assert not [each for each in told["files"] if each[2]]
+    assert there(stage.path / "out") == {path: digest.removeprefix("sha256:") for path, digest in right.items()}
+
+
+@pytest.mark.parametrize("wrong", [("a",), ("b/c",), ("e",), ("b/c", "f")])
+def test_files_that_are_not_what_the_manifest_says(stage: Scene, wrong: tuple[str, ...]) -> None:
+    files = bodies()
+    told = {path: f"sha256:{hashlib.sha256(body + (b'x' if path in wrong else b'')).hexdigest()}" for path, body in files.items()}
+    found = play(stage, manifest(told).encode(), b"".join(files[path] for path in sorted(files)))
+    assert tuple(path for path, _, why, *_ in found["files"] if why) == wrong
+    assert all("digest" in why for _, _, why, *_ in found["files"] if why)
+    left = there(stage.path / "out")
+    assert {path for path in left if not path.startswith(".dfengine.")} == files.keys() - set(wrong)
+    for path in left.keys() & files.keys():
+        assert left[path] == hashlib.sha256(files[path]).hexdigest()
+    for place in (stage.path / "out").glob(".dfengine.*"):
+        place.rename(stage.path / "left")  # it stays, to be gone on from
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        raw(paths=["../x"], sizes=[1]), raw(paths=["/etc/x"], sizes=[1]), raw(paths=["a/../../x"], sizes=[1]),
+        raw(paths=["a", "a"], sizes=[1, 1]), raw(paths=["a", "a/b"], sizes=[1, 1]), raw(paths=["a\0"], sizes=[1]),
+        raw(paths=["x" * 256], sizes=[1]), raw(paths=["a"], sizes=[-1]), raw(paths=["a"], sizes=[1 << 62]), raw(paths=["a"], sizes=["1"]),
+        raw(paths=["a"], sizes=[1], links=["../x"]), raw(paths=["a"], sizes=[1], modes=[0o4755]), raw(paths=["."], sizes=[1]),
+        raw(paths=[".dfengine.x/record"], sizes=[1]), b"<html>", b"", b"[" * 100000,
+        Manifest("http://127.0.0.1:1/other/", [File("a", "http://127.0.0.1:1/other/a", 1)]).encode(),
+    ],
+)  # fmt: skip
+def test_a_manifest_that_must_not_be_written_is_refused_before_anything_is(stage: Scene, encoded: bytes) -> None:
+    for status in (2, 4):
+        process_of = Liar(encoded, b"1")
+        with process_of as liar:
+            process = start(stage, BASE, "out", host=2, nodes=[f"127.0.0.1:{liar.port}"], notbs=True)
+            out, err = process.communicate(timeout=120)
+            assert process.returncode in (2, 4), (status, out, err)
+            assert not err
+            assert json.loads(out)["error"]
+    assert not (stage.path / "out").exists()
+    assert not [path for path in stage.path.rglob("*") if path.name in ("x", "record")]
+
+
+@pytest.mark.parametrize("length", [0, 3, 3 * MIB + 5909, 3 * MIB + 5911, 5 * MIB])
+def test_data_of_another_length_is_refused(stage: Scene, length: int) -> None:
+    told = play(stage, manifest().encode(), bytes(length), status=3)
+    assert "bytes" in told["error"]
+    assert not [path for path in there(stage.path / "out") if not path.startswith(".dfengine.")]
+    for place in (stage.path / "out").glob(".dfengine.*"):
+        place.rename(stage.path / "left")
+
+
+def test_data_that_is_damaged_on_the_way_has_no_name(stage: Scene) -> None:
+    files = bodies()
+    data = b"".join(files[path] for path in sorted(files))
+    play(stage, manifest().encode(), data, 3, fault=lambda n, before: "flip" if n else "")
+    for path, body in there(stage.path / "out").items():
+        assert path.startswith(".dfengine.") or body == hashlib.sha256(files[path]).hexdigest()
+    for place in (stage.path / "out").glob(".dfengine.*"):
+        place.rename(stage.path / "left")
+
+
+@pytest.mark.parametrize("free", [0, 4096 * 9, 6 * MIB])
+@pytest.mark.parametrize("with_node", [False, True])
+def test_a_disk_without_room(small: Path, closed: Scene, free: int, with_node: bool) -> None:
+    stage = closed
+    expected, url = lay(stage), index(stage)
+    nodes: tuple[Supernode, ...] = (stage.supernode(),) if with_node else ()
+    filled(small / "ballast", free)
+    told = end(start(stage, url, str(small / "out"), *nodes), 7)
+    assert "no room" in told["error"] or "No space" in told["error"]
+    for path, body in there(small / "out").items() if (small / "out").exists() else ():
+        assert path.startswith(".dfengine.") or expected[path] == body
+    (small / "ballast").unlink()
+    end(start(stage, url, str(small / "out"), *nodes))
+    assert there(small / "out") == expected
+
+
+def test_a_disk_that_fills_up_on_the_way(small: Path, closed: Scene) -> None:
+    """There is room at the beginning, and others take it."""
+    stage = closed
+    expected, url = lay(stage, {f"d/{n:03}": 40_000 for n in range(700)}), index(stage)
+    node = stage.supernode()
+    process = start(stage, url, str(small / "out"), node, locallimit="6M")
+    until(lambda: list((small / "out").glob("d/*")), "the first files")
+    filled(small / "ballast")
+    told = end(process, 7)
+    assert "No space" in told["error"]
+    assert all(path.startswith(".dfengine.") or expected[path] == body for path, body in there(small / "out").items())
+    (small / "ballast").unlink()
+    end(start(stage, url, str(small / "out"), node))
+    assert there(small / "out") == expected
+    assert os.listdir(small / "out") == ["d"]

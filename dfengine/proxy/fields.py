@@ -30,6 +30,13 @@ OWN = frozenset((TOKEN, b"x-dragonfly-registry", b"x-dragonfly-use-p2p", b"x-dra
 HARMLESS = frozenset((b"docker-distribution-api-version", b"docker-upload-uuid"))
 """Fields of clients of registries that open nothing."""
 
+OF_ANSWER = HOP | {b"content-length"}
+OF_REQUEST = OF_ANSWER | OWN
+"""What is not passed on of an answer, and of a request."""
+
+USUAL = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))
+"""Values of Connection that name no field which is passed on."""
+
 SINGLE = frozenset((
     b"host", b"content-length", b"transfer-encoding", b"range", b"if-range", b"authorization", b"expect", b"upgrade", TOKEN,
     b"x-dragonfly-registry",
@@ -66,9 +73,11 @@ def named(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def passed_on(fields: Sequence[tuple[bytes, bytes]], without: frozenset[bytes] = frozenset()) -> Fields:
+def passed_on(fields: Sequence[tuple[bytes, bytes]], request: bool) -> Fields:
     """Those that are for the other end. Content-Length is left out: the framing says it."""
-    left_out = HOP | without | named(fields) | {b"content-length"}
+    left_out = OF_REQUEST if request else OF_ANSWER
+    if b"connection" in {name.lower() for name, value in fields if value not in USUAL}:
+        left_out |= named(fields)
     return [(name, value) for name, value in fields if name.lower() not in left_out]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from dfengine.errors import DfengineError, OriginForbidden
-from dfengine.proxy.fields import CHUNKED, OWN, Fields, get, head, passed_on
+from dfengine.proxy.fields import CHUNKED, Fields, get, head, passed_on
 from dfengine.proxy.upstream import BadAnswer, Line, Upstreams
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Passing:
 
     def _send(self, line: Line) -> None:
         request, self._line = self._request, line
-        fields: Fields = [(b"Host", self._registry.place.encode()), *passed_on(request.fields, OWN), *self._more]
+        fields: Fields = [(b"Host", self._registry.place.encode()), *passed_on(request.fields, True), *self._more]
         if request.length == CHUNKED:
             fields.append((b"Transfer-Encoding", b"chunked"))
         elif request.length or request.method in ("POST", "PUT", "PATCH"):
@@ -144,7 +144,7 @@ class Passing:
             if line is not None:
                 line.cut()
             return
-        passed = passed_on(fields)
+        passed = passed_on(fields, False)
         if self._moved and get(fields, b"location"):
             base = self._registry.url + self._target
             passed = [(name, _absolute(base, value) if name.lower() == b"location" else value) for name, value in passed]

@@ -9,6 +9,7 @@ A target is never decoded: what is asked upstream is, byte by byte, what the cli
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from dfengine.value import Value
 
@@ -20,6 +21,10 @@ HUB = "registry-1.docker.io"
 HUB_NAMES = frozenset(("docker.io", "index.docker.io", HUB))
 
 LONGEST_NAME = 255
+
+MOST_KNOWN = 1024
+SHORT = 512
+"""Targets that are remembered, and bytes of one that is."""
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]{{2,45}}\])(?::[0-9]{{1,5}})?")
@@ -64,6 +69,10 @@ def parse(target: bytes, given: str = "", hosts_in_paths: bool = True) -> Refere
 
     hosts_in_paths: whether `/v2/HOST/...` names one.
     """
+    return (_known if len(target) + len(given) < SHORT else _parse)(target, given, hosts_in_paths)
+
+
+def _parse(target: bytes, given: str, hosts_in_paths: bool) -> Reference | None:
     if not _TARGET.fullmatch(target):
         return None
     path, mark, query = target.decode("ascii").partition("?")
@@ -99,6 +108,9 @@ def parse(target: bytes, given: str = "", hosts_in_paths: bool = True) -> Refere
         registry, path + (f"?{query}" if query else ""), match["blob"] or match["manifest"], name,
         digest=what if _SHA256.fullmatch(what) else "", tag="" if ":" in what else what,
     )  # fmt: skip
+
+
+_known = lru_cache(MOST_KNOWN)(_parse)
 
 
 def _without_ns(query: str) -> tuple[str, str | None]:

@@ -35,9 +35,9 @@ _HOST = re.compile(rb"[A-Za-z0-9._\[\]:-]{0,261}")
 
 
 class Head:
-    """Of one request. length: of its body, or fields.CHUNKED. expects: the client waits to be told to send its body."""
+    """Of one request. length: of its body, or fields.CHUNKED. first: the first value of each field, by its name in lower case."""
 
-    __slots__ = ("expects", "fields", "keep_alive", "length", "method", "target", "version")
+    __slots__ = ("fields", "first", "keep_alive", "length", "method", "target", "version")
 
     def __init__(self, method: str, target: bytes, fields: Fields, version: str, keep_alive: bool) -> None:
         """Raises BadRequest."""
@@ -46,27 +46,31 @@ class Head:
         self.fields = fields
         self.version = version
         self.keep_alive = keep_alive
-        seen = {}
+        if len(fields) > MOST_FIELDS:
+            raise BadRequest(431, f"more than {MOST_FIELDS} header fields")
+        seen: dict[bytes, bytes] = {}
         for name, value in fields:
             lower = name.lower()
-            if lower in seen and lower in SINGLE:
+            if lower not in seen:
+                seen[lower] = value
+            elif lower in SINGLE:
                 raise BadRequest(400, f"{lower.decode('latin-1')} comes twice")
-            seen[lower] = value
+        self.first = seen
         if version not in ("1.0", "1.1"):
             raise BadRequest(505, "HTTP/1.0 and HTTP/1.1 are served")
         if version == "1.1" and b"host" not in seen:
             raise BadRequest(400, "no Host is given")
         if not _HOST.fullmatch(seen.get(b"host", b"").strip()):
             raise BadRequest(400, "bad Host")
-        self.length = framing(fields, version, request=True)
+        framed = b"content-length" in seen or b"transfer-encoding" in seen
+        self.length = framing(fields, version, request=True) if framed else 0
         if method == "CONNECT":
             raise BadRequest(405, "CONNECT is not served")
         if b"upgrade" in seen and b"upgrade" in named(fields):
             raise BadRequest(501, "no upgrade is passed on: speak HTTP/1.1")
         if not target.startswith(b"/"):
             raise BadRequest(400, "the target of a request begins with /: this is no forward proxy")
-        self.expects = version == "1.1" and seen.get(b"expect", b"").strip().lower() == b"100-continue"
-        if b"expect" in seen and not self.expects and version == "1.1":
+        if version == "1.1" and b"expect" in seen and seen[b"expect"].strip().lower() != b"100-continue":
             raise BadRequest(417, "100-continue is all that can be expected")
 
 
@@ -78,7 +82,7 @@ class Requests:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: Fields = []
-        self._head = self._unfinished = self._heads = self._trailers = 0
+        self._unfinished = self._heads = self._trailers = 0
         self._left = 0
         self._tail = b""
         """The last bytes of an unfinished head."""
@@ -130,12 +134,11 @@ class Requests:
         if self.whole:
             raise BadRequest(400, "a request follows a body in chunks before that is answered")
         self._target, self._fields = b"", []
-        self._head = self._unfinished = self._trailers = 0
+        self._unfinished = self._trailers = 0
         self.started = True
 
     def on_url(self, url: bytes) -> None:
         self._target += url
-        self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
@@ -144,15 +147,7 @@ class Requests:
             if self._trailers > MAX_HEAD:
                 raise BadRequest(431, "the trailers are too large")
             return
-        self._fields.append((name, value))
-        self._count(len(name) + len(value) + 4)
-        if len(self._fields) > MOST_FIELDS:
-            raise BadRequest(431, f"more than {MOST_FIELDS} header fields")
-
-    def _count(self, more: int) -> None:
-        self._head += more
-        if self._head > MAX_HEAD:
-            raise BadRequest(431, f"a request's head is larger than {MAX_HEAD >> 10} KiB")
+        self._fields.append((name, value))  # `feed` has bounded their bytes
 
     def on_headers_complete(self) -> None:
         parser = self._parser

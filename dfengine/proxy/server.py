@@ -174,14 +174,15 @@ class Server:
 
     def route(self, front: Front, head: Head) -> Exchange | None:
         """What answers a request; None: it is answered. Raises BadRequest."""
-        if self._guard.refuses(fields.get(head.fields, fields.TOKEN)):
+        first = head.first
+        if self._guard.refuses(first.get(fields.TOKEN)):
             raise BadRequest(401, "the field X-Dfengine-Token shows who may use this proxy")
-        if any(self._via in value for name, value in head.fields if name.lower() == b"via"):
+        if b"via" in first and any(self._via in value for name, value in head.fields if name.lower() == b"via"):
             raise BadRequest(508, "the request came back to this proxy: a registry is configured that leads here")
         if head.target == b"/healthy" and head.method in ("GET", "HEAD"):
             front.whole(200, b"ok\n", [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Server", f"dfengine/{VERSION}".encode())])
             return None
-        given = fields.text(head.fields, b"x-dragonfly-registry")
+        given = first.get(b"x-dragonfly-registry", b"").decode("latin-1").strip()
         if given:
             given = given.partition("://")[2].rstrip("/") if "://" in given else given
             given = reference.host(given) or "?"
@@ -193,11 +194,11 @@ class Server:
         except DfengineError as error:
             raise BadRequest(403, str(error)) from None
         more: fields.Fields = []
-        if registry.user and fields.get(head.fields, b"authorization") is None:
+        if registry.user and b"authorization" not in first:
             more.append((b"Authorization", b"Basic " + b64encode(registry.user.encode())))
 
         reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
-        private = [*fields.private(head.fields), *more] if reads else []
+        private = [*fields.private(head.fields), *more] if reads and asked.kind else []
         watcher: Watcher | None = Ping(front) if reads and asked.target == "/v2/" else None
         if reads and asked.kind == reference.MANIFESTS:
             if self._manifests.answer(front, head, asked, registry, private):

@@ -160,12 +160,12 @@ class Line(asyncio.Protocol):
 
     def on_status(self, status: bytes) -> None:
         self._reason += status
-        self._count(len(status))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
         if not self._answered:
-            self._fields.append((name, value))
+            self._fields.append((name, value))  # `data_received` counts their bytes
+        else:
+            self._count(len(name) + len(value))
 
     def _count(self, more: int) -> None:
         self._head += more

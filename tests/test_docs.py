@@ -23,7 +23,7 @@ URL = re.compile(r"https?://\S+")
 CONCEPTS = {"credit", "network"}
 """What a package's docstring explains beside its modules."""
 
-ELSEWHERE = {"protected_symlinks", "protected_regular", "protected_fifos"}
+ELSEWHERE = {"protected_symlinks", "protected_regular", "protected_fifos", "hijack_https"}
 """Names of other programs that pages mention."""
 
 

@@ -46,7 +46,7 @@ PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "sub
 PURE_IN_SUPERNODE = {"negative_cache"}
 """Modules beside the engine that hold laws."""
 
-PURE_IN_PROXY = {"conditions", "fields", "guard", "ranges", "reference", "registries"}
+PURE_IN_PROXY = {"client_files", "fields", "guard", "ranges", "reference", "registries"}
 """Modules of the proxy that hold laws."""
 
 PURE_IN_ORIGIN = {

@@ -161,7 +161,20 @@ def peer(values: dict[str, Any]) -> None:
 
 
 def proxy(values: dict[str, Any]) -> None:
-    """Stand where programs ask for container images, and bring these through the swarm."""
+    """Stand where programs ask for container images, and bring these through the swarm.
+
+    With hosts-toml: show, or write, the configuration of containerd, Docker, podman and the like for such a proxy.
+    """
+    what, folder = values.pop("what", ""), values.pop("write", "")
+    if what not in ("", "hosts-toml"):
+        raise click.UsageError(f"{what[:40]!r} is not hosts-toml", click.get_current_context())
+    if what:
+        from dfengine.app import mirroring
+
+        mirroring.show(ProxySettings(**values), folder)
+        return
+    if folder:
+        raise click.UsageError("--write is for hosts-toml", click.get_current_context())
     from dfengine.proxy.server import run_proxy
 
     values["home"] = command.home(values.get("home", ProxySettings.home), "--home")
@@ -178,7 +191,7 @@ def share(values: dict[str, Any]) -> None:
 _command(get, click.Argument(("address",), metavar="URL...", nargs=-1, required=False))
 _command(supernode)
 _command(peer)
-_command(proxy)
+_command(proxy, click.Argument(("what",), metavar="[hosts-toml]", required=False))
 _command(share, click.Argument(("path",), metavar="FILE"))
 
 

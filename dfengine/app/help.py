@@ -28,6 +28,7 @@ EXAMPLES = {
     "proxy": (
         "dfengine proxy --registry https://registry.example.com -n SUPERNODE",
         "dfengine proxy --listen 0.0.0.0:65001 --allow 10.0.0.0/8 -n SUPERNODE",
+        "dfengine proxy hosts-toml --registry https://registry.example.com --write /etc",
     ),
     "share": (
         "dfengine share model.bin -n SUPERNODE",

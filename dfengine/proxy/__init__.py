@@ -13,6 +13,7 @@
     manifests       manifests that are kept for when their registry does not answer
     serving, store  sends a blob from its file; the blobs that are whole and right
     guard           who may use the proxy, and where it listens (pure)
+    client_files    the configuration by which programs that pull images ask this proxy (pure)
     server          the process
 
 Start with `front`: every answer goes out there. It runs on one event loop; what waits for pieces does so in the download engine's threads.

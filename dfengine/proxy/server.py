@@ -46,7 +46,7 @@ def run_proxy(settings: ProxySettings) -> None:
     """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. Raises LocalError, BadValue."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
-    guard = Guard(listens, settings.allow, _token(settings.token_file))
+    guard = Guard(listens, settings.allow, read_token(settings.token_file))
     registries = Registries(
         tuple(map(Registry.parse, settings.registries)), settings.only_registries, Access(settings.origin_allow, settings.origin_deny)
     )
@@ -55,7 +55,8 @@ def run_proxy(settings: ProxySettings) -> None:
     uvloop.run(_serve(settings, listens, guard, registries))
 
 
-def _token(path: str) -> str:
+def read_token(path: str) -> str:
+    """What stands in the file, "" for no file. Raises BadValue, LocalError."""
     if not path:
         return ""
     try:

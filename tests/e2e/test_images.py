@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from images import CONTAINERD, MISSING, SKOPEO, Image, Registry
-from scene import MIB, PATIENCE, Scene, until
+from scene import DFENGINE, MIB, PATIENCE, Scene, until
 from upstream import get
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"apt-get install docker-registry skopeo containerd: {MISSING} are missing")
@@ -53,18 +53,24 @@ def together(*calls: Any) -> None:
     assert not failed, failed
 
 
-def mirrored(registry: Registry, mirror: str) -> str:
+def written(stage: Scene, registry: Registry, mirror: str) -> Path:
+    """Where `hosts-toml` has written the configuration for registry.test."""
+    folder = stage.path / f"etc-{urlsplit(mirror).port}"
+    if not folder.exists():
+        command = [*DFENGINE, "proxy", "hosts-toml", "--registry", f"registry.test={registry.url}", "--listen", urlsplit(mirror).netloc]
+        subprocess.run([*command, "--write", str(folder)], check=True, capture_output=True, timeout=PATIENCE)
+    return folder
+
+
+def mirrored(stage: Scene, registry: Registry, mirror: str) -> str:
     """registries.conf for registry.test."""
-    return (
-        f'[[registry]]\nprefix = "registry.test"\nlocation = "{registry.place}"\ninsecure = true\n'
-        f'[[registry.mirror]]\nlocation = "{urlsplit(mirror).netloc}"\ninsecure = true\n'
-    )
+    return (written(stage, registry, mirror) / "containers/registries.conf.d/50-dfengine.conf").read_text()
 
 
 def skopeo(stage: Scene, mirror: str, registry: Registry, to: Path, *options: str) -> None:
     """Pull registry.test/app/x:1, whose mirror is this proxy."""
     conf = to.with_suffix(".conf")
-    conf.write_text(mirrored(registry, mirror))
+    conf.write_text(mirrored(stage, registry, mirror))
     to.mkdir()
     command = [SKOPEO, "--insecure-policy", "--registries-conf", str(conf), "copy", *options, "docker://registry.test/app/x:1", f"dir:{to}"]
     done = subprocess.run(command, capture_output=True, timeout=PATIENCE * 2, check=False)
@@ -79,7 +85,7 @@ def test_skopeo(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode()
-    mirrors = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3)]
+    mirrors = [stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1] for host in (2, 3)]
     together(*(lambda n=n, mirror=mirror: skopeo(stage, mirror, registry, stage.path / f"dir-{n}") for n, mirror in enumerate(mirrors)))
     for n in range(2):
         check(image, copied(stage.path / f"dir-{n}"))
@@ -91,10 +97,8 @@ class Containerd:
 
     def __init__(self, stage: Scene, number: int, mirror: str, registry: Registry) -> None:
         self.path = path = stage.path / f"ctr-{number}"
-        (path / "hosts" / "registry.test").mkdir(parents=True)
-        (path / "hosts" / "registry.test" / "hosts.toml").write_text(
-            f'server = "{registry.url}"\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
-        )
+        path.mkdir()
+        self.hosts = written(stage, registry, mirror) / "containerd/certs.d"
         config = path / "config.toml"
         config.write_text(
             f'version = 2\nroot = "{path}/root"\nstate = "{path}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
@@ -115,7 +119,7 @@ class Containerd:
         return done.stdout
 
     def pull(self, *words: str) -> None:
-        self.run(*words, "--hosts-dir", str(self.path / "hosts"), "registry.test/app/x:1")
+        self.run(*words, "--hosts-dir", str(self.hosts), "registry.test/app/x:1")
 
     def blobs(self, image: Image) -> dict[str, bytes]:
         return {digest: self.run("content", "get", digest) for digest in image.blobs}
@@ -186,7 +190,7 @@ def test_pulls_go_on_while_the_registry_is_down(stage: Scene) -> None:
     """Also by a proxy that was killed and started again meanwhile."""
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
-    process, mirror = stage.proxy("--registry", registry.url)
+    process, mirror = stage.proxy("--registry", f"registry.test={registry.url}")
     skopeo(stage, mirror, registry, stage.path / "first")
     kept = stage.path / "home-2" / "blobs"
     until(lambda: len(list(kept.iterdir())) == len(image.blobs), "all blobs on the disk")
@@ -194,7 +198,7 @@ def test_pulls_go_on_while_the_registry_is_down(stage: Scene) -> None:
     skopeo(stage, mirror, registry, stage.path / "second")
     check(image, copied(stage.path / "second"))
     stage.kill(process)
-    _, mirror = stage.proxy("--registry", registry.url)
+    _, mirror = stage.proxy("--registry", f"registry.test={registry.url}")
     answer, body = get(mirror, "/v2/app/x/manifests/1")
     assert (answer.status, digest(body)) == (200, image.digest)
     answer, _ = get(mirror, f"/v2/app/x/manifests/{image.digest}", "HEAD")
@@ -212,7 +216,7 @@ def test_a_supernode_that_is_killed_in_mid_pull(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", (40 * MIB, 20 * MIB))
     registry.push(image, "app/x")
     node = stage.supernode()
-    mirrors = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3)]
+    mirrors = [stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1] for host in (2, 3)]
 
     def kill() -> None:
         until(lambda: registry.sent() or node.metric("dfengine_origin_bytes_total") > 8 * MIB, "bytes at the supernode")
@@ -230,9 +234,9 @@ def test_podman(stage: Scene) -> None:
     registry.push(image, "app/x")
     node = stage.supernode()
     for host in (2, 3):
-        mirror = stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1]
+        mirror = stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1]
         conf = stage.path / f"podman-{host}.conf"
-        conf.write_text(mirrored(registry, mirror))
+        conf.write_text(mirrored(stage, registry, mirror))
         folder = stage.path / f"podman-{host}"
         command = ["podman", "--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "vfs"]
         policy = stage.path / "policy.json"
@@ -245,3 +249,24 @@ def test_podman(stage: Scene) -> None:
                                env=environment, check=True)  # fmt: skip
         assert json.loads(shown.stdout)[0]["Digest"] == image.digest
     once(image, registry)
+
+
+def test_what_hosts_toml_would_change(stage: Scene) -> None:
+    folder = stage.path / "etc"
+
+    def told(*options: str, status: int = 0) -> str:
+        command = [*DFENGINE, "proxy", "hosts-toml", "--registry", "https://r.io", *options]
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+        assert done.returncode == status, done.stderr.decode()
+        return done.stdout.decode() + done.stderr.decode()
+
+    assert "nothing is written" in told()
+    assert told("--write", str(folder)).count(": new\n") == 3
+    assert told("--write", str(folder)).count("is as it should be") == 3
+    assert told("--write", str(folder), "--listen", "127.0.0.1:1234").count(": changed\n") == 3
+    own = folder / "containerd/certs.d/r.io/hosts.toml"
+    own.write_text("# mine\n")
+    assert "not replaced" in told("--write", str(folder), status=7)
+    assert own.read_text() == "# mine\n"
+    empty = subprocess.run([*DFENGINE, "proxy", "hosts-toml"], capture_output=True, timeout=PATIENCE, check=False)
+    assert (empty.returncode, b"--registry" in empty.stderr) == (2, True)

@@ -1,0 +1,68 @@
+"""`dfengine proxy hosts-toml`: shows, or writes, the configuration by which other programs ask the proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from dfengine.app.printing import put
+from dfengine.errors import BadValue, StorageError
+from dfengine.proxy.client_files import MARK, files
+from dfengine.proxy.guard import Listen
+from dfengine.proxy.registries import Registry
+from dfengine.proxy.server import read_token
+from dfengine.settings import PROXY_PORT, ProxySettings
+
+WHERE = "/etc"
+
+
+def show(settings: ProxySettings, folder: str) -> None:
+    """Print each file and what it would change below /etc; with `folder`, write it there. Raises BadValue, StorageError."""
+    if not settings.registries:
+        raise BadValue("hosts-toml needs a registry: --registry https://HOST, as the proxy has it")
+    listens = [each for each in map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)) if not each.path]
+    if not listens:
+        raise BadValue("these programs reach no unix socket: give a --listen IP:PORT, too")
+    made = files(tuple(map(Registry.parse, settings.registries)), f"http://{listens[0]}", read_token(settings.token_file))
+    foreign = []
+    for path, content in made.items():
+        full = os.path.join(folder or WHERE, path)
+        before = _read(full)
+        if before is not None and not before.startswith(MARK):
+            foreign.append(full)
+            put(f"# {full}: is there, and was not written by this command: left as it is. It would become:\n{content}")
+        elif before == content:
+            put(f"# {full}: is as it should be")
+        else:
+            put(f"# {full}: {'new' if before is None else 'changed'}\n{content}")
+            if folder:
+                _write(full, content)
+    if not folder:
+        print(f"dfengine: nothing is written: --write {WHERE} writes these files", file=sys.stderr)
+    elif foreign:
+        raise StorageError(f"{', '.join(foreign)}: not replaced: move it away, or add the lines yourself")
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 20)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _write(path: str, content: str) -> None:
+    new = f"{path}.{os.getpid()}.new"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        # It may hold the token.
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if "Token" in content else 0o644), "w") as out:
+            out.write(content)
+        os.rename(new, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from None

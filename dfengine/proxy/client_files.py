@@ -1,0 +1,73 @@
+"""The configuration by which programs that pull images ask this proxy first. Pure.
+
+    containerd/certs.d/HOST/hosts.toml           containerd (its config_path), nerdctl, Kubernetes
+    docker/certs.d/HOST/hosts.toml               Docker with containerd's image store
+    containers/registries.conf.d/50-dfengine.conf   podman, buildah, skopeo, CRI-O
+
+Sources: containerd's page on registry hosts, containers-registries.conf(5). A mirror that does not answer within a second is passed over by
+containerd, and the registry itself is asked; podman does so when the connection is refused.
+"""
+
+from __future__ import annotations
+
+from dfengine.proxy.reference import HUB, looks_like_host
+from dfengine.proxy.registries import Registry
+
+MARK = "# Written by dfengine proxy hosts-toml.\n"
+"""How each file begins, by which a later run knows its own."""
+
+CONF = "containers/registries.conf.d/50-dfengine.conf"
+
+
+def called(registry: Registry) -> str:
+    """HOST[:PORT] by which images name it."""
+    found = registry.name or registry.place
+    return "docker.io" if found == HUB else found
+
+
+def files(registries: tuple[Registry, ...], mirror: str, token: str = "") -> dict[str, str]:
+    """Path below /etc -> content. mirror: `http://IP:PORT` of the proxy. token: that it wants to see, "" for none."""
+    found = {}
+    for registry in registries:
+        content = _hosts_toml(registry, mirror, token)
+        for program in ("containerd", "docker"):
+            found[f"{program}/certs.d/{called(registry)}/hosts.toml"] = content
+    found[CONF] = _registries_conf(registries, mirror, bool(token))
+    return found
+
+
+def _hosts_toml(registry: Registry, mirror: str, token: str) -> str:
+    lines = [
+        MARK + f'server = "{registry.url}"\n', f'[host."{mirror}"]', '  capabilities = ["pull", "resolve"]', '  dial_timeout = "1s"',
+    ]  # fmt: skip
+    if token:
+        lines += [f'  [host."{mirror}".header]', f'    X-Dfengine-Token = ["{_quoted(token)}"]']
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _registries_conf(registries: tuple[Registry, ...], mirror: str, token: bool) -> str:
+    """These programs rewrite an image's location and name no registry, so its name stands in the path: where it has a port it cannot, and
+    only the first registry, which is asked for what names none, has a mirror then.
+    """
+    if token:
+        return MARK + "# These programs send no header to a mirror: a proxy with --token-file is none for them.\n"
+    place = mirror.partition("://")[2]
+    parts = [MARK]
+    for n, registry in enumerate(registries):
+        name = called(registry)
+        in_path = ":" not in name and looks_like_host(name)
+        if not in_path and n:
+            parts.append(f"# {name} has a port, which no location can hold behind a mirror's: give it first, or as NAME={registry.url}.\n")
+            continue
+        location = f"{place}/{name}" if in_path else place
+        lines = [
+            "[[registry]]", f'prefix = "{name}"', f'location = "{name if registry.host == HUB else registry.place}"',
+            *(["insecure = true"] if registry.scheme == "http" else []),
+            "", "[[registry.mirror]]", f'location = "{location}"', "insecure = true",
+        ]  # fmt: skip
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)

@@ -75,6 +75,7 @@ class Pages:
                     raise BadListing(f"{shown} answers with more than {self._limits.page_bytes} bytes in one page of a listing")
         finally:
             body.close()
+        self._names.weigh(len(whole))
         return body.head, whole.decode("utf-8", "surrogateescape")
 
 

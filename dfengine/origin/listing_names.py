@@ -6,15 +6,31 @@ from dfengine.errors import BadListing
 from dfengine.paths import DEPTH, Paths
 from dfengine.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+ENTRY, PAGE = 600, 10
+"""Bytes of memory that an entry takes besides its path, and that a byte of a page takes while it is read, about."""
+
+
+def _free(count: int) -> None:
+    """Memory is not counted."""
+
 
 class Limits(Value):
-    """What a listing may cost. entries: files. pages: answers. page_bytes: of one answer. seconds: in all. depth: directories in a path."""
+    """What a listing may cost. entries: files. pages: answers. page_bytes: of one answer. seconds: in all. depth: directories in a path.
+
+    spend: is told of more bytes of memory that the listing takes; what it raises ends the listing.
+    """
 
     entries: int = 1_000_000
     pages: int = 100_000
     page_bytes: int = 16 << 20
     seconds: float = 600.0
     depth: int = DEPTH
+    spend: Callable[[int], None] = _free
 
 
 class Entry(Value):
@@ -39,7 +55,18 @@ class Names(Paths):
     def __init__(self, url: str, limits: Limits) -> None:
         super().__init__(f"the listing of {url}", limits.entries, limits.depth)
         self._limits = limits
-        self._pages = 0
+        self._pages = self._largest = 0
+
+    def file(self, path: str, size: int = -1) -> str:
+        """See `Paths`."""
+        self._limits.spend(ENTRY + 4 * len(path))
+        return super().file(path, size)
+
+    def weigh(self, count: int) -> None:
+        """A page of so many bytes is about to be read."""
+        if count > self._largest:
+            self._limits.spend(PAGE * (count - self._largest))
+            self._largest = count
 
     def page(self, elapsed: float) -> None:
         """One more answer; elapsed: seconds since the listing began."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 
 from dfengine._piece import Geometry
@@ -35,14 +36,19 @@ OVERHEAD = 32
 """Bytes that a file takes in an encoding besides its texts, at most."""
 
 
-class Before:
-    """The manifest of one directory that was made last, and the pages of that listing."""
+MOST_PAGES = 2000
+"""Pages of a listing that the next one is compared with, at most."""
 
-    def __init__(self) -> None:
-        self.manifest: Manifest | None = None
+
+class Before:
+    """What the manifest of one directory was made of last. find: the manifest of an identity, if it is still kept."""
+
+    def __init__(self, find: Callable[[str], Manifest | None] = lambda identity: None) -> None:
+        self.find = find
+        self.identity = ""
         self.pages = Memory()
-        self.looked: list[int] = []
-        """Files that were asked themselves."""
+        self.looked: dict[int, File] = {}
+        """Files that were asked themselves, by their number."""
 
 
 def manifest(
@@ -57,9 +63,10 @@ def manifest(
         raise BadValue("a directory has no Range")
     limits, began, url = limits or Limits(), time.monotonic(), tree_url(url)
     before = before or Before()
-    if before.manifest is not None and _is_same(before, url, reach, cancel, limits):
-        return before.manifest
-    before.manifest = None
+    known = before.find(before.identity) if before.identity else None
+    if known is not None and _is_same(before, url, reach, cancel, limits):
+        return known
+    before.identity = ""
     takes = (globs or Globs()).matcher().takes
     found: list[File] = []
     base, told, length = url, 0, 0
@@ -79,28 +86,31 @@ def manifest(
     found.sort(key=lambda file: file.path)
     if not scheme_of(url):
         look = _Look(reach, cancel, began + limits.seconds)
-        before.looked = [n for n, file in enumerate(found) if file.size < 0]
-        look.at(found, before.looked)
-        more = [n for n in divided(found) if not found[n].etag]
-        look.at(found, more)
-        before.looked += more
-    before.manifest = Manifest(base, found)
-    return before.manifest
+        sizeless = [n for n, file in enumerate(found) if file.size < 0]
+        look.at(found, sizeless)
+        unbound = [n for n in divided(found) if not found[n].etag]
+        look.at(found, unbound)
+        before.looked = {n: found[n] for n in (*sizeless, *unbound)}
+    made = Manifest(base, found)
+    if len(before.pages.pages) <= MOST_PAGES >= len(before.looked):
+        before.identity = made.identity
+    else:
+        before.pages, before.looked = Memory(), {}
+    return made
 
 
 def _is_same(before: Before, url: str, reach: Reach, cancel: Cancel, limits: Limits) -> bool:
     """The origin lists what it listed before, and each file that was asked itself answers the same."""
-    began, known = time.monotonic(), before.manifest
-    if scheme_of(url) or known is None:
+    began = time.monotonic()
+    if scheme_of(url):
         return False
     pages = Pages(lambda page: reach.http(page, cancel), Names(url[:300], limits), limits)
     if not before.pages.same(pages):
         return False
-    files = {n: known[n] for n in before.looked}
-    answers = dict(files)
+    answers = dict(before.looked)
     with suppress(BadListing):  # another size
-        _Look(reach, cancel, began + limits.seconds).at(answers, before.looked)
-        return answers == files
+        _Look(reach, cancel, began + limits.seconds).at(answers, [*answers])
+        return answers == before.looked
     return False
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from email.utils import formatdate
 
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, SourceGone
@@ -57,17 +58,19 @@ REFUSES = frozenset((0, 403, 408, 421, 425, 429, 500, 502, 503, 504))
 class ManifestOrigin:
     """See `kinds.Origin`: the encoded manifest of the directory `url`, listed anew whenever no version is asked for.
 
-    before: what an earlier one of the same directory and globs was made of. made: is told each manifest that was made. Raises BadValue.
+    before: what an earlier one of the same directory and globs was made of. listing: what a listing may cost, while it lasts.
+    made: is told each manifest that was made. Raises BadValue.
     """
 
     def __init__(
-        self, url: str, globs: Globs, reach: Reach, cancel: Cancel, *, limits: Limits | None = None, before: Before | None = None,
+        self, url: str, globs: Globs, reach: Reach, cancel: Cancel, *, before: Before | None = None,
+        listing: Callable[[], AbstractContextManager[Limits]] = lambda: nullcontext(Limits()),
         made: Callable[[Manifest], None] = lambda manifest: None,
     ) -> None:
         self.key = url[:300]
         self.cancel = cancel
         self.connect, self.first, self.floor = reach.connect, reach.first, reach.floor
-        self._url, self._globs, self._reach, self._limits, self._made = url, globs, reach, limits, made
+        self._url, self._globs, self._reach, self._listing, self._made = url, globs, reach, listing, made
         self._before = before or Before()
         self._encoded = b""
         self._version = Version()
@@ -78,8 +81,9 @@ class ManifestOrigin:
     ) -> ManifestBody:
         """See `http.HttpOrigin.open`, and `tree_listing.manifest` for what is raised."""
         if version is None or not self._encoded:
-            made = manifest(self._url, self._reach.replace(connect=self.connect, first=self.first), self.cancel, self._globs, self._limits,
-                            self._before)
+            reach = self._reach.replace(connect=self.connect, first=self.first)
+            with self._listing() as limits:
+                made = manifest(self._url, reach, self.cancel, self._globs, limits, self._before)
             self._made(made)
             self._encoded = made.encode()
             self._version = Version(f'"{made.identity}"', "", len(self._encoded))

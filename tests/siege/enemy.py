@@ -129,13 +129,13 @@ class Origin:
 
 def main() -> None:
     """See above."""
-    from tests.siege import claims, floods
+    from tests.siege import claims, floods, trees
 
     os.nice(19)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     enemy = Enemy(**json.loads(sys.stdin.readline()))
-    attack = (floods.ATTACKS | claims.ATTACKS)[sys.argv[1]]
+    attack = (floods.ATTACKS | claims.ATTACKS | trees.ATTACKS)[sys.argv[1]]
     thread = threading.Thread(target=attack.run, args=(enemy,), daemon=True)
     thread.start()
     sys.stdin.read()

@@ -25,8 +25,9 @@ from tests.siege.attack import Attack
 from tests.siege.claims import ATTACKS as CLAIMS
 from tests.siege.claims import VICTIM
 from tests.siege.floods import ATTACKS as FLOODS
+from tests.siege.trees import ATTACKS as TREES
 
-ATTACKS: dict[str, Attack] = {**FLOODS, **CLAIMS}
+ATTACKS: dict[str, Attack] = {**FLOODS, **CLAIMS, **TREES}
 TEN = range(2, 12)
 """Hosts 127.0.0.<n> of the honest downloads."""
 

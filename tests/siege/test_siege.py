@@ -13,7 +13,8 @@ import pytest
 
 from tests.siege.field import ATTACKS, Field, Outcome, field
 
-SHORT = ("pipeline", "piece-pipeline", "certificates", "broken-numbers", "wrong-length", "small-files", "idle-connections")
+SHORT = ("pipeline", "piece-pipeline", "certificates", "broken-numbers", "wrong-length", "small-files", "idle-connections", "endless-trees",
+         "hostile-globs", "tree-fields")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@
     fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
     origin_reading, arrival  requests to the origin; how the bytes of an answer get into the copy
     manifests                of trees, for the fetches of their data
+    listing_budget           what listings may cost, for each client
     repair                   compares a copy found on disk with its digests, fetches damaged pieces again
     cache, copy              the files on disk, and serving them
     claimed, replica         content that hosts share: as it was told, and read from them

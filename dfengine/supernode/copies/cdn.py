@@ -18,6 +18,7 @@ from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import RUNNING, SUCCESS, Events, Fetch
 from dfengine.supernode.copies.fetch_thread import mend, run
 from dfengine.supernode.copies.legacy_md5 import follow
+from dfengine.supernode.copies.listing_budget import ListingBudget
 from dfengine.supernode.copies.manifests import Manifests
 from dfengine.supernode.copies.shared_pool import SharedPool
 from dfengine.supernode.copies.wanted import Wanted
@@ -44,6 +45,7 @@ class Cdn:
         self._own = own
         self._grants = Grants()
         self._manifests = Manifests()
+        self._budget = ListingBudget(share)
         self._fetching = SharedPool("fetch", workers, share, post)
         self._following = SharedPool("follow", workers, share, post)
         self.fetches: dict[str, Fetch] = {}
@@ -54,7 +56,8 @@ class Cdn:
         """Fetch a task that is not known, or has failed; address: of the client that asks for it."""
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room, self._access,
-                                            connections=self._connections, grants=self._grants, own=self._own, manifests=self._manifests)
+                                            connections=self._connections, grants=self._grants, own=self._own, manifests=self._manifests,
+                                            budget=self._budget, address=address)
         self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)
         return fetch
 

@@ -27,6 +27,7 @@ from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.claimed import Claim
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.listing_budget import ListingBudget
 from dfengine.supernode.copies.manifests import Manifests
 from dfengine.supernode.copies.wanted import Tries, Wanted
 
@@ -78,12 +79,13 @@ class Fetch:
 
     connections: most to the origin. grants: how many each origin allows. room: on the disk.
     own: what this supernode gives of its own; None: nothing. manifests: of trees, made by other fetches.
+    budget: of listings. address: of the client that asked first.
     """
 
     def __init__(
         self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
         access: Access | None = None, *, connections: int = 4, grants: Grants | None = None, own: Own | None = None,
-        manifests: Manifests | None = None,
+        manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
     ) -> None:
         self.task = task
         self.wanted = wanted
@@ -95,7 +97,9 @@ class Fetch:
         self.connections = connections
         self.grants = grants or Grants()
         self.manifests = manifests or Manifests()
-        self.listed = Before()
+        self.budget = budget or ListingBudget()
+        self.address = address
+        self.listed = Before(lambda identity: self.manifests.get(identity, wanted.url))
         """Of a tree's manifest: what it was made of last. Used by the fetch's thread."""
         self.room = room
         self.state = NEW

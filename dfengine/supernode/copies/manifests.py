@@ -7,7 +7,7 @@ import threading
 from dfengine.manifest import Manifest
 from dfengine.tree import is_of
 
-MOST_FILES = 1_000_000
+MOST_FILES = 300_000
 """Files of all that are kept, besides those of the latest one; a fetch that runs keeps its own."""
 
 

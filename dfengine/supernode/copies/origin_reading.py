@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, SourceGone
 from dfengine.manifest import Manifest
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.listing_names import Limits
 from dfengine.origin.reach import Reach
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import transient
@@ -30,10 +29,6 @@ RUN = 16 << 20
 """Most bytes assigned to one connection at once. Small, because pieces are offered in the order of their arrival."""
 
 
-LISTING = Limits(entries=500_000, pages=20_000)
-"""What a tree may cost that a client names."""
-
-
 def _origin(fetch: Fetch) -> Origin:
     """With a Cancel of its own: the previous one may be set, by the end of a reader."""
     wanted = fetch.wanted
@@ -48,7 +43,8 @@ def _origin(fetch: Fetch) -> Origin:
     from dfengine.origin.tree_origin import ManifestOrigin, TreeOrigin
 
     if wanted.tree.part == MANIFEST:
-        return ManifestOrigin(wanted.url, wanted.tree.globs, reach, cancel, limits=LISTING, before=fetch.listed, made=fetch.manifests.keep)
+        return ManifestOrigin(wanted.url, wanted.tree.globs, reach, cancel, before=fetch.listed, made=fetch.manifests.keep,
+                              listing=lambda: fetch.budget.listing(fetch.address))
     return TreeOrigin(_manifest(fetch, wanted.tree, reach, cancel), reach, cancel)
 
 
@@ -58,7 +54,8 @@ def _manifest(fetch: Fetch, tree: TreeTask, reach: Reach, cancel: Cancel) -> Man
 
     known = fetch.manifests.get(tree.manifest, fetch.wanted.url)
     if known is None:
-        known = manifest(fetch.wanted.url, reach, cancel, tree.globs, LISTING)
+        with fetch.budget.listing(fetch.address) as limits:
+            known = manifest(fetch.wanted.url, reach, cancel, tree.globs, limits)
         fetch.manifests.keep(known)
     if known.identity != tree.manifest:
         raise OriginChanged(f"{fetch.wanted.url[:200]} has other files now: ask for its manifest again")

@@ -1,0 +1,49 @@
+"""What listings may cost, and that it is given back."""
+
+from __future__ import annotations
+
+import pytest
+
+from dfengine.errors import BadListing, OriginBusy
+from dfengine.origin.listing_names import ENTRY, PAGE, Names
+from dfengine.supernode.copies.listing_budget import MEMORY, ListingBudget
+
+MIB = 1 << 20
+
+
+def test_a_client_has_its_share_and_others_have_theirs() -> None:
+    budget = ListingBudget(50)
+    with budget.listing("10.0.0.1") as limits:
+        limits.spend(MEMORY * MIB // 2)
+        with pytest.raises(OriginBusy):
+            limits.spend(MIB)
+        with budget.listing("10.0.0.1") as second, pytest.raises(OriginBusy):
+            second.spend(2 * MIB)
+        with budget.listing("10.0.0.2") as other:
+            other.spend(MEMORY * MIB // 2)
+    with budget.listing("10.0.0.1") as limits:
+        limits.spend(MEMORY * MIB // 2)
+
+
+def test_what_a_listing_took_is_given_back_when_it_fails() -> None:
+    budget = ListingBudget(50)
+
+    def listing() -> None:
+        with budget.listing("10.0.0.1") as limits:
+            limits.spend(MEMORY * MIB // 2)
+            raise BadListing("x")
+
+    for _ in range(9):
+        with pytest.raises(BadListing):
+            listing()
+
+
+def test_entries_and_the_largest_page_are_counted() -> None:
+    spent: list[int] = []
+    with ListingBudget().listing("10.0.0.1") as limits:
+        names = Names("x", limits.replace(spend=spent.append))
+        names.weigh(1000)
+        names.weigh(500)
+        names.weigh(1200)
+        names.file("a" * 10, 1)
+    assert sum(spent) == PAGE * 1200 + ENTRY + 40

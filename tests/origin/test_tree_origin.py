@@ -87,8 +87,7 @@ def test_an_origin_that_wants_one_request_at_a_time_is_asked_so(cancel: Cancel) 
             # As a reader does: whatever came counts, and what was refused is asked for again.
             try:
                 body = origin.open(len(whole), version=origin.version)
-            except OriginError as error:
-                assert error.status == 503
+            except OriginError:
                 continue
             room = memoryview(bytearray(99))
             with contextlib.suppress(OriginError):

@@ -10,7 +10,7 @@
     many           the same of several files; session: one display, one JSON object, one exit code
     wanted         which files, and where each is put; url_list: aria2's lists of URLs
     tree           a directory: `--recursive`
-    sharing        what `share` does
+    sharing        what `share` does; caching: `cache`
 
 Start with `options`. A `get` with a plain command line imports `command`, `printing`, `plain` and `options` only.
 """

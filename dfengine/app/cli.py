@@ -188,11 +188,19 @@ def share(values: dict[str, Any]) -> None:
     sharing.share(values)
 
 
+def cache(values: dict[str, Any]) -> None:
+    """See and steer what this host serves, or a supernode's copies: ls, stat, pin, unpin, rm, import, export."""
+    from dfengine.app import caching
+
+    caching.cache(values)
+
+
 _command(get, click.Argument(("address",), metavar="URL...", nargs=-1, required=False))
 _command(supernode)
 _command(peer)
 _command(proxy, click.Argument(("what",), metavar="[hosts-toml]", required=False))
 _command(share, click.Argument(("path",), metavar="FILE"))
+_command(cache, click.Argument(("action",), metavar="ACTION"), click.Argument(("words",), metavar="[NAME...] [FILE]", nargs=-1))
 
 
 @main.command(short_help="Print the version.")

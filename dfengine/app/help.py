@@ -10,7 +10,8 @@ from dfengine.settings import GetSettings, PeerSettings, ProxySettings, ShareSet
 WIDTH = 100
 """Columns of the longest line of `--help`."""
 
-SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSettings, "proxy": ProxySettings, "share": ShareSettings}
+SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSettings, "proxy": ProxySettings, "share": ShareSettings,
+            "cache": GetSettings}
 
 EXAMPLES = {
     "get": (
@@ -30,6 +31,12 @@ EXAMPLES = {
         "dfengine proxy --listen 0.0.0.0:65001 --allow 10.0.0.0/8 -n SUPERNODE",
         "dfengine proxy hosts-toml --registry https://registry.example.com --write /etc",
     ),
+    "cache": (
+        "dfengine cache ls --json",
+        "dfengine cache export df:sha256:HEX model.bin --home /var/lib/dfengine-peer",
+        "dfengine cache import model.bin -n SUPERNODE --ttl 7d",
+        "dfengine cache pin df:sha256:HEX -n SUPERNODE",
+    ),
     "share": (
         "dfengine share model.bin -n SUPERNODE",
         "dfengine share model.bin -n SUPERNODE1 -n SUPERNODE2 --replicas 2 --ttl 7d",
@@ -37,7 +44,8 @@ EXAMPLES = {
 }
 
 VARIABLES = {"get": "DFENGINE_GET_NODES", "supernode": "DFENGINE_SUPERNODE_HOME_DIR", "peer": "DFENGINE_PEER_TOTALLIMIT",
-             "proxy": "DFENGINE_PROXY_NODES", "share": "DFENGINE_SHARE_NODES"}
+             "proxy": "DFENGINE_PROXY_NODES", "share": "DFENGINE_SHARE_NODES",
+             "cache": "DFENGINE_CACHE_HOME"}
 """An environment variable of each command."""
 
 _SCALES = {"T": 1 << 40, "G": 1 << 30, "M": 1 << 20, "K": 1 << 10}.items()

@@ -360,5 +360,15 @@ SHARE = (
     *_as_in(GET, "quiet"),
 )  # fmt: skip
 
-COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER, "proxy": PROXY, "share": SHARE}
+CACHE = (
+    Option(("-n", "--node"), "nodes", SWARM, "Speak of the copies of this supernode", "host[:port][=weight]",
+           many=True, default="none", more="Port 8002 if absent. `import` takes several"),
+    Option(("--ttl",), "ttl", SWARM, "import: keep the file for this long", "duration", default="24h", more="At most 30 days"),
+    *_as_in(GET, "ip", "port", "home"),
+    *TRUST,
+    Option(("--json",), "json", MESSAGES, "Print JSON", FLAG, more="`ls`: one object; `stat`: one for each that is found"),
+    *_as_in(GET, "quiet"),
+)  # fmt: skip
+
+COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER, "proxy": PROXY, "share": SHARE, "cache": CACHE}
 """The whole table; groups are shown in the order in which they first come."""

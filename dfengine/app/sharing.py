@@ -72,6 +72,16 @@ def share(values: dict[str, Any]) -> None:
         sys.exit(0 if made is not None and foreground and made.shared is None and stopped.number != signal.SIGHUP else 128 + stopped.number)
 
 
+def hand_over(values: dict[str, Any]) -> None:
+    """Have supernodes keep `path`, and share it from here no longer; prints its name. Raises as `share`."""
+    made = Share(settings_of(values), _Progress(values["path"], bool(values.get("quiet"))))
+    try:
+        shared = made.await_copies(made.run())
+    finally:
+        made.end()
+    put(json.dumps(as_object(shared)) if values.get("json") else shared.name)
+
+
 def _say(shared: Sharing) -> None:
     hours = (shared.until - time.time()) / 3600
     print(f"dfengine: shared for {hours:.3g} h at {', '.join(shared.nodes)}: dfengine get {shared.name} -n {shared.nodes[0]} -o "

@@ -55,6 +55,7 @@ class Entry(Value):
 
     paths: where the data may lie, first the part, then the output. node: HOST:PORT of the supernode, "" if none.
     tree: the data is a tree's; paths, device and inode are of its directory.
+    pinned: it does not expire, and stays when the output is deleted.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Entry(Value):
     inode: int
     expire: float
     tree: bool = False
+    pinned: bool = False
 
     def is_at(self, path: str) -> bool:
         """The data is at `path`. Ask for the part before the output: it is renamed to that."""
@@ -93,7 +95,7 @@ class Entry(Value):
             or not all(type(number) is int for number in numbers)
             or type(entry.expire) not in (int, float)
             or type(entry.paths) is not list
-            or type(entry.tree) is not bool
+            or not type(entry.tree) is type(entry.pinned) is bool
             or not all(type(path) is str for path in entry.paths)
         ):
             raise BadValue("not the description of a download")
@@ -189,6 +191,21 @@ class Home:
                 _remove(fresh)
                 raise storage_error(f"cannot write {path}", error) from error
 
+    def pin(self, entry: Entry, pinned: bool) -> None:
+        """It is not withdrawn for its age, or because the output was deleted, until this is called with False. Raises StorageError."""
+        path = self._at("tasks", entry.name)
+        with contextlib.suppress(OSError):
+            used = os.stat(path).st_mtime
+            self._tell(entry.replace(pinned=pinned))
+            os.utime(path, (used, used))
+
+    def used(self, name: str) -> float:
+        """When it was asked for last, unix seconds; 0 if it is not here."""
+        try:
+            return os.stat(self._at("tasks", name)).st_mtime
+        except OSError:
+            return 0.0
+
     def withdraw(self, name: str) -> None:
         """Stop serving it; the output, and what can be resumed, stay."""
         for part in ("tasks", "data", "records", "shares", "trees"):
@@ -253,7 +270,7 @@ class Home:
                 idle = now - os.stat(self._at("tasks", name)).st_mtime
             except OSError:
                 continue
-            if entry is None or (idle > entry.expire and not self.running(name)):
+            if entry is None or (idle > entry.expire and not entry.pinned and not self.running(name)):
                 self.withdraw(name)
                 if entry is not None and os.path.dirname(entry.paths[-1]) == os.path.join(self.path, "trees"):
                     _remove(entry.paths[-1])  # a manifest, which nobody else needs
@@ -277,6 +294,7 @@ class Home:
             try:
                 deleted = os.lstat(self._at("data", name)).st_nlink < 2
                 entry = self.entry(name) if deleted else None
+                deleted = deleted and not (entry is not None and entry.pinned)
             except FileNotFoundError:  # on another file system, where it is found by its path
                 entry = self.entry(name)
                 deleted = entry is not None and not any(map(entry.is_at, entry.paths))

@@ -94,12 +94,13 @@ def _as_object(peer: Peer) -> dict[str, Any]:
 
 def peers(state: SupernodeState, request: Request) -> Response:
     """GET /api/v1/peers: pageSize (at most PAGE) of them, pageNum such pages left out."""
-    number, size = _page(request, "pageNum", 0), min(_page(request, "pageSize", PAGE), PAGE)
+    number, size = page(request, "pageNum", 0), min(page(request, "pageSize", PAGE), PAGE)
     first = number * size
     return _json([_as_object(member.peer) for member in islice(state.members.values(), first, first + size)])
 
 
-def _page(request: Request, name: str, default: int) -> int:
+def page(request: Request, name: str, default: int) -> int:
+    """A number of a list's query. Raises BadRequest."""
     value = request.query.get(name, "")
     if not value:
         return default

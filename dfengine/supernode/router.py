@@ -13,6 +13,7 @@ from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.supernode import admin, api_native, api_origin, api_share, api_v1
+from dfengine.supernode.api_cache import CacheRoutes
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.metrics import Scrapes, Served
 from dfengine.supernode.state import SupernodeState
@@ -43,7 +44,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/api/v1/preheats": {"GET": admin.preheats, "POST": admin.preheat},
     "/api/v1/preheats/": {"GET": admin.preheat_state},
 }
-"""A path that ends in a slash takes one more segment, an id. A `Router` adds `/metrics`."""
+"""A path that ends in a slash takes one more segment, an id. A `Router` adds `/metrics` and /api/v1/cache."""
 
 OURS = {
     "/swarm/join": "/peer/registry",
@@ -80,7 +81,13 @@ class Router:
         self.plain = Pulls(state, self._park)
         self.quick = self.plain.answer
         served = Served(self.answers, self.plain, pieces, watch)
-        self._routes = ROUTES | {"/metrics": {"GET": partial(admin.metrics, Scrapes(state, served))}}
+        cache = CacheRoutes()
+        kept: dict[str, dict[str, Route]] = {
+            "/api/v1/cache": {"GET": cache.listed},
+            "/api/v1/cache/": {"GET": cache.one, "POST": cache.change, "DELETE": cache.remove},
+        }
+        kept |= {path.removeprefix("/api/v1"): routes for path, routes in kept.items()}
+        self._routes = ROUTES | kept | {"/metrics": {"GET": partial(admin.metrics, Scrapes(state, served))}}
 
     def _park(self, task: str, cid: str, want: int, seconds: float) -> asyncio.Future[Response]:
         """A plain pull waits."""

@@ -133,7 +133,7 @@ SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces
            "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
            options.PATTERN: "cdn", options.SIGN: "none", options.FLAG: "1"}  # fmt: skip
 
-NEEDED = {"share": ("FILE",)}
+NEEDED = {"share": ("FILE",), "cache": ("ls",)}
 """Arguments without which a command is none."""
 
 

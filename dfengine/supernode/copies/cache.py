@@ -23,6 +23,7 @@ from dfengine.origin.work import missing
 from dfengine.storage.descriptors import Descriptors
 from dfengine.storage.failure import storage_error
 from dfengine.storage.hashing import hasher
+from dfengine.storage.record import Record
 from dfengine.supernode.copies.copy import Copy
 
 if TYPE_CHECKING:
@@ -209,6 +210,28 @@ class Cache:
                     task, dot, kind = entry.name.partition(".")
                     if kind == "json" and dot and TASK_ID.fullmatch(task):
                         yield entry.stat().st_mtime, task, self._taken(task)
+
+    def copy(self, task: str) -> tuple[float, str, int] | None:
+        """The same of one copy; None: there is none."""
+        with contextlib.suppress(OSError):
+            return os.stat(self._at(task, ".json")).st_mtime, task, self._taken(task)
+        return None
+
+    def describes(self, task: str) -> tuple[str, int, int, int] | None:
+        """(URL, bytes, pieces, pieces that are here) as the disk has it, -1: unknown; None: it is no copy."""
+        try:
+            with open(self._at(task, ".json"), "rb") as file:
+                description = msgspec.json.decode(file.read(1 << 16), type=Description)
+            record = Record.follow(self._at(task, ".record"))
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
+            return None
+        try:
+            geometry = record.geometry
+            return description.url, geometry.length, geometry.count, record.here.count()
+        except StorageError:
+            return None
+        finally:
+            record.close()
 
     def _taken(self, task: str) -> int:
         taken = 0

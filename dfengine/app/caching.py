@@ -1,0 +1,126 @@
+"""Runs `dfengine cache ACTION` from the values of its options: on this host's home, or with --node on supernodes."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from dfengine.app import command, sharing
+from dfengine.app.printing import put
+from dfengine.client import host_cache
+from dfengine.client.host_cache import Cached
+from dfengine.client.node_cache import NodeCache
+from dfengine.errors import BadValue
+from dfengine.net.dialer import Dialer
+from dfengine.settings import HOME
+from dfengine.storage.home import Home
+
+ACTIONS = {"ls": (0, 0), "stat": (1, 1), "pin": (1, 64), "unpin": (1, 64), "rm": (1, 64), "import": (1, 1), "export": (2, 2)}
+"""Action -> the least and the most words behind it."""
+
+FORMS = {"ls": "", "stat": " NAME", "pin": " NAME...", "unpin": " NAME...", "rm": " NAME...", "import": " FILE", "export": " NAME FILE"}
+
+
+def cache(values: dict[str, Any]) -> None:
+    """Raises subclasses of DfengineError."""
+    action, words = values.pop("action"), values.pop("words", ())
+    if action not in ACTIONS:
+        raise BadValue(f"{action[:40]!r} is not one of {', '.join(ACTIONS)}")
+    least, most = ACTIONS[action]
+    if not least <= len(words) <= most:
+        raise BadValue(f"dfengine cache {action}{FORMS[action]}: {len(words)} words are given")
+    nodes = tuple(dict.fromkeys(values.get("nodes", ())))
+    if action == "import":
+        if not nodes:
+            raise BadValue("cache import gives a supernode a copy: name it (-n HOST); `dfengine share` serves the file from this host")
+        sharing.hand_over(values | {"path": words[0], "replicas": len(nodes)})
+        return
+    if len(nodes) > 1:
+        raise BadValue("one supernode at a time: give one -n")
+    if nodes:
+        _of_node(action, words, values, NodeCache(_dialer(values), nodes[0]))
+    else:
+        _of_host(action, words, values, Home(command.home(values.get("home", HOME), "--home")))
+
+
+def _dialer(values: dict[str, Any]) -> Dialer:
+    return Dialer(values.get("secret_file", ()), (values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")))
+
+
+def _of_host(action: str, words: tuple[str, ...], values: dict[str, Any], home: Home) -> None:
+    if action == "ls":
+        _list([each.as_object() for each in host_cache.listed(home)], "path", values)
+        return
+    found = [each for word in words[: 1 if action == "export" else None] for each in host_cache.find(home, word)]
+    if action == "stat":
+        _tell([each.as_object() for each in found], values)
+    elif action == "export":
+        host_cache.export(home, _whole(found), words[1])
+    else:
+        for each in found:
+            if action == "rm":
+                host_cache.withdraw(home, each)
+            else:
+                host_cache.pin(home, each, action == "pin")
+
+
+def _whole(found: list[Cached]) -> Cached:
+    """The best of several downloads of one file: one that is whole, if any is."""
+    return max(found, key=lambda each: (each.here == each.pieces, each.here))
+
+
+def _of_node(action: str, words: tuple[str, ...], values: dict[str, Any], node: NodeCache) -> None:
+    if action == "ls":
+        _list(node.listed(), "url", values)
+        return
+    found = [each for word in words[: 1 if action == "export" else None] for each in node.find(word)]
+    if action == "stat":
+        _tell(found, values)
+    elif action == "export":
+        url = words[0] if "://" in words[0] or words[0].startswith("df:") else str(found[0]["url"])
+        if url.endswith("?..."):
+            raise BadValue(f"{words[0]} is of a URL with a query, which is not told: give the URL")
+        own: dict[str, Any] = {name: values[name] for name in ("nodes", "secret_file", "tls_cert", "tls_key", "tls_ca", "home", "quiet")
+                               if name in values}
+        command.get({"address": (url,), "output": words[1], "pattern": "cdn", "notbs": True, **own})
+    else:
+        for each in found:
+            if action == "rm":
+                node.remove(each["task"])
+            else:
+                node.pin(each["task"], action == "pin")
+
+
+def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> None:
+    """A line for each, or one JSON object."""
+    if values.get("json"):
+        put(json.dumps({"cached": found}))
+        return
+    for each in found:
+        marks = "pinned" if each["pinned"] else _until(each["until"])
+        size = str(each["length"]) if each["length"] >= 0 else "?"
+        whole = f"{each['here']}/{each['pieces'] if each['pieces'] >= 0 else '?'}"
+        name = each.get("name") or each["task"]
+        put("  ".join((name, size.rjust(12), whole.rjust(9), _when(each["used"]), marks.ljust(8), each.get("url") or each[last])))
+
+
+def _tell(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
+    """All that is known of each."""
+    for each in found:
+        if values.get("json"):
+            put(json.dumps(each))
+            continue
+        for name, value in each.items():
+            put(f"{name + ':':9} {_when(value) if name in ('used', 'until') and value else value}")
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(min(max(0.0, seconds), 1e11)))
+
+
+def _until(seconds: float) -> str:
+    if not seconds:
+        return ""
+    left = max(0.0, seconds - time.time())
+    return f"{left / 3600:.0f}h" if left > 7200 else f"{left / 60:.0f}m"

@@ -1,0 +1,98 @@
+"""A supernode's copies, as its administrator sees and steers them over its control port."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from dfengine.errors import BadValue, ProtocolViolation, SupernodeError
+from dfengine.task import is_url, task_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from dfengine.net.dialer import Dialer
+    from dfengine.settings import SupernodeAddress
+
+ANSWER = 30.0
+"""Seconds for an answer: a long list is read from the disk."""
+
+PAGE = 500
+"""Copies in one answer."""
+
+MOST_PAGES = 10_000
+
+JSON = {"Content-Type": "application/json;charset=utf-8"}
+
+
+class NodeCache:
+    """Of one supernode. All raise RemoteError."""
+
+    def __init__(self, dialer: Dialer, node: SupernodeAddress) -> None:
+        self._dialer = dialer
+        self._node = node
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Every copy: task, url, length, pieces, here, taken (bytes on the disk), used, until (unix seconds), state, pinned."""
+        found: list[dict[str, Any]] = []
+        for page in range(MOST_PAGES):
+            part = self._ask("GET", f"/api/v1/cache?pageNum={page}&pageSize={PAGE}")
+            if not isinstance(part, list) or not all(isinstance(each, dict) and _is_copy(each) for each in part):
+                raise self._nonsense()
+            found += part
+            if not part:
+                break
+        return list({each["task"]: each for each in found}.values())
+
+    def find(self, said: str) -> list[dict[str, Any]]:
+        """Those of this task or URL. Raises BadValue where there is none."""
+        if re.fullmatch("[0-9a-f]{64}", said) or said.startswith("df:"):
+            copy = self._ask("GET", f"/api/v1/cache/{task_id(said) if said.startswith('df:') else said}", missing=True)
+            found = [copy] if isinstance(copy, dict) and _is_copy(copy) else []
+        else:
+            wanted = said.partition("?")[0] if is_url(said) else said
+            found = [each for each in self.listed() if wanted == each["url"].partition("?")[0]]
+        if not found:
+            raise BadValue(f"{said[:200]} is no URL or task of a copy at supernode {self._node}: `dfengine cache ls -n HOST` lists them")
+        return found
+
+    def pin(self, task: str, pinned: bool) -> None:
+        """It stays until this is called with False."""
+        self._ask("POST", f"/api/v1/cache/{task}", {"pinned": pinned})
+
+    def remove(self, task: str) -> None:
+        """It leaves the supernode; downloads of it register again."""
+        self._ask("DELETE", f"/api/v1/cache/{task}")
+
+    def _ask(self, method: str, path: str, fields: dict[str, Any] | None = None, missing: bool = False) -> Any:
+        body = json.dumps(fields).encode() if fields is not None else b""
+        line = self._dialer.connect(self._node.host, self._node.port, timeout=5.0, named=True)
+        try:
+            status, _, answer = line.request(method, path, JSON if body else {}, body, timeout=ANSWER)
+        finally:
+            line.close()
+        if status == 404 and missing:
+            return None
+        try:
+            found = json.loads(answer.decode())
+        except (ValueError, RecursionError):
+            found = None
+        if status != 200 or found is None:
+            said = found.get("message") if isinstance(found, dict) else answer[:200].decode("ascii", "replace").strip()
+            raise SupernodeError(f"supernode {self._node} answers {status}: {said or 'nothing'}")
+        return found
+
+    def _nonsense(self) -> ProtocolViolation:
+        return ProtocolViolation(f"supernode {self._node} answers nonsense")
+
+
+def _is_copy(found: dict[str, Any]) -> bool:
+    """It has the fields that are used, of the right types."""
+    texts, numbers = ("task", "url", "state"), ("length", "pieces", "here", "taken", "used", "until")
+    return (
+        all(isinstance(found.get(name), str) for name in texts)
+        and all(isinstance(found.get(name), int | float) for name in numbers)
+        and isinstance(found.get("pinned"), bool)
+        and re.fullmatch("[0-9a-f]{64}", found["task"]) is not None
+    )

@@ -1,0 +1,145 @@
+"""`dfengine cache`: what a host serves and what a supernode keeps, seen and steered from the command line."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import DFENGINE, MIB, Scene, Supernode, until
+from test_sharing import killed, made, named
+
+SIZE = 9 * MIB + 3
+
+
+def cache(stage: Scene, *words: str, node: Supernode | None = None, host: int = 9, status: int = 0) -> str:
+    """What it prints: on stdout, or on stderr when it should fail."""
+    where = ["-n", node.node, "--ip", f"127.0.0.{host}"] if node is not None else []
+    command = [*DFENGINE, "cache", *words, "--home", str(stage.path / f"home-{host}"), *where]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    assert done.returncode == status, (done.returncode, done.stderr.decode())
+    return (done.stdout if status == 0 else done.stderr).decode()
+
+
+def asked(node: Supernode, method: str, path: str, body: bytes = b"") -> int:
+    """The status of one request."""
+    line = http.client.HTTPConnection("127.0.0.1", node.port, timeout=20)
+    line.request(method, path, body)
+    answer = line.getresponse()
+    answer.read()
+    line.close()
+    return answer.status
+
+
+def test_what_a_host_serves_is_listed_pinned_exported_and_removed(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage, size=SIZE)
+    name = stage.share(path, nodes=(node,)).strip()
+    sha = stage.file("f.bin", SIZE)
+    url = stage.origin() + "/f.bin"
+    stage.get(url, "f.bin", host=9, nodes=(node,))
+    stage.get(url, "other.bin", "--force", host=9, nodes=(node,))
+    listed = json.loads(cache(stage, "ls", "--json"))["cached"]
+    assert {each["path"] for each in listed} == {str(each.resolve()) for each in (path, stage.path / "f.bin", stage.path / "other.bin")}
+    assert all(each["length"] == SIZE and each["here"] == each["pieces"] == 3 for each in listed)
+    assert name in cache(stage, "ls")
+    assert json.loads(cache(stage, "stat", name, "--json"))["until"] > 0
+    cache(stage, "export", name, str(stage.path / "copy"))
+    assert named(stage.path / "copy") == name
+    own = str(stage.path / "f.bin")
+    cache(stage, "pin", own)
+    (stage.path / "f.bin").unlink()
+    (stage.path / "other.bin").unlink()
+    until(lambda: "other.bin" not in cache(stage, "ls") and len(cache(stage, "ls").splitlines()) == 2, "the end of what is not pinned")
+    [pinned] = [each for each in json.loads(cache(stage, "ls", "--json"))["cached"] if not each["url"]]
+    assert pinned["pinned"]
+    cache(stage, "export", pinned["name"], str(stage.path / "again"))
+    assert stage.digest("again") == sha
+    cache(stage, "unpin", pinned["name"])
+    cache(stage, "rm", name)
+    until(lambda: cache(stage, "ls") == "", "the end of both")
+    assert path.exists()
+    assert "is not here" in stage.get(name, "out", host=2, nodes=(node,), status=3)
+
+
+def test_what_was_changed_is_not_exported(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage, size=SIZE)
+    name = stage.share(path, nodes=(node,)).strip()
+    with open(path, "r+b") as file:
+        file.write(b"changed")
+    (stage.path / "out").write_text("before")
+    said = cache(stage, "export", name, str(stage.path / "out"), status=_code(stage, name))
+    assert said
+    assert (stage.path / "out").read_text() == "before"
+    assert not list(stage.path.glob(".out*"))
+
+
+def _code(stage: Scene, name: str) -> int:
+    """A changed file is withdrawn within two seconds; until then its digest is wrong."""
+    until(lambda: name not in cache(stage, "ls"), "the end of the share")
+    return 2
+
+
+def test_a_supernode_s_copies_are_listed_pinned_and_removed(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage, size=SIZE)
+    stage.file("f.bin", SIZE)
+    url = stage.origin() + "/f.bin?token=secret"
+    stage.get(url, "f.bin", nodes=(node,))
+    stage.homes.add(stage.path / "home-9")
+    name = cache(stage, "import", str(path), "--ttl", "1h", node=node).strip()
+    killed(stage)
+    path.unlink()
+    listed = {each["url"]: each for each in json.loads(cache(stage, "ls", "--json", node=node))["cached"]}
+    assert set(listed) == {name, url.partition("?")[0] + "?..."}
+    assert listed[name]["until"] > 0
+    assert "secret" not in cache(stage, "ls", node=node)
+    cache(stage, "export", name, str(stage.path / "out"), node=node)
+    assert named(stage.path / "out") == name
+    cache(stage, "pin", name, node=node)
+    assert json.loads(cache(stage, "stat", name, "--json", node=node))["pinned"]
+    stage.kill(node.process)
+    again = stage.supernode(home=node.home)
+    assert json.loads(cache(stage, "stat", name, "--json", node=again))["pinned"]
+    cache(stage, "unpin", name, node=again)
+    cache(stage, "rm", url, node=again)
+    cache(stage, "rm", name, node=again)
+    assert json.loads(cache(stage, "ls", "--json", node=again))["cached"] == []
+    assert "is not here" in stage.get(name, "more", host=3, nodes=(again,), status=3)
+    assert "no URL or task" in cache(stage, "stat", name, node=again, status=2)
+
+
+def test_words_that_cannot_be_meant(stage: Scene) -> None:
+    for words in (("what",), ("ls", "x"), ("stat",), ("export", "x"), ("import", "x"), ("pin",), ("stat", "nothing")):
+        assert cache(stage, *words, status=2).startswith("dfengine: ")
+
+
+def test_hostile_requests_for_copies(stage: Scene) -> None:
+    node = stage.supernode()
+    requests: list[tuple[str, str, bytes, Any]] = [
+        ("GET", "/api/v1/cache/..", b"", 400), ("DELETE", "/api/v1/cache/%2e%2e%2fx", b"", (400, 404)),
+        ("GET", "/api/v1/cache/" + "0" * 64, b"", 404),
+        ("DELETE", "/api/v1/cache/" + "0" * 64, b"", 404), ("POST", "/api/v1/cache/" + "0" * 64, b'{"pinned":1}', 400),
+        ("POST", "/api/v1/cache/" + "0" * 64, b"[]", 400), ("POST", "/api/v1/cache/" + "0" * 64, b'{"pinned":true}', 404),
+        ("GET", "/api/v1/cache?pageNum=x", b"", 400), ("GET", "/api/v1/cache?pageNum=999999999&pageSize=999999999", b"", 200),
+        ("PUT", "/api/v1/cache", b"", 405), ("GET", "/cache/" + "A" * 64, b"", 400),
+    ]  # fmt: skip
+    for method, path, body, status in requests:
+        assert asked(node, method, path, body) in (status if isinstance(status, tuple) else (status,)), (method, path)
+    assert node.metric("dfengine_internal_errors_total") == 0
+
+
+def test_a_swarm_s_secret_is_wanted(stage: Scene) -> None:
+    secret = stage.path / "secret"
+    secret.write_text("a secret of thirty-two characters")
+    secret.chmod(0o600)
+    node = stage.supernode("--secret-file", str(secret))
+    for method, path in (("GET", "/api/v1/cache"), ("DELETE", "/api/v1/cache/" + "0" * 64), ("POST", "/api/v1/cache/" + "0" * 64)):
+        assert asked(node, method, path) in (401, 403)
+    assert json.loads(cache(stage, "ls", "--json", "--secret-file", str(secret), node=node)) == {"cached": []}
+
+
+@pytest.fixture(autouse=True)
+def _homes(stage: Scene) -> None:
+    Path(stage.path / "home-9").mkdir(exist_ok=True)

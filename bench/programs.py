@@ -155,11 +155,14 @@ def open_random(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
             p99, one = [each["p99"] for each in found], found[0]
             # What one piece takes while nothing else is under way.
             alone = alone or median([each["missed"] for each in found])
+            # Who asks when all others wait is answered after as many pieces as there are readers: Little's law, whatever the order.
+            turn = [each["p99"] / (readers * each["seconds"] / each["fetched"]) for each in found]
             rate = [each["fetched"] * each["piece_bytes"] / each["seconds"] / MIB for each in found]
             rows += [
                 [f"{name}, {readers} threads: p99", f"{spread(p99, 1000)} ms", f"{spread(p99, 1 / alone)} times one piece alone"],
                 ["... median; of reads that waited", f"{spread([each['p50'] for each in found], 1000)} ms",
                  f"{spread([each['missed'] for each in found], 1000)} ms"],
+                ["... p99 in times of one piece for each reader at this rate", "", spread(turn)],
                 ["... pieces fetched; rate", f"{one['fetched']:.0f} of {one['touched']:.0f} touched", f"{spread(rate)} MiB/s"],
             ]  # fmt: skip
     finally:

@@ -61,6 +61,8 @@ class NativeSession:
             reports += 1  # what is parked was asked for within the window as it was
         if demand.wishes and demand.want and self._timing.unanswered and not self._wishes.issuperset(demand.wishes):
             reports += 2  # what is parked names other pieces than those that a reader waits for now
+        if demand.wishes and demand.want and demand.idle_thread and reports:
+            reports += 1  # a reader waits for a piece that nobody fetches: not for more reports to be told with it
         if self._timing.due(now, reports, demand.want, demand.idle_thread):
             self._send(transfer, demand.want, PARK)
             reports = 0

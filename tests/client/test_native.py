@@ -1,0 +1,88 @@
+"""When a native pull is sent, for a download that readers ask of."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine.client import native
+from dfengine.client.native import NativeSession
+from dfengine.client.pull_timing import BATCH
+from dfengine.client.transfer_state import Demand, Report
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Line:
+    readable = usable = True
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.readable = False
+
+    def send(self, *message: Any) -> None:
+        self.sent.append(message[-1])
+
+
+class Transfer:
+    """Has one report, and one piece to ask for."""
+
+    def __init__(self) -> None:
+        self.demanded = Demand(want=1, idle_thread=True, refused=0, reports=1, ending=0, look=9.0, end=-1, pace=0.0, wishes=None)
+        self.slept = 0.0
+
+    def demand(self, limit: float, paced: bool) -> Demand:
+        return self.demanded
+
+    def report(self, most: int, paced: bool) -> Report:
+        return Report([(1, "cid")], [], [], [], 0, -1, 0.0, self.demanded.wishes)
+
+    def sleep(self, seconds: float, line: object) -> bool:
+        self.slept = seconds
+        return False
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(native, "time", made)
+    return made
+
+
+def session(clock: Clock) -> tuple[NativeSession, Line, Transfer]:
+    """Its last request was answered 5 ms after it was sent, which was just now."""
+    line, transfer = Line(), Transfer()
+    made = NativeSession(SimpleNamespace(connection=line, task="t", cid="c", node="n"), [])  # type: ignore[arg-type]
+    made._timing.sent(clock.now - 0.005, 0, 1)
+    made._timing.answered(clock.now, 1, 0.0)
+    return made, line, transfer
+
+
+def test_a_download_of_all_pieces_waits_for_more_to_report(clock: Clock) -> None:
+    made, line, transfer = session(clock)
+    made.step(transfer, 1.0)  # type: ignore[arg-type]
+    assert line.sent == []
+    assert transfer.slept == pytest.approx(BATCH / 2 - 0.005)
+
+
+def test_a_reader_that_waits_for_a_piece_that_nobody_fetches_waits_for_no_report(clock: Clock) -> None:
+    made, line, transfer = session(clock)
+    transfer.demanded = transfer.demanded.replace(wishes=[5])
+    made.step(transfer, 1.0)  # type: ignore[arg-type]
+    assert len(line.sent) == 1
+
+
+@pytest.mark.parametrize("busy", [{"idle_thread": False}, {"wishes": []}, {"want": 0}])
+def test_a_report_waits_where_nothing_is_asked_for_with_it(clock: Clock, busy: dict[str, Any]) -> None:
+    made, line, transfer = session(clock)
+    transfer.demanded = transfer.demanded.replace(**{"wishes": [5], **busy})
+    made.step(transfer, 1.0)  # type: ignore[arg-type]
+    assert line.sent == []

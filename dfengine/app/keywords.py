@@ -160,6 +160,18 @@ def directory(value: Path) -> str:
     return path
 
 
+def patterns(name: str, value: str | Iterable[str]) -> tuple[str, ...]:
+    """Globs; one may stand alone. Raises BadValue."""
+    try:
+        found = (value,) if isinstance(value, str) else tuple(value)
+    except TypeError:
+        raise BadValue(f"{name}: {type(value).__name__} is given, not a pattern or a list of them") from None
+    for each in found:
+        if not isinstance(each, str):
+            raise BadValue(f"{name}: {type(each).__name__} is given, not str")
+    return found
+
+
 def _file(output: Path, url: str) -> str:
     try:
         path = output_path(output)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from functools import partial
 
 from dfengine.client.download import Downloading, ToFile, run
 from dfengine.client.identity import identify
@@ -20,6 +19,7 @@ from dfengine.client.watch import Watch
 from dfengine.errors import BadListing, BadValue, LocalError, TimedOut
 from dfengine.globs import Globs
 from dfengine.manifest import LONGEST, Manifest, decode
+from dfengine.net import forked
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.home import Home
 from dfengine.storage.tree_target import TreeTarget
@@ -28,7 +28,7 @@ from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dfengine.client.identity import Identity
     from dfengine.client.supernode_session import Membership
@@ -57,9 +57,6 @@ class TreeSettings(Value):
 
     def check(self) -> None:
         """Raises BadValue for what no tree can be named by."""
-        for pattern in (*self.include, *self.exclude):
-            if not isinstance(pattern, str):
-                raise BadValue(f"a pattern is text, not {type(pattern).__name__}")
         self.globs  # noqa: B018 - it checks them
         tree_url(self.get.url)
         if self.get.expected:
@@ -122,7 +119,8 @@ class Tree:
         task = TreeTask(MANIFEST, self._globs)
         who = identify(self._settings, task)
         manifest = self._manifest(who, task)
-        target = _target(manifest, self._settings, who.kept, partial(self._check))
+        target = _target(manifest, self._settings, who.kept, self._check)
+        forked.keep(target)
         try:
             if not self._settings.force and target.find_kept():
                 target.tidy()
@@ -274,7 +272,7 @@ def _manifest_path(settings: GetSettings, name: str) -> Iterator[str]:
         yield os.path.join(folder, "manifest")
 
 
-def _target(manifest: Manifest, settings: GetSettings, task: str, look: partial[None]) -> TreeTarget:
+def _target(manifest: Manifest, settings: GetSettings, task: str, look: Callable[[], None]) -> TreeTarget:
     """Raises BadValue, StorageError."""
     return TreeTarget(
         settings.output, task, manifest.paths, manifest.sizes, modes=manifest.modes, mtimes=_mtimes(manifest), marks=_marks(manifest),

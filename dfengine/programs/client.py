@@ -185,7 +185,7 @@ class Client:
         from dfengine.programs.tree_download import TreeDownload
 
         self._check()
-        patterns = [(each,) if isinstance(each, str) else tuple(each) for each in (include, exclude)]
+        patterns = [keywords.patterns(*each) for each in (("include", include), ("exclude", exclude))]
         get = self.settings(url, None, settings).replace(output=keywords.directory(directory))
         made = TreeSettings(get, *patterns)
         made.check()

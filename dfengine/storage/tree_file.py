@@ -68,8 +68,8 @@ class TreeFile(PieceFile):
 
     @property
     def descriptors(self) -> list[int]:
-        """Of the locked directory, the files' directory and the record."""
-        return [fd for fd in (self._fd, self.scatter.root, self.record.fd) if fd >= 0]
+        """Of the locked directory, those of the files and of the parts, and the record."""
+        return [fd for fd in (self._fd, self.scatter.root, self.scatter.parts, self.record.fd) if fd >= 0]
 
     def locate(self, n: int) -> tuple[int, int, int]:
         """Raises BadRange: a piece lies in several files."""

@@ -69,6 +69,11 @@ class TreeTarget:
         self.kept: list[int] = []
         """Numbers of files that lay there already, as an earlier download has written them."""
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Of the directory and that of the parts, those that are open."""
+        return [fd for fd in (self._root, self._lock) if fd >= 0]
+
     def prepare(self) -> None:
         """Make the directory and that of the parts, and lock it. Raises StorageError, also where another process downloads there."""
         if self._lock >= 0:
@@ -241,9 +246,8 @@ class TreeTarget:
 
     def close(self) -> None:
         """Let go of the directory; what lies in it stays."""
-        for fd in (self._root, self._lock):
-            if fd >= 0:
-                os.close(fd)
+        for fd in self.descriptors:
+            os.close(fd)
         self._root = self._lock = -1
 
 

@@ -24,14 +24,17 @@ def test_the_examples_run(stage: Scene) -> None:
         stage.file(name, size)
     save_file({"weights": numpy.arange(1000, dtype=numpy.float32)}, stage.www / "model.safetensors")
     pyarrow.parquet.write_table(pyarrow.table({"price": [1.5, 2.5], "name": ["a", "b"]}), stage.www / "table.parquet")
-    base, node, other = stage.origin(), stage.supernode(), stage.supernode()
+    for name in ("a.txt", "old/b.txt", "sub/c.txt", "sub/d.bin"):
+        (stage.www / "models/small" / name).parent.mkdir(parents=True, exist_ok=True)
+        stage.file(f"models/small/{name}", 100)
+    base, node, other = stage.origin(odd="autoindex on;"), stage.supernode(), stage.supernode()
     home = stage.path / "user"
     (home / "models").mkdir(parents=True)
     blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", PAGE.read_text())
     assert len(blocks) > 4
     program = home / "program.py"
     # Names of hosts are those of the page, places those of this test.
-    text = "\n\n".join(blocks).replace("http://files.example", base).replace("sn1:8002", node.node).replace("sn2:8002", other.node)
+    text = "\n\n".join(blocks).replace("http://files.example/models/", f"{base}/odd/models/").replace("http://files.example", base).replace("sn1:8002", node.node).replace("sn2:8002", other.node)
     program.write_text(f"import fsspec\n\nfsspec.register_implementation('df', 'dfengine.filesystem.FileSystem', clobber=True)\n\n{text}")
     environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(PAGE.parents[1])}
     done = subprocess.run(
@@ -42,6 +45,8 @@ def test_the_examples_run(stage: Scene) -> None:
     assert "4.0" in done.stdout.splitlines()
     for name in ("model.bin", "models/model.bin", "copy.bin", "first.bin", "third.bin", "fetched/model.bin"):
         assert (home / name).stat().st_size == SIZE
+    found = sorted(str(path.relative_to(home / "small")) for path in (home / "small").rglob("*") if path.is_file())
+    assert found == ["a.txt", "sub/c.txt"]
     pid = json.loads((home / ".dfengine" / "peer.lock").read_text())["pid"]
     os.kill(pid, signal.SIGTERM)
     until(lambda: not os.path.exists(f"/proc/{pid}"), "the end of the peer server")

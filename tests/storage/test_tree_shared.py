@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfengine._piece import Geometry
 from dfengine.errors import BadRange, BadValue, StorageError
 from dfengine.net._sendfile import FileSlice
+from dfengine.storage.hashing import content_digest
 from dfengine.storage.home import Home
 from dfengine.storage.shared import Shared
+from dfengine.storage.target import Target
 from dfengine.storage.tree_file import TreeFile
 from dfengine.storage.tree_shared import decode, encode
-from tests.storage.test_tree_file import Tree, bodies, names
+from tests.storage.test_tree_file import PIECE, TASK, Tree, bodies, names
 
 NAME = "tree-1-2.000"
 
@@ -180,3 +183,23 @@ def test_a_layout_that_leads_out_of_the_directory_is_refused(path: bytes) -> Non
 
     with pytest.raises(BadValue):
         Scatter([path], [1], 32, -1)
+
+
+def test_a_manifest_leaves_with_its_entry(tmp_path: Path) -> None:
+    """It lies in the home directory, where nobody else needs it."""
+    home = Home(str(tmp_path / "home"))
+    path = tmp_path / "home" / "trees" / "m.manifest"
+    target = Target(str(path), TASK)
+    file = target.open(Geometry(10, PIECE), b"v1")
+    home.share("m", file, target, task="t", cid="c", node="", expire=60.0)
+    file.write(0, b"0123456789", content_digest(b"0123456789"))
+    target.finish(file, keep=lambda: home.keep("m", file))
+    file.close()
+    (tmp_path / "home" / "trees" / "left.manifest").write_bytes(b"of a killed run")
+    now = path.stat().st_mtime
+    home.sweep(now)
+    assert sorted(os.listdir(path.parent)) == ["left.manifest", "m.manifest"]
+    home.sweep(now + 61)
+    assert os.listdir(path.parent) == ["left.manifest"]
+    home.sweep(now + 86400)
+    assert not os.listdir(path.parent)

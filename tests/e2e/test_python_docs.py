@@ -34,7 +34,10 @@ def test_the_examples_run(stage: Scene) -> None:
     assert len(blocks) > 4
     program = home / "program.py"
     # Names of hosts are those of the page, places those of this test.
-    text = "\n\n".join(blocks).replace("http://files.example/models/", f"{base}/odd/models/").replace("http://files.example", base).replace("sn1:8002", node.node).replace("sn2:8002", other.node)
+    text = "\n\n".join(blocks)
+    for name, place in (("http://files.example/models/", f"{base}/odd/models/"), ("http://files.example", base), ("sn1:8002", node.node),
+                        ("sn2:8002", other.node)):  # fmt: skip
+        text = text.replace(name, place)
     program.write_text(f"import fsspec\n\nfsspec.register_implementation('df', 'dfengine.filesystem.FileSystem', clobber=True)\n\n{text}")
     environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(PAGE.parents[1])}
     done = subprocess.run(

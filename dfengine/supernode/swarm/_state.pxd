@@ -40,14 +40,14 @@ from dfengine.supernode.swarm._rarity cimport Rarity
 cdef enum:
     NOWHERE = -1
     UNKNOWN = -1
-    LEVELS = 4  # of `locality`
-    SAME_HOST = 2 + LEVELS
+    LABEL_PARTS = 4  # of `locality`
+    SAME_HOST = 2 + LABEL_PARTS
 
 
 cdef struct Location:  # hashes of `locality`
     uint32_t host
     uint32_t subnet  # 0: its address is no IP
-    uint32_t label[LEVELS]
+    uint32_t label[LABEL_PARTS]
     int levels
 
 
@@ -171,7 +171,7 @@ cdef class Task:
     cpdef bint claim_overdue(self, Py_ssize_t n, double now) except -1
     cpdef double patience(self) noexcept
     cpdef int add_got(self, Download download, Py_ssize_t by) except -1
-    cpdef int offer(self, Download download) except -1
+    cpdef int reopen(self, Download download) except -1
     cpdef int note_freed(self, Download source) except -1
     cpdef int recheck_if_parked(self, Download download) except -1
 

@@ -280,7 +280,7 @@ class Task:
         """Every piece is here or has arrived."""
     def add_got(self, download: Download, by: int) -> int:
         """The download got `by` pieces more (or less)."""
-    def offer(self, download: Download) -> int:
+    def reopen(self, download: Download) -> int:
         """A source has one piece or slot more: open it, and note that it may answer parked pulls."""
     def note_freed(self, source: Download | None) -> int:
         """`source` (None: the supernode) can give something new: it may answer parked pulls."""

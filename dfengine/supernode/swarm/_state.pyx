@@ -377,7 +377,7 @@ cdef class Task:
         self.unfinished += <Py_ssize_t> before - <Py_ssize_t> (download.got == self.count)
         return 0
 
-    cpdef int offer(self, Download download) except -1:
+    cpdef int reopen(self, Download download) except -1:
         if download.holder_index == NOWHERE or not download.has_slot():
             return 0
         if self.holders.open_index[download.holder_index] >= 0 or not empty(download.have):

@@ -128,7 +128,7 @@ cdef class Leases:
             return 0
         for other in peer.downloads:
             if peer.used + 1 >= min(peer.slots, other.task.upload_slots) > peer.used:
-                other.task.offer(other)
+                other.task.reopen(other)
         return 0
 
     def use_slot(self, Lease lease not None):

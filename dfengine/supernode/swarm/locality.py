@@ -1,6 +1,6 @@
 """How near two peers are: the same host, the same label as far down as it is shared, the same subnet.
 
-A label is what `--location` says, `region|site|rack`, widest first; at most MOST_PARTS of its parts count. Where both have a
+A label is what `--location` says, `region|site|rack`, widest first; at most LABEL_PARTS of its parts count. Where both have a
 label, subnets say nothing. Names are compared by their hashes, a part of a label by the hash of all up to it.
 """
 
@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 import xxhash
 
-MOST_PARTS = 4
+LABEL_PARTS = 4
 LONGEST = 256
 """Characters of a label that count."""
 
@@ -24,7 +24,7 @@ def hashes(ip: str, location: str) -> tuple[int, int, list[int]]:
         subnet = _hash(f"{address.version}/{int(address) >> (8 if address.version == 4 else 64)}")
     except ValueError:
         pass
-    for level, part in enumerate(parts[:MOST_PARTS]):
+    for level, part in enumerate(parts[:LABEL_PARTS]):
         if not part:
             break
         labels.append(_hash("|".join(parts[: level + 1])))

@@ -34,7 +34,7 @@ cpdef int retune(Task task, bint slow) except -1:
             if slow:
                 task.holders.close(download.holder_index)
             else:
-                task.offer(download)
+                task.reopen(download)
         if <Py_ssize_t> len(download.running) >= task.few:
             task.recheck_if_parked(download)
     return task.note_freed(None)
@@ -128,7 +128,7 @@ cdef int set_straggler(Download download, bint is_straggler, Leases leases) exce
     for lease in download.sending:
         task.recheck_if_parked(lease.download)
     if not is_straggler:
-        task.offer(download)  # downloads at their limit for stragglers may be parked
+        task.reopen(download)  # downloads at their limit for stragglers may be parked
     if is_straggler:
         for lease in download.running.values():
             leases.free_slot(lease)

@@ -84,7 +84,7 @@ cpdef int complete(Download download, Py_ssize_t n, Leases leases, double now) e
         task.holders.gain(download.holder_index, n)
         if lease is None:
             task.rarity.change(n, 1)
-        task.offer(download)
+        task.reopen(download)
     if lease is not None:
         leases.release(lease)
         if not download.legacy:
@@ -167,7 +167,7 @@ def hold(Download download not None, pieces, Leases leases not None, double now)
     if download.holder_index != NOWHERE:
         task.holders.gain_all(download.holder_index, fresh)
         task.rarity.change_all(fresh, 1)
-        task.offer(download)
+        task.reopen(download)
     task.recheck_if_parked(download)
 
 
@@ -273,7 +273,7 @@ cpdef int enlist(Download download) except -1:
     task.rarity.change_all(download.have, 1)
     for n in in_flight(download):
         task.rarity.change(n, 1)
-    return task.offer(download)
+    return task.reopen(download)
 
 
 cpdef int delist(Download download) except -1:

@@ -239,7 +239,7 @@ class Reader:
                     self._keep_part(claim, n, piece)
                     raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
                 # Before the last piece is here: whoever takes it then must not take it for a full one.
-                self._work.end_at(0)  # first: as soon as other threads see the length, they ask for ranges of what is free
+                self._work.end_at(n)  # first: as soon as other threads see the length, they ask for ranges of what is free
                 self._sink.learn_length(offset + piece.got)
                 if piece.got or not n:
                     self._land(n, piece)

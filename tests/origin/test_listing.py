@@ -86,9 +86,11 @@ def serving(answer: Callable[[str], tuple[int, str, bytes]]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 # INDEXES
@@ -269,7 +271,7 @@ def test_a_hostile_bucket_is_refused(cancel: Cancel, monkeypatch: pytest.MonkeyP
     with serving(lambda path: (200, "application/xml", page(keys, True))) as base:
         monkeypatch.setenv("AWS_ENDPOINT_URL", base)
         with pytest.raises(OriginError, match=said):
-            listed("s3://bucket", cancel, Limits(seconds=2))
+            listed("s3://bucket", cancel, Limits() if keys else Limits(seconds=2))
 
 
 @pytest.mark.usefixtures("credentials")

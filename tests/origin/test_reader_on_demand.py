@@ -45,7 +45,7 @@ class Asking:
             origin, sink, origin.open(), [(0, sink.geometry.count if sink.geometry.count >= 0 else 1 << 60)], connections=connections,
             longest=longest, retry=Retry(50), grants=Grants(), chance=lambda: 0.0, compare=compare, wanted=self._wanted,
         )  # fmt: skip
-        self._threads = [threading.Thread(target=self.reader.work) for _ in range(connections)]
+        self._threads = [threading.Thread(target=self.reader.work, daemon=True) for _ in range(connections)]
         for thread in self._threads:
             thread.start()
 
@@ -101,11 +101,24 @@ def test_neighbours_come_by_one_range() -> None:
     assert (100, 180) in asking.origin.asked or (100, None) in asking.origin.asked
 
 
-def test_the_first_answer_brings_the_beginning() -> None:
+def test_the_first_answer_brings_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_demand, "LEAD_WAITS", LONGEST)
     asking = Asking(Origin(1000), Sink(1000))
     asking.want(0, 1, 2)
     assert asking.end() is None
     assert asking.origin.asked == []
+
+
+@pytest.mark.parametrize("binds", ["strong", "weak"])
+def test_what_was_passed_over_comes_after_the_end_has_told_the_length(binds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_demand, "LEAD_WAITS", 0.0)
+    asking = Asking(Origin(305, binds=binds, hides=True), Sink(-1))
+    asking.wait_for_no_connection()
+    asking.want(30)
+    assert asking.sink.geometry.length == 305
+    asking.want(20, 5)
+    assert asking.end() is None
+    assert right(asking)
 
 
 def test_a_first_answer_that_nobody_wants_is_closed() -> None:

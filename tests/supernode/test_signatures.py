@@ -48,9 +48,11 @@ def store() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Store) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def prove(signed: str, access: Access | None = None) -> None:

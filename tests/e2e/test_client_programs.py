@@ -295,7 +295,7 @@ tell(times=times)
 """
     )
     assert len(told["times"]) == 3
-    assert max(told["times"]) < 2
+    assert max(told["times"]) < 5, "a supernode or an origin is waited for longer"
 
 
 CANCELS = """
@@ -312,7 +312,7 @@ async def main():
             await task
         except asyncio.CancelledError:
             cancelled += 1
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 15, "a bound against a hang"
             assert threading.active_count() == 1, threading.enumerate()
         else:
             os.unlink(folder + "out")

@@ -369,8 +369,8 @@ def test_a_program_that_ends_waits_for_no_read(stage: Scene, how: str) -> None:
         assert program.stdout.readline() == b"begun\n"
         program.stdin.close()
         began = time.monotonic()
-        assert program.wait(30) == 0
-        assert time.monotonic() - began < 10, "the whole file takes a minute"
+        assert program.wait(60) == 0
+        assert time.monotonic() - began < 30, "the whole file takes a minute"
 
 
 WRITES: dict[str, tuple[str, ...]] = {

@@ -19,7 +19,7 @@ from scene import MIB, Scene, Supernode, until
 from dfengine._piece import Geometry
 
 SIZE = 24 * MIB
-MOST = 6.0
+MOST = 30.0
 """Seconds of an honest download on a busy machine; with the fault it took a lease of 64."""
 
 

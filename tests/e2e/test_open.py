@@ -327,8 +327,8 @@ def test_a_file_that_is_closed_while_threads_read(stage: Scene) -> None:
             file.close()
             for each in waiting:
                 with pytest.raises(LocalError, match="closed"):
-                    each.result(5)
-            assert time.monotonic() - begun < 5
+                    each.result(20)
+            assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])
@@ -582,8 +582,8 @@ def test_a_file_that_is_closed_while_it_is_opened(stage: Scene) -> None:
             file.close()
             for each in waiting:
                 with pytest.raises((LocalError, ValueError), match="closed"):
-                    each.result(5)
-            assert time.monotonic() - begun < 4
+                    each.result(20)
+            assert time.monotonic() - begun < 20, "it never answers"
 
 
 def test_a_pickle_of_another_version_is_not_read(stage: Scene) -> None:

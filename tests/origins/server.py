@@ -142,7 +142,10 @@ class Exchange:
             raise Gone from error
 
     def body(self, data: bytes, rate: float = 0.0) -> None:
-        """Bytes of a body, past the gate; `rate`: bytes per second, 0 = as fast as they go. Raises Gone."""
+        """Bytes of a body, past the gate; `rate`: bytes per second, 0 = as fast as they go. Raises Gone.
+
+        Its place (`claim`) is free before the last of them are sent: a client that has them asks again at once.
+        """
         at, began = 0, time.monotonic()
         view = memoryview(data)
         most = min(STEP, int(rate / 20) + 1) if rate else STEP
@@ -151,9 +154,12 @@ class Exchange:
             if not step:
                 self._look()
                 continue
+            if at + step == len(data):
+                with self.server.lock:
+                    self.server.claims.discard(self)
             self.send(view[at : at + step])
             at += step
-            if rate:
+            if rate and at < len(data):
                 self.pause(began + at / rate - time.monotonic())
 
     def _look(self) -> None:

@@ -91,6 +91,14 @@ class Blob:
         return LocalError(f"the blob cannot be read: {found!r}" if found else "it was not opened in time")
 
     @property
+    def lacks(self) -> int:
+        """Bytes that are not here yet, as far as its length is known."""
+        if self._transfer is None or self.over:
+            return 0
+        file = self._transfer.file
+        return max(0, file.geometry.length - file.here.count() * file.geometry.content_size)
+
+    @property
     def failed(self) -> bool:
         return self.over and not self.right
 

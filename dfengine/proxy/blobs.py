@@ -6,11 +6,12 @@ Whatever fails before an answer's first byte, the request is passed on to its re
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from dfengine.errors import DfengineError, OriginForbidden
+from dfengine.errors import DfengineError, OriginForbidden, StorageError
 from dfengine.net.http import BadRequest
 from dfengine.proxy import ranges
 from dfengine.proxy.blob import Blob, Reader
@@ -36,6 +37,11 @@ IDLE_SECONDS = 60.0
 THREADS = 32
 """For openings, comparisons and closings."""
 
+RESERVE = 16 << 20
+"""Bytes of the disk that are left free."""
+
+FULL_SECONDS = 30.0
+
 GENERAL = "application/octet-stream"
 
 
@@ -49,6 +55,8 @@ class Blobs:
         self.store = Store(settings.home)
         self._settings = settings
         self._open: dict[str, Blob] = {}
+        self.full_until = 0.0
+        """Until when nothing is fetched, because the disk took no more."""
 
     def find(self, digest: str, url: str, headers: tuple[tuple[str, str], ...]) -> Blob:
         """The blob, fetched from now on if it is not yet. url, headers: where a registry has it, and what opens it there."""
@@ -66,7 +74,17 @@ class Blobs:
             blob = self._open[digest] = Blob(self.loop, self.threads, settings, lambda blob: self._ended(digest, blob))
         return blob
 
+    def room(self, blob: Blob) -> bool:
+        """The disk has room for what this blob lacks, besides what the others will take."""
+        if blob.over or blob.readers:
+            return True
+        found = os.statvfs(self.store.path)
+        promised = sum(other.lacks for other in self._open.values() if other is blob or other.readers)
+        return found.f_bavail * found.f_frsize - RESERVE >= promised
+
     def _ended(self, digest: str, blob: Blob) -> None:
+        if isinstance(blob.failure, StorageError):
+            self.full_until = self.loop.time() + FULL_SECONDS
         if blob.right:
             self.store.add(digest.partition(":")[2], *blob.whole)
 
@@ -151,10 +169,12 @@ class BlobAnswer:
             kept = await blobs.loop.run_in_executor(blobs.threads, blobs.store.check, hex)
         if kept is not None:
             return self._serve(permit, kept.fd, kept, kept.length, None)
+        if blobs.loop.time() < blobs.full_until:
+            return False
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._private)
         blob = blobs.find(digest, self._registry.url + self._asked.target, headers)
         file = await blob.opened()
-        if file.geometry.length < 0:
+        if file.geometry.length < 0 or not blobs.room(blob):
             return False
         return self._serve(permit, file.fd, file, file.geometry.length, lambda span, landed: Reader(blob, file, span, landed))
 

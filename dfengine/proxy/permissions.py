@@ -112,6 +112,8 @@ class Permissions:
                 line.cut()
                 raise
             else:
+                if status != 200:  # what a redirect says of itself says nothing of the file
+                    return Permit(status, "", -1, self._loop.time())
                 return Permit(status, text(found, b"content-type"), length, self._loop.time())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import random
@@ -9,11 +10,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from scene import MIB, PATIENCE, Scene, Supernode, buffered, until
+from scene import MIB, PATIENCE, SMALL, Scene, Supernode, buffered, until
 from upstream import Asked, Upstream, get
 
 DATA = random.Random(7).randbytes(24 * MIB + 12345)
@@ -283,3 +285,65 @@ def test_a_restarted_proxy_has_its_blobs_and_compares_them(stage: Scene, registr
         file.write(b"wrong")
     url = stage.proxy("--registry", registry.url)[1]
     assert get(url, path)[1] == DATA
+
+
+def test_redirects_to_an_object_store_are_taken_here(stage: Scene, registry: Blobs) -> None:
+    """By a URL that is signed anew each time, and without the registry's token."""
+    node = stage.supernode()
+    with Blobs() as store:
+        store.tokens = {""}  # a token of the registry's is refused there
+        key = store.keep("bucket", DATA)
+        registry.tokens = {"one", "two"}
+        path = registry.keep("a", DATA)
+        signatures = iter(range(100))
+
+        def redirect(sock: socket.socket, asked: Asked) -> None:
+            if asked.fields.get("authorization", "").removeprefix("Bearer ") not in registry.tokens:
+                sock.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+                return
+            location = f"{store.url}{key}?X-Amz-Signature={next(signatures)}"
+            head = f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Type: text/html\r\n"
+            sock.sendall(head.encode() + b"Content-Length: 0\r\n\r\n")
+
+        registry.scripts[path] = redirect
+        for host, token in ((2, "one"), (3, "two")):
+            url = stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1]
+            answer, body = get(url, path, Authorization=f"Bearer {token}")
+            assert (answer.status, answer.headers["content-type"]) == (200, "application/octet-stream")
+            assert body == DATA
+            assert get(url, path, Authorization="Bearer bad")[0].status == 401
+        assert store.sent <= len(DATA) * 1.02 + buffered()
+
+
+def test_a_disk_without_room_breaks_no_pull(small: Path, stage: Scene, registry: Blobs) -> None:
+    """What the disk cannot keep is passed on."""
+    large = DATA * 4
+    path, other = registry.keep("a", large), registry.keep("a", DATA)
+    url = stage.proxy("--registry", registry.url, "--home", str(small / "home"))[1]
+    assert len(large) > SMALL
+    for _ in range(2):
+        assert get(url, path)[1] == large
+    assert get(url, other)[1] == DATA
+
+
+def test_a_proxy_that_is_killed_in_mid_pull(stage: Scene, registry: Blobs) -> None:
+    """The next one goes on from what is on the disk."""
+    registry.rate = 8 * MIB
+    path = registry.keep("a", DATA)
+    node = stage.supernode()
+    process, url = stage.proxy("--registry", registry.url, nodes=(node,))
+    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), PATIENCE) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        got = 0
+        while got < 6 * MIB:
+            got += len(sock.recv(MIB))
+        stage.kill(process)
+        with contextlib.suppress(ConnectionError):
+            while part := sock.recv(MIB):
+                got += len(part)
+    assert got < len(DATA)
+    registry.rate = 0
+    url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
+    assert get(url, path, Range=f"bytes={5 * MIB}-")[1] == DATA[5 * MIB :]
+    assert get(url, path)[1] == DATA
+    assert registry.sent <= len(DATA) * 1.02 + buffered()

@@ -243,7 +243,8 @@ class PeerSettings(Value):
 class ProxySettings(Value):
     """What `dfengine proxy` runs with. listen: `IP:PORT` or `unix:PATH`, none: PROXY_PORT of 127.0.0.1. allow: CIDRs of other hosts.
 
-    registries: URLs, the first one for requests that name none. The rest is as for `get`.
+    registries: URLs, the first one for requests that name none. cache_size: most bytes of blobs on the disk,
+    0: any. The rest is as for `get`.
     """
 
     listen: tuple[str, ...] = ()
@@ -251,6 +252,7 @@ class ProxySettings(Value):
     token_file: str = ""
     registries: tuple[str, ...] = ()
     only_registries: bool = False
+    cache_size: int = 0
     cacerts: tuple[str, ...] = ()
     insecure: bool = False
     origin_allow: tuple[str, ...] = ()

@@ -341,6 +341,8 @@ PROXY = (
     Option(("--only-registries",), "only_registries", REGISTRIES, "Ask no other registries", FLAG,
            more="Without it, others are asked by https on port 443"),
     *(each.replace(group=REGISTRIES) for each in (*_as_in(GET, "cacerts", "insecure"), *_as_in(SUPERNODE, "origin_allow", "origin_deny"))),
+    Option(("--cache-size",), "cache_size", STORAGE, "Most bytes of blobs on the disk", "size", default="no limit",
+           more="Those that were used longest ago leave, also when the disk is nearly full"),
     Option(("--write",), "write", REGISTRIES, "hosts-toml: write below this, as /etc", "dir",
            default="show only"),
     *_as_in(GET, "nodes", "location", "locallimit", "totallimit", "ip", "port", "home", "alivetime", "expiretime"),

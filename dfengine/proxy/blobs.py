@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ RESERVE = 16 << 20
 """Bytes of the disk that are left free."""
 
 FULL_SECONDS = 30.0
+EVICT_SECONDS = 5.0
 
 GENERAL = "application/octet-stream"
 
@@ -55,6 +57,7 @@ class Blobs:
         self.store = Store(settings.home)
         self._settings = settings
         self._open: dict[str, Blob] = {}
+        self._evicted, self._evicting = 0.0, False
         self.full_until = 0.0
         """Until when nothing is fetched, because the disk took no more."""
 
@@ -91,10 +94,16 @@ class Blobs:
     def sweep(self) -> None:
         """Call every second: let go of what nobody reads."""
         now = self.loop.time()
+        if now - self._evicted > EVICT_SECONDS and not self._evicting:
+            self._evicting = True
+            self.loop.run_in_executor(self.threads, self.store.evict, self._settings.cache_size).add_done_callback(self._has_evicted)
         for digest, blob in list(self._open.items()):
             if not blob.readers and (blob.failed or now - blob.idle_since > IDLE_SECONDS):
                 del self._open[digest]
                 blob.close()
+
+    def _has_evicted(self, _: object) -> None:
+        self._evicting, self._evicted = False, self.loop.time()
 
     def close(self) -> None:
         """The process ends."""
@@ -168,6 +177,7 @@ class BlobAnswer:
         if kept is None and blobs.store.exists(hex):
             kept = await blobs.loop.run_in_executor(blobs.threads, blobs.store.check, hex)
         if kept is not None:
+            blobs.store.use(hex, time.time())
             return self._serve(permit, kept.fd, kept, kept.length, None)
         if blobs.loop.time() < blobs.full_until:
             return False

@@ -14,10 +14,13 @@ import os
 import stat
 
 from dfengine.errors import StorageError
+from dfengine.proxy.eviction import evict
 from dfengine.storage.protected import is_own_folder
 
 FOLDER = "blobs"
 BLOCK = 1 << 20
+USE_SECONDS = 60.0
+"""Between two notes of a blob's use."""
 
 Seen = tuple[int, int, int]
 """Inode, bytes and time of change of the data."""
@@ -42,6 +45,7 @@ class Store:
         self.path = os.path.join(home, FOLDER)
         self._right: dict[str, Seen] = {}
         """What was compared by this process."""
+        self._used: dict[str, float] = {}
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             if not is_own_folder(self.path):
@@ -59,6 +63,20 @@ class Store:
             self._right.pop(hex, None)
             return None
         return kept
+
+    def use(self, hex: str, now: float) -> None:
+        """It is given away at `now`, unix seconds: the blobs that were used longest ago leave first."""
+        if now - self._used.get(hex, 0.0) > USE_SECONDS:
+            self._used[hex] = now
+            with contextlib.suppress(OSError):
+                path = os.path.join(self.path, hex)
+                os.utime(path, ns=(int(now * 1e9), os.stat(path).st_mtime_ns), follow_symlinks=False)
+
+    def evict(self, most: int) -> None:
+        """Remove those used longest ago where they are more than `most` bytes (0: any), or the disk is nearly full. In a thread."""
+        for hex in evict(os.path.dirname(self.path), self.path, most):
+            self._used.pop(hex, None)
+            self._right.pop(hex, None)
 
     def check(self, hex: str) -> Kept | None:
         """The same of one that nobody has compared: reads all of it, in a thread. What is wrong is removed."""

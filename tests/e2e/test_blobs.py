@@ -347,3 +347,19 @@ def test_a_proxy_that_is_killed_in_mid_pull(stage: Scene, registry: Blobs) -> No
     assert get(url, path, Range=f"bytes={5 * MIB}-")[1] == DATA[5 * MIB :]
     assert get(url, path)[1] == DATA
     assert registry.sent <= len(DATA) * 1.02 + buffered()
+
+
+def test_blobs_leave_a_disk_that_may_keep_few(stage: Scene, registry: Blobs) -> None:
+    """And come back."""
+    paths = [registry.keep("a", DATA + bytes([n])) for n in range(4)]
+    url = stage.proxy("--registry", registry.url, "--cache-size", "60M", "--expiretime", "1s")[1]
+    for n, path in enumerate(paths):
+        assert get(url, path)[1] == DATA + bytes([n])
+    home = stage.path / "home-2"
+
+    def held() -> int:
+        found = [path.stat() for folder in ("blobs", "files") for path in (home / folder).iterdir()]
+        return sum({each.st_ino: each.st_blocks * 512 for each in found}.values())
+
+    until(lambda: held() <= 60 * MIB, "blobs leaving")
+    assert get(url, paths[0])[1] == DATA + b"\0"

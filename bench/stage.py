@@ -180,7 +180,7 @@ class Stage:
             http {{ access_log {self.path}/access.log; sendfile on; tcp_nopush on; keepalive_requests 1000000;
               client_body_temp_path {self.path}/b; proxy_temp_path {self.path}/p; fastcgi_temp_path {self.path}/f;
               uwsgi_temp_path {self.path}/u; scgi_temp_path {self.path}/s;
-              server {{ listen 127.0.0.1:{self.origin_port} reuseport; root {self.root}; }} }}"""
+              server {{ listen 127.0.0.1:{self.origin_port} reuseport; root {self.root}; autoindex on; }} }}"""
         )
         user = ["-g", "user root;"] if os.geteuid() == 0 else []
         self.origin_pid = self.start([NGINX, "-p", str(self.path), "-c", str(config), *user]).pid
@@ -192,6 +192,12 @@ class Stage:
         time.sleep(0.05)
         lines = (self.path / "access.log").read_text().splitlines()
         return sum(int(line.split('"')[2].split()[1]) for line in lines)
+
+    def origin_requests(self) -> int:
+        """Requests the origin has answered so far."""
+        time.sleep(0.05)
+        with open(self.path / "access.log", "rb") as log:
+            return sum(1 for _ in log)
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """A server that lives as long as the stage."""

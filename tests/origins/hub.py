@@ -35,6 +35,7 @@ class Hub:
         self.sent = 0
         self.tree: Any = None
         self.contents: dict[str, bytes] = {}
+        self._digests: dict[tuple[str, int], tuple[bytes, str]] = {}
         self.cut = -1
         self.go_on = threading.Event()
         self.go_on.set()
@@ -50,6 +51,21 @@ class Hub:
         for server in self._servers:
             server.shutdown()
             server.server_close()
+
+    def sha256(self, content: bytes) -> str:
+        """Of a file, computed once."""
+        return self._hex("sha256", content)
+
+    def sha1(self, content: bytes) -> str:
+        """The same."""
+        return self._hex("sha1", content)
+
+    def _hex(self, algorithm: str, content: bytes) -> str:
+        found = self._digests.get((algorithm, id(content)))
+        if found is None:
+            # The content is kept as well, so that no other one gets its id.
+            found = self._digests[algorithm, id(content)] = content, hashlib.new(algorithm, content).hexdigest()
+        return found[1]
 
     def add(self, repository: str, files: dict[str, bytes], revision: str = "main") -> str:
         """A commit with these files, which the revision now names."""
@@ -75,6 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         hub = self.server.hub
         hub.seen.append((self.server.name, self.path, self.headers.get("Authorization", "")))
@@ -95,19 +114,19 @@ class _Handler(BaseHTTPRequestHandler):
         if commit not in commits:
             return self._answer(404, b"no revision", {"X-Error-Code": "RevisionNotFound"})
         if what == "revision":
-            return self._json({"sha": commit})
+            return self._json({"sha": commit, "id": "/".join(parts[:2]), "siblings": [{"rfilename": path} for path in commits[commit]]})
         if what == "tree":
             return self._tree(commits[commit], "/".join(rest[1:]))
         content = commits[commit].get("/".join(rest[1:]))
         if content is None:
             return self._answer(404, b"no file", {"X-Error-Code": "EntryNotFound"})
-        digest = hashlib.sha256(content).hexdigest()
+        digest = hub.sha256(content)
         if len(content) < LARGE and what == "resolve" and repository in hub.cached:
             # Since 2025 the Hub answers so for small files: at itself, by a path.
-            told = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Linked-Size": str(len(content))}
+            told = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{hub.sha1(content)}"', "X-Linked-Size": str(len(content))}
             return self._answer(307, b"", {**told, "Location": f"/{repository}/resolve-cache/{commit}/{quote(rest[1])}?x=y"})
         if len(content) < LARGE:
-            return self._content(content, {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
+            return self._content(content, {"X-Repo-Commit": commit, "ETag": f'"{hub.sha1(content)}"'})
         hub.contents[digest] = content
         told = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
         return self._answer(302, b"", {**told, "Location": f"{hub.store}/{digest}?signature=secret"})
@@ -124,9 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
         folders = sorted({path.rpartition("/")[0] for path in inside} - {""}) if not at else []
         members: list[dict[str, Any]] = [{"type": "directory", "path": path, "size": 0} for path in folders]
         for path in inside[at : at + PAGE]:
-            member: dict[str, Any] = {"type": "file", "path": path, "size": len(files[path]), "oid": hashlib.sha1(files[path]).hexdigest()}
+            member: dict[str, Any] = {"type": "file", "path": path, "size": len(files[path]), "oid": hub.sha1(files[path])}
             if len(files[path]) >= LARGE:
-                member["lfs"] = {"oid": hashlib.sha256(files[path]).hexdigest(), "size": len(files[path]), "pointerSize": 130}
+                member["lfs"] = {"oid": hub.sha256(files[path]), "size": len(files[path]), "pointerSize": 130}
             members.append(member)
         more = at + PAGE < len(inside)
         target = f"{hub.url}{urlsplit(self.path).path}?recursive=true&cursor={at + PAGE}"
@@ -142,7 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
         if match:
             more = {**more, "Content-Range": f"bytes {first}-{last}/{len(content)}"}
         cut, hub.cut = hub.cut, -1
-        hub.sent += len(part) if cut < 0 else min(cut, len(part))
+        if self.command != "HEAD":
+            hub.sent += len(part) if cut < 0 else min(cut, len(part))
         self._answer(206 if match else 200, part, more, cut)
 
     def _answer(self, status: int, body: bytes, more: dict[str, str], cut: int = -1) -> None:
@@ -150,6 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), **more}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return
         self.wfile.write(body if cut < 0 else body[:cut])
         if cut >= 0:
             self.wfile.flush()

@@ -203,12 +203,14 @@ cdef class Scatter(Layout):
         cdef int64_t size = self.at[n + 1] - self.at[n]
         snprintf(name, sizeof(name), "p%ld", <long>n)
         cdef int failed = 0
+        # Looked at before the size is: another thread may begin the same file now.
+        cdef bint begun = self.states[n] == BEGUN
         cdef int fd = c_openat(self.parts, name, O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0o666)
         if fd < 0:
             return errno
         if c_fstat(fd, &found) < 0:
             failed = errno
-        elif found.st_size != size and (found.st_size != 0 or self.states[n] == BEGUN):
+        elif found.st_size != size and (found.st_size != 0 or begun):
             failed = ESTALE
         elif found.st_size == 0 and c_ftruncate(fd, size) < 0:
             failed = errno

@@ -6,6 +6,8 @@ import hashlib
 import os
 import random
 import stat
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -247,6 +249,39 @@ def test_a_part_that_was_cut_short_ends_the_download(tmp_path: Path, length: int
     with pytest.raises(StorageError, match="cut short"):
         tree.write(file, 1)
     tree.stop(file)
+
+
+BEGIN = """
+import sys, threading
+from tests.storage.test_tree_file import Path, Tree
+
+tree = Tree(Path(sys.argv[1]), {f"f{n}": bytes([n]) * 64 for n in range(40)})
+file, turn, failed = tree.open(), threading.Barrier(2), []
+
+def write(mine):
+    try:
+        for n in range(40):
+            turn.wait(60)
+            tree.write(file, 2 * n + mine)
+    except BaseException as error:
+        failed.append(error)
+        turn.abort()
+
+running = [threading.Thread(target=write, args=(mine,)) for mine in range(2)]
+for thread in running:
+    thread.start()
+for thread in running:
+    thread.join()
+assert not failed, failed
+tree.finish(file)
+tree.check()
+"""
+
+
+def test_threads_may_begin_one_file_at_once(tmp_path: Path) -> None:
+    """None takes a part that another is just making for one that was cut: each looks at its size a while before it goes on."""
+    slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=newfstatat", "-e", "inject=newfstatat:delay_exit=2000"]
+    subprocess.run([*slow, sys.executable, "-c", BEGIN, str(tmp_path / "out")], check=True, timeout=240, cwd=Path(__file__).parents[2])
 
 
 def test_modes_and_times_are_those_of_the_manifest(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,15 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from scene import Scene, Supernode, until
+from stores import ENVIRONMENT, moto
 from test_faults import post, registration
 
 from dfengine import wire
+from dfengine._piece import Geometry
 from dfengine.manifest import Manifest, decode
 from tests.origins.directory import Directory
 from tests.origins.hub import Hub
 
+PIECE = Geometry(27_000_000).content_size
 INDEX = {"json": "autoindex on; autoindex_format json;", "html": "autoindex on;"}
 
 
@@ -239,3 +245,55 @@ def test_who_has_no_token_is_not_given_a_private_tree(stage: Scene, monkeypatch:
         assert data_of(node, "hf://org/name", manifest, **shown) == b"1"
         for part in ({"tree": "manifest"}, {"tree": "data", "manifest": manifest.identity}):
             assert register(node, "hf://org/name", 7, **part)["code"] != wire.SUCCESS
+
+
+def test_a_bucket_is_a_tree(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    files = {path: content for path, content in FILES.items() if not path.startswith("many/1")}
+    with moto() as address:
+        for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": address}.items():
+            monkeypatch.setenv(name, value)
+        client = boto3.client("s3", endpoint_url=address, region_name="us-east-1")
+        client.create_bucket(Bucket="models")
+        for path, content in files.items():
+            client.put_object(Bucket="models", Key=f"top/{path}", Body=content)
+        client.put_object(Bucket="models", Key="topmost", Body=b"beside it")
+        node = stage.supernode("--origin-sign", "s3://models/top")
+        manifest = manifest_of(node, "s3://models/top")
+        assert manifest.paths == sorted(files)
+        assert all(manifest.etags)
+        assert data_of(node, "s3://models/top/", manifest) == data(files)
+        assert register(node, "s3://models", 8, tree="manifest")["code"] != wire.SUCCESS
+
+
+# A SUPERNODE THAT DIES
+
+
+def test_a_killed_supernode_fetches_only_the_rest(stage: Scene) -> None:
+    files = files_of({f"{n:02}": 900_000 for n in range(30)})
+    reached, go_on = threading.Event(), threading.Event()
+
+    def change(path: str) -> None:
+        if path == "20" and not go_on.is_set():
+            reached.set()
+            go_on.wait(60)
+
+    with Directory(files) as served:
+        served.change = change
+        node = stage.supernode("--origin-connections", "1")
+        manifest = manifest_of(node, served.url)
+        answer = register(node, served.url, 2, tree="data", manifest=manifest.identity)
+        assert answer["code"] == wire.SUCCESS
+        assert reached.wait(60)
+        until(lambda: node.metric("dfengine_origin_bytes_total") >= 4 * PIECE, "four pieces")
+        node.process.kill()
+        node.process.wait(30)
+        go_on.set()
+        served.seen.clear()
+        again = stage.supernode(home=node.home)
+        manifest_of(again, served.url, 3)
+        assert data_of(again, served.url, manifest, 4) == data(files)
+        asked = served.asked("GET")
+        assert set(asked) >= {f"{n:02}" for n in range(20, 30)}
+        assert not set(asked) & {f"{n:02}" for n in range(8)}

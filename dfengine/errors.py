@@ -126,6 +126,10 @@ class OriginDiffers(OriginChanged):
     """Bytes that the origin sends are not those that are here: its file is another one, whatever it is called."""
 
 
+class TreeChanged(OriginDiffers):
+    """A file of a tree is not what the tree's manifest says: it was changed since, and another manifest is needed."""
+
+
 class BadListing(OriginError):
     """What an origin lists is no set of files that could lie in one directory, or has no end."""
 

@@ -14,7 +14,7 @@ from dfengine._piece import Geometry, frame_head
 from dfengine.client import fetch
 from dfengine.client.supernode_session import chance
 from dfengine.client.watch import TICK
-from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError
+from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError, TreeChanged
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
 from dfengine.origin.reader import Reader
@@ -81,7 +81,7 @@ class FromOrigin:
             try:
                 return self._once(self._origin(settings, cancel, floor), cancel)
             except OriginChanged as error:
-                if attempt == ANEW:
+                if attempt == ANEW or isinstance(error, TreeChanged):
                     raise
                 self._watch.notice(f"{error}: begins anew")
                 self._assembly.forget()

@@ -16,7 +16,7 @@ from dfengine.client.identity import identify
 from dfengine.client.tree_place import TreePlace
 from dfengine.client.tree_result import FileResult, Rows, TreeResult
 from dfengine.client.watch import Watch
-from dfengine.errors import BadListing, BadValue, LocalError, TimedOut
+from dfengine.errors import BadListing, BadValue, LocalError, TimedOut, TreeChanged
 from dfengine.globs import Globs
 from dfengine.manifest import LONGEST, Manifest, decode
 from dfengine.net import forked
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 __all__ = ["FileResult", "TreeResult", "TreeSettings", "fetch", "listed"]
+
+AGAIN = 2
+"""Times that a tree is listed again because it changed while it was fetched."""
 
 ADVICE = "run it again to go on from here"
 
@@ -116,6 +119,14 @@ class Tree:
     def run(self) -> TreeResult:
         """See `fetch`."""
         started = time.monotonic()
+        for _ in range(AGAIN):
+            # What changed while it was fetched is listed again; what is here of it stays.
+            with contextlib.suppress(TreeChanged):
+                return self._once(started)
+        return self._once(started)
+
+    def _once(self, started: float) -> TreeResult:
+        """By the manifest as it is now. Raises TreeChanged when a file turns out to be another one."""
         task = TreeTask(MANIFEST, self._globs)
         who = identify(self._settings, task)
         manifest = self._manifest(who, task)

@@ -4,7 +4,7 @@ Laws:
 
 1. Each byte of the data belongs to the version of its file that the manifest names: its size always, its entity-tag or date where the
    manifest tells one. An answer that is of another version is asked for again a few times, since several servers may be behind one name;
-   then the tree has changed: OriginDiffers, which names the path.
+   then it is TreeChanged, which names the path.
 2. Files that lie behind each other come over one connection. The next small ones are asked for while one is read, over a few more
    connections, unless the origin has refused that once.
 3. A file of which the manifest tells nothing but its size is gone on with in its middle only under the version that was seen here. If
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from email.utils import formatdate
 
-from dfengine.errors import OriginChanged, OriginDiffers, OriginError, SourceGone
+from dfengine.errors import OriginChanged, OriginError, SourceGone, TreeChanged
 from dfengine.globs import Globs
 from dfengine.location import scheme_of
 from dfengine.manifest import Manifest
@@ -218,7 +218,7 @@ class TreeBody:
         self._waiting = None  # the caller waits for the head alone
 
     def read_into(self, buffer: memoryview) -> int:
-        """See `body.Body.read_into`. Raises OriginDiffers for a file that is not the manifest's, OriginError and its kin, SourceGone."""
+        """See `body.Body.read_into`. Raises TreeChanged for a file that is not the manifest's, OriginError and its kin, SourceGone."""
         if not self.remaining:
             return 0
         if self._body is None:
@@ -229,7 +229,7 @@ class TreeBody:
             with naming(path):
                 got = body.read_into(buffer[: self._left])
                 if not got:
-                    raise OriginDiffers(f"its answer ends {self._left} bytes before the listed size")
+                    raise TreeChanged(f"its answer ends {self._left} bytes before the listed size")
                 if got == self._left:
                     self._check_end(body)
         except OriginError:
@@ -249,7 +249,7 @@ class TreeBody:
         """Of a file whose answer does not say how long it is, the end is looked at."""
         at, size = self._manifest.range(self._file)
         if body.length < 0 and body.remaining < 0 and at + size <= self._past and body.read_into(memoryview(bytearray(1))):
-            raise OriginDiffers(f"its answer has more than the {size} bytes that were listed")
+            raise TreeChanged(f"its answer has more than the {size} bytes that were listed")
 
     # Files.
 
@@ -289,11 +289,11 @@ class TreeBody:
             except OriginChanged as error:
                 tries += 1
                 if tries >= TRIES:
-                    raise OriginDiffers(f"{error}: the tree has changed since it was listed") from None
+                    raise TreeChanged(f"{error}: the tree has changed since it was listed") from None
                 self._wait(AGAIN * tries)
             except OriginError as error:
                 if error.status in (404, 410):
-                    raise OriginDiffers(f"{error}: the tree has changed since it was listed", error.status) from None
+                    raise TreeChanged(f"{error}: the tree has changed since it was listed", error.status) from None
                 if not ahead or error.status not in REFUSES:
                     raise
                 self._origin.ahead = 0

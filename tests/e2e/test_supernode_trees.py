@@ -18,6 +18,7 @@ import pytest
 from scene import Scene, Supernode, until
 from stores import ENVIRONMENT, moto
 from test_faults import post, registration
+from test_tree import fetch
 
 from dfengine import wire
 from dfengine._piece import Geometry
@@ -297,3 +298,46 @@ def test_a_killed_supernode_fetches_only_the_rest(stage: Scene) -> None:
         asked = served.asked("GET")
         assert set(asked) >= {f"{n:02}" for n in range(20, 30)}
         assert not set(asked) & {f"{n:02}" for n in range(8)}
+
+
+# THE WHOLE WAY
+
+
+@pytest.mark.parametrize("with_node", [True, False])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_tree_that_changes_while_it_is_fetched_is_listed_again(stage: Scene, with_node: bool, last: bool) -> None:
+    files = files_of({f"{n:02}": 200_000 + n for n in range(60)})
+    changed = []
+
+    def change(path: str) -> None:
+        if path == ("59" if last else "05") and not changed:
+            changed.append(path)
+            files["40"] = b"new" * 9
+            files["61"] = b"one more"
+
+    with Directory(files, "html") as served:
+        served.change = change
+        nodes = [stage.supernode("--revalidate-interval", "1h")] if with_node else []
+        told = fetch(stage, served.url, "out", *nodes)
+        assert told["count"] == len(told["files"])
+        got = {path.name: path.read_bytes() for path in (stage.path / "out").iterdir()}
+        # What was read before the change is of the tree as it was listed; nothing is of two versions.
+        before = {**files_of({"40": 200_040})}
+        assert got in (files, {path: content for path, content in (files | before).items() if path != "61"})
+        assert last or got == files
+
+
+@pytest.mark.parametrize("with_node", [True, False])
+def test_a_tree_that_changes_all_the_time_ends_in_an_error_that_names_the_file(stage: Scene, with_node: bool) -> None:
+    files = files_of({f"{n:02}": 2000 for n in range(9)})
+
+    def change(path: str) -> None:
+        files["7 x"] = b"x" * (1 + len(files.get("7 x", b"")))
+
+    with Directory(files, "html") as served:
+        change("")
+        served.change = change
+        nodes = [stage.supernode()] if with_node else []
+        told = fetch(stage, served.url, "out", *nodes, status=4)
+        assert "7 x" in told["error"]
+        assert not (stage.path / "out" / "7 x").exists()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfengine._piece import Geometry
-from dfengine.errors import BadListing, BadValue, OriginChanged, OriginDiffers, OriginError, SourceGone
+from dfengine.errors import BadListing, BadValue, OriginChanged, OriginError, SourceGone, TreeChanged
 from dfengine.globs import Globs
 from dfengine.manifest import Manifest, decode
 from dfengine.origin import tree_origin
@@ -174,7 +174,7 @@ def test_a_file_that_changes_between_listing_and_reading_is_found(cancel: Cancel
             files["b/x"], served.modified = b"4" * 300, served.modified + 60
         else:
             files["b/x"] = b"4" * 301  # nothing but the size is listed
-        with pytest.raises(OriginDiffers, match=r"tree has changed"):
+        with pytest.raises(TreeChanged, match=r"tree has changed"):
             read(TreeOrigin(made, reach(), cancel))
 
 
@@ -183,7 +183,7 @@ def test_a_file_that_is_gone_since_it_was_listed_is_a_change(cancel: Cancel) -> 
     with Directory(files) as served:
         made = manifest(served.url, reach(), cancel)
         del files["b/x"]
-        with pytest.raises(OriginDiffers, match=r"b/x: .*404.*tree has changed"):
+        with pytest.raises(TreeChanged, match=r"b/x: .*404.*tree has changed"):
             read(TreeOrigin(made, reach(), cancel))
 
 
@@ -243,7 +243,7 @@ def test_a_break_in_a_file_is_gone_on_with_at_its_byte(cancel: Cancel) -> None:
         assert len(whole) == 110
         assert bytes(whole) + read(origin, len(whole), version=origin.version) == data(files)
         files["b"] = b"4" * 1000
-        with pytest.raises(OriginDiffers, match="b: "):
+        with pytest.raises(TreeChanged, match="b: "):
             read(origin, 110, version=origin.version)
 
 
@@ -322,7 +322,7 @@ def test_a_directory_of_the_disk_is_a_tree(cancel: Cancel, tmp_path: Path) -> No
     assert read(origin) == data(FILES)
     assert read(origin, 5, 100, version=origin.version) == data(FILES)[5:100]
     (tmp_path / "b/x").write_bytes(b"4" * 300)
-    with pytest.raises(OriginDiffers, match="b/x: "):
+    with pytest.raises(TreeChanged, match="b/x: "):
         read(origin)
 
 

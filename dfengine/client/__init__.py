@@ -16,7 +16,7 @@
     tree, tree_place, tree_result       a whole directory: its manifest, then the data of all its files, which it scatters into them
     from_origin, origin_lease           the origin, and permission to go there; returning: back to the swarm
     joining, pulse, leader_place, copying  downloads of one host: who leads and runs, where its pieces are, how one of them is copied
-    joined_file                         a download into a file that copies all of them
+    joined_file, page_waiter            a download into a file that copies all of them; the threads that wait in a leader's page
     local_peer, leaving                 this host's peer server, no child of ours (`_detached`); telling supernodes of the end
     sharing                             gives a file of this host to the swarm
     host_cache, node_cache              what this host serves, and a supernode's copies, seen and steered

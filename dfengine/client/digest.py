@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dfengine.storage.hashing import Hasher
     from dfengine.storage.piece_file import PieceFile
     from dfengine.task import Digest
 
@@ -37,13 +38,19 @@ class Follower:
     Law: pieces are hashed in order, each once, each after its bit is set in `file.here`.
     """
 
-    def __init__(self, file: PieceFile, algorithms: Sequence[str], spares: Sequence[memoryview] = ()) -> None:
-        """`spares`: piece buffers that workers may get in exchange for one that they hand over."""
+    def __init__(
+        self, file: PieceFile, algorithms: Sequence[str], spares: Sequence[memoryview] = (), *, first: int = 0,
+        hashes: Mapping[str, Hasher] | None = None,
+    ) -> None:
+        """`spares`: piece buffers that workers may get in exchange for one that they hand over.
+
+        hashes: of the pieces below `first`, to go on with.
+        """
         self._file = file
-        self._hashes = {algorithm: hasher(algorithm) for algorithm in algorithms}
+        self._hashes = dict(hashes) if hashes is not None else {algorithm: hasher(algorithm) for algorithm in algorithms}
         self._spares = list(spares)
         self._handed: dict[int, tuple[memoryview, int]] = {}
-        self._next = 0
+        self._next = first
         self._changed = threading.Condition()
         self._stopped = False
         self._error: StorageError | None = None

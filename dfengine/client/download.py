@@ -220,11 +220,11 @@ class Downloading:
         if joining.joined:
             self.say("joins another download of this host")
             self.watch.waits("waits for another download of this host, which fetches it", "waits for this host's leader")
-            if self.joined(joining):
-                self._why_not = "another download of this host serves it"
-                return True
-            self.say("leads this host's downloads now" if joining.leads else "goes on alone")
+            here = self.joined(joining)
             self._place.show_host()
+            self._why_not = "another download of this host serves it" if here else self._why_not
+            self.say("has all" if here else "leads this host's downloads now" if joining.leads else "goes on alone")
+            return here
         return False
 
     def _known(self, member: Membership) -> None:

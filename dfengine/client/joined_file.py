@@ -7,23 +7,19 @@ the second waits, since the file that the first puts there is all that it wants.
 
 from __future__ import annotations
 
-import threading
-
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import LeaderPlace, Unusable, output_key
+from dfengine.client.page_waiter import LOOK, PageWaiter
 from dfengine.client.watch import TICK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dfengine.client.assembly import Assembly
     from dfengine.client.joining import Joining
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Watch
-
-LOOK = 1.0
-"""Seconds after which one that waits for a change looks by itself: whoever should wake it may have died."""
 
 COPIED, NAMED, KEPT = "copied", "named", "kept"
 
@@ -114,39 +110,21 @@ class JoinedFile:
         return ""
 
 
-class Copier:
-    """A thread that copies what is here and what comes. wake: called when it is `over`."""
+class Copier(PageWaiter):
+    """Copies what is here and what comes, until all is copied and the leader's file verified. wake: called when it is `over`."""
 
-    def __init__(self, place: LeaderPlace, transfer: Transfer, wake: object) -> None:
-        assert callable(wake)
+    def __init__(self, place: LeaderPlace, transfer: Transfer, wake: Callable[[], None]) -> None:
+        super().__init__(transfer, place.page, wake)
         self._place = place
-        self._transfer = transfer
-        self._wake = wake
         self._pieces = PieceCopier(transfer)
-        self._last = False
         self.broken = ""
         """What is wrong with the leader's place."""
-        self.over = threading.Event()
 
-    def run(self) -> None:
-        """Until all is copied and the leader's file verified, or until `finish` or the transfer's end."""
-        try:
-            self._run()
-        except BaseException as error:
-            self._transfer.fail(error)
-        finally:
-            self.over.set()
-            self._wake()
-
-    def finish(self) -> None:
-        """What is here now is copied, and nothing is waited for any more."""
-        self._last = True
-        self._place.page.wake()
-
-    def _run(self) -> None:
-        place, transfer = self._place, self._transfer
+    def work(self) -> None:
+        """See PageWaiter."""
+        place, transfer = self._place, self.transfer
         while not transfer.stopping:
-            last, sealed, changes = self._last, place.sealed, place.page.changes
+            last, sealed, changes = self.ends, place.sealed, self.page.changes
             try:
                 if not place.trusted:
                     self.broken = "" if last or place.page.unproved else "its version is not known any more"
@@ -161,11 +139,11 @@ class Copier:
                 self.broken = self.broken or "is verified, and pieces are missing"
             if last or self.broken or (whole and sealed):
                 return
-            place.page.wait(changes, LOOK)
+            self.page.wait(changes, LOOK)
 
     def _news(self) -> Iterator[int]:
         """Pieces that the leader has and this download has not."""
-        there, here = self._place.file.here, self._transfer.file.here
+        there, here = self._place.file.here, self.transfer.file.here
         n = here.first_clear()
         while 0 <= n < len(here) and (n := there.first_set(n)) >= 0 and n < len(here):
             if n not in here:

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 
-from dfengine.client.pulse import Pulse
+from dfengine.client.pulse import SILENT, Pulse
 from dfengine.errors import LocalError, StorageError
 from dfengine.net import fd_passing, forked
 from dfengine.storage.signal_page import BEAT, SignalPage
@@ -58,6 +58,8 @@ class Joining:
         """The leader has finished, and its file has its name."""
         self.wanted: Callable[[list[int]], None] | None = None
         """Called by a thread of this value with the pieces that others want first, while this download leads."""
+        self.patience = SILENT
+        """Seconds until a leader that does not beat is reported: who has more leaves it to others to lead."""
         self.slot = -1
         self.left = False
         """The leader before this one has ended: nobody writes any more where it wrote."""
@@ -74,9 +76,11 @@ class Joining:
     @property
     def descriptors(self) -> list[int]:
         """See forked.Open. A child that had the line would lead on when this process is gone."""
-        line, place, pages = self._line, self.place, (self.page, self.leader_page)
-        found = [self._wake_up, *(page.fd for page in pages if page is not None)]
-        return [*found, *([line.fileno()] if line is not None else []), *(place.file.descriptors if place is not None else [])]
+        line, given = self._line, (self.page, self.leader_page, self.place, *self._given)
+        found = [self._wake_up, *([line.fileno()] if line is not None else [])]
+        for each in given:
+            found += each.descriptors if each is not None else []
+        return found
 
     @classmethod
     def begin(cls, line: socket.socket, key: str, kind: str, *, first: bool) -> Joining:
@@ -129,7 +133,8 @@ class Joining:
                 pass
             except OSError:
                 self._hang_up()
-        if self.joined and not self.done and self.leader_page is not None and self._pulse.silent(self.leader_page.beats, time.monotonic()):
+        page, now = self.leader_page, time.monotonic()
+        if self.joined and not self.done and page is not None and self._pulse.silent(page.beats, now, self.patience):
             self._silent()
 
     def _hear(self) -> bool:

@@ -75,6 +75,11 @@ class LeaderPlace:
         return cls(file, page, output, algorithms)
 
     @property
+    def descriptors(self) -> list[int]:
+        """Those that it closes."""
+        return [] if self.taken else self.file.descriptors
+
+    @property
     def sealed(self) -> bool:
         """The leader has verified the whole file."""
         try:

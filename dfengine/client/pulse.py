@@ -16,11 +16,11 @@ class Pulse:
         self._beats = -1
         self._since = self._looked = now
 
-    def silent(self, beats: int, now: float) -> bool:
-        """It has not beaten for SILENT seconds in which this process ran."""
+    def silent(self, beats: int, now: float, patience: float = SILENT) -> bool:
+        """It has not beaten for so many seconds in which this process ran."""
         if now - self._looked > STOPPED:
             self._since += now - self._looked
         self._looked = now
         if beats != self._beats:
             self._beats, self._since = beats, now
-        return now - self._since > SILENT
+        return now - self._since > patience

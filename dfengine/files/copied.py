@@ -7,10 +7,9 @@ The download is told which pieces come next, and fetches those first.
 
 from __future__ import annotations
 
-import threading
-
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import Unusable
+from dfengine.client.page_waiter import LOOK, PageWaiter
 from dfengine.client.watch import TICK
 from dfengine.storage.signal_page import WANTED
 
@@ -18,16 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.leader_place import LeaderPlace
-    from dfengine.client.on_demand import TransferOnDemand
     from dfengine.client.watch import Watch
     from dfengine.files.place import FilePlace
-    from dfengine.storage.signal_page import SignalPage
 
-LOOK, PARKED = 1.0, 30.0
-"""Seconds after which one that waits for a change looks by itself, while readers wait and while none does."""
-
-ENDING = 5.0
-"""Seconds for the thread that waits in the leader's page to end."""
+PARKED = 30.0
+"""Seconds after which one that waits for a change looks by itself while no reader waits."""
 
 
 class CopiedFile:
@@ -81,7 +75,8 @@ class CopiedFile:
         """Until the leader is another one, or every piece is here. Raises Unusable."""
         joining = self._joining
         transfer = self._place.open(leader.file.geometry, leader.generation)
-        pieces, bell = PieceCopier(transfer), Bell(leader.page, transfer)
+        self._place.show_host()
+        pieces, bell = PieceCopier(transfer), Bell(transfer, leader.page, transfer.wake)
         self._named = []
         transfer.start(bell.run, "join", fetches=False)
         try:
@@ -101,7 +96,7 @@ class CopiedFile:
                     self._name(leader, wanted[:WANTED])
                 joining.hear(0.0 if n >= 0 else PARKED if transfer.parked else LOOK, transfer.wakeup)
         finally:
-            bell.finish()
+            bell.end()
 
     def _name(self, leader: LeaderPlace, wanted: list[int]) -> None:
         """Tell the leader what readers want."""
@@ -110,31 +105,13 @@ class CopiedFile:
             leader.page.want(self._joining.slot, wanted)
 
 
-class Bell:
-    """A thread that wakes the engine when something has changed at the leader."""
+class Bell(PageWaiter):
+    """Wakes the engine when something has changed at the leader."""
 
-    def __init__(self, page: SignalPage, transfer: TransferOnDemand) -> None:
-        self._page = page
-        self._transfer = transfer
-        self._ends = False
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        """Until `finish`, or the transfer's end."""
-        transfer, page = self._transfer, self._page
-        try:
-            while not (self._ends or transfer.stopping):
-                changes = page.changes
-                transfer.wake()
-                page.wait(changes, PARKED if transfer.parked else LOOK)
-        finally:
-            self._over.set()
-
-    def finish(self) -> None:
-        """It ends."""
-        self._ends = True
-        # It may be just about to wait when it is woken.
-        for _ in range(int(ENDING / TICK)):
-            self._page.wake()
-            if self._over.wait(TICK):
-                break
+    def work(self) -> None:
+        """See PageWaiter."""
+        transfer, page = self.transfer, self.page
+        while not (self.ends or transfer.stopping):
+            changes = page.changes
+            transfer.wake()
+            page.wait(changes, PARKED if transfer.parked else LOOK)

@@ -8,10 +8,11 @@ are here into a place of its own, and the others read from there, once it has ev
 from __future__ import annotations
 
 import contextlib
-import threading
+from functools import partial
 
 from dfengine._bitset import Bitset
 from dfengine.client.leader_place import Unusable
+from dfengine.client.page_waiter import LOOK, PageWaiter
 from dfengine.client.watch import TICK
 from dfengine.storage.signal_page import WANTED
 
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
     from dfengine.client.watch import Watch
     from dfengine.files.place import FilePlace
 
-LOOK, PARKED = 1.0, 30.0
-"""Seconds after which one that waits for a change looks by itself, while readers wait and while none does."""
-
-ENDING = 5.0
-"""Seconds for the thread that waits in the leader's page to end."""
+PARKED = 30.0
+"""Seconds after which one that waits for a change looks by itself while no reader waits."""
 
 URGENT = 16
 """Pieces at the head of what readers want that the leader must know of."""
@@ -65,9 +63,7 @@ class JoinedPlace:
             return False
         if transfer.finished:
             # Its engine ends here, and hears of nothing any more.
-            if joining.leads:
-                self._place.show_host()
-            else:
+            if not joining.leads:
                 joining.pass_on()
             return True
         self._place.take_over(joining.leads and joining.left)
@@ -124,11 +120,7 @@ class JoinedPlace:
                         transfer.learn_length(length)
                 joining.hear(TICK if bits.ends else PARKED if transfer.parked else LOOK, transfer.wakeup)
         finally:
-            # It may be just about to wait when it is woken.
-            for _ in range(int(ENDING / TICK)):
-                bits.finish()
-                if bits.over.wait(TICK):
-                    break
+            bits.end()
 
     def _name(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
         """Tell the leader what readers want, if it does not know the most urgent pieces."""
@@ -151,39 +143,26 @@ class JoinedPlace:
             n = seen.first_clear(n)
 
 
-class Bits:
-    """A thread that has the transfer hear, by `tell`, which pieces are here."""
+class Bits(PageWaiter):
+    """Has the transfer hear, by `tell`, which pieces are here, until every piece is."""
 
     def __init__(self, leader: LeaderPlace, transfer: TransferOnDemand, tell: Callable[[TransferOnDemand], None]) -> None:
+        super().__init__(transfer, leader.page, transfer.wake)
         self._leader = leader
-        self._transfer = transfer
-        self._tell = tell
-        self.ends = False
+        self._told = partial(tell, transfer)
         self.broken = False
-        self.over = threading.Event()
 
-    def run(self) -> None:
-        """Until every piece is here, or `finish`, or the transfer's end."""
-        transfer, page = self._transfer, self._leader.page
-        try:
-            while not transfer.stopping:
-                ends, changes = self.ends, page.changes
-                try:
-                    self.broken = not self._leader.trusted
-                except Unusable:
-                    self.broken = True
-                if not self.broken:
-                    self._tell(transfer)
-                if ends or self.broken or transfer.finished:
-                    return
-                page.wait(changes, PARKED if transfer.parked else LOOK)
-        except BaseException as error:
-            transfer.fail(error)
-        finally:
-            self.over.set()
-            transfer.wake()
-
-    def finish(self) -> None:
-        """What is here now is told, and nothing is waited for any more."""
-        self.ends = True
-        self._leader.page.wake()
+    def work(self) -> None:
+        """See PageWaiter."""
+        transfer, page = self.transfer, self.page
+        while not transfer.stopping:
+            ends, changes = self.ends, page.changes
+            try:
+                self.broken = not self._leader.trusted
+            except Unusable:
+                self.broken = True
+            if not self.broken:
+                self._told()
+            if ends or self.broken or transfer.finished:
+                return
+            page.wait(changes, PARKED if transfer.parked else LOOK)

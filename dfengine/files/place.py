@@ -7,20 +7,17 @@ Law: bytes of two versions never lie in one place. Once the file was opened, whi
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 import threading
 
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import Follower, compare
+from dfengine.client.handed_over import HandedOver
 from dfengine.client.on_demand import TransferOnDemand
-from dfengine.client.place import Place
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.throttle import Throttle
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError, SupernodeError
-from dfengine.net import fd_passing, forked
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.memory_file import MemoryFile
@@ -43,7 +40,7 @@ FOLDER = "files"
 MEMORY, DISK = "memory", "disk"
 
 
-class FilePlace(Place):
+class FilePlace(HandedOver):
     """Of one open file. task: names what lies on this host of it (`Identity.kept`).
 
     store: MEMORY or DISK; "": memory for a file that takes a fourth of what is available at most, else the disk. A file in memory costs no
@@ -55,17 +52,15 @@ class FilePlace(Place):
         super().__init__(settings)
         self._task, self._store = task, store
         self._target: Target | None = None
-        self._line: socket.socket | None = None
         self._home: tuple[Home, str] | None = None
         self._known = threading.Condition()
         self._over = self._told = False
         self._last: TransferOnDemand | None = None
-        forked.keep(self)
 
     @property
     def descriptors(self) -> list[int]:
-        """The connection to the peer server, which shows that this process has the file open. See net.forked."""
-        return [self._line.fileno()] if self._line is not None else []
+        """See HandedOver; and those of places that readers have moved away from."""
+        return [*super().descriptors, *(self._last.file.former if self._last is not None else [])]
 
     # Readers.
 
@@ -182,10 +177,7 @@ class FilePlace(Place):
             home.withdraw(name)
             home.share(name, file, self._target, task=task, cid=cid, node=node, expire=expire)
             return
-        self._hang_up()
-        assert isinstance(file, MemoryFile)
-        entry = Entry(name, task, cid, node, [], "", 0, 0, expire)
-        self._line = fd_passing.hand_over(home.sockets, entry.encode(), file.descriptors)
+        self.hand_over(home.sockets, Entry(name, task, cid, node, [], "", 0, 0, expire), file)
 
     def verify(self, watch: Watch) -> None:
         """Every piece is here: compare whole digests with those that the user gave. Raises DigestMismatch; nothing is served any more."""
@@ -226,7 +218,7 @@ class FilePlace(Place):
 
     def _discard(self) -> None:
         """What is here is wrong: nothing of it must be served, or used by the next open."""
-        self._hang_up()
+        self.hang_up()
         if self._home is not None:
             self._home[0].withdraw(self._home[1])
         if self._target is not None:
@@ -238,13 +230,3 @@ class FilePlace(Place):
         if file is not None and self._target is not None and (self._target.private or not file.record.generation or not file.here.count()):
             self._target.discard()
         super().close()
-        self._hang_up()
-
-    def _close(self, file: PieceFile) -> None:
-        with contextlib.suppress(OSError):
-            file.close()
-
-    def _hang_up(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()

@@ -70,6 +70,11 @@ class PieceFile:
         """Of data and record."""
         return [self._fd, self.record.fd]
 
+    @property
+    def former(self) -> list[int]:
+        """Descriptors of places before `become`."""
+        return [each for fd, record in self._left for each in (fd, record.fd)]
+
     def hold(self) -> object:
         """An object that keeps `fd` open; this file, if it is always open."""
         return self

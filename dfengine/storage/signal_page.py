@@ -64,6 +64,11 @@ class SignalPage:
         self._map = Mapping(fd, BYTES, writable=True).memory()
         self._words = self._map.cast("I")
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Of the page."""
+        return [self.fd] if self.fd >= 0 else []
+
     @classmethod
     def create(cls) -> SignalPage:
         """The leader's, of whom nothing is known yet. Raises StorageError."""

@@ -5,7 +5,7 @@
     cache     what is kept for other peers after that: `cache.Cache`
 
 Law: cache eviction never blocks the reader. `download` keeps the three apart and fills the window; `pipe` and `reader` empty it.
-`joined` fills it from the memory of another stream of this host.
+`joined` fills it from what this host's leader has, and `lent_digest` is the digest that the leader computes.
 """
 
 from __future__ import annotations

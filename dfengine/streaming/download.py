@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.result import Result
     from dfengine.client.supernode_session import Membership
+    from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Observer
     from dfengine.settings import GetSettings
 
@@ -89,18 +90,31 @@ class Streaming(Downloading):
                 self.unshared(error)
 
     def _empty(self) -> None:
-        """Everything is here; the consumer takes its time, and the digest follows."""
+        """Everything is here; the consumer takes its time, and the digest follows. Streams that joined this one may wait for that alone."""
         memory, transfer = self.memory, self.memory.transfer
         assert transfer is not None
         while memory.pieces < transfer.file.geometry.count:
             self.watch.check(transfer)
+            self._hashed(transfer, 0.0)
             transfer.sleep(TICK)
-        while transfer.follower is not None:
+        while transfer.follower is not None and not memory.digests:
             self.watch.check(transfer)
-            found = transfer.follower.result(TICK)
-            if found is not None:
-                memory.digests = found
-                break
+            self._hashed(transfer, TICK)
+        if memory.lending and not memory.lent:
+            from dfengine.streaming.lent_digest import found, second_pass
+
+            memory.lent = found(memory.leaders, transfer.file.record, memory.lending)
+            if not memory.lent:
+                self.say("reads the file once more: the downloads of this host that computed its digest have ended")
+                again = Streaming(self.settings.replace(no_join=True, timeout=0.0, quiet=True))
+                memory.lent = second_pass(again, transfer.file.record, self.watch)
+        if memory.lent:
+            memory.say_digests(memory.lent)
+
+    def _hashed(self, transfer: Transfer, seconds: float) -> None:
+        """Take the digests when they are computed, and tell them to those that joined."""
+        if transfer.follower is not None and not self.memory.digests and (found := transfer.follower.result(seconds)) is not None:
+            self.memory.say_digests(found)
 
     # The consumer.
 

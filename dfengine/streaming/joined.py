@@ -8,12 +8,15 @@ its memory or file. A leader that fetches in any order is told which pieces come
 
 from __future__ import annotations
 
-import threading
 import time
+from functools import partial
 
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import LeaderPlace, Unusable
+from dfengine.client.page_waiter import LOOK, PageWaiter
+from dfengine.client.pulse import SILENT
 from dfengine.client.watch import TICK
+from dfengine.streaming import lent_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,11 +28,11 @@ if TYPE_CHECKING:
 AHEAD = 4
 """Pieces that are copied before the consumer takes them."""
 
-LOOK = 0.5
-"""Seconds after which one that waits for a change looks by itself."""
-
 PAUSED = 3.0
 """Seconds at the end of the leader's window after which this stream goes on alone: the leader's consumer does not read."""
+
+AFTER = 2.0
+"""Seconds after those that hash the file that one which does not reports a silent leader."""
 
 
 class JoinedStream:
@@ -70,17 +73,49 @@ class JoinedStream:
             self._watch.check(copier.transfer)
             if copier.length >= 0:
                 copier.transfer.learn_length(copier.length)
-            if copier.rest and (joining.leads or joining.joined):
+            if copier.rest and (joining.leads or joining.joined) and not self._memory.lending:
                 joining.pass_on()
             joining.hear(TICK)
-        if joining.joined or copier.transfer.finished:
+        if self._memory.lending:
+            self._borrow(copier)
+        if not copier.transfer.finished:
+            if joining.joined:
+                joining.pass_on()
+            return False
+        # Others may wait for its digests.
+        if not (joining.leads and self._memory.algorithms):
             joining.pass_on()
-        return copier.transfer.finished
+        return True
 
     def _begin(self, leader: LeaderPlace) -> Copier:
-        copier = Copier(leader, self._memory.open(leader.file.geometry, leader.generation), self._joining)
+        memory, joining = self._memory, self._joining
+        memory.lending = memory.algorithms if lent_digest.lends(leader, joining.slot, memory.algorithms) else []
+        joining.patience = SILENT + AFTER if memory.lending else SILENT
+        copier = Copier(leader, memory.open(leader.file.geometry, leader.generation), joining)
+        memory.leaders = copier.places
         copier.transfer.start(copier.run, "join")
         return copier
+
+    def _borrow(self, copier: Copier) -> None:
+        """Wait for the leader's digests when every piece was copied, as long as it leads; else compute them where that can be done."""
+        memory, joining, transfer = self._memory, self._joining, copier.transfer
+        while transfer.finished:
+            memory.lent = lent_digest.found(copier.places, transfer.file.record, memory.lending)
+            leader = joining.place
+            if memory.lent or not joining.joined or joining.done:
+                break
+            if leader is not None:
+                copier.follow(leader, joining.slot)
+                if not set(memory.lending) <= set(leader.algorithms):
+                    break
+            self._watch.check(transfer)
+            joining.hear(TICK)
+        if not memory.lent:
+            record, past = transfer.file.record, copier.copied
+            look = partial(self._watch.check, transfer)
+            hashes = lent_digest.caught_up(copier.places, record, past, memory.algorithms, look)
+            if hashes is not None:
+                memory.hash_on(past, hashes)
 
 
 def _usable(leader: LeaderPlace) -> bool:
@@ -90,17 +125,17 @@ def _usable(leader: LeaderPlace) -> bool:
         return False
 
 
-class Copier:
-    """A thread that copies the next pieces from the `leader`'s place, or from that of a leader before."""
+class Copier(PageWaiter):
+    """Copies the next pieces from the `leader`'s place, or from that of a leader before."""
 
     def __init__(self, leader: LeaderPlace, transfer: Transfer, joining: Joining) -> None:
+        super().__init__(transfer, leader.page, joining.wake)
         self.leader = leader
-        self.transfer = transfer
-        self._places = [leader]
-        self._joining = joining
+        self.places = [leader]
+        self.copied = transfer.plan.window.una
+        """Pieces that were copied, from the first one on."""
         self._slot = joining.slot
         self._pieces = PieceCopier(transfer)
-        self._ends = False
         self._starved = 0.0
         self.between = False
         """The leader has gone, and the next one has nothing yet."""
@@ -109,7 +144,6 @@ class Copier:
         self._broken: set[tuple[LeaderPlace, int]] = set()
         """Pieces that are not what the record says, or not any more."""
         self._wanted: tuple[LeaderPlace, list[int]] | None = None
-        self.over = threading.Event()
 
     @property
     def length(self) -> int:
@@ -120,43 +154,34 @@ class Copier:
         """It leads now. slot: this download's in its page of signals."""
         self._slot = slot
         if leader is not self.leader:
-            self._places.insert(0, leader)
-            self.leader = leader
+            self.places.insert(0, leader)
+            self.leader, self.page = leader, leader.page
 
-    def finish(self) -> None:
-        """What is there of the window is copied, or all if that is there, and no other piece is waited for any more."""
-        self._ends = True
-        self.leader.page.wake()
-
-    def run(self) -> None:
-        """Until all is copied, `finish`, or a piece that no leader has any more."""
+    def work(self) -> None:
+        """Until all is copied, `finish`, or a piece that no leader has any more. At the end what is there of the window is copied, or all
+        that is missing if that is there.
+        """
         transfer = self.transfer
-        try:
-            n = transfer.plan.window.una
-            while not (transfer.stopping or transfer.finished):
-                if 0 <= transfer.plan.window.count <= n:
+        n = transfer.plan.window.una
+        while not (transfer.stopping or transfer.finished):
+            if 0 <= transfer.plan.window.count <= n:
+                return
+            ends, leader = self.ends, self.leader
+            changes = leader.page.changes
+            self.rest = self.rest or (ends and self._has_rest(n))
+            if ends and not self.rest:
+                if n >= transfer.plan.window.end:
                     return
-                ends, leader = self._ends, self.leader
-                changes = leader.page.changes
-                self.rest = self.rest or (ends and self._has_rest(n))
-                if ends and not self.rest:
-                    if n >= transfer.plan.window.end:
-                        return
-                elif not transfer.await_una(n - AHEAD + 1, LOOK):
-                    continue
-                if not leader.file.evicts:
-                    self._name(leader, n)
-                if any(self._copy(place, n) for place in list(self._places)):
-                    self._starved, n = 0.0, n + 1
-                elif ends or (self._lost(leader, n) and not self.between):
-                    return
-                else:
-                    leader.page.wait(changes, LOOK)
-        except BaseException as error:
-            transfer.fail(error)
-        finally:
-            self.over.set()
-            self._joining.wake()
+            elif not transfer.await_una(n - AHEAD + 1, LOOK):
+                continue
+            if not leader.file.evicts:
+                self._name(leader, n)
+            if any(self._copy(place, n) for place in list(self.places)):
+                self._starved, self.copied, n = 0.0, n + 1, n + 1
+            elif ends or (self._lost(leader, n) and not self.between):
+                return
+            else:
+                leader.page.wait(changes, LOOK)
 
     def _name(self, leader: LeaderPlace, n: int) -> None:
         """Tell a leader that fetches in any order what is wanted next, once it has not all of that."""
@@ -168,7 +193,7 @@ class Copier:
 
     def _has_rest(self, n: int) -> bool:
         count = self.transfer.plan.window.count
-        return 0 <= count <= n or (count >= 0 and all(any(self._holds(place, m) for place in self._places) for m in range(n, count)))
+        return 0 <= count <= n or (count >= 0 and all(any(self._holds(place, m) for place in self.places) for m in range(n, count)))
 
     @staticmethod
     def _holds(place: LeaderPlace, n: int) -> bool:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-
 from dfengine._piece import MIN_PIECE_SIZE, Geometry
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import Follower, compare
-from dfengine.client.place import Place
+from dfengine.client.handed_over import HandedOver
 from dfengine.client.plan import Plan
 from dfengine.errors import OriginChanged, StorageError
-from dfengine.net import fd_passing, forked
 from dfengine.settings import GetSettings
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry
@@ -21,8 +17,11 @@ from dfengine.streaming.cache import Cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.transfer import Transfer
-    from dfengine.storage.piece_file import PieceFile
+    from dfengine.storage.hashing import Hasher
 
 MEMORY = 256 << 20
 """Bytes of the window, and of the cache, where nothing is said; a sixteenth of the memory that is available if that is less."""
@@ -46,7 +45,7 @@ def cache_pieces(settings: GetSettings, piece_size: int) -> int:
     return (min(MEMORY, available() // 16) if settings.cache < 0 else settings.cache) // piece_size
 
 
-class Memory(Place):
+class Memory(HandedOver):
     """Of one stream: `pieces` of it were delivered, which are `delivered` bytes, and stay so whatever happens to the transfer.
 
     Law: pieces of two versions never follow one another; once a byte was delivered, another version is an error.
@@ -56,7 +55,8 @@ class Memory(Place):
         super().__init__(settings)
         self.cache: Cache | None = None
         self.pieces = self.delivered = 0
-        self._line: socket.socket | None = None
+        self.leaders: Sequence[LeaderPlace] = ()
+        """From which pieces were copied."""
 
     def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
         wnd = window_pieces(self._settings, geometry.piece_size)
@@ -64,7 +64,7 @@ class Memory(Place):
         workers = max(1, min(fetch.workers(geometry), BUFFERS // fetch.room(geometry), wnd))
         plan = Plan(Window(wnd, geometry.count), workers, order=lambda n: n, hedge_next=HEDGE)
         self.byte_counts.reset()
-        transfer = self._transfer(file, plan, Follower(file, self.algorithms) if self.algorithms else None)
+        transfer = self._transfer(file, plan, Follower(file, self.algorithms) if self.algorithms and not self.lending else None)
         self.cache = transfer.leaving = Cache(cache_pieces(self._settings, geometry.piece_size), lambda n: bool(file.record.used.clear(n)))
         return transfer
 
@@ -76,12 +76,17 @@ class Memory(Place):
         transfer = self.transfer
         if transfer is None:
             return
-        self._hang_up()
         entry = Entry(name, task, cid, node, [], "", 0, 0, self._settings.alivetime)
         file = transfer.file
         assert isinstance(file, SlotFile)
-        self._line = fd_passing.hand_over(sockets, entry.encode(), file.descriptors)
-        forked.keep(self)
+        self.hand_over(sockets, entry, file)
+
+    def hash_on(self, first: int, hashes: Mapping[str, Hasher]) -> None:
+        """No leader computes the digests any more: this stream does, from piece `first` on, with `hashes` of those before."""
+        transfer, self.lending = self.transfer, []
+        assert transfer is not None
+        transfer.follower = Follower(transfer.file, self.algorithms, first=first, hashes=hashes)
+        transfer.start(transfer.follower.run, "digest", fetches=False)
 
     def taken(self, n: int) -> None:
         """The consumer has all of piece n, the oldest: the window moves, and what the cache has no room for leaves. Raises StorageError."""
@@ -97,11 +102,6 @@ class Memory(Place):
         for piece in gone:
             file.evict(piece)
 
-    @property
-    def descriptors(self) -> list[int]:
-        """See forked.Open. A child that had the line would have the peer server serve what this process has not any more."""
-        return [self._line.fileno()] if self._line is not None else []
-
     def _tell_window(self, transfer: Transfer) -> None:
         if transfer.page is not None:
             transfer.page.moved(transfer.plan.window.una, transfer.plan.window.end)
@@ -112,6 +112,13 @@ class Memory(Place):
         if self.transfer is not None:
             self._tell_window(self.transfer)
 
+    def say_digests(self, found: dict[str, str]) -> None:
+        """Digests of the whole file, for this stream and those of its host that joined it."""
+        self.digests = found
+        if self.joining is not None:
+            self.joining.page.say_digests(found)
+            self.joining.page.changed()
+
     def verify(self) -> None:
         """All was delivered: compare whole digests with what the user gave. Raises DigestMismatch."""
         compare(self.expected, self.digests)
@@ -120,18 +127,5 @@ class Memory(Place):
         """See Place."""
         if self.delivered or self.pieces:
             raise OriginChanged("the origin's file changed in the middle of the stream")
+        self.lending, self.leaders = [], ()
         self.close()
-
-    def close(self) -> None:
-        """See Place. The peer server has its own descriptors of the memory."""
-        super().close()
-        self._hang_up()
-
-    def _close(self, file: PieceFile) -> None:
-        with contextlib.suppress(OSError):
-            file.close()
-
-    def _hang_up(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()

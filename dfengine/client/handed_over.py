@@ -1,0 +1,49 @@
+"""A place in memory that this host's peer server was handed: it serves from there as long as a connection to it is open."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+from dfengine.client.place import Place
+from dfengine.net import fd_passing, forked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.settings import GetSettings
+    from dfengine.storage.home import Entry
+    from dfengine.storage.piece_file import PieceFile
+
+
+class HandedOver(Place):
+    """See Place."""
+
+    def __init__(self, settings: GetSettings) -> None:
+        super().__init__(settings)
+        self._line: socket.socket | None = None
+        forked.keep(self)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """See forked.Open. A child that had the line would have the peer server serve what this process has not any more."""
+        return [self._line.fileno()] if self._line is not None else []
+
+    def hand_over(self, sockets: str, entry: Entry, file: PieceFile) -> None:
+        """Let this host's peer server, which listens in the folder `sockets`, serve the pieces that are here. Raises LocalError."""
+        self.hang_up()
+        self._line = fd_passing.hand_over(sockets, entry.encode(), file.descriptors)
+
+    def hang_up(self) -> None:
+        """What is here is no more this download's; what the peer server has of it expires."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
+
+    def close(self) -> None:
+        """See Place. The peer server has its own descriptors."""
+        super().close()
+        self.hang_up()
+
+    def _close(self, file: PieceFile) -> None:
+        with contextlib.suppress(OSError):
+            file.close()

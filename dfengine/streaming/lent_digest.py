@@ -1,0 +1,121 @@
+"""The digest of the whole file that a stream's leader computes for it, and what becomes of it when that leader is lost.
+
+A stream that joins hashes nothing if its leader computes what it wants, and that is more than XXH3, which costs next to nothing. Of the
+streams that joined another stream the first one hashes all the same: it is the next leader. What was hashed ends with the process that did
+it, and what a stream has delivered is gone. So when nobody is left who hashes, the pieces that a download into a file has left are hashed
+from there (`caught_up`), and else the whole file is read once more (`second_pass`), by the leader for those that joined it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from dfengine.client.copying import STEP
+from dfengine.client.engine import Engine
+from dfengine.client.leader_place import LeaderPlace, Unusable
+from dfengine.client.watch import TICK
+from dfengine.errors import LocalError, OriginChanged, StorageError
+from dfengine.storage.hashing import content_digest, hasher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dfengine.client.watch import Watch
+    from dfengine.storage.hashing import Hasher
+    from dfengine.storage.record import Record
+    from dfengine.streaming.download import Streaming
+
+CHEAP = "xxh3"
+"""It is computed by each stream: 0.05 CPU seconds a GB, where a copy takes 0.6."""
+
+
+def lends(leader: LeaderPlace, slot: int, algorithms: Sequence[str]) -> bool:
+    """A stream that has `slot` among those that joined the leader needs to compute none of these."""
+    return bool({*algorithms} - {CHEAP}) and {*algorithms} <= {*leader.algorithms} and (slot > 0 or not leader.file.evicts)
+
+
+def found(places: Sequence[LeaderPlace], record: Record, algorithms: Sequence[str]) -> dict[str, str]:
+    """What one of these leaders has said of the whole file whose pieces `record` has the digests of; empty: none has yet."""
+    for place in places:
+        digests = place.page.digests
+        if {*algorithms} <= {*digests} and _same(place, record):
+            return {name: digests[name] for name in algorithms}
+    return {}
+
+
+def _same(place: LeaderPlace, record: Record) -> bool:
+    """Every piece of the leader is what it is here."""
+    try:
+        return place.file.geometry == record.geometry and all(place.digest(n) == record.digest(n) for n in range(record.geometry.count))
+    except StorageError:
+        return False
+
+
+def caught_up(
+    places: Sequence[LeaderPlace], record: Record, past: int, algorithms: Sequence[str], look: Callable[[], None]
+) -> dict[str, Hasher] | None:
+    """The first `past` pieces, whose digests `record` has, hashed where leaders have left them; None: not all are there any more.
+
+    look: called before each piece, and may raise.
+    """
+    hashes = {name: hasher(name) for name in algorithms}
+    files = [place for place in places if not place.file.evicts]
+    buffer = memoryview(bytearray(places[0].file.geometry.content_size)) if files else memoryview(b"")
+    for n in range(past):
+        look()
+        for place in files:
+            content = _content(place, n, buffer)
+            if content is not None and content_digest(content) == record.digest(n):
+                break
+        else:
+            return None
+        for each in hashes.values():
+            for at in range(0, len(content), STEP):
+                each.update(content[at : at + STEP])
+    return hashes
+
+
+def _content(place: LeaderPlace, n: int, buffer: memoryview) -> memoryview | None:
+    try:
+        if not place.holds(n):
+            return None
+        fd, offset, length = place.file.locate(n)
+        got = 0
+        while got < length and (count := os.preadv(fd, [buffer[got:length]], offset + got)):
+            got += count
+        return buffer[:got]
+    except (Unusable, OSError):
+        return None
+
+
+def second_pass(again: Streaming, record: Record, watch: Watch) -> dict[str, str]:
+    """Digests of the file, which is streamed once `again`, and is the one whose pieces `record` has the digests of.
+
+    Raises OriginChanged where it is not, DigestMismatch, and what else ends a stream.
+    """
+    engine = Engine(again, "again")
+    engine.start()
+    try:
+        while True:
+            watch.check(None)
+            try:
+                piece = again.next(TICK)
+            except TimeoutError:
+                continue
+            if piece is None:
+                break
+            assert again.memory.transfer is not None
+            if again.memory.transfer.file.record.digest(piece[0]) != record.digest(piece[0]):
+                raise OriginChanged("the origin's file changed while its digest was computed")
+            again.taken(piece[0])
+        while engine.is_alive():
+            watch.check(None)
+            engine.join(TICK)
+        if engine.failure is not None:
+            raise engine.failure
+        return again.memory.digests
+    finally:
+        if engine.is_alive():
+            again.stop(LocalError("the stream was stopped"))
+        engine.leave()

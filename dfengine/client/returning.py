@@ -13,7 +13,7 @@ import time
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import chance, join, leave
 from dfengine.client.watch import TICK
-from dfengine.errors import RemoteError, SourceGone
+from dfengine.errors import OriginError, RemoteError, SourceGone, SupernodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,6 +116,15 @@ class Returning:
             found.connection.close()
         if self._thread is not None:
             self._thread.join(1.0)
+
+
+def may_pass(error: RemoteError) -> bool:
+    """What ended a download may be over by the next one: nobody could be reached, or was too busy."""
+    if isinstance(error, OriginError):
+        from dfengine.origin.retry import transient
+
+        return transient(error)
+    return isinstance(error, SupernodeError | SourceGone)
 
 
 def _of_same(member: Membership, transfer: Transfer) -> bool:

@@ -5,26 +5,34 @@ from __future__ import annotations
 import io
 import os
 import threading
+import time
 import warnings
 from operator import index
 from weakref import WeakSet
 
-from dfengine.errors import BadValue
+from dfengine.client.returning import may_pass
+from dfengine.errors import BadValue, RemoteError
+from dfengine.files import cancel
 from dfengine.files.opened import Opened
 from dfengine.files.place import DISK, MEMORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
 
     from dfengine.settings import GetSettings
+
+    Found = TypeVar("Found")
 
 BUFFER = 1 << 20
 """Bytes of the buffer where its size is left to us."""
 
 MOST_BUFFER = 1 << 30
 """Bytes."""
+
+AGAIN = 5.0
+"""Seconds between two tries to open a file again."""
 
 _open: WeakSet[File] = WeakSet()
 
@@ -40,8 +48,9 @@ class File(io.RawIOBase):
     error has the right one.
 
     The setting `timeout` (seconds, 0 = none) is for one read: TimedOut ends that read, and the next one may succeed. Everything else that
-    ends the download, as OriginChanged, SupernodeError or StorageError, is raised by each read whose pieces are not here. Reads that are
-    waiting when another thread closes the file raise LocalError.
+    ends the download, as OriginChanged, SupernodeError or StorageError, is raised by each read whose pieces are not here. If it may pass,
+    as that nobody can be reached, one of these reads opens the file again, once in AGAIN seconds at most; what came into memory before
+    comes again then. Reads that are waiting when another thread closes the file raise LocalError.
 
     Child processes and pickles: a forked child, and a process that unpickles it, have a File of their own at the same position, which is
     opened again by its first use. If the origin has another version by then, it raises OriginChanged.
@@ -53,7 +62,10 @@ class File(io.RawIOBase):
         self._settings, self._store, self._version = settings, store, version
         self._position = position
         self._opened: Opened | None = None
-        self._turn, self._opening = threading.RLock(), threading.Lock()
+        self._fresh: Opened | None = None
+        """What is opened again in place of `_opened`, whose download has ended."""
+        self._again_at = 0.0
+        self._turn, self._opening, self._reopening = threading.RLock(), threading.Lock(), threading.Lock()
         if store not in ("", MEMORY, DISK):
             raise BadValue(f"store is {store!r}, not {MEMORY!r} or {DISK!r}")
         _open.add(self)
@@ -77,6 +89,42 @@ class File(io.RawIOBase):
                 raise
             self._version = opened.version
         return opened
+
+    def _use(self, read: Callable[[Opened], Found]) -> Found:
+        """What `read` finds. Where the download has ended by what may pass, the file is opened again for it, the same version."""
+        opened = self.opened()
+        try:
+            return read(opened)
+        except RemoteError as error:
+            # Where nothing names the version nobody can tell whether it would be the same.
+            if not opened.ended or not opened.version[1] or not may_pass(error):
+                raise
+            return read(self._again(opened, error))
+
+    def _again(self, opened: Opened, error: RemoteError) -> Opened:
+        """In place of `opened`, which stays if that fails: what is here can be read still. Raises `error` where the last try is recent."""
+        with self._reopening:
+            if self._opened is not opened:
+                return self.opened()
+            with self._opening:
+                self._check()
+                if time.monotonic() < self._again_at:
+                    raise error
+                self._again_at = time.monotonic() + AGAIN
+                fresh = self._fresh = Opened(self._settings, self._store, self._version)
+            try:
+                with cancel.waits(fresh.stop):
+                    fresh.begin()
+                with self._opening:
+                    self._check()
+                    self._opened = fresh
+            except BaseException:
+                fresh.close()
+                raise
+            finally:
+                self._fresh = None
+        opened.close()
+        return fresh
 
     def _check(self) -> None:
         if self.closed:
@@ -113,7 +161,7 @@ class File(io.RawIOBase):
     @property
     def size(self) -> int:
         """Bytes of the file. Where the origin does not tell, the file is fetched to its end for this."""
-        return self.opened().length()
+        return self._use(lambda opened: opened.length())
 
     # At the position.
 
@@ -139,7 +187,7 @@ class File(io.RawIOBase):
         """Fill `buffer`; fewer bytes only at the end of the file. How many. Raises TypeError for what cannot be filled."""
         view = _writable(buffer)
         with self._turn:
-            got = self.opened().pread_into(self._position, view)
+            got = self._use(lambda opened: opened.pread_into(self._position, view))
             self._position += got
             return got
 
@@ -147,10 +195,8 @@ class File(io.RawIOBase):
         """`count` bytes; fewer only at the end of the file. Negative or None: all that is left. Raises TypeError."""
         count = -1 if count is None else index(count)
         with self._turn:
-            opened = self.opened()
-            if count < 0:
-                count = max(0, opened.length() - self._position)
-            found = opened.pread(self._position, count)
+            most = count if count >= 0 else max(0, self.size - self._position)
+            found = self._use(lambda opened: opened.pread(self._position, most))
             self._position += len(found)
             return found
 
@@ -162,7 +208,8 @@ class File(io.RawIOBase):
 
     def pread(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset` on; fewer only at the end of the file. The position stays."""
-        return self.opened().pread(*_span(offset, count))
+        start, most = _span(offset, count)
+        return self._use(lambda opened: opened.pread(start, most))
 
     def pread_into(self, offset: int, buffer: Any) -> int:
         """Fill `buffer` with the bytes from `offset` on; fewer only at the end of the file. How many. The position stays."""
@@ -171,11 +218,12 @@ class File(io.RawIOBase):
             view = _writable(buffer)
         except TypeError as error:
             raise BadValue(str(error)) from None
-        return self.opened().pread_into(start, view)
+        return self._use(lambda opened: opened.pread_into(start, view))
 
     def readv(self, ranges: Iterable[tuple[int, int]]) -> list[bytes]:
         """The bytes of each (offset, count), as `pread`. Every piece is asked for before the first is waited for."""
-        return self.opened().preadv(_spans(ranges))
+        spans = _spans(ranges)
+        return self._use(lambda opened: opened.preadv(spans))
 
     def map(self, offset: int = 0, count: int | None = None) -> memoryview:
         """Those bytes as read-only memory: the pages themselves, no copy. They are fetched first; without arguments all of the file is.
@@ -184,15 +232,14 @@ class File(io.RawIOBase):
         SIGBUS if another program truncates the file in the home directory meanwhile.
         """
         start, length = _span(offset, 0 if count is None else count)
-        opened = self.opened()
-        return opened.map(start, max(0, opened.length() - start) if count is None else length)
+        return self._use(lambda opened: opened.map(start, max(0, opened.length() - start) if count is None else length))
 
     def path(self) -> str:
         """A path to the whole file, which is fetched first. It is valid until the file is closed, for this user's processes.
 
         A file in memory has a path below /proc; it is no place to write to.
         """
-        return self.opened().path()
+        return self._use(lambda opened: opened.path())
 
     def close(self) -> None:
         """Release everything. Reads of other threads that wait raise LocalError."""
@@ -200,6 +247,9 @@ class File(io.RawIOBase):
             super().close()
             with self._opening:
                 opened, self._opened = self._opened, None
+                fresh = self._fresh
+            if fresh is not None:
+                fresh.stop()  # who opens it closes it
             if opened is not None:
                 opened.close()
 
@@ -224,8 +274,8 @@ class File(io.RawIOBase):
         """In a forked child: the parent has the threads. What is read here is opened anew."""
         if self._opened is not None:
             self._opened.forked()
-        self._opened = None
-        self._turn, self._opening = threading.RLock(), threading.Lock()
+        self._opened = self._fresh = None
+        self._turn, self._opening, self._reopening = threading.RLock(), threading.Lock(), threading.Lock()
 
 
 class Buffered(io.BufferedReader):

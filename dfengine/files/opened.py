@@ -195,6 +195,15 @@ class Opened:
             self._complete(self._until())
             return self._fetching.place.path
 
+    @property
+    def ended(self) -> bool:
+        """Nothing comes any more."""
+        return self._fetching.ended
+
+    def stop(self) -> None:
+        """From any thread: `begin` ends soon, and nothing comes any more. It is to be closed still."""
+        self._fetching.stop(LocalError(CLOSED))
+
     def close(self) -> None:
         """Release everything; readers that wait get an error. Again: nothing."""
         with self._turn:

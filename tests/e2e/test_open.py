@@ -23,8 +23,19 @@ from scene import MIB, SMALL, Scene, Supernode, until
 
 import dfengine
 from dfengine.client import returning, swarm_session
-from dfengine.errors import BadValue, DigestMismatch, DiskFull, LocalError, OriginChanged, OriginError, SupernodeError, TimedOut
+from dfengine.errors import (
+    BadValue,
+    DigestMismatch,
+    DiskFull,
+    LocalError,
+    OriginChanged,
+    OriginError,
+    OriginUnreachable,
+    SupernodeError,
+    TimedOut,
+)
 from dfengine.files import File
+from dfengine.files import file as file_module
 from dfengine.files import opened as opening
 from dfengine.settings import GetSettings, SupernodeAddress
 
@@ -468,6 +479,38 @@ def test_a_file_that_went_to_the_origin_comes_back_to_the_swarm(stage: Scene, mo
         assert sum(counts(file)) <= size
         assert file.read() == data
         stage.get(url, "out", host=3, nodes=(node,))
+
+
+@pytest.mark.parametrize("store", ["memory", "disk"])
+def test_a_file_whose_supernode_and_origin_were_away_can_be_read_again(stage: Scene, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
+    """A read in between raises what is wrong; what is here can be read all the time."""
+    monkeypatch.setattr(swarm_session, "RETRY", 0.5)
+    monkeypatch.setattr(file_module, "AGAIN", 0.2)
+    size = 20 * PIECE
+    stage.file("f", size)
+    data = (stage.www / "f").read_bytes()
+    url = stage.origin() + "/f"
+    node = stage.supernode()
+    with opened(stage, url, nodes=(node,), retry=0, store=store) as file:
+        assert file.pread(0, 10) == data[:10]
+        stage.kill(node.process)
+        stage.nginx.terminate()
+        stage.nginx.wait()
+        for _ in range(3):
+            with pytest.raises(OriginUnreachable, match="refused"):
+                file.pread(9 * PIECE, 10)
+            assert file.pread(0, 10) == data[:10]
+        stage.origin()
+        node = stage.supernode(home=node.home, port=node.port, download_port=int(node.download.rpartition(":")[2]))
+
+        def read() -> bytes:
+            with contextlib.suppress(OriginUnreachable):
+                return file.pread(9 * PIECE, 10)
+            return b""
+
+        assert until(read, "a read") == data[9 * PIECE : 9 * PIECE + 10]
+        assert file.read() == data
+        assert Path(file.path()).read_bytes() == data
 
 
 def test_a_file_does_not_come_back_to_another_version(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

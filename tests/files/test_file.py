@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.errors import BadValue, DfengineError
+from dfengine.errors import (
+    BadValue,
+    DfengineError,
+    DigestMismatch,
+    LocalError,
+    NoProgress,
+    OriginChanged,
+    OriginError,
+    OriginUnreachable,
+    SourceGone,
+    SupernodeError,
+)
+from dfengine.files import file as module
 from dfengine.files.file import Buffered, File
 from dfengine.settings import GetSettings
 
@@ -27,7 +39,7 @@ VALUES = st.one_of(
 class Content:
     """See files.opened.Opened, of bytes that are here."""
 
-    ready, version = True, (len(CONTENT), b"v")
+    ready, ended, version = True, False, (len(CONTENT), b"v")
 
     def length(self) -> int:
         return len(CONTENT)
@@ -138,3 +150,110 @@ def test_a_buffer_travels_with_its_file() -> None:
     assert pickle.loads(again).tell() == 307
     with pytest.raises(ValueError, match="closed"):
         pickle.dumps(file)
+
+
+class Ended(Content):
+    """Its download has ended by `error`; the first 10 bytes are here."""
+
+    ended = True
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.closed = False
+
+    def pread(self, offset: int, count: int) -> bytes:
+        if offset + count > 10:
+            raise self.error
+        return super().pread(offset, count)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Fresh(Content):
+    """The same file, opened again."""
+
+    error: Exception | None = None
+    made = 0
+
+    def __init__(self, *given: Any) -> None:
+        Fresh.made += 1
+        assert given[2] == Content.version
+
+    def begin(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> type[Fresh]:
+    monkeypatch.setattr(module, "Opened", Fresh)
+    monkeypatch.setattr(Fresh, "error", None)
+    monkeypatch.setattr(Fresh, "made", 0)
+    return Fresh
+
+
+def ended(error: Exception) -> tuple[File, Ended]:
+    file, made = opened(), Ended(error)
+    file._opened, file._version = made, Content.version  # type: ignore[assignment]
+    return file, made
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SupernodeError("lost"), OriginUnreachable("refuses"), OriginError("503", 503), SourceGone("gone"), NoProgress("nothing")],
+    ids=repr,
+)
+def test_a_file_whose_download_ended_by_what_may_pass_is_opened_again(fresh: type[Fresh], error: Exception) -> None:
+    file, before = ended(error)
+    with file:
+        assert file.pread(3, 4) == CONTENT[3:7]
+        assert (fresh.made, before.closed) == (0, False), "what is here costs nothing"
+        assert file.pread(20, 4) == CONTENT[20:24]
+        assert (fresh.made, before.closed) == (1, True)
+        assert file.read() == CONTENT
+        assert file.size == len(CONTENT)
+        assert fresh.made == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OriginChanged("another"), OriginError("404", 404), DigestMismatch("wrong"), OriginError("no", 503, final=True), LocalError("x")],
+    ids=repr,
+)
+def test_what_does_not_pass_ends_the_file(fresh: type[Fresh], error: Exception) -> None:
+    file, before = ended(error)
+    with file:
+        for _ in range(2):
+            with pytest.raises(type(error)):
+                file.pread(20, 4)
+        assert (fresh.made, before.closed) == (0, False)
+
+
+def test_a_file_that_no_version_names_is_not_opened_again(fresh: type[Fresh]) -> None:
+    file, before = ended(SupernodeError("lost"))
+    before.version = len(CONTENT), b""
+    with file, pytest.raises(SupernodeError):
+        file.pread(20, 4)
+    assert fresh.made == 0
+
+
+def test_what_is_here_can_be_read_while_the_file_cannot_be_opened_again(fresh: type[Fresh], monkeypatch: pytest.MonkeyPatch) -> None:
+    file, before = ended(SupernodeError("lost"))
+    fresh.error = OriginUnreachable("refuses")
+    with file:
+        with pytest.raises(OriginUnreachable):
+            file.pread(20, 4)
+        with pytest.raises(SupernodeError):
+            file.pread(20, 4)
+        assert fresh.made == 1, "one try in some seconds"
+        assert file.pread(3, 4) == CONTENT[3:7]
+        assert not before.closed
+        monkeypatch.setattr(module, "AGAIN", 0.0)
+        file._again_at = 0.0
+        fresh.error = None
+        assert file.pread(20, 4) == CONTENT[20:24]
+    assert before.closed

@@ -76,9 +76,17 @@ def named(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
 def passed_on(fields: Sequence[tuple[bytes, bytes]], request: bool) -> Fields:
     """Those that are for the other end. Content-Length is left out: the framing says it."""
     left_out = OF_REQUEST if request else OF_ANSWER
-    if b"connection" in {name.lower() for name, value in fields if value not in USUAL}:
-        left_out |= named(fields)
-    return [(name, value) for name, value in fields if name.lower() not in left_out]
+    found, more = [], False
+    for field in fields:
+        name = field[0].lower()
+        if name not in left_out:
+            found.append(field)
+        elif name == b"connection" and field[1] not in USUAL:
+            more = True
+    if more:
+        others = named(fields)
+        found = [field for field in found if field[0].lower() not in others]
+    return found
 
 
 def private(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
@@ -89,8 +97,12 @@ def private(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
 
 def framing(fields: Iterable[tuple[bytes, bytes]], version: str, request: bool) -> int:
     """Bytes of the body, CHUNKED, or UNTIL_CLOSE (of an answer). Raises BadRequest for what two readers could read in two ways."""
-    lengths = [value.strip(b" \t") for name, value in fields if name.lower() == b"content-length"]
-    codings = [value.strip(b" \t").lower() for name, value in fields if name.lower() == b"transfer-encoding"]
+    lengths, codings = [], []
+    for name, value in fields:
+        if len(name) == 14 and name.lower() == b"content-length":
+            lengths.append(value.strip(b" \t"))
+        elif len(name) == 17 and name.lower() == b"transfer-encoding":
+            codings.append(value.strip(b" \t").lower())
     if codings:
         if lengths or codings != [b"chunked"] or version != "1.1":
             raise BadRequest(400 if lengths or version != "1.1" else 501, "a body is either of a Content-Length or, in HTTP/1.1, chunked")
@@ -110,4 +122,4 @@ def bodiless(method: str, status: int) -> bool:
 
 def head(first: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A message's head."""
-    return b"\r\n".join((first, *(name + b": " + value for name, value in fields), b"", b""))
+    return b"%b\r\n%b\r\n" % (first, b"".join([b"%b: %b\r\n" % field for field in fields]))

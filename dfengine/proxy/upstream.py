@@ -16,7 +16,7 @@ import httptools
 
 from dfengine.errors import DfengineError, LocalError, OriginForbidden, OriginUnreachable, OriginUntrusted
 from dfengine.net.http import BadRequest
-from dfengine.proxy.fields import UNTIL_CLOSE, Fields, bodiless, framing, named
+from dfengine.proxy.fields import UNTIL_CLOSE, Fields, bodiless, framing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +67,7 @@ class Line(asyncio.Protocol):
         self._reason = b""
         self._head = 0
         self._answered = self._over = self._paused = self._headed = False
+        self._closes = False
         self._length = 0
         self.used = False
         self.idle_since = 0.0
@@ -109,7 +110,7 @@ class Line(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
             if not self._answered:
-                self._count(len(data))
+                self._count(len(data))  # the parser keeps what it has of an unfinished line to itself
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self._exchange is not None:
                 self._failed(BadAnswer(f"sent what is no HTTP: {error.__context__ or error}"))
@@ -163,9 +164,8 @@ class Line(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._answered:
-            self._fields.append((name, value))  # `data_received` counts their bytes
-        else:
-            self._count(len(name) + len(value))
+            self._fields.append((name, value))
+        self._count(len(name) + len(value))
 
     def _count(self, more: int) -> None:
         self._head += more
@@ -186,6 +186,7 @@ class Line(asyncio.Protocol):
         except BadRequest as error:
             raise httptools.HttpParserError(str(error)) from None
         self._answered, self._length, self._head = True, length, 0
+        self._closes = not self._parser.should_keep_alive()
         exchange.answer(status, self._reason, self._fields, length)
         if bodiless(self._method, status):
             self._over = True
@@ -203,7 +204,7 @@ class Line(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if bodiless(self._method, 0) or self._headed:
             self._parser = None  # it waits for a body that an answer to HEAD does not have
-        closes = self._length == UNTIL_CLOSE or b"close" in named(self._fields) or self._headed
+        closes = self._closes or self._headed or self._length == UNTIL_CLOSE
         self.used = True
         self.read(True)
         if closes or not self.open:

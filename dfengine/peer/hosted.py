@@ -114,7 +114,10 @@ class Hosted:
         except OSError:
             message, descriptors = b"", []
         given = message and stream.shared is None and descriptors
-        if given and (self._adopt(stream, message, descriptors) or self._joins(stream, message, descriptors)):
+        if given and self._adopt(stream, message, descriptors):
+            self._readable(stream)  # if its end has come as well, a loop of libuv may not call again
+            return
+        if given and self._joins(stream, message, descriptors):
             return
         if message and not descriptors and self._settings(message):
             with contextlib.suppress(OSError):

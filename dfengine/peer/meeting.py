@@ -35,6 +35,9 @@ MOST = 8
 LONGEST = 200
 """Characters of a key at most."""
 
+MESSAGES = 64
+"""Heard of one download in one turn."""
+
 SAYS = ("done", "failed", "pass_on", "part")
 
 
@@ -84,19 +87,21 @@ class Meeting:
             self._readable(line)
 
     def _readable(self, line: _Line) -> None:
-        if line.number not in self._lines:
-            return
-        try:
-            heard = fd_passing.hear(line.sock, MOST)
-        except BlockingIOError:
-            return
-        except OSError:
-            heard = None
-        if heard is None:
-            self._drop(line)
-            return
-        for words, descriptors in heard:
-            self._said(line, words, descriptors)
+        # Up to the end: a loop of libuv calls this once for a connection that was reset, whatever was said before.
+        for _ in range(MESSAGES):
+            if line.number not in self._lines:
+                return
+            try:
+                heard = fd_passing.hear(line.sock, MOST)
+            except BlockingIOError:
+                return
+            except OSError:
+                heard = None
+            if heard is None:
+                self._drop(line)
+                return
+            for words, descriptors in heard:
+                self._said(line, words, descriptors)
 
     def _said(self, line: _Line, words: dict[str, Any], descriptors: list[int]) -> None:
         word, leader = words.get("say"), words.get("silent")

@@ -33,6 +33,19 @@ def test_a_process_that_hands_over_nothing_is_hung_up_on(tmp_path: Path) -> None
     hosted.close()
 
 
+def test_a_stream_that_is_over_when_it_comes_runs_no_more(tmp_path: Path) -> None:
+    """A connection that is reset is readable once for uvloop: the stream and its end come together."""
+    home = Home(str(tmp_path / "home"))
+    hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
+    file = SlotFile.allocate(Geometry(100))
+    fd_passing.hand_over(home.sockets, Entry("f-1-2.000", "t" * 64, "c", "", [], "", 0, 0, 60.0).encode(), file.descriptors).close()
+    hosted.accept()
+    assert hosted.names() == ["f-1-2.000"]
+    assert not hosted.running
+    file.close()
+    hosted.close()
+
+
 def test_nobody_takes_the_name_of_a_stream_that_is_served(tmp_path: Path) -> None:
     home = Home(str(tmp_path / "home"))
     hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: 100.0)

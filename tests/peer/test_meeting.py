@@ -163,6 +163,15 @@ def test_words_that_mean_nothing_change_nothing(host: Host, words: dict[str, Any
     host.turn()
 
 
+def test_the_end_of_one_that_says_something_is_heard_at_once(host: Host) -> None:
+    """A connection that is reset is readable once for uvloop: its last words and its end come together."""
+    line, _ = host.join()
+    fd_passing.say(line, {"say": "done"}, [])
+    line.close()
+    host.turn()
+    assert not host.hosted.running
+
+
 def test_who_does_not_read_is_dropped(host: Host) -> None:
     first, _ = host.join()
     deaf, _ = host.join()

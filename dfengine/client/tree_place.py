@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 
+from dfengine._piece import frame_head
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.byte_counts import CDN
+from dfengine.client.fetch import verify
 from dfengine.client.place import Place
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
-from dfengine.errors import ProtocolViolation, StorageError
+from dfengine.errors import DigestMismatch, ProtocolViolation, StorageError
+from dfengine.storage.hashing import content_digest
 from dfengine.storage.tree_file import TreeFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dfengine._piece import Geometry
     from dfengine.client.job import Job
+    from dfengine.client.messages import Where
     from dfengine.settings import GetSettings
     from dfengine.storage.home import Home
     from dfengine.storage.tree_target import TreeTarget
@@ -30,6 +36,36 @@ class TreeTransfer(Transfer):
 
     file: TreeFile
     came: bytearray
+    similar = False
+    """Files lay there which may be those that are wanted."""
+    _looked: frozenset[int] = frozenset()
+
+    def offer(self, offers: Iterable[tuple[int, str, Iterable[Where]]]) -> None:
+        """See TransferState. A piece that the files here make up, by its digest, is taken from them. Raises StorageError."""
+        told = list(offers)
+        for n, digest, _ in told if self.similar else ():
+            # At its first offer nobody fetches it yet.
+            if n not in self._looked and n not in self.file.here:
+                self._looked |= {n}
+                self._take(n, digest)
+        super().offer(told)
+
+    def _take(self, n: int, digest: str) -> None:
+        """It goes the way of one that was received: what lies there may be of several versions."""
+        geometry, file = self.file.geometry, self.file
+        offset, length = geometry.content(n)
+        content = memoryview(bytearray(length))
+        if not length or file.scatter.read_into(content, offset, length, False) >= 0:
+            return
+        try:
+            xxh3 = verify(digest, frame_head(length, geometry.piece_size), content)
+        except DigestMismatch:
+            return
+        file.write(n, content, xxh3 or content_digest(content))
+        with self._changed:
+            self.plan.hold((n,))
+            self.byte_counts.resumed += length
+            self._landed(n)
 
     def land(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None, placed: bool = False) -> memoryview | None:
         """See Transfer."""
@@ -66,7 +102,7 @@ class TreePlace(Place):
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
         transfer = self._transfer(file, plan, None)
         assert isinstance(transfer, TreeTransfer)
-        transfer.came = bytearray(geometry.count)
+        transfer.came, transfer.similar = bytearray(geometry.count), self._target.similar
         return transfer
 
     def finish(self) -> TreeTransfer:

@@ -21,6 +21,7 @@ cdef enum State:
 cdef class Scatter(Layout):
     cdef readonly int root
     cdef readonly int parts
+    cdef readonly Py_ssize_t present
     cdef int32_t *modes
     cdef int64_t *mtimes
     cdef unsigned char *states

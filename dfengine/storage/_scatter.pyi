@@ -22,6 +22,9 @@ class Scatter(Layout):
     @property
     def parts(self) -> int:
         """Descriptor of the directory of the parts, -1: there is none."""
+    @property
+    def present(self) -> int:
+        """Files that lay there with their size, when `marked` was called."""
     def state(self, n: int) -> int:
         """0: wanted, 1: complete and in place, 2: left alone, 3: wanted, and its part is there."""
     def set_state(self, n: int, state: int) -> None:
@@ -38,7 +41,7 @@ class Scatter(Layout):
         """Remove file n's part, if there is one."""
     def open(self, n: int) -> int:
         """A descriptor of file n, or of its part, to be read; the caller's. Raises OSError, also where it is no file of its size."""
-    def read_into(self, buffer: bytearray | memoryview, offset: int, length: int) -> int:
-        """Read bytes of the concatenation out of files and parts; -1, or the first file that has them not. Raises BadValue."""
+    def read_into(self, buffer: bytearray | memoryview, offset: int, length: int, parts: bool = True) -> int:
+        """Read bytes of the concatenation out of files, and parts if wanted; -1, or the first that has them not. Raises BadValue."""
     def marked(self) -> int:
         """Leave alone every file that lies there as a download with the same mark has written it; how many those are."""

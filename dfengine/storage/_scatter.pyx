@@ -295,8 +295,10 @@ cdef class Scatter(Layout):
             raise OSError(errno, "it is not there as it was written", self.path(n))
         return fd
 
-    def read_into(self, unsigned char[::1] buffer not None, int64_t offset, int64_t length):
+    def read_into(self, unsigned char[::1] buffer not None, int64_t offset, int64_t length, bint parts=True):
         """Read that many bytes of the concatenation from `offset` on out of the files and parts; -1, or the first file that has them not.
+
+        parts: a part is read where there is one; else only files that have their names.
 
         What is read proves nothing: files may have been changed since. The caller compares digests.
         """
@@ -313,7 +315,7 @@ cdef class Scatter(Layout):
             while good and n < self.count and self.at[n] < past:
                 begin, end = max(self.at[n], offset), min(self.at[n + 1], past)
                 if end > begin:
-                    fd = self.open_from(n, -1, NULL) if self.parts >= 0 and self.split(n) else -1
+                    fd = self.open_from(n, -1, NULL) if parts and self.parts >= 0 and self.split(n) else -1
                     if fd < 0:
                         folder = folders.of(self.names + self.name_at[n], &base, False)
                         fd = self.open_from(n, folder, base) if folder >= 0 else -1
@@ -331,6 +333,7 @@ cdef class Scatter(Layout):
         """
         if self.marks == NULL:
             return 0
+        self.present = 0
         cdef Py_ssize_t n, kept = 0
         cdef Folders folders = Folders(self.root)
         cdef const char *base
@@ -345,11 +348,12 @@ cdef class Scatter(Layout):
         with nogil:
             for n in range(self.count):
                 folder = folders.of(self.names + self.name_at[n], &base, False)
-                if self.states[n] != WANTED or folder < 0 or memcmp(self.marks + MARK * n, nothing, MARK) == 0:
+                if self.states[n] != WANTED or folder < 0:
                     continue
                 fd = self.open_from(n, folder, base)
                 if fd < 0:
                     continue
+                self.present += 1
                 same = c_fgetxattr(fd, NOTED, note, sizeof(note)) == NOTE and c_fstat(fd, &found) == 0
                 c_close(fd)
                 if not same:
@@ -357,7 +361,8 @@ cdef class Scatter(Layout):
                 memcpy(&mtime, note + MARK, 8)
                 memcpy(&noted, note + MARK + 8, 8)
                 changed = <int64_t>found.st_ctim.tv_sec * 1000000000 + found.st_ctim.tv_nsec
-                if (memcmp(note, self.marks + MARK * n, MARK) == 0 and found.st_uid in (0, me) and not found.st_mode & S_IWOTH
+                if (memcmp(note, self.marks + MARK * n, MARK) == 0 and memcmp(note, nothing, MARK) != 0
+                        and found.st_uid in (0, me) and not found.st_mode & S_IWOTH
                         and mtime == <int64_t>found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec and changed <= noted + SOON):
                     self.states[n] = LEFT
                     kept += 1

@@ -68,6 +68,8 @@ class TreeTarget:
         self._root = self._lock = -1
         self.kept: list[int] = []
         """Numbers of files that lay there already, as an earlier download has written them."""
+        self.similar = False
+        """Others lay there that have the size of those that are wanted."""
 
     @property
     def descriptors(self) -> list[int]:
@@ -113,6 +115,7 @@ class TreeTarget:
             scatter = self._scatter(root, -1, 1 << 62)
             if scatter.marked():
                 self.kept = [n for n in range(scatter.count) if scatter.state(n) == 2]
+            self.similar = scatter.present > len(self.kept)
         finally:
             os.close(root)
         return len(self.kept) == len(self._paths)

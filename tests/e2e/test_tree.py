@@ -190,6 +190,22 @@ def test_the_swarm_passes_a_tree_on(stage: Scene) -> None:
     assert node.metric("dfengine_origin_bytes_total") == origin
 
 
+def test_what_lies_there_is_used_where_nothing_tells_its_version(stage: Scene) -> None:
+    """An index in HTML tells no times: the digests of pieces say that the files here are right."""
+    expected = lay(stage)
+    url, node = f"{stage.origin(odd='autoindex on;')}/odd/tree/", stage.supernode()
+    fetch(stage, url, "out", node)
+    assert counts(fetch(stage, url, "out", node)) == (0, 0, 0, SIZE)
+    body = bytearray((stage.path / "out" / "large.bin").read_bytes())
+    body[5 * MIB] ^= 1
+    (stage.path / "out" / "large.bin").write_bytes(body)
+    (stage.path / "out" / "small/000.bin").unlink()
+    told = fetch(stage, url, "out", node)
+    assert there(stage.path / "out") == expected
+    assert 8_000_000 < counts(told)[3] < SIZE
+    assert counts(fetch(stage, url, "out", node, force=True))[3] == 0
+
+
 def test_a_changed_file_is_not_passed_on(stage: Scene) -> None:
     expected, url = lay(stage), index(stage)
     node = stage.supernode()

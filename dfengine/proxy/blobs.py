@@ -19,7 +19,7 @@ from dfengine.proxy.blob import Blob, Reader
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.permissions import Permissions, Permit
 from dfengine.proxy.serving import Serving
-from dfengine.proxy.store import Store
+from dfengine.proxy.store import Kept, Store, name_of
 from dfengine.settings import GetSettings
 from dfengine.task import Digest
 
@@ -61,9 +61,22 @@ class Blobs:
         self.full_until = 0.0
         """Until when nothing is fetched, because the disk took no more."""
 
-    def find(self, digest: str, url: str, headers: tuple[tuple[str, str], ...]) -> Blob:
-        """The blob, fetched from now on if it is not yet. url, headers: where a registry has it, and what opens it there."""
-        blob = self._open.get(digest)
+    async def kept(self, names: list[str]) -> tuple[str, Kept] | None:
+        """The first of these blobs that is whole on the disk, with its name."""
+        for name in names:
+            kept = self.store.find(name)
+            if kept is None and self.store.exists(name):
+                kept = await self.loop.run_in_executor(self.threads, self.store.check, name)
+            if kept is not None:
+                return name, kept
+        return None
+
+    def find(self, names: list[str], digest: str, url: str, headers: tuple[tuple[str, str], ...]) -> Blob:
+        """The blob by one of these names, fetched from now on by the last of them if it is not yet. url, headers: where a registry has it,
+        and what opens it there.
+        """
+        name = next((name for name in names if name in self._open and not self._open[name].failed), names[-1])
+        blob = self._open.get(name)
         if blob is None or blob.failed:
             own = self._settings
             settings = GetSettings(
@@ -74,7 +87,7 @@ class Blobs:
             )  # fmt: skip
             if blob is not None:
                 blob.close()
-            blob = self._open[digest] = Blob(self.loop, self.threads, settings, lambda blob: self._ended(digest, blob))
+            blob = self._open[name] = Blob(self.loop, self.threads, settings, lambda blob: self._ended(name, blob))
         return blob
 
     def room(self, blob: Blob) -> bool:
@@ -85,11 +98,11 @@ class Blobs:
         promised = sum(other.lacks for other in self._open.values() if other is blob or other.readers)
         return found.f_bavail * found.f_frsize - RESERVE >= promised
 
-    def _ended(self, digest: str, blob: Blob) -> None:
+    def _ended(self, name: str, blob: Blob) -> None:
         if isinstance(blob.failure, StorageError):
             self.full_until = self.loop.time() + FULL_SECONDS
         if blob.right:
-            self.store.add(digest.partition(":")[2], *blob.whole)
+            self.store.add(name, *blob.whole)
 
     def sweep(self) -> None:
         """Call every second: let go of what nobody reads."""
@@ -97,9 +110,9 @@ class Blobs:
         if now - self._evicted > EVICT_SECONDS and not self._evicting:
             self._evicting = True
             self.loop.run_in_executor(self.threads, self.store.evict, self._settings.cache_size).add_done_callback(self._has_evicted)
-        for digest, blob in list(self._open.items()):
+        for name, blob in list(self._open.items()):
             if not blob.readers and (blob.failed or now - blob.idle_since > IDLE_SECONDS):
-                del self._open[digest]
+                del self._open[name]
                 blob.close()
 
     def _has_evicted(self, _: object) -> None:
@@ -157,7 +170,7 @@ class BlobAnswer:
         except OriginForbidden as error:
             self._front.answer(403, str(error))
             return
-        except DfengineError:
+        except (DfengineError, OSError):
             pass
         self._front.hand_over(self._pass_on())
 
@@ -173,16 +186,18 @@ class BlobAnswer:
         if not permit.opens:
             return False
         hex = digest.partition(":")[2]
-        kept = blobs.store.find(hex)
-        if kept is None and blobs.store.exists(hex):
-            kept = await blobs.loop.run_in_executor(blobs.threads, blobs.store.check, hex)
-        if kept is not None:
-            blobs.store.use(hex, time.time())
+        own, credentials = name_of(hex, self._registry.url), any(name.lower() != b"via" for name, _ in self._private)
+        found = await blobs.kept([hex, own])
+        if found is not None:
+            name, kept = found
+            blobs.store.use(name, time.time())
             return self._serve(permit, kept.fd, kept, kept.length, None)
         if blobs.loop.time() < blobs.full_until:
             return False
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._private)
-        blob = blobs.find(digest, self._registry.url + self._asked.target, headers)
+        # What credentials have opened here may be given to who needs none here: the registry has just said so.
+        names = [hex, own] if credentials else [own, hex]
+        blob = blobs.find(names, digest, self._registry.url + self._asked.target, headers)
         file = await blob.opened()
         if file.geometry.length < 0 or not blobs.room(blob):
             return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginError, OriginUnreachable
@@ -71,8 +72,13 @@ class Permissions:
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
+            task.add_done_callback(partial(self._asked, key))
         return await asyncio.shield(task)
+
+    def _asked(self, key: bytes, task: asyncio.Task[Permit]) -> None:
+        self._asking.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # where nobody waits for it any more
 
     async def _ask(self, key: bytes, registry: Registry, target: str, fields: Fields) -> Permit:
         try:

@@ -1,6 +1,9 @@
 """Blobs that are whole and right, on the disk of this host, by their sha256.
 
-    HOME/blobs/HEX
+    HOME/blobs/HEX          was had without credentials: who may ask the registry that is asked may have it
+    HOME/blobs/HEX.PLACE    credentials opened it at this registry: only for what is asked there
+
+Otherwise whoever can name a registry of his own would have what others' tokens opened, by its digest.
 
 A file is there only after its digest was compared. One that an earlier process left, or that changed since, is compared again before it is
 given away.
@@ -38,6 +41,11 @@ class Kept:
             os.close(self.fd)
 
 
+def name_of(hex: str, place: str) -> str:
+    """Of a blob's file. place: the registry's URL where credentials opened it, "" where none were needed."""
+    return f"{hex}.{hashlib.sha256(place.encode()).hexdigest()[:16]}" if place else hex
+
+
 class Store:
     """home: the directory of this host's downloads. Raises StorageError where it cannot be used."""
 
@@ -53,34 +61,34 @@ class Store:
         except OSError as error:
             raise StorageError(f"cannot use {self.path}: {error.strerror}") from error
 
-    def find(self, hex: str) -> Kept | None:
-        """The blob, if it was compared by this process and has not changed since."""
-        seen = self._right.get(hex)
+    def find(self, name: str) -> Kept | None:
+        """The blob, if it was compared by this process and has not changed since. name: see name_of, also below."""
+        seen = self._right.get(name)
         if seen is None:
             return None
-        kept = self._open(hex)
+        kept = self._open(name)
         if kept is None or _seen(kept.fd) != seen:
-            self._right.pop(hex, None)
+            self._right.pop(name, None)
             return None
         return kept
 
-    def use(self, hex: str, now: float) -> None:
+    def use(self, name: str, now: float) -> None:
         """It is given away at `now`, unix seconds: the blobs that were used longest ago leave first."""
-        if now - self._used.get(hex, 0.0) > USE_SECONDS:
-            self._used[hex] = now
+        if now - self._used.get(name, 0.0) > USE_SECONDS:
+            self._used[name] = now
             with contextlib.suppress(OSError):
-                path = os.path.join(self.path, hex)
+                path = os.path.join(self.path, name)
                 os.utime(path, ns=(int(now * 1e9), os.stat(path).st_mtime_ns), follow_symlinks=False)
 
     def evict(self, most: int) -> None:
         """Remove those used longest ago where they are more than `most` bytes (0: any), or the disk is nearly full. In a thread."""
-        for hex in evict(os.path.dirname(self.path), self.path, most):
-            self._used.pop(hex, None)
-            self._right.pop(hex, None)
+        for name in evict(os.path.dirname(self.path), self.path, most):
+            self._used.pop(name, None)
+            self._right.pop(name, None)
 
-    def check(self, hex: str) -> Kept | None:
+    def check(self, name: str) -> Kept | None:
         """The same of one that nobody has compared: reads all of it, in a thread. What is wrong is removed."""
-        kept = self._open(hex)
+        kept = self._open(name)
         if kept is None:
             return None
         seen, digest, at = _seen(kept.fd), hashlib.sha256(), 0
@@ -88,31 +96,31 @@ class Store:
             while block := os.pread(kept.fd, BLOCK, at):
                 digest.update(block)
                 at += len(block)
-        if digest.hexdigest() != hex or _seen(kept.fd) != seen:
+        if digest.hexdigest() != name.partition(".")[0] or _seen(kept.fd) != seen:
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self.path, hex))
+                os.unlink(os.path.join(self.path, name))
             return None
-        self._right[hex] = seen
+        self._right[name] = seen
         return kept
 
-    def add(self, hex: str, path: str, fd: int) -> None:
+    def add(self, name: str, path: str, fd: int) -> None:
         """Keep the file at `path`, open as `fd`, whose digest was compared; nothing is copied. Where it cannot be kept, nothing happens."""
-        target = os.path.join(self.path, hex)
+        target = os.path.join(self.path, name)
         with contextlib.suppress(OSError):
             if not os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd)):
                 return
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(target)
             os.link(path, target, follow_symlinks=False)
-            self._right[hex] = _seen(fd)
+            self._right[name] = _seen(fd)
 
-    def exists(self, hex: str) -> bool:
+    def exists(self, name: str) -> bool:
         """A file of that name is there, compared or not."""
-        return os.path.exists(os.path.join(self.path, hex))
+        return os.path.exists(os.path.join(self.path, name))
 
-    def _open(self, hex: str) -> Kept | None:
+    def _open(self, name: str) -> Kept | None:
         try:
-            fd = os.open(os.path.join(self.path, hex), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(os.path.join(self.path, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             return None
         found = os.fstat(fd)

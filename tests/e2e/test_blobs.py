@@ -363,3 +363,27 @@ def test_blobs_leave_a_disk_that_may_keep_few(stage: Scene, registry: Blobs) -> 
 
     until(lambda: held() <= 60 * MIB, "blobs leaving")
     assert get(url, paths[0])[1] == DATA + b"\0"
+
+
+def test_another_registry_opens_nothing(stage: Scene, registry: Blobs) -> None:
+    """Whoever has a registry of his own, and knows a digest, is given nothing that others' tokens have opened; also after a restart."""
+    registry.tokens = {"one"}
+    path = registry.keep("a", DATA)
+    other = bytes(len(DATA))
+    with Blobs() as evil:
+        script = evil.scripts[evil.keep("x", other)]
+        evil.scripts[path] = script
+        options = ("--registry", registry.url, "--registry", evil.url)
+        process, url = stage.proxy(*options)
+        assert get(url, path, Authorization="Bearer one")[1] == DATA
+        until(lambda: list((stage.path / "home-2" / "blobs").iterdir()), "the blob on the disk")
+        for _ in range(2):
+            for fields in ({}, {"Authorization": "Bearer one"}, {"Range": "bytes=0-99"}):
+                with contextlib.suppress(http.client.HTTPException, ConnectionError):
+                    _, body = get(url, f"{path}?ns={urlsplit(evil.url).netloc}", **fields)
+                    assert body in (other, other[:100])
+            assert get(url, path, Authorization="Bearer one")[1] == DATA
+            assert get(url, path)[0].status == 401
+            process.terminate()
+            process.wait(PATIENCE)
+            process, url = stage.proxy(*options)

@@ -132,7 +132,11 @@ class Manifest:
 
     def url(self, n: int) -> str:
         """Where file n lies."""
-        return self.base + (self._links[n] or _link(self.paths[n]))
+        return self.base + self.link(n)
+
+    def link(self, n: int) -> str:
+        """The rest of its URL behind the base."""
+        return self._links[n] or _link(self.paths[n])
 
     def range(self, n: int) -> tuple[int, int]:
         """Where file n begins in the data, and its bytes."""

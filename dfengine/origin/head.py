@@ -16,7 +16,8 @@ LARGEST = (1 << 62) - 1
 _CONTENT_RANGE = r"bytes[ \t]+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)"
 _SHORT = re.ASCII
 _PLAIN_DATE = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", _SHORT)
-_MONTHS = {name: n + 1 for n, name in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"])}
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = {name: n + 1 for n, name in enumerate(MONTHS)}
 _REGISTERED = frozenset((*range(200, 209), 226, *range(300, 309)))
 """Statuses of IANA's registry that are neither interim answers nor refusals."""
 

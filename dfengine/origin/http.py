@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any
 
 import pycurl
@@ -24,6 +25,10 @@ from dfengine.origin.head import Head
 from dfengine.origin.proxy import Proxy, proxy_for
 from dfengine.origin.request import NOT_FORWARDED, Hop, as_sent, asked_range, check_header, is_private, wire_headers
 from dfengine.origin.version import Version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 REDIRECTS = 50
 """As curl."""
@@ -132,6 +137,12 @@ class HttpOrigin:
             raise
         body.close()
         raise OriginTruncated(f"{body.place} sends the file in parts and does not say how long it is")
+
+    def below(self, link: str) -> Self:
+        """What lies below this URL, asked for in the same way; see `request.Hop.below`."""
+        origin = copy(self)
+        origin._first_hop, origin._sent = self._first_hop.below(link), None
+        return origin
 
     def aim(self, url: str) -> None:
         """From now on the same file is asked for by this URL, at the same server: another signature, or the name of its version."""

@@ -91,6 +91,14 @@ class Hop:
         """The header for a user and password that stand in the URL (RFC 7617)."""
         return [basic(*map(unquote_to_bytes, self.userinfo.partition(":")[::2]))] if self.userinfo else []
 
+    def below(self, link: str) -> Hop:
+        """Of what lies below this URL, which ends in a slash; link: the percent-encoded rest, as a manifest has it."""
+        hop = Hop.__new__(Hop)
+        hop.__dict__.update(self.__dict__)
+        hop.target += quote(link, safe=_SAFE)
+        hop._text += link
+        return hop
+
     def follow(self, location: str, status: int) -> Hop:
         """Where a Location leads, given as text of one character a byte. A user in the URL stays for the same server.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -282,3 +283,12 @@ def test_any_range_is_read_or_refused(value: str) -> None:
     with contextlib.suppress(BadValue):
         first, last = asked_range(value)
         assert last == -1 if first < 0 else (last == -1 or first <= last)
+
+
+@given(st.lists(st.text(max_size=8), min_size=1, max_size=3).map("/".join))
+def test_what_lies_below_a_url_is_asked_for_as_by_its_own(path: str) -> None:
+    for base in ("http://u:p@h:81/top%20x/\u00fc/", "https://[::1]/"):
+        link = quote(path, safe="/~!$&'()*+,;=:@%", errors="replace")
+        if any(part in (".", "..") for part in unquote(link).split("/")):
+            continue  # no path of a manifest has such
+        assert Hop(base).below(link).__dict__ == Hop(base + link).__dict__

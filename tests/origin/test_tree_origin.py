@@ -7,6 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_root import Anywhere
 from dfengine.origin.reach import Reach
 from dfengine.origin.tree_listing import Before, divided, manifest
-from dfengine.origin.tree_origin import AHEAD, ManifestOrigin, TreeOrigin
+from dfengine.origin.tree_origin import AHEAD, ManifestOrigin, TreeOrigin, http_date
 from dfengine.origin.version import Version
 from tests.origins.directory import Directory
 from tests.origins.hub import Hub
@@ -98,6 +99,16 @@ def test_an_origin_that_wants_one_request_at_a_time_is_asked_so(cancel: Cancel) 
         assert origin.ahead == 0 or served.most == 1
 
 
+def test_a_server_that_closes_its_connections_unsaid_is_asked_by_others(cancel: Cancel) -> None:
+    files = {f"{n:02}": b"x" * (n + 1) for n in range(40)}
+    with Directory(files) as served:
+        made = manifest(served.url, reach(), cancel)
+        served.hangs_up = True
+        origin = TreeOrigin(made, reach(), cancel)
+        assert read(origin) == data(files)
+        assert served.connections >= 40
+
+
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.data())
 def test_any_range_is_the_same_bytes(cancel: Cancel, sizes: list[int], drawn: st.DataObject) -> None:
@@ -146,6 +157,11 @@ def test_a_tree_without_files_is_none(cancel: Cancel, files: dict[str, bytes], g
 def test_a_range_of_a_directory_is_refused(cancel: Cancel) -> None:
     with pytest.raises(BadValue, match="Range"):
         manifest("http://127.0.0.1:9/", reach(headers=[("Range", "bytes=0-1")]), cancel)
+
+
+@given(st.integers(0, 100_000_000_000))
+def test_a_listed_date_is_compared_as_servers_write_it(when: int) -> None:
+    assert http_date(when) == formatdate(when, usegmt=True)
 
 
 # LIES AND CHANGES

@@ -18,8 +18,9 @@ class Directory:
 
     seen: (method, path) of each request. connections, most: how many there were, and requests at once. etags, dates, lengths, ranges, head:
     whether files' answers have those. modified: of all files, unix seconds. alone: of requests at the same time all but one are answered
-    503. change: called with each path before its file is answered. By path: lies: the size that the index tells; refuse: a status; cut:
-    bytes after which the next answer breaks; stale: how many answers come with an older date.
+    503. hangs_up: a connection is closed behind each answer, which does not say so. change: called with each path before its file is
+    answered. By path: lies: the size that the index tells; refuse: a status; cut: bytes after which the next answer breaks; stale: how many
+    answers come with an older date.
     """
 
     def __init__(self, files: dict[str, bytes], index: str = "json") -> None:
@@ -27,7 +28,7 @@ class Directory:
         self.seen: list[tuple[str, str]] = []
         self.connections = self.running = self.most = 0
         self.etags = self.dates = self.lengths = self.ranges = self.head = True
-        self.alone = False
+        self.alone = self.hangs_up = False
         self.modified = 1_700_000_000
         self.lies: dict[str, int] = {}
         self.stale: dict[str, int] = {}
@@ -130,7 +131,7 @@ class Directory:
         handler.end_headers()
         if handler.command != "HEAD":
             handler.wfile.write(body if cut < 0 else body[:cut])
-        if cut >= 0:
+        if cut >= 0 or self.hangs_up:
             handler.close_connection = True
 
     def _index(self, folder: str) -> bytes:

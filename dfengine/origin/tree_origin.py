@@ -19,11 +19,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from dfengine.errors import OriginChanged, OriginError, SourceGone, TreeChanged
+from dfengine.errors import OriginChanged, OriginError, OriginSlow, SourceGone, TreeChanged
 from dfengine.globs import Globs
 from dfengine.location import scheme_of
 from dfengine.manifest import Manifest
-from dfengine.origin.body import naming
+from dfengine.origin.body import SILENCE, STEP, naming
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.claim import read_past
 from dfengine.origin.driver import Driver
@@ -43,6 +43,9 @@ AHEAD = 3
 
 SMALL = 256 << 10
 """Bytes of a file that is asked for ahead, at most: what comes of it lies in memory."""
+
+WORTH = 64 << 10
+"""Bytes that each file counts as, at least, where a least rate is measured: of a small file, most of the time is the request's."""
 
 TRIES = 3
 """Answers of another version in a row after which a file has changed."""
@@ -219,7 +222,9 @@ class TreeBody:
         self._next = origin.manifest.first(start)
         self._ahead: deque[tuple[int, Origin]] = deque()
         self._body: Answer | None = None
-        self._file = self._left = 0
+        self._file = self._left = self._came = 0
+        self._slow = 0.0
+        """Seconds that this side has waited for the last `_came` bytes, as in `body.Body`."""
 
     def begin(self) -> None:
         """Open the first file, so that what is wrong with it is known at once."""
@@ -230,6 +235,18 @@ class TreeBody:
         """See `body.Body.read_into`. Raises TreeChanged for a file that is not the manifest's, OriginError and its kin, SourceGone."""
         if not self.remaining:
             return 0
+        floor = self._origin.floor
+        if floor and self._slow > SILENCE + STEP / floor:
+            raise OriginSlow(f"{self.place} sends less than {floor:.0f} bytes per second, by files of {WORTH} bytes or more")
+        began = time.monotonic()
+        got = self._read(buffer)
+        self._slow += time.monotonic() - began
+        self._came += got
+        if self._came >= STEP:
+            self._came, self._slow = 0, 0.0
+        return got
+
+    def _read(self, buffer: memoryview) -> int:
         if self._body is None:
             self._advance()
         body, path = self._body, self._manifest.paths[self._file]
@@ -309,6 +326,7 @@ class TreeBody:
                 self._drop_ahead()
                 self._wait(AGAIN)
         self._body, self._file, self._left = body, n, past - first
+        self._came += max(0, WORTH - self._left)
         if past - first < size:
             self._origin.saw(n, body.version)
         self._ask_ahead()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import threading
+import time
 from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfengine._piece import Geometry
-from dfengine.errors import BadListing, BadValue, OriginChanged, OriginError, SourceGone, TreeChanged
+from dfengine.errors import BadListing, BadValue, OriginChanged, OriginError, OriginSlow, SourceGone, TreeChanged
 from dfengine.globs import Globs
 from dfengine.manifest import Manifest, decode
 from dfengine.origin import tree_origin
@@ -271,6 +272,17 @@ def test_an_origin_without_ranges_refuses_a_range_and_goes_on_alone(cancel: Canc
         with pytest.raises(OriginError, match="whole file"):
             read(origin, 500, 600, version=origin.version)
         assert read(origin, 500, version=origin.version) == data(files)[500:]
+
+
+def test_files_that_each_take_long_are_together_too_slow(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"{n:02}": b"x" for n in range(99)}
+    monkeypatch.setattr(tree_origin, "SILENCE", 0.0)
+    with Directory(files) as served:
+        made = manifest(served.url, reach(), cancel)
+        assert read(TreeOrigin(made, reach(floor=1000.0), cancel)) == data(files)
+        served.change = lambda path: time.sleep(0.002)
+        with pytest.raises(OriginSlow, match="less than"):
+            read(TreeOrigin(made, reach(floor=1e9), cancel))
 
 
 def test_a_cancel_ends_a_read(cancel: Cancel) -> None:

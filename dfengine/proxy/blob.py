@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
     from dfengine.storage.piece_file import PieceFile
 
-OPEN_SECONDS = 60.0
+OPEN_SECONDS = 15.0
+"""For a blob's length to be known; then the request that waits for it is passed on, and the engine goes on."""
+
 WINDOW = 128 << 20
 """Bytes ahead of an answer that are asked for."""
 
@@ -76,6 +78,7 @@ class Blob:
             self._opening = self.loop.run_in_executor(self._threads, self._await_open)
         await asyncio.shield(self._opening)
         if self._transfer is None or self._closed:
+            self._opening = None
             raise self.failure
         return self._transfer.file
 

@@ -387,3 +387,10 @@ def test_another_registry_opens_nothing(stage: Scene, registry: Blobs) -> None:
             process.terminate()
             process.wait(PATIENCE)
             process, url = stage.proxy(*options)
+
+
+def test_a_supernode_that_is_silent_holds_up_no_pull(stage: Scene, registry: Blobs) -> None:
+    path = registry.keep("a", DATA)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = stage.proxy("--registry", registry.url, "-n", f"127.0.0.1:{silent.getsockname()[1]}")[1]
+        assert get(url, path)[1] == DATA

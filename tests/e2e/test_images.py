@@ -8,16 +8,18 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from images import CONTAINERD, MISSING, SKOPEO, Image, Registry
 from scene import DFENGINE, MIB, PATIENCE, Scene, until
-from upstream import get
+from upstream import Asked, Upstream, get, ok
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"apt-get install docker-registry skopeo containerd: {MISSING} are missing")
 
@@ -270,3 +272,77 @@ def test_what_hosts_toml_would_change(stage: Scene) -> None:
     assert own.read_text() == "# mine\n"
     empty = subprocess.run([*DFENGINE, "proxy", "hosts-toml"], capture_output=True, timeout=PATIENCE, check=False)
     assert (empty.returncode, b"--registry" in empty.stderr) == (2, True)
+
+
+class Tokens:
+    """A server that gives tokens for a registry (the distribution project's token specification), another one each time."""
+
+    def __init__(self, stage: Scene) -> None:
+        import datetime
+
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import rsa
+        from cryptography.x509.oid import NameOID
+
+        self._key = rsa.generate_private_key(65537, 2048)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tokens")])
+        now = datetime.datetime.now(datetime.UTC)
+        made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(self._key.public_key()).serial_number(1)
+        made = made.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(hours=1))
+        cert = made.sign(self._key, hashes.SHA256())
+        self._x5c = base64.b64encode(cert.public_bytes(serialization.Encoding.DER)).decode()
+        self.bundle = stage.path / "tokens.pem"
+        self.bundle.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+        self.given: set[str] = set()
+        self.server = Upstream()
+        self.server.scripts["/token"] = self._give
+        self.config = (
+            f"auth: {{token: {{realm: '{self.server.url}/token', service: test, issuer: tests, rootcertbundle: '{self.bundle}'}}}}\n"
+        )
+
+    def _give(self, sock: socket.socket, asked: Asked) -> None:
+        if asked.method != "GET":  # by OAuth: clients try the other way then
+            ok(b"", status="405 Method Not Allowed")(sock, asked)
+            return
+        query = dict(part.split("=", 1) for part in unquote(asked.target.partition("?")[2]).split("&") if "=" in part)
+        kind, _, rest = query.get("scope", "").partition(":")
+        name, _, actions = rest.rpartition(":")
+        right = asked.fields.get("authorization") == "Basic " + base64.b64encode(b"user:password").decode()
+        access = [{"type": kind, "name": name, "actions": actions.split(",")}] if kind and right else []
+        now = int(time.time())
+        payload = {"iss": "tests", "sub": "user", "aud": "test", "exp": now + 300, "nbf": now - 60, "iat": now,
+                   "jti": f"{len(self.given)}", "access": access}  # fmt: skip
+        token = self._signed({"typ": "JWT", "alg": "RS256", "x5c": [self._x5c]}, payload)
+        self.given.add(token)
+        ok(json.dumps({"token": token, "access_token": token, "expires_in": 300}).encode(), "Content-Type: application/json")(sock, asked)
+
+    def _signed(self, *parts: object) -> str:
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import padding
+
+        text = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts)
+        signature = self._key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
+def test_a_registry_that_wants_tokens(stage: Scene) -> None:
+    """Each host has tokens of its own, and the registry's bytes are read once."""
+    tokens = Tokens(stage)
+    with tokens.server:
+        registry, image = Registry(stage, tokens.config), Image(stage.path / "oci", SIZES)
+        registry.push(image, "app/x", "--dest-creds", "user:password")
+        node = stage.supernode()
+        mirrors = [stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1] for host in (2, 3)]
+        hosts = [Containerd(stage, n, mirror, registry) for n, mirror in enumerate(mirrors)]
+        before = len(tokens.given)
+        together(*(lambda host=host: host.pull("content", "fetch", "--user", "user:password") for host in hosts))
+        for host in hosts:
+            check(image, host.blobs(image))
+        once(image, registry)
+        assert len(tokens.given) >= before + 2
+        hosts[1].run("content", "rm", *image.blobs, image.digest)
+        hosts[1].run("images", "rm", "registry.test/app/x:1")
+        with pytest.raises(AssertionError, match=r"401|403|authorization|insufficient"):
+            hosts[1].pull("content", "fetch", "--user", "user:wrong")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -83,6 +84,11 @@ class _Server(ThreadingHTTPServer):
         self.hub, self.name = hub, name
         super().__init__(("127.0.0.1" if name == "hub" else "127.0.0.2", 0), _Handler)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who hangs up has what it wanted."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -106,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = parts[1:] if api else parts
         kind = parts.pop(0) if parts[0] in ("models", "datasets", "spaces") else "models"
         repository = "/".join(([kind] if kind != "models" else []) + parts[:2])
-        what, rest = parts[2], [unquote(part) for part in parts[3:]]
+        what, rest = (parts[2], [unquote(part) for part in parts[3:]]) if parts[2:] else ("revision", ["main"])
         if repository in hub.gated and self.headers.get("Authorization") != f"Bearer {hub.token}":
             return self._answer(401, b"gated", {"X-Error-Code": "GatedRepo"})
         commits = hub.repositories.get(repository, {})

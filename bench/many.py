@@ -145,11 +145,13 @@ class Many:
         self.tree("far", files)
         port, relayed = int(self.origin.rpartition(":")[2]), free_port()
         node, process = self.stage.supernode("--advertise-ip", AFAR)
-        control, download = int(node.rpartition(":")[2]), _download_port(process.pid)
+        control = int(node.rpartition(":")[2])
+        download = _download_port(process.pid, control)
         relay = self.stage.start([sys.executable, "-m", "bench.relay", AFAR, str(TRIP), f"{relayed}:127.0.0.1:{port}",
                                   f"{control}:127.0.0.1:{control}", f"{download}:127.0.0.1:{download}"])  # fmt: skip
         assert relay.stdout is not None
-        relay.stdout.readline()
+        if relay.stdout.readline() != b"ready\n":
+            raise RuntimeError("the relay did not start")
         url, size = f"http://{AFAR}:{relayed}/far/", files * SIZE
         words = ["--recursive", url, str(self.out), "-n", f"{AFAR}:{control}"]
         contenders = {"get --recursive, warm supernode": lambda: (self.fresh(), self.get(words, files, size))[1]}
@@ -223,8 +225,8 @@ class Many:
             shutil.rmtree(out)
 
 
-def _download_port(pid: int) -> int:
-    """The other port on which a supernode listens, as it has said on its stdout."""
+def _download_port(pid: int, control: int) -> int:
+    """The other port on which a supernode listens."""
     end = time.monotonic() + 10
     while time.monotonic() < end:
         ports = {
@@ -233,7 +235,7 @@ def _download_port(pid: int) -> int:
             if f"pid={pid}," in line
         }  # fmt: skip
         if len(ports) == 2:
-            return max(ports)
+            return (ports - {control}).pop()
         time.sleep(0.05)
     raise RuntimeError("the supernode does not listen on two ports")
 

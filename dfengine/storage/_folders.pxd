@@ -61,6 +61,7 @@ cdef extern from * nogil:
 cdef class Folders:
     cdef int root
     cdef int fd
+    cdef int failed
     cdef const char *name
     cdef size_t length
 

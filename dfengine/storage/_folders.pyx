@@ -8,7 +8,7 @@ from libc.string cimport memcmp, memcpy, strrchr
 
 @cython.final
 cdef class Folders:
-    """The directory that the last file lay in, open; files in the manifest's order lie in runs in one directory."""
+    """The directory that the last file lay in, open, or why it is not; files in the manifest's order lie in runs in one directory."""
 
     def __cinit__(self, int root):
         self.root = root
@@ -25,11 +25,13 @@ cdef class Folders:
         base[0] = path if slash == NULL else slash + 1
         if length == 0:
             return self.root
+        if length == self.length and memcmp(path, self.name, length) == 0 and (self.fd >= 0 or not make):
+            (&errno)[0] = self.failed
+            return self.fd
         if self.fd >= 0:
-            if length == self.length and memcmp(path, self.name, length) == 0:
-                return self.fd
             c_close(self.fd)
         self.fd = open_folder(self.root, path, length, make)
+        self.failed = errno if self.fd < 0 else 0
         self.name, self.length = path, length
         return self.fd
 

@@ -1,4 +1,4 @@
-"""Removes part files and records of abandoned downloads when their folder is written to again."""
+"""Removes part files and records of abandoned downloads, also of trees, when their folder is written to again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ ABANDONED = 7 * 86400.0
 
 LOOKED_AT = 4096
 """Names of a folder that are looked at for abandoned files, at most: a small download pays for a large folder."""
+
+LEFT_TREE = re.compile(r"\.dfengine\.[0-9a-f]{12}")
 
 LEFT = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DOTALL)
 
@@ -37,6 +39,27 @@ def remove_abandoned(folder: str) -> None:
         if now - changed > ABANDONED:
             with contextlib.suppress(OSError):
                 _remove_pair(os.path.join(folder, stem))
+
+
+def remove_abandoned_trees(folder: str) -> None:
+    """The same for the directories of parts that downloads of trees have left in `folder`."""
+    me, now = os.geteuid(), time.time()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for _, entry in zip(range(LOOKED_AT), entries, strict=False):
+            if not LEFT_TREE.fullmatch(entry.name):
+                continue
+            with contextlib.suppress(OSError):
+                fd = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    found, names = os.fstat(fd), os.listdir(fd)
+                    changed = [os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime for name in names]
+                    if found.st_uid == me and now - max(changed, default=found.st_mtime) > ABANDONED:
+                        for name in names:
+                            os.unlink(name, dir_fd=fd)
+                        os.rmdir(entry.path)
+                finally:
+                    os.close(fd)
 
 
 def _remove_pair(stem: str) -> None:

@@ -7,7 +7,7 @@ import os
 import stat
 
 from dfengine.errors import StorageError
-from dfengine.storage.abandoned import LEFT
+from dfengine.storage.abandoned import LEFT, LEFT_TREE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def _below(
             with contextlib.suppress(FileNotFoundError):  # somebody else has removed it
                 mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
                 if stat.S_ISDIR(mode):
+                    if not before and LEFT_TREE.fullmatch(name):
+                        continue
                     if not depth:
                         raise StorageError(f"{os.path.join(folder, path)} lies more than {DEEPEST} directories deep")
                     inner = os.open(name, _OPEN, dir_fd=fd)

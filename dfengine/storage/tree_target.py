@@ -13,6 +13,7 @@ from stat import S_ISREG
 
 from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
 from dfengine.storage._scatter import Scatter
+from dfengine.storage.abandoned import remove_abandoned_trees
 from dfengine.storage.failure import storage_error
 from dfengine.storage.protected import is_own_folder, resolved
 from dfengine.storage.record import Record
@@ -92,6 +93,7 @@ class TreeTarget:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(os.lstat(self.parts), os.fstat(self._lock)):
                 raise OSError(errno.EAGAIN, "it was replaced")
+            remove_abandoned_trees(self.path)
         except OSError as error:
             self.close()
             if error.errno == errno.EAGAIN:

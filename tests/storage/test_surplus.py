@@ -85,3 +85,11 @@ def test_no_directory_and_one_too_deep_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="directories deep"):
         list(surplus(str(tmp_path), set(), everything, remove=True))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_a_download_of_another_tree_goes_on_from_stays(tmp_path: Path) -> None:
+    (tmp_path / ".dfengine.0123456789ab").mkdir()
+    (tmp_path / ".dfengine.0123456789ab" / "record").touch()
+    (tmp_path / "sub" / ".dfengine.0123456789ab").mkdir(parents=True)
+    (tmp_path / "sub" / ".dfengine.0123456789ab" / "file").touch()
+    assert list(surplus(str(tmp_path), frozenset(), everything, remove=True)) == ["sub/.dfengine.0123456789ab/file"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
@@ -377,3 +378,20 @@ def test_a_tree_of_another_length_than_the_manifest_says_is_refused(tmp_path: Pa
     with pytest.raises(BadValue, match="bytes"):
         tree.target.open(Geometry(11, PIECE), b"v1")
     tree.target.close()
+
+
+@pytest.mark.parametrize("state", ["old", "young", "held", "other"])
+def test_parts_that_were_abandoned_go_when_the_directory_is_written_to_again(tmp_path: Path, state: str) -> None:
+    tree = Tree(tmp_path / "out", {"a": b"1" * 100})
+    left = tmp_path / "out" / (".dfengine.ffffffffffff" if state != "other" else ".dfengine.mine")
+    left.mkdir(parents=True)
+    (left / "record").write_bytes(b"x")
+    if state != "young":
+        os.utime(left / "record", (1e9, 1e9))
+    fd = os.open(left, os.O_RDONLY)
+    if state == "held":
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    tree.stop(tree.open())
+    os.close(fd)
+    assert left.exists() == (state != "old")
+    assert (tmp_path / "out" / f".dfengine.{TASK[:12]}").exists()

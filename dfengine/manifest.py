@@ -27,7 +27,7 @@ from itertools import accumulate
 from urllib.parse import quote, unquote_to_bytes
 
 from dfengine.errors import BadListing, BadValue
-from dfengine.location import parse, scheme_of
+from dfengine.location import is_content, parse, scheme_of
 from dfengine.paths import LARGEST, Paths
 from dfengine.task import check_url
 from dfengine.value import Value
@@ -92,7 +92,7 @@ class Manifest:
         modes: list[int], links: list[str],
     ) -> None:
         self.base = _base(base)
-        links = ["" if link and link == _link(path) else link for path, link in zip(paths, links, strict=True)]
+        links = ["" if link and link == link_of(path) else link for path, link in zip(paths, links, strict=True)]
         names = Paths(f"the manifest of {base[:200]}", MOST_FILES)
         for n, path in enumerate(paths):
             names.file(path)
@@ -136,7 +136,7 @@ class Manifest:
 
     def link(self, n: int) -> str:
         """The rest of its URL behind the base."""
-        return self._links[n] or _link(self.paths[n])
+        return self._links[n] or link_of(self.paths[n])
 
     def range(self, n: int) -> tuple[int, int]:
         """Where file n begins in the data, and its bytes."""
@@ -250,8 +250,8 @@ def _column(told: dict[str, Any], name: str, *kinds: type) -> list[Any] | None:
     return column
 
 
-def _link(path: str) -> str:
-    """As `location.Location.url` writes it."""
+def link_of(path: str) -> str:
+    """The path percent-encoded, as `location.Location.url` writes it."""
     return path if _UNQUOTED.fullmatch(path) else quote(path, safe=_PLAIN, errors="surrogateescape")
 
 
@@ -269,6 +269,9 @@ def _base(url: str) -> str:
     """Itself, when it is the URL of a directory. Raises BadValue."""
     if not url.endswith("/"):
         raise BadValue(f"{url[:200]} does not end in a slash")
+    if is_content(url):
+        parse(url[:-1])
+        return url
     if scheme_of(url):
         if (found := parse(url)).version and found.scheme != "hf":
             raise BadValue(f"{url[:200]} names one version of one object")

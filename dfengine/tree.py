@@ -12,7 +12,7 @@ import re
 
 from dfengine.errors import BadValue
 from dfengine.globs import Globs
-from dfengine.location import parse, scheme_of
+from dfengine.location import CONTENT, parse, scheme_of
 from dfengine.task import check_url
 from dfengine.value import Value
 
@@ -50,6 +50,8 @@ class TreeTask(Value):
 def tree_url(url: str) -> str:
     """The URL of a directory in the form that names its tasks: it ends in a slash. Raises BadValue for what is no directory's URL."""
     scheme = scheme_of(url)
+    if scheme == CONTENT:
+        raise BadValue(f"{url[:200]} names content, which nobody can list")
     if not scheme:
         if "?" in check_url(url) or "#" in url:
             raise BadValue("the URL of a directory to list has no query")

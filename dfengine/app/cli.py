@@ -182,7 +182,7 @@ def proxy(values: dict[str, Any]) -> None:
 
 
 def share(values: dict[str, Any]) -> None:
-    """Share FILE of this host with a swarm, without any origin: prints its name, df:sha256:HEX, for `get`."""
+    """Share PATH of this host with a swarm, without any origin: prints its name, df:sha256:HEX, for `get`."""
     from dfengine.app import sharing
 
     sharing.share(values)
@@ -199,7 +199,7 @@ _command(get, click.Argument(("address",), metavar="URL...", nargs=-1, required=
 _command(supernode)
 _command(peer)
 _command(proxy, click.Argument(("what",), metavar="[hosts-toml]", required=False))
-_command(share, click.Argument(("path",), metavar="FILE"))
+_command(share, click.Argument(("path",), metavar="PATH"))
 _command(cache, click.Argument(("action",), metavar="ACTION"), click.Argument(("words",), metavar="[NAME...] [FILE]", nargs=-1))
 
 

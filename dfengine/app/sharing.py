@@ -62,14 +62,15 @@ def share(values: dict[str, Any]) -> None:
             put(json.dumps(as_object(shared)))
         if foreground:
             made.wait()
-            if made.shared is not None and time.time() < shared.until:
+            if time.time() < shared.until:
                 raise SupernodeError(f"{shared.path} is shared no longer: it was changed, removed or withdrawn")
             made.end()
     except _Stopped as stopped:
+        begun = made is not None and bool(made.shared)
         if made is not None and foreground:
             made.end()
         print("dfengine: stopped", file=sys.stderr)
-        sys.exit(0 if made is not None and foreground and made.shared is None and stopped.number != signal.SIGHUP else 128 + stopped.number)
+        sys.exit(0 if foreground and begun and stopped.number != signal.SIGHUP else 128 + stopped.number)
 
 
 def hand_over(values: dict[str, Any]) -> None:

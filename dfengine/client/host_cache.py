@@ -9,7 +9,7 @@ from dfengine.errors import BadValue, DigestMismatch, StorageError
 from dfengine.storage import shared_content
 from dfengine.storage.failure import storage_error
 from dfengine.storage.hashing import content_digest, hasher
-from dfengine.storage.home import Entry, Home
+from dfengine.storage.home import Home
 from dfengine.storage.protected import resolved
 from dfengine.value import Value
 
@@ -140,8 +140,9 @@ def _copy(home: Home, cached: Cached, fd: int) -> None:
         raise DigestMismatch(f"{cached.path} is not {cached.url} any more")
 
 
-def withdraw(home: Home, cached: Cached) -> Entry | None:
-    """It is served no longer; the output stays. What it was, for those who are to be told."""
-    entry = home.entry(cached.name)
+def withdraw(home: Home, cached: Cached) -> None:
+    """It is served no longer, with the data of a directory that it is the manifest of; the output stays."""
     home.withdraw(cached.name)
-    return entry
+    for each in shared_content.listed(home) if cached.url else ():
+        if each.of == cached.url:
+            home.withdraw(each.name)

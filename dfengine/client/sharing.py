@@ -1,4 +1,4 @@
-"""Shares a file of this host's disk with a swarm: it is read once, and served by the host's peer server from where it lies.
+"""Shares a file or directory of this host's disk with a swarm: it is read once, and served by the host's peer server from where it lies.
 
 The name of its content, `df:sha256:HEX`, is all that others need to know.
 """
@@ -6,6 +6,7 @@ The name of its content, `df:sha256:HEX`, is all that others need to know.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 
 from dfengine import codes
@@ -17,6 +18,7 @@ from dfengine.location import content_url
 from dfengine.net.announcing import announce
 from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
+from dfengine.settings import SupernodeAddress
 from dfengine.storage import content, shared_content
 from dfengine.storage.home import Home
 from dfengine.task import task_id
@@ -26,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.settings import ShareSettings, SupernodeAddress
+    from dfengine.settings import ShareSettings
     from dfengine.wire import Announced
 
 LOOK = 0.5
@@ -66,8 +68,8 @@ class Share:
         if settings.tls_ca and not settings.tls_cert:
             raise BadValue("there is no certificate to serve with: --tls-cert")
         self.home = Home(settings.home)
-        self.shared: shared_content.Announced | None = None
-        self._nodes: list[SupernodeAddress] = []
+        self.shared: list[shared_content.Announced] = []
+        """One, of a file; of a directory its data and its manifest."""
         self._port = 0
 
     def run(self) -> Sharing:
@@ -76,96 +78,121 @@ class Share:
         ip = local_peer.address(settings.ip, settings.nodes, local_address)
         if not ip:
             raise SupernodeError("this host has no address towards a supernode: --ip ADDRESS")
-        found = content.read(settings.path, ("xxh3", "blake3") if settings.secret_file or settings.tls_cert else ("xxh3",), self._look)
-        url, sign = content_url(found.sha256), unique_sign()
-        task, name = task_id(url), shared_content.name_of(found.sha256, sign)
-        self._nodes = order(settings.nodes, task)
-        nodes = list(map(str, self._nodes))
-        self.shared = shared_content.Announced(
-            name, url, found.path, found.length, f"{ip}-{sign}", ip, nodes, nodes[: settings.replicas], time.time() + settings.ttl,
-            settings.location,
-        )  # fmt: skip
-        shared_content.publish(self.home, self.shared, found, task)
+        algorithms = ("xxh3", "blake3") if settings.secret_file or settings.tls_cert else ("xxh3",)
+        until = time.time() + settings.ttl
         try:
-            peer = local_peer.ensure(self.home, self._dialer, ip, settings.port, name, totallimit=settings.totallimit,
+            if os.path.isdir(settings.path):
+                path, name, length = self._directory(algorithms, ip, until)
+            else:
+                found = content.read(settings.path, algorithms, self._look)
+                path, name, length = found.path, self._file(found, ip, until), found.length
+            peer = local_peer.ensure(self.home, self._dialer, ip, settings.port, self.shared[-1].name, totallimit=settings.totallimit,
                                      alivetime=settings.alivetime)
             if peer.line is not None:
                 peer.line.close()
             self._port = peer.port
-            known = self._tell(self._nodes)
+            known = self._tell()
         except BaseException:
             self.end()
             raise
-        return Sharing(url, found.path, found.length, self.shared.until, known, [])
+        return Sharing(name, path, length, until, known, [])
 
-    def _tell(self, nodes: list[SupernodeAddress]) -> list[str]:
-        """Supernodes that know it now; those that were not reached hear of it later. Raises RemoteError when none does."""
+    def _file(self, found: content.Content, ip: str, until: float) -> str:
+        """Have it served; its name."""
+        shared = self._described(found.sha256, found.path, found.length, ip, until)
+        shared_content.publish(self.home, shared, found, task_id(shared.url))
+        self.shared.append(shared)
+        return shared.url
+
+    def _directory(self, algorithms: tuple[str, ...], ip: str, until: float) -> tuple[str, str, int]:
+        """Have it served; its path, its name and the bytes of its files."""
+        from dfengine.storage import content_tree
+
+        found = content_tree.read(self._settings.path, algorithms, self._look)
+        shared = self._described(found.sha256, found.path, found.manifest.length, ip, until, of=content_url(found.manifest.identity))
+        shared_content.publish_tree(self.home, shared, found, task_id(shared.url))
+        self.shared.append(shared)
+        manifest = content.read(shared_content.keep_manifest(self.home, found), algorithms)
+        return found.path, self._file(manifest, ip, until), found.manifest.length
+
+    def _described(self, sha256: str, path: str, length: int, ip: str, until: float, of: str = "") -> shared_content.Announced:
+        url, sign = content_url(sha256), unique_sign()
+        nodes = list(map(str, order(self._settings.nodes, task_id(url))))
+        return shared_content.Announced(
+            shared_content.name_of(sha256, sign), url, path, length, f"{ip}-{sign}", ip, nodes, nodes[: self._settings.replicas], until,
+            self._settings.location, of,
+        )  # fmt: skip
+
+    def _tell(self) -> list[str]:
+        """Supernodes that know all of it now; others hear of it later. Raises RemoteError when none does."""
         known, failure = [], None
-        for node in nodes:
+        for node in self.shared[0].nodes:
             self._look(-1)
             try:
-                self._accepted(node, self._announce(node))
-                known.append(str(node))
+                for shared in self.shared:
+                    self._accepted(node, self._announce(shared, node))
+                known.append(node)
             except RemoteError as error:
                 failure = failure or error
         if not known:
             raise failure or SupernodeError("no supernode is given")
         return known
 
-    def _announce(self, node: SupernodeAddress) -> Announced:
-        shared = self.shared
-        assert shared is not None
-        told = shared_content.announcement(shared, self._port, keep=str(node) in shared.keep)
-        return announce(self._dialer, node.host, node.port, told, lambda algorithm: shared_content.digests(self.home, shared, algorithm))
+    def _announce(self, shared: shared_content.Announced, node: str, withdrawn: bool = False) -> Announced:
+        where = SupernodeAddress.parse(node)
+        told = shared_content.announcement(shared, self._port, keep=node in shared.keep, withdrawn=withdrawn)
+        return announce(self._dialer, where.host, where.port, told, lambda algorithm: shared_content.digests(self.home, shared, algorithm))
 
-    def _accepted(self, node: SupernodeAddress, answer: Announced) -> None:
+    def _accepted(self, node: str, answer: Announced) -> None:
         if answer.code not in (codes.SUCCESS, codes.WAIT):
             raise SupernodeError(f"supernode {node} refuses: {' '.join(answer.msg.split())[:300]}", answer.code)
 
     def await_copies(self, sharing: Sharing) -> Sharing:
         """Until each supernode that is to keep a copy has a whole one. Raises SupernodeError, StorageError."""
-        kept: list[str] = []
-        for node in self._nodes[: self._settings.replicas]:
-            end = time.monotonic() + PATIENCE
-            while True:
-                self._look(-1)
-                if self.shared is None or not shared_content.is_whole(self.home, self.shared):
-                    raise SupernodeError(f"{sharing.path} was changed or withdrawn before supernode {node} had a copy")
-                try:
-                    answer = self._announce(node)
-                    self._accepted(node, answer)
+        kept = [self._await_copy(shared, node) for shared in list(self.shared) for node in shared.keep]
+        return sharing.replace(kept=list(dict.fromkeys(kept)))
+
+    def _await_copy(self, shared: shared_content.Announced, node: str) -> str:
+        end = time.monotonic() + PATIENCE
+        while True:
+            self._look(-1)
+            if not shared_content.is_whole(self.home, shared):
+                raise SupernodeError(f"{shared.path} was changed or withdrawn before supernode {node} had a copy")
+            try:
+                answer = self._announce(shared, node)
+                self._accepted(node, answer)
+                if answer.kept:
+                    return node
+                if not answer.msg:
                     end = time.monotonic() + PATIENCE
-                    if answer.kept:
-                        break
-                except RemoteError as error:
-                    if time.monotonic() > end or isinstance(error, SupernodeError):
-                        raise
-                time.sleep(LOOK)
-            kept.append(str(node))
-        return sharing.replace(kept=kept)
+                elif time.monotonic() > end:
+                    raise SupernodeError(f"supernode {node} cannot keep a copy: {' '.join(answer.msg.split())[:300]}")
+            except SupernodeError:
+                raise
+            except RemoteError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(LOOK)
+
+    @property
+    def lasts(self) -> bool:
+        """Its time is not over, and nothing was changed or withdrawn."""
+        now = time.time()
+        return bool(self.shared) and all(now < each.until and shared_content.is_whole(self.home, each) for each in self.shared)
 
     def wait(self) -> None:
-        """Until its time is over, or the file was changed or withdrawn."""
-        while self.shared is not None and time.time() < self.shared.until and shared_content.is_whole(self.home, self.shared):
+        """As long as it lasts."""
+        while self.lasts:
             self._look(-1)
             time.sleep(LOOK)
 
     def end(self) -> None:
         """Share it no longer."""
-        shared, self.shared = self.shared, None
-        if shared is None:
-            return
-        self.home.withdraw(shared.name)
-        for node in self._nodes:
-            # One that is not reached hears it from the peer server, or nothing more of it.
-            with contextlib.suppress(RemoteError):
-                told = shared_content.announcement(shared, self._port, withdrawn=True)
-                announce(self._dialer, node.host, node.port, told, lambda algorithm: b"")
-
-
-def withdraw(home: Home, url: str) -> bool:
-    """Share the content of that name no longer; False: it is not shared here. The peer server tells the supernodes."""
-    names = [each.name for each in shared_content.listed(home) if each.url == url]
-    for name in names:
-        home.withdraw(name)
-    return bool(names)
+        ended, self.shared = self.shared, []
+        for shared in ended:
+            self.home.withdraw(shared.name)
+        for shared in ended if self._port else ():
+            for node in shared.nodes:
+                # One that is not reached hears it from the peer server, or nothing more of it.
+                with contextlib.suppress(RemoteError):
+                    self._announce(shared, node, withdrawn=True)

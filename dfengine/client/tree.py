@@ -16,8 +16,9 @@ from dfengine.client.identity import identify
 from dfengine.client.tree_place import TreePlace
 from dfengine.client.tree_result import FileResult, Rows, TreeResult
 from dfengine.client.watch import Watch
-from dfengine.errors import BadListing, BadValue, LocalError, TimedOut, TreeChanged
+from dfengine.errors import BadListing, BadValue, DigestMismatch, LocalError, TimedOut, TreeChanged
 from dfengine.globs import Globs
+from dfengine.location import is_content
 from dfengine.manifest import LONGEST, Manifest, decode
 from dfengine.net import forked
 from dfengine.storage.hashing import content_digest
@@ -61,8 +62,11 @@ class TreeSettings(Value):
     def check(self) -> None:
         """Raises BadValue for what no tree can be named by."""
         self.globs  # noqa: B018 - it checks them
-        tree_url(self.get.url)
-        if self.get.expected:
+        if not is_content(self.get.url):
+            tree_url(self.get.url)
+        elif self.include or self.exclude:
+            raise BadValue("a shared directory is downloaded as a whole, without --include and --exclude")
+        if self.get.digest or self.get.md5:
             raise BadValue("a digest is of one file: a directory has none")
 
 
@@ -89,7 +93,9 @@ class Tree:
         """Raises BadValue."""
         self._limit = limit
         self._globs = settings.globs
-        self._settings = settings.get.replace(url=tree_url(settings.get.url), digest=None, md5="", no_join=True, report_digest=False)
+        self._shared = is_content(settings.get.url)
+        url = settings.get.url if self._shared else tree_url(settings.get.url)
+        self._settings = settings.get.replace(url=url, digest=None, md5="", no_join=True, report_digest=False)
         self._observer = observer
         self._deadline = time.monotonic() + settings.get.timeout if settings.get.timeout else 0.0
         self._running: Downloading | None = None
@@ -128,7 +134,7 @@ class Tree:
     def _once(self, started: float) -> TreeResult:
         """By the manifest as it is now. Raises TreeChanged when a file turns out to be another one."""
         task = TreeTask(MANIFEST, self._globs)
-        who = identify(self._settings, task)
+        who = self._who(task)
         manifest = self._manifest(who, task)
         target = _target(manifest, self._settings, who.kept, self._check)
         forked.keep(target)
@@ -139,7 +145,8 @@ class Tree:
             target.prepare()
             if target.folds_case() and (clashes := manifest.case_clashes()):
                 raise BadListing(f"{clashes[0][0][:200]!r} and {clashes[0][1][:200]!r} are one path in {target.path}")
-            data = TreeData(self._left(), TreeTask(DATA, self._globs, manifest.identity), target, manifest, self._observer, self._limit)
+            left, part = self._left(), None if self._shared else TreeTask(DATA, self._globs, manifest.identity)
+            data = TreeData(left, part, target, manifest, self._observer, self._limit)
             self._begun(data)
             return data.all(started)
         finally:
@@ -149,7 +156,10 @@ class Tree:
     def manifest(self) -> Manifest:
         """See `listed`."""
         task = TreeTask(MANIFEST, self._globs)
-        return self._manifest(identify(self._settings, task), task)
+        return self._manifest(self._who(task), task)
+
+    def _who(self, task: TreeTask) -> Identity:
+        return identify(self._settings, None if self._shared else task)
 
     def _check(self) -> None:
         if self._stopped is not None:
@@ -164,6 +174,8 @@ class Tree:
             run(download)
             with open(path, "rb") as file:
                 content = file.read(LONGEST + 1)
+        if self._shared:
+            return _of_shared(content, self._settings.url)
         manifest = decode(content)
         if not is_of(manifest, self._settings.url):
             raise BadListing(f"the manifest of {self._settings.url[:200]} is that of {manifest.base[:200]}")
@@ -190,7 +202,9 @@ class ManifestFile(ToFile):
         super().opened(member)
 
     def prepared(self) -> None:
-        """See Downloading."""
+        """See Downloading. That of a shared directory is content as any other."""
+        if is_content(self.settings.url):
+            return
         self.registration = self.registration.replace(tree=MANIFEST, include=self.tree.globs.include, exclude=self.tree.globs.exclude)
 
     def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
@@ -205,11 +219,15 @@ class TreeData(Downloading):
     """The download of a tree's data."""
 
     def __init__(
-        self, settings: GetSettings, tree: TreeTask, target: TreeTarget, manifest: Manifest, observer: Observer | None,
+        self, settings: GetSettings, tree: TreeTask | None, target: TreeTarget, manifest: Manifest, observer: Observer | None,
         limit: Throttle | None,
     ) -> None:  # fmt: skip
+        """tree: None for a shared directory, whose data is content with the name that the manifest's base is."""
         self.tree = tree
         self.manifest = manifest
+        self._named = settings.url
+        if tree is None:
+            settings = settings.replace(url=manifest.base[:-1])
         self._target = target
         self._tree_place = TreePlace(settings, target)
         self._tree_place.limit = limit
@@ -218,6 +236,9 @@ class TreeData(Downloading):
 
     def prepared(self) -> None:
         """See Downloading."""
+        if self.tree is None:
+            self.registration = self.registration.replace(in_order=True)
+            return
         self.registration = self.registration.replace(
             tree=DATA, include=self.tree.globs.include, exclude=self.tree.globs.exclude, manifest=self.tree.manifest, in_order=True
         )
@@ -239,9 +260,9 @@ class TreeData(Downloading):
             if not file.failed:
                 self._target.discard()
             found = self.result(byte_counts, self._target.path, {})
-            self.report(None)
+            self.report(next((error for error in file.failed.values() if isinstance(error, DigestMismatch)), None))
             return TreeResult(
-                found.url, found.output, found.task_id, self.manifest.identity, found.length, len(self.manifest),
+                self._named, found.output, found.task_id, self.manifest.identity, found.length, len(self.manifest),
                 time.monotonic() - started, found.from_peers, found.from_supernode, found.from_origin, found.resumed, dict(file.failed),
                 Rows(self.manifest, file.geometry, bytes(transfer.came)), found.back_to_source, found.hedged,
                 found.serves, found.why_not, found.peers,
@@ -261,6 +282,17 @@ class TreeData(Downloading):
                 self.shared()
             except LocalError as error:
                 self.unshared(error)
+
+
+def _of_shared(content: bytes, name: str) -> Manifest:
+    """The manifest of a shared directory, whose digest was compared. Raises BadListing."""
+    try:
+        manifest = decode(content)
+    except BadListing as error:
+        raise BadListing(f"{name} is no shared directory: {error}; a file is downloaded without --recursive") from None
+    if not is_content(manifest.base) or not all(manifest.digests):
+        raise BadListing(f"{name} is the manifest of {manifest.base[:200]}, and no shared directory")
+    return manifest
 
 
 @contextlib.contextmanager

@@ -46,10 +46,11 @@ class Keeper:
     def look(self) -> None:
         """Announce what is due, and take back what is over; waits for nothing."""
         shared = {each.name: each for each in listed(self._home)}
-        for each in list(shared.values()):
-            if each.until <= self._now() or not is_whole(self._home, each):
-                self._home.withdraw(each.name)
-                del shared[each.name]
+        over = [each for each in shared.values() if each.until <= self._now() or not is_whole(self._home, each)]
+        whole = {each.of for each in over}  # the manifest of a directory says nothing without its data
+        for each in [*over, *(each for each in shared.values() if each.url in whole)]:
+            self._home.withdraw(each.name)
+            shared.pop(each.name, None)
         for name in self._known.keys() - shared.keys():
             self._take_back(self._known[name])
         self._known = shared

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dfengine.app.keywords import Keywords, Path
     from dfengine.client import Result
+    from dfengine.client.sharing import Sharing
     from dfengine.client.tree import TreeResult
     from dfengine.files import File
     from dfengine.programs.progress import Tell
@@ -167,6 +168,28 @@ class Client:
         """
         self._check()
         return self._kept(Preheat(self.settings(url, None, settings), self._running.discard)).start()
+
+    def share(
+        self, path: Path, *, replicas: int = 0, ttl: float | str = 86400.0, **settings: Unpack[Keywords]
+    ) -> Sharing:  # fmt: skip
+        """Give a file or directory of this host to the swarm: others `get` the `name` of the result.
+
+        It is read once, and served from where it lies by this host's peer server, for `ttl` (seconds, or text as `7d`). replicas: that many
+        of the `nodes` keep a copy as long; then this returns when the copies are whole. Raises BadValue, StorageError, SupernodeError.
+        """
+        from dfengine.client.sharing import Share
+        from dfengine.settings import ShareSettings, parse_duration
+
+        self._check()
+        given = {**self._settings, **keywords.checked(settings)}
+        own = {name: value for name, value in given.items() if name in ShareSettings.FIELDS}
+        if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 0:
+            raise BadValue(f"replicas: {replicas!r} is no number of supernodes")
+        seconds = parse_duration(ttl)
+        if seconds <= 0:
+            raise BadValue("ttl: a file is shared for some time")
+        share = Share(ShareSettings(path=keywords.output_path(path), replicas=replicas, ttl=seconds, **own), lambda _: self._check())
+        return share.await_copies(share.run())
 
     def settings(self, url: str, output: Path | None, settings: Keywords) -> GetSettings:
         """What a download of `url` is to be done with; output: None for a stream. Raises BadValue, TypeError."""

@@ -11,7 +11,7 @@
     target      the part file that becomes the output
     output      where the output goes; `abandoned` removes old part files, `surplus` files that are not in a tree
     home        the directory through which downloads and peer server of a host meet
-    content     reads a file once for all its digests; `shared_content`: what of this host's disk is shared by them
+    content     reads a file once for all its digests, `content_tree` a directory; `shared_content`: what of this host's disk is shared
     lock        one server at a time uses a home
     hashing     digests of pieces and files
 

@@ -22,9 +22,14 @@ from dfengine.storage import content
 from dfengine.storage.failure import storage_error
 from dfengine.storage.home import Entry, Home, valid_name
 from dfengine.storage.record import Record
+from dfengine.storage.tree_shared import encode
 from dfengine.task import PEER_FOLDER
 from dfengine.value import Value
 from dfengine.wire import Announcement
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.storage.content_tree import TreeContent
 
 FOREVER = 1e12
 """Seconds without access after which it is served no longer: its time ends otherwise."""
@@ -33,7 +38,7 @@ FOREVER = 1e12
 class Announced(Value):
     """What HOME/shares/NAME says. url: `df:sha256:...`. path: of the file. ip: this host's for its peers. nodes: HOST:PORT of supernodes.
 
-    keep: those of them that keep a copy. until: unix seconds when all of it ends.
+    keep: those of them that keep a copy. until: unix seconds when all of it ends. of: of a directory's data: the name of the directory.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Announced(Value):
     keep: list[str]
     until: float
     location: str = ""
+    of: str = ""
 
     def encode(self) -> bytes:
         """As JSON, in UTF-8; the path may be any bytes, and comes back as it was."""
@@ -58,7 +64,7 @@ class Announced(Value):
             found = cls(**json.loads(text.decode()))
         except (ValueError, TypeError, RecursionError):
             raise BadValue("not the description of shared content") from None
-        texts = (found.name, found.url, found.path, found.cid, found.ip, found.location)
+        texts = (found.name, found.url, found.path, found.cid, found.ip, found.location, found.of)
         lists = type(found.nodes) is list and type(found.keep) is list
         if (
             not lists
@@ -122,6 +128,41 @@ def publish(home: Home, shared: Announced, found: content.Content, task: str) ->
         record.close()
 
 
+def publish_tree(home: Home, shared: Announced, found: TreeContent, task: str) -> None:
+    """The same of the data of a directory. Raises StorageError."""
+    name, before = shared.name, [each.name for each in listed(home) if each.url == shared.url]
+    record = Record.create(os.path.join(home.path, "records", name), Geometry(found.manifest.length))
+    try:
+        for n in range(record.geometry.count):
+            record.set_digest(n, found.digests["xxh3"][content.DIGEST * n : content.DIGEST * (n + 1)])
+            record.show(n)
+        record.set_complete(1)
+        if "blake3" in found.digests:
+            keep_digests(home, name, "blake3", found.digests["blake3"])
+        write(os.path.join(home.path, "trees", name), encode([os.fsencode(path) for path in found.manifest.paths], found.manifest.sizes))
+        entry = Entry(name, task, shared.cid, "", [found.path], os.path.join(home.path, "trees", ".none", "record"), *found.root, FOREVER,
+                      tree=True)
+        write(os.path.join(home.path, "tasks", name), entry.encode())
+        write(os.path.join(_folder(home), name), shared.encode())
+        for each in before:
+            home.withdraw(each)
+    except (OSError, StorageError) as error:
+        home.withdraw(name)
+        raise storage_error(f"cannot write to {home.path}", error) if isinstance(error, OSError) else error from error
+    finally:
+        record.close()
+
+
+def keep_manifest(home: Home, found: TreeContent) -> str:
+    """Write the manifest of a directory where the home keeps such; its path. Raises StorageError."""
+    path = os.path.join(home.path, "trees", f"{found.manifest.identity}.manifest")
+    try:
+        write(path, found.manifest.encode())
+    except OSError as error:
+        raise storage_error(f"cannot write {path}", error) from error
+    return path
+
+
 def write(path: str, text: bytes) -> None:
     """All of it or nothing. Raises OSError."""
     folder, name = os.path.split(path)
@@ -149,7 +190,13 @@ def read(home: Home, name: str) -> Announced | None:
 
 
 def is_whole(home: Home, shared: Announced) -> bool:
-    """The file is there, and was not changed since it was shared."""
+    """The file is there, and was not changed since it was shared.
+
+    Of a directory: it is there; its pieces are compared when they are sent.
+    """
+    entry = home.entry(shared.name)
+    if entry is not None and entry.tree:
+        return entry.is_at(entry.paths[0])
     found = home.find(shared.name)
     if found is None:
         return False
@@ -171,6 +218,8 @@ def digests(home: Home, shared: Announced, algorithm: str) -> bytes:
             record.close()
     with contextlib.suppress(OSError), open(_digests_path(home, shared.name, algorithm), "rb", opener=_no_follow) as file:
         return file.read()
+    if shared.of:
+        raise StorageError(f"{shared.path} is to be shared again: this supernode names pieces by {algorithm}")
     found = content.read(shared.path, (algorithm,))
     if found.sha256 != shared.url.rpartition(":")[2]:
         raise StorageError(f"{shared.path} was changed since it was shared")

@@ -48,6 +48,9 @@ LACKING = 5.0
 LOOK = 1.0
 """Seconds between two looks at what is shared."""
 
+AGAIN = 5.0
+"""Seconds between two readings, of which the first did not come to its end."""
+
 MOST_KEEP = 30 * 86400.0
 """Seconds for which a host may have a copy kept."""
 
@@ -139,6 +142,11 @@ class Shares:
         proved = fetch is not None and fetch.claim is not None and fetch.claim.proved
         return proved and fetch is not None and fetch.file is not None and not missing_runs(fetch.file)
 
+    def why_not_kept(self, task: str) -> str:
+        """What keeps the supernode from making a copy; "" if nothing does."""
+        fetch = self._cdn.fetches.get(task)
+        return fetch.claim.failure if fetch is not None and fetch.claim is not None else ""
+
     def doubt(self, task: object, cid: object, address: str) -> None:
         """Somebody at `address` says of this download that all pieces came, and the whole has another digest than its name."""
         member = self._registry.members.get((task, cid)) if isinstance(task, str) and isinstance(cid, str) else None
@@ -227,7 +235,7 @@ class Shares:
         if seconds > 0:
             claim.keep = time.time() + min(seconds, MOST_KEEP)
             self._fetches.kept.keep(fetch.task, fetch.wanted.url, claim.keep)
-            if not self.kept(fetch.task):
+            if not self.kept(fetch.task) and claim.again < self._loop.time():
                 self._read(fetch, claim, "")
 
     def _read(self, fetch: Fetch, claim: Claim, address: str) -> None:
@@ -246,7 +254,7 @@ class Shares:
         """A thread that read or verified the copy has ended."""
         claim = fetch.claim
         assert claim is not None
-        claim.reading = False
+        claim.reading, claim.again = False, self._loop.time() + AGAIN
         if fetch.state == RUNNING:
             fetch.state = SUCCESS
         if fetch.state == SUCCESS and not claim.proved and claim.keep < time.time():
@@ -333,7 +341,7 @@ class Shares:
             claim.lacking = 0.0
             self._registry.end_task(fetch.task, f"a part of {fetch.wanted.url} is nowhere any more: who shared it has left")
             self._fetches.forget(fetch.task)
-        if claim.keep > time.time() and not claim.reading and not self.kept(fetch.task) and claim.sharers:
+        if claim.keep > time.time() and claim.again < now and not claim.reading and not self.kept(fetch.task) and claim.sharers:
             self._read(fetch, claim, "")
 
     def expire(self) -> None:

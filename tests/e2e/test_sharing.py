@@ -303,3 +303,28 @@ def test_hostile_announcements_are_refused_and_harm_nothing(stage: Scene) -> Non
     # Another client's announcement cannot end it.
     assert announce(node, {**right, "withdrawn": True})["code"] == codes.SUCCESS
     stage.get(name, "more", host=3, nodes=(node,))
+
+
+# PROGRAMS
+
+
+def test_programs_share_get_and_open(stage: Scene) -> None:
+    import dfengine
+
+    node, path = stage.supernode(), made(stage)
+    stage.homes |= {stage.path / f"home-{host}" for host in (9, 2)}
+    with dfengine.Client(nodes=[node.node], home=stage.path / "home-9", ip="127.0.0.9") as sharer:
+        shared = sharer.share(path, replicas=1, ttl="1h")
+        assert (shared.name, shared.length, shared.kept) == (named(path), SIZE, [node.node])
+        for wrong in ({"replicas": -1}, {"replicas": 2}, {"ttl": 0}, {"ttl": "x"}, {"nodes": []}):
+            with pytest.raises(dfengine.BadValue):
+                sharer.share(path, **wrong)
+    with dfengine.Client(nodes=[node.node], home=stage.path / "home-2", ip="127.0.0.2") as client:
+        client.get(shared.name, stage.path / "out")
+        assert named(stage.path / "out") == shared.name
+        with client.open(shared.name) as file:
+            assert file.size == SIZE
+            assert file.pread(SIZE - 100, 100) == path.read_bytes()[-100:]
+            assert hashlib.sha256(file.pread(0, SIZE)).hexdigest() == shared.name.rpartition(":")[2]
+        with pytest.raises(dfengine.SupernodeError, match="nobody shares it"):
+            client.get(NOBODY, stage.path / "none")

@@ -27,6 +27,7 @@ from dfengine.origin.request import Hop, asked_range
 from dfengine.storage.home import valid_name
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
+from dfengine.storage.shared_content import Announced
 from dfengine.supernode.api_v1 import checked, wanted
 from dfengine.supernode.fastpath._plain_pull import plain_pull
 from dfengine.supernode.quota import TaskQuota
@@ -247,6 +248,9 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "pulled1": partial(message, messages.decode_pulled1),
     "registered": partial(message, messages.decode_registered),
     "origin_ask": partial(message, wire.decode_origin_ask),
+    "announcement": partial(message, wire.decode_announcement),
+    "announced": partial(message, wire.decode_announced),
+    "shared": partial(message, Announced.decode),
     "folded": partial(message, wire.folded),
     "range": piece_range,
     "rate": partial(text, settings.parse_rate),

@@ -63,7 +63,8 @@ class Claim:
     """Used on the loop's thread. sharers: CID -> when it announced the content last (loop time), for those who do.
 
     keep: unix seconds until which a copy is to be kept, 0: none. proved: see the module. reading: a thread reads the content to keep or
-    prove it. lacking: since when some piece is nowhere (loop time), 0: none is.
+    prove it. lacking: since when some piece is nowhere (loop time), 0: none is. failure: why the last reading ended, "" if pieces come;
+    again: when the next one may begin (loop time).
     """
 
     geometry: Geometry
@@ -73,6 +74,8 @@ class Claim:
     proved: bool = False
     reading: bool = False
     lacking: float = 0.0
+    failure: str = ""
+    again: float = 0.0
 
     @property
     def generation(self) -> str:

@@ -92,7 +92,6 @@ class Holders:
 
 def replicate(fetch: Fetch, holders: Holders) -> None:
     """Read what the copy lacks. A claim that is wrong fails its task; nothing is raised."""
-    fetch.waits = ""
     claim = fetch.claim
     assert claim is not None
     try:
@@ -101,12 +100,12 @@ def replicate(fetch: Fetch, holders: Holders) -> None:
         fetch.description.complete = True
         fetch.describe()
         file.release()
-        claim.proved = True
+        claim.proved, claim.failure = True, ""
     except DigestMismatch as error:
         holders.lied()
         fail(fetch, error)
     except DfengineError as error:
-        fetch.waits = str(error)
+        claim.failure = str(error)
     except Exception as error:
         fail(fetch, StorageError(f"the copy failed: {error!r}"))
     finally:
@@ -146,6 +145,7 @@ def _read(fetch: Fetch, claim: Claim, file: Copy, holders: Holders) -> None:
             digest = file.record.digest(n)
             fetch.room.write(task, partial(file.write, n, content, digest), len(content), lambda: fetch.missing_bytes)
             fetch.arrived(n)
+            claim.failure = ""
         whole.update(content)
     if whole.hexdigest() != fetch.wanted.url.rpartition(":")[2]:
         raise DigestMismatch(f"what is shared as {fetch.wanted.url} has another digest, sha256:{whole.hexdigest()}")

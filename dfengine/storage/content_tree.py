@@ -1,0 +1,147 @@
+"""Reads all files below a directory once, for all digests that a swarm needs to share it.
+
+A shared directory is two contents: the data, which is all files one behind the other, and the manifest, whose base is the name of the data
+and which tells the digest of every file. The name of the manifest is the name of the directory.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from dfengine._piece import Geometry
+from dfengine.errors import BadListing, BadValue, StorageError
+from dfengine.location import content_url
+from dfengine.manifest import File, Manifest, link_of
+from dfengine.storage.content import DIGEST, state_of
+from dfengine.storage.hashing import hasher
+from dfengine.storage.protected import resolved
+from dfengine.storage.tree_target import PREFIX
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+STEP = 1 << 20
+"""Bytes read at once."""
+
+AHEAD = 4
+"""Buffers: one is filled while the others are hashed."""
+
+
+class TreeContent(Value):
+    """path: of the directory, without symbolic links. sha256: hex, of the data. digests: algorithm -> DIGEST bytes of each of its pieces.
+
+    root: device and inode of the directory.
+    """
+
+    path: str
+    root: tuple[int, int]
+    sha256: str
+    digests: dict[str, bytes]
+    manifest: Manifest
+
+
+def _walk(root: str, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Path below `root`, and what it is, of each file. Raises BadValue for what is neither file nor directory, OSError."""
+    with os.scandir(os.path.join(root, below) if below else root) as found:
+        entries = list(found)
+    for entry in entries:
+        path = f"{below}/{entry.name}" if below else entry.name
+        if not below and entry.name.startswith(PREFIX):
+            continue  # parts of a download that is not over
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(root, path)
+        elif entry.is_file(follow_symlinks=False):
+            yield path, entry.stat(follow_symlinks=False)
+        else:
+            kind = "a symbolic link" if entry.is_symlink() else "neither a file nor a directory"
+            raise BadValue(f"{os.path.join(root, path)} is {kind}: a directory is shared with plain files only")
+
+
+def read(path: str, algorithms: Iterable[str], look: Callable[[int], None] = lambda done: None) -> TreeContent:
+    """See `content.read`. Raises BadValue, which names the path, for what cannot be shared; StorageError."""
+    try:
+        root = resolved(path)
+        found = os.stat(root)
+        files = sorted(_walk(root))
+        if not files:
+            raise BadValue(f"{path} holds no file")
+        return _Reading(root, files, list(algorithms), look).run((found.st_dev, found.st_ino))
+    except OSError as error:
+        raise StorageError(f"cannot read {error.filename or path}: {error.strerror}") from None
+    except BadListing as error:
+        raise BadValue(f"{path} cannot be shared: {error}") from None
+    except RecursionError:
+        raise BadValue(f"{path} is too deep") from None
+
+
+class _Reading:
+    def __init__(self, root: str, files: list[tuple[str, os.stat_result]], algorithms: list[str], look: Callable[[int], None]) -> None:
+        self._root = root
+        self._files = files
+        self._look = look
+        self._size = Geometry(sum(found.st_size for _, found in files)).content_size
+        self._whole = hasher("sha256")
+        self._parts = {name: bytearray() for name in algorithms}
+        self._hashes = {name: hasher(name) for name in algorithms}
+        self._done = 0
+        self._buffers = [memoryview(bytearray(STEP)) for _ in range(AHEAD)]
+        self._pending: list[Future[object]] = []
+        self._turn = 0
+
+    def run(self, root: tuple[int, int]) -> TreeContent:
+        """Raises BadValue, StorageError, OSError."""
+        with ThreadPoolExecutor(1, "sha256") as self._thread:
+            digests = [self._file(path, found) for path, found in self._files]
+            for each in self._pending:
+                each.result()
+        if self._done % self._size or not self._done:
+            self._end_piece()
+        sha256 = self._whole.hexdigest()
+        base = content_url(sha256) + "/"
+        rows = [
+            File(path, base + link_of(path), found.st_size, "", max(-1, found.st_mtime_ns // 10**9), digest, found.st_mode & 0o777)
+            for (path, found), digest in zip(self._files, digests, strict=True)
+        ]
+        return TreeContent(self._root, root, sha256, {name: bytes(each) for name, each in self._parts.items()}, Manifest(base, rows))
+
+    def _file(self, path: str, found: os.stat_result) -> str:
+        full = os.path.join(self._root, path)
+        fd = os.open(full, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            own, left = hasher("sha256"), found.st_size
+            while left:
+                self._look(self._done)
+                if len(self._pending) == AHEAD - 1:
+                    self._pending.pop(0).result()
+                buffer = self._buffers[self._turn % AHEAD]
+                self._turn += 1
+                got = os.readv(fd, [buffer[: min(left, STEP)]])
+                if not got:
+                    break
+                self._pending.append(self._thread.submit(self._whole.update, buffer[:got]))
+                own.update(buffer[:got])
+                self._add(buffer[:got])
+                left -= got
+            if left or state_of(os.fstat(fd)) != state_of(found):
+                raise StorageError(f"{full} changed while it was read: share the directory when it is complete")
+        finally:
+            os.close(fd)
+        return f"sha256:{own.hexdigest()}"
+
+    def _add(self, content: memoryview) -> None:
+        while content:
+            part = content[: self._size - self._done % self._size]
+            for each in self._hashes.values():
+                each.update(part)
+            self._done += len(part)
+            content = content[len(part) :]
+            if self._done % self._size == 0:
+                self._end_piece()
+
+    def _end_piece(self) -> None:
+        for name, each in self._hashes.items():
+            self._parts[name] += each.digest()[:DIGEST]
+            self._hashes[name] = hasher(name)

@@ -1,0 +1,128 @@
+"""Directories of a host's own disk that are shared by the digest of their manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import DFENGINE, MIB, Scene, Supernode, until
+from test_cache_command import cache
+from test_sharing import killed
+
+SIZES = {"a": 0, "b/small": 1, "b/c/most of a piece": 4 * MIB - 9, "b/c/ü%25#": 10_000, "big": 9 * MIB + 1, "z/run": 77}
+
+
+def made(stage: Scene, name: str = "model", seed: int = 0) -> Path:
+    root = stage.path / name
+    generator = random.Random(seed)
+    for path, size in SIZES.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(generator.randbytes(size))
+        os.utime(root / path, (1_600_000_000, 1_600_000_000))
+    (root / "z/run").chmod(0o755)
+    return root
+
+
+def state(root: Path) -> dict[str, Any]:
+    return {
+        str(path.relative_to(root)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mode & 0o777, int(path.stat().st_mtime))
+        for path in root.rglob("*") if path.is_file()
+    }  # fmt: skip
+
+
+def get(stage: Scene, name: str, folder: str, *options: str, host: int = 2, nodes: tuple[Supernode, ...] = (), status: int = 0) -> Any:
+    """`dfengine get --recursive NAME DIR`; its JSON object, or its stderr."""
+    home = stage.path / f"home-{host}"
+    stage.homes.add(home)
+    command = [*DFENGINE, "get", "--recursive", name, str(stage.path / folder), "--ip", f"127.0.0.{host}", "--home", str(home), "--json"]
+    command += options
+    for node in nodes:
+        command += ["-n", node.node]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=180)
+    assert done.returncode == status, done.stderr.decode()
+    return json.loads(done.stdout) if status == 0 else done.stderr.decode()
+
+
+def test_a_directory_comes_from_its_host_and_from_others(stage: Scene) -> None:
+    node, root = stage.supernode(), made(stage)
+    name = stage.share(root, nodes=(node,)).strip()
+    told = get(stage, name, "one", nodes=(node,))
+    assert state(stage.path / "one") == state(root)
+    assert told["from"]["peers"] == told["length"] == sum(SIZES.values())
+    assert told["manifest"] == name.rpartition(":")[2]
+    again = get(stage, name, "one", nodes=(node,))
+    assert again["from"]["peers"] == 0
+    killed(stage)
+    get(stage, name, "two", host=3, nodes=(node,))
+    assert state(stage.path / "two") == state(root)
+    assert not list((node.home / "download").iterdir())
+
+
+def test_copies_of_a_directory_are_kept(stage: Scene) -> None:
+    node, root = stage.supernode(), made(stage)
+    name = stage.share(root, "--replicas", "1", nodes=(node,)).strip()
+    before = state(root)
+    killed(stage)
+    shutil.rmtree(root)
+    stage.kill(node.process)
+    again = stage.supernode(home=node.home)
+    told = get(stage, name, "out", "--pattern", "cdn", nodes=(again,))
+    assert told["from"]["supernode"] == told["length"]
+    assert state(stage.path / "out") == before
+
+
+@pytest.mark.parametrize("change", ["written", "removed"])
+def test_a_file_that_changed_is_not_passed_on(stage: Scene, change: str) -> None:
+    node, root = stage.supernode(), made(stage)
+    name = stage.share(root, nodes=(node,)).strip()
+    if change == "written":
+        with open(root / "big", "r+b") as file:
+            file.seek(5 * MIB)
+            file.write(b"changed")
+    else:
+        (root / "big").unlink()
+    get(stage, name, "out", nodes=(node,), status=3)
+    assert not (stage.path / "out" / "big").exists()
+
+
+def test_a_directory_that_is_removed_is_shared_no_longer(stage: Scene) -> None:
+    node, root = stage.supernode(), made(stage)
+    stage.share(root, nodes=(node,))
+    shutil.rmtree(root)
+    until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
+
+
+def test_what_cannot_be_shared_is_named(stage: Scene) -> None:
+    node, root = stage.supernode(), made(stage)
+    (root / "b" / "link").symlink_to("small")
+    assert "b/link is a symbolic link" in stage.share(root, nodes=(node,), status=2)
+    (root / "b" / "link").unlink()
+    os.mkfifo(root / "pipe")
+    assert "pipe is neither" in stage.share(root, nodes=(node,), status=2)
+    (stage.path / "empty").mkdir()
+    assert "holds no file" in stage.share(stage.path / "empty", nodes=(node,), status=2)
+
+
+def test_a_file_is_no_directory_and_the_other_way_around(stage: Scene) -> None:
+    node, root = stage.supernode(), made(stage)
+    file = stage.share(root / "big", nodes=(node,)).strip()
+    assert "no shared directory" in get(stage, file, "out", nodes=(node,), status=4)
+    name = stage.share(root, nodes=(node,)).strip()
+    stage.get(name, "manifest", host=3, nodes=(node,))
+    assert len(json.loads((stage.path / "manifest").read_text())["paths"]) == len(SIZES)
+    assert "as a whole" in get(stage, name, "out", "--include", "*.bin", nodes=(node,), status=2)
+
+
+def test_one_word_ends_all_of_a_directory_s_share(stage: Scene) -> None:
+    node, root = stage.supernode(), made(stage)
+    name = stage.share(root, nodes=(node,)).strip()
+    assert len(list((stage.path / "home-9" / "shares").iterdir())) == 2
+    cache(stage, "rm", name)
+    assert not list((stage.path / "home-9" / "shares").iterdir())

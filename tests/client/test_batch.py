@@ -1,0 +1,211 @@
+"""Many downloads: how many at once, which URL next, what is told, and how they end. No socket: downloads are replaced."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dfengine.client import batch
+from dfengine.client.batch import Batch, Ended, Wanted
+from dfengine.client.batch_progress import BatchProgress, Member
+from dfengine.errors import BadValue, Cancelled, OriginError, StorageError
+from dfengine.settings import GetSettings
+
+PATIENCE = 60.0
+
+
+class Downloads:
+    """Replaces the downloads: `does` is called with each one's settings. most: that ran at once."""
+
+    def __init__(self) -> None:
+        self.does: Callable[[GetSettings], str] = lambda settings: settings.url
+        self.seen: list[GetSettings] = []
+        self.stopped = threading.Event()
+        self.most = self._now = 0
+        self._lock = threading.Lock()
+
+    def run(self, download: Any) -> str:
+        with self._lock:
+            self.seen.append(download.settings)
+            self._now += 1
+            self.most = max(self.most, self._now)
+        try:
+            return self.does(download.settings)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> Downloads:
+    made = Downloads()
+
+    class ToFile:
+        def __init__(self, settings: GetSettings, observer: Any, pooled: Any) -> None:
+            self.settings = settings
+
+        def stop(self, error: BaseException) -> None:
+            made.stopped.set()
+
+    monkeypatch.setattr(batch, "ToFile", ToFile)
+    monkeypatch.setattr(batch, "run", made.run)
+    return made
+
+
+def wanted(count: int) -> Iterator[Wanted]:
+    for n in range(count):
+        yield Wanted(GetSettings(url="", output=f"f{n}"), (f"http://o/{n}",))
+
+
+def all_of(files: Iterator[Wanted], at_once: int, limit: int = 0) -> tuple[list[Ended], BatchProgress]:
+    told: list[Ended] = []
+    progress = BatchProgress()
+    Batch(files, at_once, progress, limit).run(told.append)
+    return told, progress
+
+
+def test_each_file_ends_once_and_no_more_run_than_may(downloads: Downloads) -> None:
+    told, progress = all_of(wanted(100), 5)
+    assert sorted(str(each.result) for each in told) == sorted(f"http://o/{n}" for n in range(100))
+    assert 1 <= downloads.most <= 5
+    assert (progress.complete, progress.failed) == (100, 0)
+    assert progress.name == "100 files"
+
+
+def test_each_has_its_part_of_the_limit(downloads: Downloads) -> None:
+    all_of(wanted(3), 4, limit=1000)
+    assert {settings.locallimit for settings in downloads.seen} == {250}
+    downloads.seen.clear()
+    all_of(wanted(1), 4)
+    assert {settings.locallimit for settings in downloads.seen} == {0}
+
+
+def test_files_are_taken_when_somebody_is_free(downloads: Downloads) -> None:
+    """The row may have no end: what is taken beyond what runs is bounded by what was told."""
+    taken = 0
+    go_on = threading.Event()
+
+    def files() -> Iterator[Wanted]:
+        nonlocal taken
+        for each in wanted(10_000):
+            taken += 1
+            yield each
+
+    def does(settings: GetSettings) -> str:
+        assert go_on.wait(PATIENCE)
+        return settings.url
+
+    downloads.does = does
+    told: list[Ended] = []
+
+    def tell(ended: Ended) -> None:
+        told.append(ended)
+        assert taken <= len(told) + 3 * 5 + 1
+
+    running = threading.Thread(target=Batch(files(), 3, BatchProgress()).run, args=(tell,))
+    running.start()
+    assert taken <= 3
+    go_on.set()
+    running.join(PATIENCE)
+    assert (len(told), taken) == (10_000, 10_000)
+
+
+def test_the_next_url_is_tried_when_the_remote_failed_and_the_first_failure_is_told(downloads: Downloads) -> None:
+    def does(settings: GetSettings) -> str:
+        if settings.url.endswith("bad"):
+            raise OriginError(f"no {settings.url}", 404)
+        if settings.url.endswith("full"):
+            raise StorageError("no room")
+        return settings.url
+
+    downloads.does = does
+    settings = GetSettings(url="", output="f")
+    told, progress = all_of(iter([Wanted(settings, ("1/bad", "2/good")), Wanted(settings, ("3/bad", "4/bad")),
+                                  Wanted(settings, ("5/full", "6/good"))]), 1)  # fmt: skip
+    assert [(str(each.result), str(each.error)) for each in told] == [("2/good", "None"), ("None", "no 3/bad"), ("None", "no room")]
+    assert (progress.complete, progress.failed) == (1, 2)
+    assert [each.url for each in downloads.seen] == ["1/bad", "2/good", "3/bad", "4/bad", "5/full"]
+
+
+def test_what_is_wrong_or_here_already_is_told_without_a_download(downloads: Downloads) -> None:
+    settings = GetSettings(url="", output="f")
+    told, _ = all_of(iter([Wanted(settings, ("",), BadValue("no URL")), Wanted(settings, ("1",), skipped=True)]), 1)
+    assert [(str(each.error), each.result) for each in told] == [("no URL", None), ("None", None)]
+    assert not downloads.seen
+
+
+def test_a_row_that_breaks_ends_with_what_was_begun(downloads: Downloads) -> None:
+    def files() -> Iterator[Wanted]:
+        yield from wanted(5)
+        raise StorageError("the list cannot be read")
+
+    told: list[Ended] = []
+    with pytest.raises(StorageError, match="cannot be read"):
+        Batch(files(), 3, BatchProgress()).run(told.append)
+    assert len(told) == 5
+
+
+def test_a_fault_of_the_program_is_told_of_its_file(downloads: Downloads) -> None:
+    def does(settings: GetSettings) -> str:
+        raise ZeroDivisionError
+
+    downloads.does = does
+    told, _ = all_of(wanted(2), 2)
+    assert [type(each.error) for each in told] == [ZeroDivisionError] * 2
+
+
+def test_stop_ends_what_runs_and_begins_nothing(downloads: Downloads) -> None:
+    begun = threading.Event()
+
+    def does(settings: GetSettings) -> str:
+        begun.set()
+        assert downloads.stopped.wait(PATIENCE)
+        raise Cancelled("stopped")
+
+    downloads.does = does
+    told: list[Ended] = []
+    made = Batch(wanted(50), 2, BatchProgress())
+
+    def run() -> None:
+        made.run(told.append)
+
+    running = threading.Thread(target=run)
+    running.start()
+    assert begun.wait(PATIENCE)
+    made.stop(Cancelled("stopped"), told.append)
+    running.join(PATIENCE)
+    assert not running.is_alive()
+    assert 1 <= len(told) <= 3
+    assert {type(each.error) for each in told} == {Cancelled}
+
+
+class Watched:
+    def __init__(self, *counts: int) -> None:
+        self.counts = counts
+
+    def counters(self) -> tuple[int, int, int, int, int]:
+        peers, supernode, origin, resumed = self.counts
+        return -1, peers, supernode, origin, resumed
+
+
+def test_bytes_are_those_of_all_and_never_fewer(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = BatchProgress(3, 1000)
+    first, second = Member(progress), Member(progress)
+    running = Watched(1, 2, 3, 4)
+    first.follow(running)  # type: ignore[arg-type]
+    second.follow(Watched(10, 20, 30, 40))  # type: ignore[arg-type]
+    assert progress.counters() == (1000, 11, 22, 33, 44)
+    first.follow(Watched(0, 0, 5, 0))  # type: ignore[arg-type]  # another URL of the same file
+    assert progress.counters() == (1000, 11, 22, 38, 44)
+    first.end(False)
+    second.end(True)
+    assert progress.counters() == (1000, 11, 22, 38, 44)
+    assert progress.name == "2/3 files"
+    for _ in range(3):
+        first.print("the same")
+    progress.print("always")
+    progress.print("always")
+    assert capsys.readouterr().err == "the same\nalways\nalways\n"

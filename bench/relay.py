@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-
-STEP = 256 << 10
-"""Bytes that are passed on at once."""
+from collections import deque
 
 
 class Way(asyncio.Protocol):
-    """One direction of a connection: what comes in here goes out at `other`, later."""
+    """One direction of a connection: what comes in here goes out at the other side, later and in order. first: not before this time."""
 
     def __init__(self, delay: float, first: float) -> None:
         self._delay = delay
         self._free = first
         self._loop = asyncio.get_running_loop()
-        self._held: list[bytes] = []
-        self.other: asyncio.Transport | None = None
+        self._held: deque[bytes | None] = deque()
+        self._due = 0
+        self._other: asyncio.Transport | None = None
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        transport.set_write_buffer_limits(64 << 20)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -43,19 +41,30 @@ class Way(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._later(None)
 
-    def _later(self, data: bytes | None) -> None:
-        self._free = max(self._free, self._loop.time() + self._delay)
-        self._loop.call_at(self._free, self._pass, data)
+    def leads_to(self, other: asyncio.Transport | None) -> None:
+        """Where it goes out."""
+        self._other = other
+        self._pass(0)
 
-    def _pass(self, data: bytes | None) -> None:
-        if self.other is None or self.other.is_closing():
-            return
-        if data:
-            self.other.write(data)
-        elif data is None:
-            self.other.close()
-        elif self.other.can_write_eof():
-            self.other.write_eof()
+    def _later(self, data: bytes | None) -> None:
+        self._held.append(data)
+        self._free = max(self._free, self._loop.time() + self._delay)
+        self._loop.call_at(self._free, self._pass, 1)
+
+    def _pass(self, more: int) -> None:
+        """`more` of what is held is due, besides what could not go out yet."""
+        self._due += more
+        while self._due and self._other is not None:
+            self._due -= 1
+            data = self._held.popleft()
+            if self._other.is_closing():
+                continue
+            if data:
+                self._other.write(data)
+            elif data is None:
+                self._other.close()
+            elif self._other.can_write_eof():
+                self._other.write_eof()
 
 
 async def serve(host: str, pairs: list[tuple[int, str, int]], trip: float) -> None:
@@ -67,7 +76,8 @@ async def serve(host: str, pairs: list[tuple[int, str, int]], trip: float) -> No
 
         async def connect() -> None:
             _, theirs = await loop.create_connection(lambda: Way(trip / 2, 0.0), *there)
-            ours.other, theirs.other = theirs.transport, ours.transport
+            theirs.leads_to(ours.transport)
+            ours.leads_to(theirs.transport)
 
         begun.add(task := loop.create_task(connect()))
         task.add_done_callback(begun.discard)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
     from dfengine.storage.piece_file import PieceFile
 
-OPEN_SECONDS = 15.0
+OPEN_SECONDS = 30.0
 """For a blob's length to be known; then the request that waits for it is passed on, and the engine goes on."""
 
 WINDOW = 128 << 20
@@ -63,7 +63,8 @@ class Blob:
         self._engine = Engine(self._fetching, "blob")
         self._transfer: TransferOnDemand | None = None
         self._opening: asyncio.Future[None] | None = None
-        self._closed = False
+        self.closed = False
+        """Nobody wants it any more."""
         self.right = False
         """All of it is here, and its digest was compared."""
         self.over = False
@@ -77,7 +78,7 @@ class Blob:
         if self._opening is None:
             self._opening = self.loop.run_in_executor(self._threads, self._await_open)
         await asyncio.shield(self._opening)
-        if self._transfer is None or self._closed:
+        if self._transfer is None or self.closed:
             self._opening = None
             raise self.failure
         return self._transfer.file
@@ -132,9 +133,9 @@ class Blob:
 
     def close(self) -> asyncio.Future[None] | None:
         """Let go of it; nobody reads from it."""
-        if self._closed:
+        if self.closed:
             return None
-        self._closed = True
+        self.closed = True
         if not self.over:
             self._fetching.stop(LocalError("nobody wants the blob any more"))
         self._fetching.place.end()

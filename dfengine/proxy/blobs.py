@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from dfengine.proxy.permissions import Permissions, Permit
 from dfengine.proxy.serving import Serving
 from dfengine.proxy.store import Kept, Store, name_of
 from dfengine.settings import GetSettings
-from dfengine.task import Digest
+from dfengine.task import Digest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,10 +100,12 @@ class Blobs:
         return found.f_bavail * found.f_frsize - RESERVE >= promised
 
     def _ended(self, name: str, blob: Blob) -> None:
-        if isinstance(blob.failure, StorageError):
-            self.full_until = self.loop.time() + FULL_SECONDS
         if blob.right:
             self.store.add(name, *blob.whole)
+        elif not blob.closed:
+            print(f"dfengine: sha256:{name.partition('.')[0]}: {shown(str(blob.failure))}", file=sys.stderr)
+            if isinstance(blob.failure, StorageError):
+                self.full_until = self.loop.time() + FULL_SECONDS
 
     def sweep(self) -> None:
         """Call every second: let go of what nobody reads."""
@@ -192,7 +195,7 @@ class BlobAnswer:
             name, kept = found
             blobs.store.use(name, time.time())
             return self._serve(permit, kept.fd, kept, kept.length, None)
-        if blobs.loop.time() < blobs.full_until:
+        if self._request.method == "HEAD" or blobs.loop.time() < blobs.full_until:
             return False
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._private)
         # What credentials have opened here may be given to who needs none here: the registry has just said so.

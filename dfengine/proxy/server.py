@@ -187,13 +187,7 @@ class Server:
         if given:
             given = given.partition("://")[2].rstrip("/") if "://" in given else given
             given = reference.host(given) or "?"
-        asked = reference.parse(head.target, given, self._registries.derives or head.target.startswith(b"/v2/"))
-        if asked is None:
-            raise BadRequest(404, "this is a mirror of container registries: requests begin with /v2/")
-        try:
-            registry = self._registries.find(asked.registry)
-        except DfengineError as error:
-            raise BadRequest(403, str(error)) from None
+        asked, registry = self._asked(head.target, given)
         more: fields.Fields = []
         if registry.user and b"authorization" not in first:
             more.append((b"Authorization", b"Basic " + b64encode(registry.user.encode())))
@@ -214,6 +208,21 @@ class Server:
         if reads and asked.kind == reference.BLOBS and asked.digest:
             return BlobAnswer(self._blobs, front, head, asked, registry, [*private, more[-1]], pass_on).start()
         return pass_on()
+
+
+    def _asked(self, target: bytes, given: str) -> tuple[reference.Reference, Registry]:
+        """What is asked for, of which registry. Raises BadRequest."""
+        asked = reference.parse(target, given)
+        if asked is None:
+            raise BadRequest(404, "this is a mirror of container registries: requests begin with /v2/")
+        try:
+            return asked, self._registries.find(asked.registry)
+        except DfengineError as error:
+            # Where only known ones are asked, a name that begins like a host is a repository's.
+            plain = reference.parse(target, given, hosts_in_paths=False)
+            if self._registries.derives or plain is None or plain.registry or not self._registries.known:
+                raise BadRequest(403, str(error)) from None
+            return plain, self._registries.known[0]
 
 
 def _is_own(address: str) -> bool:

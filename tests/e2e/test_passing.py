@@ -278,6 +278,9 @@ def test_no_open_proxy(stage: Scene, registry: Upstream, mirror: str) -> None:
     assert not {"x-dfengine-token", "x-dragonfly-tag", "x-dragonfly-registry"} & {name for each in registry.asked for name in each.fields}
     only = urlsplit(stage.proxy("--registry", registry.url, "--only-registries", host=3)[1]).netloc
     assert asked(only, "GET", "/v2/a/manifests/1?ns=registry.example.com")[0].status == 403
+    registry.scripts["/v2/my.team/a/manifests/1"] = ok(b"mine")
+    assert asked(only, "GET", "/v2/my.team/a/manifests/1")[1] == b"mine"
+    assert asked(mirror, "GET", "/v2/my.team:5000/a/manifests/1")[0].status == 403
 
 
 def test_a_proxy_asks_neither_itself_nor_in_a_circle(stage: Scene) -> None:

@@ -327,7 +327,9 @@ class Transfer(TransferState):
             else:
                 self.byte_counts.add(None, length)
             self._landed(n)
-        self.wake()
+            idle = host and not self.plan.finished
+        if not idle:  # of a leader's pieces the main thread needs to know the last one only
+            self.wake()
 
     @contextlib.contextmanager
     def cuttable(self, cut: Callable[[], None]) -> Iterator[None]:

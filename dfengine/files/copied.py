@@ -86,8 +86,8 @@ class CopiedFile:
                     return
                 if (length := leader.file.geometry.length) >= 0:
                     transfer.learn_length(length)
-                wanted = transfer.wishes()
-                n = next((n for n in wanted if leader.holds(n)), -1)
+                wanted, there = transfer.wishes(), leader.file.here
+                n = next((n for n in wanted if n < len(there) and n in there), -1)
                 if n >= 0 and not pieces.copy(leader, n):
                     return
                 if n < 0 and wanted and joining.done:

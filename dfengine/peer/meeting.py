@@ -111,7 +111,10 @@ class Meeting:
             self._tell(self._joins.open(line.number))
             return
         fd_passing.discard(descriptors)
-        if type(leader) is int:
+        if "open" in words and descriptors:
+            # It started this server and took itself for the leader, but another one was heard first: it fetches, and is alone.
+            self._tell(self._joins.pass_on(line.number))
+        elif type(leader) is int:
             self._tell(self._joins.silent(line.number, leader))
         elif word in SAYS:
             self._tell(getattr(self._joins, word)(line.number))

@@ -219,17 +219,35 @@ def test_an_open_file_that_is_kept_on_the_disk_joins(stage: Scene, file: tuple[s
         path.unlink()
 
 
-def test_a_killed_leader_of_open_files_hands_over_while_a_download_goes_on(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_leader_of_open_files_hands_over_while_a_download_goes_on(
+    stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals
+) -> None:
     url, node, digest = file
     get = leads(stage, url, node)
     readers = [opens(stage, url, node) for _ in range(3)]
     for reader in readers:
         reader.opened()
     until(lambda: memory(readers) >= SIZE // 4, "a part of the file")
-    readers.pop(0).kill()
+    lost = readers.pop(0)
+    lost.process.send_signal(how)
     found = [reader.read() for reader in readers]
     assert found == [{"sha256": digest, "host": SIZE, "fetched": 0}] * 2
-    assert memory(readers) <= SIZE + PIECE
+    lost.kill()
+    assert memory(readers) <= (1 if how == signal.SIGKILL else 2) * (SIZE + PIECE)
     stage.end(get)
     assert sent(node) <= SIZE + PIECE + 100_000
     ends(readers)
+
+
+def test_a_file_whose_length_is_known_at_its_end(stage: Scene) -> None:
+    digest = stage.file("f", SIZE // 2)
+    url, node = f"{stage.origin()}/chunked/f", stage.supernode()
+    get = leads(stage, url, node)
+    stream, reader = streams(stage, url, node), opens(stage, url, node)
+    assert stage.drain(stream)[0] == digest
+    reader.opened()
+    assert reader.read()["sha256"] == digest
+    stage.end(get)
+    assert stage.digest("out") == digest
+    ends([reader])

@@ -172,6 +172,22 @@ def test_the_end_of_one_that_says_something_is_heard_at_once(host: Host) -> None
     assert not host.hosted.running
 
 
+def test_one_that_follows_and_has_a_place_is_alone(host: Host) -> None:
+    first, _ = host.join()
+    second, words = host.join()
+    assert words[0]["told"] == "follow"
+    third, words = host.join()
+    assert words[0]["told"] == "follow"
+    fd_passing.say(second, {"open": {}}, [second.fileno()])
+    host.turn()
+    first.close()
+    host.turn()
+    assert told(third) == [{"told": "lead", "left": True, "fds": 0}], "who does not know that it leads is not followed"
+    for line in (second, third):
+        line.close()
+    host.turn()
+
+
 def test_who_does_not_read_is_dropped(host: Host) -> None:
     first, _ = host.join()
     deaf, _ = host.join()

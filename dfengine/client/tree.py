@@ -209,8 +209,8 @@ class ManifestFile(ToFile):
 
     def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
         """See Downloading."""
+        from dfengine.origin.manifest_origin import ManifestOrigin
         from dfengine.origin.schemes import of_download
-        from dfengine.origin.tree_origin import ManifestOrigin
 
         return ManifestOrigin(settings.url, self.tree.globs, of_download(settings, floor), cancel)
 

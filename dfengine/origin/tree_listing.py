@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadListing, BadValue, OriginError
@@ -64,10 +64,41 @@ def manifest(
     limits, began, url = limits or Limits(), time.monotonic(), tree_url(url)
     before = before or Before()
     known = before.find(before.identity) if before.identity else None
-    if known is not None and _is_same(before, url, reach, cancel, limits):
-        return known
-    before.identity = ""
-    takes = (globs or Globs()).matcher().takes
+    with _kept(reach, cancel) as near:
+        if known is not None and _is_same(before, url, near, cancel, limits):
+            return known
+        before.identity = ""
+        base, found = _listed(url, near, cancel, globs or Globs(), limits, before)
+    before.pages.ahead.clear()
+    found.sort(key=lambda file: file.path)
+    if not scheme_of(url):
+        look = _Look(reach, cancel, began + limits.seconds)
+        sizeless = [n for n, file in enumerate(found) if file.size < 0]
+        look.at(found, sizeless)
+        unbound = [n for n in divided(found) if not found[n].etag]
+        look.at(found, unbound)
+        before.looked = {n: found[n] for n in (*sizeless, *unbound)}
+    made = Manifest(base, found)
+    if len(before.pages.pages) <= MOST_PAGES >= len(before.looked):
+        before.identity = made.identity
+    else:
+        before.pages, before.looked = Memory(), {}
+    return made
+
+
+@contextmanager
+def _kept(reach: Reach, cancel: Cancel) -> Iterator[Reach]:
+    """The same, by connections that are kept."""
+    driver = Driver(cancel)
+    try:
+        yield reach.replace(kept=driver)
+    finally:
+        driver.close()
+
+
+def _listed(url: str, reach: Reach, cancel: Cancel, globs: Globs, limits: Limits, before: Before) -> tuple[str, list[File]]:
+    """The base of the files, and what the listing says of those that are wanted."""
+    takes = globs.matcher().takes
     found: list[File] = []
     base, told, length = url, 0, 0
     with closing(files(url, reach, cancel, limits, before.pages)) as entries:
@@ -83,20 +114,7 @@ def manifest(
             found.append(File(**each.__dict__))
     if not found:
         raise OriginError(f"{url[:200]}: no file lies below it" + (f" that is selected, of {told}" if told else ""), 404, final=True)
-    found.sort(key=lambda file: file.path)
-    if not scheme_of(url):
-        look = _Look(reach, cancel, began + limits.seconds)
-        sizeless = [n for n, file in enumerate(found) if file.size < 0]
-        look.at(found, sizeless)
-        unbound = [n for n in divided(found) if not found[n].etag]
-        look.at(found, unbound)
-        before.looked = {n: found[n] for n in (*sizeless, *unbound)}
-    made = Manifest(base, found)
-    if len(before.pages.pages) <= MOST_PAGES >= len(before.looked):
-        before.identity = made.identity
-    else:
-        before.pages, before.looked = Memory(), {}
-    return made
+    return base, found
 
 
 def _is_same(before: Before, url: str, reach: Reach, cancel: Cancel, limits: Limits) -> bool:

@@ -1,4 +1,4 @@
-"""A tree as origins: its manifest as a file, and its data, which is read file by file from where the files lie.
+"""The data of a tree as an origin: it is read file by file from where the files lie.
 
 Laws:
 
@@ -14,13 +14,12 @@ Laws:
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 from dfengine.errors import OriginChanged, OriginError, OriginSlow, SourceGone, TreeChanged
-from dfengine.globs import Globs
 from dfengine.location import scheme_of
 from dfengine.manifest import Manifest
 from dfengine.origin.body import SILENCE, STEP, naming
@@ -28,10 +27,9 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.claim import read_past
 from dfengine.origin.driver import Driver
 from dfengine.origin.head import MONTHS, Head
-from dfengine.origin.listing_names import Limits
 from dfengine.origin.reach import Reach
 from dfengine.origin.schemes import origin as origin_of
-from dfengine.origin.tree_listing import Before, divided, manifest
+from dfengine.origin.tree_listing import divided
 from dfengine.origin.version import Version
 
 TYPE_CHECKING = False
@@ -66,80 +64,6 @@ def http_date(when: float) -> str:
     return f"{_DAYS[weekday]}, {day:02} {MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
 
 
-class ManifestOrigin:
-    """See `kinds.Origin`: the encoded manifest of the directory `url`, listed anew whenever no version is asked for.
-
-    before: what an earlier one of the same directory and globs was made of. listing: what a listing may cost, while it lasts.
-    made: is told each manifest that was made. Raises BadValue.
-    """
-
-    def __init__(
-        self, url: str, globs: Globs, reach: Reach, cancel: Cancel, *, before: Before | None = None,
-        listing: Callable[[], AbstractContextManager[Limits]] = lambda: nullcontext(Limits()),
-        made: Callable[[Manifest], None] = lambda manifest: None,
-    ) -> None:
-        self.key = url[:300]
-        self.cancel = cancel
-        self.connect, self.first, self.floor = reach.connect, reach.first, reach.floor
-        self._url, self._globs, self._reach, self._listing, self._made = url, globs, reach, listing, made
-        self._before = before or Before()
-        self._encoded = b""
-        self._version = Version()
-
-    def open(
-        self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
-        waiting: Callable[[], None] | None = None,
-    ) -> ManifestBody:
-        """See `http.HttpOrigin.open`, and `tree_listing.manifest` for what is raised."""
-        if version is None or not self._encoded:
-            reach = self._reach.replace(connect=self.connect, first=self.first)
-            with self._listing() as limits:
-                made = manifest(self._url, reach, self.cancel, self._globs, limits, self._before)
-            self._made(made)
-            self._encoded = made.encode()
-            self._version = Version(f'"{made.identity}"', "", len(self._encoded))
-        if version is not None and not version.covers(self._version):
-            raise OriginChanged(f"{self._url[:200]} has other files now")
-        same = unless is not None and unless.covers(self._version)
-        return ManifestBody(self._url[:200], self._encoded, start, end, self._version, same)
-
-    def send(self) -> None:
-        """See `kinds.Origin`."""
-
-    def unsend(self) -> None:
-        """See `kinds.Origin`."""
-
-    def check_end(self, start: int, version: Version) -> None:
-        """See `kinds.Origin`: each answer says how long it is."""
-
-
-class ManifestBody:
-    """See `kinds.Answer`."""
-
-    def __init__(self, place: str, encoded: bytes, start: int, end: int | None, version: Version, same: bool) -> None:
-        self.place = place
-        self.head = Head(200)
-        self.start, self.length = start, len(encoded)
-        past = len(encoded) if end is None else min(end, len(encoded))
-        self.remaining = 0 if same else max(0, past - start)
-        self.vary = frozenset(("*",))
-        self.version = version
-        self.ranged, self.bounded = bool(start) or end is not None, end is not None
-        self.not_modified, self.open_end = same, False
-        self._encoded = encoded
-
-    def read_into(self, buffer: memoryview) -> int:
-        """See `body.Body.read_into`."""
-        count = min(len(buffer), self.remaining)
-        buffer[:count] = self._encoded[self.start : self.start + count]
-        self.start += count
-        self.remaining -= count
-        return count
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
 class TreeOrigin:
     """See `kinds.Origin`: the data of a manifest. connect, first, floor: of each file's answer. ahead: files asked for ahead at once.
 
@@ -153,7 +77,10 @@ class TreeOrigin:
         self.ahead = 0 if scheme_of(manifest.base) == "file" else AHEAD
         self.key = origin_of(manifest.url(0), reach, cancel).key if len(manifest) else manifest.base
         self.vary = frozenset(("*",))
+        self.asked = 0
+        """Requests for files so far."""
         self._reach = reach
+        self._counting = threading.Lock()
         self._seen: dict[int, Version] = {}
         bound = all(manifest.etags[n] or manifest.modified[n] != -1 for n in divided([*manifest]))
         self.version = Version(f'"{manifest.identity}"' if bound else "", "", manifest.length)
@@ -194,6 +121,11 @@ class TreeOrigin:
         """An answer with a part of file n was of this version: so must others be."""
         if version.binds:
             self._seen.setdefault(n, version)
+
+    def count(self) -> None:
+        """One more request for a file. In any thread."""
+        with self._counting:
+            self.asked += 1
 
     def send(self) -> None:
         """See `kinds.Origin`."""
@@ -350,6 +282,7 @@ class TreeBody:
         return False, self._origin_of(n)
 
     def _origin_of(self, n: int) -> Origin:
+        self._origin.count()
         if self._top is None:
             return origin_of(self._manifest.url(n), self._reach, self._origin.cancel)
         return self._top.below(self._manifest.link(n))

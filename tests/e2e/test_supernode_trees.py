@@ -93,6 +93,7 @@ def test_a_directory_is_two_tasks_and_read_once(stage: Scene, index: str) -> Non
     assert len({each["path"] for each in gets}) == len(FILES)
     assert sum(each["sent"] for each in gets) <= 1.02 * manifest.length + (1 << 20)
     assert len(gets) + len(heads) <= len(FILES) + 12  # a large file is read by several ranges
+    assert len(gets) <= node.metric("dfengine_origin_requests_total") <= len(asked)
 
 
 def test_many_that_want_a_tree_at_once_have_it_listed_once(stage: Scene) -> None:

@@ -23,9 +23,10 @@ from dfengine.manifest import Manifest, decode
 from dfengine.origin import tree_origin
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_root import Anywhere
+from dfengine.origin.manifest_origin import ManifestOrigin
 from dfengine.origin.reach import Reach
 from dfengine.origin.tree_listing import Before, divided, manifest
-from dfengine.origin.tree_origin import AHEAD, ManifestOrigin, TreeOrigin, http_date
+from dfengine.origin.tree_origin import AHEAD, TreeOrigin, http_date
 from dfengine.origin.version import Version
 from tests.origins.directory import Directory
 from tests.origins.hub import Hub
@@ -402,6 +403,14 @@ def test_what_only_a_files_own_answer_tells_is_compared_as_well(cancel: Cancel) 
         kept[again.identity] = again
         assert again.identity != made.identity
         assert again == manifest(served.url, reach(), cancel)
+
+
+def test_a_listing_keeps_its_connection(cancel: Cancel) -> None:
+    with Directory({f"{n}/x": b"1" for n in range(30)}) as served:
+        before = Before()
+        manifest(served.url, reach(), cancel, before=before)
+        assert len(served.seen) == 31
+        assert served.connections == 1
 
 
 def test_pages_that_were_compared_are_not_asked_for_again(cancel: Cancel) -> None:

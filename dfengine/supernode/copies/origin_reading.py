@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, SourceGone
 from dfengine.manifest import Manifest
 from dfengine.origin.cancel import Cancel
+from dfengine.origin.manifest_origin import ManifestOrigin
 from dfengine.origin.reach import Reach
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import transient
 from dfengine.origin.schemes import origin as origin_of
+from dfengine.origin.tree_listing import manifest
+from dfengine.origin.tree_origin import TreeOrigin
 from dfengine.origin.version import Version
 from dfengine.supernode.copies.arrival import Arrivals
 from dfengine.supernode.copies.cache import Description
@@ -40,8 +43,6 @@ def _origin(fetch: Fetch) -> Origin:
     reach = _reach(fetch)
     if wanted.tree is None:
         return origin_of(wanted.url, reach, cancel, (lambda: fetch.wanted.signed) if wanted.signed else None)
-    from dfengine.origin.tree_origin import ManifestOrigin, TreeOrigin
-
     if wanted.tree.part == MANIFEST:
         return ManifestOrigin(wanted.url, wanted.tree.globs, reach, cancel, before=fetch.listed, made=fetch.manifests.keep,
                               listing=lambda: fetch.budget.listing(fetch.address))
@@ -50,8 +51,6 @@ def _origin(fetch: Fetch) -> Origin:
 
 def _manifest(fetch: Fetch, tree: TreeTask, reach: Reach, cancel: Cancel) -> Manifest:
     """Of the tree whose data is fetched. Raises OriginChanged when its directory has another manifest by now, or as `tree_listing`."""
-    from dfengine.origin.tree_listing import manifest
-
     known = fetch.manifests.get(tree.manifest, fetch.wanted.url)
     if known is None:
         with fetch.budget.listing(fetch.address) as limits:
@@ -132,7 +131,8 @@ def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tupl
     reader.work()
     for thread in more:
         thread.join()
-    fetch.origin_requests += reader.requests
+    # Each answer of a tree's data is made of many; the first one was counted when it was opened.
+    fetch.origin_requests += origin.asked - 1 if isinstance(origin, TreeOrigin) else reader.requests
     fetch.past_bytes, fetch.reader = fetch.past_bytes + reader.bytes, None
     if reader.error is not None:
         raise reader.error

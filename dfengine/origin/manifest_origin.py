@@ -1,0 +1,90 @@
+"""The manifest of a tree as an origin: a file whose version is its identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from dfengine.errors import OriginChanged
+from dfengine.globs import Globs
+from dfengine.manifest import Manifest
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.head import Head
+from dfengine.origin.listing_names import Limits
+from dfengine.origin.reach import Reach
+from dfengine.origin.tree_listing import Before, manifest
+from dfengine.origin.version import Version
+
+
+class ManifestOrigin:
+    """See `kinds.Origin`: the encoded manifest of the directory `url`, listed anew whenever no version is asked for.
+
+    before: what an earlier one of the same directory and globs was made of. listing: what a listing may cost, while it lasts.
+    made: is told each manifest that was made. Raises BadValue.
+    """
+
+    def __init__(
+        self, url: str, globs: Globs, reach: Reach, cancel: Cancel, *, before: Before | None = None,
+        listing: Callable[[], AbstractContextManager[Limits]] = lambda: nullcontext(Limits()),
+        made: Callable[[Manifest], None] = lambda manifest: None,
+    ) -> None:
+        self.key = url[:300]
+        self.cancel = cancel
+        self.connect, self.first, self.floor = reach.connect, reach.first, reach.floor
+        self._url, self._globs, self._reach, self._listing, self._made = url, globs, reach, listing, made
+        self._before = before or Before()
+        self._encoded = b""
+        self._version = Version()
+
+    def open(
+        self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
+        waiting: Callable[[], None] | None = None,
+    ) -> ManifestBody:
+        """See `http.HttpOrigin.open`, and `tree_listing.manifest` for what is raised."""
+        if version is None or not self._encoded:
+            reach = self._reach.replace(connect=self.connect, first=self.first)
+            with self._listing() as limits:
+                made = manifest(self._url, reach, self.cancel, self._globs, limits, self._before)
+            self._made(made)
+            self._encoded = made.encode()
+            self._version = Version(f'"{made.identity}"', "", len(self._encoded))
+        if version is not None and not version.covers(self._version):
+            raise OriginChanged(f"{self._url[:200]} has other files now")
+        same = unless is not None and unless.covers(self._version)
+        return ManifestBody(self._url[:200], self._encoded, start, end, self._version, same)
+
+    def send(self) -> None:
+        """See `kinds.Origin`."""
+
+    def unsend(self) -> None:
+        """See `kinds.Origin`."""
+
+    def check_end(self, start: int, version: Version) -> None:
+        """See `kinds.Origin`: each answer says how long it is."""
+
+
+class ManifestBody:
+    """See `kinds.Answer`."""
+
+    def __init__(self, place: str, encoded: bytes, start: int, end: int | None, version: Version, same: bool) -> None:
+        self.place = place
+        self.head = Head(200)
+        self.start, self.length = start, len(encoded)
+        past = len(encoded) if end is None else min(end, len(encoded))
+        self.remaining = 0 if same else max(0, past - start)
+        self.vary = frozenset(("*",))
+        self.version = version
+        self.ranged, self.bounded = bool(start) or end is not None, end is not None
+        self.not_modified, self.open_end = same, False
+        self._encoded = encoded
+
+    def read_into(self, buffer: memoryview) -> int:
+        """See `body.Body.read_into`."""
+        count = min(len(buffer), self.remaining)
+        buffer[:count] = self._encoded[self.start : self.start + count]
+        self.start += count
+        self.remaining -= count
+        return count
+
+    def close(self) -> None:
+        """Nothing is held."""

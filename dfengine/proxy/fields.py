@@ -37,6 +37,9 @@ OF_REQUEST = OF_ANSWER | OWN
 USUAL = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))
 """Values of Connection that name no field which is passed on."""
 
+COUNTED = frozenset((b"accept", b"accept-encoding", b"authorization", b"user-agent", b"if-none-match"))
+"""Fields of a request that what is kept of its answer is told apart by, or that change nothing of it."""
+
 SINGLE = frozenset((
     b"host", b"content-length", b"transfer-encoding", b"range", b"if-range", b"authorization", b"expect", b"upgrade", TOKEN,
     b"x-dragonfly-registry",
@@ -93,6 +96,12 @@ def private(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Those of a request that may open what is closed to others."""
     left_out = OWN | HARMLESS
     return [(name, value) for name, value in fields if name.lower() not in left_out and is_private(name.decode("latin-1"))]
+
+
+def usual(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """A request that says nothing by which a registry could give others another answer: one with more is not kept for them."""
+    expected = COUNTED | OF_REQUEST | HARMLESS
+    return all(name.lower() in expected for name, _ in fields)
 
 
 def framing(fields: Iterable[tuple[bytes, bytes]], version: str, request: bool) -> int:

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from dfengine.errors import StorageError
-from dfengine.proxy.fields import Fields, text
+from dfengine.proxy.fields import Fields, text, usual
 from dfengine.storage.protected import is_own_folder
 from dfengine.value import Value
 
@@ -219,7 +219,7 @@ class Watch:
 
     def answered(self, status: int, fields: Fields) -> None:
         """The head of the answer."""
-        wanted = status == 200 and not text(fields, b"content-encoding")
+        wanted = status == 200 and not text(fields, b"content-encoding") and usual(self._request.fields)
         self._body = [] if wanted and self._request.method == "GET" else None
         self._content_type = text(fields, b"content-type")
         told = text(fields, b"docker-content-digest")

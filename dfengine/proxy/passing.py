@@ -89,6 +89,9 @@ class Passing:
     def _send(self, line: Line) -> None:
         request, self._line = self._request, line
         fields: Fields = [(b"Host", self._registry.place.encode()), *passed_on(request.fields, True), *self._more]
+        if self._watcher is not None:
+            # What is seen is to be what its digest says, and not an encoding of it.
+            fields = [field for field in fields if field[0].lower() != b"accept-encoding"]
         if request.length == CHUNKED:
             fields.append((b"Transfer-Encoding", b"chunked"))
         elif request.length or request.method in ("POST", "PUT", "PATCH"):

@@ -341,3 +341,21 @@ def test_a_registry_by_https(stage: Scene) -> None:
         careless = urlsplit(stage.proxy("--registry", registry.url, "--insecure", host=4)[1]).netloc
         assert asked(careless, "GET", "/v2/a/x")[1] == b"hello" * MIB
         assert len(registry.asked) == 2
+
+
+def test_what_one_client_says_changes_nothing_that_others_are_told_later(mirror: str, registry: Upstream) -> None:
+    def send(sock: socket.socket, asked: Asked) -> None:
+        evil = asked.fields.get("x-forwarded-host", "") or asked.fields.get("cookie", "")
+        gzip = "Content-Encoding: gzip" if "accept-encoding" in asked.fields else "X: y"
+        ok(b'{"evil": 1}' if evil else b'{"right": 1}', "Content-Type: a/b", gzip)(sock, asked)
+
+    registry.scripts["/v2/a/manifests/1"] = send
+    assert asked(mirror, "GET", "/v2/a/manifests/1", X_Forwarded_Host="evil")[1] == b'{"evil": 1}'
+    assert asked(mirror, "GET", "/v2/a/manifests/1", Accept_Encoding="zstd, gzip")[1] == b'{"right": 1}'
+    assert asked(mirror, "GET", "/v2/a/manifests/1", X_Forwarded_Host="evil")[1] == b'{"evil": 1}'
+    assert asked(mirror, "GET", "/v2/a/manifests/1", Cookie="evil")[1] == b'{"evil": 1}'
+    registry.scripts["/v2/a/manifests/1"] = ok(b"", status="503 Service Unavailable")
+    answer, body = asked(mirror, "GET", "/v2/a/manifests/1")
+    assert (answer.status, body) == (200, b'{"right": 1}')
+    assert "warning" in answer.headers
+    assert asked(mirror, "GET", "/v2/a/manifests/1", Accept="c/d")[0].status == 503

@@ -63,3 +63,10 @@ def test_nothing_that_connection_names_is_passed_on(given: fields.Fields) -> Non
     names = fields.named(given)
     left = passed_on(given, request=False)
     assert not [name for name, _ in left if name.lower() in names or name.lower() in (b"connection", b"content-length")]
+
+
+def test_what_could_change_an_answer_for_others() -> None:
+    docker = [(b"Host", b"m"), (b"User-Agent", b"containerd"), (b"ACCEPT", b"a"), (b"Accept-Encoding", b"zstd"), (b"Authorization", b"x")]
+    assert fields.usual(docker)
+    for name in (b"X-Forwarded-Host", b"X-Original-URL", b"Cookie", b"Range", b"Accept-Language", b"X-Anything"):
+        assert not fields.usual([*docker, (name, b"evil")])

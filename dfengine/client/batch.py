@@ -122,7 +122,8 @@ class Batch:
                 self._over = True
                 raise
             self._over = wanted is None
-            return wanted
+            # The list may have let it wait for long.
+            return wanted if self._stopped is None else None
 
     def _one(self, wanted: Wanted) -> Ended:
         member = Member(self._progress)

@@ -246,3 +246,38 @@ def test_files_share_connections_and_the_peer_server(stage: Scene) -> None:
     assert digests(stage.path / "out") == expected
     made = [line for line in calls.read_text().splitlines() if "AF_INET" in line and "SOCK_DGRAM" not in line]
     assert len(made) <= 40, "connections of each file: " + "\n".join(made)
+
+
+def test_a_signal_ends_the_wait_for_a_list(stage: Scene) -> None:
+    expected = files(stage, 1)
+    url = stage.origin()
+    words = command(stage, "--input-file", "-", "-P", str(stage.path / "out"), "--json")
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(f"{url}/f0\n{url}/none\n".encode())  # the second one may still get options
+    process.stdin.flush()
+    until(lambda: (stage.path / "out/f0").exists(), "the first file")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 143, "the list is not at its end"
+    out, _ = process.communicate(timeout=PATIENCE)
+    told = json.loads(out)
+    assert (told["code"], told["failed"]) == (143, 0)
+    assert digests(stage.path / "out") == expected
+
+
+def test_a_long_list_takes_no_more_memory_than_a_short_one(stage: Scene) -> None:
+    files(stage, 1)
+    url = stage.origin()
+    peaks = []
+    for count in (100, 20_000):
+        line = f"{url}/f0\n out=/bad/{'x' * 500}\n".encode()
+        process = subprocess.Popen(command(stage, "--input-file", "-", "-q"), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdin is not None
+        for _ in range(count // 100):
+            process.stdin.write(line * 100)
+        process.stdin.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 2
+        peaks.append(usage.ru_maxrss)
+    assert peaks[1] < peaks[0] + 8 * 1024, f"KiB: {peaks}"

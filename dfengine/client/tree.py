@@ -304,10 +304,12 @@ def _manifest_path(settings: GetSettings, name: str) -> Iterator[str]:
             folder = os.path.join(Home(settings.home).path, "trees")
     if folder:
         path = os.path.join(folder, f"{name}.manifest")
-        yield path
-        with contextlib.suppress(OSError):
-            if os.lstat(path).st_nlink < 2:  # nobody serves it
-                os.unlink(path)
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                if os.lstat(path).st_nlink < 2:  # nobody serves it
+                    os.unlink(path)
         return
     from tempfile import TemporaryDirectory
 

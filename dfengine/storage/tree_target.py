@@ -250,7 +250,10 @@ class TreeTarget:
                 self.discard()
 
     def close(self) -> None:
-        """Let go of the directory; what lies in it stays."""
+        """Let go of the directory; what lies in it stays, but for a directory of parts that is empty."""
+        if self._lock >= 0:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.parts)
         for fd in self.descriptors:
             os.close(fd)
         self._root = self._lock = -1

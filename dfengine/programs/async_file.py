@@ -38,9 +38,11 @@ class File:
         try:
             await asyncio.shield(opening)
         except BaseException:
-            await shielded(in_thread(self._file.close))
-            with contextlib.suppress(Exception):
-                await shielded(opening)
+            try:
+                await shielded(in_thread(self._file.close))
+            finally:
+                with contextlib.suppress(Exception):
+                    await shielded(opening)
             raise
         return self
 

@@ -173,9 +173,12 @@ class Reader:
 
     def _next(self) -> bytes:
         """The next piece's content; in a thread of its own."""
-        if self._reader is None:
-            self._reader = self._begin()
-        return self._reader.next_piece()
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = self._begin()
+            if self._closed:  # while it was begun: who closed it saw nothing to cancel
+                reader.cancel(Cancelled("the stream was closed"))
+        return reader.next_piece()
 
     async def close(self) -> None:
         """Release everything, when the digests that were given have been compared, as streaming.reader.Reader.close."""

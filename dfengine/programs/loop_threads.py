@@ -39,6 +39,7 @@ def in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
             return
         if error is not None:
             future.set_exception(error)
+            future.exception()  # who was cancelled does not look at it, and asyncio would print that
         else:
             future.set_result(result)  # type: ignore[arg-type]  # set if there is no error
 

@@ -424,6 +424,44 @@ tell(out=sha(folder + "out"))
     assert told == {"preheated": SIZE, "out": digest}
 
 
+@pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])
+def test_a_hundred_opens_leave_nothing(stage: Scene, program: Program, swarm: bool) -> None:
+    """Descriptors, threads and memory are after 120 of them what they were, however they ended."""
+    stage.file("f", SIZE)
+    told = program.run(
+        """
+def memory():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) << 10
+
+def once(number):
+    store = ("memory", "disk")[number % 2]
+    with dfengine.open(base + "/f", nodes=nodes, store=store, buffering=-(number % 3 == 0), **options) as file:
+        file.read(10)
+    with dfengine.open(base + "/f", nodes=nodes, digest="sha256:" + "0" * 64, **options) as file:
+        with contextlib.suppress(dfengine.DigestMismatch):
+            file.map()
+            raise AssertionError("it is another file")
+    with contextlib.suppress(dfengine.OriginError):
+        dfengine.open(base + "/none", nodes=nodes, **options)
+        raise AssertionError("there is no such file")
+
+for number in range(8):
+    once(number)
+gc.collect()
+first, began = memory(), open_files()
+for number in range(40):
+    once(number)
+gc.collect()
+tell(grown=memory() - first, files=open_files() == began, threads=threading.active_count())
+""",
+        *([stage.supernode()] if swarm else []),
+    )
+    assert told["files"]
+    assert told["threads"] == 1
+    assert told["grown"] < 32 << 20
+
+
 def test_threads_share_a_client(stage: Scene, program: Program) -> None:
     digests, node = [stage.file(f"f{number}", SIZE // 4) for number in range(6)], stage.supernode()
     told = program.run(

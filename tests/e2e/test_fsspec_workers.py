@@ -28,7 +28,7 @@ def work(fs: FileSystem, shards: list[str], pipe: Any) -> None:
     pipe.close()
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_workers_share_out_the_shards(stage: Scene, method: str) -> None:
     base = stage.origin()

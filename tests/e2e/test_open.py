@@ -573,7 +573,7 @@ def read_in_child(file: File, offset: int, count: int, out: Any) -> None:
         out.put(repr(error))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_other_processes_open_it_again(stage: Scene, method: str) -> None:
     size = 6 * PIECE
     stage.file("f", size)

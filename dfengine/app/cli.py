@@ -166,6 +166,13 @@ def proxy(values: dict[str, Any]) -> None:
     With hosts-toml: show, or write, the configuration of containerd, Docker, podman and the like for such a proxy.
     """
     what, folder = values.pop("what", ""), values.pop("write", "")
+    if path := values.pop("dfdaemon", ""):
+        from dfengine.app import dfdaemon
+
+        read, left = dfdaemon.read(path)
+        values = {**read, **{name: value for name, value in values.items() if value != () and value is not False}}
+        if left:
+            print(f"dfengine: {path}: not served here, and left out: {', '.join(left)}", file=sys.stderr)
     if what not in ("", "hosts-toml"):
         raise click.UsageError(f"{what[:40]!r} is not hosts-toml", click.get_current_context())
     if what:

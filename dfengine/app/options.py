@@ -343,6 +343,8 @@ PROXY = (
     *(each.replace(group=REGISTRIES) for each in (*_as_in(GET, "cacerts", "insecure"), *_as_in(SUPERNODE, "origin_allow", "origin_deny"))),
     Option(("--cache-size",), "cache_size", STORAGE, "Most bytes of blobs on the disk", "size", default="no limit",
            more="Those that were used longest ago leave, also when the disk is nearly full"),
+    Option(("--dfdaemon",), "dfdaemon", REGISTRIES, "Settings of Dragonfly 1.x's dfdaemon.yml", "file",
+           more="Options given here override them; what it has no counterpart for is said on stderr"),
     Option(("--write",), "write", REGISTRIES, "hosts-toml: write below this, as /etc", "dir",
            default="show only"),
     *_as_in(GET, "nodes", "location", "locallimit", "totallimit", "ip", "port", "home", "alivetime", "expiretime"),

@@ -346,3 +346,17 @@ def test_a_registry_that_wants_tokens(stage: Scene) -> None:
         hosts[1].run("images", "rm", "registry.test/app/x:1")
         with pytest.raises(AssertionError, match=r"401|403|authorization|insufficient"):
             hosts[1].pull("content", "fetch", "--user", "user:wrong")
+
+
+def test_a_dfdaemon_that_becomes_a_proxy(stage: Scene) -> None:
+    """By the file that it had."""
+    registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
+    registry.push(image, "app/x")
+    node = stage.supernode()
+    path = stage.path / "dfdaemon.yml"
+    flags = f'dfget_flags: ["--node", "{node.node}"]\n'
+    path.write_text(f"registry_mirror:\n  remote: {registry.url}\n{flags}proxies:\n- regx: blobs/sha256.*\n")
+    mirror = stage.proxy("--dfdaemon", str(path))[1]
+    for digest, content in image.blobs.items():
+        assert get(mirror, f"/v2/app/x/blobs/{digest}")[1] == content
+    assert node.metric("dfengine_origin_bytes_total") == image.size

@@ -48,6 +48,9 @@ LACKING = 5.0
 LOOK = 1.0
 """Seconds between two looks at what is shared."""
 
+AT_ONCE = 8
+"""Contents that are read at once; each takes the memory of a piece."""
+
 AGAIN = 5.0
 """Seconds between two readings, of which the first did not come to its end."""
 
@@ -129,6 +132,11 @@ class Shares:
         self._keep(fetch, claim, keep)
         self._tell(fetch.task)
         self._wake()
+
+    def is_shared(self, task: str, cid: str) -> bool:
+        """This download has announced the content lately."""
+        fetch = self._cdn.fetches.get(task)
+        return fetch is not None and fetch.claim is not None and cid in fetch.claim.sharers
 
     def withdrawn(self, task: str, cid: str) -> None:
         """It shares it no longer."""
@@ -234,13 +242,18 @@ class Shares:
     def _keep(self, fetch: Fetch, claim: Claim, seconds: float) -> None:
         if seconds > 0:
             claim.keep = time.time() + min(seconds, MOST_KEEP)
-            self._fetches.kept.keep(fetch.task, fetch.wanted.url, claim.keep)
+            self._mark(fetch, claim)
             if not self.kept(fetch.task) and claim.again < self._loop.time():
                 self._read(fetch, claim, "")
 
+    def _mark(self, fetch: Fetch, claim: Claim) -> None:
+        """A copy that is whole stays; what was only announced leaves no mark on the disk."""
+        if claim.keep > time.time() and self.kept(fetch.task):
+            self._fetches.kept.keep(fetch.task, fetch.wanted.url, claim.keep)
+
     def _read(self, fetch: Fetch, claim: Claim, address: str) -> None:
-        if claim.reading or fetch.state == FAILED:
-            return
+        if claim.reading or fetch.state == FAILED or self._readings >= AT_ONCE:
+            return  # whoever wishes it will say so again
         claim.reading = True
         dialer = self._dialer()
         holders = Holders(
@@ -250,6 +263,11 @@ class Shares:
         )  # fmt: skip
         self._cdn.work(fetch, lambda fetch: replicate(fetch, holders), self._over, address)
 
+    @property
+    def _readings(self) -> int:
+        found = (self._cdn.fetches.get(task) for task in self._tasks)
+        return sum(fetch is not None and fetch.claim is not None and fetch.claim.reading for fetch in found)
+
     def _over(self, fetch: Fetch) -> None:
         """A thread that read or verified the copy has ended."""
         claim = fetch.claim
@@ -257,6 +275,7 @@ class Shares:
         claim.reading, claim.again = False, self._loop.time() + AGAIN
         if fetch.state == RUNNING:
             fetch.state = SUCCESS
+        self._mark(fetch, claim)
         if fetch.state == SUCCESS and not claim.proved and claim.keep < time.time():
             self._let_go(fetch, claim)
         self._tell(fetch.task)

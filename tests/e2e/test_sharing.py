@@ -36,10 +36,10 @@ def named(path: Path) -> str:
     return content_url(hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def announce(node: Supernode, message: Any) -> dict[str, Any]:
-    """The answer to a raw announcement, with its HTTP status."""
+def announce(node: Supernode, message: Any, address: str = "127.0.0.1") -> dict[str, Any]:
+    """The answer to a raw announcement from that address, with its HTTP status."""
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
-    line = http.client.HTTPConnection("127.0.0.1", node.port, timeout=20)
+    line = http.client.HTTPConnection("127.0.0.1", node.port, timeout=20, source_address=(address, 0))
     line.request("POST", "/swarm/share", body)
     answer = line.getresponse()
     found = answer.read()
@@ -301,7 +301,9 @@ def test_hostile_announcements_are_refused_and_harm_nothing(stage: Scene) -> Non
     name = stage.share(path, nodes=(node,)).strip()
     stage.get(name, "out", nodes=(node,))
     # Another client's announcement cannot end it.
-    assert announce(node, {**right, "withdrawn": True})["code"] == codes.SUCCESS
+    [shared] = shared_content.listed(Home(str(stage.path / "home-9")))
+    for more in ({"withdrawn": True}, {"port": 15002}, {}):
+        assert announce(node, {**right, "cid": shared.cid, **more}, "127.0.0.77")["code"] != codes.SUCCESS
     stage.get(name, "more", host=3, nodes=(node,))
 
 

@@ -221,38 +221,49 @@ class _Gathered:
         fd = self.__dict__.pop("fd", -1)
         if fd >= 0:
             os.close(fd)
-            _gathered.size -= self.__dict__.get("size", 0)
+            _gathered.free(self.__dict__.get("size", 0))
 
 
 class _Kept:
-    """The gathered pieces of this process. size: bytes of all that are in memory."""
+    """The gathered pieces of this process, for the loop and for threads that compare. size: bytes of all that are in memory."""
 
     def __init__(self) -> None:
         self.size = 0
+        # What leaves may end while the lock is held, and says so by `free`.
+        self._lock = threading.RLock()
         self._pieces: OrderedDict[tuple[int, int], _Gathered] = OrderedDict()
 
     def get(self, shared: int, n: int) -> _Gathered | None:
         """Piece n of a tree, if it is here."""
-        found = self._pieces.get((shared, n))
-        if found is not None:
-            self._pieces.move_to_end((shared, n))
-        return found
+        with self._lock:
+            found = self._pieces.get((shared, n))
+            if found is not None:
+                self._pieces.move_to_end((shared, n))
+            return found
 
     def add(self, shared: int, n: int, piece: _Gathered) -> None:
         """The least recently asked for leave when these are more than KEPT bytes; they stay in memory while they are sent."""
-        self.size += piece.size
-        self._pieces[shared, n] = piece
-        while len(self._pieces) > 1 and sum(each.size for each in self._pieces.values()) > KEPT:
-            self._pieces.popitem(last=False)
+        with self._lock:
+            self.size += piece.size
+            self._pieces[shared, n] = piece
+            while len(self._pieces) > 1 and sum(each.size for each in self._pieces.values()) > KEPT:
+                self._pieces.popitem(last=False)
+
+    def free(self, size: int) -> None:
+        """So many bytes are in memory no more."""
+        with self._lock:
+            self.size -= size
 
     def drop(self, shared: int, n: int) -> None:
         """It is not here any more."""
-        self._pieces.pop((shared, n), None)
+        with self._lock:
+            self._pieces.pop((shared, n), None)
 
     def forget(self, shared: int) -> None:
         """All of a tree."""
-        for key in [key for key in self._pieces if key[0] == shared]:
-            del self._pieces[key]
+        with self._lock:
+            for key in [key for key in self._pieces if key[0] == shared]:
+                del self._pieces[key]
 
 
 _gathered = _Kept()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from dfengine._piece import Geometry
 from dfengine.errors import BadRange, BadValue, StorageError
 from dfengine.net._sendfile import FileSlice
+from dfengine.storage import tree_shared
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.home import Home
 from dfengine.storage.shared import Shared
@@ -203,3 +206,31 @@ def test_a_manifest_leaves_with_its_entry(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["left.manifest"]
     home.sweep(now + 86400)
     assert not os.listdir(path.parent)
+
+
+def test_pieces_are_sent_to_many_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads compare while the loop finds others, and few are kept; a changed file is found by some thread."""
+    monkeypatch.setattr(tree_shared, "KEPT", 100)
+    tree = served.tree
+    tree.write_all(served.file)
+    served.end()
+    (tree.path / "file0").write_bytes(b"0" * 10)
+    shared, count = served.shared(), tree.geometry.count
+    wrong: list[object] = []
+
+    def ask(seed: int) -> None:
+        try:
+            for n in random.Random(seed).choices(range(count), k=400):
+                if served.sent(shared, n) not in ((tree.piece(n),) if n else (None,)):
+                    wrong.append(n)
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    shared.close()
+    assert tree_shared._gathered.size == 0

@@ -138,7 +138,7 @@ def _get(values: dict[str, Any]) -> None:
         urls = [check_task_url(url) for url in urls]
     settings = _checked(given, quiet).replace(quiet=quiet, verbose=verbose and not quiet, report_digest=as_json)
     shows = bool(bar or (sys.stderr.isatty() and not quiet))
-    if len(urls) != 1 or any(several.values()):
+    if len(urls) != 1 or any(value for name, value in several.items() if name != "jobs"):
         from dfengine.app import many
 
         if stream or window or cache is not None or placing["output"] or placing["remote_header_name"]:

@@ -70,6 +70,7 @@ def told(*words: str) -> GetSettings:
         (["-o", "/dev/null", "--window", "2"], {"output": "-", "device": "/dev/null", "window": 2}),
         (["-o", "/dev/stdout"], {"output": "-", "device": ""}),
         (["-P", ".", "-o", "x"], {"output": "./x"}),
+        (["-j", "3", "-o", "x"], {"output": "x"}),
         (["-P", "a/b", "--create-dirs"], {"output": "a/b/f.bin"}),
         (["-o", "a/b/", "--create-dirs"], {"output": "a/b/f.bin"}),
         (["-P", "a", "-o", "b/c", "--create-dirs"], {"output": "a/b/c"}),

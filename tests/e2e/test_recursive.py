@@ -233,3 +233,16 @@ def test_what_cannot_be_meant(stage: Scene, words: tuple[str, ...], said: str) -
     assert said in err
     assert err.count("\n") == 1
     assert not (stage.path / "out").exists()
+
+
+def test_a_tree_of_many_files_is_two_registrations_and_each_file_one_request(stage: Scene) -> None:
+    for n in range(300):
+        (stage.www / f"tree/{n % 3}").mkdir(parents=True, exist_ok=True)
+        (stage.www / f"tree/{n % 3}/{n}").write_bytes(b"%d" % n * 100)
+    url, node = index(stage), stage.supernode()
+    run(stage, "--recursive", url, str(stage.path / "out"), "-n", node.node)
+    assert len(there(stage.path / "out")) == 300
+    assert node.metric("dragonfly_supernode_dfgettasks_registered_total") == 2
+    asked = stage.requests()
+    assert len([each for each in asked if not each["path"].endswith("/")]) == 300
+    assert len(asked) <= 300 + 4 + 1

@@ -61,8 +61,8 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
             file = wanted.opened(given["input_file"])
             if file is not sys.stdin.buffer:
                 stack.enter_context(file)
-            lines = wanted.checked(several, file, session.unknown)
-            files = chain(files, wanted.of_list(several, file, session.unknown))
+            lines = wanted.checked(several, file, session.unknown, found)
+            files = chain(files, wanted.of_list(several, file, session.unknown, found))
             session.progress.files = len(found) + lines if lines >= 0 else -1
         else:
             session.progress.files = len(found)

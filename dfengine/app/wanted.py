@@ -36,13 +36,15 @@ class Several(Value):
 
 
 class Outputs:
-    """The outputs so far."""
+    """The outputs so far, of which `most` are remembered; `first` are those of the command line."""
 
-    def __init__(self, most: int = REMEMBERED) -> None:
+    def __init__(self, most: int = REMEMBERED, first: Iterable[Wanted] = ()) -> None:
         self._most = most
         self._now: set[bytes] = set()
         self._before: set[bytes] = set()
         self._folders: dict[str, str] = {}
+        for each in first:
+            self.add(each.settings.output)
 
     def add(self, path: str) -> None:
         """Raises BadValue for one that is there already, whatever links lead to its directory."""
@@ -83,14 +85,14 @@ def opened(path: str) -> BinaryIO:
         raise StorageError(f"--input-file {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def checked(several: Several, file: BinaryIO, unknown: Callable[[str], None]) -> int:
+def checked(several: Several, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[Wanted] = ()) -> int:
     """How many files the whole list names; -1 if it can be read once only. Raises BadValue for a bad entry, and StorageError.
 
-    The file is at its start again.
+    The file is at its start again. first: those of the command line.
     """
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or not file.seekable():
         return -1
-    start, count, outputs = file.tell(), 0, Outputs(sys.maxsize)
+    start, count, outputs = file.tell(), 0, Outputs(sys.maxsize, first)
     for listed in url_list.entries(_lines(file), unknown):
         try:
             outputs.add(_output(several, listed))
@@ -101,9 +103,12 @@ def checked(several: Several, file: BinaryIO, unknown: Callable[[str], None]) ->
     return count
 
 
-def of_list(several: Several, file: BinaryIO, unknown: Callable[[str], None]) -> Iterator[Wanted]:
-    """Files of a list, while it is read; what is wrong with one is its `fault`. Raises StorageError when it cannot be read."""
-    outputs = Outputs()
+def of_list(several: Several, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[Wanted] = ()) -> Iterator[Wanted]:
+    """Files of a list, while it is read; what is wrong with one is its `fault`. first: those of the command line.
+
+    Raises StorageError when it cannot be read.
+    """
+    outputs = Outputs(first=first)
     for listed in url_list.entries(_lines(file), unknown):
         urls = listed.urls or ("",)
         settings = several.settings if listed.digest is None else several.settings.replace(digest=listed.digest)

@@ -46,6 +46,15 @@ def test_two_urls_of_one_output_are_refused(urls: list[str]) -> None:
         wanted.of_urls(several(), urls)
 
 
+def test_a_list_is_compared_with_the_command_line_too(folder: Path) -> None:
+    (folder / "list").write_bytes(b"http://p/a\n")
+    first = wanted.of_urls(several(), ["http://o/a"])
+    with wanted.opened("list") as file, pytest.raises(BadValue, match="two URLs have the output a"):
+        wanted.checked(several(), file, lambda name: None, first)
+    found = list(wanted.of_list(several(), io.BytesIO(b"http://p/a\nhttp://p/b\n"), lambda name: None, first))
+    assert [each.fault is None for each in found] == [False, True]
+
+
 def test_so_they_are_when_a_link_leads_there(folder: Path) -> None:
     (folder / "real").mkdir()
     (folder / "link").symlink_to("real")

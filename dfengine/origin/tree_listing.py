@@ -36,6 +36,9 @@ OVERHEAD = 32
 """Bytes that a file takes in an encoding besides its texts, at most."""
 
 
+LATELY = 60.0
+"""Seconds within which a listed date binds nothing: a file may change twice within one second, and clocks differ."""
+
 MOST_PAGES = 2000
 """Pages of a listing that the next one is compared with, at most."""
 
@@ -75,7 +78,7 @@ def manifest(
         look = _Look(reach, cancel, began + limits.seconds)
         sizeless = [n for n, file in enumerate(found) if file.size < 0]
         look.at(found, sizeless)
-        unbound = [n for n in divided(found) if not found[n].etag]
+        unbound = [n for n in divided(found) if not (found[n].etag or 0 <= found[n].modified < time.time() - LATELY)]
         look.at(found, unbound)
         before.looked = {n: found[n] for n in (*sizeless, *unbound)}
     made = Manifest(base, found)

@@ -230,6 +230,23 @@ def test_a_file_in_several_pieces_is_bound_by_what_its_own_answer_says(cancel: C
             read(origin, PIECE, None, version=origin.version)
 
 
+@pytest.mark.parametrize("lately", [True, False])
+def test_a_listed_date_binds_unless_it_is_of_just_now(cancel: Cancel, lately: bool) -> None:
+    files = {"a": b"1" * 10, "b": random.Random(1).randbytes(PIECE * 2)}
+    with Directory(files) as served:
+        served.modified = int(time.time()) - 5 if lately else 1_600_000_000
+        made = manifest(served.url, reach(), cancel)
+        assert served.asked("HEAD") == (["b"] if lately else [])
+        assert bool(made.etags[1]) is lately
+        origin = TreeOrigin(made, reach(), cancel)
+        assert origin.version.binds
+        assert read(origin, PIECE, version=origin.version) == data(files)[PIECE:]
+        served.modified -= 60
+        files["b"] = files["b"][::-1]
+        with pytest.raises(TreeChanged, match="b: "):
+            read(origin, PIECE, version=origin.version)
+
+
 @pytest.mark.parametrize("head", [True, False])
 def test_what_nothing_binds_is_not_gone_on_with(cancel: Cancel, head: bool) -> None:
     files = {"a": b"1" * 10, "b": b"2" * PIECE * 2}

@@ -275,8 +275,8 @@ class Downloading:
         self.dialer.mend()
         if isinstance(error, DfengineError):
             self.report(error)
-        if self._joining is not None and isinstance(error, SupernodeError | OriginError):
-            self._joining.fail()
+        if self._joining is not None and error is not self.watch.interrupted:  # else it is closed soon, and its memory can be taken over
+            (self._joining.fail if isinstance(error, SupernodeError | OriginError) else self._joining.pass_on)()
         if self._swarm is not None:
             self._swarm.leave()
 

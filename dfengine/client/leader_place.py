@@ -105,6 +105,19 @@ class LeaderPlace:
         with _usable():
             return self.file.record.digest(n)
 
+    def agrees(self, record: Record) -> bool:
+        """Every piece of its record is that of `record`, whose length is known."""
+        with contextlib.suppress(StorageError):
+            return self.file.geometry == record.geometry and all(self.digest(n) == record.digest(n) for n in range(record.geometry.count))
+        return False
+
+    def lent(self, record: Record, algorithms: Sequence[str]) -> dict[str, str]:
+        """Digests of the whole file that the leader has said, and that are of the file whose pieces `record` has; empty: not yet."""
+        digests = self.page.digests
+        if not algorithms or not {*algorithms} <= {*digests} or not self.agrees(record):
+            return {}
+        return {name: digests[name] for name in algorithms}
+
     def is_named(self, path: str) -> bool:
         """The leader's file is verified, unchanged, and lies at `path`."""
         with contextlib.suppress(OSError, StorageError):

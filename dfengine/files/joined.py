@@ -47,7 +47,7 @@ class JoinedPlace:
         """True: every piece is here. False: this download leads now, or goes on alone, with what is here. Raises StorageError."""
         joining = self._joining
         transfer: TransferOnDemand | None = None
-        while joining.joined and not joining.leads:
+        while joining.joined and not joining.leads and not (transfer is not None and transfer.finished):
             self._watch.check(transfer)
             leader = joining.place
             if leader is None:
@@ -57,11 +57,12 @@ class JoinedPlace:
                 transfer = transfer or self._begin(leader)
                 if transfer is not None and self._moves_to(leader, transfer):
                     self._follow(leader, transfer)
-            if joining.place is leader and not joining.leads:
+            if joining.place is leader and not joining.leads and not (transfer is not None and transfer.finished):
                 joining.pass_on()
         if transfer is None:
             return False
         if transfer.finished:
+            self._borrow(transfer)
             # Its engine ends here, and hears of nothing any more.
             if not joining.leads:
                 joining.pass_on()
@@ -77,9 +78,23 @@ class JoinedPlace:
         if not leader.trusted or not self._place.shares(leader.file):
             return None
         leader.taken = True
+        wanted = self._place.algorithms
+        self._place.lending = wanted if {*wanted} <= {*leader.algorithms} else []
         transfer = self._place.adopt(leader.file)
         self._seen = Bitset(len(transfer.file.here))
         return transfer
+
+    def _borrow(self, transfer: TransferOnDemand) -> None:
+        """Wait for the leader's digests of the whole file, as long as it leads."""
+        joining, place = self._joining, self._place
+        while place.lending and not place.lent and joining.joined and not joining.leads:
+            leader = joining.place
+            if leader is not None:
+                place.lent = leader.lent(transfer.file.record, place.lending)
+                if not {*place.lending} <= {*leader.algorithms}:
+                    return
+            self._watch.check(transfer)
+            joining.hear(TICK)
 
     def _moves_to(self, leader: LeaderPlace, transfer: TransferOnDemand) -> bool:
         """Readers read from this leader's place from now on, if it has, or gets, all that they have seen. Raises Unusable."""

@@ -115,7 +115,7 @@ class FilePlace(HandedOver):
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
         rate = self._settings.locallimit
         return TransferOnDemand(
-            file, plan, self.byte_counts, follower=Follower(file, self.algorithms) if self.algorithms else None,
+            file, plan, self.byte_counts, follower=Follower(file, self.algorithms) if self.algorithms and not self.lending else None,
             throttle=Throttle(rate) if rate else None,
         )  # fmt: skip
 
@@ -181,8 +181,16 @@ class FilePlace(HandedOver):
 
     def verify(self, watch: Watch) -> None:
         """Every piece is here: compare whole digests with those that the user gave. Raises DigestMismatch; nothing is served any more."""
-        if self.transfer is not None:
-            self._await_digests(self.transfer, watch)
+        transfer = self.transfer
+        if transfer is not None and self.lending and not self.lent:
+            # The leader that computed them is lost; all pieces are here.
+            transfer.follower = Follower(transfer.file, self.algorithms)
+            transfer.start(transfer.follower.run, "digest", fetches=False)
+        if transfer is not None:
+            self._await_digests(transfer, watch)
+        self.digests.update(self.lent)
+        if self.joining is not None:
+            self.joining.page.say_digests(self.digests)
         try:
             compare(self.expected, self.digests)
         except DigestMismatch:
@@ -203,7 +211,7 @@ class FilePlace(HandedOver):
         with self._known:
             if self._told:
                 raise OriginChanged("the origin's file changed while it was open: open it again")
-            self._last = None
+            self._last, self.lending = None, []
         self._discard()
         self.close()
 

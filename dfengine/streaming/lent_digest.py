@@ -14,7 +14,7 @@ from dfengine.client.copying import STEP
 from dfengine.client.engine import Engine
 from dfengine.client.leader_place import LeaderPlace, Unusable
 from dfengine.client.watch import TICK
-from dfengine.errors import LocalError, OriginChanged, StorageError
+from dfengine.errors import LocalError, OriginChanged
 from dfengine.storage.hashing import content_digest, hasher
 
 TYPE_CHECKING = False
@@ -37,19 +37,7 @@ def lends(leader: LeaderPlace, slot: int, algorithms: Sequence[str]) -> bool:
 
 def found(places: Sequence[LeaderPlace], record: Record, algorithms: Sequence[str]) -> dict[str, str]:
     """What one of these leaders has said of the whole file whose pieces `record` has the digests of; empty: none has yet."""
-    for place in places:
-        digests = place.page.digests
-        if {*algorithms} <= {*digests} and _same(place, record):
-            return {name: digests[name] for name in algorithms}
-    return {}
-
-
-def _same(place: LeaderPlace, record: Record) -> bool:
-    """Every piece of the leader is what it is here."""
-    try:
-        return place.file.geometry == record.geometry and all(place.digest(n) == record.digest(n) for n in range(record.geometry.count))
-    except StorageError:
-        return False
+    return next(filter(None, (place.lent(record, algorithms) for place in places)), {})
 
 
 def caught_up(

@@ -15,8 +15,9 @@ LIMIT = 24 * MIB
 
 READER = """
 import dfengine, hashlib, json, sys
-url, node, ip, home, limit, start, store = sys.argv[1:]
-with dfengine.open(url, nodes=[node], ip=ip, home=home, locallimit=int(limit), quiet=True, store=store) as file:
+url, node, ip, home, limit, start, store, digest = sys.argv[1:]
+given = {"digest": digest} if digest else {}
+with dfengine.open(url, nodes=[node], ip=ip, home=home, locallimit=int(limit), quiet=True, store=store, **given) as file:
     digest, size, at = hashlib.sha256(), file.size, 0
     print("opened", flush=True)
     if start == "one":
@@ -30,13 +31,23 @@ with dfengine.open(url, nodes=[node], ip=ip, home=home, locallimit=int(limit), q
     if start == "back":
         for offset in range(size - 1, -1, -(1 << 20)):
             assert len(file.pread(max(0, offset - 99), 100)) == min(100, offset + 1)
+    if start == "fails":
+        try:
+            file.map()
+        except dfengine.DigestMismatch:
+            print("failed", flush=True)
+            sys.stdin.read()
     while at < size:
         content = file.pread(at, 1 << 20)
         digest.update(content)
         at += len(content)
     counts = file.opened()._fetching.place.byte_counts
     fetched = counts.peers + counts.supernode + counts.origin
-    print(json.dumps({"sha256": digest.hexdigest(), "host": counts.host, "fetched": fetched}), flush=True)
+    found = {"sha256": digest.hexdigest(), "host": counts.host, "fetched": fetched}
+    if given:
+        file.map()
+        found["hashed"] = file.opened()._transfer.follower is not None
+    print(json.dumps(found), flush=True)
     sys.stdin.read()
 """
 
@@ -45,13 +56,15 @@ class Reader:
     """A process that opens the file, says so, reads all of it, says how that went, and keeps it open until it is told to end.
 
     start: "back": from the end first; "one": the last 1000 bytes first, whose sha256 it says, and `go_on` is waited for; "quarters": a part
-    of each piece of one quarter after the other, and `go_on` is waited for before each.
+    of each piece of one quarter after the other, and `go_on` is waited for before each; "fails": it has another digest than is given.
     """
 
-    def __init__(self, stage: Scene, url: str, node: Supernode, start: str = "", store: str = "", limit: int = LIMIT) -> None:
+    def __init__(
+        self, stage: Scene, url: str, node: Supernode, start: str = "", store: str = "", limit: int = LIMIT, digest: str = ""
+    ) -> None:
         home = stage.path / "home-2"
         stage.homes.add(home)
-        command = [sys.executable, "-c", READER, url, node.node, "127.0.0.2", str(home), str(limit), start, store]
+        command = [sys.executable, "-c", READER, url, node.node, "127.0.0.2", str(home), str(limit), start, store, digest]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         stage._processes.append(self.process)
 

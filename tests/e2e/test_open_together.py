@@ -148,3 +148,49 @@ def test_the_peer_server_killed(stage: Scene, file: tuple[str, Supernode, str]) 
     for reader in readers:
         reader.end()
     assert hashlib.sha256((stage.www / "f").read_bytes()).hexdigest() == digest
+
+
+def test_one_digest_for_all(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+    url, node, digest = file
+    readers = [Reader(stage, url, node, digest=f"sha256:{digest}") for _ in range(5)]
+    for reader in readers:
+        reader.opened()
+    found = [reader.read() for reader in readers]
+    assert {each["sha256"] for each in found} == {digest}
+    assert sorted(bool(each["hashed"]) for each in found) == [False, False, False, False, True]
+    for reader in readers:
+        reader.end()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_next_leader_computes_the_digest(stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals) -> None:
+    url, node, digest = file
+    readers = []
+    for _ in range(4):
+        readers.append(Reader(stage, url, node, "quarters", digest=f"sha256:{digest}"))
+        readers[-1].opened()
+    quarters(readers, 3)
+    leader = readers.pop(0)
+    leader.process.send_signal(how)
+    quarters(readers, 1)
+    found = [reader.read() for reader in readers]
+    assert {each["sha256"] for each in found} == {digest}
+    assert sorted(bool(each["hashed"]) for each in found) == [False, False, True]
+    leader.kill()
+    for reader in readers:
+        reader.end()
+
+
+def test_a_leader_that_fails_and_stays_open_keeps_nobody(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+    url, node, digest = file
+    wrong = Reader(stage, url, node, "fails", digest=f"sha256:{'0' * 64}")
+    wrong.opened()
+    readers = [Reader(stage, url, node, "", digest=f"sha256:{digest}") for _ in range(3)]
+    for reader in readers:
+        reader.opened()
+    assert wrong.line() == "failed\n"
+    assert {reader.read()["sha256"] for reader in readers} == {digest}
+    assert sent(node) <= SIZE + UNDER_WAY
+    for reader in readers:
+        reader.end()
+    wrong.kill()

@@ -232,11 +232,18 @@ def test_a_lost_leader_of_open_files_hands_over_while_a_download_goes_on(
     lost = readers.pop(0)
     lost.process.send_signal(how)
     found = [reader.read() for reader in readers]
-    assert found == [{"sha256": digest, "host": SIZE, "fetched": 0}] * 2
     lost.kill()
-    assert memory(readers) <= (1 if how == signal.SIGKILL else 2) * (SIZE + PIECE)
+    assert {each["sha256"] for each in found} == {digest}
+    assert {"sha256": digest, "host": SIZE, "fetched": 0} in found
     stage.end(get)
-    assert sent(node) <= SIZE + PIECE + 100_000
+    if how == signal.SIGKILL:
+        assert [each["fetched"] for each in found] == [0, 0]
+        assert memory(readers) <= SIZE + PIECE
+        assert sent(node) <= SIZE + PIECE + 100_000
+    else:
+        # The download may end before the leader is taken for stopped: the next one fetches the rest then.
+        assert memory(readers) <= 2 * (SIZE + PIECE)
+        assert sent(node) <= 2 * SIZE + UNDER_WAY
     ends(readers)
 
 

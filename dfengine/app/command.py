@@ -135,7 +135,10 @@ def _get(values: dict[str, Any]) -> None:
         raise BadValue("no URL is given: dfengine get URL -o FILE"
                        + ("; the value of -u holds no ://, so it is a user" if values.get("u") else ""))  # fmt: skip
     if not several["recursive"]:
-        urls = [check_task_url(url) for url in urls]
+        for url in urls:
+            if len(urls) > 1 and ":" not in url:
+                raise BadValue(f"{url[:200]} is no URL: -o FILE names the output of one URL, -P DIR the directory of several")
+            check_task_url(url)
     settings = _checked(given, quiet).replace(quiet=quiet, verbose=verbose and not quiet, report_digest=as_json)
     shows = bool(bar or (sys.stderr.isatty() and not quiet))
     if len(urls) != 1 or any(value for name, value in several.items() if name != "jobs"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from itertools import chain
 
 from dfengine.app import wanted
@@ -59,7 +58,7 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
         session = Session(several.settings, several.folder or ".", shows=shows, as_json=as_json)
         if given["input_file"]:
             file = wanted.opened(given["input_file"])
-            if file is not sys.stdin.buffer:
+            if given["input_file"] != "-":
                 stack.enter_context(file)
             lines = wanted.checked(several, file, session.unknown, found)
             files = chain(files, wanted.of_list(several, file, session.unknown, found))

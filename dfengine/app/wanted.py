@@ -78,6 +78,8 @@ def of_urls(several: Several, urls: Iterable[str]) -> list[Wanted]:
 def opened(path: str) -> BinaryIO:
     """A list, - being stdin. Raises StorageError."""
     if path == "-":
+        if sys.stdin is None:
+            raise StorageError("stdin is closed, so no list can be read from it: use --input-file FILE")
         return sys.stdin.buffer
     try:
         return open(path, "rb")

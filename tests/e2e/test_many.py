@@ -281,3 +281,13 @@ def test_a_long_list_takes_no_more_memory_than_a_short_one(stage: Scene) -> None
         assert process.returncode == 2
         peaks.append(usage.ru_maxrss)
     assert peaks[1] < peaks[0] + 8 * 1024, f"KiB: {peaks}"
+
+
+@pytest.mark.parametrize(("closed", "status", "said"), [(True, 7, "stdin is closed"), (False, 0, "0 files")])
+def test_a_closed_and_an_empty_stdin(stage: Scene, closed: bool, status: int, said: str) -> None:
+    words = command(stage, "--input-file", "-", "-P", str(stage.path / "out"))
+    script = 'exec "$@" <&-' if closed else 'exec "$@" < /dev/null'
+    done = subprocess.run(["sh", "-c", script, "sh", *words], capture_output=True, timeout=PATIENCE)
+    assert done.returncode == status
+    assert said in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1

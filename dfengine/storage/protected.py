@@ -71,6 +71,15 @@ def check_other(path: str, fd: int = -1) -> None:
         raise StorageError(f"{path} is another user's in a folder that others may write to: remove it, or name another output")
 
 
+def check_other_folder(path: str, fd: int) -> None:
+    """Raises StorageError when the directory `fd`, at `path`, is another user's in a folder that all may write to. Raises OSError.
+
+    Its owner could replace what is written into it.
+    """
+    if _strange(os.fstat(fd).st_uid, os.stat(os.path.dirname(path) or "."), stat.S_IWOTH | stat.S_IWGRP):
+        raise StorageError(f"{path} is another user's in a folder that others may write to: name another directory")
+
+
 def own_file(path: str, mode: int = 0o666) -> int:
     """A regular file of this user's, open to read and write, made if it is missing; -1: something else has the name. Raises OSError.
 

@@ -15,7 +15,7 @@ from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
 from dfengine.storage._scatter import Scatter
 from dfengine.storage.abandoned import remove_abandoned_trees
 from dfengine.storage.failure import storage_error
-from dfengine.storage.protected import is_own_folder, resolved
+from dfengine.storage.protected import check_other_folder, is_own_folder, resolved
 from dfengine.storage.record import Record
 from dfengine.storage.tree_file import TreeFile
 
@@ -84,15 +84,21 @@ class TreeTarget:
         try:
             os.makedirs(self.path, exist_ok=True)
             if self._root < 0:
-                self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                self._root = os.open(self.path, _DIRECTORY)
+                check_other_folder(self.path, self._root)
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self.parts, 0o700)
             if not is_own_folder(self.parts):
                 raise StorageError(f"{self.parts} is another user's, or no directory: remove it")
-            self._lock = os.open(self.parts, _DIRECTORY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.lstat(self.parts), os.fstat(self._lock)):
-                raise OSError(errno.EAGAIN, "it was replaced")
+            fd = os.open(self.parts, _DIRECTORY)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.samestat(os.lstat(self.parts), os.fstat(fd)):
+                    raise OSError(errno.EAGAIN, "it was replaced")
+            except OSError:
+                os.close(fd)
+                raise
+            self._lock = fd
             remove_abandoned_trees(self.path)
         except OSError as error:
             self.close()
@@ -110,7 +116,7 @@ class TreeTarget:
     def find_kept(self) -> bool:
         """Look which files lie there as an earlier download has written them: `kept`. True: all do."""
         try:
-            root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return False
         try:

@@ -22,6 +22,7 @@ from dfengine.storage.home import Home
 from dfengine.storage.output import opened, prepare
 from dfengine.storage.protected import resolved
 from dfengine.storage.target import Target
+from dfengine.storage.tree_target import TreeTarget
 from dfengine.supernode import server
 
 TASK = "0123456789abcdef" * 4
@@ -238,3 +239,23 @@ def test_links_are_followed_as_the_kernel_does(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(OSError, match="symbolic links"):
         resolved("loop/out")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("what", ["directory", "parts", "link"])
+def test_another_users_directory_is_not_taken_for_a_trees(shared: Path, what: str) -> None:
+    out = shared / "out"
+    if what == "link":
+        (shared / "mine").mkdir()
+        out.symlink_to("mine")
+        os.chown(out, OTHER, OTHER, follow_symlinks=False)
+    else:
+        out.mkdir()
+        laid = out
+        if what == "parts":
+            laid = out / f".dfengine.{TASK[:12]}"
+            laid.mkdir()
+        os.chown(laid, OTHER, OTHER)
+    with pytest.raises(StorageError, match="another user's"):
+        TreeTarget(str(out), TASK, ["a"], [1]).prepare()
+    assert not [path for path in shared.rglob("*") if path.name in ("record", "a")]

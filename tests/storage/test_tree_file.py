@@ -349,6 +349,18 @@ def test_two_downloads_do_not_write_one_tree_at_once(tmp_path: Path) -> None:
     second.stop(second.open())
 
 
+def test_one_that_comes_second_does_not_remove_what_the_first_has_just_made(tmp_path: Path) -> None:
+    first, second = (Tree(tmp_path / "out", {"a": b"1" * 100}) for _ in range(2))
+    first.target.prepare()
+    with pytest.raises(StorageError, match="another download"):
+        second.target.prepare()
+    second.target.close()
+    file = first.open()
+    first.write_all(file)
+    first.finish(file)
+    first.check()
+
+
 @pytest.mark.parametrize("planted", ["file", "link", "loose"])
 def test_a_planted_directory_of_parts_is_refused(tmp_path: Path, planted: str) -> None:
     out = tmp_path / "out"

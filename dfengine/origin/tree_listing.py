@@ -78,7 +78,8 @@ def manifest(
         look = _Look(reach, cancel, began + limits.seconds)
         sizeless = [n for n, file in enumerate(found) if file.size < 0]
         look.at(found, sizeless)
-        unbound = [n for n in divided(found) if not (found[n].etag or 0 <= found[n].modified < time.time() - LATELY)]
+        settled = time.time() - LATELY
+        unbound = [n for n in divided([file.size for file in found]) if not (found[n].etag or 0 <= found[n].modified < settled)]
         look.at(found, unbound)
         before.looked = {n: found[n] for n in (*sizeless, *unbound)}
     made = Manifest(base, found)
@@ -135,14 +136,14 @@ def _is_same(before: Before, url: str, reach: Reach, cancel: Cancel, limits: Lim
     return False
 
 
-def divided(files: list[File]) -> list[int]:
-    """Those of a tree's files, in their order, that lie in more than one piece of its data."""
-    at, size = 0, Geometry(sum(file.size for file in files)).content_size
+def divided(sizes: list[int]) -> list[int]:
+    """Those of a tree's files, by their bytes in order, that lie in more than one piece of its data."""
+    at, piece = 0, Geometry(sum(sizes)).content_size
     found = []
-    for n, file in enumerate(files):
-        if file.size and at // size != (at + file.size - 1) // size:
+    for n, size in enumerate(sizes):
+        if size and at // piece != (at + size - 1) // piece:
             found.append(n)
-        at += file.size
+        at += size
     return found
 
 

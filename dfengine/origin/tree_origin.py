@@ -82,7 +82,7 @@ class TreeOrigin:
         self._reach = reach
         self._counting = threading.Lock()
         self._seen: dict[int, Version] = {}
-        bound = all(manifest.etags[n] or manifest.modified[n] != -1 for n in divided([*manifest]))
+        bound = all(manifest.etags[n] or manifest.modified[n] != -1 for n in divided(manifest.sizes))
         self.version = Version(f'"{manifest.identity}"' if bound else "", "", manifest.length)
 
     def open(

@@ -11,6 +11,7 @@
     wanted         which files, and where each is put; url_list: aria2's lists of URLs
     tree           a directory: `--recursive`
     sharing        what `share` does; caching: `cache`
+    mirroring      `proxy hosts-toml`; dfdaemon: the settings of Dragonfly 1.x's dfdaemon
 
 Start with `options`. A `get` with a plain command line imports `command`, `printing`, `plain` and `options` only.
 """

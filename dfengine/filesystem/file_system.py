@@ -23,7 +23,7 @@ from dfengine.filesystem.listings import Description, directories
 from dfengine.filesystem.open_files import OpenFiles
 from dfengine.filesystem.origins import ORIGINS, Origins
 from dfengine.filesystem.read_only import ReadOnly, refuse
-from dfengine.filesystem.reader import BUFFER, Position, Reader
+from dfengine.filesystem.reader import BUFFER, MOST_BUFFER, Position, Reader
 
 T = TypeVar("T")
 
@@ -59,13 +59,14 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
 
     def __init__(
         self, fo: str = "", target_protocol: str = "", target_options: dict[str, Any] | None = None, asynchronous: bool = False,
-        loop: asyncio.AbstractEventLoop | None = None, batch_size: int | None = None, store: str = "", **settings: Any,
+        loop: asyncio.AbstractEventLoop | None = None, batch_size: int | None = None, store: str | None = None, **settings: Any,
     ) -> None:
         self._pid, self._loop = os.getpid(), loop
         own = {"listings_expiry_time": EXPIRY} | {name: settings.pop(name) for name in OF_FSSPEC & settings.keys()}
         super().__init__(asynchronous=asynchronous, loop=loop, batch_size=batch_size, **own)
         self._target = target_protocol
         self.origins = Origins(target_protocol, target_options or {})
+        store = "" if store is None else store
         if store not in STORES:
             raise BadValue(f"store: {store!r} is not {' or '.join(map(repr, STORES[1:]))}")
         self._client = dfengine.Client.configured(**{"quiet": True, **settings})
@@ -80,6 +81,8 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
         path = os.fspath(path) if isinstance(path, os.PathLike) else path
+        if not isinstance(path, str):
+            raise BadValue(f"path: {type(path).__name__} is given, not a URL as text")
         for prefix in PREFIXES:
             path = path.removeprefix(prefix)
         protocol, found, _ = path.partition("://")
@@ -127,6 +130,8 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         return {"name": path, "size": length, "type": "file", "version": version.hex()}
 
     def _ranges(self, path: str, limits: list[tuple[int | None, int | None]]) -> list[bytes]:
+        if any(each is not None and not hasattr(type(each), "__index__") for limit in limits for each in limit):
+            raise BadValue("a range is of integers, start and end, or None")
         with self._files.use(path) as file:
             size = file.size if any(start is None or start < 0 or end is None or end < 0 for start, end in limits) else 0
             spans = []
@@ -275,7 +280,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         if mode != "rb":
             refuse(f"open with mode {mode!r}", path)
         path = self._strip_protocol(path)
-        buffer = BUFFER if not isinstance(block_size, int) or block_size <= 0 else block_size
+        buffer = BUFFER if not isinstance(block_size, int) or block_size <= 0 else min(block_size, MOST_BUFFER)
         with _told(path):
             return Reader(self, path, Position(self._files, path), buffer)
 

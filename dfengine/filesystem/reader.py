@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BUFFER = 64 << 10
 """Bytes of the buffer for small reads and lines; larger reads go past it."""
 
+MOST_BUFFER = 1 << 30
+"""Bytes of it at most."""
+
 
 class Position(io.RawIOBase):
     """Its file stays open until it is closed. url: what `files` opens."""

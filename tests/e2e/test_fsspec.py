@@ -421,3 +421,24 @@ def test_a_position_is_sought_as_in_pythons_files(stage: Scene, url: str) -> Non
             with pytest.raises(TypeError):
                 file.raw.seek(*values)
         assert file.raw.seek(-1, os.SEEK_END) == 20 * MIB + 122
+
+
+@pytest.mark.parametrize("path", [None, 5, 1.5, b"http://o/f", object()], ids=repr)
+def test_what_is_no_path(path: Any) -> None:
+    fs = fsspec.filesystem("df")
+    for call in (fs.open, fs.info, fs.cat_file, fs.exists):
+        with pytest.raises(BadValue, match="path"):
+            call(path)
+
+
+def test_what_is_no_range(stage: Scene, url: str) -> None:
+    fs = fsspec.filesystem("df", store=None, **options(stage))
+    for start, end in (("x", None), (0, "x"), (b"x", 5), (0, 1.5), ([], 1), (object(), None)):
+        with pytest.raises(BadValue, match="range"):
+            fs.cat_file(url, start, end)
+        with pytest.raises(BadValue, match="range"):
+            fs.cat_ranges([url], [start], [end], on_error="raise")
+    assert fs.cat_file(url, -(2**70), 3) == content(stage)[:3]
+    assert fs.cat_file(url, 2**70) == b""
+    with fs.open(url, block_size=2**70) as file:
+        assert file.read(3) == content(stage)[:3]

@@ -74,6 +74,8 @@ class CopiedFile:
     def _copy_from(self, leader: LeaderPlace) -> None:
         """Until the leader is another one, or every piece is here. Raises Unusable."""
         joining = self._joining
+        if self._place.transfer is None:
+            self._place.lend(leader)
         transfer = self._place.open(leader.file.geometry, leader.generation)
         self._place.show_host()
         pieces, bell = PieceCopier(transfer), Bell(transfer, leader.page, transfer.wake)
@@ -95,6 +97,8 @@ class CopiedFile:
                 if n < 0:
                     self._name(leader, wanted[:WANTED])
                 joining.hear(0.0 if n >= 0 else PARKED if transfer.parked else LOOK, transfer.wakeup)
+            if transfer.finished:
+                self._place.borrow(joining, self._watch)
         finally:
             bell.end()
 

@@ -62,7 +62,7 @@ class JoinedPlace:
         if transfer is None:
             return False
         if transfer.finished:
-            self._borrow(transfer)
+            self._place.borrow(joining, self._watch)
             # Its engine ends here, and hears of nothing any more.
             if not joining.leads:
                 joining.pass_on()
@@ -78,23 +78,10 @@ class JoinedPlace:
         if not leader.trusted or not self._place.shares(leader.file):
             return None
         leader.taken = True
-        wanted = self._place.algorithms
-        self._place.lending = wanted if {*wanted} <= {*leader.algorithms} else []
+        self._place.lend(leader)
         transfer = self._place.adopt(leader.file)
         self._seen = Bitset(len(transfer.file.here))
         return transfer
-
-    def _borrow(self, transfer: TransferOnDemand) -> None:
-        """Wait for the leader's digests of the whole file, as long as it leads."""
-        joining, place = self._joining, self._place
-        while place.lending and not place.lent and joining.joined and not joining.leads:
-            leader = joining.place
-            if leader is not None:
-                place.lent = leader.lent(transfer.file.record, place.lending)
-                if not {*place.lending} <= {*leader.algorithms}:
-                    return
-            self._watch.check(transfer)
-            joining.hear(TICK)
 
     def _moves_to(self, leader: LeaderPlace, transfer: TransferOnDemand) -> bool:
         """Readers read from this leader's place from now on, if it has, or gets, all that they have seen. Raises Unusable."""

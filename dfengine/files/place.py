@@ -17,6 +17,7 @@ from dfengine.client.handed_over import HandedOver
 from dfengine.client.on_demand import TransferOnDemand
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.throttle import Throttle
+from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError, SupernodeError
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home
@@ -27,6 +28,8 @@ from dfengine.storage.target import Target
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine._piece import Geometry
+    from dfengine.client.joining import Joining
+    from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.watch import Watch
     from dfengine.settings import GetSettings
     from dfengine.storage.piece_file import PieceFile
@@ -132,6 +135,24 @@ class FilePlace(HandedOver):
             self._last = transfer
             self._known.notify_all()
         return transfer
+
+    def lend(self, leader: LeaderPlace) -> None:
+        """From now on the leader computes the digests of the whole file, if it computes those that are wanted here."""
+        wanted = self.algorithms
+        self.lending = wanted if {*wanted} <= {*leader.algorithms} else []
+
+    def borrow(self, joining: Joining, watch: Watch) -> None:
+        """Every piece is here: wait for the leader's digests, as long as it is joined and computes them."""
+        assert self.transfer is not None
+        record, leads = self.transfer.file.record, joining.leads
+        while self.lending and joining.joined and joining.leads == leads:
+            leader = joining.place
+            if leader is not None:
+                self.lent = leader.lent(record, self.lending)
+                if self.lent or joining.done or not {*self.lending} <= {*leader.algorithms}:
+                    return
+            watch.check(self.transfer)
+            joining.hear(TICK)
 
     def take_over(self, left: bool) -> None:
         """Pieces that were adopted are fetched by this download from now on. left: nobody else writes there any more, so it may.

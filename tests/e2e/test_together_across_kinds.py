@@ -67,9 +67,9 @@ def joined(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
     return process
 
 
-def opens(stage: Scene, url: str, node: Supernode, start: str = "", store: str = "memory") -> Reader:
+def opens(stage: Scene, url: str, node: Supernode, start: str = "", store: str = "memory", digest: str = "") -> Reader:
     """An open file that has joined."""
-    found = Reader(stage, url, node, start, store, LIMIT)
+    found = Reader(stage, url, node, start, store, LIMIT, digest)
     joined(found.process)
     return found
 
@@ -258,3 +258,21 @@ def test_a_file_whose_length_is_known_at_its_end(stage: Scene) -> None:
     stage.end(get)
     assert stage.digest("out") == digest
     ends([reader])
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_open_files_take_the_digest_of_a_download(stage: Scene, file: tuple[str, Supernode, str], killed: bool) -> None:
+    url, node, digest = file
+    get = stage.start_get(url, "out", *PACED, "--digest", f"sha256:{digest}", nodes=(node,))
+    has_got(stage, "out", 1)
+    readers = [opens(stage, url, node, digest=f"sha256:{digest}") for _ in range(3)]
+    if killed:
+        has_got(stage, "out", SIZE // 3)
+        stage.kill(get)
+    found = [reader.read() for reader in readers if reader.opened() is None]
+    assert {each["sha256"] for each in found} == {digest}
+    assert [bool(each["hashed"]) for each in found].count(True) == killed
+    if killed:
+        get = stage.start_get(url, "out", "--pattern", "source")
+    stage.end(get)
+    ends(readers)

@@ -312,3 +312,25 @@ def test_only_who_has_the_piece_is_named_beside_the_supernode() -> None:
     # The holder of piece 0 was asked first, and has no slot; of piece 2 there is no holder.
     first, *_ = swarm.pull("asker").pieces
     assert (first.n, [source.cid for source in first.sources]) == (2, [None])
+
+
+def test_pieces_whose_digests_are_known_come_from_those_who_have_them_without_a_copy() -> None:
+    swarm = Cluster(5, 0)
+    swarm.join("sharer", holds=[(0, 5)])
+    swarm.join("a")
+    assert not swarm.pull("a").pieces, "what has no digest is offered to nobody"
+    swarm = Cluster(300, 0)
+    swarm.swarm.digests_known(TASK)
+    swarm.join("sharer", holds=[(0, 300)])
+    swarm.join("a")
+    assert swarm.pull("sharer").kind == "finished"
+    taken: dict[int, str | None] = {}
+    while len(taken) < 300:
+        for n, source in (found := swarm.take("a")).items():
+            swarm.done("a", n, source)
+        assert found
+        taken |= found
+    assert set(taken.values()) == {"sharer"}
+    swarm.swarm.leave(TASK, "sharer", swarm.now)
+    swarm.join("b")
+    assert set(swarm.take("b").values()) == {"a"}

@@ -265,6 +265,8 @@ cdef class Task:
 
     def know_all(self):
         cdef Py_ssize_t n
+        if self.count > self.size:
+            self.grow(self.count - 1)
         for n in range(self.count):
             self.known.set(n)
         self.highest = max(self.highest, self.count - 1)

@@ -1,0 +1,90 @@
+"""Who lies about content that hosts share: by its bytes, by what is announced of it, and to the routes that hear of it."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from scene import DFENGINE, Scene, Supernode, until
+from test_sharing import NOBODY, SIZE, announce, claim, made, named
+
+from dfengine import codes
+from dfengine.storage import content, shared_content
+from dfengine.storage.home import Home
+from dfengine.task import task_id
+
+
+def lying(stage: Scene, node: Supernode, truth: Path, lie: Path, host: int = 8) -> None:
+    """A host that shares the bytes of one file under the name of another, whose pieces have the digests that it tells."""
+    home = Home(str(stage.path / f"home-{host}"))
+    stage.homes.add(Path(home.path))
+    found, name = content.read(str(lie), ("xxh3",)), "df-lie"
+    end = time.time() + 999.0
+    shared = shared_content.Announced(name, named(truth), found.path, found.length, "liar", f"127.0.0.{host}", [node.node], [], end)
+    shared_content.publish(home, shared, found, task_id(shared.url))
+    stage._start([*DFENGINE, "peer", "--home", home.path, "--ip", f"127.0.0.{host}"], subprocess.DEVNULL)
+    until(lambda: announce(node, claim(truth, cid="asks"))["code"] == codes.CONTINUE and node.metric("dragonfly_supernode_tasks") > 0,
+          "the lie")
+
+
+def test_wrong_content_is_never_delivered_and_its_sharer_no_longer_believed(stage: Scene) -> None:
+    node, truth, lie = stage.supernode(), made(stage, "truth"), made(stage, "lie", SIZE)
+    lying(stage, node, truth, lie)
+    said = stage.get(named(truth), "out", nodes=(node,), status=5)
+    assert "sha256" in said
+    assert not (stage.path / "out").exists()
+    stage.share(truth, nodes=(node,), host=9)
+    stage.get(named(truth), "out", host=3, nodes=(node,))
+    assert named(stage.path / "out") == named(truth)
+
+
+def test_of_two_who_say_different_things_the_liar_is_found_out(stage: Scene) -> None:
+    node, truth, lie = stage.supernode(), made(stage, "truth"), made(stage, "lie", SIZE)
+    lying(stage, node, truth, lie)
+    stage.share(truth, "--replicas", "1", nodes=(node,))
+    stage.get(named(truth), "out", nodes=(node,))
+    assert named(stage.path / "out") == named(truth)
+    digests = content.read(str(lie), ("xxh3",)).digests["xxh3"]
+    late = announce(node, claim(truth, cid="late", digests=base64.b64encode(digests).decode()))
+    assert late["code"] not in (codes.SUCCESS, codes.WAIT, codes.CONTINUE), late
+
+
+def test_a_claim_of_somebody_who_serves_nothing_ends(stage: Scene) -> None:
+    node, truth = stage.supernode(), made(stage, "truth")
+    forged = base64.b64encode(bytes(16 * 6)).decode()
+    assert announce(node, claim(truth, digests=forged))["code"] == codes.SUCCESS
+    stage.get(named(truth), "out", nodes=(node,), status=3)
+    stage.share(truth, "--replicas", "1", nodes=(node,))
+    stage.get(named(truth), "out", host=3, nodes=(node,))
+    assert named(stage.path / "out") == named(truth)
+
+
+def test_hostile_announcements_are_refused_and_harm_nothing(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage, "own", 1000)
+    right = claim(path)
+    wrong: list[Any] = [
+        b"", b"[]", b"\xff", b"{" * 5000, b"x" * (1 << 21),
+        *({**right, field: value} for field, values in {
+            "name": ["", "http://127.0.0.1/x", "df:sha256:", NOBODY.upper(), NOBODY + "0", "df:md5:" + "0" * 32, 7, None, "x" * 5000],
+            "cid": ["", "a\nb", "cdnnode:x", "x" * 2000, 7], "ip": ["", "a\0b", 7], "port": [0, 22, -1, 70000, 1 << 70, "15001"],
+            "path": ["", "/", "/etc/passwd", "/peer/file/../x", "/peer/file/%2e%2e", "/peer/file/a/b"],
+            "length": [-1, 1 << 63, 1.5, "1"], "digests": ["A", "AAAA", "A" * 64, 7, [1]], "keep": [-1, "x", 1e300],
+        }.items() for value in values),
+    ]  # fmt: skip
+    for message in wrong:
+        answer = announce(node, message)
+        refused = answer["status"] in (400, 413) or answer["code"] not in (codes.SUCCESS, codes.CONTINUE, codes.WAIT)
+        assert refused, (message, answer)
+    assert announce(node, {**right, "length": 1 << 61, "digests": "A" * 64})["code"] not in (codes.SUCCESS, codes.CONTINUE)
+    assert node.metric("dfengine_internal_errors_total") == 0
+    assert node.metric("dragonfly_supernode_dfgettasks") == 0
+    name = stage.share(path, nodes=(node,)).strip()
+    stage.get(name, "out", nodes=(node,))
+    # Another client's announcement cannot end it.
+    [shared] = shared_content.listed(Home(str(stage.path / "home-9")))
+    for more in ({"withdrawn": True}, {"port": 15002}, {}):
+        assert announce(node, {**right, "cid": shared.cid, **more}, "127.0.0.77")["code"] != codes.SUCCESS
+    stage.get(name, "more", host=3, nodes=(node,))

@@ -22,6 +22,9 @@ from bench.stage import DFENGINE, Run, Stage, free_port, interleaved, machine, m
 SIZE = 10_000
 """Bytes of a small file."""
 
+OLD = 1_750_000_000
+"""Time of the files: those of a tree that was made just now would each be asked themselves."""
+
 FOLDER = 100
 """Files of one directory."""
 
@@ -49,6 +52,7 @@ class Many:
             if n % FOLDER == 0:
                 path.parent.mkdir(parents=True)
             path.write_bytes(os.urandom(SIZE))
+            os.utime(path, (OLD, OLD))
         return f"{self.origin}/{name}/"
 
     def fresh(self) -> str:

@@ -52,7 +52,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|")
 _LATEST = 1 << 40
 """Unix seconds; no clock shows more."""
 
-_DEFAULTS = {"sizes": 0, "etags": "", "modified": -1, "digests": "", "modes": -1, "links": ""}
+_DEFAULTS = {"sizes": 0, "etags": "", "modified": -1, "shown": -1, "digests": "", "modes": -1, "links": ""}
 """Column -> what stands in all rows where the encoding leaves the column out."""
 
 
@@ -61,6 +61,9 @@ class File(Value):
 
     etag: the entity-tag of the origin's answers, "" not told. modified: unix seconds, -1 not told. digest: `sha256:HEX`, "" not told.
     mode: permission bits, -1 not told. The origin's listing told all of it.
+
+    shown: a time that an index shows by the minute, unix seconds if it is in GMT; -1 none. It is no validator, since no answer has it. But
+    a tree in which it is another one is another tree.
     """
 
     path: str
@@ -70,12 +73,13 @@ class File(Value):
     modified: float = -1
     digest: str = ""
     mode: int = -1
+    shown: int = -1
 
 
 class Manifest:
     """base: the tree's URL; ends in a slash. files: in any order. Raises BadListing, which names the path, and BadValue for the base.
 
-    Immutable. paths, sizes, etags, modified, digests, modes: columns, by a file's number. length: bytes of all files.
+    Immutable. paths, sizes, etags, modified, shown, digests, modes: columns, by a file's number. length: bytes of all files.
     """
 
     def __init__(self, base: str, files: Iterable[File]) -> None:
@@ -85,11 +89,12 @@ class Manifest:
                 raise BadListing(f"{row.path[:200]!r} lies at {row.url[:200]!r}, which is not below {base[:200]}")
         links = [row.url[len(base) :] for row in rows]
         self._take(base, [row.path for row in rows], [row.size for row in rows], [row.etag for row in rows],
-                   [row.modified for row in rows], [row.digest for row in rows], [row.mode for row in rows], links)
+                   [row.modified for row in rows], [row.shown for row in rows],
+                   [row.digest for row in rows], [row.mode for row in rows], links)
 
     def _take(
-        self, base: str, paths: list[str], sizes: list[int], etags: list[str], modified: list[float], digests: list[str],
-        modes: list[int], links: list[str],
+        self, base: str, paths: list[str], sizes: list[int], etags: list[str], modified: list[float], shown: list[int],
+        digests: list[str], modes: list[int], links: list[str],
     ) -> None:
         self.base = _base(base)
         links = ["" if link and link == link_of(path) else link for path, link in zip(paths, links, strict=True)]
@@ -107,12 +112,15 @@ class Manifest:
                 raise names.refused(path, f"with the digest {digests[n][:80]!r}, which is no sha256:HEX")
             if modified[n] != -1 and not 0 <= modified[n] <= _LATEST:
                 raise names.refused(path, f"with the time {modified[n]}")
+            if not -1 <= shown[n] <= _LATEST:
+                raise names.refused(path, f"with the time {str(shown[n])[:40]}")
             if not -1 <= modes[n] <= 0o777:
                 raise names.refused(path, f"with the mode {modes[n]}")
             if links[n] and not _leads_to(links[n], path):
                 raise names.refused(path, f"with the link {links[n][:200]!r}, which leads elsewhere")
         self.paths, self.sizes, self.etags, self.digests, self.modes = paths, sizes, etags, digests, modes
         self.modified = [int(each) if each == int(each) else each for each in modified]
+        self.shown = shown
         self._links = links
         self._ends = list(accumulate(sizes))
         self.length = self._ends[-1] if self._ends else 0
@@ -125,7 +133,8 @@ class Manifest:
         return len(self.paths)
 
     def __getitem__(self, n: int) -> File:
-        return File(self.paths[n], self.url(n), self.sizes[n], self.etags[n], self.modified[n], self.digests[n], self.modes[n])
+        return File(self.paths[n], self.url(n), self.sizes[n], self.etags[n], self.modified[n], self.digests[n], self.modes[n],
+                    self.shown[n])
 
     def __iter__(self) -> Iterator[File]:
         return map(self.__getitem__, range(len(self.paths)))
@@ -197,7 +206,7 @@ class Manifest:
         import json
 
         told: dict[str, Any] = {"dfengine": _FORMAT, "base": self.base, "paths": self.paths}
-        columns: tuple[list[Any], ...] = (self.sizes, self.etags, self.modified, self.digests, self.modes, self._links)
+        columns: tuple[list[Any], ...] = (self.sizes, self.etags, self.modified, self.shown, self.digests, self.modes, self._links)
         for (name, default), column in zip(_DEFAULTS.items(), columns, strict=True):
             if any(value != default for value in column):
                 told[name] = column

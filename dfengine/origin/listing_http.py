@@ -95,5 +95,5 @@ def index(url: str, pages: Pages, names: Names, limits: Limits) -> Iterator[Entr
             if each.folder:
                 below.append((names.folder(path) + "/", f"{base}{each.link}/"))
             else:
-                yield Entry(names.file(path, each.size), base + each.link, each.size, "", each.modified)
+                yield Entry(names.file(path, each.size), base + each.link, each.size, "", each.modified, shown=each.shown)
         folders += reversed(below)

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import json
 import re
+from calendar import timegm
 from html import unescape
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 from dfengine.errors import BadListing
-from dfengine.origin.head import seconds
+from dfengine.origin.head import MONTHS, seconds
 from dfengine.value import Value
 
 _INDEX = re.compile(r"<(?:title|h1)[^<>]{0,100}>\s*(?:Index of|Directory listing for)\b", re.IGNORECASE)
 _LINK = re.compile(r"<a\s[^<>]{0,1000}?\bhref\s*=\s*(?:\"([^\"<>]{0,8000})\"|'([^'<>]{0,8000})')[^<>]{0,1000}>", re.IGNORECASE)
-_SIZE = re.compile(r"(?a)\d\d:\d\d(?::\d\d)?\s+(\d{1,19})\s*$")
+_SIZE = re.compile(r"(?a)(?<!\S)(\d{1,4}-(?:\d\d|[A-Za-z]{3})-\d{1,4}) (\d\d):(\d\d)(?::\d\d)?\s+(\d{1,19})\s*$")
+_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 
 
 class Found(Value):
     """name: one segment, decoded (PEP 383). link: as it stands behind the directory's URL. size: bytes, -1 unknown. modified: unix seconds,
-    -1 unknown."""
+    -1 unknown. shown: see `manifest.File`."""
 
     name: str
     link: str
     folder: bool
     size: int = -1
     modified: float = -1.0
+    shown: int = -1
 
 
 def found(text: str, base: str, as_json: bool, most: int = 1_000_000) -> list[Found]:
@@ -60,7 +63,8 @@ def _of_json(text: str, base: str) -> list[Found]:
         if kind == "file" and type(size) is not int:
             raise BadListing(f"the index {base} names {name[:200]!r} with the size {str(size)[:40]!r}")
         when = seconds(modified) if isinstance(modified, str) else None
-        link = quote(name, safe="", errors="surrogatepass")
+        # nginx writes a name's bytes as they are; a surrogate that stands for none of them is refused by the name.
+        link = quote(name, safe="", errors="surrogatepass" if _LONE.search(name) else "surrogateescape")
         told.append(Found(name, link, kind == "directory", size if kind == "file" else -1, -1.0 if when is None else when))
     return told
 
@@ -103,5 +107,18 @@ def _member(href: str, base: str, behind: str) -> Found | None:
         return None  # of a page's text; what lies deeper is in the index of its own directory
     name = unquote_to_bytes(link).decode("utf-8", "surrogateescape")
     row = _TAG.sub(" ", re.split(r"</tr\s*>|\n", behind, maxsplit=1)[0])
-    size = _SIZE.search(row)
-    return Found(name, link, folder, int(size[1]) if size and not folder else -1)
+    told = None if folder else _SIZE.search(row)
+    when = _minute(told[1], told[2], told[3]) if told else -1
+    # A size without a date would name two versions of a file by one: the file itself is asked then.
+    return Found(name, link, folder, int(told[4]) if told and when >= 0 else -1, shown=when)
+
+
+def _minute(day: str, hour: str, minute: str) -> int:
+    """Of `29-Nov-2026` or `2026-11-29` and `21:20`: unix seconds, as if it were in GMT; -1: it is no date."""
+    parts = day.split("-")
+    year, month, date = parts if len(parts[0]) == 4 else parts[::-1]
+    try:
+        numbered = MONTHS.index(month) + 1 if month in MONTHS else int(month)
+        return max(-1, timegm((int(year), numbered, int(date), int(hour), int(minute), 0)))
+    except ValueError:
+        return -1

@@ -37,7 +37,8 @@ class Entry(Value):
     """One file. path: below the listed URL, segments joined by `/`; `Names` has passed it. url: what to download.
 
     size: bytes, -1 unknown. etag: as the origin's answers to GETs have it, "" unknown. modified: unix seconds, -1 unknown.
-    digest: `sha256:HEX`, "" unknown. mode: permission bits, -1 unknown. Only the file's own answer proves any of these.
+    digest: `sha256:HEX`, "" unknown. mode: permission bits, -1 unknown. shown: see `manifest.File`.
+    Only the file's own answer proves any of these.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Entry(Value):
     modified: float = -1.0
     digest: str = ""
     mode: int = -1
+    shown: int = -1
 
 
 class Names(Paths):

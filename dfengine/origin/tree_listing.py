@@ -5,6 +5,8 @@ Laws:
 1. Of each file the size is told, by the listing or by the file's own answer to HEAD.
 2. Of a file that lies in more than one piece a validator is told, too, where the origin has any: so pieces that are fetched by different
    connections, or after a restart, are of one version. A file within one piece needs none: it comes as a whole or not at all.
+3. A file that is changed changes the manifest. So where an index shows times by the minute, a file of this minute or the one before is
+   asked itself: it may change once more within the same minute.
 """
 
 from __future__ import annotations
@@ -43,6 +45,11 @@ MOST_PAGES = 2000
 """Pages of a listing that the next one is compared with, at most."""
 
 
+FRESH = 120.0
+"""Seconds since the minute that an index shows of a file, within which the file is asked itself. An index may show another zone's time than
+GMT; then nothing tells which files these are."""
+
+
 class Before:
     """What the manifest of one directory was made of last. find: the manifest of an identity, if it is still kept."""
 
@@ -78,8 +85,10 @@ def manifest(
         look = _Look(reach, cancel, began + limits.seconds)
         sizeless = [n for n, file in enumerate(found) if file.size < 0]
         look.at(found, sizeless)
-        settled = time.time() - LATELY
-        unbound = [n for n in divided([file.size for file in found]) if not (found[n].etag or 0 <= found[n].modified < settled)]
+        now = time.time()
+        fresh = {n for n, file in enumerate(found) if file.shown != -1 and abs(now - file.shown) < FRESH}
+        asked = sorted({*divided([file.size for file in found]), *fresh}.difference(sizeless))
+        unbound = [n for n in asked if not (found[n].etag or 0 <= found[n].modified < now - LATELY)]
         look.at(found, unbound)
         before.looked = {n: found[n] for n in (*sizeless, *unbound)}
     made = Manifest(base, found)

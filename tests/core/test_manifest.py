@@ -33,7 +33,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
     location = Location("file", "", "/top/")
     return Manifest(location.url, [
         File(path, location.replace(key="/top/" + path).url, draw(st.integers(0, 50)), draw(st.sampled_from(["", '"e"', 'W/"x"'])),
-             draw(st.sampled_from([-1, 0, 1.0, 17.25])), draw(st.sampled_from(["", SHA])), draw(st.sampled_from([-1, 0o644, 0o755])))
+             draw(st.sampled_from([-1, 0, 1.0, 17.25])), draw(st.sampled_from(["", SHA])), draw(st.sampled_from([-1, 0o644, 0o755])),
+             draw(st.sampled_from([-1, 0, 1_750_000_020])))
         for path in paths
     ])  # fmt: skip
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -81,6 +82,8 @@ def data_of(node: Supernode, url: str, manifest: Manifest, n: int = 2, **more: A
 @pytest.mark.parametrize("index", INDEX)
 def test_a_directory_is_two_tasks_and_read_once(stage: Scene, index: str) -> None:
     put(stage.www / "top", FILES)
+    for path in FILES:  # those that were made just now would each be asked themselves
+        os.utime(stage.www / "top" / path, (1_750_000_000, 1_750_000_000))
     url = f"{stage.origin(odd=INDEX[index])}/odd/top"
     node = stage.supernode()
     manifest = manifest_of(node, url)
@@ -94,6 +97,21 @@ def test_a_directory_is_two_tasks_and_read_once(stage: Scene, index: str) -> Non
     assert sum(each["sent"] for each in gets) <= 1.02 * manifest.length + (1 << 20)
     assert len(gets) + len(heads) <= len(FILES) + 12  # a large file is read by several ranges
     assert len(gets) <= node.metric("dfengine_origin_requests_total") <= len(asked)
+
+
+@pytest.mark.parametrize("age", [0, 3600])
+def test_a_file_of_an_index_that_changed_and_kept_its_size_is_not_the_old_one(stage: Scene, age: int) -> None:
+    top, then = stage.www / "top", time.time() - age
+    put(top, {"a": b"old", "b": b"other"})
+    for path in ("a", "b"):
+        os.utime(top / path, (then - 60, then - 60))
+    url, node = f"{stage.origin(odd=INDEX['html'])}/odd/top/", stage.supernode("--revalidate-interval", "0")
+    before = manifest_of(node, url)
+    assert data_of(node, url, before) == b"oldother"
+    put(top, {"a": b"new"})
+    os.utime(top / "a", (then, then))
+    after = until(lambda: (made := manifest_of(node, url, 3)) != before and made, "another manifest")
+    assert data_of(node, url, after, 4) == b"newother"
 
 
 def test_many_that_want_a_tree_at_once_have_it_listed_once(stage: Scene) -> None:

@@ -120,6 +120,20 @@ def test_an_index_in_json_is_read(cancel: Cancel) -> None:
         assert listed(base, cancel) == [Entry("a b", f"{base}/a%20b", 5, "", 1795987200.0)]
 
 
+def test_bytes_that_are_no_utf8_are_kept_from_an_index_in_json(cancel: Cancel) -> None:
+    body = b'[{"name": "\xff\xc3\xa9", "type": "file", "size": 5}]'
+    with serving(lambda path: (200, "application/json", body)) as base:
+        assert listed(base, cancel) == [Entry("\udcffé", f"{base}/%FF%C3%A9", 5)]
+
+
+@pytest.mark.parametrize(("day", "size"), [
+    ("29-Nov-2026", 5), ("2026-11-29", 5), ("29-Foo-2026", -1), ("2026-13-29", -1), ("9999-99-9", -1), ("today", -1),
+])  # fmt: skip
+def test_a_size_counts_only_with_the_time_that_is_shown_of_the_file(day: str, size: int) -> None:
+    (told,) = found(f'<title>Index of /</title><a href="a">a</a> {day} 21:20   5\n', "http://h/d/", False)
+    assert (told.size, told.shown) == ((5, 1795987200) if size == 5 else (-1, -1))
+
+
 @pytest.mark.parametrize("name", ["..", ".", "", "/etc/passwd", "a/../b", "../../x", "a\0b", "x" * 256, "a/b/", "\ud800"])
 def test_names_that_nobody_may_write_are_refused_by_name(cancel: Cancel, name: str) -> None:
     body = json.dumps([{"name": name, "type": "file", "size": 1}]).encode()

@@ -430,6 +430,18 @@ def test_a_listing_keeps_its_connection(cancel: Cancel) -> None:
         assert served.connections == 1
 
 
+@pytest.mark.parametrize("age", [0, 3600])
+def test_a_changed_file_changes_the_manifest_whatever_an_index_shows(cancel: Cancel, age: int) -> None:
+    files = {**FILES}
+    with Directory(files, "html") as served:
+        served.modified = int(time.time()) - age
+        made = manifest(served.url, reach(), cancel)
+        assert len(served.asked("HEAD")) == (0 if age else len(FILES))
+        files["a"] = bytes(len(files["a"]))
+        served.modified += 60 if age else 0
+        assert manifest(served.url, reach(), cancel).identity != made.identity
+
+
 def test_pages_that_were_compared_are_not_asked_for_again(cancel: Cancel) -> None:
     files = {f"{n}/x": b"1" for n in range(9)}
     with Directory(files) as served:

@@ -9,6 +9,7 @@ import threading
 from email.utils import formatdate
 from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import gmtime, strftime
 from typing import Self
 from urllib.parse import quote, unquote
 
@@ -144,8 +145,8 @@ class Directory:
             when = formatdate(self.modified, usegmt=True)
             return json.dumps([{"name": name, "type": "directory", "mtime": when} if deeper else
                                {"name": name, "type": "file", "mtime": when, "size": size} for name, deeper, size in told]).encode()
-        rows = []
+        rows, when = [], strftime("%d-%b-%Y %H:%M", gmtime(self.modified))
         for name, deeper, size in told:
             shown = "-" if deeper else size if self.index == "html" else "2K"
-            rows.append(f'<a href="{quote(name)}{"/" * deeper}">x</a>   29-Nov-2026 21:20   {shown}\n')
+            rows.append(f'<a href="{quote(name)}{"/" * deeper}">x</a>   {when}   {shown}\n')
         return f"<title>Index of /</title><pre>{''.join(rows)}</pre>".encode()

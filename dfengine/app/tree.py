@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 from dfengine.app.printing import put, sources
 from dfengine.app.session import worst
@@ -41,7 +42,8 @@ def dry_run(wish: Wish) -> None:
     settings = wish.tree.get
     # Who serves the manifest keeps it in the home directory.
     pattern = "cdn" if settings.pattern == "p2p" else settings.pattern
-    found = listed(wish.tree.replace(get=settings.replace(pattern=pattern, quiet=True)))
+    tree = wish.tree.replace(get=settings.replace(pattern=pattern, quiet=True))
+    found = interruptible(settings, lambda: listed(tree), partial(_fail, wish))
     doomed = list(_surplus(wish, found.paths, remove=False)) if wish.delete else []
     if wish.json:
         import json
@@ -70,14 +72,7 @@ def get(wish: Wish) -> None:
         with Bar(settings.output) as bar:
             return fetch(wish.tree, bar)
 
-    def tell(code: int, kind: str, message: str) -> None:
-        if wish.json:
-            import json
-
-            url = without_password(settings.url)
-            put(json.dumps({"error": {"code": code, "kind": kind, "status": 0, "message": message, "url": url}}))
-
-    result = interruptible(settings, run, tell)
+    result = interruptible(settings, run, partial(_fail, wish))
     codes = {error.exit_code for error in result.errors.values()}
     for file in result.failed:
         print(f"dfengine: {shown(_printable(os.path.join(settings.output, file.path)))}: {_one_line(file.error)}", file=sys.stderr)
@@ -95,6 +90,15 @@ def get(wish: Wish) -> None:
         print(f"dfengine: {_summary(result, deleted)}", file=sys.stderr)
     if code:
         sys.exit(code)
+
+
+def _fail(wish: Wish, code: int, kind: str, message: str) -> None:
+    """The whole of it, where no exception could say so. See `interrupt`."""
+    if wish.json:
+        import json
+
+        url = without_password(wish.tree.get.url)
+        put(json.dumps({"error": {"code": code, "kind": kind, "status": 0, "message": message, "url": url}}))
 
 
 def _surplus(wish: Wish, paths: Iterable[str], remove: bool) -> Iterable[str]:

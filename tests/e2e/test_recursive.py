@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,3 +247,21 @@ def test_a_tree_of_many_files_is_two_registrations_and_each_file_one_request(sta
     asked = stage.requests()
     assert len([each for each in asked if not each["path"].endswith("/")]) == 300
     assert len(asked) <= 300 + 4 + 1
+
+
+def test_a_signal_ends_a_dry_run_and_leaves_nothing(stage: Scene) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/d/"
+        words = command(stage, "--recursive", url, str(stage.path / "out"), "--dry-run", "--json")
+        temporary = stage.path / "temporary"
+        temporary.mkdir()
+        process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(temporary)}
+        )  # fmt: skip
+        silent.accept()[0].close()
+        with silent.accept()[0]:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert json.loads(out)["error"]["kind"] == "Interrupted"
+    assert not list(temporary.iterdir())

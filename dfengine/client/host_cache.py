@@ -6,11 +6,13 @@ import contextlib
 import os
 
 from dfengine.errors import BadValue, DigestMismatch, StorageError
+from dfengine.location import is_content
 from dfengine.storage import shared_content
 from dfengine.storage.failure import storage_error
 from dfengine.storage.hashing import content_digest, hasher
 from dfengine.storage.home import Home
 from dfengine.storage.protected import resolved
+from dfengine.task import task_id
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -75,7 +77,8 @@ def _cached(home: Home, name: str, announced: shared_content.Announced | None) -
 def find(home: Home, said: str) -> list[Cached]:
     """Those of this name, content, task or path. Raises BadValue where there is none."""
     path = os.path.abspath(said)
-    found = [each for each in listed(home) if said in (each.name, each.url, each.task) or path == each.path]
+    task = task_id(said) if is_content(said) else said
+    found = [each for each in listed(home) if said in (each.name, each.url) or task == each.task or path == each.path]
     if not found:
         raise BadValue(f"{said[:200]} is no name, df:sha256:HEX, task or path of what {home.path} serves: `dfengine cache ls` lists it")
     return found

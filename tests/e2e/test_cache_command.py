@@ -64,6 +64,16 @@ def test_what_a_host_serves_is_listed_pinned_exported_and_removed(stage: Scene) 
     assert "is not here" in stage.get(name, "out", host=2, nodes=(node,), status=3)
 
 
+def test_a_host_knows_by_its_name_what_it_has_downloaded(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage, size=SIZE)
+    name = stage.share(path, nodes=(node,)).strip()
+    stage.get(name, "mine", host=2, nodes=(node,))
+    [told] = [json.loads(line) for line in cache(stage, "stat", name, "--json", host=2).splitlines()]
+    assert told["path"] == str((stage.path / "mine").resolve())
+    cache(stage, "export", name, str(stage.path / "copy"), host=2)
+    assert named(stage.path / "copy") == name
+
+
 def test_what_was_changed_is_not_exported(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage, size=SIZE)
     name = stage.share(path, nodes=(node,)).strip()

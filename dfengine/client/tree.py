@@ -255,6 +255,7 @@ class TreeData(Downloading):
         try:
             self.fill()
             transfer = self._tree_place.finish()
+            self._target.look_in_place()
             byte_counts, file = self._tree_place.byte_counts, transfer.file
             self._tree_place.keep()
             if not file.failed:

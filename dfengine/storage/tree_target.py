@@ -237,6 +237,15 @@ class TreeTarget:
         folder, name = os.path.split(self.parts)
         return os.path.lexists(os.path.join(folder, name.upper()))
 
+    def look_in_place(self) -> None:
+        """Raises StorageError where the files do not lie at `path`: the directory was moved or replaced since it was opened."""
+        try:
+            same = os.path.samestat(os.stat(self.path), os.fstat(self._root))
+        except OSError:
+            same = False
+        if not same:
+            raise StorageError(f"{self.path} was moved or replaced while files were written to it: run it again")
+
     def discard(self) -> None:
         """Remove the parts and the record: all files have their names, or nothing here is worth resuming."""
         if self._lock < 0:

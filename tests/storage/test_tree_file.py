@@ -407,3 +407,19 @@ def test_parts_that_were_abandoned_go_when_the_directory_is_written_to_again(tmp
     os.close(fd)
     assert left.exists() == (state != "old")
     assert (tmp_path / "out" / f".dfengine.{TASK[:12]}").exists()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_directory_that_was_moved_while_it_was_written_is_noticed(tmp_path: Path, replaced: bool) -> None:
+    tree = Tree(tmp_path / "out", {"a": b"1"})
+    file = tree.open()
+    try:
+        tree.target.look_in_place()
+        (tmp_path / "out").rename(tmp_path / "elsewhere")
+        if replaced:
+            (tmp_path / "out").mkdir()
+        with pytest.raises(StorageError, match="was moved or replaced"):
+            tree.target.look_in_place()
+    finally:
+        file.close()
+        tree.target.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -84,9 +85,22 @@ def hand_over(values: dict[str, Any]) -> None:
 
 
 def _say(shared: Sharing) -> None:
-    hours = (shared.until - time.time()) / 3600
-    print(f"dfengine: shared for {hours:.3g} h at {', '.join(shared.nodes)}: dfengine get {shared.name} -n {shared.nodes[0]} -o "
-          f"{os.path.basename(shared.path)}", file=sys.stderr)
+    print(f"dfengine: shared for {_period(shared.until - time.time())} at {', '.join(shared.nodes)}: {_how(shared)}", file=sys.stderr)
+
+
+def _how(shared: Sharing) -> str:
+    """The command that downloads it."""
+    path = shlex.quote(os.path.basename(shared.path))
+    kind, place = ("--recursive ", path) if os.path.isdir(shared.path) else ("", f"-o {path}")
+    return f"dfengine get {kind}{shared.name} {place} -n {shared.nodes[0]}"
+
+
+def _period(seconds: float) -> str:
+    """In the unit in which it is at least two."""
+    for unit, size in (("h", 3600), ("m", 60)):
+        if seconds >= 2 * size - 1:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
 
 
 def as_object(shared: Sharing) -> dict[str, Any]:

@@ -228,7 +228,7 @@ class RequestReader:
         except httptools.HttpParserUpgrade:
             raise BadRequest(400, "no upgrade is served") from None
         except httptools.HttpParserError as error:
-            raise _why(error) from None
+            raise refusal(error) from None
         if self.started and not self._in_body and whole == self._whole:
             # The parser keeps what it has of an unfinished line to itself: count what it was given.
             self._unfinished += len(data)
@@ -301,7 +301,7 @@ class RequestReader:
         )
 
 
-def _why(error: BaseException) -> BadRequest:
+def refusal(error: BaseException) -> BadRequest:
     """A callback's own refusal, or the parser's."""
     cause: BaseException | None = error
     while cause is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from dfengine.net.http import BadRequest
+from dfengine.net.http import BadRequest, refusal
 from dfengine.proxy.fields import SINGLE, Fields, framing, named
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Requests:
         except httptools.HttpParserUpgrade:
             raise BadRequest(501, "no upgrade is passed on: speak HTTP/1.1") from None
         except httptools.HttpParserError as error:
-            raise _why(error) from None
+            raise refusal(error) from None
         if not self.whole and not self._in_body and heads == self._heads:
             # The parser keeps what it has of an unfinished line to itself: count what it was given.
             self._unfinished += end - at
@@ -166,13 +166,3 @@ class Requests:
         self.started = self._in_body = False
         self.whole = True
         self._taker.complete()
-
-
-def _why(error: BaseException) -> BadRequest:
-    """A callback's own refusal, or the parser's."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, BadRequest):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return BadRequest(400, f"bad request: {error}")

@@ -29,6 +29,8 @@ from dfengine.wire import Announcement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dfengine.storage.content_tree import TreeContent
 
 FOREVER = 1e12
@@ -94,6 +96,26 @@ def name_of(sha256: str, sign: str) -> str:
     return f"df-{sha256[:32]}-{sign}"
 
 
+@contextlib.contextmanager
+def _publishing(home: Home, name: str, record: Record, before: list[str]) -> Iterator[None]:
+    """What is entered meanwhile is shared as a whole or not at all, and then replaces those before. Raises StorageError."""
+    try:
+        yield
+        for each in before:
+            home.withdraw(each)
+    except (OSError, StorageError) as error:
+        home.withdraw(name)
+        raise storage_error(f"cannot write to {home.path}", error) if isinstance(error, OSError) else error from error
+    finally:
+        record.close()
+
+
+def _enter(home: Home, shared: Announced, entry: Entry) -> None:
+    """From now on it is served, and announced. Raises OSError."""
+    write(os.path.join(home.path, "tasks", shared.name), entry.encode())
+    write(os.path.join(_folder(home), shared.name), shared.encode())
+
+
 def publish(home: Home, shared: Announced, found: content.Content, task: str) -> None:
     """Let the peer server serve the file that was read as `found`, instead of what has the same content. Raises StorageError."""
     name, before = shared.name, [each.name for each in listed(home) if each.url == shared.url]
@@ -104,7 +126,7 @@ def publish(home: Home, shared: Announced, found: content.Content, task: str) ->
         if os.lstat(found.path).st_nlink == 1:
             os.link(found.path, data, follow_symlinks=False)
     record = Record.create(record_path, Geometry(found.length))
-    try:
+    with _publishing(home, name, record, before):
         state = os.lstat(found.path)
         if content.state_of(state)[:4] != found.state[:4]:
             raise StorageError(f"{found.path} changed while it was read: share it when it is complete")
@@ -117,22 +139,14 @@ def publish(home: Home, shared: Announced, found: content.Content, task: str) ->
             if algorithm != "xxh3":
                 keep_digests(home, name, algorithm, digests)
         entry = Entry(name, task, shared.cid, "", [found.path, found.path], record_path, state.st_dev, state.st_ino, FOREVER)
-        write(os.path.join(home.path, "tasks", name), entry.encode())
-        write(os.path.join(_folder(home), name), shared.encode())
-        for each in before:
-            home.withdraw(each)
-    except (OSError, StorageError) as error:
-        home.withdraw(name)
-        raise storage_error(f"cannot write to {home.path}", error) if isinstance(error, OSError) else error from error
-    finally:
-        record.close()
+        _enter(home, shared, entry)
 
 
 def publish_tree(home: Home, shared: Announced, found: TreeContent, task: str) -> None:
     """The same of the data of a directory. Raises StorageError."""
     name, before = shared.name, [each.name for each in listed(home) if each.url == shared.url]
     record = Record.create(os.path.join(home.path, "records", name), Geometry(found.manifest.length))
-    try:
+    with _publishing(home, name, record, before):
         for n in range(record.geometry.count):
             record.set_digest(n, found.digests["xxh3"][content.DIGEST * n : content.DIGEST * (n + 1)])
             record.show(n)
@@ -142,15 +156,7 @@ def publish_tree(home: Home, shared: Announced, found: TreeContent, task: str) -
         write(os.path.join(home.path, "trees", name), encode([os.fsencode(path) for path in found.manifest.paths], found.manifest.sizes))
         entry = Entry(name, task, shared.cid, "", [found.path], os.path.join(home.path, "trees", ".none", "record"), *found.root, FOREVER,
                       tree=True)
-        write(os.path.join(home.path, "tasks", name), entry.encode())
-        write(os.path.join(_folder(home), name), shared.encode())
-        for each in before:
-            home.withdraw(each)
-    except (OSError, StorageError) as error:
-        home.withdraw(name)
-        raise storage_error(f"cannot write to {home.path}", error) if isinstance(error, OSError) else error from error
-    finally:
-        record.close()
+        _enter(home, shared, entry)
 
 
 def keep_manifest(home: Home, found: TreeContent) -> str:

@@ -118,7 +118,7 @@ class FromOrigin:
             origin, _Sink(transfer, self._watch.notice), body, gaps, connections=connections, longest=longest, retry=self._retry,
             grants=_grants, chance=chance, compare=comparing,
         )
-        # A lead that stands before pieces that are here needs a thread of its own.
+        # A main answer that stands before pieces that are here needs a thread of its own.
         threads = min(connections, max(1, pieces) + (gaps[:1] > [(1, 0)]))
         begun = False
         try:
@@ -145,12 +145,12 @@ class FromOrigin:
                 transfer.halt()
                 transfer.from_origin.clear()
         finally:
-            if not begun:  # it was stopped before any thread had the lead
+            if not begun:  # it was stopped before any thread had the main answer
                 body.close()
         self._assembly.version = reader.version
 
     def _first(self, origin: Origin, cancel: Cancel) -> Answer:
-        """The answer to a plain GET: it says how long the file is, and its body is the reader's lead. This thread may wait for it long."""
+        """The answer to a plain GET: it says how long the file is, and is the reader's main answer. This thread may wait for it long."""
         here = self._assembly.finished if self._assembly.transfer is None and not self._settings.expected else None
         unless = None if here is None else here.version()
         while True:

@@ -2,7 +2,7 @@
 
 Laws:
 
-1. The first answer is a stream that already runs. It is the lead: it goes on to the end of the file, and is given up only when it
+1. The first answer is a stream that already runs. It is the main answer: it goes on to the end of the file, and is given up only when it
    breaks or what is left lies before it. It is kept while it waits: an origin may grant no request more, and then it finishes the file.
 2. Further connections ask for ranges of the bound version. One that is refused teaches how many the origin grants; it never counts as a
    failure while another one runs.
@@ -46,7 +46,7 @@ ANEW = 0.1
 """Seconds, and up to twice as many by chance, until an origin that answered with another version is asked again."""
 
 STALLED = 3.0
-"""Seconds without a byte after which the lead takes over what a range was to bring, once it has come there."""
+"""Seconds without a byte after which the main answer takes over what a range was to bring, once it has come there."""
 
 ASKS_TO_WAIT = frozenset((0, 408, 425, 429, 502, 503, 504))
 """Statuses that say nothing about ranges: the origin is busy, or down."""
@@ -55,8 +55,8 @@ ASKS_TO_WAIT = frozenset((0, 408, 425, 429, 502, 503, 504))
 class Reader:
     """Of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
 
-    body: the open lead, at the beginning of a piece; its version is bound. connections: at most. longest: pieces asked for at once.
-    chance: a random number in [0, 1). eager: further connections from the beginning, not only once the lead turns out to be slow. compare:
+    body: the open main answer, at the beginning of a piece; its version is bound. connections: at most. longest: pieces asked for at once.
+    chance: a random number in [0, 1). eager: further connections from the beginning, not only once the main answer is slow. compare:
     what is here may be of another version; `missing` is the whole file then.
     """
 
@@ -72,8 +72,8 @@ class Reader:
         self._retry, self._grants, self._chance, self._eager = retry, grants, chance, eager
         self._allowed = grants.allowed(origin.key, connections, time.monotonic())
         self._ranges = self._untried = self.version.binds
-        self._lead: Answer | None = body
-        self._lead_at, self._lead_moved = max(0, body.start) // sink.geometry.content_size, False
+        self._main: Answer | None = body
+        self._main_at, self._main_moved = max(0, body.start) // sink.geometry.content_size, False
         self._claims: set[Claim] = set()
         self._comparing = self._plain = False
         self._parts: dict[int, Piece] = {}
@@ -130,34 +130,34 @@ class Reader:
             self._changed.notify_all()
 
     def _next(self, now: float) -> Claim | None:
-        lowest, lead = self._work.first, self._lead
-        if lead is not None:
+        lowest, main = self._work.first, self._main
+        if main is not None:
             lowest = self._revoke(now, lowest)
         if lowest is None:
             return None
-        if lead is not None and (run := self._work.claim_at(self._lead_at)) is not None:
-            self._lead = None
-            return Claim(*run, lead, False, now, self._lead_moved)
+        if main is not None and (run := self._work.claim_at(self._main_at)) is not None:
+            self._main = None
+            return Claim(*run, main, False, now, self._main_moved)
         if self._may_open(now):
             sink = self._sink
-            # Where the order does not matter, ranges begin at the end of the file: the lead never comes to what is theirs, and goes on.
+            # Where the order does not matter, ranges begin at the end of the file: the main answer never comes to theirs, and goes on.
             run = self._work.claim(sink.end(), sink.wanted(), last=not sink.ordered)
             if run is not None:
                 return Claim(*run, None, False, now)
-        if lead is not None and lowest > self._lead_at and not self._claims and not self._untried:
+        if main is not None and lowest > self._main_at and not self._claims and not self._untried:
             # What lies between is here, and no range is granted: it is read past.
-            self._lead = None
-            return Claim(*(self._work.claim() or (0, 0)), lead, False, now, self._lead_moved)
-        elif lead is not None and not self._claims:
-            # The lead is past what is left, or far before it, and a second connection is not granted beside it.
+            self._main = None
+            return Claim(*(self._work.claim() or (0, 0)), main, False, now, self._main_moved)
+        elif main is not None and not self._claims:
+            # The main answer is past what is left, or far before it, and a second connection is not granted beside it.
             self._close()
-        if self._lead is None and not self._claims:
+        if self._main is None and not self._claims:
             return Claim(*(self._work.claim() or (0, 0)), None, True, now)
         return None
 
     def _revoke(self, now: float, lowest: int | None) -> int | None:
-        """The lead has nothing to bring, and ranges that were to bring the rest stall: it does. The lowest free piece after that."""
-        stalled = [claim for claim in self._claims if not claim.busy and claim.first >= self._lead_at and now - claim.at > STALLED]
+        """The main answer has nothing to bring, and ranges that were to bring the rest stall: it does. The lowest free piece after that."""
+        stalled = [claim for claim in self._claims if not claim.busy and claim.first >= self._main_at and now - claim.at > STALLED]
         for claim in stalled:
             self._take_over(claim)
             self._work.release(claim.first, claim.past)
@@ -170,26 +170,26 @@ class Reader:
         self._claims.discard(claim)
 
     def _may_open(self, now: float) -> bool:
-        held = len(self._claims) + (self._lead is not None)
+        held = len(self._claims) + (self._main is not None)
         if not self._ranges or held >= self._allowed or self._sink.geometry.count < 0 or not held:
             return False
-        if self._eager or self._lead is not None:
-            return True  # a lead that waits has nothing to bring
+        if self._eager or self._main is not None:
+            return True  # a main answer that waits has nothing to bring
         after, rest = RAMP
         seconds = now - self._began
         left = self._work.pieces * self._sink.geometry.content_size
         return seconds > after and left * seconds > rest * max(1, self.bytes)
 
     def _leave(self, claim: Claim, failure: OriginError | None) -> str:
-        """The claim is over: what was not fetched is free again, and a lead that goes on waits for its next piece. What to say."""
+        """The claim is over: what was not fetched is free again, and a main answer that goes on waits for its next piece. What to say."""
         body = claim.body
         with self._changed:
             if not claim.revoked:
                 self._claims.discard(claim)
                 self._work.release(claim.first, claim.past)
             whole = claim.first == claim.past and not claim.revoked
-            if body is not None and whole and not body.bounded and body.remaining and self._lead is None:
-                self._lead, self._lead_at, self._lead_moved, body = body, claim.past, claim.moved, None
+            if body is not None and whole and not body.bounded and body.remaining and self._main is None:
+                self._main, self._main_at, self._main_moved, body = body, claim.past, claim.moved, None
             if body is not None:
                 body.close()
             self._changed.notify_all()
@@ -197,9 +197,9 @@ class Reader:
             return self._broke(claim, failure) if failure is not None and not claim.revoked else ""
 
     def _close(self) -> None:
-        lead, self._lead = self._lead, None
-        if lead is not None:
-            lead.close()
+        main, self._main = self._main, None
+        if main is not None:
+            main.close()
 
     # Bytes.
 
@@ -347,7 +347,7 @@ class Reader:
 
     def _broke(self, claim: Claim, error: OriginError) -> str:
         """What to say of it. Hold the lock."""
-        held = len(self._claims) + (self._lead is not None)
+        held = len(self._claims) + (self._main is not None)
         if isinstance(error, OriginDiffers):
             raise error
         if not claim.moved and (claim.extra or held):

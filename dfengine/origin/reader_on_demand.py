@@ -2,7 +2,7 @@
 
 1. What is wanted is asked for by ranges, each of the pieces that are wanted one behind the other.
 2. The first answer, a stream that already runs, brings what is wanted where it stands. Where ranges are granted it is closed once it has
-   waited for LEAD_WAITS: what the origin sends into its buffers is in vain. Where they are not, it reads on to what is wanted, and the
+   waited for MAIN_WAITS: what the origin sends into its buffers is in vain. Where they are not, it reads on to what is wanted, and the
    pieces between are kept.
 3. If what is here may be of another version, it is compared before anything else.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dfengine.errors import OriginError
 
-LEAD_WAITS = 2.0
+MAIN_WAITS = 2.0
 """Seconds that the first answer waits for somebody who wants its next bytes."""
 
 IDLE = 30.0
@@ -40,14 +40,14 @@ class ReaderOnDemand(Reader):
         self._ranged = False
 
     def _next(self, now: float) -> Claim | None:
-        if self._lead is not None and self._ranges and not self._claims and now - self._waits_since >= LEAD_WAITS:
+        if self._main is not None and self._ranges and not self._claims and now - self._waits_since >= MAIN_WAITS:
             self._close()
         run, self._pause = self._wants(), TICK
         if run is None:
             self._idle = self._idle or not self._claims
             if self._idle:
-                waits = self._lead is not None and self._ranges
-                self._pause = max(TICK, self._waits_since + LEAD_WAITS - now) if waits else IDLE
+                waits = self._main is not None and self._ranges
+                self._pause = max(TICK, self._waits_since + MAIN_WAITS - now) if waits else IDLE
             return None
         if self._idle:
             # Time in which nothing was wanted makes no origin slow.
@@ -68,30 +68,30 @@ class ReaderOnDemand(Reader):
         return None
 
     def _claim_for(self, first: int, past: int, now: float) -> Claim | None:
-        lead, held = self._lead, len(self._claims) + (self._lead is not None)
-        if lead is not None and self._lead_at == first:
-            return self._by_lead(first, past, now)
+        main, held = self._main, len(self._claims) + (self._main is not None)
+        if main is not None and self._main_at == first:
+            return self._by_main(first, past, now)
         if self._ranges and self._sink.geometry.count >= 0:
             if held and (self._untried or held < self._allowed):
                 return self._by_range(first, past, now, extra=True)
             if self._claims:
                 return None
-            # The lead would hold the only connection that is granted, and bring something else.
+            # The main answer would hold the only connection that is granted, and bring something else.
             self._close()
             if self._ranged:
                 return self._by_range(first, past, now, extra=False)
-        elif lead is not None:
-            at = self._work.free_from(self._lead_at)
+        elif main is not None:
+            at = self._work.free_from(self._main_at)
             if at <= first:
-                return self._by_lead(at, first + 1, now)
+                return self._by_main(at, first + 1, now)
             self._close()
         if self._claims:
             return None
         return Claim(*self._work.claim_until(first, past), None, True, now)
 
-    def _by_lead(self, first: int, past: int, now: float) -> Claim:
-        lead, self._lead = self._lead, None
-        return Claim(*self._work.claim_until(first, past), lead, False, now, self._lead_moved)
+    def _by_main(self, first: int, past: int, now: float) -> Claim:
+        main, self._main = self._main, None
+        return Claim(*self._work.claim_until(first, past), main, False, now, self._main_moved)
 
     def _by_range(self, first: int, past: int, now: float, extra: bool) -> Claim:
         """extra: others run, so that a refusal says only how many the origin grants."""

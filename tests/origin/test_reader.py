@@ -145,8 +145,8 @@ class Origin:
         self.bodies: list[Body] = []
         self.running: set[Body] = set()
         self.sent: Counter[int] = Counter()
-        self.lead_waits = threading.Event()
-        self.lead_waits.set()
+        self.main_waits = threading.Event()
+        self.main_waits.set()
         self.chance: random.Random | None = None
         self.answers = threading.Event()
         self.answers.set()
@@ -154,9 +154,9 @@ class Origin:
         self._names = 0
 
     def pace(self, body: Body) -> None:
-        """The lead comes no further until it is let, and others as fast as chance has it."""
+        """The main answer comes no further until it is let, and others as fast as chance has it."""
         if body is self.bodies[0]:
-            assert self.lead_waits.wait(LONGEST)
+            assert self.main_waits.wait(LONGEST)
         if self.chance is not None:
             time.sleep(self.chance.choice((0.0, 0.0, 0.0005, 0.002)))
 
@@ -471,26 +471,26 @@ def test_one_that_grants_some_requests_and_no_more_is_read_by_its_first_answer(
     assert found.retry.others == [], "the first answer is kept to the end"
 
 
-def test_ranges_leave_to_the_lead_what_comes_next() -> None:
+def test_ranges_leave_to_the_main_answer_what_comes_next() -> None:
     """It finishes whatever is refused later, and is never put down: an origin may close what nobody reads."""
     origin = Origin(295)
-    origin.lead_waits.clear()
+    origin.main_waits.clear()
     found = Run(origin, Sink(295), 3, longest=2)
     until(lambda: len(origin.asked) >= 10)
     assert max(origin.asked) == (280, 295)
     assert origin.asked[0][0] > 200
-    origin.lead_waits.set()
+    origin.main_waits.set()
     assert found.end() is None
     assert max(origin.sent.values()) == 1
 
 
-def test_where_the_order_counts_ranges_come_right_behind_the_lead() -> None:
+def test_where_the_order_counts_ranges_come_right_behind_the_main_answer() -> None:
     origin = Origin(295)
-    origin.lead_waits.clear()
+    origin.main_waits.clear()
     found = Run(origin, Sink(295, ordered=True), 2, longest=2)
     until(lambda: len(origin.asked) >= 3)
     assert origin.asked[:3] == [(20, 40), (40, 60), (60, 80)]
-    origin.lead_waits.set()
+    origin.main_waits.set()
     assert found.end() is None
 
 
@@ -606,16 +606,16 @@ def test_an_origin_that_is_too_slow_ends_it() -> None:
     ],
 )
 @pytest.mark.parametrize("connections", [2, 4])
-def test_the_lead_loses_nothing_by_ranges_that_are_refused(refusal: Behaviour, connections: int) -> None:
+def test_the_main_answer_loses_nothing_by_ranges_that_are_refused(refusal: Behaviour, connections: int) -> None:
     origin = Origin(295, [Behaviour(), *[refusal] * 500])
-    origin.lead_waits.clear()
+    origin.main_waits.clear()
     found = Run(origin, Sink(295), connections)
     until(lambda: bool(origin.asked) and all(claim.body is origin.bodies[0] for claim in [*found.reader._claims]))
     assert not origin.bodies[0].closed
-    origin.lead_waits.set()
+    origin.main_waits.set()
     assert found.end() is None
     assert found.sink.whole == origin.files[0]
-    assert origin.bodies[0].came == 295, "the lead brought all of it"
+    assert origin.bodies[0].came == 295, "the main answer brought all of it"
     assert found.retry.others == [], "and no failure was counted"
     if refusal.kind == "status" and refusal.n in (403, 429, 503):
         assert found.grants.allowed(origin.key, 8, time.monotonic()) == 1
@@ -641,38 +641,38 @@ def test_what_was_learned_is_not_tried_again() -> None:
     assert origin.asked == []
 
 
-def test_ranges_bring_the_rest_while_the_lead_is_slow() -> None:
+def test_ranges_bring_the_rest_while_the_main_answer_is_slow() -> None:
     origin = Origin(295)
-    origin.lead_waits.clear()
+    origin.main_waits.clear()
     found = Run(origin, Sink(295), 3)
     until(lambda: len(found.sink.pieces) == 28)
-    origin.lead_waits.set()
+    origin.main_waits.set()
     assert found.end() is None
     assert found.sink.whole == origin.files[0]
     assert max(origin.sent.values()) == 1, "and no byte comes twice"
 
 
-def test_a_range_that_stalls_is_taken_over_by_the_lead() -> None:
+def test_a_range_that_stalls_is_taken_over_by_the_main_answer() -> None:
     origin = Origin(295, [Behaviour(), Behaviour("stall", 4), *[Behaviour("status", 503)] * 99])
-    origin.lead_waits.clear()
+    origin.main_waits.clear()
     found = Run(origin, Sink(295), 2, tries=0)
     until(lambda: len(origin.bodies) == 2 and origin.bodies[1].came == 4)
-    origin.lead_waits.set()
+    origin.main_waits.set()
     assert found.end() is None
     assert found.sink.whole == origin.files[0]
 
 
 def test_what_somebody_waits_for_is_fetched_first() -> None:
     origin = Origin(295)
-    origin.lead_waits.clear()
+    origin.main_waits.clear()
     found = Run(origin, Sink(295, wants=20), 2)
     until(lambda: 20 in found.sink.pieces)
     assert origin.asked[0] == (200, 220)
-    origin.lead_waits.set()
+    origin.main_waits.set()
     assert found.end() is None
 
 
-def test_a_reader_that_is_not_eager_lets_the_lead_do_it_alone_when_it_is_fast() -> None:
+def test_a_reader_that_is_not_eager_lets_the_main_answer_do_it_alone_when_it_is_fast() -> None:
     found = run(Origin(295), connections=4, eager=False)
     assert found.reader.error is None
     assert found.origin.asked == []
@@ -690,15 +690,15 @@ def test_it_ends_when_it_is_stopped(connections: int) -> None:
     assert len(found.sink.pieces) < 30
 
 
-def test_a_lead_that_is_put_down_after_the_end_is_closed() -> None:
-    """A thread that sees the stop ends the reader while the lead is still in another's hands."""
+def test_a_main_answer_that_is_put_down_after_the_end_is_closed() -> None:
+    """A thread that sees the stop ends the reader while the main answer is still in another's hands."""
     origin = Origin(295)
-    origin.lead_waits.clear()
+    origin.main_waits.clear()
     found = Run(origin, Sink(295), 2)
-    until(lambda: found.reader._lead is None)  # somebody reads it
+    until(lambda: found.reader._main is None)  # somebody reads it
     found.sink.stopping = True
     until(lambda: found.reader._ended)
-    origin.lead_waits.set()
+    origin.main_waits.set()
     assert found.end() is None
 
 
@@ -725,14 +725,14 @@ def test_a_link_that_works_once_is_read_past_what_is_here(missing: list[tuple[in
     assert len(origin.bodies) == 1
 
 
-def test_a_lead_that_breaks_while_a_range_is_being_refused_is_gone_on_from() -> None:
+def test_a_main_answer_that_breaks_while_a_range_is_being_refused_is_gone_on_from() -> None:
     """What is refused is one connection more, though none is left when the refusal comes."""
     origin = Origin(295, [Behaviour("cut", 47), *[Behaviour("part", 403)] * 2])
-    origin.lead_waits.clear()
+    origin.main_waits.clear()
     origin.answers.clear()
     found = Run(origin, Sink(295), 2)
     until(lambda: origin.asked)
-    origin.lead_waits.set()
+    origin.main_waits.set()
     until(lambda: origin.bodies[0].closed)
     origin.answers.set()
     assert found.end() is None

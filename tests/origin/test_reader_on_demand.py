@@ -28,7 +28,7 @@ def _short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (readers, on_demand):
             patch.setattr(module, "TICK", 0.002)
-        patch.setattr(on_demand, "LEAD_WAITS", 0.02)
+        patch.setattr(on_demand, "MAIN_WAITS", 0.02)
         patch.setattr(readers, "ANEW", 0.002)
         patch.setattr(retries, "FIRST", 0.001)
         patch.setattr(retries, "CRUMB", 0.002)
@@ -102,7 +102,7 @@ def test_neighbours_come_by_one_range() -> None:
 
 
 def test_the_first_answer_brings_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_demand, "LEAD_WAITS", LONGEST)
+    monkeypatch.setattr(on_demand, "MAIN_WAITS", LONGEST)
     asking = Asking(Origin(1000), Sink(1000))
     asking.want(0, 1, 2)
     assert asking.end() is None
@@ -111,7 +111,7 @@ def test_the_first_answer_brings_the_beginning(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("binds", ["strong", "weak"])
 def test_what_was_passed_over_comes_after_the_end_has_told_the_length(binds: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_demand, "LEAD_WAITS", 0.0)
+    monkeypatch.setattr(on_demand, "MAIN_WAITS", 0.0)
     asking = Asking(Origin(305, binds=binds, hides=True), Sink(-1))
     asking.wait_for_no_connection()
     asking.want(30)

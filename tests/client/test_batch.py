@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -53,6 +54,13 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> Downloads:
     monkeypatch.setattr(batch, "ToFile", ToFile)
     monkeypatch.setattr(batch, "run", made.run)
     return made
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.001)
 
 
 def wanted(count: int) -> Iterator[Wanted]:
@@ -158,28 +166,29 @@ def test_a_fault_of_the_program_is_told_of_its_file(downloads: Downloads) -> Non
 
 
 def test_stop_ends_what_runs_and_begins_nothing(downloads: Downloads) -> None:
-    begun = threading.Event()
+    """Called by the thread that ran them, as after a signal."""
+
+    class Interrupt(BaseException):
+        pass
 
     def does(settings: GetSettings) -> str:
-        begun.set()
+        if settings.output == "f0":
+            return settings.url
         assert downloads.stopped.wait(PATIENCE)
         raise Cancelled("stopped")
+
+    def interrupted(ended: Ended) -> None:
+        raise Interrupt
 
     downloads.does = does
     told: list[Ended] = []
     made = Batch(wanted(50), 2, BatchProgress())
-
-    def run() -> None:
-        made.run(told.append)
-
-    running = threading.Thread(target=run)
-    running.start()
-    assert begun.wait(PATIENCE)
+    with pytest.raises(Interrupt):
+        made.run(interrupted)
+    until(lambda: len(downloads.seen) == 3, "two that run")
     made.stop(Cancelled("stopped"), told.append)
-    running.join(PATIENCE)
-    assert not running.is_alive()
-    assert 1 <= len(told) <= 3
-    assert {type(each.error) for each in told} == {Cancelled}
+    assert [type(each.error) for each in told] == [Cancelled] * 2
+    assert len(downloads.seen) == 3
 
 
 class Watched:

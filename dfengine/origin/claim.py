@@ -17,8 +17,9 @@ SKIP = 256 << 10
 class Claim:
     """Pieces [first, past) of one thread. body: the main answer, None: a range is to be opened. again: nothing else runs.
 
-    extra: others may run beside it. moved: its connection brought bytes that had not come before. revoked: somebody else has the pieces. busy: what came is
-    being put in its place, and nobody revokes it meanwhile. at: when its last byte came, or it began. came: bytes that did.
+    extra: others may run beside it. moved: its connection brought bytes that had not come before. revoked: somebody else has the pieces.
+    busy: what came is being put in its place, and nobody revokes it meanwhile. at: when its last byte came, or it began. came: bytes
+    that did.
     """
 
     __slots__ = ("again", "at", "body", "busy", "came", "extra", "first", "moved", "past", "revoked")

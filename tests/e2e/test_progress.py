@@ -338,9 +338,9 @@ class TestFailure:
             ("get http://h/f -o - --unknown", 2, "UsageError"),
             ("get http://h/f -s", 2, "UsageError"),
             ("get http://127.0.0.1:{port}/f -o out --retry 0", 4, "OriginUnreachable"),
-            ("get http://h/f -o out -n 127.0.0.1:{port} --notbs --pattern cdn", 3, "SupernodeError"),
-            ("get http://127.0.0.1:{port}/f -o missing/out -n 127.0.0.1:{port} --pattern cdn --md5 {md5}", 7, "StorageError"),
-            ("get http://h/f -o out -e 1ms -n 127.0.0.1:{port}", 8, "TimedOut"),
+            ("get http://h/f -o out -n 127.0.0.1:{port} --notbs --pattern cdn --alivetime 1s", 3, "SupernodeError"),
+            ("get http://127.0.0.1:{port}/f -o missing/out -n 127.0.0.1:{port} --pattern cdn --md5 {md5} --alivetime 1s", 7, "StorageError"),
+            ("get http://h/f -o out -e 1ms -n 127.0.0.1:{port} --alivetime 1s", 8, "TimedOut"),
         ],
     )
     def test_each_kind(self, tmp_path: Path, line: str, code: int, kind: str) -> None:

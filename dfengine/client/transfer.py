@@ -272,7 +272,7 @@ class Transfer(TransferState):
         with self._changed:
             self._changed.wait_for(lambda: self.stopping or n < self.plan.window.end)
             if self.stopping:
-                raise SourceGone("the download was stopped")
+                raise self.error or SourceGone("the download was stopped")
             return self.plan.window.end
 
     def drop(self, job: Job, why: str = "", what: str = "") -> None:
@@ -336,7 +336,7 @@ class Transfer(TransferState):
         """While inside, stopping this download calls `cut`; raises SourceGone when it was stopped before."""
         with self._changed:
             if self.stopping:
-                raise SourceGone("the download was stopped")
+                raise self.error or SourceGone("the download was stopped")
             self._cuts.add(cut)
         try:
             yield

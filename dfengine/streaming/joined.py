@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dfengine.streaming.memory import Memory
 
 AHEAD = 4
-"""Pieces that are copied before the consumer takes them."""
+"""Pieces that are copied before the consumer takes them, or as many as the window has."""
 
 PAUSED = 3.0
 """Seconds at the end of the leader's window after which this stream goes on alone: the leader's consumer does not read."""
@@ -162,7 +162,8 @@ class Copier(PageWaiter):
         that is missing if that is there.
         """
         transfer = self.transfer
-        n = transfer.plan.window.una
+        n, wnd = transfer.plan.window.una, transfer.plan.window.wnd
+        ahead = min(AHEAD, wnd) if wnd >= 0 else AHEAD
         while not (transfer.stopping or transfer.finished):
             if 0 <= transfer.plan.window.count <= n:
                 return
@@ -172,7 +173,7 @@ class Copier(PageWaiter):
             if ends and not self.rest:
                 if n >= transfer.plan.window.end:
                     return
-            elif not transfer.await_una(n - AHEAD + 1, LOOK):
+            elif not transfer.await_una(n - ahead + 1, LOOK):
                 continue
             if not leader.file.evicts:
                 self._name(leader, n)

@@ -74,8 +74,8 @@ def opens(stage: Scene, url: str, node: Supernode, start: str = "", store: str =
     return found
 
 
-def streams(stage: Scene, url: str, node: Supernode) -> subprocess.Popen[bytes]:
-    return joined(stage.start_stream(url, *PACED, nodes=(node,)))
+def streams(stage: Scene, url: str, node: Supernode, *more: str) -> subprocess.Popen[bytes]:
+    return joined(stage.start_stream(url, *PACED, *more, nodes=(node,)))
 
 
 def ends(readers: list[Reader]) -> None:
@@ -107,6 +107,17 @@ def test_streams_and_open_files_join_a_download_into_a_file(stage: Scene, file: 
     assert node.metric("dragonfly_supernode_dfgettasks_registered_total") == 1
     assert SIZE <= sent(node) <= SIZE + PIECE + 100_000
     ends(readers)
+    nothing_is_held(stage)
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_stream_copies_nothing_that_its_window_has_no_room_for(stage: Scene, file: tuple[str, Supernode, str], window: int) -> None:
+    url, node, digest = file
+    get = leads(stage, url, node)
+    delivered, told = stage.drain(streams(stage, url, node, "--window", str(window)))
+    assert delivered == digest
+    assert told["from"]["host"] == SIZE
+    stage.end(get)
     nothing_is_held(stage)
 
 

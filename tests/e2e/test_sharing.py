@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -31,13 +32,15 @@ def named(path: Path) -> str:
 
 
 def announce(node: Supernode, message: Any, address: str = "127.0.0.1") -> dict[str, Any]:
-    """The answer to a raw announcement from that address, with its HTTP status."""
+    """The answer to a raw announcement from that address, with its HTTP status; 0: the connection was closed instead."""
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
-    line = http.client.HTTPConnection("127.0.0.1", node.port, timeout=20, source_address=(address, 0))
-    line.request("POST", "/swarm/share", body)
-    answer = line.getresponse()
-    found = answer.read()
-    line.close()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", node.port, timeout=60, source_address=(address, 0))) as line:
+        try:
+            line.request("POST", "/swarm/share", body)
+            answer = line.getresponse()
+            found = answer.read()
+        except ConnectionError:
+            return {"status": 0}
     return {"status": answer.status, **(json.loads(found) if found[:1] == b"{" else {})}
 
 

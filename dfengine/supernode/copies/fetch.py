@@ -99,7 +99,8 @@ class Fetch:
         self.manifests = manifests or Manifests()
         self.budget = budget or ListingBudget()
         self.address = address
-        self.listed = Before(lambda identity: self.manifests.get(identity, wanted.url))
+        known = self.manifests  # and no reference to this fetch: it goes as soon as it is forgotten
+        self.listed = Before(lambda identity: known.get(identity, wanted.url))
         """Of a tree's manifest: what it was made of last. Used by the fetch's thread."""
         self.room = room
         self.state = NEW

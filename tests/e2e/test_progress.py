@@ -339,7 +339,7 @@ class TestFailure:
             ("get http://h/f -s", 2, "UsageError"),
             ("get http://127.0.0.1:{port}/f -o out --retry 0", 4, "OriginUnreachable"),
             ("get http://h/f -o out -n 127.0.0.1:{port} --notbs --pattern cdn --alivetime 1s", 3, "SupernodeError"),
-            ("get http://127.0.0.1:{port}/f -o missing/out -n 127.0.0.1:{port} --pattern cdn --md5 {md5} --alivetime 1s", 7, "StorageError"),
+            ("get http://127.0.0.1:{port}/f -o no/out -n 127.0.0.1:{port} --pattern cdn --md5 {md5} --alivetime 1s", 7, "StorageError"),
             ("get http://h/f -o out -e 1ms -n 127.0.0.1:{port} --alivetime 1s", 8, "TimedOut"),
         ],
     )

@@ -21,9 +21,13 @@ from images import CONTAINERD, MISSING, SKOPEO, Image, Registry
 from scene import DFENGINE, MIB, PATIENCE, Scene, until
 from upstream import Asked, Upstream, get, ok
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"apt-get install docker-registry skopeo containerd: {MISSING} are missing")
-
 SIZES = (9 * MIB, 5 * MIB + 1, 300_000, 1)
+
+
+@pytest.fixture(autouse=True)
+def programs() -> None:
+    """They are part of what the README installs; the tests run as root, which containerd and podman need."""
+    assert not MISSING, f"apt-get install docker-registry skopeo containerd: {MISSING} are missing"
 
 
 def check(image: Image, found: dict[str, bytes]) -> None:
@@ -127,7 +131,6 @@ class Containerd:
         return {digest: self.run("content", "get", digest) for digest in image.blobs}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
 def test_containerd(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
@@ -151,7 +154,6 @@ WRITTEN = "user:$2y$05$YIYzetT1S6pES.7tpxZnLORTXlue72gUSsXwWXkMxXFH3F0XbEHji\n"
 """user, password"""
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
 def test_a_registry_that_wants_a_password_and_then_stops(stage: Scene) -> None:
     """Two hosts with the right one share; a wrong one gets nothing, also of what is here."""
     users = stage.path / "users"
@@ -230,8 +232,8 @@ def test_a_supernode_that_is_killed_in_mid_pull(stage: Scene) -> None:
         check(image, copied(stage.path / f"dir-{n}"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("podman"), reason="needs root and podman")
 def test_podman(stage: Scene) -> None:
+    assert shutil.which("podman"), "apt-get install podman"
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode()
@@ -326,7 +328,6 @@ class Tokens:
         return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
 def test_a_registry_that_wants_tokens(stage: Scene) -> None:
     """Each host has tokens of its own, and the registry's bytes are read once."""
     tokens = Tokens(stage)

@@ -11,7 +11,8 @@
     ranges          which bytes a request asks for, and whether it wants them (pure)
     blobs, blob     blobs of this host and how each is answered; one that comes through the swarm
     manifests       manifests that are kept for when their registry does not answer
-    serving, store  sends a blob from its file; the blobs that are whole and right; eviction: which of these leave
+    file_answer, serving   status, head and ranges of an answer with a file; sends it from there as it comes
+    store           the blobs that are whole and right; eviction: which of these leave
     guard           who may use the proxy, and where it listens (pure)
     client_files    the configuration by which programs that pull images ask this proxy (pure)
     server          the process

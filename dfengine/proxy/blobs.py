@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +14,10 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginForbidden, StorageError
 from dfengine.net.http import BadRequest
-from dfengine.proxy import ranges
 from dfengine.proxy.blob import Blob, Reader
 from dfengine.proxy.fields import Fields, text
+from dfengine.proxy.file_answer import answer_file
 from dfengine.proxy.permissions import Permissions, Permit
-from dfengine.proxy.serving import Serving
 from dfengine.proxy.store import Kept, Store, name_of
 from dfengine.settings import GetSettings
 from dfengine.task import Digest, shown
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.front import Exchange, Front
+    from dfengine.proxy.ranges import Span
     from dfengine.proxy.reference import Reference
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.requests import Head
@@ -207,42 +206,14 @@ class BlobAnswer:
         return self._serve(permit, file.fd, file, file.geometry.length, lambda span, landed: Reader(blob, file, span, landed))
 
     def _serve(
-        self, permit: Permit, fd: int, owner: object, length: int, reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None
+        self, permit: Permit, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
         if permit.length not in (-1, length) or self._front.unsent:
             return False
-        front, request, tag = self._front, self._request, f'"{self._asked.digest}"'
+        tag = f'"{self._asked.digest}"'
         fields: Fields = [
             (b"Docker-Content-Digest", self._asked.digest.encode()), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes"),
             (b"Docker-Distribution-Api-Version", b"registry/2.0"), (b"Cache-Control", b"max-age=31536000"),
         ]  # fmt: skip
-        content_type = permit.content_type or GENERAL
-        given = {name: text(request.fields, name) for name in (b"if-match", b"if-none-match", b"if-range", b"range")}
-        status = ranges.status(tag, given[b"if-match"], given[b"if-none-match"], request.method)
-        if status != 200:
-            front.whole(status, b"", fields)
-            return True
-        asked = given[b"range"] if request.method == "GET" and ranges.applies(tag, given[b"if-range"]) else ""
-        spans = ranges.parse(asked, length) if asked else None
-        if spans == []:
-            front.whole(416, b"", [*fields, (b"Content-Range", b"bytes */%d" % length)])
-            return True
-        heads, total = [b"", b""], length
-        if spans is not None and len(spans) > 1:
-            boundary = secrets.token_hex(16)
-            heads, total = ranges.multipart(spans, length, content_type, boundary)
-            content_type = f"multipart/byteranges; boundary={boundary}"
-        elif spans is not None:
-            [(start, past)] = spans
-            total = past - start
-            fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, past - 1, length)))
-        fields.append((b"Content-Type", content_type.encode("latin-1")))
-        front.begin(200 if spans is None else 206, b"", fields, total)
-        if request.method == "HEAD":
-            front.end()
-            return True
-        spans = spans if spans is not None else [(0, length)] if length else []
-        serving = Serving(front, fd, owner, spans, heads if spans else [b""], reader)
-        front.hand_over(serving)
-        serving.start()
+        answer_file(self._front, self._request, tag, fields, permit.content_type or GENERAL, fd, owner, length, reader)
         return True

@@ -92,7 +92,8 @@ class Permissions:
             raise
         if permit.status >= 500 or permit.status == 429:
             raise OriginError(f"{registry.place} answered {permit.status}", permit.status)
-        self._keep(key, permit)
+        if permit.status != 404:  # it may be pushed at once
+            self._keep(key, permit)
         return permit
 
     def _keep(self, key: bytes, permit: Permit) -> None:

@@ -6,18 +6,26 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
 import tarfile
+import threading
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from scene import Scene, free_port, until
+from scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, free_port, until
 
 REGISTRY = shutil.which("docker-registry") or "/usr/bin/docker-registry"
 SKOPEO = shutil.which("skopeo") or "/usr/bin/skopeo"
 CONTAINERD = shutil.which("containerd") or "/usr/bin/containerd"
-MISSING = [each for each in (REGISTRY, SKOPEO, CONTAINERD) if not Path(each).exists()]
+MISSING = [name for name in ("docker-registry", "skopeo", "containerd", "podman", "buildah") if not shutil.which(name)]
+"""They are part of what CONTRIBUTING.md installs; the tests run as root, which most of these programs need."""
+
+SIZES = (9 * MIB, 5 * MIB + 1, 300_000, 1)
+"""Of an image's layers before they are compressed."""
 
 
 class Image:
@@ -72,17 +80,18 @@ class Image:
 
 
 class Registry:
-    """A docker-registry of this scene. more: of its configuration."""
+    """A docker-registry of this scene. more: of its configuration. storage: where it keeps blobs, as YAML, "" for a directory."""
 
-    def __init__(self, stage: Scene, more: str = "") -> None:
+    def __init__(self, stage: Scene, more: str = "", storage: str = "") -> None:
         self.stage = stage
         self.place = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.place}"
         self._log = stage.path / f"registry-{self.place}.log"
         self._config = stage.path / f"registry-{self.place}.yml"
+        storage = storage or f"filesystem: {{rootdirectory: {stage.path}/registry-{self.place}}}"
         self._config.write_text(
             f"version: 0.1\nlog: {{accesslog: {{disabled: false}}, level: error}}\n"
-            f"storage: {{filesystem: {{rootdirectory: {stage.path}/registry-{self.place}}}}}\nhttp: {{addr: '{self.place}'}}\n{more}"
+            f"storage: {{{storage}}}\nhttp: {{addr: '{self.place}'}}\n{more}"
         )
         self.start()
 
@@ -90,8 +99,10 @@ class Registry:
         """Also again, after `stop`."""
         import socket
 
+        # Its client of S3 ends with a panic where the environment names certificates.
+        environment = {name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"}
         with open(self._log, "ab") as log:
-            self.process = subprocess.Popen([REGISTRY, "serve", str(self._config)], stdout=log, stderr=log)
+            self.process = subprocess.Popen([REGISTRY, "serve", str(self._config)], stdout=log, stderr=log, env=environment)
         self.stage._processes.append(self.process)
         host, _, port = self.place.rpartition(":")
 
@@ -115,6 +126,107 @@ class Registry:
         found = re.findall(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d+) (\d+)', self._log.read_text())
         return [(method, path, int(status), int(sent)) for method, path, status, sent in found]
 
-    def sent(self) -> int:
-        """Bytes of blobs."""
-        return sum(sent for method, path, _, sent in self.asked() if method == "GET" and "/blobs/" in path)
+    def sent(self, program: str = "") -> int:
+        """Bytes of blobs; program: to those whose User-Agent begins so."""
+        found = re.findall(rf'"GET \S+/blobs/\S+ HTTP/[\d.]+" \d+ (\d+) "[^"]*" "{program}', self._log.read_text())
+        return sum(map(int, found))
+
+
+def two_mirrors(stage: Scene, registry: Registry, node: Supernode, *options: str) -> list[str]:
+    """The URLs of the proxies of two hosts, for which the registry is registry.test."""
+    return [stage.proxy("--registry", f"registry.test={registry.url}", *options, host=host, nodes=(node,))[1] for host in (2, 3)]
+
+
+def check(image: Image, found: dict[str, bytes]) -> None:
+    """Every blob is there, byte by byte."""
+    for digest, content in image.blobs.items():
+        assert found.get(digest) == content, digest
+
+
+def once(image: Image, registry: Registry) -> None:
+    """Its blobs left the registry once; what was sent into a connection that was closed early is little for such sizes."""
+    assert image.size <= registry.sent() <= image.size * 1.02 + MIB
+
+
+def together(*calls: Any) -> None:
+    """Run them at the same time; what one raises is raised here."""
+    failed: list[BaseException] = []
+
+    def run(call: Any) -> None:
+        try:
+            call()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE * 3)
+    assert not failed, failed
+
+
+def written(stage: Scene, registry: Registry, mirror: str) -> Path:
+    """Where `hosts-toml` has written the configuration for registry.test."""
+    folder = stage.path / f"etc-{urlsplit(mirror).port}"
+    if not folder.exists():
+        command = [*DFENGINE, "proxy", "hosts-toml", "--registry", f"registry.test={registry.url}", "--listen", urlsplit(mirror).netloc]
+        subprocess.run([*command, "--write", str(folder)], check=True, capture_output=True, timeout=PATIENCE)
+    return folder
+
+
+def mirrored(stage: Scene, registry: Registry, mirror: str) -> str:
+    """registries.conf for registry.test."""
+    return (written(stage, registry, mirror) / "containers/registries.conf.d/50-dfengine.conf").read_text()
+
+
+def skopeo(stage: Scene, mirror: str, registry: Registry, to: Path, *options: str) -> None:
+    """Pull registry.test/app/x:1, whose mirror is this proxy."""
+    conf = to.with_suffix(".conf")
+    conf.write_text(mirrored(stage, registry, mirror))
+    to.mkdir()
+    command = [SKOPEO, "--insecure-policy", "--registries-conf", str(conf), "copy", *options, "docker://registry.test/app/x:1", f"dir:{to}"]
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE * 2, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def copied(to: Path) -> dict[str, bytes]:
+    return {f"sha256:{path.name}": path.read_bytes() for path in to.iterdir() if len(path.name) == 64}
+
+
+class Containerd:
+    """One of its own root, state and socket, whose registry.test has `mirror`."""
+
+    def __init__(self, stage: Scene, number: int, mirror: str, registry: Registry) -> None:
+        self.path = path = stage.path / f"ctr-{number}"
+        path.mkdir()
+        self.hosts = written(stage, registry, mirror) / "containerd/certs.d"
+        config = path / "config.toml"
+        config.write_text(
+            f'version = 2\nroot = "{path}/root"\nstate = "{path}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+            f'[grpc]\n  address = "{path}/sock"\n'
+        )
+        with open(path / "log", "wb") as log:
+            self.process = subprocess.Popen([CONTAINERD, "-c", str(config)], stdout=log, stderr=log)
+        stage._processes.append(self.process)
+        until(lambda: subprocess.run([*self._ctr(), "version"], capture_output=True, timeout=20, check=False).returncode == 0, "containerd")
+
+    def _ctr(self) -> list[str]:
+        return ["ctr", "-a", f"{self.path}/sock"]
+
+    def run(self, *words: str) -> bytes:
+        """What `ctr` prints."""
+        done = subprocess.run([*self._ctr(), *words], capture_output=True, timeout=PATIENCE * 2, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def pull(self, *words: str) -> None:
+        self.run(*words, "--hosts-dir", str(self.hosts), "registry.test/app/x:1")
+
+    def blobs(self, image: Image) -> dict[str, bytes]:
+        return {digest: self.run("content", "get", digest) for digest in image.blobs}
+
+    def forget(self, image: Image) -> None:
+        """Remove all that it has of the image."""
+        self.run("content", "rm", *image.blobs, image.digest)
+        self.run("images", "rm", "registry.test/app/x:1")

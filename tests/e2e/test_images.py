@@ -6,145 +6,49 @@ import base64
 import functools
 import hashlib
 import json
-import os
-import shutil
 import socket
 import subprocess
-import threading
 import time
-from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pytest
-from images import CONTAINERD, MISSING, SKOPEO, Image, Registry
+from images import MISSING, SIZES, Containerd, Image, Registry, check, copied, once, skopeo, together, two_mirrors
 from scene import DFENGINE, MIB, PATIENCE, Scene, until
 from upstream import Asked, Upstream, get, ok
-
-SIZES = (9 * MIB, 5 * MIB + 1, 300_000, 1)
 
 
 @pytest.fixture(autouse=True)
 def programs() -> None:
-    """They are part of what the README installs; the tests run as root, which containerd and podman need."""
-    assert not MISSING, f"apt-get install docker-registry skopeo containerd: {MISSING} are missing"
-
-
-def check(image: Image, found: dict[str, bytes]) -> None:
-    """Every blob is there, byte by byte."""
-    for digest, content in image.blobs.items():
-        assert found.get(digest) == content, digest
-
-
-def once(image: Image, registry: Registry) -> None:
-    """Its blobs left the registry once; what was sent into a connection that was closed early is little for such sizes."""
-    assert image.size <= registry.sent() <= image.size * 1.02 + MIB
-
-
-def together(*calls: Any) -> None:
-    """Run them at the same time; what one raises is raised here."""
-    failed: list[BaseException] = []
-
-    def run(call: Any) -> None:
-        try:
-            call()
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE * 3)
-    assert not failed, failed
-
-
-def written(stage: Scene, registry: Registry, mirror: str) -> Path:
-    """Where `hosts-toml` has written the configuration for registry.test."""
-    folder = stage.path / f"etc-{urlsplit(mirror).port}"
-    if not folder.exists():
-        command = [*DFENGINE, "proxy", "hosts-toml", "--registry", f"registry.test={registry.url}", "--listen", urlsplit(mirror).netloc]
-        subprocess.run([*command, "--write", str(folder)], check=True, capture_output=True, timeout=PATIENCE)
-    return folder
-
-
-def mirrored(stage: Scene, registry: Registry, mirror: str) -> str:
-    """registries.conf for registry.test."""
-    return (written(stage, registry, mirror) / "containers/registries.conf.d/50-dfengine.conf").read_text()
-
-
-def skopeo(stage: Scene, mirror: str, registry: Registry, to: Path, *options: str) -> None:
-    """Pull registry.test/app/x:1, whose mirror is this proxy."""
-    conf = to.with_suffix(".conf")
-    conf.write_text(mirrored(stage, registry, mirror))
-    to.mkdir()
-    command = [SKOPEO, "--insecure-policy", "--registries-conf", str(conf), "copy", *options, "docker://registry.test/app/x:1", f"dir:{to}"]
-    done = subprocess.run(command, capture_output=True, timeout=PATIENCE * 2, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-
-
-def copied(to: Path) -> dict[str, bytes]:
-    return {f"sha256:{path.name}": path.read_bytes() for path in to.iterdir() if len(path.name) == 64}
+    assert not MISSING, f"apt-get install {' '.join(MISSING)}"
 
 
 def test_skopeo(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode()
-    mirrors = [stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1] for host in (2, 3)]
+    mirrors = two_mirrors(stage, registry, node)
     together(*(lambda n=n, mirror=mirror: skopeo(stage, mirror, registry, stage.path / f"dir-{n}") for n, mirror in enumerate(mirrors)))
     for n in range(2):
         check(image, copied(stage.path / f"dir-{n}"))
     once(image, registry)
 
 
-class Containerd:
-    """One of its own root, state and socket, whose registry.test has `mirror`."""
-
-    def __init__(self, stage: Scene, number: int, mirror: str, registry: Registry) -> None:
-        self.path = path = stage.path / f"ctr-{number}"
-        path.mkdir()
-        self.hosts = written(stage, registry, mirror) / "containerd/certs.d"
-        config = path / "config.toml"
-        config.write_text(
-            f'version = 2\nroot = "{path}/root"\nstate = "{path}/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
-            f'[grpc]\n  address = "{path}/sock"\n'
-        )
-        with open(path / "log", "wb") as log:
-            self.process = subprocess.Popen([CONTAINERD, "-c", str(config)], stdout=log, stderr=log)
-        stage._processes.append(self.process)
-        until(lambda: subprocess.run([*self._ctr(), "version"], capture_output=True, timeout=20, check=False).returncode == 0, "containerd")
-
-    def _ctr(self) -> list[str]:
-        return ["ctr", "-a", f"{self.path}/sock"]
-
-    def run(self, *words: str) -> bytes:
-        """What `ctr` prints."""
-        done = subprocess.run([*self._ctr(), *words], capture_output=True, timeout=PATIENCE * 2, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    def pull(self, *words: str) -> None:
-        self.run(*words, "--hosts-dir", str(self.hosts), "registry.test/app/x:1")
-
-    def blobs(self, image: Image) -> dict[str, bytes]:
-        return {digest: self.run("content", "get", digest) for digest in image.blobs}
-
-
 def test_containerd(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode()
-    mirrors = [stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1] for host in (2, 3)]
+    mirrors = two_mirrors(stage, registry, node)
     hosts = [Containerd(stage, n, mirror, registry) for n, mirror in enumerate(mirrors)]
-    together(*(lambda host=host: host.pull("content", "fetch") for host in hosts))
+    fetch, pull = ("content", "fetch"), ("images", "pull", "--snapshotter", "native")
+    together(lambda: hosts[0].pull(*fetch), lambda: hosts[1].pull(*pull))
     for host in hosts:
         check(image, host.blobs(image))
+        host.forget(image)
     once(image, registry)
-    hosts[0].run("content", "rm", *image.blobs, image.digest)
-    hosts[0].run("images", "rm", "registry.test/app/x:1")
-    hosts[0].pull("images", "pull", "--snapshotter", "native")
-    check(image, hosts[0].blobs(image))
+    # Once more, from what the proxies have.
+    together(lambda: hosts[0].pull(*pull), lambda: hosts[1].pull(*fetch))
+    for host in hosts:
+        check(image, host.blobs(image))
     once(image, registry)
 
 
@@ -161,15 +65,14 @@ def test_a_registry_that_wants_a_password_and_then_stops(stage: Scene) -> None:
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x", "--dest-creds", "user:password")
     node = stage.supernode()
-    mirrors = [stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1] for host in (2, 3)]
+    mirrors = two_mirrors(stage, registry, node)
     hosts = [Containerd(stage, n, mirror, registry) for n, mirror in enumerate(mirrors)]
     with pytest.raises(AssertionError, match=r"401|authorization"):
         hosts[0].pull("content", "fetch", "--user", "user:wrong")
     together(*(lambda host=host: host.pull("content", "fetch", "--user", "user:password") for host in hosts))
     for host in hosts:
         check(image, host.blobs(image))
-        host.run("content", "rm", *image.blobs, image.digest)
-        host.run("images", "rm", "registry.test/app/x:1")
+        host.forget(image)
     once(image, registry)
     with pytest.raises(AssertionError, match=r"401|authorization"):
         hosts[1].pull("content", "fetch", "--user", "user:wrong")
@@ -220,7 +123,7 @@ def test_a_supernode_that_is_killed_in_mid_pull(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", (40 * MIB, 20 * MIB))
     registry.push(image, "app/x")
     node = stage.supernode()
-    mirrors = [stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1] for host in (2, 3)]
+    mirrors = two_mirrors(stage, registry, node)
 
     def kill() -> None:
         until(lambda: registry.sent() or node.metric("dfengine_origin_bytes_total") > 8 * MIB, "bytes at the supernode")
@@ -230,29 +133,6 @@ def test_a_supernode_that_is_killed_in_mid_pull(stage: Scene) -> None:
     together(kill, *pulls)
     for n in range(2):
         check(image, copied(stage.path / f"dir-{n}"))
-
-
-def test_podman(stage: Scene) -> None:
-    assert shutil.which("podman"), "apt-get install podman"
-    registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
-    registry.push(image, "app/x")
-    node = stage.supernode()
-    for host in (2, 3):
-        mirror = stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1]
-        conf = stage.path / f"podman-{host}.conf"
-        conf.write_text(mirrored(stage, registry, mirror))
-        folder = stage.path / f"podman-{host}"
-        command = ["podman", "--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "vfs"]
-        policy = stage.path / "policy.json"
-        policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-        environment = {**os.environ, "CONTAINERS_REGISTRIES_CONF": str(conf), "HOME": str(stage.path)}
-        pulled = subprocess.run([*command, "pull", "--signature-policy", str(policy), "registry.test/app/x:1"], capture_output=True,
-                                timeout=PATIENCE * 2, env=environment, check=False)  # fmt: skip
-        assert pulled.returncode == 0, pulled.stderr.decode()
-        shown = subprocess.run([*command, "image", "inspect", "registry.test/app/x:1"], capture_output=True, timeout=PATIENCE,
-                               env=environment, check=True)  # fmt: skip
-        assert json.loads(shown.stdout)[0]["Digest"] == image.digest
-    once(image, registry)
 
 
 def test_what_hosts_toml_would_change(stage: Scene) -> None:
@@ -335,7 +215,7 @@ def test_a_registry_that_wants_tokens(stage: Scene) -> None:
         registry, image = Registry(stage, tokens.config), Image(stage.path / "oci", SIZES)
         registry.push(image, "app/x", "--dest-creds", "user:password")
         node = stage.supernode()
-        mirrors = [stage.proxy("--registry", f"registry.test={registry.url}", host=host, nodes=(node,))[1] for host in (2, 3)]
+        mirrors = two_mirrors(stage, registry, node)
         hosts = [Containerd(stage, n, mirror, registry) for n, mirror in enumerate(mirrors)]
         before = len(tokens.given)
         together(*(lambda host=host: host.pull("content", "fetch", "--user", "user:password") for host in hosts))
@@ -343,8 +223,7 @@ def test_a_registry_that_wants_tokens(stage: Scene) -> None:
             check(image, host.blobs(image))
         once(image, registry)
         assert len(tokens.given) >= before + 2
-        hosts[1].run("content", "rm", *image.blobs, image.digest)
-        hosts[1].run("images", "rm", "registry.test/app/x:1")
+        hosts[1].forget(image)
         with pytest.raises(AssertionError, match=r"401|403|authorization|insufficient"):
             hosts[1].pull("content", "fetch", "--user", "user:wrong")
 

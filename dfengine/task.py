@@ -28,6 +28,9 @@ PEER_PORTS = range(15000, 65001)
 MOST_TEXT = 1024
 """Characters of each text of a registration, such as identifier and location."""
 
+MOST_URL = MOST_HEADERS = 16 << 10
+"""Characters of a URL, and of all headers for its origin: no origin takes more."""
+
 PEER_FOLDER = "/peer/file"
 """Where a peer serves what it has, by name."""
 
@@ -184,6 +187,11 @@ def without_raw_bytes(text: str) -> str:
 def shown(text: str) -> str:
     """`text` for a message: without the user information of the URLs in it, which may hold a password or a token."""
     return re.sub(r"(://)[^/?#\s]*@", r"\1***@", text) if "@" in text else text
+
+
+def bare(url: str) -> str:
+    """A URL without what may open its file to who reads this: a user's name and password, or a signature."""
+    return shown(url.partition("?")[0] + ("?..." if "?" in url else ""))
 
 
 def task_id(url: str, sign: str = "", range_header: str = "") -> str:

@@ -43,14 +43,15 @@ MAY_IMPORT = {
 """Package -> packages that it may import, beside itself and the core."""
 
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
-PURE_IN_SUPERNODE = {"negative_cache"}
+PURE_IN_SUPERNODE = {"negative_cache", "preheat_request"}
 """Modules beside the engine that hold laws."""
 
 PURE_IN_PROXY = {"client_files", "fields", "guard", "ranges", "reference", "registries"}
 """Modules of the proxy that hold laws."""
 
 PURE_IN_ORIGIN = {
-    "connections", "head", "listing_index", "listing_names", "local_version", "object_address", "request", "retry", "verification",
+    "connections", "head", "image_manifest", "image_name",
+    "listing_index", "listing_names", "local_version", "object_address", "request", "retry", "verification",
     "version", "work",
 }
 """Modules of the origin's package that hold laws; all others there may touch the world."""

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 REDIRECTS = 50
 """As curl."""
 
+PAGE_STEP = 64 << 10
+"""Bytes of a page that are read at once."""
+
 _PROXY_TYPES = {"socks4": pycurl.PROXYTYPE_SOCKS4, "socks4a": pycurl.PROXYTYPE_SOCKS4A, "socks5": pycurl.PROXYTYPE_SOCKS5,
                 "socks5h": pycurl.PROXYTYPE_SOCKS5_HOSTNAME}
 
@@ -125,6 +128,26 @@ class HttpOrigin:
             return self._version(body, time.time())
         finally:
             body.remaining = 0
+            body.close()
+
+    def page(self, most: int) -> tuple[int, Head, bytes]:
+        """Status, head and body of the answer to a GET, whatever its status; of one that is not 200 no body.
+
+        Raises OriginError for a body of more than `most` bytes, OriginUnreachable and its kin, SourceGone.
+        """
+        body = self._follow([], None, None)
+        try:
+            if body.head.taken_as != 200:
+                return body.head.status, body.head, b""
+            with naming(body.place):
+                body.remaining = body.head.body_length
+            whole, part = bytearray(), memoryview(bytearray(PAGE_STEP))
+            while len(whole) <= most and (got := body.read_into(part)):
+                whole += part[:got]
+            if len(whole) > most:
+                raise OriginError(f"{body.place} sends more than {most} bytes", 200, final=True)
+            return 200, body.head, bytes(whole)
+        finally:
             body.close()
 
     def check_end(self, start: int, version: Version) -> None:

@@ -10,7 +10,8 @@ containerd, and the registry itself is asked; podman does so when the connection
 
 from __future__ import annotations
 
-from dfengine.proxy.reference import HUB, looks_like_host
+from dfengine.origin.image_name import HUB
+from dfengine.proxy.reference import looks_like_host
 from dfengine.proxy.registries import Registry
 
 MARK = "# Written by dfengine proxy hosts-toml.\n"

@@ -11,16 +11,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from dfengine.origin.image_name import COMPONENT, HUB, HUB_NAMES, LONGEST_NAME
 from dfengine.value import Value
 
 BLOBS, MANIFESTS = "blobs", "manifests"
-
-HUB = "registry-1.docker.io"
-"""Where images of docker.io are: `docker.io/v2/` itself is a web page."""
-
-HUB_NAMES = frozenset(("docker.io", "index.docker.io", HUB))
-
-LONGEST_NAME = 255
 
 MOST_KNOWN = 1024
 SHORT = 512
@@ -28,9 +22,8 @@ SHORT = 512
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]{{2,45}}\])(?::[0-9]{{1,5}})?")
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REST = re.compile(
-    rf"(?a)/v2/(?P<name>{_COMPONENT}(?:/{_COMPONENT})*)/(?:(?P<blob>blobs)/(?P<digest>[a-z0-9+._-]+:[0-9a-fA-F]+)"
+    rf"(?a)/v2/(?P<name>{COMPONENT}(?:/{COMPONENT})*)/(?:(?P<blob>blobs)/(?P<digest>[a-z0-9+._-]+:[0-9a-fA-F]+)"
     r"|(?P<manifest>manifests)/(?P<reference>[A-Za-z0-9_][A-Za-z0-9._:+-]{0,255}))"
 )
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")

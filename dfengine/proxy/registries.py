@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from dfengine.errors import BadValue, OriginForbidden
 from dfengine.net.access import Access, reached
-from dfengine.proxy.reference import HUB, HUB_NAMES, host
+from dfengine.origin.image_name import HUB, HUB_NAMES
+from dfengine.proxy.reference import host
 from dfengine.value import Value
 
 PORTS = {"http": 80, "https": 443}

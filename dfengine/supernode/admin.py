@@ -1,9 +1,8 @@
-"""The endpoints for administrators: /api/v1, preheats, version, metrics."""
+"""The endpoints for administrators: /api/v1, version, metrics."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Coroutine
 from itertools import islice
@@ -14,26 +13,18 @@ import msgspec
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.about import VERSION
-from dfengine.errors import BadValue, DfengineError, OriginBusy, ProtocolViolation
-from dfengine.location import is_content
 from dfengine.net.http import TEXT, BadRequest, Request, Response
-from dfengine.settings import parse_header
-from dfengine.supernode.api_v1 import MOST_HEADERS, MOST_URL, OVERHEAD, refused, within
+from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.copies.cache import TASK_ID
-from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS
-from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.metrics import Scrapes
 from dfengine.supernode.sliced_work import spread
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Key, Member
-from dfengine.task import MOST_TEXT, Digest, Peer, task_url, typed_url
+from dfengine.task import Peer
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 PAGE = 1000
 """Peers in one answer."""
-
-PREHEATS = 1024
-"""Preheats remembered, the oldest leave first."""
 
 
 def _json(value: Any, status: int = 200) -> Response:
@@ -145,69 +136,3 @@ async def drop_peer(state: SupernodeState, request: Request) -> Response:
     await spread(state.registry.leave, keys)
     state.wake()
     return Response(200, b"true\n")
-
-
-async def preheat(state: SupernodeState, request: Request) -> Response:
-    """POST /api/v1/preheats {type, url, filter, headers}: fetch a file before anybody asks for it. 1.x also knows images.
-
-    md5 and identifier, which 1.x has not, name the task as in a registration. An origin that has not answered yet is waited for.
-    """
-    try:
-        name, wanted, size = _preheated(state, request.body)
-    except (ProtocolViolation, BadValue) as error:
-        return refused(str(error), 400, 400)
-    except DfengineError as error:
-        return refused(str(error))
-    request.body = b""
-    state.preheats[name] = time.time()
-    while len(state.preheats) > PREHEATS:
-        state.preheats.pop(next(iter(state.preheats)))
-    try:
-        with state.quota.registering(request.client, size), contextlib.suppress(OriginBusy):
-            await state.fetches.ensure(name, wanted, request.client)
-    except DfengineError as error:
-        return refused(str(error))
-    return _json({"ID": name})
-
-
-def _preheated(state: SupernodeState, body: bytes) -> tuple[str, Wanted, int]:
-    """The task, what is wanted, and the bytes that this takes. Raises ProtocolViolation, BadValue, LocalError."""
-    fields = wire.folded(body)
-    url, unwanted, given = fields.get("url"), fields.get("filter") or "", fields.get("headers") or {}
-    if not isinstance(url, str) or not isinstance(unwanted, str) or not isinstance(given, dict):
-        raise BadValue('url: {"Code":2,"Msg":"invalid value"}')
-    within("url", len(url), MOST_URL)
-    within("filter", len(unwanted), MOST_URL)
-    texts = sum(len(str(name)) + len(str(value)) for name, value in islice(given.items(), MOST_HEADERS))
-    within("headers", texts, MOST_HEADERS)
-    md5, identifier = (fields.get(each) or "" for each in ("md5", "identifier"))
-    if not isinstance(md5, str) or not isinstance(identifier, str):
-        raise BadValue('md5, identifier: {"Code":2,"Msg":"invalid value"}')
-    within("identifier", len(identifier), MOST_TEXT)
-    md5 = Digest.parse(f"md5:{md5}").hex if md5 else ""
-    if fields.get("type") not in (None, "", "file"):
-        raise BadValue(f'type: {str(fields["type"])[:40]}, only "file" is fetched: {{"Code":2,"Msg":"invalid value"}}')
-    headers = tuple(parse_header(f"{name}: {value}") for name, value in given.items())
-    url = typed_url(url)
-    if is_content(url):
-        raise BadValue("url: content that hosts share is fetched by nobody: `dfengine share --replicas` keeps a copy of it")
-    wanted = Wanted(url, headers, md5=md5)
-    [(name, _)] = state.credentials.tasks(wanted, task_url(url, unwanted), md5 or identifier)
-    return name, wanted, OVERHEAD + len(url) + texts + len(identifier)
-
-
-def _preheat(state: SupernodeState, name: str) -> dict[str, Any]:
-    fetch = state.cdn.fetches.get(name)
-    status = {NEW: "WAITING", RUNNING: "RUNNING", SUCCESS: "SUCCESS", FAILED: "FAILED"}[fetch.state] if fetch is not None else "WAITING"
-    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(state.preheats[name]))
-    told = {"ID": name, "startTime": started, "status": status}
-    return {**told, "errorMsg": str(fetch.error)} if fetch is not None and fetch.error is not None else told
-
-
-def preheats(state: SupernodeState, request: Request) -> Response:
-    return _json([_preheat(state, name) for name in state.preheats])
-
-
-def preheat_state(state: SupernodeState, request: Request) -> Response:
-    name = _last(request)
-    return _json(_preheat(state, name)) if name in state.preheats else refused(f"preheat {name[:64]}: not found", 404, 404)

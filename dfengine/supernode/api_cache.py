@@ -15,7 +15,7 @@ from dfengine.supernode.admin import PAGE, page
 from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.state import SupernodeState
-from dfengine.task import shown
+from dfengine.task import bare
 
 AT_ONCE = 4
 """Lists that are made at once: each reads every description on the disk."""
@@ -96,12 +96,7 @@ def _object(state: SupernodeState, used: float, task: str, taken: int, described
     url, length, pieces, here = described
     fetch, keep = state.cdn.fetches.get(task), state.fetches.kept.get(task)
     return {
-        "task": task, "url": _bare(url), "length": length, "pieces": pieces, "here": here, "taken": taken, "used": used,
+        "task": task, "url": bare(url), "length": length, "pieces": pieces, "here": here, "taken": taken, "used": used,
         "state": fetch.state if fetch is not None else "IDLE", "pinned": keep is not None and keep.pinned,
         "until": keep.until if keep is not None else 0.0,
     }  # fmt: skip
-
-
-def _bare(url: str) -> str:
-    """Without what may open the file to who reads this: a user's name and password, or a signature."""
-    return shown(url.partition("?")[0] + ("?..." if "?" in url else ""))

@@ -31,7 +31,9 @@ from dfengine.supernode.registration import register as join
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.scheduler import Pull, Supernode
 from dfengine.task import (
+    MOST_HEADERS,
     MOST_TEXT,
+    MOST_URL,
     OWN,
     PEER_PORTS,
     cdn_cid,
@@ -54,9 +56,6 @@ STATUSES = {wire.START: "START", wire.RUNNING: "RUNNING", wire.DONE: "FINISHED"}
 RESULTS = {wire.FAILED: "FAILED", wire.WRITTEN: "SUCCESS", wire.NO_RESULT: "INVALID", wire.ARRIVED: "SEMISUC"}
 KEPT = ("cid", "ip", "path", "host_name", "version", "call_system", "location", "super_node_ip")
 """What is remembered of a registration as long as it lasts."""
-
-MOST_URL = MOST_HEADERS = 16 << 10
-"""Characters of the URL, and of all headers for the origin: no origin takes more."""
 
 MOST_CERTIFICATES = 1024
 """Texts of certificates; how long they are is bounded by a request's body."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from dfengine import wire
@@ -66,19 +67,28 @@ async def _shared(state: SupernodeState, registration: wire.Registration, wanted
 
 async def _task(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
     """The fetch of the task that it is of, and that an origin's Vary lets it share."""
-    fetch = await _first(state, registration, wanted, task_url, address)
+
+    def room(task: str) -> None:
+        state.members.room_for((task, registration.cid), address)
+
+    fetch = await first(state, wanted, task_url, registration.md5 or registration.identifier, address, room)
     for names in (fetch.description.vary, ("*",)):
         if fetch.description.answers(wanted.headers):
             break
         task = state.credentials.variant(fetch.task, wanted.headers, names)
-        state.members.room_for((task, registration.cid), address)
+        room(task)
         fetch = await state.fetches.ensure(task, replace(wanted, insecure=fetch.wanted.insecure, cacerts=fetch.wanted.cacerts), address)
     return fetch
 
 
-async def _first(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
-    """The fetch of the first of the tasks that it may be of whose origin can be verified as that task wants."""
-    tasks = [*state.credentials.tasks(wanted, task_url, registration.md5 or registration.identifier)]
+async def first(
+    state: SupernodeState, wanted: Wanted, task_url: str, sign: str, address: str, room: Callable[[str], None] = lambda task: None
+) -> Fetch:
+    """The fetch of the first of the tasks that it may be of whose origin can be verified as that task wants.
+
+    sign: see `task.task_id`. room: called with the task before its fetch begins; what it raises is raised here. Raises as `register`.
+    """
+    tasks = [*state.credentials.tasks(wanted, task_url, sign)]
     if wanted.content and any(is_private(name) for name, _ in wanted.headers):
         await state.signatures.prove(wanted, address)
         known = state.cdn.fetches.get(tasks[0][0])
@@ -94,7 +104,7 @@ async def _first(state: SupernodeState, registration: wire.Registration, wanted:
         del tasks[:-1]  # others found already that a redirect leads where it must be
     while True:
         task, how = tasks.pop(0)
-        state.members.room_for((task, registration.cid), address)
+        room(task)
         try:
             return await state.fetches.ensure(task, how, address)
         except OriginUntrusted:

@@ -14,8 +14,10 @@ from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.supernode import admin, api_native, api_origin, api_share, api_v1
 from dfengine.supernode.api_cache import CacheRoutes
+from dfengine.supernode.api_preheat import PreheatRoutes
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.metrics import Scrapes, Served
+from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
 
 Answer = Response | asyncio.Future[Response]
@@ -41,10 +43,8 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/api/v1/peers": {"GET": admin.peers, "POST": admin.new_peer},
     "/api/v1/peers/": {"GET": admin.peer, "DELETE": admin.drop_peer},
     "/api/v1/tasks/": {"GET": admin.task, "DELETE": admin.drop_task},
-    "/api/v1/preheats": {"GET": admin.preheats, "POST": admin.preheat},
-    "/api/v1/preheats/": {"GET": admin.preheat_state},
 }
-"""A path that ends in a slash takes one more segment, an id. A `Router` adds `/metrics` and /api/v1/cache."""
+"""A path that ends in a slash takes one more segment, an id. A `Router` adds `/metrics`, /api/v1/cache and /api/v1/preheats."""
 
 OURS = {
     "/swarm/join": "/peer/registry",
@@ -60,8 +60,6 @@ OURS = {
     "/peers": "/api/v1/peers",
     "/peers/": "/api/v1/peers/",
     "/tasks/": "/api/v1/tasks/",
-    "/preheats": "/api/v1/preheats",
-    "/preheats/": "/api/v1/preheats/",
 }
 ROUTES.update({ours: ROUTES[theirs] for ours, theirs in OURS.items()})
 
@@ -81,13 +79,20 @@ class Router:
         self.plain = Pulls(state, self._park)
         self.quick = self.plain.answer
         served = Served(self.answers, self.plain, pieces, watch)
-        cache = CacheRoutes()
+        self._preheats = Preheats(state)
+        cache, preheats = CacheRoutes(), PreheatRoutes(self._preheats)
         kept: dict[str, dict[str, Route]] = {
             "/api/v1/cache": {"GET": cache.listed},
             "/api/v1/cache/": {"GET": cache.one, "POST": cache.change, "DELETE": cache.remove},
+            "/api/v1/preheats": {"GET": preheats.listed, "POST": preheats.make},
+            "/api/v1/preheats/": {"GET": preheats.one, "DELETE": preheats.drop},
         }
         kept |= {path.removeprefix("/api/v1"): routes for path, routes in kept.items()}
         self._routes = ROUTES | kept | {"/metrics": {"GET": partial(admin.metrics, Scrapes(state, served))}}
+
+    def close(self) -> None:
+        """The process ends; before its state is closed."""
+        self._preheats.close()
 
     def _park(self, task: str, cid: str, want: int, seconds: float) -> asyncio.Future[Response]:
         """A plain pull waits."""

@@ -156,6 +156,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
             await idle_sweep.sweep(state)
             garbage.settle()
     watch.close()
+    router.close()
     state.close()
     control.close()
     pieces.close()

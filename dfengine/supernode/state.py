@@ -54,8 +54,6 @@ class SupernodeState:
             ("registered", "pulls", "triggered", "cdn_failed", "cache_hits", "failed_downloads", "finished_downloads", "back_to_source",
              "damaged_pieces", "internal_errors"), 0,
         )
-        self.preheats: dict[str, float] = {}
-        """Task -> unix time of its preheat."""
         self.swarm = Swarm(limits or Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit,
                                             client_share=settings.client_share,
                                             peer_gc=settings.peer_gc_delay), seed=int(time.time()))

@@ -78,7 +78,8 @@ def test_a_supernode_takes_the_descriptors_that_it_may_have(stage: Scene) -> Non
 
 def test_what_cannot_be_fetched_ahead_is_refused(stage: Scene) -> None:
     url, node = stage.origin() + "/missing", stage.supernode()
-    for wrong in ({"type": "image", "url": url}, {"type": "file"}, {"url": 5}, {"url": "ftp://h/f"}, {"url": url, "headers": ["A: b"]}):
+    kinds = {"type": "image", "url": url}, {"type": "jar", "url": url}
+    for wrong in (*kinds, {"type": "file"}, {"url": 5}, {"url": "ftp://h/f"}, {"url": url, "headers": ["A: b"]}):
         status, said = ask(node, "POST", "/preheats", wrong)
         assert (status, said["code"]) == (400, 400), said
     assert ask(node, "GET", "/preheats") == (200, [])

@@ -16,9 +16,11 @@ from dfengine import wire
 from dfengine.errors import RemoteError, UnknownTask
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode import admin, idle_sweep
+from dfengine.supernode import idle_sweep
 from dfengine.supernode import state as nodes
+from dfengine.supernode.api_preheat import PreheatRoutes
 from dfengine.supernode.copies.wanted import Tries, Wanted
+from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.registration import register
 
 
@@ -34,9 +36,11 @@ def test_a_full_supernode_refuses_before_it_asks_the_origin(
             await register(node, wire.Registration(cid="c", ip="127.0.0.1"), Wanted("http://127.0.0.1:1/f"), "http://127.0.0.1:1/f")
         preheat = Request("POST", b"/api/v1/preheats", {}, b'{"url": "http://127.0.0.1:1/f"}', "127.0.0.1")
         if said == "tasks":
-            answer = await admin.preheat(node, preheat)
+            preheats = Preheats(node)
+            answer = await PreheatRoutes(preheats).make(node, preheat)
             assert answer.status == 500
             assert said.encode() in answer.body
+            preheats.close()
         assert not node.cdn.fetches
         node.close()
 
@@ -54,12 +58,17 @@ def test_a_preheat_that_waits_counts_with_its_headers(tmp_path: Path, monkeypatc
 
         monkeypatch.setattr(node.fetches, "ensure", ensure)
         body = b'{"url": "http://127.0.0.1:1/f", "headers": {"x": "%s"}}' % (b"y" * 9000)
-        preheat = asyncio.ensure_future(admin.preheat(node, Request("POST", b"/api/v1/preheats", {}, body, "10.0.0.1")))
+        preheats = Preheats(node)
+        asked = Request("POST", b"/api/v1/preheats", {}, body, "10.0.0.1")
+        preheat = asyncio.ensure_future(PreheatRoutes(preheats).make(node, asked))
         await waiting.wait()
         assert node.quota._bytes.of("10.0.0.1") > 9000
-        preheat.cancel()
-        await asyncio.wait([preheat])
+        [job] = preheats
+        preheats.cancel(job)
+        assert (await preheat).status == 500
         assert not node.quota._bytes._taken
+        assert not preheats._shares
+        preheats.close()
         node.close()
 
     asyncio.run(play())

@@ -1,0 +1,190 @@
+"""The blobs of an image, read from its registry: its manifest, or an index and the manifests of the wanted platforms.
+
+A registry is asked without an Authorization first: where none is needed, whoever sends none shares the blobs. Then the one that was given
+is tried, then what the registry asks for: a password, or a token that its token server gives for one, or to everybody. Any of it goes to
+the registry, and a password to the token server that the registry names; redirects to other servers take nothing along.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from base64 import b64decode
+from binascii import Error as BadBase64
+from collections.abc import Callable, Iterable
+from urllib.parse import urlencode, urlsplit
+
+from dfengine.errors import BadListing, BadValue, OriginChanged, OriginError, OriginForbidden, OriginUnreachable, OriginUntrusted
+from dfengine.net.access import Access
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.head import Head
+from dfengine.origin.http import HttpOrigin
+from dfengine.origin.image_manifest import INDEXES, MANIFESTS, Blob, Challenge, challenge, chosen, parse
+from dfengine.origin.image_name import Image
+from dfengine.origin.request import basic
+
+PAGE = 4 << 20
+"""Bytes of a manifest, as much as registries take."""
+
+TOKEN_PAGE = 64 << 10
+LONGEST_TOKEN = 16 << 10
+
+MOST_MANIFESTS = 256
+MOST_BLOBS = 4096
+"""Of one image, over all its platforms."""
+
+DEPTH = 3
+"""Indexes within indexes."""
+
+CONNECT, FIRST = 10.0, 20.0
+"""Seconds to connect, and to the head of an answer."""
+
+PAUSES = (1.0, 3.0)
+"""Seconds before another try of what failed for a while."""
+
+TRANSIENT = frozenset((429, 500, 502, 503, 504))
+
+LEAST_AGE = 60.0
+"""Seconds that a token holds that does not say it."""
+
+ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
+
+
+class ImageReader:
+    """headers: sent with each request to the registry. user, password: "" for none. Any thread may use it, one at a time.
+
+    Raises BadValue for headers that cannot be sent.
+    """
+
+    def __init__(
+        self, image: Image, headers: Iterable[tuple[str, str]], user: str, password: str, cancel: Cancel, *, access: Access | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.image = image
+        self._cancel = cancel
+        self._access = access
+        self._now = now
+        self._headers = [each for each in headers if each[0].lower() not in ("authorization", "accept")]
+        self._given = next((value.strip() for name, value in headers if name.lower() == "authorization"), "")
+        if user:
+            self._basic = basic(user.encode(), password.encode())[1]
+        else:
+            self._basic = self._given if self._given[:6].lower() == "basic " and _is_basic(self._given) else ""
+        self._authorization = ""
+        """What has opened the registry, "" while nothing was needed."""
+        self._asks = Challenge("")
+        self._until = 0.0
+        """When the token that was fetched is too old."""
+
+    def blobs(self, platforms: tuple[str, ...]) -> list[Blob]:
+        """Those of these platforms, each once. Raises OriginError and its kin, BadListing, SourceGone when it was cancelled."""
+        found: dict[str, Blob] = {}
+        self._walk(self.image.reference, platforms, DEPTH, found, set())
+        return list(found.values())
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What opens the image's blobs now; a token that is nearly too old is fetched again. Raises as `blobs`."""
+        if self._until and self._now() > self._until:
+            self._authorization = self._token()
+        more = [("Authorization", self._authorization)] if self._authorization else []
+        return (*self._headers, *more)
+
+    def _walk(self, reference: str, platforms: tuple[str, ...], depth: int, found: dict[str, Blob], seen: set[str]) -> None:
+        if reference in seen:
+            return
+        seen.add(reference)
+        url = self.image.manifest(reference)
+        if len(seen) > MOST_MANIFESTS:
+            raise BadListing(f"{self.image.manifest()} leads to more than {MOST_MANIFESTS} manifests")
+        content = self._manifest(url)
+        if ":" in reference and hashlib.sha256(content).hexdigest() != reference.partition(":")[2]:
+            raise OriginChanged(f"{url} is not what its digest says")
+        said = parse(content, url)
+        if said.children and depth == 0:
+            raise BadListing(f"{self.image.manifest()} has indexes within indexes")
+        for child in chosen(said.children, platforms, url) if said.children else ():
+            self._walk(child.digest, platforms, depth - 1, found, seen)
+        for blob in said.blobs:
+            if (size := found.setdefault(blob.digest, blob).size) != blob.size:
+                raise BadListing(f"{url} names {blob.digest} with {blob.size} bytes, and another manifest with {size}")
+        if len(found) > MOST_BLOBS:
+            raise BadListing(f"{self.image.manifest()} has more than {MOST_BLOBS} blobs")
+
+    def _manifest(self, url: str) -> bytes:
+        status, head, content = self._asked(url, self._authorization)
+        if status in (401, 403, 404) and self._given and not self._authorization:
+            status, head, content = self._asked(url, self._given)
+            self._authorization = self._given if status == 200 else ""
+        if status == 401:
+            self._asks = challenge(head.get("www-authenticate"))
+            self._authorization = self._opened(url)
+            status, head, content = self._asked(url, self._authorization)
+        if status != 200:
+            raise OriginError(f"{url} cannot be read: the registry answers {status} {head.reason}".rstrip(), status)
+        return content
+
+    def _opened(self, url: str) -> str:
+        """What the registry asks for. Raises OriginError."""
+        if self._asks.scheme == "bearer":
+            return self._token()
+        if self._asks.scheme == "basic" and self._basic:
+            return self._basic
+        raise OriginError(f"{url} needs a user and password", 401)
+
+    def _token(self) -> str:
+        """Another token (the distribution project's token specification)."""
+        realm = self._asks.realm
+        if urlsplit(realm).scheme not in ("http", "https"):
+            raise OriginError(f"{self.image.server} names no token server: {realm[:80]!r}", 401)
+        if self._basic and self.image.server.startswith("https:") and not realm.startswith("https:"):
+            raise OriginForbidden(f"{self.image.server} wants the password to be sent without TLS, to {realm[:80]}")
+        scope = self._asks.scope or f"repository:{self.image.name}:pull"
+        query = urlencode([(name, value) for name, value in (("service", self._asks.service), ("scope", scope)) if value])
+        try:
+            status, head, content = self._asked(f"{realm}{'&' if '?' in realm else '?'}{query}", self._basic, TOKEN_PAGE, registry=False)
+        except BadValue:
+            raise OriginError(f"{self.image.server} names no token server: {realm[:80]!r}", 401) from None
+        if status != 200:
+            raise OriginError(f"the token server {realm[:80]} answers {status} {head.reason}".rstrip(), status)
+        try:
+            said = json.loads(content)
+            token = said.get("token") or said.get("access_token")
+            age = said.get("expires_in")
+            usable = isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN and all("!" <= letter <= "~" for letter in token)
+        except (ValueError, RecursionError, AttributeError):
+            usable = False
+        if not usable:
+            raise OriginError(f"the token server {realm[:80]} gives no token", 401)
+        lasts = float(age) if type(age) in (int, float) and 0 < age < 1e6 else LEAST_AGE
+        self._until = self._now() + lasts * 0.75
+        return f"Bearer {token}"
+
+    def _asked(self, url: str, authorization: str, most: int = PAGE, registry: bool = True) -> tuple[int, Head, bytes]:
+        """Status, head and body of one answer. registry: the registry is asked, and not its token server."""
+        headers = [*self._headers, ("Accept", ACCEPT)] if registry else []
+        if authorization:
+            headers.append(("Authorization", authorization))
+        origin = HttpOrigin(url, headers, cancel=self._cancel, connect=CONNECT, first=FIRST, access=self._access)
+        for pause in (*PAUSES, None):
+            try:
+                status, head, content = origin.page(most)
+                if status not in TRANSIENT or pause is None:
+                    return status, head, content
+            except OriginUnreachable as error:
+                if pause is None or isinstance(error, OriginUntrusted):
+                    raise
+            self._rest(pause)
+        raise AssertionError("the last try returns or raises")
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._cancel.is_set:
+            time.sleep(0.05)
+
+
+def _is_basic(text: str) -> bool:
+    try:
+        return b":" in b64decode(text[6:].strip(), validate=True)
+    except (BadBase64, ValueError):
+        return False

@@ -1,0 +1,75 @@
+"""How images are named, and the URL of what a name means: `docker://HOST/NAME:TAG`, `https://HOST/v2/NAME/manifests/TAG`. Pure.
+
+Sources: the OCI distribution specification 1.1 (end-points, names, tags, digests); the distribution project's reference grammar, by which a
+first component with a dot or a colon, or `localhost`, is a registry, and anything else lies at docker.io.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dfengine.errors import BadValue
+from dfengine.task import check_url, shown
+from dfengine.value import Value
+
+HUB = "registry-1.docker.io"
+"""Where images of docker.io are: `docker.io/v2/` itself is a web page."""
+
+HUB_NAMES = frozenset(("docker.io", "index.docker.io", HUB))
+
+LONGEST_NAME = 255
+
+COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+REFERENCE = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|sha256:[0-9a-f]{64}"
+
+SCHEME = "docker://"
+
+_MANIFEST = re.compile(rf"(https?://)([^/?#]+)/v2/({COMPONENT}(?:/{COMPONENT})*)/manifests/({REFERENCE})", re.IGNORECASE)
+_NAME = re.compile(rf"({COMPONENT}(?:/{COMPONENT})*)(?::([A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}))?(?:@(sha256:[0-9a-f]{{64}}))?")
+
+
+class Image(Value):
+    """server: `https://HOST[:PORT]`. name: of the repository. reference: a tag or `sha256:HEX`."""
+
+    server: str
+    name: str
+    reference: str
+
+    def manifest(self, reference: str = "") -> str:
+        """The URL of its manifest, or of another one of the same repository."""
+        return f"{self.server}/v2/{self.name}/manifests/{reference or self.reference}"
+
+    def blob(self, digest: str) -> str:
+        """The URL of one of its blobs."""
+        return f"{self.server}/v2/{self.name}/blobs/{digest}"
+
+
+def is_manifest(url: str) -> bool:
+    """The URL is that of an image's manifest."""
+    return _MANIFEST.fullmatch(url) is not None
+
+
+def of_url(url: str) -> Image:
+    """The image whose manifest is at this URL; docker.io is where its images are. Raises BadValue."""
+    match = _MANIFEST.fullmatch(url)
+    if match is None or "@" in match[2]:
+        raise BadValue(f"the URL {shown(url)[:200]!r} is not https://HOST/v2/NAME/manifests/TAG, as an image's manifest has")
+    scheme, host, name, reference = match.groups()
+    if name != name.lower() or len(name) > LONGEST_NAME or re.fullmatch(REFERENCE, reference) is None:
+        raise BadValue(f"the URL {shown(url)[:200]!r} names no image: its repository is in lower case")
+    host = host.lower()
+    if host in HUB_NAMES:
+        host, name = HUB, name if "/" in name else f"library/{name}"
+    return Image(check_url(f"{scheme.lower()}{host}"), name, reference)
+
+
+def of_name(text: str, plain_http: bool = False) -> Image:
+    """The image of `docker://[HOST/]NAME[:TAG][@sha256:HEX]`. plain_http: its registry is asked without TLS. Raises BadValue."""
+    host, slash, rest = text.removeprefix(SCHEME).partition("/")
+    if not slash or not ("." in host or ":" in host or host == "localhost"):
+        host, rest = "docker.io", host + slash + rest
+    match = _NAME.fullmatch(rest)
+    if match is None:
+        raise BadValue(f"{shown(text)[:200]!r} is not {SCHEME}[HOST/]NAME[:TAG][@sha256:HEX]")
+    name, tag, digest = match.groups()
+    return of_url(f"http{'' if plain_http else 's'}://{host}/v2/{name}/manifests/{digest or tag or 'latest'}")

@@ -1,0 +1,107 @@
+"""The endpoints for preheats in the words of Dragonfly 1.x: /api/v1/preheats. See `preheats` for what is done."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+
+from dfengine.errors import BadValue, DfengineError, ProtocolViolation
+from dfengine.net.http import Request, Response
+from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.preheat_request import FILE, of_v1
+from dfengine.supernode.preheats import FAILED, Job, Part, Preheats
+from dfengine.supernode.state import SupernodeState
+from dfengine.task import bare
+
+
+def as_json(value: Any, status: int = 200) -> Response:
+    return Response(status, msgspec.json.encode(value) + b"\n")
+
+
+def moment(seconds: float) -> str:
+    """Unix seconds by RFC 3339."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def here(state: SupernodeState, part: Part) -> int:
+    """Bytes of it that are here, as far as is known."""
+    if part.over:
+        return max(0, part.length) if not part.error else 0
+    fetch = state.cdn.fetches.get(part.task)
+    return fetch.file.geometry.length - fetch.missing_bytes if fetch is not None and fetch.file is not None else 0
+
+
+class PreheatRoutes:
+    """Of one supernode."""
+
+    def __init__(self, preheats: Preheats) -> None:
+        self._preheats = preheats
+
+    async def make(self, state: SupernodeState, request: Request) -> Response:
+        """POST /api/v1/preheats {type, url, filter, headers, scope, platform...}: fetch a file or an image before anybody asks for it.
+
+        md5 and identifier, which 1.x has not, name the task of a file as in a registration. The origin of a file is waited for, up to 20 s;
+        that of an image is not.
+        """
+        try:
+            asked = of_v1(request.body)
+            request.body = b""
+            job = self._preheats.begin(asked, request.client)
+        except (ProtocolViolation, BadValue) as error:
+            return refused(str(error), 400, 400)
+        except DfengineError as error:
+            return refused(str(error))
+        if job is None:
+            return refused("too many preheats are under way: try again when some have ended", 429, 429)
+        if job.kind == FILE:
+            await asyncio.shield(job.begun)
+            if job.state == FAILED:
+                return refused(job.error)
+        return as_json({"ID": job.id})
+
+    def listed(self, state: SupernodeState, request: Request) -> Response:
+        """GET /api/v1/preheats: without the parts of each."""
+        return as_json([_job(job) for job in self._preheats])
+
+    def one(self, state: SupernodeState, request: Request) -> Response:
+        """GET /api/v1/preheats/{id}."""
+        job = self._find(request)
+        return _missing(request) if job is None else as_json(_job(job) | {"tasks": [_part(state, part) for part in job.parts]})
+
+    def drop(self, state: SupernodeState, request: Request) -> Response:
+        """DELETE /api/v1/preheats/{id}: cancels it; one that has ended is forgotten."""
+        job = self._find(request)
+        if job is None:
+            return _missing(request)
+        self._preheats.cancel(job)
+        state.wake()
+        return Response(200, b"true\n")
+
+    def _find(self, request: Request) -> Job | None:
+        return self._preheats.find(request.path.rpartition("/")[2])
+
+
+def _missing(request: Request) -> Response:
+    return refused(f"preheat {request.path.rpartition('/')[2][:64]}: not found", 404, 404)
+
+
+def _job(job: Job) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "ID": job.id, "startTime": moment(job.created), "status": job.state, "type": job.kind, "url": bare(job.url), "scope": job.scope,
+    }  # fmt: skip
+    if job.over:
+        told["finishTime"] = moment(job.updated)
+    return told | {"errorMsg": job.error} if job.error else told
+
+
+def _part(state: SupernodeState, part: Part) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "url": bare(part.url), "taskId": part.task, "status": part.state, "length": part.length, "here": here(state, part),
+    }  # fmt: skip
+    for name, value in (("digest", part.digest), ("host", part.host), ("errorMsg", part.error)):
+        if value:
+            told[name] = value
+    return told

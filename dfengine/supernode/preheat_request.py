@@ -1,0 +1,175 @@
+"""What a request for a preheat says, in the words of Dragonfly 1.x (`POST /preheats`) or 2 (`POST /oapi/v1/jobs`). Pure.
+
+Sources: 1.x's apis/swagger.yml (PreheatCreateRequest); Dragonfly 2's manager, types.CreatePreheatJobRequest; Harbor's two drivers, which
+send `headers`, `scope` and more with either. Names are compared without case and underscores: Dragonfly's documents write them both ways.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from itertools import islice
+from typing import Any
+
+from dfengine import wire
+from dfengine.errors import BadValue
+from dfengine.location import is_content
+from dfengine.origin import image_name
+from dfengine.origin.image_manifest import check_platform
+from dfengine.settings import parse_header
+from dfengine.task import MOST_HEADERS, MOST_TEXT, MOST_URL, Digest, check_task_url, typed_url
+from dfengine.value import Value
+
+FILE, IMAGE = "file", "image"
+KINDS = (FILE, IMAGE)
+
+HERE, SEEDS, PEERS = "single_seed_peer", "all_seed_peers", "all_peers"
+SCOPES = {HERE: HERE, "single_peer": HERE, SEEDS: SEEDS, PEERS: PEERS}
+"""Scope as it is said -> what it means; Harbor said single_peer at first."""
+
+MOST_URLS = 64
+MOST_PLATFORMS = 32
+MOST_IPS = 1024
+MOST_COUNT = 1_000_000
+MOST_AT_ONCE = 32
+AT_ONCE = 4
+"""Blobs or files of one preheat that are fetched at once."""
+
+INVALID = '{"Code":2,"Msg":"invalid value"}'
+
+
+class Asked(Value):
+    """kind: FILE or IMAGE. urls: of files, or of one image's manifest. headers: for the origin. unwanted, md5, identifier: of files' tasks.
+
+    user, password: of the image's registry, "" for none. platforms: none: the supernode's own. scope: HERE, SEEDS or PEERS; of all peers
+    those at `ips`, else `count` of them, else `percentage`; () and 0: all. pinned: what is fetched stays until it is unpinned.
+    """
+
+    kind: str
+    urls: tuple[str, ...]
+    headers: tuple[tuple[str, str], ...] = ()
+    unwanted: str = ""
+    md5: str = ""
+    identifier: str = ""
+    user: str = ""
+    password: str = ""
+    platforms: tuple[str, ...] = ()
+    scope: str = HERE
+    ips: tuple[str, ...] = ()
+    count: int = 0
+    percentage: int = 0
+    at_once: int = AT_ONCE
+    pinned: bool = False
+
+    def __repr__(self) -> str:
+        return f"Asked({self.kind}, {len(self.urls)} URLs, {self.scope})"  # without a word of what opens them
+
+    @property
+    def texts(self) -> int:
+        """Characters that it keeps in memory."""
+        texts = (*self.urls, self.unwanted, self.identifier, self.user, self.password, *self.platforms, *self.ips)
+        return sum(map(len, texts)) + sum(len(name) + len(value) for name, value in self.headers)
+
+
+def of_v1(body: bytes) -> Asked:
+    """A body of 1.x's API, in which all but the URL may be left out. Raises ProtocolViolation, BadValue."""
+    return _asked(wire.folded(body))
+
+
+def of_v2(body: bytes) -> Asked:
+    """A job of Dragonfly 2's. Raises ProtocolViolation, BadValue."""
+    job = wire.folded(body)
+    if job.get("type") != "preheat":
+        raise BadValue(f"type: {str(job.get('type'))[:40]}: only jobs of the type preheat are done: {INVALID}")
+    arguments = job.get("args")
+    if not isinstance(arguments, dict):
+        raise BadValue(f"args: {INVALID}")
+    return _asked({name.lower(): value for name, value in islice(arguments.items(), 256) if value is not None})
+
+
+def _asked(given: dict[str, Any]) -> Asked:
+    said = {name.replace("_", ""): value for name, value in given.items()}
+    kind = said.get("type") or FILE
+    if kind not in KINDS:
+        raise BadValue(f"type: {str(kind)[:40]}: only {' and '.join(KINDS)} are fetched ahead: {INVALID}")
+    urls = _urls(said, kind)
+    unwanted = _text(said, "filter", MOST_URL) or _text(said, "filteredqueryparams", MOST_URL)
+    md5 = _text(said, "md5", MOST_TEXT)
+    scope = _text(said, "scope", MOST_TEXT) or (PEERS if any(said.get(each) for each in ("ips", "count", "percentage")) else HERE)
+    if scope not in SCOPES:
+        raise BadValue(f"scope: {scope[:40]} is not one of {', '.join(SCOPES)}: {INVALID}")
+    if kind == FILE and SCOPES[scope] == PEERS:
+        raise BadValue(f"scope: {scope} is for images: what peers fetch ahead are the blobs that their proxies keep: {INVALID}")
+    pinned = said.get("pin", False)
+    if not isinstance(pinned, bool):
+        raise BadValue(f"pin: {INVALID}")
+    return Asked(
+        kind=kind, urls=urls, headers=_headers(said.get("headers") or {}), unwanted=unwanted,
+        md5=Digest.parse(f"md5:{md5}").hex if md5 else "", identifier=_text(said, "identifier", MOST_TEXT),
+        user=_text(said, "username", MOST_TEXT), password=_text(said, "password", MOST_HEADERS // 4), platforms=_platforms(said),
+        scope=SCOPES[scope], ips=_ips(said), count=_number(said, "count", MOST_COUNT), percentage=_number(said, "percentage", 100),
+        at_once=min(_number(said, "concurrenttaskcount", MOST_COUNT) or AT_ONCE, MOST_AT_ONCE), pinned=pinned,
+    )  # fmt: skip
+
+
+def _text(said: dict[str, Any], name: str, most: int) -> str:
+    value = said.get(name) or ""
+    if not isinstance(value, str):
+        raise BadValue(f"{name}: {INVALID}")
+    if len(value) > most:
+        raise BadValue(f"{name}: {len(value)} characters are more than {most}: {INVALID}")
+    return value
+
+
+def _texts(said: dict[str, Any], name: str, most: int) -> list[str]:
+    """A list of texts, or one text."""
+    value = said.get(name) or []
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or len(value) > most or not all(isinstance(each, str) and len(each) <= MOST_URL for each in value):
+        raise BadValue(f"{name}: {INVALID}")
+    return value
+
+
+def _number(said: dict[str, Any], name: str, most: int) -> int:
+    value = said.get(name) or 0
+    if type(value) is not int or not 0 <= value <= most:
+        raise BadValue(f"{name}: {str(value)[:40]} is not a whole number up to {most}: {INVALID}")
+    return value
+
+
+def _urls(said: dict[str, Any], kind: str) -> tuple[str, ...]:
+    found = [url for url in (_text(said, "url", MOST_URL), *_texts(said, "urls", MOST_URLS)) if url]
+    if not found:
+        raise BadValue(f"url: {INVALID}")
+    if kind == IMAGE:
+        if len(found) > 1:
+            raise BadValue(f"urls: one image at a time: {INVALID}")
+        return (image_name.of_url(found[0]).manifest(),)
+    urls = tuple(dict.fromkeys(map(typed_url, found)))
+    for url in urls:
+        if is_content(url):
+            raise BadValue("url: content that hosts share is fetched by nobody: `dfengine share --replicas` keeps a copy of it")
+        check_task_url(url)
+    return urls
+
+
+def _headers(given: Any) -> tuple[tuple[str, str], ...]:
+    """Of an object; values that are no texts count as such, and a list of them as its first, as in 1.x and in Go's http.Header."""
+    if not isinstance(given, dict):
+        raise BadValue(f"headers: {INVALID}")
+    plain = [(name, value[0] if isinstance(value, list) and value else value) for name, value in islice(given.items(), MOST_HEADERS)]
+    if sum(len(name) + len(str(value)) for name, value in plain) > MOST_HEADERS:
+        raise BadValue(f"headers: more than {MOST_HEADERS} characters: {INVALID}")
+    return tuple(parse_header(f"{name}: {value}") for name, value in plain)
+
+
+def _platforms(said: dict[str, Any]) -> tuple[str, ...]:
+    found = [*_texts(said, "platform", MOST_PLATFORMS), *_texts(said, "platforms", MOST_PLATFORMS)]
+    return tuple(dict.fromkeys(check_platform(each) for each in found if each))
+
+
+def _ips(said: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_address(each)) for each in _texts(said, "ips", MOST_IPS))
+    except ValueError:
+        raise BadValue(f"ips: one is no address: {INVALID}") from None

@@ -1,0 +1,309 @@
+"""Preheats: files and images that are fetched before anybody asks for them, each a job with one part for each file or blob.
+
+A job reads its image's manifests in a thread, has `origin_fetches` fetch each blob as the task that downloads of it will have, and waits.
+What it was given to open them with is forgotten when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from dfengine.errors import DfengineError, OriginBusy, RemoteError
+from dfengine.location import CONTENT
+from dfengine.net.access import Access
+from dfengine.net.quota import Quota
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.image import ImageReader
+from dfengine.origin.image_manifest import platform_of
+from dfengine.origin.image_name import of_url
+from dfengine.supernode.api_v1 import OVERHEAD
+from dfengine.supernode.copies import fetch as copies
+from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.preheat_request import FILE, Asked
+from dfengine.supernode.registration import first
+from dfengine.task import task_url
+
+if TYPE_CHECKING:
+    from dfengine.supernode.copies.fetch import Fetch
+    from dfengine.supernode.state import SupernodeState
+
+Result = TypeVar("Result")
+Headers = tuple[tuple[str, str], ...]
+
+WAITING, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
+"""Of jobs and parts, in 1.x's words."""
+
+CANCELLED = "it was cancelled"
+
+MOST_UNDER_WAY = 1024
+"""Jobs that have not ended."""
+
+MOST_JOBS = 1024
+MOST_PARTS = 1 << 16
+"""Jobs, and parts of all jobs, that are remembered; those that ended longest ago leave first."""
+
+AT_ONCE = 16
+"""Jobs that are worked at; the others wait."""
+
+WALKERS = 4
+"""Threads that read manifests."""
+
+LOOKS = 0.05, 1.0
+"""Seconds between two looks whether a file is here: at first, and at most."""
+
+
+class Part:
+    """One file or blob. task: its id. host: where it is fetched to, "" for this supernode. length: bytes, -1 unknown."""
+
+    __slots__ = ("begun", "digest", "error", "host", "length", "state", "task", "url")
+
+    def __init__(self, url: str, digest: str = "", length: int = -1, host: str = "") -> None:
+        self.url = url
+        self.digest = digest
+        self.length = length
+        self.host = host
+        self.task = ""
+        self.state = WAITING
+        self.error = ""
+        self.begun = False
+        """Nobody had its file fetched before this job."""
+
+    def end(self, error: str = "") -> None:
+        """It is done, or failed for this reason."""
+        self.state, self.error = FAILED if error else SUCCESS, error
+
+    @property
+    def over(self) -> bool:
+        return self.state in (SUCCESS, FAILED)
+
+
+class Job:
+    """id: of 1.x's API. number: of Dragonfly 2's. created, updated: unix seconds. begun: done when the origin of each file has answered."""
+
+    def __init__(self, id: str, number: int, asked: Asked, client: str, begun: asyncio.Future[None]) -> None:
+        self.id = id
+        self.number = number
+        self.kind, self.scope, self.platforms = asked.kind, asked.scope, asked.platforms
+        self.url = asked.urls[0]
+        self.client = client
+        self.created = self.updated = time.time()
+        self.state = WAITING
+        self.error = ""
+        self.parts: list[Part] = []
+        self.begun = begun
+        self.task: asyncio.Task[None] | None = None
+        self.cancel = Cancel()
+
+    @property
+    def over(self) -> bool:
+        return self.state in (SUCCESS, FAILED)
+
+    def change(self, state: str, error: str = "") -> None:
+        """It is in this state from now on."""
+        self.state, self.error, self.updated = state, error, time.time()
+        if self.over:
+            self.know()
+
+    def know(self) -> None:
+        """Nobody needs to wait for its origins any more."""
+        if not self.begun.done():
+            self.begun.set_result(None)
+
+
+class Preheats:
+    """On the loop's thread."""
+
+    def __init__(self, state: SupernodeState) -> None:
+        self._state = state
+        self._jobs: dict[str, Job] = {}
+        self._shares = Quota(MOST_UNDER_WAY, state.settings.client_share)
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._threads = ThreadPoolExecutor(WALKERS, "preheat")
+        self._numbers = itertools.count(int(time.time()))
+        """No number of an earlier process comes again."""
+        self._own_platform = platform_of(os.uname().machine)
+
+    def __iter__(self) -> Iterator[Job]:
+        """The oldest first."""
+        return iter(self._jobs.values())
+
+    def find(self, name: str) -> Job | None:
+        """By its id or number."""
+        return self._jobs.get(name) or next((job for job in self if str(job.number) == name), None)
+
+    def begin(self, asked: Asked, client: str) -> Job | None:
+        """A job for who is at `client`; one that fetches the same file is joined. None: there are as many as may be. Raises LocalError."""
+        name = secrets.token_hex(32)
+        if asked.kind == FILE and len(asked.urls) == 1:
+            name = self._named(_file(asked, asked.urls[0]), task_url(asked.urls[0], asked.unwanted), asked.md5 or asked.identifier)
+        known = self._jobs.get(name)
+        if known is not None and not known.over:
+            return known
+        if not self._shares.acquire(client):
+            return None
+        self._jobs.pop(name, None)
+        job = self._jobs[name] = Job(name, next(self._numbers), asked, client, self._state.loop.create_future())
+        job.task = self._state.loop.create_task(self._run(job, asked))
+        job.task.add_done_callback(lambda _: self._ended(job))
+        self._trim()
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """End it, and what is fetched for it alone; one that has ended is forgotten."""
+        if job.over:
+            self._jobs.pop(job.id, None)
+        elif job.task is not None:
+            job.cancel.set()
+            job.task.cancel()
+
+    def _named(self, wanted: Wanted, url: str, sign: str) -> str:
+        """The id of its task. Raises LocalError."""
+        return [*self._state.credentials.tasks(wanted, url, sign)][-1][0]
+
+    def _ended(self, job: Job) -> None:
+        if not job.over:
+            job.change(FAILED, CANCELLED)
+        self._stop(job)
+        job.cancel.close()
+        self._shares.release(job.client)
+
+    def _stop(self, job: Job) -> None:
+        """Fetches that nobody else waits for."""
+        left = {part.task for part in job.parts if part.begun and not part.over}
+        others = {part.task for other in self if other is not job and not other.over for part in other.parts}
+        for task in left - others:
+            swarm, fetch = self._state.swarm.tasks.get(task), self._state.cdn.fetches.get(task)
+            if fetch is not None and fetch.state in (copies.NEW, copies.RUNNING) and (swarm is None or not swarm.downloads):
+                self._state.fetches.forget(task)
+        for part in job.parts:
+            if not part.over:
+                part.end(job.error)
+
+    def _trim(self) -> None:
+        parts = sum(len(job.parts) for job in self)
+        for job in list(self):
+            if len(self._jobs) <= MOST_JOBS and parts <= MOST_PARTS:
+                return
+            if job.over:
+                parts -= len(job.parts)
+                del self._jobs[job.id]
+
+    async def _run(self, job: Job, asked: Asked) -> None:
+        try:
+            with self._state.quota.registering(job.client, OVERHEAD + asked.texts):
+                async with self._turns:
+                    job.change(RUNNING)
+                    await self._work(job, asked)
+        except DfengineError as error:
+            job.change(FAILED, str(error))
+            return
+        failed = [part for part in job.parts if part.error]
+        if failed:
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            job.change(FAILED, failed[0].error + more)
+        else:
+            job.change(SUCCESS)
+
+    async def _work(self, job: Job, asked: Asked) -> None:
+        """Raises DfengineError where it cannot be begun; what becomes of its parts stands in them."""
+        slots = asyncio.Semaphore(asked.at_once)
+        if asked.kind == FILE:
+            job.parts = [Part(url) for url in asked.urls]
+            async with asyncio.TaskGroup() as group:
+                for part in job.parts:
+                    group.create_task(self._file(job, asked, part, slots))
+            return
+        image = of_url(asked.urls[0])
+        access = Access(self._state.settings.origin_allow, self._state.settings.origin_deny)
+        reader = ImageReader(image, asked.headers, asked.user, asked.password, job.cancel, access=access)
+        blobs = await self._in_thread(partial(reader.blobs, asked.platforms or (self._own_platform,)))
+        job.parts = [Part(image.blob(blob.digest), blob.digest, blob.size) for blob in blobs]
+        turn = asyncio.Lock()
+
+        async def opened() -> Headers:
+            async with turn:
+                return await self._in_thread(reader.headers)
+
+        async with asyncio.TaskGroup() as group:
+            for part in job.parts:
+                group.create_task(self._blob(job, asked, part, opened, slots))
+
+    async def _in_thread(self, call: Callable[[], Result]) -> Result:
+        return await self._state.loop.run_in_executor(self._threads, call)
+
+    async def _file(self, job: Job, asked: Asked, part: Part, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            wanted = _file(asked, part.url)
+            await self._fetch(job, part, wanted, task_url(part.url, asked.unwanted), asked.md5 or asked.identifier, asked.pinned)
+
+    async def _blob(self, job: Job, asked: Asked, part: Part, opened: Callable[[], Awaitable[Headers]], slots: asyncio.Semaphore) -> None:
+        async with slots:
+            try:
+                headers = await opened()
+            except DfengineError as error:
+                part.end(str(error))
+                return
+            hex = part.digest.partition(":")[2]
+            await self._fetch(job, part, Wanted(part.url, headers, content=hex), f"{CONTENT}:{part.digest}", "", asked.pinned)
+
+    async def _fetch(self, job: Job, part: Part, wanted: Wanted, url: str, sign: str, pinned: bool) -> None:
+        """Have it fetched, and wait until it is here."""
+        part.state = RUNNING
+        try:
+            part.task = self._named(wanted, url, sign)
+            part.begun = part.task not in self._state.cdn.fetches
+            fetch = await self._head(job, wanted, url, sign)
+            part.task = fetch.task
+            if pinned:
+                self._state.fetches.kept.pin(fetch.task, wanted.url, True)
+            self._known(job)
+            await self._whole(part, fetch)
+            part.end()
+        except DfengineError as error:
+            part.end(str(error))
+            if pinned and self._state.fetches.kept.is_pinned(part.task):
+                self._state.fetches.kept.drop(part.task)
+
+    async def _head(self, job: Job, wanted: Wanted, url: str, sign: str) -> Fetch:
+        """Its fetch, once its origin has answered."""
+        while True:
+            try:
+                return await first(self._state, wanted, url, sign, job.client)
+            except OriginBusy:
+                self._known(job)
+                await asyncio.sleep(LOOKS[1])
+
+    def _known(self, job: Job) -> None:
+        if job.kind == FILE and len(job.parts) == 1:
+            job.know()
+
+    async def _whole(self, part: Part, fetch: Fetch) -> None:
+        """Raises DfengineError where its file does not come."""
+        pause = LOOKS[0]
+        while fetch.state in (copies.NEW, copies.RUNNING) and not fetch.stopped:
+            await asyncio.sleep(pause)
+            pause = min(LOOKS[1], pause * 1.5)
+        if fetch.state != copies.SUCCESS:
+            raise copy(fetch.error) if fetch.error is not None and not fetch.stopped else RemoteError("its task was removed")
+        part.length = fetch.geometry.length
+
+    def close(self) -> None:
+        """The process ends."""
+        for job in self:
+            if not job.over and job.task is not None:
+                job.cancel.set()
+                job.task.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _file(asked: Asked, url: str) -> Wanted:
+    return Wanted(url, asked.headers, md5=asked.md5)

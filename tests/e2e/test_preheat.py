@@ -1,0 +1,259 @@
+"""Images that a supernode fetches before anybody pulls them: by both APIs, with and without credentials, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from images import MISSING, Image, Registry
+from scene import MIB, Scene, Supernode, until
+from test_images import BASIC, SIZES, WRITTEN, Tokens, check, copied, skopeo
+from upstream import Upstream, get, ok
+
+BASIC_USER = base64.b64encode(b"user:password").decode()
+
+
+@pytest.fixture(autouse=True)
+def programs() -> None:
+    """They are part of what the README installs."""
+    assert not MISSING, f"apt-get install docker-registry skopeo containerd: {MISSING} are missing"
+
+
+def ask(node: Supernode, method: str, path: str, message: object = None, **fields: str) -> tuple[int, Any]:
+    """Status and JSON of one request."""
+    body = None if message is None else json.dumps(message).encode()
+    request = urllib.request.Request(f"http://{node.node}{path}", body, {"Content-Type": "application/json", **fields}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            text = error.read()
+            return error.code, json.loads(text) if text[:1] == b"{" else text.decode()
+
+
+def begun(node: Supernode, registry: Registry | Upstream, **more: Any) -> str:
+    """The id of a preheat of app/x:1."""
+    status, made = ask(node, "POST", "/preheats", {"type": "image", "url": f"{registry.url}/v2/app/x/manifests/1", **more})
+    assert status == 200, made
+    return str(made["ID"])
+
+
+def ended(node: Supernode, name: str) -> Any:
+    """What is said of a preheat when it is over."""
+
+    def over() -> Any:
+        status, told = ask(node, "GET", f"/preheats/{name}")
+        assert status == 200, told
+        return told if told["status"] in ("SUCCESS", "FAILED") else None
+
+    return until(over, "the end of a preheat")
+
+
+def done(node: Supernode, name: str, image: Image) -> Any:
+    told = ended(node, name)
+    assert told["status"] == "SUCCESS", told
+    assert {each["digest"]: each["here"] for each in told["tasks"]} == {digest: len(blob) for digest, blob in image.blobs.items()}
+    assert {each["status"] for each in told["tasks"]} == {"SUCCESS"}
+    return told
+
+
+def blobs_sent(registry: Registry) -> int:
+    """What left the registry; a proof of credentials takes a byte of each blob."""
+    return sum(sent for method, path, status, sent in registry.asked() if method == "GET" and "/blobs/" in path and status == 200)
+
+
+def test_an_image_that_was_preheated_is_pulled_from_the_supernode(stage: Scene) -> None:
+    registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
+    registry.push(image, "app/x")
+    node = stage.supernode("--revalidate-interval", "1h")
+    told = done(node, begun(node, registry), image)
+    assert told["finishTime"] >= told["startTime"]
+    sent = registry.sent()
+    assert image.size <= sent <= image.size * 1.02 + MIB
+    mirror = stage.proxy("--registry", f"registry.test={registry.url}", nodes=(node,))[1]
+    skopeo(stage, mirror, registry, stage.path / "dir")
+    check(image, copied(stage.path / "dir"))
+    assert registry.sent() == sent
+    assert [each["ID"] for each in ask(node, "GET", "/preheats")[1]] == [told["ID"]]
+    assert ask(node, "DELETE", f"/preheats/{told['ID']}") == (200, True)
+    assert ask(node, "GET", f"/preheats/{told['ID']}")[0] == 404
+
+
+@pytest.mark.parametrize("given", [
+    {"username": "user", "password": "password"}, {"headers": {"Authorization": f"Basic {BASIC_USER}"}},
+])  # fmt: skip
+def test_a_registry_with_a_password(stage: Scene, given: dict[str, Any]) -> None:
+    users = stage.path / "users"
+    users.write_text(WRITTEN)
+    registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", SIZES)
+    registry.push(image, "app/x", "--dest-creds", "user:password")
+    node = stage.supernode("--revalidate-interval", "1h")
+    done(node, begun(node, registry, **given), image)
+    refused = ended(node, begun(node, registry))
+    assert (refused["status"], "password" in refused["errorMsg"]) == ("FAILED", True)
+    refused = ended(node, begun(node, registry, username="user", password="wrong"))
+    assert (refused["status"], "401" in refused["errorMsg"], "wrong" in json.dumps(refused)) == ("FAILED", True, False)
+    # A host whose credentials open it takes it from the supernode.
+    sent = blobs_sent(registry)
+    mirror = stage.proxy("--registry", f"registry.test={registry.url}", nodes=(node,))[1]
+    for digest, content in image.blobs.items():
+        _, body = get(mirror, f"/v2/app/x/blobs/{digest}?ns=registry.test", Authorization=f"Basic {BASIC_USER}")
+        assert body == content
+        assert get(mirror, f"/v2/app/x/blobs/{digest}?ns=registry.test")[0].status == 401
+    assert blobs_sent(registry) == sent
+    for path in ("/preheats", "/metrics", f"/preheats/{ask(node, 'GET', '/preheats')[1][0]['ID']}"):
+        said = node.get(path)
+        assert BASIC_USER.encode() not in said
+        assert b'"password"' not in said
+
+
+def test_a_registry_with_tokens(stage: Scene) -> None:
+    """Of a token server, by a password; and one that is given, as Harbor does."""
+    tokens = Tokens(stage)
+    with tokens.server:
+        registry, image = Registry(stage, tokens.config), Image(stage.path / "oci", SIZES)
+        registry.push(image, "app/x", "--dest-creds", "user:password")
+        node = stage.supernode("--revalidate-interval", "1h")
+        before = len(tokens.given)
+        done(node, begun(node, registry, username="user", password="password"), image)
+        assert len(tokens.given) == before + 1
+        asked = urllib.request.Request(f"{tokens.server.url}/token?service=test&scope=repository:app/x:pull",
+                                       headers={"Authorization": f"Basic {BASIC_USER}"})  # fmt: skip
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            token = json.loads(answer.read())["token"]
+        sent = blobs_sent(registry)
+        done(node, begun(node, registry, headers={"Authorization": f"Bearer {token}"}), image)
+        assert blobs_sent(registry) == sent
+        assert ended(node, begun(node, registry))["status"] == "FAILED"
+        assert token.encode() not in node.get("/preheats")
+
+
+def index(upstream: Upstream, *platforms: str) -> dict[str, list[bytes]]:
+    """app/x:1 as an index of images for these platforms, each of two blobs; platform -> its blobs."""
+    kind, members, found = "application/vnd.oci.image.manifest.v1+json", [], {}
+    for platform in platforms:
+        blobs = [f"{platform} {n}".encode() * 1000 for n in range(2)]
+        parts = [{"digest": upstream.blob("app/x", blob), "size": len(blob), "mediaType": "x"} for blob in blobs]
+        manifest = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": parts[0], "layers": parts[1:]}).encode()
+        digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+        upstream.scripts[f"/v2/app/x/manifests/{digest}"] = ok(manifest, f"Content-Type: {kind}")
+        os, architecture = platform.split("/")
+        members.append({"mediaType": kind, "digest": digest, "size": len(manifest), "platform": {"os": os, "architecture": architecture}})
+        found[platform] = blobs
+    whole = json.dumps({"schemaVersion": 2, "manifests": members}).encode()
+    upstream.scripts["/v2/app/x/manifests/1"] = ok(whole, "Content-Type: application/vnd.oci.image.index.v1+json")
+    return found
+
+
+def test_platforms_of_an_index(stage: Scene) -> None:
+    with Upstream() as upstream:
+        node = stage.supernode()
+        blobs = index(upstream, "linux/amd64", "linux/arm64", "linux/s390x", "unknown/unknown")
+
+        def lengths(**more: Any) -> list[int]:
+            told = ended(node, begun(node, upstream, **more))
+            assert told["status"] == "SUCCESS", told
+            return sorted(each["length"] for each in told["tasks"])
+
+        def expected(*platforms: str) -> list[int]:
+            return sorted(len(blob) for platform in platforms for blob in blobs[platform])
+
+        assert lengths(platform="linux/s390x") == expected("linux/s390x")
+        assert lengths(platforms=["linux/amd64", "linux/arm64"]) == expected("linux/amd64", "linux/arm64")
+        assert lengths(platform="all") == expected("linux/amd64", "linux/arm64", "linux/s390x")
+        assert len(lengths()) == 2
+        told = ended(node, begun(node, upstream, platform="windows/amd64"))
+        assert "linux/amd64, linux/arm64, linux/s390x" in told["errorMsg"]
+
+
+def test_a_lying_registry(stage: Scene) -> None:
+    """Wrong digests, manifests without end, a token server where none may be asked."""
+    with Upstream() as upstream:
+        node = stage.supernode("--origin-deny", "127.0.0.9")
+        index(upstream, "linux/amd64")
+
+        def refused(**more: Any) -> str:
+            told = ended(node, begun(node, upstream, platform="all", **more))
+            assert told["status"] == "FAILED", told
+            return str(told["errorMsg"])
+
+        for path, script in list(upstream.scripts.items()):
+            if "/manifests/sha256:" in path:
+                upstream.scripts[path] = ok(b'{"schemaVersion": 2, "config": {}, "layers": []}')
+                assert "not what its digest says" in refused()
+                upstream.scripts[path] = script
+        blob = next(path for path in upstream.scripts if "/blobs/" in path)
+        script, upstream.scripts[blob] = upstream.scripts[blob], ok(b"something else")
+        assert "sha256" in refused()
+        upstream.scripts[blob] = script
+        upstream.scripts["/v2/app/x/manifests/1"] = ok(b"{" * 5_000_000)
+        assert "sends more than" in refused()
+        for where in ("http://127.0.0.9:1/token", "http://169.254.169.254/latest/meta-data", "file:///etc/passwd", "http://"):
+            challenge = f'WWW-Authenticate: Bearer realm="{where}"'
+            upstream.scripts["/v2/app/x/manifests/1"] = ok(b"", challenge, status="401 Unauthorized")
+            said = refused(username="user", password="password")
+            assert "may not fetch" in said or "no token server" in said, said
+        here = f"http://127.0.0.9:{upstream.port}/v2/app/x/manifests/1"
+        status, made = ask(node, "POST", "/preheats", {"type": "image", "url": here})
+        assert status == 200
+        assert "may not fetch" in ended(node, made["ID"])["errorMsg"]
+
+
+def test_a_preheat_that_is_cancelled(stage: Scene) -> None:
+    with Upstream() as upstream:
+        node = stage.supernode()
+        index(upstream, "linux/amd64")
+        blob = next(path for path in upstream.scripts if "/blobs/" in path)
+        script, reached, goes_on = upstream.scripts[blob], threading.Event(), threading.Event()
+
+        def slow(sock: Any, asked: Any) -> Any:
+            reached.set()
+            goes_on.wait(60)
+            return script(sock, asked)
+
+        upstream.scripts[blob] = slow
+        name = begun(node, upstream, platform="all")
+        assert reached.wait(60)
+        assert ask(node, "DELETE", f"/preheats/{name}") == (200, True)
+        told = ended(node, name)
+        assert (told["status"], told["errorMsg"]) == ("FAILED", "it was cancelled")
+        # Nobody waits for it any more.
+        until(lambda: node.metric("dragonfly_supernode_tasks") <= 1, "the fetch given up")
+        goes_on.set()
+        upstream.scripts[blob] = script
+        assert ended(node, begun(node, upstream, platform="all"))["status"] == "SUCCESS"
+
+
+def test_what_is_fetched_ahead_can_be_pinned(stage: Scene) -> None:
+    with Upstream() as upstream:
+        node = stage.supernode()
+        index(upstream, "linux/amd64")
+        told = ended(node, begun(node, upstream, platform="all", pin=True))
+        assert told["status"] == "SUCCESS", told
+        for part in told["tasks"]:
+            assert ask(node, "GET", f"/api/v1/cache/{part['taskId']}")[1]["pinned"] is True
+
+
+def test_a_supernode_ends_with_a_preheat_under_way(stage: Scene, tmp_path: Path) -> None:
+    with Upstream() as upstream:
+        node = stage.supernode()
+        goes_on = threading.Event()
+
+        def slow(sock: Any, asked: Any) -> Any:
+            goes_on.wait(60)
+            return False
+
+        upstream.scripts["/v2/app/x/manifests/1"] = slow
+        begun(node, upstream)
+        until(lambda: upstream.asked, "the registry asked")
+        node.process.terminate()
+        assert node.process.wait(60) == 0
+        goes_on.set()

@@ -10,6 +10,7 @@
     permissions     who may have what of a registry (asks it)
     ranges          which bytes a request asks for, and whether it wants them (pure)
     blobs, blob     blobs of this host and how each is answered; one that comes through the swarm
+    answering       a request for a file, until it is known what answers it
     manifests       manifests that are kept for when their registry does not answer
     file_answer, serving   status, head and ranges of an answer with a file; sends it from there as it comes
     store           the blobs that are whole and right; eviction: which of these leave

@@ -1,19 +1,15 @@
-"""Blobs of this host: those that are whole on its disk, those that come through the swarm, and how each is answered.
-
-Whatever fails before an answer's first byte, the request is passed on to its registry: a pull breaks by nothing that is of this proxy.
-"""
+"""Blobs of this host: those that are whole on its disk, those that come through the swarm, and how each is answered."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from dfengine.errors import DfengineError, OriginForbidden, StorageError
-from dfengine.net.http import BadRequest
+from dfengine.errors import StorageError
+from dfengine.proxy.answering import Answering
 from dfengine.proxy.blob import Blob, Reader
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.file_answer import answer_file
@@ -23,6 +19,7 @@ from dfengine.settings import GetSettings
 from dfengine.task import Digest, shown
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from dfengine.proxy.front import Exchange, Front
@@ -127,54 +124,19 @@ class Blobs:
         self.threads.shutdown(wait=False, cancel_futures=True)
 
 
-class BlobAnswer:
-    """The exchange of one request for a blob, until it is known what answers it. pass_on: makes the one that passes the request on.
-
-    private: fields that open the blob at the registry, and what is sent with them.
-    """
+class BlobAnswer(Answering):
+    """The exchange of one request for a blob. private: fields that open the blob at the registry, and what is sent with them."""
 
     def __init__(
         self, blobs: Blobs, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields,
         pass_on: Callable[[], Exchange],
     ) -> None:
+        super().__init__(blobs.loop, front, registry.place, pass_on)
         self._blobs = blobs
-        self._front = front
         self._request = request
         self._asked = asked
         self._registry = registry
-        self._pass_on = pass_on
         self._private = private
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> BlobAnswer:
-        self._task = self._blobs.loop.create_task(self._run())
-        return self
-
-    def body(self, data: bytes) -> None: ...
-    def complete(self) -> None: ...
-    def pause(self, paused: bool) -> None: ...
-
-    def gone(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    def expired(self) -> None:
-        self.gone()
-        self._front.answer(504, f"{self._registry.place} has not told in time what it has")
-
-    async def _run(self) -> None:
-        try:
-            if await self._answer():
-                return
-        except BadRequest as error:
-            self._front.answer(error.status, error.reason)
-            return
-        except OriginForbidden as error:
-            self._front.answer(403, str(error))
-            return
-        except (DfengineError, OSError):
-            pass
-        self._front.hand_over(self._pass_on())
 
     async def _answer(self) -> bool:
         """False: the registry is to answer. Raises BadRequest, subclasses of DfengineError."""

@@ -30,6 +30,7 @@ REGISTRATION = {
     "in_order": "inOrder",
     "location": "location",
     "signed_url": "signedUrl",
+    "private": "private",
     "origin_tries": "originTries",
     "origin_retry_time": "originRetryTime",
     "origin_connect_time": "originConnectTime",
@@ -39,7 +40,7 @@ REGISTRATION = {
     "exclude": "exclude",
     "manifest": "manifest",
 }
-"""`POST /peer/registry`; native, inOrder, location, signedUrl, and those of the origin and of a tree, are dfengine's own."""
+"""`POST /peer/registry`; native, inOrder, location, signedUrl, private, and those of the origin and of a tree, are dfengine's own."""
 
 REGISTERED = {
     "task_id": "taskId",

@@ -104,6 +104,7 @@ class GetSettings(Value):
     Of the origin: connections at once; tries after a transient failure (retry), which begin within retry_max_time; connect_timeout and
     first_byte_timeout for each request; user as "NAME[:PASSWORD]"; cert and key, and netrc_file, as paths.
     sign: whose credentials open an object store or hub: supernode, client or none.
+    private: share or split a file that credentials open, "": as the supernode has it.
     content: `df:sha256:HEX` names the task, where the URL is one of several places of one content, as a registry's is; "" otherwise.
     force: fetch although the finished output is still right. no_join: take no pieces from another download of this host, and give none.
     """
@@ -144,6 +145,7 @@ class GetSettings(Value):
     cert: str = ""
     key: str = ""
     sign: str = "supernode"
+    private: str = ""
     force: bool = False
     no_join: bool = False
     quiet: bool = False
@@ -191,7 +193,10 @@ class ShareSettings(Value):
 
 
 class SupernodeSettings(Value):
-    """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once, share in percent."""
+    """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once, share in percent.
+
+    private: of clients that do not say whether they share or split what their credentials open.
+    """
 
     port: int = CONTROL_PORT
     download_port: int = DOWNLOAD_PORT
@@ -212,6 +217,7 @@ class SupernodeSettings(Value):
     disk_low: int = 1 << 30
     disk_high: int = 5 << 30
     client_share: int = 75
+    private: str = "split"
     origin_allow: tuple[str, ...] = ()
     origin_deny: tuple[str, ...] = ()
     origin_root: tuple[str, ...] = ()
@@ -253,6 +259,7 @@ class ProxySettings(Value):
     registries: tuple[str, ...] = ()
     only_registries: bool = False
     cache_size: int = 0
+    private: str = "share"
     cacerts: tuple[str, ...] = ()
     insecure: bool = False
     origin_allow: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ to case. The native pull is dfengine's own: one long-polled request reports any 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -85,6 +85,7 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
     in_order: bool = False
     location: str = ""
     signed_url: str = ""
+    private: Literal["", "share", "split"] = ""
     origin_tries: Count = 0
     origin_retry_time: Seconds = 0.0
     origin_connect_time: Seconds = 0.0

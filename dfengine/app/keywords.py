@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         netrc_file: Path | None
         user: str | None
         sign: str | None
+        private: str | None
         cert: Path | None
         key: Path | None
         force: bool | None

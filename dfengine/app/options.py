@@ -25,6 +25,8 @@ PATTERN = "p2p|cdn|source"
 
 SIGN = "supernode|client|none"
 
+PRIVATE = "share|split"
+
 ENVIRONMENT = "DFENGINE"
 """How the names of environment variables that hold settings begin."""
 
@@ -121,6 +123,7 @@ KINDS: dict[str, Kind] = {
     "-": Kind(_resume),
     PATTERN: Kind(_one_of("pattern", PATTERN)),
     SIGN: Kind(_one_of("sign", SIGN)),
+    PRIVATE: Kind(_one_of("private", PRIVATE)),
 }
 """By name: in capitals, `--help` shows it as what an option takes."""
 
@@ -218,6 +221,9 @@ GET = (
     Option(("-f", "--filter"), "filter", SWARM, "Query parameters left out of the task id, as a&b", "names",
            more="For URLs that hold a signature or a time"),
     Option(("-i", "--identifier"), "identifier", SWARM, "Distinguishes versions served at one URL"),
+    Option(("--private",), "private", SWARM, "Share what credentials open", PRIVATE,
+           default="the supernode's",
+           more="`share`: with those whose own credentials open it, too; `split`: with the same credentials alone (docs/security.md)"),
     Option(("--location",), "location", SWARM, "Where this host is, widest first: region|site|rack", "labels",
            more="In quotes. Of peers that have a piece and a free slot, the nearest is asked"),
     Option(("--callsystem",), "callsystem", SWARM, "Name of the calling system, for the supernode's metrics"),
@@ -287,6 +293,8 @@ SUPERNODE = (
            more="A `get` has up to 8 under way", legacy="peerDownLimit"),
     Option(("--supernode-limit",), "supernode_limit", LIMITS, "Pieces of a task that the supernode sends at once", "1..10000"),
     Option(("--max-bandwidth",), "max_bandwidth", LIMITS, "Highest sending rate", "rate", default="no limit", legacy="maxBandwidth"),
+    Option(("--private",), "private", SWARM, "Share what credentials open", PRIVATE,
+           more="Of clients that do not say it, as all of 1.x (docs/security.md)"),
     Option(("--client-share",), "client_share", LIMITS, "Percent of connections that one client may have", "1..100",
            more="Also of registrations and of questions (docs/reliability.md)"),
     Option(("--origin-limit",), "origin_limit", ORIGIN, "Downloads sent to one origin at once; 0: all", "0..1000000",
@@ -347,6 +355,8 @@ PROXY = (
            more="Options given here override them; what it has no counterpart for is said on stderr"),
     Option(("--write",), "write", REGISTRIES, "hosts-toml: write below this, as /etc", "dir",
            default="show only"),
+    Option(("--private",), "private", SWARM, "Share what credentials open", PRIVATE,
+           more="`share`: with those whose own credentials open it, too; `split`: with the same credentials alone (docs/security.md)"),
     *_as_in(GET, "nodes", "location", "locallimit", "totallimit", "ip", "port", "home", "alivetime", "expiretime"),
     *TRUST,
 )  # fmt: skip

@@ -39,6 +39,7 @@ class Registration(Value):
     in_order: equally rare pieces are wanted from the first one on, because the whole file is hashed while it comes.
     location: labels of where this host is, widest first, as `region|site|rack`.
     signed_url: by which the client itself opens an object of a store.
+    private: with whom what credentials open is shared, `share` or `split`; "": as the supernode has it.
     origin_...: how long the supernode tries at the origin at most; tries count the first one, times are seconds, 0: as long as it
     does by itself.
     tree: one of the two tasks of a tree, and what selects its files; see `tree.TreeTask`.
@@ -64,6 +65,7 @@ class Registration(Value):
     in_order: bool = False
     location: str = ""
     signed_url: str = ""
+    private: str = ""
     origin_tries: int = 0
     origin_retry_time: float = 0.0
     origin_connect_time: float = 0.0

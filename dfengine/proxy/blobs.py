@@ -55,6 +55,8 @@ class Blobs:
         self._settings = settings
         self._open: dict[str, Blob] = {}
         self._evicted, self._evicting = 0.0, False
+        self.splits = settings.private == "split"
+        """A blob that credentials opened is for these alone."""
         self.full_until = 0.0
         """Until when nothing is fetched, because the disk took no more."""
 
@@ -80,7 +82,7 @@ class Blobs:
                 url=url, output="", nodes=own.nodes, headers=headers, digest=Digest.parse(digest), content=f"df:{digest}", quiet=True,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure, location=own.location, secret_file=own.secret_file,
-                tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca,
+                tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private,
             )  # fmt: skip
             if blob is not None:
                 blob.close()
@@ -150,7 +152,8 @@ class BlobAnswer(Answering):
         if not permit.opens:
             return False
         hex = digest.partition(":")[2]
-        own, credentials = name_of(hex, self._registry.url), any(name.lower() != b"via" for name, _ in self._private)
+        opened = sorted((name.lower(), value) for name, value in self._private if name.lower() != b"via")
+        own = name_of(hex, self._registry.url + (repr(opened) if blobs.splits else ""))
         found = await blobs.kept([hex, own])
         if found is not None:
             name, kept = found
@@ -160,7 +163,7 @@ class BlobAnswer(Answering):
             return False
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._private)
         # What credentials have opened here may be given to who needs none here: the registry has just said so.
-        names = [hex, own] if credentials else [own, hex]
+        names = [hex, own] if opened else [own, hex]
         blob = blobs.find(names, digest, self._registry.url + self._asked.target, headers)
         file = await blob.opened()
         if file.geometry.length < 0 or not blobs.room(blob):

@@ -1,7 +1,7 @@
 """Blobs that are whole and right, on the disk of this host, by their sha256.
 
     HOME/blobs/HEX          was had without credentials: who may ask the registry that is asked may have it
-    HOME/blobs/HEX.PLACE    credentials opened it at this registry: only for what is asked there
+    HOME/blobs/HEX.PLACE    credentials opened it at this registry: only for what is asked there (with `--private split`: by these)
 
 Otherwise whoever can name a registry of his own would have what others' tokens opened, by its digest.
 

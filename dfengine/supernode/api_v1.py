@@ -63,8 +63,6 @@ MOST_CERTIFICATES = 1024
 OVERHEAD = 4096
 """Bytes that a registration takes besides its texts while it waits for the origin."""
 
-DIGITS = "0123456789abcdefABCDEF"
-
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -115,7 +113,7 @@ def checked(registration: wire.Registration) -> wire.Registration:
         raise BadValue(f"pattern: {registration.pattern}: {INVALID}")
     # A 1.x client compares md5s as text, and ends without a message and without a file if its user wrote capitals. When the registration
     # is refused it goes to the origin and reports the mismatch, as with a 1.x supernode.
-    digits = DIGITS if registration.native else "0123456789abcdef"
+    digits = "0123456789abcdefABCDEF" if registration.native else "0123456789abcdef"
     if registration.md5 and not (len(registration.md5) == 32 and set(registration.md5) <= set(digits)):
         raise BadValue(f"md5: {registration.md5}: {INVALID}")
     registration.md5 = registration.md5.lower()
@@ -176,7 +174,8 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
     tries = Tries.within(registration.origin_tries, registration.origin_retry_time, registration.origin_connect_time,
                          registration.origin_first_byte_time)
     return Wanted(registration.raw_url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5,
-                  registration.signed_url, tries, content_of(registration.task_url or "", registration.raw_url), tree_of(registration))
+                  registration.signed_url, tries, content_of(registration.task_url or "", registration.raw_url),
+                  (registration.private or state.settings.private) != "share", tree_of(registration))
 
 
 async def register(state: SupernodeState, request: Request) -> Response:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dfengine.errors import LocalError
+from dfengine.location import scheme_of
 from dfengine.origin.request import Hop, is_private, selection
 from dfengine.origin.signature import without_signature
 from dfengine.task import task_id
@@ -31,6 +32,14 @@ PLACED = "placed"
 """Sign of the tasks of content that an origin has. Content that hosts share among themselves has tasks of its own."""
 
 
+OPENING = frozenset(("authorization", "deploy-token", "job-token", "private-token", "x-auth-token", "x-jfrog-art-api"))
+"""Headers that only open a file. By others an origin may also choose one, as by a cookie."""
+
+
+def _private(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return sorted((name.lower(), value) for name, value in headers if is_private(name))
+
+
 class Credentials:
     """home: the supernode's directory."""
 
@@ -41,8 +50,8 @@ class Credentials:
     def tasks(self, wanted: Wanted, url: str, sign: str = "") -> Iterator[tuple[str, Wanted]]:
         """The tasks that `wanted`, named by `url` and `sign` as in 1.x, may be of, and how each is fetched; the most shared one first.
 
-        A task that is named by its content is shared by all who ask for it without credentials, wherever it lies, and by all whose
-        credentials open it at the same server: each shows that first (`signatures.Signatures`).
+        A task that is named by its content is shared by all who ask for it without credentials, wherever it lies, and, unless it is to
+        be split, by all whose credentials open it at the same server: each shows that first (`signatures.Signatures`).
 
         By plain http nothing is verified, so the shared task is tried first, with the system's authorities; only where a redirect
         leads to an origin that these do not know, OriginUntrusted then, the second one counts.
@@ -52,6 +61,8 @@ class Credentials:
             plain = task_id(url, PLACED, ranges[-1] if ranges else "")
             closed = any(is_private(name) for name, _ in wanted.headers)
             apart = [plain, Hop(wanted.url).key if closed else "", wanted.verified]
+            if closed and wanted.split:
+                apart += [part for header in _private(wanted.headers) for part in header]
             yield self._keyed(apart) if any(apart[1:]) else plain, wanted
             return
         plain = task_id(url, sign, (ranges[-1] if ranges else "") + (wanted.tree.mark if wanted.tree is not None else ""))
@@ -66,13 +77,28 @@ class Credentials:
 
         Raises LocalError when the key cannot be kept.
         """
-        private = sorted((name.lower(), value) for name, value in headers if is_private(name))
+        private = _private(headers)
         # No header's name is empty.
         private += [("", verified)] if verified else []
         private += [("\n", opened)] if opened else []  # nor does one hold a line's end
         if not private:
             return task
         return self._keyed([task, *(part for header in private for part in header)])
+
+    def opened(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
+        """The id of what is shared by those whose own credentials open this version of a file, named as in `tasks`; "": nobody shares it.
+
+        version: what tells it from any other; "": nothing does. Whoever sends something else than credentials that the origin may choose a
+        file by has another task. Raises LocalError.
+        """
+        named = wanted.content or wanted.signed or wanted.tree is not None or scheme_of(wanted.url)
+        private = _private(wanted.headers)
+        others = [header for header in private if header[0] not in OPENING]
+        if wanted.split or named or not version or len(others) == len(private):
+            return ""
+        [*_, (plain, _)] = self.tasks(replace(wanted, headers=tuple(each for each in wanted.headers if not is_private(each[0]))), url, sign)
+        # No header's name is a carriage return.
+        return self._keyed([plain, "\r", version, *(part for header in others for part in header)])
 
     def variant(self, task: str, headers: Iterable[tuple[str, str]], names: Iterable[str]) -> str:
         """The id of `task` for those who say the same in the headers that a Vary names. Raises LocalError as above."""

@@ -144,7 +144,8 @@ class Preheats:
         """A job for who is at `client`; one that fetches the same file is joined. None: there are as many as may be. Raises LocalError."""
         name = secrets.token_hex(32)
         if asked.kind == FILE and len(asked.urls) == 1:
-            name = self._named(_file(asked, asked.urls[0]), task_url(asked.urls[0], asked.unwanted), asked.md5 or asked.identifier)
+            [url] = asked.urls
+            name = self._named(_file(self._state, asked, url), task_url(url, asked.unwanted), asked.md5 or asked.identifier)
         known = self._jobs.get(name)
         if known is not None and not known.over:
             return known
@@ -242,7 +243,7 @@ class Preheats:
 
     async def _file(self, job: Job, asked: Asked, part: Part, slots: asyncio.Semaphore) -> None:
         async with slots:
-            wanted = _file(asked, part.url)
+            wanted = _file(self._state, asked, part.url)
             await self._fetch(job, part, wanted, task_url(part.url, asked.unwanted), asked.md5 or asked.identifier, asked.pinned)
 
     async def _blob(self, job: Job, asked: Asked, part: Part, opened: Callable[[], Awaitable[Headers]], slots: asyncio.Semaphore) -> None:
@@ -305,5 +306,5 @@ class Preheats:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _file(asked: Asked, url: str) -> Wanted:
-    return Wanted(url, asked.headers, md5=asked.md5)
+def _file(state: SupernodeState, asked: Asked, url: str) -> Wanted:
+    return Wanted(url, asked.headers, md5=asked.md5, split=state.settings.private != "share")

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dfengine import wire
-from dfengine.errors import OriginUntrusted, RemoteError
+from dfengine.errors import OriginBusy, OriginError, OriginUntrusted, RemoteError
 from dfengine.location import is_content
 from dfengine.origin.request import is_private
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.signatures import version_of
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Key, Member
 from dfengine.supernode.swarm.peers import key_of
@@ -88,6 +89,9 @@ async def first(
 
     sign: see `task.task_id`. room: called with the task before its fetch begins; what it raises is raised here. Raises as `register`.
     """
+    opened = await _opened(state, wanted, task_url, sign, address, room)
+    if opened is not None:
+        return opened
     tasks = [*state.credentials.tasks(wanted, task_url, sign)]
     if wanted.content and any(is_private(name) for name, _ in wanted.headers):
         await state.signatures.prove(wanted, address)
@@ -110,6 +114,38 @@ async def first(
         except OriginUntrusted:
             if not tasks:
                 raise
+
+
+async def _opened(
+    state: SupernodeState, wanted: Wanted, task_url: str, sign: str, address: str, room: Callable[[str], None]
+) -> Fetch | None:
+    """The fetch that is shared by those whose own credentials open the same version; None: it cannot be shown, and each has its own.
+
+    The origin itself answers who has a task of his own, so nobody is given a byte that it refuses him.
+    """
+    if not state.credentials.opened(wanted, task_url, sign, "any"):
+        return None
+    for _ in range(2):
+        try:
+            version = await state.signatures.version(wanted, address)
+            task = state.credentials.opened(wanted, task_url, sign, version)
+            if not task:
+                return None
+            room(task)
+            known = state.cdn.fetches.get(task)
+            if known is not None:
+                # What it opens was shown last.
+                known.wanted = replace(known.wanted, url=wanted.url, headers=wanted.headers)
+            fetch = await state.fetches.ensure(task, wanted, address)
+        except OriginBusy:
+            raise
+        except OriginError:
+            return None
+        if version_of(fetch.description.version(fetch.geometry.length)) == version:
+            return fetch
+        # The file was changed meanwhile.
+        state.signatures.forget(wanted)
+    return None
 
 
 def dismiss_other(state: SupernodeState, key: Key, address: str) -> None:

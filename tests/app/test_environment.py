@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from dfengine.app import cli, command, environment, keywords
-from dfengine.app.options import FLAG, GET, PATTERN, SIGN, Option
+from dfengine.app.options import FLAG, GET, PATTERN, PRIVATE, SIGN, Option
 from dfengine.errors import BadValue
 
 SAMPLES = {
@@ -17,7 +17,7 @@ SAMPLES = {
     "host[:port][=weight]": "sn1:9", "algorithm:hex": "MD5:" + "A" * 32, "port": "15002", "a-b|a-|-n": "0-9", "1..16": "3", "n": "7",
     FLAG: "yes",
 }  # fmt: skip
-CHOICES = (PATTERN, SIGN)
+CHOICES = (PATTERN, PRIVATE, SIGN)
 
 
 def sample(option: Option) -> str:

@@ -131,7 +131,7 @@ def test_examples_can_be_typed(role: str) -> None:
 
 SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces|size": "7", "duration": "7s", "header": "A: b",
            "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
-           options.PATTERN: "cdn", options.SIGN: "none", options.FLAG: "1"}  # fmt: skip
+           options.PATTERN: "cdn", options.SIGN: "none", options.PRIVATE: "split", options.FLAG: "1"}  # fmt: skip
 
 NEEDED = {"share": ("FILE",), "cache": ("ls",)}
 """Arguments without which a command is none."""

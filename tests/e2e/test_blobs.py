@@ -203,6 +203,22 @@ def test_tokens(stage: Scene, registry: Blobs) -> None:
         assert get(url, path, Authorization="Bearer two")[1] == DATA
 
 
+def test_tokens_may_be_kept_apart(stage: Scene, registry: Blobs) -> None:
+    """Hosts, and clients of one host."""
+    node = stage.supernode()
+    registry.tokens = {"one", "two"}
+    path = registry.keep("a", DATA)
+    hosts = [stage.proxy("--registry", registry.url, "--private", "split", host=host, nodes=(node,))[1] for host in (2, 3)]
+    assert get(hosts[0], path, Authorization="Bearer one")[1] == DATA
+    assert get(hosts[1], path, Authorization="Bearer two")[1] == DATA
+    assert registry.sent >= len(DATA) * 2
+    assert get(hosts[0], path, Authorization="Bearer two")[1] == DATA
+    assert len(list((stage.path / "home-2" / "blobs").iterdir())) == 2
+    for url in hosts:
+        assert get(url, path, Authorization="Bearer bad")[0].status == 401
+        assert get(url, path)[0].status == 401
+
+
 def test_nobody_joins_a_private_task_without_its_token(stage: Scene, registry: Blobs) -> None:
     """By its own words at the supernode, past the proxy."""
     node = stage.supernode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -105,3 +106,37 @@ def test_content_is_shared_by_all_who_need_no_credentials_and_else_per_registry(
     assert task(one, token) == task(one, other) == task(one.replace("/a/", "/c/"), token)
     assert len({task(one), task(one, token), task(two, token), task(one, insecure=True), task(one, token, insecure=True),
                 task(one, ("Range", "bytes=0-1")), task_id(name), task(one, shared=f"df:sha256:{'0' * 64}")}) == 8
+
+
+def test_a_file_is_shared_by_those_whose_own_credentials_open_the_same_version(tmp_path: Path) -> None:
+    credentials = Credentials(str(tmp_path))
+
+    def task(*headers: tuple[str, str], version: str = '"1"\n10', url: str = "http://a/f", **more: Any) -> str:
+        return credentials.opened(Wanted(url, headers, **more), url, "", version)
+
+    token, other = ("Authorization", "Bearer a"), ("authorization", "Bearer b")
+    assert task(token) == task(other) == task(("PRIVATE-TOKEN", "c"), token, ("User-Agent", "x")) != ""
+    # What may choose a file, and not only open it, belongs to the name.
+    apart = [task(token, ("Host", "b")), task(token, ("Cookie", "who=a")), task(token, ("Cookie", "who=b")),
+             task(token, ("X-Version", "2")),
+             task(token, version='"2"\n10'), task(token, version='"1"\n11'), task(token, url="http://a/g"),
+             task(token, ("Range", "bytes=0-1")), task(token, insecure=True, url="https://a/f"),
+             task(token, url="https://a/f")]  # fmt: skip
+    assert len({task(token), *apart, credentials.private_task(task_id("http://a/f"), [token])}) == len(apart) + 2
+    for none in (task(), task(("Cookie", "a=b")), task(token, version=""), task(token, split=True), task(token, content=TASK),
+                 task(token, signed="https://h/k?sig=x"), task(token, url="s3://bucket/key")):
+        assert none == ""
+
+
+def test_content_may_be_split_by_credentials(tmp_path: Path) -> None:
+    credentials = Credentials(str(tmp_path))
+    url = f"https://r.io/v2/a/blobs/sha256:{TASK}"
+
+    def task(split: bool, *headers: tuple[str, str]) -> str:
+        [(found, _)] = credentials.tasks(Wanted(url, headers, content=TASK, split=split), f"df:sha256:{TASK}")
+        return found
+
+    token, other = ("Authorization", "Bearer a"), ("Authorization", "Bearer b")
+    assert len({task(True, token), task(True, other), task(False, token), task(True)}) == 4
+    assert task(True) == task(False)
+    assert task(False, token) == task(False, other)

@@ -51,6 +51,8 @@ class Wanted:
     tries: Tries = Tries()
     content: str = ""
     """The sha256 in hex that the file must have, by which its task is named; "": the task is named by the URL."""
+    split: bool = False
+    """Its task is for those who send the same credentials."""
     tree: TreeTask | None = None
     """`url` is a directory's, and this one of its two tasks is wanted."""
     verified: str = field(init=False, default="")

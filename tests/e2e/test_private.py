@@ -1,0 +1,172 @@
+"""Hosts with different credentials for one private file: who shares a swarm with whom, and what each must show first."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from scene import MIB, Scene, Supernode
+
+from .test_legacy_client import JSON, LegacyClient, exchange
+
+BODY = hashlib.shake_256(b"private").digest(12 * MIB + 5)
+TOKENS = ("one", "two", "three", "four")
+
+
+class Origin(http.server.BaseHTTPRequestHandler):
+    """Gives `bodies` of a path to those who know a token, by ranges. more: fields of each answer. tags: of each token, else of the body."""
+
+    protocol_version = "HTTP/1.1"
+    tokens: ClassVar[set[str]] = set()
+    bodies: ClassVar[dict[str, bytes]] = {}
+    more: ClassVar[dict[str, str]] = {}
+    sent: ClassVar[list[int]] = []
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.asked.append(token)
+        if token not in self.tokens:
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        body = whole = self.bodies.get(token, BODY)
+        low, _, high = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
+        if low:
+            body = whole[int(low) : int(high) + 1 if high else len(whole)]
+        self.send_response(206 if low else 200)
+        if low:
+            self.send_header("Content-Range", f"bytes {low}-{int(low) + len(body) - 1}/{len(whole)}")
+        for name, value in {"ETag": f'"{hashlib.md5(whole).hexdigest()}"', **self.more}.items():
+            if value:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(body)
+        self.sent.append(len(body))
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def origin() -> Iterator[str]:
+    Origin.tokens, Origin.bodies, Origin.more = set(TOKENS), {}, {}
+    Origin.sent.clear()
+    Origin.asked.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v2/a/blobs/private"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Daemon(LegacyClient):
+    """As a dfdaemon of 1.x runs its dfget: with the token of who asked it."""
+
+    def __init__(self, node: Supernode, url: str, ip: str, token: str) -> None:
+        super().__init__(node, url, ip)
+        self.token = token
+
+    def register(self) -> dict[str, Any]:
+        body = {
+            "superNodeIp": "127.0.0.1", "rawUrl": self.url, "taskUrl": self.url, "cid": self.cid, "ip": self.ip, "hostName": "old",
+            "port": self.port, "path": self.path, "version": "1.0.6", "pattern": "p2p", "dfdaemon": True,
+            "headers": [f"Authorization: Bearer {self.token}"],
+        }  # fmt: skip
+        while True:
+            status, content = exchange(self.node.node, "POST", "/peer/registry", JSON, json.dumps(body).encode())
+            answer = json.loads(content)
+            if answer["code"] != 609:
+                break
+        assert (status, answer["code"]) == (200, 200), content
+        self.task, self.size = answer["data"]["taskId"], answer["data"]["pieceSize"]
+        return dict(answer["data"])
+
+
+def test_four_tokens_read_the_file_once(stage: Scene, origin: str) -> None:
+    """1.x's dfdaemons, which say nothing of it: the supernode is told to share."""
+    node = stage.supernode("--private", "share")
+    clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS)]
+    for client in clients:
+        assert client.download() == BODY
+    assert len({client.task for client in clients}) == 1
+    assert sum(Origin.sent) <= len(BODY) + len(TOKENS)
+    # A token that the origin refuses opens nothing, whoever has the file by now; nor does none.
+    asked = len(Origin.asked)
+    for token in ("bad", ""):
+        with pytest.raises(AssertionError, match="url not reachable"):
+            Daemon(node, origin, "127.0.0.30", token).register()
+    assert len(Origin.asked) > asked
+    assert {client.task for client in clients}.isdisjoint({stage.get(origin, "x", "--header", "Authorization: Bearer one", "--private",
+                                                                     "split", nodes=(node,))["task_id"]})  # fmt: skip
+
+
+def test_by_default_each_token_has_its_task(stage: Scene, origin: str) -> None:
+    node = stage.supernode()
+    clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS[:2])]
+    for client in clients:
+        assert client.download() == BODY
+    assert clients[0].task != clients[1].task
+    assert sum(Origin.sent) >= 2 * len(BODY)
+
+
+def test_get_shares_if_it_says_so(stage: Scene, origin: str) -> None:
+    node = stage.supernode("--revalidate-interval", "1h")
+    found = [
+        stage.get(origin, token, "--header", f"Authorization: Bearer {token}", "--private", "share", "--notbs", host=host, nodes=(node,))
+        for host, token in enumerate(TOKENS, 2)
+    ]
+    assert len({each["task_id"] for each in found}) == 1
+    assert all((stage.path / token).read_bytes() == BODY for token in TOKENS)
+    assert sum(Origin.sent) <= len(BODY) + len(TOKENS)
+    for header in ((), ("--header", "Authorization: Bearer bad")):
+        said = stage.get(origin, "y", *header, "--private", "share", "--notbs", host=7, nodes=(node,), status=3)
+        assert "credentials" in said
+    assert not (stage.path / "y").exists()
+
+
+@pytest.mark.parametrize("more", [
+    {"ETag": ""}, {"ETag": 'W/"1"'}, {"Vary": "Accept, Authorization"}, {"Vary": "*"}, {"Cache-Control": "private, max-age=0"},
+    {"Cache-Control": "No-Store"},
+])  # fmt: skip
+def test_what_cannot_be_compared_is_not_shared(stage: Scene, origin: str, more: dict[str, str]) -> None:
+    """The origin names no version, or says that the answer is of who asked."""
+    Origin.more = more
+    node = stage.supernode("--private", "share")
+    clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS[:2])]
+    for client in clients:
+        assert client.download() == BODY
+    assert clients[0].task != clients[1].task
+
+
+def test_each_gets_the_file_that_the_origin_has_for_it(stage: Scene, origin: str) -> None:
+    """One URL, and two files by who asks."""
+    Origin.bodies = {"two": BODY[::-1], "four": BODY[::-1]}
+    node = stage.supernode("--private", "share")
+    clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS)]
+    for client in clients:
+        assert client.download() == Origin.bodies.get(client.token, BODY)
+    assert len({client.task for client in clients}) == 2
+    assert sum(Origin.sent) <= 2 * len(BODY) + len(TOKENS)
+
+
+def test_a_file_that_changes_within_the_minute(stage: Scene, origin: str) -> None:
+    """What was shown a moment ago says nothing of the file that is there now."""
+    node = stage.supernode("--private", "share", "--revalidate-interval", "1ms")
+    for n, body in enumerate((BODY, BODY[::-1])):
+        Origin.bodies = dict.fromkeys(TOKENS, body)
+        for host, token in enumerate(TOKENS[:2]):
+            client = Daemon(node, origin, f"127.0.0.{2 * n + host + 20}", token)
+            assert client.download() == body

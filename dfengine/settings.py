@@ -226,6 +226,7 @@ class SupernodeSettings(Value):
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
+    preheat_token_file: str = ""
 
 
 class PeerSettings(Value):

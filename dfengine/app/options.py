@@ -313,6 +313,8 @@ SUPERNODE = (
            default="none", more="A bucket, a prefix of one, or a repository: `s3://models/llama/`, `hf://org/name`. Everybody who may "
            "register gets what they open (docs/files.md)"),
     *TRUST,
+    Option(("--preheat-token-file",), "preheat_token_file", SECURITY, "File with a token that opens preheats, mode 0600", "file",
+           more="For Harbor and others that cannot sign requests (docs/images.md)"),
     Option(("--config",), "config", OTHER, "One more YAML file; it overrides the others", "file"),
 )  # fmt: skip
 

@@ -34,6 +34,9 @@ def here(state: SupernodeState, part: Part) -> int:
     return fetch.file.geometry.length - fetch.missing_bytes if fetch is not None and fetch.file is not None else 0
 
 
+CROWDED = refused("too many preheats are under way: try again when some have ended", 429, 429)
+
+
 class PreheatRoutes:
     """Of one supernode."""
 
@@ -55,7 +58,7 @@ class PreheatRoutes:
         except DfengineError as error:
             return refused(str(error))
         if job is None:
-            return refused("too many preheats are under way: try again when some have ended", 429, 429)
+            return CROWDED
         if job.kind == FILE:
             await asyncio.shield(job.begun)
             if job.state == FAILED:

@@ -14,9 +14,11 @@ from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.supernode import admin, api_native, api_origin, api_share, api_v1
 from dfengine.supernode.api_cache import CacheRoutes
+from dfengine.supernode.api_jobs import JobRoutes
 from dfengine.supernode.api_preheat import PreheatRoutes
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.metrics import Scrapes, Served
+from dfengine.supernode.preheat_token import PreheatToken
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
 
@@ -39,12 +41,13 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/peer/heartbeat": {"POST": api_v1.heartbeat},
     "/peer/network": {"POST": api_v1.network},
     "/_ping": {"GET": admin.ping},
+    "/healthy": {"GET": admin.ping},
     "/version": {"GET": admin.version},
     "/api/v1/peers": {"GET": admin.peers, "POST": admin.new_peer},
     "/api/v1/peers/": {"GET": admin.peer, "DELETE": admin.drop_peer},
     "/api/v1/tasks/": {"GET": admin.task, "DELETE": admin.drop_task},
 }
-"""A path that ends in a slash takes one more segment, an id. A `Router` adds `/metrics`, /api/v1/cache and /api/v1/preheats."""
+"""A path that ends in a slash takes one more segment, an id. A `Router` adds `/metrics`, /api/v1/cache, preheats and jobs."""
 
 OURS = {
     "/swarm/join": "/peer/registry",
@@ -69,10 +72,13 @@ _NOT_FOUND = text(404, "404 page not found")
 class Router:
     """A handler for the control server. Coroutines become tasks that the connection may cancel.
 
-    quick: answers plain pulls from their bytes, for a server without a secret. pieces, watch: whose figures are among the metrics.
+    quick: answers plain pulls from their bytes, for a server without a secret. pieces, watch: whose figures are among the metrics. token:
+    see PreheatToken; None: no token is needed.
     """
 
-    def __init__(self, state: SupernodeState, pieces: PieceServer | None = None, watch: LoopWatch | None = None) -> None:
+    def __init__(
+        self, state: SupernodeState, pieces: PieceServer | None = None, watch: LoopWatch | None = None, token: PreheatToken | None = None
+    ) -> None:
         self._state = state
         self.answers: dict[tuple[str, int], int] = {}
         """(route, HTTP status) -> answers; plain pulls that are answered at once left out."""
@@ -80,14 +86,21 @@ class Router:
         self.quick = self.plain.answer
         served = Served(self.answers, self.plain, pieces, watch)
         self._preheats = Preheats(state)
+        token = token or PreheatToken()
         cache, preheats = CacheRoutes(), PreheatRoutes(self._preheats)
+        jobs = JobRoutes(self._preheats, state.advertise_ip)
+        opened: dict[str, dict[str, Route]] = {
+            "/api/v1/preheats": {"GET": preheats.listed, "POST": preheats.make},
+            "/api/v1/preheats/": {"GET": preheats.one, "DELETE": preheats.drop},
+            "/api/v1/jobs": {"GET": jobs.listed, "POST": jobs.make},
+            "/api/v1/jobs/": {"GET": jobs.one, "DELETE": jobs.drop},
+        }
         kept: dict[str, dict[str, Route]] = {
             "/api/v1/cache": {"GET": cache.listed},
             "/api/v1/cache/": {"GET": cache.one, "POST": cache.change, "DELETE": cache.remove},
-            "/api/v1/preheats": {"GET": preheats.listed, "POST": preheats.make},
-            "/api/v1/preheats/": {"GET": preheats.one, "DELETE": preheats.drop},
         }
-        kept |= {path.removeprefix("/api/v1"): routes for path, routes in kept.items()}
+        kept |= {path: {method: token.protect(route) for method, route in routes.items()} for path, routes in opened.items()}
+        kept |= {path.replace("/api/v1", before): routes for path, routes in kept.items() for before in ("", "/oapi/v1")}
         self._routes = ROUTES | kept | {"/metrics": {"GET": partial(admin.metrics, Scrapes(state, served))}}
 
     def close(self) -> None:

@@ -31,7 +31,8 @@ from dfengine.storage.protected import is_own_folder, resolved
 from dfengine.supernode import garbage, idle_sweep
 from dfengine.supernode.copies.cache import COPIES
 from dfengine.supernode.download_port import DownloadRoutes
-from dfengine.supernode.router import Router
+from dfengine.supernode.preheat_token import PreheatToken
+from dfengine.supernode.router import Answer, Router
 from dfengine.supernode.state import SupernodeState
 
 if TYPE_CHECKING:
@@ -100,11 +101,14 @@ def _dialer(settings: SupernodeSettings) -> Dialer:
     return Dialer(settings.secret_file, files)
 
 
-def reread(settings: SupernodeSettings, authentication: Authentication, tls: ssl.SSLContext | None, state: SupernodeState) -> None:
+def reread(
+    settings: SupernodeSettings, authentication: Authentication, token: PreheatToken, tls: ssl.SSLContext | None, state: SupernodeState
+) -> None:
     """SIGHUP: the files of the secrets and certificates may have changed."""
     try:
         dialer = _dialer(settings)
         authentication.reread()
+        token.reread()
         if tls is not None:
             from dfengine.net.tls import reload
 
@@ -130,11 +134,17 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     routes = authentication.protect(DownloadRoutes(state.cdn.fetches.get, state.scrubber.unreadable, state.requested))
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls)
     watch = LoopWatch(loop)
-    router = Router(state, pieces, watch)
+    token = PreheatToken(settings.preheat_token_file, bool(settings.secret_file))
+    router = Router(state, pieces, watch, token)
+    signed = authentication.protect(router)
+
+    def route(request: Request) -> Answer:
+        return router(request) if token.opens(request) else signed(request)
+
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick = None if settings.secret_file else router.quick
     control = ControlServer(
-        loop, authentication.protect(router), quick=quick, lost=state.lost, report=partial(_complain, state.counts), share=share,
+        loop, route, quick=quick, lost=state.lost, report=partial(_complain, state.counts), share=share,
         admission=admission, turns=turns,
     )
     try:
@@ -145,7 +155,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     pieces.start()
     stopped = asyncio.Event()
     stop_on_signals(loop, stopped)
-    loop.add_signal_handler(signal.SIGHUP, partial(reread, settings, authentication, tls, state))
+    loop.add_signal_handler(signal.SIGHUP, partial(reread, settings, authentication, token, tls, state))
     announce(control=(state.advertise_ip, control.port), download=(state.advertise_ip, pieces.port))
     garbage.begin()
     while not stopped.is_set():

@@ -1,0 +1,93 @@
+"""The endpoints for preheats in the words of Dragonfly 2's manager: /oapi/v1/jobs and /api/v1/jobs. See `preheats` for what is done.
+
+Source: its models.Job and internal job states; Harbor's driver reads `id`, `created_at`, `updated_at`, `state` and, below `result`, the
+`error` of each job state and the tasks of each result.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from dfengine.errors import BadValue, DfengineError, ProtocolViolation
+from dfengine.net.http import BadRequest, Request, Response
+from dfengine.supernode.admin import page
+from dfengine.supernode.api_preheat import CROWDED, as_json, moment
+from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.preheat_request import of_v2
+from dfengine.supernode.preheats import FAILED, RUNNING, SUCCESS, WAITING, Job, Part, Preheats
+from dfengine.supernode.state import SupernodeState
+from dfengine.task import bare
+
+STATES = {WAITING: "PENDING", RUNNING: "PENDING", SUCCESS: "SUCCESS", FAILED: "FAILURE"}
+PAGE = 100
+"""Jobs in one answer."""
+
+CLUSTER = 1
+"""A supernode is the only cluster that it knows."""
+
+
+class JobRoutes:
+    """Of one supernode. host: its own address, where blobs are that no peer is named for."""
+
+    def __init__(self, preheats: Preheats, host: str) -> None:
+        self._preheats = preheats
+        self._host = host
+
+    def make(self, state: SupernodeState, request: Request) -> Response:
+        """POST {"type": "preheat", "args": {...}}: the job, whose `id` is a number."""
+        try:
+            asked = of_v2(request.body)
+            request.body = b""
+            job = self._preheats.begin(asked, request.client)
+        except (ProtocolViolation, BadValue) as error:
+            return refused(str(error), 400, 400)
+        except DfengineError as error:
+            return refused(str(error))
+        return CROWDED if job is None else as_json(self._job(job))
+
+    def listed(self, state: SupernodeState, request: Request) -> Response:
+        """GET: jobs, the newest first; `per_page` (at most PAGE), `page` (1 is the first), `state`."""
+        number, size = max(1, page(request, "page", 1)), min(page(request, "per_page", PAGE), PAGE)
+        wanted = request.query.get("state", "")
+        jobs = [job for job in reversed(list(self._preheats)) if wanted in ("", STATES[job.state])]
+        return as_json([self._job(job) for job in islice(jobs, (number - 1) * size, number * size)])
+
+    def one(self, state: SupernodeState, request: Request) -> Response:
+        """GET .../{id}."""
+        return as_json(self._job(self._find(request)))
+
+    def drop(self, state: SupernodeState, request: Request) -> Response:
+        """DELETE .../{id}: cancels it; one that has ended is forgotten."""
+        job = self._find(request)
+        self._preheats.cancel(job)
+        state.wake()
+        return Response(200, b"{}\n")
+
+    def _find(self, request: Request) -> Job:
+        """Raises BadRequest."""
+        name = request.path.rpartition("/")[2]
+        job = self._preheats.find(name)
+        if job is None:
+            raise BadRequest(404, f"job {name[:64]}: not found")
+        return job
+
+    def _job(self, job: Job) -> dict[str, Any]:
+        state, created, updated = STATES[job.state], moment(job.created), moment(job.updated)
+        tasks = {
+            "success_tasks": [self._task(part) for part in job.parts if part.state == SUCCESS],
+            "failure_tasks": [self._task(part) | {"description": part.error} for part in job.parts if part.state == FAILED],
+            "scheduler_cluster_id": CLUSTER,
+        }  # fmt: skip
+        told = {"task_name": "preheat", "state": state, "error": job.error, "created_at": created, "results": [tasks] if job.parts else []}
+        return {
+            "id": job.number, "created_at": created, "updated_at": updated, "is_del": 0, "task_id": job.id, "type": "preheat",
+            "state": state,
+            "args": {"type": job.kind, "url": bare(job.url), "scope": job.scope, "platform": ",".join(job.platforms)},
+            "result": {"group_uuid": job.id, "state": state, "created_at": created, "updated_at": updated, "job_states": [told]},
+            "scheduler_clusters": [],
+        }  # fmt: skip
+
+    def _task(self, part: Part) -> dict[str, Any]:
+        host = part.host or self._host
+        return {"url": bare(part.url), "hostname": host, "ip": host}

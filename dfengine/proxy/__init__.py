@@ -7,6 +7,7 @@
     front           one client's connection: one request after another, its answer, its deadlines
     passing         a request that is passed on untouched, both ways with bounded memory
     upstream        connections to registries, and which of them are kept
+    tunnel          connections to registries that a proxy of the environment makes
     permissions     who may have what of a registry (asks it)
     ranges          which bytes a request asks for, and whether it wants them (pure)
     blobs, blob     blobs of this host and how each is answered; one that comes through the swarm

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from dfengine.errors import DfengineError, OriginForbidden
-from dfengine.proxy.fields import CHUNKED, Fields, get, head, passed_on
+from dfengine.proxy.fields import CHUNKED, Fields, get, passed_on
 from dfengine.proxy.upstream import BadAnswer, Line, Upstreams
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class Passing:
             fields.append((b"Transfer-Encoding", b"chunked"))
         elif request.length or request.method in ("POST", "PUT", "PATCH"):
             fields.append((b"Content-Length", b"%d" % request.length))
-        first = f"{request.method} {self._target} HTTP/1.1".encode()
-        line.begin(self, request.method, head(first, fields))
+        line.begin(self, request.method, self._target, fields)
         for data in self._body:
             line.write(data)
         self._body.clear()

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginError, OriginUnreachable
-from dfengine.proxy.fields import Fields, head, text
+from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.upstream import Upstreams
 from dfengine.value import Value
 
@@ -108,7 +108,7 @@ class Permissions:
             used = line is not None
             line = line or await self._upstreams.connect(registry)
             asked = _Head(self._loop)
-            line.begin(asked, "HEAD", head(f"HEAD {target} HTTP/1.1".encode(), fields))
+            line.begin(asked, "HEAD", target, fields)
             try:
                 status, found, length = await asked.answered
             except ConnectionError as error:

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from dfengine.errors import BadValue, OriginForbidden
-from dfengine.net.access import Access, reached
+from dfengine.net.access import Access, address_of, reached
 from dfengine.origin.image_name import HUB, HUB_NAMES
 from dfengine.proxy.reference import host
 from dfengine.value import Value
@@ -109,3 +109,13 @@ class Registries:
         if not self._access.permits(registry.dialled, address):
             return False
         return registry.known or not any(each.is_loopback or each.is_multicast for each in reached(ip_address(address.partition("%")[0])))
+
+    def check_name(self, registry: Registry) -> None:
+        """Whether a proxy may be told its name, which the proxy looks up by itself. Raises OriginForbidden."""
+        address = address_of(registry.dialled)
+        if address is not None and not self.permits(registry, str(address)):
+            raise OriginForbidden(f"{registry.place} is an address that this proxy may not ask")
+        try:
+            self._access.check_name(registry.dialled)
+        except OriginForbidden:
+            raise OriginForbidden(f"{registry.place} is no name that this proxy may ask for") from None

@@ -7,6 +7,7 @@ while whoever takes its answer keeps up.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections import deque
@@ -16,7 +17,9 @@ import httptools
 
 from dfengine.errors import DfengineError, LocalError, OriginForbidden, OriginUnreachable, OriginUntrusted
 from dfengine.net.http import BadRequest
-from dfengine.proxy.fields import UNTIL_CLOSE, Fields, bodiless, framing
+from dfengine.origin.proxy import Proxy, proxy_for
+from dfengine.proxy import tunnel
+from dfengine.proxy.fields import UNTIL_CLOSE, Fields, bodiless, framing, head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,10 +58,15 @@ class BadAnswer(DfengineError):
 
 
 class Line(asyncio.Protocol):
-    """One connection. `idle_since`: when its last exchange ended. `used`: it carried one before."""
+    """One connection. `idle_since`: when its last exchange ended. `used`: it carried one before.
 
-    def __init__(self, forget: Callable[[Line], None]) -> None:
+    origin: `http://HOST:PORT` where a proxy is told whole URLs, else "". more: fields for that proxy.
+    """
+
+    def __init__(self, forget: Callable[[Line], None], origin: str = "", more: Fields | None = None) -> None:
         self._forget = forget
+        self._origin = origin
+        self._more = more or []
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
         self._parser: Any = None
@@ -121,14 +129,14 @@ class Line(asyncio.Protocol):
 
     # What an exchange does.
 
-    def begin(self, exchange: Exchange, method: str, head: bytes) -> None:
+    def begin(self, exchange: Exchange, method: str, target: str, fields: Fields) -> None:
         """Send a request's head; its body follows by `write`."""
         assert self._transport is not None
         self._exchange, self._method = exchange, method
         self._parser = self._parser or httptools.HttpResponseParser(self)
         self._answered = self._over = self._headed = False
         self._head = 0
-        self._transport.write(head)
+        self._transport.write(head(f"{method} {self._origin}{target} HTTP/1.1".encode(), [*fields, *self._more] if self._more else fields))
 
     def write(self, data: bytes) -> None:
         """More of the request."""
@@ -181,6 +189,8 @@ class Line(asyncio.Protocol):
                 raise httptools.HttpParserError("it changes the protocol")
             exchange.interim(status)
             return
+        if status == 407 and self._origin:
+            raise httptools.HttpParserError("the proxy that the environment names refuses the user")
         try:
             length = framing(self._fields, self._parser.get_http_version(), request=False)
         except BadRequest as error:
@@ -231,8 +241,8 @@ class Upstreams:
         self._loop = loop
         self._registries = registries
         self._itself = itself
-        self._tls: ssl.SSLContext | None = None
-        self._trust = cacerts, insecure
+        self._tls: dict[bool, ssl.SSLContext] = {}
+        self._cacerts, self._insecure = cacerts, insecure
         self._idle: dict[tuple[str, str, int], deque[Line]] = {}
         self._all: dict[Line, tuple[str, str, int]] = {}
 
@@ -246,26 +256,54 @@ class Upstreams:
         return None
 
     async def connect(self, registry: Registry) -> Line:
-        """A new one. Raises OriginForbidden, OriginUnreachable, OriginUntrusted, LocalError."""
-        addresses = await self._addresses(registry)
+        """A new one, by the proxy that the environment names, if it does. Raises OriginForbidden, OriginUnreachable, OriginUntrusted,
+        LocalError.
+        """
+        proxy = proxy_for(registry.scheme, registry.dialled, registry.port, os.environ)
+        if proxy is None:
+            hosts = await self._addresses(registry)
+        else:
+            hosts = await self._behind(proxy, registry)
         last: Exception = OriginUnreachable(f"{registry.place} has no address")
-        for address in addresses:
+        place = registry.place if proxy is None else f"{registry.place}, by the proxy {proxy.host}:{proxy.port},"
+        for host in hosts:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    _, line = await self._loop.create_connection(
-                        lambda: Line(self._free), address, registry.port, ssl=self._context(registry),
-                        server_hostname=registry.dialled if registry.scheme == "https" else None,
-                    )  # fmt: skip
+                    line = await (self._directly(registry, host) if proxy is None else self._by(proxy, registry, host))
             except ssl.SSLCertVerificationError as error:
-                raise OriginUntrusted(f"{registry.place}: {error.verify_message}: give its authority by --cacerts") from None
+                raise OriginUntrusted(f"{place}: {error.verify_message}: give its authority by --cacerts") from None
             except TimeoutError:
-                last = OriginUnreachable(f"{registry.place} did not answer within {CONNECT_SECONDS:g} s")
-            except (OSError, ssl.SSLError) as error:
-                last = OriginUnreachable(f"{registry.place} cannot be reached: {error.strerror or error}")
+                last = OriginUnreachable(f"{place} did not answer within {CONNECT_SECONDS:g} s")
+            except (OSError, OriginUnreachable) as error:
+                last = OriginUnreachable(f"{place} cannot be reached: {getattr(error, 'strerror', None) or error}")
             else:
                 self._all[line] = (registry.scheme, registry.host, registry.port)
                 return line
         raise last
+
+    async def _directly(self, registry: Registry, address: str) -> Line:
+        _, line = await self._loop.create_connection(
+            lambda: Line(self._free), address, registry.port, ssl=self._context(registry),
+            server_hostname=registry.dialled if registry.scheme == "https" else None,
+        )  # fmt: skip
+        return line
+
+    async def _by(self, proxy: Proxy, registry: Registry, host: str) -> Line:
+        told = tunnel.absolute(proxy, registry)
+        line = Line(self._free, registry.url if told else "", tunnel.authorization(proxy) if told else None)
+        # The proxy's own certificate is always verified.
+        proxy_tls = self._made(False) if proxy.scheme == "https" else None
+        await tunnel.ask(self._loop, proxy, registry, host, line, proxy_tls, self._context(registry))
+        return line
+
+    async def _behind(self, proxy: Proxy, registry: Registry) -> list[str]:
+        """What a proxy may be told: the registry's name, or its addresses where the proxy does not look names up."""
+        if self._itself(proxy.host, proxy.port):
+            raise OriginForbidden(f"the environment's proxy for {registry.scheme} URLs is this proxy itself")
+        if not proxy.looks_up:
+            return await self._addresses(registry)
+        self._registries.check_name(registry)
+        return [registry.dialled]
 
     async def _addresses(self, registry: Registry) -> list[str]:
         """Those of a registry that may be asked."""
@@ -285,20 +323,21 @@ class Upstreams:
         return permitted
 
     def _context(self, registry: Registry) -> ssl.SSLContext | None:
-        if registry.scheme != "https":
-            return None
-        if self._tls is None:
-            cacerts, insecure = self._trust
-            self._tls = ssl.create_default_context()
+        return self._made(self._insecure) if registry.scheme == "https" else None
+
+    def _made(self, insecure: bool) -> ssl.SSLContext:
+        if insecure not in self._tls:
+            made = self._tls[insecure] = ssl.create_default_context()
             try:
-                for path in cacerts:
-                    self._tls.load_verify_locations(path)
+                for path in self._cacerts:
+                    made.load_verify_locations(path)
             except (OSError, ssl.SSLError) as error:
+                del self._tls[insecure]
                 raise LocalError(f"the certificates {path} cannot be read: {error.strerror or error}") from None
             if insecure:
-                self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
+                made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+            made.set_alpn_protocols(["http/1.1"])
+        return self._tls[insecure]
 
     def _free(self, line: Line) -> None:
         """Its exchange has ended, or it was closed."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from dfengine.errors import StorageError
+from dfengine.errors import DfengineError, DigestMismatch, StorageError
+from dfengine.net.http import BadRequest
 from dfengine.proxy.answering import Answering
 from dfengine.proxy.blob import Blob, Reader
 from dfengine.proxy.fields import Fields, text
@@ -39,6 +42,11 @@ RESERVE = 16 << 20
 """Bytes of the disk that are left free."""
 
 FULL_SECONDS = 30.0
+
+DISTRUST_SECONDS = 600.0
+"""For which a registry is not read again for a blob that was a wrong one; the swarm may have the right one from elsewhere."""
+
+MOST_DISTRUSTED = 4096
 EVICT_SECONDS = 5.0
 
 GENERAL = "application/octet-stream"
@@ -55,10 +63,13 @@ class Blobs:
         self._settings = settings
         self._open: dict[str, Blob] = {}
         self._evicted, self._evicting = 0.0, False
+        self.swarm = bool(settings.nodes)
         self.splits = settings.private == "split"
         """A blob that credentials opened is for these alone."""
         self.full_until = 0.0
         """Until when nothing is fetched, because the disk took no more."""
+        self._distrusted: OrderedDict[tuple[str, str], float] = OrderedDict()
+        """(blob, registry) -> until when."""
 
     async def kept(self, names: list[str]) -> tuple[str, Kept] | None:
         """The first of these blobs that is whole on the disk, with its name."""
@@ -70,23 +81,29 @@ class Blobs:
                 return name, kept
         return None
 
-    def find(self, names: list[str], digest: str, url: str, headers: tuple[tuple[str, str], ...]) -> Blob:
-        """The blob by one of these names, fetched from now on by the last of them if it is not yet. url, headers: where a registry has it,
-        and what opens it there.
+    def distrusts(self, hex: str, registry: Registry) -> bool:
+        """What it sent lately, or what others had from somewhere, was another blob."""
+        return self._distrusted.get((hex, registry.url), 0.0) > self.loop.time()
+
+    def find(self, names: list[str], digest: str, registry: Registry, target: str, headers: tuple[tuple[str, str], ...]) -> Blob:
+        """The blob by one of these names, fetched from now on by the last of them if it is not yet. target, headers: where the registry has
+        it, and what opens it there.
         """
+        hex = digest.partition(":")[2]
         name = next((name for name in names if name in self._open and not self._open[name].failed), names[-1])
         blob = self._open.get(name)
         if blob is None or blob.failed:
             own = self._settings
             settings = GetSettings(
-                url=url, output="", nodes=own.nodes, headers=headers, digest=Digest.parse(digest), content=f"df:{digest}", quiet=True,
+                url=registry.url + target, output="", nodes=own.nodes, notbs=self.distrusts(hex, registry), headers=headers,
+                digest=Digest.parse(digest), content=f"df:{digest}", quiet=True,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure, location=own.location, secret_file=own.secret_file,
                 tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private,
             )  # fmt: skip
             if blob is not None:
                 blob.close()
-            blob = self._open[name] = Blob(self.loop, self.threads, settings, lambda blob: self._ended(name, blob))
+            blob = self._open[name] = Blob(self.loop, self.threads, settings, lambda blob: self._ended(name, (hex, registry.url), blob))
         return blob
 
     def room(self, blob: Blob) -> bool:
@@ -97,11 +114,16 @@ class Blobs:
         promised = sum(other.lacks for other in self._open.values() if other is blob or other.readers)
         return found.f_bavail * found.f_frsize - RESERVE >= promised
 
-    def _ended(self, name: str, blob: Blob) -> None:
+    def _ended(self, name: str, asked: tuple[str, str], blob: Blob) -> None:
         if blob.right:
             self.store.add(name, *blob.whole)
         elif not blob.closed:
             print(f"dfengine: sha256:{name.partition('.')[0]}: {shown(str(blob.failure))}", file=sys.stderr)
+            if isinstance(blob.failure, DigestMismatch):
+                self._distrusted.pop(asked, None)
+                self._distrusted[asked] = self.loop.time() + DISTRUST_SECONDS
+                if len(self._distrusted) > MOST_DISTRUSTED:
+                    self._distrusted.popitem(last=False)
             if isinstance(blob.failure, StorageError):
                 self.full_until = self.loop.time() + FULL_SECONDS
 
@@ -159,12 +181,25 @@ class BlobAnswer(Answering):
             name, kept = found
             blobs.store.use(name, time.time())
             return self._serve(permit, kept.fd, kept, kept.length, None)
-        if self._request.method == "HEAD" or blobs.loop.time() < blobs.full_until:
+        if self._request.method == "HEAD":
+            return False
+        if blobs.distrusts(hex, self._registry):
+            # Nothing of it is passed on: the client may ask the registry by itself, and compares then.
+            with contextlib.suppress(DfengineError):
+                if blobs.swarm and await self._bring(permit, hex, own, bool(opened)):
+                    return True
+            raise BadRequest(502, f"{self._registry.place} has sent another blob than {digest}: it is not read again for a while")
+        return await self._bring(permit, hex, own, bool(opened))
+
+    async def _bring(self, permit: Permit, hex: str, own: str, opened: bool) -> bool:
+        """Answer as it comes. own: its name if credentials `opened` it."""
+        blobs = self._blobs
+        if blobs.loop.time() < blobs.full_until:
             return False
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._private)
         # What credentials have opened here may be given to who needs none here: the registry has just said so.
         names = [hex, own] if opened else [own, hex]
-        blob = blobs.find(names, digest, self._registry.url + self._asked.target, headers)
+        blob = blobs.find(names, self._asked.digest, self._registry, self._asked.target, headers)
         file = await blob.opened()
         if file.geometry.length < 0 or not blobs.room(blob):
             return False
@@ -173,7 +208,7 @@ class BlobAnswer(Answering):
     def _serve(
         self, permit: Permit, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
-        if permit.length not in (-1, length) or self._front.unsent:
+        if (reader is not None and permit.length not in (-1, length)) or self._front.unsent:
             return False
         tag = f'"{self._asked.digest}"'
         fields: Fields = [

@@ -9,6 +9,7 @@
     state                             puts the parts below together
     registry, parked_pulls            registered downloads and their end; native pulls that wait for pieces
     origin_fetches                    starts fetches, lets registrations wait for the origin's head
+    content_sources                   where content lies that is named by its sha256, and who has sent something else
     driver, pull_answers              runs the swarm on the event loop; turns its decisions into responses
     registration, credentials, quota  how a download joins, which task it belongs to, what one client may hold
     verifier, reachability            asks an accused source for the disputed piece; asks whether a peer is where it says

@@ -175,7 +175,7 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
                          registration.origin_first_byte_time)
     return Wanted(registration.raw_url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5,
                   registration.signed_url, tries, content_of(registration.task_url or "", registration.raw_url),
-                  (registration.private or state.settings.private) != "share", tree_of(registration))
+                  split=(registration.private or state.settings.private) != "share", tree=tree_of(registration))
 
 
 async def register(state: SupernodeState, request: Request) -> Response:

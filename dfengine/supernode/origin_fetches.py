@@ -6,12 +6,14 @@ import asyncio
 import math
 from collections.abc import Callable
 from copy import copy
+from dataclasses import replace
 
 from dfengine._bitset import Bitset
-from dfengine.errors import OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
+from dfengine.errors import DigestMismatch, OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
 from dfengine.net.access import Access
 from dfengine.origin.reach import Own
 from dfengine.settings import SupernodeSettings
+from dfengine.supernode.content_sources import ContentSources
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.cdn import Cdn
 from dfengine.supernode.copies.eviction import Room
@@ -58,6 +60,7 @@ class OriginFetches:
                        share=settings.client_share, connections=settings.origin_connections,
                        own=Own.parse(settings.origin_root, settings.origin_sign))
         self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
+        self.sources = ContentSources()
         self.refusals = NegativeCache(settings.fail_access_interval)
         self.validated: dict[str, float] = {}
         """Task -> when its origin last said what its file is (loop time)."""
@@ -74,12 +77,16 @@ class OriginFetches:
             self._registry.used[task] = now
             fetch.bear(wanted.tries)
         self.refusals.check(task, now, "cache ")
+        if wanted.content:
+            self.sources.note(task, wanted, address)
         if fetch is not None and fetch.state == FAILED:
             # Its copy takes disk space as long as something refers to it. The file may be longer now.
             fetch = None
             self._drop(task)
             self.quota.dismiss(task)
         if fetch is None:
+            if wanted.content:
+                wanted = replace(self.sources.choose(task, wanted, address, now), wrong=self.sources.wrong(task))
             self.quota.admit(task, wanted, address)
             self._counts["triggered"] += 1
             fetch = self.cdn.start(task, wanted, address)
@@ -206,6 +213,8 @@ class OriginFetches:
         fetch.failure_told = True
         error = fetch.error
         self._counts["cdn_failed"] += 1
+        if fetch.wanted.content and isinstance(error, DigestMismatch):
+            self.sources.blame(fetch.task, fetch.asked, fetch.address, self._loop.time())
         self.quota.failed(fetch.task)
         if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
             fetch.error = copy(error)

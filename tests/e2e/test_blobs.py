@@ -168,8 +168,8 @@ def test_a_lying_registry_gives_nobody_a_whole_blob(stage: Scene, registry: Blob
         url = stage.proxy("--registry", registry.url, host=host, nodes=nodes)[1]
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             get(url, path)
-        _, body = get(url, path, Range="bytes=0-9")
-        assert body in (DATA[:10], b"")
+        answer, body = get(url, path, Range="bytes=0-9")
+        assert answer.status == 502 or body in (DATA[:10], b"")
     # The copy at the supernode is gone as well: once the registry is right, all is.
     del registry.lies[path]
     for host, nodes in ((4, ()), (5, (node,))):
@@ -396,8 +396,8 @@ def test_another_registry_opens_nothing(stage: Scene, registry: Blobs) -> None:
         for _ in range(2):
             for fields in ({}, {"Authorization": "Bearer one"}, {"Range": "bytes=0-99"}):
                 with contextlib.suppress(http.client.HTTPException, ConnectionError):
-                    _, body = get(url, f"{path}?ns={urlsplit(evil.url).netloc}", **fields)
-                    assert body in (other, other[:100])
+                    answer, body = get(url, f"{path}?ns={urlsplit(evil.url).netloc}", **fields)
+                    assert answer.status == 502 or body in (other, other[:100])
             assert get(url, path, Authorization="Bearer one")[1] == DATA
             assert get(url, path)[0].status == 401
             process.terminate()

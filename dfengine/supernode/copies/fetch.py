@@ -117,6 +117,8 @@ class Fetch:
         """As long as the most patient client wishes. Written on the loop's thread."""
         self._retry = Retry(0)
         self._origin: Origin | None = None
+        self.asked = wanted.url
+        """The URL that is read: `wanted` may name another place meanwhile. Written by the fetch's thread."""
         self.waits = ""
         """Why the origin is asked again after a pause; "" while it is not."""
         self.trust = 1

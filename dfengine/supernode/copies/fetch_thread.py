@@ -109,7 +109,9 @@ def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[
         fetch.description, fetch.file = found[1], found[0]
         fetch.from_cache = True
     else:
-        fetch.description = Description(url=fetch.wanted.url, generation=version.name or secrets.token_hex(8),
+        # Registries name the same content alike, also where one of them sends another one: what came from there is not resumed.
+        generation = (version.name if not fetch.wanted.wrong else "") or secrets.token_hex(8)
+        fetch.description = Description(url=fetch.wanted.url, generation=generation,
                                         digest=fetch.cache.digest, verified=fetch.wanted.verified)
         fetch.description.learn(version)
         fetch.description.vary = selection(fetch.wanted.headers, body.vary)

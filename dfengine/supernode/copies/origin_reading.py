@@ -41,6 +41,7 @@ def _origin(fetch: Fetch) -> Origin:
         if fetch.stopped:
             cancel.set()
     reach = _reach(fetch)
+    fetch.asked = wanted.url
     if wanted.tree is None:
         return origin_of(wanted.url, reach, cancel, (lambda: fetch.wanted.signed) if wanted.signed else None)
     if wanted.tree.part == MANIFEST:

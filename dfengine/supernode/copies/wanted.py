@@ -55,6 +55,8 @@ class Wanted:
     """Its task is for those who send the same credentials."""
     tree: TreeTask | None = None
     """`url` is a directory's, and this one of its two tasks is wanted."""
+    wrong: int = 0
+    """How often that content was fetched before, from somewhere, and had another sha256."""
     verified: str = field(init=False, default="")
     """How the origin's certificate is verified; see `origin.verification`."""
 

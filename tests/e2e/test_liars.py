@@ -1,0 +1,102 @@
+"""A registry that sends something else than the blob that is named: it pays for it, and the next one is asked."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+
+import pytest
+from scene import Scene, buffered, until
+from upstream import get
+
+from .test_blobs import DATA, Blobs, _registered
+
+WRONG = DATA[:-1] + bytes([DATA[-1] ^ 1])
+
+
+@pytest.fixture
+def liar() -> Iterator[Blobs]:
+    with Blobs() as made:
+        made.lies[made.keep("a", DATA)] = WRONG
+        yield made
+
+
+@pytest.fixture
+def honest() -> Iterator[Blobs]:
+    with Blobs() as made:
+        made.keep("a", DATA)
+        yield made
+
+
+def pulled(url: str, path: str) -> tuple[int, bytes]:
+    """Status and body, as far as they came."""
+    try:
+        answer, body = get(url, path)
+        return answer.status, body
+    except http.client.IncompleteRead as error:
+        return 200, error.partial
+    except (http.client.HTTPException, ConnectionError):
+        return 0, b""
+
+
+def path_of(registry: Blobs) -> str:
+    [path] = registry.scripts
+    return path
+
+
+def test_the_next_source_is_asked(stage: Scene, liar: Blobs, honest: Blobs) -> None:
+    """Two hosts, each with a registry of its own; the wrong one is asked first, and again and again."""
+    node, path = stage.supernode(), path_of(honest)
+    wrong = stage.proxy("--registry", liar.url, host=2, nodes=(node,))[1]
+    right = stage.proxy("--registry", honest.url, host=3, nodes=(node,))[1]
+    for _ in range(4):
+        status, body = pulled(wrong, path)
+        assert len(body) < len(DATA) or status == 502
+    assert liar.sent <= len(DATA) + buffered()
+    until(lambda: pulled(right, path) == (200, DATA), "the right blob")
+    # Also where the wrong one is configured, out of the swarm.
+    until(lambda: pulled(wrong, path) == (200, DATA), "the right blob on the other host")
+    assert liar.sent <= len(DATA) + buffered()
+    assert honest.sent <= len(DATA) + buffered()
+    for host in (2, 3):
+        for kept in (stage.path / f"home-{host}" / "blobs").iterdir():
+            assert kept.read_bytes() == DATA
+
+
+def test_together(stage: Scene, liar: Blobs, honest: Blobs) -> None:
+    """The right one joins while the wrong one is read."""
+    node, path = stage.supernode(), path_of(honest)
+    liar.rate = 8 << 20
+    right = stage.proxy("--registry", honest.url, nodes=(node,))[1]
+    task = _registered(node, liar.url + path, path.rpartition(":")[2])
+    assert task is not None
+    until(lambda: pulled(right, path) == (200, DATA), "the right blob")
+    assert liar.sent <= len(DATA) + buffered()
+
+
+def test_a_wrong_registry_alone(stage: Scene, liar: Blobs) -> None:
+    """Without a swarm it is read once, and nothing of it is passed on either."""
+    path = path_of(liar)
+    url = stage.proxy("--registry", liar.url)[1]
+    assert len(pulled(url, path)[1]) < len(DATA)
+    for _ in range(3):
+        answer, body = get(url, path)
+        assert answer.status == 502
+        assert b"has sent another blob" in body
+    assert liar.sent <= len(DATA) + buffered()
+    assert not list((stage.path / "home-2" / "blobs").iterdir())
+
+
+def test_whoever_names_wrong_places_spoils_no_task_for_long(stage: Scene, liar: Blobs, honest: Blobs) -> None:
+    """By registrations alone, with ever other places; 127.0.0.1 is everybody's address here, so the honest one is not believed either."""
+    node, path = stage.supernode(), path_of(honest)
+    hex = path.rpartition(":")[2]
+    for n in range(3):
+        other = path.replace("/a/", f"/a{n}/")
+        liar.scripts[other] = liar.scripts[path]
+        assert _registered(node, liar.url + other, hex) is not None
+        until(lambda n=n: node.metric("dragonfly_supernode_trigger_cdn_failed_total") > n, "the end of a fetch")
+    assert _registered(node, f"{liar.url}{path}", hex) is None
+    assert liar.sent <= 3 * len(DATA) + buffered()
+    right = stage.proxy("--registry", honest.url, nodes=(node,))[1]
+    until(lambda: pulled(right, path) == (200, DATA), "the right blob")

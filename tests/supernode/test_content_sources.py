@@ -1,0 +1,64 @@
+"""Places that have sent something else than the content that is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from dfengine.errors import OriginError
+from dfengine.supernode.content_sources import BLOCKED, WRONG, ContentSources
+from dfengine.supernode.copies.wanted import Wanted
+
+HEX = "ab" * 32
+LIAR, HONEST = (Wanted(f"https://{host}/v2/a/blobs/sha256:{HEX}", content=HEX) for host in ("liar", "honest"))
+
+
+def test_the_place_pays_and_the_next_one_is_asked() -> None:
+    known = ContentSources()
+    known.note("t", LIAR, "a")
+    assert known.choose("t", LIAR, "a", 0.0) is LIAR
+    known.note("t", HONEST, "b")
+    known.blame("t", f"{LIAR.url}?again=1", "a", 10.0)
+    assert known.wrong("t") == 1
+    assert known.choose("t", LIAR, "a", 11.0) is HONEST
+    assert known.choose("t", HONEST, "b", 11.0) is HONEST
+    assert known.choose("other", LIAR, "a", 11.0) is LIAR
+    known.blame("t", HONEST.url, "b", 12.0)
+    with pytest.raises(OriginError, match="another one"):
+        known.choose("t", LIAR, "a", 13.0)
+    assert known.choose("t", LIAR, "a", 10.0 + BLOCKED) is LIAR
+
+
+def test_a_client_that_names_wrong_places_is_not_believed() -> None:
+    known = ContentSources()
+    lies = [Wanted(f"https://liar/{n}/sha256:{HEX}", content=HEX) for n in range(20)]
+    for lie in lies:
+        known.note("t", lie, "a")
+    for n in range(WRONG):
+        assert known.choose("t", lies[n], "a", 1.0) is lies[n]
+        known.blame("t", lies[n].url, "a", 1.0)
+    with pytest.raises(OriginError):
+        known.choose("t", lies[-1], "a", 2.0)
+    # Nor what it named before, for others.
+    with pytest.raises(OriginError):
+        known.choose("t", lies[0], "b", 2.0)
+    assert known.choose("t", HONEST, "b", 2.0) is HONEST
+
+
+def test_credentials_are_used_in_their_owners_name_only() -> None:
+    known = ContentSources()
+    private = Wanted(HONEST.url, (("Authorization", "Bearer a"),), content=HEX)
+    known.note("t", private, "b")
+    known.blame("t", LIAR.url, "a", 0.0)
+    with pytest.raises(OriginError):
+        known.choose("t", LIAR, "a", 1.0)
+    assert known.choose("t", private, "b", 1.0) is private
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    known = ContentSources()
+    for n in range(20_000):
+        known.blame(f"t{n}", LIAR.url, "a", 0.0)
+    for n in range(1000):
+        known.blame("t", f"{LIAR.url}/{n}", f"client-{n}", 0.0)
+    assert len(known._known) <= 16384
+    assert len(known._known["t"].blocked) == len(known._known["t"].clients) == 256

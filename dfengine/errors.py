@@ -88,10 +88,11 @@ class OriginError(RemoteError):
     """The origin answered, but not with the file.
 
     `status` is the HTTP status, 0 where there was none. `retry_after`: seconds that it asks to be left alone. `final`: another try
-    would end alike, whatever the status.
+    would end alike, whatever the status. `path`: the file of a tree that it is said of, "" for none.
     """
 
     exit_code = 4
+    path = ""
 
     def __init__(self, message: str, status: int = 0, retry_after: float = 0.0, final: bool = False) -> None:
         super().__init__(message)

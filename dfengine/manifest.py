@@ -15,6 +15,8 @@ Laws:
 2. Paths are ordered, and can all be written below one directory (`paths.Paths`). Zero bytes are a size like any other: such a file is in
    no segment, and is written all the same.
 3. Each file's URL is the base and the path, percent-encoded in some way. So a manifest names no file that does not lie below its base.
+4. A file that the origin lists and does not give is `refused`, with the status of its answer, and is none of the files: the data has no
+   byte of it. So whoever has a manifest's data knows what is missing of the directory.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
 MOST_FILES = 1_000_000
@@ -80,9 +82,10 @@ class Manifest:
     """base: the tree's URL; ends in a slash. files: in any order. Raises BadListing, which names the path, and BadValue for the base.
 
     Immutable. paths, sizes, etags, modified, shown, digests, modes: columns, by a file's number. length: bytes of all files.
+    refused: path -> HTTP status, of files that the origin lists and does not give.
     """
 
-    def __init__(self, base: str, files: Iterable[File]) -> None:
+    def __init__(self, base: str, files: Iterable[File], refused: Mapping[str, int] | None = None) -> None:
         rows = sorted(files, key=lambda file: file.path)
         for row in rows:
             if not row.url.startswith(base) or row.url == base:
@@ -90,11 +93,11 @@ class Manifest:
         links = [row.url[len(base) :] for row in rows]
         self._take(base, [row.path for row in rows], [row.size for row in rows], [row.etag for row in rows],
                    [row.modified for row in rows], [row.shown for row in rows],
-                   [row.digest for row in rows], [row.mode for row in rows], links)
+                   [row.digest for row in rows], [row.mode for row in rows], links, refused=dict(sorted((refused or {}).items())))
 
     def _take(
         self, base: str, paths: list[str], sizes: list[int], etags: list[str], modified: list[float], shown: list[int],
-        digests: list[str], modes: list[int], links: list[str],
+        digests: list[str], modes: list[int], links: list[str], *, refused: dict[str, int],
     ) -> None:
         self.base = _base(base)
         links = ["" if link and link == link_of(path) else link for path, link in zip(paths, links, strict=True)]
@@ -118,6 +121,11 @@ class Manifest:
                 raise names.refused(path, f"with the mode {modes[n]}")
             if links[n] and not _leads_to(links[n], path):
                 raise names.refused(path, f"with the link {links[n][:200]!r}, which leads elsewhere")
+        for path, status in refused.items():
+            names.file(path)
+            if not 400 <= status <= 599:
+                raise names.refused(path, f"as refused with the status {str(status)[:40]}")
+        self.refused = refused
         self.paths, self.sizes, self.etags, self.digests, self.modes = paths, sizes, etags, digests, modes
         self.modified = [int(each) if each == int(each) else each for each in modified]
         self.shown = shown
@@ -173,6 +181,10 @@ class Manifest:
             n += 1
         return found
 
+    def without(self, refused: Mapping[str, int]) -> Manifest:
+        """The same where these files, path -> status, are refused."""
+        return Manifest(self.base, (file for file in self if file.path not in refused), {**self.refused, **refused})
+
     def case_clashes(self) -> list[tuple[str, str]]:
         """Pairs of paths, of files or of a file and a directory, that are one where case and Unicode's composed letters do not count."""
         from unicodedata import normalize
@@ -210,6 +222,8 @@ class Manifest:
         for (name, default), column in zip(_DEFAULTS.items(), columns, strict=True):
             if any(value != default for value in column):
                 told[name] = column
+        if self.refused:
+            told["refused"] = self.refused
         return json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
 
     def __eq__(self, other: object) -> bool:
@@ -240,9 +254,12 @@ def decode(data: bytes | bytearray | memoryview) -> Manifest:
         columns.append([default] * len(paths) if column is None else column)
         if len(columns[-1]) != len(paths):
             raise BadListing(f"a manifest of {len(paths)} files has {len(columns[-1])} {name}")
+    refused = told.get("refused", {})
+    if not isinstance(refused, dict) or not {type(status) for status in refused.values()} <= {int}:
+        raise BadListing("a manifest's refused files are no paths with their statuses")
     manifest = Manifest.__new__(Manifest)
     try:
-        manifest._take(base, paths, *columns)
+        manifest._take(base, paths, *columns, refused=dict(sorted(refused.items())))
     except BadValue as error:
         raise BadListing(f"a manifest's base is none: {error}") from None
     if manifest.encode() != data:

@@ -44,18 +44,21 @@ def dry_run(wish: Wish) -> None:
     pattern = "cdn" if settings.pattern == "p2p" else settings.pattern
     tree = wish.tree.replace(get=settings.replace(pattern=pattern, quiet=True))
     found = interruptible(settings, lambda: listed(tree), partial(_fail, wish))
-    doomed = list(_surplus(wish, found.paths, remove=False)) if wish.delete else []
+    doomed = list(_surplus(wish, [*found.paths, *found.refused], remove=False)) if wish.delete else []
     if wish.json:
         import json
 
         files = [{"path": each.path, "size": each.size, "url": each.url} for each in found]
-        put(json.dumps({"files": files, "delete": doomed, "count": len(found), "length": found.length, "dry_run": True}))
+        told = {"files": files, "delete": doomed, "count": len(found), "length": found.length, "refused": found.refused, "dry_run": True}
+        put(json.dumps(told))
     else:
         rows = [*zip(map(str, found.sizes), found.paths, strict=True), *(("delete", path) for path in doomed)]
         put("\n".join(f"{size}\t{_printable(path)}" for size, path in rows))
     if not settings.quiet:
         from dfengine.client.meter import amount
 
+        for path, status in found.refused.items():
+            print(f"dfengine: {shown(_printable(path))}: the origin lists it, and answers {status} instead of the file", file=sys.stderr)
         deleted = f", {len(doomed)} to delete" if wish.delete else ""
         print(f"dfengine: {len(found)} files, {amount(found.length)}{deleted}; nothing is written", file=sys.stderr)
 
@@ -132,7 +135,7 @@ def _tell(result: TreeResult, code: int, deleted: list[str] | None) -> None:
 
 
 def _as_object(result: TreeResult, n: int, file: FileResult) -> dict[str, Any]:
-    url = without_password(result.rows.manifest.url(n))
+    url = without_password(result.rows.url(n))
     told: dict[str, Any] = {"url": url, "output": os.path.join(result.directory, file.path), "length": file.size, "from": sources(file)}
     error = file.error
     if error is not None:

@@ -13,7 +13,8 @@
     transfer, receiving, fetch          the threads that fetch, and what they share
     connection_pool, throttle           kept connections, and the limit on bytes received
     assembly, digest, finished          the file being put together, its whole digest, what a finished output is
-    tree, tree_place, tree_result       a whole directory: its manifest, then the data of all its files, which it scatters into them
+    tree, tree_tasks, tree_files, tree_place, tree_result
+                                        a whole directory: its manifest, then the data of all its files, which it scatters into them
     from_origin, origin_lease           the origin, and permission to go there; returning: back to the swarm
     joining, pulse, leader_place, copying  downloads of one host: who leads and runs, where its pieces are, how one of them is copied
     joined_file, page_waiter            a download into a file that copies all of them; the threads that wait in a leader's page

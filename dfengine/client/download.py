@@ -71,6 +71,8 @@ class Downloading:
     """See peer.joins: it joins other downloads of this host, by `joined`, and they join it; "": it is alone."""
     origin: Origins | None = None
     """What it is read from when no supernode has it; None: by the URL's scheme."""
+    may_question = False
+    """A supernode that cannot fetch it ends the swarm's part: whoever downloads it asks again what it is. Of a tree's data."""
 
     def __init__(
         self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None, pooled: Pooled | None = None
@@ -136,9 +138,7 @@ class Downloading:
             task_id=self._task,
             length=length,
             seconds=self.watch.seconds,
-            from_peers=byte_counts.peers,
-            from_supernode=byte_counts.supernode,
-            from_origin=byte_counts.origin,
+            from_peers=byte_counts.peers, from_supernode=byte_counts.supernode, from_origin=byte_counts.origin,
             resumed=byte_counts.resumed,
             digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
             back_to_source=self._reason,
@@ -148,7 +148,7 @@ class Downloading:
             peers=byte_counts.senders,
             from_host=byte_counts.host,
             notices=tuple(self.watch.notices),
-        )
+        )  # fmt: skip
 
     def _not_told(self) -> str:
         """Why no supernode knows that the file is here."""
@@ -198,8 +198,8 @@ class Downloading:
             return None
         self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port, lambda: self.watch.check(None))
         self.prepared()
-        self._swarm = SwarmSession(settings, self.dialer, nodes, self.registration, self._place, self.watch, self._known, self.say)
-        return self._swarm.run()
+        swarm = self._swarm = SwarmSession(settings, self.dialer, nodes, self.registration, self._place, self.watch, self._known, self.say)
+        return swarm.run(self.may_question)
 
     def _join(self) -> bool:
         """True: by another download of this host all is here. False: this one fetches, and shares with others what it fetches if it can."""

@@ -82,9 +82,16 @@ class SwarmSession:
         """The connection to the supernode stands at the end of an answer."""
         self.member: Membership | None = None
         self.told_md5 = ""
+        self.refused = False
+        """The last supernode that failed said that it could not fetch the file, or would not."""
+        self._questions = False
 
-    def run(self) -> str | None:
-        """Until every piece is here: None; or until the swarm has failed: why. Errors of this machine are raised."""
+    def run(self, questions: bool = False) -> str | None:
+        """Until every piece is here: None; or until the swarm has failed: why. Errors of this machine are raised.
+
+        questions: a supernode that could not fetch the file is not asked again, since what is known of the file may be wrong.
+        """
+        self._questions = questions
         return self._driven(self._first)
 
     def resume(self, member: Membership) -> str | None:
@@ -99,6 +106,7 @@ class SwarmSession:
             self._in_step = failed is None and self.member is not None and self.member.native
             return failed
         except RemoteError as error:
+            self.refused = isinstance(error, SupernodeError) and error.code != 0
             return str(error)
         finally:
             self._watch.waits()
@@ -156,7 +164,8 @@ class SwarmSession:
             gained = here != before and here > most and not isinstance(failure, NoProgress)
             strikes = 0 if gained else strikes if transfer.parked else strikes + weight
             most = max(most, here)
-            if strikes >= STRIKES * len(self._nodes):
+            if strikes >= STRIKES * len(self._nodes) or (weight == STRIKES - 1 and self._questions):
+                self.refused = weight == STRIKES - 1
                 return str(failure)
             if gained:
                 backoff.reset()

@@ -3,6 +3,7 @@
     manifest -> checked -> which files are here already -> data from the swarm, else from the origin -> files -> result
 
 Files that fail are named in the result, and the others stand. What ends the whole download is raised; run again it goes on from there.
+Where one file cannot be read at the origin the manifest is asked for again, which then names it as refused, and the others are fetched.
 """
 
 from __future__ import annotations
@@ -11,41 +12,42 @@ import contextlib
 import os
 import time
 
-from dfengine.client.download import Downloading, ToFile, run
+from dfengine.client.download import run
 from dfengine.client.identity import identify
-from dfengine.client.tree_place import TreePlace
+from dfengine.client.tree_files import target_of
 from dfengine.client.tree_result import FileResult, Rows, TreeResult
-from dfengine.client.watch import Watch
-from dfengine.errors import BadListing, BadValue, DigestMismatch, LocalError, TimedOut, TreeChanged
+from dfengine.client.tree_tasks import ManifestFile, Questioned, TreeData
+from dfengine.errors import BadListing, BadValue, LocalError, OriginError, TimedOut, TreeChanged
 from dfengine.globs import Globs
 from dfengine.location import is_content
 from dfengine.manifest import LONGEST, Manifest, decode
 from dfengine.net import forked
-from dfengine.storage.hashing import content_digest
 from dfengine.storage.home import Home
-from dfengine.storage.tree_target import TreeTarget
 from dfengine.tree import DATA, MANIFEST, TreeTask, is_of, tree_url
 from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Collection, Iterator
 
+    from dfengine.client.download import Downloading
     from dfengine.client.identity import Identity
-    from dfengine.client.supernode_session import Membership
     from dfengine.client.throttle import Throttle
     from dfengine.client.watch import Observer
-    from dfengine.origin.cancel import Cancel
-    from dfengine.origin.kinds import Origin
+    from dfengine.origin.tree_listing import Before
     from dfengine.settings import GetSettings
+    from dfengine.storage.tree_target import TreeTarget
 
 __all__ = ["FileResult", "TreeResult", "TreeSettings", "fetch", "listed"]
 
 AGAIN = 2
 """Times that a tree is listed again because it changed while it was fetched."""
 
-ADVICE = "run it again to go on from here"
+FEW, PATIENCE = 32, 60.0
+"""Files that are left of a tree which are asked for before they are fetched, and seconds for it."""
 
+ROUNDS = 8
+"""Times that its manifest is asked for again because a file could not be read."""
 
 class TreeSettings(Value):
     """get: as of a file; its `url` is the directory's, its `output` the directory to write to. include, exclude: see `globs`."""
@@ -100,6 +102,11 @@ class Tree:
         self._deadline = time.monotonic() + settings.get.timeout if settings.get.timeout else 0.0
         self._running: Downloading | None = None
         self._stopped: BaseException | None = None
+        self._known: Before | None = None
+        self._questioned: set[str] = set()
+        """Identities of manifests that were asked for again because no supernode could fetch their data."""
+        self._run = os.urandom(16)
+        self._target: TreeTarget | None = None
 
     def stop(self, error: BaseException) -> None:
         """From any thread: end with `error`."""
@@ -113,33 +120,63 @@ class Tree:
         if self._stopped is not None:
             running.stop(self._stopped)
 
+    def _before(self) -> Before:
+        """What this download knows of the directory, where it lists it by itself."""
+        from dfengine.origin.tree_listing import Before
+
+        self._known = self._known or Before()
+        return self._known
+
     def _left(self) -> GetSettings:
         """The settings, with what is left of the time. Raises TimedOut."""
         if not self._deadline:
             return self._settings
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimedOut(f"not finished within {self._settings.timeout:g} s; {ADVICE}")
+            raise TimedOut(f"not finished within {self._settings.timeout:g} s; run it again to go on from here")
         return self._settings.replace(timeout=left)
 
     def run(self) -> TreeResult:
         """See `fetch`."""
-        started = time.monotonic()
-        for _ in range(AGAIN):
-            # What changed while it was fetched is listed again; what is here of it stays.
-            with contextlib.suppress(TreeChanged):
+        started, changes, rounds = time.monotonic(), 0, 0
+        while True:
+            try:
                 return self._once(started)
-        return self._once(started)
+            except Questioned:
+                rounds += 1
+            except OriginError as error:
+                from dfengine.origin.refused_files import refuses
+
+                if error.path and (refuses(error) or error.status >= 500):
+                    # What is read here is this host's to judge: no supernode need have been answered the same.
+                    self._before().doubt(error.path, error.status)
+                    self._settings = self._settings.replace(pattern="source")
+                    rounds += 1
+                    if rounds > ROUNDS:
+                        error.args = (f"{error}; --exclude {error.path} leaves it out", *error.args[1:])
+                        raise
+                elif isinstance(error, TreeChanged) and changes < AGAIN:
+                    changes += 1  # it is listed again; what is here of it stays
+                else:
+                    raise
 
     def _once(self, started: float) -> TreeResult:
         """By the manifest as it is now. Raises TreeChanged when a file turns out to be another one."""
         task = TreeTask(MANIFEST, self._globs)
         who = self._who(task)
         manifest = self._manifest(who, task)
-        target = _target(manifest, self._settings, who.kept, self._check)
-        forked.keep(target)
+        target = target_of(manifest, self._settings, who.kept, self._check, self._run)
         try:
-            if not self._settings.force and target.find_kept():
+            whole = not self._settings.force and target.find_kept()
+            if target.kept and not whole and (refused := self._refused(manifest, target.kept)):
+                manifest = manifest.without(refused)
+                target = target_of(manifest, self._settings, who.kept, self._check, self._run)
+                whole = target.find_kept()
+            forked.keep(target)
+            previous, self._target = self._target, target
+            if previous is not None and previous.parts != target.parts:
+                previous.tidy()
+            if whole:
                 target.tidy()
                 return self._kept(manifest, target, time.monotonic() - started)
             target.prepare()
@@ -147,11 +184,33 @@ class Tree:
                 raise BadListing(f"{clashes[0][0][:200]!r} and {clashes[0][1][:200]!r} are one path in {target.path}")
             left, part = self._left(), None if self._shared else TreeTask(DATA, self._globs, manifest.identity)
             data = TreeData(left, part, target, manifest, self._observer, self._limit)
+            data.may_question = not self._shared and manifest.identity not in self._questioned and len(self._questioned) < ROUNDS
+            self._questioned.add(manifest.identity)
             self._begun(data)
             return data.all(started)
         finally:
             self._running = None
             target.close()
+
+    def _refused(self, manifest: Manifest, kept: Collection[int]) -> dict[str, int]:
+        """Path -> status of the few files that an earlier run has left, and of which the origin still says that it does not give them.
+
+        Asked first by who reads the origin itself: otherwise the pieces in which they lie would be fetched again, with files that are here.
+        """
+        settings = self._settings
+        if len(manifest) - len(kept) > FEW or self._shared or (settings.nodes and settings.pattern != "source"):
+            return {}
+        from dfengine.origin.cancel import Cancel
+        from dfengine.origin.refused_files import Asking
+        from dfengine.origin.schemes import of_download
+
+        here, cancel = frozenset(kept), Cancel()
+        try:
+            left = [manifest[n] for n in range(len(manifest)) if n not in here]
+            found = Asking(of_download(settings, 0.0), cancel, time.monotonic() + PATIENCE).refused(left, {}, True)
+            return found if len(found) < len(manifest) else {}
+        finally:
+            cancel.close()
 
     def manifest(self) -> Manifest:
         """See `listed`."""
@@ -169,7 +228,7 @@ class Tree:
     def _manifest(self, who: Identity, task: TreeTask) -> Manifest:
         """Raises BadListing for one that is none, or of another directory."""
         with _manifest_path(self._settings, who.name) as path:
-            download = ManifestFile(self._left().replace(output=path, quiet=True), who, task)
+            download = ManifestFile(self._left().replace(output=path, quiet=True), who, task, self._before)
             self._begun(download)
             run(download)
             with open(path, "rb") as file:
@@ -182,107 +241,11 @@ class Tree:
         return manifest
 
     def _kept(self, manifest: Manifest, target: TreeTarget, seconds: float) -> TreeResult:
+        rows = Rows(manifest)
         return TreeResult(
-            self._settings.url, target.path, "", manifest.identity, manifest.length, len(manifest), seconds, 0, 0, 0, manifest.length,
-            {}, Rows(manifest), why_not="all files were here already",
+            self._settings.url, target.path, "", manifest.identity, manifest.length, rows.count, seconds, 0, 0, 0, manifest.length,
+            rows.errors, rows, why_not="all files were here already",
         )  # fmt: skip
-
-
-class ManifestFile(ToFile):
-    """The download of a tree's manifest into a file."""
-
-    def __init__(self, settings: GetSettings, who: Identity, tree: TreeTask) -> None:
-        super().__init__(settings, None, who=who)
-        self.tree = tree
-
-    def opened(self, member: Membership) -> None:
-        """See Downloading. Raises BadListing."""
-        if member.geometry.length > LONGEST:
-            raise BadListing(f"a manifest of {member.geometry.length} bytes is longer than {LONGEST}")
-        super().opened(member)
-
-    def prepared(self) -> None:
-        """See Downloading. That of a shared directory is content as any other."""
-        if is_content(self.settings.url):
-            return
-        self.registration = self.registration.replace(tree=MANIFEST, include=self.tree.globs.include, exclude=self.tree.globs.exclude)
-
-    def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
-        """See Downloading."""
-        from dfengine.origin.manifest_origin import ManifestOrigin
-        from dfengine.origin.schemes import of_download
-
-        return ManifestOrigin(settings.url, self.tree.globs, of_download(settings, floor), cancel)
-
-
-class TreeData(Downloading):
-    """The download of a tree's data."""
-
-    def __init__(
-        self, settings: GetSettings, tree: TreeTask | None, target: TreeTarget, manifest: Manifest, observer: Observer | None,
-        limit: Throttle | None,
-    ) -> None:  # fmt: skip
-        """tree: None for a shared directory, whose data is content with the name that the manifest's base is."""
-        self.tree = tree
-        self.manifest = manifest
-        self._named = settings.url
-        if tree is None:
-            settings = settings.replace(url=manifest.base[:-1])
-        self._target = target
-        self._tree_place = TreePlace(settings, target)
-        self._tree_place.limit = limit
-        watch = Watch(settings.timeout, observer, ADVICE, settings.quiet)
-        super().__init__(settings, self._tree_place, watch, identify(settings, tree))
-
-    def prepared(self) -> None:
-        """See Downloading."""
-        if self.tree is None:
-            self.registration = self.registration.replace(in_order=True)
-            return
-        self.registration = self.registration.replace(
-            tree=DATA, include=self.tree.globs.include, exclude=self.tree.globs.exclude, manifest=self.tree.manifest, in_order=True
-        )
-
-    def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
-        """See Downloading."""
-        from dfengine.origin.schemes import of_download
-        from dfengine.origin.tree_origin import TreeOrigin
-
-        return TreeOrigin(self.manifest, of_download(settings, floor), cancel)
-
-    def all(self, started: float) -> TreeResult:
-        """Until every file has its name or its error. started: monotonic seconds, of the whole. Raises subclasses of DfengineError."""
-        try:
-            self.fill()
-            transfer = self._tree_place.finish()
-            self._target.look_in_place()
-            byte_counts, file = self._tree_place.byte_counts, transfer.file
-            self._tree_place.keep()
-            if not file.failed:
-                self._target.discard()
-            found = self.result(byte_counts, self._target.path, {})
-            self.report(next((error for error in file.failed.values() if isinstance(error, DigestMismatch)), None))
-            return TreeResult(
-                self._named, found.output, found.task_id, self.manifest.identity, found.length, len(self.manifest),
-                time.monotonic() - started, found.from_peers, found.from_supernode, found.from_origin, found.resumed, dict(file.failed),
-                Rows(self.manifest, file.geometry, bytes(transfer.came)), found.back_to_source, found.hedged,
-                found.serves, found.why_not, found.peers,
-            )  # fmt: skip
-        except BaseException as error:
-            self.abandon(error)
-            raise
-        finally:
-            self.close()
-
-    def opened(self, member: Membership) -> None:
-        """See Downloading."""
-        self.say(f"task {member.task} at {member.node}")
-        if self.home is not None and self.peer.port:
-            try:
-                self._tree_place.share(self.home, self.who.name, member.cid, str(member.node), member.task)
-                self.shared()
-            except LocalError as error:
-                self.unshared(error)
 
 
 def _of_shared(content: bytes, name: str) -> Manifest:
@@ -316,27 +279,3 @@ def _manifest_path(settings: GetSettings, name: str) -> Iterator[str]:
 
     with TemporaryDirectory(prefix="dfengine-") as folder:
         yield os.path.join(folder, "manifest")
-
-
-def _target(manifest: Manifest, settings: GetSettings, task: str, look: Callable[[], None]) -> TreeTarget:
-    """Raises BadValue, StorageError."""
-    return TreeTarget(
-        settings.output, task, manifest.paths, manifest.sizes, modes=manifest.modes, mtimes=_mtimes(manifest), marks=_marks(manifest),
-        digests=manifest.digests, look=look,
-    )  # fmt: skip
-
-
-def _mtimes(manifest: Manifest) -> list[int]:
-    """In ns, -1: not told."""
-    return [int(each * 10**9) if each >= 0 else -1 for each in manifest.modified]
-
-
-def _marks(manifest: Manifest) -> bytes:
-    """16 bytes for each file, the same for the same version of the same file; zeros where nothing tells its version."""
-    base, none = manifest.base, bytes(16)
-    columns = zip(manifest.paths, manifest.sizes, manifest.etags, manifest.modified, manifest.digests, strict=True)
-    return b"".join(
-        content_digest(f"{base}\n{path}\n{size}\n{etag}\n{modified}\n{digest}".encode("utf-8", "surrogateescape"))
-        if etag or digest or modified >= 0 else none
-        for path, size, etag, modified, digest in columns
-    )

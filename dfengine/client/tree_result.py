@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dfengine.client.tree_place import HERE, ORIGIN, PEERS, SUPERNODE
+from dfengine.errors import OriginError
+from dfengine.manifest import link_of
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -31,7 +33,8 @@ class FileResult(Value):
 class TreeResult(Value):
     """How it went. Lengths in bytes, of all files; manifest: its identity; the others as in Result, of the tree's data.
 
-    errors: number of a file -> why it is not there. `files` has one entry for each file, in the order of their paths.
+    errors: number of a file -> why it is not there. `files` has one entry for each file, in the order of their paths; behind them come
+    those that the origin lists and does not give. count: of all of them.
     """
 
     url: str
@@ -76,9 +79,30 @@ class Rows:
         self.manifest = manifest
         self._geometry = geometry
         self._came = came
+        self._refused = [*manifest.refused.items()]
+
+    @property
+    def count(self) -> int:
+        """Files of the manifest, and those that it names as refused."""
+        return len(self.manifest) + len(self._refused)
+
+    @property
+    def errors(self) -> dict[int, DfengineError]:
+        """Those of the refused files."""
+        return {
+            n: OriginError(f"{path}: the origin lists it, and answers {status} instead of the file", status)
+            for n, (path, status) in enumerate(self._refused, len(self.manifest))
+        }
+
+    def url(self, n: int) -> str:
+        """Where file n lies."""
+        at = n - len(self.manifest)
+        return self.manifest.url(n) if at < 0 else self.manifest.base + link_of(self._refused[at][0])
 
     def of(self, n: int, error: DfengineError | None) -> FileResult:
         """File n."""
+        if n >= len(self.manifest):
+            return FileResult(self._refused[n - len(self.manifest)][0], 0, error)
         offset, size = self.manifest.range(n)
         path = self.manifest.paths[n]
         if error is not None:

@@ -17,7 +17,8 @@
     object_origin, hub_origin, local_file    an object, a file of the Hub, a file of the disk, as origins
     listing     which files lie below a URL: `files`; listing_names and listing_index (pure) judge what an origin says
     image       the blobs of an image, read from its registry; image_name and image_manifest (pure) say where they are, and which
-    tree_listing, manifest_origin, tree_origin   a directory: its manifest, made of a listing; manifest and data as files that are read
+    tree_listing, refused_files, manifest_origin, tree_origin
+                                                 a directory: its manifest, made of a listing; manifest and data as files that are read
 
 Start with `version` and `work`: they hold the laws.
 """

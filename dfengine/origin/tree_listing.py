@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 
 from dfengine._piece import Geometry
@@ -21,7 +21,6 @@ from dfengine.errors import BadListing, BadValue, OriginError
 from dfengine.globs import Globs
 from dfengine.location import scheme_of
 from dfengine.manifest import LONGEST, File, Manifest
-from dfengine.origin.body import naming
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import Driver
 from dfengine.origin.head import seconds
@@ -29,10 +28,8 @@ from dfengine.origin.listing import files
 from dfengine.origin.listing_http import Memory, Pages
 from dfengine.origin.listing_names import Limits, Names
 from dfengine.origin.reach import Reach
+from dfengine.origin.refused_files import Asking, refuses
 from dfengine.tree import tree_url
-
-LOOKS = 8
-"""Requests at once for what a listing did not tell."""
 
 OVERHEAD = 32
 """Bytes that a file takes in an encoding besides its texts, at most."""
@@ -59,6 +56,21 @@ class Before:
         self.pages = Memory()
         self.looked: dict[int, File] = {}
         """Files that were asked themselves, by their number."""
+        self.refused: tuple[tuple[File, int], ...] = ()
+        """Files that the origin listed and did not give, with its statuses."""
+        self._doubts: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def doubt(self, path: str, status: int) -> None:
+        """Who reads the tree's data was answered so for this file: the next manifest is not made without asking for it. In any thread."""
+        with self._lock:
+            self._doubts[path] = status
+
+    def doubts(self) -> dict[str, int]:
+        """What was told by `doubt` since this was called last."""
+        with self._lock:
+            told, self._doubts = self._doubts, {}
+            return told
 
 
 def manifest(
@@ -74,29 +86,64 @@ def manifest(
     limits, began, url = limits or Limits(), time.monotonic(), tree_url(url)
     before = before or Before()
     known = before.find(before.identity) if before.identity else None
+    doubts = before.doubts()
     with _kept(reach, cancel) as near:
-        if known is not None and _is_same(before, url, near, cancel, limits):
+        if known is not None and not doubts and _is_same(before, url, near, cancel, limits):
             return known
         before.identity = ""
         base, found = _listed(url, near, cancel, globs or Globs(), limits, before)
     before.pages.ahead.clear()
     found.sort(key=lambda file: file.path)
-    if not scheme_of(url):
-        look = _Look(reach, cancel, began + limits.seconds)
-        sizeless = [n for n, file in enumerate(found) if file.size < 0]
-        look.at(found, sizeless)
-        now = time.time()
-        fresh = {n for n, file in enumerate(found) if file.shown != -1 and abs(now - file.shown) < FRESH}
-        asked = sorted({*divided([file.size for file in found]), *fresh}.difference(sizeless))
-        unbound = [n for n in asked if not (found[n].etag or 0 <= found[n].modified < now - LATELY)]
-        look.at(found, unbound)
-        before.looked = {n: found[n] for n in (*sizeless, *unbound)}
-    made = Manifest(base, found)
+    asking = _Look(reach, cancel, began + limits.seconds)
+    suspects = {file.path: status for file, status in before.refused} | doubts
+    listed = {file.path: file for file in found}
+    refused = asking.refused(found, suspects, not doubts.keys().isdisjoint(listed)) if suspects else {}
+    looked = dict[str, File]()
+    while True:
+        found = [listed[path] for path in listed if path not in refused]
+        if not found:
+            path, status = next(iter(refused.items()))
+            text = f"{url[:200]}: the origin lists {len(listed)} files and gives none: {path[:200]!r} is answered {status}"
+            raise OriginError(text, status, final=True)
+        if scheme_of(url):
+            break
+        looked = _looked(found, asking)
+        if not asking.refusals:
+            break
+        more = asking.refused(found, asking.refusals, False)
+        # Whoever refuses HEAD alone tells nothing by it.
+        if granted := [path for path in asking.refusals if path not in more]:
+            for path in granted:
+                if listed[path].size < 0:
+                    status = asking.refusals[path]
+                    raise BadListing(f"{path[:200]}: nothing says how many bytes it has: HEAD is answered {status}")
+            listed |= {path: listed[path].replace(modified=-1) for path in granted}
+            asking.headless |= set(granted)
+        refused |= more
+        asking.refusals.clear()
+    before.looked = {n: looked[file.path] for n, file in enumerate(found) if file.path in looked}
+    before.refused = tuple((listed[path], status) for path, status in refused.items())
+    made = Manifest(base, [looked.get(file.path, file) for file in found], refused)
     if len(before.pages.pages) <= MOST_PAGES >= len(before.looked):
         before.identity = made.identity
     else:
         before.pages, before.looked = Memory(), {}
     return made
+
+
+def _looked(found: list[File], asking: _Look) -> dict[str, File]:
+    """What HEAD says of the files that a listing of a web server does not tell enough of, by path."""
+    told = [*found]
+    sizeless = [n for n, file in enumerate(told) if file.size < 0]
+    asking.at(told, sizeless)
+    if asking.refusals:
+        return {}
+    now = time.time()
+    fresh = {n for n, file in enumerate(told) if file.shown != -1 and abs(now - file.shown) < FRESH}
+    asked = sorted({*divided([file.size for file in told]), *fresh}.difference(sizeless))
+    unbound = [n for n in asked if not (told[n].etag or 0 <= told[n].modified < now - LATELY)]
+    asking.at(told, unbound)
+    return {told[n].path: told[n] for n in (*sizeless, *unbound)}
 
 
 @contextmanager
@@ -140,8 +187,10 @@ def _is_same(before: Before, url: str, reach: Reach, cancel: Cancel, limits: Lim
         return False
     answers = dict(before.looked)
     with suppress(BadListing):  # another size
-        _Look(reach, cancel, began + limits.seconds).at(answers, [*answers])
-        return answers == before.looked
+        asking = _Look(reach, cancel, began + limits.seconds)
+        asking.at(answers, [*answers])
+        refused = {file.path: status for file, status in before.refused}
+        return answers == before.looked and asking.refused([file for file, _ in before.refused], refused, True) == refused
     return False
 
 
@@ -156,56 +205,39 @@ def divided(sizes: list[int]) -> list[int]:
     return found
 
 
-class _Look:
-    """Asks for what a listing did not tell, over a few connections. until: monotonic seconds."""
+class _Look(Asking):
+    """Asks for what a listing did not tell."""
 
     def __init__(self, reach: Reach, cancel: Cancel, until: float) -> None:
-        self._reach = reach
-        self._cancel = cancel
-        self._until = until
-        self._error: BaseException | None = None
+        super().__init__(reach, cancel, until)
+        self.refusals: dict[str, int] = {}
+        """Path -> status of the answer, of files whose HEAD was refused."""
+        self.headless: set[str] = set()
+        """Paths of those that the origin gives all the same."""
 
-    def at(self, files: list[File] | dict[int, File], which: list[int]) -> None:
+    def at(self, files: list[File] | dict[int, File], which: Iterable[int]) -> None:
         """Replace these files by what HEAD says of them. Raises BadListing, OriginError and its kin, SourceGone; names the path."""
-        left = iter(which)
-        threads = [threading.Thread(target=self._work, args=(files, left), name="look", daemon=True) for _ in which[1:LOOKS]]
-        for thread in threads:
-            thread.start()
-        if which:
-            self._work(files, left)
-        for thread in threads:
-            thread.join()
-        if self._error is not None:
-            raise self._error
 
-    def _work(self, files: list[File] | dict[int, File], left: object) -> None:
-        driver = Driver(self._cancel)
-        try:
-            reach = self._reach.replace(kept=driver)
-            for n in left:  # type: ignore[attr-defined]  # a list's iterator, which threads may share
-                if self._error is not None:
-                    return
-                files[n] = self._told(files[n], reach)
-        except BaseException as error:
-            self._error = self._error or error
-        finally:
-            driver.close()
+        def ask(n: int, reach: Reach) -> None:
+            files[n] = self._told(files[n], reach)
+
+        self.all(which, ask)
 
     def _told(self, file: File, reach: Reach) -> File:
+        if file.path in self.headless:
+            return file  # nothing binds it
         try:
-            with naming(file.path):
-                version = reach.http(file.url, self._cancel).look(self._look)
+            version = self.head(file, reach)
         except OriginError as error:
-            if file.size < 0 or error.status not in (405, 501):
+            if file.size >= 0 and error.status in (405, 501):
+                return file.replace(modified=-1)  # there is no HEAD: nothing binds it
+            if not refuses(error):
                 raise
-            return file.replace(modified=-1)  # there is no HEAD: nothing binds it
+            self.refusals[file.path] = error.status
+            return file
         if version.length < 0:
             raise BadListing(f"nothing says how many bytes {file.path[:200]!r} has: neither the listing nor the file's own answer")
         if file.size not in (-1, version.length):
             raise BadListing(f"{file.path[:200]!r} is listed with {file.size} bytes, and answers with {version.length}")
         changed = seconds(version.last_modified) if version.dated else None
         return file.replace(size=version.length, etag=version.etag, modified=-1 if changed is None else changed)
-
-    def _look(self) -> None:
-        if time.monotonic() > self._until:
-            raise BadListing("the listing has not ended within its time: it does not tell how large its files are")

@@ -10,6 +10,7 @@ Laws:
 3. A file of which the manifest tells nothing but its size is gone on with in its middle only under the version that was seen here. If
    such a file lies in more than one piece, nothing binds the data as a whole (`Version.binds`).
 4. Files of no bytes are asked for, too: they might have some by now.
+5. What the origin answers instead of a file is an error with the file's path: see `refused_files`.
 """
 
 from __future__ import annotations
@@ -250,8 +251,11 @@ class TreeBody:
                     raise TreeChanged(f"{error}: the tree has changed since it was listed") from None
                 self._wait(AGAIN * tries)
             except OriginError as error:
+                error.path = path
                 if error.status in (404, 410):
-                    raise TreeChanged(f"{error}: the tree has changed since it was listed", error.status) from None
+                    changed = TreeChanged(f"{error}: the tree has changed since it was listed", error.status)
+                    changed.path = path
+                    raise changed from None
                 if not ahead or error.status not in REFUSES:
                     raise
                 self._origin.ahead = 0

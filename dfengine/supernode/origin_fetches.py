@@ -33,6 +33,9 @@ LEAST_RATE = 64 << 10
 LEAST_LEASE = 30.0
 """Seconds that a lease lasts at least."""
 
+REFUSED_AGAIN = 5.0
+"""Seconds after which files of a tree that were refused are asked for again, when somebody wants the tree."""
+
 HEAD_SECONDS = 20.0
 """How long one registration waits for the origin's head; less than a client waits for its answer. It may register again."""
 
@@ -118,7 +121,10 @@ class OriginFetches:
 
     def _is_old(self, fetch: Fetch, now: float) -> bool:
         """Its origin is to be asked whether the copy still holds."""
-        return now - self.validated.get(fetch.task, 0.0) > self._revalidate_interval * fetch.trust
+        interval = self._revalidate_interval * fetch.trust
+        if fetch.listed.refused:
+            interval = min(interval, REFUSED_AGAIN)
+        return now - self.validated.get(fetch.task, 0.0) > interval
 
     def _validated(self, fetch: Fetch) -> None:
         self._head_known(fetch.task)
@@ -219,17 +225,19 @@ class OriginFetches:
         if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
             fetch.error = copy(error)
             fetch.error.args = (self._refused(fetch, error),)
-        if fetch.wanted.tree is not None and isinstance(error, OriginChanged):
-            self._outdate(fetch.wanted)
+        if fetch.wanted.tree is not None and isinstance(error, OriginError) and (error.path or isinstance(error, OriginChanged)):
+            self._outdate(fetch.wanted, error)
         self._end(fetch.task, str(error))
         self._head_known(fetch.task)
 
-    def _outdate(self, wanted: Wanted) -> None:
+    def _outdate(self, wanted: Wanted, error: OriginError) -> None:
         """A tree's data is not as its manifest says: whoever asks for the manifest next has it made anew."""
         for each in self.cdn.fetches.values():
             tree = each.wanted.tree
             if tree is not None and tree.part == MANIFEST and each.wanted.url == wanted.url:
                 self.validated[each.task] = -math.inf
+                if error.path and error.status and each.wanted.headers == wanted.headers:
+                    each.listed.doubt(error.path, error.status)
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """Running downloads may finish from the copy; new ones are refused."""

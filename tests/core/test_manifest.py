@@ -36,7 +36,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
              draw(st.sampled_from([-1, 0, 1.0, 17.25])), draw(st.sampled_from(["", SHA])), draw(st.sampled_from([-1, 0o644, 0o755])),
              draw(st.sampled_from([-1, 0, 1_750_000_020])))
         for path in paths
-    ])  # fmt: skip
+    ], draw(st.dictionaries(NAME.map("refused-".__add__), st.integers(400, 599), max_size=3)))  # fmt: skip
 
 
 @given(manifests())
@@ -47,7 +47,8 @@ def test_an_encoding_is_decoded_as_the_same(manifest: Manifest) -> None:
     assert again.encode() == manifest.encode()
     assert [*again] == [*manifest]
     assert again.length == sum(file.size for file in manifest)
-    assert Manifest(manifest.base, reversed([*manifest])).identity == manifest.identity
+    assert again.refused == manifest.refused
+    assert Manifest(manifest.base, reversed([*manifest]), manifest.refused).identity == manifest.identity
 
 
 @given(manifests(), st.data())
@@ -111,6 +112,13 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "no time": ({"modified": [float("nan")]}, "'a' with the time"),
     "a second way to write a time": ({"modified": [5.0]}, "says more"),
     "mode": ({"modes": [0o4755]}, "'a' with the mode"),
+    "refused and here": ({"refused": {"a": 404}}, "'a' twice"),
+    "refused as no error": ({"refused": {"b": 200}}, "'b' as refused"),
+    "refused outside": ({"refused": {"../b": 404}}, "'../b'"),
+    "refused for a text": ({"refused": {"b": "404"}}, "refused files"),
+    "refused list": ({"refused": ["b"]}, "refused files"),
+    "refused out of order": ({"refused": {"c": 404, "b": 404}}, "out of order"),
+    "none refused": ({"refused": {}}, "says more"),
     "another format": ({"dfengine": 2}, "later version"),
     "more": ({"more": 1}, "says more"),
     "a column of nothing": ({"etags": [""]}, "says more"),

@@ -1,0 +1,39 @@
+"""What a manifest's files are for the directory that they are written to: their times, and the marks by which they are known again."""
+
+from __future__ import annotations
+
+from dfengine.storage.hashing import content_digest
+from dfengine.storage.tree_target import TreeTarget
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.manifest import Manifest
+    from dfengine.settings import GetSettings
+
+
+def target_of(manifest: Manifest, settings: GetSettings, task: str, look: Callable[[], None], run: bytes) -> TreeTarget:
+    """run: names this run; see `_marks`. Raises BadValue, StorageError."""
+    return TreeTarget(
+        settings.output, task, manifest.paths, manifest.sizes, modes=manifest.modes, mtimes=_mtimes(manifest), marks=_marks(manifest, run),
+        digests=manifest.digests, look=look,
+    )  # fmt: skip
+
+
+def _mtimes(manifest: Manifest) -> list[int]:
+    """In ns, -1: not told."""
+    return [int(each * 10**9) if each >= 0 else -1 for each in manifest.modified]
+
+
+def _marks(manifest: Manifest, run: bytes) -> bytes:
+    """16 bytes for each file, the same for the same version of the same file; where nothing tells its version, in this run only."""
+    base = manifest.base
+    columns = zip(manifest.paths, manifest.sizes, manifest.etags, manifest.modified, manifest.digests, manifest.shown, strict=True)
+    return b"".join(
+        content_digest(
+            (b"" if etag or digest or modified >= 0 else b"%s %d\n" % (run, shown))
+            + f"{base}\n{path}\n{size}\n{etag}\n{modified}\n{digest}".encode("utf-8", "surrogateescape")
+        )
+        for path, size, etag, modified, digest, shown in columns
+    )

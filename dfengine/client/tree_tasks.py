@@ -1,0 +1,142 @@
+"""The downloads of a tree's two tasks: its manifest into a file, its data into a directory."""
+
+from __future__ import annotations
+
+import time
+
+from dfengine.client.download import Downloading, ToFile
+from dfengine.client.identity import identify
+from dfengine.client.tree_place import TreePlace
+from dfengine.client.tree_result import Rows, TreeResult
+from dfengine.client.watch import Watch
+from dfengine.errors import BadListing, DigestMismatch, LocalError, SupernodeError
+from dfengine.location import is_content
+from dfengine.manifest import LONGEST
+from dfengine.tree import DATA, MANIFEST
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.client.identity import Identity
+    from dfengine.client.supernode_session import Membership
+    from dfengine.client.throttle import Throttle
+    from dfengine.client.watch import Observer
+    from dfengine.manifest import Manifest
+    from dfengine.origin.cancel import Cancel
+    from dfengine.origin.kinds import Origin
+    from dfengine.origin.tree_listing import Before
+    from dfengine.settings import GetSettings
+    from dfengine.storage.tree_target import TreeTarget
+    from dfengine.tree import TreeTask
+
+ADVICE = "run it again to go on from here"
+
+
+class Questioned(SupernodeError):
+    """A supernode could not fetch a tree's data: it may have another manifest by now, which tells why."""
+
+
+class ManifestFile(ToFile):
+    """The download of a tree's manifest into a file."""
+
+    def __init__(self, settings: GetSettings, who: Identity, tree: TreeTask, before: Callable[[], Before]) -> None:
+        """before: what the caller knows of the directory, where it is listed here."""
+        super().__init__(settings, None, who=who)
+        self.tree = tree
+        self._before = before
+
+    def opened(self, member: Membership) -> None:
+        """See Downloading. Raises BadListing."""
+        if member.geometry.length > LONGEST:
+            raise BadListing(f"a manifest of {member.geometry.length} bytes is longer than {LONGEST}")
+        super().opened(member)
+
+    def prepared(self) -> None:
+        """See Downloading. That of a shared directory is content as any other."""
+        if is_content(self.settings.url):
+            return
+        self.registration = self.registration.replace(tree=MANIFEST, include=self.tree.globs.include, exclude=self.tree.globs.exclude)
+
+    def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
+        """See Downloading."""
+        from dfengine.origin.manifest_origin import ManifestOrigin
+        from dfengine.origin.schemes import of_download
+
+        return ManifestOrigin(settings.url, self.tree.globs, of_download(settings, floor), cancel, before=self._before())
+
+
+class TreeData(Downloading):
+    """The download of a tree's data."""
+
+    def __init__(
+        self, settings: GetSettings, tree: TreeTask | None, target: TreeTarget, manifest: Manifest, observer: Observer | None,
+        limit: Throttle | None,
+    ) -> None:  # fmt: skip
+        """tree: None for a shared directory, whose data is content with the name that the manifest's base is."""
+        self.tree = tree
+        self.manifest = manifest
+        self._named = settings.url
+        if tree is None:
+            settings = settings.replace(url=manifest.base[:-1])
+        self._target = target
+        self._tree_place = TreePlace(settings, target)
+        self._tree_place.limit = limit
+        watch = Watch(settings.timeout, observer, ADVICE, settings.quiet)
+        super().__init__(settings, self._tree_place, watch, identify(settings, tree))
+
+    def prepared(self) -> None:
+        """See Downloading."""
+        if self.tree is None:
+            self.registration = self.registration.replace(in_order=True)
+            return
+        self.registration = self.registration.replace(
+            tree=DATA, include=self.tree.globs.include, exclude=self.tree.globs.exclude, manifest=self.tree.manifest, in_order=True
+        )
+
+    def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
+        """See Downloading."""
+        from dfengine.origin.schemes import of_download
+        from dfengine.origin.tree_origin import TreeOrigin
+
+        return TreeOrigin(self.manifest, of_download(settings, floor), cancel)
+
+    def _from_origin(self, reason: str) -> None:
+        if self.may_question and self._swarm is not None and self._swarm.refused:
+            raise Questioned(reason)
+        super()._from_origin(reason)
+
+    def all(self, started: float) -> TreeResult:
+        """Until every file has its name or its error. started: monotonic seconds, of the whole. Raises subclasses of DfengineError."""
+        try:
+            self.fill()
+            transfer = self._tree_place.finish()
+            self._target.look_in_place()
+            byte_counts, file = self._tree_place.byte_counts, transfer.file
+            self._tree_place.keep()
+            if not file.failed:
+                self._target.discard()
+            found = self.result(byte_counts, self._target.path, {})
+            self.report(next((error for error in file.failed.values() if isinstance(error, DigestMismatch)), None))
+            rows = Rows(self.manifest, file.geometry, bytes(transfer.came))
+            return TreeResult(
+                self._named, found.output, found.task_id, self.manifest.identity, found.length, rows.count,
+                time.monotonic() - started, found.from_peers, found.from_supernode, found.from_origin, found.resumed,
+                {**file.failed, **rows.errors}, rows, found.back_to_source, found.hedged,
+                found.serves, found.why_not, found.peers,
+            )  # fmt: skip
+        except BaseException as error:
+            self.abandon(error)
+            raise
+        finally:
+            self.close()
+
+    def opened(self, member: Membership) -> None:
+        """See Downloading."""
+        self.say(f"task {member.task} at {member.node}")
+        if self.home is not None and self.peer.port:
+            try:
+                self._tree_place.share(self.home, self.who.name, member.cid, str(member.node), member.task)
+                self.shared()
+            except LocalError as error:
+                self.unshared(error)

@@ -1,0 +1,115 @@
+"""Files of a tree that its origin lists and does not give: which they are, and whether that is still so.
+
+Laws:
+
+1. A file is refused by an answer to a GET of its own, of a status that another try does not change, or of one that it had twice.
+2. What says nothing of one file, as an origin that cannot be reached, refuses none.
+3. Once one file is refused all are asked, so that there are not as many manifests as refused files.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from dfengine.errors import BadListing, OriginError
+from dfengine.location import scheme_of
+from dfengine.manifest import File
+from dfengine.origin.body import naming
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.driver import Driver
+from dfengine.origin.reach import Reach
+from dfengine.origin.retry import TRANSIENT
+from dfengine.origin.schemes import origin as origin_of
+from dfengine.origin.version import Version
+
+AT_ONCE = 8
+"""Requests at once for what a listing did not tell."""
+
+PASSING = TRANSIENT | {416, 421}
+"""Statuses from 400 on that say nothing of the file."""
+
+
+def refuses(error: OriginError) -> bool:
+    """The answer says that this file is not given, whoever asks again."""
+    return 400 <= error.status < 500 and error.status not in PASSING
+
+
+class Asking:
+    """Asks for files of a tree, a few at a time. until: monotonic seconds; what it is for stands in `why` of the error after that."""
+
+    def __init__(self, reach: Reach, cancel: Cancel, until: float) -> None:
+        self._reach = reach
+        self._cancel = cancel
+        self._until = until
+        self._error: BaseException | None = None
+
+    def all(self, which: Iterable[int], ask: Callable[[int, Reach], None]) -> None:
+        """Call `ask` for each number, in several threads with connections of their own. Raises what it raises."""
+        numbers = [*which]
+        left = iter(numbers)
+        threads = [threading.Thread(target=self._work, args=(left, ask), name="look", daemon=True) for _ in numbers[1:AT_ONCE]]
+        for thread in threads:
+            thread.start()
+        if numbers:
+            self._work(left, ask)
+        for thread in threads:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self, left: object, ask: Callable[[int, Reach], None]) -> None:
+        driver = Driver(self._cancel)
+        try:
+            reach = self._reach.replace(kept=driver)
+            for n in left:  # type: ignore[attr-defined]  # a list's iterator, which threads may share
+                if self._error is not None:
+                    return
+                ask(n, reach)
+        except BaseException as error:
+            self._error = self._error or error
+        finally:
+            driver.close()
+
+    def head(self, file: File, reach: Reach) -> Version:
+        """What HEAD says of it. Raises OriginError and its kin, SourceGone, which name the path, and BadListing after `until`."""
+        try:
+            with naming(file.path):
+                return reach.http(file.url, self._cancel).look(self.check)
+        except OriginError as error:
+            error.path = file.path
+            raise
+
+    def get(self, file: File, reach: Reach) -> None:
+        """As `head`, by a GET of its first byte."""
+        with naming(file.path):
+            origin_of(file.url, reach, self._cancel).open(0, 1 if file.size else None, waiting=self.check).close()
+
+    def check(self) -> None:
+        """Raises BadListing when it is too late."""
+        if time.monotonic() > self._until:
+            raise BadListing("the listing has not ended within its time: it does not tell how large its files are")
+
+    def refused(self, files: list[File], suspects: dict[str, int], everyone: bool) -> dict[str, int]:
+        """Path -> status of the files that are not given. suspects: those of which it was so. everyone: others are asked, too."""
+        found: dict[str, int] = {}
+
+        def ask(n: int, reach: Reach) -> None:
+            file = files[n]
+            before = suspects.get(file.path, 0)
+            try:
+                if not before and not scheme_of(file.url):
+                    try:  # its connection is kept for the next one
+                        self.head(file, reach)
+                        return
+                    except OriginError as error:
+                        if not refuses(error):
+                            return
+                self.get(file, reach)
+            except OriginError as error:
+                if refuses(error) or (500 <= error.status <= 599 and before >= 500):
+                    found[file.path] = error.status
+
+        self.all((n for n, file in enumerate(files) if everyone or file.path in suspects), ask)
+        return found

@@ -1,0 +1,114 @@
+"""Files of a directory that its origin lists and does not give: all others arrive, these are named, and the next run fetches only them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import MIB, Scene
+
+from tests.origins.directory import Directory
+
+from .test_many import run
+
+SIZES = {**{f"s/{n:03}": 9_000 + n for n in range(60)}, "empty": 0, "large": 6 * MIB, "t/a": 70_000, "z/large": 5 * MIB + 3}
+FILES = {path: random.Random(path).randbytes(size) for path, size in SIZES.items()}
+
+
+def there(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*") if path.is_file() and not path.relative_to(folder).parts[0].startswith(".dfengine.")
+    }  # fmt: skip
+
+
+def get(stage: Scene, url: str, *options: str, status: int = 0, name: str = "out") -> dict[str, Any]:
+    out, _ = run(stage, "--recursive", url, str(stage.path / name), "--json", *options, status=status)
+    told: dict[str, Any] = json.loads(out)
+    assert told["code"] == status
+    return told
+
+
+def failed(stage: Scene, told: dict[str, Any]) -> dict[str, int]:
+    assert len(told["files"]) == len(FILES) == told["complete"] + told["failed"]
+    return {
+        str(Path(each["output"]).relative_to(stage.path / "out")): each["error"]["status"] for each in told["files"] if "error" in each
+    }  # fmt: skip
+
+
+SEVERAL, LARGE = {"s/000": 403, "empty": 410, "t/a": 404}, {"large": 403, "z/large": 500}
+
+
+@pytest.mark.parametrize(
+    ("index", "refused", "with_node"),
+    [
+        ("json", {"s/030": 404}, False), ("html", SEVERAL, False), ("json", LARGE, False),
+        ("html", {"s/030": 404}, True), ("json", SEVERAL, True), ("json", LARGE, True),
+    ],
+)  # fmt: skip
+def test_all_others_arrive(stage: Scene, index: str, refused: dict[str, int], with_node: bool) -> None:
+    with Directory({**FILES}, index) as served:
+        served.refuse = {**refused}
+        node = stage.supernode("--revalidate-interval", "1h") if with_node else None
+        options = ("--retry", "2", *(("-n", node.node) if node else ()))
+        told = get(stage, served.url, *options, status=4)
+        assert failed(stage, told) == refused
+        assert not list((stage.path / "out").glob(".dfengine.*"))
+        assert there(stage.path / "out") == {path: body for path, body in FILES.items() if path not in refused}
+        before = len(served.asked("GET"))
+        assert failed(stage, get(stage, served.url, *options, status=4)) == refused
+        # Of a run in which nothing is new, no file is asked for but those. An index in HTML tells no version by which to know the others.
+        # A server's error may have passed: it is tried again.
+        assert (index == "html" and not node) or 500 in refused.values() or len(served.asked("GET")) - before <= 3 * len(refused)
+        served.refuse.clear()
+        if node is None:
+            get(stage, served.url, *options)
+            assert there(stage.path / "out") == FILES
+
+
+def test_the_message_names_each_and_the_supernode_asks_again_soon(stage: Scene) -> None:
+    with Directory({**FILES}) as served:
+        served.refuse = {"s/030": 404, "t/a": 403}
+        node = stage.supernode("--revalidate-interval", "0")
+        out, err = run(stage, "--recursive", served.url, str(stage.path / "out"), "-n", node.node, status=4)
+        assert out == b""
+        assert "s/030: the origin lists it, and answers 404 instead of the file" in err
+        assert "t/a: the origin lists it, and answers 403 instead of the file" in err
+        assert "2 failed" in err
+        served.refuse.clear()
+        told = get(stage, served.url, "-n", node.node)
+        assert told["from"]["resumed"] > sum(SIZES.values()) // 2  # the pieces that the two lie in come as a whole
+        assert there(stage.path / "out") == FILES
+
+
+def test_what_is_here_of_a_refused_file_is_not_deleted(stage: Scene) -> None:
+    with Directory({**FILES}) as served:
+        get(stage, served.url)
+        (stage.path / "out/s/031").unlink()
+        served.refuse = {"s/030": 404}
+        node = stage.supernode()
+        told = get(stage, served.url, "--delete", "-n", node.node, status=4)
+        assert failed(stage, told) == served.refuse
+        assert there(stage.path / "out") == FILES
+        _, err = run(stage, "--recursive", served.url, str(stage.path / "out"), "--dry-run", "--delete", "-n", node.node)
+        assert "s/030" in err
+        assert "0 to delete" in err
+
+
+def test_hosts_of_one_supernode_share_what_is_left(stage: Scene) -> None:
+    with Directory({**FILES}) as served:
+        served.refuse = {"s/030": 404}
+        node = stage.supernode("--revalidate-interval", "1h")
+        for n in (2, 3, 4):
+            out, _ = run(stage, "--recursive", served.url, str(stage.path / f"out-{n}"), "--json", "-n", node.node, "--ip", f"127.0.0.{n}",
+                         "--home", str(stage.path / f"home-{n}"), status=4)
+            told = json.loads(out)
+            assert told["from"]["origin"] == 0
+            assert {hashlib.sha256(body).digest() for body in there(stage.path / f"out-{n}").values()} == {
+                hashlib.sha256(body).digest() for path, body in FILES.items() if path != "s/030"
+            }
+        assert served.asked("GET").count("large") <= 4

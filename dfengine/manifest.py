@@ -281,6 +281,20 @@ def link_of(path: str) -> str:
     return path if _UNQUOTED.fullmatch(path) else quote(path, safe=_PLAIN, errors="surrogateescape")
 
 
+def check_no_directory(name: str, head: bytes | memoryview) -> None:
+    """Raises BadValue when content begins with `head` as the manifest of a shared directory does: its files are wanted, and not that.
+
+    name: of the content. head: its first HEAD bytes, or all of it.
+    """
+    if _SHARED.match(head):
+        raise BadValue(f"{name} is a shared directory: dfengine get --recursive {name} DIR downloads it, from Python fetch_tree")
+
+
+HEAD = 128
+"""Bytes that tell whether content is the manifest of a shared directory."""
+
+_SHARED = re.compile(rb'\{"dfengine":1,"base":"df:sha256:[0-9a-f]{64}/","paths":\[')
+
 _UNQUOTED = re.compile(r"(?a)[\w.\-" + re.escape(_PLAIN) + "]*")
 
 

@@ -14,6 +14,7 @@ from dfengine.app import plain
 from dfengine.app.options import ENVIRONMENT
 from dfengine.app.printing import as_error, as_object, failed, put
 from dfengine.errors import BadValue, DfengineError, StorageError
+from dfengine.location import is_content
 from dfengine.settings import HOME, GetSettings, origin_headers
 from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
 from dfengine.storage.protected import resolved
@@ -176,7 +177,9 @@ def _get(values: dict[str, Any]) -> None:
     elif settings.nodes and settings.pattern != "source" and not quiet:
         from dfengine.client.meter import summary
 
-        print(f"dfengine: {summary(result)}", file=sys.stderr)
+        # Of content nobody has told what name it gets.
+        named = f"{shown(result.output)}: " if is_content(settings.url) and not (device or placing["output"]) else ""
+        print(f"dfengine: {named}{summary(result)}", file=sys.stderr)
     elif result.back_to_source and not quiet:
         print(f"dfengine: fetched from the origin: {result.back_to_source}", file=sys.stderr)
 

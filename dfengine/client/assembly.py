@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 from dfengine._window import Window
 from dfengine.client import fetch
@@ -10,7 +11,8 @@ from dfengine.client.digest import Follower, compare
 from dfengine.client.finished import find, note
 from dfengine.client.place import Place
 from dfengine.client.plan_of_file import PlanOfFile
-from dfengine.errors import DigestMismatch, StorageError
+from dfengine.errors import BadValue, DigestMismatch, StorageError
+from dfengine.location import is_content
 from dfengine.storage.hashing import hasher
 from dfengine.storage.target import Target
 
@@ -42,6 +44,8 @@ class Assembly(Place):
         self._shared: tuple[Home, str] | None = None
         self._task = task
         self.doubtful = False
+        self.of_directory = False
+        """It may be the manifest of a shared directory."""
         self.finished = None if settings.force else find(self._target.path, task)
         self.kept = False
         """The output of an earlier download is what was asked for: nothing is fetched."""
@@ -93,7 +97,7 @@ class Assembly(Place):
     def verify(self, watch: Watch, told_md5: str = "") -> None:
         """Every piece is here: compare whole digests with what the user gave, and with what the supernode told if that matters.
 
-        Raises DigestMismatch; then nothing is left to resume from.
+        Raises DigestMismatch, and BadValue for a shared directory, which is no file; then nothing is left to resume from.
         """
         transfer = self.transfer
         if transfer is None:
@@ -112,6 +116,18 @@ class Assembly(Place):
             if md5 != told_md5.lower():
                 self.discard()
                 raise DigestMismatch(f"the file's md5 is {md5}, not {told_md5}: pieces of two versions were mixed; run it again")
+        if is_content(self._settings.url) and not self.of_directory and transfer.file.geometry.count > 0:
+            self._check_head(transfer)
+
+    def _check_head(self, transfer: Transfer) -> None:
+        """Raises BadValue for a shared directory; then nothing is left."""
+        from dfengine.manifest import HEAD, check_no_directory
+
+        try:
+            check_no_directory(self._settings.url, os.pread(transfer.file.fd, HEAD, 0))
+        except BadValue:
+            self.discard()
+            raise
 
     def _whole(self, algorithms: list[str], transfer: Transfer, watch: Watch) -> dict[str, str]:
         """A second pass over the file; only for what a supernode without generations made us resume, and for a leader that was lost."""

@@ -43,6 +43,7 @@ class ManifestFile(ToFile):
     def __init__(self, settings: GetSettings, who: Identity, tree: TreeTask, before: Callable[[], Before]) -> None:
         """before: what the caller knows of the directory, where it is listed here."""
         super().__init__(settings, None, who=who)
+        self._assembly.of_directory = True
         self.tree = tree
         self._before = before
 

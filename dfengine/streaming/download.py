@@ -9,11 +9,13 @@ The engine never waits for the consumer while pieces can be fetched, the consume
 
 from __future__ import annotations
 
+import os
 import time
 
 from dfengine.client.download import Downloading
 from dfengine.client.watch import TICK, Watch
 from dfengine.errors import DfengineError, LocalError
+from dfengine.location import is_content
 from dfengine.streaming.memory import Memory, cache_pieces, window_pieces
 
 TYPE_CHECKING = False
@@ -133,7 +135,10 @@ class Streaming(Downloading):
             else:
                 here = transfer.wait_for(n, 0.0 if self.ended else LOOK)
                 if here is not None:
-                    return (n, *transfer.file.locate(n)) if here else None
+                    place = (n, *transfer.file.locate(n)) if here else None
+                    if place is not None and not n and is_content(self.settings.url):
+                        _check_head(self.settings.url, *place[1:])
+                    return place
                 self._check(transfer.error)
             if time.monotonic() > self.watch.deadline + LATE:
                 self.watch.check(None)  # raises: the engine, which should say so, is held up
@@ -164,3 +169,10 @@ class Streaming(Downloading):
         """Let go of everything, once the engine's `run` has ended."""
         self.ended = True
         super().close()
+
+
+def _check_head(url: str, fd: int, offset: int, length: int) -> None:
+    """The first piece. Raises BadValue for a shared directory, which is no file."""
+    from dfengine.manifest import HEAD, check_no_directory
+
+    check_no_directory(url, os.pread(fd, min(HEAD, length), offset))

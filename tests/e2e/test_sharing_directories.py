@@ -115,8 +115,6 @@ def test_a_file_is_no_directory_and_the_other_way_around(stage: Scene) -> None:
     file = stage.share(root / "big", nodes=(node,)).strip()
     assert "no shared directory" in get(stage, file, "out", nodes=(node,), status=4)
     name = stage.share(root, nodes=(node,)).strip()
-    stage.get(name, "manifest", host=3, nodes=(node,))
-    assert len(json.loads((stage.path / "manifest").read_text())["paths"]) == len(SIZES)
     assert "as a whole" in get(stage, name, "out", "--include", "*.bin", nodes=(node,), status=2)
 
 
@@ -126,3 +124,37 @@ def test_one_word_ends_all_of_a_directory_s_share(stage: Scene) -> None:
     assert len(list((stage.path / "home-9" / "shares").iterdir())) == 2
     cache(stage, "rm", name)
     assert not list((stage.path / "home-9" / "shares").iterdir())
+
+
+def test_asked_for_as_a_file_it_is_refused(stage: Scene) -> None:
+    node, root = stage.supernode(), made(stage)
+    name = stage.share(root, nodes=(node,)).strip()
+    told = json.loads(_end(stage, stage.start_get(name, "out", nodes=(node,)), 2))
+    assert f"{name} is a shared directory: dfengine get --recursive {name} DIR" in told["error"]["message"]
+    assert not list(stage.path.glob("out*"))
+    told = _end(stage, stage.start_stream(name, nodes=(node,)), 2, b"")
+    assert "is a shared directory" in told
+    assert state(stage.path / "model") == state(root)
+
+
+def _end(stage: Scene, process: subprocess.Popen[bytes], status: int, expected: bytes | None = None) -> str:
+    """stdout, or where that must be `expected`, stderr."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == status, (out, err)
+    if expected is None:
+        return out.decode()
+    assert out == expected
+    return err.decode()
+
+
+def test_the_name_of_a_file_that_nobody_named_is_told(stage: Scene, tmp_path: Path) -> None:
+    node = stage.supernode()
+    (stage.path / "one").write_bytes(b"content")
+    name = stage.share(stage.path / "one", nodes=(node,)).strip()
+    stage.homes.add(stage.path / "home-2")
+    done = subprocess.run(
+        [*DFENGINE, "get", name, "--ip", "127.0.0.2", "--home", str(stage.path / "home-2"), "-n", node.node], cwd=tmp_path,
+        capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert f"dfengine: {tmp_path / name.removeprefix('df:')}: 7 B in " in done.stderr.decode()
+    assert (tmp_path / name.removeprefix("df:")).read_bytes() == b"content"

@@ -64,6 +64,8 @@ class Joining:
         self.left = False
         """The leader before this one has ended: nobody writes any more where it wrote."""
         self._leader: Any = -1
+        self._reported = False
+        """The server was told that this leader does not run, and has named no other one since."""
         self.place: LeaderPlace | None = None
         self.leader_page: SignalPage | None = None
         self._given: tuple[LeaderPlace | SignalPage, ...] = ()
@@ -177,12 +179,12 @@ class Joining:
         self._let_go(self.place, self.leader_page)
         slot, self._leader = words.get("slot"), words.get("leader")
         self.place, self.leader_page, self.slot = None, page, slot if type(slot) is int else -1
-        self.joined, self.done = True, False
+        self.joined, self.done, self._reported = True, False, False
         self._pulse = Pulse(time.monotonic())
         page.join()
 
     def _lead(self) -> None:
-        self.leads, self.joined = True, False
+        self.leads, self.joined, self._reported = True, False, False
         self._let_go(self.place)
         self.place = None
         if self._beating is None:
@@ -209,11 +211,12 @@ class Joining:
             self.joined = False
 
     def _silent(self) -> None:
-        """Ask to lead. Who led may run again one day: it has its own files."""
-        if self._line is None:
+        """Ask to lead. Who led may run again one day: it has its own files. A server that does not answer that does not run, either."""
+        if self._line is None or self._reported:
+            self._hang_up()
             self.joined = False
             return
-        self._pulse = Pulse(time.monotonic())
+        self._pulse, self._reported = Pulse(time.monotonic()), True
         self._say({"silent": self._leader})
 
     # What this download says.

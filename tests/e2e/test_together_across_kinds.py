@@ -192,6 +192,40 @@ def test_a_stopped_download_keeps_nobody(stage: Scene, file: tuple[str, Supernod
     ends(readers)
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_leader_that_is_lost_while_the_peer_server_is_stopped(
+    stage: Scene, file: tuple[str, Supernode, str], how: signal.Signals
+) -> None:
+    url, node, digest = file
+    limit = 6 * MIB
+    slow = ("--locallimit", str(limit))
+    get = stage.start_get(url, "out", *slow, nodes=(node,))
+    has_got(stage, "out", 1)
+    other, same = (stage.start_get(url, name, *slow, nodes=(node,)) for name in ("out-2", "out"))
+    stream = stage.start_stream(url, *slow, nodes=(node,))
+    readers = [Reader(stage, url, node, store=store, limit=limit) for store in ("memory", "memory", "disk")]
+    for process in (other, same, stream, *(reader.process for reader in readers)):
+        joined(process)
+    peer = stage.peer_pid()
+    os.kill(peer, signal.SIGSTOP)
+    try:
+        get.send_signal(how)
+        assert stage.drain(stream)[0] == digest
+        for reader in readers:
+            reader.opened()
+            assert reader.read()["sha256"] == digest
+        stage.end(other)
+        stage.end(same)
+    finally:
+        os.kill(peer, signal.SIGCONT)
+    assert stage.digest("out") == stage.digest("out-2") == digest
+    get.send_signal(signal.SIGCONT)
+    get.wait(60)
+    ends(readers)
+    for path in (stage.path / "home-2" / "files").iterdir():
+        path.unlink()
+
+
 @pytest.mark.parametrize("how", ["cut", "written", "removed"])
 def test_an_output_that_is_changed_while_it_is_read(stage: Scene, file: tuple[str, Supernode, str], how: str) -> None:
     url, node, digest = file

@@ -11,7 +11,8 @@ import re
 from pathlib import Path
 
 from dfengine.app import help
-from dfengine.app.options import COMMANDS, FLAG, KINDS, Option
+from dfengine.app.kinds import FLAG, KINDS
+from dfengine.app.options import COMMANDS, Option
 
 BAR = r"\|"
 DOCUMENT = Path(__file__).with_suffix(".md")

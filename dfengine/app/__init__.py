@@ -1,6 +1,6 @@
 """The command line: it composes the other packages and holds no rule of theirs.
 
-    options        the table of options of all commands
+    options        the table of options of all commands; kinds: what their values are
     plain          reads most command lines of `get` without click
     cli            makes click's commands of the table
     configuration  reads configuration files
@@ -10,7 +10,7 @@
     many           the same of several files; session: one display, one JSON object, one exit code
     wanted         which files, and where each is put; url_list: aria2's lists of URLs
     tree           a directory: `--recursive`
-    sharing        what `share` does; caching: `cache`
+    sharing        what `share` does; caching: `cache`; preheating: `preheat`
     mirroring      `proxy hosts-toml`; dfdaemon: the settings of Dragonfly 1.x's dfdaemon
 
 Start with `options`. A `get` with a plain command line imports `command`, `printing`, `plain` and `options` only.

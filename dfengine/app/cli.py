@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from dfengine.about import VERSION
-from dfengine.app import command, help, options, plain, printing
+from dfengine.app import command, help, kinds, options, plain, printing
 from dfengine.errors import CallerError, DfengineError, StorageError
 from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
 from dfengine.task import shown
@@ -79,11 +79,11 @@ class _Command(click.Command):
 
 
 class _Type(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it, and not as a generic
-    """One of `options.KINDS`."""
+    """One of `kinds.KINDS`."""
 
     def __init__(self, kind: str) -> None:
         self.name = kind
-        self._read = options.KINDS[kind].read
+        self._read = kinds.KINDS[kind].read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
@@ -100,7 +100,7 @@ class _Header(_Type):
 def _click(role: str, option: options.Option) -> click.Option:
     """The table's option as click's. It has no default: what is not given is left to the settings."""
     variable = None if option.hidden else option.variable(role)
-    if option.kind == options.FLAG:
+    if option.kind == kinds.FLAG:
         return click.Option((*option.flags, option.name), is_flag=True, envvar=variable)
     kind = (_Header if option.kind == "header" else _Type)(option.kind)
     return click.Option((*option.flags, option.name), type=kind, multiple=option.many, hidden=option.hidden, envvar=variable)
@@ -202,12 +202,20 @@ def cache(values: dict[str, Any]) -> None:
     caching.cache(values)
 
 
+def preheat(values: dict[str, Any]) -> None:
+    """Have supernodes fetch URLs, or images as docker://HOST/NAME:TAG, before anybody asks for them; ls, stat ID, cancel ID."""
+    from dfengine.app import preheating
+
+    preheating.preheat(values)
+
+
 _command(get, click.Argument(("address",), metavar="URL...", nargs=-1, required=False))
 _command(supernode)
 _command(peer)
 _command(proxy, click.Argument(("what",), metavar="[hosts-toml]", required=False))
 _command(share, click.Argument(("path",), metavar="PATH"))
 _command(cache, click.Argument(("action",), metavar="ACTION"), click.Argument(("words",), metavar="[NAME...] [FILE]", nargs=-1))
+_command(preheat, click.Argument(("words",), metavar="URL|IMAGE...", nargs=-1, required=True))
 
 
 @main.command(short_help="Print the version.")

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from dfengine.app.options import KINDS, PROXY
+from dfengine.app.kinds import KINDS
+from dfengine.app.options import PROXY
 from dfengine.errors import BadValue
 from dfengine.proxy.registries import Registry
 from dfengine.settings import SupernodeAddress, parse_rate

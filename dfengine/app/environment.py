@@ -6,7 +6,8 @@ import os
 
 from dfengine.app.command import configuration_files
 from dfengine.app.keywords import table
-from dfengine.app.options import FLAG, GET, KINDS
+from dfengine.app.kinds import FLAG, KINDS
+from dfengine.app.options import GET
 from dfengine.errors import BadValue
 from dfengine.task import is_url
 

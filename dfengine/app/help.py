@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from dfengine.app.options import COMMANDS, FLAG, OTHER, PATTERN, SIGN, Option
+from dfengine.app.kinds import FLAG, PATTERN, SIGN
+from dfengine.app.options import COMMANDS, OTHER, Option
 from dfengine.settings import GetSettings, PeerSettings, ProxySettings, ShareSettings, SupernodeSettings
 
 WIDTH = 100
 """Columns of the longest line of `--help`."""
 
 SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSettings, "proxy": ProxySettings, "share": ShareSettings,
-            "cache": GetSettings}
+            "cache": GetSettings, "preheat": GetSettings}
 
 EXAMPLES = {
     "get": (
@@ -37,6 +38,12 @@ EXAMPLES = {
         "dfengine cache import model.bin -n SUPERNODE --ttl 7d",
         "dfengine cache pin df:sha256:HEX -n SUPERNODE",
     ),
+    "preheat": (
+        "dfengine preheat docker://registry.example.com/app:1.0 -n SUPERNODE --wait",
+        "dfengine preheat http://ORIGIN/FILE -n SUPERNODE --pin",
+        "dfengine preheat ls -n SUPERNODE --json",
+        "dfengine preheat cancel HEX -n SUPERNODE",
+    ),
     "share": (
         "dfengine share model.bin -n SUPERNODE",
         "dfengine share model.bin -n SUPERNODE1 -n SUPERNODE2 --replicas 2 --ttl 7d",
@@ -45,7 +52,7 @@ EXAMPLES = {
 
 VARIABLES = {"get": "DFENGINE_GET_NODES", "supernode": "DFENGINE_SUPERNODE_HOME_DIR", "peer": "DFENGINE_PEER_TOTALLIMIT",
              "proxy": "DFENGINE_PROXY_NODES", "share": "DFENGINE_SHARE_NODES",
-             "cache": "DFENGINE_CACHE_HOME"}
+             "cache": "DFENGINE_CACHE_HOME", "preheat": "DFENGINE_PREHEAT_NODES"}
 """An environment variable of each command."""
 
 _SCALES = {"T": 1 << 40, "G": 1 << 30, "M": 1 << 20, "K": 1 << 10}.items()

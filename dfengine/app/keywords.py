@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from dfengine.app.options import FLAG, GET, KINDS, Option
+from dfengine.app.kinds import FLAG, KINDS
+from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
 from dfengine.settings import GetSettings, SupernodeAddress, origin_headers
 from dfengine.storage.output import place, url_name

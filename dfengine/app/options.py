@@ -8,124 +8,11 @@ Defaults are those of the settings (`dfengine.settings`): what is not given is n
 from __future__ import annotations
 
 from dfengine import settings
-from dfengine.errors import BadValue
-from dfengine.settings import SupernodeAddress
-from dfengine.task import MOST_TEXT, Digest
+from dfengine.app.kinds import FLAG, PATTERN, PRIVATE, SIGN
 from dfengine.value import Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-FLAG = "flag"
-"""Kind of an option without a value."""
-
-PATTERN = "p2p|cdn|source"
-
-SIGN = "supernode|client|none"
-
-PRIVATE = "share|split"
 
 ENVIRONMENT = "DFENGINE"
 """How the names of environment variables that hold settings begin."""
-
-
-def _one_of(name: str, choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices.split("|"):
-            raise BadValue(f"{name} {text[:40]!r} is not one of {choices}")
-        return text
-
-    return read
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536):
-        raise BadValue(f"port {text[:40]!r} is not a number up to 65535")
-    return int(text)
-
-
-def _within(least: int, most: int) -> Callable[[str], int]:
-    """Reads a whole number of least..most."""
-
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
-            raise BadValue(f"{text[:40]!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return read
-
-
-def _resume(text: str) -> str:
-    if text != "-":
-        raise BadValue("use -C - or omit it: a download always resumes at the end of what is there")
-    return text
-
-
-def _registered(text: str) -> str:
-    """A text that a registration carries: a supernode refuses others."""
-    if len(text) > MOST_TEXT:
-        raise BadValue(f"{len(text)} characters are more than {MOST_TEXT}")
-    if any(character < " " or character == "\x7f" for character in text):
-        raise BadValue("it has a control character")
-    return text
-
-
-def _glob(text: str) -> str:
-    from dfengine.globs import Globs
-
-    return Globs((text,)).check().include[0]
-
-
-class Kind(Value):
-    """What the values of an option are. read: text to value, raises BadValue. types: of the value in Python. unit: of a number."""
-
-    read: Callable[[str], Any]
-    types: tuple[type, ...] = (str,)
-    unit: str = ""
-
-
-KINDS: dict[str, Kind] = {
-    FLAG: Kind(str, (bool,)),
-    "text": Kind(_registered),
-    "url": Kind(str),
-    "url|user[:password]": Kind(str),
-    "user[:password]": Kind(str),
-    "product": Kind(str),
-    "file": Kind(str),
-    "dir": Kind(str),
-    "hex": Kind(lambda text: Digest.parse(f"md5:{text}").hex),
-    "address": Kind(str),
-    "host|address|cidr": Kind(str),
-    "glob": Kind(_glob),
-    "labels": Kind(_registered),
-    "names": Kind(str),
-    "rate": Kind(settings.parse_rate, (int,), "bytes per second"),
-    "size": Kind(settings.parse_size, (int,), "bytes"),
-    "pieces|size": Kind(settings.parse_window, (int,), "pieces, or bytes"),
-    "duration": Kind(settings.parse_duration, (int, float), "seconds"),
-    "header": Kind(settings.parse_header, (tuple,)),
-    "host[:port][=weight]": Kind(SupernodeAddress.parse, (SupernodeAddress,)),
-    "algorithm:hex": Kind(Digest.parse, (Digest,)),
-    "port": Kind(_port, (int,)),
-    "ip:port|unix:path": Kind(str),
-    "cidr": Kind(str),
-    "registry": Kind(str),
-    "a-b|a-|-n": Kind(settings.parse_range, (), "bytes"),
-    "1..16": Kind(_within(1, 16), (int,)),
-    "1..256": Kind(_within(1, 256), (int,), "files"),
-    "1..100": Kind(_within(1, 100), (int,), "percent"),
-    "1..10000": Kind(_within(1, 10_000), (int,), "pieces"),
-    "0..1000000": Kind(_within(0, 1_000_000), (int,)),
-    "n": Kind(_within(0, 1000), (int,)),
-    "descriptor": Kind(_within(0, 1 << 20), (int,)),
-    "-": Kind(_resume),
-    PATTERN: Kind(_one_of("pattern", PATTERN)),
-    SIGN: Kind(_one_of("sign", SIGN)),
-    PRIVATE: Kind(_one_of("private", PRIVATE)),
-}
-"""By name: in capitals, `--help` shows it as what an option takes."""
 
 
 class Option(Value):
@@ -386,5 +273,29 @@ CACHE = (
     *_as_in(GET, "quiet"),
 )  # fmt: skip
 
-COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER, "proxy": PROXY, "share": SHARE, "cache": CACHE}
+PREHEATED = "What is fetched"
+
+PREHEAT = (
+    Option(("--platform",), "platforms", PREHEATED, "Image's OS/ARCH, or all; repeatable", "platform", many=True,
+           default="its own", more="That of the supernode"),
+    Option(("--plain-http",), "plain_http", PREHEATED, "The registry of docker:// speaks http, not https", FLAG),
+    *(each.replace(group=PREHEATED) for each in _as_in(GET, "filter", "identifier", "md5")),
+    Option(("--pin",), "pin", PREHEATED, "Keep it until it is unpinned", FLAG, more="`dfengine cache unpin`"),
+    *_as_in(GET, "nodes"),
+    Option(("--scope",), "scope", SWARM, "To single_seed_peer, all_seed_peers or all_peers", "scope",
+           more="Of files and images to this supernode, or to all that it knows; of images also to the hosts whose proxies take such work"),
+    Option(("--ips",), "ips", SWARM, "Of those only this host; repeatable", "address", many=True, default="all"),
+    Option(("--count",), "count", SWARM, "Only so many of them, by chance", "0..1000000", default="all"),
+    Option(("--percentage",), "percentage", SWARM, "Only so many percent of them", "1..100", default="all"),
+    *_as_in(GET, "headers", "user", "netrc", "netrc_file"),
+    Option(("--wait",), "wait", MESSAGES, "Wait until it is fetched; a signal cancels it", FLAG),
+    *(each.replace(more="With `--wait`; what is not fetched by then is cancelled") for each in _as_in(GET, "timeout")),
+    Option(("--json",), "json", MESSAGES, "Print JSON", FLAG, more="An object for each file or image; `ls`: one object"),
+    *_as_in(GET, "quiet"),
+    Option(("--token-file",), "token_file", SECURITY, "File with the supernode's token for preheats", "file",
+           more="That of its `--preheat-token-file`; without it requests are signed, if the swarm has a secret"),
+    *TRUST,
+)  # fmt: skip
+
+COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER, "proxy": PROXY, "share": SHARE, "cache": CACHE, "preheat": PREHEAT}
 """The whole table; groups are shown in the order in which they first come."""

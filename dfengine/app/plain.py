@@ -6,7 +6,8 @@ else there is (help, a mistake, a value from elsewhere) it leaves to click. `mis
 
 from __future__ import annotations
 
-from dfengine.app.options import FLAG, GET, KINDS
+from dfengine.app.kinds import FLAG, KINDS
+from dfengine.app.options import GET
 from dfengine.errors import CallerError
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
     download, result                    one download, from the first question to the renamed file, and how it went
     download_dialer                     its connections, which any thread can cut
-    identity, messages, nodes           who it is, what it says, and which supernode it tries first
+    identity, messages                  who it is, and what it says
     swarm_session                       pulls from the swarm, survives the loss of a supernode
     supernode_session, native, legacy   one registration, and the two ways of pulling
     pull_timing, progress_timeout       when to send the next request, when to give up

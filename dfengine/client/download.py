@@ -22,13 +22,13 @@ from dfengine.client.identity import Identity, identify, joint_key, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
 from dfengine.client.naming import naming
-from dfengine.client.nodes import order
 from dfengine.client.result import Result
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.watch import Watch
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
 from dfengine.net import fd_passing
 from dfengine.net.dial import local_address
+from dfengine.nodes import order
 from dfengine.storage.home import Home
 
 TYPE_CHECKING = False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 
-from dfengine.errors import BadValue, ProtocolViolation, SupernodeError
+from dfengine.client.node_control import NodeControl
+from dfengine.errors import BadValue
 from dfengine.task import is_url, task_id
 
 TYPE_CHECKING = False
@@ -15,31 +15,26 @@ if TYPE_CHECKING:
     from dfengine.net.dialer import Dialer
     from dfengine.settings import SupernodeAddress
 
-ANSWER = 30.0
-"""Seconds for an answer: a long list is read from the disk."""
-
 PAGE = 500
 """Copies in one answer."""
 
 MOST_PAGES = 10_000
-
-JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
 class NodeCache:
     """Of one supernode. All raise RemoteError."""
 
     def __init__(self, dialer: Dialer, node: SupernodeAddress) -> None:
-        self._dialer = dialer
+        self._control = NodeControl(dialer, node)
         self._node = node
 
     def listed(self) -> list[dict[str, Any]]:
         """Every copy: task, url, length, pieces, here, taken (bytes on the disk), used, until (unix seconds), state, pinned."""
         found: list[dict[str, Any]] = []
         for page in range(MOST_PAGES):
-            part = self._ask("GET", f"/api/v1/cache?pageNum={page}&pageSize={PAGE}")
+            part = self._control.ask("GET", f"/api/v1/cache?pageNum={page}&pageSize={PAGE}")
             if not isinstance(part, list) or not all(isinstance(each, dict) and _is_copy(each) for each in part):
-                raise self._nonsense()
+                raise self._control.nonsense()
             found += part
             if not part:
                 break
@@ -48,7 +43,7 @@ class NodeCache:
     def find(self, said: str) -> list[dict[str, Any]]:
         """Those of this task or URL. Raises BadValue where there is none."""
         if re.fullmatch("[0-9a-f]{64}", said) or said.startswith("df:"):
-            copy = self._ask("GET", f"/api/v1/cache/{task_id(said) if said.startswith('df:') else said}", missing=True)
+            copy = self._control.ask("GET", f"/api/v1/cache/{task_id(said) if said.startswith('df:') else said}", missing=True)
             found = [copy] if isinstance(copy, dict) and _is_copy(copy) else []
         else:
             wanted = said.partition("?")[0] if is_url(said) else said
@@ -59,32 +54,11 @@ class NodeCache:
 
     def pin(self, task: str, pinned: bool) -> None:
         """It stays until this is called with False."""
-        self._ask("POST", f"/api/v1/cache/{task}", {"pinned": pinned})
+        self._control.ask("POST", f"/api/v1/cache/{task}", {"pinned": pinned})
 
     def remove(self, task: str) -> None:
         """It leaves the supernode; downloads of it register again."""
-        self._ask("DELETE", f"/api/v1/cache/{task}")
-
-    def _ask(self, method: str, path: str, fields: dict[str, Any] | None = None, missing: bool = False) -> Any:
-        body = json.dumps(fields).encode() if fields is not None else b""
-        line = self._dialer.connect(self._node.host, self._node.port, timeout=5.0, named=True)
-        try:
-            status, _, answer = line.request(method, path, JSON if body else {}, body, timeout=ANSWER)
-        finally:
-            line.close()
-        if status == 404 and missing:
-            return None
-        try:
-            found = json.loads(answer.decode())
-        except (ValueError, RecursionError):
-            found = None
-        if status != 200 or found is None:
-            said = found.get("message") if isinstance(found, dict) else answer[:200].decode("ascii", "replace").strip()
-            raise SupernodeError(f"supernode {self._node} answers {status}: {said or 'nothing'}")
-        return found
-
-    def _nonsense(self) -> ProtocolViolation:
-        return ProtocolViolation(f"supernode {self._node} answers nonsense")
+        self._control.ask("DELETE", f"/api/v1/cache/{task}")
 
 
 def _is_copy(found: dict[str, Any]) -> bool:

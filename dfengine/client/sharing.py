@@ -12,12 +12,12 @@ import time
 from dfengine import codes
 from dfengine.client import local_peer
 from dfengine.client.identity import unique_sign
-from dfengine.client.nodes import order
 from dfengine.errors import BadValue, RemoteError, SupernodeError
 from dfengine.location import content_url
 from dfengine.net.announcing import announce
 from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
+from dfengine.nodes import order
 from dfengine.settings import SupernodeAddress
 from dfengine.storage import content, shared_content
 from dfengine.storage.home import Home

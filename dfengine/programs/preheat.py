@@ -10,10 +10,10 @@ import time
 from dfengine.client.download_dialer import DownloadDialer
 from dfengine.client.identity import identify
 from dfengine.client.messages import encode
-from dfengine.client.nodes import order
 from dfengine.client.supernode_session import JSON, reason
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
 from dfengine.net.dial import CONNECT
+from dfengine.nodes import order
 from dfengine.programs.handle import Handle
 from dfengine.value import Value
 
@@ -84,7 +84,7 @@ class Preheat(Handle[Preheated]):
         self._deadline = began + (self._settings.timeout or math.inf)
         try:
             node, task = self._asked()
-            length = self._fetched(node, task)
+            task, length = self._fetched(node, task)
         finally:
             self._hang_up()
         return Preheated(self._settings.url, task, str(node), length, time.monotonic() - began)
@@ -122,14 +122,13 @@ class Preheat(Handle[Preheated]):
         told = {"type": "file", "url": settings.url, "filter": settings.filter, "headers": dict(named.values())}
         return encode({**told, "md5": settings.md5, "identifier": settings.identifier})
 
-    def _fetched(self, node: SupernodeAddress, task: str) -> int:
-        """Wait until the supernode has the file; its length in bytes. Raises RemoteError, TimeoutError of the user's own."""
+    def _fetched(self, node: SupernodeAddress, task: str) -> tuple[str, int]:
+        """Wait until the supernode has the file; its task, and its length in bytes. Raises RemoteError, TimeoutError of the user's own."""
         pause, answered = LOOKS[0], time.monotonic()
         while True:
             self.check()
             try:
                 status, said = self._question(node, "GET", f"/api/v1/preheats/{task}")
-                found, known = self._question(node, "GET", f"/api/v1/tasks/{task}")
                 answered = time.monotonic()
                 self._state = f"supernode {node} fetches it"
             except (SourceGone, ProtocolViolation) as error:
@@ -139,11 +138,13 @@ class Preheat(Handle[Preheated]):
                     raise SupernodeError(f"supernode {node} was lost: {error}: preheat again when it runs") from error
             else:
                 state = said.get("status") if status == 200 else "FAILED"
-                if state == "FAILED" or found == 404:
+                if state == "FAILED":
                     raise SupernodeError(f"supernode {node} could not fetch {self._settings.url} ahead: {_reason(status, said)}")
-                length = known.get("httpFileLength")
-                if state == "SUCCESS" and type(length) is int and length >= 0:
-                    return length
+                if state == "SUCCESS" and "tasks" in said:
+                    return _told(said)
+                if state == "SUCCESS":  # 1.x's
+                    found, known = self._question(node, "GET", f"/api/v1/tasks/{task}")
+                    return _told({"tasks": [{"taskId": task, "length": known.get("httpFileLength") if found == 200 else -1}]})
             self._rest(pause)
             pause = min(LOOKS[1], pause * 1.5)
 
@@ -177,6 +178,16 @@ class Preheat(Handle[Preheated]):
         if line is not None:
             with contextlib.suppress(OSError):
                 line.close()
+
+
+def _told(said: dict[str, Any]) -> tuple[str, int]:
+    """Task and length of the one file of a preheat that has ended. Raises ProtocolViolation."""
+    told = said.get("tasks")
+    only = told[0] if isinstance(told, list) and len(told) == 1 and isinstance(told[0], dict) else {}
+    task, length = only.get("taskId"), only.get("length")
+    if not isinstance(task, str) or type(length) is not int or length < 0:
+        raise ProtocolViolation("the supernode has the file, and does not say which it is")
+    return task, length
 
 
 def _reason(status: int, said: dict[str, Any]) -> str:

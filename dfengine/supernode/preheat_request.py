@@ -6,6 +6,7 @@ send `headers`, `scope` and more with either. Names are compared without case an
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from itertools import islice
 from typing import Any
@@ -15,7 +16,7 @@ from dfengine.errors import BadValue
 from dfengine.location import is_content
 from dfengine.origin import image_name
 from dfengine.origin.image_manifest import check_platform
-from dfengine.settings import parse_header
+from dfengine.settings import SupernodeAddress, parse_header
 from dfengine.task import MOST_HEADERS, MOST_TEXT, MOST_URL, Digest, check_task_url, typed_url
 from dfengine.value import Value
 
@@ -28,6 +29,7 @@ SCOPES = {HERE: HERE, "single_peer": HERE, SEEDS: SEEDS, PEERS: PEERS}
 
 MOST_URLS = 64
 MOST_PLATFORMS = 32
+MOST_NODES = 64
 MOST_IPS = 1024
 MOST_COUNT = 1_000_000
 MOST_AT_ONCE = 32
@@ -42,6 +44,8 @@ class Asked(Value):
 
     user, password: of the image's registry, "" for none. platforms: none: the supernode's own. scope: HERE, SEEDS or PEERS; of all peers
     those at `ips`, else `count` of them, else `percentage`; () and 0: all. pinned: what is fetched stays until it is unpinned.
+    id: of an image's preheat, "": any. nodes: supernodes among which its blobs are divided as downloads divide them, of which this one is
+    the one numbered `node`.
     """
 
     kind: str
@@ -59,6 +63,9 @@ class Asked(Value):
     percentage: int = 0
     at_once: int = AT_ONCE
     pinned: bool = False
+    id: str = ""
+    nodes: tuple[SupernodeAddress, ...] = ()
+    node: int = 0
 
     def __repr__(self) -> str:
         return f"Asked({self.kind}, {len(self.urls)} URLs, {self.scope})"  # without a word of what opens them
@@ -108,6 +115,7 @@ def _asked(given: dict[str, Any]) -> Asked:
         user=_text(said, "username", MOST_TEXT), password=_text(said, "password", MOST_HEADERS // 4), platforms=_platforms(said),
         scope=SCOPES[scope], ips=_ips(said), count=_number(said, "count", MOST_COUNT), percentage=_number(said, "percentage", 100),
         at_once=min(_number(said, "concurrenttaskcount", MOST_COUNT) or AT_ONCE, MOST_AT_ONCE), pinned=pinned,
+        **_division(said, kind),
     )  # fmt: skip
 
 
@@ -151,6 +159,14 @@ def _urls(said: dict[str, Any], kind: str) -> tuple[str, ...]:
             raise BadValue("url: content that hosts share is fetched by nobody: `dfengine share --replicas` keeps a copy of it")
         check_task_url(url)
     return urls
+
+
+def _division(said: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Which of an image's blobs are this supernode's."""
+    id, nodes = _text(said, "id", 64), tuple(map(SupernodeAddress.parse, _texts(said, "nodes", MOST_NODES)))
+    if id and (kind != IMAGE or not re.fullmatch("[0-9a-f]{64}", id)):
+        raise BadValue(f"id: {id} is not 64 hex digits, for an image: {INVALID}")
+    return {"id": id, "nodes": nodes, "node": _number(said, "node", max(0, len(nodes) - 1))}
 
 
 def _headers(given: Any) -> tuple[tuple[str, str], ...]:

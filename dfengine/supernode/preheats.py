@@ -17,10 +17,11 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from dfengine.errors import DfengineError, OriginBusy, RemoteError
+from dfengine.errors import BadValue, DfengineError, OriginBusy, RemoteError
 from dfengine.location import CONTENT
 from dfengine.net.access import Access
 from dfengine.net.quota import Quota
+from dfengine.nodes import order
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import platform_of
@@ -30,7 +31,7 @@ from dfengine.supernode.copies import fetch as copies
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.preheat_request import FILE, Asked
 from dfengine.supernode.registration import first
-from dfengine.task import task_url
+from dfengine.task import task_id, task_url
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch import Fetch
@@ -141,13 +142,16 @@ class Preheats:
         return self._jobs.get(name) or next((job for job in self if str(job.number) == name), None)
 
     def begin(self, asked: Asked, client: str) -> Job | None:
-        """A job for who is at `client`; one that fetches the same file is joined. None: there are as many as may be. Raises LocalError."""
-        name = secrets.token_hex(32)
+        """A job for who is at `client`; one that fetches the same file is joined. None: there are as many as may be. Raises LocalError,
+        BadValue for the id of another one."""
+        name = asked.id or secrets.token_hex(32)
         if asked.kind == FILE and len(asked.urls) == 1:
             [url] = asked.urls
             name = self._named(_file(self._state, asked, url), task_url(url, asked.unwanted), asked.md5 or asked.identifier)
         known = self._jobs.get(name)
         if known is not None and not known.over:
+            if (known.kind, known.url) != (asked.kind, asked.urls[0]):
+                raise BadValue(f"id: {name} is that of another preheat")
             return known
         if not self._shares.acquire(client):
             return None
@@ -227,7 +231,7 @@ class Preheats:
         access = Access(self._state.settings.origin_allow, self._state.settings.origin_deny)
         reader = ImageReader(image, asked.headers, asked.user, asked.password, job.cancel, access=access)
         blobs = await self._in_thread(partial(reader.blobs, asked.platforms or (self._own_platform,)))
-        job.parts = [Part(image.blob(blob.digest), blob.digest, blob.size) for blob in blobs]
+        job.parts = [Part(image.blob(blob.digest), blob.digest, blob.size) for blob in blobs if _is_own(asked, blob.digest)]
         turn = asyncio.Lock()
 
         async def opened() -> Headers:
@@ -304,6 +308,11 @@ class Preheats:
                 job.cancel.set()
                 job.task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_own(asked: Asked, digest: str) -> bool:
+    """Downloads of this blob come here first, of the supernodes that divide the image."""
+    return not asked.nodes or order(asked.nodes, task_id(f"{CONTENT}:{digest}"))[0] == asked.nodes[asked.node]
 
 
 def _file(state: SupernodeState, asked: Asked, url: str) -> Wanted:

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from dfengine.app import cli, command, environment, keywords
-from dfengine.app.options import FLAG, GET, PATTERN, PRIVATE, SIGN, Option
+from dfengine.app.kinds import FLAG, PATTERN, PRIVATE, SIGN
+from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
 
 SAMPLES = {

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.about import VERSION
-from dfengine.app import cli, configuration, help, options, plain
+from dfengine.app import cli, configuration, help, kinds, options, plain
 from dfengine.settings import GetSettings, PeerSettings, SupernodeAddress, SupernodeSettings
 
 TEXTS = ["", "-", "--", "-x", "a", "a=b", "http://o/f", "1", "20M", "64K/s", "5m", "16", "70000", "15001", "n:8002=2", "A: b", "p2p", "cdn",
@@ -96,10 +96,10 @@ def test_the_rest_is_clicks(words: list[str]) -> None:
 def test_the_defaults_that_help_shows_are_the_settings_own(role: str, option: options.Option) -> None:
     own = getattr(help.SETTINGS[role], option.name, None)
     text, _, _ = help.default(role, option).partition(",")
-    if option.kind == options.FLAG:
+    if option.kind == kinds.FLAG:
         assert own in (None, False)
     elif text not in (*"", option.default.partition(",")[0]):
-        assert options.KINDS[option.kind].read(text) == own
+        assert kinds.KINDS[option.kind].read(text) == own
     else:
         assert own in (None, "", (), 0, -1), "help does not say it"
 
@@ -131,9 +131,10 @@ def test_examples_can_be_typed(role: str) -> None:
 
 SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces|size": "7", "duration": "7s", "header": "A: b",
            "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
-           options.PATTERN: "cdn", options.SIGN: "none", options.PRIVATE: "split", options.FLAG: "1"}  # fmt: skip
+           kinds.PATTERN: "cdn", kinds.SIGN: "none", "scope": "all_peers", "platform": "linux/amd64",
+           kinds.PRIVATE: "split", kinds.FLAG: "1"}  # fmt: skip
 
-NEEDED = {"share": ("FILE",), "cache": ("ls",)}
+NEEDED = {"share": ("FILE",), "cache": ("ls",), "preheat": ("ls",)}
 """Arguments without which a command is none."""
 
 
@@ -152,13 +153,13 @@ def test_each_option_is_a_variable_and_a_setting_of_files(
         return command.make_context(role, [*words, *NEEDED.get(role, ())], default_map=given).params[option.name]
 
     def read(text: str) -> Any:
-        value = True if option.kind == options.FLAG else options.KINDS[option.kind].read(text)
+        value = True if option.kind == kinds.FLAG else kinds.KINDS[option.kind].read(text)
         return (value,) if option.many else value
 
     assert found() == read(other)
     monkeypatch.setenv(f"DFENGINE_{role}_{option.name}".upper(), text)
     assert found() == read(text)
-    if option.kind != options.FLAG:
+    if option.kind != kinds.FLAG:
         assert found(option.flags[0], other) == read(other)
 
 

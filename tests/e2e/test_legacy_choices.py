@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dfengine import client
-from dfengine.client.nodes import order
+from dfengine.nodes import order
 from dfengine.settings import GetSettings, SupernodeAddress
 from dfengine.task import task_id
 

@@ -80,6 +80,8 @@ WRONG: list[dict[str, Any]] = [
     {"type": "image", "url": IMAGE_URL, "count": -1}, {"type": "image", "url": IMAGE_URL, "percentage": 101},
     {"type": "image", "url": IMAGE_URL, "count": True}, {"type": "image", "url": IMAGE_URL, "platform": "linux"},
     {"type": "image", "url": IMAGE_URL, "platforms": ["linux/amd64"] * 33}, {"type": "image", "url": IMAGE_URL, "pin": "yes"},
+    {"type": "image", "url": IMAGE_URL, "id": "x"}, {"url": "http://h/f", "id": "a" * 64}, {"type": "image", "url": IMAGE_URL, "node": 1},
+    {"type": "image", "url": IMAGE_URL, "nodes": ["a", "b"], "node": 2}, {"type": "image", "url": IMAGE_URL, "nodes": ["a b"]},
     {"url": "http://h/f", "scope": "all_peers"}, {"url": "http://h/f", "username": {"a": 1}},
 ]  # fmt: skip
 
@@ -99,7 +101,8 @@ def test_what_is_no_job(body: bytes) -> None:
 
 VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
                       lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3))  # fmt: skip
-NAMES = ("type", "url", "urls", "headers", "scope", "ips", "count", "percentage", "platform", "username", "pin", "filter", "md5")
+NAMES = ("type", "url", "urls", "headers", "scope", "ips", "count", "percentage", "platform", "username", "pin", "filter", "md5",
+         "id", "nodes", "node")
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), VALUES), st.booleans())

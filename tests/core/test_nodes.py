@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.client.nodes import order
+from dfengine.nodes import order
 from dfengine.settings import SupernodeAddress
 
 NODES = [SupernodeAddress(f"supernode{i}") for i in range(5)]

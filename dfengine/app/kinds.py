@@ -1,0 +1,130 @@
+"""What the values of options are: how each kind is read from text, which types it has in Python, its unit."""
+
+from __future__ import annotations
+
+from dfengine import settings
+from dfengine.errors import BadValue
+from dfengine.settings import SupernodeAddress
+from dfengine.task import MOST_TEXT, Digest
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+FLAG = "flag"
+"""Kind of an option without a value."""
+
+PATTERN = "p2p|cdn|source"
+
+SIGN = "supernode|client|none"
+
+SCOPE = "single_seed_peer|all_seed_peers|all_peers"
+
+PRIVATE = "share|split"
+
+
+def _one_of(name: str, choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices.split("|"):
+            raise BadValue(f"{name} {text[:40]!r} is not one of {choices}")
+        return text
+
+    return read
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536):
+        raise BadValue(f"port {text[:40]!r} is not a number up to 65535")
+    return int(text)
+
+
+def _within(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number of least..most."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
+            raise BadValue(f"{text[:40]!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _resume(text: str) -> str:
+    if text != "-":
+        raise BadValue("use -C - or omit it: a download always resumes at the end of what is there")
+    return text
+
+
+def _registered(text: str) -> str:
+    """A text that a registration carries: a supernode refuses others."""
+    if len(text) > MOST_TEXT:
+        raise BadValue(f"{len(text)} characters are more than {MOST_TEXT}")
+    if any(character < " " or character == "\x7f" for character in text):
+        raise BadValue("it has a control character")
+    return text
+
+
+def _platform(text: str) -> str:
+    from dfengine.origin.image_manifest import check_platform
+
+    return check_platform(text)
+
+
+def _glob(text: str) -> str:
+    from dfengine.globs import Globs
+
+    return Globs((text,)).check().include[0]
+
+
+class Kind(Value):
+    """What the values of an option are. read: text to value, raises BadValue. types: of the value in Python. unit: of a number."""
+
+    read: Callable[[str], Any]
+    types: tuple[type, ...] = (str,)
+    unit: str = ""
+
+
+KINDS: dict[str, Kind] = {
+    FLAG: Kind(str, (bool,)),
+    "text": Kind(_registered),
+    "url": Kind(str),
+    "url|user[:password]": Kind(str),
+    "user[:password]": Kind(str),
+    "product": Kind(str),
+    "file": Kind(str),
+    "dir": Kind(str),
+    "hex": Kind(lambda text: Digest.parse(f"md5:{text}").hex),
+    "address": Kind(str),
+    "host|address|cidr": Kind(str),
+    "glob": Kind(_glob),
+    "labels": Kind(_registered),
+    "names": Kind(str),
+    "rate": Kind(settings.parse_rate, (int,), "bytes per second"),
+    "size": Kind(settings.parse_size, (int,), "bytes"),
+    "pieces|size": Kind(settings.parse_window, (int,), "pieces, or bytes"),
+    "duration": Kind(settings.parse_duration, (int, float), "seconds"),
+    "header": Kind(settings.parse_header, (tuple,)),
+    "host[:port][=weight]": Kind(SupernodeAddress.parse, (SupernodeAddress,)),
+    "algorithm:hex": Kind(Digest.parse, (Digest,)),
+    "port": Kind(_port, (int,)),
+    "ip:port|unix:path": Kind(str),
+    "cidr": Kind(str),
+    "registry": Kind(str),
+    "a-b|a-|-n": Kind(settings.parse_range, (), "bytes"),
+    "1..16": Kind(_within(1, 16), (int,)),
+    "1..256": Kind(_within(1, 256), (int,), "files"),
+    "1..100": Kind(_within(1, 100), (int,), "percent"),
+    "1..10000": Kind(_within(1, 10_000), (int,), "pieces"),
+    "0..1000000": Kind(_within(0, 1_000_000), (int,)),
+    "n": Kind(_within(0, 1000), (int,)),
+    "descriptor": Kind(_within(0, 1 << 20), (int,)),
+    "-": Kind(_resume),
+    PATTERN: Kind(_one_of("pattern", PATTERN)),
+    SIGN: Kind(_one_of("sign", SIGN)),
+    "scope": Kind(_one_of("scope", SCOPE)),
+    "platform": Kind(_platform),
+    PRIVATE: Kind(_one_of("private", PRIVATE)),
+}
+"""By name: in capitals, `--help` shows it as what an option takes."""

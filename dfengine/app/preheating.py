@@ -1,0 +1,264 @@
+"""Runs `dfengine preheat` from the values of its options: has supernodes fetch files and images, lists that, or cancels it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import signal
+import sys
+import time
+from typing import Any
+
+from dfengine.app.printing import put
+from dfengine.client.identity import identify
+from dfengine.client.node_preheats import NodePreheats
+from dfengine.errors import BadValue, OriginError, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
+from dfengine.net.dialer import Dialer
+from dfengine.nodes import order
+from dfengine.origin import credentials, image_name
+from dfengine.settings import GetSettings
+from dfengine.task import is_url, shown, typed_url
+from dfengine.value import Value
+
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+ACTIONS = ("ls", "stat", "cancel")
+
+LOOKS = 0.1, 2.0
+"""Seconds between two questions how far it is: at first, and at most."""
+
+LOST = 30.0
+"""Seconds for which a supernode that does not answer any more is asked again."""
+
+
+class _Stopped(BaseException):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _stop(number: int, frame: object) -> None:
+    raise _Stopped(number)
+
+
+class Begun(Value):
+    """One file or image: its id at each of these supernodes."""
+
+    what: str
+    id: str
+    nodes: tuple[NodePreheats, ...]
+
+
+def preheat(values: dict[str, Any]) -> None:
+    """Raises subclasses of DfengineError, SystemExit when a signal ends it."""
+    action, *names = values.pop("words", ()) or ("",)
+    nodes = _nodes(values)
+    if action not in ACTIONS:
+        _order([action, *names], nodes, values)
+        return
+    if bool(names) == (action == "ls"):
+        raise BadValue("dfengine preheat ls, stat ID... or cancel ID...")
+    if action == "ls":
+        _list([{"node": str(node.node), **each} for node in nodes for each in node.listed()], values)
+        return
+    for name in names:
+        if not name.isalnum():
+            raise BadValue(f"{name[:80]!r} is no ID of a preheat: `dfengine preheat ls` lists them")
+        found = [node for node in nodes if (node.cancel(name) if action == "cancel" else _told(node, name, values))]
+        if not found:
+            raise BadValue(f"{name} is no preheat of {', '.join(str(node.node) for node in nodes)}: `dfengine preheat ls` lists them")
+
+
+def _nodes(values: dict[str, Any]) -> list[NodePreheats]:
+    """Raises BadValue."""
+    given = tuple(dict.fromkeys(values.get("nodes", ())))
+    if not given:
+        raise BadValue("a supernode fetches it: name it (-n HOST)")
+    token = ""
+    if values.get("token_file"):
+        from dfengine.net.secret import read_secret
+
+        token = read_secret(values["token_file"]).decode("ascii", "replace")
+    tls = values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")
+    dialer = Dialer(values.get("secret_file", ()), tls)
+    return [NodePreheats(dialer, node, token) for node in given]
+
+
+def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) -> None:
+    """Have each file and image fetched."""
+    messages = [_message(what, values) for what in whats]
+    if not values.get("wait"):
+        for what, message in zip(whats, messages, strict=True):
+            _say_begun(_begin(what, message, nodes, values), values)
+        return
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+    begun: list[Begun] = []
+    try:
+        for what, message in zip(whats, messages, strict=True):
+            begun.append(_begin(what, message, nodes, values))
+        _wait(begun, values)
+    except (_Stopped, TimedOut) as stopped:
+        cancelled = _cancel(begun)
+        if isinstance(stopped, TimedOut):
+            raise
+        print(f"dfengine: stopped{': the preheats are cancelled' if cancelled else ''}", file=sys.stderr)
+        sys.exit(128 + stopped.number)
+
+
+def _cancel(begun: list[Begun]) -> bool:
+    """Cancel those that have not ended; a second signal does not disturb it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    done = False
+    for each in begun:
+        for node in each.nodes:
+            with contextlib.suppress(RemoteError):
+                told = node.find(each.id)
+                done |= told is not None and told["status"] in ("WAITING", "RUNNING") and node.cancel(each.id)
+    return done
+
+
+def _message(what: str, values: dict[str, Any]) -> dict[str, Any]:
+    """What a supernode is asked to fetch. Raises BadValue."""
+    named = {name: values[name] for name in ("scope", "count", "percentage") if values.get(name)}
+    named |= {"ips": list(values["ips"])} if values.get("ips") else {}
+    named |= {"pin": True} if values.get("pin") else {}
+    image = what.startswith(image_name.SCHEME) or image_name.is_manifest(what)
+    if image:
+        found = image_name.of_url(what) if "/manifests/" in what else image_name.of_name(what, bool(values.get("plain_http")))
+        url = found.manifest()
+        named |= {"type": "image", "platforms": list(values.get("platforms", ()))}
+    elif is_url(what):
+        url = typed_url(what)
+        named |= {"type": "file", **{name: values[name] for name in ("filter", "md5", "identifier") if values.get(name)}}
+        if values.get("platforms"):
+            raise BadValue(f"--platform is for images, and {shown(what)} is a file")
+    else:
+        raise BadValue(f"{shown(what)[:200]!r} is neither a URL nor {image_name.SCHEME}[HOST/]NAME[:TAG]")
+    own = {name: values[name] for name in ("headers", "user", "netrc", "netrc_file") if values.get(name)}
+    headers = credentials.headers(GetSettings(url=url, output="", **own))
+    if len({name.lower() for name, _ in headers}) < len(headers):
+        raise BadValue("--header: a header stands there twice")
+    return {**named, "url": url, "headers": dict(headers)}
+
+
+def _begin(what: str, message: dict[str, Any], nodes: list[NodePreheats], values: dict[str, Any]) -> Begun:
+    """A file at the supernode that downloads try first, of those that answer; an image at all, which divide its blobs."""
+    if message["type"] == "image":
+        name, places = secrets.token_hex(32), [f"{node.node}={node.node.weight}" for node in nodes]
+        more = {"id": name, **({"nodes": places} if len(nodes) > 1 and "scope" not in message else {})}
+        begun: list[NodePreheats] = []
+        try:
+            for n, node in enumerate(nodes):
+                node.begin({**message, **more, "node": n if "nodes" in more else 0})
+                begun.append(node)
+        except BaseException:
+            _cancel([Begun(what, name, tuple(begun))])
+            raise
+        return Begun(what, name, tuple(begun))
+    own = {name: values[name] for name in ("filter", "md5", "identifier", "headers") if values.get(name)}
+    task = identify(GetSettings(url=message["url"], output="", **own)).task
+    by_address = {node.node: node for node in nodes}
+    failure: RemoteError | None = None
+    for address in order(by_address, task):
+        try:
+            return Begun(what, by_address[address].begin(message), (by_address[address],))
+        except (SourceGone, ProtocolViolation) as error:
+            failure = failure or error
+    raise SupernodeError(f"no supernode fetches it ahead: {failure}: name one that runs (-n)") from failure
+
+
+def _wait(begun: list[Begun], values: dict[str, Any]) -> None:
+    """Until all have ended. Raises OriginError when one failed, TimedOut."""
+    deadline = time.monotonic() + values["timeout"] if values.get("timeout") else 0.0
+    shows = not values.get("quiet") and sys.stderr.isatty()
+    failed = ""
+    for each in begun:
+        told = _ended(each, deadline, shows)
+        bad = next((one for one in told if one["status"] != "SUCCESS"), None)
+        if values.get("json"):
+            put(json.dumps({"url": shown(each.what), "id": each.id, "nodes": told}))
+        elif bad is None and not values.get("quiet"):
+            parts = [part for one in told for part in one["tasks"]]
+            put(f"{each.id}  {shown(each.what)}  {len(parts)} files, {sum(max(0, part['length']) for part in parts)} bytes")
+        if bad is not None:
+            message = f"{shown(each.what)}: supernode {bad['node']}: {bad.get('errorMsg', 'it failed')}"
+            if failed:
+                print(f"dfengine: {failed}", file=sys.stderr)
+            failed = message
+    if failed:
+        raise OriginError(failed)
+
+
+def _ended(each: Begun, deadline: float, shows: bool) -> list[dict[str, Any]]:
+    """What each supernode says in the end. Raises TimedOut, SupernodeError."""
+    told: dict[str, dict[str, Any]] = {}
+    pause = LOOKS[0]
+    answered = time.monotonic()
+    while True:
+        for node in each.nodes:
+            if told.get(str(node.node), {}).get("status") in ("SUCCESS", "FAILED"):
+                continue
+            try:
+                found = node.find(each.id)
+            except SourceGone as error:
+                if time.monotonic() - answered > LOST:
+                    raise SupernodeError(f"supernode {node.node} was lost: {error}: preheat again when it runs") from error
+                continue
+            answered = time.monotonic()
+            if found is None:
+                raise SupernodeError(f"supernode {node.node} knows nothing of it any more: it was cancelled, or the supernode restarted")
+            told[str(node.node)] = {"node": str(node.node), **found}
+        over = sum(one["status"] in ("SUCCESS", "FAILED") for one in told.values())
+        if shows:
+            _show(each, list(told.values()), over == len(each.nodes))
+        if over == len(each.nodes):
+            return list(told.values())
+        if deadline and time.monotonic() > deadline:
+            raise TimedOut(f"{shown(each.what)} is not fetched ahead in time: it is cancelled; give it longer")
+        time.sleep(pause)
+        pause = min(LOOKS[1], pause * 1.3)
+
+
+def _show(each: Begun, told: list[dict[str, Any]], over: bool) -> None:
+    """One line on a terminal."""
+    parts = [part for one in told for part in one["tasks"]]
+    whole = sum(part["status"] == "SUCCESS" for part in parts)
+    here, length = sum(part["here"] for part in parts), sum(max(0, part["length"]) for part in parts)
+    line = f"{shown(each.what)[:60]}: {whole}/{len(parts)} files, {here >> 20} of {length >> 20} MiB"
+    print(f"\r\x1b[K{'' if over else line}", end="", file=sys.stderr, flush=True)
+
+
+def _say_begun(begun: Begun, values: dict[str, Any]) -> None:
+    if values.get("json"):
+        put(json.dumps({"url": shown(begun.what), "id": begun.id, "nodes": [str(node.node) for node in begun.nodes]}))
+    else:
+        put(begun.id)
+
+
+def _list(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
+    """A line for each, or one JSON object."""
+    if values.get("json"):
+        put(json.dumps({"preheats": found}))
+        return
+    for each in found:
+        put("  ".join((each["ID"], each["status"].ljust(7), each["startTime"], each["node"], each.get("url", ""))))
+
+
+def _told(node: NodePreheats, name: str, values: dict[str, Any]) -> bool:
+    """Print all that is known of it. False: there is none."""
+    found = node.find(name)
+    if found is None:
+        return False
+    if values.get("json"):
+        put(json.dumps({"node": str(node.node), **found}))
+        return True
+    tasks = found.pop("tasks")
+    for key, value in {"node": str(node.node), **found}.items():
+        put(f"{key + ':':11} {value}")
+    for task in tasks:
+        put("  ".join((task["status"].ljust(7), f"{task['here']}/{task['length']}", task.get("host", ""), str(task.get("url", "")),
+                       str(task.get("errorMsg", "")))).rstrip())  # fmt: skip
+    return True

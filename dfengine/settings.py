@@ -250,14 +250,15 @@ class PeerSettings(Value):
 class ProxySettings(Value):
     """What `dfengine proxy` runs with. listen: `IP:PORT` or `unix:PATH`, none: PROXY_PORT of 127.0.0.1. allow: CIDRs of other hosts.
 
-    registries: URLs, the first one for requests that name none. cache_size: most bytes of blobs on the disk,
-    0: any. The rest is as for `get`.
+    registries: URLs, the first one for requests that name none. registry_auth: path of a config.json of `docker login`.
+    cache_size: most bytes of blobs on the disk, 0: any. The rest is as for `get`.
     """
 
     listen: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     token_file: str = ""
     registries: tuple[str, ...] = ()
+    registry_auth: str = ""
     only_registries: bool = False
     cache_size: int = 0
     private: str = "share"

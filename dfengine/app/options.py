@@ -235,6 +235,8 @@ PROXY = (
     Option(("--registry",), "registries", REGISTRIES, "Registry that may be asked; repeat for several", "registry", many=True,
            more="`https://HOST`, `http://HOST:PORT`, or `NAME=https://HOST` where images name it otherwise; `USER:PASSWORD@` before the "
            "host are sent where a client sends no credentials. The first one is asked for what names none"),
+    Option(("--registry-auth",), "registry_auth", REGISTRIES, "Users of registries: docker login's config.json", "file",
+           more="Mode 0600. Of those that `--registry` names; for requests that read and have no credentials (docs/security.md)"),
     Option(("--only-registries",), "only_registries", REGISTRIES, "Ask no other registries", FLAG,
            more="Without it, others are asked by https on port 443"),
     *(each.replace(group=REGISTRIES) for each in (*_as_in(GET, "cacerts", "insecure"), *_as_in(SUPERNODE, "origin_allow", "origin_deny"))),

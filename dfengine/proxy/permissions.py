@@ -14,18 +14,23 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginError, OriginUnreachable
 from dfengine.proxy.fields import Fields, text
-from dfengine.proxy.upstream import Upstreams
+from dfengine.proxy.question import ask
 from dfengine.value import Value
 
 if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
+    from dfengine.proxy.upstream import Upstreams
 
 FRESH_SECONDS = 60.0
 KEPT_SECONDS = 3600.0
 MOST = 65536
 """Answers that are remembered."""
 
+MOST_NAMES = 4096
 HEAD_SECONDS = 20.0
+UNSAID = (b"via", b"host", b"accept")
+"""Fields that open nothing."""
+
 OPEN = frozenset((200, 301, 302, 303, 307, 308))
 """Statuses of what may be fetched. A redirect leads to an object store, by a URL that is signed for who asked."""
 
@@ -50,25 +55,27 @@ class Permissions:
         self._loop = loop
         self._upstreams = upstreams
         self._known: OrderedDict[bytes, Permit] = OrderedDict()
+        self._names: OrderedDict[bytes, bytes] = OrderedDict()
+        """See `same`."""
         self._asking: dict[bytes, asyncio.Task[Permit]] = {}
 
     def known(self, registry: Registry, target: str, fields: Fields) -> Permit | None:
         """What was said within the last minute."""
-        found = self._known.get(_key(registry, target, fields))
+        found = self._known.get(self._key(registry, target, fields))
         return found if found is not None and self._loop.time() - found.at < FRESH_SECONDS else None
 
     def held(self, registry: Registry, target: str, fields: Fields) -> bool:
         """It was permitted within the last hour: for when the registry does not answer."""
-        found = self._known.get(_key(registry, target, fields))
+        found = self._known.get(self._key(registry, target, fields))
         return found is not None and found.opens and self._loop.time() - found.at < KEPT_SECONDS
 
     def learn(self, registry: Registry, target: str, fields: Fields, content_type: str, length: int) -> None:
         """The registry has just given it."""
-        self._keep(_key(registry, target, fields), Permit(200, content_type, length, self._loop.time()))
+        self._keep(self._key(registry, target, fields), Permit(200, content_type, length, self._loop.time()))
 
     async def ask(self, registry: Registry, target: str, fields: Fields) -> Permit:
         """What the registry says to a HEAD with these fields. Raises OriginUnreachable and its kin when it says nothing."""
-        key = _key(registry, target, fields)
+        key = self._key(registry, target, fields)
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
@@ -103,49 +110,18 @@ class Permissions:
             self._known.popitem(last=False)
 
     async def _head(self, registry: Registry, target: str, fields: Fields) -> Permit:
-        line = self._upstreams.kept(registry)
-        while True:
-            used = line is not None
-            line = line or await self._upstreams.connect(registry)
-            asked = _Head(self._loop)
-            line.begin(asked, "HEAD", target, fields)
-            try:
-                status, found, length = await asked.answered
-            except ConnectionError as error:
-                if not used:
-                    raise OriginUnreachable(f"{registry.place}: {error}") from None
-                line = None  # it was closed meanwhile
-            except asyncio.CancelledError:
-                line.cut()
-                raise
-            else:
-                if status != 200:  # what a redirect says of itself says nothing of the file
-                    return Permit(status, "", -1, self._loop.time())
-                return Permit(status, text(found, b"content-type"), length, self._loop.time())
+        told = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
+        if told.status != 200:  # what a redirect says of itself says nothing of the file
+            return Permit(told.status, "", -1, self._loop.time())
+        return Permit(told.status, text(told.fields, b"content-type"), told.length, self._loop.time())
 
+    def same(self, value: bytes, name: bytes) -> None:
+        """This value of a field opens what others of this name open."""
+        self._names[value] = name
+        if len(self._names) > MOST_NAMES:
+            self._names.popitem(last=False)
 
-class _Head:
-    """The exchange of one HEAD."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.answered: asyncio.Future[tuple[int, Fields, int]] = loop.create_future()
-
-    def interim(self, status: int) -> None: ...
-    def body_part(self, data: bytes) -> None: ...
-    def end(self) -> None: ...
-    def flush(self) -> None: ...
-    def hold(self, held: bool) -> None: ...
-
-    def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
-        if not self.answered.done():
-            self.answered.set_result((status, fields, length if length >= 0 else -1))
-
-    def lost(self, error: Exception) -> None:
-        if not self.answered.done():
-            self.answered.set_exception(error if isinstance(error, ConnectionError | DfengineError) else ConnectionError(str(error)))
-
-
-def _key(registry: Registry, target: str, fields: Fields) -> bytes:
-    """Of what is asked, in whose name; a secret is not kept."""
-    sent = sorted((name.lower(), value) for name, value in fields if name.lower() not in (b"via", b"host", b"accept"))
-    return hashlib.sha256(repr((registry.url, target, sent)).encode()).digest()
+    def _key(self, registry: Registry, target: str, fields: Fields) -> bytes:
+        """Of what is asked, in whose name; a secret is not kept."""
+        sent = sorted((name.lower(), self._names.get(value, value)) for name, value in fields if name.lower() not in UNSAID)
+        return hashlib.sha256(repr((registry.url, target, sent)).encode()).digest()

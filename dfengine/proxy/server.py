@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 import stat
-from base64 import b64encode
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -21,14 +20,16 @@ from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
 from dfengine.net.stopping import stop_on_signals
-from dfengine.proxy import fields, reference
+from dfengine.proxy import fields, logins, reference
 from dfengine.proxy.blobs import BlobAnswer, Blobs
 from dfengine.proxy.front import Front
 from dfengine.proxy.guard import Guard, Listen
 from dfengine.proxy.manifests import Manifests, Ping
+from dfengine.proxy.opening import Opening
 from dfengine.proxy.passing import Passing
 from dfengine.proxy.permissions import Permissions
 from dfengine.proxy.registries import Registries, Registry
+from dfengine.proxy.tokens import Tokens
 from dfengine.proxy.upstream import Upstreams
 from dfengine.settings import PROXY_PORT, ProxySettings
 
@@ -47,8 +48,9 @@ def run_proxy(settings: ProxySettings) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
     guard = Guard(listens, settings.allow, read_token(settings.token_file))
+    known = logins.given(tuple(map(Registry.parse, settings.registries)), read_logins(settings.registry_auth))
     registries = Registries(
-        tuple(map(Registry.parse, settings.registries)), settings.only_registries, Access(settings.origin_allow, settings.origin_deny)
+        known, settings.only_registries, Access(settings.origin_allow, settings.origin_deny)
     )
     import uvloop
 
@@ -57,15 +59,25 @@ def run_proxy(settings: ProxySettings) -> None:
 
 def read_token(path: str) -> str:
     """What stands in the file, "" for no file. Raises BadValue, LocalError."""
-    if not path:
-        return ""
     try:
-        with open(path, encoding="ascii") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise BadValue(f"--token-file {path} can be read by others: chmod 600")
-            return file.read(LONGEST_TOKEN).strip()
-    except (OSError, ValueError) as error:
+        return _secret("--token-file", path, LONGEST_TOKEN).decode("ascii").strip() if path else ""
+    except UnicodeError as error:
         raise LocalError(f"--token-file {path} cannot be read: {error}") from None
+
+
+def read_logins(path: str) -> dict[str, str]:
+    """See logins.read; empty for no file. Raises BadValue, LocalError."""
+    return logins.read(_secret("--registry-auth", path, logins.LONGEST), path) if path else {}
+
+
+def _secret(option: str, path: str, most: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise BadValue(f"{option} {path} can be read by others: chmod 600")
+            return file.read(most)
+    except OSError as error:
+        raise LocalError(f"{option} {path} cannot be read: {error.strerror}") from None
 
 
 async def _serve(settings: ProxySettings, listens: tuple[Listen, ...], guard: Guard, registries: Registries) -> None:
@@ -135,7 +147,9 @@ class Server:
         self._registries = registries
         self._places = {sock.getsockname()[:2] for sock in socks if sock.family != socket.AF_UNIX}
         self._upstreams = Upstreams(loop, registries, self._itself, settings.cacerts, settings.insecure)
-        self._blobs = Blobs(loop, settings, Permissions(loop, self._upstreams))
+        permissions = Permissions(loop, self._upstreams)
+        self._tokens = Tokens(loop, self._upstreams, permissions)
+        self._blobs = Blobs(loop, settings, permissions)
         self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
         self._fronts: set[Front] = set()
         self._via = f"dfengine-{secrets.token_hex(8)}".encode()
@@ -188,10 +202,21 @@ class Server:
             given = given.partition("://")[2].rstrip("/") if "://" in given else given
             given = reference.host(given) or "?"
         asked, registry = self._asked(head.target, given)
-        more: fields.Fields = []
-        if registry.user and b"authorization" not in first:
-            more.append((b"Authorization", b"Basic " + b64encode(registry.user.encode())))
+        # Whoever may use this proxy may read in its name, and nothing else.
+        if not registry.user or b"authorization" in first or head.method not in ("GET", "HEAD") or head.length:
+            return self._open(front, head, asked, registry, [])
+        own = self._tokens.known(registry, asked.target)
+        if own is not None:
+            return self._open(front, head, asked, registry, own)
 
+        def go_on(own: fields.Fields) -> Exchange | None:
+            return self._open(front, head, asked, registry, own)
+
+        return Opening(self.loop, front, registry, self._tokens.fields(registry, asked.target), go_on).start()
+
+    def _open(self, front: Front, head: Head, asked: reference.Reference, registry: Registry, own: fields.Fields) -> Exchange | None:
+        """As `route`. own: credentials of this proxy's own."""
+        more = [*own]
         reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
         private = [*fields.private(head.fields), *more] if reads and asked.kind else []
         watcher: Watcher | None = Ping(front) if reads and asked.target == "/v2/" else None

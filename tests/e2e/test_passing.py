@@ -309,7 +309,12 @@ def test_its_own_credentials_are_sent_where_a_client_has_none(stage: Scene, regi
     mirror = urlsplit(stage.proxy("--registry", registry.url.replace("://", "://me:secret@"))[1]).netloc
     asked(mirror, "GET", "/v2/a/x")
     asked(mirror, "GET", "/v2/a/x", Authorization="Bearer t")
-    assert [each.fields["authorization"] for each in registry.asked] == ["Basic bWU6c2VjcmV0", "Bearer t"]
+    asked(mirror, "DELETE", "/v2/a/x")
+    asked(mirror, "POST", "/v2/a/x", b"data")
+    said = [(each.method, each.target, each.fields.get("authorization")) for each in registry.asked]
+    # What it has to show is asked first; nobody changes anything in its name.
+    assert said == [("GET", "/v2/", None), ("GET", "/v2/a/x", "Basic bWU6c2VjcmV0"), ("GET", "/v2/a/x", "Bearer t"),
+                    ("DELETE", "/v2/a/x", None), ("POST", "/v2/a/x", None)]  # fmt: skip
 
 
 def test_a_unix_socket(stage: Scene, registry: Upstream) -> None:

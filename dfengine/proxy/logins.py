@@ -1,0 +1,120 @@
+"""Credentials of the proxy's own for registries: a file as `docker login` writes it, and what a registry wants to see. Pure.
+
+Sources: Docker's config.json and containers-auth.json(5) (`auths`); the registry's token specification (`WWW-Authenticate: Bearer
+realm,service,scope`); RFC 9110 section 11.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from base64 import b64decode
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from dfengine.errors import BadValue
+from dfengine.origin.image_name import HUB, HUB_NAMES
+from dfengine.proxy.reference import host
+from dfengine.proxy.registries import PORTS, Registry
+from dfengine.value import Value
+
+LONGEST = 1 << 20
+"""Bytes of such a file."""
+
+SECONDS = 60.0
+"""For which a token holds that does not say it."""
+
+_PARAMETER = re.compile(r'([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))')
+
+
+class Challenge(Value):
+    """What a registry asks for. realm: URL of who gives tokens, "": it wants user and password themselves."""
+
+    realm: str = ""
+    service: str = ""
+
+    @classmethod
+    def parse(cls, value: str) -> Challenge:
+        """Of a WWW-Authenticate; what asks for no token wants user and password."""
+        scheme, _, rest = value.strip().partition(" ")
+        if scheme.lower() != "bearer":
+            return cls()
+        given = {name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain for name, quoted, plain in _PARAMETER.findall(rest)}
+        return cls(given.get("realm", ""), given.get("service", ""))
+
+    def asked(self, registry: Registry, scope: str) -> tuple[Registry, str]:
+        """Whom to ask for a token, and for what target there. Raises BadValue for a realm that a password is not sent to."""
+        try:
+            parts = urlsplit(self.realm)
+            place, port = host(parts.netloc), parts.port
+        except ValueError:
+            place = ""
+        # A registry that is asked by https has no password sent in the clear.
+        if not place or parts.scheme not in ("https", registry.scheme) or not re.fullmatch("/?[!-~]*", parts.path) or "#" in self.realm:
+            raise BadValue(f"{registry.place} names nobody who gives tokens: {self.realm[:80]!r}")
+        name = place[: -len(str(port)) - 1] if port is not None else place
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in (("service", self.service), ("scope", scope)) if value)
+        whom = Registry(parts.scheme, name, port or PORTS[parts.scheme], known=registry.known)
+        return whom, f"{parts.path or '/'}?{'&'.join(filter(None, (parts.query, query)))}"
+
+
+def scope_of(target: str) -> str:
+    """What a token for a GET of this target is to open: reading its repository, nothing else."""
+    found = re.match(r"/v2/([a-z0-9._/-]+)/(?:manifests|blobs|tags|referrers)/", target)
+    return f"repository:{found[1]}:pull" if found else ""
+
+
+def token_of(body: bytes) -> tuple[str, float]:
+    """(token, seconds for which it holds) of the answer of who gives them. Raises BadValue."""
+    try:
+        told = json.loads(body)
+        token, seconds = told.get("token") or told.get("access_token"), told.get("expires_in") or SECONDS
+    except (ValueError, AttributeError, RecursionError):
+        raise BadValue("the answer to a request for a token holds none") from None
+    if not isinstance(token, str) or not re.fullmatch("[!-~]{1,16384}", token) or type(seconds) not in (int, float):
+        raise BadValue("the answer to a request for a token holds none")
+    return token, min(max(float(seconds), SECONDS), 86400.0)
+
+
+def read(text: bytes, path: str) -> dict[str, str]:
+    """HOST[:PORT] -> NAME:PASSWORD of a config.json. Raises BadValue, which repeats nothing of a password."""
+    try:
+        told: Any = json.loads(text)
+        given = dict(told.get("auths", {}))
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        raise BadValue(f"--registry-auth {path} is no config.json as docker login writes it") from None
+    found = {}
+    for place, entry in given.items():
+        url = place.partition("://")[2] if "://" in place else place
+        name = host(url.partition("/")[0])
+        user = _user(entry)
+        if not name or not user:
+            kept = " (docker login has put it into another program: credsStore)" if not entry else ""
+            raise BadValue(f"--registry-auth {path}: {place[:80]!r} has no user and password{kept}")
+        found[HUB if name in HUB_NAMES else name] = user
+    return found
+
+
+def _user(entry: object) -> str:
+    if not isinstance(entry, dict):
+        return ""
+    name, password = entry.get("username"), entry.get("password")
+    if isinstance(entry.get("auth"), str) and entry["auth"]:
+        try:
+            user = b64decode(entry["auth"], validate=True).decode().rstrip("\0")
+        except (binascii.Error, ValueError):
+            return ""
+    else:
+        user = f"{name}:{password}" if isinstance(name, str) and isinstance(password, str) and ":" not in name else ""
+    return user if re.fullmatch(r"[^:\r\n\0]+:[^\r\n\0]+", user) else ""
+
+
+def given(registries: tuple[Registry, ...], logins: dict[str, str]) -> tuple[Registry, ...]:
+    """The same registries, with the users of a file where their URL names none."""
+
+    def user(each: Registry) -> str:
+        names = (each.place, f"{each.host}:{each.port}", each.name)
+        return each.user or next((logins[name] for name in names if name and name in logins), "")
+
+    return tuple(each.replace(user=user(each)) for each in registries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from dfengine.client.host_cache import Cached
 from dfengine.client.node_cache import NodeCache
 from dfengine.errors import BadValue
 from dfengine.net.dialer import Dialer
+from dfengine.proxy import pins
 from dfengine.settings import HOME
 from dfengine.storage.home import Home
 
@@ -49,12 +51,30 @@ def _dialer(values: dict[str, Any]) -> Dialer:
 
 
 def _of_host(action: str, words: tuple[str, ...], values: dict[str, Any], home: Home) -> None:
+    blobs = pins.listed(home.path)
     if action == "ls":
-        _list([each.as_object() for each in host_cache.listed(home)], "path", values)
+        held = {blob.inode for blob in blobs}
+        downloads = [each for each in host_cache.listed(home) if _inode(each.path) not in held]
+        _list([*(each.as_object() for each in downloads), *map(_blob_as_object, blobs)], "path", values)
         return
-    found = [each for word in words[: 1 if action == "export" else None] for each in host_cache.find(home, word)]
+    found: list[Cached] = []
+    chosen: dict[str, pins.Blob] = {}
+    for word in words[: 1 if action == "export" else None]:
+        named = [blob for blob in blobs if word in (blob.name, blob.content, blob.content.rpartition(":")[2], blob.path)]
+        found += [each for each in host_cache.listed(home) if host_cache.is_called(each, word)] if named else host_cache.find(home, word)
+        chosen |= {blob.name: blob for blob in named}
+    # A blob may be known by the download that brought it, too: it is one file.
+    held = {_inode(each.path) for each in found}
+    chosen |= {blob.name: blob for blob in blobs if blob.inode in held}
+    if chosen and action == "export":
+        raise BadValue(f"{words[0]} is a file of its own: copy {next(iter(chosen.values())).path}")
+    for blob in chosen.values() if action in ("pin", "unpin", "rm") else ():
+        if action == "rm":
+            pins.drop(home.path, blob)
+        else:
+            pins.pin(home.path, blob.name, action == "pin")
     if action == "stat":
-        _tell([each.as_object() for each in found], values)
+        _tell([*(each.as_object() for each in found), *map(_blob_as_object, chosen.values())], values)
     elif action == "export":
         host_cache.export(home, _whole(found), words[1])
     else:
@@ -63,6 +83,21 @@ def _of_host(action: str, words: tuple[str, ...], values: dict[str, Any], home: 
                 host_cache.withdraw(home, each)
             else:
                 host_cache.pin(home, each, action == "pin")
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path, follow_symlinks=False).st_ino
+    except OSError:
+        return -1
+
+
+def _blob_as_object(blob: pins.Blob) -> dict[str, Any]:
+    """With the fields of `Cached`."""
+    return {
+        "name": blob.name, "task": "", "url": blob.content, "path": blob.path, "length": blob.length, "pieces": 1, "here": 1,
+        "used": blob.used, "until": 0.0, "pinned": blob.pinned, "tree": False, "node": "",
+    }  # fmt: skip
 
 
 def _whole(found: list[Cached]) -> Cached:

@@ -76,12 +76,16 @@ def _cached(home: Home, name: str, announced: shared_content.Announced | None) -
 
 def find(home: Home, said: str) -> list[Cached]:
     """Those of this name, content, task or path. Raises BadValue where there is none."""
-    path = os.path.abspath(said)
-    task = task_id(said) if is_content(said) else said
-    found = [each for each in listed(home) if said in (each.name, each.url) or task == each.task or path == each.path]
+    found = [each for each in listed(home) if is_called(each, said)]
     if not found:
         raise BadValue(f"{said[:200]} is no name, df:sha256:HEX, task or path of what {home.path} serves: `dfengine cache ls` lists it")
     return found
+
+
+def is_called(cached: Cached, said: str) -> bool:
+    """`said` is its name, content, task or path."""
+    task = task_id(said) if is_content(said) else said
+    return said in (cached.name, cached.url) or task == cached.task or os.path.abspath(said) == cached.path
 
 
 def pin(home: Home, cached: Cached, pinned: bool) -> None:

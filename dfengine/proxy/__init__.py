@@ -16,7 +16,7 @@
     answering       a request for a file, until it is known what answers it
     manifests       manifests that are kept for when their registry does not answer
     file_answer, serving   status, head and ranges of an answer with a file; sends it from there as it comes
-    store           the blobs that are whole and right; eviction: which of these leave
+    store           the blobs that are whole and right; eviction: which of these leave; pins: which never do
     guard           who may use the proxy, and where it listens (pure)
     client_files    the configuration by which programs that pull images ask this proxy (pure)
     server          the process

@@ -15,21 +15,26 @@ DOWN_TO = 90
 """Percent of what may be, to which blobs leave: not one for each that comes."""
 
 
-def leaving(found: list[tuple[float, int, str]], most: int, short: int) -> list[str]:
-    """Of blobs as (when used, bytes, name) those that leave. most: bytes that may be, 0: any. short: bytes that the disk lacks. Pure."""
+def leaving(found: list[tuple[float, int, str]], most: int, short: int, pinned: frozenset[str] = frozenset()) -> list[str]:
+    """Of blobs as (when used, bytes, name) those that leave. most: bytes that may be, 0: any. short: bytes that the disk lacks. Pure.
+
+    pinned: names of those that stay; they count as the others do.
+    """
     total = sum(size for _, size, _ in found)
     excess = max(short, total - most * DOWN_TO // 100 if 0 < most < total else 0)
     gone = []
     for _, size, name in sorted(found):
         if excess <= 0:
             break
+        if name in pinned:
+            continue
         gone.append(name)
         excess -= size
     return gone
 
 
-def evict(home: str, folder: str, most: int) -> list[str]:
-    """Remove blobs of `folder`, which lies in `home`, where there are too many; their names. In a thread."""
+def evict(home: str, folder: str, most: int, pinned: frozenset[str] = frozenset()) -> list[str]:
+    """Remove blobs of `folder`, which lies in `home`, where there are too many; their names. pinned: see `leaving`. In a thread."""
     found: list[tuple[float, int, str]] = []
     inodes = {}
     try:
@@ -43,13 +48,18 @@ def evict(home: str, folder: str, most: int) -> list[str]:
     except OSError:
         return []
     low = min(LOW, disk.f_blocks * disk.f_frsize * LOW_PERCENT // 100)
-    gone = leaving(found, most, max(0, low - disk.f_bavail * disk.f_frsize))
-    for name in gone:
+    gone = leaving(found, most, max(0, low - disk.f_bavail * disk.f_frsize), pinned)
+    remove(home, folder, {name: inodes[name] for name in gone})
+    return gone
+
+
+def remove(home: str, folder: str, inodes: dict[str, int]) -> None:
+    """Unlink these blobs, name -> inode, and the downloads that brought them."""
+    for name in inodes:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(folder, name))
-    if gone:
-        _unlink_parts(os.path.join(home, PARTS), {inodes[name] for name in gone})
-    return gone
+    if inodes:
+        _unlink_parts(os.path.join(home, PARTS), set(inodes.values()))
 
 
 def _unlink_parts(folder: str, inodes: set[int]) -> None:

@@ -17,10 +17,10 @@ import os
 import stat
 
 from dfengine.errors import StorageError
+from dfengine.proxy import pins
 from dfengine.proxy.eviction import evict
 from dfengine.storage.protected import is_own_folder
 
-FOLDER = "blobs"
 BLOCK = 1 << 20
 USE_SECONDS = 60.0
 """Between two notes of a blob's use."""
@@ -50,7 +50,7 @@ class Store:
     """home: the directory of this host's downloads. Raises StorageError where it cannot be used."""
 
     def __init__(self, home: str) -> None:
-        self.path = os.path.join(home, FOLDER)
+        self.path = os.path.join(home, pins.BLOBS)
         self._right: dict[str, Seen] = {}
         """What was compared by this process."""
         self._used: dict[str, float] = {}
@@ -82,7 +82,8 @@ class Store:
 
     def evict(self, most: int) -> None:
         """Remove those used longest ago where they are more than `most` bytes (0: any), or the disk is nearly full. In a thread."""
-        for name in evict(os.path.dirname(self.path), self.path, most):
+        home = os.path.dirname(self.path)
+        for name in evict(home, self.path, most, pins.pinned(home)):
             self._used.pop(name, None)
             self._right.pop(name, None)
 

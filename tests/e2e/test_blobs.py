@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import json
 import random
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from scene import MIB, PATIENCE, SMALL, Scene, Supernode, buffered, until
+from scene import DFENGINE, MIB, PATIENCE, SMALL, Scene, Supernode, buffered, until
 from upstream import Asked, Upstream, get
 
 DATA = random.Random(7).randbytes(24 * MIB + 12345)
@@ -378,6 +380,39 @@ def test_blobs_leave_a_disk_that_may_keep_few(stage: Scene, registry: Blobs) -> 
         return sum({each.st_ino: each.st_blocks * 512 for each in found}.values())
 
     until(lambda: held() <= 60 * MIB, "blobs leaving")
+    assert get(url, paths[0])[1] == DATA + b"\0"
+
+
+def test_a_pinned_blob_stays(stage: Scene, registry: Blobs) -> None:
+    """By its content, or by the download that brought it; while the proxy runs."""
+    paths = [registry.keep("a", DATA + bytes([n])) for n in range(5)]
+    url = stage.proxy("--registry", registry.url, "--cache-size", "60M", "--expiretime", "1s")[1]
+    home = stage.path / "home-2"
+
+    def cache(*words: str) -> str:
+        command = [*DFENGINE, "cache", *words, "--home", str(home)]
+        return subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.decode()
+
+    def kept() -> list[str]:
+        return sorted(path.name for path in (home / "blobs").iterdir())
+
+    pinned = paths[0].rpartition("sha256:")[2]
+    assert get(url, paths[0])[1] == DATA + b"\0"
+    until(lambda: kept() == [pinned], "the blob on the disk")
+    assert f"df:sha256:{pinned}" in cache("ls")
+    cache("pin", f"df:sha256:{pinned}")
+    assert json.loads(cache("stat", pinned, "--json"))["pinned"] is True
+    for n in (1, 2, 3, 4):
+        assert get(url, paths[n])[1] == DATA + bytes([n])
+    until(lambda: len(kept()) <= 60 * MIB // len(DATA), "others leaving")
+    assert pinned in kept()
+    sent = registry.sent
+    assert get(url, paths[0])[1] == DATA + b"\0"
+    assert registry.sent == sent
+    cache("unpin", str(home / "blobs" / pinned))
+    assert json.loads(cache("stat", pinned, "--json"))["pinned"] is False
+    cache("rm", pinned)
+    assert pinned not in kept()
     assert get(url, paths[0])[1] == DATA + b"\0"
 
 

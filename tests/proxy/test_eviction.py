@@ -20,6 +20,8 @@ def test_the_one_used_longest_ago_leaves_first() -> None:
     assert leaving(FOUND, 20, 0) == ["a", "b"]
     assert leaving(FOUND, 0, 11) == ["a", "b"]
     assert leaving(FOUND, 1000, 1000) == ["a", "b", "c"]
+    assert leaving(FOUND, 20, 0, frozenset("a")) == ["b", "c"]
+    assert leaving(FOUND, 1, 1000, frozenset("ac")) == ["b"]
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.integers(0, 50), st.uuids().map(str)), max_size=9), st.integers(0, 200), st.integers(0, 200))

@@ -113,6 +113,8 @@ class Home:
             raise StorageError(f"cannot use home directory {path}: {error.strerror}") from None
         self.lock_path = os.path.join(self.path, "peer.lock")
         self.sockets = os.path.join(self.path, "sockets")
+        self.spoiled: set[str] = set()
+        """Names of what this process served and found changed: pieces had other digests."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             for part in PARTS:
@@ -208,6 +210,7 @@ class Home:
 
     def withdraw(self, name: str) -> None:
         """Stop serving it; the output, and what can be resumed, stay."""
+        self.spoiled.discard(name)
         for part in ("tasks", "data", "records", "shares", "trees"):
             _remove(self._at(part, name))
         _remove(os.path.join(self.path, "shares", f".{name}.blake3"))
@@ -229,6 +232,12 @@ class Home:
 
     def find(self, name: str) -> Shared | None:
         """Open a shared download; None if there is none of that name, or its data was removed or replaced."""
+        found = self._open(name)
+        if found is not None:
+            found.spoiled = self.spoiled
+        return found
+
+    def _open(self, name: str) -> Shared | None:
         entry = self.entry(name)
         if entry is None:
             return None

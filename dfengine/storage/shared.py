@@ -27,6 +27,8 @@ class Shared:
         self.fd = file.fd
         self.touched = 0.0
         """Time of the last `Home.touch`, unix seconds."""
+        self.spoiled: set[str] | None = None
+        """See `Home.spoiled`."""
         self._ctime = 0
         self._right: set[int] = set()
         self._wrong: set[int] = set()
@@ -76,7 +78,14 @@ class Shared:
             except StorageError:
                 same = False
             (self._right if same else self._wrong).add(n)
+            if not same:
+                self.spoil()
         return self._wrong.isdisjoint(range(first, past))
+
+    def spoil(self) -> None:
+        """A piece of it is not what its digest says. In any thread."""
+        if self.spoiled is not None:
+            self.spoiled.add(self.entry.name)
 
     def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int, object]:
         """Where these raw bytes lie, and for memory the bit that tells whether they still do.

@@ -198,8 +198,11 @@ def read(home: Home, name: str) -> Announced | None:
 def is_whole(home: Home, shared: Announced) -> bool:
     """The file is there, and was not changed since it was shared.
 
-    Of a directory: it is there; its pieces are compared when they are sent.
+    Of a directory: it is there; its pieces are compared when they are sent. A file's are, too, if only its ctime is another one. What was
+    found wrong by that is not whole.
     """
+    if shared.name in home.spoiled:
+        return False
     entry = home.entry(shared.name)
     if entry is not None and entry.tree:
         return entry.is_at(entry.paths[0])

@@ -130,6 +130,7 @@ class TreeShared(Shared):
         """Piece n is not what its digest says: it is not served any more."""
         self._wrong.add(n)
         self._same.pop(n, None)
+        self.spoil()
 
     def close(self) -> None:
         """See Shared."""

@@ -172,21 +172,24 @@ def test_a_time_that_ends_ends_the_share(stage: Scene) -> None:
     assert "is not here" in stage.get(name, "out", nodes=(node,), status=3)
 
 
-@pytest.mark.parametrize("change", ["written", "replaced", "removed"])
+@pytest.mark.parametrize("change", ["written", "put back", "replaced", "removed"])
 def test_a_changed_file_is_never_taken_for_what_was_shared(stage: Scene, change: str) -> None:
     node, path = stage.supernode(), made(stage)
     name = stage.share(path, nodes=(node,)).strip()
-    if change == "written":
+    if change in ("written", "put back"):
+        before = path.stat()
         with open(path, "r+b") as file:
             file.seek(5 * MIB)
             file.write(b"changed")
+        if change == "put back":
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     elif change == "replaced":
         made(stage, seed=1)
     else:
         path.unlink()
-    if change != "written":  # its bytes are there until the peer server has noticed
+    if change in ("replaced", "removed"):  # its bytes are there until the peer server has noticed
         until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
-    assert "here" in stage.get(name, "out", nodes=(node,), status=3)
+    assert "here" in (said := stage.get(name, "out", nodes=(node,), status=3)), said
     assert not (stage.path / "out").exists()
     until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
 

@@ -90,6 +90,7 @@ def test_a_file_that_changed_is_not_passed_on(stage: Scene, change: str) -> None
         (root / "big").unlink()
     get(stage, name, "out", nodes=(node,), status=3)
     assert not (stage.path / "out" / "big").exists()
+    until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
 
 
 def test_a_directory_that_is_removed_is_shared_no_longer(stage: Scene) -> None:

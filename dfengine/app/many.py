@@ -49,9 +49,11 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
         else:
             tree.get(wish)
         return
-    if given["include"] or given["exclude"] or given["delete"] or given["dry_run"]:
-        raise BadValue("--include, --exclude, --delete and --dry-run are for directories: use --recursive")
-    several = Several(settings, given["dir"] or "", skip_existing=bool(given["skip_existing"]), create_dirs=bool(given["create_dirs"]))
+    if given["include"] or given["exclude"] or given["delete"]:
+        raise BadValue("--include, --exclude and --delete are for directories: use --recursive")
+    dry = bool(given["dry_run"])
+    several = Several(settings, given["dir"] or "", skip_existing=bool(given["skip_existing"]), create_dirs=bool(given["create_dirs"]),
+                      dry_run=dry)
     with contextlib.ExitStack() as stack:
         found = wanted.of_urls(several, urls)
         files: Iterator[Wanted] = iter(found)
@@ -65,5 +67,8 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
             session.progress.files = len(found) + lines if lines >= 0 else -1
         else:
             session.progress.files = len(found)
+        if dry:
+            session.only_list(files)
+            return
         session.download(files, jobs)
         session.end()

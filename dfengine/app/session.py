@@ -32,6 +32,25 @@ def worst(codes: Collection[int]) -> int:
     return next((code for code in WORST if code in codes), max(codes, default=0))
 
 
+class Alike(Value):
+    """Failures with one cause, of which the first was printed. names: the outputs or URLs of the next NAMED."""
+
+    message: str
+    count: int = 0
+    names: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """What is printed of the others at the end."""
+        others = self.count - len(self.names)
+        rest = f" and {others} more, which --json names" if others else ""
+        return f"{self.count} more failed like that: {self.message}: {', '.join(self.names)}{rest}"
+
+
+NAMED, CAUSES = 10, 100
+"""Files that are named of those that failed alike, and causes that are told apart; what comes after those is printed one by one."""
+
+
 class Sums(Value):
     """Of all files so far: how many are complete, were left out and failed; bytes by source."""
 
@@ -55,7 +74,8 @@ class Report:
         self._json = as_json
         self._codes: set[int] = set()
         self._entries = 0
-        self._closed = False
+        self._closed = self._sent = False
+        self._alike: dict[str, Alike] = {}
         self.sums = Sums()
 
     @property
@@ -74,18 +94,26 @@ class Report:
                 host=sums.host + result.from_host, resumed=sums.resumed + result.resumed,
             )  # fmt: skip
             if result.back_to_source and found.settings.nodes and found.settings.pattern != "source" and not self._quiet:
-                self._progress.once(f"dfengine: goes to the origin: {shown(result.back_to_source)}")
+                # The reason may name the task, or how long was waited: one of them is enough.
+                if not self._sent:
+                    self._progress.print(f"dfengine: goes to the origin: {shown(result.back_to_source)}")
+                self._sent = True
         elif error is None:
             self.sums = sums.replace(skipped=sums.skipped + 1)
         else:
             self.sums = sums.replace(failed=sums.failed + 1)
             failure = self._failure(found, error, code)
         if self._json:
-            output = os.path.abspath(found.settings.output) if found.settings.output else ""
-            entry: dict[str, Any] = {"url": without_password(found.urls[0]), "output": output}
-            entry = as_object(result) if result is not None else {**entry, "error": failure} if failure else {**entry, "skipped": True}
-            put((",\n" if self._entries else '{"files": [\n') + json.dumps(entry), end="")
-            self._entries += 1
+            entry = _entry(found)
+            self._put(as_object(result) if result is not None else {**entry, "error": failure} if failure else {**entry, "skipped": True})
+
+    def list(self, found: Wanted) -> None:
+        """One file that would be downloaded, or skipped."""
+        self._put({**_entry(found), "skipped": True} if found.skipped else _entry(found))
+
+    def _put(self, entry: dict[str, Any]) -> None:
+        put((",\n" if self._entries else '{"files": [\n') + json.dumps(entry), end="")
+        self._entries += 1
 
     def _failure(self, found: Wanted, error: BaseException, code: int) -> dict[str, Any]:
         code = code or (error.exit_code if isinstance(error, DfengineError) else 1)
@@ -93,11 +121,32 @@ class Report:
         message = shown(" ".join(str(error).split()))
         url = without_password(found.urls[0])
         if not isinstance(error, Cancelled):
-            named = "" if url in message else f" ({url})"
-            where = f"{found.settings.output}: " if found.settings.output else ""
-            self._progress.print(f"dfengine: {where}{message}{named}")
+            self._say(message, url, found.settings.output)
         kind = "Interrupted" if isinstance(error, Cancelled) else type(error).__name__
         return {"code": code, "kind": kind, "status": getattr(error, "status", 0), "message": message, "url": url}
+
+    def _say(self, message: str, url: str, output: str) -> None:
+        """A line, unless one of the same cause was printed."""
+        cause = message
+        for each in filter(None, (url, output, os.path.basename(output))):
+            cause = cause.replace(each, "...")
+        alike = self._alike.get(cause)
+        if alike is not None:
+            names = alike.names if len(alike.names) == NAMED else (*alike.names, shown(output or url))
+            self._alike[cause] = alike.replace(count=alike.count + 1, names=names)
+            return
+        if len(self._alike) < CAUSES:
+            self._alike[cause] = Alike(cause)
+        named = "" if url in message else f" ({url})"
+        where = f"{output}: " if output else ""
+        self._progress.print(f"dfengine: {where}{message}{named}")
+
+    def tell_alike(self) -> None:
+        """At the end, once for each cause: how many more failed by it, and which."""
+        told, self._alike = self._alike, {}
+        for alike in told.values():
+            if alike.count:
+                self._progress.print(f"dfengine: {alike.line}")
 
     def fail(self, error: DfengineError) -> None:
         """The list cannot be read on."""
@@ -134,6 +183,12 @@ class Report:
         return f"{', '.join(said)}: {', '.join(parts)}"
 
 
+def _entry(found: Wanted) -> dict[str, Any]:
+    """What is known of a file before it is there."""
+    output = os.path.abspath(found.settings.output) if found.settings.output else ""
+    return {"url": without_password(found.urls[0]), "output": output}
+
+
 class Session:
     """One run over several files. folder: where they are put, for messages."""
 
@@ -149,6 +204,25 @@ class Session:
         """An option of a list."""
         if not self._quiet:
             self.progress.once(f"dfengine: the option {shown(name)}= of the list means nothing here, and is left out")
+
+    def only_list(self, files: Iterator[Wanted]) -> None:
+        """Print URLs and outputs; nothing is downloaded. Raises what ends the row of files, SystemExit where some cannot be."""
+        count = 0
+        for each in files:
+            count += 1
+            if each.fault is not None:
+                self.report.tell(Ended(each, error=each.fault))
+            elif self._json:
+                self.report.list(each)
+            else:
+                put(f"{without_password(each.urls[0])}\t{each.settings.output}{'	skipped' if each.skipped else ''}")
+        code = self.report.code
+        self.report.tell_alike()
+        self.report.close(code)
+        if not self._quiet and not self._json:
+            print(f"dfengine: {count} {'file' if count == 1 else 'files'}; nothing is written", file=sys.stderr)
+        if code:
+            sys.exit(code)
 
     def download(self, files: Iterator[Wanted], jobs: int) -> None:
         """All of them; signals end it. Raises SystemExit after a signal, BrokenPipeError, StorageError."""
@@ -179,6 +253,7 @@ class Session:
             code = int(stop.code or 0)
             for ended in stopped:
                 self.report.tell(ended, code)
+            self.report.tell_alike()
             self.report.close(code)
             raise SystemExit(code) from None
 
@@ -198,6 +273,7 @@ class Session:
     def end(self) -> None:
         """Tell how all went. Raises SystemExit where files failed."""
         code = self.report.code
+        self.report.tell_alike()
         self.report.close(code)
         if not self._quiet and not self._json:
             print(f"dfengine: {self.report.summary()}", file=sys.stderr)

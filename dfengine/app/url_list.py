@@ -34,9 +34,10 @@ MOST_NAMED = 100
 
 
 class Listed(Value):
-    """One file of a list. line: of its URL, from 1. urls: the same file at each of them, in the order in which they are tried.
+    """One file of a list. line: of its URL, from 1, or of the option that is its fault.
 
-    out: the file's path, relative, "" = by the URL. dir: its directory, "" = not said. fault: what is wrong with the entry, "" = nothing.
+    urls: the same file at each of them, in the order in which they are tried. out: the file's path, relative, "" = by the URL. dir: its
+    directory, "" = not said. fault: what is wrong with the entry, "" = nothing.
     """
 
     line: int
@@ -74,7 +75,7 @@ def entries(given: Iterable[bytes], unknown: Callable[[str], None]) -> Iterator[
             try:
                 name, value = _option(text.strip(BLANKS), fault)
             except BadValue as error:
-                found = found.replace(fault=f"line {number}: {error}")
+                found = found.replace(line=number, fault=str(error))
                 continue
             if name in ("out", "dir", "digest"):
                 found = found.replace(**{name: value})

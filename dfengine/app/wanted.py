@@ -27,12 +27,13 @@ REMEMBERED = 200_000
 
 
 class Several(Value):
-    """What all files of a run have in common. folder: -P, "" = not given. Use `of_urls` or `of_list`."""
+    """What all files of a run have in common. folder: -P, "" = not given. dry_run: no directory is made. Use `of_urls` or `of_list`."""
 
     settings: GetSettings
     folder: str = ""
     skip_existing: bool = False
     create_dirs: bool = False
+    dry_run: bool = False
 
 
 class Outputs:
@@ -70,7 +71,7 @@ def of_urls(several: Several, urls: Iterable[str]) -> list[Wanted]:
         output = os.path.join(several.folder, _named(url))
         outputs.add(output)
         found.append(_wanted(several, (url,), output, several.settings))
-    if found:
+    if found and not several.dry_run:
         prepare(found[0].settings.output, several.create_dirs)
     return found
 
@@ -117,7 +118,8 @@ def of_list(several: Several, file: BinaryIO, unknown: Callable[[str], None], fi
         try:
             output = _output(several, listed)
             outputs.add(output)
-            prepare(output, create=True)
+            if not several.dry_run:
+                prepare(output, create=True)
             yield _wanted(several, urls, output, settings)
         except DfengineError as error:
             yield Wanted(settings, urls, BadValue(f"line {listed.line} of the list: {error}") if isinstance(error, BadValue) else error)

@@ -102,8 +102,39 @@ def test_failures_are_named_and_the_others_arrive(stage: Scene) -> None:
     assert len(lines) == 5
     assert all(line.startswith("dfengine: ") for line in lines)
     assert sum(f"{url}/nothing" in line for line in lines) == 1
-    assert sum("line 6 of the list" in line and "leads out" in line for line in lines) == 1
+    assert sum("line 7 of the list" in line and "leads out" in line for line in lines) == 1
     assert not (stage.path / "x").exists()
+
+
+def test_what_fails_by_one_cause_is_told_once_with_a_count(stage: Scene) -> None:
+    expected = files(stage, 1)
+    url = stage.origin()
+    urls = [f"{url}/nothing-{n}" for n in range(30)]
+    _, err = run(stage, *urls, f"{url}/f0", "-P", str(stage.path / "out"), "--create-dirs", status=4)
+    assert digests(stage.path / "out") == expected
+    first, others, sums = err.splitlines()
+    assert re.search(r"/out/nothing-\d+: .*404", first), first
+    named = r"(\S+/nothing-\d+, ){9}\S+/nothing-\d+ and 19 more, which --json"
+    assert re.match(rf"dfengine: 29 more failed like that: .*404.*: {named}", others), others
+    assert "30 failed" in sums
+    out, _ = run(stage, *urls, "-P", str(stage.path / "out"), "--json", status=4)
+    assert len([each for each in json.loads(out)["files"] if each["error"]["status"] == 404]) == 30
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_dry_run_tells_what_would_be_downloaded(stage: Scene, more: tuple[str, ...]) -> None:
+    url = stage.origin()
+    (stage.path / "list").write_text(f"{url}/f0\n out=a/zero\n{url}/f1\n")
+    out, err = run(stage, "--input-file", str(stage.path / "list"), f"{url}/f2", "-P", str(stage.path / "out"), "--dry-run", *more)
+    wanted = [(f"{url}/{name}", str(stage.path / "out" / path)) for name, path in (("f2", "f2"), ("f0", "a/zero"), ("f1", "f1"))]
+    if more:
+        assert [(each["url"], each["output"]) for each in json.loads(out)["files"]] == wanted
+    else:
+        assert [tuple(line.split("\t")) for line in out.decode().splitlines()] == wanted
+        assert err == "dfengine: 3 files; nothing is written\n"
+    assert not (stage.path / "out").exists()
+    assert not stage.requests()
+    run(stage, "--input-file", str(stage.path / "missing"), "--dry-run", *more, status=7)
 
 
 @pytest.mark.parametrize(

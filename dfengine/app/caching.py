@@ -17,6 +17,7 @@ from dfengine.net.dialer import Dialer
 from dfengine.proxy import pins
 from dfengine.settings import HOME
 from dfengine.storage.home import Home
+from dfengine.tree import MANIFEST
 
 ACTIONS = {"ls": (0, 0), "stat": (1, 1), "pin": (1, 64), "unpin": (1, 64), "rm": (1, 64), "import": (1, 1), "export": (2, 2)}
 """Action -> the least and the most words behind it."""
@@ -133,11 +134,15 @@ def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> Non
         put(json.dumps({"cached": found}))
         return
     for each in found:
+        if each.get("manifest") or each.get("tree") == MANIFEST:
+            continue  # its directory has a line
         marks = "pinned" if each["pinned"] else _until(each["until"])
         size = str(each["length"]) if each["length"] >= 0 else "?"
         whole = f"{each['here']}/{each['pieces'] if each['pieces'] >= 0 else '?'}"
         name = each.get("name") or each["task"]
-        put("  ".join((name, size.rjust(12), whole.rjust(9), _when(each["used"]), marks.ljust(8), each.get("url") or each[last])))
+        where = each.get("of") or each.get("url") or each[last]
+        where = f"{where}  (directory)" if each.get("tree") else where
+        put("  ".join((name, size.rjust(12), whole.rjust(9), _when(each["used"]), marks.ljust(8), where)))
 
 
 def _tell(found: list[dict[str, Any]], values: dict[str, Any]) -> None:

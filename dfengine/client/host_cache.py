@@ -24,6 +24,7 @@ class Cached(Value):
     """One of them. url: `df:sha256:...` of what is shared, else "". path: where the data lies. length: bytes, -1 unknown.
 
     here of pieces are served. used: unix seconds. until: unix seconds when it ends, 0: when it is not asked for. node: where it is known.
+    tree: it is the data of a directory, which lies at `path`. of: the name of that directory, if it is shared. manifest: of a directory.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Cached(Value):
     pinned: bool
     tree: bool
     node: str
+    of: str = ""
+    manifest: bool = False
 
     def as_object(self) -> dict[str, Any]:
         """For `--json`."""
@@ -70,7 +73,8 @@ def _cached(home: Home, name: str, announced: shared_content.Announced | None) -
     return Cached(
         name=name, task=entry.task, url=announced.url if announced is not None else "", path=path, length=length, pieces=count, here=here,
         used=home.used(name), until=announced.until if announced is not None else 0.0, pinned=entry.pinned, tree=entry.tree,
-        node=", ".join(announced.nodes) if announced is not None else entry.node,
+        node=", ".join(announced.nodes) if announced is not None else entry.node, of=announced.of if announced is not None else "",
+        manifest=any(map(home.is_manifest, entry.paths)),
     )  # fmt: skip
 
 

@@ -42,6 +42,9 @@ LEFT = 3600.0
 _NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
 
 
+MANIFEST = ".manifest"
+"""How the names of the manifests of trees end, in HOME/trees."""
+
 PARTS = ("tasks", "data", "records", "shares", "sockets", "trees")
 
 
@@ -207,6 +210,10 @@ class Home:
             return os.stat(self._at("tasks", name)).st_mtime
         except OSError:
             return 0.0
+
+    def is_manifest(self, path: str) -> bool:
+        """The file is the manifest of a directory, which is kept here."""
+        return path.endswith(MANIFEST) and os.path.dirname(path) == os.path.join(self.path, "trees")
 
     def withdraw(self, name: str) -> None:
         """Stop serving it; the output, and what can be resumed, stay."""

@@ -20,7 +20,7 @@ from dfengine.about import VERSION
 from dfengine.errors import BadValue, StorageError
 from dfengine.storage import content
 from dfengine.storage.failure import storage_error
-from dfengine.storage.home import Entry, Home, valid_name
+from dfengine.storage.home import MANIFEST, Entry, Home, valid_name
 from dfengine.storage.record import Record
 from dfengine.storage.tree_shared import encode
 from dfengine.task import PEER_FOLDER
@@ -161,7 +161,7 @@ def publish_tree(home: Home, shared: Announced, found: TreeContent, task: str) -
 
 def keep_manifest(home: Home, found: TreeContent) -> str:
     """Write the manifest of a directory where the home keeps such; its path. Raises StorageError."""
-    path = os.path.join(home.path, "trees", f"{found.manifest.identity}.manifest")
+    path = os.path.join(home.path, "trees", f"{found.manifest.identity}{MANIFEST}")
     try:
         write(path, found.manifest.encode())
     except OSError as error:

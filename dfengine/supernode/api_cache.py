@@ -33,6 +33,7 @@ class CacheRoutes:
 
     async def listed(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/cache: pageSize (at most PAGE) copies in the order of their last use, pageNum such pages left out."""
+        state.shares.expire()
         number, size = page(request, "pageNum", 0), min(page(request, "pageSize", PAGE), PAGE)
         async with self._turns:
             copies = await state.loop.run_in_executor(None, lambda: sorted(state.cache.copies(), reverse=True))
@@ -74,6 +75,7 @@ class CacheRoutes:
 
 
 async def _found(state: SupernodeState, request: Request) -> dict[str, Any] | None:
+    state.shares.expire()
     task = request.path.rpartition("/")[2]
     if not TASK_ID.fullmatch(task):
         raise BadRequest(400, "a task is 64 hex digits")
@@ -86,17 +88,17 @@ def _missing(request: Request) -> Response:
     return refused(f"copy of task {request.path.rpartition('/')[2][:64]}: not found", 404, 404)
 
 
-Told = tuple[str, int, int, int]
+Told = tuple[str, int, int, int, str]
 
 
 def _object(state: SupernodeState, used: float, task: str, taken: int, described: Told | None) -> dict[str, Any] | None:
     """Bytes, pieces, unix seconds; what is in memory is newer than what is on the disk."""
     if described is None:
         return None
-    url, length, pieces, here = described
+    url, length, pieces, here, tree = described
     fetch, keep = state.cdn.fetches.get(task), state.fetches.kept.get(task)
     return {
         "task": task, "url": bare(url), "length": length, "pieces": pieces, "here": here, "taken": taken, "used": used,
         "state": fetch.state if fetch is not None else "IDLE", "pinned": keep is not None and keep.pinned,
-        "until": keep.until if keep is not None else 0.0,
+        "until": keep.until if keep is not None else 0.0, "tree": tree,
     }  # fmt: skip

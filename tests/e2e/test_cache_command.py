@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,34 @@ def test_a_swarm_s_secret_is_wanted(stage: Scene) -> None:
 @pytest.fixture(autouse=True)
 def _homes(stage: Scene) -> None:
     Path(stage.path / "home-9").mkdir(exist_ok=True)
+
+
+def test_a_directory_has_one_line_which_says_so(stage: Scene) -> None:
+    node = stage.supernode()
+    for path in ("a", "b/c"):
+        (stage.www / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
+        stage.file(f"tree/{path}", 1000)
+    url = stage.origin(odd="autoindex on;").rstrip("/") + "/odd/tree/"
+    out = stage.path / "out"
+    stage.homes.add(stage.path / "home-9")
+    command = [*DFENGINE, "get", "--recursive", url, str(out), "--ip", "127.0.0.9", "--home", str(stage.path / "home-9"), "-n", node.node]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    [line] = cache(stage, "ls").splitlines()
+    assert line.endswith(f"{out.resolve()}  (directory)")
+    [line] = cache(stage, "ls", node=node).splitlines()
+    assert line.endswith(f"{url}  (directory)")
+    assert {each["tree"] for each in json.loads(cache(stage, "ls", "--json", node=node))["cached"]} == {"manifest", "data"}
+    name = stage.share(out, nodes=(node,), host=9).strip()
+    lines = [line for line in cache(stage, "ls").splitlines() if "df:" in line]
+    assert [line.partition("df:")[2] for line in lines] == [f"{name.removeprefix('df:')}  (directory)"]
+
+
+def test_a_copy_whose_time_is_over_is_not_listed(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage, size=1000)
+    name = cache(stage, "import", str(path), "--ttl", "6s", node=node).strip()
+    stage.homes.add(stage.path / "home-9")
+    kept = json.loads((node.home / "kept.json").read_bytes())
+    [until_then] = [each["until"] for each in kept.values()]
+    until(lambda: time.time() > until_then, "the end of its time")
+    assert name not in cache(stage, "ls", node=node)
+    assert "no URL or task" in cache(stage, "stat", name, node=node, status=2)

@@ -38,6 +38,7 @@ class Description(msgspec.Struct, kw_only=True):
     generation: names this version of the origin's file. md5: of the raw file; "" while unknown.
     digest: algorithm of the record's piece digests. verified: how the origin's certificate was verified; None: unknown.
     vary: what the request said in the harmless headers that the response depends on; see `origin.request.selection`.
+    tree: which of a tree's two tasks it is a copy of; "": of none.
     """
 
     url: str
@@ -51,6 +52,7 @@ class Description(msgspec.Struct, kw_only=True):
     coding: str = ""
     verified: str | None = None
     vary: dict[str, str] = {}
+    tree: str = ""
 
     def answers(self, headers: Iterable[tuple[str, str]]) -> bool:
         """A request with these headers may be given this copy (RFC 9111 section 4.1)."""
@@ -217,8 +219,8 @@ class Cache:
             return os.stat(self._at(task, ".json")).st_mtime, task, self._taken(task)
         return None
 
-    def describes(self, task: str) -> tuple[str, int, int, int] | None:
-        """(URL, bytes, pieces, pieces that are here) as the disk has it, -1: unknown; None: it is no copy."""
+    def describes(self, task: str) -> tuple[str, int, int, int, str] | None:
+        """(URL, bytes, pieces, pieces that are here, see Description.tree) as the disk has it, -1: unknown; None: it is no copy."""
         try:
             with open(self._at(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
@@ -227,7 +229,7 @@ class Cache:
             return None
         try:
             geometry = record.geometry
-            return description.url, geometry.length, geometry.count, record.here.count()
+            return description.url, geometry.length, geometry.count, record.here.count(), description.tree
         except StorageError:
             return None
         finally:

@@ -22,6 +22,7 @@ from dfengine.globs import Globs
 from dfengine.location import is_content
 from dfengine.manifest import LONGEST, Manifest, decode
 from dfengine.net import forked
+from dfengine.storage.home import MANIFEST as MANIFEST_FILE
 from dfengine.storage.home import Home
 from dfengine.tree import DATA, MANIFEST, TreeTask, is_of, tree_url
 from dfengine.value import Value
@@ -117,6 +118,7 @@ class Tree:
 
     def _begun(self, running: Downloading) -> None:
         self._running = running
+        running.watch.allowed = self._settings.timeout
         if self._stopped is not None:
             running.stop(self._stopped)
 
@@ -133,7 +135,7 @@ class Tree:
             return self._settings
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimedOut(f"not finished within {self._settings.timeout:g} s; run it again to go on from here")
+            raise TimedOut(f"not finished within {round(self._settings.timeout, 2):g} s; run it again to go on from here")
         return self._settings.replace(timeout=left)
 
     def run(self) -> TreeResult:
@@ -235,7 +237,10 @@ class Tree:
                 content = file.read(LONGEST + 1)
         if self._shared:
             return _of_shared(content, self._settings.url)
-        manifest = decode(content)
+        try:
+            manifest = decode(content)
+        except BadListing as error:
+            raise BadListing(f"{download.sender}: {error}") from None
         if not is_of(manifest, self._settings.url):
             raise BadListing(f"the manifest of {self._settings.url[:200]} is that of {manifest.base[:200]}")
         return manifest
@@ -267,7 +272,7 @@ def _manifest_path(settings: GetSettings, name: str) -> Iterator[str]:
         with contextlib.suppress(LocalError):
             folder = os.path.join(Home(settings.home).path, "trees")
     if folder:
-        path = os.path.join(folder, f"{name}.manifest")
+        path = os.path.join(folder, f"{name}{MANIFEST_FILE}")
         try:
             yield path
         finally:

@@ -47,6 +47,12 @@ class ManifestFile(ToFile):
         self.tree = tree
         self._before = before
 
+    @property
+    def sender(self) -> str:
+        """Who has told what the manifest is, for messages."""
+        swarm = self._swarm
+        return f"supernode {swarm.member.node}" if swarm is not None and swarm.member is not None else self.settings.url[:200]
+
     def opened(self, member: Membership) -> None:
         """See Downloading. Raises BadListing."""
         if member.geometry.length > LONGEST:

@@ -45,9 +45,11 @@ class Watch:
 
     name = ""
     """A display shows the file's."""
+    allowed: float
+    """Seconds that the user allowed, of which this download may have only what is left; for the message."""
 
     def __init__(self, timeout: float, observer: Observer | None, advice: str, quiet: bool = False) -> None:
-        self._timeout = timeout
+        self._timeout = self.allowed = timeout
         self._advice = advice
         self._quiet = quiet
         self._display: Display | None = None
@@ -86,7 +88,7 @@ class Watch:
         if transfer is not None and transfer.error is not None:
             raise transfer.error
         if self._timeout and time.monotonic() > self.deadline:
-            raise TimedOut(f"not finished within {self._timeout:g} s{self.why(time.monotonic() - RECENT)}; {self._advice}")
+            raise TimedOut(f"not finished within {round(self.allowed, 2):g} s{self.why(time.monotonic() - RECENT)}; {self._advice}")
         if transfer is not None:
             self._transfer = transfer
             if self._counted is not None:

@@ -102,6 +102,19 @@ def test_a_manifest_that_must_not_be_written_is_refused_before_anything_is(stage
     assert not [path for path in stage.path.rglob("*") if path.name in ("x", "record")]
 
 
+def test_who_has_sent_what_is_no_manifest_is_told(stage: Scene) -> None:
+    with Liar(b"<html>", b"1") as liar:
+        told = end(start(stage, BASE, "out", host=2, nodes=[f"127.0.0.1:{liar.port}"], notbs=True), 4)
+        assert f"supernode 127.0.0.1:{liar.port}: what was sent as a manifest is no JSON" in told["error"]
+
+
+def test_the_time_that_was_allowed_is_told(stage: Scene) -> None:
+    lay(stage)
+    url = index(stage)
+    told = end(start(stage, url, "out", timeout=3.0, locallimit="100k"), 8)
+    assert "not finished within 3 s" in told["error"]
+
+
 @pytest.mark.parametrize("length", [0, 3, 3 * MIB + 5909, 3 * MIB + 5911, 5 * MIB])
 def test_data_of_another_length_is_refused(stage: Scene, length: int) -> None:
     told = play(stage, manifest().encode(), bytes(length), status=3)

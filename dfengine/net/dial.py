@@ -221,8 +221,11 @@ class Connection:
 
     @property
     def remote_ip(self) -> str:
-        """The other side's address."""
-        return str(self._socket.getpeername()[0])
+        """The other side's address. Raises SourceGone."""
+        try:
+            return str(self._socket.getpeername()[0])
+        except OSError:  # it was reset already
+            raise SourceGone(f"{self.name} closed the connection") from None
 
     def send(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
         """One request, whole; at most 10 seconds without progress."""

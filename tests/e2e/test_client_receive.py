@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from certificates import Authority
+from scene import until
 
 from dfengine.errors import ProtocolViolation, SourceGone, TooSlow
 from dfengine.net import tls
@@ -272,6 +274,20 @@ def test_two_requests_on_one_connection(serving: Callable[..., Connection]) -> N
     assert connection.usable
     assert connection.served == 2
     assert connection.remote_ip == "127.0.0.1"
+
+
+def test_a_connection_that_was_reset_before_anything_was_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = Connection("127.0.0.1", listener.getsockname()[1])
+        there, _ = listener.accept()
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        there.close()
+        try:
+            until(lambda: not connection.quiet, "the reset")
+            with pytest.raises(SourceGone, match="closed the connection"):
+                _ = connection.remote_ip
+        finally:
+            connection.close()
 
 
 def test_chunks_and_trailers(serving: Callable[..., Connection]) -> None:

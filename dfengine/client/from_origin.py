@@ -173,7 +173,7 @@ class FromOrigin:
         version, place = body.version, self._assembly
         named = version.name.encode()
         before = place.transfer
-        same = before is not None and before.file.geometry.length in (-1, body.length)
+        same = before is not None and (body.length < 0 or before.file.geometry.length in (-1, body.length))
         piece_size = before.file.geometry.piece_size if before is not None and same else 0
         geometry = Geometry(body.length, piece_size)
         if before is not None and same and before.plan.here and not (named and before.file.record.generation == named):

@@ -11,6 +11,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from readers import Reader
 from scene import MIB, Scene, descriptors, until
 
 
@@ -73,6 +74,32 @@ def test_downloads_that_lose_the_swarm_wait_for_leave_to_go_to_the_origin(stage:
         assert stage.end(get)["back_to_source"]
         assert stage.digest(f"out{host}") == digest
     until(lambda: node.metric("dfengine_origin_leases") == 0, "every leave given back")
+
+
+def test_a_supernode_that_is_lost_when_only_it_knew_how_long_the_file_is(stage: Scene) -> None:
+    """The origin tells neither length nor version: what is here is compared with what it sends, and nothing is lost."""
+    size = 48 * MIB + 5
+    digest = stage.file("f", size)
+    url, node = stage.origin() + "/chunked/f", stage.supernode()
+    slow = ("--locallimit", "5M")
+    get = stage.start_get(url, "out", *slow, host=3, nodes=(node,))
+    stream = stage.start_stream(url, *slow, host=4, nodes=(node,))
+    reader = Reader(stage, url, node, limit=5 * MIB)
+    reader.opened()
+
+    def part() -> int:
+        return max((path.stat().st_size for path in stage.path.glob(".out.*.part")), default=0)
+
+    until(lambda: part() == size and node.metric("dfengine_sent_bytes_total") > size // 2, "the length known to all")
+    stage.kill(node.process)
+    assert reader.read()["sha256"] == digest
+    reader.end()
+    delivered, told = stage.drain(stream)
+    assert delivered == digest
+    assert told["from"]["origin"] > 0
+    found = stage.end(get)
+    assert stage.digest("out") == digest
+    assert found["from"]["origin"] < size, "what came from the supernode was kept"
 
 
 def test_a_killed_download_keeps_nothing_from_others(stage: Scene) -> None:

@@ -15,6 +15,7 @@
     blobs, blob     blobs of this host and how each is answered; one that comes through the swarm
     answering       a request for a file, until it is known what answers it
     manifests       manifests that are kept for when their registry does not answer
+    manifest_answer   how one that is named by its digest is answered: from here, or through the swarm
     file_answer, serving   status, head and ranges of an answer with a file; sends it from there as it comes
     store           the blobs that are whole and right; eviction: which of these leave; pins: which never do
     guard           who may use the proxy, and where it listens (pure)

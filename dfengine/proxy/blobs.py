@@ -16,7 +16,7 @@ from dfengine.proxy.answering import Answering
 from dfengine.proxy.blob import Blob, Reader
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.file_answer import answer_file
-from dfengine.proxy.permissions import Permissions, Permit
+from dfengine.proxy.permissions import UNSAID, Permissions, Permit
 from dfengine.proxy.store import Kept, Store, name_of
 from dfengine.settings import GetSettings
 from dfengine.task import Digest, shown
@@ -64,7 +64,7 @@ class Blobs:
         self._open: dict[str, Blob] = {}
         self._evicted, self._evicting = 0.0, False
         self.swarm = bool(settings.nodes)
-        self.splits = settings.private == "split"
+        self._splits = settings.private == "split"
         """A blob that credentials opened is for these alone."""
         self.full_until = 0.0
         """Until when nothing is fetched, because the disk took no more."""
@@ -81,21 +81,30 @@ class Blobs:
                 return name, kept
         return None
 
-    def distrusts(self, hex: str, registry: Registry) -> bool:
+    def distrusts(self, digest: str, registry: Registry) -> bool:
         """What it sent lately, or what others had from somewhere, was another blob."""
-        return self._distrusted.get((hex, registry.url), 0.0) > self.loop.time()
+        return self._distrusted.get((digest, registry.url), 0.0) > self.loop.time()
 
-    def find(self, names: list[str], digest: str, registry: Registry, target: str, headers: tuple[tuple[str, str], ...]) -> Blob:
-        """The blob by one of these names, fetched from now on by the last of them if it is not yet. target, headers: where the registry has
-        it, and what opens it there.
+    def names(self, digest: str, registry: Registry, sent: Fields) -> list[str]:
+        """Under which a blob may be here for who sends these fields to this registry; the last one: for who else it is brought here.
+
+        What credentials have opened at this registry may be given to who needs none there: it has just said so.
         """
         hex = digest.partition(":")[2]
+        opening = sorted((name.lower(), value) for name, value in sent if name.lower() not in UNSAID)
+        own = name_of(hex, registry.url + (repr(opening) if self._splits else ""))
+        return [hex, own] if opening else [own, hex]
+
+    def bring(self, asked: Reference, registry: Registry, sent: Fields) -> Blob:
+        """What is asked for, fetched from now on if it is not yet. sent: fields that open it at the registry, and others beside them."""
+        names, digest = self.names(asked.digest, registry, sent), asked.digest
         name = next((name for name in names if name in self._open and not self._open[name].failed), names[-1])
         blob = self._open.get(name)
         if blob is None or blob.failed:
             own = self._settings
             settings = GetSettings(
-                url=registry.url + target, output="", nodes=own.nodes, notbs=self.distrusts(hex, registry), headers=headers,
+                url=registry.url + asked.target, output="", nodes=own.nodes, notbs=self.distrusts(digest, registry),
+                headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in sent),
                 digest=Digest.parse(digest), content=f"df:{digest}", quiet=True,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure, location=own.location, secret_file=own.secret_file,
@@ -103,7 +112,7 @@ class Blobs:
             )  # fmt: skip
             if blob is not None:
                 blob.close()
-            blob = self._open[name] = Blob(self.loop, self.threads, settings, lambda blob: self._ended(name, (hex, registry.url), blob))
+            blob = self._open[name] = Blob(self.loop, self.threads, settings, lambda blob: self._ended(name, (digest, registry.url), blob))
         return blob
 
     def room(self, blob: Blob) -> bool:
@@ -173,33 +182,27 @@ class BlobAnswer(Answering):
             permit = await blobs.permissions.ask(self._registry, self._asked.target, fields)
         if not permit.opens:
             return False
-        hex = digest.partition(":")[2]
-        opened = sorted((name.lower(), value) for name, value in self._private if name.lower() != b"via")
-        own = name_of(hex, self._registry.url + (repr(opened) if blobs.splits else ""))
-        found = await blobs.kept([hex, own])
+        found = await blobs.kept(blobs.names(digest, self._registry, self._private))
         if found is not None:
             name, kept = found
             blobs.store.use(name, time.time())
             return self._serve(permit, kept.fd, kept, kept.length, None)
         if self._request.method == "HEAD":
             return False
-        if blobs.distrusts(hex, self._registry):
+        if blobs.distrusts(digest, self._registry):
             # Nothing of it is passed on: the client may ask the registry by itself, and compares then.
             with contextlib.suppress(DfengineError):
-                if blobs.swarm and await self._bring(permit, hex, own, bool(opened)):
+                if blobs.swarm and await self._bring(permit):
                     return True
             raise BadRequest(502, f"{self._registry.place} has sent another blob than {digest}: it is not read again for a while")
-        return await self._bring(permit, hex, own, bool(opened))
+        return await self._bring(permit)
 
-    async def _bring(self, permit: Permit, hex: str, own: str, opened: bool) -> bool:
-        """Answer as it comes. own: its name if credentials `opened` it."""
+    async def _bring(self, permit: Permit) -> bool:
+        """Answer as it comes."""
         blobs = self._blobs
         if blobs.loop.time() < blobs.full_until:
             return False
-        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._private)
-        # What credentials have opened here may be given to who needs none here: the registry has just said so.
-        names = [hex, own] if opened else [own, hex]
-        blob = blobs.find(names, self._asked.digest, self._registry, self._asked.target, headers)
+        blob = blobs.bring(self._asked, self._registry, self._private)
         file = await blob.opened()
         if file.geometry.length < 0 or not blobs.room(blob):
             return False

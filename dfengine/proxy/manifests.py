@@ -67,15 +67,20 @@ class Manifest(Value):
             found = cls(about["digest"], about["type"], body, about["public"] is True, about.get("named") is True)
         except (ValueError, TypeError, KeyError):
             return None
-        if not isinstance(found.digest, str) or not isinstance(found.content_type, str) or not found.content_type.isascii():
+        if not isinstance(found.digest, str) or not isinstance(found.content_type, str) or not is_plain(found.content_type):
             return None
         right = not body if found.named else digest(body) == found.digest
-        return found if right and found.content_type.isprintable() else None
+        return found if right else None
 
 
 def digest(body: bytes) -> str:
     """As registries write it."""
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def is_plain(content_type: str) -> bool:
+    """It can stand in an answer's head."""
+    return content_type.isascii() and content_type.isprintable()
 
 
 def accepted(content_type: str, accept: str) -> bool:
@@ -223,12 +228,8 @@ class Watch:
         self._body = [] if wanted and self._request.method == "GET" else None
         self._content_type = text(fields, b"content-type")
         told = text(fields, b"docker-content-digest")
-        if wanted and self._request.method == "HEAD" and self._asked.tag and DIGEST.fullmatch(told) and self._plain:
+        if wanted and self._request.method == "HEAD" and self._asked.tag and DIGEST.fullmatch(told) and is_plain(self._content_type):
             self._named(told)
-
-    @property
-    def _plain(self) -> bool:
-        return self._content_type.isascii() and self._content_type.isprintable()
 
     def _named(self, told: str) -> None:
         """The tag names this digest now."""
@@ -246,7 +247,7 @@ class Watch:
 
     def ended(self) -> None:
         """All of it has passed."""
-        if self._body is None or not self._plain:
+        if self._body is None or not is_plain(self._content_type):
             return
         body = b"".join(self._body)
         found = Manifest(digest(body), self._content_type, body, not self._private)

@@ -24,6 +24,7 @@ from dfengine.proxy import fields, logins, reference
 from dfengine.proxy.blobs import BlobAnswer, Blobs
 from dfengine.proxy.front import Front
 from dfengine.proxy.guard import Guard, Listen
+from dfengine.proxy.manifest_answer import ManifestAnswer
 from dfengine.proxy.manifests import Manifests, Ping
 from dfengine.proxy.opening import Opening
 from dfengine.proxy.passing import Passing
@@ -230,6 +231,9 @@ class Server:
             moved = asked.target.encode() != head.target
             return Passing(front, head, self._upstreams, registry, asked.target, more, moved, watcher).start()
 
+        if watcher is not None and ManifestAnswer.answers(head, asked):
+            sent = [*private, more[-1]]
+            return ManifestAnswer(self._manifests, self._blobs, front, head, asked, registry, sent, private, pass_on).start()
         if reads and asked.kind == reference.BLOBS and asked.digest:
             return BlobAnswer(self._blobs, front, head, asked, registry, [*private, more[-1]], pass_on).start()
         return pass_on()

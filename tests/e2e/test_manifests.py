@@ -1,0 +1,109 @@
+"""Manifests by digest: who may have one says the registry, once for each; what it sends, once for all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from scene import Scene, until
+from upstream import Asked, Upstream, get, ok
+
+TYPE = "application/vnd.oci.image.manifest.v1+json"
+BODY = json.dumps({"schemaVersion": 2, "mediaType": TYPE, "layers": []}).encode()
+PATH = f"/v2/a/manifests/sha256:{hashlib.sha256(BODY).hexdigest()}"
+ACCEPT = f"{TYPE}, application/vnd.oci.image.index.v1+json"
+
+
+class Manifests(Upstream):
+    """A registry that has BODY for who has one of `tokens`, if there are any, and wants its type accepted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens: set[str] = set()
+        self.body = BODY
+        self.scripts[PATH] = self._send
+
+    def _send(self, sock: socket.socket, asked: Asked) -> None:
+        if self.tokens and asked.fields.get("authorization", "").removeprefix("Bearer ") not in self.tokens:
+            ok(b"no", 'WWW-Authenticate: Bearer realm="https://auth/t"', status="401 Unauthorized")(sock, asked)
+        elif TYPE not in asked.fields.get("accept", ""):
+            ok(b"no", status="404 Not Found")(sock, asked)
+        else:
+            ok(self.body, f"Content-Type: {TYPE}")(sock, asked)
+
+    @property
+    def sent(self) -> list[str]:
+        return [each.fields.get("authorization", "") for each in self.asked if each.method == "GET"]
+
+
+@pytest.fixture
+def registry() -> Iterator[Manifests]:
+    with Manifests() as made:
+        yield made
+
+
+def test_eight_hosts_cost_the_registry_one_request(stage: Scene, registry: Manifests) -> None:
+    node = stage.supernode()
+    hosts = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in range(2, 10)]
+    found: list[tuple[int, bytes, str]] = []
+
+    def pull(url: str) -> None:
+        answer, body = get(url, PATH, Accept=ACCEPT)
+        found.append((answer.status, body, answer.headers["content-type"]))
+
+    threads = [threading.Thread(target=pull, args=(url,)) for url in hosts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [(200, BODY, TYPE)] * 8
+    assert registry.sent == [""]
+    # Who does not take its type is given the registry's own answer.
+    assert get(hosts[0], PATH, Accept="text/html")[0].status == 404
+
+
+def test_tokens(stage: Scene, registry: Manifests) -> None:
+    """Each shows its own; what is here is given to nobody whose the registry refuses."""
+    node = stage.supernode()
+    registry.tokens = {"one", "two"}
+    hosts = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3)]
+    for url, token in zip(hosts, ("one", "two"), strict=True):
+        answer, body = get(url, PATH, Accept=ACCEPT, Authorization=f"Bearer {token}")
+        assert (answer.status, body, answer.headers["content-type"]) == (200, BODY, TYPE)
+        for bad in ({"Authorization": "Bearer bad"}, {}):
+            answer, body = get(url, PATH, Accept=ACCEPT, **bad)
+            assert (answer.status, body, answer.headers["www-authenticate"]) == (401, b"no", 'Bearer realm="https://auth/t"')
+    assert registry.sent.count("Bearer one") + registry.sent.count("Bearer two") == 1
+
+
+def test_while_the_registry_is_down(stage: Scene) -> None:
+    node = stage.supernode()
+    with Manifests() as registry:
+        registry.tokens = {"one"}
+        url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
+        assert get(url, PATH, Accept=ACCEPT, Authorization="Bearer one")[1] == BODY
+    answer, body = get(url, PATH, Accept=ACCEPT, Authorization="Bearer one")
+    assert (answer.status, body, answer.headers["content-type"]) == (200, BODY, TYPE)
+    for bad in ({"Authorization": "Bearer bad"}, {}):
+        assert get(url, PATH, Accept=ACCEPT, **bad)[0].status == 502
+
+
+def test_a_wrong_manifest_comes_by_no_other_way(stage: Scene, registry: Manifests) -> None:
+    """What the registry sends is passed on, as it is all it has, and is kept nowhere."""
+    node = stage.supernode()
+    registry.body = BODY.replace(b"[]", b"{}")
+    urls = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3)]
+    for url in urls:
+        assert get(url, PATH, Accept=ACCEPT)[1] == registry.body
+    registry.body = BODY
+    until(lambda: all(get(url, PATH, Accept=ACCEPT)[1] == BODY for url in urls), "the right manifest")
+
+
+def test_a_supernode_that_is_silent_holds_up_no_manifest(stage: Scene, registry: Manifests) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = stage.proxy("--registry", registry.url, "-n", f"127.0.0.1:{silent.getsockname()[1]}")[1]
+        assert get(url, PATH, Accept=ACCEPT)[1] == BODY

@@ -134,11 +134,10 @@ class Streaming(Downloading):
                 time.sleep(0.002)
             else:
                 here = transfer.wait_for(n, 0.0 if self.ended else LOOK)
-                if here is not None:
-                    place = (n, *transfer.file.locate(n)) if here else None
-                    if place is not None and not n and is_content(self.settings.url):
-                        _check_head(self.settings.url, *place[1:])
-                    return place
+                if here is not None and (place := self.memory.give(transfer, n)) is not None:
+                    if here and not n and is_content(self.settings.url):
+                        _check_head(self.settings.url, *place)
+                    return (n, *place) if here else None
                 self._check(transfer.error)
             if time.monotonic() > self.watch.deadline + LATE:
                 self.watch.check(None)  # raises: the engine, which should say so, is held up

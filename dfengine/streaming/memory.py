@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from dfengine._piece import MIN_PIECE_SIZE, Geometry
 from dfengine._window import Window
 from dfengine.client import fetch
@@ -48,13 +50,16 @@ def cache_pieces(settings: GetSettings, piece_size: int) -> int:
 class Memory(HandedOver):
     """Of one stream: `pieces` of it were delivered, which are `delivered` bytes, and stay so whatever happens to the transfer.
 
-    Law: pieces of two versions never follow one another; once a byte was delivered, another version is an error.
+    Law: bytes of two versions never follow one another; once a piece was given to the consumer, another version is an error.
     """
 
     def __init__(self, settings: GetSettings) -> None:
         super().__init__(settings)
         self.cache: Cache | None = None
         self.pieces = self.delivered = 0
+        self._turn = threading.Lock()
+        self._given = False
+        """The consumer has some of a piece, or knows that the file is empty."""
         self.leaders: Sequence[LeaderPlace] = ()
         """From which pieces were copied."""
 
@@ -87,6 +92,17 @@ class Memory(HandedOver):
         assert transfer is not None
         transfer.follower = Follower(transfer.file, self.algorithms, first=first, hashes=hashes)
         transfer.start(transfer.follower.run, "digest", fetches=False)
+
+    def give(self, transfer: Transfer, n: int) -> tuple[int, int, int] | None:
+        """(descriptor, offset, bytes) of piece n of `transfer`, which stays there until `taken`; (-1, 0, 0) where the file ends before n.
+
+        None: `transfer` is of another version than what comes now.
+        """
+        with self._turn:
+            if transfer is not self.transfer:
+                return None
+            self._given = True
+        return (-1, 0, 0) if 0 <= transfer.plan.window.count <= n else transfer.file.locate(n)
 
     def taken(self, n: int) -> None:
         """The consumer has all of piece n, the oldest: the window moves, and what the cache has no room for leaves. Raises StorageError."""
@@ -125,7 +141,8 @@ class Memory(HandedOver):
 
     def forget(self) -> None:
         """See Place."""
-        if self.delivered or self.pieces:
-            raise OriginChanged("the origin's file changed in the middle of the stream")
-        self.lending, self.leaders = [], ()
-        self.close()
+        with self._turn:
+            if self._given:
+                raise OriginChanged("the origin's file changed in the middle of the stream")
+            self.lending, self.leaders = [], ()
+            self.close()

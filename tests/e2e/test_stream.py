@@ -15,6 +15,7 @@ import pytest
 from scene import MIB, Scene, until
 
 import dfengine
+from dfengine.errors import OriginChanged
 
 from .test_legacy_client import LegacyClient
 
@@ -270,6 +271,32 @@ def test_a_wrong_digest_is_told_at_the_end(stage: Scene) -> None:
     process = stage.start_stream(stage.origin() + "/f", "--digest", "sha256:" + "0" * 64, nodes=(node,))
     _, said = stage.drain(process, status=5)
     assert f"({size} bytes were delivered)" in said
+
+
+def test_another_version_while_the_consumer_has_a_part_of_the_first_piece(stage: Scene) -> None:
+    """What it has of the old one is not followed by the new one: it gets the pieces of the old one that are here, and an error."""
+    size = 10 * PIECE
+    stage.file("f", size)
+    old = (stage.www / "f").read_bytes()
+    url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "0")
+    settings: dict[str, Any] = {"nodes": [node.node], "window": 8, "locallimit": "1500K", "quiet": True}
+    process = stage.start_stream(url, "--window", "8", "--locallimit", "1500K", host=4, nodes=(node,))
+    stage.homes.add(stage.path / "home-5")
+    with dfengine.stream(url, ip="127.0.0.5", home=str(stage.path / "home-5"), **settings) as reader:
+        begun, read = took(process, 1000), bytearray(reader.read(1000) or b"")
+        stage.file("f", size, seed=1)
+        os.utime(stage.www / "f", (1, 1))
+        stage.get(url, "out", host=3, nodes=(node,))
+        until(lambda: node.metric("dragonfly_supernode_dfgettasks_registered_total") >= 5, "both have registered anew")
+        with pytest.raises(OriginChanged):
+            while block := reader.read(MIB):
+                read += block
+    assert read == old[: len(read)]
+    assert len(read) < size
+    assert process.stdout is not None
+    begun += process.stdout.read()
+    assert begun == old[: len(begun)]
+    assert process.wait(60) == 4
 
 
 def test_for_programs(stage: Scene) -> None:

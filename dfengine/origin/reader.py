@@ -75,7 +75,7 @@ class Reader:
         self._main: Answer | None = body
         self._main_at, self._main_moved = max(0, body.start) // sink.geometry.content_size, False
         self._claims: set[Claim] = set()
-        self._comparing = self._plain = False
+        self._comparing = self._plain = self._anew = False
         self._parts: dict[int, Piece] = {}
         self._proof = Proof(sink.held() if compare else ())
         self._changed = threading.Condition()
@@ -327,7 +327,9 @@ class Reader:
                 self._changed.wait(TICK)
             for other in self._claims - {claim}:
                 self._take_over(other)
-            self.version, self._ranges = body.version.of(geometry.length), body.version.binds
+            # A file that changed may stay as it is now. One that is named anew by each answer is read on: no range is ever of its version.
+            self.version, self._ranges = body.version.of(geometry.length), body.version.binds and not self._anew
+            self._anew = True
             self._comparing, self._others = True, CHANGED - 1
             self._parts.clear()
             self._sink.unbind()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -179,6 +180,30 @@ def test_an_origin_that_grants_one_connection() -> None:
     asking.want(70, 20, 3)
     assert asking.end() is None
     assert right(asking)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    length=st.sampled_from([25, 30, 95]),
+    step=st.sampled_from([1, 3, 7]),
+    order=st.randoms(use_true_random=False),
+    at_once=st.sampled_from([1, 3, 10]),
+    connections=st.integers(1, 3),
+)
+def test_an_origin_that_names_each_answer_anew_is_read_through(
+    length: int, step: int, order: random.Random, at_once: int, connections: int
+) -> None:
+    """As a store behind several servers does: no range is ever of the version before, so the file is read on from its beginning."""
+    origin = Origin(length, [Behaviour("renamed")] * 1000, step=step)
+    origin.chance = random.Random(order.random())
+    asking = Asking(origin, Sink(length), connections)
+    pieces = list(range(-(-length // PIECE)))
+    order.shuffle(pieces)
+    for at in range(0, len(pieces), at_once):
+        asking.want(*pieces[at : at + at_once])
+    assert asking.end() is None
+    assert right(asking)
+    assert len(origin.asked) < 60
 
 
 @settings(max_examples=60, deadline=None)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 CONTROL_PORT = 8002
 DOWNLOAD_PORT = 8001
+HUB = "https://huggingface.co"
+"""The Hugging Face Hub, if no other is named."""
+
 PROXY_PORT = 65001
 """Of 1.x's dfdaemon."""
 
@@ -250,8 +253,9 @@ class PeerSettings(Value):
 class ProxySettings(Value):
     """What `dfengine proxy` runs with. listen: `IP:PORT` or `unix:PATH`, none: PROXY_PORT of 127.0.0.1. allow: CIDRs of other hosts.
 
-    registries: URLs, the first one for requests that name none. registry_auth: path of a config.json of `docker login`.
-    cache_size: most bytes of blobs on the disk, 0: any. The rest is as for `get`.
+    registries: URLs, the first one for requests that name none. registry_auth: path of a config.json of `docker login`. hub: URL of the
+    Hugging Face Hub behind /hub; xet: `passthrough` leaves clients the way past this proxy, `strip` does not. cache_size: most bytes of
+    blobs on the disk, 0: any. The rest is as for `get`.
     """
 
     listen: tuple[str, ...] = ()
@@ -260,6 +264,8 @@ class ProxySettings(Value):
     registries: tuple[str, ...] = ()
     registry_auth: str = ""
     only_registries: bool = False
+    hub: str = HUB
+    xet: str = "strip"
     cache_size: int = 0
     private: str = "share"
     cacerts: tuple[str, ...] = ()

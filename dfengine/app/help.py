@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dfengine.app.kinds import FLAG, PATTERN, SIGN
+from dfengine.app.kinds import CHOICES, FLAG
 from dfengine.app.options import COMMANDS, OTHER, Option
 from dfengine.settings import GetSettings, PeerSettings, ProxySettings, ShareSettings, SupernodeSettings
 
@@ -81,7 +81,7 @@ def value(option: Option) -> str:
     """What the option takes, as `RATE`; "" for a flag."""
     if option.kind == FLAG:
         return ""
-    return option.kind if option.kind in (PATTERN, SIGN) else option.kind.upper()
+    return option.kind if option.kind in CHOICES else option.kind.upper()
 
 
 def default(command: str, option: Option) -> str:

@@ -24,6 +24,11 @@ SCOPE = "single_seed_peer|all_seed_peers|all_peers"
 
 PRIVATE = "share|split"
 
+XET = "strip|passthrough"
+
+CHOICES = frozenset((PATTERN, SIGN, SCOPE, PRIVATE, XET))
+"""Kinds that are shown as they are typed."""
+
 
 def _one_of(name: str, choices: str) -> Callable[[str], str]:
     def read(text: str) -> str:
@@ -123,6 +128,7 @@ KINDS: dict[str, Kind] = {
     "-": Kind(_resume),
     PATTERN: Kind(_one_of("pattern", PATTERN)),
     SIGN: Kind(_one_of("sign", SIGN)),
+    XET: Kind(_one_of("xet", XET)),
     "scope": Kind(_one_of("scope", SCOPE)),
     "platform": Kind(_platform),
     PRIVATE: Kind(_one_of("private", PRIVATE)),

@@ -8,7 +8,7 @@ Defaults are those of the settings (`dfengine.settings`): what is not given is n
 from __future__ import annotations
 
 from dfengine import settings
-from dfengine.app.kinds import FLAG, PATTERN, PRIVATE, SIGN
+from dfengine.app.kinds import FLAG, PATTERN, PRIVATE, SIGN, XET
 from dfengine.value import Value
 
 ENVIRONMENT = "DFENGINE"
@@ -241,6 +241,10 @@ PROXY = (
     Option(("--only-registries",), "only_registries", REGISTRIES, "Ask no other registries", FLAG,
            more="Without it, others are asked by https on port 443"),
     *(each.replace(group=REGISTRIES) for each in (*_as_in(GET, "cacerts", "insecure"), *_as_in(SUPERNODE, "origin_allow", "origin_deny"))),
+    Option(("--hub",), "hub", REGISTRIES, "Model hub behind `/hub`", "url",
+           more="A Hugging Face Hub. Clients find it by `HF_ENDPOINT=http://127.0.0.1:65001/hub`"),
+    Option(("--xet",), "xet", REGISTRIES, "passthrough: Xet goes past the swarm", XET,
+           more="By default they are not told of it, and fetch files by plain HTTP, but those over 50 GB, for which they refuse that"),
     Option(("--cache-size",), "cache_size", STORAGE, "Most bytes of blobs on the disk", "size", default="no limit",
            more="Those that were used longest ago leave, also when the disk is nearly full"),
     Option(("--dfdaemon",), "dfdaemon", REGISTRIES, "Settings of Dragonfly 1.x's dfdaemon.yml", "file",

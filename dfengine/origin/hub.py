@@ -8,13 +8,12 @@ from urllib.parse import quote, urlsplit
 
 from dfengine.errors import BadValue
 from dfengine.location import Location
-
-DEFAULT = "https://huggingface.co"
+from dfengine.settings import HUB
 
 
 def endpoint(environment: Mapping[str, str]) -> str:
     """HF_ENDPOINT, without a slash at its end. Raises BadValue for what is no http URL."""
-    found = (environment.get("HF_ENDPOINT") or DEFAULT).rstrip("/")
+    found = (environment.get("HF_ENDPOINT") or HUB).rstrip("/")
     try:
         parts = urlsplit(found)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:

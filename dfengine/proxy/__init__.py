@@ -1,4 +1,4 @@
-"""`dfengine proxy`: stands where other programs ask for container images, and brings blobs through the swarm.
+"""`dfengine proxy`: stands where other programs ask for container images and models, and brings them through the swarm.
 
     reference       which registry and what of it a request names (pure)
     registries      which registries may be asked, and how (pure)
@@ -17,6 +17,7 @@
     manifests       manifests that are kept for when their registry does not answer
     manifest_answer   how one that is named by its digest is answered: from here, or through the swarm
     file_answer, serving   status, head and ranges of an answer with a file; sends it from there as it comes
+    hub             model hubs: hub_reference, hub_fields (pure) and hub_api say what is asked and what is told, git_file compares
     store           the blobs that are whole and right; eviction: which of these leave; pins: which never do
     guard           who may use the proxy, and where it listens (pure)
     client_files    the configuration by which programs that pull images ask this proxy (pure)

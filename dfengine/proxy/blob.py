@@ -37,29 +37,50 @@ FIRST = 2
 
 
 class _BlobFetching(Fetching):
-    """over: called in the engine's thread when nothing comes any more."""
+    """over: called in the engine's thread when nothing comes any more. proof: see Blob."""
 
-    def __init__(self, settings: GetSettings, over: Callable[[], object]) -> None:
+    def __init__(self, settings: GetSettings, over: Callable[[], object], proof: Callable[[int], str] | None) -> None:
         super().__init__(settings, DISK)
         self._over = over
+        self._proof = proof
+        self.sha256 = settings.digest.hex if settings.digest is not None else ""
 
     def run(self) -> Result:
         try:
-            return super().run()
+            result = super().run()
+            if self._proof is not None:
+                self._prove(self._proof)
+            return result
         finally:
             self._over()
 
+    def _prove(self, proof: Callable[[int], str]) -> None:
+        transfer = self.place.transfer
+        assert transfer is not None
+        try:
+            self.sha256 = proof(transfer.file.fd)
+        except DfengineError as error:
+            self.failure = error
+            raise
+
 
 class Blob:
-    """On the loop's thread. changed: called when it has ended. settings: with the digest that it must have."""
+    """On the loop's thread. changed: called when it has ended. settings: with the digest that it must have.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, settings: GetSettings, changed: Callable[[Blob], None]) -> None:
+    proof: of what is named by no digest that the engine knows: compares the file behind a descriptor, in the engine's thread, with what it
+    must be; its sha256 in hex. Raises subclasses of DfengineError.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, threads: Executor, settings: GetSettings, changed: Callable[[Blob], None],
+        proof: Callable[[int], str] | None = None,
+    ) -> None:
         """Raises BadValue."""
         self.loop = loop
         self.swarm = bool(settings.nodes)
         self._threads = threads
         self._changed = changed
-        self._fetching = _BlobFetching(settings, lambda: loop.call_soon_threadsafe(self._ended))
+        self._fetching = _BlobFetching(settings, lambda: loop.call_soon_threadsafe(self._ended), proof)
         self._engine = Engine(self._fetching, "blob")
         self._transfer: TransferOnDemand | None = None
         self._opening: asyncio.Future[None] | None = None
@@ -105,6 +126,11 @@ class Blob:
     @property
     def failed(self) -> bool:
         return self.over and not self.right
+
+    @property
+    def sha256(self) -> str:
+        """In hex, of one that is right."""
+        return self._fetching.sha256
 
     @property
     def whole(self) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from dfengine.proxy.permissions import UNSAID, Permissions, Permit
 from dfengine.proxy.store import Kept, Store, name_of
 from dfengine.settings import GetSettings
 from dfengine.task import Digest, shown
+from dfengine.value import Value
 
 if TYPE_CHECKING:
     import asyncio
@@ -52,6 +53,22 @@ EVICT_SECONDS = 5.0
 GENERAL = "application/octet-stream"
 
 
+MOST_PROVED = 16384
+"""Files named by no sha256 whose sha256 is remembered."""
+
+
+class Source(Value):
+    """What somebody has. target: where, at its registry. digest: `sha256:HEX`, or `git:HEX`, which `proof` compares (see Blob).
+
+    named: the target names the sha256, as a registry's does, so that a supernode takes it for the task's name.
+    """
+
+    target: str
+    digest: str
+    named: bool = True
+    proof: Callable[[int], str] | None = None
+
+
 class Blobs:
     """On the loop's thread. settings: of the proxy. Raises StorageError where the home cannot be used."""
 
@@ -62,18 +79,20 @@ class Blobs:
         self.store = Store(settings.home)
         self._settings = settings
         self._open: dict[str, Blob] = {}
+        self._proved: dict[str, str] = {}
+        """Name of a blob that is named by no sha256 -> the name by which it is kept."""
         self._evicted, self._evicting = 0.0, False
         self.swarm = bool(settings.nodes)
         self._splits = settings.private == "split"
         """A blob that credentials opened is for these alone."""
-        self.full_until = 0.0
+        self._full_until = 0.0
         """Until when nothing is fetched, because the disk took no more."""
         self._distrusted: OrderedDict[tuple[str, str], float] = OrderedDict()
         """(blob, registry) -> until when."""
 
     async def kept(self, names: list[str]) -> tuple[str, Kept] | None:
         """The first of these blobs that is whole on the disk, with its name."""
-        for name in names:
+        for name in (self._proved.get(name, name) for name in names):
             kept = self.store.find(name)
             if kept is None and self.store.exists(name):
                 kept = await self.loop.run_in_executor(self.threads, self.store.check, name)
@@ -90,12 +109,12 @@ class Blobs:
 
         What credentials have opened at this registry may be given to who needs none there: it has just said so.
         """
-        hex = digest.partition(":")[2]
+        hex = digest.removeprefix("sha256:").replace(":", "-")
         opening = sorted((name.lower(), value) for name, value in sent if name.lower() not in UNSAID)
         own = name_of(hex, registry.url + (repr(opening) if self._splits else ""))
         return [hex, own] if opening else [own, hex]
 
-    def bring(self, asked: Reference, registry: Registry, sent: Fields) -> Blob:
+    def bring(self, asked: Source, registry: Registry, sent: Fields) -> Blob:
         """What is asked for, fetched from now on if it is not yet. sent: fields that open it at the registry, and others beside them."""
         names, digest = self.names(asked.digest, registry, sent), asked.digest
         name = next((name for name in names if name in self._open and not self._open[name].failed), names[-1])
@@ -105,15 +124,26 @@ class Blobs:
             settings = GetSettings(
                 url=registry.url + asked.target, output="", nodes=own.nodes, notbs=self.distrusts(digest, registry),
                 headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in sent),
-                digest=Digest.parse(digest), content=f"df:{digest}", quiet=True,
+                digest=None if asked.proof else Digest.parse(digest), content=f"df:{digest}" if asked.named else "", quiet=True,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure, location=own.location, secret_file=own.secret_file,
                 tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private,
             )  # fmt: skip
             if blob is not None:
                 blob.close()
-            blob = self._open[name] = Blob(self.loop, self.threads, settings, lambda blob: self._ended(name, (digest, registry.url), blob))
+            blob = self._open[name] = Blob(
+                self.loop, self.threads, settings, lambda blob: self._ended(name, (digest, registry.url), blob), asked.proof
+            )
         return blob
+
+    def use(self, name: str) -> None:
+        """A blob that is kept is given away now."""
+        self.store.use(name, time.time())
+
+    @property
+    def full(self) -> bool:
+        """The disk took no more a moment ago: nothing is fetched."""
+        return self.loop.time() < self._full_until
 
     def room(self, blob: Blob) -> bool:
         """The disk has room for what this blob lacks, besides what the others will take."""
@@ -125,16 +155,22 @@ class Blobs:
 
     def _ended(self, name: str, asked: tuple[str, str], blob: Blob) -> None:
         if blob.right:
-            self.store.add(name, *blob.whole)
+            _, dot, place = name.partition(".")
+            kept = blob.sha256 + dot + place
+            if kept != name:
+                self._proved[name] = kept
+                if len(self._proved) > MOST_PROVED:
+                    del self._proved[next(iter(self._proved))]
+            self.store.add(kept, *blob.whole)
         elif not blob.closed:
-            print(f"dfengine: sha256:{name.partition('.')[0]}: {shown(str(blob.failure))}", file=sys.stderr)
+            print(f"dfengine: {asked[0]}: {shown(str(blob.failure))}", file=sys.stderr)
             if isinstance(blob.failure, DigestMismatch):
                 self._distrusted.pop(asked, None)
                 self._distrusted[asked] = self.loop.time() + DISTRUST_SECONDS
                 if len(self._distrusted) > MOST_DISTRUSTED:
                     self._distrusted.popitem(last=False)
             if isinstance(blob.failure, StorageError):
-                self.full_until = self.loop.time() + FULL_SECONDS
+                self._full_until = self.loop.time() + FULL_SECONDS
 
     def sweep(self) -> None:
         """Call every second: let go of what nobody reads."""
@@ -185,7 +221,7 @@ class BlobAnswer(Answering):
         found = await blobs.kept(blobs.names(digest, self._registry, self._private))
         if found is not None:
             name, kept = found
-            blobs.store.use(name, time.time())
+            blobs.use(name)
             return self._serve(permit, kept.fd, kept, kept.length, None)
         if self._request.method == "HEAD":
             return False
@@ -200,9 +236,9 @@ class BlobAnswer(Answering):
     async def _bring(self, permit: Permit) -> bool:
         """Answer as it comes."""
         blobs = self._blobs
-        if blobs.loop.time() < blobs.full_until:
+        if blobs.full:
             return False
-        blob = blobs.bring(self._asked, self._registry, self._private)
+        blob = blobs.bring(Source(self._asked.target, self._asked.digest), self._registry, self._private)
         file = await blob.opened()
         if file.geometry.length < 0 or not blobs.room(blob):
             return False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dfengine.errors import DfengineError
 from dfengine.proxy.answering import Answering
 from dfengine.proxy.blob import Blob, Reader
+from dfengine.proxy.blobs import Source
 from dfengine.proxy.fields import Fields, text, usual
 from dfengine.proxy.manifests import LONGEST, Manifest, accepted, is_plain
 from dfengine.proxy.manifests import digest as digest_of
@@ -94,9 +95,10 @@ class ManifestAnswer(Answering):
 
     async def _brought(self) -> bytes:
         """All of it, b"" if the swarm does not give it in time."""
+        source = Source(self._asked.target, self._asked.digest)
         with contextlib.suppress(DfengineError, OSError, TimeoutError):
             async with asyncio.timeout(PATIENCE):
-                return await _read(self._blobs.bring(self._asked, self._registry, [*self._private, ACCEPT]))
+                return await _read(self._blobs.bring(source, self._registry, [*self._private, ACCEPT]))
         return b""
 
 

@@ -41,6 +41,9 @@ class Passing:
     a Location that is relative to it is made absolute. watcher: sees the answer.
     """
 
+    plain = False
+    """The answer's body is read here: no encoding of it is asked for."""
+
     def __init__(
         self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields, moved: bool = False,
         watcher: Watcher | None = None,
@@ -89,7 +92,7 @@ class Passing:
     def _send(self, line: Line) -> None:
         request, self._line = self._request, line
         fields: Fields = [(b"Host", self._registry.place.encode()), *passed_on(request.fields, True), *self._more]
-        if self._watcher is not None:
+        if self.plain or self._watcher is not None:
             # What is seen is to be what its digest says, and not an encoding of it.
             fields = [field for field in fields if field[0].lower() != b"accept-encoding"]
         if request.length == CHUNKED:

@@ -36,12 +36,13 @@ OPEN = frozenset((200, 301, 302, 303, 307, 308))
 
 
 class Permit(Value):
-    """What a registry said. length: bytes, -1 where it did not say."""
+    """What a registry said. length: bytes, -1 where it did not say. fields: of the answer, as far as they are remembered."""
 
     status: int
     content_type: str
     length: int
     at: float
+    fields: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def opens(self) -> bool:

@@ -20,10 +20,11 @@ from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
 from dfengine.net.stopping import stop_on_signals
-from dfengine.proxy import fields, logins, reference
+from dfengine.proxy import fields, hub_reference, logins, reference
 from dfengine.proxy.blobs import BlobAnswer, Blobs
 from dfengine.proxy.front import Front
 from dfengine.proxy.guard import Guard, Listen
+from dfengine.proxy.hub import Hub
 from dfengine.proxy.manifest_answer import ManifestAnswer
 from dfengine.proxy.manifests import Manifests, Ping
 from dfengine.proxy.opening import Opening
@@ -152,9 +153,11 @@ class Server:
         self._tokens = Tokens(loop, self._upstreams, permissions)
         self._blobs = Blobs(loop, settings, permissions)
         self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
+        self._hub = Hub(loop, settings.hub, settings.xet == "passthrough", self._blobs, self._upstreams)
         self._fronts: set[Front] = set()
-        self._via = f"dfengine-{secrets.token_hex(8)}".encode()
+        self._mark = f"dfengine-{secrets.token_hex(8)}".encode()
         """This process, in the field by which proxies find that a request goes round in a circle."""
+        self._via = b"Via", b"1.1 " + self._mark
 
     def _itself(self, address: str, port: int) -> bool:
         everywhere = any(own == port and ip in ("0.0.0.0", "::") for ip, own in self._places)
@@ -193,7 +196,7 @@ class Server:
         first = head.first
         if self._guard.refuses(first.get(fields.TOKEN)):
             raise BadRequest(401, "the field X-Dfengine-Token shows who may use this proxy")
-        if b"via" in first and any(self._via in value for name, value in head.fields if name.lower() == b"via"):
+        if b"via" in first and any(self._mark in value for name, value in head.fields if name.lower() == b"via"):
             raise BadRequest(508, "the request came back to this proxy: a registry is configured that leads here")
         if head.target == b"/healthy" and head.method in ("GET", "HEAD"):
             front.whole(200, b"ok\n", [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Server", f"dfengine/{VERSION}".encode())])
@@ -202,6 +205,8 @@ class Server:
         if given:
             given = given.partition("://")[2].rstrip("/") if "://" in given else given
             given = reference.host(given) or "?"
+        if head.target.startswith(b"/hub"):
+            return self._of_hub(front, head)
         asked, registry = self._asked(head.target, given)
         # Whoever may use this proxy may read in its name, and nothing else.
         if not registry.user or b"authorization" in first or head.method not in ("GET", "HEAD") or head.length:
@@ -225,7 +230,7 @@ class Server:
             if self._manifests.answer(front, head, asked, registry, private):
                 return None
             watcher = self._manifests.watch(front, head, asked, registry, private)
-        more.append((b"Via", b"1.1 " + self._via))
+        more.append(self._via)
 
         def pass_on() -> Exchange:
             moved = asked.target.encode() != head.target
@@ -238,6 +243,12 @@ class Server:
             return BlobAnswer(self._blobs, front, head, asked, registry, [*private, more[-1]], pass_on).start()
         return pass_on()
 
+    def _of_hub(self, front: Front, head: Head) -> Exchange:
+        """Raises BadRequest."""
+        asked = hub_reference.parse(head.target)
+        if asked is None:
+            raise BadRequest(404, "what follows /hub is no path of a hub")
+        return self._hub.route(front, head, asked, fields.private(head.fields), [self._via])
 
     def _asked(self, target: bytes, given: str) -> tuple[reference.Reference, Registry]:
         """What is asked for, of which registry. Raises BadRequest."""

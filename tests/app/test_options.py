@@ -132,7 +132,7 @@ def test_examples_can_be_typed(role: str) -> None:
 SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces|size": "7", "duration": "7s", "header": "A: b",
            "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
            kinds.PATTERN: "cdn", kinds.SIGN: "none", "scope": "all_peers", "platform": "linux/amd64",
-           kinds.PRIVATE: "split", kinds.FLAG: "1"}  # fmt: skip
+           kinds.PRIVATE: "split", kinds.XET: "passthrough", kinds.FLAG: "1"}  # fmt: skip
 
 NEEDED = {"share": ("FILE",), "cache": ("ls",), "preheat": ("ls",)}
 """Arguments without which a command is none."""

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -23,7 +24,8 @@ class Hub:
 
     heads: repository -> revision -> commit. token: what gated repositories are opened by. seen: (server, path, Authorization) of requests.
     tree: replaces the answers of the tree API, for hostile ones: target -> (members, Link). cut: the store's next answer ends after so many
-    bytes, -1: none does; its connection is closed once go_on is set. sent: bytes of files that were sent.
+    bytes, -1: none does; its connection is closed once go_on is set. sent: bytes of files that were sent. xet: offer large files by Xet,
+    whose servers there are none of. lies: content -> what is sent in its place. rate: bytes per second of one answer with a file, 0: any.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,9 @@ class Hub:
         self.token = ""
         self.seen: list[tuple[str, str, str]] = []
         self.sent = 0
+        self.xet = False
+        self.lies: dict[bytes, bytes] = {}
+        self.rate = 0
         self.tree: Any = None
         self.contents: dict[str, bytes] = {}
         self._digests: dict[tuple[str, int], tuple[bytes, str]] = {}
@@ -58,14 +63,14 @@ class Hub:
         return self._hex("sha256", content)
 
     def sha1(self, content: bytes) -> str:
-        """The same."""
-        return self._hex("sha1", content)
+        """The name that git has for it."""
+        return self._hex("sha1", content, b"blob %d\0" % len(content))
 
-    def _hex(self, algorithm: str, content: bytes) -> str:
+    def _hex(self, algorithm: str, content: bytes, head: bytes = b"") -> str:
         found = self._digests.get((algorithm, id(content)))
         if found is None:
             # The content is kept as well, so that no other one gets its id.
-            found = self._digests[algorithm, id(content)] = content, hashlib.new(algorithm, content).hexdigest()
+            found = self._digests[algorithm, id(content)] = content, hashlib.new(algorithm, head + content).hexdigest()
         return found[1]
 
     def add(self, repository: str, files: dict[str, bytes], revision: str = "main") -> str:
@@ -135,6 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._content(content, {"X-Repo-Commit": commit, "ETag": f'"{hub.sha1(content)}"'})
         hub.contents[digest] = content
         told = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
+        if hub.xet:
+            told |= {"X-Xet-Hash": digest, "Link": f'<{hub.url}/api/models/{repository}/xet-read-token/{commit}>; rel="xet-auth"'}
         return self._answer(302, b"", {**told, "Location": f"{hub.store}/{digest}?signature=secret"})
 
     def _tree(self, files: dict[str, bytes], folder: str) -> None:
@@ -147,9 +154,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, b"no entry", {"X-Error-Code": "EntryNotFound"})
         at = int(dict(parse_qsl(urlsplit(self.path).query)).get("cursor", "0"))
         folders = sorted({path.rpartition("/")[0] for path in inside} - {""}) if not at else []
-        members: list[dict[str, Any]] = [{"type": "directory", "path": path, "size": 0} for path in folders]
+        members: list[dict[str, Any]] = [{"type": "directory", "path": path, "size": 0, "oid": hub.sha1(path.encode())} for path in folders]
         for path in inside[at : at + PAGE]:
             member: dict[str, Any] = {"type": "file", "path": path, "size": len(files[path]), "oid": hub.sha1(files[path])}
+            if len(files[path]) >= LARGE and hub.xet:
+                member["xetHash"] = hub.sha256(files[path])
             if len(files[path]) >= LARGE:
                 member["lfs"] = {"oid": hub.sha256(files[path]), "size": len(files[path]), "pointerSize": 130}
             members.append(member)
@@ -163,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _content(self, content: bytes, more: dict[str, str]) -> None:
         hub, match = self.server.hub, re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         first, last = (int(match[1]), min(int(match[2] or len(content)), len(content) - 1)) if match else (0, len(content) - 1)
-        part = content[first : last + 1]
+        part = hub.lies.get(content, content)[first : last + 1]
         if match:
             more = {**more, "Content-Range": f"bytes {first}-{last}/{len(content)}"}
         cut, hub.cut = hub.cut, -1
@@ -178,7 +187,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        self.wfile.write(body if cut < 0 else body[:cut])
+        body = body if cut < 0 else body[:cut]
+        step = self.server.hub.rate // 20 if len(body) >= LARGE else 0
+        for at in range(0, len(body), step or max(1, len(body))):
+            self.wfile.write(body[at : at + step] if step else body)
+            time.sleep(0.05 if step else 0)
         if cut >= 0:
             self.wfile.flush()
             self.server.hub.go_on.wait(30)

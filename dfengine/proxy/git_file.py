@@ -1,0 +1,26 @@
+"""Small files of a Hub's repository are named by git: by the sha1 of `blob LENGTH`, NUL and the content (gitformat-pack(5), objects)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from dfengine.errors import DigestMismatch, StorageError
+
+BLOCK = 1 << 20
+
+
+def check_git_file(fd: int, sha1: str) -> str:
+    """The sha256, in hex, of a file whose git name is `sha1`. Raises DigestMismatch when it has another one, StorageError."""
+    length, at = os.fstat(fd).st_size, 0
+    name, digest = hashlib.sha1(b"blob %d\0" % length, usedforsecurity=False), hashlib.sha256()
+    try:
+        while block := os.pread(fd, BLOCK, at):
+            name.update(block)
+            digest.update(block)
+            at += len(block)
+    except OSError as error:
+        raise StorageError(f"the file cannot be read again: {error.strerror}") from error
+    if name.hexdigest() != sha1:
+        raise DigestMismatch(f"the file's git name is {name.hexdigest()}, and the hub says {sha1}")
+    return digest.hexdigest()

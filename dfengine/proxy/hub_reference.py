@@ -1,0 +1,64 @@
+"""What a request to the Hugging Face Hub names: a file of a repository at a revision, the API, or something else. Pure.
+
+Source: huggingface_hub 2.4 (`HF_ENDPOINT`, here with the path /hub): `/REPOSITORY/resolve/REVISION/PATH`, and before REPOSITORY `datasets/`
+or `spaces/` where it is no model.
+
+A target is never decoded: what is asked of the Hub is, byte by byte, what the client wrote, less /hub.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dfengine.value import Value
+
+PREFIX = "/hub"
+
+FILE, API = "file", "api"
+
+_TARGET = re.compile(rb"/hub(?:/[!-~]*)?")
+_FILE = re.compile(r"(/(?:(?:models|datasets|spaces)/)?[^/]+(?:/[^/]+)?/resolve/)([^/]+)(/.+)")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TWOFOLD = re.compile(r"/\.\.?(?:/|$)|(?:%2e){1,2}(?:/|%2f|$)|%00|\\|//|#", re.IGNORECASE)
+"""Servers read these in different ways."""
+
+
+class HubReference(Value):
+    """target: what to ask the Hub. kind: FILE, API or "" for all else. revision: of a FILE, percent-encoded."""
+
+    target: str
+    kind: str = ""
+    revision: str = ""
+
+    @property
+    def lasts(self) -> bool:
+        """It names a commit, so its content never changes."""
+        return bool(_COMMIT.fullmatch(self.revision))
+
+    def at(self, commit: str) -> str:
+        """The target of the same file at a commit."""
+        match = _FILE.fullmatch(self.target)
+        assert match is not None
+        return f"{match[1]}{commit}{match[3]}"
+
+
+def is_commit(text: str) -> bool:
+    """40 hex digits."""
+    return bool(_COMMIT.fullmatch(text))
+
+
+def parse(target: bytes) -> HubReference | None:
+    """Of a request's target in origin form. None: it does not begin with /hub, or servers read it in different ways."""
+    if not _TARGET.fullmatch(target):
+        return None
+    whole = target.decode("ascii").removeprefix(PREFIX) or "/"
+    path, mark, query = whole.partition("?")
+    if _TWOFOLD.search(path) or "#" in query:
+        return None
+    if path.startswith("/api/"):
+        return HubReference(whole, API)
+    match = _FILE.fullmatch(path)
+    # `download=true` changes one field of the answer only; with any other query the Hub decides what it means.
+    if match is not None and (not mark or query == "download=true"):
+        return HubReference(path, FILE, match[2])
+    return HubReference(whole)

@@ -1,0 +1,169 @@
+"""The hub behind a proxy's /hub: its own clients download through two hosts, and its bytes leave it once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from scene import MIB, PATIENCE, Scene, until
+from upstream import get
+
+from tests.origins.hub import Hub
+
+TOKEN = "hf_t0ken"
+FILES = {
+    "config.json": b'{"a": 1}',
+    "a b/weights.safetensors": random.Random(1).randbytes(9 * MIB + 77),
+    "model.bin": random.Random(2).randbytes(3 * MIB),
+    "empty.txt": b"",
+    "tokens/vocab.txt": b"one\ntwo\n",
+}
+SIZE = sum(map(len, FILES.values()))
+SNAPSHOT = "import sys; from huggingface_hub import snapshot_download as s; s(sys.argv[1], repo_type=sys.argv[2], local_dir=sys.argv[3])"
+
+
+@pytest.fixture(name="hub")
+def one_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    for name in list(os.environ):
+        if name.startswith("HF_"):
+            monkeypatch.delenv(name)
+    with Hub() as hub:
+        hub.xet, hub.token = True, TOKEN
+        yield hub
+
+
+def snapshot(
+    stage: Scene, url: str, name: str, repository: str = "org/name", kind: str = "model", token: str = ""
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    """huggingface_hub's, with Xet left on, as its documentation configures a mirror."""
+    env = {**os.environ, "HF_ENDPOINT": f"{url}/hub", "HF_HOME": str(stage.path / f"{name}.home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    env |= {"HF_TOKEN": token} if token else {}
+    process = subprocess.Popen([sys.executable, "-c", SNAPSHOT, repository, kind, str(stage.path / name)], env=env, stderr=subprocess.PIPE)
+    stage._processes.append(process)
+    return process
+
+
+def whole(stage: Scene, name: str, files: dict[str, bytes] = FILES) -> bool:
+    return all((stage.path / name / path).read_bytes() == content for path, content in files.items())
+
+
+def ends(process: subprocess.Popen[bytes]) -> int:
+    assert process.stderr is not None
+    _, told = process.communicate(timeout=PATIENCE * 3)
+    print(told.decode())
+    return process.returncode
+
+
+def test_two_hosts_download_a_snapshot_and_its_bytes_leave_the_hub_once(stage: Scene, hub: Hub) -> None:
+    node = stage.supernode()
+    hub.add("org/name", FILES)
+    hosts = [stage.proxy("--hub", hub.url, host=host, nodes=(node,))[1] for host in (2, 3)]
+    assert [ends(each) for each in [snapshot(stage, url, f"out{n}") for n, url in enumerate(hosts)]] == [0, 0]
+    assert whole(stage, "out0")
+    assert whole(stage, "out1")
+    assert SIZE <= hub.sent <= SIZE * 1.02
+    # Once more, from the disk.
+    sent = hub.sent
+    assert ends(snapshot(stage, hosts[0], "again")) == 0
+    assert whole(stage, "again")
+    assert hub.sent == sent
+    # Nobody went to the store or to Xet past the proxy: it is asked by the supernode alone.
+    assert not [path for _, path, _ in hub.seen if "xet" in path]
+
+
+def test_what_the_hub_says_of_a_file_is_kept_and_leads_here(stage: Scene, hub: Hub) -> None:
+    commit = hub.add("org/name", FILES)
+    hub.cached = {"org/name"}
+    url = stage.proxy("--hub", hub.url)[1]
+    weights, digest = f"/hub/org/name/resolve/{commit}/model.bin", hub.sha256(FILES["model.bin"])
+    for target in (weights, "/hub/org/name/resolve/main/model.bin", f"{weights}?download=true"):
+        answer, _ = get(url, target, "HEAD")
+        assert (answer.status, answer.headers["content-length"]) == (200, str(3 * MIB))
+        assert (answer.headers["x-repo-commit"], answer.headers["x-linked-etag"]) == (commit, f'"{digest}"')
+        assert answer.headers["etag"] == f'"{digest}"'
+        assert not {"location", "x-xet-hash", "link"} & {name.lower() for name in answer.headers}
+    answer, body = get(url, weights, Range="bytes=5-9")
+    assert (answer.status, body) == (206, FILES["model.bin"][5:10])
+    assert get(url, weights, If_None_Match=f'"{digest}"')[0].status == 304
+    # Small files are named by git, whether the Hub answers at once or by a redirect to itself.
+    small = f"/hub/org/name/resolve/{commit}/config.json"
+    answer, body = get(url, small)
+    assert (answer.status, body) == (200, FILES["config.json"])
+    assert answer.headers["x-repo-commit"] == commit
+    assert answer.headers["etag"] == f'"{hub.sha1(body)}"'
+    # Pages of a tree lead to the proxy, and do not speak of Xet.
+    answer, body = get(url, f"/hub/api/models/org/name/tree/{commit}?recursive=true")
+    assert answer.headers["link"] == f'<{url}/hub/api/models/org/name/tree/{commit}?recursive=true&cursor=3>; rel="next"'
+    assert {"xetHash"} & {key for member in json.loads(body) for key in member} == set()
+    assert hub.sha256(FILES["a b/weights.safetensors"]) in body.decode()
+    for target in ("/hub/org/name/resolve/main/none", "/hub/api/models/org/none"):
+        answer, _ = get(url, target)
+        assert (answer.status, bool(answer.headers["x-error-code"])) == (404, True)
+    assert get(url, "/hub/org/../x")[0].status == 404
+    assert get(url, "/hubris")[0].status == 404
+
+
+def test_a_gated_repository_is_for_those_whom_the_hub_lets_in(stage: Scene, hub: Hub) -> None:
+    node = stage.supernode()
+    hub.gated.add("datasets/org/data")
+    commit = hub.add("datasets/org/data", FILES)
+    hosts = [stage.proxy("--hub", hub.url, host=host, nodes=(node,))[1] for host in (2, 3)]
+    assert [ends(each) for each in [snapshot(stage, url, f"out{n}", "org/data", "dataset", TOKEN) for n, url in enumerate(hosts)]] == [0, 0]
+    assert whole(stage, "out0")
+    assert whole(stage, "out1")
+    for path in FILES:
+        for token in ("", "Bearer other"):
+            fields = {"Authorization": token} if token else {}
+            answer, body = get(hosts[0], f"/hub/datasets/org/data/resolve/{commit}/{path.replace(' ', '%20')}", **fields)
+            assert (answer.status, body) == (401, b"gated")
+    assert {authorization for server, _, authorization in hub.seen if server == "store"} == {""}
+
+
+def test_a_slow_hub_and_a_host_that_is_killed(stage: Scene, hub: Hub) -> None:
+    """A cold file flows to its client: no time-out, and nothing twice. Then the host that fetched it is killed in the middle."""
+    node = stage.supernode()
+    hub.add("org/name", FILES)
+    hub.rate = 2 * MIB
+    first, one = stage.proxy("--hub", hub.url, host=2, nodes=(node,))
+    two = stage.proxy("--hub", hub.url, host=3, nodes=(node,))[1]
+    begun, other = snapshot(stage, one, "out0"), snapshot(stage, two, "out1")
+    until(lambda: hub.sent > MIB, "bytes of the hub")
+    stage.kill(first)
+    assert ends(other) == 0
+    assert whole(stage, "out1")
+    stage.kill(begun)
+
+
+def test_a_hub_that_sends_other_bytes_than_it_names(stage: Scene, hub: Hub, tmp_path: Path) -> None:
+    commit = hub.add("org/name", FILES)
+    url = stage.proxy("--hub", hub.url)[1]
+    for path, wrong in (("model.bin", b"w" * (3 * MIB)), ("config.json", b'{"a": 2}')):
+        right = FILES[path]
+        hub.lies[right] = wrong
+        with contextlib.suppress(Exception):
+            _, body = get(url, f"/hub/org/name/resolve/{commit}/{path}")
+            # A client that is sent all of it was not told that it is right.
+            assert hashlib.sha256(body).digest() == hashlib.sha256(right).digest(), path
+            pytest.fail("wrong bytes were taken for the file")
+
+
+def test_uploads_and_all_else_are_passed_on(stage: Scene, hub: Hub) -> None:
+    hub.add("org/name", FILES)
+    url = stage.proxy("--hub", hub.url)[1]
+    answer, _ = get(url, "/hub/org/name/resolve/main/model.bin?other=1")
+    assert answer.status == 302
+    assert urlsplit(answer.headers["location"]).netloc == urlsplit(hub.store).netloc
+    answer, _ = get(url, "/hub/api/models/org/name", "POST")
+    assert answer.status == 501  # the stand-in knows GET and HEAD
+    away = stage.proxy("--hub", hub.url, "--xet", "passthrough", host=4)[1]
+    answer, _ = get(away, "/hub/org/name/resolve/main/model.bin", "HEAD")
+    assert (answer.status, bool(answer.headers["x-xet-hash"])) == (302, True)

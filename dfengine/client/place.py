@@ -163,6 +163,8 @@ class Place:
 
     _kind = Transfer
     """Of its transfers."""
+    knows_length = False
+    """It was told before how long the data is: no room for it is the disk's fault, whatever a supernode says."""
 
     def _transfer(self, file: PieceFile, plan: Plan, follower: Follower | None) -> Transfer:
         rate = self._settings.locallimit

@@ -142,7 +142,7 @@ class SwarmSession:
             try:
                 transfer = self._assembly.open(member.geometry, member.generation)
             except TooLarge as error:
-                if self._settings.notbs:
+                if self._settings.notbs or self._assembly.knows_length:
                     raise
                 # The supernode may be wrong: the origin says how long the file is.
                 return f"supernode {member.node} names a length of {member.geometry.length} bytes: {error}"

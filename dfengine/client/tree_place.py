@@ -82,6 +82,7 @@ class TreePlace(Place):
     """Of one directory."""
 
     _kind = TreeTransfer
+    knows_length = True
     transfer: TreeTransfer | None
 
     def __init__(self, settings: GetSettings, target: TreeTarget) -> None:

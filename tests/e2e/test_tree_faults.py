@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import random
+import re
+import subprocess
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, filled, until
+from scene import DFENGINE, MIB, SMALL, Scene, Supernode, filled, until
 from standin import LegacySupernode
 from test_tree import end, index, lay, start, there
 
@@ -148,6 +150,18 @@ def test_a_disk_without_room(small: Path, closed: Scene, free: int, with_node: b
     (small / "ballast").unlink()
     end(start(stage, url, str(small / "out"), *nodes))
     assert there(small / "out") == expected
+
+
+def test_a_disk_that_is_too_small_is_no_fault_of_the_supernode(small: Path, closed: Scene) -> None:
+    stage = closed
+    lay(stage, {"large": SMALL, "b": 1})
+    url, node = index(stage), stage.supernode()
+    home = stage.path / "home-2"
+    stage.homes.add(home)
+    words = [*DFENGINE, "get", "--recursive", url, str(small / "out"), "-n", node.node, "--ip", "127.0.0.2", "--home", str(home)]
+    done = subprocess.run(words, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 7
+    assert re.fullmatch(rf"dfengine: no room in {small / 'out'}: \d+ bytes are missing, \d+ are free\n", done.stderr.decode()), done.stderr
 
 
 def test_a_disk_that_fills_up_on_the_way(small: Path, closed: Scene) -> None:

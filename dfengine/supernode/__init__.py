@@ -2,7 +2,7 @@
 
     server, router                    the process, and the table of routes
     api_v1, api_native, api_origin    the requests of 1.x, the native pull, and permission to go to an origin
-    api_share, shares                 content that hosts share: how it is announced, who has it, and the copies that are kept of it
+    api_share, shares, shared_copies  content that hosts share: how it is announced, who has it, and the copies that are kept of it
     admin, api_cache, metrics         inspection and steering
     api_preheat, api_jobs, preheats   files and images that are fetched before anybody asks, in the words of Dragonfly 1.x and 2;
                                       preheat_request: what was asked for (pure); preheat_token: who may ask

@@ -33,7 +33,7 @@ class CacheRoutes:
 
     async def listed(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/cache: pageSize (at most PAGE) copies in the order of their last use, pageNum such pages left out."""
-        state.shares.expire()
+        state.shares.copies.expire()
         number, size = page(request, "pageNum", 0), min(page(request, "pageSize", PAGE), PAGE)
         async with self._turns:
             copies = await state.loop.run_in_executor(None, lambda: sorted(state.cache.copies(), reverse=True))
@@ -75,7 +75,7 @@ class CacheRoutes:
 
 
 async def _found(state: SupernodeState, request: Request) -> dict[str, Any] | None:
-    state.shares.expire()
+    state.shares.copies.expire()
     task = request.path.rpartition("/")[2]
     if not TASK_ID.fullmatch(task):
         raise BadRequest(400, "a task is 64 hex digits")

@@ -45,7 +45,7 @@ def announced(state: SupernodeState, told: wire.Announcement, address: str) -> w
         return wire.Announced(wire.SUCCESS, task)
     if member is not None and (member.peer.ip, member.peer.port, member.peer.path) == (told.ip, told.port, registration.path):
         if shares.alive(task, told.cid, told.keep):
-            return wire.Announced(wire.SUCCESS, task, kept=shares.kept(task), msg=shares.why_not_kept(task))
+            return wire.Announced(wire.SUCCESS, task, kept=shares.copies.kept(task), msg=shares.copies.why_not_kept(task))
     elif member is not None:
         state.registry.leave(key)  # its peer server is another one now
     if not told.digests:
@@ -56,7 +56,7 @@ def announced(state: SupernodeState, told: wire.Announcement, address: str) -> w
         return wire.Announced(wire.WAIT, task, msg=f"others share other bytes as {told.name}: this supernode finds out who is right")
     enter(state, registration, fetch, address)
     shares.joined(fetch, told.cid, told.keep)
-    return wire.Announced(wire.SUCCESS, task, kept=shares.kept(task))
+    return wire.Announced(wire.SUCCESS, task, kept=shares.copies.kept(task))
 
 
 def _answer(message: wire.Announced) -> Response:

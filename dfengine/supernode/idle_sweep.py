@@ -36,7 +36,7 @@ async def sweep(state: SupernodeState) -> None:
     await spread(partial(_forget_idle, state), list(state.cdn.fetches))
     await spread(partial(_forget_use, state), list(state.registry.used))
     state.origins.leases.expire(state.now())
-    state.shares.expire()
+    state.shares.copies.expire()
     if state.cache.free() < state.fetches.room.low:
         state.loop.run_in_executor(None, state.fetches.room.keep_free)
 

@@ -280,6 +280,11 @@ def test_another_version_while_the_consumer_has_a_part_of_the_first_piece(stage:
     old = (stage.www / "f").read_bytes()
     url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "0")
     settings: dict[str, Any] = {"nodes": [node.node], "window": 8, "locallimit": "1500K", "quiet": True}
+
+    def rest() -> None:
+        while block := reader.read(MIB):
+            read.extend(block)
+
     process = stage.start_stream(url, "--window", "8", "--locallimit", "1500K", host=4, nodes=(node,))
     stage.homes.add(stage.path / "home-5")
     with dfengine.stream(url, ip="127.0.0.5", home=str(stage.path / "home-5"), **settings) as reader:
@@ -289,8 +294,7 @@ def test_another_version_while_the_consumer_has_a_part_of_the_first_piece(stage:
         stage.get(url, "out", host=3, nodes=(node,))
         until(lambda: node.metric("dragonfly_supernode_dfgettasks_registered_total") >= 5, "both have registered anew")
         with pytest.raises(OriginChanged):
-            while block := reader.read(MIB):
-                read += block
+            rest()
     assert read == old[: len(read)]
     assert len(read) < size
     assert process.stdout is not None

@@ -19,7 +19,7 @@ FILE, API = "file", "api"
 _TARGET = re.compile(rb"/hub(?:/[!-~]*)?")
 _FILE = re.compile(r"(/(?:(?:models|datasets|spaces)/)?[^/]+(?:/[^/]+)?/resolve/)([^/]+)(/.+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_TWOFOLD = re.compile(r"/\.\.?(?:/|$)|(?:%2e){1,2}(?:/|%2f|$)|%00|\\|//|#", re.IGNORECASE)
+_TWOFOLD = re.compile(r"(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|$)|%00|\\|//|#", re.IGNORECASE)
 """Servers read these in different ways."""
 
 

@@ -120,6 +120,7 @@ def test_a_gated_repository_is_for_those_whom_the_hub_lets_in(stage: Scene, hub:
     assert [ends(each) for each in [snapshot(stage, url, f"out{n}", "org/data", "dataset", TOKEN) for n, url in enumerate(hosts)]] == [0, 0]
     assert whole(stage, "out0")
     assert whole(stage, "out1")
+    assert SIZE <= hub.sent <= SIZE * 1.02
     for path in FILES:
         for token in ("", "Bearer other"):
             fields = {"Authorization": token} if token else {}

@@ -7,6 +7,7 @@ from collections import Counter
 from dfengine.supernode.swarm._choice import supernode_has_slot
 from dfengine.supernode.swarm._state import ABSENT, Download, Lease, Task
 from dfengine.supernode.swarm.deadlines import GRAIN
+from dfengine.supernode.swarm.selections import URGENT
 from dfengine.supernode.swarm.supernode_slots import SupernodeSlots
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.swarm.trust import blocks
@@ -93,7 +94,7 @@ def _check_task(task: Task, swarm: Swarm) -> None:
     structures.check_queue(task.parked)
     selecting: dict[int, list[Download]] = {}
     for download in task.parked:
-        for n in download.selected or ():
+        for n in (download.selected or ())[:URGENT]:
             selecting.setdefault(n, []).append(download)
     assert {n: set(parked) for n, parked in task.selected.items()} == {n: set(parked) for n, parked in selecting.items()}, "selected"
     for n in task.overdue:

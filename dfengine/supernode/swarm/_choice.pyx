@@ -9,6 +9,7 @@ from dfengine.supernode.swarm._holders cimport RECENT, SAMPLES, Holders
 from dfengine.supernode.swarm._rarity cimport LEVELS
 from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, between
 
+from dfengine.supernode.swarm.selections import URGENT
 from dfengine.supernode.swarm.trust import blocks
 
 cdef extern from "Python.h":
@@ -75,6 +76,7 @@ cdef bint select(
     """Of a pull that selects its pieces: the first of them that has a source. The order stands in `selections`."""
     cdef Task task = download.task
     cdef Download source
+    cdef Py_ssize_t place
     cdef bint first = may_reseed and not sent_by_supernode(download)
     cdef Py_ssize_t n
     for n in download.selected:
@@ -95,8 +97,8 @@ cdef bint select(
     source = open_source(download, same_speed_only or keeps_up) if task.holders.nopen else None
     if source is None:
         choice.sample.number = choice.sample.open = 0
-        for n in download.selected if may_reseed else ():
-            if n < task.size and has(task.want, n) and may_send(task, n, now):
+        for place, n in enumerate(download.selected if may_reseed else ()):
+            if n < task.size and has(task.want, n) and (may_send(task, n, now) if place < URGENT else has(task.seedable, n)):
                 choice.n = n
                 choice.first = -1
                 if has(task.holders.held, n):

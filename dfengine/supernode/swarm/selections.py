@@ -6,7 +6,7 @@ that moment, and the pull is parked until one has. The next pull of the same dow
     1. in the order of the list: an open holder; else the supernode, if nobody has the piece or is getting it, or if it is the first piece
        that is lacking and nothing else is on its way from the supernode to this download
     2. any piece of the list that an open holder has, by an exact search; 1 looks at a sample of the holders
-    3. in the order of the list: a piece that the supernode may send again
+    3. in the order of the list: a piece that the supernode may send again; one that is overdue only if it is of the first URGENT ones
 
 Of a piece that another has or is getting the supernode is a source only for a download with few pieces under way, as for all downloads. The
 one piece that goes before those of 2 is the one that the program waits for. If all went before them, a download that selects a whole file
@@ -14,13 +14,15 @@ would take half of its pieces from the supernode (simulated: 302 pieces sent ins
 
 A piece that is on its way to a source is the difficult case. Others wait until `Limits.reseed_delay` (2 s) has passed, because the swarm
 loses when the supernode sends a piece twice; a program that waits for one read would stand still. So a piece is overdue for those who
-select it after `Task.patience`: one and a half times the mean time of a piece, 0.1 s at least. By then most pieces have arrived, at a
-source that serves them next, so the read costs the supernode nothing; the others come from a slow or dead host, and the supernode sends
-the piece again. The new copy is a new claim. So all readers together make the supernode send a piece again once in that time, in its own
-slots, and only while no open holder has it: a crowd that opens the same file reads its pieces from each other. For downloads that do not
-select, the claim lasts as long as ever.
+name it among their first URGENT pieces after `Task.patience`: one and a half times the mean time of a piece, 0.1 s at least. By then most
+pieces have arrived, at a source that serves them next, so the read costs the supernode nothing; the others come from a slow or dead host,
+and the supernode sends the piece again. The new copy is a new claim. So all readers together make the supernode send a piece again once in
+that time, in its own slots, and only while no open holder has it: a crowd that opens the same file reads its pieces from each other. For
+downloads that do not select, and for pieces that are named later, the claim lasts as long as ever: whoever names a whole file waits for its
+first piece. Hosts that pull the layers of an image together name all of them, over links that these layers share, so each piece takes
+several mean times.
 
-    Task.selected   piece -> parked downloads that select it, in the order of parking
+    Task.selected   piece -> parked downloads that name it among their first URGENT ones, in the order of parking
     Task.overdue    pieces of these whose claim was older than `Task.patience` at the last look; until the claim ends or is replaced
     deadlines       leases whose claims are to be looked at; one of a piece that is not claimed by it any more is ignored
 
@@ -35,6 +37,9 @@ from collections.abc import Sequence
 from dfengine.errors import BadPiece
 from dfengine.supernode.swarm._state import Download, Lease, Task
 from dfengine.supernode.swarm.deadlines import Deadlines
+
+URGENT = 2
+"""Pieces of a selection that its reader waits for."""
 
 
 def checked(task: Task, selected: Sequence[int]) -> tuple[int, ...]:
@@ -57,7 +62,7 @@ class Selections:
     def park(self, download: Download) -> None:
         """A pull that selects pieces is parked. Again: nothing happens but that claims are watched."""
         task = download.task
-        for n in download.selected or ():
+        for n in (download.selected or ())[:URGENT]:
             task.selected.setdefault(n, {})[download] = None
             claim = task.in_flight_claims[n] if n < task.size else None
             if claim is not None and n not in task.overdue:
@@ -66,7 +71,7 @@ class Selections:
     def unpark(self, download: Download) -> None:
         """It is parked no longer."""
         task = download.task
-        for n in download.selected or ():
+        for n in (download.selected or ())[:URGENT]:
             parked = task.selected.get(n)
             if parked is not None:
                 parked.pop(download, None)
@@ -75,7 +80,7 @@ class Selections:
                     task.overdue.pop(n, None)
 
     def watch(self, claim: Lease) -> None:
-        """A parked pull selects the claimed piece."""
+        """A parked pull waits for the claimed piece."""
         self._deadlines.add(claim, claim.started + claim.download.task.patience())
 
     def tick(self, now: float, most: int) -> None:

@@ -19,7 +19,7 @@ from dfengine.client.tree_result import FileResult, Rows, TreeResult
 from dfengine.client.tree_tasks import ManifestFile, Questioned, TreeData
 from dfengine.errors import BadListing, BadValue, LocalError, OriginError, TimedOut, TreeChanged
 from dfengine.globs import Globs
-from dfengine.location import is_content
+from dfengine.location import OBJECTS, is_content, scheme_of
 from dfengine.manifest import LONGEST, Manifest, decode
 from dfengine.net import forked
 from dfengine.storage.home import MANIFEST as MANIFEST_FILE
@@ -69,6 +69,9 @@ class TreeSettings(Value):
             tree_url(self.get.url)
         elif self.include or self.exclude:
             raise BadValue("a shared directory is downloaded as a whole, without --include and --exclude")
+        if self.get.sign == "client" and self.get.nodes and self.get.pattern != "source" and scheme_of(self.get.url) in OBJECTS:
+            raise BadValue("--sign client signs the URL of one object, and a directory must be listed: have the supernode's credentials "
+                           "open it (--origin-sign there), or download it without a supernode")  # fmt: skip
         if self.get.digest or self.get.md5:
             raise BadValue("a digest is of one file: a directory has none")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, until
+from scene import DFENGINE, MIB, until
 from stores import listed
 
 from tests.origins.hub import Hub
@@ -197,3 +199,34 @@ def test_a_file_that_changes_while_it_is_read_is_never_mixed(stage: Any, tmp_pat
         assert how != "truncate" or read(stage, "out") == after
     else:
         assert code == 4, err
+
+
+def test_a_gated_repository_is_one_directory_for_those_with_the_token(stage: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"d/{n}": b"%d" % n * 1000 for n in range(20)}
+    hub.add("org/gated", files)
+    hub.gated, hub.token = {"org/gated"}, TOKEN
+    node = stage.supernode("--revalidate-interval", "1h")
+    words = ["--recursive", "hf://org/gated", "-n", node.node, "--notbs", "--json"]
+    told = _tree(stage, *words, str(stage.path / "none"), host=5, status=(3, 4))
+    assert not (stage.path / "none").exists()
+    assert "error" in told
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    for host in (2, 3):
+        told = _tree(stage, *words, str(stage.path / f"out-{host}"), "--sign", "client", host=host)
+        assert {path: (stage.path / f"out-{host}" / path).read_bytes() for path in files} == files
+        assert told["from"]["origin"] == 0
+    assert hub.sent <= 1.1 * sum(map(len, files.values()))
+
+
+def test_a_bucket_s_directory_is_not_signed_by_a_client(stage: Any) -> None:
+    words = ["--recursive", "s3://bucket/dir/", str(stage.path / "out"), "-n", "127.0.0.1:9", "--sign", "client", "--json"]
+    told = _tree(stage, *words, status=(2,))
+    assert "--origin-sign" in told["error"]["message"]
+
+
+def _tree(stage: Any, *words: str, host: int = 2, status: tuple[int, ...] = (0,)) -> Any:
+    home = stage.path / f"home-{host}"
+    stage.homes.add(home)
+    done = subprocess.run([*DFENGINE, "get", *words, "--ip", f"127.0.0.{host}", "--home", str(home)], capture_output=True, timeout=180)
+    assert done.returncode in status, (done.stdout, done.stderr)
+    return json.loads(done.stdout)

@@ -5,8 +5,8 @@ Laws:
 1. Of each file the size is told, by the listing or by the file's own answer to HEAD.
 2. Of a file that lies in more than one piece a validator is told, too, where the origin has any: so pieces that are fetched by different
    connections, or after a restart, are of one version. A file within one piece needs none: it comes as a whole or not at all.
-3. A file that is changed changes the manifest. So where an index shows times by the minute, a file of this minute or the one before is
-   asked itself: it may change once more within the same minute.
+3. A file that is changed changes the manifest. So where an index shows times by the minute, a file that may be of this minute or the one
+   before, in whatever zone the index shows it, is asked itself: it may change once more within the same minute.
 """
 
 from __future__ import annotations
@@ -43,8 +43,23 @@ MOST_PAGES = 2000
 
 
 FRESH = 120.0
-"""Seconds since the minute that an index shows of a file, within which the file is asked itself. An index may show another zone's time than
-GMT; then nothing tells which files these are."""
+"""Seconds since the minute that an index shows of a file, within which the file is asked itself."""
+
+ZONES = -12 * 3600, 14 * 3600
+"""Seconds that an index's time may be behind GMT and ahead of it. It does not tell its zone."""
+
+QUARTER = 900
+"""Seconds: all zones differ from GMT by a multiple of it."""
+
+
+def may_be_fresh(shown: int, now: float) -> bool:
+    """A time that an index shows of a file may be one of the last FRESH seconds, in some zone; unix seconds, as if it were GMT.
+
+    In a tree whose files are older than a day it is so of none, else of about a fourth of those of the last day.
+    """
+    ahead = shown - now
+    west, east = ZONES
+    return west - FRESH < ahead < east + FRESH and abs((ahead + QUARTER / 2) % QUARTER - QUARTER / 2) < FRESH
 
 
 class Before:
@@ -139,7 +154,7 @@ def _looked(found: list[File], asking: _Look) -> dict[str, File]:
     if asking.refusals:
         return {}
     now = time.time()
-    fresh = {n for n, file in enumerate(told) if file.shown != -1 and abs(now - file.shown) < FRESH}
+    fresh = {n for n, file in enumerate(told) if file.shown != -1 and may_be_fresh(file.shown, now)}
     asked = sorted({*divided([file.size for file in told]), *fresh}.difference(sizeless))
     unbound = [n for n in asked if not (told[n].etag or 0 <= told[n].modified < now - LATELY)]
     asking.at(told, unbound)

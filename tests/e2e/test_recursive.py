@@ -31,8 +31,8 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
 
 
 def lay(stage: Scene) -> dict[str, str]:
-    """Path -> sha256 of the files of a tree at the origin, below `tree/`; an hour old, since a date of just now tells no version."""
-    found, made = {}, time.time() - 3600
+    """Path -> sha256 of the files of a tree at the origin, below `tree/`; a day old, since a date of just now tells no version."""
+    found, made = {}, time.time() - 86400
     for path, size in TREE.items():
         (stage.www / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
         found[path] = stage.file(f"tree/{path}", size)

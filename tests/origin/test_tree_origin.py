@@ -25,7 +25,7 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_root import Anywhere
 from dfengine.origin.manifest_origin import ManifestOrigin
 from dfengine.origin.reach import Reach
-from dfengine.origin.tree_listing import Before, divided, manifest
+from dfengine.origin.tree_listing import Before, divided, manifest, may_be_fresh
 from dfengine.origin.tree_origin import AHEAD, TreeOrigin, http_date
 from dfengine.origin.version import Version
 from tests.origins.directory import Directory
@@ -430,7 +430,25 @@ def test_a_listing_keeps_its_connection(cancel: Cancel) -> None:
         assert served.connections == 1
 
 
-@pytest.mark.parametrize("age", [0, 3600])
+@given(zone=st.integers(-48, 56).map(lambda quarters: 900 * quarters), age=st.floats(0, 118), now=st.floats(1e9, 2e9))
+def test_a_change_of_the_last_two_minutes_is_fresh_in_every_zone(zone: int, age: float, now: float) -> None:
+    changed = now - age
+    assert may_be_fresh(int(changed // 60) * 60 + zone, now) or changed // 60 * 60 < now - 120
+    assert not may_be_fresh(int(now) - 86400, now)
+    assert not may_be_fresh(int(now) - 450 + zone, now)
+
+
+@pytest.mark.parametrize("hours", [-12, 0, 5.75, 14])
+def test_a_file_that_changes_twice_within_a_minute_changes_the_manifest_in_every_zone(cancel: Cancel, hours: float) -> None:
+    files = {**FILES}
+    with Directory(files, "html") as served:
+        served.modified, served.zone = int(time.time()), int(hours * 3600)
+        made = manifest(served.url, reach(), cancel)
+        files["a"] = bytes(len(files["a"]))
+        assert manifest(served.url, reach(), cancel).identity != made.identity
+
+
+@pytest.mark.parametrize("age", [0, 86_400])
 def test_a_changed_file_changes_the_manifest_whatever_an_index_shows(cancel: Cancel, age: int) -> None:
     files = {**FILES}
     with Directory(files, "html") as served:

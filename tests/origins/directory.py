@@ -31,6 +31,7 @@ class Directory:
         self.etags = self.dates = self.lengths = self.ranges = self.head = True
         self.alone = self.hangs_up = False
         self.modified = 1_700_000_000
+        self.zone = 0
         self.lies: dict[str, int] = {}
         self.stale: dict[str, int] = {}
         self.refuse: dict[str, int] = {}
@@ -145,7 +146,7 @@ class Directory:
             when = formatdate(self.modified, usegmt=True)
             return json.dumps([{"name": name, "type": "directory", "mtime": when} if deeper else
                                {"name": name, "type": "file", "mtime": when, "size": size} for name, deeper, size in told]).encode()
-        rows, when = [], strftime("%d-%b-%Y %H:%M", gmtime(self.modified))
+        rows, when = [], strftime("%d-%b-%Y %H:%M", gmtime(self.modified + self.zone))
         for name, deeper, size in told:
             shown = "-" if deeper else size if self.index == "html" else "2K"
             rows.append(f'<a href="{quote(name)}{"/" * deeper}">x</a>   {when}   {shown}\n')

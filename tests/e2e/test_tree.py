@@ -264,3 +264,25 @@ def test_a_tree_is_fetched_while_the_supernode_is_lost(stage: Scene) -> None:
     assert told["why"]
     assert counts(told)[1] > 0
     assert counts(told)[2] > 0
+
+
+@pytest.mark.parametrize("with_node", [False, True])
+def test_two_at_once_of_one_host_and_home(stage: Scene, with_node: bool) -> None:
+    expected, url = lay(stage), index(stage)
+    nodes = (stage.supernode(),) if with_node else ()
+    both = [start(stage, url, f"out-{n}", *nodes) for n in range(2)]
+    for n, process in enumerate(both):
+        counts(end(process))
+        assert there(stage.path / f"out-{n}") == expected
+    if with_node:
+        assert nodes[0].metric("dfengine_origin_bytes_total") <= 1.02 * SIZE + MIB
+
+
+def test_two_at_once_into_one_directory_exclude_each_other(stage: Scene) -> None:
+    expected, url = lay(stage), index(stage)
+    first = start(stage, url, "out", locallimit="3M")
+    until(lambda: list((stage.path / "out").glob(".dfengine.*/record")), "the first download")
+    second = end(start(stage, url, "out", host=3), 7)
+    assert "another download writes this tree" in second["error"]
+    end(first)
+    assert there(stage.path / "out") == expected

@@ -173,3 +173,8 @@ class Assembly(Place):
     def forget(self) -> None:
         self.discard()
         self.close()
+
+    def _close(self, file: PieceFile) -> None:
+        if not file.here.count():
+            self.discard()
+        super()._close(file)

@@ -86,14 +86,19 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
         try:
             return _start(home, dialer, fd, ip, port, totallimit, alivetime)
         except OSError as error:
-            raise LocalError(f"cannot listen on {ip}:{port or 'any port'}: {error.strerror or error}") from None
+            raise LocalError(f"cannot start a peer server: {error.strerror or error}") from None
         finally:
             os.close(fd)
 
 
-def _lock_text(ip: str, port: int, pid: int) -> bytes:
-    """The lock file's content."""
-    return json.dumps({"ip": ip, "port": port, "pid": pid}).encode()
+def _say_where(home: Home, lock: int, ip: str, port: int, pid: int) -> None:
+    """The lock file's content. Raises LocalError."""
+    try:
+        text = json.dumps({"ip": ip, "port": port, "pid": pid}).encode()
+        os.pwrite(lock, text, 0)
+        os.ftruncate(lock, len(text))
+    except OSError as error:
+        raise LocalError(f"cannot write {home.lock_path}: {error.strerror}: make room there, or choose another --home") from None
 
 
 def _running(lock: int, ip: str) -> LocalPeer | None:
@@ -133,7 +138,7 @@ def _alive(peer: LocalPeer, dialer: Dialer, name: str, deadline: float) -> bool:
 
 
 def _listen(ip: str, port: int) -> socket.socket:
-    """A listening socket; raises OSError. An address that is not this host's (NAT) means every address."""
+    """A listening socket. An address that is not this host's (NAT) means every address. Raises LocalError."""
     from random import sample
 
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
@@ -152,19 +157,19 @@ def _listen(ip: str, port: int) -> socket.socket:
                 failure = error
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EINVAL):
                     break
-    raise failure or OSError("no port")
+    reason = failure.strerror if failure is not None else "no port"
+    raise LocalError(f"cannot listen on {ip}:{port or 'any port'}: {reason}")
 
 
 def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit: int, alivetime: float) -> LocalPeer:
-    """Bind, write the address, start the server with the socket and the locked descriptor. Raises OSError."""
+    """Bind, write the address, start the server with the socket and the locked descriptor. Raises LocalError, OSError."""
     with _listen(ip, port) as sock, contextlib.ExitStack() as stack:
         streams = None
         # Some file systems have no sockets: streams are not served then.
         with contextlib.suppress(OSError):
             streams = stack.enter_context(fd_passing.listen(home.sockets))
         number = sock.getsockname()[1]
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, _lock_text(ip, number, 0), 0)
+        _say_where(home, lock, ip, number, 0)
         line, inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stack.enter_context(inherited)
         stack.enter_context(line)
@@ -201,7 +206,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
             [fd for fd in _inheritable() if fd > 2 and fd not in handed],
         )
         _await_own(pid)
-        os.pwrite(lock, _lock_text(ip, number, pid), 0)
+        _say_where(home, lock, ip, number, pid)
         return LocalPeer(ip, number, fresh=True, line=socket.socket(fileno=line.detach()))
 
 

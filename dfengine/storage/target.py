@@ -166,6 +166,8 @@ class Target:
         missing = geometry.length - file.here.count() * geometry.content_size
         room = os.statvfs(os.path.dirname(self.part))
         if missing > room.f_bavail * room.f_frsize:
+            if not file.here.count():
+                self.discard()
             kind = TooLarge if missing > room.f_blocks * room.f_frsize else DiskFull
             raise kind(
                 f"no room for {self.path}: {missing} bytes are missing, {room.f_bavail * room.f_frsize} are free"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def test_the_same_file_continues_and_another_one_begins_anew(place: Place) -> No
         assert place.open(geometry, generation) is not before
         assert before is not None
         assert before.stopping
+
+
+@pytest.mark.parametrize("pieces", [0, 1])
+def test_a_download_into_a_file_that_got_no_piece_leaves_no_name(tmp_path: Path, pieces: int) -> None:
+    place = Assembly(GetSettings(url="http://o/f", output=str(tmp_path / "out")), "t" * 64)
+    transfer = place.open(Geometry(3 * MIB, MIB), b"one")
+    for n in range(pieces):
+        transfer.file.write(n, bytes(transfer.file.geometry.content(n)[1]), bytes(16))
+    assert len(os.listdir(tmp_path)) == 2
+    place.close()
+    assert len(os.listdir(tmp_path)) == 2 * pieces
 
 
 def test_hedges_of_all_transfers_are_counted(place: Place) -> None:

@@ -40,6 +40,19 @@ def test_a_get_on_a_disk_with_hardly_any_room_ends_with_one_line(small: Path, cl
     until(lambda: not lock.exists() or not lock.read_text(), "the end of the peer server")
 
 
+def test_a_home_without_room_is_named(small: Path, closed: Scene) -> None:
+    """The download goes on without the peer server, and says why."""
+    stage = closed
+    sha = stage.file("f", PAGE)
+    node = stage.supernode()
+    filled(small / "ballast", 0)
+    command = [*DFENGINE, "get", stage.origin() + "/f", "-o", str(stage.path / "out"), "--home", str(small), "--verbose", "-n", node.node]
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0
+    assert stage.digest("out") == sha
+    assert f"serves nobody: cannot write {small}/peer.lock: No space left on device" in done.stderr.decode()
+
+
 def copies(node: Supernode) -> int:
     return len(list((node.home / "download").glob("*/*.json")))
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import gc
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import xxhash
 
 from dfengine._piece import Geometry
-from dfengine.errors import BadValue, DiskFull, StorageError
+from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
 from dfengine.storage import record as records
 from dfengine.storage.home import Home, valid_name
 from dfengine.storage.piece_file import PieceFile
@@ -279,6 +281,22 @@ class TestTarget:
         file = Target(out, TASK).open(geometry, b"g")
         assert list(file.here) == [0]
         file.close()
+
+    @pytest.mark.parametrize("pieces", [0, 2])
+    def test_where_there_is_no_room_only_pieces_are_left(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch, pieces: int
+    ) -> None:
+        out = str(tmp_path / "out")
+        file = Target(out, TASK).open(geometry, b"g")
+        fill(file, range(pieces))
+        file.close()
+        before = sorted(os.listdir("/proc/self/fd"))
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0, f_frsize=4096, f_blocks=0))
+        with pytest.raises(TooLarge, match="no room"):
+            Target(out, TASK).open(geometry, b"g")
+        gc.collect()
+        assert sorted(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir(tmp_path)) == (2 if pieces else 0)
 
     def test_goes_on_from_what_is_left(self, tmp_path: Path, geometry: Geometry) -> None:
         out = str(tmp_path / "out")

@@ -219,3 +219,8 @@ class TimedOut(DfengineError):
     """The time the user allowed is over."""
 
     exit_code = 8
+
+    @classmethod
+    def after(cls, seconds: float, why: str = "") -> TimedOut:
+        """Of work that was not finished within so many seconds. why: what follows in the message, with what parts it from them."""
+        return cls(f"not finished within {round(seconds, 2) or round(seconds, 6):g} s{why}")

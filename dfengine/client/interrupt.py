@@ -76,7 +76,7 @@ def _stopped(settings: GetSettings) -> str:
 
 def _cut(settings: GetSettings, number: int, tell: Tell) -> None:
     """In the watchdog's thread: print the reason (a signal, or 0: the deadline) and end the process."""
-    error = TimedOut(f"not finished within {round(settings.timeout, 2):g} s")
+    error = TimedOut.after(settings.timeout)
     code = 128 + number if number else error.exit_code
     message, kind = (_stopped(settings), "Interrupted") if number else (str(error), type(error).__name__)
 

@@ -138,7 +138,7 @@ class Tree:
             return self._settings
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimedOut(f"not finished within {round(self._settings.timeout, 2):g} s; run it again to go on from here")
+            raise TimedOut.after(self._settings.timeout, "; run it again to go on from here")
         return self._settings.replace(timeout=left)
 
     def run(self) -> TreeResult:

@@ -88,7 +88,7 @@ class Watch:
         if transfer is not None and transfer.error is not None:
             raise transfer.error
         if self._timeout and time.monotonic() > self.deadline:
-            raise TimedOut(f"not finished within {round(self.allowed, 2):g} s{self.why(time.monotonic() - RECENT)}; {self._advice}")
+            raise TimedOut.after(self.allowed, f"{self.why(time.monotonic() - RECENT)}; {self._advice}")
         if transfer is not None:
             self._transfer = transfer
             if self._counted is not None:

@@ -77,7 +77,7 @@ def disposition(settings: GetSettings) -> str:
 
     def look() -> None:
         if settings.timeout and time.monotonic() > until:
-            raise TimedOut(f"not finished within {round(settings.timeout, 2):g} s: the origin has not named the file yet")
+            raise TimedOut.after(settings.timeout, ": the origin has not named the file yet")
 
     try:
         body = for_download(settings, cancel).open(waiting=look)

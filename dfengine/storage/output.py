@@ -124,5 +124,5 @@ def _opened(path: str, timeout: float) -> int:
                 raise
             return fd
         if timeout and time.monotonic() > end:
-            raise TimedOut(f"not finished within {round(timeout, 2):g} s: nobody reads from {path}")
+            raise TimedOut.after(timeout, f": nobody reads from {path}")
         time.sleep(LOOK)

@@ -230,6 +230,7 @@ class SupernodeSettings(Value):
     tls_key: str = ""
     tls_ca: str = ""
     preheat_token_file: str = ""
+    nodes: tuple[SupernodeAddress, ...] = ()
 
 
 class PeerSettings(Value):
@@ -266,6 +267,7 @@ class ProxySettings(Value):
     only_registries: bool = False
     hub: str = HUB
     xet: str = "strip"
+    no_work: bool = False
     cache_size: int = 0
     private: str = "share"
     cacerts: tuple[str, ...] = ()

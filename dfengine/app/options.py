@@ -200,6 +200,8 @@ SUPERNODE = (
     Option(("--origin-sign",), "origin_sign", ORIGIN, "Open this URL and all below by own credentials", "url", many=True,
            default="none", more="A bucket, a prefix of one, or a repository: `s3://models/llama/`, `hf://org/name`. Everybody who may "
            "register gets what they open (docs/files.md)"),
+    Option(("-n", "--node"), "nodes", SWARM, "Other supernode that preheats may reach; repeatable", "host[:port][=weight]", many=True,
+           more="Of the scope `all_seed_peers` (docs/images.md)"),
     *TRUST,
     Option(("--preheat-token-file",), "preheat_token_file", SECURITY, "File with a token that opens preheats, mode 0600", "file",
            more="For Harbor and others that cannot sign requests (docs/images.md)"),
@@ -253,6 +255,8 @@ PROXY = (
            default="show only"),
     Option(("--private",), "private", SWARM, "Share what credentials open", PRIVATE,
            more="`share`: with those whose own credentials open it, too; `split`: with the same credentials alone (docs/security.md)"),
+    Option(("--no-work",), "no_work", SWARM, "Take no work of supernodes", FLAG,
+           more="Without it, a preheat may have this proxy bring blobs into its cache (docs/images.md)"),
     *_as_in(GET, "nodes", "location", "locallimit", "totallimit", "ip", "port", "home", "alivetime", "expiretime"),
     *TRUST,
 )  # fmt: skip

@@ -12,9 +12,9 @@ from typing import Any
 
 from dfengine.app.printing import put
 from dfengine.client.identity import identify
-from dfengine.client.node_preheats import NodePreheats
 from dfengine.errors import BadValue, OriginError, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
 from dfengine.net.dialer import Dialer
+from dfengine.net.node_preheats import NodePreheats
 from dfengine.nodes import order
 from dfengine.origin import credentials, image_name
 from dfengine.settings import GetSettings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from dfengine.client.node_control import NodeControl
 from dfengine.errors import BadValue
+from dfengine.net.node_control import NodeControl
 from dfengine.task import is_url, task_id
 
 TYPE_CHECKING = False

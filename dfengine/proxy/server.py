@@ -33,6 +33,7 @@ from dfengine.proxy.permissions import Permissions
 from dfengine.proxy.registries import Registries, Registry
 from dfengine.proxy.tokens import Tokens
 from dfengine.proxy.upstream import Upstreams
+from dfengine.proxy.working import Working
 from dfengine.settings import PROXY_PORT, ProxySettings
 
 if TYPE_CHECKING:
@@ -152,6 +153,9 @@ class Server:
         permissions = Permissions(loop, self._upstreams)
         self._tokens = Tokens(loop, self._upstreams, permissions)
         self._blobs = Blobs(loop, settings, permissions)
+        self._working = Working(loop, settings, self._blobs, registries, self._tokens)
+        if not settings.no_work:
+            self._working.start()
         self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
         self._hub = Hub(loop, settings.hub, settings.xet == "passthrough", self._blobs, self._upstreams)
         self._fronts: set[Front] = set()
@@ -186,6 +190,7 @@ class Server:
         """The process ends."""
         for front in list(self._fronts):
             front.cut()
+        self._working.close()
         self._blobs.close()
         self._upstreams.close()
 

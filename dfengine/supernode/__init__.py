@@ -5,7 +5,8 @@
     api_share, shares, shared_copies  content that hosts share: how it is announced, who has it, and the copies that are kept of it
     admin, api_cache, metrics         inspection and steering
     api_preheat, api_jobs, preheats   files and images that are fetched before anybody asks, in the words of Dragonfly 1.x and 2;
-                                      preheat_request: what was asked for (pure); preheat_token: who may ask
+                                      preheat_request: what was asked for (pure); preheat_token: who may ask; preheat_job: how one stands
+    preheat_places, workers, api_work other supernodes, and proxies that take work
     state                             puts the parts below together
     registry, parked_pulls            registered downloads and their end; native pulls that wait for pieces
     origin_fetches                    starts fetches, lets registrations wait for the origin's head

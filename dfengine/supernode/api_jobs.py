@@ -14,8 +14,9 @@ from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import page
 from dfengine.supernode.api_preheat import CROWDED, as_json, moment
 from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
 from dfengine.supernode.preheat_request import of_v2
-from dfengine.supernode.preheats import FAILED, RUNNING, SUCCESS, WAITING, Job, Part, Preheats
+from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import bare
 
@@ -89,5 +90,4 @@ class JobRoutes:
         }  # fmt: skip
 
     def _task(self, part: Part) -> dict[str, Any]:
-        host = part.host or self._host
-        return {"url": bare(part.url), "hostname": host, "ip": host}
+        return {"url": bare(part.url), "hostname": part.host or self._host, "ip": part.ip or self._host}

@@ -11,8 +11,9 @@ import msgspec
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.net.http import Request, Response
 from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.preheat_job import FAILED, Job, Part
 from dfengine.supernode.preheat_request import FILE, of_v1
-from dfengine.supernode.preheats import FAILED, Job, Part, Preheats
+from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import bare
 
@@ -28,6 +29,8 @@ def moment(seconds: float) -> str:
 
 def here(state: SupernodeState, part: Part) -> int:
     """Bytes of it that are here, as far as is known."""
+    if part.here >= 0:
+        return part.here
     if part.over:
         return max(0, part.length) if not part.error else 0
     fetch = state.cdn.fetches.get(part.task)
@@ -104,7 +107,7 @@ def _part(state: SupernodeState, part: Part) -> dict[str, Any]:
     told: dict[str, Any] = {
         "url": bare(part.url), "taskId": part.task, "status": part.state, "length": part.length, "here": here(state, part),
     }  # fmt: skip
-    for name, value in (("digest", part.digest), ("host", part.host), ("errorMsg", part.error)):
+    for name, value in (("digest", part.digest), ("host", part.host), ("ip", part.ip), ("errorMsg", part.error)):
         if value:
             told[name] = value
     return told

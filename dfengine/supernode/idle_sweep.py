@@ -37,6 +37,7 @@ async def sweep(state: SupernodeState) -> None:
     await spread(partial(_forget_use, state), list(state.registry.used))
     state.origins.leases.expire(state.now())
     state.shares.copies.expire()
+    state.workers.expire()
     if state.cache.free() < state.fetches.room.low:
         state.loop.run_in_executor(None, state.fetches.room.keep_free)
 

@@ -38,6 +38,11 @@ class PreheatToken:
 
             self._token = read_secret(self._file)
 
+    @property
+    def text(self) -> str:
+        """Shown to other supernodes, whose token is the same; "" for none."""
+        return self._token.decode("ascii", "replace")
+
     def opens(self, request: Request) -> bool:
         """The request is for a preheat, and shows the token."""
         return bool(self._token) and _PATHS.fullmatch(request.path) is not None and self._shown(request)

@@ -22,13 +22,14 @@ from dfengine.location import CONTENT
 from dfengine.net.access import Access
 from dfengine.net.quota import Quota
 from dfengine.nodes import order
-from dfengine.origin.cancel import Cancel
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import platform_of
 from dfengine.origin.image_name import of_url
 from dfengine.supernode.api_v1 import OVERHEAD
 from dfengine.supernode.copies import fetch as copies
 from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
+from dfengine.supernode.preheat_places import PreheatPlaces
 from dfengine.supernode.preheat_request import FILE, Asked
 from dfengine.supernode.registration import first
 from dfengine.task import task_id, task_url
@@ -36,12 +37,10 @@ from dfengine.task import task_id, task_url
 if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch import Fetch
     from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.workers import Worker
 
 Result = TypeVar("Result")
 Headers = tuple[tuple[str, str], ...]
-
-WAITING, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
-"""Of jobs and parts, in 1.x's words."""
 
 CANCELLED = "it was cancelled"
 
@@ -62,68 +61,10 @@ LOOKS = 0.05, 1.0
 """Seconds between two looks whether a file is here: at first, and at most."""
 
 
-class Part:
-    """One file or blob. task: its id. host: where it is fetched to, "" for this supernode. length: bytes, -1 unknown."""
-
-    __slots__ = ("begun", "digest", "error", "host", "length", "state", "task", "url")
-
-    def __init__(self, url: str, digest: str = "", length: int = -1, host: str = "") -> None:
-        self.url = url
-        self.digest = digest
-        self.length = length
-        self.host = host
-        self.task = ""
-        self.state = WAITING
-        self.error = ""
-        self.begun = False
-        """Nobody had its file fetched before this job."""
-
-    def end(self, error: str = "") -> None:
-        """It is done, or failed for this reason."""
-        self.state, self.error = FAILED if error else SUCCESS, error
-
-    @property
-    def over(self) -> bool:
-        return self.state in (SUCCESS, FAILED)
-
-
-class Job:
-    """id: of 1.x's API. number: of Dragonfly 2's. created, updated: unix seconds. begun: done when the origin of each file has answered."""
-
-    def __init__(self, id: str, number: int, asked: Asked, client: str, begun: asyncio.Future[None]) -> None:
-        self.id = id
-        self.number = number
-        self.kind, self.scope, self.platforms = asked.kind, asked.scope, asked.platforms
-        self.url = asked.urls[0]
-        self.client = client
-        self.created = self.updated = time.time()
-        self.state = WAITING
-        self.error = ""
-        self.parts: list[Part] = []
-        self.begun = begun
-        self.task: asyncio.Task[None] | None = None
-        self.cancel = Cancel()
-
-    @property
-    def over(self) -> bool:
-        return self.state in (SUCCESS, FAILED)
-
-    def change(self, state: str, error: str = "") -> None:
-        """It is in this state from now on."""
-        self.state, self.error, self.updated = state, error, time.time()
-        if self.over:
-            self.know()
-
-    def know(self) -> None:
-        """Nobody needs to wait for its origins any more."""
-        if not self.begun.done():
-            self.begun.set_result(None)
-
-
 class Preheats:
-    """On the loop's thread."""
+    """On the loop's thread. token: shows other supernodes that they may be asked, "" for none."""
 
-    def __init__(self, state: SupernodeState) -> None:
+    def __init__(self, state: SupernodeState, token: Callable[[], str] = str) -> None:
         self._state = state
         self._jobs: dict[str, Job] = {}
         self._shares = Quota(MOST_UNDER_WAY, state.settings.client_share)
@@ -131,6 +72,7 @@ class Preheats:
         self._threads = ThreadPoolExecutor(WALKERS, "preheat")
         self._numbers = itertools.count(int(time.time()))
         """No number of an earlier process comes again."""
+        self._places = PreheatPlaces(state, token)
         self._own_platform = platform_of(os.uname().machine)
 
     def __iter__(self) -> Iterator[Job]:
@@ -224,14 +166,18 @@ class Preheats:
         if asked.kind == FILE:
             job.parts = [Part(url) for url in asked.urls]
             async with asyncio.TaskGroup() as group:
-                for part in job.parts:
+                for part in list(job.parts):
                     group.create_task(self._file(job, asked, part, slots))
+                self._places.forward(job, asked, group)
             return
+        hosts = self._places.chosen(asked)
         image = of_url(asked.urls[0])
         access = Access(self._state.settings.origin_allow, self._state.settings.origin_deny)
         reader = ImageReader(image, asked.headers, asked.user, asked.password, job.cancel, access=access)
         blobs = await self._in_thread(partial(reader.blobs, asked.platforms or (self._own_platform,)))
         job.parts = [Part(image.blob(blob.digest), blob.digest, blob.size) for blob in blobs if _is_own(asked, blob.digest)]
+        if len(job.parts) * (1 + len(hosts)) > MOST_PARTS:
+            raise RemoteError(f"{len(job.parts)} blobs at {len(hosts)} hosts are more than {MOST_PARTS}: name fewer hosts")
         turn = asyncio.Lock()
 
         async def opened() -> Headers:
@@ -239,8 +185,11 @@ class Preheats:
                 return await self._in_thread(reader.headers)
 
         async with asyncio.TaskGroup() as group:
-            for part in job.parts:
-                group.create_task(self._blob(job, asked, part, opened, slots))
+            for part in list(job.parts):
+                others = self._places.parts(part, hosts)
+                job.parts += others
+                group.create_task(self._blob(job, asked, part, opened, slots, list(zip(hosts, others, strict=True))))
+            self._places.forward(job, asked, group)
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         return await self._state.loop.run_in_executor(self._threads, call)
@@ -250,15 +199,25 @@ class Preheats:
             wanted = _file(self._state, asked, part.url)
             await self._fetch(job, part, wanted, task_url(part.url, asked.unwanted), asked.md5 or asked.identifier, asked.pinned)
 
-    async def _blob(self, job: Job, asked: Asked, part: Part, opened: Callable[[], Awaitable[Headers]], slots: asyncio.Semaphore) -> None:
+    async def _blob(
+        self, job: Job, asked: Asked, part: Part, opened: Callable[[], Awaitable[Headers]], slots: asyncio.Semaphore,
+        others: list[tuple[Worker, Part]],
+    ) -> None:
+        """To this supernode, then to the hosts of `others`."""
+        headers: Headers = ()
         async with slots:
             try:
                 headers = await opened()
             except DfengineError as error:
                 part.end(str(error))
-                return
-            hex = part.digest.partition(":")[2]
-            await self._fetch(job, part, Wanted(part.url, headers, content=hex), f"{CONTENT}:{part.digest}", "", asked.pinned)
+            else:
+                hex = part.digest.partition(":")[2]
+                await self._fetch(job, part, Wanted(part.url, headers, content=hex), f"{CONTENT}:{part.digest}", "", asked.pinned)
+        if part.error:
+            for _, other in others:
+                other.end("the supernode does not have it")
+        else:
+            await asyncio.gather(*(self._places.bring(worker, other, headers, asked.pinned) for worker, other in others))
 
     async def _fetch(self, job: Job, part: Part, wanted: Wanted, url: str, sign: str, pinned: bool) -> None:
         """Have it fetched, and wait until it is here."""
@@ -308,6 +267,7 @@ class Preheats:
                 job.cancel.set()
                 job.task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._places.close()
 
 
 def _is_own(asked: Asked, digest: str) -> bool:

@@ -12,7 +12,7 @@ from dfengine.errors import ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
-from dfengine.supernode import admin, api_native, api_origin, api_share, api_v1
+from dfengine.supernode import admin, api_native, api_origin, api_share, api_v1, api_work
 from dfengine.supernode.api_cache import CacheRoutes
 from dfengine.supernode.api_jobs import JobRoutes
 from dfengine.supernode.api_preheat import PreheatRoutes
@@ -31,6 +31,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/swarm/pull": {"POST": api_native.pull},
     "/swarm/origin": {"POST": api_origin.origin},
     "/swarm/share": {"POST": api_share.share},
+    "/swarm/work": {"POST": api_work.ask},
     "/peer/registry": {"POST": api_v1.register},
     "/peer/task": {"GET": api_v1.next_pieces},
     "/peer/piece/suc": {"GET": api_v1.piece_done},
@@ -85,8 +86,8 @@ class Router:
         self.plain = Pulls(state, self._park)
         self.quick = self.plain.answer
         served = Served(self.answers, self.plain, pieces, watch)
-        self._preheats = Preheats(state)
         token = token or PreheatToken()
+        self._preheats = Preheats(state, lambda: token.text)
         cache, preheats = CacheRoutes(), PreheatRoutes(self._preheats)
         jobs = JobRoutes(self._preheats, state.advertise_ip)
         opened: dict[str, dict[str, Route]] = {

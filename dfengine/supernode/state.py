@@ -32,6 +32,7 @@ from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.members import Member
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.verifier import Verifier
+from dfengine.supernode.workers import Workers
 from dfengine.task import client_of
 
 
@@ -69,6 +70,7 @@ class SupernodeState:
         self.reachability = Reachability(loop, self.swarm, self.wake, peers, settings.client_share, lambda: self.dialer)
         self._verifier = Verifier(loop, self.swarm, self.cdn.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
         self.driver = SwarmDriver(loop, self.swarm, self.registry, self.parked, self.answers, self._verifier)
+        self.workers = Workers(loop, settings.client_share, bool(settings.secret_file or settings.tls_ca))
         self.shares = Shares(loop, self.swarm, self.registry, self.fetches, self.cache, peers, lambda: self.dialer, self.wake)
         self.scrubber = Scrubber(loop, settings.client_share)
         self.signatures = Signatures(loop, Access(settings.origin_allow, settings.origin_deny), settings.client_share)

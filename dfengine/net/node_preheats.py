@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfengine.client.node_control import NodeControl
+from dfengine.net.node_control import NodeControl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

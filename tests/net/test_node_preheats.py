@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dfengine.client.node_preheats import NodePreheats
 from dfengine.errors import ProtocolViolation, SupernodeError
 from dfengine.net.dialer import Dialer
+from dfengine.net.node_preheats import NodePreheats
 from dfengine.settings import SupernodeAddress
 
 WHOLE = {"ID": "a1", "startTime": "2026-01-01T00:00:00Z", "status": "SUCCESS"}

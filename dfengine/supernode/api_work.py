@@ -1,0 +1,18 @@
+"""`POST /swarm/work`: a proxy asks for blobs to bring into its cache; see `workers`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dfengine.errors import RemoteError
+from dfengine.net import work
+from dfengine.net.http import Request, Response, text
+from dfengine.supernode.state import SupernodeState
+
+
+def ask(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:
+    """Raises ProtocolViolation."""
+    try:
+        return state.workers.ask(work.decode_asking(request.body), request.client)
+    except RemoteError as error:
+        return text(429, str(error))

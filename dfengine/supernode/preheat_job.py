@@ -1,0 +1,80 @@
+"""One preheat as it is told: its state, and that of its parts."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from dfengine.origin.cancel import Cancel
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from dfengine.supernode.preheat_request import Asked
+
+WAITING, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
+"""Of jobs and parts, in 1.x's words."""
+
+
+class Part:
+    """One file or blob at one place. task: its id at this supernode. length: bytes, -1 unknown.
+
+    host, ip: of the proxy or supernode that fetches it, "" for this supernode.
+    """
+
+    __slots__ = ("begun", "digest", "error", "here", "host", "ip", "length", "state", "task", "url")
+
+    def __init__(self, url: str, digest: str = "", length: int = -1, host: str = "", ip: str = "") -> None:
+        self.url = url
+        self.digest = digest
+        self.length = length
+        self.host = host
+        self.ip = ip or host
+        self.here = -1
+        """Bytes of it that are there; -1: as its task says."""
+        self.task = ""
+        self.state = WAITING
+        self.error = ""
+        self.begun = False
+        """Nobody had its file fetched before this job."""
+
+    def end(self, error: str = "") -> None:
+        """It is done, or failed for this reason."""
+        self.state, self.error = FAILED if error else SUCCESS, error
+
+    @property
+    def over(self) -> bool:
+        return self.state in (SUCCESS, FAILED)
+
+
+class Job:
+    """id: of 1.x's API. number: of Dragonfly 2's. created, updated: unix seconds. begun: done when the origin of each file has answered."""
+
+    def __init__(self, id: str, number: int, asked: Asked, client: str, begun: asyncio.Future[None]) -> None:
+        self.id = id
+        self.number = number
+        self.kind, self.scope, self.platforms = asked.kind, asked.scope, asked.platforms
+        self.url = asked.urls[0]
+        self.client = client
+        self.created = self.updated = time.time()
+        self.state = WAITING
+        self.error = ""
+        self.parts: list[Part] = []
+        self.begun = begun
+        self.task: asyncio.Task[None] | None = None
+        self.cancel = Cancel()
+
+    @property
+    def over(self) -> bool:
+        return self.state in (SUCCESS, FAILED)
+
+    def change(self, state: str, error: str = "") -> None:
+        """It is in this state from now on."""
+        self.state, self.error, self.updated = state, error, time.time()
+        if self.over:
+            self.know()
+
+    def know(self) -> None:
+        """Nobody needs to wait for its origins any more."""
+        if not self.begun.done():
+            self.begun.set_result(None)

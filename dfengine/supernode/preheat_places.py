@@ -1,0 +1,142 @@
+"""Where a preheat fetches to besides this supernode: other supernodes, which are asked as any client asks, and proxies that take work."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dfengine.errors import DfengineError, RemoteError
+from dfengine.net import work
+from dfengine.net.node_preheats import NodePreheats
+from dfengine.origin.request import is_private
+from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
+from dfengine.supernode.preheat_request import HERE, PEERS, SEEDS, Asked
+from dfengine.supernode.workers import Worker
+
+if TYPE_CHECKING:
+    from dfengine.supernode.state import SupernodeState
+
+Result = TypeVar("Result")
+
+ASKERS = 8
+"""Threads that ask other supernodes; each for one question."""
+
+LOOKS = 0.2, 2.0
+"""Seconds between two questions how far another supernode is: at first, and at most."""
+
+LOST = 60.0
+"""Seconds for which one that does not answer is asked again."""
+
+
+class PreheatPlaces:
+    """On the loop's thread. token: shows other supernodes that they may be asked, "" for none."""
+
+    def __init__(self, state: SupernodeState, token: Callable[[], str]) -> None:
+        self._state = state
+        self._token = token
+        self._threads = ThreadPoolExecutor(ASKERS, "preheat-node")
+
+    def chosen(self, asked: Asked) -> list[Worker]:
+        """The proxies that are to have the blobs of an image. Raises RemoteError where there is none, or a named one is not there."""
+        if asked.scope != PEERS:
+            return []
+        workers = list(self._state.workers)
+        if asked.ips:
+            missing = set(asked.ips) - {worker.ip for worker in workers}
+            if missing:
+                raise RemoteError(f"no proxy that takes work is at {', '.join(sorted(missing)[:20])}")
+            return [worker for worker in workers if worker.ip in asked.ips]
+        if not workers:
+            raise RemoteError("no proxy takes work here: start `dfengine proxy` with this supernode as its -n")
+        most = asked.count or math.ceil(len(workers) * asked.percentage / 100) or len(workers)
+        return random.sample(workers, min(most, len(workers)))
+
+    def parts(self, part: Part, hosts: list[Worker]) -> list[Part]:
+        """The same blob at each of these hosts."""
+        return [Part(part.url, part.digest, part.length, worker.host, worker.ip) for worker in hosts]
+
+    async def bring(self, worker: Worker, part: Part, headers: tuple[tuple[str, str], ...], pinned: bool) -> None:
+        """Have a proxy bring a blob that this supernode has. What opens it is told only to members of a swarm that has a secret."""
+        part.state, part.here = RUNNING, 0
+        trusted = self._state.workers.trusted
+        told = [header for header in headers if trusted or not is_private(header[0])]
+        end = self._state.workers.give(worker, work.Item(number=0, url=part.url, digest=part.digest, headers=told, pinned=pinned))
+        error = await end
+        if error and len(told) < len(headers):
+            error += "; credentials are told to proxies only in a swarm with a secret"
+        part.here = 0 if error else part.length
+        part.end(error)
+
+    def forward(self, job: Job, asked: Asked, group: asyncio.TaskGroup) -> None:
+        """Have the other supernodes fetch the same, as tasks of this group."""
+        if asked.scope != SEEDS:
+            return
+        for address in self._state.settings.nodes:
+            for url in asked.urls:
+                part = Part(url, host=str(address), ip=address.host)
+                job.parts.append(part)
+                node = NodePreheats(self._state.dialer, address, self._token())
+                group.create_task(self._forwarded(job, part, node, _fields(asked, url)))
+
+    async def _forwarded(self, job: Job, part: Part, node: NodePreheats, fields: dict[str, Any]) -> None:
+        part.state, part.here = RUNNING, 0
+        name = ""
+        try:
+            name = await self._asked(partial(node.begin, fields))
+            part.end(await self._ended(part, node, name))
+        except DfengineError as error:
+            part.end(str(error))
+        except asyncio.CancelledError:
+            if name:
+                with suppress(RuntimeError):  # the process ends
+                    self._threads.submit(_cancel, node, name)
+            raise
+
+    async def _ended(self, part: Part, node: NodePreheats, name: str) -> str:
+        """Why it failed in the end, "" if it did not. Raises RemoteError."""
+        pause, answered = LOOKS[0], self._state.loop.time()
+        while True:
+            try:
+                told = await self._asked(partial(node.find, name))
+            except RemoteError:
+                if self._state.loop.time() - answered > LOST:
+                    raise
+            else:
+                answered = self._state.loop.time()
+                if told is None:
+                    return f"supernode {node.node} knows nothing of it any more"
+                part.here = sum(task["here"] for task in told["tasks"])
+                part.length = sum(max(0, task["length"]) for task in told["tasks"]) if told["tasks"] else -1
+                if told["status"] == SUCCESS:
+                    return ""
+                if told["status"] == FAILED:
+                    return f"supernode {node.node}: {told.get('errorMsg') or 'it failed'}"
+            await asyncio.sleep(pause)
+            pause = min(LOOKS[1], pause * 1.3)
+
+    async def _asked(self, call: Callable[[], Result]) -> Result:
+        return await self._state.loop.run_in_executor(self._threads, call)
+
+    def close(self) -> None:
+        """The process ends."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _cancel(node: NodePreheats, name: str) -> None:
+    with suppress(RemoteError):
+        node.cancel(name)
+
+
+def _fields(asked: Asked, url: str) -> dict[str, Any]:
+    """What another supernode is asked for: the same, for itself."""
+    return {
+        "type": asked.kind, "url": url, "headers": dict(asked.headers), "filter": asked.unwanted, "md5": asked.md5,
+        "identifier": asked.identifier, "username": asked.user, "password": asked.password, "platforms": list(asked.platforms),
+        "scope": HERE, "pin": asked.pinned, "concurrent_task_count": asked.at_once,
+    }  # fmt: skip

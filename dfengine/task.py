@@ -129,12 +129,12 @@ def names_same(task_url: str, raw_url: str) -> bool:
 def content_of(task_url: str, raw_url: str) -> str:
     """The sha256 in hex that `task_url` is named by where `raw_url` is a place of that content, by http or https; "" otherwise.
 
-    A registry's URLs of blobs and manifests end in their digest.
+    A registry's URLs of blobs and manifests end in their digest; those of a model hub's files name a commit, `/resolve/COMMIT/PATH`.
     """
     if not is_content(task_url) or scheme_of(raw_url) or named_file(task_url).url != task_url:
         return ""
-    hex = task_url.rpartition(":")[2]
-    return hex if raw_url.partition("?")[0].partition("#")[0].endswith(f"/sha256:{hex}") else ""
+    hex, path = task_url.rpartition(":")[2], raw_url.partition("?")[0].partition("#")[0]
+    return hex if path.endswith(f"/sha256:{hex}") or re.search(r"[^/]/resolve/[0-9a-f]{40}/[^/]", path) else ""
 
 
 def check_url(url: str) -> str:

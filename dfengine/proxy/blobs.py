@@ -58,14 +58,10 @@ MOST_PROVED = 16384
 
 
 class Source(Value):
-    """What somebody has. target: where, at its registry. digest: `sha256:HEX`, or `git:HEX`, which `proof` compares (see Blob).
-
-    named: the target names the sha256, as a registry's does, so that a supernode takes it for the task's name.
-    """
+    """What somebody has. target: where, at its registry. digest: `sha256:HEX`, or `git:HEX`, which `proof` compares (see Blob)."""
 
     target: str
     digest: str
-    named: bool = True
     proof: Callable[[int], str] | None = None
 
 
@@ -124,7 +120,7 @@ class Blobs:
             settings = GetSettings(
                 url=registry.url + asked.target, output="", nodes=own.nodes, notbs=self.distrusts(digest, registry),
                 headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in sent),
-                digest=None if asked.proof else Digest.parse(digest), content=f"df:{digest}" if asked.named else "", quiet=True,
+                digest=None if asked.proof else Digest.parse(digest), content="" if asked.proof else f"df:{digest}", quiet=True,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure, location=own.location, secret_file=own.secret_file,
                 tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private,

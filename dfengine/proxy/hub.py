@@ -189,9 +189,9 @@ class HubAnswer(Answering):
         """By the commit, so that all hosts name one task; None: the Hub names no digest."""
         target = self._hub.path + self._asked.at(file.commit)
         if _SHA256.fullmatch(file.tag):
-            return Source(target, f"sha256:{file.tag}", named=False)
+            return Source(target, f"sha256:{file.tag}")
         if _SHA1.fullmatch(file.tag):
-            return Source(target, f"git:{file.tag}", named=False, proof=partial(check_git_file, sha1=file.tag))
+            return Source(target, f"git:{file.tag}", proof=partial(check_git_file, sha1=file.tag))
         return None
 
     def _serve(

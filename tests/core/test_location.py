@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
 from dfengine.location import OBJECTS, Location, named_file, parse, scheme_of
-from dfengine.task import check_task_url, names_same, task_url
+from dfengine.task import check_task_url, content_of, names_same, task_url
 
 READ = {
     "s3://bucket/key": Location("s3", "bucket", "key"),
@@ -90,3 +90,20 @@ def test_whatever_is_typed_is_read_or_refused(text: str) -> None:
         assert "\0" not in found.key
         if found.scheme in ("hf", "file"):
             assert not {"..", "."} & set(found.key.split("/"))
+
+
+def test_urls_that_may_have_the_name_of_their_content() -> None:
+    hex, commit = "0123456789abcdef" * 4, "0123456789" * 4
+    name = f"df:sha256:{hex}"
+    for url in (
+        f"https://registry/v2/a/blobs/sha256:{hex}?ns=b", f"http://registry/v2/a/manifests/sha256:{hex}#c",
+        f"https://hub/org/name/resolve/{commit}/a/b", f"https://hub/datasets/org/name/resolve/{commit}/a?download=true",
+    ):  # fmt: skip
+        assert content_of(name, url) == hex
+        assert content_of(url, url) == ""
+    for url in (
+        f"https://registry/v2/a/blobs/sha256:{hex[::-1]}", f"https://registry/{hex}", f"https://hub/org/name/resolve/{commit}",
+        f"https://hub/org/name/resolve/{commit}/", "https://hub/org/name/resolve/main/a", f"https://hub/resolve?/org/resolve/{commit}/a",
+        f"s3://bucket/sha256:{hex}", "",
+    ):  # fmt: skip
+        assert content_of(name, url) == ""

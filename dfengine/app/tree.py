@@ -78,7 +78,8 @@ def get(wish: Wish) -> None:
     result = interruptible(settings, run, partial(_fail, wish))
     codes = {error.exit_code for error in result.errors.values()}
     for file in result.failed:
-        print(f"dfengine: {shown(_printable(os.path.join(settings.output, file.path)))}: {_one_line(file.error)}", file=sys.stderr)
+        why = _one_line(file.error).removeprefix(f"{file.path}: ")
+        print(f"dfengine: {shown(_printable(os.path.join(settings.output, file.path)))}: {why}", file=sys.stderr)
     deleted: list[str] = []
     if wish.delete and not codes:
         try:

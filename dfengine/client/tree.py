@@ -111,6 +111,9 @@ class Tree:
         """Identities of manifests that were asked for again because no supernode could fetch their data."""
         self._run = os.urandom(16)
         self._target: TreeTarget | None = None
+        self._data: TreeData | None = None
+        self._reason: str | None = None
+        """Why the origin is asked, where a file that it refused has this download stay there."""
 
     def stop(self, error: BaseException) -> None:
         """From any thread: end with `error`."""
@@ -155,6 +158,7 @@ class Tree:
                 if error.path and (refuses(error) or error.status >= 500):
                     # What is read here is this host's to judge: no supernode need have been answered the same.
                     self._before().doubt(error.path, error.status)
+                    self._reason = self._reason or (self._data.reason if self._data is not None else None)
                     self._settings = self._settings.replace(pattern="source")
                     rounds += 1
                     if rounds > ROUNDS:
@@ -192,7 +196,9 @@ class Tree:
             data.may_question = not self._shared and manifest.identity not in self._questioned and len(self._questioned) < ROUNDS
             self._questioned.add(manifest.identity)
             self._begun(data)
-            return data.all(started)
+            self._data = data
+            result = data.all(started)
+            return result.replace(back_to_source=self._reason) if self._reason is not None else result
         finally:
             self._running = None
             target.close()

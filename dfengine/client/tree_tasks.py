@@ -108,6 +108,11 @@ class TreeData(Downloading):
 
         return TreeOrigin(self.manifest, of_download(settings, floor), cancel)
 
+    @property
+    def reason(self) -> str | None:
+        """Why the origin was asked; None: it was not."""
+        return self._reason
+
     def _from_origin(self, reason: str) -> None:
         if self.may_question and self._swarm is not None and self._swarm.refused:
             raise Questioned(reason)

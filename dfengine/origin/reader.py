@@ -370,7 +370,7 @@ class Reader:
                 raise OriginSlow(f"{self._origin.key} brings less than {self._origin.floor:.0f} bytes per second over many connections")
             self._rest_until = time.monotonic() + self._rate.pause(claim.came) * self._chance()
             return ""
-        wait = self._retry.pause(error, time.monotonic(), self._chance(), self.bytes > 0)
+        wait = self._retry.pause(error, time.monotonic(), self._chance(), self.bytes > 0 and not error.path)
         if wait is None or self.error is not None:
             raise error
         self._rest_until = time.monotonic() + wait

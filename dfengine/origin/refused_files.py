@@ -2,7 +2,8 @@
 
 Laws:
 
-1. A file is refused by an answer to a GET of its own, of a status that another try does not change, or of one that it had twice.
+1. A file is refused by an answer to a GET of its own, beside which nothing is asked for here. Its status is one that another try does not
+   change, or one that it had twice.
 2. What says nothing of one file, as an origin that cannot be reached, refuses none.
 3. Once one file is refused all are asked, so that there are not as many manifests as refused files.
 """
@@ -74,12 +75,8 @@ class Asking:
 
     def head(self, file: File, reach: Reach) -> Version:
         """What HEAD says of it. Raises OriginError and its kin, SourceGone, which name the path, and BadListing after `until`."""
-        try:
-            with naming(file.path):
-                return reach.http(file.url, self._cancel).look(self.check)
-        except OriginError as error:
-            error.path = file.path
-            raise
+        with naming(file.path):
+            return reach.http(file.url, self._cancel).look(self.check)
 
     def get(self, file: File, reach: Reach) -> None:
         """As `head`, by a GET of its first byte."""
@@ -112,4 +109,7 @@ class Asking:
                     found[file.path] = error.status
 
         self.all((n for n, file in enumerate(files) if everyone or file.path in suspects), ask)
+        # Some origins refuse what is asked for beside another request: whoever is refused is asked for alone.
+        for n in [n for n, file in enumerate(files) if found.pop(file.path, 0)]:
+            self.all((n,), ask)
         return found

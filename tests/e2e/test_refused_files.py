@@ -85,6 +85,16 @@ def test_the_message_names_each_and_the_supernode_asks_again_soon(stage: Scene) 
         assert there(stage.path / "out") == FILES
 
 
+def test_alone_it_does_not_wait_for_what_is_refused(stage: Scene) -> None:
+    with Directory({**FILES}) as served:
+        served.refuse = {"s/030": 403}
+        out, err = run(stage, "--recursive", served.url, str(stage.path / "out"), status=4)
+        assert out == b""
+        first, sums = err.splitlines()
+        assert first == f"dfengine: {stage.path}/out/s/030: the origin lists it, and answers 403 instead of the file"
+        assert sums.endswith("100% from the origin: no supernode is given")
+
+
 def test_what_is_here_of_a_refused_file_is_not_deleted(stage: Scene) -> None:
     with Directory({**FILES}) as served:
         get(stage, served.url)

@@ -36,10 +36,10 @@ def test_the_manifest_is_made_without_what_is_refused(cancel: Cancel, status: in
         assert decode(made.encode()) == made
         assert made.identity != whole.identity
         assert read(TreeOrigin(made, reach(), cancel)) == data({path: files[path] for path in made.paths})
-        # As long as it is so the manifest is the same, for one more request each.
+        # As long as it is so the manifest is the same, for two more requests each.
         served.seen.clear()
         assert manifest(served.url, reach(), cancel, before=before) is made
-        assert served.asked("GET").count("b/x") == served.asked("GET").count("zero") == 1
+        assert served.asked("GET").count("b/x") == served.asked("GET").count("zero") == 2
         del served.refuse["b/x"]
         again = manifest(served.url, reach(), cancel, before=before)
         assert again.refused == {"zero": status}
@@ -91,3 +91,13 @@ def test_a_file_that_is_listed_no_more_costs_no_request(cancel: Cancel) -> None:
         before.doubt("gone", 404)
         assert not manifest(served.url, reach(), cancel, before=before).refused
         assert not served.asked()
+
+
+def test_an_origin_that_takes_one_request_at_a_time_refuses_no_more_than_it_does(cancel: Cancel) -> None:
+    files = {f"{n:02}": b"x" * (n + 1) for n in range(40)}
+    with Directory(files) as served:
+        served.alone, served.crowded = True, 403
+        served.refuse = {"07": 404}
+        before = Before()
+        before.doubt("07", 404)
+        assert manifest(served.url, reach(), cancel, before=before).refused == {"07": 404}

@@ -19,9 +19,9 @@ class Directory:
 
     seen: (method, path) of each request. connections, most: how many there were, and requests at once. etags, dates, lengths, ranges, head:
     whether files' answers have those. modified: of all files, unix seconds. alone: of requests at the same time all but one are answered
-    503. hangs_up: a connection is closed behind each answer, which does not say so. change: called with each path before its file is
-    answered. By path: lies: the size that the index tells; refuse: a status; cut: bytes after which the next answer breaks; stale: how many
-    answers come with an older date.
+    with `crowded`. hangs_up: a connection is closed behind each answer, which does not say so. change: called with each path before its
+    file is answered. By path: lies: the size that the index tells; refuse: a status; cut: bytes after which the next answer breaks; stale:
+    how many answers come with an older date.
     """
 
     def __init__(self, files: dict[str, bytes], index: str = "json") -> None:
@@ -30,6 +30,7 @@ class Directory:
         self.connections = self.running = self.most = 0
         self.etags = self.dates = self.lengths = self.ranges = self.head = True
         self.alone = self.hangs_up = False
+        self.crowded = 503
         self.modified = 1_700_000_000
         self.zone = 0
         self.lies: dict[str, int] = {}
@@ -96,7 +97,7 @@ class Directory:
         path = unquote(handler.path, errors="surrogateescape").removeprefix("/top/")
         self.seen.append((handler.command, path))
         if crowded or path in self.refuse or (handler.command == "HEAD" and not self.head):
-            return self._send(handler, 503 if crowded else self.refuse.get(path, 405), {}, b"")
+            return self._send(handler, self.crowded if crowded else self.refuse.get(path, 405), {}, b"")
         if path.endswith("/") or not path:
             kind = "application/json" if self.index == "json" else "text/html"
             return self._send(handler, 200, {"Content-Type": kind}, self._index(path))

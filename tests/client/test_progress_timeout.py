@@ -78,7 +78,7 @@ class Endless:
 
 
 def test_ever_new_sources_that_all_fail_end_in_the_swarms_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress_timeout, "IDLE", 0.2)
+    monkeypatch.setattr(progress_timeout, "IDLE", 2.0)
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
     transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())
     settings: Any = SimpleNamespace(minrate=0, locallimit=0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dfengine.client.download import Downloading
 from dfengine.client.identity import identify
 from dfengine.client.watch import Watch
-from dfengine.errors import LocalError
+from dfengine.errors import DigestMismatch, LocalError
 from dfengine.files.place import DISK, FilePlace
 
 TYPE_CHECKING = False
@@ -42,6 +42,8 @@ class Fetching(Downloading):
             self.place.verify(self.watch)
         except BaseException as error:
             self.failure = error
+            if isinstance(error, DigestMismatch):
+                self.report(error)  # a supernode whose sharers have told other pieces hears of it by this
             raise
         finally:
             self.ended = True

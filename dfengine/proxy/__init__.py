@@ -20,6 +20,7 @@
     hub             model hubs: hub_reference, hub_fields (pure) and hub_api say what is asked and what is told, git_file compares
     store           the blobs that are whole and right; eviction: which of these leave; pins: which never do
     working         brings blobs that supernodes wish to have here
+    announcing      public blobs of this host, made known to the swarm
     guard           who may use the proxy, and where it listens (pure)
     client_files    the configuration by which programs that pull images ask this proxy (pure)
     server          the process

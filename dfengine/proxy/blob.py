@@ -133,6 +133,12 @@ class Blob:
         return self._fetching.sha256
 
     @property
+    def file(self) -> PieceFile:
+        """When it was opened."""
+        assert self._transfer is not None
+        return self._transfer.file
+
+    @property
     def whole(self) -> tuple[str, int]:
         """Path and descriptor of the file, when all of it is here."""
         assert self._transfer is not None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, DigestMismatch, StorageError
 from dfengine.net.http import BadRequest
+from dfengine.proxy.announcing import Announcing
 from dfengine.proxy.answering import Answering
 from dfengine.proxy.blob import Blob, Reader
 from dfengine.proxy.fields import Fields, text
@@ -74,6 +75,8 @@ class Blobs:
         self.threads = ThreadPoolExecutor(THREADS, "blob")
         self.store = Store(settings.home)
         self._settings = settings
+        self._announcing = Announcing(settings, self.store.path, self.threads)
+        self._announcing.start()
         self._open: dict[str, Blob] = {}
         self._proved: dict[str, str] = {}
         """Name of a blob that is named by no sha256 -> the name by which it is kept."""
@@ -157,7 +160,8 @@ class Blobs:
                 self._proved[name] = kept
                 if len(self._proved) > MOST_PROVED:
                     del self._proved[next(iter(self._proved))]
-            self.store.add(kept, *blob.whole)
+            if self.store.add(kept, *blob.whole) and not place:
+                self._announcing.add(kept, blob.file)
         elif not blob.closed:
             print(f"dfengine: {asked[0]}: {shown(str(blob.failure))}", file=sys.stderr)
             if isinstance(blob.failure, DigestMismatch):

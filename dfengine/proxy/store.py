@@ -104,16 +104,18 @@ class Store:
         self._right[name] = seen
         return kept
 
-    def add(self, name: str, path: str, fd: int) -> None:
-        """Keep the file at `path`, open as `fd`, whose digest was compared; nothing is copied. Where it cannot be kept, nothing happens."""
+    def add(self, name: str, path: str, fd: int) -> bool:
+        """Keep the file at `path`, open as `fd`, whose digest was compared; nothing is copied. False: it cannot be kept."""
         target = os.path.join(self.path, name)
         with contextlib.suppress(OSError):
             if not os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd)):
-                return
+                return False
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(target)
             os.link(path, target, follow_symlinks=False)
             self._right[name] = _seen(fd)
+            return True
+        return False
 
     def exists(self, name: str) -> bool:
         """A file of that name is there, compared or not."""

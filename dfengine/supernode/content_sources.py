@@ -38,6 +38,7 @@ class _Known:
         self.clients: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Client -> wrong places that it named, and until when they count."""
         self.wrong = 0
+        self.doubted = 0.0
 
     def good(self, wanted: Wanted, client: str, now: float) -> bool:
         """May be asked, on this client's word."""
@@ -73,6 +74,15 @@ class ContentSources:
         _keep(known.blocked, place, now + BLOCKED)
         count, until = known.clients.get(client, (0, 0.0))
         _keep(known.clients, client, (count + 1 if until > now else 1, now + BLOCKED))
+
+    def doubt(self, task: str, now: float) -> None:
+        """Somebody had all of it from hosts that share it, and its digest was another one."""
+        self._of(task).doubted = now + BLOCKED
+
+    def doubted(self, task: str, now: float) -> bool:
+        """So it was lately: it is read from a place."""
+        known = self._known.get(task)
+        return known is not None and known.doubted > now
 
     def wrong(self, task: str) -> int:
         """Fetches of this task that had another digest."""

@@ -10,7 +10,7 @@ from dfengine import wire
 from dfengine.errors import OriginBusy, OriginError, OriginUntrusted, RemoteError
 from dfengine.location import is_content
 from dfengine.origin.request import is_private
-from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.fetch import FAILED, Fetch
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.signatures import version_of
 from dfengine.supernode.state import SupernodeState
@@ -72,6 +72,10 @@ async def _task(state: SupernodeState, registration: wire.Registration, wanted: 
     def room(task: str) -> None:
         state.members.room_for((task, registration.cid), address)
 
+    shared = _from_hosts(state, wanted, task_url) if registration.native else None
+    if shared is not None:
+        room(shared.task)
+        return shared
     fetch = await first(state, wanted, task_url, registration.md5 or registration.identifier, address, room)
     for names in (fetch.description.vary, ("*",)):
         if fetch.description.answers(wanted.headers):
@@ -80,6 +84,17 @@ async def _task(state: SupernodeState, registration: wire.Registration, wanted: 
         room(task)
         fetch = await state.fetches.ensure(task, replace(wanted, insecure=fetch.wanted.insecure, cacerts=fetch.wanted.cacerts), address)
     return fetch
+
+
+def _from_hosts(state: SupernodeState, wanted: Wanted, task_url: str) -> Fetch | None:
+    """Public content that hosts have as a whole, where its place would have to be read anew for it."""
+    if not wanted.content or wanted.verified or any(name.lower() == "range" or is_private(name) for name, _ in wanted.headers):
+        return None
+    [(placed, _)] = state.credentials.tasks(wanted, task_url)
+    known = state.cdn.fetches.get(placed)
+    if (known is not None and known.state != FAILED) or state.cache.has(placed):
+        return None
+    return state.shares.here(task_id(task_url), task_url)
 
 
 async def first(

@@ -131,9 +131,18 @@ class Shares:
         fetch = self._cdn.fetches.get(task)
         claim = fetch.claim if fetch is not None else None
         if fetch is not None and claim is not None and fetch.state != FAILED and not claim.proved:
+            self._fetches.sources.doubt(task, self._loop.time())
             self.copies.read(fetch, claim, address)
 
     # WHO WANTS IT
+
+    def here(self, task: str, name: str) -> Fetch | None:
+        """The task of content of which all is there now, and that nobody found to be other content lately."""
+        fetch = self._find(task, name) if not self._fetches.sources.doubted(task, self._loop.time()) else None
+        if fetch is None or fetch.state == FAILED or self._lacks(fetch):
+            return None
+        self._registry.used[task] = self._loop.time()
+        return fetch
 
     async def find(self, task: str, name: str) -> Fetch:
         """The task of content of which all is there. Raises RemoteError when it is not, PATIENCE seconds later."""

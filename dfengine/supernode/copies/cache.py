@@ -101,6 +101,10 @@ class Cache:
     def _at(self, task: str, kind: str = "") -> str:
         return os.path.join(self.path, task[:3], task + kind)
 
+    def has(self, task: str) -> bool:
+        """There is something of it, complete or not."""
+        return os.path.exists(self._at(task, ".json"))
+
     def load(self, task: str, verified: str = "") -> tuple[Copy, Description] | None:
         """The copy that an earlier process left, complete or not. None: there is none, it is unusable, or was not `verified` like this.
 

@@ -1,0 +1,85 @@
+"""Blobs on a host's disk are known to the swarm, also after the proxy, its peer server and the supernode have been started anew."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import signal
+from pathlib import Path
+
+from scene import PATIENCE, Scene, _ended, until
+from upstream import get
+
+from .test_blobs import DATA, Blobs, registry  # noqa: F401  (a fixture)
+
+
+def shared(home: Path) -> list[Path]:
+    return list((home / "shares").glob("df-*"))
+
+
+def test_a_restarted_host_serves_its_peers(stage: Scene, registry: Blobs) -> None:  # noqa: F811
+    node, home = stage.supernode(), stage.path / "home-2"
+    path = registry.keep("a", DATA)
+    process, url = stage.proxy("--registry", registry.url, nodes=(node,))
+    assert get(url, path)[1] == DATA
+    until(lambda: shared(home), "the blob announced")
+    process.terminate()
+    process.wait(PATIENCE)
+    peer = stage.peer_pid(2)
+    os.kill(peer, signal.SIGKILL)
+    until(lambda: _ended(peer), "the end of the peer server")
+    node.process.terminate()
+    node.process.wait(PATIENCE)
+    sent, port = registry.sent, node.port
+    # A supernode that knows nothing.
+    node = stage.supernode(port=port)
+    stage.proxy("--registry", registry.url, nodes=(node,))
+    until(lambda: node.metric("dragonfly_supernode_dfgettasks"), "the announcement")
+    other = stage.proxy("--registry", registry.url, host=3, nodes=(node,))[1]
+    assert get(other, path)[1] == DATA
+    assert registry.sent == sent
+    # What leaves the disk is withdrawn.
+    (home / "blobs" / path.rpartition(":")[2]).unlink()
+    for part in (home / "files").glob("*"):
+        part.unlink()
+    until(lambda: not shared(home), "the blob withdrawn")
+
+
+def test_what_credentials_opened_is_not_announced(stage: Scene, registry: Blobs) -> None:  # noqa: F811
+    node = stage.supernode()
+    registry.tokens = {"one"}
+    private = registry.keep("a", DATA)
+    url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
+    assert get(url, private, Authorization="Bearer one")[1] == DATA
+    registry.tokens = set()
+    public = registry.keep("b", DATA + b"!")
+    assert get(url, public)[1] == DATA + b"!"
+    home = stage.path / "home-2"
+    until(lambda: shared(home), "the public blob announced")
+    assert [public.rpartition(":")[2][:32] in each.name for each in shared(home)] == [True]
+
+
+def test_a_wrong_sharer_costs_one_try(stage: Scene, registry: Blobs) -> None:  # noqa: F811
+    """Somebody announces other bytes as a blob: who gets them finds out, and the registry is read."""
+    node = stage.supernode()
+    path = registry.keep("a", DATA)
+    hex = path.rpartition(":")[2]
+    false = stage.path / "false"
+    false.write_bytes(bytes(len(DATA)))
+    stage.share(false, nodes=(node,))
+    [entry] = shared(stage.path / "home-9")
+    entry.write_bytes(entry.read_bytes().replace(hashlib.sha256(false.read_bytes()).hexdigest().encode(), hex.encode()))
+    until(lambda: node.metric("dragonfly_supernode_dfgettasks") == 2, "the false announcement")
+    url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
+
+    def right() -> bool:
+        try:
+            return get(url, path)[1] == DATA
+        except (http.client.HTTPException, ConnectionError):
+            return False
+
+    stage.proved(node)
+    assert not right()
+    until(right, "the right blob")
+    assert not [each for each in (stage.path / "home-2" / "blobs").iterdir() if each.read_bytes() != DATA]

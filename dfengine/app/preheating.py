@@ -181,8 +181,8 @@ def _wait(begun: list[Begun], values: dict[str, Any]) -> None:
         if values.get("json"):
             put(json.dumps({"url": shown(each.what), "id": each.id, "nodes": told}))
         elif bad is None and not values.get("quiet"):
-            parts = [part for one in told for part in one["tasks"]]
-            put(f"{each.id}  {shown(each.what)}  {len(parts)} files, {sum(max(0, part['length']) for part in parts)} bytes")
+            count, length = (sum(one[name] for one in told) for name in ("count", "length"))
+            put(f"{each.id}  {shown(each.what)}  {count} files, {length} bytes")
         if bad is not None:
             message = f"{shown(each.what)}: supernode {bad['node']}: {bad.get('errorMsg', 'it failed')}"
             if failed:
@@ -224,10 +224,8 @@ def _ended(each: Begun, deadline: float, shows: bool) -> list[dict[str, Any]]:
 
 def _show(each: Begun, told: list[dict[str, Any]], over: bool) -> None:
     """One line on a terminal."""
-    parts = [part for one in told for part in one["tasks"]]
-    whole = sum(part["status"] == "SUCCESS" for part in parts)
-    here, length = sum(part["here"] for part in parts), sum(max(0, part["length"]) for part in parts)
-    line = f"{shown(each.what)[:60]}: {whole}/{len(parts)} files, {here >> 20} of {length >> 20} MiB"
+    finished, count, here, length = (sum(one[name] for one in told) for name in ("finished", "count", "here", "length"))
+    line = f"{shown(each.what)[:60]}: {finished}/{count} files, {here >> 20} of {length >> 20} MiB"
     print(f"\r\x1b[K{'' if over else line}", end="", file=sys.stderr, flush=True)
 
 

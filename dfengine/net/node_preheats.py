@@ -39,11 +39,14 @@ class NodePreheats:
         return found
 
     def find(self, name: str) -> dict[str, Any] | None:
-        """The one of this id, with its `tasks`; None: there is none."""
+        """The one of this id; None: there is none.
+
+        With the `count` of its tasks, how many are `finished`, their bytes (`length`, `here`), and the first of its `tasks`.
+        """
         found = self._control.ask("GET", f"{PATH}/{name}", missing=True)
         if found is None:
             return None
-        if not _is_preheat(found) or not isinstance(found.get("tasks"), list) or not all(map(_is_task, found["tasks"])):
+        if not _is_preheat(found) or not _counts(found):
             raise self._control.nonsense()
         return dict(found)
 
@@ -60,6 +63,11 @@ def _is_preheat(found: Any) -> bool:
         and all(isinstance(found.get(name, ""), str) for name in ("type", "url", "scope", "finishTime", "errorMsg"))
         and found["status"] in STATES
     )
+
+
+def _counts(found: dict[str, Any]) -> bool:
+    numbers = all(type(found.get(name)) is int for name in ("count", "finished", *NUMBERS))
+    return numbers and isinstance(found.get("tasks"), list) and all(map(_is_task, found["tasks"]))
 
 
 def _is_task(found: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import page
-from dfengine.supernode.api_preheat import CROWDED, as_json, moment
+from dfengine.supernode.api_preheat import CROWDED, MOST_TOLD, as_json, moment
 from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
 from dfengine.supernode.preheat_request import of_v2
@@ -76,8 +76,11 @@ class JobRoutes:
     def _job(self, job: Job) -> dict[str, Any]:
         state, created, updated = STATES[job.state], moment(job.created), moment(job.updated)
         tasks = {
-            "success_tasks": [self._task(part) for part in job.parts if part.state == SUCCESS],
-            "failure_tasks": [self._task(part) | {"description": part.error} for part in job.parts if part.state == FAILED],
+            "success_tasks": [self._task(part) for part in islice((each for each in job.parts if each.state == SUCCESS), MOST_TOLD)],
+            "failure_tasks": [
+                self._task(part) | {"description": part.error}
+                for part in islice((each for each in job.parts if each.state == FAILED), MOST_TOLD)
+            ],
             "scheduler_cluster_id": CLUSTER,
         }  # fmt: skip
         told = {"task_name": "preheat", "state": state, "error": job.error, "created_at": created, "results": [tasks] if job.parts else []}

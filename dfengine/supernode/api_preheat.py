@@ -11,7 +11,7 @@ import msgspec
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.net.http import Request, Response
 from dfengine.supernode.api_v1 import refused
-from dfengine.supernode.preheat_job import FAILED, Job, Part
+from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
 from dfengine.supernode.preheat_request import FILE, of_v1
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
@@ -36,6 +36,11 @@ def here(state: SupernodeState, part: Part) -> int:
     fetch = state.cdn.fetches.get(part.task)
     return fetch.file.geometry.length - fetch.missing_bytes if fetch is not None and fetch.file is not None else 0
 
+
+MOST_TOLD = 1000
+"""Parts of one job in an answer."""
+
+ORDER = {FAILED: 0, RUNNING: 1, WAITING: 2, SUCCESS: 3}
 
 CROWDED = refused("too many preheats are under way: try again when some have ended", 429, 429)
 
@@ -75,7 +80,7 @@ class PreheatRoutes:
     def one(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/preheats/{id}."""
         job = self._find(request)
-        return _missing(request) if job is None else as_json(_job(job) | {"tasks": [_part(state, part) for part in job.parts]})
+        return _missing(request) if job is None else as_json(_job(job) | _parts(state, job))
 
     def drop(self, state: SupernodeState, request: Request) -> Response:
         """DELETE /api/v1/preheats/{id}: cancels it; one that has ended is forgotten."""
@@ -101,6 +106,16 @@ def _job(job: Job) -> dict[str, Any]:
     if job.over:
         told["finishTime"] = moment(job.updated)
     return told | {"errorMsg": job.error} if job.error else told
+
+
+def _parts(state: SupernodeState, job: Job) -> dict[str, Any]:
+    """How its parts stand in all, and MOST_TOLD of them, first those that failed and those that are under way."""
+    first = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_TOLD] if len(job.parts) > MOST_TOLD else job.parts
+    return {
+        "count": len(job.parts), "finished": sum(part.state == SUCCESS for part in job.parts),
+        "length": sum(max(0, part.length) for part in job.parts), "here": sum(here(state, part) for part in job.parts),
+        "tasks": [_part(state, part) for part in first],
+    }  # fmt: skip
 
 
 def _part(state: SupernodeState, part: Part) -> dict[str, Any]:

@@ -111,8 +111,7 @@ class PreheatPlaces:
                 answered = self._state.loop.time()
                 if told is None:
                     return f"supernode {node.node} knows nothing of it any more"
-                part.here = sum(task["here"] for task in told["tasks"])
-                part.length = sum(max(0, task["length"]) for task in told["tasks"]) if told["tasks"] else -1
+                part.here, part.length = told["here"], told["length"] if told["count"] else -1
                 if told["status"] == SUCCESS:
                     return ""
                 if told["status"] == FAILED:

@@ -51,6 +51,12 @@ MOST_JOBS = 1024
 MOST_PARTS = 1 << 16
 """Jobs, and parts of all jobs, that are remembered; those that ended longest ago leave first."""
 
+EACH = 1 << 14
+"""Parts of one job."""
+
+LONGEST = 86400.0
+"""Seconds that a job is worked at."""
+
 AT_ONCE = 16
 """Jobs that are worked at; the others wait."""
 
@@ -122,6 +128,7 @@ class Preheats:
         self._stop(job)
         job.cancel.close()
         self._shares.release(job.client)
+        self._trim()
 
     def _stop(self, job: Job) -> None:
         """Fetches that nobody else waits for."""
@@ -147,11 +154,11 @@ class Preheats:
     async def _run(self, job: Job, asked: Asked) -> None:
         try:
             with self._state.quota.registering(job.client, OVERHEAD + asked.texts):
-                async with self._turns:
+                async with self._turns, asyncio.timeout(LONGEST):
                     job.change(RUNNING)
                     await self._work(job, asked)
-        except DfengineError as error:
-            job.change(FAILED, str(error))
+        except (DfengineError, TimeoutError) as error:
+            job.change(FAILED, str(error) or f"it took longer than {LONGEST / 3600:.0f} h")
             return
         failed = [part for part in job.parts if part.error]
         if failed:
@@ -176,8 +183,8 @@ class Preheats:
         reader = ImageReader(image, asked.headers, asked.user, asked.password, job.cancel, access=access)
         blobs = await self._in_thread(partial(reader.blobs, asked.platforms or (self._own_platform,)))
         job.parts = [Part(image.blob(blob.digest), blob.digest, blob.size) for blob in blobs if _is_own(asked, blob.digest)]
-        if len(job.parts) * (1 + len(hosts)) > MOST_PARTS:
-            raise RemoteError(f"{len(job.parts)} blobs at {len(hosts)} hosts are more than {MOST_PARTS}: name fewer hosts")
+        if len(job.parts) * (1 + len(hosts)) > EACH:
+            raise RemoteError(f"{len(job.parts)} blobs at {len(hosts)} hosts are more than {EACH}: name fewer hosts")
         turn = asyncio.Lock()
 
         async def opened() -> Headers:
@@ -222,20 +229,24 @@ class Preheats:
     async def _fetch(self, job: Job, part: Part, wanted: Wanted, url: str, sign: str, pinned: bool) -> None:
         """Have it fetched, and wait until it is here."""
         part.state = RUNNING
+        unpinned = False
         try:
             part.task = self._named(wanted, url, sign)
             part.begun = part.task not in self._state.cdn.fetches
             fetch = await self._head(job, wanted, url, sign)
             part.task = fetch.task
-            if pinned:
+            unpinned = pinned and not self._state.fetches.kept.is_pinned(fetch.task)
+            if unpinned:
                 self._state.fetches.kept.pin(fetch.task, wanted.url, True)
             self._known(job)
             await self._whole(part, fetch)
             part.end()
-        except DfengineError as error:
+        except (DfengineError, asyncio.CancelledError) as error:
+            if unpinned:
+                self._state.fetches.kept.pin(part.task, wanted.url, False)
+            if not isinstance(error, DfengineError):
+                raise
             part.end(str(error))
-            if pinned and self._state.fetches.kept.is_pinned(part.task):
-                self._state.fetches.kept.drop(part.task)
 
     async def _head(self, job: Job, wanted: Wanted, url: str, sign: str) -> Fetch:
         """Its fetch, once its origin has answered."""

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 
 import msgspec
 
@@ -105,7 +106,7 @@ class Workers:
                 self._end(worker, number, f"the proxy of {worker.host} has not asked for {LIFE:g} s")
 
     def _take(self, worker: Worker) -> list[work.Item]:
-        numbers = list(worker.waiting)[: max(0, min(worker.want, EACH - len(worker.under_way)))]
+        numbers = list(islice(worker.waiting, max(0, min(worker.want, EACH - len(worker.under_way)))))
         given = [worker.waiting.pop(number) for number in numbers]
         worker.under_way |= {item.number: item for item in given}
         return given

@@ -13,6 +13,7 @@ from dfengine.net.node_preheats import NodePreheats
 from dfengine.settings import SupernodeAddress
 
 WHOLE = {"ID": "a1", "startTime": "2026-01-01T00:00:00Z", "status": "SUCCESS"}
+COUNTS = {"count": 1, "finished": 1, "length": 5, "here": 5}
 TASK = {"status": "SUCCESS", "length": 5, "here": 5}
 
 
@@ -45,7 +46,7 @@ def node(status: int, said: object) -> NodePreheats:
 def test_what_is_said() -> None:
     assert node(200, {"ID": "a1"}).begin({}) == "a1"
     assert node(200, [WHOLE]).listed() == [WHOLE]
-    told = {**WHOLE, "tasks": [TASK]}
+    told = {**WHOLE, **COUNTS, "tasks": [TASK]}
     assert node(200, told).find("a1") == told
     assert node(404, {"message": "not found"}).find("a1") is None
     assert node(200, True).cancel("a1") is True
@@ -65,8 +66,10 @@ def test_no_id(said: object) -> None:
 
 
 @pytest.mark.parametrize("said", [
-    {}, [], WHOLE, {**WHOLE, "tasks": {}}, {**WHOLE, "tasks": [5]}, {**WHOLE, "tasks": [{**TASK, "length": "5"}]},
-    {**WHOLE, "tasks": [], "status": "DONE"}, {**WHOLE, "tasks": [], "errorMsg": 5}, {**WHOLE, "tasks": [{**TASK, "here": True}]},
+    {}, [], WHOLE, {**WHOLE, "tasks": []}, {**WHOLE, **COUNTS}, {**WHOLE, **COUNTS, "tasks": {}}, {**WHOLE, **COUNTS, "tasks": [5]},
+    {**WHOLE, **COUNTS, "tasks": [], "here": None}, {**WHOLE, **COUNTS, "tasks": [{**TASK, "length": "5"}]},
+    {**WHOLE, **COUNTS, "tasks": [], "status": "DONE"}, {**WHOLE, **COUNTS, "tasks": [], "errorMsg": 5},
+    {**WHOLE, **COUNTS, "tasks": [{**TASK, "here": True}]},
 ])  # fmt: skip
 def test_nonsense(said: object) -> None:
     with pytest.raises(ProtocolViolation):

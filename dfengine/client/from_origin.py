@@ -174,8 +174,10 @@ class FromOrigin:
         named = version.name.encode()
         before = place.transfer
         same = before is not None and (body.length < 0 or before.file.geometry.length in (-1, body.length))
-        piece_size = before.file.geometry.piece_size if before is not None and same else 0
-        geometry = Geometry(body.length, piece_size)
+        geometry = Geometry(body.length)
+        if before is not None and same:
+            # A length that nobody has told this transfer may be in the record already.
+            geometry = Geometry(max(body.length, before.file.geometry.length), before.file.geometry.piece_size)
         if before is not None and same and before.plan.here and not (named and before.file.record.generation == named):
             # From the swarm, or delivered by a stream: it is compared as it comes again.
             before.file.record.forget_generation()

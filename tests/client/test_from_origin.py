@@ -9,16 +9,19 @@ import pytest
 from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.from_origin import _Sink
+from dfengine.client.from_origin import FromOrigin, _Sink
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
+from dfengine.client.watch import Watch
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
 from dfengine.origin.version import Version
 from dfengine.origin.work import ENDLESS
+from dfengine.settings import GetSettings
 from dfengine.storage.piece_file import PieceFile
+from dfengine.streaming.memory import Memory
 from dfengine.task import generation
 
 
@@ -63,6 +66,22 @@ class Origin:
 
     def open(self, *asked: object, **more: object) -> Body:
         raise AssertionError(asked, more)
+
+
+def test_a_length_that_only_the_record_knows_is_the_transfers_too() -> None:
+    """Whoever writes the record may be another process, which heard the length first."""
+    settings = GetSettings(url="http://o/f", output="-")
+    place = Memory(settings)
+    try:
+        transfer = place.open(Geometry(-1, 1 << 20), b"one")
+        transfer.file.write(0, bytes(transfer.file.geometry.content(0)[1]), bytes(16))
+        transfer.keep_shared(0, 1)
+        transfer.file.learn_length(3 << 20)
+        origin = FromOrigin(settings, place, Watch(0.0, None, "", True))
+        assert origin._open(Body()) == (transfer, True)  # type: ignore[arg-type]
+        assert transfer.plan.window.count == transfer.file.geometry.count
+    finally:
+        place.close()
 
 
 def test_the_length_is_known_before_the_last_piece_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,8 @@ class Downloading:
     """See peer.joins: it joins other downloads of this host, by `joined`, and they join it; "": it is alone."""
     origin: Origins | None = None
     """What it is read from when no supernode has it; None: by the URL's scheme."""
+    selected_by = ""
+    """The task whose id selects the supernode; "": its own."""
     may_question = False
     """A supernode that cannot fetch it ends the swarm's part: whoever downloads it asks again what it is. Of a tree's data."""
 
@@ -142,11 +144,9 @@ class Downloading:
             resumed=byte_counts.resumed,
             digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
             back_to_source=self._reason,
-            hedged=self._place.hedged,
-            serves=serves,
+            hedged=self._place.hedged, serves=serves,
             why_not="" if serves else self._why_not or self._not_told(),
-            peers=byte_counts.senders,
-            from_host=byte_counts.host,
+            peers=byte_counts.senders, from_host=byte_counts.host,
             notices=tuple(self.watch.notices),
         )  # fmt: skip
 
@@ -172,7 +172,7 @@ class Downloading:
 
     def _from_swarm(self) -> str | None:
         """None when all is here, else why not."""
-        settings, nodes = self.settings, order(self.settings.nodes, self.who.task)
+        settings, nodes = self.settings, order(self.settings.nodes, self.selected_by or self.who.task)
         ip = local_peer.address(settings.ip, nodes, local_address if self._pooled is None else self._pooled.address)
         self.peer = LocalPeer(ip, 0)
         if settings.pattern != "p2p":

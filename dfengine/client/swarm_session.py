@@ -89,7 +89,7 @@ class SwarmSession:
     def run(self, questions: bool = False) -> str | None:
         """Until every piece is here: None; or until the swarm has failed: why. Errors of this machine are raised.
 
-        questions: a supernode that could not fetch the file is not asked again, since what is known of the file may be wrong.
+        questions: after a supernode that could not fetch the file none is asked, since what is known of the file may be wrong.
         """
         self._questions = questions
         return self._driven(self._first)
@@ -123,6 +123,9 @@ class SwarmSession:
                     error.args = (f"supernode {error}", *error.args[1:])
                 self._watch.trouble(str(error))
                 failure = failure or error
+                if self._questions and isinstance(error, SupernodeError) and error.code:
+                    failure = error
+                    break
         raise failure or SupernodeError("no supernode is given")
 
     def _drive_memberships(self) -> str | None:

@@ -122,3 +122,15 @@ def test_hosts_of_one_supernode_share_what_is_left(stage: Scene) -> None:
                 hashlib.sha256(body).digest() for path, body in FILES.items() if path != "s/030"
             }
         assert served.asked("GET").count("large") <= 4
+
+
+def test_of_several_supernodes_one_has_both_tasks(stage: Scene) -> None:
+    with Directory({**FILES}) as served:
+        served.refuse = {"s/030": 404, "large": 403}
+        nodes = [stage.supernode("--revalidate-interval", "1h") for _ in range(4)]
+        options = [word for node in nodes for word in ("-n", node.node)]
+        told = get(stage, served.url, *options, "--notbs", status=4)
+        assert failed(stage, told) == served.refuse
+        assert told["from"]["origin"] == 0
+        assert there(stage.path / "out") == {path: body for path, body in FILES.items() if path not in served.refuse}
+        assert sorted(node.metric("dfengine_origin_requests_total") > 0 for node in nodes) == [False, False, False, True]

@@ -18,10 +18,10 @@ class Directory:
     """files: path -> content. index: "json" or "html", as nginx writes them, or "rounded", which tells no size.
 
     seen: (method, path) of each request. connections, most: how many there were, and requests at once. etags, dates, lengths, ranges, head:
-    whether files' answers have those. modified: of all files, unix seconds. alone: of requests at the same time all but one are answered
-    with `crowded`. hangs_up: a connection is closed behind each answer, which does not say so. change: called with each path before its
-    file is answered. By path: lies: the size that the index tells; refuse: a status; cut: bytes after which the next answer breaks; stale:
-    how many answers come with an older date.
+    whether files' answers have those. modified: of all files, unix seconds. zone: seconds that the times of an HTML index are ahead of GMT.
+    alone: of requests at the same time all but one are answered with `crowded`. hangs_up: a connection is closed behind each answer, which
+    does not say so. change: called with each path before its file is answered. By path: lies: the size that the index tells; refuse: a
+    status; cut: bytes after which the next answer breaks; stale: how many answers come with an older date.
     """
 
     def __init__(self, files: dict[str, bytes], index: str = "json") -> None:

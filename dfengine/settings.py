@@ -108,6 +108,8 @@ class GetSettings(Value):
     first_byte_timeout for each request; user as "NAME[:PASSWORD]"; cert and key, and netrc_file, as paths.
     sign: whose credentials open an object store or hub: supernode, client or none.
     private: share or split a file that credentials open, "": as the supernode has it.
+    reach: hosts and networks that may be asked, and may not, also by redirects (`net.access.Access`), of a program that fetches for others;
+    None: any.
     content: `df:sha256:HEX` names the task, where the URL is one of several places of one content, as a registry's is; "" otherwise.
     force: fetch although the finished output is still right. no_join: take no pieces from another download of this host, and give none.
     """
@@ -149,6 +151,7 @@ class GetSettings(Value):
     key: str = ""
     sign: str = "supernode"
     private: str = ""
+    reach: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     force: bool = False
     no_join: bool = False
     quiet: bool = False

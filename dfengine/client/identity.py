@@ -108,7 +108,7 @@ def joint_key(settings: GetSettings, who: Identity) -> str:
         who.kept,
         settings.headers, settings.user, settings.netrc, settings.netrc_file, settings.cert, sorted(map(str, settings.nodes)),
         settings.locallimit, settings.tls_cert, settings.tls_ca, settings.location, settings.sign,
-        settings.private,
+        settings.private, settings.reach,
         # Where a bucket or hub is, and whose credentials open it, is said by the environment.
         sorted(each for each in os.environ.items() if each[0].startswith(ELSEWHERE)) if scheme_of(settings.url) else (),
     )  # fmt: skip

@@ -64,10 +64,15 @@ def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> O
 
 def of_download(settings: GetSettings, floor: float = 0.0) -> Reach:
     """How a download reaches origins: in the name of its user. Raises BadValue."""
+    access = None
+    if settings.reach is not None:
+        from dfengine.net.access import Access
+
+        access = Access(*settings.reach)
     return Reach(
         roots=Anywhere(), may_sign=lambda location: settings.sign != "none", headers=credentials.headers(settings),
         insecure=settings.insecure, cacerts=settings.cacerts, cert=settings.cert, key=settings.key, connect=settings.connect_timeout,
-        first=settings.first_byte_timeout, floor=floor, netrc=credentials.netrc_path(settings),
+        first=settings.first_byte_timeout, floor=floor, netrc=credentials.netrc_path(settings), access=access,
     )
 
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from dfengine.errors import DfengineError, DigestMismatch, StorageError
+from dfengine.errors import DfengineError, DigestMismatch, OriginForbidden, StorageError
 from dfengine.net.http import BadRequest
 from dfengine.proxy.announcing import Announcing
 from dfengine.proxy.answering import Answering
@@ -18,6 +18,7 @@ from dfengine.proxy.blob import Blob, Reader
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.file_answer import answer_file
 from dfengine.proxy.permissions import UNSAID, Permissions, Permit
+from dfengine.proxy.registries import OWN_MACHINE
 from dfengine.proxy.store import Kept, Store, name_of
 from dfengine.settings import GetSettings
 from dfengine.task import Digest, shown
@@ -127,6 +128,7 @@ class Blobs:
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure, location=own.location, secret_file=own.secret_file,
                 tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private,
+                reach=(own.origin_allow, (*own.origin_deny, *(() if registry.known else OWN_MACHINE))),
             )  # fmt: skip
             if blob is not None:
                 blob.close()
@@ -239,7 +241,10 @@ class BlobAnswer(Answering):
         if blobs.full:
             return False
         blob = blobs.bring(Source(self._asked.target, self._asked.digest), self._registry, self._private)
-        file = await blob.opened()
+        try:
+            file = await blob.opened()
+        except OriginForbidden:
+            raise OriginForbidden(f"{self._registry.place} sends to an address that this proxy may not ask") from None
         if file.geometry.length < 0 or not blobs.room(blob):
             return False
         return self._serve(permit, file.fd, file, file.geometry.length, lambda span, landed: Reader(blob, file, span, landed))

@@ -18,6 +18,9 @@ from dfengine.value import Value
 
 PORTS = {"http": 80, "https": 443}
 
+OWN_MACHINE = ("127.0.0.0/8", "::1/128", "224.0.0.0/4", "ff00::/8")
+"""Where a registry that was not configured leads nobody."""
+
 
 class Registry(Value):
     """host: in lower case, an IPv6 address in brackets. user: `NAME:PASSWORD` of this proxy's own, or "". known: it was configured.

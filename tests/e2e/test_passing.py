@@ -8,14 +8,16 @@ import os
 import random
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from certificates import Authority
-from scene import MIB, PATIENCE, Scene, until
+from scene import DFENGINE, MIB, PATIENCE, Scene, until
 from upstream import Asked, Upstream, ok, raw
 
 
@@ -237,6 +239,10 @@ SMUGGLED = b"GET /v2/admin HTTP/1.1\r\nHost: a\r\n\r\n"
         b"GET //127.0.0.1/v2/admin HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /v2/../v2/admin HTTP/1.1\r\nHost: a\r\n\r\n",
         b"CONNECT 169.254.169.254:443 HTTP/1.1\r\nHost: 169.254.169.254:443\r\n\r\n",
+        b"CONNECT [fd00:ec2::254]:443 HTTP/1.1\r\nHost: [fd00:ec2::254]:443\r\n\r\n",
+        b"CONNECT registry.example.com:443 HTTP/1.1\r\nHost: registry.example.com:443\r\n\r\n",
+        b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n",
+        b"CONNECT /v2/a/x HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /v2/admin HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /v2/admin HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 100000 + b"\r\n",
@@ -249,6 +255,22 @@ def test_requests_that_two_readers_see_in_two_ways_reach_no_registry(mirror: str
     assert not got or got[:10] in (b"HTTP/1.1 4", b"HTTP/1.1 5")
     assert got.count(b"HTTP/1.1 ") <= 1
     assert not registry.asked
+
+
+def test_it_listens_on_loopback_alone_by_default(stage: Scene) -> None:
+    """In a network of its own: another proxy of this machine may have the port."""
+    command = ["unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *DFENGINE, "proxy", "--home", str(stage.path / "h")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready proxy=127.0.0.1:65001\n"
+        found = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{process.pid}/net/{name}").read_text().splitlines()[1:]]
+        assert [each[1] for each in found if each[3] == "0A"] == ["0100007F:FDE9"]
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def test_a_slow_head_is_not_waited_for(mirror: str) -> None:

@@ -1,0 +1,66 @@
+"""Where a registry's redirects lead: nowhere that the proxy may not ask by itself."""
+
+from __future__ import annotations
+
+import socket
+
+from scene import Scene
+from upstream import Asked, get
+
+from dfengine.net.access import Access
+from dfengine.proxy.registries import OWN_MACHINE
+
+from .test_blobs import DATA, Blobs
+
+
+def leading(registry: Blobs, to: str) -> str:
+    """The path of a blob that lies at `to`, as the registry says."""
+    path = registry.keep("a", DATA)
+
+    def redirect(sock: socket.socket, asked: Asked) -> None:
+        sock.sendall(f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    registry.scripts[path] = redirect
+    return path
+
+
+def test_denied_addresses_are_asked_by_no_way(stage: Scene) -> None:
+    """A host's own services, and its cloud's metadata, would else be read through it by whoever has a registry."""
+    with Blobs() as registry, Blobs() as inner:
+        secret = inner.keep("secret", DATA)
+        place = f"http://localhost:{inner.port}{secret}"
+        path = leading(registry, place)
+        node = stage.supernode("--origin-deny", "localhost")
+        for host, nodes in ((2, ()), (3, (node,))):
+            url = stage.proxy("--registry", registry.url, "--origin-deny", "localhost", host=host, nodes=nodes)[1]
+            for fields in ({}, {"Range": "bytes=0-9"}):
+                answer, body = get(url, path, **fields)
+                assert answer.status == 403
+                assert b"sends to an address that this proxy may not ask" in body
+        assert not inner.asked
+
+
+def test_a_denied_registry(stage: Scene) -> None:
+    with Blobs() as registry:
+        path = registry.keep("a", DATA)
+        url = stage.proxy("--registry", registry.url, "--origin-deny", "127.0.0.0/8")[1]
+        for target in (path, "/v2/", "/v2/a/manifests/1"):
+            assert get(url, target)[0].status == 403
+        assert not registry.asked
+
+
+def test_metadata_addresses_behind_a_redirect(stage: Scene) -> None:
+    """They are denied without being named."""
+    with Blobs() as registry:
+        url = stage.proxy("--registry", registry.url)[1]
+        for address in ("169.254.169.254", "[::ffff:169.254.169.254]", "2852039166", "0xa9fea9fe"):
+            path = leading(registry, f"http://{address}/latest/meta-data/")
+            assert get(url, path, Range="bytes=0-9")[0].status == 403
+
+
+def test_a_registry_that_is_not_configured_leads_to_nothing_of_this_host() -> None:
+    access = Access((), OWN_MACHINE)
+    for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "169.254.169.254"):
+        assert not access.permits("h", address)
+    assert access.permits("h", "10.0.0.1")
+    assert access.permits("h", "192.0.2.1")

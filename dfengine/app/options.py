@@ -298,7 +298,7 @@ PREHEAT = (
     Option(("--ips",), "ips", SWARM, "Of those only this host; repeatable", "address", many=True, default="all"),
     Option(("--count",), "count", SWARM, "Only so many of them, by chance", "0..1000000", default="all"),
     Option(("--percentage",), "percentage", SWARM, "Only so many percent of them", "1..100", default="all"),
-    *_as_in(GET, "headers", "user", "netrc", "netrc_file"),
+    *_as_in(GET, "headers", "user", "netrc", "netrc_file", "cacerts", "insecure"),
     Option(("--wait",), "wait", MESSAGES, "Wait until it is fetched; a signal cancels it", FLAG),
     *(each.replace(more="With `--wait`; what is not fetched by then is cancelled") for each in _as_in(GET, "timeout")),
     Option(("--json",), "json", MESSAGES, "Print JSON", FLAG, more="An object for each file or image; `ls`: one object"),

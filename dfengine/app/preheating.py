@@ -8,10 +8,11 @@ import secrets
 import signal
 import sys
 import time
+from base64 import b64encode
 from typing import Any
 
 from dfengine.app.printing import put
-from dfengine.client.identity import identify
+from dfengine.client.identity import identify, read_certificates
 from dfengine.errors import BadValue, OriginError, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_preheats import NodePreheats
@@ -141,6 +142,9 @@ def _message(what: str, values: dict[str, Any]) -> dict[str, Any]:
     headers = credentials.headers(GetSettings(url=url, output="", **own))
     if len({name.lower() for name, _ in headers}) < len(headers):
         raise BadValue("--header: a header stands there twice")
+    if values.get("insecure") or values.get("cacerts"):
+        named |= {"insecure": bool(values.get("insecure"))}
+        named |= {"rootCAs": [b64encode(read_certificates(path)).decode() for path in values.get("cacerts", ())]}
     return {**named, "url": url, "headers": dict(headers)}
 
 

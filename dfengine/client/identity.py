@@ -78,7 +78,7 @@ def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
     if settings.insecure or settings.cacerts:
         from dfengine.origin.verification import verification
 
-        apart += f"\n{verification(settings.insecure, map(_certificates, settings.cacerts))}"
+        apart += f"\n{verification(settings.insecure, map(read_certificates, settings.cacerts))}"
     if apart:
         kept = task_id(plain, file[0], file[1] + apart)
     return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}", kept)
@@ -143,7 +143,7 @@ def registration(
         call_system=settings.callsystem,
         headers=tuple(f"{name}: {value}" for name, value in headers),
         insecure=settings.insecure,
-        root_cas=tuple(b64encode(_certificates(path)).decode() for path in settings.cacerts),
+        root_cas=tuple(b64encode(read_certificates(path)).decode() for path in settings.cacerts),
         pattern=settings.pattern,
         location=settings.location,
         private=settings.private,
@@ -168,7 +168,8 @@ def _signed(settings: GetSettings, look: Callable[[], None]) -> str:
         raise BadValue(f"--sign client cannot sign for {settings.url[:200]}: {error}") from None
 
 
-def _certificates(path: str) -> bytes:
+def read_certificates(path: str) -> bytes:
+    """The PEM text at this path. Raises BadValue."""
     try:
         with open(path, "rb") as file:
             content = file.read(CERTIFICATES)

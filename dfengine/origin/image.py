@@ -12,7 +12,7 @@ import json
 import time
 from base64 import b64decode
 from binascii import Error as BadBase64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlencode, urlsplit
 
 from dfengine.errors import BadListing, BadValue, OriginChanged, OriginError, OriginForbidden, OriginUnreachable, OriginUntrusted
@@ -59,11 +59,12 @@ class ImageReader:
 
     def __init__(
         self, image: Image, headers: Iterable[tuple[str, str]], user: str, password: str, cancel: Cancel, *, access: Access | None = None,
-        now: Callable[[], float] = time.monotonic,
+        insecure: bool = False, cacerts: Sequence[bytes] = (), now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.image = image
         self._cancel = cancel
         self._access = access
+        self._trust = insecure, cacerts
         self._now = now
         self._headers = [each for each in headers if each[0].lower() not in ("authorization", "accept")]
         self._given = next((value.strip() for name, value in headers if name.lower() == "authorization"), "")
@@ -165,7 +166,8 @@ class ImageReader:
         headers = [*self._headers, ("Accept", ACCEPT)] if registry else []
         if authorization:
             headers.append(("Authorization", authorization))
-        origin = HttpOrigin(url, headers, cancel=self._cancel, connect=CONNECT, first=FIRST, access=self._access)
+        origin = HttpOrigin(url, headers, cancel=self._cancel, connect=CONNECT, first=FIRST, access=self._access,
+                            insecure=self._trust[0], cacerts=self._trust[1])
         for pause in (*PAUSES, None):
             try:
                 status, head, content = origin.page(most)

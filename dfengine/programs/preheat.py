@@ -8,7 +8,7 @@ import math
 import time
 
 from dfengine.client.download_dialer import DownloadDialer
-from dfengine.client.identity import identify
+from dfengine.client.identity import identify, read_certificates
 from dfengine.client.messages import encode
 from dfengine.client.supernode_session import JSON, reason
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
@@ -34,7 +34,7 @@ LOOKS = 0.05, 1.0
 LOST = 20.0
 """Seconds for which a supernode that does not answer any more is asked again."""
 
-OTHERS = {"insecure": False, "cacerts": (), "pattern": "p2p"}
+OTHERS = {"pattern": "p2p"}
 """Settings that no supernode can be told for a preheat, at their defaults."""
 
 
@@ -119,7 +119,11 @@ class Preheat(Handle[Preheated]):
         named = {name.lower(): (name, value) for name, value in headers}
         if len(named) < len(headers):
             raise BadValue("headers: a header stands there twice")
-        told = {"type": "file", "url": settings.url, "filter": settings.filter, "headers": dict(named.values())}
+        told: dict[str, Any] = {"type": "file", "url": settings.url, "filter": settings.filter, "headers": dict(named.values())}
+        if settings.insecure or settings.cacerts:
+            from base64 import b64encode
+
+            told |= {"insecure": settings.insecure, "rootCAs": [b64encode(read_certificates(path)).decode() for path in settings.cacerts]}
         return encode({**told, "md5": settings.md5, "identifier": settings.identifier})
 
     def _fetched(self, node: SupernodeAddress, task: str) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -138,4 +139,5 @@ def _fields(asked: Asked, url: str) -> dict[str, Any]:
         "type": asked.kind, "url": url, "headers": dict(asked.headers), "filter": asked.unwanted, "md5": asked.md5,
         "identifier": asked.identifier, "username": asked.user, "password": asked.password, "platforms": list(asked.platforms),
         "scope": HERE, "pin": asked.pinned, "concurrent_task_count": asked.at_once,
+        "insecure": asked.insecure, "root_cas": [b64encode(each).decode() for each in asked.cacerts],
     }  # fmt: skip

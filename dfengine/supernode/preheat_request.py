@@ -7,6 +7,8 @@ send `headers`, `scope` and more with either. Names are compared without case an
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from collections.abc import Sequence
 from ipaddress import ip_address
 from itertools import islice
 from typing import Any
@@ -30,6 +32,7 @@ SCOPES = {HERE: HERE, "single_peer": HERE, SEEDS: SEEDS, PEERS: PEERS}
 MOST_URLS = 64
 MOST_PLATFORMS = 32
 MOST_NODES = 64
+MOST_CERTIFICATES = 64
 MOST_IPS = 1024
 MOST_COUNT = 1_000_000
 MOST_AT_ONCE = 32
@@ -44,6 +47,7 @@ class Asked(Value):
 
     user, password: of the image's registry, "" for none. platforms: none: the supernode's own. scope: HERE, SEEDS or PEERS; of all peers
     those at `ips`, else `count` of them, else `percentage`; () and 0: all. pinned: what is fetched stays until it is unpinned.
+    insecure, cacerts: how the origin is verified; see `HttpOrigin`.
     id: of an image's preheat, "": any. nodes: supernodes among which its blobs are divided as downloads divide them, of which this one is
     the one numbered `node`.
     """
@@ -63,6 +67,8 @@ class Asked(Value):
     percentage: int = 0
     at_once: int = AT_ONCE
     pinned: bool = False
+    insecure: bool = False
+    cacerts: Sequence[bytes] = ()
     id: str = ""
     nodes: tuple[SupernodeAddress, ...] = ()
     node: int = 0
@@ -74,7 +80,7 @@ class Asked(Value):
     def texts(self) -> int:
         """Characters that it keeps in memory."""
         texts = (*self.urls, self.unwanted, self.identifier, self.user, self.password, *self.platforms, *self.ips)
-        return sum(map(len, texts)) + sum(len(name) + len(value) for name, value in self.headers)
+        return sum(map(len, texts)) + sum(map(len, self.cacerts)) + sum(len(name) + len(value) for name, value in self.headers)
 
 
 def of_v1(body: bytes) -> Asked:
@@ -106,15 +112,13 @@ def _asked(given: dict[str, Any]) -> Asked:
         raise BadValue(f"scope: {scope[:40]} is not one of {', '.join(SCOPES)}: {INVALID}")
     if kind == FILE and SCOPES[scope] == PEERS:
         raise BadValue(f"scope: {scope} is for images: what peers fetch ahead are the blobs that their proxies keep: {INVALID}")
-    pinned = said.get("pin", False)
-    if not isinstance(pinned, bool):
-        raise BadValue(f"pin: {INVALID}")
     return Asked(
         kind=kind, urls=urls, headers=_headers(said.get("headers") or {}), unwanted=unwanted,
         md5=Digest.parse(f"md5:{md5}").hex if md5 else "", identifier=_text(said, "identifier", MOST_TEXT),
         user=_text(said, "username", MOST_TEXT), password=_text(said, "password", MOST_HEADERS // 4), platforms=_platforms(said),
         scope=SCOPES[scope], ips=_ips(said), count=_number(said, "count", MOST_COUNT), percentage=_number(said, "percentage", 100),
-        at_once=min(_number(said, "concurrenttaskcount", MOST_COUNT) or AT_ONCE, MOST_AT_ONCE), pinned=pinned,
+        at_once=min(_number(said, "concurrenttaskcount", MOST_COUNT) or AT_ONCE, MOST_AT_ONCE), pinned=_flag(said, "pin"),
+        insecure=_flag(said, "insecure") or _flag(said, "insecureskipverify"), cacerts=_certificates(said),
         **_division(said, kind),
     )  # fmt: skip
 
@@ -128,14 +132,29 @@ def _text(said: dict[str, Any], name: str, most: int) -> str:
     return value
 
 
-def _texts(said: dict[str, Any], name: str, most: int) -> list[str]:
+def _texts(said: dict[str, Any], name: str, most: int, longest: int = MOST_URL) -> list[str]:
     """A list of texts, or one text."""
     value = said.get(name) or []
     if isinstance(value, str):
         value = [value]
-    if not isinstance(value, list) or len(value) > most or not all(isinstance(each, str) and len(each) <= MOST_URL for each in value):
+    if not isinstance(value, list) or len(value) > most or not all(isinstance(each, str) and len(each) <= longest for each in value):
         raise BadValue(f"{name}: {INVALID}")
     return value
+
+
+def _flag(said: dict[str, Any], name: str) -> bool:
+    value = said.get(name) or False
+    if not isinstance(value, bool):
+        raise BadValue(f"{name}: {INVALID}")
+    return value
+
+
+def _certificates(said: dict[str, Any]) -> tuple[bytes, ...]:
+    """Texts in PEM, each in base64, as a registration has them."""
+    try:
+        return tuple(b64decode(each, validate=True) for each in _texts(said, "rootcas", MOST_CERTIFICATES, wire.MOST_FOLDED))
+    except ValueError:
+        raise BadValue(f"rootCAs: {INVALID}") from None
 
 
 def _number(said: dict[str, Any], name: str, most: int) -> int:

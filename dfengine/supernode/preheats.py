@@ -156,6 +156,7 @@ class Preheats:
             with self._state.quota.registering(job.client, OVERHEAD + asked.texts):
                 async with self._turns, asyncio.timeout(LONGEST):
                     job.change(RUNNING)
+                    asked = asked.replace(cacerts=self._state.quota.shared(asked.cacerts, job.client))
                     await self._work(job, asked)
         except (DfengineError, TimeoutError) as error:
             job.change(FAILED, str(error) or f"it took longer than {LONGEST / 3600:.0f} h")
@@ -180,7 +181,8 @@ class Preheats:
         hosts = self._places.chosen(asked)
         image = of_url(asked.urls[0])
         access = Access(self._state.settings.origin_allow, self._state.settings.origin_deny)
-        reader = ImageReader(image, asked.headers, asked.user, asked.password, job.cancel, access=access)
+        reader = ImageReader(image, asked.headers, asked.user, asked.password, job.cancel, access=access, insecure=asked.insecure,
+                             cacerts=asked.cacerts)
         blobs = await self._in_thread(partial(reader.blobs, asked.platforms or (self._own_platform,)))
         job.parts = [Part(image.blob(blob.digest), blob.digest, blob.size) for blob in blobs if _is_own(asked, blob.digest)]
         if len(job.parts) * (1 + len(hosts)) > EACH:
@@ -219,7 +221,8 @@ class Preheats:
                 part.end(str(error))
             else:
                 hex = part.digest.partition(":")[2]
-                await self._fetch(job, part, Wanted(part.url, headers, content=hex), f"{CONTENT}:{part.digest}", "", asked.pinned)
+                wanted = Wanted(part.url, headers, asked.insecure, asked.cacerts, content=hex)
+                await self._fetch(job, part, wanted, f"{CONTENT}:{part.digest}", "", asked.pinned)
         if part.error:
             for _, other in others:
                 other.end("the supernode does not have it")
@@ -287,4 +290,4 @@ def _is_own(asked: Asked, digest: str) -> bool:
 
 
 def _file(state: SupernodeState, asked: Asked, url: str) -> Wanted:
-    return Wanted(url, asked.headers, md5=asked.md5, split=state.settings.private != "share")
+    return Wanted(url, asked.headers, asked.insecure, asked.cacerts, md5=asked.md5, split=state.settings.private != "share")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import threading
 from typing import Any
 
 import pytest
+from certificates import Authority
 from images import MISSING, Image, Registry
 from scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, until
 from test_images import BASIC, SIZES, WRITTEN, check, copied, skopeo
 from test_preheat import index
-from upstream import Upstream
+from upstream import Upstream, get
 
 
 @pytest.fixture(autouse=True)
@@ -157,3 +160,25 @@ def test_what_cannot_be_meant(words: tuple[str, ...], reason: str) -> None:
 def test_no_supernode_answers() -> None:
     for what in ("http://o/f", "docker://o.example/f"):
         assert "127.0.0.1:1" in run(what, "-n", "127.0.0.1:1", nodes=(), status=3)
+
+
+def test_a_registry_with_an_authority_of_its_own(stage: Scene) -> None:
+    """Supernode and proxies are told of it; both verify alike, so they share."""
+    authority = Authority(stage.path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*authority.issue("registry", "IP:127.0.0.1"))
+    with Upstream(tls) as upstream:
+        node = stage.supernode("--revalidate-interval", "1h")
+        blobs = index(upstream, "linux/amd64")["linux/amd64"]
+        url = f"{upstream.url}/v2/app/x/manifests/1"
+        assert "certificate" in run(url, "--platform", "all", "--wait", nodes=(node,), status=4)
+        run(url, "--platform", "all", "--cacerts", authority.ca, "--wait", nodes=(node,))
+        run(url, "--platform", "all", "--insecure", "--wait", nodes=(node,))
+        mirror = stage.proxy("--registry", upstream.url, "--cacerts", authority.ca, nodes=(node,))[1]
+        asked = len([each for each in upstream.asked if each.method == "GET" and "/blobs/" in each.target])
+        for blob in blobs:
+            digest = hashlib.sha256(blob).hexdigest()
+            assert get(mirror, f"/v2/app/x/blobs/sha256:{digest}")[1] == blob
+        assert asked == len([each for each in upstream.asked if each.method == "GET" and "/blobs/" in each.target])
+        wrong = stage.path / "none.pem"
+        assert "cannot be read" in run(url, "--cacerts", str(wrong), nodes=(node,), status=2)

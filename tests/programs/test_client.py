@@ -123,8 +123,8 @@ def test_an_unknown_keyword_names_the_near_one(name: str, near: str, tmp_path: P
 def test_preheats_of_what_a_supernode_cannot_be_told() -> None:
     with pytest.raises(BadValue, match="nodes"):
         dfengine.Client().preheat(URL)
-    with pytest.raises(BadValue, match="insecure"):
-        dfengine.Client(nodes="a").preheat(URL, insecure=True)
+    with pytest.raises(BadValue, match="pattern"):
+        dfengine.Client(nodes="a").preheat(URL, pattern="cdn")
 
 
 def test_what_the_package_exports_is_what_types_know() -> None:

@@ -47,6 +47,12 @@ def test_what_dragonfly_2_documents() -> None:
     assert v2(type="file", urls=["http://h/a", "http://h/b", "http://h/a"]).urls == ("http://h/a", "http://h/b")
 
 
+def test_how_the_origin_is_verified() -> None:
+    asked = v1(url="https://h/f", insecure=True, rootCAs=["cGVt", "bW9yZQ=="])
+    assert (asked.insecure, asked.cacerts) == (True, (b"pem", b"more"))
+    assert v2(url="https://h/f", insecure_skip_verify=True).insecure
+
+
 def test_what_may_be_left_out() -> None:
     asked = v1(URL="http://h/a b", filter="x&y", md5="A" * 32, identifier="i", headers=None)
     assert asked == Asked(FILE, ("http://h/a%20b",), unwanted="x&y", md5="a" * 32, identifier="i")
@@ -82,6 +88,7 @@ WRONG: list[dict[str, Any]] = [
     {"type": "image", "url": IMAGE_URL, "platforms": ["linux/amd64"] * 33}, {"type": "image", "url": IMAGE_URL, "pin": "yes"},
     {"type": "image", "url": IMAGE_URL, "id": "x"}, {"url": "http://h/f", "id": "a" * 64}, {"type": "image", "url": IMAGE_URL, "node": 1},
     {"type": "image", "url": IMAGE_URL, "nodes": ["a", "b"], "node": 2}, {"type": "image", "url": IMAGE_URL, "nodes": ["a b"]},
+    {"url": "http://h/f", "insecure": "yes"}, {"url": "http://h/f", "rootCAs": ["?"]}, {"url": "http://h/f", "rootCAs": ["QQ=="] * 65},
     {"url": "http://h/f", "scope": "all_peers"}, {"url": "http://h/f", "username": {"a": 1}},
 ]  # fmt: skip
 

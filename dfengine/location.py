@@ -84,6 +84,11 @@ def content_url(sha256: str) -> str:
     return f"{_CONTENT}{sha256}"
 
 
+def is_at_commit(url: str) -> bool:
+    """An http URL by which a model hub has a file at a commit: its content never changes."""
+    return re.search(r"[^/]/resolve/[0-9a-f]{40}/[^/]", url.partition("?")[0].partition("#")[0]) is not None
+
+
 def parse(url: str) -> Location:
     """Of a URL with one of SCHEMES. Raises BadValue, which names the URL, for what cannot be meant."""
     scheme = scheme_of(url)

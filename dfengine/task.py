@@ -10,7 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from dfengine.errors import BadValue
-from dfengine.location import is_content, named_file, scheme_of
+from dfengine.location import is_at_commit, is_content, named_file, scheme_of
 from dfengine.value import Value
 
 KEY = """>I$pg-~AS~sP'rqu_`Oh&lz#9]"=;nE%"""
@@ -134,7 +134,7 @@ def content_of(task_url: str, raw_url: str) -> str:
     if not is_content(task_url) or scheme_of(raw_url) or named_file(task_url).url != task_url:
         return ""
     hex, path = task_url.rpartition(":")[2], raw_url.partition("?")[0].partition("#")[0]
-    return hex if path.endswith(f"/sha256:{hex}") or re.search(r"[^/]/resolve/[0-9a-f]{40}/[^/]", path) else ""
+    return hex if path.endswith(f"/sha256:{hex}") or is_at_commit(raw_url) else ""
 
 
 def check_url(url: str) -> str:

@@ -1,6 +1,6 @@
 """The table of schemes: what reads the file that a URL names.
 
-    http, https   HttpOrigin
+    http, https   HttpOrigin; LinkedOrigin for a hub's file at a commit
     s3, gs, az    ObjectOrigin: by a signed URL, or a public one
     hf            HubOrigin: by the Hub's resolve URL
     file          FileOrigin: this machine's own disk, below the directories that may be read
@@ -15,9 +15,10 @@ import time
 from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue, TimedOut
-from dfengine.location import CONTENT, OBJECTS, named_file, scheme_of
+from dfengine.location import CONTENT, OBJECTS, is_at_commit, named_file, scheme_of
 from dfengine.origin import credentials
 from dfengine.origin.cancel import Cancel
+from dfengine.origin.linked_origin import LinkedOrigin
 from dfengine.origin.local_root import Anywhere
 from dfengine.origin.reach import Reach
 
@@ -35,7 +36,7 @@ def origin(url: str, reach: Reach, cancel: Cancel, given: Callable[[], str] | No
     """
     scheme = scheme_of(url)
     if not scheme:
-        return reach.http(url, cancel)
+        return LinkedOrigin(url, reach.headers, cancel=cancel, **reach.options()) if is_at_commit(url) else reach.http(url, cancel)
     location = named_file(url)
     if scheme == CONTENT:
         raise BadValue(f"{url} has no origin: it comes from those who share it")

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from scene import MIB, PATIENCE, Scene, until
+from scene import MIB, PATIENCE, Scene, buffered, until
 from upstream import get
 
 from tests.origins.hub import Hub
@@ -78,6 +78,19 @@ def test_two_hosts_download_a_snapshot_and_its_bytes_leave_the_hub_once(stage: S
     assert hub.sent == sent
     # Nobody went to the store or to Xet past the proxy: it is asked by the supernode alone.
     assert not [path for _, path, _ in hub.seen if "xet" in path]
+
+
+def test_hf_download_without_a_supernode(stage: Scene, hub: Hub) -> None:
+    """The store names each answer by another entity-tag: what the hub says of the file binds them."""
+    hub.add("org/name", FILES)
+    url = stage.proxy("--hub", hub.url)[1]
+    env = {**os.environ, "HF_ENDPOINT": f"{url}/hub", "HF_HOME": str(stage.path / "hf")}
+    hf = Path(sys.executable).parent / "hf"
+    command = [str(hf), "download", "org/name", "--local-dir", str(stage.path / "out")]
+    subprocess.run(command, env=env, timeout=PATIENCE * 3, check=True, stdout=subprocess.DEVNULL)
+    assert whole(stage, "out")
+    # What was sent into a connection that was closed before its end was not taken.
+    assert SIZE <= hub.sent <= SIZE * 1.02 + buffered()
 
 
 def test_what_the_hub_says_of_a_file_is_kept_and_leads_here(stage: Scene, hub: Hub) -> None:

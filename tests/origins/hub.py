@@ -15,6 +15,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 PAGE = 3
 """Entries of one page of a tree."""
 
+STEP = 64 << 10
+"""Bytes that are sent, and counted, at once."""
+
 LARGE = 1 << 20
 """Bytes from which a file is kept by LFS, and answered from the other server."""
 
@@ -35,7 +38,7 @@ class Hub:
         self.cached: set[str] = set()
         self.token = ""
         self.seen: list[tuple[str, str, str]] = []
-        self.sent = 0
+        self.sent, self.lock = 0, threading.Lock()
         self.xet = False
         self.lies: dict[bytes, bytes] = {}
         self.rate = 0
@@ -176,11 +179,9 @@ class _Handler(BaseHTTPRequestHandler):
         if match:
             more = {**more, "Content-Range": f"bytes {first}-{last}/{len(content)}"}
         cut, hub.cut = hub.cut, -1
-        if self.command != "HEAD":
-            hub.sent += len(part) if cut < 0 else min(cut, len(part))
-        self._answer(206 if match else 200, part, more, cut)
+        self._answer(206 if match else 200, part, more, cut, counts=True)
 
-    def _answer(self, status: int, body: bytes, more: dict[str, str], cut: int = -1) -> None:
+    def _answer(self, status: int, body: bytes, more: dict[str, str], cut: int = -1, counts: bool = False) -> None:
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **more}.items():
             self.send_header(name, value)
@@ -188,10 +189,16 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         body = body if cut < 0 else body[:cut]
-        step = self.server.hub.rate // 20 if len(body) >= LARGE else 0
-        for at in range(0, len(body), step or max(1, len(body))):
-            self.wfile.write(body[at : at + step] if step else body)
-            time.sleep(0.05 if step else 0)
+        hub = self.server.hub
+        slow = hub.rate if len(body) >= LARGE else 0
+        step = slow // 20 or STEP
+        for at in range(0, len(body), step):
+            part = body[at : at + step]
+            if counts:
+                with hub.lock:
+                    hub.sent += len(part)
+            self.wfile.write(part)
+            time.sleep(0.05 if slow else 0)
         if cut >= 0:
             self.wfile.flush()
             self.server.hub.go_on.wait(30)

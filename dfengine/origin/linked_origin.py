@@ -1,0 +1,33 @@
+"""A file whose server redirects to a store and says itself what the file is: the store's entity-tag says nothing that lasts.
+
+The Hugging Face Hub tells the file's own entity-tag (for files of LFS the sha256) and length by X-Linked-Etag and X-Linked-Size of the
+redirect. Where a server does not, its own answer's entity-tag and length count.
+"""
+
+from __future__ import annotations
+
+from dfengine.errors import OriginError
+from dfengine.origin.body import Body
+from dfengine.origin.head import Head
+from dfengine.origin.http import HttpOrigin
+from dfengine.origin.version import Version
+
+
+class LinkedOrigin(HttpOrigin):
+    """See `http.HttpOrigin`."""
+
+    def _condition(self, version: Version) -> str:
+        """Nothing that a store behind a redirect could know; each answer says its version before a byte comes."""
+        return ""
+
+    def _is_still(self, redirect: Head, version: Version | None) -> bool:
+        linked = redirect.get("x-linked-etag")
+        return bool(linked) and version is not None and version.etag == linked
+
+    def _version(self, body: Body, now: float) -> Version:
+        version = super()._version(body, now)
+        linked = next(filter(None, (head.get("x-linked-etag") for head in body.passed)), "")
+        size = next(filter(None, (head.get("x-linked-size") for head in body.passed)), "")
+        if not self._asked and size.isascii() and size.isdigit() and version.length not in (-1, int(size[:20])):
+            raise OriginError(f"{body.place} sends {version.length} bytes, and the Hub says that the file has {size[:20]}", final=True)
+        return Version(linked, "", version.length, True, version.coding) if linked else version

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import secrets
 import socket
 import threading
@@ -50,6 +51,9 @@ PAUSE, LONGEST = 1.0, 60.0
 
 ANSWER = 15.0
 """Seconds for an answer besides those that it is parked."""
+
+EMPTY = f"sha256:{hashlib.sha256().hexdigest()}"
+"""What an empty blob is called."""
 
 JSON = {"Content-Type": "application/json"}
 
@@ -157,6 +161,8 @@ class Working:
         permit = blobs.permissions.known(registry, asked.target, fields) or await blobs.permissions.ask(registry, asked.target, fields)
         if not permit.opens:
             raise OriginError(f"{registry.place} answers {permit.status}", permit.status)
+        if item.digest == EMPTY:
+            return  # there is no byte to bring, and a download on demand of none does not end
         names = blobs.names(item.digest, registry, private)
         found = await blobs.kept(names)
         if found is None:
@@ -164,8 +170,8 @@ class Working:
                 raise StorageError("the disk has no room")
             blob = blobs.bring(Source(asked.target, item.digest), registry, private)
             file = await blob.opened()
-            if file.geometry.length < 0:
-                raise OriginError(f"{registry.place} does not say how long {item.digest} is")
+            if file.geometry.length <= 0:
+                raise OriginError(f"{registry.place} has no bytes of {item.digest}, or does not say how many")
             if not blobs.room(blob):
                 raise StorageError("the disk has no room")
             await _whole(blob, file)
@@ -220,19 +226,16 @@ class _Errands:
 
 async def _whole(blob: Blob, file: PieceFile) -> None:
     """Until all of it is here and right. Raises DfengineError."""
-    length, landed, at = file.geometry.length, asyncio.Event(), 0
-    reader = Reader(blob, file, (0, length), landed.set) if length > 0 else None
+    landed, at = asyncio.Event(), 0
+    reader = Reader(blob, file, (0, file.geometry.length), landed.set)
     try:
         while not blob.over:
             landed.clear()
-            if reader is None:
-                await asyncio.sleep(0.1)
-            elif not (ready := reader.ready(at)):
-                await landed.wait()
-            else:
+            if ready := reader.ready(at):
                 at += ready
+            else:
+                await landed.wait()
     finally:
-        if reader is not None:
-            reader.close()
+        reader.close()
     if not blob.right:
         raise blob.failure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import json
 import os
 import subprocess
 import threading
@@ -15,9 +15,7 @@ from scene import MIB, PATIENCE, Scene, Supernode, until
 from test_images import BASIC, SIZES, WRITTEN
 from test_preheat import ask, begun, ended, index
 from test_preheat_command import command, run
-from upstream import Upstream, get
-
-USER = base64.b64encode(b"user:password").decode()
+from upstream import Upstream, get, ok
 
 
 @pytest.fixture(autouse=True)
@@ -174,3 +172,16 @@ def test_all_supernodes(stage: Scene, tmp_path: Path) -> None:
     stage.kill(other.process)
     told = ended(node, begun(node, registry, scope="all_seed_peers"))
     assert (told["status"], other.node.rpartition(":")[2] in told["errorMsg"]) == ("FAILED", True)
+
+
+def test_an_empty_layer(stage: Scene) -> None:
+    with Upstream() as upstream:
+        node = stage.supernode()
+        stage.proxy("--registry", upstream.url, host=2, nodes=(node,))
+        parts = [{"digest": upstream.blob("app/x", blob), "size": len(blob), "mediaType": "x"} for blob in (b"{}", b"")]
+        manifest = json.dumps({"schemaVersion": 2, "config": parts[0], "layers": [parts[1]] * 2}).encode()
+        upstream.scripts["/v2/app/x/manifests/1"] = ok(manifest, "Content-Type: application/vnd.oci.image.manifest.v1+json")
+        ready_by_ip(node, upstream, 2)
+        told = ended(node, begun(node, upstream, ips=["127.0.0.2"]))
+        assert told["status"] == "SUCCESS", told
+        assert list(kept(stage, 2).values()) == [b"{}"], "nothing is to be kept of the other one"

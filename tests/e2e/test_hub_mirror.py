@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,20 @@ FILES = {
 }
 SIZE = sum(map(len, FILES.values()))
 SNAPSHOT = "import sys; from huggingface_hub import snapshot_download as s; s(sys.argv[1], repo_type=sys.argv[2], local_dir=sys.argv[3])"
+
+
+SCRIPT = """
+const { listFiles, downloadFile } = require("@huggingface/hub");
+(async () => {
+  const hubUrl = process.argv[1], repo = "org/name";
+  for await (const file of listFiles({ repo, recursive: true, hubUrl })) {
+    if (file.type !== "file") continue;
+    const answer = await downloadFile({ repo, path: file.path, hubUrl });
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    console.log(JSON.stringify([file.path, require("node:crypto").createHash("sha256").update(bytes).digest("hex")]));
+  }
+})();
+"""
 
 
 @pytest.fixture(name="hub")
@@ -90,6 +105,23 @@ def test_hf_download_without_a_supernode(stage: Scene, hub: Hub) -> None:
     subprocess.run(command, env=env, timeout=PATIENCE * 3, check=True, stdout=subprocess.DEVNULL)
     assert whole(stage, "out")
     # What was sent into a connection that was closed before its end was not taken.
+    assert SIZE <= hub.sent <= SIZE * 1.02 + buffered()
+
+
+def test_the_hubs_client_for_javascript(stage: Scene, hub: Hub) -> None:
+    node = shutil.which("node")
+    if node is None or subprocess.run([node, "-e", 'require("@huggingface/hub")'], stderr=subprocess.DEVNULL).returncode:
+        # It comes by npm alone, which not every machine has: see .ci/run.
+        pytest.skip("@huggingface/hub is not installed: npm install @huggingface/hub, and NODE_PATH")
+    # Of each file it asks for the first byte, and takes the 416 of an empty one for a failure.
+    files = {path: content for path, content in FILES.items() if content}
+    hub.add("org/name", files)
+    supernode = stage.supernode()
+    for host in (2, 3):
+        url = stage.proxy("--hub", hub.url, host=host, nodes=(supernode,))[1]
+        done = subprocess.run([node, "-e", SCRIPT, f"{url}/hub"], stdout=subprocess.PIPE, timeout=PATIENCE * 3, check=True)
+        found = dict(json.loads(line) for line in done.stdout.splitlines())
+        assert found == {path: hub.sha256(content) for path, content in files.items()}
     assert SIZE <= hub.sent <= SIZE * 1.02 + buffered()
 
 

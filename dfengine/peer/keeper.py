@@ -23,6 +23,9 @@ from dfengine.storage.shared_content import Announced, announcement, digests, is
 ALIVE = 5.0
 """Seconds between two announcements to one supernode; see `supernode.shares.SILENCE`."""
 
+FEW, SELDOM = 4, 12.0
+"""Where a host shares more contents than FEW, seconds between two announcements of each: a supernode has many such hosts."""
+
 AT_ONCE = 4
 """Supernodes that are spoken to at once."""
 
@@ -68,7 +71,7 @@ class Keeper:
 
     def _announce(self, shared: Announced, node: str) -> None:
         """In a thread. A supernode that refuses it is told again as well: it may know better by then."""
-        pause = ALIVE
+        pause = ALIVE if len(self._known) <= FEW else SELDOM
         try:
             where = SupernodeAddress.parse(node)
             told = announcement(shared, self._port, keep=node in shared.keep)

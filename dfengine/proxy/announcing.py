@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from dfengine.settings import ProxySettings
     from dfengine.storage.piece_file import PieceFile
 
-LEAST = 64 << 10
+LEAST = 1 << 20
 """Bytes: a smaller blob costs a supernode more than its registry."""
 
-MOST = 32
-"""Blobs that are announced, the newest: each costs a supernode a request every few seconds."""
+MOST = 16
+"""Blobs that are announced, the newest: each costs a supernode a request every `peer.keeper.SELDOM` seconds."""
 
 SECONDS = 30 * 86400.0
 SUPERNODES = 2

@@ -11,6 +11,8 @@ from pathlib import Path
 from scene import PATIENCE, Scene, _ended, until
 from upstream import get
 
+from dfengine.proxy.announcing import LEAST, MOST
+
 from .test_blobs import DATA, Blobs, registry  # noqa: F401  (a fixture)
 
 
@@ -83,3 +85,19 @@ def test_a_wrong_sharer_costs_one_try(stage: Scene, registry: Blobs) -> None:  #
     assert not right()
     until(right, "the right blob")
     assert not [each for each in (stage.path / "home-2" / "blobs").iterdir() if each.read_bytes() != DATA]
+
+
+def test_only_the_newest_large_ones_are_announced(stage: Scene, registry: Blobs) -> None:  # noqa: F811
+    """Each costs a supernode a request every few seconds."""
+    node, home = stage.supernode(), stage.path / "home-2"
+    url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
+    digests = []
+    for n in range(MOST + 2):
+        path = registry.keep("a", DATA[n : n + LEAST])
+        assert get(url, path)[1] == DATA[n : n + LEAST]
+        digests.append(path.rpartition(":")[2][:32])
+        until(lambda: any(digests[-1] in each.name for each in shared(home)), "the blob announced")
+    small = registry.keep("a", DATA[: LEAST - 1])
+    assert get(url, small)[1] == DATA[: LEAST - 1]
+    until(lambda: len(shared(home)) == MOST, "the oldest withdrawn")
+    assert sorted(each.name[3:35] for each in shared(home)) == sorted(digests[2:])

@@ -157,11 +157,13 @@ class Joining:
             elif told == "open" and self.joined and self.leader_page is not None:
                 from dfengine.client.leader_place import LeaderPlace
 
-                with contextlib.suppress(StorageError, OSError, AttributeError):
-                    self._let_go(self.place)
-                    self.place = None
+                self._let_go(self.place)
+                self.place = None
+                try:
                     self.place = LeaderPlace.adopt(words.get("place"), descriptors, self.leader_page)
                     descriptors = []
+                except (StorageError, OSError, AttributeError):
+                    self.part()  # another place may never come
             elif told == "done":
                 self.done = True
             elif told == "alone":

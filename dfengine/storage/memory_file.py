@@ -63,6 +63,15 @@ class MemoryFile(PieceFile):
         """What another process needs to read it: the data, then the record."""
         return [self.fd, self.record.fd]
 
+    def learn_length(self, length: int) -> None:
+        """See PieceFile. It cannot be cut any more before anybody hears of the length."""
+        try:
+            os.ftruncate(self.fd, length)
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        except OSError as error:
+            raise StorageError(f"no memory for a file: {error.strerror}") from error
+        super().learn_length(length)
+
     def unchanged(self) -> bool:
         """Nobody else can reach it."""
         return True

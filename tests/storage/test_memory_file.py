@@ -84,3 +84,14 @@ def test_a_piece_that_is_not_what_its_record_says_is_not_taken() -> None:
     assert list(other.here) == []
     file.close()
     other.close()
+
+
+def test_memory_whose_length_became_known_can_be_handed_over() -> None:
+    file = MemoryFile.allocate(Geometry(-1, 105), b"g")
+    file.learn_length(250)
+    adopted = MemoryFile.adopt([os.dup(fd) for fd in file.descriptors])
+    assert adopted.geometry.length == 250
+    with pytest.raises(OSError, match="not permitted"):
+        os.ftruncate(file.fd, 100)
+    adopted.close()
+    file.close()

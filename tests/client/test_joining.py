@@ -1,0 +1,70 @@
+"""What a download of this host makes of what its peer server says about the one that leads."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dfengine.client.joining import Joining
+from dfengine.net import fd_passing
+from dfengine.storage.signal_page import SignalPage
+
+MEMORY = {"output": "", "algorithms": [], "memory": True}
+
+
+class Server:
+    """The other end of the connection, with a leader."""
+
+    def __init__(self) -> None:
+        self.page = SignalPage.create()
+        self._own, theirs = socket.socketpair()
+        fd_passing.say(self._own, {"told": "follow", "slot": 0, "leader": 1}, [self.page.fd])
+        self.joining = Joining.begin(theirs, "key", "opened", first=False)
+
+    def say(self, words: dict[str, Any], descriptors: list[int]) -> None:
+        fd_passing.say(self._own, words, descriptors)
+        for fd in descriptors:
+            os.close(fd)
+        self.joining.hear(10.0)
+
+    def heard(self) -> list[str]:
+        """What the download said."""
+        self._own.settimeout(10.0)
+        said: list[str] = []
+        while "part" not in said:
+            for words, descriptors in fd_passing.hear(self._own, 8) or []:
+                fd_passing.discard(descriptors)
+                said += [words[name] for name in ("say",) if name in words]
+        return said
+
+    def close(self) -> None:
+        self.joining.close()
+        self._own.close()
+        self.page.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "place", [MEMORY, {**MEMORY, "output": 7}, {**MEMORY, "algorithms": "md5"}, {"output": "", "algorithms": []}, None, 7]
+)
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_where_a_leaders_place_cannot_be_used_it_goes_on_alone(server: Server, place: Any, count: int) -> None:
+    """Another place may never come: who waited for one waited as long as the leader ran."""
+    assert server.joining.joined
+    before = len(os.listdir("/proc/self/fd"))
+    # Memory that its owner could take away from under a reader.
+    server.say({"told": "open", "place": place}, [os.memfd_create("unsealed", os.MFD_CLOEXEC) for _ in range(count)])
+    assert not server.joining.joined
+    assert server.joining.place is None
+    assert "part" in server.heard()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import signal
 import sys
 import time
 from base64 import b64encode
 from typing import Any
 
 from dfengine.app.printing import put
+from dfengine.app.signals import Stopped, ignore_signals, raise_on_signals
 from dfengine.client.identity import identify, read_certificates
 from dfengine.errors import BadValue, OriginError, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
 from dfengine.net.dialer import Dialer
@@ -22,7 +22,6 @@ from dfengine.settings import GetSettings
 from dfengine.task import is_url, shown, typed_url
 from dfengine.value import Value
 
-SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 ACTIONS = ("ls", "stat", "cancel")
 
 LOOKS = 0.1, 2.0
@@ -30,16 +29,6 @@ LOOKS = 0.1, 2.0
 
 LOST = 30.0
 """Seconds for which a supernode that does not answer any more is asked again."""
-
-
-class _Stopped(BaseException):
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def _stop(number: int, frame: object) -> None:
-    raise _Stopped(number)
 
 
 class Begun(Value):
@@ -92,15 +81,13 @@ def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) 
         for what, message in zip(whats, messages, strict=True):
             _say_begun(_begin(what, message, nodes, values), values)
         return
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop)
+    raise_on_signals()
     begun: list[Begun] = []
     try:
         for what, message in zip(whats, messages, strict=True):
             begun.append(_begin(what, message, nodes, values))
         _wait(begun, values)
-    except (_Stopped, TimedOut) as stopped:
+    except (Stopped, TimedOut) as stopped:
         cancelled = _cancel(begun)
         if isinstance(stopped, TimedOut):
             raise
@@ -110,8 +97,7 @@ def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) 
 
 def _cancel(begun: list[Begun]) -> bool:
     """Cancel those that have not ended; a second signal does not disturb it."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals()
     done = False
     for each in begun:
         for node in each.nodes:

@@ -12,22 +12,11 @@ from typing import Any
 
 from dfengine.app import command
 from dfengine.app.printing import put
+from dfengine.app.signals import Stopped, raise_on_signals
 from dfengine.client.sharing import Share, Sharing
 from dfengine.errors import BadValue, SupernodeError
 from dfengine.settings import HOME, ShareSettings
 from dfengine.task import PEER_PORTS
-
-SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-
-
-class _Stopped(BaseException):
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def _stop(number: int, frame: object) -> None:
-    raise _Stopped(number)
 
 
 def settings_of(values: dict[str, Any]) -> ShareSettings:
@@ -44,9 +33,7 @@ def settings_of(values: dict[str, Any]) -> ShareSettings:
 
 def share(values: dict[str, Any]) -> None:
     """Share `path`. Raises subclasses of DfengineError, SystemExit when a signal ends it."""
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop)
+    raise_on_signals()
     made: Share | None = None
     quiet, as_json, foreground = (bool(values.get(name)) for name in ("quiet", "json", "foreground"))
     progress = _Progress(values["path"], quiet)
@@ -66,7 +53,7 @@ def share(values: dict[str, Any]) -> None:
             if time.time() < shared.until:
                 raise SupernodeError(f"{shared.path} is shared no longer: it was changed, removed or withdrawn")
             made.end()
-    except _Stopped as stopped:
+    except Stopped as stopped:
         begun = made is not None and bool(made.shared)
         if made is not None and foreground:
             made.end()

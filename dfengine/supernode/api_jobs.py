@@ -9,11 +9,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import page
-from dfengine.supernode.api_preheat import CROWDED, MOST_TOLD, as_json, moment
-from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.api_preheat import MOST_TOLD, as_json, begun, moment
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
 from dfengine.supernode.preheat_request import of_v2
 from dfengine.supernode.preheats import Preheats
@@ -37,15 +35,8 @@ class JobRoutes:
 
     def make(self, state: SupernodeState, request: Request) -> Response:
         """POST {"type": "preheat", "args": {...}}: the job, whose `id` is a number."""
-        try:
-            asked = of_v2(request.body)
-            request.body = b""
-            job = self._preheats.begin(asked, request.client)
-        except (ProtocolViolation, BadValue) as error:
-            return refused(str(error), 400, 400)
-        except DfengineError as error:
-            return refused(str(error))
-        return CROWDED if job is None else as_json(self._job(job))
+        job = begun(self._preheats, request, of_v2)
+        return job if isinstance(job, Response) else as_json(self._job(job))
 
     def listed(self, state: SupernodeState, request: Request) -> Response:
         """GET: jobs, the newest first; `per_page` (at most PAGE), `page` (1 is the first), `state`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.net.http import Request, Response
 from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
-from dfengine.supernode.preheat_request import FILE, of_v1
+from dfengine.supernode.preheat_request import FILE, Asked, of_v1
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import bare
@@ -45,6 +46,18 @@ ORDER = {FAILED: 0, RUNNING: 1, WAITING: 2, SUCCESS: 3}
 CROWDED = refused("too many preheats are under way: try again when some have ended", 429, 429)
 
 
+def begun(preheats: Preheats, request: Request, read: Callable[[bytes], Asked]) -> Job | Response:
+    """The job that a request asks for, by `read` of its body, or the refusal."""
+    try:
+        asked = read(request.body)
+        request.body = b""
+        return preheats.begin(asked, request.client) or CROWDED
+    except (ProtocolViolation, BadValue) as error:
+        return refused(str(error), 400, 400)
+    except DfengineError as error:
+        return refused(str(error))
+
+
 class PreheatRoutes:
     """Of one supernode."""
 
@@ -57,16 +70,9 @@ class PreheatRoutes:
         md5 and identifier, which 1.x has not, name the task of a file as in a registration. The origin of a file is waited for, up to 20 s;
         that of an image is not.
         """
-        try:
-            asked = of_v1(request.body)
-            request.body = b""
-            job = self._preheats.begin(asked, request.client)
-        except (ProtocolViolation, BadValue) as error:
-            return refused(str(error), 400, 400)
-        except DfengineError as error:
-            return refused(str(error))
-        if job is None:
-            return CROWDED
+        job = begun(self._preheats, request, of_v1)
+        if isinstance(job, Response):
+            return job
         if job.kind == FILE:
             await asyncio.shield(job.begun)
             if job.state == FAILED:

@@ -73,7 +73,7 @@ def test_a_stream_to_a_closed_stdout_is_an_error(tmp_path: Path, origin: Origin,
 
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
 def test_a_host_whose_streams_are_closed_serves(stage: Scene, closed: tuple[int, ...]) -> None:
-    sha = stage.file("f.bin", 9 * MIB)
+    sha = stage.file("f.bin", 65 * MIB)
     url, node = stage.origin() + "/f.bin", stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
     home = stage.path / "home-2"
     stage.homes.add(home)

@@ -37,7 +37,9 @@ CORPUS = Path(__file__).parent / "corpus"
 PLAIN_BODY = 100
 """Bytes of body that the plain reader is given."""
 
-NODE: Any = SimpleNamespace(quota=TaskQuota(75, lambda act, *arguments: act(*arguments), lambda task: None))
+NODE: Any = SimpleNamespace(
+    quota=TaskQuota(75, lambda act, *arguments: act(*arguments), lambda task: None), settings=SimpleNamespace(private="split")
+)
 """What a registration asks of a node before anything is begun."""
 
 GEOMETRIES = (Geometry(0), Geometry(9_000_000), Geometry(-1))

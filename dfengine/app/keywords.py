@@ -111,17 +111,17 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return f"{name!r} is no setting of a download: " + (f"did you mean {near[0]!r}?" if near else f"those are {', '.join(names)}")
 
 
-def settings(url: str, output: Path | None, *given: Mapping[str, Any]) -> GetSettings:
+def settings(url: str, output: Path | None, *given: Mapping[str, Any], tree: bool = False) -> GetSettings:
     """Settings of a download of `url`; output: a file, a folder for a file that is named by the URL, or None for a stream.
 
-    given: results of `checked`, weakest first. Raises BadValue.
+    given: results of `checked`, weakest first. tree: the URL names a directory, which `TreeSettings.check` judges. Raises BadValue.
     """
     merged: dict[str, Any] = {}
     for each in given:
         merged.update(each)
     if not isinstance(url, str):
         raise BadValue(f"url: {type(url).__name__} is given, not str")
-    url = check_task_url(typed_url(url))
+    url = typed_url(url) if tree else check_task_url(typed_url(url))
     pieces = merged.get("window")
     if isinstance(pieces, tuple):
         merged["window"] = pieces[0]

@@ -191,9 +191,9 @@ class Client:
         share = Share(ShareSettings(path=keywords.output_path(path), replicas=replicas, ttl=seconds, **own), lambda _: self._check())
         return share.await_copies(share.run())
 
-    def settings(self, url: str, output: Path | None, settings: Keywords) -> GetSettings:
-        """What a download of `url` is to be done with; output: None for a stream. Raises BadValue, TypeError."""
-        return keywords.settings(url, output, self._settings, keywords.checked(settings))
+    def settings(self, url: str, output: Path | None, settings: Keywords, tree: bool = False) -> GetSettings:
+        """What a download of `url` is to be done with; output: None for a stream, or for a tree. Raises BadValue, TypeError."""
+        return keywords.settings(url, output, self._settings, keywords.checked(settings), tree=tree)
 
     def _download(self, url: str, output: Path, progress: Tell | None, settings: Keywords) -> Download:
         self._check()
@@ -209,7 +209,7 @@ class Client:
 
         self._check()
         patterns = [keywords.patterns(*each) for each in (("include", include), ("exclude", exclude))]
-        get = self.settings(url, None, settings).replace(output=keywords.directory(directory))
+        get = self.settings(url, None, settings, tree=True).replace(output=keywords.directory(directory))
         made = TreeSettings(get, *patterns)
         made.check()
         return self._kept(TreeDownload(made, progress, self._running.discard))

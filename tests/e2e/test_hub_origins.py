@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from scene import DFENGINE, MIB, until
 from stores import listed
+from test_tree import fetch
 
 from tests.origins.hub import Hub
 
@@ -216,6 +217,23 @@ def test_a_gated_repository_is_one_directory_for_those_with_the_token(stage: Any
         assert {path: (stage.path / f"out-{host}" / path).read_bytes() for path in files} == files
         assert told["from"]["origin"] == 0
     assert hub.sent <= 1.1 * sum(map(len, files.values()))
+
+
+@pytest.mark.parametrize("ending", ["", "/", "@main"])
+def test_a_program_downloads_a_whole_repository(stage: Any, hub: Hub, ending: str) -> None:
+    files = {"config.json": b"{}", "a b/weights.bin": content(SIZE)}
+    hub.add("org/name", files)
+    told = fetch(stage, f"hf://org/name{ending}", "out")
+    assert told["count"] == len(files)
+    assert {path: read(stage, f"out/{path}") for path in files} == files
+
+
+def test_a_program_downloads_a_directory_of_the_disk(stage: Any) -> None:
+    (stage.path / "origin").mkdir()
+    (stage.path / "origin" / "x").write_bytes(b"old")
+    os.utime(stage.path / "origin" / "x", (1, 1))
+    fetch(stage, f"file://{stage.path}/origin/", "out")
+    assert read(stage, "out/x") == b"old"
 
 
 def test_a_bucket_s_directory_is_not_signed_by_a_client(stage: Any) -> None:

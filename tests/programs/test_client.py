@@ -79,6 +79,21 @@ def test_urls_that_are_none(url: Any, tmp_path: Path) -> None:
         dfengine.Client().get(url, tmp_path / "out")
 
 
+@pytest.mark.parametrize("url", ["hf://org/name", "hf://datasets/org/name@main/", "file:///srv/models/", "s3://bucket"])
+def test_only_a_tree_is_named_by_the_url_of_a_directory(url: str) -> None:
+    client = dfengine.Client()
+    assert client.settings(url, None, {}, tree=True).url == url
+    with pytest.raises(BadValue, match="names no file"):
+        client.settings(url, None, {})
+
+
+@pytest.mark.parametrize("url", [b"http://o/d/", None, "", "ftp://o/d/", "d", "df:sha256:0", "http://o/d/?x", "hf://org"], ids=repr)
+def test_urls_that_name_no_tree(url: Any, tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match=r"(?i)url|df:sha256"):
+        dfengine.Client().fetch_tree(url, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
 async def nobody_awaits_it(progress: object) -> None:
     pass
 

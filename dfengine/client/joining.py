@@ -33,6 +33,9 @@ ALONE = 60.0
 ANSWER = 5.0
 """Seconds for the peer server to say who leads."""
 
+PLACELESS = 30.0
+"""Seconds until a leader that runs and has said no place is left: its word may lie with a peer server that does not run."""
+
 MOST = 8
 """Descriptors of one message at most."""
 
@@ -69,7 +72,9 @@ class Joining:
         self.place: LeaderPlace | None = None
         self.leader_page: SignalPage | None = None
         self._given: tuple[LeaderPlace | SignalPage, ...] = ()
-        self._pulse = Pulse(time.monotonic())
+        self._since = time.monotonic()
+        """Since when it follows this leader."""
+        self._pulse = Pulse(self._since)
         self._over = threading.Event()
         self._beating: threading.Thread | None = None
         self._wake_up = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -138,6 +143,8 @@ class Joining:
         page, now = self.leader_page, time.monotonic()
         if self.joined and not self.done and page is not None and self._pulse.silent(page.beats, now, self.patience):
             self._silent()
+        if self.joined and self.place is None and now - self._since > PLACELESS:
+            self.part()
 
     def _hear(self) -> bool:
         """Once. False: the server is gone. Raises OSError."""
@@ -181,8 +188,8 @@ class Joining:
         self._let_go(self.place, self.leader_page)
         slot, self._leader = words.get("slot"), words.get("leader")
         self.place, self.leader_page, self.slot = None, page, slot if type(slot) is int else -1
-        self.joined, self.done, self._reported = True, False, False
-        self._pulse = Pulse(time.monotonic())
+        self.joined, self.done, self._reported, self._since = True, False, False, time.monotonic()
+        self._pulse = Pulse(self._since)
         page.join()
 
     def _lead(self) -> None:

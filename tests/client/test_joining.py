@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dfengine.client import joining as joinings
 from dfengine.client.joining import Joining
 from dfengine.net import fd_passing
 from dfengine.storage.signal_page import SignalPage
@@ -68,3 +69,12 @@ def test_where_a_leaders_place_cannot_be_used_it_goes_on_alone(server: Server, p
     assert server.joining.place is None
     assert "part" in server.heard()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_leader_that_runs_and_names_no_place_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its message may lie with a peer server that is stopped."""
+    monkeypatch.setattr(joinings, "PLACELESS", 0.05)
+    while server.joining.joined:
+        server.page.beat()
+        server.joining.hear(0.01)
+    assert "part" in server.heard()

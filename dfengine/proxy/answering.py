@@ -1,13 +1,14 @@
 """The exchange of one request for a file, until it is known what answers it: this host, the swarm, or whoever has the file.
 
-Whatever fails before the answer's first byte, the request is passed on: a client breaks by nothing that is of this proxy.
+Whatever fails before the answer's first byte, the request is passed on: a client breaks by nothing that is of this proxy. Only a file that was
+found wrong is not: who has it would send it once more.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dfengine.errors import DfengineError, OriginForbidden
+from dfengine.errors import DfengineError, DigestMismatch, OriginForbidden
 from dfengine.net.http import BadRequest
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class Answering:
             return
         except OriginForbidden as error:
             self._front.answer(403, str(error))
+            return
+        except DigestMismatch as error:
+            # Nothing of it is passed on: the client may ask by itself, and compares then.
+            self._front.answer(502, f"{self._place} has sent another file than was asked for: {error}")
             return
         except (DfengineError, OSError):
             pass

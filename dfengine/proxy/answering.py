@@ -1,7 +1,7 @@
 """The exchange of one request for a file, until it is known what answers it: this host, the swarm, or whoever has the file.
 
-Whatever fails before the answer's first byte, the request is passed on: a client breaks by nothing that is of this proxy. Only a file that was
-found wrong is not: who has it would send it once more.
+Whatever fails before the answer's first byte, the request is passed on: a client breaks by nothing that is of this proxy. Only a file
+that was found wrong is not: who has it would send it once more.
 """
 
 from __future__ import annotations

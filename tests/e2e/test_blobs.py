@@ -122,14 +122,12 @@ def test_a_lying_registry_gives_nobody_a_whole_blob(stage: Scene, registry: Blob
     registry.lies[path] = DATA[:-1] + bytes([DATA[-1] ^ 1])
     for host, nodes in ((2, ()), (3, (node,))):
         url = stage.proxy("--registry", registry.url, host=host, nodes=nodes)[1]
-        try:
-            answer, _ = get(url, path)
-        except (http.client.IncompleteRead, ConnectionError):
-            pass
-        else:
-            assert answer.status == 502, "all of it had come before the answer began"
-        answer, body = get(url, path, Range="bytes=0-9")
-        assert answer.status == 502 or body in (DATA[:10], b"")
+        # It is cut off before its end, or refused where all of it had come before the answer began.
+        with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
+            assert get(url, path)[0].status == 502
+        with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
+            answer, body = get(url, path, Range="bytes=0-9")
+            assert answer.status == 502 or body in (DATA[:10], b"")
     # The copy at the supernode is gone as well: once the registry is right, all is.
     del registry.lies[path]
     for host, nodes in ((4, ()), (5, (node,))):

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 MOST_HOPS = 5
 """Redirects within the Hub that are followed to know a file."""
 
-MOST_KNOWN = 16384
+MOST_KNOWN = 4096
+"""Files whose answers are remembered, with MOST_FIELDS at most: 32 MiB."""
 
 MOST_FIELDS = 8 << 10
 """Bytes of the fields that are remembered of one file."""

@@ -52,6 +52,8 @@ class Permit(Value):
 class Permissions:
     """On the loop's thread."""
 
+    most = MOST
+
     def __init__(self, loop: asyncio.AbstractEventLoop, upstreams: Upstreams) -> None:
         self._loop = loop
         self._upstreams = upstreams
@@ -107,7 +109,7 @@ class Permissions:
     def _keep(self, key: bytes, permit: Permit) -> None:
         self._known.pop(key, None)
         self._known[key] = permit
-        if len(self._known) > MOST:
+        if len(self._known) > self.most:
             self._known.popitem(last=False)
 
     async def _head(self, registry: Registry, target: str, fields: Fields) -> Permit:

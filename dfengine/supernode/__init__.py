@@ -3,7 +3,8 @@
     server, router                    the process, and the table of routes
     api_v1, api_native, api_origin    the requests of 1.x, the native pull, and permission to go to an origin
     api_share, shares, shared_copies  content that hosts share: how it is announced, who has it, and the copies that are kept of it
-    admin, api_cache, metrics         inspection and steering
+    admin, api_cache                  inspection and steering
+    metrics, legacy_metrics, series   what /metrics tells: of the state, of 1.x's kinds, and by which labels
     api_preheat, api_jobs, preheats   files and images that are fetched before anybody asks, in the words of Dragonfly 1.x and 2;
                                       preheat_request: what was asked for (pure); preheat_token: who may ask; preheat_job: how one stands
     preheat_places, workers, api_work other supernodes, and proxies that take work
@@ -12,7 +13,8 @@
     origin_fetches                    starts fetches, lets registrations wait for the origin's head
     content_sources                   where content lies that is named by its sha256, and who has sent something else
     driver, pull_answers              runs the swarm on the event loop; turns its decisions into responses
-    registration, credentials, quota  how a download joins, which task it belongs to, what one client may hold
+    registration, credentials, quota  how a download joins, which task it belongs to, what one client may hold;
+                                      registration_check: what it may say
     verifier, reachability            asks an accused source for the disputed piece; asks whether a peer is where it says
     negative_cache, idle_sweep        final refusals of origins; tasks that are forgotten when idle
 

@@ -6,8 +6,8 @@ from dfengine import wire
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.location import is_content
 from dfengine.net.http import Request, Response
-from dfengine.supernode.api_v1 import OVERHEAD, checked
 from dfengine.supernode.registration import dismiss_other, enter
+from dfengine.supernode.registration_check import OVERHEAD, checked
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import task_id
 

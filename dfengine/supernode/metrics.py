@@ -7,36 +7,41 @@ together take SHARE of its time: beyond that they are given what the last one fo
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from time import monotonic
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from dfengine.about import VERSION
 from dfengine.net.loop_watch import BOUNDS, LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.supernode.fastpath import Pulls
+from dfengine.supernode.legacy_metrics import SUPERNODE as THEIRS
+from dfengine.supernode.legacy_metrics import handler
+from dfengine.supernode.series import OTHER, cumulative, label
 from dfengine.supernode.state import SupernodeState
 
-THEIRS = "dragonfly_supernode_"
 OURS = "dfengine_"
 STEP = 1000
 """Tasks, peers or downloads counted before others get their turn."""
 
+SAMPLES = 100
+"""Samples of a family after which others get their turn."""
+
 SHARE, BURST = 0.05, 0.5
 """Of the loop's time, for all scrapes; seconds of it that may be saved up."""
 
-SYSTEMS = 20
-"""Labels of `callsystem`, those with most downloads; all others count as one more, OTHER."""
+TOLD = 20
+"""Values of the labels `callsystem` and `peer` in a gauge, those with most; all others count as one more, OTHER."""
 
 COUNTED = 1000
-"""Values of it that are told apart while counting, those of the oldest downloads."""
-
-OTHER = "other"
+"""Values that are told apart while counting, those of the oldest downloads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,9 @@ class _Walk:
     def __init__(self, state: SupernodeState) -> None:
         self.states: Counter[str] = Counter()
         self.systems: Counter[str] = Counter()
+        self.downloads: Counter[tuple[str, str]] = Counter()
+        """By callsystem and status."""
+        self.peers: Counter[str] = Counter()
         self._state = state
         cdn = state.cdn
         self.origin_requests, self.origin_bytes = cdn.past_requests, cdn.past_bytes
@@ -65,8 +73,21 @@ class _Walk:
         self.origin_bytes += fetch.origin_bytes
 
     def _member(self, member: Any) -> None:
-        system = member.call_system[:100]
-        self.systems[system if system in self.systems or len(self.systems) < COUNTED else OTHER] += 1
+        system = _counted(self.systems, member.call_system)
+        self.systems[system] += 1
+        self.downloads[system, self._status(member)] += 1
+
+    def _status(self, member: Any) -> str:
+        """1.x's: whether it waits for its first piece, has all, or is between."""
+        task, cid = member.key
+        state = self._state.swarm.tasks.get(task)
+        download = state.downloads.get(cid) if state is not None else None
+        if state is None or download is None or not (download.got or download.running):
+            return "WAITING"
+        return "SUCCESS" if download.got == state.count else "RUNNING"
+
+    def _peer(self, key: Any) -> None:
+        self.peers[_counted(self.peers, key[0])] += 1
 
     async def run(self) -> float:
         """Walk; returns its own time in seconds, without the loop's other work."""
@@ -74,6 +95,7 @@ class _Walk:
         # Lists first, all at one moment: what has been forgotten by then is in the sums that these began with.
         walks: list[tuple[list[Any], Callable[[Any], None]]] = [
             (list(state.cdn.fetches.values()), self._fetch), (list(state.members.values()), self._member),
+            (list(state.swarm.peers.states), self._peer),
         ]
         for items, add in walks:
             for first in range(0, len(items), STEP):
@@ -93,25 +115,34 @@ class _Collector:
         self._walk = walk
 
     def collect(self) -> Iterator[Metric]:
-        state, counts, walk = self._state, self._state.counts, self._walk
-        build = GaugeMetricFamily(THEIRS + "build_info", "The running version", labels=["version"])
-        build.add_metric([VERSION], 1)
+        state, counts, walk, pieces = self._state, self._state.counts, self._walk, self._served.pieces
+        system = os.uname()
+        build = GaugeMetricFamily(THEIRS + "build_info", "The running version", labels=["version", "revision", "goversion", "arch", "os"])
+        build.add_metric([VERSION, "", "", system.machine, system.sysname.lower()], 1)
         yield build
         yield _labelled("tasks", "Tasks by the state of their copy", "cdnstatus", walk.states.items())
-        yield GaugeMetricFamily(THEIRS + "peers", "Peer servers that are known", len(state.swarm.peers.states))
-        yield _labelled("dfgettasks", "Registered downloads", "callsystem", _most(walk.systems))
+        yield _labelled("peers", "Peer servers that are known", "peer", _most(walk.peers))
+        downloads = GaugeMetricFamily(THEIRS + "dfgettasks", "Registered downloads", labels=["callsystem", "status"])
+        for labels, count in _by_status(walk.systems, walk.downloads).items():
+            downloads.add_metric(labels, count)
+        yield downloads
+        yield from state.legacy_counts.families()
         for name, text, value in (
-            ("dfgettasks_registered", "Registrations", counts["registered"]),
-            ("dfgettasks_failed", "Downloads that reported a failure", counts["failed_downloads"]),
-            ("trigger_cdn", "Fetches that were begun", counts["triggered"]),
-            ("trigger_cdn_failed", "Fetches that failed", counts["cdn_failed"]),
+            ("tasks_registered", "Registrations", counts["registered"]),
+            ("cdn_trigger", "Fetches that were begun", counts["triggered"]),
+            ("cdn_trigger_failed", "Fetches that failed", counts["cdn_failed"]),
+            ("trigger_cdn", "The same as cdn_trigger, by 1.x's former name", counts["triggered"]),
+            ("trigger_cdn_failed", "The same as cdn_trigger_failed", counts["cdn_failed"]),
             ("cdn_cache_hit", "Fetches that found a copy", counts["cache_hits"]),
+            ("cdn_download", "Fetches for which the origin sent pieces that the copy lacked", counts["cdn_downloads"]),
+            ("cdn_download_failed", "Those of them that failed", counts["cdn_downloads_failed"]),
+            ("pieces_downloaded_size_bytes", "The same as dfengine_sent_bytes", pieces.bytes_sent if pieces else 0),
         ):
             yield CounterMetricFamily(THEIRS + name, text, value)
         requests = CounterMetricFamily(THEIRS + "http_requests", "Answers of the control port", labels=["code", "handler"])
         plain = Counter({("/swarm/pull", 200): self._served.plain.answered})
-        for (handler, code), count in (Counter(self._served.answers) + plain).items():
-            requests.add_metric([str(code), handler], count)
+        for (route, code), count in (Counter(self._served.answers) + plain).items():
+            requests.add_metric([str(code), handler(route)], count)
         yield requests
         yield from self._ours()
         yield from self._loop()
@@ -148,10 +179,7 @@ class _Collector:
         watch = self._served.watch
         if watch is None:
             return
-        buckets, sum_so_far = [], 0
-        for bound, count in zip((*map(str, BOUNDS), "+Inf"), watch.held, strict=True):
-            sum_so_far += count
-            buckets.append((bound, sum_so_far))
+        buckets = cumulative(BOUNDS, watch.held)
         yield HistogramMetricFamily(OURS + "loop_held_seconds", "Times that the loop did not look at its sockets", buckets, watch.total)
         for name, text, value in (
             ("loop_held_longest_seconds", "The longest of them since the start", watch.longest),
@@ -167,14 +195,39 @@ def _labelled(name: str, text: str, label: str, samples: Iterable[tuple[str, int
     return family
 
 
-def _most(systems: Counter[str]) -> list[tuple[str, int]]:
-    """The largest SYSTEMS, and OTHER for the rest: what a client says of itself must not become any number of series."""
-    most = systems.most_common(SYSTEMS)
-    rest = systems.total() - sum(count for _, count in most)
-    counted = Counter(dict(most))
+def _counted(values: Counter[str], text: str) -> str:
+    """The value of a label that `text` is counted as: what a client says of itself must not become any number of series."""
+    found = label(text)
+    return found if found in values or len(values) < COUNTED else OTHER
+
+
+def _most(counted: Counter[str]) -> list[tuple[str, int]]:
+    """The largest TOLD, and OTHER for the rest."""
+    most = counted.most_common(TOLD)
+    rest = counted.total() - sum(count for _, count in most)
+    found = Counter(dict(most))
     if rest:
-        counted[OTHER] += rest
-    return list(counted.items())
+        found[OTHER] += rest
+    return list(found.items())
+
+
+def _by_status(systems: Counter[str], downloads: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """The same of downloads by callsystem and status."""
+    told = {system for system, _ in systems.most_common(TOLD)}
+    found: Counter[tuple[str, str]] = Counter()
+    for (system, status), count in downloads.items():
+        found[system if system in told else OTHER, status] += count
+    return found
+
+
+class _Family:
+    """One family as a registry: an exposition is the families' texts one behind the other."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family
 
 
 class Scrapes:
@@ -186,6 +239,7 @@ class Scrapes:
         self._clock = clock
         self._credit, self._at = BURST, clock()
         self._last = b""
+        self._process = ProcessCollector(registry=None)
         self._under_way: asyncio.Task[bytes] | None = None
 
     def answer(self) -> bytes | asyncio.Future[bytes]:
@@ -202,11 +256,17 @@ class Scrapes:
     async def _render(self) -> bytes:
         try:
             walk = _Walk(self._state)
-            spent, begun = await walk.run(), self._clock()
-            registry = CollectorRegistry(auto_describe=False)
-            registry.register(_Collector(self._state, self._served, walk))
-            self._last = generate_latest(registry)
-            self._credit -= spent + self._clock() - begun
+            spent, parts = await walk.run(), []
+            families = chain(_Collector(self._state, self._served, walk).collect(), self._process.collect())
+            begun = self._clock()
+            for family in families:
+                parts.append(generate_latest(_Family(family)))
+                spent += self._clock() - begun
+                if len(family.samples) > SAMPLES:
+                    await asyncio.sleep(0)
+                begun = self._clock()
+            self._last = b"".join(parts)
+            self._credit -= spent
             return self._last
         finally:
             self._under_way = None

@@ -169,6 +169,7 @@ class OriginFetches:
 
     def fetch_head(self, fetch: Fetch) -> None:
         self._counts["cache_hits"] += fetch.from_cache
+        self._counts["cdn_downloads"] += fetch.reads
         self.refusals.forget(fetch.task)
         geometry = fetch.geometry
         count = -1 if geometry.length < 0 else geometry.count
@@ -219,6 +220,7 @@ class OriginFetches:
         fetch.failure_told = True
         error = fetch.error
         self._counts["cdn_failed"] += 1
+        self._counts["cdn_downloads_failed"] += fetch.file is not None
         if fetch.wanted.content and isinstance(error, DigestMismatch):
             self.sources.blame(fetch.task, fetch.asked, fetch.address, self._loop.time())
         self.quota.failed(fetch.task)

@@ -25,13 +25,13 @@ from dfengine.nodes import order
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import platform_of
 from dfengine.origin.image_name import of_url
-from dfengine.supernode.api_v1 import OVERHEAD
 from dfengine.supernode.copies import fetch as copies
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
 from dfengine.supernode.preheat_places import PreheatPlaces
 from dfengine.supernode.preheat_request import FILE, Asked
 from dfengine.supernode.registration import first
+from dfengine.supernode.registration_check import OVERHEAD
 from dfengine.task import task_id, task_url
 
 if TYPE_CHECKING:

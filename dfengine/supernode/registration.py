@@ -51,6 +51,7 @@ def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, 
     state.reachability.ask(key_of(peer, registration.cid, address or ip))
     state.members.admit(key, member)
     state.counts["registered"] += 1
+    state.legacy_counts.registered(registration.call_system, address)
     if not member.native:
         state.cdn.follow(fetch, address)
     state.wake()

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from dfengine.errors import ProtocolViolation
@@ -17,6 +18,7 @@ from dfengine.supernode.api_cache import CacheRoutes
 from dfengine.supernode.api_jobs import JobRoutes
 from dfengine.supernode.api_preheat import PreheatRoutes
 from dfengine.supernode.fastpath import Pulls
+from dfengine.supernode.legacy_metrics import size_of
 from dfengine.supernode.metrics import Scrapes, Served
 from dfengine.supernode.preheat_token import PreheatToken
 from dfengine.supernode.preheats import Preheats
@@ -111,7 +113,9 @@ class Router:
     def _park(self, task: str, cid: str, want: int, seconds: float) -> asyncio.Future[Response]:
         """A plain pull waits."""
         self._state.counts["pulls"] += 1
-        return self._counted("/swarm/pull", self._state.parked.park((task, cid), want, seconds))
+        later = self._state.parked.park((task, cid), want, seconds)
+        later.add_done_callback(lambda done: self._count("/swarm/pull", _outcome(done)))
+        return later
 
     def __call__(self, request: Request) -> Answer:
         """Raises BadRequest."""
@@ -124,6 +128,7 @@ class Router:
         route = methods.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
             return text(405, f"{path} takes {', '.join(methods)}")
+        begun, size = monotonic(), size_of(request)
         try:
             result = route(self._state, request)
         except BadRequest as error:
@@ -131,15 +136,16 @@ class Router:
         except ProtocolViolation as error:
             result = api_v1.refused(str(error), 400, 400)
         if isinstance(result, Response):
-            self._count(path, result)
+            self._answered(path, begun, size, result)
             return result
         later = self._state.loop.create_task(result) if asyncio.iscoroutine(result) else result
         assert isinstance(later, asyncio.Future)
-        return self._counted(path, later)
-
-    def _counted(self, path: str, later: asyncio.Future[Response]) -> asyncio.Future[Response]:
-        later.add_done_callback(lambda done: self._count(path, None if done.cancelled() or done.exception() else done.result()))
+        later.add_done_callback(lambda done: self._answered(path, begun, size, _outcome(done)))
         return later
+
+    def _answered(self, path: str, begun: float, size: int, answer: Response | None) -> None:
+        self._count(path, answer)
+        self._state.legacy_counts.answered(path, monotonic() - begun, size, answer)
 
     def _count(self, path: str, answer: Response | None) -> None:
         key = (path, answer.status if answer is not None else 499)
@@ -156,3 +162,8 @@ class Router:
         if name and f"{folder}/" in self._routes:
             return f"{folder}/", self._routes[f"{folder}/"]
         return path, None
+
+
+def _outcome(done: asyncio.Future[Response]) -> Response | None:
+    """None: the client went away before, or the handler failed."""
+    return None if done.cancelled() or done.exception() else done.result()

@@ -21,6 +21,7 @@ from dfengine.supernode.copies.origin_queue import OriginQueue
 from dfengine.supernode.copies.scrubber import Scrubber
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.driver import SwarmDriver
+from dfengine.supernode.legacy_metrics import LegacyCounts
 from dfengine.supernode.origin_fetches import OriginFetches
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.pull_answers import PullAnswers
@@ -53,8 +54,9 @@ class SupernodeState:
         self.advertise_ip = settings.advertise_ip or "127.0.0.1"
         self.counts = dict.fromkeys(
             ("registered", "pulls", "triggered", "cdn_failed", "cache_hits", "failed_downloads", "finished_downloads", "back_to_source",
-             "damaged_pieces", "internal_errors"), 0,
+             "damaged_pieces", "internal_errors", "cdn_downloads", "cdn_downloads_failed"), 0,
         )
+        self.legacy_counts = LegacyCounts()
         self.swarm = Swarm(limits or Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit,
                                             client_share=settings.client_share,
                                             peer_gc=settings.peer_gc_delay), seed=int(time.time()))

@@ -28,9 +28,9 @@ from dfengine.storage.home import valid_name
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.storage.shared_content import Announced
-from dfengine.supernode.api_v1 import checked, wanted
 from dfengine.supernode.fastpath._plain_pull import plain_pull
 from dfengine.supernode.quota import TaskQuota
+from dfengine.supernode.registration_check import checked, wanted
 from dfengine.task import Digest, check_url, generation, task_url
 
 CORPUS = Path(__file__).parent / "corpus"

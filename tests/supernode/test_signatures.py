@@ -16,9 +16,9 @@ import pytest
 from dfengine import wire
 from dfengine.errors import BadValue, OriginBusy, OriginError, OriginForbidden
 from dfengine.net.access import Access
-from dfengine.supernode.api_v1 import checked
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.credentials import Credentials
+from dfengine.supernode.registration_check import checked
 from dfengine.supernode.signatures import Signatures
 
 URL = "s3://models/k"

@@ -111,6 +111,8 @@ class Fetch:
         self.claim: Claim | None = None
         """Of content that hosts share, which has no origin. Used on the loop's thread."""
         self.from_cache = False
+        self.reads = False
+        """The origin sends what the copy lacks."""
         self.origin_requests = self.past_bytes = 0
         self.reader: Reader | None = None
         self.tries = wanted.tries

@@ -120,7 +120,7 @@ def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[
         fetch.room.check(body.length)
         create = partial(fetch.cache.create, fetch.task, Geometry(body.length), fetch.description)
         fetch.file = fetch.room.write(fetch.task, lambda: fetch.use_files(create))
-    fetch.state = RUNNING
+    fetch.state, fetch.reads = RUNNING, True
     fetch.post(fetch.events.fetch_head, fetch)
     fetch.notify()
     fetch.post(fetch.events.fetch_pieces, fetch, fetch.file.here.copy())
@@ -203,7 +203,7 @@ def _keep(fetch: Fetch, file: Copy, known: Description, fresh: bool) -> None:
     if not fresh:
         fetch.state = SUCCESS
         return
-    fetch.from_cache, fetch.state = True, RUNNING
+    fetch.from_cache, fetch.reads, fetch.state = True, False, RUNNING
     fetch.post(fetch.events.fetch_head, fetch)
     fetch.post(fetch.events.fetch_pieces, fetch, file.here.copy())
     verify_found(fetch, file, fetch.arrived)

@@ -1,0 +1,179 @@
+"""The metrics of Dragonfly 1.x that are counted as things happen, by the names, labels and buckets of its documentation.
+
+`metrics` adds those that are read from the state. Labels that a client chooses have few values (`series`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+
+from dfengine.supernode.series import OTHER, Count, Histogram, Labels, Series, label
+
+if TYPE_CHECKING:
+    from dfengine.net.http import Request, Response
+
+DFGET = "dragonfly_dfget_"
+SUPERNODE = "dragonfly_supernode_"
+
+MOST_DOWNLOADERS = 100
+"""Pairs of callsystem and peer that have series of their own."""
+
+MOST_SYSTEMS = 20
+"""Calling systems that have one."""
+
+MOST_PEERS = 50
+"""Peers that have a histogram of their own."""
+
+EACH = 25
+"""Percent of these for one client."""
+
+SIZES = tuple(100.0 * 10**n for n in range(8))
+"""Bytes of requests and answers."""
+
+LATENCIES = 0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0
+"""Seconds that an answer takes."""
+
+DURATIONS = 10.0, 30.0, 60.0, 120.0, 300.0, 600.0
+"""Seconds that a download takes."""
+
+SCHEDULES = tuple(0.02 * 2**n for n in range(6))
+"""Milliseconds that a choice of pieces takes."""
+
+UNTOLD = frozenset(("/swarm/pull",))
+"""Routes without histograms: most of these requests are answered from their bytes, or wait on purpose."""
+
+
+class Handler:
+    """What one route did: seconds, and bytes of its requests and answers."""
+
+    __slots__ = ("answers", "requests", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds, self.requests, self.answers = Histogram(LATENCIES), Histogram(SIZES), Histogram(SIZES)
+
+
+class Downloader:
+    """Downloads that reported how they went: seconds and bytes are of those that succeeded."""
+
+    __slots__ = ("bytes", "downloads", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds = Histogram(DURATIONS)
+        self.downloads = self.bytes = 0.0
+
+
+class LegacyCounts:
+    """Of one supernode."""
+
+    def __init__(self) -> None:
+        systems = Labels(MOST_SYSTEMS, EACH)
+        downloaders = Labels(MOST_DOWNLOADERS, EACH)
+        self._handlers: dict[str, Handler] = {}
+        self._registered = Series(Count, systems)
+        self._failed = Series(Count, systems)
+        self._downloaders = Series(Downloader, downloaders)
+        self._failures = Series(Count, Labels(MOST_DOWNLOADERS, EACH))
+        self._schedules = Series(partial(Histogram, SCHEDULES), Labels(MOST_PEERS, EACH))
+
+    def registered(self, call_system: str, client: str) -> None:
+        """A download registered; client: the address that it came from."""
+        self._registered.at((call_system,), client).value += 1
+
+    def scheduled(self, peer: str, seconds: float, client: str) -> None:
+        """A pull of 1.x had its pieces chosen for the peer of this address."""
+        self._schedules.at((peer,), client).note(seconds * 1000)
+
+    def reported(self, told: dict[str, Any], client: str) -> None:
+        """A download told how it went; told: the fields of `POST /task/metrics`, names in lower case, whatever they are."""
+        peer, system = _text(told.get("ip")) or client, _text(told.get("callsystem"))
+        who = self._downloaders.at((system, peer), client)
+        who.downloads += 1
+        if told.get("success") is True:
+            who.seconds.note(_number(told.get("duration"), 1e9))
+            who.bytes += _number(told.get("filelength"), 1 << 62)
+            return
+        self._failed.at((system,), client).value += 1
+        reason = _text(told.get("backsourcereason")) or "0"
+        # 1.x's reasons are small numbers; others are told by words of any kind.
+        reason = reason if reason.isascii() and reason.isdigit() and len(reason) < 4 else OTHER
+        self._failures.at((system, peer, reason), client).value += 1
+
+    def answered(self, route: str, seconds: float, asked: int, answer: Response | None) -> None:
+        """A request of so many bytes was answered; None: its client went away before."""
+        if route in UNTOLD:
+            return
+        handler = self._handlers.get(route)
+        if handler is None:
+            handler = self._handlers[route] = Handler()
+        handler.seconds.note(seconds)
+        handler.requests.note(asked)
+        handler.answers.note(len(answer.body) if answer is not None else 0)
+
+    def families(self) -> Iterator[Metric]:
+        """For an exposition."""
+        for name, text, series in (
+            ("dfgettasks_registered", "Registrations", self._registered), ("dfgettasks_failed", "Downloads that failed", self._failed),
+        ):
+            counter = CounterMetricFamily(SUPERNODE + name, text, labels=["callsystem"])
+            for labels, count in series.items():
+                counter.add_metric(labels, count.value)
+            yield counter
+        yield _histogram(SUPERNODE + "schedule_duration_milliseconds", "Time of a choice of pieces", ["peer"], self._schedules.items())
+        for part, name, text in (
+            ("seconds", "http_request_duration_seconds", "Time until the answer"),
+            ("requests", "http_request_size_bytes", "Size of requests with their heads"),
+            ("answers", "http_response_size_bytes", "Size of answers without their heads"),
+        ):
+            found = [((handler(route),), getattr(value, part)) for route, value in self._handlers.items()]
+            yield _histogram(SUPERNODE + name, text, ["handler"], found)
+        yield from self._downloads()
+
+    def _downloads(self) -> Iterator[Metric]:
+        who = ["callsystem", "peer"]
+        found = self._downloaders.items()
+        yield _histogram(DFGET + "download_duration_seconds", "Time of downloads that succeeded", who,
+                         [(labels, each.seconds) for labels, each in found])
+        for name, text, part in (
+            ("download", "Downloads that told how they went", "downloads"),
+            ("download_size_bytes", "Bytes of those that succeeded", "bytes"),
+        ):
+            counter = CounterMetricFamily(DFGET + name, text, labels=who)
+            for labels, each in found:
+                counter.add_metric(labels, getattr(each, part))
+            yield counter
+        failed = CounterMetricFamily(DFGET + "download_failed", "Those that failed", labels=[*who, "reason"])
+        for labels, count in self._failures.items():
+            failed.add_metric(labels, count.value)
+        yield failed
+
+
+def handler(route: str) -> str:
+    """1.x's name of a route: what it takes an id behind ends in one."""
+    return f"{route}{{id}}" if route.endswith("/") and route not in ("/", "/api/v1/") else route
+
+
+def size_of(request: Request) -> int:
+    """About the bytes that a request took, its head included."""
+    head = sum(len(name) + len(value) + 4 for name, value in request.headers.items())
+    return len(request.method) + len(request.target) + 12 + head + len(request.body)
+
+
+def _histogram(name: str, text: str, labels: list[str], found: Sequence[tuple[tuple[str, ...], Histogram]]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for values, each in found:
+        family.add_metric(values, each.buckets(), each.total)
+    return family
+
+
+def _text(value: object) -> str:
+    """As a label; "" for what is no text."""
+    return label(value) if isinstance(value, str) else ""
+
+
+def _number(value: object, most: float) -> float:
+    """One of 0..most; 0 for what is none."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most else 0.0

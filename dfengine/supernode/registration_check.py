@@ -1,0 +1,138 @@
+"""What a registration may say, and what the origin is to be asked for it. Texts of refusals are 1.x's (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from dfengine import wire
+from dfengine.errors import BadValue, ProtocolViolation
+from dfengine.location import OBJECTS, scheme_of
+from dfengine.settings import parse_header
+from dfengine.supernode.copies.wanted import Tries, Wanted
+from dfengine.supernode.state import SupernodeState
+from dfengine.task import (
+    MOST_HEADERS,
+    MOST_TEXT,
+    MOST_URL,
+    OWN,
+    PEER_PORTS,
+    check_task_url,
+    check_url,
+    content_of,
+    names_same,
+    peer_path,
+    typed_url,
+)
+from dfengine.tree import TreeTask, tree_url
+
+EMPTY = '{"Code":1,"Msg":"empty value"}'
+INVALID = '{"Code":2,"Msg":"invalid value"}'
+
+KEPT = ("cid", "ip", "path", "host_name", "version", "call_system", "location", "super_node_ip")
+"""What is remembered of a registration as long as it lasts."""
+
+MOST_CERTIFICATES = 1024
+"""Texts of certificates; how long they are is bounded by a request's body."""
+
+OVERHEAD = 4096
+"""Bytes that a registration takes besides its texts while it waits for the origin."""
+
+
+def within(name: str, length: int, most: int, what: str = "characters") -> None:
+    """Raises BadValue in 1.x's words for a field of more than so many."""
+    if length > most:
+        raise BadValue(f"{name}: {length} {what} are more than {most}: {INVALID}")
+
+
+def checked(registration: wire.Registration) -> wire.Registration:
+    """The registration, its md5 and URLs in their one form, if every field can be meant; else BadValue with 1.x's words."""
+    for name in (*KEPT, "md5", "identifier", "pattern"):
+        within(name, len(getattr(registration, name)), MOST_TEXT)
+    for name in ("raw_url", "task_url", "signed_url"):
+        within(name, len(getattr(registration, name)), MOST_URL)
+    within("headers", len(registration.headers or ()), MOST_HEADERS // 4, "headers")
+    within("headers", sum(map(len, registration.headers or ())), MOST_HEADERS)
+    within("rootCAs", len(registration.root_cas or ()), MOST_CERTIFICATES, "certificates")
+    if registration.port and registration.port not in PEER_PORTS:
+        bound = "greater than or equal to 15000" if registration.port < PEER_PORTS.start else "less than or equal to 65000"
+        raise BadValue(f"validation failure list:\nport in body should be {bound}: {INVALID}")
+    for name, value in (("cID", registration.cid), ("peer ip", registration.ip), ("path", registration.path)):
+        if not value:
+            raise BadValue(f"{name}: {EMPTY}")
+        if any(character < " " for character in value):
+            raise BadValue(f"{name}: {INVALID}")
+    try:
+        registration.path = peer_path(registration.path)
+    except BadValue:
+        # Others will request this path at the registered address, whichever host that is.
+        raise BadValue(f"path: {registration.path[:80]}: {INVALID}") from None
+    if registration.cid.startswith(OWN):
+        raise BadValue(f"cID: {INVALID}")
+    if registration.pattern not in ("", "p2p", "cdn", "source"):
+        raise BadValue(f"pattern: {registration.pattern}: {INVALID}")
+    # A 1.x client compares md5s as text, and ends without a message and without a file if its user wrote capitals. When the registration
+    # is refused it goes to the origin and reports the mismatch, as with a 1.x supernode.
+    digits = "0123456789abcdefABCDEF" if registration.native else "0123456789abcdef"
+    if registration.md5 and not (len(registration.md5) == 32 and set(registration.md5) <= set(digits)):
+        raise BadValue(f"md5: {registration.md5}: {INVALID}")
+    registration.md5 = registration.md5.lower()
+    if registration.stream_mode and (registration.window_size == 0 or registration.window_size < -1):
+        raise BadValue(f"windowsize: {registration.window_size}: {INVALID}")
+    # 1.x takes a blank in a URL's path or query as it is.
+    registration.raw_url, registration.task_url = typed_url(registration.raw_url), typed_url(registration.task_url)
+    try:
+        if names_tree(registration):
+            registration.raw_url, registration.task_url = tree_url(registration.raw_url), ""
+        else:
+            check_task_url(registration.raw_url)
+    except BadValue:
+        raise BadValue(f"raw url: {registration.raw_url}: {INVALID}") from None
+    if registration.signed_url and scheme_of(registration.raw_url) not in OBJECTS:
+        raise BadValue(f"signed url: for a raw url that is no object's: {INVALID}")
+    try:
+        check_url(registration.signed_url or "http://none")
+    except BadValue:
+        raise BadValue(f"signed url: {INVALID}") from None  # without a word of it
+    if registration.task_url and not (
+        names_same(registration.task_url, registration.raw_url) or content_of(registration.task_url, registration.raw_url)
+    ):
+        # Bytes of one URL under the name of another would be given to all who want that one.
+        raise BadValue(f"task url: {registration.task_url} is not the raw url less some query parameters: {INVALID}")
+    return registration
+
+
+def names_tree(registration: wire.Registration) -> bool:
+    """It says something of a tree. Raises ProtocolViolation for what goes with none."""
+    if not (registration.tree or registration.include or registration.exclude or registration.manifest):
+        return False
+    other = registration.task_url not in ("", registration.raw_url)
+    ranged = any(header.partition(":")[0].strip().lower() == "range" for header in registration.headers or ())
+    if not registration.native or registration.stream_mode or registration.md5 or registration.signed_url or other or ranged:
+        raise ProtocolViolation("a tree is for native downloads: it has no range, md5, stream, signed URL or other name")
+    return True
+
+
+def tree_of(registration: wire.Registration) -> TreeTask | None:
+    """The task of a tree that a checked registration names, None: it names none. Raises ProtocolViolation for what cannot be meant."""
+    if not names_tree(registration):
+        return None
+    try:
+        return TreeTask.parse(registration.tree, registration.include or (), registration.exclude or (), registration.manifest)
+    except BadValue as error:
+        raise ProtocolViolation(str(error)) from None
+
+
+def wanted(state: SupernodeState, registration: wire.Registration, address: str) -> Wanted:
+    """What the origin is to be asked for; takes the certificates from the registration. Raises BadValue, RemoteError."""
+    try:
+        certificates = tuple(base64.b64decode(pem, validate=True) for pem in registration.root_cas or ())
+    except (binascii.Error, ValueError):
+        raise BadValue(f"rootCAs: {INVALID}") from None
+    registration.root_cas = None
+    headers = tuple(parse_header(header) for header in registration.headers or ())
+    tries = Tries.within(registration.origin_tries, registration.origin_retry_time, registration.origin_connect_time,
+                         registration.origin_first_byte_time)
+    return Wanted(registration.raw_url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5,
+                  registration.signed_url, tries, content_of(registration.task_url or "", registration.raw_url),
+                  split=(registration.private or state.settings.private) != "share", tree=tree_of(registration))

@@ -112,8 +112,9 @@ class Report:
         self._put({**_entry(found), "skipped": True} if found.skipped else _entry(found))
 
     def _put(self, entry: dict[str, Any]) -> None:
-        put((",\n" if self._entries else '{"files": [\n') + json.dumps(entry), end="")
-        self._entries += 1
+        before = ",\n" if self._entries else '{"files": [\n'
+        self._entries += 1  # a signal that interrupts the writing leaves the rest in the buffer
+        put(before + json.dumps(entry), end="")
 
     def _failure(self, found: Wanted, error: BaseException, code: int) -> dict[str, Any]:
         code = code or (error.exit_code if isinstance(error, DfengineError) else 1)
@@ -242,7 +243,9 @@ class Session:
             if self.report.code:
                 raise _Failed
 
-        def tell(code: int, kind: str, message: str) -> None:
+        def tell(code: int, *_: str) -> None:
+            for ended in (*stopped, *batch.unfinished(Cancelled("stopped"))):
+                self.report.tell(ended, code)
             self.report.close(code)
 
         try:
@@ -251,10 +254,8 @@ class Session:
             return
         except Interrupted as stop:
             code = int(stop.code or 0)
-            for ended in stopped:
-                self.report.tell(ended, code)
+            tell(code)
             self.report.tell_alike()
-            self.report.close(code)
             raise SystemExit(code) from None
 
     def _shown(self, work: Callable[[], None]) -> None:

@@ -61,6 +61,8 @@ class Batch:
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._running: set[ToFile] = set()
+        self._begun: dict[int, Wanted] = {}
+        """By its id: taken by a worker, and not yet told how it went."""
         self._stopped: BaseException | None = None
         self._over = False
         # Who takes no results, as a command whose stdout is not read, holds the workers up.
@@ -76,7 +78,7 @@ class Batch:
         while left:
             ended = self._ended.get()
             if isinstance(ended, Ended):
-                tell(ended)
+                self._told(ended, tell)
             else:
                 left -= 1
                 failure = failure or ended
@@ -84,24 +86,37 @@ class Batch:
             raise failure
 
     def stop(self, error: BaseException, tell: Callable[[Ended], None]) -> None:
-        """End all that runs with `error`, within LEAVING seconds if nothing is stuck, and `tell` how they ended."""
+        """End all that runs with `error`, and `tell` how each ended: with it, too, what is not done with that after LEAVING seconds."""
         with self._lock:
             self._stopped = error
             running = [*self._running]
         for download in running:
             download.stop(error)
         until = time.monotonic() + LEAVING
-        while (left := until - time.monotonic()) > 0:
-            with self._lock:
-                idle = not self._running
-            if idle and self._ended.empty():
-                return
+        while self._begun:
+            left = until - time.monotonic()
             try:
-                ended = self._ended.get(timeout=min(left, 0.01))
+                ended = self._ended.get(left > 0, 0.01)
             except Empty:
+                if left <= 0:
+                    break
                 continue
             if isinstance(ended, Ended):
-                tell(ended)
+                self._told(ended, tell)
+        for ended in self.unfinished(error):
+            tell(ended)
+
+    def unfinished(self, error: BaseException) -> list[Ended]:
+        """What was begun and is not told of, as ended by `error`: each of them once. From any thread."""
+        with self._lock:
+            begun, self._begun = self._begun, {}
+        return [Ended(wanted, error=error) for wanted in begun.values()]
+
+    def _told(self, ended: Ended, tell: Callable[[Ended], None]) -> None:
+        with self._lock:
+            known = self._begun.pop(id(ended.wanted), None) is not None
+        if known:
+            tell(ended)
 
     def _work(self) -> None:
         failure: BaseException | None = None
@@ -122,8 +137,11 @@ class Batch:
                 self._over = True
                 raise
             self._over = wanted is None
-            # The list may have let it wait for long.
-            return wanted if self._stopped is None else None
+            with self._lock:
+                if wanted is None or self._stopped is not None:  # the list may have let it wait for long
+                    return None
+                self._begun[id(wanted)] = wanted
+            return wanted
 
     def _one(self, wanted: Wanted) -> Ended:
         member = Member(self._progress)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Tell = Callable[[int, str, str], None]
     """Reports a failure to a program: exit code, kind, message."""
 
-PRINTING = 0.1
+PRINTING = 0.25
 """Seconds for the last message of a process whose main thread is blocked."""
 
 

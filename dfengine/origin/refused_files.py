@@ -28,6 +28,9 @@ from dfengine.origin.version import Version
 AT_ONCE = 8
 """Requests at once for what a listing did not tell."""
 
+SHORT = 4096
+"""Bytes of an answer that is read to its end, although only its head is wanted."""
+
 PASSING = TRANSIENT | {416, 421}
 """Statuses from 400 on that say nothing of the file."""
 
@@ -81,7 +84,13 @@ class Asking:
     def get(self, file: File, reach: Reach) -> None:
         """As `head`, by a GET of its first byte."""
         with naming(file.path):
-            origin_of(file.url, reach, self._cancel).open(0, 1 if file.size else None, waiting=self.check).close()
+            body = origin_of(file.url, reach, self._cancel).open(0, 1 if file.size else None, waiting=self.check)
+            try:
+                # The connection can be kept then, and the origin is not busy with this answer beside the next request.
+                while 0 < body.remaining <= SHORT and body.read_into(memoryview(bytearray(SHORT))):
+                    pass
+            finally:
+                body.close()
 
     def check(self) -> None:
         """Raises BadListing when it is too late."""

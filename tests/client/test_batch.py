@@ -191,6 +191,39 @@ def test_stop_ends_what_runs_and_begins_nothing(downloads: Downloads) -> None:
     assert len(downloads.seen) == 3
 
 
+@pytest.mark.parametrize("slow", ["stuck", "ending"])
+def test_stop_tells_of_what_does_not_end_in_time(downloads: Downloads, monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    """It is stuck, or its thread gets no time to hand over how it went."""
+    go_on, told = threading.Event(), list[Ended]()
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupted(ended: Ended) -> None:
+        raise Interrupt
+
+    def does(settings: GetSettings) -> str:
+        assert settings.output == "f0" or (go_on if slow == "stuck" else downloads.stopped).wait(PATIENCE)
+        return settings.url
+
+    def end(member: Member, complete: bool) -> None:
+        assert slow == "stuck" or not downloads.stopped.is_set() or go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(batch, "LEAVING", 0.05)
+    monkeypatch.setattr(Member, "end", end)
+    downloads.does = does
+    made, before = Batch(wanted(50), 3, BatchProgress()), {*threading.enumerate()}
+    with pytest.raises(Interrupt):
+        made.run(interrupted)
+    until(lambda: len(downloads.seen) == 4, "three that run")
+    made.stop(Cancelled("stopped"), told.append)
+    assert sorted((each.wanted.settings.output, type(each.error)) for each in told) == [(f"f{n}", Cancelled) for n in (1, 2, 3)]
+    assert not made.unfinished(Cancelled("stopped"))
+    go_on.set()
+    for thread in {*threading.enumerate()} - before:
+        thread.join(PATIENCE)
+
+
 class Watched:
     def __init__(self, *counts: int) -> None:
         self.counts = counts

@@ -7,7 +7,7 @@ import pytest
 from dfengine.errors import OriginError
 from dfengine.manifest import Manifest, decode
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.refused_files import refuses
+from dfengine.origin.refused_files import AT_ONCE, refuses
 from dfengine.origin.tree_listing import Before, manifest
 from dfengine.origin.tree_origin import TreeOrigin
 from tests.origin.test_tree_origin import FILES, data, reach, read
@@ -69,11 +69,13 @@ def test_a_server_error_is_believed_when_it_comes_twice(cancel: Cancel) -> None:
 
 
 def test_a_server_that_refuses_head_alone_gives_its_files(cancel: Cancel) -> None:
-    with Directory({**FILES}) as served:
-        served.head = False
+    with Directory({f"{n:02}": b"xyz" for n in range(40)}) as served:
+        served.head, served.pause = False, 0.01
         before = Before()
-        before.doubt("b/x", 404)
+        before.doubt("07", 404)
         assert not manifest(served.url, reach(), cancel, before=before).refused
+        assert len(served.asked("GET")) == 40
+        assert served.connections <= AT_ONCE + 2, "the answer to a GET is read to its end"
 
 
 def test_an_origin_that_gives_nothing_of_what_it_lists_is_an_error(cancel: Cancel) -> None:

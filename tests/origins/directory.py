@@ -6,10 +6,10 @@ import contextlib
 import json
 import re
 import threading
+import time
 from email.utils import formatdate
 from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import gmtime, strftime
 from typing import Self
 from urllib.parse import quote, unquote
 
@@ -17,11 +17,12 @@ from urllib.parse import quote, unquote
 class Directory:
     """files: path -> content. index: "json" or "html", as nginx writes them, or "rounded", which tells no size.
 
-    seen: (method, path) of each request. connections, most: how many there were, and requests at once. etags, dates, lengths, ranges, head:
-    whether files' answers have those. modified: of all files, unix seconds. zone: seconds that the times of an HTML index are ahead of GMT.
-    alone: of requests at the same time all but one are answered with `crowded`. hangs_up: a connection is closed behind each answer, which
-    does not say so. change: called with each path before its file is answered. By path: lies: the size that the index tells; refuse: a
-    status; cut: bytes after which the next answer breaks; stale: how many answers come with an older date.
+    seen: (method, path) of each request. connections, most: how many there were, and requests at once, each until the last byte of its
+    answer. etags, dates, lengths, ranges, head: whether files' answers have those. modified: of all files, unix seconds. zone: seconds that
+    the times of an HTML index are ahead of GMT. alone: of requests at the same time all but one are answered with `crowded`. hangs_up: a
+    connection is closed behind each answer, which does not say so. pause: seconds between head and body of an
+    answer. change: called with each path before its file is answered. By path: lies: the size that the index tells; refuse: a status; cut:
+    bytes after which the next answer breaks; stale: how many answers come with an older date.
     """
 
     def __init__(self, files: dict[str, bytes], index: str = "json") -> None:
@@ -31,6 +32,7 @@ class Directory:
         self.etags = self.dates = self.lengths = self.ranges = self.head = True
         self.alone = self.hangs_up = False
         self.crowded = 503
+        self.pause = 0.0
         self.modified = 1_700_000_000
         self.zone = 0
         self.lies: dict[str, int] = {}
@@ -86,12 +88,18 @@ class Directory:
             self.running += 1
             self.most = max(self.most, self.running)
             crowded = self.running > 1 and self.alone
+        handler.over = False  # type: ignore[attr-defined]
         try:
             with contextlib.suppress(OSError):
                 self._answer(handler, crowded)
         finally:
-            with self.lock:
-                self.running -= 1
+            self._over(handler)
+
+    def _over(self, handler: BaseHTTPRequestHandler) -> None:
+        """Who has read all of an answer is beside nobody's."""
+        with self.lock:
+            self.running -= not handler.over  # type: ignore[attr-defined]
+            handler.over = True  # type: ignore[attr-defined]
 
     def _answer(self, handler: BaseHTTPRequestHandler, crowded: bool) -> None:
         path = unquote(handler.path, errors="surrogateescape").removeprefix("/top/")
@@ -131,9 +139,14 @@ class Directory:
         else:
             handler.send_header("Transfer-Encoding", "chunked")
             body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+        sent = b"" if handler.command == "HEAD" else body if cut < 0 else body[:cut]
+        if not sent:
+            self._over(handler)
         handler.end_headers()
-        if handler.command != "HEAD":
-            handler.wfile.write(body if cut < 0 else body[:cut])
+        time.sleep(self.pause)
+        handler.wfile.write(sent[:-1])
+        self._over(handler)
+        handler.wfile.write(sent[-1:])
         if cut >= 0 or self.hangs_up:
             handler.close_connection = True
 
@@ -147,7 +160,7 @@ class Directory:
             when = formatdate(self.modified, usegmt=True)
             return json.dumps([{"name": name, "type": "directory", "mtime": when} if deeper else
                                {"name": name, "type": "file", "mtime": when, "size": size} for name, deeper, size in told]).encode()
-        rows, when = [], strftime("%d-%b-%Y %H:%M", gmtime(self.modified + self.zone))
+        rows, when = [], time.strftime("%d-%b-%Y %H:%M", time.gmtime(self.modified + self.zone))
         for name, deeper, size in told:
             shown = "-" if deeper else size if self.index == "html" else "2K"
             rows.append(f'<a href="{quote(name)}{"/" * deeper}">x</a>   {when}   {shown}\n')

@@ -30,15 +30,16 @@ PARKED = 30.0
 
 
 class Ticket:
-    """Pieces that one reader waits for. left: those that had not landed when the ticket was made, in the order of demand.
+    """`pieces` that one reader waits for, in the order of demand. left: those that were not here when they were last looked for.
 
     told: called as well whenever there is something to look at, in any thread, and must not wait.
     """
 
-    __slots__ = ("_event", "_told", "left", "over", "reader")
+    __slots__ = ("_event", "_told", "left", "over", "pieces", "reader")
 
-    def __init__(self, left: list[int], over: bool, told: Callable[[], None] | None = None) -> None:
-        self.left = left
+    def __init__(self, pieces: list[int], over: bool, told: Callable[[], None] | None = None) -> None:
+        self.pieces = pieces
+        self.left: list[int] = []
         self._told = told
         self.over = over
         """Nothing comes any more."""
@@ -68,6 +69,9 @@ class TransferOnDemand(Transfer):
         super().__init__(file, plan, byte_counts, follower=follower, throttle=throttle)
         self._priority = plan.priority
         self._tickets: dict[int, list[Ticket]] = {}
+        """Piece -> tickets that have it left."""
+        self._asked: dict[Ticket, None] = {}
+        """Tickets that were not withdrawn."""
         self._over = False
         self._for_host = Ticket([], False)
 
@@ -79,13 +83,9 @@ class TransferOnDemand(Transfer):
         told: see Ticket.
         """
         with self._changed:
-            here, count = self.file.here, self.plan.window.count
-            most = count if count >= 0 else len(here)
-            ticket = Ticket([n for n in pieces if n < most and n not in here], self._over, told)
-            if ticket.left:
-                ticket.reader = self._priority.demand(ticket.left)
-                for n in ticket.left:
-                    self._tickets.setdefault(n, []).append(ticket)
+            ticket = Ticket([*pieces], self._over, told)
+            self._asked[ticket] = None
+            self._look_for(ticket)
         if ticket.left:
             self.wake()
         return ticket
@@ -93,13 +93,41 @@ class TransferOnDemand(Transfer):
     def withdraw(self, ticket: Ticket) -> None:
         """The reader waits no more."""
         with self._changed:
-            self._priority.withdraw(ticket.reader)
+            self._asked.pop(ticket, None)
+            self._let_go(ticket)
+
+    def move(self, other: PieceFile) -> None:
+        """The file's data and record are those of `other` from now on (PieceFile.become), which has every piece that the plan has.
+
+        Who shared the former place may have written more there, of which nobody told this transfer: a reader who asked for such a piece
+        found it here. It is wanted now.
+        """
+        with self._changed:
+            self.file.become(other)
+            for ticket in self._asked:
+                self._let_go(ticket)
+                self._look_for(ticket)
+            self._signal(self._asked)
+
+    def _look_for(self, ticket: Ticket) -> None:
+        """What of it is not here is demanded. Hold the lock."""
+        here, count = self.file.here, self.plan.window.count
+        most = count if count >= 0 else len(here)
+        ticket.left = [n for n in ticket.pieces if n < most and n not in here]
+        if ticket.left:
+            ticket.reader = self._priority.demand(ticket.left)
             for n in ticket.left:
-                waiting = self._tickets.get(n)
-                if waiting is not None and ticket in waiting:
-                    waiting.remove(ticket)
-                    if not waiting:
-                        del self._tickets[n]
+                self._tickets.setdefault(n, []).append(ticket)
+
+    def _let_go(self, ticket: Ticket) -> None:
+        """Nothing of it is demanded. Hold the lock."""
+        self._priority.withdraw(ticket.reader)
+        for n in ticket.left:
+            waiting = self._tickets.get(n)
+            if waiting is not None and ticket in waiting:
+                waiting.remove(ticket)
+                if not waiting:
+                    del self._tickets[n]
 
     def ask_for_host(self, pieces: list[int]) -> None:
         """See Transfer."""
@@ -120,7 +148,7 @@ class TransferOnDemand(Transfer):
         """Nothing comes any more: whoever waits is woken."""
         with self._changed:
             self._over = True
-            self._signal({id(ticket): ticket for waiting in self._tickets.values() for ticket in waiting}.values())
+            self._signal(self._asked)
 
     def _signal(self, tickets: Iterable[Ticket]) -> None:
         for ticket in tickets:

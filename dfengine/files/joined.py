@@ -98,7 +98,7 @@ class JoinedPlace:
             there_now = there.here
             missing = [n for n in self._seen if n >= len(there_now) or n not in there_now]
             if not missing:
-                here.become(there)
+                transfer.move(there)
                 leader.taken, leader.file = True, here
                 return True
             leader.page.want(joining.slot, [*missing, *transfer.wishes()][:WANTED])

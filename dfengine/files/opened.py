@@ -120,12 +120,12 @@ class Opened:
     def _preadv(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         spans = [(offset, self._clipped(offset, count)) for offset, count in ranges]
         covering = [self.geometry.covering(*span) if span[1] else (0, 0) for span in spans]
-        missing = [n for first, past in covering if not self._holds(first, past) for n in range(first, past)]
-        if not missing:
+        if all(self._holds(first, past) for first, past in covering):
             self._read_ahead(spans)
             return [self._bytes(*span) for span in spans]
         until, found = self._until(), []
-        with self._asked(dict.fromkeys(missing)) as ticket:
+        # What is here is asked for, too: the place may move to one where it is not.
+        with self._asked(dict.fromkeys(n for first, past in covering for n in range(first, past))) as ticket:
             self._read_ahead(spans)
             for (offset, count), (first, past) in zip(spans, covering, strict=True):
                 for n in range(first, past):

@@ -159,8 +159,9 @@ class FilePlace(HandedOver):
 
         Else the pieces that are here are copied into a place of its own. Raises StorageError.
         """
-        assert self.transfer is not None
-        file = self.transfer.file
+        transfer = self.transfer
+        assert isinstance(transfer, TransferOnDemand)
+        file = transfer.file
         if file.in_memory and left:
             return
         fresh = self._file(file.geometry, file.record.generation, file.in_memory)
@@ -169,7 +170,7 @@ class FilePlace(HandedOver):
         except BaseException:
             fresh.close()
             raise
-        file.become(fresh)
+        transfer.move(fresh)
 
     def _file(self, geometry: Geometry, generation: bytes, in_memory: bool | None = None) -> PieceFile:
         """in_memory: None: as `store` says. Raises StorageError."""

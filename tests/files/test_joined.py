@@ -1,0 +1,121 @@
+"""Open files that read from one place of this host: what their readers wait for when that place moves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine.client.leader_place import LeaderPlace
+from dfengine.client.on_demand import TransferOnDemand
+from dfengine.client.watch import Watch
+from dfengine.files.joined import JoinedPlace
+from dfengine.files.opened import Opened
+from dfengine.files.place import MEMORY, FilePlace
+from dfengine.settings import GetSettings
+from dfengine.storage.hashing import content_digest
+from dfengine.storage.memory_file import MemoryFile
+from dfengine.storage.piece_file import PieceFile
+from dfengine.storage.signal_page import SignalPage
+
+COUNT, CONTENT = 8, (1 << 20) - 5
+
+
+def memory(*pieces: int) -> MemoryFile:
+    file = MemoryFile.allocate(Geometry(COUNT * CONTENT, 1 << 20), b"v1")
+    for n in pieces:
+        bring(file, n)
+    return file
+
+
+def bring(file: PieceFile, n: int) -> None:
+    """As another process that has the place does it: nobody here is told."""
+    content = bytes([n]) * CONTENT
+    file.write(n, content, content_digest(content))
+
+
+class Shared:
+    """An open file whose pieces came into another download's place, `first`; its engine does not run."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+        monkeypatch.setattr("dfengine.files.opened.Engine", lambda *_: SimpleNamespace(start=bool, is_alive=bool, leave=bool))
+        self.opened = Opened(GetSettings(url="http://o/f", output="-", home=str(home)), MEMORY)
+        self.place: FilePlace = self.opened._fetching.place
+        self.page = SignalPage.create()
+        self.first = memory(0)
+        self.joining: Any
+        self.joining = SimpleNamespace(joined=True, leads=False, place=None, slot=0, hear=lambda *_: None)
+        self.joined = JoinedPlace(self.joining, self.place, Watch(0.0, None, ""))
+        transfer = self.joined._begin(self.leader(self.first))
+        assert transfer is not None
+        self.transfer: TransferOnDemand = transfer
+        self.joined._tell(transfer)
+        self.opened.begin()
+
+    def leader(self, file: MemoryFile) -> LeaderPlace:
+        found = self.joining.place = LeaderPlace(file, self.page, "", [])
+        return found
+
+    def close(self) -> None:
+        self.opened.close()
+        self.place.close()
+        self.page.close()
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Shared]:
+    made = Shared(monkeypatch, tmp_path)
+    yield made
+    made.close()
+
+
+def follow(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another leader, which has all that this one was told of."""
+    assert shared.joined._moves_to(shared.leader(memory(0)), shared.transfer)
+
+
+def lead(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leads now, and copies what is here; another piece came into the place that it leaves after that."""
+    monkeypatch.setattr(PieceFile, "take", lambda fresh, file: bring(fresh, 0))
+    shared.place.take_over(False)
+
+
+@pytest.mark.parametrize("moves", [follow, lead])
+def test_what_a_reader_found_and_the_next_place_lacks_is_wanted(shared: Shared, moves: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader waited for ever, and the engine was parked, since nobody wanted the piece."""
+    bring(shared.first, 3)
+    ticket = shared.transfer.ask((3, 5))
+    assert ticket.left == [5]
+    moves(shared, monkeypatch)
+    assert ticket.wait(0), "who waits looks again"
+    assert shared.transfer.wishes() == [3, 5]
+    bring(shared.transfer.file, 3)
+    shared.joined._tell(shared.transfer)
+    assert ticket.wait(0)
+    assert shared.transfer.wishes() == [5]
+    shared.transfer.withdraw(ticket)
+    assert shared.transfer.parked
+    assert shared.transfer._tickets == {}
+
+
+def test_a_read_waits_for_what_was_here_and_is_not_any_more(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two ranges the second was here when the read began."""
+    bring(shared.first, 3)
+    found: list[list[bytes]] = []
+    reads = threading.Thread(target=lambda: found.append(shared.opened.preadv([(5 * CONTENT, 4), (3 * CONTENT, 4)])), daemon=True)
+    reads.start()
+    while shared.transfer.parked:
+        time.sleep(0.001)
+    follow(shared, monkeypatch)
+    assert shared.transfer.wishes() == [5, 3]
+    for n in (5, 3):
+        bring(shared.transfer.file, n)
+        shared.joined._tell(shared.transfer)
+    reads.join(60)
+    assert found == [[bytes([5]) * 4, bytes([3]) * 4]]

@@ -43,7 +43,7 @@ MAY_IMPORT = {
 """Package -> packages that it may import, beside itself and the core."""
 
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
-PURE_IN_SUPERNODE = {"negative_cache", "preheat_request", "series"}
+PURE_IN_SUPERNODE = {"negative_cache", "posted_peers", "preheat_request", "series"}
 """Modules beside the engine that hold laws."""
 
 PURE_IN_PROXY = {"client_files", "fields", "guard", "ranges", "reference", "registries"}

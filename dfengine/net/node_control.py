@@ -44,7 +44,7 @@ class NodeControl:
             found = json.loads(answer.decode())
         except (ValueError, RecursionError):
             found = None
-        if status != 200 or found is None:
+        if status not in (200, 201) or found is None:
             said = found.get("message") if isinstance(found, dict) else answer[:200].decode("ascii", "replace").strip()
             raise SupernodeError(f"supernode {self.node} answers {status}: {said or 'nothing'}")
         return found

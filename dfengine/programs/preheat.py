@@ -104,7 +104,7 @@ class Preheat(Handle[Preheated]):
                 failure = failure or error
                 continue
             task = said.get("ID")
-            if status == 200 and isinstance(task, str) and task:
+            if status in (200, 201) and isinstance(task, str) and task:
                 return node, task
             raise SupernodeError(f"supernode {node} does not fetch {self._settings.url} ahead: {_reason(status, said)}")
         self.check()

@@ -77,7 +77,7 @@ class PreheatRoutes:
             await asyncio.shield(job.begun)
             if job.state == FAILED:
                 return refused(job.error)
-        return as_json({"ID": job.id})
+        return as_json({"ID": job.id}, 201)
 
     def listed(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/preheats: without the parts of each."""

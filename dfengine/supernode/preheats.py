@@ -290,4 +290,6 @@ def _is_own(asked: Asked, digest: str) -> bool:
 
 
 def _file(state: SupernodeState, asked: Asked, url: str) -> Wanted:
-    return Wanted(url, asked.headers, asked.insecure, asked.cacerts, md5=asked.md5, split=state.settings.private != "share")
+    named = task_url(url, asked.unwanted)
+    return Wanted(url, asked.headers, asked.insecure, asked.cacerts, md5=asked.md5, named=named if named != url else "",
+                  split=state.settings.private != "share")

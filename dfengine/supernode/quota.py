@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, overload
 from weakref import WeakValueDictionary, finalize
 
@@ -94,7 +95,8 @@ class TaskQuota:
         for full, whose in ((len(self._kept) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
             if full and not self._drop_failed(address):
                 raise RemoteError(f"this supernode has {self._tasks.most if whose else MOST_TASKS} tasks{whose} already")
-        size = OVERHEAD + more + len(wanted.url) + len(wanted.signed) + sum(len(name) + len(value) for name, value in wanted.headers)
+        texts = wanted.url, wanted.named, wanted.signed, *chain.from_iterable(wanted.headers)
+        size = OVERHEAD + more + sum(map(len, texts))
         self._take(address, size)
         self._tasks.acquire(address)
         self._kept[task] = address, size

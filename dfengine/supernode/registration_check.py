@@ -133,6 +133,9 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
     headers = tuple(parse_header(header) for header in registration.headers or ())
     tries = Tries.within(registration.origin_tries, registration.origin_retry_time, registration.origin_connect_time,
                          registration.origin_first_byte_time)
-    return Wanted(registration.raw_url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5,
-                  registration.signed_url, tries, content_of(registration.task_url or "", registration.raw_url),
-                  split=(registration.private or state.settings.private) != "share", tree=tree_of(registration))
+    url, named = registration.raw_url, registration.task_url
+    return Wanted(
+        url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5, registration.signed_url,
+        named if named != url else "", tries, content_of(named or "", url), tree=tree_of(registration),
+        split=(registration.private or state.settings.private) != "share",
+    )

@@ -13,7 +13,7 @@ from dfengine.errors import ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
-from dfengine.supernode import admin, api_native, api_origin, api_share, api_v1, api_work
+from dfengine.supernode import admin, api_native, api_origin, api_peers, api_share, api_v1, api_work
 from dfengine.supernode.api_cache import CacheRoutes
 from dfengine.supernode.api_jobs import JobRoutes
 from dfengine.supernode.api_preheat import PreheatRoutes
@@ -46,11 +46,16 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/_ping": {"GET": admin.ping},
     "/healthy": {"GET": admin.ping},
     "/version": {"GET": admin.version},
-    "/api/v1/peers": {"GET": admin.peers, "POST": admin.new_peer},
-    "/api/v1/peers/": {"GET": admin.peer, "DELETE": admin.drop_peer},
+    "/api/v1/peers": {"GET": api_peers.peers, "POST": api_peers.new_peer},
+    "/api/v1/peers/": {"GET": api_peers.peer, "DELETE": api_peers.drop_peer},
     "/api/v1/tasks/": {"GET": admin.task, "DELETE": admin.drop_task},
 }
-"""A path that ends in a slash takes one more segment, an id. A `Router` adds `/metrics`, /api/v1/cache, preheats and jobs."""
+"""A path that ends in a slash takes one more segment, an id. A `Router` adds `/metrics`, /api/v1/cache, preheats and jobs, and LISTS."""
+
+ROUTES.update({admin.PREFIX + path: routes for path, routes in ROUTES.items() if path.startswith("/peer/") or path == "/task/metrics"})
+
+LISTS = "/", f"{admin.PREFIX}/"
+"""Paths that are answered with the routes; no id follows them."""
 
 OURS = {
     "/swarm/join": "/peer/registry",
@@ -105,6 +110,8 @@ class Router:
         kept |= {path: {method: token.protect(route) for method, route in routes.items()} for path, routes in opened.items()}
         kept |= {path.replace("/api/v1", before): routes for path, routes in kept.items() for before in ("", "/oapi/v1")}
         self._routes = ROUTES | kept | {"/metrics": {"GET": partial(admin.metrics, Scrapes(state, served))}}
+        lists: dict[str, dict[str, Route]] = {path: {"GET": admin.listing(self._routes, path[:-1])} for path in LISTS}
+        self._routes = lists | self._routes
 
     def close(self) -> None:
         """The process ends; before its state is closed."""
@@ -156,11 +163,11 @@ class Router:
         versioned = _VERSIONED.match(path)
         if versioned:
             path = path[versioned.end() :]
-        if path in self._routes and not path.endswith("/"):
+        if path in self._routes and (path in LISTS or not path.endswith("/")):
             return path, self._routes[path]
-        folder, _, name = path.rpartition("/")
-        if name and f"{folder}/" in self._routes:
-            return f"{folder}/", self._routes[f"{folder}/"]
+        folder, slash, name = path.rpartition("/")
+        if name and folder + slash in self._routes and folder + slash not in LISTS:
+            return folder + slash, self._routes[folder + slash]
         return path, None
 
 

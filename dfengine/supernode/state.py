@@ -24,6 +24,7 @@ from dfengine.supernode.driver import SwarmDriver
 from dfengine.supernode.legacy_metrics import LegacyCounts
 from dfengine.supernode.origin_fetches import OriginFetches
 from dfengine.supernode.parked_pulls import ParkedPulls
+from dfengine.supernode.posted_peers import PostedPeers
 from dfengine.supernode.pull_answers import PullAnswers
 from dfengine.supernode.reachability import Reachability
 from dfengine.supernode.registry import Registry
@@ -57,6 +58,7 @@ class SupernodeState:
              "damaged_pieces", "internal_errors", "cdn_downloads", "cdn_downloads_failed"), 0,
         )
         self.legacy_counts = LegacyCounts()
+        self.posted_peers = PostedPeers()
         self.swarm = Swarm(limits or Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit,
                                             client_share=settings.client_share,
                                             peer_gc=settings.peer_gc_delay), seed=int(time.time()))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
-from scene import Scene, Supernode, until
+from scene import Scene, Supernode, status, until
 
 SIZE = 9_000_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,12 +34,20 @@ def test_a_file_that_is_fetched_ahead_is_there_for_whoever_comes(stage: Scene) -
     digest = stage.file("f", SIZE)
     url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "1h")
     status, made = ask(node, "POST", "/preheats", {"type": "file", "URL": f"{url}?signature=1", "filter": "signature"})
-    assert status == 200
+    assert status == 201
     until(lambda: ask(node, "GET", f"/preheats/{made['ID']}")[1]["status"] == "SUCCESS", "the file fetched ahead")
     assert [each["ID"] for each in ask(node, "GET", "/preheats")[1]] == [made["ID"]]
     result = stage.get(f"{url}?signature=2", "out", "--filter", "signature", "--notbs", nodes=(node,))
     assert (stage.digest("out"), result["task_id"]) == (digest, made["ID"])
     assert len(stage.requests("/f")) == 1
+    task = ask(node, "GET", f"/tasks/{made['ID']}")[1]
+    assert (task["rawURL"], task["taskURL"]) == (f"{url}?signature=1", url)
+    # What has been fetched stays so, whatever becomes of its task.
+    assert ask(node, "DELETE", f"/tasks/{made['ID']}") == (200, True)
+    told = ask(node, "GET", f"/preheats/{made['ID']}")[1]
+    assert (told["status"], told["finishTime"] >= told["startTime"], "errorMsg" in told) == ("SUCCESS", True, False)
+    assert ask(node, "DELETE", f"/preheats/{made['ID']}") == (200, True)
+    assert ask(node, "GET", f"/preheats/{made['ID']}")[0] == 404
 
 
 def test_the_documents_name_every_metric(stage: Scene) -> None:
@@ -120,3 +128,38 @@ def test_tasks_and_peers_can_be_looked_at_and_removed(stage: Scene) -> None:
     assert not list((node.home / "download").rglob(f"{result['task_id']}*")), "its copy is gone"
     assert stage.get(url, "again", "--notbs", host=3, nodes=(node,))["from"]["supernode"] == SIZE
     assert len(stage.requests("/f")) == 2
+
+
+def test_what_1x_has_below_its_prefixes(stage: Scene) -> None:
+    node = stage.supernode()
+    for path, prefix in (("/", ""), ("/v1.0.6/", ""), ("/api/v1/", "/api/v1")):
+        told = json.loads(node.get(path))
+        paths = {each["path"]: each["method"] for each in told["api"]}
+        assert told["prefix"] == prefix
+        assert paths["/tasks/{id}"] in ("GET", "DELETE")
+        assert paths["/peer/heartbeat"] == "POST"
+    assert ask(node, "POST", "/peer/heartbeat", {"cid": "none"}) == (200, {"seedTaskIDs": None})
+    assert ask(node, "POST", "/task/metrics", {"success": True}) == (200, {"code": 1, "msg": "success"})
+    assert ask(node, "GET", "/peer/task?taskId=t&srcCid=c&status=700&result=502")[1]["code"] == 502
+    for unknown in ("/nothing", "/api/v1/nothing", "/v1/nothing", "/api/v1/nothing/more"):
+        assert status(node.node, unknown) == 404
+    made = [ask(node, "POST", "/peers", {"hostName": f"h{n}", "IP": "10.0.0.9", "port": 15001, "version": "1.0.6"}) for n in range(3)]
+    assert [code for code, _ in made] == [201] * 3
+    names = [each["ID"] for _, each in made]
+    first = ask(node, "GET", f"/peers/{names[0]}")[1]
+    assert (first["ID"], first["hostName"], first["IP"], first["port"], first["version"]) == (names[0], "h0", "10.0.0.9", 15001, "1.0.6")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["created"])
+
+    def listed(query: str) -> list[str]:
+        return [each["ID"] for each in ask(node, "GET", f"/peers?{query}")[1]]
+
+    assert listed("") == listed("pageSize=0") == names
+    assert listed("pageSize=2&pageNum=1") == names[2:]
+    assert listed("pageSize=2&sortDirect=desc") == names[:0:-1]
+    assert status(node.node, "/api/v1/peers?sortDirect=up") == status(node.node, "/api/v1/peers?pageSize=-1") == 400
+    good = {"hostName": "h", "IP": "i"}
+    for wrong in ({"IP": ""}, {"IP": 5}, {"hostName": "h\n"}, {"hostName": "h" * 5000}, {"port": 80}, {"port": True}, {"version": 1}):
+        assert ask(node, "POST", "/peers", good | wrong)[0] == 400, wrong
+    assert ask(node, "DELETE", f"/peers/{names[0]}") == (200, True)
+    assert ask(node, "DELETE", f"/peers/{names[0]}")[0] == 404
+    assert listed("") == names[1:]

@@ -42,7 +42,7 @@ def ask(node: Supernode, method: str, path: str, message: object = None, **field
 def begun(node: Supernode, registry: Registry | Upstream, **more: Any) -> str:
     """The id of a preheat of app/x:1."""
     status, made = ask(node, "POST", "/preheats", {"type": "image", "url": f"{registry.url}/v2/app/x/manifests/1", **more})
-    assert status == 200, made
+    assert status == 201, made
     return str(made["ID"])
 
 
@@ -203,7 +203,7 @@ def test_a_lying_registry(stage: Scene) -> None:
             assert "may not fetch" in said or "no token server" in said, said
         here = f"http://127.0.0.9:{upstream.port}/v2/app/x/manifests/1"
         status, made = ask(node, "POST", "/preheats", {"type": "image", "url": here})
-        assert status == 200
+        assert status == 201
         assert "may not fetch" in ended(node, made["ID"])["errorMsg"]
 
 

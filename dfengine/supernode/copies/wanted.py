@@ -48,6 +48,8 @@ class Wanted:
     md5: str = ""
     signed: str = field(default="", repr=False)
     """The URL by which the client itself opens an object."""
+    named: str = field(default="", compare=False)
+    """The URL by which the task is named, less what its filter leaves out; "": by `url`."""
     tries: Tries = Tries()
     content: str = ""
     """The sha256 in hex that the file must have, by which its task is named; "": the task is named by the URL."""

@@ -1,0 +1,99 @@
+"""The endpoints for peers: /api/v1/peers, in 1.x's words. A peer is that of a registered download, or was made known by a POST."""
+
+from __future__ import annotations
+
+import time
+from itertools import chain, islice
+from typing import Any
+
+from dfengine import wire
+from dfengine.errors import BadValue
+from dfengine.net.http import BadRequest, Request, Response
+from dfengine.supernode.admin import PAGE, as_json, last, page
+from dfengine.supernode.api_preheat import moment
+from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.registration_check import EMPTY, INVALID, within
+from dfengine.supernode.sliced_work import spread
+from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.swarm.members import Key, Member
+from dfengine.task import MOST_TEXT, PEER_PORTS, Peer
+
+DIRECTIONS = {"": False, "ASC": False, "DESC": True}
+"""`sortDirect` -> the newest first."""
+
+
+def _as_object(peer: Peer) -> dict[str, Any]:
+    told = {"ID": peer.id, "IP": peer.ip, "hostName": peer.host, "port": peer.port, "version": peer.version}
+    made = peer.id.rpartition("-")[2]
+    return told | {"created": moment(int(made) / 1e9)} if made.isascii() and made.isdigit() and len(made) < 20 else told
+
+
+def peers(state: SupernodeState, request: Request) -> Response:
+    """GET /api/v1/peers: pageSize (at most PAGE; 0: as many) of them, pageNum such pages left out, in the order of sortDirect."""
+    number, size = page(request, "pageNum", 0), min(page(request, "pageSize", 0) or PAGE, PAGE)
+    direction = request.query.get("sortDirect", "").upper()
+    if direction not in DIRECTIONS:
+        raise BadRequest(400, f"sortDirect is ASC or DESC, not {direction[:40]!r}")
+    if DIRECTIONS[direction]:
+        registered = (member.peer for member in reversed(state.members.values()))
+        found = chain(reversed(state.posted_peers), registered)
+    else:
+        found = chain((member.peer for member in state.members.values()), state.posted_peers)
+    return as_json([_as_object(peer) for peer in islice(found, number * size, (number + 1) * size)])
+
+
+def new_peer(state: SupernodeState, request: Request) -> Response:
+    """POST /api/v1/peers: an id for a peer, which is listed from then on. It serves nobody before it registers for a task."""
+    fields = wire.folded(request.body)
+    host, ip, version, port = (fields.get(name, "") for name in ("hostname", "ip", "version", "port"))
+    port = port or 0
+    if not (isinstance(host, str) and isinstance(ip, str) and host and ip):
+        return refused(f"hostName, IP: {EMPTY}", 400, 400)
+    try:
+        for name, value in (("hostName", host), ("IP", ip), ("version", version)):
+            if not isinstance(value, str) or not (value.isprintable() or not value):
+                raise BadValue(f"{name}: {INVALID}")
+            within(name, len(value), MOST_TEXT)
+        if type(port) is not int or (port and port not in PEER_PORTS):
+            raise BadValue(f"port: {INVALID}")
+    except BadValue as error:
+        return refused(str(error), 400, 400)
+    peer = Peer(ip, port, "", host, f"{host}-{ip}-{time.time_ns()}", version)
+    state.posted_peers.add(peer, request.client, state.now())
+    return as_json({"ID": peer.id}, 201)
+
+
+async def _keys(state: SupernodeState, name: str) -> list[Key]:
+    """The downloads of the peer of that id."""
+    found: list[Key] = []
+
+    def look(key: Key, member: Member) -> None:
+        if member.peer.id == name:
+            found.append(key)
+
+    await spread(lambda item: look(*item), list(state.members.items()))
+    return found
+
+
+def _missing(name: str) -> Response:
+    return refused(f"peer {name[:128]}: not found", 404, 404)
+
+
+async def peer(state: SupernodeState, request: Request) -> Response:
+    """GET /api/v1/peers/{id}."""
+    name = last(request)
+    found = state.posted_peers.get(name)
+    if found is None:
+        found = next((state.members[key].peer for key in await _keys(state, name) if key in state.members), None)
+    return _missing(name) if found is None else as_json(_as_object(found))
+
+
+async def drop_peer(state: SupernodeState, request: Request) -> Response:
+    """DELETE /api/v1/peers/{id}: all its downloads leave their swarms."""
+    name = last(request)
+    posted, keys = state.posted_peers.remove(name), await _keys(state, name)
+    if not posted and not keys:
+        return _missing(name)
+    await spread(state.registry.leave, keys)
+    state.wake()
+    return Response(200, b"true\n")

@@ -1,0 +1,69 @@
+"""Peers that a tool has made known by POST /api/v1/peers, and that no download has registered. Pure.
+
+1.x keeps them until somebody deletes them. Here they are few, and the oldest leave for new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dfengine.net.quota import Quota
+from dfengine.task import Peer, client_of
+
+MOST = 1000
+"""Peers in all."""
+
+EACH = 10
+"""Percent of them for one client."""
+
+LIFE = 86400.0
+"""Seconds after which one is forgotten."""
+
+
+class PostedPeers:
+    """By their ids. Times are seconds of any clock."""
+
+    def __init__(self) -> None:
+        self._peers: dict[str, tuple[Peer, str, float]] = {}
+        self._shares = Quota(MOST, EACH)
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def __iter__(self) -> Iterator[Peer]:
+        """The oldest first."""
+        return (peer for peer, _, _ in self._peers.values())
+
+    def __reversed__(self) -> Iterator[Peer]:
+        return (peer for peer, _, _ in reversed(self._peers.values()))
+
+    def get(self, name: str) -> Peer | None:
+        """The one of this id."""
+        found = self._peers.get(name)
+        return found[0] if found is not None else None
+
+    def add(self, peer: Peer, client: str, now: float) -> None:
+        """One more, from who is at `client`; the oldest of this client leaves if it has its share."""
+        self.expire(now)
+        if self._shares.full(client):
+            own = client_of(client)
+            self.remove(next(name for name, (_, other, _) in self._peers.items() if client_of(other) == own))
+        elif len(self._peers) >= MOST:
+            self.remove(next(iter(self._peers)))
+        self._shares.acquire(client)
+        self._peers[peer.id] = peer, client, now
+
+    def remove(self, name: str) -> bool:
+        """False: there is none of this id."""
+        found = self._peers.pop(name, None)
+        if found is not None:
+            self._shares.release(found[1])
+        return found is not None
+
+    def expire(self, now: float) -> None:
+        """Those that are too old leave."""
+        while self._peers:
+            name, (_, _, at) = next(iter(self._peers.items()))
+            if now - at < LIFE:
+                return
+            self.remove(name)

@@ -1,0 +1,47 @@
+"""Peers that tools make known: bounded in all, for each client, and in time."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.supernode.posted_peers import EACH, LIFE, MOST, PostedPeers
+from dfengine.task import Peer
+
+
+def peer(name: str) -> Peer:
+    return Peer("10.0.0.9", 0, "", "h", name)
+
+
+def test_a_client_that_posts_many_loses_its_own() -> None:
+    posted = PostedPeers()
+    posted.add(peer("first"), "10.0.0.1", 0.0)
+    for n in range(2 * MOST):
+        posted.add(peer(f"h-{n}"), "10.0.0.2", 1.0)
+    assert posted.get("first") is not None
+    assert len(posted) == 1 + MOST * EACH // 100
+    assert [each.id for each in reversed(posted)][:1] == [f"h-{2 * MOST - 1}"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.booleans()), max_size=60))
+def test_none_is_kept_too_long_and_none_is_lost(events: list[tuple[int, int, bool]]) -> None:
+    posted, alive, now = PostedPeers(), dict[str, float](), 0.0
+    for number, (name, client, removed) in enumerate(events):
+        now += LIFE / 20
+        if removed:
+            assert posted.remove(f"{name}") == (f"{name}" in alive)
+            alive.pop(f"{name}", None)
+        elif f"{name}" not in alive:
+            posted.add(peer(f"{name}"), f"10.0.0.{client}", now)
+            alive[f"{name}"] = now
+        posted.expire(now)
+        alive = {each: at for each, at in alive.items() if now - at < LIFE}
+        assert {each.id for each in posted} == set(alive), number
+
+
+def test_many_clients_are_bounded_together() -> None:
+    posted = PostedPeers()
+    for n in range(MOST + 5):
+        posted.add(peer(f"h-{n}"), f"10.1.{n >> 8}.{n & 255}", 0.0)
+    assert len(posted) == MOST
+    assert posted.get("h-4") is None

@@ -93,12 +93,16 @@ class Follower:
     def step(self) -> bool:
         """Hash the next piece if it is here; False when there is nothing to do."""
         with self._changed:
+            moves = self._file.moves
             if self._stopped or self._done() or not self._ready():
                 return False
             handed = self._handed.pop(self._next, None)
+            where = self._file.locate(self._next) if handed is None else (-1, 0, 0)
+            if handed is None and (moves & 1 or moves != self._file.moves):
+                return True  # the file has moved, perhaps to where the piece is not
         error: StorageError | None = None
         try:
-            self._hash(self._next, handed)
+            self._hash(self._next, handed, where)
         except StorageError as caught:
             error = caught
         with self._changed:
@@ -110,13 +114,12 @@ class Follower:
             self._changed.notify_all()
         return True
 
-    def _hash(self, n: int, handed: tuple[memoryview, int] | None) -> None:
+    def _hash(self, n: int, handed: tuple[memoryview, int] | None, where: tuple[int, int, int]) -> None:
         if handed is not None:
             for hash_ in self._hashes.values():
                 hash_.update(handed[0][: handed[1]])
             return
-        fd, offset, length = self._file.locate(n)
-        done = 0
+        (fd, offset, length), done = where, 0
         while done < length:
             try:
                 got = os.preadv(fd, [self._step[: min(STEP, length - done)]], offset + done)

@@ -188,6 +188,8 @@ class Reader:
         self._asked = -1
         """The piece after those asked for."""
         self._woken = False
+        self.fd = file.fd
+        """From where what `ready` has found last can be read: the file may move to another place of this host."""
         blob.readers.add(self)
 
     def ready(self, at: int) -> int:
@@ -196,7 +198,7 @@ class Reader:
         n = geometry.covering(at, 1)[0]
         last = geometry.covering(self._past - 1, 1)[0]
         self._ask(n, last)
-        here, end = file.here, n
+        (self.fd, here), end = file.place(), n
         missing = here.first_clear(n)
         end = last + 1 if missing < 0 or missing > last else missing
         if end == n:
@@ -214,12 +216,12 @@ class Reader:
         past = min(last + 1, n + window)
         here = self._file.here
         wanted = [piece for piece in range(n, past) if piece not in here]
+        others = wanted[FIRST:]
+        if self.blob.swarm:
+            random.shuffle(others)
         self._asked = past
-        if wanted:
-            others = wanted[FIRST:]
-            if self.blob.swarm:
-                random.shuffle(others)
-            self._ticket = self.blob.ask(wanted[:FIRST] + others, self._told)
+        # What is here may have to be fetched, too, where the file moves to another place.
+        self._ticket = self.blob.ask([*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)], self._told)
 
     def _told(self) -> None:
         """In any thread."""

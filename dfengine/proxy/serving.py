@@ -138,6 +138,7 @@ class Serving:
                     else:
                         self._front.waits(WAIT_SECONDS)
                     return False
+                self._fd = self._reader.fd
             length = min(length, STEP)
             self._upload = Upload((FileSlice(self._fd, self._at, length, self._owner),))
             self._at += length

@@ -227,6 +227,16 @@ class PieceFile:
         stat = os.fstat(self.fd)
         return stat.st_mtime_ns == mtime and stat.st_size == self.geometry.length
 
+    def place(self) -> tuple[int, Bitset]:
+        """(descriptor of the data, pieces here), both of one place, for a thread beside which another one lets the file `become` another.
+
+        What is here there can be read from the descriptor until `close`.
+        """
+        while True:
+            moves, found = self.moves, (self.fd, self.here)
+            if moves == self.moves and not moves & 1:
+                return found
+
     def become(self, other: PieceFile) -> None:
         """From now on data and record are those of `other`, a file of the same kind, whose descriptors are this value's then.
 

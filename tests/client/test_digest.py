@@ -192,3 +192,26 @@ def test_not_finished_yet_and_stopped(tmp_path: Path) -> None:
 )
 def test_algorithms(algorithm: str, empty: str) -> None:
     assert hasher(algorithm).hexdigest() == empty
+
+
+def test_a_piece_is_read_from_where_its_bit_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zeros were hashed where the file had moved to a place without the piece."""
+    geometry, whole = Geometry(SIZE - 5, SIZE), content(SIZE - 5)
+    file, other = (piece_file(tmp_path, geometry) for _ in range(2))
+    file.write(0, whole, bytes(16))
+    follower = Follower(file, ["md5"])
+    ready = follower._ready
+
+    def moves() -> bool:
+        seen = ready()
+        if not file.moves:
+            file.become(other)
+        return seen
+
+    monkeypatch.setattr(follower, "_ready", moves)
+    assert follower.step()
+    assert not follower.step()
+    file.write(0, whole, bytes(16))
+    assert follower.step()
+    assert follower.result(0) == {"md5": hashlib.md5(whole).hexdigest()}
+    file.close()

@@ -109,7 +109,7 @@ class GetSettings(Value):
     sign: whose credentials open an object store or hub: supernode, client or none.
     private: share or split a file that credentials open, "": as the supernode has it.
     reach: hosts and networks that may be asked, and may not, also by redirects (`net.access.Access`), of a program that fetches for others;
-    None: any.
+    None: any. roots: directories of this machine's disk whose files alone may be read, of such a program; none: any.
     content: `df:sha256:HEX` names the task, where the URL is one of several places of one content, as a registry's is; "" otherwise.
     force: fetch although the finished output is still right. no_join: take no pieces from another download of this host, and give none.
     """
@@ -152,6 +152,7 @@ class GetSettings(Value):
     sign: str = "supernode"
     private: str = ""
     reach: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    roots: tuple[str, ...] = ()
     force: bool = False
     no_join: bool = False
     quiet: bool = False
@@ -259,7 +260,10 @@ class ProxySettings(Value):
 
     registries: URLs, the first one for requests that name none. registry_auth: path of a config.json of `docker login`. hub: URL of the
     Hugging Face Hub behind /hub; xet: `passthrough` leaves clients the way past this proxy, `strip` does not. cache_size: most bytes of
-    blobs on the disk, 0: any. The rest is as for `get`.
+    blobs on the disk, 0: any.
+
+    Of the S3 facade: s3_buckets as `NAME=URL` or `NAME=/DIR`; s3_listen as listen, where buckets are at the root; s3_keys: path of a file;
+    s3_fresh: seconds for which an object is not asked for again. The rest is as for `get`.
     """
 
     listen: tuple[str, ...] = ()
@@ -270,6 +274,11 @@ class ProxySettings(Value):
     only_registries: bool = False
     hub: str = HUB
     xet: str = "strip"
+    s3_buckets: tuple[str, ...] = ()
+    s3_listen: tuple[str, ...] = ()
+    s3_keys: str = ""
+    s3_fresh: float = 5.0
+    sign: str = "supernode"
     no_work: bool = False
     cache_size: int = 0
     private: str = "share"

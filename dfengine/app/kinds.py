@@ -117,6 +117,7 @@ KINDS: dict[str, Kind] = {
     "ip:port|unix:path": Kind(str),
     "cidr": Kind(str),
     "registry": Kind(str),
+    "name=url|/dir": Kind(str),
     "a-b|a-|-n": Kind(settings.parse_range, (), "bytes"),
     "1..16": Kind(_within(1, 16), (int,)),
     "1..256": Kind(_within(1, 256), (int,), "files"),

@@ -221,7 +221,7 @@ PEER = (
     Option(("--handover-fd",), "handover_fd", OTHER, "Descriptor of the socket that takes streams' memory", "descriptor", hidden=True),
 )  # fmt: skip
 
-REGISTRIES = "Registries"
+REGISTRIES, BUCKETS = "Registries", "Buckets"
 
 
 def _as_in(table: tuple[Option, ...], *names: str, legacy: bool = False) -> tuple[Option, ...]:
@@ -247,6 +247,15 @@ PROXY = (
            more="A Hugging Face Hub. Clients find it by `HF_ENDPOINT=http://127.0.0.1:65001/hub`"),
     Option(("--xet",), "xet", REGISTRIES, "passthrough: Xet goes past the swarm", XET,
            more="By default they are not told of it, and fetch files by plain HTTP, but those over 50 GB, for which they refuse that"),
+    Option(("--s3-bucket",), "s3_buckets", BUCKETS, "Bucket behind `/s3`; repeat for several", "name=url|/dir", many=True,
+           more="`NAME=s3://BUCKET/PREFIX` (`gs`, `az`), `NAME=https://HOST/DIR/` or `NAME=/DIR` (docs/s3.md)"),
+    Option(("--s3-listen",), "s3_listen", BUCKETS, "Serve buckets at the root here; repeatable", "ip:port|unix:path", many=True,
+           more="For clients that drop an endpoint's path. An address that other hosts can reach wants `--allow` or `--s3-keys`"),
+    Option(("--s3-keys",), "s3_keys", BUCKETS, "File with access keys and secrets of clients", "file",
+           more="Mode 0600, a line `ACCESSKEY SECRET` for each. Then each request must be signed by one of them"),
+    Option(("--s3-fresh",), "s3_fresh", BUCKETS, "Ask again what an object is after this", "duration",
+           more="And what a bucket lists"),
+    *(each.replace(group=BUCKETS) for each in _as_in(GET, "sign")),
     Option(("--cache-size",), "cache_size", STORAGE, "Most bytes of blobs on the disk", "size", default="no limit",
            more="Those that were used longest ago leave, also when the disk is nearly full"),
     Option(("--dfdaemon",), "dfdaemon", REGISTRIES, "Settings of Dragonfly 1.x's dfdaemon.yml", "file",

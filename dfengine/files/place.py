@@ -243,8 +243,10 @@ class FilePlace(HandedOver):
     def _continued(self, known: bytes, generation: bytes) -> None:
         """See Place. Pieces that are here need a proof that those to come are of their version: the origin is asked for it."""
         assert self.transfer is not None
-        if self.transfer.plan.here and not (known and generation):
-            raise SupernodeError("a supernode of 1.x, which names no version of the file, was lost or forgot this download")
+        if not (known and generation):
+            if self.transfer.plan.here:
+                raise SupernodeError("a supernode of 1.x, which names no version of the file, was lost or forgot this download")
+            self.transfer.file.record.forget_generation()  # nothing says that what comes is of the version that was told
 
     def _discard(self) -> None:
         """What is here is wrong: nothing of it must be served, or used by the next open."""

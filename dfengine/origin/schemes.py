@@ -19,7 +19,7 @@ from dfengine.location import CONTENT, OBJECTS, is_at_commit, named_file, scheme
 from dfengine.origin import credentials
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.linked_origin import LinkedOrigin
-from dfengine.origin.local_root import Anywhere
+from dfengine.origin.local_root import Anywhere, Roots
 from dfengine.origin.reach import Reach
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def of_download(settings: GetSettings, floor: float = 0.0) -> Reach:
 
         access = Access(*settings.reach)
     return Reach(
-        roots=Anywhere(), may_sign=lambda location: settings.sign != "none", headers=credentials.headers(settings),
+        roots=Roots(settings.roots) if settings.roots else Anywhere(), may_sign=lambda location: settings.sign != "none",
+        headers=credentials.headers(settings),
         insecure=settings.insecure, cacerts=settings.cacerts, cert=settings.cert, key=settings.key, connect=settings.connect_timeout,
         first=settings.first_byte_timeout, floor=floor, netrc=credentials.netrc_path(settings), access=access,
     )

@@ -1,4 +1,4 @@
-"""`dfengine proxy`: stands where other programs ask for container images and models, and brings them through the swarm.
+"""`dfengine proxy`: stands where other programs ask for container images, models and buckets, and brings them through the swarm.
 
     reference       which registry and what of it a request names (pure)
     registries      which registries may be asked, and how (pure)
@@ -18,6 +18,9 @@
     manifest_answer   how one that is named by its digest is answered: from here, or through the swarm
     file_answer, serving   status, head and ranges of an answer with a file; sends it from there as it comes
     hub             model hubs: hub_reference, hub_fields (pure) and hub_api say what is asked and what is told, git_file compares
+    s3_door         read-only buckets, path-style: s3_request, s3_bucket, s3_error, s3_xml, s3_page, s3_told (pure) say what is asked and
+                    told, s3_signature (pure) who asks; s3_objects and s3_look what an object is and where its bytes are, s3_listings
+                    what a bucket holds, s3_answer how a request is answered
     store           the blobs that are whole and right; eviction: which of these leave; pins: which never do
     working         brings blobs that supernodes wish to have here
     announcing      public blobs of this host, made known to the swarm

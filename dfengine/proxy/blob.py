@@ -68,15 +68,17 @@ class Blob:
     """On the loop's thread. changed: called when it has ended. settings: with the digest that it must have.
 
     proof: of what is named by no digest that the engine knows: compares the file behind a descriptor, in the engine's thread, with what it
-    must be; its sha256 in hex. Raises subclasses of DfengineError.
+    must be; its sha256 in hex. Raises subclasses of DfengineError. named: a digest says what it must be; else its version does, see `bind`.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, threads: Executor, settings: GetSettings, changed: Callable[[Blob], None],
-        proof: Callable[[int], str] | None = None,
+        proof: Callable[[int], str] | None = None, named: bool = True,
     ) -> None:
         """Raises BadValue."""
         self.loop = loop
+        self.named = named
+        self._version = b""
         self.swarm = bool(settings.nodes)
         self._threads = threads
         self._changed = changed
@@ -123,9 +125,23 @@ class Blob:
         file = self._transfer.file
         return max(0, file.geometry.length - file.here.count() * file.geometry.content_size)
 
+    def bind(self, version: bytes) -> bool:
+        """Whether what is here, and what comes, is of this version; from then on one that is not has failed. For one that is open."""
+        self._version = version
+        return self._is_bound()
+
+    @property
+    def bound(self) -> bool:
+        """It was bound to a version, and is of it."""
+        return bool(self._version) and self._is_bound()
+
+    def _is_bound(self) -> bool:
+        # The record's version is taken back before a byte of another one comes.
+        return not self._version or (self._transfer is not None and self._transfer.file.record.generation == self._version)
+
     @property
     def failed(self) -> bool:
-        return self.over and not self.right
+        return (self.over and not self.right) or not self._is_bound()
 
     @property
     def sha256(self) -> str:
@@ -149,6 +165,7 @@ class Blob:
         self.right = self._fetching.failure is None
         if self.right:
             self._await_open()  # at once: it was opened
+            self.right = self._is_bound()
         self._changed(self)
         for reader in list(self.readers):
             reader.wake()
@@ -201,10 +218,10 @@ class Reader:
         (self.fd, here), end = file.place(), n
         missing = here.first_clear(n)
         end = last + 1 if missing < 0 or missing > last else missing
-        if end == n:
+        if end == n or self.blob.failed:
             return 0
         reach = min(self._past, sum(geometry.content(end - 1)))
-        if self._whole and reach == self._past and not self.blob.right:
+        if self._whole and reach == self._past and self.blob.named and not self.blob.right:
             reach -= 1
         return max(0, reach - at)
 

@@ -130,12 +130,29 @@ class Blobs:
                 tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private,
                 reach=(own.origin_allow, (*own.origin_deny, *(() if registry.known else OWN_MACHINE))),
             )  # fmt: skip
-            if blob is not None:
-                blob.close()
-            blob = self._open[name] = Blob(
-                self.loop, self.threads, settings, lambda blob: self._ended(name, (digest, registry.url), blob), asked.proof
-            )
+            blob = self.fetch(name, (digest, registry.url), settings, asked.proof)
         return blob
+
+    def under_way(self, name: str) -> Blob | None:
+        """The one of this name that is fetched, or was a moment ago."""
+        blob = self._open.get(name)
+        return blob if blob is not None and not blob.failed else None
+
+    def fetch(
+        self, name: str, asked: tuple[str, str], settings: GetSettings, proof: Callable[[int], str] | None, named: bool = True
+    ) -> Blob:  # fmt: skip
+        """Begin to fetch one, in place of an earlier one of this name. asked: what, of whom. proof, named: see Blob."""
+        self.drop(name)
+        blob = self._open[name] = Blob(
+            self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), proof, named
+        )
+        return blob
+
+    def drop(self, name: str) -> None:
+        """What was begun by this name is not what it should be."""
+        blob = self._open.pop(name, None)
+        if blob is not None:
+            blob.close()
 
     def use(self, name: str) -> None:
         """A blob that is kept is given away now."""

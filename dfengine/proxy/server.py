@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
@@ -20,7 +21,7 @@ from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
 from dfengine.net.stopping import stop_on_signals
-from dfengine.proxy import fields, hub_reference, logins, reference
+from dfengine.proxy import fields, hub_reference, logins, reference, s3_door, s3_signature
 from dfengine.proxy.blobs import BlobAnswer, Blobs
 from dfengine.proxy.front import Front
 from dfengine.proxy.guard import Guard, Listen
@@ -31,15 +32,20 @@ from dfengine.proxy.opening import Opening
 from dfengine.proxy.passing import Passing
 from dfengine.proxy.permissions import Permissions
 from dfengine.proxy.registries import Registries, Registry
+from dfengine.proxy.s3_door import S3, S3Door
 from dfengine.proxy.tokens import Tokens
 from dfengine.proxy.upstream import Upstreams
 from dfengine.proxy.working import Working
 from dfengine.settings import PROXY_PORT, ProxySettings
+from dfengine.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dfengine.proxy.front import Exchange
     from dfengine.proxy.passing import Watcher
     from dfengine.proxy.requests import Head
+    from dfengine.proxy.s3_bucket import Bucket
 
 SWEEP_SECONDS = 1.0
 MOST_CLIENTS = 4096
@@ -51,13 +57,23 @@ def run_proxy(settings: ProxySettings) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
     guard = Guard(listens, settings.allow, read_token(settings.token_file))
+    door = Door(tuple(map(Listen.parse, settings.s3_listen)), s3_door.buckets(settings.s3_buckets), read_keys(settings.s3_keys))
+    s3_door.checked(door.listens, settings.allow, door.keys)
     known = logins.given(tuple(map(Registry.parse, settings.registries)), read_logins(settings.registry_auth))
     registries = Registries(
         known, settings.only_registries, Access(settings.origin_allow, settings.origin_deny)
     )
     import uvloop
 
-    uvloop.run(_serve(settings, listens, guard, registries))
+    uvloop.run(_serve(settings, listens, guard, registries, door))
+
+
+class Door(Value):
+    """What the S3 facade is given: where it listens by itself, its buckets by name, its access keys."""
+
+    listens: tuple[Listen, ...] = ()
+    buckets: Mapping[str, Bucket] = MappingProxyType({})
+    keys: Mapping[str, str] = MappingProxyType({})
 
 
 def read_token(path: str) -> str:
@@ -73,6 +89,16 @@ def read_logins(path: str) -> dict[str, str]:
     return logins.read(_secret("--registry-auth", path, logins.LONGEST), path) if path else {}
 
 
+def read_keys(path: str) -> dict[str, str]:
+    """See s3_signature.parse_keys; empty for no file. Raises BadValue, LocalError."""
+    if not path:
+        return {}
+    try:
+        return s3_signature.parse_keys(_secret("--s3-keys", path, s3_signature.LONGEST_FILE).decode("ascii"), f"--s3-keys {path}")
+    except UnicodeError:
+        raise BadValue(f"--s3-keys {path} holds other characters than those of keys and secrets") from None
+
+
 def _secret(option: str, path: str, most: int) -> bytes:
     try:
         with open(path, "rb") as file:
@@ -83,19 +109,21 @@ def _secret(option: str, path: str, most: int) -> bytes:
         raise LocalError(f"{option} {path} cannot be read: {error.strerror}") from None
 
 
-async def _serve(settings: ProxySettings, listens: tuple[Listen, ...], guard: Guard, registries: Registries) -> None:
+async def _serve(settings: ProxySettings, listens: tuple[Listen, ...], guard: Guard, registries: Registries, door: Door) -> None:
     loop = asyncio.get_running_loop()
     more_descriptors()
-    socks = []
+    socks: list[socket.socket] = []
+    s3_socks: list[socket.socket] = []
     try:
         for each in listens:
             socks.append(_bound(each))
-        server = Server(loop, settings, guard, registries, socks)
-        servers = [await loop.create_server(lambda: Front(server), sock=sock, backlog=BACKLOG) if sock.family != socket.AF_UNIX
-                   else await loop.create_unix_server(lambda: Front(server), sock=sock) for sock in socks]  # fmt: skip
+        for each in door.listens:
+            s3_socks.append(_bound(each))
+        server = Server(loop, settings, guard, registries, [*socks, *s3_socks], door)
+        servers = [await _listen(loop, server, sock) for sock in socks] + [await _listen(loop, server.door, sock) for sock in s3_socks]
         stopped = asyncio.Event()
         stop_on_signals(loop, stopped)
-        print("ready", *(f"proxy={_written(sock)}" for sock in socks), flush=True)
+        print("ready", *(f"proxy={_written(sock)}" for sock in socks), *(f"s3={_written(sock)}" for sock in s3_socks), flush=True)
         while not stopped.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), SWEEP_SECONDS)
@@ -104,10 +132,16 @@ async def _serve(settings: ProxySettings, listens: tuple[Listen, ...], guard: Gu
             listener.close()
         server.close()
     finally:
-        for each in listens:
+        for each in (*listens, *door.listens):
             if each.path:
                 with contextlib.suppress(OSError):
                     os.unlink(each.path)
+
+
+async def _listen(loop: asyncio.AbstractEventLoop, server: Server | S3Door, sock: socket.socket) -> asyncio.Server:
+    if sock.family == socket.AF_UNIX:
+        return await loop.create_unix_server(lambda: Front(server), sock=sock)
+    return await loop.create_server(lambda: Front(server), sock=sock, backlog=BACKLOG)
 
 
 def _bound(listen: Listen) -> socket.socket:
@@ -143,7 +177,8 @@ class Server:
     """See front.Server. socks: where it listens."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, guard: Guard, registries: Registries, socks: list[socket.socket]
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, guard: Guard, registries: Registries, socks: list[socket.socket],
+        door: Door,
     ) -> None:
         self.loop = loop
         self._guard = guard
@@ -158,6 +193,7 @@ class Server:
             self._working.start()
         self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
         self._hub = Hub(loop, settings.hub, settings.xet == "passthrough", self._blobs, self._upstreams)
+        self._s3 = S3(loop, settings, door.buckets, door.keys, self._blobs) if door.buckets else None
         self._fronts: set[Front] = set()
         self._mark = f"dfengine-{secrets.token_hex(8)}".encode()
         """This process, in the field by which proxies find that a request goes round in a circle."""
@@ -167,10 +203,19 @@ class Server:
         everywhere = any(own == port and ip in ("0.0.0.0", "::") for ip, own in self._places)
         return (address, port) in self._places or (everywhere and _is_own(address))
 
+    @property
+    def door(self) -> S3Door:
+        """What serves the S3 facade's own listening sockets."""
+        assert self._s3 is not None
+        return S3Door(self, self._take, self._s3)
+
     # Connections.
 
     def admit(self, front: Front) -> bool:
-        if len(self._fronts) >= MOST_CLIENTS or not self._guard.admits(front.client):
+        return self._guard.admits(front.client) and self._take(front)
+
+    def _take(self, front: Front) -> bool:
+        if len(self._fronts) >= MOST_CLIENTS:
             return False
         self._fronts.add(front)
         return True
@@ -191,6 +236,8 @@ class Server:
         for front in list(self._fronts):
             front.cut()
         self._working.close()
+        if self._s3 is not None:
+            self._s3.close()
         self._blobs.close()
         self._upstreams.close()
 
@@ -199,6 +246,8 @@ class Server:
     def route(self, front: Front, head: Head) -> Exchange | None:
         """What answers a request; None: it is answered. Raises BadRequest."""
         first = head.first
+        if self._s3 is not None and head.target.startswith(s3_door.PATH) and self._s3.checks:
+            return self._s3.route(front, head)  # a signature shows who asks
         if self._guard.refuses(first.get(fields.TOKEN)):
             raise BadRequest(401, "the field X-Dfengine-Token shows who may use this proxy")
         if b"via" in first and any(self._mark in value for name, value in head.fields if name.lower() == b"via"):
@@ -212,6 +261,8 @@ class Server:
             given = reference.host(given) or "?"
         if head.target.startswith(b"/hub"):
             return self._of_hub(front, head)
+        if self._s3 is not None and head.target.startswith(s3_door.PATH):
+            return self._s3.route(front, head)
         asked, registry = self._asked(head.target, given)
         # Whoever may use this proxy may read in its name, and nothing else.
         if not registry.user or b"authorization" in first or head.method not in ("GET", "HEAD") or head.length:

@@ -128,20 +128,22 @@ class Blob:
     def bind(self, version: bytes) -> bool:
         """Whether what is here, and what comes, is of this version; from then on one that is not has failed. For one that is open."""
         self._version = version
-        return self._is_bound()
+        return not self.differs
 
     @property
     def bound(self) -> bool:
         """It was bound to a version, and is of it."""
-        return bool(self._version) and self._is_bound()
+        return bool(self._version) and not self.differs
 
-    def _is_bound(self) -> bool:
+    @property
+    def differs(self) -> bool:
+        """What comes may be of another version than the one that this was bound to."""
         # The record's version is taken back before a byte of another one comes.
-        return not self._version or (self._transfer is not None and self._transfer.file.record.generation == self._version)
+        return bool(self._version) and (self._transfer is None or self._transfer.file.record.generation != self._version)
 
     @property
     def failed(self) -> bool:
-        return (self.over and not self.right) or not self._is_bound()
+        return (self.over and not self.right) or self.differs
 
     @property
     def sha256(self) -> str:
@@ -165,7 +167,7 @@ class Blob:
         self.right = self._fetching.failure is None
         if self.right:
             self._await_open()  # at once: it was opened
-            self.right = self._is_bound()
+            self.right = not self.differs
         self._changed(self)
         for reader in list(self.readers):
             reader.wake()
@@ -218,7 +220,7 @@ class Reader:
         (self.fd, here), end = file.place(), n
         missing = here.first_clear(n)
         end = last + 1 if missing < 0 or missing > last else missing
-        if end == n or self.blob.failed:
+        if end == n or self.blob.differs:
             return 0
         reach = min(self._past, sum(geometry.content(end - 1)))
         if self._whole and reach == self._past and self.blob.named and not self.blob.right:

@@ -59,6 +59,12 @@ def run() -> NoReturn:
         del os.environ["HOME"]
     from dfengine.peer import lazy_start
 
+    name = os.path.basename(sys.argv[0])
+    if name in ("dfget", "supernode", "dfdaemon"):
+        from dfengine.app import command, compat
+
+        command.legacy = name == "dfget"
+        sys.argv[1:] = compat.translated(name, sys.argv[1:])
     words = sys.argv[1:]
     # A peer server that nobody visits costs the download that started it next to nothing.
     lazy_start.await_first(words)

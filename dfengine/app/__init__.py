@@ -12,6 +12,7 @@
     tree           a directory: `--recursive`
     sharing        what `share` does; caching: `cache`; preheating: `preheat`
     mirroring      `proxy hosts-toml`; dfdaemon: the settings of Dragonfly 1.x's dfdaemon
+    compat         runs by the names of Dragonfly 1.x's programs
 
 Start with `options`. A `get` with a plain command line imports `command`, `printing`, `plain` and `options` only.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, NoReturn
 
 import click
@@ -103,7 +104,15 @@ def _click(role: str, option: options.Option) -> click.Option:
     if option.kind == kinds.FLAG:
         return click.Option((*option.flags, option.name), is_flag=True, envvar=variable)
     kind = (_Header if option.kind == "header" else _Type)(option.kind)
-    return click.Option((*option.flags, option.name), type=kind, multiple=option.many, hidden=option.hidden, envvar=variable)
+    return click.Option(
+        (*option.flags, option.name), type=kind, multiple=option.many, hidden=option.hidden, envvar=variable,
+        callback=_flattened if kinds.KINDS[option.kind].listed and option.many else None,
+    )
+
+
+def _flattened(context: click.Context, param: click.Parameter, values: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
+    """What each text of an option that may come again holds, one behind the other."""
+    return tuple(chain.from_iterable(values))
 
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": help.WIDTH}
@@ -144,11 +153,19 @@ def supernode(values: dict[str, Any]) -> None:
         for param in context.command.params:
             name = str(param.name)
             if stronger.get(name) is not None and name != "config" and context.get_parameter_source(name) in weaker:
-                values[name] = param.type_cast_value(context, stronger[name])
+                values[name] = param.process_value(context, stronger[name])
     from dfengine.supernode.server import run_supernode
 
+    _leave_out(values, options.SUPERNODE)
     values["home_dir"] = command.home(values.get("home_dir", SupernodeSettings.home_dir), "--home-dir")
     run_supernode(SupernodeSettings(**values))
+
+
+def _leave_out(values: dict[str, Any], table: tuple[options.Option, ...]) -> None:
+    """Take from `values` what does nothing here, and say so."""
+    given = [option.flags[0] for option in table if option.ignored and values.pop(option.name, None)]
+    if given:
+        print(f"dfengine: accepted from Dragonfly 1.x, without effect: {', '.join(given)}", file=sys.stderr)
 
 
 def peer(values: dict[str, Any]) -> None:
@@ -216,6 +233,16 @@ _command(proxy, click.Argument(("what",), metavar="[hosts-toml]", required=False
 _command(share, click.Argument(("path",), metavar="PATH"))
 _command(cache, click.Argument(("action",), metavar="ACTION"), click.Argument(("words",), metavar="[NAME...] [FILE]", nargs=-1))
 _command(preheat, click.Argument(("words",), metavar="URL|IMAGE...", nargs=-1, required=True))
+
+
+@main.command("install-compat", short_help="Make links by the names of Dragonfly 1.x's programs.")
+@click.argument("folder", metavar="DIR")
+def install_compat(folder: str) -> None:
+    """Make links dfget, supernode and dfdaemon in DIR, by which scripts that were written for Dragonfly 1.x run this program."""
+    from dfengine.app import compat
+
+    for path in compat.install(folder):
+        printing.put(path)
 
 
 @main.command(short_help="Print the version.")

@@ -33,6 +33,9 @@ READER_GONE = 23
 SEVERAL = ("input_file", "jobs", "recursive", "include", "exclude", "delete", "dry_run")
 """Options of several files."""
 
+legacy = False
+"""The program was called by 1.x's name, dfget."""
+
 closed: tuple[int, ...] = ()
 """Standard streams that were closed when the process began; now they are /dev/null."""
 
@@ -92,9 +95,15 @@ def leave(code: int) -> NoReturn:
 
 
 def get(values: dict[str, Any]) -> None:
-    """`_get`; with `--json` a failure is an object, too, and the process ends here: raises SystemExit."""
+    """`_get`, told in 1.x's words if `legacy`; with `--json` a failure is an object, too, and the process ends here: raises SystemExit."""
     if not values.get("json"):
-        return _get(values)
+        if legacy:
+            from dfengine.app import compat
+
+            compat.told(_get, values)
+        else:
+            _get(values)
+        return
     try:
         _get(values)
     except DfengineError as error:
@@ -122,8 +131,11 @@ def misused(words: list[str], message: str, code: int) -> None:
         _tell({"stream": bool(streams)}, as_error({"u": tuple(filter(is_url, words))}, code, "UsageError", message))
 
 
-def _get(values: dict[str, Any]) -> None:
-    """Download as `values` say: those of `options.GET` that were given, and `address`. Raises subclasses of DfengineError, SystemExit."""
+def _get(values: dict[str, Any]) -> Result | None:
+    """Download as `values` say: those of `options.GET` that were given, and `address`. Returns what came of one file.
+
+    Raises subclasses of DfengineError, SystemExit.
+    """
     given = dict(values)
     placing = {name: given.pop(name, "") for name in ("output", "dir", "create_dirs", "remote_header_name", "skip_existing")}
     window, cache = (given.pop(name, None) for name in ("window", "cache"))
@@ -148,7 +160,7 @@ def _get(values: dict[str, Any]) -> None:
         if stream or window or cache is not None or placing["output"] or placing["remote_header_name"]:
             raise BadValue("-o, -J and the options of streams are for one file: use -P DIR, in which files are named by their URLs")
         many.run(settings, urls, folders, {**placing, **several}, shows=shows, as_json=as_json)
-        return
+        return None
     if stream and placing["output"] not in ("", "-"):
         raise BadValue("--stream writes to stdout: omit -o, or use -o -")
     device = "/dev/stdout" if stream or placing["output"] == "-" else _device(placing)
@@ -169,7 +181,7 @@ def _get(values: dict[str, Any]) -> None:
             settings = settings.replace(timeout=max(0.001, settings.timeout - (time.monotonic() - began)))
         if placing["skip_existing"] and os.path.exists(settings.output):
             _skipped(settings, as_json)
-            return
+            return None
         prepare(settings.output, bool(placing["create_dirs"]))
     result = _download(settings, shows, values)
     if as_json:
@@ -182,6 +194,7 @@ def _get(values: dict[str, Any]) -> None:
         print(f"dfengine: {named}{summary(result)}", file=sys.stderr)
     elif result.back_to_source and not quiet:
         print(f"dfengine: fetched from the origin: {result.back_to_source}", file=sys.stderr)
+    return result
 
 
 def _urls(given: dict[str, Any]) -> list[str]:
@@ -200,7 +213,7 @@ def _urls(given: dict[str, Any]) -> list[str]:
 
 def _checked(given: dict[str, Any], quiet: bool) -> GetSettings:
     """Settings of a download of no URL yet. Raises BadValue, StorageError."""
-    for name in ("accepted", "continue_at"):
+    for name in ("accepted", "continue_at", "dfdaemon", "clientqueue"):
         given.pop(name, None)
     given["headers"] = origin_headers(given.pop("headers", ()), given.pop("range", ""), given.pop("user_agent", None))
     if given.get("port") and given["port"] not in PEER_PORTS:

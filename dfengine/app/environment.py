@@ -6,7 +6,7 @@ import os
 
 from dfengine.app.command import configuration_files
 from dfengine.app.keywords import table
-from dfengine.app.kinds import FLAG, KINDS
+from dfengine.app.kinds import FLAG, KINDS, read_all
 from dfengine.app.options import GET
 from dfengine.errors import BadValue
 from dfengine.task import is_url
@@ -57,8 +57,7 @@ def _read(option: Option, text: Any, where: str) -> Any:
     try:
         if option.kind == FLAG:
             return _flag(text)
-        read = KINDS[option.kind].read
-        return tuple(map(read, text)) if option.many else read(text)
+        return read_all(option.kind, text) if option.many else KINDS[option.kind].read(text)
     except BadValue as error:
         raise BadValue(f"{where}: {error}") from None
 

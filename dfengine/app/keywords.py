@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dfengine.app.kinds import FLAG, KINDS
+from dfengine.app.kinds import FLAG, KINDS, added
 from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
 from dfengine.settings import GetSettings, SupernodeAddress, origin_headers
@@ -198,7 +198,10 @@ def _value(option: Option, value: Any) -> Any:
         values = iter(value)
     except TypeError:
         raise BadValue(f"{type(value).__name__} is given, not a list") from None
-    return tuple(_one(option.kind, each) for each in values)
+    found: tuple[Any, ...] = ()
+    for each in values:
+        found = added(option.kind, found, _one(option.kind, each))
+    return found
 
 
 def _one(kind: str, value: Any) -> Any:

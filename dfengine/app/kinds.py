@@ -10,7 +10,7 @@ from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 FLAG = "flag"
@@ -26,7 +26,9 @@ PRIVATE = "share|split"
 
 XET = "strip|passthrough"
 
-CHOICES = frozenset((PATTERN, SIGN, SCOPE, PRIVATE, XET))
+CDN_PATTERN = "local|source"
+
+CHOICES = frozenset((PATTERN, SIGN, SCOPE, PRIVATE, XET, CDN_PATTERN))
 """Kinds that are shown as they are typed."""
 
 
@@ -77,6 +79,11 @@ def _platform(text: str) -> str:
     return check_platform(text)
 
 
+def _nodes(text: str) -> tuple[SupernodeAddress, ...]:
+    """One, or several with commas between them, as 1.x takes them."""
+    return tuple(map(SupernodeAddress.parse, text.split(",")))
+
+
 def _glob(text: str) -> str:
     from dfengine.globs import Globs
 
@@ -84,11 +91,15 @@ def _glob(text: str) -> str:
 
 
 class Kind(Value):
-    """What the values of an option are. read: text to value, raises BadValue. types: of the value in Python. unit: of a number."""
+    """What the values of an option are. read: text to value, raises BadValue. types: of the value in Python. unit: of a number.
+
+    listed: a text may hold several, and `read` gives a tuple of them.
+    """
 
     read: Callable[[str], Any]
     types: tuple[type, ...] = (str,)
     unit: str = ""
+    listed: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -111,7 +122,7 @@ KINDS: dict[str, Kind] = {
     "pieces|size": Kind(settings.parse_window, (int,), "pieces, or bytes"),
     "duration": Kind(settings.parse_duration, (int, float), "seconds"),
     "header": Kind(settings.parse_header, (tuple,)),
-    "host[:port][=weight]": Kind(SupernodeAddress.parse, (SupernodeAddress,)),
+    "host[:port][=weight]": Kind(_nodes, (SupernodeAddress,), listed=True),
     "algorithm:hex": Kind(Digest.parse, (Digest,)),
     "port": Kind(_port, (int,)),
     "ip:port|unix:path": Kind(str),
@@ -133,5 +144,19 @@ KINDS: dict[str, Kind] = {
     "scope": Kind(_one_of("scope", SCOPE)),
     "platform": Kind(_platform),
     PRIVATE: Kind(_one_of("private", PRIVATE)),
+    CDN_PATTERN: Kind(_one_of("cdn-pattern", CDN_PATTERN)),
 }
 """By name: in capitals, `--help` shows it as what an option takes."""
+
+
+def added(kind: str, values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    """`values` of an option that may come again, and what was read of one more text of it."""
+    return (*values, *value) if KINDS[kind].listed else (*values, value)
+
+
+def read_all(kind: str, texts: Iterable[str]) -> tuple[Any, ...]:
+    """The values of an option that may come again. Raises BadValue."""
+    found: tuple[Any, ...] = ()
+    for text in texts:
+        found = added(kind, found, KINDS[kind].read(text))
+    return found

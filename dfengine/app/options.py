@@ -8,7 +8,7 @@ Defaults are those of the settings (`dfengine.settings`): what is not given is n
 from __future__ import annotations
 
 from dfengine import settings
-from dfengine.app.kinds import FLAG, PATTERN, PRIVATE, SIGN, XET
+from dfengine.app.kinds import CDN_PATTERN, FLAG, PATTERN, PRIVATE, SIGN, XET
 from dfengine.value import Value
 
 ENVIRONMENT = "DFENGINE"
@@ -20,6 +20,7 @@ class Option(Value):
 
     many: may be given again. default: in words, where the setting's own value does not say it. more: what docs/commands.md adds. legacy:
     key in the configuration files of 1.x. hidden: only for a `get` that starts a peer server; neither help, nor files or environment.
+    ignored: 1.x has it, and here it does nothing.
     """
 
     flags: tuple[str, ...]
@@ -32,6 +33,7 @@ class Option(Value):
     more: str = ""
     legacy: str = ""
     hidden: bool = False
+    ignored: bool = False
 
     @property
     def key(self) -> str:
@@ -47,6 +49,7 @@ OUTPUT, SWARM, ORIGIN, VERIFICATION = "Output", "Swarm", "Origin", "Verification
 LIMITS, PEER_SERVER, SECURITY, MESSAGES = "Limits", "This host's peer server", "TLS and secret", "Messages"
 NETWORK, STORAGE, OTHER = "Network", "Storage", "Other"
 MANY = "Many files"
+FORMER = "Of Dragonfly 1.x, without effect"
 
 JOBS = 8
 """Files that are downloaded at once, of several."""
@@ -100,7 +103,7 @@ GET = (
     Option(("--dry-run",), "dry_run", MANY, "Print what would be downloaded, and write nothing", FLAG,
            more="Of a directory sizes and paths, also what `--delete` would delete; of a list URLs and outputs"),
     Option(("-n", "--node"), "nodes", SWARM, "Supernode; repeat for several", "host[:port][=weight]", many=True, default="none",
-           more="Port 8002 and weight 1 if absent", legacy="nodes"),
+           more="Or several with commas between them. Port 8002 and weight 1 if absent", legacy="nodes"),
     Option(("-p", "--pattern"), "pattern", SWARM, "cdn: serve nobody; source: origin only", PATTERN,
            more="`p2p` and `cdn` fetch from peers and supernode"),
     Option(("--notbs",), "notbs", SWARM, "Never fall back to the origin when the swarm fails", FLAG),
@@ -157,8 +160,10 @@ GET = (
     *TRUST,
     Option(("--json",), "json", MESSAGES, "Print one JSON object at the end", FLAG, more="On stdout; of a stream to stdout, on stderr"),
     Option(("-q", "--quiet"), "quiet", MESSAGES, "Print errors only", FLAG),
-    Option(("--verbose",), "verbose", MESSAGES, "Print each step on stderr", FLAG),
+    Option(("--verbose", "--console"), "verbose", MESSAGES, "Print each step on stderr", FLAG),
     Option(("-b", "--showbar"), "showbar", MESSAGES, "Show the progress bar even if stderr is no terminal", FLAG),
+    Option(("--dfdaemon",), "dfdaemon", FORMER, "1.x: whether dfdaemon asks", FLAG, ignored=True),
+    Option(("--clientqueue",), "clientqueue", FORMER, "1.x: pieces handled at once", "0..1000000", ignored=True),
 )  # fmt: skip
 
 SUPERNODE = (
@@ -206,6 +211,14 @@ SUPERNODE = (
     Option(("--preheat-token-file",), "preheat_token_file", SECURITY, "File with a token that opens preheats, mode 0600", "file",
            more="For Harbor and others that cannot sign requests (docs/images.md)"),
     Option(("--config",), "config", OTHER, "One more YAML file; it overrides the others", "file"),
+    Option(("--debug", "-D"), "debug", FORMER, "1.x: log more", FLAG, ignored=True),
+    Option(("--profiler",), "profiler", FORMER, "1.x: serve profiles of the program", FLAG, ignored=True),
+    Option(("--pool-size",), "pool_size", FORMER, "1.x: threads that read origins", "0..1000000", ignored=True),
+    Option(("--system-bandwidth",), "system_bandwidth", FORMER, "1.x: rate left to other programs", "rate", ignored=True),
+    Option(("--gc-initial-delay",), "gc_initial_delay", FORMER, "1.x: time to the first clean-up", "duration", ignored=True),
+    Option(("--gc-meta-interval",), "gc_meta_interval", FORMER, "1.x: time between clean-ups", "duration", ignored=True),
+    Option(("--cdn-pattern",), "cdn_pattern", FORMER, "1.x: where clients fetch from", CDN_PATTERN, ignored=True,
+           more="A supernode keeps a copy of each file in either case"),
 )  # fmt: skip
 
 PEER = (

@@ -6,7 +6,7 @@ else there is (help, a mistake, a value from elsewhere) it leaves to click. `mis
 
 from __future__ import annotations
 
-from dfengine.app.kinds import FLAG, KINDS
+from dfengine.app.kinds import FLAG, KINDS, added
 from dfengine.app.options import GET
 from dfengine.errors import CallerError
 
@@ -133,5 +133,5 @@ def read(words: Sequence[str]) -> dict[str, Any] | None:
             value = KINDS[option.kind].read(text)
         except CallerError:
             return None
-        found[option.name] = (*found.get(option.name, ()), value) if option.many else value
+        found[option.name] = added(option.kind, found.get(option.name, ()), value) if option.many else value
     return found

@@ -95,7 +95,7 @@ def test_the_user_in_the_form_of_1x(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment.read() == {"user": "me:secret"}
 
 
-@pytest.mark.parametrize(("name", "text"), [("MINRATE", "fast"), ("NOTBS", "perhaps"), ("NODES", "a,b"), ("PATTERN", "zzz")])
+@pytest.mark.parametrize(("name", "text"), [("MINRATE", "fast"), ("NOTBS", "perhaps"), ("NODES", "a,,b"), ("PATTERN", "zzz")])
 def test_what_is_wrong_says_where(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"DFENGINE_GET_{name}", text)
     with pytest.raises(BadValue, match=f"DFENGINE_GET_{name}"):

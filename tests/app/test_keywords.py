@@ -108,7 +108,7 @@ def test_values_and_texts(given: dict[str, Any], meant: dict[str, Any]) -> None:
         {"headers": [("A", "b\nc")]}, {"headers": [("A", "b", "c")]}, {"headers": ["A"]}, {"notbs": "yes"},
         {"notbs": 1}, {"notbs": 0}, {"connections": 0}, {"connections": 4.0}, {"connections": True}, {"timeout": float("inf")},
         {"timeout": -0.5}, {"locallimit": -1}, {"window_bytes": -1}, {"digest": Digest("sha256", "00")}, {"digest": Digest("sha3", "00")},
-        {"digest": b"md5:00"}, {"nodes": [1]}, {"nodes": 5}, {"nodes": b"n"}, {"nodes": ["n", None]}, {"nodes": "a,b"},
+        {"digest": b"md5:00"}, {"nodes": [1]}, {"nodes": 5}, {"nodes": b"n"}, {"nodes": ["n", None]}, {"nodes": "a,,b"},
         {"nodes": ["h:99999"]},
         {"nodes": ""}, {"nodes": "http://n"}, {"headers": 5}, {"headers": ("A", "b")}, {"headers": {"A": 5}}, {"headers": {"A\r\nB": "c"}},
         {"headers": [5]}, {"home": "a\0b"}, {"identifier": "a\0b"}, {"user": b"u"}, {"pattern": "zzz"}, {"range": "9-0"}, {"range": 5},

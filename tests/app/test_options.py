@@ -74,6 +74,7 @@ def test_other_lines_are_answered_as_they_are(line: str, said: str) -> None:
         ["-u", "http://o/f", "-o", "-", "--window=16", "--cache", "64M", "--json"],
         ["-L", "-O", "-C", "-", "-c", "-k", "-q", "-H", "A: b", "-A", "x/1", "-P", "dir", "--create-dirs", "-J", "-r", "-5", "http://o/f"],
         ["http://o/f", "-u", "me:pw", "--limit-rate", "2M", "--max-time", "5m", "--connections", "16", "--retry", "0", "--skip-existing"],
+        ["-u", "http://o/f", "-n", "a:1,b=2", "--node=c,d", "--console", "--dfdaemon", "--clientqueue", "6"],
         ["http://o/f", "--md5", "0" * 32, "-s", "20M", "--timeout=5m", "-p", "cdn", "--digest", "xxh3:" + "0" * 32],
     ],
 )
@@ -132,7 +133,7 @@ def test_examples_can_be_typed(role: str) -> None:
 SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces|size": "7", "duration": "7s", "header": "A: b",
            "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
            kinds.PATTERN: "cdn", kinds.SIGN: "none", "scope": "all_peers", "platform": "linux/amd64",
-           kinds.PRIVATE: "split", kinds.XET: "passthrough", kinds.FLAG: "1"}  # fmt: skip
+           kinds.PRIVATE: "split", kinds.XET: "passthrough", kinds.CDN_PATTERN: "source", kinds.FLAG: "1"}  # fmt: skip
 
 NEEDED = {"share": ("FILE",), "cache": ("ls",), "preheat": ("ls",)}
 """Arguments without which a command is none."""
@@ -153,8 +154,9 @@ def test_each_option_is_a_variable_and_a_setting_of_files(
         return command.make_context(role, [*words, *NEEDED.get(role, ())], default_map=given).params[option.name]
 
     def read(text: str) -> Any:
-        value = True if option.kind == kinds.FLAG else kinds.KINDS[option.kind].read(text)
-        return (value,) if option.many else value
+        if option.many:
+            return kinds.read_all(option.kind, [text])
+        return True if option.kind == kinds.FLAG else kinds.KINDS[option.kind].read(text)
 
     assert found() == read(other)
     monkeypatch.setenv(f"DFENGINE_{role}_{option.name}".upper(), text)
@@ -164,6 +166,8 @@ def test_each_option_is_a_variable_and_a_setting_of_files(
 
 
 def test_several_of_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFENGINE_GET_NODES", "a,b:1")
+    assert cli.main.commands["get"].make_context("get", ["http://o/f"]).params["nodes"] == (SupernodeAddress("a"), SupernodeAddress("b", 1))
     monkeypatch.setenv("DFENGINE_GET_NODES", "a b:1")
     monkeypatch.setenv("DFENGINE_GET_HEADERS", "A: b c\nD: e")
     values = cli.main.commands["get"].make_context("get", ["http://o/f"]).params
@@ -181,7 +185,7 @@ def test_a_variable_that_names_a_version_is_no_option(monkeypatch: pytest.Monkey
 
 def test_every_option_of_a_server_is_its_setting() -> None:
     for role, kind in (("supernode", SupernodeSettings), ("peer", PeerSettings)):
-        assert {option.name for option in options.COMMANDS[role]} - {"config"} == set(kind.FIELDS)
+        assert {option.name for option in options.COMMANDS[role] if not option.ignored} - {"config"} == set(kind.FIELDS)
 
 
 def test_the_documents_tables_are_made_from_the_table() -> None:
@@ -197,7 +201,7 @@ def test_the_documents_tables_are_made_from_the_table() -> None:
 def test_every_option_is_a_setting_or_told_to_the_command() -> None:
     told = {"stream", "json", "showbar", "u", "dir", "create_dirs", "remote_header_name", "accepted", "continue_at", "skip_existing",
             "range", "user_agent", "input_file", "jobs", "recursive", "include", "exclude", "delete", "dry_run"}  # fmt: skip
-    assert {option.name for option in options.GET} - told <= set(GetSettings.FIELDS)
+    assert {option.name for option in options.GET if not option.ignored} - told <= set(GetSettings.FIELDS)
     assert len({option.name for option in options.GET}) == len(options.GET)
     assert len(set(FLAGS)) == len(FLAGS)
 

@@ -64,9 +64,9 @@ class Joining:
         self.patience = SILENT
         """Seconds until a leader that does not beat is reported: who has more leaves it to others to lead."""
         self.slot = -1
-        self.left = False
-        """The leader before this one has ended: nobody writes any more where it wrote."""
-        self._leader: Any = -1
+        self.left = -1
+        """Number of the leader before this one, if that has ended: nobody writes any more where it wrote."""
+        self._leader = -1
         self._reported = False
         """The server was told that this leader does not run, and has named no other one since."""
         self.place: LeaderPlace | None = None
@@ -157,7 +157,7 @@ class Joining:
             told = words.get("told")
             if told in ("lead", "follow"):
                 if told == "lead":
-                    self.left = words.get("left") is True
+                    self.left = self._leader if words.get("left") is True else -1
                     self._lead()
                 if len(descriptors) == 1:
                     self._join(words, descriptors.pop())
@@ -168,7 +168,7 @@ class Joining:
                 self.place = None
                 try:
                     self.place = LeaderPlace.adopt(words.get("place"), descriptors, self.leader_page)
-                    descriptors = []
+                    self.place.leader, descriptors = self._leader, []
                 except (StorageError, OSError, AttributeError):
                     self.part()  # another place may never come
             elif told == "done":
@@ -186,8 +186,9 @@ class Joining:
             self.part()
             return
         self._let_go(self.place, self.leader_page)
-        slot, self._leader = words.get("slot"), words.get("leader")
-        self.place, self.leader_page, self.slot = None, page, slot if type(slot) is int else -1
+        slot, leader = words.get("slot"), words.get("leader")
+        self._leader, self.slot = (each if type(each) is int else -1 for each in (leader, slot))
+        self.place, self.leader_page = None, page
         self.joined, self.done, self._reported, self._since = True, False, False, time.monotonic()
         self._pulse = Pulse(self._since)
         page.join()

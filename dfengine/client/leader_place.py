@@ -50,6 +50,8 @@ class LeaderPlace:
         self.output = output
         self.algorithms = algorithms
         self.generation = file.record.generation
+        self.leader = -1
+        """Number of the leader whose it is; -1: nobody knows."""
         self.taken = False
         """The file is somebody else's to close."""
 

@@ -1,8 +1,9 @@
 """An open file whose pieces this host's leader fetches: its readers read from the leader's memory or file, and no byte is copied.
 
-What readers wait for is named in the leader's page of signals. When the leader has ended, whoever leads then fetches into the same place,
-since nobody else writes there any more. A leader that does not run may run again, and write: then the next leader copies the pieces that
-are here into a place of its own, and the others read from there, once it has every piece that they have seen.
+What readers wait for is named in the leader's page of signals. When the leader has ended whose place it is, whoever leads then fetches
+into the same place, since nobody else writes there any more. A leader that does not run may run again, and write, even when another one
+has led and ended meanwhile: then the next leader copies the pieces that are here into a place of its own, and the others read from there,
+once it has every piece that they have seen.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class JoinedPlace:
         self._watch = watch
         self._named: set[int] = set()
         self._seen = Bitset(0)
+        self._owner = -1
+        """Number of the leader whose place it is where the readers read."""
 
     def run(self) -> bool:
         """True: every piece is here. False: this download leads now, or goes on alone, with what is here. Raises StorageError."""
@@ -67,7 +70,7 @@ class JoinedPlace:
             if not joining.leads:
                 joining.pass_on()
             return True
-        self._place.take_over(joining.leads and joining.left)
+        self._place.take_over(joining.leads and joining.left == self._owner >= 0)
         self._tell(transfer)
         if not joining.leads:
             joining.pass_on()
@@ -77,7 +80,7 @@ class JoinedPlace:
         """None: what the leader has cannot be shared. Raises Unusable."""
         if not leader.trusted or not self._place.shares(leader.file):
             return None
-        leader.taken = True
+        leader.taken, self._owner = True, leader.leader
         self._place.lend(leader)
         transfer = self._place.adopt(leader.file)
         self._seen = Bitset(len(transfer.file.here))
@@ -99,7 +102,7 @@ class JoinedPlace:
             missing = [n for n in self._seen if n >= len(there_now) or n not in there_now]
             if not missing:
                 transfer.move(there)
-                leader.taken, leader.file = True, here
+                leader.taken, leader.file, self._owner = True, here, leader.leader
                 return True
             leader.page.want(joining.slot, [*missing, *transfer.wishes()][:WANTED])
             joining.hear(TICK, transfer.wakeup)

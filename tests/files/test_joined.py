@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,12 +13,14 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
+from dfengine.client.joining import Joining
 from dfengine.client.leader_place import LeaderPlace
 from dfengine.client.on_demand import TransferOnDemand
 from dfengine.client.watch import Watch
 from dfengine.files.joined import JoinedPlace
 from dfengine.files.opened import Opened
 from dfengine.files.place import MEMORY, FilePlace
+from dfengine.net import fd_passing
 from dfengine.settings import GetSettings
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.memory_file import MemoryFile
@@ -119,3 +122,31 @@ def test_a_read_waits_for_what_was_here_and_is_not_any_more(shared: Shared, monk
         shared.joined._tell(shared.transfer)
     reads.join(60)
     assert found == [[bytes([5]) * 4, bytes([3]) * 4]]
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_the_next_leader_fetches_into_a_place_only_if_its_owner_has_ended(tmp_path: Path, between: bool) -> None:
+    """Two processes wrote into one memory where the first leader was stopped, and the second one had led and ended before it ran again."""
+    ours, theirs = socket.socketpair()
+    pages, first = [SignalPage.create(), SignalPage.create()], memory(0)
+    fd_passing.say(ours, {"told": "follow", "leader": 1, "slot": 0}, [pages[0].fd])
+    joining = Joining.begin(theirs, "key", "opened", first=False)
+    place = FilePlace(GetSettings(url="http://o/f", output="-", home=str(tmp_path)), "task", MEMORY)
+    follows = threading.Thread(target=JoinedPlace(joining, place, Watch(0.0, None, "")).run, daemon=True)
+    follows.start()
+    fd_passing.say(ours, {"told": "open", "place": {"output": "", "algorithms": [], "memory": True}}, first.descriptors)
+    transfer = place.await_open(60)
+    assert transfer is not None
+    if between:
+        fd_passing.say(ours, {"told": "follow", "leader": 2, "slot": 0}, [pages[1].fd])
+    fd_passing.say(ours, {"told": "lead", "left": True})
+    follows.join(60)
+    assert joining.leads
+    bring(first, 3)
+    assert list(transfer.file.here) == ([0] if between else [0, 3])
+    place.close()
+    joining.close()
+    ours.close()
+    first.close()
+    for page in pages:
+        page.close()

@@ -131,8 +131,11 @@ class TransferOnDemand(Transfer):
 
     def ask_for_host(self, pieces: list[int]) -> None:
         """See Transfer."""
-        before, self._for_host = self._for_host, self.ask(pieces)
-        self.withdraw(before)
+        with self._changed:
+            if self.stopping:
+                return  # its file may be closed
+            before, self._for_host = self._for_host, self.ask(pieces)
+            self.withdraw(before)
 
     def read_ahead(self, first: int, past: int) -> None:
         """Pieces [first, past) are wanted when nothing is demanded."""

@@ -15,7 +15,7 @@ from dfengine._bitset import Bitset
 from dfengine.client.leader_place import Unusable
 from dfengine.client.page_waiter import LOOK, PageWaiter
 from dfengine.client.watch import TICK
-from dfengine.storage.signal_page import WANTED
+from dfengine.storage.signal_page import SLOTS, WANTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class JoinedPlace:
 
     def _begin(self, leader: LeaderPlace) -> TransferOnDemand | None:
         """None: what the leader has cannot be shared. Raises Unusable."""
-        if not leader.trusted or not self._place.shares(leader.file):
+        if not (self._asks and leader.trusted and self._place.shares(leader.file)):
             return None
         leader.taken, self._owner = True, leader.leader
         self._place.lend(leader)
@@ -86,13 +86,18 @@ class JoinedPlace:
         self._seen = Bitset(len(transfer.file.here))
         return transfer
 
+    @property
+    def _asks(self) -> bool:
+        """Its wishes reach the leader, which fetches nothing else: of more than SLOTS downloads those beyond go on alone."""
+        return 0 <= self._joining.slot < SLOTS
+
     def _moves_to(self, leader: LeaderPlace, transfer: TransferOnDemand) -> bool:
         """Readers read from this leader's place from now on, if it has, or gets, all that they have seen. Raises Unusable."""
         joining, here, there = self._joining, transfer.file, leader.file
         if there is here:
             return True
         same = leader.generation == here.record.generation and there.geometry.piece_size == here.geometry.piece_size
-        if not same or there.evicts or there.in_memory != here.in_memory:
+        if not (self._asks and same) or there.evicts or there.in_memory != here.in_memory:
             return False
         while joining.joined and not joining.leads and joining.place is leader:
             self._watch.check(transfer)

@@ -46,7 +46,7 @@ FIRST = 1024
 """Word of the first slot."""
 
 SLOTS = BYTES // 4 // SLOT - FIRST // SLOT
-"""So many that joined can say what they want first; those beyond take what comes."""
+"""So many that joined can say what they want first; those beyond take what comes, or nothing where a leader fetches only what is wanted."""
 
 WANTED = SLOT - 1
 """Pieces that one can name at once."""

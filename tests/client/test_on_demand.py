@@ -75,6 +75,14 @@ def test_a_ticket_is_signalled_by_each_of_its_pieces(transfer: TransferOnDemand)
     assert transfer.ask((3,)).left == [], "it is here"
 
 
+def test_what_others_wish_of_a_download_that_is_closed() -> None:
+    """Their wishes come by a thread that ends later: it failed with a traceback."""
+    transfer = made(SIZE - 5)
+    transfer.close()
+    transfer.file.close()
+    transfer.ask_for_host([0])
+
+
 def test_what_does_not_exist_is_not_waited_for(transfer: TransferOnDemand) -> None:
     assert transfer.ask((COUNT, COUNT + 5)).left == []
     assert transfer.parked

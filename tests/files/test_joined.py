@@ -25,7 +25,7 @@ from dfengine.settings import GetSettings
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.memory_file import MemoryFile
 from dfengine.storage.piece_file import PieceFile
-from dfengine.storage.signal_page import SignalPage
+from dfengine.storage.signal_page import SLOTS, SignalPage
 
 COUNT, CONTENT = 8, (1 << 20) - 5
 
@@ -122,6 +122,15 @@ def test_a_read_waits_for_what_was_here_and_is_not_any_more(shared: Shared, monk
         shared.joined._tell(shared.transfer)
     reads.join(60)
     assert found == [[bytes([5]) * 4, bytes([3]) * 4]]
+
+
+def test_who_cannot_say_what_it_wants_follows_nobody(shared: Shared) -> None:
+    """Of open files beyond those that have a slot a read waited for ever, for what nobody fetched."""
+    shared.joining.slot = SLOTS
+    leader = shared.leader(memory(0))
+    assert not shared.joined._moves_to(leader, shared.transfer)
+    assert shared.joined._begin(leader) is None
+    leader.close()
 
 
 @pytest.mark.parametrize("between", [False, True])

@@ -20,6 +20,7 @@
     joined_file, page_waiter            a download into a file that copies all of them; the threads that wait in a leader's page
     local_peer, leaving                 this host's peer server, no child of ours (`_detached`); telling supernodes of the end
     sharing                             gives a file of this host to the swarm
+    withdrawing                         ends that this host serves something
     host_cache, node_cache              what this host serves, and a supernode's copies, seen and steered
     interrupt, watchdog                 signals and the deadline
     batch, batch_progress, pooled       many downloads of one process, what they have done together, what they share

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from dfengine.client import withdrawing
 from dfengine.errors import BadValue, DigestMismatch, StorageError
 from dfengine.location import is_content
 from dfengine.storage import shared_content
@@ -89,7 +90,7 @@ def find(home: Home, said: str) -> list[Cached]:
 def is_called(cached: Cached, said: str) -> bool:
     """`said` is its name, content, task or path."""
     task = task_id(said) if is_content(said) else said
-    return said in (cached.name, cached.url) or task == cached.task or os.path.abspath(said) == cached.path
+    return said in (cached.name, cached.url) or task == cached.task or cached.path in (os.path.abspath(said), os.path.realpath(said))
 
 
 def pin(home: Home, cached: Cached, pinned: bool) -> None:
@@ -152,8 +153,14 @@ def _copy(home: Home, cached: Cached, fd: int) -> None:
 
 
 def withdraw(home: Home, cached: Cached) -> None:
-    """It is served no longer, with the data of a directory that it is the manifest of; the output stays."""
-    home.withdraw(cached.name)
-    for each in shared_content.listed(home) if cached.url else ():
-        if each.of == cached.url:
-            home.withdraw(each.name)
+    """It is served no longer, a directory with its manifest; the output stays."""
+    withdrawing.withdraw(home, [cached.name, *_directory(home, cached)])
+
+
+def _directory(home: Home, cached: Cached) -> list[str]:
+    """Names of the data of a directory that it is the manifest of, or of its manifest."""
+    announced = shared_content.listed(home)
+    found = [each.name for each in announced if (cached.url and cached.url == each.of) or (cached.of and cached.of == each.url)]
+    entries = [entry for name in home.names() if (entry := home.entry(name)) is not None]
+    own = next((entry.of for entry in entries if entry.name == cached.name), "")
+    return [*found, *(entry.name for entry in entries if entry.of == cached.name or (own and own == entry.name))]

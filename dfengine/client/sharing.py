@@ -10,7 +10,7 @@ import os
 import time
 
 from dfengine import codes
-from dfengine.client import local_peer
+from dfengine.client import local_peer, withdrawing
 from dfengine.client.identity import unique_sign
 from dfengine.errors import BadValue, RemoteError, SupernodeError
 from dfengine.location import content_url
@@ -189,8 +189,7 @@ class Share:
     def end(self) -> None:
         """Share it no longer."""
         ended, self.shared = self.shared, []
-        for shared in ended:
-            self.home.withdraw(shared.name)
+        withdrawing.withdraw(self.home, [shared.name for shared in ended])
         for shared in ended if self._port else ():
             for node in shared.nodes:
                 # One that is not reached hears it from the peer server, or nothing more of it.

@@ -192,7 +192,7 @@ class Tree:
             if target.folds_case() and (clashes := manifest.case_clashes()):
                 raise BadListing(f"{clashes[0][0][:200]!r} and {clashes[0][1][:200]!r} are one path in {target.path}")
             left, part = self._left(), None if self._shared else TreeTask(DATA, self._globs, manifest.identity)
-            data = TreeData(left, part, target, manifest, self._observer, self._limit)
+            data = TreeData(left, part, target, manifest, self._observer, self._limit, who.name)
             if not self._shared:
                 data.selected_by = who.task  # the supernode that has made the manifest knows it, and hears what is wrong with it
             data.may_question = not self._shared and manifest.identity not in self._questioned and len(self._questioned) < ROUNDS

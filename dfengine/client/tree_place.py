@@ -89,6 +89,8 @@ class TreePlace(Place):
         super().__init__(settings)
         self._target = target
         self._shared: tuple[Home, str] | None = None
+        self.of = ""
+        """The name of the download of its manifest."""
 
     def _begin_again(self) -> None:
         self.close()
@@ -119,7 +121,8 @@ class TreePlace(Place):
         if self.transfer is not None:
             self._shared = home, name
             home.withdraw(name)
-            home.share_tree(name, self.transfer.file, self._target, task=task, cid=cid, node=node, expire=self._settings.expiretime)
+            home.share_tree(name, self.transfer.file, self._target, task=task, cid=cid, node=node, expire=self._settings.expiretime,
+                            of=self.of)
 
     def keep(self) -> None:
         """All files have their names: they are served on. Nothing fails by it."""

@@ -78,9 +78,9 @@ class TreeData(Downloading):
 
     def __init__(
         self, settings: GetSettings, tree: TreeTask | None, target: TreeTarget, manifest: Manifest, observer: Observer | None,
-        limit: Throttle | None,
+        limit: Throttle | None, of: str,
     ) -> None:  # fmt: skip
-        """tree: None for a shared directory, whose data is content with the name that the manifest's base is."""
+        """tree: None for a shared directory, whose data is content with the name that the manifest's base is. of: see TreePlace."""
         self.tree = tree
         self.manifest = manifest
         self._named = settings.url
@@ -88,7 +88,7 @@ class TreeData(Downloading):
             settings = settings.replace(url=manifest.base[:-1])
         self._target = target
         self._tree_place = TreePlace(settings, target)
-        self._tree_place.limit = limit
+        self._tree_place.limit, self._tree_place.of = limit, of
         watch = Watch(settings.timeout, observer, ADVICE, settings.quiet)
         super().__init__(settings, self._tree_place, watch, identify(settings, tree))
 

@@ -49,7 +49,8 @@ class _Stream:
 class Hosted:
     """See routes.Shares. `now`: unix seconds; `listener`: see fd_passing.listen, None when no stream is taken.
 
-    settings: called with a message that came without descriptors from a process of this user; whether it is taken.
+    settings: called with a message that came without descriptors from a process of this user; whether it is taken. No settings are those of
+    `withdrawals`.
     """
 
     def __init__(
@@ -204,6 +205,14 @@ class Hosted:
         """See routes.Shares."""
         stream = self._streams.get(name)
         return stream.shared.entry if stream is not None and stream.shared is not None else self._home.entry(name)
+
+    def has(self, name: str) -> bool:
+        """See routes.Shares."""
+        return name in self._streams or self._home.has(name)
+
+    def withdraw(self, name: str) -> None:
+        """See routes.Shares. A stream is its process's."""
+        self._home.withdraw(name)
 
     @property
     def running(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from dfengine import codes
@@ -18,7 +18,7 @@ from dfengine.net.announcing import announce
 from dfengine.net.dialer import Dialer
 from dfengine.settings import SupernodeAddress
 from dfengine.storage.home import Home
-from dfengine.storage.shared_content import Announced, announcement, digests, is_whole, listed
+from dfengine.storage.shared_content import Announced, announcement, digests, is_whole, listed, read
 
 ALIVE = 5.0
 """Seconds between two announcements to one supernode; see `supernode.shares.SILENCE`."""
@@ -64,6 +64,12 @@ class Keeper:
                     self._due[each.name, node] = float("inf")
                     self._submit(self._announce, each, node)
 
+    def end(self, names: Iterable[str]) -> None:
+        """The user withdraws them: the next look takes them back, also what `share` itself has announced since the last one."""
+        for name in names:
+            if (found := read(self._home, name)) is not None:
+                self._known[name] = found
+
     def _submit(self, work: Callable[[Announced, str], None], shared: Announced, node: str) -> None:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(AT_ONCE, "announce")
@@ -83,6 +89,8 @@ class Keeper:
         finally:
             if (shared.name, node) in self._due:
                 self._due[shared.name, node] = time.monotonic() + pause
+            else:
+                self._withdraw(shared, node)  # it was taken back meanwhile, which may have arrived first
 
     def _take_back(self, shared: Announced) -> None:
         for node in shared.nodes:

@@ -35,6 +35,8 @@ class Shares(Protocol):
     def withdraw_deleted(self) -> list[Entry]: ...
     def names(self) -> list[str]: ...
     def entry(self, name: str) -> Entry | None: ...
+    def has(self, name: str) -> bool: ...
+    def withdraw(self, name: str) -> None: ...
 
 
 Leaving = tuple[str, str, str]
@@ -144,6 +146,9 @@ class Routes:
 
     def _shared(self, name: str) -> Shared | None:
         shared = self._open.get(name)
+        if shared is not None and not self._home.has(name):
+            del self._open[name]  # another process has withdrawn it
+            shared = None
         if shared is None:
             shared = self._home.find(name)
             if shared is None:
@@ -161,15 +166,22 @@ class Routes:
         return _leaving(gone)
 
     def withdraw_deleted(self) -> list[Leaving]:
-        """Withdraw what was deleted, so that its room is free; what the supernodes should be told."""
-        gone = self._home.withdraw_deleted()
-        if gone:
-            self._let_go()
+        """Withdraw what was deleted, and let go of it and of what others withdrew, so that its room is free; what the supernodes should be
+        told."""
+        gone = {entry.name: entry for entry in self._home.withdraw_deleted()}
+        return _leaving((gone | self._let_go()).values())
+
+    def withdraw(self, names: Iterable[str]) -> list[Leaving]:
+        """Serve them no longer, as their user wishes; what the supernodes should be told."""
+        gone = [entry for name in names if (entry := self._home.entry(name)) is not None]
+        for entry in gone:
+            self._home.withdraw(entry.name)
+        self._let_go()
         return _leaving(gone)
 
-    def _let_go(self) -> None:
-        for name in self._open.keys() - set(self._home.names()):
-            del self._open[name]
+    def _let_go(self) -> dict[str, Entry]:
+        """Close what is withdrawn; its entries."""
+        return {name: self._open.pop(name).entry for name in [*self._open] if not self._home.has(name)}
 
     def close(self) -> None:
         """Close all downloads; those being sent close when they are done."""

@@ -28,7 +28,8 @@ from dfengine.peer.deregister import deregister
 from dfengine.peer.host_settings import HostSettings
 from dfengine.peer.hosted import Hosted
 from dfengine.peer.keeper import Keeper
-from dfengine.peer.routes import Routes
+from dfengine.peer.routes import Leaving, Routes
+from dfengine.peer.withdrawals import Withdrawals
 from dfengine.settings import PeerSettings
 from dfengine.storage.home import Home
 from dfengine.storage.lock import lock_file
@@ -110,11 +111,19 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     authentication = Authentication(settings.secret_file)
     loop.add_signal_handler(signal.SIGHUP, partial(_reread, settings, authentication, tuple(filter(None, (listens, calls)))))
     host_settings = HostSettings(limit, authentication, time.monotonic)
-    hosted = Hosted(home, _taking(settings, home), loop, time.time, host_settings)
+    hosted = Hosted(home, _taking(settings, home), loop, time.time, lambda message: host_settings(message) or withdrawals(message))
     if settings.join_fd >= 0:
         hosted.take(socket.socket(fileno=settings.join_fd))
     routes = Routes(hosted, limit, time.time)
     keeper = Keeper(home, sock.getsockname()[1], time.time, partial(_dialer, settings, authentication))
+    telling: set[asyncio.Task[None]] = set()
+
+    def tell(gone: list[Leaving]) -> None:
+        task = loop.create_task(deregister(gone, authentication.files, calls))
+        telling.add(task)
+        task.add_done_callback(telling.discard)
+
+    withdrawals = Withdrawals(routes, keeper, tell)
     server = PieceServer(loop, sock, authentication.protect(routes), limit=limit, admission=Admission(more_descriptors()), tls=listens)
     server.start()
     announce(peer=(reached_by(sock), sock.getsockname()[1]))

@@ -58,7 +58,7 @@ class Entry(Value):
 
     paths: where the data may lie, first the part, then the output. node: HOST:PORT of the supernode, "" if none.
     tree: the data is a tree's; paths, device and inode are of its directory.
-    pinned: it does not expire, and stays when the output is deleted.
+    pinned: it does not expire, and stays when the output is deleted. of: of a tree's data: the name of the download of its manifest.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Entry(Value):
     expire: float
     tree: bool = False
     pinned: bool = False
+    of: str = ""
 
     def is_at(self, path: str) -> bool:
         """The data is at `path`. Ask for the part before the output: it is renamed to that."""
@@ -92,7 +93,7 @@ class Entry(Value):
             entry = cls(**json.loads(content.decode()))
         except (ValueError, TypeError, RecursionError):
             raise BadValue("not the description of a download") from None
-        texts, numbers = (entry.name, entry.task, entry.cid, entry.node, entry.record), (entry.device, entry.inode)
+        texts, numbers = (entry.name, entry.task, entry.cid, entry.node, entry.record, entry.of), (entry.device, entry.inode)
         if (
             not all(type(text) is str for text in texts)
             or not all(type(number) is int for number in numbers)
@@ -151,15 +152,17 @@ class Home:
         self._link(target.part, "data", name)
         self._link(target.record, "records", name)
 
-    def share_tree(self, name: str, file: TreeFile, target: TreeTarget, *, task: str, cid: str, node: str, expire: float) -> None:
-        """The same of a tree's data. Raises StorageError."""
+    def share_tree(
+        self, name: str, file: TreeFile, target: TreeTarget, *, task: str, cid: str, node: str, expire: float, of: str = ""
+    ) -> None:
+        """The same of a tree's data; of: see Entry. Raises StorageError."""
         data, path = os.fstat(file.scatter.root), self._at("trees", name)
         try:
             with open(path, "xb") as out:
                 out.write(target.layout)
         except OSError as error:
             raise storage_error(f"cannot write {path}", error) from error
-        self._tell(Entry(name, task, cid, node, [target.path], target.record, data.st_dev, data.st_ino, expire, tree=True))
+        self._tell(Entry(name, task, cid, node, [target.path], target.record, data.st_dev, data.st_ino, expire, tree=True, of=of))
         self._link(target.record, "records", name)
 
     def _tell(self, entry: Entry) -> None:
@@ -215,12 +218,20 @@ class Home:
         """The file is the manifest of a directory, which is kept here."""
         return path.endswith(MANIFEST) and os.path.dirname(path) == os.path.join(self.path, "trees")
 
+    def has(self, name: str) -> bool:
+        """It is shared. Cheap enough for each request."""
+        return os.access(self._at("tasks", name), os.F_OK)
+
     def withdraw(self, name: str) -> None:
-        """Stop serving it; the output, and what can be resumed, stay."""
+        """Stop serving it; the output, and what can be resumed, stay. A manifest, which nobody else needs, does not."""
         self.spoiled.discard(name)
+        entry = self.entry(name)
         for part in ("tasks", "data", "records", "shares", "trees"):
             _remove(self._at(part, name))
         _remove(os.path.join(self.path, "shares", f".{name}.blake3"))
+        for path in entry.paths[-1:] if entry is not None else ():
+            if self.is_manifest(path) and not any(path in each.paths for each in map(self.entry, self.names()) if each is not None):
+                _remove(path)
 
     def names(self) -> list[str]:
         """Names of all downloads that are shared."""
@@ -288,8 +299,6 @@ class Home:
                 continue
             if entry is None or (idle > entry.expire and not entry.pinned and not self.running(name)):
                 self.withdraw(name)
-                if entry is not None and os.path.dirname(entry.paths[-1]) == os.path.join(self.path, "trees"):
-                    _remove(entry.paths[-1])  # a manifest, which nobody else needs
                 if entry is not None:
                     gone.append(entry)
         return gone

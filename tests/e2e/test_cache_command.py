@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,25 @@ def cache(stage: Scene, *words: str, node: Supernode | None = None, host: int = 
     done = subprocess.run(command, capture_output=True, check=False, timeout=120)
     assert done.returncode == status, (done.returncode, done.stderr.decode())
     return (done.stdout if status == 0 else done.stderr).decode()
+
+
+@contextlib.contextmanager
+def served(stage: Scene, name: str, host: int = 9) -> Iterator[Callable[[], int]]:
+    """A function that asks the host's peer server for the first byte of what it shares by that name, over one connection; the status."""
+    home = stage.path / f"home-{host}"
+    [entry] = [each for each in json.loads(cache(stage, "ls", "--json", host=host))["cached"] if each["url"] == name]
+    at = json.loads((home / "peer.lock").read_text())
+    line = http.client.HTTPConnection(at["ip"], at["port"], timeout=60)
+
+    def ask() -> int:
+        headers = {"Range": "bytes=0-5", "pieceNum": "0", "pieceSize": str(4 * MIB)}
+        line.request("GET", f"/peer/file/{entry['name']}", headers=headers)
+        answer = line.getresponse()
+        answer.read()
+        return answer.status
+
+    yield ask
+    line.close()
 
 
 def asked(node: Supernode, method: str, path: str, body: bytes = b"") -> int:
@@ -59,7 +80,12 @@ def test_what_a_host_serves_is_listed_pinned_exported_and_removed(stage: Scene) 
     cache(stage, "export", pinned["name"], str(stage.path / "again"))
     assert stage.digest("again") == sha
     cache(stage, "unpin", pinned["name"])
-    cache(stage, "rm", name)
+    with served(stage, name) as ask:
+        assert ask() == 206
+        cache(stage, "rm", name)
+        assert ask() == 500, "on a connection that was open before"
+    pid = stage.peer_pid(9)
+    assert path.stat().st_ino not in [each.stat().st_ino for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists()]
     until(lambda: cache(stage, "ls") == "", "the end of both")
     assert path.exists()
     assert "is not here" in stage.get(name, "out", host=2, nodes=(node,), status=3)
@@ -174,6 +200,14 @@ def test_a_directory_has_one_line_which_says_so(stage: Scene) -> None:
     name = stage.share(out, nodes=(node,), host=9).strip()
     lines = [line for line in cache(stage, "ls").splitlines() if "df:" in line]
     assert [line.partition("df:")[2] for line in lines] == [f"{name.removeprefix('df:')}  (directory)"]
+    data = next(each for each in json.loads(cache(stage, "ls", "--json"))["cached"] if each["of"])
+    with served(stage, data["url"]) as ask:
+        assert ask() == 206
+        cache(stage, "rm", name)
+        assert ask() == 500
+    cache(stage, "rm", str(out))  # what was downloaded there
+    assert json.loads(cache(stage, "ls", "--json"))["cached"] == []
+    assert not list((stage.path / "home-9/trees").iterdir())
 
 
 def test_a_copy_whose_time_is_over_is_not_listed(stage: Scene) -> None:

@@ -19,9 +19,12 @@ import xxhash
 
 from dfengine._piece import Geometry
 from dfengine.net._sendfile import FileSlice, Upload
+from dfengine.net.dialer import Dialer
 from dfengine.net.http import BadRequest, Parts, Request, Response
 from dfengine.net.limit import TokenBucket
+from dfengine.peer.keeper import Keeper
 from dfengine.peer.routes import Routes
+from dfengine.peer.withdrawals import Withdrawals
 from dfengine.storage.home import Home
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.target import Target
@@ -323,10 +326,47 @@ def test_what_another_process_withdrew_is_let_go(host: Host) -> None:
     host.put(file, content, 0)
     answer = host.piece("a", 0)
     host.home.withdraw("a")
-    assert host.routes.sweep() == []
     assert host.piece("a", 0).status == 500
     # An answer on its way keeps what it sends.
     assert body(answer) == framed(content)
+
+
+@pytest.mark.parametrize("by", ["message", "look"])
+def test_what_is_withdrawn_leaves_no_descriptor_and_is_told(host: Host, by: str) -> None:
+    files = {}
+    for name in ("a", "b", "c"):
+        file, target, content = host.share(name, 1000)
+        host.put(file, content, 0)
+        host.finish(file, target, name)
+        files[name] = target.path
+        if name != "c":
+            assert host.piece(name, 0).status == 206
+    told: list[Any] = []
+    keeper = Keeper(host.home, 1, lambda: host.now, lambda: Dialer(()))
+    withdrawals = Withdrawals(host.routes, keeper, told.extend)
+    left = {("127.0.0.1:8002", "t" * 64, f"cid-{name}") for name in ("a", "c")}
+    if by == "message":
+        assert withdrawals(b'{"withdraw": ["a", "c", "nothing"]}')
+    else:
+        host.home.withdraw("a")
+        told = host.routes.withdraw_deleted()
+        left = {("127.0.0.1:8002", "t" * 64, "cid-a")}
+    assert set(told) == left
+    gc.collect()
+    opened = {os.stat(f"/proc/self/fd/{fd}").st_ino for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
+    assert {name for name, path in files.items() if os.stat(path).st_ino in opened} == {"b"}
+    assert host.piece("a", 0).status == 500
+    assert host.piece("b", 0).status == 206
+    assert host.routes.withdraw_deleted() == []
+    assert all(map(os.path.exists, files.values()))
+
+
+@pytest.mark.parametrize("message", [b"[]", b'{"withdraw": 1}', b'{"withdraw": ["../x"]}', b'{"withdraw": [[]]}', b"[" * 9000, b"\xff"])
+def test_hostile_withdrawals(host: Host, message: bytes) -> None:
+    host.share("a", 1000)
+    keeper = Keeper(host.home, 1, lambda: host.now, lambda: Dialer(()))
+    assert not Withdrawals(host.routes, keeper, lambda gone: None)(message)
+    assert host.home.names() == ["a"]
 
 
 def test_many_downloads_do_not_keep_many_files_open(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,33 @@
+"""What this host's user wants to be served no longer, as `dfengine cache rm` says it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from dfengine.peer.keeper import Keeper
+from dfengine.peer.routes import Leaving, Routes
+from dfengine.storage.home import valid_name
+
+
+class Withdrawals:
+    """Its messages: `{"withdraw": [NAME]}`. tell: called with what the supernodes should be told; waits for nothing."""
+
+    def __init__(self, routes: Routes, keeper: Keeper, tell: Callable[[list[Leaving]], None]) -> None:
+        self._routes = routes
+        self._keeper = keeper
+        self._tell = tell
+
+    def __call__(self, message: bytes) -> bool:
+        """Whether it is one; then nothing of them is served any more."""
+        try:
+            names = json.loads(message.decode())["withdraw"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return False
+        if type(names) is not list or not all(type(name) is str and valid_name(name) for name in names):
+            return False
+        self._keeper.end(names)
+        gone = self._routes.withdraw(names)
+        self._keeper.look()
+        self._tell(gone)
+        return True

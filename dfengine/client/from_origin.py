@@ -99,6 +99,7 @@ class FromOrigin:
         except BaseException:
             body.close()
             raise
+        transfer.note_here()
         geometry = transfer.file.geometry
         count = geometry.count
         # Pieces that are wanted in one buffer each are bounded by what these take.

@@ -12,6 +12,7 @@ from itertools import islice
 
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.transfer import Transfer
+from dfengine.errors import LocalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,32 @@ class TransferOnDemand(Transfer):
                 self._let_go(ticket)
                 self._look_for(ticket)
             self._signal(self._asked)
+
+    def still(self, ticket: Ticket, n: int) -> None:
+        """Its reader has waited long for piece n: it is wanted, if it is not here. Raises LocalError where the plan has it all the same."""
+        with self._changed:
+            if n in self.file.here or n in self._priority:
+                return
+            if self.plan.window.acked(n):
+                raise LocalError(f"piece {n} came, and is not here any more: open the file again")
+            self._let_go(ticket)
+            self._look_for(ticket)
+        self.wake()
+
+    def note_here(self) -> None:
+        """See TransferState: pieces that are here and of which nobody told this transfer have landed."""
+        with self._changed:
+            here = self.file.here
+            for n in here if here.count() != self.plan.here else ():
+                if not self.plan.window.acked(n):
+                    self.plan.hold((n,))
+                    self._landed(n)
+
+    def rejoin(self, native: bool) -> list[tuple[int, int]]:
+        """See TransferState. What a supernode is told to be here is wanted from nobody."""
+        with self._changed:
+            self.note_here()
+            return super().rejoin(native)
 
     def _look_for(self, ticket: Ticket) -> None:
         """What of it is not here is demanded. Hold the lock."""

@@ -2,6 +2,9 @@
 
 The time without progress ends with a verified piece, or with more unverified bytes under way than at any time since the last one; bytes
 that failing sources send again and again do not count. So a supernode that always offers new sources delays nobody for ever.
+
+Time in which nothing is wanted is left out, and it is no progress: else reads that give up sooner would go on in vain for ever. Nor does
+time count in which this process did not run.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ SLOWEST = 2
 GRAIN = 64 << 10
 """Bytes more that are progress."""
 
+STOPPED = 2.0
+"""Seconds between two looks beyond which it was this process that did not run."""
+
 
 class ProgressTimeout:
     """piece: bytes of one. least: bytes per second that a user demands, 0 = any; limit: that he allows, 0 = any. now: monotonic seconds."""
@@ -23,13 +29,16 @@ class ProgressTimeout:
         self.seconds = max(IDLE, SLOWEST * piece / least if least else 0.0)
         grain = GRAIN if least else 1
         self._grain = max(1, min(grain, int(limit * self.seconds) // 4)) if limit else grain
-        self._since = now
+        self._looked, self._waited = now, 0.0
         self._here = self._moving = 0
 
     def expired(self, here: int, moving: int, satisfied: bool, now: float) -> bool:
-        """here: verified pieces. moving: bytes of others that are under way. satisfied: nothing is wanted now."""
-        if here != self._here or satisfied:
-            self._here, self._moving, self._since = here, moving, now
+        """here: verified pieces. moving: bytes of others that are under way. satisfied: nothing was wanted since the last look."""
+        passed, self._looked = min(STOPPED, now - self._looked), now
+        if here != self._here:
+            self._here, self._moving, self._waited = here, moving, 0.0
         elif moving >= self._moving + self._grain:
-            self._moving, self._since = moving, now
-        return now - self._since > self.seconds
+            self._moving, self._waited = moving, 0.0
+        elif not satisfied:
+            self._waited += passed
+        return self._waited > self.seconds

@@ -173,6 +173,9 @@ class TransferState:
         """Nothing is wanted, and nothing is under way, until a reader asks for something; never so without readers on demand."""
         return False
 
+    def note_here(self) -> None:
+        """Hear of pieces that came into a place that others share."""
+
     def wishes(self) -> list[int] | None:
         """The pieces that readers want, in the order of preference; None: any."""
         return None

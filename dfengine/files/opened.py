@@ -37,6 +37,9 @@ LEAVING = 5.0
 FOREVER = 10 * 365 * 86400.0
 """Seconds."""
 
+LOOK = 5.0
+"""Seconds after which a reader that waits looks by itself whether its piece is here, and wanted."""
+
 STEP = 1 << 30
 """Bytes of one read from the place: the kernel gives at most two GiB at once."""
 
@@ -281,7 +284,8 @@ class Opened:
             if left <= 0:
                 why = self._why(until - self._timeout) or ": nothing failed, so its sources are slow"
                 raise TimedOut(f"piece {n} did not come within {self._timeout:g} s{why}: read again, or give it longer")
-            ticket.wait(left)
+            if not ticket.wait(min(left, LOOK)):
+                self._transfer.still(ticket, n)
         if self._closed:
             raise LocalError(CLOSED)
         return True

@@ -16,6 +16,7 @@ from dfengine.client.messages import Where
 from dfengine.client.native import NativeSession
 from dfengine.client.on_demand import TransferOnDemand
 from dfengine.client.plan_on_demand import PlanOnDemand
+from dfengine.errors import LocalError
 from dfengine.storage.memory_file import MemoryFile
 
 from .test_supernode_session import Line, member
@@ -73,6 +74,29 @@ def test_a_ticket_is_signalled_by_each_of_its_pieces(transfer: TransferOnDemand)
     assert transfer.parked
     assert transfer._tickets == {}
     assert transfer.ask((3,)).left == [], "it is here"
+
+
+def test_a_piece_that_nobody_told_of_is_told_to_the_supernode_and_to_its_reader(transfer: TransferOnDemand) -> None:
+    """The supernode was told that it is here, and offered it no more; its reader waited."""
+    ticket = transfer.ask((3, 5))
+    transfer.file.write(3, b"x", bytes(16))
+    assert transfer.rejoin(True) == [(3, 4)]
+    assert ticket.wait(0)
+    assert transfer.wishes() == [5]
+    transfer.withdraw(ticket)
+
+
+def test_what_a_reader_waits_for_is_wanted_whatever_was_believed(transfer: TransferOnDemand) -> None:
+    ticket = transfer.ask((5,))
+    transfer.still(ticket, 5)
+    assert transfer.wishes() == [5]
+    transfer._priority.withdraw(ticket.reader)
+    transfer.still(ticket, 5)
+    assert transfer.wishes() == [5]
+    transfer.plan.hold((5,))
+    with pytest.raises(LocalError, match="open the file again"):
+        transfer.still(ticket, 5)
+    transfer.withdraw(ticket)
 
 
 def test_what_others_wish_of_a_download_that_is_closed() -> None:

@@ -34,9 +34,8 @@ def test_it_is_twice_a_pieces_slowest_time_and_a_minute_at_least() -> None:
 
 def test_a_verified_piece_is_progress() -> None:
     wait = ProgressTimeout(MIB, RATE, 0, 0.0)
-    for n in range(1, 9):
-        assert not wait.expired(n, 0, False, n * (IDLE - 1))
-    assert wait.expired(8, 0, False, 8 * (IDLE - 1) + IDLE + 1)
+    assert not any(wait.expired(now // (int(IDLE) - 1), 0, False, float(now)) for now in range(1000))
+    assert any(wait.expired(17, 0, False, float(now)) for now in range(1000, 1100))
 
 
 def test_bytes_that_were_sent_before_and_came_to_nothing_are_none() -> None:
@@ -60,6 +59,18 @@ def test_so_is_one_as_slow_as_the_user_wants_it() -> None:
 def test_so_is_a_stream_whose_window_is_full() -> None:
     wait = ProgressTimeout(MIB, RATE, 0, 0.0)
     assert not any(wait.expired(3, 0, True, float(now)) for now in range(5000))
+
+
+def test_reads_that_give_up_sooner_do_not_go_on_for_ever() -> None:
+    """Each pause between two of them began the time anew: a file whose supernode offered nothing never went to the origin."""
+    wait = ProgressTimeout(MIB, RATE, 0, 0.0)
+    ends = [now for now in range(1, 1000) if wait.expired(0, 0, now % 40 >= 30, float(now))]
+    assert IDLE * 4 / 3 < ends[0] < IDLE * 3 / 2
+
+
+def test_a_process_that_did_not_run_has_waited_for_nobody() -> None:
+    wait = ProgressTimeout(MIB, RATE, 0, 0.0)
+    assert not wait.expired(0, 0, False, 1000.0)
 
 
 class Endless:

@@ -124,6 +124,18 @@ def test_a_read_waits_for_what_was_here_and_is_not_any_more(shared: Shared, monk
     assert found == [[bytes([5]) * 4, bytes([3]) * 4]]
 
 
+def test_a_read_finds_by_itself_what_came_and_nobody_told_of(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dfengine.files.opened.LOOK", 0.01)
+    found: list[bytes] = []
+    reads = threading.Thread(target=lambda: found.append(shared.opened.pread(5 * CONTENT, 4)), daemon=True)
+    reads.start()
+    while shared.transfer.parked:
+        time.sleep(0.001)
+    bring(shared.first, 5)
+    reads.join(60)
+    assert found == [bytes([5]) * 4]
+
+
 def test_who_cannot_say_what_it_wants_follows_nobody(shared: Shared) -> None:
     """Of open files beyond those that have a slot a read waited for ever, for what nobody fetched."""
     shared.joining.slot = SLOTS

@@ -263,7 +263,8 @@ class ProxySettings(Value):
     blobs on the disk, 0: any.
 
     Of the S3 facade: s3_buckets as `NAME=URL` or `NAME=/DIR`; s3_listen as listen, where buckets are at the root; s3_keys: path of a file;
-    s3_fresh: seconds for which an object is not asked for again. The rest is as for `get`.
+    s3_fresh: seconds for which an object is not asked for again. Of the forward proxy, see `proxy.forwarding`: rules, intercept,
+    connect_ports, ca_cert, ca_key, forward_for_others. The rest is as for `get`.
     """
 
     listen: tuple[str, ...] = ()
@@ -282,6 +283,12 @@ class ProxySettings(Value):
     no_work: bool = False
     cache_size: int = 0
     private: str = "share"
+    rules: str = ""
+    intercept: tuple[str, ...] = ()
+    connect_ports: tuple[int, ...] = ()
+    ca_cert: str = ""
+    ca_key: str = ""
+    forward_for_others: bool = False
     cacerts: tuple[str, ...] = ()
     insecure: bool = False
     origin_allow: tuple[str, ...] = ()

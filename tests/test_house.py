@@ -47,8 +47,8 @@ PURE_IN_SUPERNODE = {"negative_cache", "posted_peers", "preheat_request", "serie
 """Modules beside the engine that hold laws."""
 
 PURE_IN_PROXY = {
-    "client_files", "fields", "guard", "ranges", "reference", "registries", "s3_bucket", "s3_error", "s3_page", "s3_request",
-    "s3_signature", "s3_told", "s3_xml",
+    "client_files", "fields", "guard", "ranges", "reference", "registries", "rules", "s3_bucket", "s3_error", "s3_page", "s3_request",
+    "s3_signature", "s3_told", "s3_xml", "shared_cache", "targets",
 }
 """Modules of the proxy that hold laws."""
 
@@ -65,7 +65,7 @@ SLOW = {
 }
 """What a `get` of a small file must not pay for, unless it is imported where it is used."""
 
-OPTIONAL = {"fsspec", "obstore"}
+OPTIONAL = {"cryptography", "fsspec", "obstore"}
 """What extras bring, imported only where it is used."""
 
 DISTRIBUTION = {"prometheus_client": "prometheus-client", "yaml": "pyyaml"}

@@ -178,9 +178,10 @@ def peer(values: dict[str, Any]) -> None:
 
 
 def proxy(values: dict[str, Any]) -> None:
-    """Stand where programs ask for container images, and bring these through the swarm.
+    """Stand where programs ask for images, models, packages and files, and bring these through the swarm.
 
-    With hosts-toml: show, or write, the configuration of containerd, Docker, podman and the like for such a proxy.
+    With hosts-toml: show, or write, the configuration of containerd, Docker, podman and the like for such a proxy. With ca: print the
+    certificate that programs must trust whose https it intercepts.
     """
     what, folder = values.pop("what", ""), values.pop("write", "")
     if path := values.pop("dfdaemon", ""):
@@ -190,8 +191,13 @@ def proxy(values: dict[str, Any]) -> None:
         values = {**read, **{name: value for name, value in values.items() if value != () and value is not False}}
         if left:
             print(f"dfengine: {path}: not served here, and left out: {', '.join(left)}", file=sys.stderr)
-    if what not in ("", "hosts-toml"):
-        raise click.UsageError(f"{what[:40]!r} is not hosts-toml", click.get_current_context())
+    if what not in ("", "hosts-toml", "ca"):
+        raise click.UsageError(f"{what[:40]!r} is not hosts-toml or ca", click.get_current_context())
+    if what == "ca":
+        from dfengine.app import mirroring
+
+        mirroring.show_authority(ProxySettings(**values))
+        return
     if what:
         from dfengine.app import mirroring
 
@@ -229,7 +235,7 @@ def preheat(values: dict[str, Any]) -> None:
 _command(get, click.Argument(("address",), metavar="URL...", nargs=-1, required=False))
 _command(supernode)
 _command(peer)
-_command(proxy, click.Argument(("what",), metavar="[hosts-toml]", required=False))
+_command(proxy, click.Argument(("what",), metavar="[hosts-toml|ca]", required=False))
 _command(share, click.Argument(("path",), metavar="PATH"))
 _command(cache, click.Argument(("action",), metavar="ACTION"), click.Argument(("words",), metavar="[NAME...] [FILE]", nargs=-1))
 _command(preheat, click.Argument(("words",), metavar="URL|IMAGE...", nargs=-1, required=True))

@@ -126,6 +126,7 @@ KINDS: dict[str, Kind] = {
     "algorithm:hex": Kind(Digest.parse, (Digest,)),
     "port": Kind(_port, (int,)),
     "ip:port|unix:path": Kind(str),
+    "host[:port]|glob": Kind(str),
     "cidr": Kind(str),
     "registry": Kind(str),
     "name=url|/dir": Kind(str),

@@ -6,8 +6,9 @@ import contextlib
 import os
 import sys
 
+from dfengine.app import command
 from dfengine.app.printing import put
-from dfengine.errors import BadValue, StorageError
+from dfengine.errors import BadValue, LocalError, StorageError
 from dfengine.proxy.client_files import MARK, files
 from dfengine.proxy.guard import Listen
 from dfengine.proxy.registries import Registry
@@ -42,6 +43,17 @@ def show(settings: ProxySettings, folder: str) -> None:
         print(f"dfengine: nothing is written: --write {WHERE} writes these files", file=sys.stderr)
     elif foreign:
         raise StorageError(f"{', '.join(foreign)}: not replaced: move it away, or add the lines yourself")
+
+
+def show_authority(settings: ProxySettings) -> None:
+    """Print the certificate of the authority by which intercepted hosts are shown; it is made if it is not there. Raises LocalError."""
+    from dfengine.proxy.authority import ensured
+
+    path = settings.ca_cert or ensured(command.home(settings.home, "--home"))[0]
+    content = _read(path)
+    if content is None:
+        raise LocalError(f"{path} is not there")
+    put(content.rstrip())
 
 
 def _read(path: str) -> str | None:

@@ -48,6 +48,7 @@ class Option(Value):
 OUTPUT, SWARM, ORIGIN, VERIFICATION = "Output", "Swarm", "Origin", "Verification"
 LIMITS, PEER_SERVER, SECURITY, MESSAGES = "Limits", "This host's peer server", "TLS and secret", "Messages"
 NETWORK, STORAGE, OTHER = "Network", "Storage", "Other"
+FORWARD = "Forward proxy"
 MANY = "Many files"
 FORMER = "Of Dragonfly 1.x, without effect"
 
@@ -269,6 +270,17 @@ PROXY = (
     Option(("--s3-fresh",), "s3_fresh", BUCKETS, "Ask again what an object is after this", "duration",
            more="And what a bucket lists"),
     *(each.replace(group=BUCKETS) for each in _as_in(GET, "sign")),
+    Option(("--rules",), "rules", FORWARD, "YAML list: what goes through the swarm", "file", default="all",
+           more="The first rule whose `match` is found in the URL counts; what none matches is passed on (docs/proxy.md)"),
+    Option(("--intercept",), "intercept", FORWARD, "Host whose https is read here; repeat for several", "host[:port]|glob", many=True,
+           more="Or a glob, as `*.example.org`; port 443 if absent. All other hosts are tunnelled unseen. Clients must trust the "
+           "certificate that `dfengine proxy ca` prints"),
+    Option(("--connect-port",), "connect_ports", FORWARD, "Port that CONNECT may name, besides 443; repeatable", "port", many=True),
+    Option(("--ca-cert",), "ca_cert", FORWARD, "Authority for intercepted hosts (PEM)", "file", default="its own",
+           more="A certificate that is none of an authority is shown for all of them"),
+    Option(("--ca-key",), "ca_key", FORWARD, "Its key, mode 0600", "file"),
+    Option(("--forward-for-others",), "forward_for_others", FORWARD, "A forward proxy for other hosts, too", FLAG,
+           more="Those that `--allow` or `--token-file` lets in reach whatever this host reaches (docs/security.md)"),
     Option(("--cache-size",), "cache_size", STORAGE, "Most bytes of blobs on the disk", "size", default="no limit",
            more="Those that were used longest ago leave, also when the disk is nearly full"),
     Option(("--dfdaemon",), "dfdaemon", REGISTRIES, "Settings of Dragonfly 1.x's dfdaemon.yml", "file",

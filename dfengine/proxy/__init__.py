@@ -1,12 +1,13 @@
-"""`dfengine proxy`: stands where other programs ask for container images, models and buckets, and brings them through the swarm.
+"""`dfengine proxy`: stands where other programs ask for images, models, buckets, packages and files, and brings them through the swarm.
 
     reference       which registry and what of it a request names (pure)
     registries      which registries may be asked, and how (pure)
     fields          header fields: which are passed on, how a body is framed (pure)
     requests        bytes of a client to requests, with limits
     front           one client's connection: one request after another, its answer, its deadlines
+    exchange        what `front` asks of that which answers a request
     passing         a request that is passed on untouched, both ways with bounded memory
-    upstream        connections to registries, and which of them are kept
+    upstream, line  connections to registries and other servers, and which of them are kept; one of them
     tunnel          connections to registries that a proxy of the environment makes
     question        a request of the proxy's own, with a small answer
     logins, tokens, opening   users of the proxy's own (pure); what they show a registry; a request that waits for that
@@ -16,11 +17,14 @@
     answering       a request for a file, until it is known what answers it
     manifests       manifests that are kept for when their registry does not answer
     manifest_answer   how one that is named by its digest is answered: from here, or through the swarm
-    file_answer, serving   status, head and ranges of an answer with a file; sends it from there as it comes
+    file_answer, serving, encrypted_serving   status, head and ranges of an answer with a file; send it from there as it comes
     hub             model hubs: hub_reference, hub_fields (pure) and hub_api say what is asked and what is told, git_file compares
     s3_door         read-only buckets, path-style: s3_request, s3_bucket, s3_error, s3_xml, s3_page, s3_told (pure) say what is asked and
                     told, s3_signature (pure) who asks; s3_objects and s3_look what an object is and where its bytes are, s3_listings
                     what a bucket holds, s3_answer how a request is answered
+    forward         the forward proxy: targets, rules and shared_cache (pure) say what is asked, by which rule, and what may be shared;
+                    origin_heads asks origins what they would answer; forwarding is how it is set up
+    connecting, relay, authority   CONNECT: a tunnel unseen, or https that is read here; its bytes; certificates of intercepted hosts
     store           the blobs that are whole and right; eviction: which of these leave; pins: which never do
     working         brings blobs that supernodes wish to have here
     announcing      public blobs of this host, made known to the swarm

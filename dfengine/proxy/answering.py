@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from dfengine.proxy.front import Exchange, Front
+    from dfengine.proxy.exchange import Exchange
+    from dfengine.proxy.front import Front
 
 
 class Answering:
-    """See front.Exchange. place: who has the file. pass_on: makes the exchange that passes the request on."""
+    """See exchange.Exchange. place: who has the file. pass_on: makes the exchange that passes the request on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, front: Front, place: str, pass_on: Callable[[], Exchange]) -> None:
         self._loop = loop

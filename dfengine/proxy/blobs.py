@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from dfengine.proxy.front import Exchange, Front
+    from dfengine.proxy.exchange import Exchange
+    from dfengine.proxy.front import Front
     from dfengine.proxy.ranges import Span
     from dfengine.proxy.reference import Reference
     from dfengine.proxy.registries import Registry
@@ -60,11 +61,18 @@ MOST_PROVED = 16384
 
 
 class Source(Value):
-    """What somebody has. target: where, at its registry. digest: `sha256:HEX`, or `git:HEX`, which `proof` compares (see Blob)."""
+    """What somebody has. target: where, at its registry. digest: `sha256:HEX`, or `git:HEX`, which `proof` compares (see Blob).
+
+    name, version: of a file that is named by no digest: under which it is here, and which version of it (see `Blob.bind`); "" otherwise.
+    filter: query parameters of `target` that do not name the file, as `a&b`.
+    """
 
     target: str
     digest: str
     proof: Callable[[int], str] | None = None
+    name: str = ""
+    version: str = ""
+    filter: str = ""
 
 
 class Blobs:
@@ -83,7 +91,7 @@ class Blobs:
         """Name of a blob that is named by no sha256 -> the name by which it is kept."""
         self._evicted, self._evicting = 0.0, False
         self.swarm = bool(settings.nodes)
-        self._splits = settings.private == "split"
+        self.splits = settings.private == "split"
         """A blob that credentials opened is for these alone."""
         self._full_until = 0.0
         """Until when nothing is fetched, because the disk took no more."""
@@ -111,12 +119,12 @@ class Blobs:
         """
         hex = digest.removeprefix("sha256:").replace(":", "-")
         opening = sorted((name.lower(), value) for name, value in sent if name.lower() not in UNSAID)
-        own = name_of(hex, registry.url + (repr(opening) if self._splits else ""))
+        own = name_of(hex, registry.url + (repr(opening) if self.splits else ""))
         return [hex, own] if opening else [own, hex]
 
     def bring(self, asked: Source, registry: Registry, sent: Fields) -> Blob:
         """What is asked for, fetched from now on if it is not yet. sent: fields that open it at the registry, and others beside them."""
-        names, digest = self.names(asked.digest, registry, sent), asked.digest
+        names, digest = [asked.name] if asked.name else self.names(asked.digest, registry, sent), asked.digest
         name = next((name for name in names if name in self._open and not self._open[name].failed), names[-1])
         blob = self._open.get(name)
         if blob is None or blob.failed:
@@ -125,12 +133,14 @@ class Blobs:
                 url=registry.url + asked.target, output="", nodes=own.nodes, notbs=self.distrusts(digest, registry),
                 headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in sent),
                 digest=None if asked.proof else Digest.parse(digest), content="" if asked.proof else f"df:{digest}", quiet=True,
+                filter=asked.filter, identifier=asked.version,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
-                expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure, location=own.location, secret_file=own.secret_file,
+                expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure or registry.insecure,
+                location=own.location, secret_file=own.secret_file,
                 tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private,
                 reach=(own.origin_allow, (*own.origin_deny, *(() if registry.known else OWN_MACHINE))),
             )  # fmt: skip
-            blob = self.fetch(name, (digest, registry.url), settings, asked.proof)
+            blob = self.fetch(name, (digest, registry.url), settings, asked.proof, named=not asked.name)
         return blob
 
     def under_way(self, name: str) -> Blob | None:

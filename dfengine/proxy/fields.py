@@ -94,7 +94,7 @@ def passed_on(fields: Sequence[tuple[bytes, bytes]], request: bool) -> Fields:
 
 def private(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Those of a request that may open what is closed to others."""
-    left_out = OWN | HARMLESS
+    left_out = OWN | HARMLESS | HOP
     return [(name, value) for name, value in fields if name.lower() not in left_out and is_private(name.decode("latin-1"))]
 
 

@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from dfengine.proxy import ranges
+from dfengine.proxy.encrypted_serving import EncryptedServing
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.serving import Serving
 
@@ -28,10 +29,23 @@ def answer_file(
     """
     given = {name: text(request.fields, name) for name in (b"if-match", b"if-none-match", b"if-range", b"range")}
     status = ranges.status(tag, given[b"if-match"], given[b"if-none-match"], request.method)
+    asked = given[b"range"] if ranges.applies(tag, given[b"if-range"]) else ""
+    send_file(front, request.method, status, asked, fields, content_type, fd, owner, length, reader)
+
+
+def send_file(
+    front: Front, method: str, status: int, asked: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
+    reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
+) -> None:
+    """The same, once the request's conditions were looked at. status: 200, 304 or 412. asked: its Range, "" where that does not count."""
+    if status == 304:
+        front.begin(status, b"", fields, length)
+        front.end()
+        return
     if status != 200:
         front.whole(status, b"", fields)
         return
-    asked = given[b"range"] if request.method == "GET" and ranges.applies(tag, given[b"if-range"]) else ""
+    asked = asked if method == "GET" else ""
     spans = ranges.parse(asked, length) if asked else None
     if spans == []:
         front.whole(416, b"", [*fields, (b"Content-Range", b"bytes */%d" % length)])
@@ -46,10 +60,10 @@ def answer_file(
         total = past - start
         fields = [*fields, (b"Content-Range", b"bytes %d-%d/%d" % (start, past - 1, length))]
     front.begin(200 if spans is None else 206, b"", [*fields, (b"Content-Type", content_type.encode("latin-1"))], total)
-    if request.method == "HEAD":
+    if method == "HEAD":
         front.end()
         return
     spans = spans if spans is not None else [(0, length)] if length else []
-    serving = Serving(front, fd, owner, spans, heads if spans else [b""], reader)
+    serving = (EncryptedServing if front.encrypted else Serving)(front, fd, owner, spans, heads if spans else [b""], reader)
     front.hand_over(serving)
     serving.start()

@@ -27,25 +27,9 @@ from dfengine.proxy.requests import Head, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
-    class Exchange(Protocol):
-        """What answers one request. body, complete: of the request. pause: the client does not take what is written. gone: it left.
-        expired: nothing moved until the deadline.
-        """
-
-        def body(self, data: bytes) -> None: ...
-        def complete(self) -> None: ...
-        def pause(self, paused: bool) -> None: ...
-        def gone(self) -> None: ...
-        def expired(self) -> None: ...
-
-    class Server(Protocol):
-        """What connections are of."""
-
-        def admit(self, front: Front) -> bool: ...
-        def dismiss(self, front: Front) -> None: ...
-        def route(self, front: Front, head: Head) -> Exchange | None: ...
+    from dfengine.proxy.exchange import Exchange, Server
+    from dfengine.proxy.registries import Registry
 
 
 HEAD_SECONDS = 10.0
@@ -65,13 +49,19 @@ CODES = {400: "NAME_INVALID", 401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNK
 
 
 class Front(asyncio.Protocol):
-    """client: its address, "" by a unix socket."""
+    """client: its address, "" by a unix socket. inside: the server that the client's https is for, where this proxy reads it.
+
+    encrypted: the connection is TLS.
+    """
 
     __slots__ = ("_backlog", "_begun", "_chunked", "_closing", "_exchange", "_fileno", "_head", "_held", "_left", "_out", "_requests",
-                 "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "client", "deadline")  # fmt: skip
+                 "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "client", "deadline",
+                 "encrypted", "inside")  # fmt: skip
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, inside: Registry | None = None) -> None:
         self._server = server
+        self.inside = inside
+        self.encrypted = False
         self._transport: asyncio.Transport | None = None
         self._requests = Requests(self)
         self._exchange: Exchange | None = None
@@ -97,6 +87,7 @@ class Front(asyncio.Protocol):
         self.client = peer[0] if isinstance(peer, tuple) else ""
         self._transport.set_write_buffer_limits(HIGH_WATER)
         self._fileno = transport.get_extra_info("socket").fileno()
+        self.encrypted = transport.get_extra_info("sslcontext") is not None
         if not self._server.admit(self):
             self._transport.abort()
 
@@ -111,10 +102,6 @@ class Front(asyncio.Protocol):
         self._backlog = b""
         if exchange is not None:
             exchange.gone()
-
-    def eof_received(self) -> bool:
-        """A client that ends its side gets no more answers."""
-        return False
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -267,6 +254,22 @@ class Front(asyncio.Protocol):
             if not self._unread:
                 self.alive()
 
+    @property
+    def ahead(self) -> bool:
+        """The client has sent more than the request that is answered."""
+        return bool(self._backlog)
+
+    def taken_over(self) -> tuple[asyncio.Transport, bytes] | None:
+        """The connection, which is not this object's any more, and what was read ahead; None: it is closed."""
+        transport, data = self._transport, self._backlog
+        if transport is None or transport.is_closing():
+            return None
+        if transport.is_reading():
+            transport.pause_reading()
+        self._exchange, self._backlog = None, b""
+        self.connection_lost(None)
+        return transport, data
+
     def hand_over(self, exchange: Exchange) -> None:
         """Another exchange answers the request from now on."""
         if self._head is not None and self._transport is not None:
@@ -362,6 +365,9 @@ class Front(asyncio.Protocol):
         elif self._closing:
             # To close with unread bytes would reset the connection, and could take the answer with it.
             self.deadline = monotonic() + LINGER_SECONDS
+            if not transport.can_write_eof():  # TLS has no half of a connection
+                transport.close()
+                return
             transport.write_eof()
             transport.resume_reading()
         elif self._backlog:

@@ -49,6 +49,16 @@ class Listen(Value):
         return f"unix:{self.path}" if self.path else f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 
+def is_own(address: str) -> bool:
+    """Of this host's programs: loopback, or "" by a unix socket."""
+    if not address:
+        return True
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        ip = ip.ipv4_mapped or ip
+    return any(ip in network for network in LOOPBACK)
+
+
 class Guard:
     """allow: CIDRs. token: "" for none. Raises BadValue, also for a place that others can reach with neither of them."""
 
@@ -66,13 +76,11 @@ class Guard:
 
     def admits(self, address: str) -> bool:
         """Whether a connection from `address` is taken; "" is a unix socket. Without --allow its requests need the token."""
-        if not address:
+        if is_own(address):
             return True
         ip = ip_address(address.partition("%")[0])
         if isinstance(ip, IPv6Address):
             ip = ip.ipv4_mapped or ip
-        if any(ip in network for network in LOOPBACK):
-            return True
         return any(ip in network for network in self._allowed) if self._allowed else bool(self._token)
 
     def refuses(self, given: bytes | None) -> bool:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.blobs import Blobs
-    from dfengine.proxy.front import Exchange, Front
+    from dfengine.proxy.exchange import Exchange
+    from dfengine.proxy.front import Front
     from dfengine.proxy.hub_reference import HubReference
     from dfengine.proxy.ranges import Span
     from dfengine.proxy.requests import Head

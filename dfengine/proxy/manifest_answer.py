@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.blobs import Blobs
-    from dfengine.proxy.front import Exchange, Front
+    from dfengine.proxy.exchange import Exchange
+    from dfengine.proxy.front import Front
     from dfengine.proxy.manifests import Manifests
     from dfengine.proxy.permissions import Permit
     from dfengine.proxy.reference import Reference

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
 
+    from dfengine.proxy.exchange import Exchange
     from dfengine.proxy.fields import Fields
-    from dfengine.proxy.front import Exchange, Front
+    from dfengine.proxy.front import Front
     from dfengine.proxy.registries import Registry
 
 

@@ -11,7 +11,8 @@ from urllib.parse import urljoin
 
 from dfengine.errors import DfengineError, OriginForbidden
 from dfengine.proxy.fields import CHUNKED, Fields, get, passed_on
-from dfengine.proxy.upstream import BadAnswer, Line, Upstreams
+from dfengine.proxy.line import BadAnswer, Line
+from dfengine.proxy.upstream import Upstreams
 
 if TYPE_CHECKING:
     from typing import Protocol

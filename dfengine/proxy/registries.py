@@ -25,7 +25,7 @@ OWN_MACHINE = ("127.0.0.0/8", "::1/128", "224.0.0.0/4", "ff00::/8")
 class Registry(Value):
     """host: in lower case, an IPv6 address in brackets. user: `NAME:PASSWORD` of this proxy's own, or "". known: it was configured.
 
-    name: HOST[:PORT] by which images name it, "" where that is `place`.
+    name: HOST[:PORT] by which images name it, "" where that is `place`. insecure: its certificate is not verified.
     """
 
     scheme: str
@@ -34,6 +34,7 @@ class Registry(Value):
     user: str = ""
     known: bool = True
     name: str = ""
+    insecure: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Registry:

@@ -13,6 +13,7 @@ import httptools
 
 from dfengine.net.http import BadRequest, refusal
 from dfengine.proxy.fields import SINGLE, Fields, framing, named
+from dfengine.proxy.targets import is_absolute
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -45,7 +46,7 @@ class Head:
         self.target = target
         self.fields = fields
         self.version = version
-        self.keep_alive = keep_alive
+        self.keep_alive = keep_alive and method != "CONNECT"
         if len(fields) > MOST_FIELDS:
             raise BadRequest(431, f"more than {MOST_FIELDS} header fields")
         seen: dict[bytes, bytes] = {}
@@ -64,12 +65,12 @@ class Head:
             raise BadRequest(400, "bad Host")
         framed = b"content-length" in seen or b"transfer-encoding" in seen
         self.length = framing(fields, version, request=True) if framed else 0
-        if method == "CONNECT":
-            raise BadRequest(405, "CONNECT is not served")
+        if method == "CONNECT" and self.length:
+            raise BadRequest(400, "CONNECT has no body")
         if b"upgrade" in seen and b"upgrade" in named(fields):
             raise BadRequest(501, "no upgrade is passed on: speak HTTP/1.1")
-        if not target.startswith(b"/"):
-            raise BadRequest(400, "the target of a request begins with /: this is no forward proxy")
+        if not target.startswith(b"/") and method != "CONNECT" and not is_absolute(target):
+            raise BadRequest(400, "the target of a request begins with /, or is a whole URL")
         if version == "1.1" and b"expect" in seen and seen[b"expect"].strip().lower() != b"100-continue":
             raise BadRequest(417, "100-continue is all that can be expected")
 
@@ -86,7 +87,7 @@ class Requests:
         self._left = 0
         self._tail = b""
         """The last bytes of an unfinished head."""
-        self._in_body = False
+        self._in_body = self._connects = False
         self.started = False
         """Some bytes of a request came, and not its end."""
         self.whole = False
@@ -102,7 +103,8 @@ class Requests:
         try:
             self._parser.feed_data(data if not at and end == len(data) else data[at:end])
         except httptools.HttpParserUpgrade:
-            raise BadRequest(501, "no upgrade is passed on: speak HTTP/1.1") from None
+            if not self._connects:
+                raise BadRequest(501, "no upgrade is passed on: speak HTTP/1.1") from None
         except httptools.HttpParserError as error:
             raise refusal(error) from None
         if not self.whole and not self._in_body and heads == self._heads:
@@ -154,6 +156,7 @@ class Requests:
         version = parser.get_http_version()
         head = Head(parser.get_method().decode("latin-1"), self._target, self._fields, version, parser.should_keep_alive())
         self._left, self._in_body, self._tail = head.length, True, b""
+        self._connects = head.method == "CONNECT"
         self._heads += 1
         self._taker.request(head)
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dfengine.proxy.blobs import Blobs
-    from dfengine.proxy.front import Exchange, Front, Server
+    from dfengine.proxy.exchange import Exchange, Server
+    from dfengine.proxy.front import Front
     from dfengine.proxy.guard import Listen
     from dfengine.proxy.requests import Head
     from dfengine.settings import ProxySettings
@@ -116,7 +117,7 @@ class S3:
 
 
 class S3Door:
-    """See front.Server: a listening socket whose root is the facade's. server: has the connections. take: counts one more of them."""
+    """See exchange.Server: a listening socket whose root is the facade's. server: has the connections. take: counts one more of them."""
 
     def __init__(self, server: Server, take: Callable[[Front], bool], s3: S3) -> None:
         self._server = server

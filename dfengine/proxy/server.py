@@ -21,10 +21,14 @@ from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
 from dfengine.net.stopping import stop_on_signals
-from dfengine.proxy import fields, hub_reference, logins, reference, s3_door, s3_signature
+from dfengine.proxy import fields, hub_reference, logins, reference, s3_door, s3_signature, targets
+from dfengine.proxy.authority import Authority
 from dfengine.proxy.blobs import BlobAnswer, Blobs
+from dfengine.proxy.connecting import connecting
+from dfengine.proxy.forward import Forward, shown_token
+from dfengine.proxy.forwarding import Forwarding, forwarding
 from dfengine.proxy.front import Front
-from dfengine.proxy.guard import Guard, Listen
+from dfengine.proxy.guard import Guard, Listen, is_own
 from dfengine.proxy.hub import Hub
 from dfengine.proxy.manifest_answer import ManifestAnswer
 from dfengine.proxy.manifests import Manifests, Ping
@@ -33,6 +37,7 @@ from dfengine.proxy.passing import Passing
 from dfengine.proxy.permissions import Permissions
 from dfengine.proxy.registries import Registries, Registry
 from dfengine.proxy.s3_door import S3, S3Door
+from dfengine.proxy.targets import is_absolute
 from dfengine.proxy.tokens import Tokens
 from dfengine.proxy.upstream import Upstreams
 from dfengine.proxy.working import Working
@@ -42,8 +47,9 @@ from dfengine.value import Value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dfengine.proxy.front import Exchange
+    from dfengine.proxy.exchange import Exchange
     from dfengine.proxy.passing import Watcher
+    from dfengine.proxy.relay import Relay
     from dfengine.proxy.requests import Head
     from dfengine.proxy.s3_bucket import Bucket
 
@@ -52,8 +58,8 @@ MOST_CLIENTS = 4096
 LONGEST_TOKEN = 4096
 
 
-def run_proxy(settings: ProxySettings) -> None:
-    """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. Raises LocalError, BadValue."""
+def run_proxy(settings: ProxySettings, legacy: Forwarding | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. legacy: see `forwarding`. Raises LocalError, BadValue."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
     guard = Guard(listens, settings.allow, read_token(settings.token_file))
@@ -63,9 +69,10 @@ def run_proxy(settings: ProxySettings) -> None:
     registries = Registries(
         known, settings.only_registries, Access(settings.origin_allow, settings.origin_deny)
     )
+    forwards = forwarding(settings, legacy)
     import uvloop
 
-    uvloop.run(_serve(settings, listens, guard, registries, door))
+    uvloop.run(_serve(settings, listens, guard, registries, door, forwards))
 
 
 class Door(Value):
@@ -109,7 +116,9 @@ def _secret(option: str, path: str, most: int) -> bytes:
         raise LocalError(f"{option} {path} cannot be read: {error.strerror}") from None
 
 
-async def _serve(settings: ProxySettings, listens: tuple[Listen, ...], guard: Guard, registries: Registries, door: Door) -> None:
+async def _serve(
+    settings: ProxySettings, listens: tuple[Listen, ...], guard: Guard, registries: Registries, door: Door, forwards: Forwarding
+) -> None:
     loop = asyncio.get_running_loop()
     more_descriptors()
     socks: list[socket.socket] = []
@@ -119,7 +128,7 @@ async def _serve(settings: ProxySettings, listens: tuple[Listen, ...], guard: Gu
             socks.append(_bound(each))
         for each in door.listens:
             s3_socks.append(_bound(each))
-        server = Server(loop, settings, guard, registries, [*socks, *s3_socks], door)
+        server = Server(loop, settings, guard, registries, [*socks, *s3_socks], door, forwards)
         servers = [await _listen(loop, server, sock) for sock in socks] + [await _listen(loop, server.door, sock) for sock in s3_socks]
         stopped = asyncio.Event()
         stop_on_signals(loop, stopped)
@@ -174,11 +183,11 @@ def _written(sock: socket.socket) -> str:
 
 
 class Server:
-    """See front.Server. socks: where it listens."""
+    """See exchange.Server. socks: where it listens."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, guard: Guard, registries: Registries, socks: list[socket.socket],
-        door: Door,
+        door: Door, forwards: Forwarding,
     ) -> None:
         self.loop = loop
         self._guard = guard
@@ -194,14 +203,19 @@ class Server:
         self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
         self._hub = Hub(loop, settings.hub, settings.xet == "passthrough", self._blobs, self._upstreams)
         self._s3 = S3(loop, settings, door.buckets, door.keys, self._blobs) if door.buckets else None
-        self._fronts: set[Front] = set()
+        self._fronts: set[Front | Relay] = set()
         self._mark = f"dfengine-{secrets.token_hex(8)}".encode()
         """This process, in the field by which proxies find that a request goes round in a circle."""
         self._via = b"Via", b"1.1 " + self._mark
+        self._forwards = forwards
+        self._forward = Forward(forwards.chosen, self._blobs, self._upstreams, self._via)
+        self._authority = Authority(settings.home, forwards.cert, forwards.key, self._blobs.threads)
+        if forwards.intercepted:
+            self._authority.check()
 
     def _itself(self, address: str, port: int) -> bool:
         everywhere = any(own == port and ip in ("0.0.0.0", "::") for ip, own in self._places)
-        return (address, port) in self._places or (everywhere and _is_own(address))
+        return (address, port) in self._places or (everywhere and _is_bound(address))
 
     @property
     def door(self) -> S3Door:
@@ -246,15 +260,24 @@ class Server:
     def route(self, front: Front, head: Head) -> Exchange | None:
         """What answers a request; None: it is answered. Raises BadRequest."""
         first = head.first
-        if self._s3 is not None and head.target.startswith(s3_door.PATH) and self._s3.checks:
+        if front.inside is None and self._s3 is not None and head.target.startswith(s3_door.PATH) and self._s3.checks:
             return self._s3.route(front, head)  # a signature shows who asks
-        if self._guard.refuses(first.get(fields.TOKEN)):
+        forwards = is_absolute(head.target) or head.method == "CONNECT"
+        if front.inside is None and self._guard.refuses(first.get(fields.TOKEN) or (shown_token(first) if forwards else None)):
+            if forwards:
+                asks = b"Proxy-Authenticate", b'Basic realm="dfengine proxy"'
+                front.answer(407, "its token is the password, or the field X-Dfengine-Token, of who may use this proxy", [asks])
+                return None
             raise BadRequest(401, "the field X-Dfengine-Token shows who may use this proxy")
         if b"via" in first and any(self._mark in value for name, value in head.fields if name.lower() == b"via"):
             raise BadRequest(508, "the request came back to this proxy: a registry is configured that leads here")
+        if front.inside is not None:
+            return self._inside(front, head, front.inside)
         if head.target == b"/healthy" and head.method in ("GET", "HEAD"):
             front.whole(200, b"ok\n", [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Server", f"dfengine/{VERSION}".encode())])
             return None
+        if forwards:
+            return self._to_others(front, head)
         given = first.get(b"x-dragonfly-registry", b"").decode("latin-1").strip()
         if given:
             given = given.partition("://")[2].rstrip("/") if "://" in given else given
@@ -299,6 +322,24 @@ class Server:
             return BlobAnswer(self._blobs, front, head, asked, registry, [*private, more[-1]], pass_on).start()
         return pass_on()
 
+    def _to_others(self, front: Front, head: Head) -> Exchange:
+        """A request of a client that knows this proxy as a forward proxy. Raises BadRequest."""
+        if not self._forwards.others and not is_own(front.client):
+            raise BadRequest(403, "it is a forward proxy for its own host alone: start it with --forward-for-others")
+        if head.method != "CONNECT":
+            return self._forward.route(front, head)
+        return connecting(
+            front, head, self._forwards, self._upstreams, self._fronts.add, self._fronts.discard,
+            lambda server: self._authority.context(server.host), lambda server: Front(self, server),
+        )  # fmt: skip
+
+    def _inside(self, front: Front, head: Head, server: Registry) -> Exchange:
+        """A request in an intercepted connection to `server`. Raises BadRequest."""
+        given = targets.place(head.first.get(b"host", b"").decode("latin-1").strip() or server.place, server.scheme)
+        if (given.host.rstrip("."), given.port) != (server.host.rstrip("."), server.port) or not head.target.startswith(b"/"):
+            raise BadRequest(421, f"this connection is to {server.place}")
+        return self._forward.forward(front, head, server, head.target.decode("latin-1"))
+
     def _of_hub(self, front: Front, head: Head) -> Exchange:
         """Raises BadRequest."""
         asked = hub_reference.parse(head.target)
@@ -321,7 +362,7 @@ class Server:
             return plain, self._registries.known[0]
 
 
-def _is_own(address: str) -> bool:
+def _is_bound(address: str) -> bool:
     """An address of this host: nothing else can be bound to."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

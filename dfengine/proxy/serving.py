@@ -119,14 +119,19 @@ class Serving:
 
     def _next(self) -> bool:
         """Make the next upload; False: it has to wait for a piece, or the answer is at its end."""
+        part = self._next_part()
+        self._upload = Upload((part,)) if part is not None else None
+        return part is not None
+
+    def _next_part(self) -> bytes | FileSlice | None:
+        """What is sent next; None: it has to wait for a piece, or the answer is at its end."""
         while self._index < len(self._spans):
             past = self._spans[self._index][1]
             if self._at >= past:
                 self._index += 1
                 self._begin_span()
                 if self._heads[self._index]:
-                    self._upload = Upload((self._heads[self._index],))
-                    return True
+                    return self._heads[self._index]
                 continue
             length = past - self._at
             if self._reader is not None:
@@ -137,17 +142,21 @@ class Serving:
                         self._front.cut()
                     else:
                         self._front.waits(WAIT_SECONDS)
-                    return False
+                    return None
                 self._fd = self._reader.fd
             length = min(length, STEP)
-            self._upload = Upload((FileSlice(self._fd, self._at, length, self._owner),))
+            part = FileSlice(self._fd, self._at, length, self._owner)
             self._at += length
-            return True
+            return part
         self._over = True
         if self._reader is not None:
             self._reader.close()
+        self._ended()
+        return None
+
+    def _ended(self) -> None:
+        """All of it is sent."""
         self._front.ended()
-        return False
 
     def _load(self, upload: Upload, cold: FileSlice) -> None:
         self._loading = True

@@ -1,0 +1,128 @@
+"""CONNECT: a tunnel to the place that it names, or, for hosts that are intercepted, their https read here (RFC 9110 section 9.3.6)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from dfengine.errors import DfengineError, OriginForbidden
+from dfengine.net.http import BadRequest
+from dfengine.proxy import targets
+from dfengine.proxy.relay import Relay
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    from dfengine.proxy.forwarding import Forwarding
+    from dfengine.proxy.front import Front
+    from dfengine.proxy.registries import Registry
+    from dfengine.proxy.requests import Head
+    from dfengine.proxy.upstream import Upstreams
+
+OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
+HANDSHAKE_SECONDS = 20.0
+
+
+class Connecting:
+    """The exchange of one CONNECT, until the connection is something else. admit: takes a relay among the server's connections.
+
+    within: makes the front of an intercepted connection. contexts: the TLS of a host that is intercepted.
+    """
+
+    def __init__(
+        self, front: Front, server: Registry, upstreams: Upstreams, admit: Callable[[Relay], None], dismiss: Callable[[Relay], None]
+    ) -> None:
+        self._front = front
+        self._server = server
+        self._upstreams = upstreams
+        self._admit, self._dismiss = admit, dismiss
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> Connecting:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        return self
+
+    def body(self, data: bytes) -> None: ...
+    def complete(self) -> None: ...
+    def pause(self, paused: bool) -> None: ...
+
+    def gone(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def expired(self) -> None:
+        self.gone()
+        self._front.answer(504, f"{self._server.place} did not answer in time")
+
+    async def _run(self) -> None:
+        try:
+            there = await self._upstreams.tunnel(self._server)
+        except DfengineError as error:
+            self._front.answer(403 if isinstance(error, OriginForbidden) else 502, str(error))
+            return
+        taken = self._front.taken_over()
+        if taken is None:
+            there.abort()
+            return
+        here, first = taken
+        relay = Relay(self._dismiss)
+        self._admit(relay)
+        here.write(OPEN)
+        relay.begin(here, there, first, b"")
+
+
+class Intercepting(Connecting):
+    """The same for a host whose https is read here. contexts: awaits its TLS; within: makes the front of what is in it."""
+
+    def __init__(
+        self, front: Front, server: Registry, upstreams: Upstreams, contexts: Callable[[Registry], Awaitable[ssl.SSLContext]],
+        within: Callable[[], Front],
+    ) -> None:
+        super().__init__(front, server, upstreams, lambda relay: None, lambda relay: None)
+        self._contexts = contexts
+        self._within = within
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            context = await self._contexts(self._server)
+        except DfengineError as error:
+            self._front.answer(502, str(error))
+            return
+        # A client sends its first words when it has the answer: what it sent before is not for TLS.
+        if self._front.ahead:
+            self._front.answer(400, "bytes came behind CONNECT before it was answered")
+            return
+        taken = self._front.taken_over()
+        if taken is None:
+            return
+        here, _ = taken
+        inner = self._within()
+        here.write(OPEN)
+        try:
+            started = await loop.start_tls(here, inner, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+        except (OSError, asyncio.CancelledError):
+            # Whoever does not trust the authority ends here.
+            with contextlib.suppress(Exception):
+                here.abort()
+            return
+        if started is None:
+            return
+        inner.connection_made(started)
+
+
+def connecting(
+    front: Front, head: Head, settings: Forwarding, upstreams: Upstreams, admit: Callable[[Relay], None], dismiss: Callable[[Relay], None],
+    contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[Registry], Front],
+) -> Connecting:
+    """What answers a CONNECT. Raises BadRequest."""
+    server = targets.connected(head.target)
+    if server.port not in settings.ports:
+        raise BadRequest(403, f"CONNECT to port {server.port} is not served: start with --connect-port {server.port}")
+    found = settings.intercepts(server)
+    if found is None:
+        return Connecting(front, server, upstreams, admit, dismiss).start()
+    server = server.replace(insecure=found.insecure)
+    return Intercepting(front, server, upstreams, contexts, lambda: within(server)).start()

@@ -1,0 +1,132 @@
+"""A tunnel: bytes of a client and of a server, passed on unseen, both ways, until both have ended.
+
+Memory is bounded: whichever side does not take what comes is not read for. Either side may end its direction and still listen. A tunnel
+through which nothing passes is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HIGH_WATER = 1 << 20
+"""Bytes for one side that are not sent yet, from which on the other side is not read."""
+
+IDLE_SECONDS = 900.0
+HALF_SECONDS = 120.0
+"""Without a byte, once one side has ended."""
+
+
+class Relay:
+    """ended: called once, when both sides are closed."""
+
+    def __init__(self, ended: Callable[[Relay], None]) -> None:
+        self._ended = ended
+        self.client, self.server = Side(self), Side(self)
+        self.client.other, self.server.other = self.server, self.client
+        self.deadline = monotonic() + IDLE_SECONDS
+        self._seconds = IDLE_SECONDS
+        self._moved = False
+        self._over = False
+
+    def begin(self, client: asyncio.Transport, server: asyncio.Transport, first: bytes, last: bytes) -> None:
+        """Both transports are this relay's from now on. first: of the client, read already; last: of the server."""
+        for side, transport in ((self.client, client), (self.server, server)):
+            transport.set_protocol(side)
+            side.connection_made(transport)
+        for side, data in ((self.client, first), (self.server, last)):
+            if data:
+                side.data_received(data)
+        for transport in (client, server):
+            if not transport.is_reading():
+                transport.resume_reading()
+
+    def moved(self) -> None:
+        self._moved = True
+
+    def half(self) -> None:
+        """One side has ended."""
+        self._seconds = HALF_SECONDS
+        self._moved = True
+
+    def closed(self) -> None:
+        """A side is closed: the other one has nobody to speak to, but is sent what is left for it."""
+        if self._over:
+            return
+        if self.client.transport is None and self.server.transport is None:
+            self._over = True
+            self._ended(self)
+
+    # As front.Front.
+
+    def expire(self) -> None:
+        """The deadline is over: close it, unless something moved since."""
+        if self._moved:
+            self._moved = False
+            self.deadline = monotonic() + self._seconds
+        else:
+            self.cut()
+
+    def cut(self) -> None:
+        for side in (self.client, self.server):
+            if side.transport is not None:
+                side.transport.abort()
+
+
+class Side(asyncio.Protocol):
+    """One end."""
+
+    other: Side
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self.transport: asyncio.Transport | None = None
+        self._ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        self._relay.moved()
+        there = self.other.transport
+        if there is not None:
+            there.write(data)
+
+    def eof_received(self) -> bool:
+        """What this side sends has ended; what it receives may go on."""
+        self._ended = True
+        self._relay.half()
+        there = self.other.transport
+        if there is not None and there.can_write_eof():
+            there.write_eof()
+        if self.other._ended:
+            self._close()
+        return True
+
+    def _close(self) -> None:
+        for side in (self, self.other):
+            if side.transport is not None:
+                side.transport.close()
+
+    def pause_writing(self) -> None:
+        there = self.other.transport
+        if there is not None and not there.is_closing():
+            there.pause_reading()
+
+    def resume_writing(self) -> None:
+        there = self.other.transport
+        if there is not None and not there.is_closing():
+            there.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        there = self.other.transport
+        if there is not None:
+            # A reset is passed on as one: nobody takes a part for the whole.
+            (there.abort() if exc is not None or not self._ended else there.close())
+        self._relay.closed()

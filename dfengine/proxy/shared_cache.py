@@ -1,0 +1,196 @@
+"""What of an origin's answers may be given to others than who asked, and for how long it is known without asking again. Pure.
+
+Source: RFC 9111 (HTTP caching), as a shared cache: sections 3 (what may be stored), 3.5 (Authorization), 4.1 (Vary), 4.2 (freshness),
+5.2 (Cache-Control); RFC 9110 sections 8.8 (validators), 13 (conditions).
+
+Stricter than it has to be where a wrong answer could come of it: a Cookie counts as Authorization does, and so does every field that may
+open what is closed to others; a Vary forbids, but on Accept-Encoding where the answer has no coding; a qualified no-cache or private is
+one that is not; nothing is shared that no strong validator names; nothing stale is given away.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from dfengine.origin.version import LATER, Version
+from dfengine.proxy.fields import Fields, private
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FORBIDS = frozenset(("authorization", "cookie", "no-store", "private", "set-cookie", "vary"))
+"""What forbids sharing, unless a rule says that it does not."""
+
+MOST_HEURISTIC = 60.0
+"""Seconds that an answer which does not say how long it is fresh is taken for fresh, at most (RFC 9111 section 4.2.2)."""
+
+PART = 0.1
+"""Of its age when it was sent, for which it is."""
+
+LONGEST = 86400.0
+"""Seconds for which nothing is asked again, whatever an origin says."""
+
+_DIRECTIVE = re.compile(r"""\s*,?\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?\s*(?=,|$)""")
+
+
+def directives(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Of all Cache-Control fields, names in lower case; what cannot be read stands as `no-store`."""
+    found: dict[str, str] = {}
+    for name, value in fields:
+        if name.lower() != b"cache-control":
+            continue
+        text, at = value.decode("latin-1").strip(" \t,"), 0
+        while at < len(text):
+            match = _DIRECTIVE.match(text, at)
+            if match is None or match.end() == at:
+                found["no-store"] = ""
+                break
+            key, said = match[1].lower(), match[2] if match[2] is not None else match[3] or ""
+            # Of two that differ the shorter time counts.
+            found[key] = min(found[key], said, key=_seconds) if key in found else said
+            at = match.end()
+    return found
+
+
+def _seconds(text: str) -> float:
+    """Of max-age and the like; 0 for what is no number (RFC 9111 section 4.2.1: it is stale)."""
+    return min(float(text), 2.0**31) if text.isascii() and text.isdigit() and len(text) < 20 else 0.0
+
+
+def _all(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    return [value.decode("latin-1").strip() for each, value in fields if each.lower() == name]
+
+
+def date(text: str) -> float | None:
+    """Unix seconds of an HTTP date; None for what is none."""
+    try:
+        found = parsedate_to_datetime(text)
+        return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def forbidden_by_request(method: str, fields: Fields, ignore: frozenset[str]) -> str:
+    """Why the answer to this request is for its client alone; "" if nothing of the request forbids to share it."""
+    if method != "GET":
+        return "method"
+    names = {name.lower() for name, _ in fields}
+    if b"authorization" in names and "authorization" not in ignore:
+        return "authorization"
+    if b"cookie" in names and "cookie" not in ignore:
+        return "cookie"
+    if "authorization" not in ignore and {name.lower() for name, _ in private(fields)} - {b"authorization", b"cookie"}:
+        return "authorization"
+    return "no-store" if "no-store" in directives(fields) and "no-store" not in ignore else ""
+
+
+def forbidden_by_answer(status: int, fields: Fields, length: int, ignore: frozenset[str]) -> str:
+    """The same of an answer. length: of its body, bytes; negative: not known."""
+    if status != 200:
+        return "status"
+    said = directives(fields)
+    for name in ("no-store", "private"):
+        if name in said and name not in ignore:
+            return name
+    if _all(fields, b"set-cookie") and "set-cookie" not in ignore:
+        return "set-cookie"
+    vary = {name.strip().lower() for each in _all(fields, b"vary") for name in each.split(",")} - {"", "accept-encoding"}
+    if vary and "vary" not in ignore:
+        return "vary"
+    if {each.lower() for each in _all(fields, b"content-encoding")} - {"", "identity"}:
+        return "coding"
+    if length < 0:
+        return "length"
+    return "" if names_version(version(fields, length)) else "validator"
+
+
+def version(fields: Fields, length: int) -> Version:
+    """What an answer says of its file; validators that come twice are none."""
+    tags, modified, dates = _all(fields, b"etag"), _all(fields, b"last-modified"), _all(fields, b"date")
+    tag = tags[0] if len(tags) == 1 and re.fullmatch(r'(?:W/)?"[!#-~\x80-\xff]*"', tags[0]) else ""
+    last = modified[0] if len(modified) == 1 and not (tags and not tag) else ""
+    changed, sent = date(last) if last else None, date(dates[0]) if len(dates) == 1 else None
+    dated = changed is not None and sent is not None and sent - changed >= LATER
+    return Version(tag, last if changed is not None else "", length, dated)
+
+
+def names_version(said: Version) -> bool:
+    """It names one version, byte by byte: a strong entity-tag does, and a Last-Modified that is a second old (RFC 9110 section 8.8.2.2)."""
+    return bool(said.strong or (said.last_modified and said.dated))
+
+
+def fresh_until(fields: Fields, asked: float, told: float) -> float:
+    """Until when (unix seconds) the answer to a request of `asked`, which came at `told`, is known to hold; before `told`: not at all."""
+    said = directives(fields)
+    dates = _all(fields, b"date")
+    sent = date(dates[0]) if len(dates) == 1 else None
+    sent = told if sent is None else sent
+    if "no-cache" in said:
+        return asked
+    expires = _all(fields, b"expires")
+    if "s-maxage" in said:
+        lifetime = _seconds(said["s-maxage"])
+    elif "max-age" in said:
+        lifetime = _seconds(said["max-age"])
+    elif expires:
+        at = date(expires[0]) if len(expires) == 1 else None
+        lifetime = max(0.0, at - sent) if at is not None else 0.0
+    else:
+        changed = date(next(iter(_all(fields, b"last-modified")), ""))
+        lifetime = min(MOST_HEURISTIC, max(0.0, sent - changed) * PART) if changed is not None else 0.0
+    return told + min(LONGEST, lifetime - max(told - sent, _carried(fields) + told - asked))
+
+
+def _carried(fields: Fields) -> float:
+    """Seconds that an answer had been on its way when it came, as caches before this one say."""
+    return max(map(_seconds, _all(fields, b"age")), default=0.0)
+
+
+def age(fields: Fields, told: float, now: float) -> float:
+    """Seconds since an answer that came at `told` was made, or last compared with its origin (RFC 9111 section 4.2.3)."""
+    return _carried(fields) + max(0.0, now - told)
+
+
+def asks_again(fields: Fields) -> bool:
+    """A request that wants the origin to be asked whatever is known (RFC 9111 section 5.2.1)."""
+    said = directives(fields)
+    if any(name.lower() == b"pragma" and b"no-cache" in value.lower() for name, value in fields) and not said:
+        return True
+    # What is known is at most a day old: who wants less than that is asked for.
+    return bool({"no-cache", "max-age", "min-fresh"} & set(said))
+
+
+def status(fields: Fields, said: Version) -> int:
+    """200, or 304 or 412 by the conditions of a GET for this version (RFC 9110 section 13.2.2)."""
+    given = {name: ", ".join(_all(fields, name)) for name in (b"if-match", b"if-none-match")}
+    if given[b"if-match"]:
+        if not (given[b"if-match"] == "*" or (said.strong and said.strong in _tags(given[b"if-match"]))):
+            return 412
+    elif (since := _date(fields, b"if-unmodified-since")) is not None:
+        changed = date(said.last_modified)
+        if changed is None or changed > since:
+            return 412
+    if given[b"if-none-match"]:
+        tags = {tag.removeprefix("W/") for tag in _tags(given[b"if-none-match"])}
+        return 304 if given[b"if-none-match"] == "*" or (said.etag and said.etag.removeprefix("W/") in tags) else 200
+    since = _date(fields, b"if-modified-since")
+    changed = date(said.last_modified)
+    return 304 if since is not None and changed is not None and changed <= since else 200
+
+
+def _tags(text: str) -> list[str]:
+    return re.findall(r'(?:W/)?"[!#-~\x80-\xff]*"', text)
+
+
+def _date(fields: Fields, name: bytes) -> float | None:
+    given = _all(fields, name)
+    return date(given[0]) if len(given) == 1 else None
+
+
+def range_applies(fields: Fields, said: Version) -> bool:
+    """Whether a Range counts: no If-Range is there, or it names this very version (RFC 9110 section 13.1.5)."""
+    given = _all(fields, b"if-range")
+    return not given or (len(given) == 1 and given[0] in ({said.strong, said.last_modified if said.dated else ""} - {""}))

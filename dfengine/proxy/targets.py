@@ -1,0 +1,54 @@
+"""What a client asks a forward proxy for: the absolute URL of a request, the place that CONNECT names. Pure.
+
+Source: RFC 9112 sections 3.2.2 (absolute-form) and 3.2.3 (authority-form). A target is never decoded: what is asked of the origin is, byte
+by byte, what the client wrote.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dfengine.net.http import BadRequest
+from dfengine.proxy.registries import PORTS, Registry
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9a-f:.]{{2,45}}\])"
+_AUTHORITY = re.compile(rf"(?P<host>{_NAME})(?::(?P<port>[0-9]{{1,5}}))?")
+_ABSOLUTE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^/?#]*)(?P<rest>[/?][!-~]*)?")
+LONGEST_NAME = 253
+
+
+def is_absolute(target: bytes) -> bool:
+    """A whole URL, not the path of one."""
+    return b"://" in target and target[:1] not in (b"/", b"*")
+
+
+def absolute(target: bytes) -> tuple[Registry, str]:
+    """The server of a request's absolute URL, and what to ask it for. Raises BadRequest for what is no http://HOST[:PORT]/... ."""
+    found = _ABSOLUTE.fullmatch(target.decode("latin-1"))
+    if found is None or "#" in (found["rest"] or ""):
+        raise BadRequest(400, "the target is no absolute URL, as http://HOST/PATH")
+    scheme = found["scheme"].lower()
+    if scheme != "http":
+        raise BadRequest(501, f"by a whole URL only http is served, and not {scheme[:20]}: https goes by CONNECT")
+    if "@" in found["place"]:
+        raise BadRequest(400, "the URL names a user: send Authorization")
+    server = place(found["place"], scheme)
+    rest = found["rest"] or "/"
+    return server, rest if rest[0] == "/" else f"/{rest}"
+
+
+def place(text: str, scheme: str) -> Registry:
+    """The server at HOST[:PORT]. Raises BadRequest."""
+    found = _AUTHORITY.fullmatch(text.lower())
+    if found is None or len(found["host"]) > LONGEST_NAME or not 0 < int(found["port"] or PORTS[scheme]) < 65536:
+        raise BadRequest(400, "no HOST[:PORT] in the target")
+    return Registry(scheme, found["host"], int(found["port"] or PORTS[scheme]))
+
+
+def connected(target: bytes) -> Registry:
+    """The place that CONNECT names, as one by https; its port is given. Raises BadRequest."""
+    text = target.decode("latin-1")
+    if not re.search(r":[0-9]{1,5}$", text):
+        raise BadRequest(400, "CONNECT wants HOST:PORT")
+    return place(text, "https")

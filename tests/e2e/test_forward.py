@@ -1,0 +1,368 @@
+"""A proxy as the http_proxy of other programs: what goes through the swarm, what is passed on, and what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from scene import MIB, PATIENCE, Scene, buffered, until
+from upstream import Asked, Upstream, ok
+
+BIG = random.Random(4).randbytes(5 * MIB + 7)
+OLD = formatdate(time.time() - 3600, usegmt=True)
+
+
+@pytest.fixture(name="origin")
+def one_origin() -> Iterator[Upstream]:
+    with Upstream() as made:
+        yield made
+
+
+def asked(proxy: str, url: str, method: str = "GET", body: Any = None, **fields: str) -> tuple[http.client.HTTPResponse, bytes]:
+    """By an absolute URL."""
+    line = http.client.HTTPConnection(urlsplit(proxy).netloc, timeout=PATIENCE)
+    try:
+        named = {name.replace("_", "-"): value for name, value in fields.items()}
+        line.request(method, url, body, named, encode_chunked=body is not None)
+        answer = line.getresponse()
+        return answer, answer.read()
+    finally:
+        line.close()
+
+
+def file(body: bytes, *more: str, tag: str = '"v1"') -> Any:
+    """A server of one file that knows HEAD, ranges and If-Range."""
+
+    def send(sock: socket.socket, request: Asked) -> None:
+        fields = [f"ETag: {tag}", f"Last-Modified: {OLD}", f"Date: {formatdate(usegmt=True)}", "Accept-Ranges: bytes", *more]
+        first, _, last = request.fields.get("range", "").removeprefix("bytes=").partition("-")
+        if first and request.fields.get("if-range", tag) == tag:
+            start, past = int(first), min(len(body), int(last) + 1 if last else len(body))
+            fields.append(f"Content-Range: bytes {start}-{past - 1}/{len(body)}")
+            ok(body[start:past], *fields, status="206 Partial Content")(sock, request)
+        else:
+            ok(body, *fields)(sock, request)
+
+    return send
+
+
+def got(origin: Upstream, path: str, method: str = "GET") -> list[Asked]:
+    return [each for each in origin.asked if each.target.partition("?")[0] == path and each.method == method]
+
+
+def test_a_file_goes_through_two_hosts_and_leaves_its_origin_once(stage: Scene) -> None:
+    origin = stage.origin()
+    stage.file("big.bin", 9 * MIB)
+    content = (stage.path / "www" / "big.bin").read_bytes()
+    os.utime(stage.path / "www" / "big.bin", (time.time() - 3600,) * 2)
+    (stage.path / "www" / "small.txt").write_bytes(b"small")
+    node = stage.supernode()
+    hosts = [stage.proxy(host=host, nodes=(node,))[1] for host in (2, 3)]
+    url = f"{origin}/big.bin"
+    for host in hosts:
+        answer, body = asked(host, url)
+        assert (answer.status, body == content) == (200, True)
+        tag = answer.headers["etag"]
+        assert answer.headers["last-modified"]
+        assert "dfengine" in answer.headers["via"]
+        answer, body = asked(host, url, Range="bytes=5-9", If_Range=tag)
+        assert (answer.status, body) == (206, content[5:10])
+        assert asked(host, url, If_None_Match=tag)[0].status == 304
+        answer, body = asked(host, f"{origin}/small.txt")
+        assert (answer.status, body) == (200, b"small")
+    stage.check_read_once("/big.bin", len(content), node)
+    # It is changed: nobody is given what was there before.
+    changed = os.urandom(9 * MIB)
+    (stage.path / "www" / "big.bin").write_bytes(changed)
+    os.utime(stage.path / "www" / "big.bin", (time.time() - 1800,) * 2)
+    for host in hosts:
+        assert asked(host, url, Cache_Control="no-cache")[1] == changed
+
+
+def test_what_may_not_be_shared_is_passed_on(stage: Scene, origin: Upstream) -> None:
+    proxy = stage.proxy()[1]
+    private = {
+        "/store": file(BIG, "Cache-Control: no-store"), "/private": file(BIG, "Cache-Control: private"),
+        "/cookie": file(BIG, "Set-Cookie: a"),
+        "/vary": file(BIG, "Vary: X-Who"), "/weak": ok(BIG, 'ETag: W/"x"'), "/none": ok(BIG), "/small": file(b"small"),
+    }  # fmt: skip
+    origin.scripts.update(private)
+    origin.scripts["/open"] = file(BIG)
+    for path, status in [*((path, 200) for path in private), ("/else", 404)]:
+        for _ in range(2):
+            answer, body = asked(proxy, origin.url + path)
+            assert answer.status == status
+            assert body == (BIG if path not in ("/small", "/else") else b"small" if path == "/small" else b"nothing here\n")
+        assert len(got(origin, path)) == 2, path
+    for who in ("Authorization", "Cookie", "X_Api_Key"):
+        before = len(got(origin, "/open"))
+        assert asked(proxy, f"{origin.url}/open", **{who: "mine"})[1] == BIG
+        request = got(origin, "/open")[before]
+        assert request.fields[who.lower().replace("_", "-")] == "mine"
+    assert asked(proxy, f"{origin.url}/open")[1] == BIG
+    count = len(got(origin, "/open"))
+    assert asked(proxy, f"{origin.url}/open")[1] == BIG
+    assert len(got(origin, "/open")) == count
+    # What was had without credentials is known to nobody's: a request with them is the origin's to answer.
+    asked(proxy, f"{origin.url}/open", Authorization="other")
+    assert len(got(origin, "/open")) == count + 1
+    assert not [each for each in origin.asked if "proxy-authorization" in each.fields]
+
+
+def test_methods_bodies_and_fields(stage: Scene, origin: Upstream) -> None:
+    proxy = stage.proxy()[1]
+    origin.scripts["/x"] = ok(b"hello", "Connection: x-hop", "X-Hop: 1", "X-Kept: 2", "Set-Cookie: a", "Set-Cookie: b")
+    for method, body in (("POST", b"sent"), ("PUT", BIG), ("DELETE", None), ("OPTIONS", None), ("PATCH", iter([b"a", b"bc"]))):
+        answer, said = asked(proxy, f"{origin.url}/x?a=%2f", method, body, Proxy_Authorization="Basic eDp5", X_Mine="m", Connection="X-Own",
+                             X_Own="o", Proxy_Connection="keep-alive", TE="trailers", Authorization="Bearer t", Cookie="c")  # fmt: skip
+        assert (answer.status, said, answer.headers["x-kept"], answer.headers["x-hop"]) == (200, b"hello", "2", None)
+        assert answer.headers.get_all("set-cookie") == ["a", "b"]
+        request = origin.asked[-1]
+        assert (request.method, request.target, request.fields["host"]) == (method, "/x?a=%2f", urlsplit(origin.url).netloc)
+        assert request.body == (b"abc" if method == "PATCH" else body or b"")
+        assert (request.fields["authorization"], request.fields["cookie"], request.fields["x-mine"]) == ("Bearer t", "c", "m")
+        assert not {"proxy-authorization", "x-own", "proxy-connection", "te"} & set(request.fields)
+        assert "dfengine" in request.fields["via"]
+    line = http.client.HTTPConnection(urlsplit(proxy).netloc, timeout=PATIENCE)
+    line.request("POST", f"{origin.url}/x", b"later", {"Expect": "100-continue"})
+    assert line.getresponse().read() == b"hello"
+    line.close()
+    # HEAD is the origin's to answer; a redirect is the client's to follow.
+    origin.scripts["/moved"] = ok(b"", "Location: /x", status="302 Found")
+    assert asked(proxy, f"{origin.url}/x", "HEAD")[0].headers["content-length"] == "5"
+    answer, _ = asked(proxy, f"{origin.url}/moved")
+    assert (answer.status, answer.headers["location"]) == (302, "/x")
+
+
+def test_rules(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
+    path = tmp_path / "rules.yml"
+    path.write_text(
+        f"""
+        - {{match: '/refused', do: refuse}}
+        - {{match: '/direct', do: direct}}
+        - {{match: '/signed', strip: [sig], least: 1}}
+        - {{match: '/moved', redirect: '127.0.0.1:{origin.port}'}}
+        - {{match: '/set', ignore: [set-cookie, vary]}}
+        """
+    )
+    proxy = stage.proxy("--rules", str(path))[1]
+    origin.scripts.update({name: file(BIG) for name in ("/direct", "/none", "/moved")})
+
+    def signed(sock: socket.socket, request: Asked) -> None:
+        """A URL that is signed for GET alone."""
+        good = request.method == "GET" and "sig=good" in request.target
+        (file(b"signed" * 20) if good else ok(b"", status="403 Forbidden"))(sock, request)
+
+    origin.scripts["/signed"] = signed
+    origin.scripts["/set"] = file(BIG, "Set-Cookie: a", "Vary: X-Y")
+    assert asked(proxy, f"{origin.url}/refused")[0].status == 403
+    for name in ("/direct", "/none"):
+        assert [asked(proxy, origin.url + name)[1] for _ in range(2)] == [BIG, BIG]
+        assert len(got(origin, name)) == 2
+    assert asked(proxy, "http://other.test/moved")[1] == BIG
+    assert [asked(proxy, f"{origin.url}/set")[1] for _ in range(2)] == [BIG, BIG]
+    assert len({each.fields.get("range") for each in got(origin, "/set")}) == len(got(origin, "/set"))
+    assert asked(proxy, f"{origin.url}/signed?sig=good1")[1] == b"signed" * 20
+    whole = [each for each in got(origin, "/signed") if each.fields.get("range") != "bytes=0-0"]
+    assert asked(proxy, f"{origin.url}/signed?sig=good2")[1] == b"signed" * 20
+    assert [each for each in got(origin, "/signed") if each.fields.get("range") != "bytes=0-0"] == whole
+    assert asked(proxy, f"{origin.url}/signed?sig=bad")[0].status == 403
+    # Clients of Dragonfly say it by themselves.
+    assert asked(proxy, f"{origin.url}/none", X_Dragonfly_Use_P2P="true")[1] == BIG
+    count = len(got(origin, "/none"))
+    assert asked(proxy, f"{origin.url}/none?t=1", X_Dragonfly_Use_P2P="true", X_Dragonfly_Filtered_Query_Params="t")[1] == BIG
+    assert len(got(origin, "/none")) == count
+    assert not [name for each in origin.asked for name in each.fields if name.startswith("x-dragonfly")]
+
+
+def test_an_origin_that_changes_between_its_answers(stage: Scene, origin: Upstream) -> None:
+    """HEAD tells one version, and another one comes: the client gets one of them, whole, and never by the name of the other."""
+    proxy = stage.proxy()[1]
+    other = random.Random(5).randbytes(len(BIG))
+    turns = iter([file(BIG), *[file(other, tag='"v2"')] * 1000])
+    origin.scripts["/f"] = lambda sock, request: next(turns)(sock, request)
+    answer, body = asked(proxy, f"{origin.url}/f")
+    assert (answer.headers["etag"], body == other) == ('"v2"', True)
+    answer, body = asked(proxy, f"{origin.url}/f")
+    assert (answer.headers["etag"], body == other) == ('"v2"', True)
+
+
+def test_a_fresh_answer_is_not_asked_for_again(stage: Scene, origin: Upstream) -> None:
+    proxy = stage.proxy()[1]
+    origin.scripts["/fresh"] = file(BIG, "Cache-Control: max-age=600")
+    origin.scripts["/stale"] = file(BIG, "Cache-Control: no-cache")
+    for path, count in (("/fresh", 1), ("/stale", 3)):
+        for _ in range(3):
+            assert asked(proxy, origin.url + path)[1] == BIG
+        assert len(got(origin, path, "HEAD")) == count
+    assert asked(proxy, f"{origin.url}/fresh", Cache_Control="no-cache")[1] == BIG
+    assert len(got(origin, "/fresh", "HEAD")) == 2
+
+
+def said(proxy: str, data: bytes) -> bytes:
+    """All that is answered to these bytes until the connection is closed; b"" also for a reset."""
+    with socket.create_connection((urlsplit(proxy).hostname or "", urlsplit(proxy).port or 0), PATIENCE) as sock:
+        found = b""
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(data)
+            while part := sock.recv(65536):
+                found += part
+        return found
+
+
+def test_what_is_refused(stage: Scene, origin: Upstream) -> None:
+    proxy = stage.proxy()[1]
+    here = urlsplit(proxy).netloc.encode()
+    for data, status in (
+        (b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400), (b"GET http://u:p@127.0.0.1/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET ftp://h/x HTTP/1.1\r\nHost: h\r\n\r\n", 501), (b"GET http://%b/x HTTP/1.1\r\nHost: a\r\n\r\n" % here, 403),
+        (b"CONNECT %b HTTP/1.1\r\nHost: a\r\n\r\n" % here, 403), (b"CONNECT h:25 HTTP/1.1\r\nHost: h\r\n\r\n", 403),
+        (b"CONNECT /x HTTP/1.1\r\nHost: h\r\n\r\n", 400), (b"CONNECT http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"CONNECT h HTTP/1.1\r\nHost: h\r\n\r\n", 400), (b"CONNECT h:443 HTTP/1.1\r\nHost: a\r\nHost: h\r\n\r\n", 400),
+        (b"GET http://h/x HTTP/1.1\r\nHost: a\r\nHost: h\r\n\r\n", 400),
+        (b"GET http://h/x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501),
+        (b"GET http://h/x HTTP/1.1\r\nHost: h\r\nX: " + b"x" * MIB + b"\r\n\r\n", 431),
+        (b"GET http://h/" + b"x" * MIB + b" HTTP/1.1\r\nHost: h\r\n\r\n", 431),
+    ):  # fmt: skip
+        if status == 403 and b"CONNECT" not in data:
+            data = data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        answer = said(proxy, data)
+        assert answer.startswith(b"HTTP/1.1 %d " % status) or (status == 431 and not answer), (data[:80], answer[:200])
+    # A request that came through this proxy already.
+    origin.scripts["/x"] = ok(b"x")
+    asked(proxy, f"{origin.url}/x")
+    assert asked(proxy, f"{origin.url}/x", Via=origin.asked[-1].fields["via"])[0].status == 508
+
+
+def test_only_its_own_host_is_served(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
+    """A token is shown as a password, and the origin never sees it."""
+    token = tmp_path / "token"
+    token.write_text("t" * 20)
+    token.chmod(0o600)
+    proxy = stage.proxy("--token-file", str(token))[1]
+    origin.scripts["/x"] = ok(b"x")
+    answer, _ = asked(proxy, f"{origin.url}/x")
+    assert (answer.status, answer.headers["proxy-authenticate"]) == (407, 'Basic realm="dfengine proxy"')
+    assert asked(proxy, f"{origin.url}/x", X_Dfengine_Token="t" * 20)[1] == b"x"
+    basic = "Basic eDp0dHR0dHR0dHR0dHR0dHR0dHR0dA=="
+    assert asked(proxy, f"{origin.url}/x", Proxy_Authorization=basic)[1] == b"x"
+    assert asked(proxy, f"{origin.url}/x", Proxy_Authorization="Basic !")[0].status == 407
+    assert not [name for each in origin.asked for name in each.fields if name in ("proxy-authorization", "x-dfengine-token")]
+
+
+class Echo:
+    """Listens, and sends back what comes, or what `work` does with the connection."""
+
+    def __init__(self, work: Any = None) -> None:
+        self._sock = socket.create_server(("127.0.0.1", 0))
+        self.port = self._sock.getsockname()[1]
+        self._work = work or self._echo
+        self._threads: list[threading.Thread] = []
+        self.open: list[socket.socket] = []
+
+    @staticmethod
+    def _echo(sock: socket.socket) -> None:
+        while data := sock.recv(65536):
+            sock.sendall(data)
+        sock.sendall(b"end")
+
+    def __enter__(self) -> Echo:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self._sock.accept()
+                self.open.append(sock)
+                thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError), sock:
+            self._work(sock)
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+        for sock in self.open:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(20)
+
+
+def tunnel(proxy: str, port: int, more: bytes = b"") -> socket.socket:
+    """A tunnel to 127.0.0.1:PORT; what was sent behind the request is in it."""
+    sock = socket.create_connection((urlsplit(proxy).hostname or "", urlsplit(proxy).port or 0), PATIENCE)
+    sock.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n%b" % (port, more))
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += sock.recv(1)
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    return sock
+
+
+def rest(sock: socket.socket) -> bytes:
+    found = []
+    while data := sock.recv(1 << 20):
+        found.append(data)
+    return b"".join(found)
+
+
+def test_a_tunnel_carries_what_it_is_given(stage: Scene) -> None:
+    with Echo() as echo:
+        process, proxy = stage.proxy("--connect-port", str(echo.port))
+        # Also what came before the answer; one side ends, and still hears the other.
+        with tunnel(proxy, echo.port, b"early") as sock:
+            sender = threading.Thread(target=lambda: (sock.sendall(BIG), sock.shutdown(socket.SHUT_WR)))
+            sender.start()
+            found = rest(sock)
+            sender.join()
+        assert found == b"early" + BIG + b"end"
+        # A reset is a reset on the other side.
+        with tunnel(proxy, echo.port) as sock:
+            sock.sendall(b"x")
+            assert sock.recv(1) == b"x"
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        until(lambda: echo.open[-1].fileno() < 0, "the other side's end")
+        assert said(proxy, b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % 1).startswith(b"HTTP/1.1 403 ")
+    # Nobody listens there any more.
+    assert said(proxy, b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % echo.port).startswith(b"HTTP/1.1 502 ")
+    assert process.poll() is None
+
+
+def test_a_tunnel_whose_client_takes_nothing_holds_little(stage: Scene) -> None:
+    sent = 0
+
+    def pour(sock: socket.socket) -> None:
+        nonlocal sent
+        block = bytes(MIB)
+        while sent < 256 * MIB:
+            sent += sock.send(block)
+
+    with Echo(pour) as echo:
+        _, proxy = stage.proxy("--connect-port", str(echo.port))
+        with tunnel(proxy, echo.port) as sock:
+            def still() -> bool:
+                before = sent
+                time.sleep(0.5)
+                return sent == before > 0
+
+            until(still, "the server's waiting")
+            assert sent <= 2 * buffered() + 4 * MIB
+            assert hashlib.sha256(sock.recv(10, socket.MSG_WAITALL)).digest() == hashlib.sha256(bytes(10)).digest()

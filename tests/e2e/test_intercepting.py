@@ -1,0 +1,98 @@
+"""https through a forward proxy: hosts that are named are read, all others are tunnelled unseen."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from certificates import Authority
+from proxies import TlsOrigin
+from scene import DFENGINE, MIB, PATIENCE, Scene
+
+
+@pytest.fixture(name="origin")
+def one_origin(stage: Scene, tmp_path: Path) -> tuple[TlsOrigin, Authority]:
+    authority = Authority(tmp_path)
+    origin = TlsOrigin(stage, *authority.issue("localhost", "DNS:localhost,IP:127.0.0.1"))
+    stage.file("big.bin", 5 * MIB)
+    (stage.path / "www" / "small.txt").write_bytes(b"small")
+    for name in ("big.bin", "small.txt"):
+        os.utime(stage.path / "www" / name, (time.time() - 3600,) * 2)
+    return origin, authority
+
+
+def curl(proxy: str, ca: str, url: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+    command = ["curl", "-sS", "-x", proxy, "--cacert", ca, "--max-time", str(PATIENCE), *options, url]
+    return subprocess.run(command, capture_output=True, check=False)
+
+
+def ca_of(stage: Scene, path: Path, host: int = 2) -> str:
+    """The file of what `dfengine proxy ca` prints."""
+    home = stage.path / f"home-{host}"
+    told = subprocess.run([*DFENGINE, "proxy", "ca", "--home", str(home)], capture_output=True, check=True).stdout
+    assert b"PRIVATE" not in told
+    path.write_bytes(told)
+    assert stat.S_IMODE((home / "proxy-ca.key").stat().st_mode) == 0o600
+    return str(path)
+
+
+def test_named_hosts_are_read_and_others_are_not(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
+    server, authority = origin
+    node = stage.supernode()
+    hosts = []
+    for host in (2, 3):
+        options = ["--intercept", f"localhost:{server.port}", "--cacerts", authority.ca]
+        hosts.append((stage.proxy(*options, host=host, nodes=(node,))[1], ca_of(stage, tmp_path / f"ca-{host}.pem", host)))
+    content = (stage.path / "www" / "big.bin").read_bytes()
+    url = f"https://localhost:{server.port}"
+    for proxy, ca in hosts:
+        answer = curl(proxy, ca, f"{url}/big.bin")
+        assert (answer.returncode, answer.stdout == content) == (0, True), answer.stderr
+        answer = curl(proxy, ca, f"{url}/small.txt", "-i")
+        assert answer.stdout.endswith(b"small")
+        assert b"Via: 1.1 dfengine" in answer.stdout
+        answer = curl(proxy, ca, f"{url}/big.bin", "-r", "5-9")
+        assert answer.stdout == content[5:10]
+        # The other name of the same server is tunnelled: its own certificate comes, and the proxy's authority is not believed.
+        other = f"https://127.0.0.1:{server.port}/small.txt"
+        assert curl(proxy, authority.ca, other).stdout == b"small"
+        assert curl(proxy, ca, other).returncode == 60
+        # Who does not trust the proxy's authority is not served.
+        assert curl(proxy, authority.ca, f"{url}/small.txt").returncode == 60
+        # Its paths are not the proxy's own.
+        for path in ("healthy", "v2/", "hub/x", "s3"):
+            said = curl(proxy, ca, f"{url}/{path}", "-i").stdout.partition(b"\r\n\r\n")[2]
+            assert (said.startswith(b"HTTP/1.1 404 "), b"nginx" in said) == (True, True)
+        # What is in the connection is for the host that CONNECT named.
+        assert b" 421 " in curl(proxy, ca, f"{url}/small.txt", "-H", "Host: other.test", "-i").stdout
+    assert node.metric("dfengine_origin_bytes_total") == len(content)
+    assert [each["host"] for each in server.requests() if each["path"] == "/small.txt"].count("other.test") == 0
+
+
+def test_a_server_that_is_not_trusted(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
+    server, _ = origin
+    proxy = stage.proxy("--intercept", f"localhost:{server.port}")[1]
+    answer = curl(proxy, ca_of(stage, tmp_path / "ca.pem"), f"https://localhost:{server.port}/small.txt", "-i")
+    assert b" 502 " in answer.stdout
+    assert b"--cacerts" in answer.stdout
+
+
+def test_an_authority_of_ones_own(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
+    server, authority = origin
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", "other")
+    cert, key = other.issue("localhost", "DNS:localhost")
+    for number, (one, secret) in enumerate(((other.ca, str(tmp_path / "other" / "other.key")), (cert, key)), 2):
+        os.chmod(secret, 0o600)
+        options = ("--intercept", f"localhost:{server.port}", "--cacerts", authority.ca, "--ca-cert", one, "--ca-key", secret)
+        proxy = stage.proxy(*options, host=number)[1]
+        answer = curl(proxy, other.ca, f"https://localhost:{server.port}/small.txt")
+        assert answer.stdout == b"small", answer.stderr
+    os.chmod(key, 0o644)
+    command = [*DFENGINE, "proxy", "--intercept", "localhost", "--ca-cert", cert, "--ca-key", key, "--home", str(tmp_path)]
+    refused = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+    assert (refused.returncode != 0, b"chmod 600" in refused.stderr) == (True, True)

@@ -1,0 +1,67 @@
+"""What a client asks a forward proxy for."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.net.http import BadRequest
+from dfengine.proxy.targets import absolute, connected, is_absolute
+
+
+@pytest.mark.parametrize(
+    ("target", "url", "rest"),
+    [
+        (b"http://example.com/a?b=%2F&c", "http://example.com", "/a?b=%2F&c"),
+        (b"HTTP://Example.COM:80", "http://example.com", "/"),
+        (b"http://a_b.local:8080?x", "http://a_b.local:8080", "/?x"),
+        (b"http://[::1]:8080/x", "http://[::1]:8080", "/x"),
+        (b"http://h//a/../b?u=http://c/@", "http://h", "//a/../b?u=http://c/@"),
+        (b"http://example.com./x", "http://example.com.", "/x"),
+    ],
+)
+def test_whole_urls(target: bytes, url: str, rest: str) -> None:
+    server, path = absolute(target)
+    assert (server.url, path) == (url, rest)
+    assert is_absolute(target)
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"https://h/x", 501), (b"ftp://h/x", 501), (b"http:///x", 400), (b"http://u:p@h/x", 400), (b"http://h:0/x", 400),
+        (b"http://h:99999/x", 400), (b"http://h:x/", 400), (b"http://h/x#y", 400), (b"http://h/\xff", 400), (b"http://h /x", 400),
+        (b"http://a..b/x", 400), (b"http://-/x", 400), (b"http://" + b"a." * 200 + b"b/", 400), (b"http://h\\x/", 400), (b"://h/x", 400),
+        (b"http://[::1/x", 400), (b"http://h\r\n/x", 400), (b"http://%68/x", 400),
+    ],
+)  # fmt: skip
+def test_what_is_no_whole_url(target: bytes, status: int) -> None:
+    with pytest.raises(BadRequest) as refused:
+        absolute(target)
+    assert refused.value.status == status
+
+
+def test_paths_are_no_whole_urls() -> None:
+    assert not any(map(is_absolute, (b"/x://y", b"*", b"//h/x", b"x", b"/")))
+
+
+def test_what_connect_names() -> None:
+    found = [(each.host, each.port) for each in map(connected, (b"Example.com:443", b"[::1]:8443"))]
+    assert found == [("example.com", 443), ("[::1]", 8443)]
+    for target in (b"example.com", b"http://h:443", b"u@h:443", b"h:0", b"h:443/x", b":443", b"", b"h:443 ", b"h:", b"[::1]", b"\xff:443"):
+        with pytest.raises(BadRequest):
+            connected(target)
+
+
+@given(st.binary(max_size=60) | st.builds(lambda rest: b"http://" + rest, st.binary(max_size=60)))
+def test_any_bytes_are_meant_or_refused(target: bytes) -> None:
+    for read in (absolute, connected):
+        with contextlib.suppress(BadRequest):
+            found = read(target)
+            server = found[0] if isinstance(found, tuple) else found
+            assert 0 < server.port < 65536
+            assert server.host
+            assert not set("@/?# \r\n") & set(server.host)

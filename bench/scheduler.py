@@ -1,4 +1,5 @@
-"""Pulls a second that one supernode process on one core answers over HTTP, against a bare handler of the same server in the same run.
+"""Pulls a second that one supernode process on one core answers over HTTP, against a bare handler of the same server in the same run; and
+the same while DOWNLOADS downloads a second register and end, which it tells as events at the level info.
 
     python -m bench.scheduler [--peers 1000] [--pieces 1000] [--connections 16] [--pulls 40000] [--repeats 5] [--json FILE]
 
@@ -33,9 +34,11 @@ from bench.stage import own_namespace, table
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.net.control_server import ControlServer
+from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.record import DIGEST, Record
+from dfengine.supernode.download_events import download_told
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Member
@@ -43,6 +46,8 @@ from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
 
 TASK = "7" * 64
+MODES = ("bare", "real", "telling")
+DOWNLOADS = 1000
 LEAST = 3.5
 """Pieces of a pull, on average, below which a run says nothing of pulls of four."""
 HERE = Path(__file__).parent
@@ -64,9 +69,9 @@ class Copy:
         return self.file.record.geometry  # type: ignore[no-any-return]
 
 
-def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop) -> SupernodeState:
+def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop, events: EventLog) -> SupernodeState:
     """A node with one task, all of it cached, and `peers` native downloads in the middle of it."""
-    node = SupernodeState(SupernodeSettings(home_dir=home, download_port=8001), home, loop)
+    node = SupernodeState(SupernodeSettings(home_dir=home, download_port=8001), home, loop, events=events)
     node.cdn.fetches[TASK] = Copy(pieces)  # type: ignore[assignment]
     node.swarm.add_task(TASK, pieces, node.now())
     for n in range(pieces):
@@ -77,10 +82,22 @@ def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop)
     return node
 
 
-async def serve(bare: bool, peers: int, pieces: int, home: str) -> None:
+def tell(node: SupernodeState, n: int) -> None:
+    """The events of downloads that come and go, from the n-th on."""
+    for each in range(n, n + DOWNLOADS // 100):
+        cid, client = f"10.0.0.{each % 250}-{each}-1549104994.143", f"10.0.0.{each % 250}"
+        node.events.info("registered", task=TASK, cid=cid, client=client, host=f"host{each}", system="", url="http://origin/file?signature",
+                         length=1 << 32, native=True, serves=True)
+        told = {"taskid": TASK, "cid": cid, "duration": 4.2, "filelength": 1 << 32, "success": True, "frompeers": 1 << 32}
+        download_told(node.events, told, client)
+    node.loop.call_later(0.01, tell, node, n + DOWNLOADS // 100)
+
+
+async def serve(mode: str, peers: int, pieces: int, home: str) -> None:
     """The server process: says its port, serves until its input ends, then says its CPU seconds."""
-    loop = asyncio.get_running_loop()
-    node = crowded(peers, pieces, home, loop)
+    loop, bare = asyncio.get_running_loop(), mode == "bare"
+    events = EventLog("text", "info", os.open(os.devnull, os.O_WRONLY)) if mode == "telling" else SILENT
+    node = crowded(peers, pieces, home, loop, events)
     handler: Callable[[Request], Any] = (router := Router(node))
     if bare:
         answer = wire.encode(node.answers.answer(TASK, name(0), node.swarm.pull(TASK, name(0), 4, node.now())))
@@ -93,6 +110,8 @@ async def serve(bare: bool, peers: int, pieces: int, home: str) -> None:
     await control.start("127.0.0.1", 0)
     gc.collect()
     gc.freeze()
+    if mode == "telling":
+        tell(node, 0)
     used = resource.getrusage(resource.RUSAGE_SELF)
     begun = used.ru_utime + used.ru_stime
     print(control.port, flush=True)
@@ -105,10 +124,10 @@ async def serve(bare: bool, peers: int, pieces: int, home: str) -> None:
     node.close()
 
 
-def measure(bare: bool, arguments: argparse.Namespace, load: Path, cids: Path) -> tuple[float, float, float, float]:
+def measure(mode: str, arguments: argparse.Namespace, load: Path, cids: Path) -> tuple[float, float, float, float]:
     """Pulls a second, CPU microseconds of the server for one, percent of the time that the load is idle, pieces to a pull."""
     with tempfile.TemporaryDirectory() as home:
-        command = ["taskset", "-c", "0", sys.executable, "-m", "bench.scheduler", "--serve", "bare" if bare else "real", "--home", home]
+        command = ["taskset", "-c", "0", sys.executable, "-m", "bench.scheduler", "--serve", mode, "--home", home]
         command += ["--peers", str(arguments.peers), "--pieces", str(arguments.pieces)]
         server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert server.stdin
@@ -137,13 +156,13 @@ def main() -> None:
     parser.add_argument("--pulls", type=int, default=40_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--serve", choices=["bare", "real"], help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=MODES, help=argparse.SUPPRESS)
     parser.add_argument("--home", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         import uvloop
 
-        uvloop.run(serve(arguments.serve == "bare", arguments.peers, arguments.pieces, arguments.home))
+        uvloop.run(serve(arguments.serve, arguments.peers, arguments.pieces, arguments.home))
         return
     where = own_namespace()
     with tempfile.TemporaryDirectory() as folder:
@@ -151,9 +170,9 @@ def main() -> None:
         compiler = shutil.which("cc") or "gcc"
         subprocess.run([compiler, "-O2", "-D_GNU_SOURCE", "-o", str(load), str(HERE / "pulls.c")], check=True)
         cids.write_text("".join(f"{name(i)}\n" for i in range(arguments.peers)))
-        runs = [[measure(bare, arguments, load, cids) for bare in (True, False)] for _ in range(arguments.repeats)]
+        runs = [[measure(mode, arguments, load, cids) for mode in MODES] for _ in range(arguments.repeats)]
     rows, result = [], {}
-    for i, what in enumerate(("bare handler", "supernode")):
+    for i, what in enumerate(("bare handler", "supernode", "telling events")):
         speed, cpu, idle, pieces = (statistics.median(run[i][j] for run in runs) for j in range(4))
         result[what] = [speed, cpu, pieces]
         worst = min(run[i][0] for run in runs)
@@ -162,6 +181,7 @@ def main() -> None:
     print(f"{arguments.peers} peers, {arguments.pieces} pieces, {arguments.connections} connections, {where}\n")
     print(table(["", "pulls/s", "worst", "CPU us a pull", "load idle", "pieces a pull"], rows))
     print(f"\nsupernode / bare: {ratio:.2f}")
+    print(f"telling events / supernode: {statistics.median(run[2][0] / run[1][0] for run in runs):.3f}")
     if arguments.json:
         arguments.json.write_text(json.dumps(result))
 

@@ -235,6 +235,8 @@ class SupernodeSettings(Value):
     tls_ca: str = ""
     preheat_token_file: str = ""
     nodes: tuple[SupernodeAddress, ...] = ()
+    log_format: str = "text"
+    log_level: str = "info"
 
 
 class PeerSettings(Value):

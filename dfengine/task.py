@@ -194,6 +194,11 @@ def bare(url: str) -> str:
     return shown(url.partition("?")[0] + ("?..." if "?" in url else ""))
 
 
+def redacted(text: str) -> str:
+    """A message with each URL in it as `bare` has it."""
+    return re.sub(r"""(://[^\s?#"'<>]*)[?#][^\s"'<>]*""", r"\1?...", shown(text))
+
+
 def task_id(url: str, sign: str = "", range_header: str = "") -> str:
     """1.x's task identity: sha256 hex of KEY + taskURL + sign [+ Range header] + KEY.
 

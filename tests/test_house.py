@@ -18,7 +18,7 @@ CYTHON = sorted(PACKAGE.rglob("*.pyx"))
 
 CORE = [
     "about", "value", "codes", "errors", "_memory", "_bitset", "_piece", "_window",
-    "location", "task", "paths", "globs", "manifest", "tree", "disposition", "fields", "wire", "settings", "nodes",
+    "location", "task", "events", "paths", "globs", "manifest", "tree", "disposition", "fields", "wire", "settings", "nodes",
 ]
 """Modules at the root, each of which may import those before it."""
 

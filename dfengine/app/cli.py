@@ -157,6 +157,8 @@ def supernode(values: dict[str, Any]) -> None:
     from dfengine.supernode.server import run_supernode
 
     _leave_out(values, options.SUPERNODE)
+    if values.pop("debug", False):
+        values.setdefault("log_level", "debug")
     values["home_dir"] = command.home(values.get("home_dir", SupernodeSettings.home_dir), "--home-dir")
     run_supernode(SupernodeSettings(**values))
 

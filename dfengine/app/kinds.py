@@ -28,7 +28,11 @@ XET = "strip|passthrough"
 
 CDN_PATTERN = "local|source"
 
-CHOICES = frozenset((PATTERN, SIGN, SCOPE, PRIVATE, XET, CDN_PATTERN))
+FORM = "text|json"
+
+LEVEL = "debug|info|warning|error|off"
+
+CHOICES = frozenset((PATTERN, SIGN, SCOPE, PRIVATE, XET, CDN_PATTERN, FORM))
 """Kinds that are shown as they are typed."""
 
 
@@ -145,6 +149,8 @@ KINDS: dict[str, Kind] = {
     "scope": Kind(_one_of("scope", SCOPE)),
     "platform": Kind(_platform),
     PRIVATE: Kind(_one_of("private", PRIVATE)),
+    FORM: Kind(_one_of("form", FORM)),
+    "level": Kind(_one_of("level", LEVEL)),
     CDN_PATTERN: Kind(_one_of("cdn-pattern", CDN_PATTERN)),
 }
 """By name: in capitals, `--help` shows it as what an option takes."""

@@ -8,7 +8,7 @@ Defaults are those of the settings (`dfengine.settings`): what is not given is n
 from __future__ import annotations
 
 from dfengine import settings
-from dfengine.app.kinds import CDN_PATTERN, FLAG, PATTERN, PRIVATE, SIGN, XET
+from dfengine.app.kinds import CDN_PATTERN, FLAG, FORM, PATTERN, PRIVATE, SIGN, XET
 from dfengine.value import Value
 
 ENVIRONMENT = "DFENGINE"
@@ -167,6 +167,13 @@ GET = (
     Option(("--clientqueue",), "clientqueue", FORMER, "1.x: pieces handled at once", "0..1000000", ignored=True),
 )  # fmt: skip
 
+LOG = (
+    Option(("--log-format",), "log_format", MESSAGES, "Form of the events on stderr", FORM),
+    Option(("--log-level",), "log_level", MESSAGES, "Least of debug, info, warning, error; or off", "level",
+           more="The events are those of docs/operating.md"),
+)  # fmt: skip
+"""The same for all servers."""
+
 SUPERNODE = (
     Option(("--port",), "port", NETWORK, "Control port; 0: any free one", "port", legacy="listenPort"),
     Option(("--download-port",), "download_port", NETWORK, "Port that serves pieces; 0: any free one", "port", legacy="downloadPort"),
@@ -211,8 +218,9 @@ SUPERNODE = (
     *TRUST,
     Option(("--preheat-token-file",), "preheat_token_file", SECURITY, "File with a token that opens preheats, mode 0600", "file",
            more="For Harbor and others that cannot sign requests (docs/images.md)"),
+    *LOG,
     Option(("--config",), "config", OTHER, "One more YAML file; it overrides the others", "file"),
-    Option(("--debug", "-D"), "debug", FORMER, "1.x: log more", FLAG, ignored=True),
+    Option(("--debug", "-D"), "debug", MESSAGES, "The same as --log-level debug", FLAG),
     Option(("--profiler",), "profiler", FORMER, "1.x: serve profiles of the program", FLAG, ignored=True),
     Option(("--pool-size",), "pool_size", FORMER, "1.x: threads that read origins", "0..1000000", ignored=True),
     Option(("--system-bandwidth",), "system_bandwidth", FORMER, "1.x: rate left to other programs", "rate", ignored=True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.client.messages import Where
@@ -13,7 +15,7 @@ CDN = "cdnnode:"
 class ByteCounts:
     """Verified bytes of the file by source. One thread at a time changes it."""
 
-    __slots__ = ("_senders", "host", "origin", "peers", "resumed", "supernode")
+    __slots__ = ("_first", "_senders", "host", "origin", "peers", "resumed", "supernode")
 
     def __init__(self) -> None:
         self._senders: set[tuple[str, int]] = set()
@@ -25,10 +27,12 @@ class ByteCounts:
         self.host = 0
         """Copied from another download of this host."""
         self.resumed = resumed
+        self._first = 0.0
         self._senders.clear()
 
     def add(self, source: Where | None, length: int) -> None:
         """`length` bytes came from `source`, None = the origin."""
+        self._first = self._first or monotonic()
         if source is None:
             self.origin += length
         elif source.cid.startswith(CDN):
@@ -36,6 +40,12 @@ class ByteCounts:
         else:
             self.peers += length
             self._senders.add((source.ip, source.port))
+
+    def told(self, started: float) -> dict[str, int | float]:
+        """As a report to the supernode has them, with the seconds to the first piece; started: when the download began (monotonic)."""
+        first = round(self._first - started, 3) if self._first else 0.0
+        return {"fromPeers": self.peers, "fromSupernode": self.supernode, "fromOrigin": self.origin, "fromHost": self.host,
+                "resumed": self.resumed, "firstPiece": first}
 
     @property
     def senders(self) -> int:

@@ -303,11 +303,11 @@ class Downloading:
                 member.cid,
                 self.registration.ip,
                 self.registration.port,
-                success=error is None, duration=self.watch.seconds,
+                error=error, duration=self.watch.seconds,
                 length=max(0, transfer.file.geometry.length) if transfer is not None else 0,
                 call_system=self.settings.callsystem,
                 reason=self._reason or "",
-                wrong=isinstance(error, DigestMismatch),
+                told={**self._place.byte_counts.told(self.watch.started), "hedged": self._place.hedged},
             )
         )
 

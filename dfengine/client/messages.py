@@ -10,12 +10,13 @@ import json
 
 from dfengine import fields as names
 from dfengine.codes import CONTINUE, FINISHED, NATIVE
-from dfengine.errors import ProtocolViolation
+from dfengine.errors import DigestMismatch, ProtocolViolation
+from dfengine.task import redacted
 from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any, TypeVar
 
     T = TypeVar("T")
@@ -109,15 +110,17 @@ def encode_pull(
 
 
 def encode_report(
-    task: str, cid: str, ip: str, port: int, *, success: bool, duration: float, length: int, call_system: str, reason: str,
-    wrong: bool = False,
+    task: str, cid: str, ip: str, port: int, *, error: Exception | None, duration: float, length: int, call_system: str, reason: str,
+    told: Mapping[str, int | float],
 ) -> bytes:
     """`POST /task/metrics`: how a download went. duration in seconds, length in raw bytes, reason: why it went to the origin, or "".
 
-    wrong: all pieces came, and the whole has another digest than it is to have; a supernode looks into that where the digest is its name.
+    error: why it failed. If all pieces came, and the whole has another digest than it is to have, a supernode looks into that where the
+    digest is its name. told: further figures for who reads the supernode's events.
     """
-    fields = {"taskId": task, "cID": cid, "IP": ip, "port": port, "success": success, "duration": duration}
-    more = {"fileLength": length, "callSystem": call_system, "backsourceReason": reason, "wrongContent": wrong}
+    fields = {"taskId": task, "cID": cid, "IP": ip, "port": port, "success": error is None, "duration": duration}
+    more = {"fileLength": length, "callSystem": call_system, "backsourceReason": reason, "wrongContent": isinstance(error, DigestMismatch),
+            "failure": " ".join(redacted(str(error)).split())[:300] if error is not None else "", **told}
     return encode({**fields, **{key: value for key, value in more.items() if value}})
 
 

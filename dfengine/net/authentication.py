@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import Request, Response
 from dfengine.net.quota import SHARE
 
@@ -20,8 +21,9 @@ class Authentication:
     share: percent of the sessions that one client may have.
     """
 
-    def __init__(self, files: tuple[str, ...], share: int = SHARE) -> None:
+    def __init__(self, files: tuple[str, ...], share: int = SHARE, events: EventLog = SILENT) -> None:
         self._share = share
+        self._events = events
         self.files: tuple[str, ...] = ()
         self._secrets: tuple[bytes, ...] = ()
         self._guards: list[Guard] = []
@@ -36,7 +38,13 @@ class Authentication:
 
         guard = Guard(self._secrets, share=self._share)
         self._guards.append(guard)
-        return lambda request: guard.own_name(request) or guard.refusal(request) or guard.proof(request) or route(request)
+        return lambda request: guard.own_name(request) or self._refusal(guard, request) or guard.proof(request) or route(request)
+
+    def _refusal(self, guard: Guard, request: Request) -> Response | None:
+        refusal = guard.refusal(request)
+        if refusal is not None:
+            self._events.warning("secret_refused", client=request.client, path=request.path, reason=refusal.body.decode().strip())
+        return refusal
 
     def reread(self) -> None:
         """Read the files again. Raises BadValue, and then the secrets of before stay in use."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.net.admission import RESERVE, Admission
 from dfengine.net.control_connection import Answer, ControlProtocol, Quick
+from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import MAX_BODY, Line, Request, Response, text
 from dfengine.net.listener import BACKLOG, Listener, listening
 from dfengine.net.quota import SHARE, Quota
@@ -65,7 +66,9 @@ class ControlServer:
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
         stall_seconds: float = STALL_SECONDS,
+        events: EventLog = SILENT,
     ) -> None:
+        self._events = events
         self.loop = loop
         self.handler = handler
         self.quick = quick
@@ -109,7 +112,9 @@ class ControlServer:
         protocol = ControlProtocol(self, address)
         try:
             await self.loop.connect_accepted_socket(lambda: protocol, sock, ssl=tls, ssl_handshake_timeout=self.head_seconds)
-        except (OSError, asyncio.CancelledError):
+        except (OSError, asyncio.CancelledError) as error:
+            if isinstance(error, OSError):
+                self._events.warning("tls_refused", client=address, reason=str(error))
             sock.close()
             if not protocol.made and self._listener is not None:
                 self._listener.left(address)

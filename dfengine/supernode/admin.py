@@ -69,6 +69,7 @@ def drop_task(state: SupernodeState, request: Request) -> Response:
     name = last(request)
     if name not in state.cdn.fetches:
         return refused(f"task {name[:64]}: not found", 404, 404)
+    state.events.info("task_removed", task=name, client=request.client)
     state.cdn.fetches[name].stop()
     state.fetches.forget(name)
     if TASK_ID.fullmatch(name):

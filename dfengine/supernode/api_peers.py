@@ -94,6 +94,7 @@ async def drop_peer(state: SupernodeState, request: Request) -> Response:
     posted, keys = state.posted_peers.remove(name), await _keys(state, name)
     if not posted and not keys:
         return _missing(name)
+    state.events.info("peer_removed", peer=name, client=request.client, downloads=len(keys))
     await spread(state.registry.leave, keys)
     state.wake()
     return Response(200, b"true\n")

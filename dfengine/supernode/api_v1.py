@@ -22,6 +22,7 @@ from dfengine.errors import (
     UnknownTask,
 )
 from dfengine.net.http import Request, Response
+from dfengine.supernode.download_events import download_told
 from dfengine.supernode.negative_cache import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.registration_check import INVALID, OVERHEAD, checked, wanted
@@ -59,15 +60,19 @@ async def register(state: SupernodeState, request: Request) -> Response:
             how, url = wanted(state, registration, request.client), registration.task_url or registration.raw_url
             fetch, member = await join(state, registration, how, url, request.client)
     except ProtocolViolation as error:
+        state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refused(str(error), 400, 400)
     except OriginBusy as error:
+        state.events.debug("registration_waits", client=request.client, reason=str(error))
         return answer(wire.Answer(wire.WAIT if registration.native else wire.WAIT_AUTH, msg=f"register again: {error}"))
     except OriginError as error:
+        state.events.warning("registration_refused", client=request.client, reason=str(error))
         # A 1.x client ends at this code; if it is refused as for a URL that cannot be fetched, it goes to the origin directly.
         if error.status in FOR_OTHERS and registration.native and not error.final:
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))
         return refused(str(error) if registration.native else without_reason(str(error)))
     except DfengineError as error:
+        state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refused(str(error))
     geometry = fetch.geometry
     data = wire.Registered(
@@ -254,6 +259,7 @@ def report(state: SupernodeState, request: Request) -> Response:
         state.shares.doubt(told.get("taskid"), told.get("cid"), request.client)
     if told.get("backsourcereason") not in (None, "", "0", 0):
         state.counts["back_to_source"] += 1
+    download_told(state.events, told, request.client)
     return answer(wire.Answer(1, msg="success"))
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+from dfengine.net.event_log import SILENT, EventLog
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.pull_answers import PullAnswers
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.swarm import TURN, Swarm
 from dfengine.supernode.verifier import Verifier
+
+SANCTIONS = {"blocked": "source_blocked", "isolated": "source_isolated", "released": "source_released"}
+"""Of the swarm -> events."""
 
 
 class SwarmDriver:
@@ -16,8 +20,9 @@ class SwarmDriver:
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry, parked: ParkedPulls, answers: PullAnswers,
-        verifier: Verifier,
+        verifier: Verifier, events: EventLog = SILENT,
     ) -> None:
+        self._events = events
         self._loop = loop
         self._swarm = swarm
         self._registry = registry
@@ -42,6 +47,8 @@ class SwarmDriver:
             self._loop.call_soon(self._continue)
         if swarm.complaints:
             self._verifier.start()
+        if swarm.peers.sanctions:
+            self._tell_sanctions()
         if swarm.departed:
             self._registry.dismiss_silent()
         due = swarm.next_due()
@@ -50,6 +57,14 @@ class SwarmDriver:
                 self._timer.cancel()
             self.due = due
             self._timer = self._loop.call_at(due + 0.001, self.tick)
+
+    def _tell_sanctions(self) -> None:
+        sanctions = self._swarm.peers.sanctions
+        while sanctions:
+            told = sanctions.popleft()
+            tell = self._events.warning if told.what == "isolated" else self._events.info
+            source = f"{told.key[0]}:{told.key[1]}" if told.key[1] else told.key[0]
+            tell(SANCTIONS[told.what], source=source, reason=told.why, client=told.client, task=told.task_id)
 
     def _continue(self) -> None:
         self._waking = False

@@ -11,6 +11,7 @@ from dataclasses import replace
 from dfengine._bitset import Bitset
 from dfengine.errors import DigestMismatch, OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
 from dfengine.net.access import Access
+from dfengine.net.event_log import SILENT, EventLog
 from dfengine.origin.reach import Own
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.content_sources import ContentSources
@@ -48,7 +49,7 @@ class OriginFetches:
 
     def __init__(
         self, settings: SupernodeSettings, home: str, cache: Cache, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry,
-        wake: Callable[[], None], counts: dict[str, int],
+        wake: Callable[[], None], counts: dict[str, int], events: EventLog = SILENT,
     ) -> None:
         self._loop = loop
         self._cache = cache
@@ -56,9 +57,12 @@ class OriginFetches:
         self._registry = registry
         self._wake = wake
         self._counts = counts
+        self._events = events
+        self._begun: dict[str, float] = {}
+        """Task -> when its fetch began (loop time), until that has ended."""
         self._revalidate_interval = settings.revalidate_interval
         self.kept = Kept(home)
-        self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high)
+        self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high, events)
         self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=Access(settings.origin_allow, settings.origin_deny),
                        share=settings.client_share, connections=settings.origin_connections,
                        own=Own.parse(settings.origin_root, settings.origin_sign))
@@ -93,6 +97,8 @@ class OriginFetches:
             self.quota.admit(task, wanted, address)
             self._counts["triggered"] += 1
             fetch = self.cdn.start(task, wanted, address)
+            self._begun[task] = now
+            self._events.info("fetch_begun", task=task, url=wanted.url, client=address)
             self._registry.used[task] = self.validated[task] = now
             self._heads[task] = self._loop.create_future()
         elif fetch.state == SUCCESS and not fetch.wanted.content and not fetch.asking and self._is_old(fetch, now):
@@ -155,6 +161,7 @@ class OriginFetches:
         self.cdn.forget(task)
         self._registry.used.pop(task, None)
         self.validated.pop(task, None)
+        self._begun.pop(task, None)
 
     def _end(self, task: str, reason: str) -> None:
         if self._registry.end_task(task, reason):
@@ -170,6 +177,10 @@ class OriginFetches:
     def fetch_head(self, fetch: Fetch) -> None:
         self._counts["cache_hits"] += fetch.from_cache
         self._counts["cdn_downloads"] += fetch.reads
+        if fetch.reads or fetch.from_cache:
+            geometry = fetch.geometry
+            self._events.info("fetch_answered" if fetch.reads else "copy_found", task=fetch.task, url=fetch.asked, length=geometry.length,
+                              seconds=self._loop.time() - self._begun.get(fetch.task, math.nan))
         self.refusals.forget(fetch.task)
         geometry = fetch.geometry
         count = -1 if geometry.length < 0 else geometry.count
@@ -194,6 +205,10 @@ class OriginFetches:
             self._wake()
 
     def fetch_ended(self, fetch: Fetch) -> None:
+        begun = self._begun.pop(fetch.task, None)
+        if begun is not None:
+            self._events.info("fetch_ended", task=fetch.task, url=fetch.asked, length=fetch.geometry.length, from_origin=fetch.origin_bytes,
+                              requests=fetch.origin_requests, seconds=self._loop.time() - begun)
         if fetch.task in self._swarm.tasks:
             geometry = fetch.geometry
 
@@ -209,6 +224,7 @@ class OriginFetches:
     def fetch_damaged(self, fetch: Fetch, n: int) -> None:
         """Events: piece n must be fetched again, by the thread that runs if there is one."""
         self._counts["damaged_pieces"] += 1
+        self._events.warning("piece_damaged", task=fetch.task, piece=n)
         if fetch.task in self._swarm.tasks and n < self._swarm.tasks[fetch.task].size:
             self._swarm.uncached(fetch.task, n, self._loop.time())
         self.mend(fetch)
@@ -220,6 +236,8 @@ class OriginFetches:
         fetch.failure_told = True
         error = fetch.error
         self._counts["cdn_failed"] += 1
+        self._begun.pop(fetch.task, None)
+        self._events.warning("fetch_failed", task=fetch.task, url=fetch.asked, reason=str(error), from_origin=fetch.origin_bytes)
         self._counts["cdn_downloads_failed"] += fetch.file is not None
         if fetch.wanted.content and isinstance(error, DigestMismatch):
             self.sources.blame(fetch.task, fetch.asked, fetch.address, self._loop.time())
@@ -243,12 +261,14 @@ class OriginFetches:
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """Running downloads may finish from the copy; new ones are refused."""
+        self._events.warning("origin_refused", task=fetch.task, url=fetch.wanted.url, reason=str(error))
         self._refused(fetch, error)
 
     def _refused(self, fetch: Fetch, error: OriginError) -> str:
         return self.refusals.remember(fetch.task, fetch.wanted.url, error.status, str(error), self._loop.time())
 
     def fetch_renewed(self, fetch: Fetch) -> None:
+        self._events.info("origin_changed", task=fetch.task, url=fetch.wanted.url)
         self._end(fetch.task, "the file changed at its origin: download it anew")
         if fetch.task not in self._heads:
             # New registrations wait for the new generation's head.

@@ -107,6 +107,7 @@ class Preheats:
         job = self._jobs[name] = Job(name, next(self._numbers), asked, client, self._state.loop.create_future())
         job.task = self._state.loop.create_task(self._run(job, asked))
         job.task.add_done_callback(lambda _: self._ended(job))
+        self._state.events.info("preheat_begun", preheat=name, kind=asked.kind, url=asked.urls[0], client=client)
         self._trim()
         return job
 
@@ -125,6 +126,8 @@ class Preheats:
     def _ended(self, job: Job) -> None:
         if not job.over:
             job.change(FAILED, CANCELLED)
+        tell = self._state.events.warning if job.state == FAILED else self._state.events.info
+        tell("preheat_ended", preheat=job.id, state=job.state, reason=job.error, parts=len(job.parts), seconds=job.updated - job.created)
         self._stop(job)
         job.cancel.close()
         self._shares.release(job.client)

@@ -52,6 +52,10 @@ def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, 
     state.members.admit(key, member)
     state.counts["registered"] += 1
     state.legacy_counts.registered(registration.call_system, address)
+    state.events.info(
+        "registered", task=fetch.task, cid=registration.cid, client=address, host=host, system=registration.call_system,
+        url=fetch.wanted.url, length=fetch.geometry.length, native=bool(native), serves=bool(port),
+    )
     if not member.native:
         state.cdn.follow(fetch, address)
     state.wake()

@@ -12,11 +12,13 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dfengine.about import VERSION
 from dfengine.errors import BadValue, LocalError
 from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
 from dfengine.net.control_server import ControlServer
 from dfengine.net.dialer import Dialer
+from dfengine.net.event_log import EventLog
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import listening
@@ -78,9 +80,14 @@ def _occupied(host: str, port: int, flag: str, error: OSError) -> LocalError:
     return LocalError(f"cannot listen on {host}:{port}: {error.strerror}: choose another {flag} or --host")
 
 
-def _complain(counts: dict[str, int], request: Request | None) -> None:
-    """A handler failed: that is a defect, and said where operators look."""
-    counts["internal_errors"] += 1
+def _complain(state: SupernodeState, request: Request | None) -> None:
+    """A handler failed: that is a defect, and said where operators look, at any level."""
+    state.counts["internal_errors"] += 1
+    if state.events.as_json:
+        path = f"{request.method} {request.path}" if request else ""
+        state.events.error("internal_error", request=path, stack=traceback.format_exc()[-400:])
+        if state.events.tells("error"):
+            return
     print(f"dfengine: internal error at {request.method + ' ' + request.path if request else 'a plain or parked pull'}", file=sys.stderr)
     traceback.print_exc()
 
@@ -116,11 +123,15 @@ def reread(
         state.dialer = dialer
     except BadValue as error:
         print(f"dfengine: SIGHUP: {error}: the files read before stay in use", file=sys.stderr)
+        state.events.error("reread_failed", reason=str(error))
+    else:
+        state.events.info("reread")
 
 
 async def _serve(settings: SupernodeSettings, home: str) -> None:
     loop = asyncio.get_running_loop()
-    authentication = Authentication(settings.secret_file, settings.client_share)
+    events = EventLog(settings.log_format, settings.log_level)
+    authentication = Authentication(settings.secret_file, settings.client_share, events)
     tls = _tls(settings)
     dialer = _dialer(settings)
     try:
@@ -128,7 +139,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     except OSError as error:
         raise _occupied(settings.host, settings.download_port, "--download-port", error) from error
     settings = settings.replace(advertise_ip=settings.advertise_ip or reached_by(sock), download_port=sock.getsockname()[1])
-    state = SupernodeState(settings, home, loop, dialer)
+    state = SupernodeState(settings, home, loop, dialer, events=events)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
     admission, turns = Admission(more_descriptors(), share), Turns(loop.call_soon, time.monotonic)
     routes = authentication.protect(DownloadRoutes(state.cdn.fetches.get, state.scrubber.unreadable, state.requested))
@@ -144,8 +155,8 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick = None if settings.secret_file else router.quick
     control = ControlServer(
-        loop, route, quick=quick, lost=state.lost, report=partial(_complain, state.counts), share=share,
-        admission=admission, turns=turns,
+        loop, route, quick=quick, lost=state.lost, report=partial(_complain, state), share=share,
+        admission=admission, turns=turns, events=events,
     )
     try:
         await control.start(settings.host, settings.port, tls)
@@ -156,6 +167,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     stopped = asyncio.Event()
     stop_on_signals(loop, stopped)
     loop.add_signal_handler(signal.SIGHUP, partial(reread, settings, authentication, token, tls, state))
+    events.info("ready", version=VERSION, control=f"{state.advertise_ip}:{control.port}", download=f"{state.advertise_ip}:{pieces.port}")
     announce(control=(state.advertise_ip, control.port), download=(state.advertise_ip, pieces.port))
     garbage.begin()
     while not stopped.is_set():
@@ -165,8 +177,11 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
             await idle_sweep.note_use(state)
             await idle_sweep.sweep(state)
             garbage.settle()
+            events.tick()
+    events.info("stopping")
     watch.close()
     router.close()
     state.close()
     control.close()
     pieces.close()
+    events.close()

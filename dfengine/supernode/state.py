@@ -13,6 +13,7 @@ from dfengine import wire
 from dfengine.errors import RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.access import Access
 from dfengine.net.dialer import Dialer
+from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import Line
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.copies.cache import Cache
@@ -46,9 +47,10 @@ class SupernodeState:
 
     def __init__(
         self, settings: SupernodeSettings, home: str, loop: asyncio.AbstractEventLoop,
-        dialer: Dialer | None = None, limits: Limits | None = None,
+        dialer: Dialer | None = None, limits: Limits | None = None, events: EventLog = SILENT,
     ) -> None:
         self.settings = settings
+        self.events = events
         self.loop = loop
         self.now = loop.time
         self.dialer = dialer or Dialer()
@@ -66,14 +68,14 @@ class SupernodeState:
         self.credentials = Credentials(home)
         self.parked = ParkedPulls(loop, self.swarm)
         self.registry = Registry(loop, self.swarm, self.parked, settings.client_share)
-        self.fetches = OriginFetches(settings, home, self.cache, loop, self.swarm, self.registry, self.wake, self.counts)
+        self.fetches = OriginFetches(settings, home, self.cache, loop, self.swarm, self.registry, self.wake, self.counts, events)
         self.members, self.cdn, self.quota = self.registry.members, self.fetches.cdn, self.fetches.quota
         self.answers = PullAnswers(self.cdn.fetches, self.members, self.advertise_ip, settings.download_port)
         # Peers are no origins: --origin-allow says nothing about them, and what is denied is denied.
         peers = Access((), settings.origin_deny)
         self.reachability = Reachability(loop, self.swarm, self.wake, peers, settings.client_share, lambda: self.dialer)
         self._verifier = Verifier(loop, self.swarm, self.cdn.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
-        self.driver = SwarmDriver(loop, self.swarm, self.registry, self.parked, self.answers, self._verifier)
+        self.driver = SwarmDriver(loop, self.swarm, self.registry, self.parked, self.answers, self._verifier, events)
         self.workers = Workers(loop, settings.client_share, bool(settings.secret_file or settings.tls_ca))
         self.shares = Shares(loop, self.swarm, self.registry, self.fetches, self.cache, peers, lambda: self.dialer, self.wake)
         self.scrubber = Scrubber(loop, settings.client_share)

@@ -133,7 +133,8 @@ def test_examples_can_be_typed(role: str) -> None:
 SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces|size": "7", "duration": "7s", "header": "A: b",
            "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
            kinds.PATTERN: "cdn", kinds.SIGN: "none", "scope": "all_peers", "platform": "linux/amd64",
-           kinds.PRIVATE: "split", kinds.XET: "passthrough", kinds.CDN_PATTERN: "source", kinds.FLAG: "1"}  # fmt: skip
+           kinds.PRIVATE: "split", kinds.XET: "passthrough", kinds.CDN_PATTERN: "source", kinds.FORM: "json",
+           "level": "error", kinds.FLAG: "1"}  # fmt: skip
 
 NEEDED = {"share": ("FILE",), "cache": ("ls",), "preheat": ("ls",)}
 """Arguments without which a command is none."""
@@ -185,7 +186,7 @@ def test_a_variable_that_names_a_version_is_no_option(monkeypatch: pytest.Monkey
 
 def test_every_option_of_a_server_is_its_setting() -> None:
     for role, kind in (("supernode", SupernodeSettings), ("peer", PeerSettings)):
-        assert {option.name for option in options.COMMANDS[role] if not option.ignored} - {"config"} == set(kind.FIELDS)
+        assert {option.name for option in options.COMMANDS[role] if not option.ignored} - {"config", "debug"} == set(kind.FIELDS)
 
 
 def test_the_documents_tables_are_made_from_the_table() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dfengine import wire
 from dfengine.client import messages
-from dfengine.errors import BadValue, ProtocolViolation
+from dfengine.errors import BadValue, ProtocolViolation, RemoteError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NUMBER = st.integers(-1, 1 << 40)
@@ -134,10 +134,11 @@ def test_what_nobody_knows_is_passed_over() -> None:
 
 
 def test_a_report_is_one_a_supernode_reads() -> None:
-    body = messages.encode_report("t", "c", "1.2.3.4", 0, success=False, duration=0.5, length=7, call_system="", reason="gone \ud800")
+    body = messages.encode_report("t", "c", "1.2.3.4", 0, error=RemoteError("gone"), duration=0.5, length=7, call_system="",
+                                   reason="gone \ud800", told={"hedged": 1, "resumed": 0})
     assert wire.folded(body) == {
         "taskid": "t", "cid": "c", "ip": "1.2.3.4", "port": 0, "success": False, "duration": 0.5, "filelength": 7,
-        "backsourcereason": "gone ?",
+        "backsourcereason": "gone ?", "failure": "gone", "hedged": 1,
     }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dfengine.errors import DiskFull, StorageError
+from dfengine.net.event_log import SILENT, EventLog
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.cache import Cache
@@ -56,7 +57,10 @@ Result = TypeVar("Result")
 class Room:
     """low, high: bytes, --disk-low and --disk-high. Used in any thread except the loop's."""
 
-    def __init__(self, cache: Cache, usage: Usage, loop: asyncio.AbstractEventLoop, low: int, high: int) -> None:
+    def __init__(
+        self, cache: Cache, usage: Usage, loop: asyncio.AbstractEventLoop, low: int, high: int, events: EventLog = SILENT
+    ) -> None:
+        self._events = events
         self._cache, self._usage, self._loop = cache, usage, loop
         self.low, self._high = low, high
         self._lock = threading.Lock()
@@ -132,12 +136,17 @@ class Room:
 
     def _evict(self, idle: list[tuple[int, float, str, int]], need: int) -> bool:
         """Evict copies of `need` bytes, and up to --disk-high free bytes if less than --disk-low is free. Hold `_lock`."""
-        gone, high = 0, self._high if self._cache.free() < self.low else 0
+        gone, count, high = 0, 0, self._high if self._cache.free() < self.low else 0
         for *_, task, size in idle:
             if gone >= need and self._cache.free() >= high:
                 break
             if self._ask(partial(self._usage.drop, task), False):
                 gone += size
+                count += 1
+        if count:
+            self._events.info("room_made", copies=count, bytes=gone, free=self._cache.free())
+        else:
+            self._events.warning("no_room", need=need, free=self._cache.free())
         return gone > 0
 
     def _is_largest(self, task: str) -> bool:

@@ -46,6 +46,23 @@ class Complaint(NamedTuple):
     by: str = ""
 
 
+class Sanction(NamedTuple):
+    """A source that one client does not get any more ("blocked"), or no client ("isolated"), or that is one again ("released").
+
+    why: the failure. key: of the source's peer. client: the address of who failed to get a piece, "" for the supernode.
+    """
+
+    what: str
+    key: Key
+    why: str = ""
+    client: str = ""
+    task_id: str = ""
+
+
+MOST_SANCTIONS = 1000
+"""Sanctions that are remembered until they are told; the oldest leave."""
+
+
 class Peers:
     """departed: (task, CID) of those removed for silence or for claiming pieces that do not exist.
 
@@ -69,6 +86,8 @@ class Peers:
         self.silence_deadlines: Deadlines[PeerState] = Deadlines()
         self.departed: list[tuple[str, str]] = []
         self.complaints: list[Complaint] = []
+        self.sanctions: deque[Sanction] = deque(maxlen=MOST_SANCTIONS)
+        """Since the caller last took them, for those who operate the swarm."""
         self._asked: set[Key] = set()
         self._questions = Questions()
         self.isolations: Deadlines[PeerState] = Deadlines()
@@ -176,16 +195,18 @@ class Peers:
         peer = source.peer
         if trust.block(client, peer, why, self.limits):
             self.blocks_due.add((client.task.id, client.cid, peer.key), now + self.limits.isolation)
+            self.sanctions.append(Sanction("blocked", peer.key, why, client.peer.address, client.task.id))
         verdict = trust.record_failure(peer, client.peer.address, why, self.limits) if counts else trust.Verdict.NOTHING
         if verdict is trust.Verdict.ISOLATE:
-            self._isolate(peer, now)
+            self._isolate(peer, now, why, client.peer.address)
         elif verdict is trust.Verdict.VERIFY and peer.key not in self._asked and not (peer.isolated or peer.unproved):
             address = client.peer.address
             if self._questions.try_ask(address, now):
                 self._asked.add(peer.key)
                 self.complaints.append(Complaint(source.task.id, n, source.source, peer.key, why, address))
 
-    def _isolate(self, peer: PeerState, now: float) -> None:
+    def _isolate(self, peer: PeerState, now: float, why: str, client: str = "") -> None:
+        self.sanctions.append(Sanction("isolated", peer.key, why, client))
         if peer.isolated:
             self.isolations.discard(peer, peer.bucket)
         peer.isolated = True
@@ -230,11 +251,11 @@ class Peers:
             trust.clear(peer, complaint.why)
             return
         if found == "silent" and trust.confirmed(peer):
-            self._isolate(peer, now)
+            self._isolate(peer, now, found)
             return
         wrong = found == "digest" or (found == "gone" and source.has(complaint.n))
         if wrong and trust.record_failure(peer, trust.OWN, found, self.limits) is trust.Verdict.ISOLATE:
-            self._isolate(peer, now)
+            self._isolate(peer, now, found)
 
     def record_success(self, client: Download, source: Download, now: float) -> None:
         """The client got a piece from the source."""
@@ -245,6 +266,7 @@ class Peers:
             self._end_isolation(source.peer)
 
     def _end_isolation(self, peer: PeerState) -> None:
+        self.sanctions.append(Sanction("released", peer.key))
         peer.isolated = peer.wrong_bytes_proven = peer.cleared = False
         peer.failures = peer.accusers = None
         if not peer.downloads:

@@ -1,0 +1,162 @@
+"""A server's events on stderr: what is told, by whom, and how it is written. See `events` for the lines.
+
+Lines are written by a thread of their own: whoever reads stderr slowly, or not at all, must not hold up the server. Then lines are lost,
+and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from datetime import UTC, datetime
+
+from dfengine.events import LEVELS, Throttle, Value, line
+
+BURST, RATE = 200, 50.0
+"""Events of one kind that are told at once, and per second."""
+
+MOST = 10_000
+"""Lines that wait to be written."""
+
+TOGETHER = 0.02
+"""Seconds in which lines are gathered for one write."""
+
+FAREWELL = 0.2
+"""Seconds in which the last lines are written when the process ends."""
+
+OFF = "off"
+"""The level at which nothing is told."""
+
+UNLIMITED = frozenset(("access",))
+"""Kinds that were asked for one by one."""
+
+
+class EventLog:
+    """form: of `events.line`. level: the least that is told, or OFF. fd: where. Used in any thread."""
+
+    def __init__(self, form: str = "text", level: str = OFF, fd: int = 2) -> None:
+        self._form = form
+        self._least = LEVELS.index(level) if level in LEVELS else len(LEVELS)
+        self._throttle = Throttle(BURST, RATE)
+        self._lock = threading.Lock()
+        self._writer = LineWriter(fd)
+
+    @property
+    def as_json(self) -> bool:
+        """Lines are objects."""
+        return self._form == "json"
+
+    def tells(self, level: str) -> bool:
+        """Events of this level are told."""
+        return LEVELS.index(level) >= self._least
+
+    def debug(self, kind: str, /, **fields: Value) -> None:
+        self.tell("debug", kind, fields)
+
+    def info(self, kind: str, /, **fields: Value) -> None:
+        self.tell("info", kind, fields)
+
+    def warning(self, kind: str, /, **fields: Value) -> None:
+        self.tell("warning", kind, fields)
+
+    def error(self, kind: str, /, **fields: Value) -> None:
+        self.tell("error", kind, fields)
+
+    def tell(self, level: str, kind: str, fields: dict[str, Value]) -> None:
+        """One event. kind: one of few words."""
+        if LEVELS.index(level) < self._least:
+            return
+        with self._lock:
+            allowed = kind in UNLIMITED or self._throttle.allows(kind, time.monotonic())
+        if allowed:
+            self._writer.put(line(self._form, _now(), level, kind, fields))
+
+    def tick(self, all: bool = False) -> None:
+        """Call from time to time: tells what was held back, `all` of it at the end."""
+        with self._lock:
+            held = self._throttle.held(time.monotonic(), all)
+        for kind, count in held.items():
+            self._writer.put(line(self._form, _now(), "info", "held_back", {"kind": kind, "count": count}))
+        if lost := self._writer.take_lost():
+            self._writer.put(line(self._form, _now(), "warning", "lines_lost", {"count": lost}))
+
+    def close(self) -> None:
+        """The process ends: the last lines are written, if somebody reads them."""
+        self.tick(all=True)
+        self._writer.close()
+
+
+class LineWriter:
+    """Writes lines to a descriptor, in the order in which they were put."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lines: deque[str] = deque()
+        self._lost = 0
+        self._news = threading.Event()
+        self._ended = False
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def put(self, text: str) -> None:
+        """One more line."""
+        if len(self._lines) >= MOST:
+            self._lost += 1
+            return
+        self._lines.append(text)
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+                    self._thread.start()
+        if not self._news.is_set():
+            self._news.set()
+
+    def take_lost(self) -> int:
+        """Lines that had no room since the last time."""
+        lost, self._lost = self._lost, 0
+        return lost
+
+    def close(self) -> None:
+        """Write what waits, for FAREWELL seconds at most."""
+        self._ended = True
+        self._news.set()
+        if self._thread is not None:
+            self._thread.join(FAREWELL)
+
+    def _run(self) -> None:
+        while True:
+            self._news.wait()
+            if not self._ended:
+                time.sleep(TOGETHER)
+            self._news.clear()
+            taken = []
+            while self._lines:
+                taken.append(self._lines.popleft())
+            if taken:
+                self._write(("\n".join(taken) + "\n").encode("ascii", "backslashreplace"))
+            elif self._ended:
+                return
+            if self._ended:
+                self._news.set()
+
+    def _write(self, data: bytes) -> None:
+        """Nothing fails by what cannot be written."""
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                time.sleep(TOGETHER)
+            except OSError:
+                return
+
+
+def _now() -> str:
+    """The time by RFC 3339, in milliseconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+SILENT = EventLog()
+"""Tells nothing."""

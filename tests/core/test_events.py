@@ -1,0 +1,70 @@
+"""Lines of events: one each, ASCII, without what opens a file; and how many of a kind are told."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.events import LONGEST, Throttle, line
+from dfengine.task import redacted
+
+NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(lambda name: name not in ("time", "level", "event"))
+VALUES = st.one_of(st.text(max_size=40), st.integers(), st.booleans(), st.none(), st.floats(allow_nan=False, allow_infinity=False))
+
+
+def test_a_line_of_text_and_of_json() -> None:
+    why = 'a "b"\n\x1b[31m\u202e'
+    fields = {"task": "ab12", "client": "10.0.0.1", "why": why, "seconds": 1.23456, "native": True, "none": None, "url": ""}
+    written = line("text", "T", "info", "finished", fields)
+    assert written == r'T info finished task=ab12 client=10.0.0.1 why="a \"b\"\n\u001b[31m\u202e" seconds=1.235 native=yes'
+    assert json.loads(line("json", "T", "info", "finished", fields)) == {
+        "time": "T", "level": "info", "event": "finished", "task": "ab12", "client": "10.0.0.1", "why": why, "seconds": 1.235,
+        "native": True,
+    }  # fmt: skip
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5), st.sampled_from(["text", "json"]))
+def test_whatever_is_said_a_line_is_one_line_of_ascii(fields: dict[str, str | int | float | bool | None], form: str) -> None:
+    written = line(form, "T", "info", "kind", fields)
+    assert written.isascii()
+    assert written.isprintable()
+    if form == "json":
+        told = json.loads(written)
+        assert told["event"] == "kind"
+        assert set(told) <= {*fields, "time", "level", "event"}
+
+
+def test_a_value_is_bounded() -> None:
+    assert len(line("text", "T", "info", "k", {"a": "x" * 10**6})) < LONGEST + 50
+
+
+def test_urls_open_nothing_to_who_reads_them() -> None:
+    said = "https://me:pw@h/f?sig=secret answers 403 for http://o/g#token, and 'http://o/h?X-Amz-Signature=secret' too"
+    written = line("text", "T", "info", "k", {"reason": said, "url": "https://user:pw@h/f?token=secret"})
+    assert not {"secret", "token", "pw"} & set(written.replace("=", " ").replace("&", " ").replace(":", " ").replace("@", " ").split())
+    assert "https://***@h/f?..." in written
+    assert redacted("no URL? none") == "no URL? none"
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3)), max_size=80))
+def test_a_throttle_tells_what_it_holds_back(events: list[tuple[str, float]]) -> None:
+    throttle, now, told, held, first = Throttle(5, 2.0), 0.0, dict.fromkeys("ab", 0), dict.fromkeys("ab", 0), 0.0
+    for kind, pause in events:
+        now += pause
+        told[kind] += throttle.allows(kind, now)
+        for name, count in throttle.held(now).items():
+            held[name] += count
+    for name, count in throttle.held(now, all=True).items():
+        held[name] += count
+    for kind in "ab":
+        assert told[kind] + held[kind] == sum(name == kind for name, _ in events)
+        assert told[kind] <= 5 + 2.0 * (now - first) + 1
+
+
+def test_a_clock_that_goes_back_is_survived() -> None:
+    throttle = Throttle(1, 1.0)
+    assert throttle.allows("a", 100.0)
+    assert not throttle.allows("a", 50.0)
+    assert throttle.allows("a", 51.5)

@@ -1,0 +1,61 @@
+"""What a supernode tells its operators."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from typing import Any
+
+from scene import DFENGINE, PATIENCE, Scene, Supernode, status
+
+SIZE = 9_000_000
+SECRET = "very-secret-word"
+
+
+def told(process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
+    """All events of a server that is told to end, which are JSON and nothing else."""
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert SECRET not in err.decode()
+    return [json.loads(line) for line in err.decode().splitlines()]
+
+
+def test_what_happens_is_told(stage: Scene) -> None:
+    stage.file("f", SIZE)
+    url, home = f"{stage.origin()}/f?token={SECRET}", stage.path / "supernode"
+    command = [*DFENGINE, "supernode", "--port", "0", "--download-port", "0", "--host", "127.0.0.1", "--home-dir", str(home)]
+    secret = stage.path / "secret"
+    secret.write_text(SECRET * 3)
+    secret.chmod(0o600)
+    command += ["--log-format", "json", "--secret-file", str(secret)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    ready = process.stdout.readline().decode().split()
+    node = Supernode(process, ready[1].removeprefix("control="), ready[2].removeprefix("download="), home)
+    trust = ("--secret-file", str(secret))
+    first = stage.get(url, "out", "--callsystem", "a \"b\"\n".strip(), *trust, nodes=(node,))
+    second = stage.get(url, "other", "--filter", "token", *trust, host=3, nodes=(node,))
+    stage.get(f"{stage.origin()}/none?token={SECRET}", "none", "--notbs", *trust, nodes=(node,), status=3)
+    assert status(node.node, "/peers") == 401
+    process.send_signal(signal.SIGHUP)
+    events = told(process)
+    assert (events[0]["event"], events[-1]["event"]) == ("ready", "stopping")
+    by_kind: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        by_kind.setdefault(event["event"], []).append(event)
+    tasks = [first["task_id"], second["task_id"]]
+    assert [event["task"] for event in by_kind["registered"]] == tasks
+    assert [event["task"] for event in by_kind["finished"]] == tasks
+    done = by_kind["finished"][0]
+    assert (done["length"], done["from_supernode"], done["system"]) == (SIZE, SIZE, 'a "b"')
+    assert 0 < done["first_piece"] <= done["seconds"]
+    for kind in ("fetch_begun", "fetch_answered", "fetch_ended"):
+        assert [event["task"] for event in by_kind[kind]][:2] == tasks, kind
+    assert [event["from_origin"] for event in by_kind["fetch_ended"]] == [SIZE, SIZE]
+    assert "404" in by_kind["fetch_failed"][0]["reason"]
+    assert "404" in by_kind["registration_refused"][0]["reason"]
+    assert by_kind["secret_refused"][0]["path"] == "/peers"
+    assert {"reread"} <= set(by_kind)
+    assert all(event["url"].endswith("?...") for event in events if "url" in event)

@@ -1,4 +1,4 @@
-"""Lists buckets whose origin is listed directory by directory, or by obstore: all below a directory at once, remembered for a while."""
+"""Lists buckets: those of S3 page by page, and all others by all that lies below a directory, which is remembered for a while."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginError
 from dfengine.location import OBJECTS
+from dfengine.origin import listing_s3
 from dfengine.origin.listing_names import ENTRY, Limits, Names
 from dfengine.proxy import s3_page
 from dfengine.proxy.s3_error import S3Error
 from dfengine.proxy.s3_page import Object, Page
+from dfengine.proxy.s3_store_pages import StorePages
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -74,11 +76,14 @@ class Listings:
         self._objects = objects
         self._cancel = cancel
         self._threads = ThreadPoolExecutor(THREADS, "list")
+        self._pages = StorePages(loop, self._threads, reach, fresh, cancel)
         self._known: OrderedDict[tuple[str, str], _Snapshot] = OrderedDict()
         self._listing: dict[tuple[str, str], asyncio.Future[_Snapshot]] = {}
 
     async def page(self, bucket: Bucket, asked: Listed) -> Page:
         """Raises S3Error, subclasses of DfengineError."""
+        if bucket.scheme == "s3" and bucket.location is not None and listing_s3.signs_by_key(self._reach, bucket.location) is not None:
+            return await self._pages.page(bucket, asked)
         match = _PLAIN.match(asked.prefix)
         folder = match[0] if match is not None else ""
         goes_on = asked.token is not None or bool(asked.after)

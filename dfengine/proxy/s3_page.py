@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+KEY, STORES = "k", "s"
+"""Kinds of tokens."""
+
+
 class Object(Value):
     """size: bytes. etag: quoted, "" unknown. modified: unix seconds, negative: unknown."""
 
@@ -44,7 +48,7 @@ class Page(Value):
 
 def page(keys: Sequence[str], objects: Sequence[Object], asked: Listed) -> Page:
     """Of all objects, in order; keys: theirs. Raises S3Error."""
-    after = key_of_token(asked.token) if asked.token is not None else asked.after
+    after = _key_of(asked.token) if asked.token is not None else asked.after
     at = max(bisect_left(keys, asked.prefix), bisect_right(keys, after))
     found: list[Object] = []
     prefixes: list[str] = []
@@ -63,20 +67,27 @@ def page(keys: Sequence[str], objects: Sequence[Object], asked: Listed) -> Page:
     return Page(tuple(found), tuple(prefixes))
 
 
-def token_of(key: str) -> str:
-    """A continuation token: begin behind this key."""
-    return base64.urlsafe_b64encode(b"k" + key.encode()).decode()
+def token_of(key: str, kind: str = KEY) -> str:
+    """A continuation token: begin behind this key; or where the store's own token says."""
+    return base64.urlsafe_b64encode(f"{kind}{key}".encode()).decode()
 
 
-def key_of_token(token: str) -> str:
-    """Raises S3Error for what `token_of` has not made."""
+def read_token(token: str) -> tuple[str, str]:
+    """Its kind, and what it was made of. Raises S3Error for what `token_of` has not made."""
     try:
-        text = base64.b64decode(token.encode("ascii"), b"-_", validate=True)
-        if text[:1] != b"k" or len(text) < 2:
+        text = base64.b64decode(token.encode("ascii"), b"-_", validate=True).decode()
+        if text[:1] not in (KEY, STORES) or len(text) < 2:
             raise ValueError
-        return text[1:].decode()
+        return text[0], text[1:]
     except (ValueError, binascii.Error):
         raise S3Error("InvalidArgument", "the continuation token is none of this place's") from None
+
+
+def _key_of(token: str) -> str:
+    kind, key = read_token(token)
+    if kind != KEY:
+        raise S3Error("InvalidArgument", "the continuation token is none of this bucket's")
+    return key
 
 
 def xml(bucket: str, asked: Listed, told: Page) -> bytes:
@@ -95,7 +106,7 @@ def xml(bucket: str, asked: Listed, told: Page) -> bytes:
     tree += [("EncodingType", "url")] if asked.encoded else []
     tree.append(("IsTruncated", "true" if told.truncated else "false"))
     if told.truncated and two:
-        tree.append(("NextContinuationToken", told.token or token_of(told.after)))
+        tree.append(("NextContinuationToken", token_of(told.token, STORES) if told.token else token_of(told.after)))
     elif told.after:
         tree.append(("NextMarker", name(told.after)))
     for each in told.objects:

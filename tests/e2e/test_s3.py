@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import boto3
@@ -41,8 +42,8 @@ def one_gate(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
         gate.client = boto3.client("s3", endpoint_url=store, region_name="us-east-1")
         gate.client.create_bucket(Bucket="models")
         yield gate
-        for each in gate.client.list_object_versions(Bucket="models").get("Versions", ()):
-            gate.client.delete_object(Bucket="models", Key=each["Key"], VersionId=each["VersionId"])
+        for each in gate.client.list_objects_v2(Bucket="models").get("Contents", ()):
+            gate.client.delete_object(Bucket="models", Key=each["Key"])
         gate.client.delete_bucket(Bucket="models")
 
 
@@ -91,3 +92,80 @@ def test_two_hosts_read_a_bucket_and_its_objects_leave_the_store_once(stage: Sce
     assert SIZE <= gate.sent() <= SIZE + 100
     assert [each["Key"] for each in first.list_objects_v2(Bucket="all")["Contents"]] == ["llama/empty", "llama/weights.bin", "other"]
     assert [each["Key"] for each in first.list_objects_v2(Bucket="llama")["Contents"]] == ["empty", "weights.bin"]
+
+
+KEYS = [
+    "a", "a/b", "a/b/c", "a//d", "a b+c&d%25.txt", "\u00fc/\u20ac\U0001f600", "con\x01trol\x1f", "llama/", "llama/1", "llama/2", "llama0",
+    "trailing/", "<tag>", "~tilde", "x" * 1000,
+]  # fmt: skip
+
+
+def names(answer: Any) -> list[Any]:
+    told = [[each["Key"], each["Size"], each["ETag"], each["LastModified"]] for each in answer.get("Contents", ())]
+    return [told, [each["Prefix"] for each in answer.get("CommonPrefixes", ())], answer["IsTruncated"]]
+
+
+def test_listings_are_those_of_the_store_with_any_key(stage: Scene, gate: Gate) -> None:
+    for key in (*KEYS, ".."):
+        gate.client.put_object(Bucket="models", Key=key, Body=key.encode())
+    here = client(f"{stage.proxy('--s3-bucket', 'models=s3://models', '--s3-bucket', 'part=s3://models/a')[1]}/s3")
+    for given in ({}, {"Delimiter": "/"}, {"Prefix": "a"}, {"Prefix": "a/", "Delimiter": "/"}, {"Prefix": "llama", "Delimiter": "a"},
+                  {"StartAfter": "a/b"}, {"Prefix": "nothing"}, {"Prefix": "a/b/c"}, {"MaxKeys": 3}):  # fmt: skip
+        assert names(here.list_objects_v2(Bucket="models", **given)) == names(gate.client.list_objects_v2(Bucket="models", **given)), given
+    for given in ({}, {"Marker": "a/b"}, {"Delimiter": "/", "Prefix": "a"}):
+        assert names(here.list_objects(Bucket="models", **given)) == names(gate.client.list_objects(Bucket="models", **given)), given
+    for call in ("list_objects", "list_objects_v2"):
+        for delimiter in ("", "/"):
+            pages = list(here.get_paginator(call).paginate(Bucket="models", Delimiter=delimiter, PaginationConfig={"PageSize": 2}))
+            assert len(pages) > 3
+            found = [each["Key"] for page in pages for each in page.get("Contents", ())]
+            assert found == [key for key in sorted([*KEYS, ".."]) if not delimiter or delimiter not in key]
+    assert [each["Key"] for each in here.list_objects_v2(Bucket="part")["Contents"]] == ["/d", "b", "b/c"]
+    for key in KEYS:
+        assert here.get_object(Bucket="models", Key=key)["Body"].read() == key.encode(), key
+    assert here.get_object(Bucket="part", Key="/d")["Body"].read() == b"a//d"
+    assert refused(here.get_object, Bucket="models", Key="..") == (400, "InvalidURI")
+
+
+def test_conditions_ranges_and_errors(stage: Scene, gate: Gate) -> None:
+    gate.client.put_object(Bucket="models", Key="k", Body=b"0123456789", ContentType="text/plain")
+    here = client(f"{stage.proxy('--s3-bucket', 'models=s3://models', '--s3-fresh', '0s')[1]}/s3")
+    told = here.head_object(Bucket="models", Key="k")
+    tag, date = told["ETag"], told["LastModified"]
+
+    def get(**given: Any) -> bytes:
+        return bytes(here.get_object(Bucket="models", Key="k", **given)["Body"].read())
+
+    before, after = date.replace(year=2020), date.replace(year=2037)
+    for given in ({}, {"IfMatch": tag}, {"IfNoneMatch": '"other"'}, {"IfModifiedSince": before}, {"IfUnmodifiedSince": after},
+                  {"IfMatch": tag, "IfUnmodifiedSince": before}, {"IfNoneMatch": '"other"', "IfModifiedSince": after}):  # fmt: skip
+        assert get(**given) == b"0123456789", given
+    get_k = partial(here.get_object, Bucket="models", Key="k")
+    for given, status in (({"IfMatch": '"other"'}, 412), ({"IfNoneMatch": tag}, 304), ({"IfModifiedSince": date}, 304),
+                          ({"IfUnmodifiedSince": before}, 412)):  # fmt: skip
+        assert refused(get_k, **given)[0] == status, given
+        assert refused(here.head_object, Bucket="models", Key="k", **given)[0] == status, given
+    assert refused(get_k, IfMatch='"other"') == (412, "PreconditionFailed")
+    for asked, found in (("bytes=0-0", b"0"), ("bytes=-3", b"789"), ("bytes=8-100", b"89"), ("bytes=3-", b"3456789"),
+                         ("bytes=1-2,4-5", b"0123456789"), ("lines=1-2", b"0123456789"), ("bytes=5-4", b"0123456789")):  # fmt: skip
+        assert get(Range=asked) == found, asked
+    assert refused(get_k, Range="bytes=10-") == (416, "InvalidRange")
+    answer = here.get_object(Bucket="models", Key="k", ResponseContentType="a/b", ResponseContentDisposition="inline")
+    assert (answer["ContentType"], answer["ContentDisposition"]) == ("a/b", "inline")
+    assert refused(here.get_object, Bucket="models", Key="none") == (404, "NoSuchKey")
+    assert refused(here.head_object, Bucket="models", Key="none")[0] == 404
+    assert refused(here.get_object, Bucket="other", Key="k") == (404, "NoSuchBucket")
+    assert refused(here.head_bucket, Bucket="other")[0] == 404
+    assert refused(here.get_object, Bucket="models", Key="k", PartNumber=1) == (501, "NotImplemented")
+    assert refused(here.put_object, Bucket="models", Key="k", Body=b"x" * MIB) == (405, "MethodNotAllowed")
+    assert refused(here.delete_object, Bucket="models", Key="k") == (405, "MethodNotAllowed")
+    assert refused(here.get_bucket_acl, Bucket="models") == (501, "NotImplemented")
+    assert refused(here.list_objects_v2, Bucket="models", ContinuationToken="wrong") == (400, "InvalidArgument")
+    here.head_bucket(Bucket="models")
+    assert here.get_bucket_location(Bucket="models")["LocationConstraint"] is None
+    # A changed object is the new one, and never both.
+    gate.client.put_object(Bucket="models", Key="k", Body=b"abc")
+    assert refused(get_k, IfMatch=tag) == (412, "PreconditionFailed")
+    assert get() == b"abc"
+    gate.client.delete_object(Bucket="models", Key="k")
+    assert refused(get_k) == (404, "NoSuchKey")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.proxy.s3_error import S3Error
-from dfengine.proxy.s3_page import Object, Page, key_of_token, page, token_of, xml
+from dfengine.proxy.s3_page import KEY, STORES, Object, Page, page, read_token, token_of, xml
 from dfengine.proxy.s3_request import Listed
 from dfengine.proxy.s3_xml import NAMESPACE, escaped
 
@@ -58,10 +58,11 @@ def test_none_is_asked_for() -> None:
 
 @given(ANY.filter(bool))
 def test_tokens(key: str) -> None:
-    assert key_of_token(token_of(key)) == key
+    assert read_token(token_of(key)) == (KEY, key)
+    assert read_token(token_of(key, STORES)) == (STORES, key)
 
 
-@pytest.mark.parametrize("token", ["x", "aw==", "\u20ac", "a" * 5001, "k-_=", token_of("a")[:-1] + "!"])
+@pytest.mark.parametrize("token", ["x", "aw==", "\u20ac", "a" * 5001, "k-_=", token_of("a", STORES), token_of("a")[:-1] + "!"])
 def test_tokens_of_others(token: str) -> None:
     with pytest.raises(S3Error) as error:
         page(["a"], [Object("a", 1)], asked(token=token))

@@ -1,0 +1,160 @@
+"""One page of a bucket of S3 as the store lists it, with every key that it has, where the environment holds a key to sign with.
+
+obstore lists for all stores and credentials, but no bucket with a key that has an empty segment, `..` or a control character.
+
+Source: ListObjectsV2 and ListObjects of Amazon's S3 API reference.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, unquote_plus
+from xml.parsers import expat
+
+from dfengine.errors import BadListing, OriginError
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.object_address import base, is_true, region
+from dfengine.origin.signature import signed
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dfengine.location import Location
+    from dfengine.origin.reach import Reach
+
+MOST = 8 << 20
+"""Bytes of a page; one of 1,000 keys of 1,024 bytes, percent-encoded, has 3.5 MB."""
+
+SECONDS = 300
+"""For which a signature holds."""
+
+DEPTH = 8
+"""Elements within each other; four are known."""
+
+_TOLD = frozenset(("Key", "LastModified", "ETag", "Size", "StorageClass"))
+_SIZE = re.compile(r"(?a)\d{1,18}")
+
+
+class StoreObject(Value):
+    """size: bytes. etag: as answers have it. modified: unix seconds, -1 unknown."""
+
+    key: str
+    size: int
+    etag: str
+    modified: float
+    storage: str
+
+
+class StorePage(Value):
+    """more: there is another page; token, marker: where it begins, as far as the store says it."""
+
+    objects: tuple[StoreObject, ...]
+    prefixes: tuple[str, ...]
+    more: bool
+    token: str
+    marker: str
+
+
+def signs_by_key(reach: Reach, location: Location) -> bool | None:
+    """Whether a page is asked for by a signature of this process's key; False: without one. None: only obstore knows credentials."""
+    environment = os.environ
+    if not reach.may_sign(location) or is_true(environment, "AWS_SKIP_SIGNATURE"):
+        return False
+    return True if environment.get("AWS_ACCESS_KEY_ID") and environment.get("AWS_SECRET_ACCESS_KEY") else None
+
+
+def listed(location: Location, query: Mapping[str, str], reach: Reach, cancel: Cancel) -> StorePage:
+    """What the store answers to this query of the location's bucket. Blocks.
+
+    Raises BadValue, OriginError (status: of the answer) and its kin, BadListing for what is no listing.
+    """
+    bucket = base(location, os.environ)
+    text = "&".join(f"{name}={quote(value, safe='~')}" for name, value in query.items())
+    url = f"{bucket}{'' if bucket.count('/') > 2 else '/'}?{text}"
+    if signs_by_key(reach, location):
+        environment = os.environ
+        session = environment.get("AWS_SESSION_TOKEN") or environment.get("AWS_TOKEN") or ""
+        keys = environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
+        url = signed(url, region(environment), *keys, session, time.time(), SECONDS)
+    status, _, body = reach.http(url, cancel).page(MOST)
+    if status != 200:
+        raise OriginError(f"the bucket {location.place} is not listed: the store answers {status}", status)
+    return parse(body, location.place)
+
+
+def parse(body: bytes, place: str) -> StorePage:
+    """Of a ListBucketResult. place: of the bucket, for messages. Raises BadListing."""
+    reading = _Reading()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = reading.start, reading.end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = reading.text, reading.doctype
+    try:
+        parser.Parse(body, True)
+        return reading.page()
+    except (expat.ExpatError, ValueError, KeyError, OverflowError) as error:
+        raise BadListing(f"the store of {place} answers with what is no listing of a bucket: {str(error)[:100]}") from None
+
+
+class _Reading:
+    """expat's callbacks."""
+
+    def __init__(self) -> None:
+        self._path: list[str] = []
+        self._parts: list[str] = []
+        self._one: dict[str, str] = {}
+        self._found: list[dict[str, str]] = []
+        self._prefixes: list[str] = []
+        self._head: dict[str, str] = {}
+
+    def doctype(self, *_: Any) -> None:
+        raise ValueError("it has a document type")
+
+    def start(self, name: str, _: dict[str, str]) -> None:
+        if len(self._path) >= DEPTH:
+            raise ValueError("its elements are too deep")
+        self._path.append(name)
+        self._parts.clear()
+        if self._path[1:] == ["Contents"]:
+            self._one = {}
+
+    def text(self, text: str) -> None:
+        self._parts.append(text)
+
+    def end(self, name: str) -> None:
+        text, path = "".join(self._parts), self._path[1:]
+        self._parts.clear()
+        self._path.pop()
+        if len(path) == 1 and name == "Contents":
+            self._found.append(self._one)
+        elif len(path) == 1:
+            self._head[name] = text
+        elif path == ["CommonPrefixes", "Prefix"]:
+            self._prefixes.append(text)
+        elif len(path) == 2 and path[0] == "Contents" and name in _TOLD:
+            self._one[name] = text
+        elif not path and name != "ListBucketResult":
+            raise ValueError(f"it is a {name[:40]}")
+
+    def page(self) -> StorePage:
+        """Raises ValueError, KeyError."""
+        name = unquote_plus if self._head.get("EncodingType") == "url" else str
+        objects = []
+        for one in self._found:
+            if not _SIZE.fullmatch(one["Size"].strip()):
+                raise ValueError("a size is no number")
+            etag = one.get("ETag", "").strip()
+            try:
+                modified = datetime.fromisoformat(one.get("LastModified", "").strip()).timestamp()
+            except (ValueError, OverflowError):
+                modified = -1.0
+            objects.append(StoreObject(name(one["Key"]), int(one["Size"]), etag, modified, one.get("StorageClass", "") or "STANDARD"))
+        more = self._head.get("IsTruncated", "").strip() == "true"
+        marker = name(self._head.get("NextMarker", ""))
+        return StorePage(tuple(objects), tuple(map(name, self._prefixes)), more, self._head.get("NextContinuationToken", ""), marker)

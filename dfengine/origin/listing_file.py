@@ -13,16 +13,23 @@ from dfengine.origin.local_root import Roots, shown
 from dfengine.origin.local_version import etag
 
 
-def below(location: Location, roots: Roots, names: Names, look: Callable[[], None]) -> Iterator[Entry]:
+def below(location: Location, roots: Roots, names: Names, look: Callable[[], None], skips: bool = False) -> Iterator[Entry]:
     """Directory by directory, in the order of their names. A link to a file is that file; one to a directory is refused, since it may lead
     round in a circle. Raises OriginError (403, 404), BadListing. look: raises what ends it, called for each directory and file.
+
+    skips: what is not read, or vanishes meanwhile, is left out, and so are links to directories.
     """
     top = "/" + location.key.strip("/")
     folders = [""]
     while folders:
         before = folders.pop()
         look()
-        fd = roots.open(f"{top}/{before}".rstrip("/") or "/")
+        try:
+            fd = roots.open(f"{top}/{before}".rstrip("/") or "/")
+        except OriginError:
+            if skips and before:
+                continue
+            raise
         try:
             if not stat.S_ISDIR(os.fstat(fd).st_mode):
                 raise OriginError(f"{shown(top)} is no directory", 404, final=True)
@@ -34,7 +41,13 @@ def below(location: Location, roots: Roots, names: Names, look: Callable[[], Non
         folders += [names.folder(before + name) + "/" for name, folder in sorted(inside, reverse=True) if folder]
         for name in sorted(name for name, folder in inside if not folder):
             look()
-            yield _file(top, before + name, roots, names)
+            try:
+                found = _file(top, before + name, roots, names)
+            except OriginError:
+                if skips:
+                    continue
+                raise
+            yield found
 
 
 def _file(top: str, path: str, roots: Roots, names: Names) -> Entry:

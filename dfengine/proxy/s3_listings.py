@@ -160,7 +160,7 @@ class Listings:
 
             began = time.monotonic()
             location = bucket.location.replace(key=f"{bucket.location.key.rstrip('/')}/{folder}")
-            yield from listing_file.below(location, self._reach.roots, names, lambda: names.clock(time.monotonic() - began))
+            yield from listing_file.below(location, self._reach.roots, names, lambda: names.clock(time.monotonic() - began), True)
         else:
             from dfengine.origin import listing_objects
 

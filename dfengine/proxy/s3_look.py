@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginChanged, OriginError
 from dfengine.location import parse, scheme_of
+from dfengine.origin.body import Body
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import Driver
 from dfengine.origin.head import Head, seconds
@@ -64,6 +65,8 @@ class Look:
             driver.close()
             raise
         self._of_thread.driver = driver
+        if isinstance(body, Body) and any(head.get("location").partition("?")[0].endswith("/") for head in body.passed):
+            raise OriginError(f"{body.place} has a directory there", 404)
         if version.length < 0:
             raise OriginError(f"{body.place} does not say how many bytes the object has")
         if not version.binds:

@@ -1,0 +1,139 @@
+"""Buckets that are directories or a web server's index; who may read; what nobody should send."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from scene import DFENGINE, MIB, Scene, free_port, until
+
+KEYS = {"config.json": b"{}", "a b/w+1.bin": random.Random(1).randbytes(3 * MIB + 5), "a b/\u00fc/empty": b"", "a b.txt": b"x"}
+
+
+def folder(path: Path) -> Path:
+    for key, body in KEYS.items():
+        (path / key).parent.mkdir(parents=True, exist_ok=True)
+        (path / key).write_bytes(body)
+    return path
+
+
+def client(url: str, access: str = "", secret: str = "") -> Any:
+    config = Config(signature_version="s3v4" if access else UNSIGNED, retries={"max_attempts": 1})
+    keys = {"aws_access_key_id": access, "aws_secret_access_key": secret} if access else {}
+    return boto3.client("s3", endpoint_url=url, region_name="eu-west-1", config=config, **keys)
+
+
+def refused(call: Any, **given: Any) -> tuple[int, str]:
+    with pytest.raises(ClientError) as error:
+        call(**given)
+    answer = error.value.response
+    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
+
+
+def listed(here: Any, bucket: str, **given: Any) -> list[str]:
+    answer = here.list_objects_v2(Bucket=bucket, **given)
+    return [each["Key"] for each in answer.get("Contents", ())] + [each["Prefix"] for each in answer.get("CommonPrefixes", ())]
+
+
+def test_a_directory_and_an_index_are_buckets(stage: Scene) -> None:
+    disk, secret = folder(stage.path / "disk"), stage.path / "secret"
+    secret.mkdir()
+    (secret / "s").write_bytes(b"secret")
+    (disk / "link").symlink_to(secret / "s")
+    folder(stage.www / "odd" / "d")
+    origin = stage.origin(odd="autoindex on; autoindex_format json;")
+    (stage.www / "d").symlink_to("odd/d")
+    node = stage.supernode()
+    url = stage.proxy("--s3-bucket", f"disk={disk}", "--s3-bucket", f"web={origin}/odd/d/", "--s3-fresh", "0s", nodes=(node,))[1]
+    here = client(f"{url}/s3")
+    for bucket in ("disk", "web"):
+        for key, body in KEYS.items():
+            answer = here.get_object(Bucket=bucket, Key=key)
+            assert answer["Body"].read() == body, (bucket, key)
+            head = here.head_object(Bucket=bucket, Key=key)
+            assert (head["ETag"], head["ContentLength"], head["LastModified"]) == (answer["ETag"], len(body), answer["LastModified"])
+        part = here.get_object(Bucket=bucket, Key="a b/w+1.bin", Range=f"bytes={2 * MIB}-{2 * MIB + 9}")["Body"].read()
+        assert part == KEYS["a b/w+1.bin"][2 * MIB : 2 * MIB + 10]
+        assert listed(here, bucket, Delimiter="/") == ["a b.txt", "config.json", "a b/"]
+        assert listed(here, bucket, Prefix="a b/") == ["a b/w+1.bin", "a b/\u00fc/empty"]
+        assert listed(here, bucket, StartAfter="a b/w", MaxKeys=1) == ["a b/w+1.bin"]
+        for key in ("none", "a b", "a b/", "../secret/s", "a b/../../secret/s", "/config.json", "a b//w+1.bin", "config.json/x", "nul\0"):
+            assert refused(here.get_object, Bucket=bucket, Key=key)[0] in (400, 403, 404), key
+        assert listed(here, bucket, Prefix="../") == []
+    sizes = {each["Key"]: each["Size"] for each in here.list_objects_v2(Bucket="web")["Contents"]}
+    assert sizes == {key: len(body) for key, body in KEYS.items()}
+    # What a link leads to outside is not read, and breaks no listing.
+    assert refused(here.get_object, Bucket="disk", Key="link") == (403, "AccessDenied")
+    # A file that is replaced is the new one.
+    (disk / "new").write_bytes(b"y")
+    os.rename(disk / "new", disk / "config.json")
+    assert here.get_object(Bucket="disk", Key="config.json")["Body"].read() == b"y"
+
+
+def test_who_may_read_and_what_nobody_should_send(stage: Scene) -> None:
+    keys, port = stage.path / "keys", free_port()
+    keys.write_text("AKID0 secret-of-0\nAKID1 secret-of-1\n")
+    folder(stage.path / "disk")
+    options = ("--s3-bucket", f"disk={stage.path / 'disk'}", "--s3-keys", str(keys))
+    keys.chmod(0o644)
+    command = [*DFENGINE, "proxy", "--home", str(stage.path / "home-0"), *options]
+    found = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert found.returncode == 2
+    assert b"chmod 600" in found.stderr
+    keys.chmod(0o600)
+    _, url = stage.proxy(*options, "--s3-listen", f"127.0.0.1:{port}")
+    for place in (f"{url}/s3", f"http://127.0.0.1:{port}"):
+        here = client(place, "AKID1", "secret-of-1")
+        assert here.get_object(Bucket="disk", Key="a b/w+1.bin")["Body"].read() == KEYS["a b/w+1.bin"]
+        assert listed(here, "disk", Prefix="a b/", Delimiter="/") == ["a b/w+1.bin", "a b/\u00fc/"]
+        signed = here.generate_presigned_url("get_object", {"Bucket": "disk", "Key": "config.json"})
+        assert urllib.request.urlopen(signed, timeout=60).read() == b"{}"
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(signed.replace("config", "Config"), timeout=60)
+        assert error.value.code == 403
+        error.value.close()
+        assert refused(client(place).get_object, Bucket="disk", Key="config.json") == (403, "AccessDenied")
+        wrong = client(place, "AKID1", "secret-of-0")
+        assert refused(wrong.get_object, Bucket="disk", Key="config.json") == (403, "SignatureDoesNotMatch")
+        assert refused(client(place, "AKID2", "secret-of-1").list_buckets) == (403, "InvalidAccessKeyId")
+
+    def sent(data: bytes) -> bytes:
+        """What comes back until the connection ends."""
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
+            line.sendall(data)
+            got = b""
+            while block := line.recv(1 << 16):
+                got += block
+            return got
+
+    def status(data: bytes) -> int:
+        found = re.match(rb"HTTP/1.1 (\d{3}) ", sent(data))
+        assert found is not None
+        return int(found[1])
+
+    tail = b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    assert status(b"GET /disk?prefix=" + b"a" * MIB + tail) == 431
+    for target in (b"/disk?max-keys=-1", b"/%ff/%00", b"/disk/%2e%2e%2f%2e%2e", b"/disk?" + b"&" * 5000, b"//", b"/disk/" + b"%41" * 2000):
+        assert 400 <= status(b"GET " + target + tail) < 500, target
+    assert status(b"PUT /disk/k HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\nConnection: close\r\n\r\n") == 405
+    authorization = b"GET /disk/k HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: AWS4-HMAC-SHA256 "
+    for value in (b"Credential=", b"Credential=" + b"/" * 10000, b"Credential=a/b, SignedHeaders=" + b";" * 9000 + b", Signature=0"):
+        assert status(authorization + quote(value, safe="=/;, -").encode() + b"\r\n\r\n") == 400
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
+        line.sendall(b"GET /disk/config.json HT")  # and never more: it is closed, and holds up nobody
+        assert listed(client(f"http://127.0.0.1:{port}", "AKID0", "secret-of-0"), "disk", Prefix="config") == ["config.json"]
+        line.settimeout(60)
+        until(lambda: line.recv(100) == b"", "the end of a connection that sends no request")

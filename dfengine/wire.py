@@ -213,7 +213,7 @@ class Pull(msgspec.Struct, omit_defaults=True):
     ending: pieces that will be whole in about the time an answer takes; what they take up may be given to others.
     pace: seconds that a piece takes on this host's link, as far as its first ones tell before they are whole; 0 = not told.
     held: [first, past] runs of pieces that are here already (resume, or a supernode that forgot).
-    evicted: [first, past] runs that a streaming peer no longer has.
+    evicted: [first, past] runs that a streaming peer no longer has, or that another one asked for in vain.
     una, end: of a stream, pieces: those below una are delivered, those from end on are not wanted yet; -1 = as registered.
     pieces: the pull is confined to these, in order of preference; None: any.
     want: pieces asked for, 0 to report only. wait: seconds the request may be parked for them.

@@ -5,7 +5,7 @@
     identity, messages                  who it is, and what it says
     swarm_session                       pulls from the swarm, survives the loss of a supernode
     supernode_session, native, legacy   one registration, and the two ways of pulling
-    pull_timing, progress_timeout       when to send the next request, when to give up
+    pull_timing, doubts, progress_timeout  when to send the next request, what to say of wishes in vain, when to give up
     watch                               what the main thread checks between two waits
     plan, job, health, piece_timing     what is fetched next and from whom (pure)
     plan_of_file                        the same where others of the host wait for certain pieces

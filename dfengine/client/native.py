@@ -7,9 +7,11 @@ import time
 from collections import deque
 
 from dfengine import codes
+from dfengine.client.doubts import Doubts
 from dfengine.client.messages import Offer, decode_pulled, encode_pull
 from dfengine.client.pull_timing import PARK, PullTiming
 from dfengine.client.supernode_session import JSON, Membership, chance, refuse
+from dfengine.client.transfer_state import WISHES
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, SupernodeError, UnknownDownload
 
 TYPE_CHECKING = False
@@ -47,6 +49,11 @@ class NativeSession:
         """How quick this host's link is was told."""
         self._left: deque[list[int]] = deque()
         """Pieces that each unanswered request told to have left."""
+        self._doubts = Doubts()
+        self._vain = False
+        """A pull was parked in vain, or all is said to be here: the next one tells what is not here."""
+        self._complete = -1
+        """Pieces that were here when the supernode said that all are; -1: it has not."""
         self.requests = 0
 
     def step(self, transfer: Transfer, limit: float) -> None:
@@ -97,9 +104,14 @@ class NativeSession:
         if self._held or told.wishes == []:
             want = 0  # it would be offered what is here, or what nobody waits for any more
         self._wishes = frozenset(told.wishes or () if want else ())
+        lacking: list[int] = []
+        if want and self._vain:
+            lacking, self._vain = transfer.lacking(WISHES), False
+        elif want and told.wishes:
+            lacking = self._doubts.asked(told.wishes, time.monotonic())
         pull = encode_pull(
             self._member.task, self._member.cid, done=told.done, failed=told.failed, ending=told.ending, pace=told.pace, held=held,
-            evicted=[(n, n + 1) for n in told.leaving], want=want, wishes=told.wishes, wait=wait, una=told.una, end=told.end,
+            evicted=[(n, n + 1) for n in (*told.leaving, *lacking)], want=want, wishes=told.wishes, wait=wait, una=told.una, end=told.end,
         )  # fmt: skip
         self._left.append(told.leaving)
         self._line.send("POST", "/swarm/pull", JSON, pull)
@@ -113,8 +125,9 @@ class NativeSession:
         if not self._timing.unanswered:
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
         transfer.evict(self._left.popleft())
-        pulled = decode_pulled(body)
-        self._timing.answered(time.monotonic(), len(pulled.offers), chance())
+        pulled, now, sent = decode_pulled(body), time.monotonic(), self._timing.oldest
+        self._vain = not pulled.offers and (self._vain or now - sent > PARK / 2)
+        self._timing.answered(now, len(pulled.offers), chance())
         if pulled.length >= 0:
             transfer.learn_length(pulled.length)
         if pulled.code == codes.NOT_FOUND:
@@ -124,9 +137,10 @@ class NativeSession:
         if pulled.offers:
             self._offer(transfer, pulled.offers)
         elif pulled.code == codes.FINISHED:
-            missing = transfer.missing
-            if missing:
+            missing, (here, _) = transfer.missing, transfer.progress()
+            if missing and here == self._complete:
                 raise SupernodeError(f"supernode {self._member.node} says that the download is complete; {missing} pieces are missing")
+            self._vain, self._complete = missing != 0, here
 
     def _offer(self, transfer: Transfer, offers: Sequence[Offer]) -> None:
         geometry, most = transfer.file.geometry, len(transfer.file.here)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import islice
 
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.receiving import Receiving
@@ -156,6 +157,16 @@ class TransferState:
         """Every piece is here."""
         with self._changed:
             return self.plan.finished
+
+    def lacking(self, most: int) -> list[int]:
+        """The first pieces, `most` at most, that are wanted, and neither here nor offered; none of a stream, which may have had them."""
+        with self._changed:
+            plan, window = self.plan, self.plan.window
+            if window.wnd >= 0:
+                return []
+            wishes = plan.wishes(most, filled=True)
+            wanted = range(window.una, max(0, window.count)) if wishes is None else wishes
+            return list(islice((n for n in wanted if not window.acked(n) and not plan.digest(n)), most))
 
     @property
     def missing(self) -> int:

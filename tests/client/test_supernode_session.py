@@ -20,8 +20,10 @@ from dfengine.client import messages, supernode_session
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.job import Job
 from dfengine.client.legacy import LegacySession
+from dfengine.client.messages import Where
 from dfengine.client.native import MOST_TOLD, NativeSession
 from dfengine.client.plan import Plan
+from dfengine.client.pull_timing import PARK
 from dfengine.client.supernode_session import Membership
 from dfengine.client.transfer import Transfer
 from dfengine.errors import ProtocolViolation, SupernodeError, UnknownDownload
@@ -391,7 +393,6 @@ class TestNative:
             (wire.Pulled(wire.UNREACHABLE), SupernodeError),
             (wire.Pulled(wire.NEED_AUTH), SupernodeError),
             (wire.Pulled(12345), SupernodeError),
-            (wire.Pulled(wire.FINISHED), SupernodeError),
             (wire.Pulled(wire.CONTINUE, [wire.Offer(4, "ab", (wire.Source("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
             (wire.Pulled(wire.CONTINUE, [wire.Offer(-1, "ab", (wire.Source("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
             (wire.Pulled(wire.CONTINUE, [wire.Offer(0, "", (wire.Source("p", "1.2.3.4", 1, "/"),))]), ProtocolViolation),
@@ -402,6 +403,35 @@ class TestNative:
         line.answers = [wire.encode(answer)]
         with pytest.raises(error):
             NativeSession(member(line, True), []).step(transfer, 0.0)
+
+    def test_who_is_told_to_have_all_says_what_is_not_here(self, line: Line, transfer: Transfer) -> None:
+        """A supernode may know an earlier download of this name. It is left when it says so again."""
+        pull = NativeSession(member(line, True), [])
+        line.answers = [wire.encode(wire.Pulled(wire.FINISHED))]
+        pull.step(transfer, 0.0)
+        assert [each.evicted for each in line.pulls()] == [[]]
+        time.sleep(0.11)  # at most so long is paused after an answer without pieces
+        pull.step(transfer, 0.0)
+        assert [each.evicted for each in line.pulls()] == [[(n, n + 1) for n in range(GEOMETRY.count)]]
+        line.answers = [wire.encode(wire.Pulled(wire.FINISHED))]
+        with pytest.raises(SupernodeError, match="4 pieces are missing"):
+            pull.step(transfer, 0.0)
+
+    def test_what_is_wished_in_vain_is_said_not_to_be_here(
+        self, line: Line, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A pull was parked as long as it may be: the supernode may believe that it is here."""
+        clock = [1000.0]
+        monkeypatch.setattr("dfengine.client.native.time.monotonic", lambda: clock[0])
+        pull = NativeSession(member(line, True), [])
+        pull.step(transfer, 0.0)
+        transfer.offer([(1, "xxh3:00", (Where("p", "1.2.3.4", 15001, "/peer/file/p"),))])
+        clock[0] += PARK
+        line.answers = [wire.encode(wire.Pulled(wire.WAIT))]
+        pull.step(transfer, 0.0)
+        assert [each.evicted for each in line.pulls()] == [[]]
+        pull._send(transfer, 4, 20.0)
+        assert [each.evicted for each in line.pulls()] == [[(0, 1), (2, 3), (3, 4)]]
 
     def test_an_answer_that_was_not_asked_for(self, line: Line, transfer: Transfer) -> None:
         pull = NativeSession(member(line, True), [])

@@ -265,3 +265,13 @@ def test_a_read_beside_a_busy_swarm_waits_for_about_two_pieces() -> None:
     waits = sorted(swarm.clients["r"].waits)
     assert waits[len(waits) // 2] < 1.1
     assert waits[int(len(waits) * 0.95)] < 3.0
+
+
+def test_what_is_believed_to_be_there_is_offered_once_it_is_said_not_to_be() -> None:
+    """A client says so of what it wishes in vain (`client.doubts`)."""
+    cluster = Cluster(4)
+    cluster.join("a", holds=[(0, 4)])
+    assert cluster.pull("a", selected=(3, 1)).kind == "finished"
+    cluster.swarm.evicted(TASK, "a", 3, cluster.now)
+    cluster.check()
+    assert cluster.take("a", selected=(3, 1)) == {3: None}

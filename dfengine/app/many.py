@@ -39,9 +39,10 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
             settings = settings.replace(connections=min(jobs, 16))
         wish = tree.Wish(
             TreeSettings(
-                settings.replace(url=urls[0], output=(folders or (given["dir"],))[0]), given["include"] or (), given["exclude"] or ()
+                settings.replace(url=urls[0], output=(folders or (given["dir"],))[0]), given["include"] or (), given["exclude"] or (),
+                delete=bool(given["delete"]),
             ),
-            delete=bool(given["delete"]), shows=shows, json=as_json,
+            shows=shows, json=as_json,
         )  # fmt: skip
         wish.tree.check()
         if given["dry_run"]:

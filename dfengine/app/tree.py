@@ -11,14 +11,13 @@ from dfengine.app.session import worst
 from dfengine.client.interrupt import interruptible
 from dfengine.client.naming import without_password
 from dfengine.client.tree import TreeSettings, fetch, listed
-from dfengine.errors import DfengineError, StorageError
+from dfengine.errors import DfengineError
 from dfengine.storage.surplus import surplus
 from dfengine.task import shown
 from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from dfengine.client.tree import FileResult, TreeResult
@@ -29,10 +28,9 @@ LINES = 1000
 
 
 class Wish(Value):
-    """What is asked for. delete: of the directory, what the tree has not. shows: a progress line. json: an object at the end."""
+    """What is asked for. shows: a progress line. json: an object at the end."""
 
     tree: TreeSettings
-    delete: bool = False
     shows: bool = False
     json: bool = False
 
@@ -44,7 +42,9 @@ def dry_run(wish: Wish) -> None:
     pattern = "cdn" if settings.pattern == "p2p" else settings.pattern
     tree = wish.tree.replace(get=settings.replace(pattern=pattern, quiet=True))
     found = interruptible(settings, lambda: listed(tree), partial(_fail, wish))
-    doomed = list(_surplus(wish, [*found.paths, *found.refused], remove=False)) if wish.delete else []
+    doomed: list[str] = []
+    if wish.tree.delete:
+        doomed += surplus(settings.output, frozenset([*found.paths, *found.refused]), wish.tree.globs.matcher().takes, remove=False)
     if wish.json:
         import json
 
@@ -59,7 +59,7 @@ def dry_run(wish: Wish) -> None:
 
         for path, status in found.refused.items():
             print(f"dfengine: {shown(_printable(path))}: the origin lists it, and answers {status} instead of the file", file=sys.stderr)
-        deleted = f", {len(doomed)} to delete" if wish.delete else ""
+        deleted = f", {len(doomed)} to delete" if wish.tree.delete else ""
         print(f"dfengine: {len(found)} files, {amount(found.length)}{deleted}; nothing is written", file=sys.stderr)
 
 
@@ -80,18 +80,14 @@ def get(wish: Wish) -> None:
     for file in result.failed:
         why = _one_line(file.error).removeprefix(f"{file.path}: ")
         print(f"dfengine: {shown(_printable(os.path.join(settings.output, file.path)))}: {why}", file=sys.stderr)
-    deleted: list[str] = []
-    if wish.delete and not codes:
-        try:
-            deleted.extend(_surplus(wish, result.rows.manifest.paths, remove=True))
-        except StorageError as error:
-            print(f"dfengine: {_one_line(error)}", file=sys.stderr)
-            codes.add(error.exit_code)
+    if result.undeleted is not None:
+        print(f"dfengine: {_one_line(result.undeleted)}", file=sys.stderr)
+        codes.add(result.undeleted.exit_code)
     code = worst(codes)
     if wish.json:
-        _tell(result, code, deleted if wish.delete else None)
+        _tell(result, code, wish.tree.delete)
     elif not settings.quiet:
-        print(f"dfengine: {_summary(result, deleted)}", file=sys.stderr)
+        print(f"dfengine: {_summary(result)}", file=sys.stderr)
     if code:
         sys.exit(code)
 
@@ -105,13 +101,8 @@ def _fail(wish: Wish, code: int, kind: str, message: str) -> None:
         put(json.dumps({"error": {"code": code, "kind": kind, "status": 0, "message": message, "url": url}}))
 
 
-def _surplus(wish: Wish, paths: Iterable[str], remove: bool) -> Iterable[str]:
-    """Files of the directory that the tree has not. Raises StorageError."""
-    return surplus(wish.tree.get.output, frozenset(paths), wish.tree.globs.matcher().takes, remove)
-
-
-def _tell(result: TreeResult, code: int, deleted: list[str] | None) -> None:
-    """`--json`'s object, file by file: there may be many."""
+def _tell(result: TreeResult, code: int, delete: bool) -> None:
+    """`--json`'s object, file by file: there may be many. delete: it was asked for."""
     import json
 
     put('{"files": [', end="")
@@ -130,8 +121,8 @@ def _tell(result: TreeResult, code: int, deleted: list[str] | None) -> None:
     }  # fmt: skip
     if not result.serves:
         totals["serves_nobody_because"] = result.why_not
-    if deleted is not None:
-        totals["deleted"] = deleted
+    if delete:
+        totals["deleted"] = result.deleted
     put("".join(lines) + "\n], " + json.dumps(totals)[1:])
 
 
@@ -147,13 +138,13 @@ def _as_object(result: TreeResult, n: int, file: FileResult) -> dict[str, Any]:
     return told
 
 
-def _summary(result: TreeResult, deleted: list[str]) -> str:
+def _summary(result: TreeResult) -> str:
     """`12 files, 3 failed: 30 MB in 6 s, 92% from peers`."""
     from dfengine.client.meter import amount, percent, took
 
     failed = len(result.errors)
     said = [f"{result.count - failed} {'file' if result.count - failed == 1 else 'files'}"]
-    said += [f"{count} {word}" for count, word in ((failed, "failed"), (len(deleted), "deleted")) if count]
+    said += [f"{count} {word}" for count, word in ((failed, "failed"), (len(result.deleted), "deleted")) if count]
     parts = [f"{amount(result.length)} in {took(result.seconds)}"]
     for count, name in (
         (result.from_peers, "from peers"), (result.from_supernode, "from the supernode"), (result.resumed, "was here before"),

@@ -17,7 +17,7 @@ from dfengine.client.identity import identify
 from dfengine.client.tree_files import target_of
 from dfengine.client.tree_result import FileResult, Rows, TreeResult
 from dfengine.client.tree_tasks import ManifestFile, Questioned, TreeData
-from dfengine.errors import BadListing, BadValue, LocalError, OriginError, TimedOut, TreeChanged
+from dfengine.errors import BadListing, BadValue, LocalError, OriginError, StorageError, TimedOut, TreeChanged
 from dfengine.globs import Globs
 from dfengine.location import OBJECTS, is_content, scheme_of
 from dfengine.manifest import LONGEST, Manifest, decode
@@ -51,11 +51,15 @@ ROUNDS = 8
 """Times that its manifest is asked for again because a file could not be read."""
 
 class TreeSettings(Value):
-    """get: as of a file; its `url` is the directory's, its `output` the directory to write to. include, exclude: see `globs`."""
+    """get: as of a file; its `url` is the directory's, its `output` the directory to write to. include, exclude: see `globs`.
+
+    delete: when all files are there, the others are deleted (`storage.surplus`), but for what came since the download began.
+    """
 
     get: GetSettings
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    delete: bool = False
 
     @property
     def globs(self) -> Globs:
@@ -98,6 +102,10 @@ class Tree:
     def __init__(self, settings: TreeSettings, observer: Observer | None = None, limit: Throttle | None = None) -> None:
         """Raises BadValue."""
         self._limit = limit
+        self._delete = settings.delete
+        self._began = time.time_ns()
+        self._written: set[str] = set()
+        """With `delete`: paths of all manifests so far."""
         self._globs = settings.globs
         self._shared = is_content(settings.get.url)
         url = settings.get.url if self._shared else tree_url(settings.get.url)
@@ -185,9 +193,17 @@ class Tree:
             previous, self._target = self._target, target
             if previous is not None and previous.parts != target.parts:
                 previous.tidy()
+            began = self._began
+            if not whole or self._delete:
+                target.occupy(self._delete)
+                began = min(self._began, target.clock())
+                if target.kept:  # another download may have been there since
+                    whole = target.find_kept()
             if whole:
                 target.tidy()
-                return self._kept(manifest, target, time.monotonic() - started)
+                return self._rid(self._kept(manifest, target, time.monotonic() - started), target, began)
+            if self._delete:
+                self._written.update(manifest.paths)
             target.prepare()
             if target.folds_case() and (clashes := manifest.case_clashes()):
                 raise BadListing(f"{clashes[0][0][:200]!r} and {clashes[0][1][:200]!r} are one path in {target.path}")
@@ -199,11 +215,27 @@ class Tree:
             self._questioned.add(manifest.identity)
             self._begun(data)
             self._data = data
-            result = data.all(started)
+            result = self._rid(data.all(started), target, began)
             return result.replace(back_to_source=self._reason) if self._reason is not None else result
         finally:
             self._running = None
             target.close()
+
+    def _rid(self, result: TreeResult, target: TreeTarget, began: int) -> TreeResult:
+        """All files are there: the others are deleted, if that is wished. began: nanoseconds, by the clock of the directory."""
+        if not self._delete or result.errors or not result.count:
+            return result
+        from dfengine.storage.surplus import Young, surplus
+
+        deleted, undeleted = list[str](), None
+        try:
+            belongs, young = frozenset(result.rows.manifest.paths), Young(began, target.clock(), self._written)
+            for path in surplus(target.path, belongs, self._globs.matcher().takes, remove=True, young=young):
+                self._check()
+                deleted.append(path)
+        except StorageError as error:
+            undeleted = error
+        return result.replace(deleted=tuple(deleted), undeleted=undeleted)
 
     def _refused(self, manifest: Manifest, kept: Collection[int]) -> dict[str, int]:
         """Path -> status of the few files that an earlier run has left, and of which the origin still says that it does not give them.

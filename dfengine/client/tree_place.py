@@ -134,5 +134,5 @@ class TreePlace(Place):
         """See Place."""
         if self._shared is not None:
             self._shared[0].withdraw(self._shared[1])
-        self._target.discard()
+        self._target.discard(done=False)
         self.close()

@@ -10,7 +10,7 @@ from dfengine.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine._piece import Geometry
-    from dfengine.errors import DfengineError
+    from dfengine.errors import DfengineError, StorageError
     from dfengine.manifest import Manifest
 
 
@@ -34,7 +34,7 @@ class TreeResult(Value):
     """How it went. Lengths in bytes, of all files; manifest: its identity; the others as in Result, of the tree's data.
 
     errors: number of a file -> why it is not there. `files` has one entry for each file, in the order of their paths; behind them come
-    those that the origin lists and does not give. count: of all of them.
+    those that the origin lists and does not give. count: of all of them. deleted: paths of what the tree has not; undeleted: why not all.
     """
 
     url: str
@@ -55,6 +55,8 @@ class TreeResult(Value):
     serves: bool = False
     why_not: str = ""
     peers: int = 0
+    deleted: tuple[str, ...] = ()
+    undeleted: StorageError | None = None
 
     @property
     def files(self) -> tuple[FileResult, ...]:

@@ -208,9 +208,9 @@ class Client:
         from dfengine.programs.tree_download import TreeDownload
 
         self._check()
-        patterns = [keywords.patterns(*each) for each in (("include", include), ("exclude", exclude))]
+        wanted, unwanted = (keywords.patterns(*each) for each in (("include", include), ("exclude", exclude)))
         get = self.settings(url, None, settings, tree=True).replace(output=keywords.directory(directory))
-        made = TreeSettings(get, *patterns)
+        made = TreeSettings(get, wanted, unwanted)
         made.check()
         return self._kept(TreeDownload(made, progress, self._running.discard))
 

@@ -9,6 +9,7 @@
     signal_page what the leader of a host's downloads and those that joined it tell each other; `_futex` wakes who waits
     _mapping    a file's pages as memory that takes no descriptor
     target      the part file that becomes the output
+    folder_lock  one download of a tree at a time writes to a directory
     output      where the output goes; `abandoned` removes old part files, `surplus` files that are not in a tree
     home        the directory through which downloads and peer server of a host meet
     content     reads a file once for all its digests, `content_tree` a directory; `shared_content`: what of this host's disk is shared

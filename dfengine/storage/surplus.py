@@ -1,13 +1,16 @@
-"""Files below a directory that do not belong there, found and removed without following a link."""
+"""What does not belong below a directory, found and removed without following a link."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 
 from dfengine.errors import StorageError
+from dfengine.storage import folder_lock
 from dfengine.storage.abandoned import LEFT, LEFT_TREE
+from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,45 +22,102 @@ DEEPEST = 200
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def surplus(folder: str, belongs: Container[str], takes: Callable[[str], bool], remove: bool) -> Iterator[str]:
-    """Paths below `folder`, segments joined by `/`, of regular files that `takes` and that do not belong there; each is removed first.
+class Young(Value):
+    """What came since a download began: began, now: unix nanoseconds, by the files' system. written: paths of the download's own."""
 
-    A link is neither followed nor removed, nor is a part file or record of a download, which may go on. Raises StorageError, at the
-    first that cannot be removed.
+    began: int
+    now: int
+    written: Container[str] = ()
+
+    def has(self, path: str, ctime: int) -> bool:
+        """ctime: when the file got its name, or was changed, ns. A time to come says nothing: the clock was another one."""
+        return self.began <= ctime <= self.now and path not in self.written
+
+
+def surplus(folder: str, belongs: Container[str], takes: Callable[[str], bool], remove: bool, young: Young | None = None) -> Iterator[str]:
+    """Paths below `folder`, segments joined by `/`, of regular files, and of links that lead nowhere, that `takes` and that do not belong
+    there; each is removed first, and directories that are empty by that.
+
+    No link is followed. What stays: parts and records of downloads, which may go on, directories to which a tree is downloaded now, and
+    what is `young`. Raises StorageError, at the first that cannot be removed.
     """
     if os.path.realpath(folder) in ("/", os.path.realpath(os.path.expanduser("~"))):
         raise StorageError(f"{folder} is the root or the home directory: nothing is deleted there")
-    try:
-        fd = os.open(folder, _OPEN & ~os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StorageError(f"cannot look into {folder}: {error.strerror}") from None
-    yield from _below(fd, folder, "", belongs, takes, remove, DEEPEST)
+    walk = _Walk(folder, belongs, takes, remove, young)
+    for links in (False, True):
+        if links and not walk.links:
+            return
+        try:
+            fd = os.open(folder, _OPEN & ~os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(f"cannot look into {folder}: {error.strerror}") from None
+        yield from walk.below(fd, "", DEEPEST, links)
 
 
-def _below(
-    fd: int, folder: str, before: str, belongs: Container[str], takes: Callable[[str], bool], remove: bool, depth: int
-) -> Iterator[str]:
-    """fd: of the directory `before`; closed here."""
-    path = before
+class _Walk:
+    """links: there are some. Removed files may be those that they lead to, so they are looked at in a second walk."""
+
+    def __init__(self, folder: str, belongs: Container[str], takes: Callable[[str], bool], remove: bool, young: Young | None) -> None:
+        self.links = False
+        self._folder = folder
+        self._belongs, self._takes = belongs, takes
+        self._remove = remove
+        self._young = young
+
+    def below(self, fd: int, before: str, depth: int, links: bool) -> Iterator[str]:
+        """fd: of the directory `before`; closed here. links: these only, else files."""
+        path = before
+        try:
+            for name in sorted(os.listdir(fd)):
+                path = before + name
+                with contextlib.suppress(FileNotFoundError):  # somebody else has removed it
+                    found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    if stat.S_ISDIR(found.st_mode):
+                        yield from self._inner(fd, name, path, depth, links)
+                    elif self._is_surplus(fd, name, path, found, links):
+                        if self._remove:
+                            os.unlink(name, dir_fd=fd)
+                        yield path
+        except OSError as error:
+            at = os.path.join(self._folder, path)
+            raise StorageError(f"cannot {'delete' if self._remove else 'look at'} {at}: {error.strerror}") from None
+        finally:
+            os.close(fd)
+
+    def _inner(self, fd: int, name: str, path: str, depth: int, links: bool) -> Iterator[str]:
+        """Raises StorageError, OSError."""
+        if "/" not in path and LEFT_TREE.fullmatch(name):
+            return
+        if not depth:
+            raise StorageError(f"{os.path.join(self._folder, path)} lies more than {DEEPEST} directories deep")
+        inner, some = os.open(name, _OPEN, dir_fd=fd), False
+        if folder_lock.is_held(inner):
+            os.close(inner)
+            return
+        for each in self.below(inner, path + "/", depth - 1, links):
+            some = True
+            yield each
+        if some and self._remove:
+            with contextlib.suppress(OSError):  # not empty
+                os.rmdir(name, dir_fd=fd)
+
+    def _is_surplus(self, fd: int, name: str, path: str, found: os.stat_result, links: bool) -> bool:
+        if stat.S_ISLNK(found.st_mode):
+            self.links = True
+            if not links or _leads(fd, name):
+                return False
+        elif links or not stat.S_ISREG(found.st_mode) or LEFT.fullmatch(name) or path == folder_lock.NAME:
+            return False
+        young = self._young is not None and self._young.has(path, found.st_ctime_ns)
+        return path not in self._belongs and not young and self._takes(path)
+
+
+def _leads(fd: int, name: str) -> bool:
+    """The link leads to something, or who knows."""
     try:
-        for name in sorted(os.listdir(fd)):
-            path = before + name
-            with contextlib.suppress(FileNotFoundError):  # somebody else has removed it
-                mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
-                if stat.S_ISDIR(mode):
-                    if not before and LEFT_TREE.fullmatch(name):
-                        continue
-                    if not depth:
-                        raise StorageError(f"{os.path.join(folder, path)} lies more than {DEEPEST} directories deep")
-                    inner = os.open(name, _OPEN, dir_fd=fd)
-                    yield from _below(inner, folder, path + "/", belongs, takes, remove, depth - 1)
-                elif stat.S_ISREG(mode) and path not in belongs and not LEFT.fullmatch(name) and takes(path):
-                    if remove:
-                        os.unlink(name, dir_fd=fd)
-                    yield path
+        os.stat(name, dir_fd=fd)
     except OSError as error:
-        raise StorageError(f"cannot {'delete' if remove else 'look at'} {os.path.join(folder, path)}: {error.strerror}") from None
-    finally:
-        os.close(fd)
+        return error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
+    return True

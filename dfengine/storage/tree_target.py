@@ -1,5 +1,7 @@
 """Where a tree's files go: a directory, and in it, until all is there, one of parts with the record: `DIR/.dfengine.<task>`.
 
+As long as a download writes there it has the directory's lock (`folder_lock`), so no other tree is written there.
+
 The next download of the same tree into the same directory goes on from there. When all files have their names it is removed.
 """
 
@@ -12,6 +14,7 @@ import os
 from stat import S_ISREG
 
 from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
+from dfengine.storage import folder_lock
 from dfengine.storage._scatter import Scatter
 from dfengine.storage.abandoned import remove_abandoned_trees
 from dfengine.storage.failure import storage_error
@@ -66,7 +69,9 @@ class TreeTarget:
         """Bytes of all files."""
         self._modes, self._mtimes, self._marks, self._digests = modes, mtimes, marks, digests
         self._look = look
-        self._root = self._lock = -1
+        self._root = self._lock = self._held = -1
+        self._made: list[str] = []
+        """Directories that were made for it, the deepest first."""
         self.kept: list[int] = []
         """Numbers of files that lay there already, as an earlier download has written them."""
         self.similar = False
@@ -74,18 +79,43 @@ class TreeTarget:
 
     @property
     def descriptors(self) -> list[int]:
-        """Of the directory and that of the parts, those that are open."""
-        return [fd for fd in (self._root, self._lock) if fd >= 0]
+        """Of the directory, that of the parts and the lock, those that are open."""
+        return [fd for fd in (self._root, self._lock, self._held) if fd >= 0]
 
-    def prepare(self) -> None:
-        """Make the directory and that of the parts, and lock it. Raises StorageError, also where another process downloads there."""
-        if self._lock >= 0:
+    def occupy(self, deletes: bool = False) -> None:
+        """Make the directory and lock it. deletes: `surplus` is called. Raises StorageError, also where another process downloads there.
+
+        What is here is to be looked at again after that: another download may have been there until now.
+        """
+        if self._held >= 0:
             return
         try:
+            self._made = self._made or _missing(self.path)
             os.makedirs(self.path, exist_ok=True)
-            if self._root < 0:
-                self._root = os.open(self.path, _DIRECTORY)
-                check_other_folder(self.path, self._root)
+            self._root = os.open(self.path, _DIRECTORY)
+            check_other_folder(self.path, self._root)
+            self._held = folder_lock.lock(self._root, self.path)
+        except OSError as error:
+            self.close()
+            raise storage_error(f"cannot write to {self.path}", error) from error
+        except StorageError:
+            self.close()
+            raise
+        above = folder_lock.held_above(self.path) if deletes else ""
+        if above:
+            self.close()
+            raise StorageError(f"another download writes a tree to {above}: wait for it, since --delete would delete of that, too")
+
+    def clock(self) -> int:
+        """Now, as the directory's file system has it: unix nanoseconds. After `occupy`."""
+        return folder_lock.clock(self._held)
+
+    def prepare(self) -> None:
+        """Lock the directory, make that of the parts and lock that. Raises StorageError, also where another process downloads there."""
+        if self._lock >= 0:
+            return
+        self.occupy()
+        try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self.parts, 0o700)
             if not is_own_folder(self.parts):
@@ -103,7 +133,7 @@ class TreeTarget:
         except OSError as error:
             self.close()
             if error.errno == errno.EAGAIN:
-                raise StorageError(f"another download writes this tree to {self.path}: wait for it") from None
+                raise StorageError(f"another download writes a tree to {self.path}: wait for it") from None
             raise storage_error(f"cannot write to {self.path}", error) from error
 
     @property
@@ -246,10 +276,12 @@ class TreeTarget:
         if not same:
             raise StorageError(f"{self.path} was moved or replaced while files were written to it: run it again")
 
-    def discard(self) -> None:
-        """Remove the parts and the record: all files have their names, or nothing here is worth resuming."""
+    def discard(self, done: bool = True) -> None:
+        """Remove the parts and the record: all files have their names, or, not `done`, nothing here is worth resuming."""
         if self._lock < 0:
             return
+        if done:
+            self._made.clear()
         with contextlib.suppress(OSError):
             for name in os.listdir(self._lock):
                 os.unlink(name, dir_fd=self._lock)
@@ -265,12 +297,28 @@ class TreeTarget:
                 self.discard()
 
     def close(self) -> None:
-        """Let go of the directory; what lies in it stays, but for a directory of parts that is empty."""
+        """Let go of the directory; what lies in it stays. A directory of parts, or a new one, that is empty goes."""
         if self._lock >= 0:
             with contextlib.suppress(OSError):
                 os.rmdir(self.parts)
+        if self._held >= 0:
+            folder_lock.unlock(self._root, self._held)
+            self._held = -1
         for fd in self.descriptors:
             os.close(fd)
         self._root = self._lock = -1
+        made, self._made = self._made, []
+        with contextlib.suppress(OSError):
+            for folder in made:
+                os.rmdir(folder)
+
+
+def _missing(path: str) -> list[str]:
+    """`path` and what is missing of the directories above it, the deepest first."""
+    found = []
+    while not os.path.lexists(path):
+        found.append(path)
+        path = os.path.dirname(path)
+    return found
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, PATIENCE, Scene, Supernode, scene, until
+from scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, scene, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -282,7 +282,21 @@ def test_two_at_once_into_one_directory_exclude_each_other(stage: Scene) -> None
     expected, url = lay(stage), index(stage)
     first = start(stage, url, "out", locallimit="3M")
     until(lambda: list((stage.path / "out").glob(".dfengine.*/record")), "the first download")
+    first.send_signal(signal.SIGSTOP)
     second = end(start(stage, url, "out", host=3), 7)
-    assert "another download writes this tree" in second["error"]
+    assert "another download writes a tree to" in second["error"]
+    other = stage.www / "other"
+    other.mkdir()
+    stage.file("other/x", 1000)
+    words = [*DFENGINE, "get", "--recursive", f"file://{other}", str(stage.path / "out")]
+    refused = subprocess.run([*words, "--delete"], capture_output=True, timeout=PATIENCE, check=False)
+    assert (refused.returncode, refused.stderr.count(b"\n")) == (7, 1), refused.stderr
+    assert b"another download writes a tree to" in refused.stderr
+    below = subprocess.run([*words[:-1], str(stage.path / "out/below"), "--delete"], capture_output=True, timeout=PATIENCE, check=False)
+    assert below.returncode == 7
+    assert b"--delete would delete of that" in below.stderr
+    first.send_signal(signal.SIGCONT)
     end(first)
     assert there(stage.path / "out") == expected
+    assert subprocess.run([*words, "--delete"], capture_output=True, timeout=PATIENCE, check=False).returncode == 0
+    assert [path.name for path in (stage.path / "out").iterdir()] == ["x"]

@@ -1,4 +1,4 @@
-"""What is not in a tree is deleted below its directory, and nothing else is: no link, nothing behind one, nothing that is left out."""
+"""What is not in a tree is deleted below its directory, and nothing else is: nothing behind a link, nothing that is left out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dfengine.errors import StorageError
-from dfengine.storage.surplus import DEEPEST, surplus
+from dfengine.storage import folder_lock
+from dfengine.storage.surplus import DEEPEST, Young, surplus
 
 
 def everything(path: str) -> bool:
@@ -35,11 +36,60 @@ def left(folder: Path) -> set[str]:
 
 def test_what_does_not_belong_is_told_and_then_deleted(folder: Path) -> None:
     before = left(folder)
-    assert list(surplus(str(folder), {"a/b/keep"}, everything, remove=False)) == ["a/b/old", "old\nline"]
+    assert list(surplus(str(folder), {"a/b/keep"}, everything, remove=False)) == ["a/b/old", "old\nline", "gone"]
     assert left(folder) == before
-    assert list(surplus(str(folder), {"a/b/keep"}, everything, remove=True)) == ["a/b/old", "old\nline"]
-    assert left(folder) == before - {"top/a/b/old", "top/old\nline"}
+    assert list(surplus(str(folder), {"a/b/keep"}, everything, remove=True)) == ["a/b/old", "old\nline", "gone"]
+    assert left(folder) == before - {"top/a/b/old", "top/old\nline", "top/gone"}
     assert not list(surplus(str(folder), {"a/b/keep"}, everything, remove=True))
+
+
+def test_directories_and_links_that_lead_nowhere_by_that_go(folder: Path) -> None:
+    (folder / "a/deep/er").mkdir(parents=True)
+    (folder / "a/deep/er/x").touch()
+    (folder / "empty").mkdir()
+    (folder / "0").symlink_to("a/deep/er/x")
+    (folder / "1").symlink_to("0")
+    (folder / "kept").symlink_to("nowhere/x")
+    (folder / "e").mkdir()
+    (folder / "e/f").symlink_to("f")
+    (folder / "private").symlink_to("/root/../proc/1/cwd/x" if os.geteuid() else "a/b/keep")
+    found = list(surplus(str(folder), {"a/b/keep"}, lambda path: path != "kept", remove=True))
+    assert found == ["a/b/old", "a/deep/er/x", "old\nline", "0", "1", "e/f", "gone"]
+    assert sorted(os.listdir(folder)) == ["a", "empty", "kept", "link", "pipe", "private"]
+    assert sorted(os.listdir(folder / "a")) == [".x.0123456789ab.part", "b", "file"]
+
+
+def test_what_came_since_stays_and_a_time_to_come_is_none(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    held = folder_lock.lock(fd, str(folder))
+    old = {path: (folder / path).lstat().st_ctime_ns for path in ("a/b/old", "old\nline", "gone")}
+    began = max(old.values()) + 1
+    while folder_lock.clock(held) <= began:
+        pass
+    (folder / "a/b/new").touch()
+    (folder / "own").touch()
+    now = folder_lock.clock(held)
+    young = Young(began, now, {"own"})
+    assert list(surplus(str(folder), {"a/b/keep"}, everything, True, young)) == ["a/b/old", "old\nline", "own", "gone"]
+    assert list(surplus(str(folder), {"a/b/keep"}, everything, True, Young(began, began))) == ["a/b/new"]
+    folder_lock.unlock(fd, held)
+    os.close(fd)
+
+
+def test_a_directory_that_another_download_writes_to_is_left_alone(folder: Path) -> None:
+    for name in ("b", "c"):
+        (folder / name).mkdir()
+        (folder / name / "x").touch()
+        (folder / name / folder_lock.NAME).touch()
+    fd = os.open(folder / "b", os.O_RDONLY)
+    held = folder_lock.lock(fd, "b")
+    assert folder_lock.held_above(str(folder / "b/x/y")) == str(folder / "b")
+    assert not folder_lock.held_above(str(folder / "b"))
+    assert list(surplus(str(folder), {"a/b/keep"}, lambda path: path[0] in "bc", True)) == ["c/.dfengine.lock", "c/x"]
+    assert sorted(os.listdir(folder / "b")) == [folder_lock.NAME, "x"]
+    folder_lock.unlock(fd, held)
+    os.close(fd)
+    assert not (folder / "b" / folder_lock.NAME).exists()
 
 
 def test_what_was_not_asked_for_stays(folder: Path) -> None:

@@ -9,6 +9,7 @@ import random
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, DfengineError, StorageError
+from dfengine.storage import folder_lock
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.tree_file import TreeFile
 from dfengine.storage.tree_target import TreeTarget
@@ -359,6 +361,70 @@ def test_one_that_comes_second_does_not_remove_what_the_first_has_just_made(tmp_
     first.write_all(file)
     first.finish(file)
     first.check()
+
+
+@pytest.mark.parametrize("way", ["itself", "link"])
+def test_two_trees_are_not_written_to_one_directory_at_once(tmp_path: Path, way: str) -> None:
+    """Whatever their tasks are; what a killed process has left is no lock."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / folder_lock.NAME).touch(0o400)
+    (tmp_path / "link").symlink_to("out")
+    first = Tree(out, {"a": b"1" * 100})
+    second = TreeTarget(str(out if way == "itself" else tmp_path / "link"), "ab" * 32, ["b"], [1])
+    file = first.open()
+    for attempt in (second.prepare, second.occupy):
+        with pytest.raises(StorageError, match=r"another download writes a tree to .*/out: wait for it"):
+            attempt()
+    first.write_all(file)
+    first.finish(file)
+    first.check()
+    assert sorted(os.listdir(out)) == ["a"]
+    second.prepare()
+    second.close()
+    assert sorted(os.listdir(out)) == ["a"]
+
+
+def test_one_that_deletes_is_not_begun_below_another(tmp_path: Path) -> None:
+    first = Tree(tmp_path / "out", {"a": b"1" * 100})
+    file = first.open()
+    second = TreeTarget(str(tmp_path / "out/sub/deep"), "ab" * 32, ["b"], [1])
+    with pytest.raises(StorageError, match=r"writes a tree to .*/out: .*--delete"):
+        second.occupy(deletes=True)
+    assert not (tmp_path / "out/sub").exists(), "what was made for it"
+    second.occupy()
+    second.close()
+    first.stop(file)
+
+
+@pytest.mark.parametrize("planted", ["link", "folder", "fifo"])
+def test_a_planted_lock_is_refused_and_waited_for_by_nobody(tmp_path: Path, planted: str) -> None:
+    place = tmp_path / folder_lock.NAME
+    {"link": lambda: place.symlink_to("/dev/zero"), "folder": place.mkdir, "fifo": lambda: os.mkfifo(place)}[planted]()
+    with pytest.raises(StorageError, match="is no file: remove it"):
+        Tree(tmp_path, {"a": b"1"}).open()
+    assert not folder_lock.is_held(str(tmp_path))
+
+
+def test_who_only_looks_does_not_get_in_the_way(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            folder_lock.is_held(str(tmp_path / "out"))
+
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / folder_lock.NAME).touch()
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(50):
+            target = TreeTarget(str(tmp_path / "out"), TASK, ["a"], [1])
+            target.occupy()
+            target.close()
+    finally:
+        stop.set()
+        looking.join()
 
 
 @pytest.mark.parametrize("planted", ["file", "link", "loose"])

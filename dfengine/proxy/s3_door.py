@@ -131,4 +131,8 @@ class S3Door:
         self._server.dismiss(front)
 
     def route(self, front: Front, head: Head) -> Exchange | None:
+        if not head.target.startswith(b"/"):
+            # RFC 9112 section 3.2.2: a server takes a whole URL as well. It names this place, whatever host it says.
+            path = head.target.partition(b"://")[2]
+            head.target = path[path.find(b"/") :] if b"/" in path else b"/"
         return self._s3.route(front, head, "")

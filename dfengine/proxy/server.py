@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
 from dfengine.errors import BadValue, DfengineError, LocalError
-from dfengine.net.access import Access
+from dfengine.net.access import Access, address_of
 from dfengine.net.admission import more_descriptors
 from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG, listening
@@ -260,8 +260,10 @@ class Server:
     def route(self, front: Front, head: Head) -> Exchange | None:
         """What answers a request; None: it is answered. Raises BadRequest."""
         first = head.first
-        if front.inside is None and self._s3 is not None and head.target.startswith(s3_door.PATH) and self._s3.checks:
-            return self._s3.route(front, head)  # a signature shows who asks
+        if front.inside is None and self._s3 is not None:
+            self._address(head)
+            if head.target.startswith(s3_door.PATH) and self._s3.checks:
+                return self._s3.route(front, head)  # a signature shows who asks
         forwards = is_absolute(head.target) or head.method == "CONNECT"
         if front.inside is None and self._guard.refuses(first.get(fields.TOKEN) or (shown_token(first) if forwards else None)):
             if forwards:
@@ -298,6 +300,14 @@ class Server:
             return self._open(front, head, asked, registry, own)
 
         return Opening(self.loop, front, registry, self._tokens.fields(registry, asked.target), go_on).start()
+
+    def _address(self, head: Head) -> None:
+        """A whole URL of this proxy itself is for no other server: Amazon's client in C asks all servers so. Raises BadRequest."""
+        if is_absolute(head.target) and head.method != "CONNECT":
+            server, target = targets.absolute(head.target)
+            address = address_of("127.0.0.1" if server.host == "localhost" else server.dialled)
+            if target.encode().startswith(s3_door.PATH) and address is not None and self._itself(str(address), server.port):
+                head.target = target.encode()
 
     def _open(self, front: Front, head: Head, asked: reference.Reference, registry: Registry, own: fields.Fields) -> Exchange | None:
         """As `route`. own: credentials of this proxy's own."""

@@ -10,7 +10,7 @@ import errno
 import sys
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -19,6 +19,9 @@ from dfengine.app import command, help, kinds, options, plain, printing
 from dfengine.errors import CallerError, DfengineError, StorageError
 from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
 from dfengine.task import shown
+
+if TYPE_CHECKING:
+    from dfengine.proxy.forwarding import Forwarding
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
 """Why stdout takes nothing."""
@@ -186,10 +189,11 @@ def proxy(values: dict[str, Any]) -> None:
     certificate that programs must trust whose https it intercepts.
     """
     what, folder = values.pop("what", ""), values.pop("write", "")
+    legacy: Forwarding | None = None
     if path := values.pop("dfdaemon", ""):
         from dfengine.app import dfdaemon
 
-        read, left = dfdaemon.read(path)
+        read, legacy, left = dfdaemon.read(path)
         values = {**read, **{name: value for name, value in values.items() if value != () and value is not False}}
         if left:
             print(f"dfengine: {path}: not served here, and left out: {', '.join(left)}", file=sys.stderr)
@@ -210,7 +214,7 @@ def proxy(values: dict[str, Any]) -> None:
     from dfengine.proxy.server import run_proxy
 
     values["home"] = command.home(values.get("home", ProxySettings.home), "--home")
-    run_proxy(ProxySettings(**values))
+    run_proxy(ProxySettings(**values), legacy)
 
 
 def share(values: dict[str, Any]) -> None:

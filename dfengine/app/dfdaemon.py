@@ -5,6 +5,8 @@ Source: the documentation of Dragonfly 1.x, its template of that file.
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
 
 import yaml
@@ -12,7 +14,10 @@ import yaml
 from dfengine.app.kinds import KINDS
 from dfengine.app.options import PROXY
 from dfengine.errors import BadValue
+from dfengine.proxy import rules
+from dfengine.proxy.forwarding import HTTPS, Forwarding, Intercepted
 from dfengine.proxy.registries import Registry
+from dfengine.proxy.rules import Rule, Rules
 from dfengine.settings import SupernodeAddress, parse_rate
 
 FLAGS = {
@@ -21,6 +26,9 @@ FLAGS = {
 }  # fmt: skip
 """Flags among `dfget_flags` that mean something here -> the setting."""
 
+STRIPPED = ("-f", "--filter")
+"""The flag that names query parameters which do not tell one file from another, as `a&b`."""
+
 KIND = {option.name: option.kind for option in PROXY}
 
 SILENT = frozenset(("dfpath", "logConfig", "log_config", "verbose", "maxprocs", "localrepo", "callsystem", "urlfilter", "notbs",
@@ -28,8 +36,8 @@ SILENT = frozenset(("dfpath", "logConfig", "log_config", "verbose", "maxprocs", 
 """Keys that need no counterpart: of another program's paths and logs, or of what the proxy does in any case."""
 
 
-def read(path: str) -> tuple[dict[str, Any], list[str]]:
-    """The settings that the file gives, and what of it has no counterpart. Raises BadValue."""
+def read(path: str) -> tuple[dict[str, Any], Forwarding, list[str]]:
+    """The settings that the file gives, what it says of a forward proxy, and what of it has no counterpart. Raises BadValue."""
     try:
         with open(path, "rb") as file:
             content = yaml.safe_load(file.read(1 << 20))
@@ -39,18 +47,19 @@ def read(path: str) -> tuple[dict[str, Any], list[str]]:
         content = {}
     if not isinstance(content, dict):
         raise BadValue(f"--dfdaemon {path} is no mapping of settings")
-    return settings(content)
+    return settings(content, os.path.dirname(path))
 
 
-def settings(content: dict[Any, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The same of what the file holds. Raises BadValue."""
+def settings(content: dict[Any, Any], folder: str = "") -> tuple[dict[str, Any], Forwarding, list[str]]:
+    """The same of what the file holds, which lies in `folder`. Raises BadValue."""
     found: dict[str, Any] = {}
     left: list[str] = []
     mirror = _of(content, "registry_mirror", dict, {})
     if remote := _of(mirror, "remote", str, ""):
         found["registries"] = (_registry(remote),)
-    if certs := _of(mirror, "certs", list, []):
-        found["cacerts"] = tuple(map(str, certs))
+    certs = [str(each) for each in _of(mirror, "certs", list, [])]
+    if _of(mirror, "direct", bool, False):
+        left.append("registry_mirror: direct")
     if _of(mirror, "insecure", bool, False):
         found["insecure"] = True
     if "port" in content or "hostIp" in content:
@@ -59,10 +68,11 @@ def settings(content: dict[Any, Any]) -> tuple[dict[str, Any], list[str]]:
         found["locallimit"] = parse_rate(str(content["ratelimit"]))
     nodes = [SupernodeAddress.parse(str(each)) for each in _of(content, "supernodes", list, [])]
     flags = [str(each) for each in _of(content, "dfget_flags", list, [])]
+    strip: tuple[str, ...] = ()
     while flags:
         flag, equals, value = flags.pop(0).partition("=")
         name = FLAGS.get(flag)
-        if name is None:
+        if name is None and flag not in STRIPPED:
             if flag.startswith("-") and flag not in ("--verbose", "--notbs"):
                 left.append(f"dfget_flags: {flag}")
             continue
@@ -70,15 +80,52 @@ def settings(content: dict[Any, Any]) -> tuple[dict[str, Any], list[str]]:
             if not flags:
                 raise BadValue(f"dfget_flags: {flag} has no value")
             value = flags.pop(0)
-        if name == "nodes":
+        if name is None:
+            strip = tuple(filter(None, value.split("&")))
+        elif name == "nodes":
             nodes += [SupernodeAddress.parse(each) for each in value.split(",")]
         else:
             found[name] = KINDS[KIND[name]].read(value)
     if nodes:
         found["nodes"] = tuple(dict.fromkeys(nodes))
-    known = {"registry_mirror", "port", "hostIp", "ratelimit", "supernodes", "dfget_flags", *SILENT}
+    chosen = tuple(_rule(each, strip) for each in _of(content, "proxies", list, []))
+    hijack = _of(content, "hijack_https", dict, {})
+    hosts = _of(hijack, "hosts", list, [])
+    certs += [_beside(folder, str(cert)) for each in hosts if isinstance(each, dict) for cert in _of(each, "certs", list, [])]
+    if certs:
+        found["cacerts"] = tuple(dict.fromkeys(certs))
+    pair = [_beside(folder, _of(hijack, name, str, "")) for name in ("cert", "key")]
+    if bool(pair[0]) != bool(pair[1]):
+        raise BadValue("dfdaemon's hijack_https has a cert and a key, or neither")
+    forwarding = Forwarding(Rules(chosen, rules.NOTHING), tuple(map(_hijacked, hosts)), frozenset((HTTPS,)), False, *pair)
+    known = {"registry_mirror", "port", "hostIp", "ratelimit", "supernodes", "dfget_flags", "proxies", "hijack_https", *SILENT}
     left += [str(key) for key in content if key not in known]
-    return found, left
+    return found, forwarding, left
+
+
+def _rule(given: Any, strip: tuple[str, ...]) -> Rule:
+    """One of `proxies`. Raises BadValue."""
+    if not isinstance(given, dict):
+        raise BadValue("dfdaemon's proxies are a list of `- regx: REGEX`")
+    where = "dfdaemon's proxies"
+    return Rule(
+        rules.regex(given.get("regx"), where), rules.DIRECT if _of(given, "direct", bool, False) else rules.SWARM, strip,
+        https=_of(given, "use_https", bool, False), redirect=rules.redirect(_of(given, "redirect", str, ""), where),
+    )  # fmt: skip
+
+
+def _hijacked(given: Any) -> Intercepted:
+    """One of `hosts`: its regular expression is searched for in HOST:PORT. Raises BadValue."""
+    if not isinstance(given, dict):
+        raise BadValue("dfdaemon's hijack_https.hosts are a list of `- regx: REGEX`")
+    found = rules.regex(given.get("regx"), "dfdaemon's hijack_https.hosts")
+    return Intercepted(re.compile(found.pattern, re.IGNORECASE), _of(given, "insecure", bool, False))
+
+
+def _beside(folder: str, path: str) -> str:
+    """A path that is relative means a file in the directory of dfdaemon.yml, if there is one."""
+    beside = os.path.join(folder, path)
+    return beside if path and os.path.exists(beside) else path
 
 
 def _of(content: dict[Any, Any], key: str, kind: type, otherwise: Any) -> Any:

@@ -119,10 +119,10 @@ def connecting(
 ) -> Connecting:
     """What answers a CONNECT. Raises BadRequest."""
     server = targets.connected(head.target)
-    if server.port not in settings.ports:
-        raise BadRequest(403, f"CONNECT to port {server.port} is not served: start with --connect-port {server.port}")
     found = settings.intercepts(server)
     if found is None:
+        if server.port not in settings.ports:
+            raise BadRequest(403, f"CONNECT to port {server.port} is not served: start with --connect-port {server.port}")
         return Connecting(front, server, upstreams, admit, dismiss).start()
     server = server.replace(insecure=found.insecure)
     return Intercepting(front, server, upstreams, contexts, lambda: within(server)).start()

@@ -28,7 +28,7 @@ class Intercepted(Value):
 
 
 class Forwarding(Value):
-    """chosen: what becomes of a URL. ports: that CONNECT may name. others: clients of other hosts are served.
+    """chosen: what becomes of a URL. ports: that tunnels may lead to. others: clients of other hosts are served.
 
     cert, key: paths of the authority by which intercepted hosts are shown, or of one certificate for all of them; "": the proxy's own.
     """
@@ -56,11 +56,8 @@ def forwarding(settings: ProxySettings, legacy: Forwarding | None = None) -> For
     if bool(settings.ca_cert) != bool(settings.ca_key):
         raise BadValue("--ca-cert and --ca-key are given together")
     pair = (settings.ca_cert, settings.ca_key) if settings.ca_cert else (legacy.cert, legacy.key)
-    ports = {HTTPS, *settings.connect_ports, *legacy.ports}
-    for each in settings.intercept:
-        _, _, port = each.rpartition(":")
-        ports |= {int(port)} if port.isdigit() and not each.endswith("]") else set()
-    return Forwarding(chosen, intercepted, frozenset(ports), settings.forward_for_others, *pair)
+    ports = frozenset((HTTPS, *settings.connect_ports))
+    return Forwarding(chosen, intercepted, ports, settings.forward_for_others, *pair)
 
 
 def glob(text: str) -> Intercepted:

@@ -45,7 +45,7 @@ def test_named_hosts_are_read_and_others_are_not(stage: Scene, origin: tuple[Tls
     node = stage.supernode()
     hosts = []
     for host in (2, 3):
-        options = ["--intercept", f"localhost:{server.port}", "--cacerts", authority.ca]
+        options = ["--intercept", f"localhost:{server.port}", "--cacerts", authority.ca, "--connect-port", str(server.port)]
         hosts.append((stage.proxy(*options, host=host, nodes=(node,))[1], ca_of(stage, tmp_path / f"ca-{host}.pem", host)))
     content = (stage.path / "www" / "big.bin").read_bytes()
     url = f"https://localhost:{server.port}"
@@ -86,9 +86,21 @@ def test_an_authority_of_ones_own(stage: Scene, origin: tuple[TlsOrigin, Authori
     (tmp_path / "other").mkdir()
     other = Authority(tmp_path / "other", "other")
     cert, key = other.issue("localhost", "DNS:localhost")
-    for number, (one, secret) in enumerate(((other.ca, str(tmp_path / "other" / "other.key")), (cert, key)), 2):
-        os.chmod(secret, 0o600)
-        options = ("--intercept", f"localhost:{server.port}", "--cacerts", authority.ca, "--ca-cert", one, "--ca-key", secret)
+    # The second one is no authority, and comes by the file of Dragonfly 1.x, which knows which server is not verified.
+    (tmp_path / "dfdaemon.yml").write_text(
+        f"""
+        proxies: [{{regx: 'small', direct: true}}]
+        hijack_https:
+          cert: {cert}
+          key: {key}
+          hosts: [{{regx: 'localhost', insecure: true}}]
+        """
+    )
+    secret = str(tmp_path / "other" / "other.key")
+    given = ("--intercept", f"localhost:{server.port}", "--cacerts", authority.ca, "--ca-cert", other.ca, "--ca-key", secret)
+    for each in (secret, key):
+        os.chmod(each, 0o600)
+    for number, options in enumerate((given, ("--dfdaemon", str(tmp_path / "dfdaemon.yml"))), 2):
         proxy = stage.proxy(*options, host=number)[1]
         answer = curl(proxy, other.ca, f"https://localhost:{server.port}/small.txt")
         assert answer.stdout == b"small", answer.stderr

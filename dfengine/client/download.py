@@ -285,9 +285,9 @@ class Downloading:
         if self._swarm is not None:
             self._swarm.close()
         self._place.close()
-        # While a thread may still write, nobody takes its memory over.
-        if self._joining is not None and not self._place.stuck:
-            self._joining.close()
+        if self._joining is not None:
+            # While a thread may still write, nobody takes its memory over; but another one leads.
+            (self._joining.pass_on if self._place.stuck else self._joining.close)()
 
     def report(self, error: DfengineError | None) -> None:
         """Tell this host's peer server and the supernode that the download has ended; nothing fails by it."""

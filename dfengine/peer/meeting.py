@@ -15,7 +15,7 @@ It is told, in the same way:
     {"told": "open", "place": {...}} + data and record
     {"told": "done" | "alone"}                         see joins
 
-This server looks into none of the descriptors. A connection that breaks is a download that has ended.
+This server looks into none of the descriptors. A connection that its download ends is a download that has ended.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ SAYS = ("done", "failed", "pass_on", "part")
 
 
 class _Line:
-    """A download's connection. page: of signals. place, descriptors: where its pieces are, once it leads and has said so."""
+    """A download's connection. page: of signals. place, descriptors: where its pieces are, once it leads and has said so.
+
+    cut: this server ended the connection, and the download may live.
+    """
 
     def __init__(self, number: int, key: str, sock: socket.socket, page: int) -> None:
         self.number = number
@@ -51,6 +54,7 @@ class _Line:
         self.page = page
         self.place: Any = None
         self.descriptors: list[int] = []
+        self.cut = False
 
 
 class Meeting:
@@ -95,8 +99,10 @@ class Meeting:
                 heard = fd_passing.hear(line.sock, MOST)
             except BlockingIOError:
                 return
-            except OSError:
+            except ConnectionError:
                 heard = None
+            except OSError:  # nonsense
+                heard, line.cut = None, True
             if heard is None:
                 self._drop(line)
                 return
@@ -135,6 +141,7 @@ class Meeting:
                 fd_passing.say(line.sock, words, descriptors)
             except OSError:
                 # It does not read, or has ended: its connection's end is read next.
+                line.cut = True
                 with contextlib.suppress(OSError):
                     line.sock.shutdown(socket.SHUT_RDWR)
         for line in self._lines.values():
@@ -146,7 +153,9 @@ class Meeting:
         del self._lines[line.number]
         if self._loop is not None:
             self._loop.remove_reader(line.sock)
-        told = self._joins.leave(line.number)
+        # Who takes over where it wrote must know whether it may write there still.
+        told = self._joins.pass_on(line.number) if line.cut else []
+        told += self._joins.leave(line.number)
         fd_passing.discard([line.page, *line.descriptors])
         line.sock.close()
         self._tell(told)

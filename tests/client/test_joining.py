@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dfengine.client import joining as joinings
+from dfengine.client.download import Downloading
 from dfengine.client.joining import Joining
 from dfengine.net import fd_passing
 from dfengine.storage.signal_page import SignalPage
@@ -78,3 +80,13 @@ def test_a_leader_that_runs_and_names_no_place_is_left(server: Server, monkeypat
         server.page.beat()
         server.joining.hear(0.01)
     assert "part" in server.heard()
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_download_that_is_closed_leads_no_more(stuck: bool) -> None:
+    """One of its threads may not end: then its memory is not given up. It led on, and nobody fetched for those that had joined."""
+    said: list[str] = []
+    joining = SimpleNamespace(pass_on=lambda: said.append("pass_on"), close=lambda: said.append("close"))
+    download: Any = SimpleNamespace(_swarm=None, _place=SimpleNamespace(close=bool, stuck=stuck), _joining=joining)
+    Downloading.close(download)
+    assert said == ["pass_on" if stuck else "close"]

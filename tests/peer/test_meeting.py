@@ -188,6 +188,25 @@ def test_one_that_follows_and_has_a_place_is_alone(host: Host) -> None:
     host.turn()
 
 
+@pytest.mark.parametrize("lives", [False, True])
+def test_a_leader_that_is_hung_up_on_may_write_still(host: Host, lives: bool) -> None:
+    """One that is stopped does not read; the next leader was told that it had ended, and wrote where it writes when it runs again."""
+    file, _ = host.join()
+    leader, _ = host.join(kind=OPENED)
+    follower, words = host.join(kind=OPENED)
+    assert words[0]["told"] == "follow"
+    for _ in range(300 if lives else 1):
+        fd_passing.say(file, {"open": {"place": "x" * 4000}}, [file.fileno()])
+        host.turn()
+    if not lives:
+        leader.close()
+        host.turn()
+    assert told(follower)[0] == {"told": "lead", "left": not lives, "leader": 0, "slot": 0, "fds": 1}
+    for line in (file, leader, follower):
+        line.close()
+    host.turn()
+
+
 def test_who_does_not_read_is_dropped(host: Host) -> None:
     first, _ = host.join()
     deaf, _ = host.join()

@@ -39,6 +39,9 @@ ENOUGH = 2
 STARTING = 0.2
 """Seconds until a thread whose start was interrupted runs, if it ever does; one that runs later finds its download stopped."""
 
+SLICE = 0.25
+"""Seconds that the end of a thread is waited for at once."""
+
 STOPPED = 1.0
 """Seconds between two looks at the sources beyond which it was this process that did not run."""
 
@@ -119,7 +122,7 @@ class Transfer(TransferState):
     def halt(self, patience: float = 5.0) -> None:
         """End the fetch threads, as far as they end within `patience` seconds; others can be started then. The digest goes on."""
         self._cut()
-        join(self._fetchers, time.monotonic() + patience)
+        join(self._fetchers, patience)
         if any(thread.is_alive() for thread in self._fetchers):
             raise LocalError("a thread of this download does not end")
         self._fetchers.clear()
@@ -131,7 +134,7 @@ class Transfer(TransferState):
         """Stop every thread and wait for it; True when all have ended. The file stays open."""
         self.stop()
         threads = [*self._fetchers, *self._threads]
-        join(threads, time.monotonic() + patience)
+        join(threads, patience)
         ended = not any(thread.is_alive() for thread in threads)
         self.connections.close()
         if ended:
@@ -364,18 +367,21 @@ class Transfer(TransferState):
         self.wake()
 
 
-def join(threads: Iterable[threading.Thread], deadline: float) -> None:
-    """Wait until they have ended, or for `deadline` (monotonic seconds).
+def join(threads: Iterable[threading.Thread], seconds: float) -> None:
+    """Wait until they have ended, for `seconds` in all; time in which this process does not run counts as little more than a slice.
 
     A signal's exception may have come in the middle of `Thread.start`: then nobody knows yet whether the thread runs.
     """
     for thread in threads:
-        begin = min(deadline, time.monotonic() + STARTING)
+        begin = time.monotonic() + min(seconds, STARTING)
         while True:
+            before, most = time.monotonic(), min(SLICE, max(0.0, seconds))
             try:
-                thread.join(max(0.0, deadline - time.monotonic()))
-                break
+                thread.join(most)
+                over = not thread.is_alive() or seconds <= 0
+                seconds -= min(2 * SLICE, max(time.monotonic() - before, 0.0 if over else most))
             except RuntimeError:
-                if time.monotonic() > begin:
-                    break
+                over = time.monotonic() > begin
                 time.sleep(0.001)
+            if over:
+                break

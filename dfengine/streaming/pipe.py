@@ -13,7 +13,6 @@ import os
 import select
 import stat
 import threading
-import time
 
 from dfengine.client.transfer import join
 from dfengine.errors import StorageError
@@ -56,7 +55,7 @@ def to_descriptor(request: GetSettings, out: int, observer: Observer | None = No
         raise
     finally:
         streaming.ended = True
-        join((feeder,), time.monotonic() + 2 * POLL)
+        join((feeder,), 2 * POLL)
         # A plain write may block for as long as its reader likes; then its memory must stay until the process ends.
         if not feeder.is_alive():
             streaming.close()

@@ -18,7 +18,7 @@ from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
 from dfengine.client.plan import Plan
-from dfengine.client.transfer import Transfer
+from dfengine.client.transfer import Transfer, join
 from dfengine.net.dial import Connection
 from dfengine.storage.piece_file import PieceFile
 
@@ -178,3 +178,24 @@ def test_a_signal_while_a_thread_is_started_is_no_error_of_the_end(
             transfer.start(lambda: ended.set() if transfer.next_job(None) is None else None, "fetch-1")
         assert transfer.close()
     assert ended.is_set() is runs
+
+
+def test_time_in_which_this_process_is_stopped_is_no_time_to_end(clock: list[float]) -> None:
+    """A download that was closed just before kept its files, its memory and its connections, as if a thread were stuck."""
+
+    class Slow(threading.Thread):
+        joins = 0
+
+        def join(self, timeout: float | None = None) -> None:
+            assert timeout is not None
+            clock[0] += 20.0 if not self.joins else timeout
+            self.joins += 1
+
+        def is_alive(self) -> bool:
+            return self.joins < 10
+
+    ends, never = Slow(), Slow()
+    join([ends], 5.0)
+    assert not ends.is_alive()
+    join([never], 1.0)
+    assert never.is_alive()

@@ -237,6 +237,7 @@ class SupernodeSettings(Value):
     nodes: tuple[SupernodeAddress, ...] = ()
     log_format: str = "text"
     log_level: str = "info"
+    access_log: bool = False
 
 
 class PeerSettings(Value):
@@ -255,6 +256,9 @@ class PeerSettings(Value):
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
+    log_format: str = "text"
+    log_level: str = "info"
+    access_log: bool = False
 
 
 class ProxySettings(Value):
@@ -308,6 +312,9 @@ class ProxySettings(Value):
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
+    log_format: str = "text"
+    log_level: str = "info"
+    access_log: bool = False
 
 
 def parse_header(text: str) -> tuple[str, str]:

@@ -161,7 +161,7 @@ GET = (
     *TRUST,
     Option(("--json",), "json", MESSAGES, "Print one JSON object at the end", FLAG, more="On stdout; of a stream to stdout, on stderr"),
     Option(("-q", "--quiet"), "quiet", MESSAGES, "Print errors only", FLAG),
-    Option(("--verbose", "--console"), "verbose", MESSAGES, "Print each step on stderr", FLAG),
+    Option(("-v", "--verbose", "--console"), "verbose", MESSAGES, "Print each step, and who served the file", FLAG),
     Option(("-b", "--showbar"), "showbar", MESSAGES, "Show the progress bar even if stderr is no terminal", FLAG),
     Option(("--dfdaemon",), "dfdaemon", FORMER, "1.x: whether dfdaemon asks", FLAG, ignored=True),
     Option(("--clientqueue",), "clientqueue", FORMER, "1.x: pieces handled at once", "0..1000000", ignored=True),
@@ -171,6 +171,7 @@ LOG = (
     Option(("--log-format",), "log_format", MESSAGES, "Form of the events on stderr", FORM),
     Option(("--log-level",), "log_level", MESSAGES, "Least of debug, info, warning, error; or off", "level",
            more="The events are those of docs/operating.md"),
+    Option(("--access-log",), "access_log", MESSAGES, "Tell each answered request, too", FLAG),
 )  # fmt: skip
 """The same for all servers."""
 
@@ -237,6 +238,7 @@ PEER = (
     Option(("--totallimit",), "totallimit", LIMITS, "Highest sending rate", "rate", default="no limit"),
     Option(("--alivetime",), "alivetime", LIMITS, "End after this idle time; 0: never", "duration"),
     *TRUST,
+    *LOG,
     Option(("--socket-fd",), "socket_fd", OTHER, "Descriptor of the listening socket", "descriptor", hidden=True),
     Option(("--lock-fd",), "lock_fd", OTHER, "Descriptor of the home's lock", "descriptor", hidden=True),
     Option(("--join-fd",), "join_fd", OTHER, "Descriptor of a connection to the download that starts it", "descriptor", hidden=True),
@@ -301,6 +303,7 @@ PROXY = (
            more="Without it, a preheat may have this proxy bring blobs into its cache (docs/images.md)"),
     *_as_in(GET, "nodes", "location", "locallimit", "totallimit", "ip", "port", "home", "alivetime", "expiretime"),
     *TRUST,
+    *LOG,
 )  # fmt: skip
 
 SHARE = (

@@ -29,7 +29,6 @@ CURL = {
 
 
 UNKNOWN = {
-    "-v": "there is no -v: use --verbose, or -V for the version",
     "-x": "there is no -x: use --connections N for connections, and the variables http_proxy, https_proxy and all_proxy for a proxy",
     "-N": "there is no -N: an output that is up to date is never downloaded again: omit -N",
     "-S": "there is no -S: errors are always printed: omit -S",

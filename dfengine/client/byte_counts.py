@@ -12,13 +12,16 @@ CDN = "cdnnode:"
 """How a supernode's own CID begins."""
 
 
+MOST_SAID = 20
+
+
 class ByteCounts:
     """Verified bytes of the file by source. One thread at a time changes it."""
 
     __slots__ = ("_first", "_senders", "host", "origin", "peers", "resumed", "supernode")
 
     def __init__(self) -> None:
-        self._senders: set[tuple[str, int]] = set()
+        self._senders: dict[tuple[str, int], int] = {}
         self.reset()
 
     def reset(self, resumed: int = 0) -> None:
@@ -39,7 +42,8 @@ class ByteCounts:
             self.supernode += length
         else:
             self.peers += length
-            self._senders.add((source.ip, source.port))
+            sender = source.ip, source.port
+            self._senders[sender] = self._senders.get(sender, 0) + length
 
     def told(self, started: float) -> dict[str, int | float]:
         """As a report to the supernode has them, with the seconds to the first piece; started: when the download began (monotonic)."""
@@ -51,6 +55,14 @@ class ByteCounts:
     def senders(self) -> int:
         """Peers that bytes came from: peer servers, each of which may serve several downloads of the file."""
         return len(self._senders)
+
+    @property
+    def served(self) -> list[str]:
+        """Who sent how many bytes, the MOST_SAID who sent most, a line of text each."""
+        found = {f"peer {ip}:{port}": length for (ip, port), length in self._senders.items()}
+        found |= {"the supernode": self.supernode, "the origin": self.origin, "another download of this host": self.host}
+        ordered = sorted(((length, who) for who, length in found.items() if length), reverse=True)
+        return [f"{who} served {length} bytes" for length, who in ordered[:MOST_SAID]]
 
     @property
     def total(self) -> int:

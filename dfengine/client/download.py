@@ -133,6 +133,8 @@ class Downloading:
         assert transfer is not None
         length = transfer.file.geometry.length
         self.watch.ended(length, byte_counts)
+        for text in byte_counts.served:
+            self.say(text)
         serves = transfer is self._shared
         return Result(
             url=self.settings.url,
@@ -299,10 +301,7 @@ class Downloading:
         transfer = self._place.transfer
         self._swarm.report(
             encode_report(
-                member.task,
-                member.cid,
-                self.registration.ip,
-                self.registration.port,
+                member.task, member.cid, self.registration.ip, self.registration.port,
                 error=error, duration=self.watch.seconds,
                 length=max(0, transfer.file.geometry.length) if transfer is not None else 0,
                 call_system=self.settings.callsystem,

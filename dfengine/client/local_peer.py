@@ -180,7 +180,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
             sys.executable, "-P", "-m", "dfengine", "peer", "--home", home.path, "--ip", ip,
             "--socket-fd", str(sock.fileno()), "--lock-fd", str(lock),
             "--join-fd", str(inherited.fileno()), *(["--handover-fd", str(streams.fileno())] if streams else []),
-            "--alivetime", f"{alivetime:.3f}", "--totallimit", str(totallimit),
+            "--alivetime", f"{alivetime:.3f}", "--totallimit", str(totallimit), "--log-level", "warning",
             *(word for path in dialer.secret_files for word in ("--secret-file", path)),
             *(word for pair in zip(("--tls-cert", "--tls-key", "--tls-ca"), dialer.tls_files, strict=True) if pair[1] for word in pair),
         ]  # fmt: skip

@@ -9,7 +9,7 @@
     node_control, node_preheats         asks a supernode for what its administrators, and who preheats, may ask
     announcing, work                    tells a supernode what this host shares; what supernodes have proxies bring
     access, metadata                    which addresses may be asked
-    event_log                           what a server tells its operators on stderr
+    event_log, access_log               what a server tells its operators on stderr
     fd_passing                          descriptors over a local socket
 
 Start with `piece_server` and `dial`: the two ends of a piece's connection.

@@ -20,6 +20,9 @@ BURST, RATE = 200, 50.0
 MOST = 10_000
 """Lines that wait to be written."""
 
+AT_ONCE = 1000
+"""Lines of one write."""
+
 TOGETHER = 0.02
 """Seconds in which lines are gathered for one write."""
 
@@ -28,9 +31,6 @@ FAREWELL = 0.2
 
 OFF = "off"
 """The level at which nothing is told."""
-
-UNLIMITED = frozenset(("access",))
-"""Kinds that were asked for one by one."""
 
 
 class EventLog:
@@ -69,9 +69,13 @@ class EventLog:
         if LEVELS.index(level) < self._least:
             return
         with self._lock:
-            allowed = kind in UNLIMITED or self._throttle.allows(kind, time.monotonic())
+            allowed = self._throttle.allows(kind, time.monotonic())
         if allowed:
             self._writer.put(line(self._form, _now(), level, kind, fields))
+
+    def access(self, **fields: Value) -> None:
+        """A request was answered: told at any level, each of them, because somebody asked for that."""
+        self._writer.put(line(self._form, _now(), "info", "access", fields))
 
     def tick(self, all: bool = False) -> None:
         """Call from time to time: tells what was held back, `all` of it at the end."""
@@ -132,14 +136,14 @@ class LineWriter:
             if not self._ended:
                 time.sleep(TOGETHER)
             self._news.clear()
-            taken = []
-            while self._lines:
+            taken: list[str] = []
+            while self._lines and len(taken) < AT_ONCE:
                 taken.append(self._lines.popleft())
             if taken:
                 self._write(("\n".join(taken) + "\n").encode("ascii", "backslashreplace"))
             elif self._ended:
                 return
-            if self._ended:
+            if self._ended or self._lines:
                 self._news.set()
 
     def _write(self, data: bytes) -> None:

@@ -14,11 +14,14 @@ import sys
 import time
 from functools import partial
 
+from dfengine.about import VERSION
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import fd_passing
+from dfengine.net.access_log import logged
 from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
 from dfengine.net.dialer import Dialer
+from dfengine.net.event_log import EventLog
 from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import listening
 from dfengine.net.piece_server import PieceServer
@@ -108,8 +111,9 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
         from dfengine.net import tls
 
         listens, calls = tls.server(*files), tls.client(*files, named=True)
-    authentication = Authentication(settings.secret_file)
-    loop.add_signal_handler(signal.SIGHUP, partial(_reread, settings, authentication, tuple(filter(None, (listens, calls)))))
+    events = EventLog(settings.log_format, settings.log_level)
+    authentication = Authentication(settings.secret_file, events=events)
+    loop.add_signal_handler(signal.SIGHUP, partial(_reread, settings, events, authentication, tuple(filter(None, (listens, calls)))))
     host_settings = HostSettings(limit, authentication, time.monotonic)
     hosted = Hosted(home, _taking(settings, home), loop, time.time, lambda message: host_settings(message) or withdrawals(message))
     if settings.join_fd >= 0:
@@ -124,8 +128,11 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
         task.add_done_callback(telling.discard)
 
     withdrawals = Withdrawals(routes, keeper, tell)
-    server = PieceServer(loop, sock, authentication.protect(routes), limit=limit, admission=Admission(more_descriptors()), tls=listens)
+    answer = authentication.protect(routes)
+    answer = logged(events, answer) if settings.access_log else answer
+    server = PieceServer(loop, sock, answer, limit=limit, admission=Admission(more_descriptors()), tls=listens)
     server.start()
+    events.info("ready", version=VERSION, peer=f"{reached_by(sock)}:{sock.getsockname()[1]}", home=home.path)
     announce(peer=(reached_by(sock), sock.getsockname()[1]))
     period = min(SWEEP_SECONDS, max(settings.alivetime / 4, 0.1)) if settings.alivetime else SWEEP_SECONDS
     served, since = 0, time.monotonic()
@@ -134,6 +141,7 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), min(period, LOOK_SECONDS))
         keeper.look()
+        events.tick()
         await deregister(routes.withdraw_deleted(), authentication.files, calls)
         if time.monotonic() - swept >= period:
             swept = time.monotonic()
@@ -142,11 +150,13 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
             served, since = server.requests, time.monotonic()
         elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not hosted.running:
             break
+    events.info("stopping", requests=server.requests, sent=server.bytes_sent)
     server.close()
     await keeper.close()
     await deregister(routes.served(), authentication.files, calls)
     routes.close()
     hosted.close()
+    events.close()
 
 
 def _dialer(settings: PeerSettings, authentication: Authentication) -> Dialer:
@@ -154,7 +164,9 @@ def _dialer(settings: PeerSettings, authentication: Authentication) -> Dialer:
     return Dialer(authentication.files, (settings.tls_cert, settings.tls_key, settings.tls_ca))
 
 
-def _reread(settings: PeerSettings, authentication: Authentication, contexts: tuple[ssl.SSLContext, ...]) -> None:
+def _reread(
+    settings: PeerSettings, events: EventLog, authentication: Authentication, contexts: tuple[ssl.SSLContext, ...]
+) -> None:
     """SIGHUP: the files of the secrets and certificates may have changed."""
     try:
         authentication.reread()
@@ -164,6 +176,9 @@ def _reread(settings: PeerSettings, authentication: Authentication, contexts: tu
             tls.reload(contexts, settings.tls_cert, settings.tls_key, settings.tls_ca)
     except BadValue as error:
         print(f"dfengine: SIGHUP: {error}: the files read before stay in use", file=sys.stderr)
+        events.error("reread_failed", reason=str(error))
+    else:
+        events.info("reread")
 
 
 def _taking(settings: PeerSettings, home: Home) -> socket.socket | None:

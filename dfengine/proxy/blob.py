@@ -43,11 +43,12 @@ class _BlobFetching(Fetching):
         super().__init__(settings, DISK)
         self._over = over
         self._proof = proof
+        self.came: Result | None = None
         self.sha256 = settings.digest.hex if settings.digest is not None else ""
 
     def run(self) -> Result:
         try:
-            result = super().run()
+            result = self.came = super().run()
             if self._proof is not None:
                 self._prove(self._proof)
             return result
@@ -144,6 +145,15 @@ class Blob:
     @property
     def failed(self) -> bool:
         return (self.over and not self.right) or self.differs
+
+    @property
+    def told(self) -> dict[str, int | float]:
+        """How it came, of one that is right: seconds, and bytes by source."""
+        result = self._fetching.came
+        if result is None:
+            return {}
+        return {"seconds": result.seconds, "from_peers": result.from_peers, "from_supernode": result.from_supernode,
+                "from_origin": result.from_origin, "from_host": result.from_host, "resumed": result.resumed, "hedged": result.hedged}
 
     @property
     def sha256(self) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, DigestMismatch, OriginForbidden, StorageError
+from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import BadRequest
 from dfengine.proxy.announcing import Announcing
 from dfengine.proxy.answering import Answering
@@ -21,7 +21,7 @@ from dfengine.proxy.permissions import UNSAID, Permissions, Permit
 from dfengine.proxy.registries import OWN_MACHINE
 from dfengine.proxy.store import Kept, Store, name_of
 from dfengine.settings import GetSettings
-from dfengine.task import Digest, shown
+from dfengine.task import Digest
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -78,8 +78,11 @@ class Source(Value):
 class Blobs:
     """On the loop's thread. settings: of the proxy. Raises StorageError where the home cannot be used."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, permissions: Permissions) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, permissions: Permissions, events: EventLog = SILENT
+    ) -> None:
         self.loop = loop
+        self._events = events
         self.permissions = permissions
         self.threads = ThreadPoolExecutor(THREADS, "blob")
         self.store = Store(settings.home)
@@ -153,6 +156,7 @@ class Blobs:
     ) -> Blob:  # fmt: skip
         """Begin to fetch one, in place of an earlier one of this name. asked: what, of whom. proof, named: see Blob."""
         self.drop(name)
+        self._events.info("begun", name=asked[0], of=asked[1])
         blob = self._open[name] = Blob(
             self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), proof, named
         )
@@ -189,10 +193,11 @@ class Blobs:
                 self._proved[name] = kept
                 if len(self._proved) > MOST_PROVED:
                     del self._proved[next(iter(self._proved))]
+            self._events.info("finished", name=asked[0], of=asked[1], length=blob.file.geometry.length, **blob.told)
             if self.store.add(kept, *blob.whole) and not place:
                 self._announcing.add(kept, blob.file)
         elif not blob.closed:
-            print(f"dfengine: {asked[0]}: {shown(str(blob.failure))}", file=sys.stderr)
+            self._events.warning("failed", name=asked[0], of=asked[1], reason=str(blob.failure))
             if isinstance(blob.failure, DigestMismatch):
                 self._distrusted.pop(asked, None)
                 self._distrusted[asked] = self.loop.time() + DISTRUST_SECONDS

@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 import stat
+from functools import partial
 from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from dfengine.about import VERSION
 from dfengine.errors import BadValue, DfengineError, LocalError
 from dfengine.net.access import Access, address_of
 from dfengine.net.admission import more_descriptors
+from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
@@ -30,6 +32,7 @@ from dfengine.proxy.forwarding import Forwarding, forwarding
 from dfengine.proxy.front import Front
 from dfengine.proxy.guard import Guard, Listen, is_own
 from dfengine.proxy.hub import Hub
+from dfengine.proxy.logged_front import LoggedFront
 from dfengine.proxy.manifest_answer import ManifestAnswer
 from dfengine.proxy.manifests import Manifests, Ping
 from dfengine.proxy.opening import Opening
@@ -45,7 +48,7 @@ from dfengine.settings import PROXY_PORT, ProxySettings
 from dfengine.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dfengine.proxy.exchange import Exchange
     from dfengine.proxy.passing import Watcher
@@ -128,18 +131,25 @@ async def _serve(
             socks.append(_bound(each))
         for each in door.listens:
             s3_socks.append(_bound(each))
-        server = Server(loop, settings, guard, registries, [*socks, *s3_socks], door, forwards)
-        servers = [await _listen(loop, server, sock) for sock in socks] + [await _listen(loop, server.door, sock) for sock in s3_socks]
+        events = EventLog(settings.log_format, settings.log_level)
+        server = Server(loop, settings, guard, registries, [*socks, *s3_socks], door, forwards, events)
+        servers = [await _listen(loop, server, sock, server.front) for sock in socks] + [
+            await _listen(loop, server.door, sock, server.front) for sock in s3_socks
+        ]
         stopped = asyncio.Event()
         stop_on_signals(loop, stopped)
+        events.info("ready", version=VERSION, proxy=",".join(map(_written, socks)), s3=",".join(map(_written, s3_socks)))
         print("ready", *(f"proxy={_written(sock)}" for sock in socks), *(f"s3={_written(sock)}" for sock in s3_socks), flush=True)
         while not stopped.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), SWEEP_SECONDS)
             server.sweep()
+            events.tick()
+        events.info("stopping")
         for listener in servers:
             listener.close()
         server.close()
+        events.close()
     finally:
         for each in (*listens, *door.listens):
             if each.path:
@@ -147,10 +157,12 @@ async def _serve(
                     os.unlink(each.path)
 
 
-async def _listen(loop: asyncio.AbstractEventLoop, server: Server | S3Door, sock: socket.socket) -> asyncio.Server:
+async def _listen(
+    loop: asyncio.AbstractEventLoop, server: Server | S3Door, sock: socket.socket, make: Callable[..., Front]
+) -> asyncio.Server:
     if sock.family == socket.AF_UNIX:
-        return await loop.create_unix_server(lambda: Front(server), sock=sock)
-    return await loop.create_server(lambda: Front(server), sock=sock, backlog=BACKLOG)
+        return await loop.create_unix_server(lambda: make(server), sock=sock)
+    return await loop.create_server(lambda: make(server), sock=sock, backlog=BACKLOG)
 
 
 def _bound(listen: Listen) -> socket.socket:
@@ -187,16 +199,19 @@ class Server:
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, guard: Guard, registries: Registries, socks: list[socket.socket],
-        door: Door, forwards: Forwarding,
+        door: Door, forwards: Forwarding, events: EventLog = SILENT,
     ) -> None:
         self.loop = loop
+        self._events = events
+        self.front: Callable[..., Front] = partial(LoggedFront, events) if settings.access_log else Front
+        """Makes a connection."""
         self._guard = guard
         self._registries = registries
         self._places = {sock.getsockname()[:2] for sock in socks if sock.family != socket.AF_UNIX}
         self._upstreams = Upstreams(loop, registries, self._itself, settings.cacerts, settings.insecure)
         permissions = Permissions(loop, self._upstreams)
         self._tokens = Tokens(loop, self._upstreams, permissions)
-        self._blobs = Blobs(loop, settings, permissions)
+        self._blobs = Blobs(loop, settings, permissions, events)
         self._working = Working(loop, settings, self._blobs, registries, self._tokens)
         if not settings.no_work:
             self._working.start()
@@ -266,6 +281,7 @@ class Server:
                 return self._s3.route(front, head)  # a signature shows who asks
         forwards = is_absolute(head.target) or head.method == "CONNECT"
         if front.inside is None and self._guard.refuses(first.get(fields.TOKEN) or (shown_token(first) if forwards else None)):
+            self._events.warning("token_refused", client=front.client or "local")
             if forwards:
                 asks = b"Proxy-Authenticate", b'Basic realm="dfengine proxy"'
                 front.answer(407, "its token is the password, or the field X-Dfengine-Token, of who may use this proxy", [asks])
@@ -340,7 +356,7 @@ class Server:
             return self._forward.route(front, head)
         return connecting(
             front, head, self._forwards, self._upstreams, self._fronts.add, self._fronts.discard,
-            lambda server: self._authority.context(server.host), lambda server: Front(self, server),
+            lambda server: self._authority.context(server.host), lambda server: self.front(self, server),
         )  # fmt: skip
 
     def _inside(self, front: Front, head: Head, server: Registry) -> Exchange:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
 from dfengine.errors import BadValue, LocalError
+from dfengine.net.access_log import Quick, logged, logged_quick
 from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
 from dfengine.net.control_server import ControlServer
@@ -143,6 +144,7 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
     admission, turns = Admission(more_descriptors(), share), Turns(loop.call_soon, time.monotonic)
     routes = authentication.protect(DownloadRoutes(state.cdn.fetches.get, state.scrubber.unreadable, state.requested))
+    routes = logged(events, routes) if settings.access_log else routes
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls)
     watch = LoopWatch(loop)
     token = PreheatToken(settings.preheat_token_file, bool(settings.secret_file))
@@ -153,9 +155,12 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         return router(request) if token.opens(request) else signed(request)
 
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
-    quick = None if settings.secret_file else router.quick
+    quick: Quick | None = None if settings.secret_file else router.quick
+    if quick is not None and settings.access_log:
+        quick = logged_quick(events, quick, "POST", "/swarm/pull")
     control = ControlServer(
-        loop, route, quick=quick, lost=state.lost, report=partial(_complain, state), share=share,
+        loop, logged(events, route) if settings.access_log else route, quick=quick, lost=state.lost,
+        report=partial(_complain, state), share=share,
         admission=admission, turns=turns, events=events,
     )
     try:

@@ -216,7 +216,7 @@ def test_every_option_is_a_setting_or_told_to_the_command() -> None:
         ("-i http://o/f", "-i is"), ("http://o/f -i", "-i is"), ("-iL http://o/f", "-i is"), ("-i -L http://o/f", "-i is"),
         ("-m 30 http://o/f", "-m is.*--max-time"), ("-O out http://o/f", "-O names.*-o FILE"), ("http://o/f -OL out", "-O names"),
         ("-qO- http://o/f", "-O names.*-o -"), ("-O - http://o/f", "-O names"), ("-nc http://o/f", "-n is.*--skip-existing"),
-        ("-x8 http://o/f", "there is no -x.*--connections"), ("-v http://o/f", "there is no -v.*--verbose"),
+        ("-x8 http://o/f", "there is no -x.*--connections"),
         ("-N http://o/f", "there is no -N"),
     ],
 )  # fmt: skip

@@ -59,3 +59,32 @@ def test_what_happens_is_told(stage: Scene) -> None:
     assert by_kind["secret_refused"][0]["path"] == "/peers"
     assert {"reread"} <= set(by_kind)
     assert all(event["url"].endswith("?...") for event in events if "url" in event)
+
+
+def test_answers_are_told_where_that_is_wanted(stage: Scene) -> None:
+    stage.file("f", SIZE)
+    url = f"{stage.origin()}/f"
+    command = [*DFENGINE, "supernode", "--port", "0", "--download-port", "0", "--host", "127.0.0.1", "--home-dir", str(stage.path / "home")]
+    logged = ["--access-log", "--log-level", "off", "--log-format", "json"]
+    process = subprocess.Popen([*command, *logged], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    ready = process.stdout.readline().decode().split()
+    node = Supernode(process, ready[1].removeprefix("control="), ready[2].removeprefix("download="), stage.path / "home")
+    command = [*DFENGINE, "get", url, "-v", "-o", str(stage.path / "out"), "--ip", "127.0.0.2", "--home", str(stage.path / "home-2")]
+    stage.homes.add(stage.path / "home-2")
+    done = subprocess.run([*command, "-n", node.node], stderr=subprocess.PIPE, timeout=PATIENCE, check=True)
+    assert f"dfengine: the supernode served {SIZE} bytes\n" in done.stderr.decode()
+    assert status(node.node, f"/nothing?token={SECRET}") == 404
+    proxy = subprocess.Popen([*DFENGINE, "proxy", "--listen", "127.0.0.1:0", "--home", str(stage.path / "home-3"), *logged],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    assert proxy.stdout is not None
+    address = proxy.stdout.readline().decode().split("proxy=")[1].strip()
+    assert [status(address, path) for path in ("/healthy", f"/nothing?token={SECRET}")] == [200, 404]
+    assert [(each["path"], each["status"], each["whole"]) for each in told(proxy)] == [("/healthy", 200, True), ("/nothing", 404, True)]
+    events = told(process)
+    assert {each["event"] for each in events} == {"access"}
+    found = {(each["method"], each["path"], each["status"]) for each in events}
+    assert {("POST", path, 200) for path in ("/peer/registry", "/swarm/pull", "/task/metrics")} | {("GET", "/nothing", 404)} <= found
+    pieces = [each for each in events if each["path"].startswith("/download/")]
+    assert sum(each["bytes"] for each in pieces) == SIZE + 3 * 5
+    assert {each["client"] for each in events} == {"127.0.0.1"}

@@ -70,7 +70,8 @@ def test_what_a_peer_server_says_when_it_is_ready_is_where_it_listens(tmp_path: 
 @pytest.mark.parametrize("out", ["/dev/full", "pipe"])
 def test_a_supernode_serves_on_when_its_ready_line_cannot_be_written(tmp_path: Path, out: str) -> None:
     port = free_port()
-    words = ["supernode", "--host", "127.0.0.1", "--port", str(port), "--download-port", "0", "--home-dir", str(tmp_path / "home")]
+    words = ["supernode", "--host", "127.0.0.1", "--port", str(port), "--download-port", "0", "--home-dir", str(tmp_path / "home"),
+             "--log-level", "error"]  # fmt: skip
     reader = -1
     if out == "pipe":
         reader, writer = os.pipe()

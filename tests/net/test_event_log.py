@@ -32,7 +32,7 @@ def test_a_reader_that_does_not_read_holds_up_nobody() -> None:
     reader, writer = os.pipe()
     log = EventLog("text", "info", writer)
     for n in range(event_log.MOST + 5000):
-        log.tell("info", "access", {"n": n, "text": "x" * 100})
+        log.access(n=n, text="x" * 100)
     assert log._writer.take_lost() > 0
     log.close()
     os.close(reader)  # the thread's write ends by EPIPE

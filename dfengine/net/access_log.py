@@ -1,0 +1,59 @@
+"""The access log: one event for each answered request, of a control server or a piece server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import TypeVar
+
+from dfengine.net.event_log import EventLog
+from dfengine.net.http import BadRequest, Line, Parts, Request, Response
+
+Answer = TypeVar("Answer")
+Quick = Callable[[bytes, Line, str], bytes | asyncio.Future[Response] | None]
+
+
+def logged(events: EventLog, route: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
+    """`route`, whose answers are told: Response, Parts, or a future of a Response."""
+
+    def answer(request: Request) -> Answer:
+        tell = partial(_tell, events, request.client, request.method, request.path, monotonic())
+        try:
+            found = route(request)
+        except BadRequest as error:
+            tell(error.status, 0)
+            raise
+        _of(found, tell)
+        return found
+
+    return answer
+
+
+def logged_quick(events: EventLog, quick: Quick, method: str, path: str) -> Quick:
+    """The same of a server's `quick`, all of whose requests are of this method and path."""
+
+    def answer(data: bytes, line: Line, client: str) -> bytes | asyncio.Future[Response] | None:
+        tell = partial(_tell, events, client, method, path, monotonic())
+        found = quick(data, line, client)
+        if isinstance(found, bytes):
+            tell(200, len(found))
+        elif found is not None:
+            _of(found, tell)
+        return found
+
+    return answer
+
+
+def _of(found: object, tell: Callable[[int, int], None]) -> None:
+    if isinstance(found, asyncio.Future):
+        found.add_done_callback(lambda done: tell(499, 0) if done.cancelled() or done.exception() else _of(done.result(), tell))
+    elif isinstance(found, Response):
+        tell(found.status, len(found.body))
+    elif isinstance(found, Parts):
+        tell(found.status, found.length)
+
+
+def _tell(events: EventLog, client: str, method: str, path: str, begun: float, status: int, size: int) -> None:
+    events.access(client=client, method=method, path=path, status=status, bytes=size, seconds=monotonic() - begun)

@@ -102,10 +102,16 @@ class Blob:
         if self._opening is None:
             self._opening = self.loop.run_in_executor(self._threads, self._await_open)
         await asyncio.shield(self._opening)
+        self.idle_since = self.loop.time()
         if self._transfer is None or self.closed:
             self._opening = None
             raise self.failure
         return self._transfer.file
+
+    @property
+    def idle(self) -> bool:
+        """Nobody reads it, or waits until its length is known."""
+        return not self.readers and (self._opening is None or self._opening.done())
 
     def _await_open(self) -> None:
         self._transfer = self._transfer or self._fetching.place.await_open(OPEN_SECONDS)

@@ -36,8 +36,11 @@ if TYPE_CHECKING:
     from dfengine.proxy.requests import Head
     from dfengine.settings import ProxySettings
 
-IDLE_SECONDS = 60.0
-"""A blob that nobody reads is let go of after this."""
+IDLE_SECONDS, KEPT_SECONDS = 60.0, 2.0
+"""A blob that nobody reads is let go of after this; one that is whole, and kept by its name, after the second."""
+
+MOST_IDLE = 128
+"""Blobs that nobody reads; each has threads of its own while it is not whole."""
 
 THREADS = 32
 """For openings, comparisons and closings."""
@@ -156,11 +159,18 @@ class Blobs:
     ) -> Blob:  # fmt: skip
         """Begin to fetch one, in place of an earlier one of this name. asked: what, of whom. proof, named: see Blob."""
         self.drop(name)
+        self._let_go(MOST_IDLE)
         self._events.info("begun", name=asked[0], of=asked[1])
         blob = self._open[name] = Blob(
             self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), proof, named
         )
         return blob
+
+    def _let_go(self, most: int) -> None:
+        """Of those that nobody reads, all but so many, the last ones."""
+        idle = sorted((blob.idle_since, name) for name, blob in self._open.items() if blob.idle)
+        for _, name in idle[: max(0, len(idle) - most)]:
+            self.drop(name)
 
     def drop(self, name: str) -> None:
         """What was begun by this name is not what it should be."""
@@ -213,7 +223,7 @@ class Blobs:
             self._evicting = True
             self.loop.run_in_executor(self.threads, self.store.evict, self._settings.cache_size).add_done_callback(self._has_evicted)
         for name, blob in list(self._open.items()):
-            if not blob.readers and (blob.failed or now - blob.idle_since > IDLE_SECONDS):
+            if not blob.readers and (blob.failed or now - blob.idle_since > (KEPT_SECONDS if blob.right else IDLE_SECONDS)):
                 del self._open[name]
                 blob.close()
 

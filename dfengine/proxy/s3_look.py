@@ -18,6 +18,7 @@ from dfengine.origin.head import Head, seconds
 from dfengine.origin.local_version import etag
 from dfengine.origin.schemes import origin
 from dfengine.origin.version import Version
+from dfengine.proxy.s3_error import S3Error
 from dfengine.proxy.s3_told import Told, told
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Look:
         self._of_thread = threading.local()
 
     def at(self, url: str, now: float) -> Told:
-        """What is at this URL. now: of the loop's clock. Raises OriginError and its kin, BadValue, LocalError."""
+        """What is at this URL. now: of the loop's clock. Raises OriginError and its kin, BadValue, LocalError, S3Error."""
         if scheme_of(url) == "file":
             return self._on_disk(url, now)
         until = time.monotonic() + SECONDS
@@ -69,8 +70,10 @@ class Look:
             raise OriginError(f"{body.place} has a directory there", 404)
         if version.length < 0:
             raise OriginError(f"{body.place} does not say how many bytes the object has")
+        if not (version.etag or version.last_modified):
+            raise S3Error("NotImplemented", f"{body.place} tells neither an entity-tag nor a date, so versions cannot be told apart")
         if not version.binds:
-            raise OriginError(f"{body.place} tells neither an entity-tag nor a date that tells versions of the object apart", 503)
+            raise OriginError(f"{body.place}: the object was changed within this second", 503)
         return told(body.head, version, seconds(version.last_modified), now)
 
     def _on_disk(self, url: str, now: float) -> Told:

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import boto3
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 from scene import MIB, free_port
 from stores import listed, running
 
@@ -33,6 +36,18 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def content(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
+
+
+def behind_the_facade(stage: Any, url: str, key: str) -> None:
+    """The same bucket for clients of S3. key: of one of its two objects."""
+    here = boto3.client("s3", endpoint_url=f"{stage.proxy('--s3-bucket', f'models={url}', host=6)[1]}/s3", region_name="us-east-1",
+                        config=Config(signature_version=UNSIGNED, retries={"max_attempts": 1}))  # fmt: skip
+    answer = here.get_object(Bucket="models", Key=key, Range=f"bytes={SIZE - 9}-")
+    assert answer["Body"].read() == content(SIZE)[-9:]
+    told = here.list_objects_v2(Bucket="models")
+    assert {each["Key"]: each["Size"] for each in told["Contents"]} == {"a b+c": SIZE, key: SIZE}
+    assert {each["ETag"] for each in told["Contents"] if each["Key"] == key} == {answer["ETag"]}
+    assert [each["Prefix"] for each in here.list_objects_v2(Bucket="models", Delimiter="/")["CommonPrefixes"]] == ["dir/"]
 
 
 @pytest.fixture(name="google")
@@ -93,6 +108,7 @@ def test_blobs_of_azure_s_store(stage: Any, azure: str, monkeypatch: pytest.Monk
     node = stage.supernode("--origin-sign", "az://models", "--revalidate-interval", "1h")
     plain = stage.supernode()
     stage.get("az://models/a b+c", "d", "--notbs", "--sign", "client", host=4, nodes=(plain,))
+    behind_the_facade(stage, "az://models", "dir/ü#?%")
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
     stage.get("az://models/dir/ü%23%3F%25", "b", "--notbs", host=2, nodes=(node,))
     stage.get("az://models/dir/ü%23%3F%25", "c", "--notbs", host=3, nodes=(node,))

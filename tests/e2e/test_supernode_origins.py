@@ -193,7 +193,7 @@ def test_an_etag_that_is_new_in_every_answer_costs_no_read_for_each_who_joins(st
     with Server(lambda x: serve(x, etag=f'"{x.n}"', modified="", rate=40e6), (data,)) as server:
         running = stage.start_get(url(server), "out-2", *ALONE, "-s", "3M", host=2, nodes=(node,))
         joined = 0
-        while running.poll() is None or joined < 6:
+        while running.poll() is None or joined < 10:
             host = 3 + joined
             stage.get(url(server), f"out-{host}", *ALONE, host=host, nodes=(node,))
             assert stage.digest(f"out-{host}") == sha(data)
@@ -201,7 +201,8 @@ def test_an_etag_that_is_new_in_every_answer_costs_no_read_for_each_who_joins(st
             # Each of them comes when the copy's usual term is over.
             time.sleep(0.3)
         assert stage.end(running)["back_to_source"] is None
-        assert len(server.log) <= 4, f"and {joined} have joined"
+        # Terms grow with each comparison that was for nothing.
+        assert len(server.log) <= joined // 2
     assert stage.digest("out-2") == sha(data)
 
 

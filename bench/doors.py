@@ -1,7 +1,7 @@
 """Container blobs through `dfengine proxy` against nginx: a warm one, small answers that are passed on, and a cold one on several hosts.
-Ranges of an object of its S3 facade against nginx, and against moto's server.
+Ranges of an object of its S3 facade against nginx, and against moto's server. What programs do by its forward proxy (`bench.forward`).
 
-    python -m bench.doors [--size MIB] [--hosts N] [--repeats N] [--rows blob,small,cold,ranges]
+    python -m bench.doors [--size MIB] [--hosts N] [--repeats N] [--rows blob,small,cold,ranges,forward]
 
 Ratios of the same run count: medians over interleaved repeats, after one round that is not counted. Small answers are asked for by `ab`
 (apache2-utils) on 64 kept connections, with proxy and nginx on the same core; without `ab` they are left out.
@@ -20,6 +20,7 @@ import time
 import urllib.request
 from functools import partial
 
+from bench import forward
 from bench.stage import (
     DFENGINE,
     MIB,
@@ -240,7 +241,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024, help="MiB of the blob")
     parser.add_argument("--hosts", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--rows", default="blob,small,cold,ranges")
+    parser.add_argument("--rows", default="blob,small,cold,ranges,forward")
     options = parser.parse_args()
     namespace = own_namespace()
     with Stage() as stage:
@@ -249,6 +250,7 @@ def main() -> None:
         rows = {
             "blob": partial(_blob, doors, options.repeats), "small": partial(_small, doors, options.repeats),
             "cold": partial(_cold, doors, options.hosts), "ranges": partial(_ranges, doors, options.repeats),
+            "forward": partial(forward.report, stage, options.size * MIB, forward.WHEELS, options.repeats),
         }  # fmt: skip
         for name in options.rows.split(","):
             rows[name]()

@@ -25,7 +25,8 @@
                     what a bucket holds, s3_answer how a request is answered
     forward         the forward proxy: targets, rules and shared_cache (pure) say what is asked, by which rule, and what may be shared;
                     origin_heads asks origins what they would answer; forwarding is how it is set up
-    connecting, relay, authority   CONNECT: a tunnel unseen, or https that is read here; its bytes; certificates of intercepted hosts
+    connecting      CONNECT: a tunnel unseen (relay; splicing where both sides are plain sockets), or https that is read here
+    authority       certificates of intercepted hosts
     store           the blobs that are whole and right; eviction: which of these leave; pins: which never do
     working         brings blobs that supernodes wish to have here
     announcing      public blobs of this host, made known to the swarm

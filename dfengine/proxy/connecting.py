@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from dfengine.errors import DfengineError, OriginForbidden
 from dfengine.net.http import BadRequest
 from dfengine.proxy import targets
-from dfengine.proxy.relay import Relay
+from dfengine.proxy.relay import Relay, Tunnel
+from dfengine.proxy.splicing import Spliced, detached, is_plain
 
 if TYPE_CHECKING:
     import ssl
@@ -26,13 +27,11 @@ HANDSHAKE_SECONDS = 20.0
 
 
 class Connecting:
-    """The exchange of one CONNECT, until the connection is something else. admit: takes a relay among the server's connections.
-
-    within: makes the front of an intercepted connection. contexts: the TLS of a host that is intercepted.
-    """
+    """The exchange of one CONNECT, until the connection is a tunnel. admit, dismiss: take it among the server's connections, and out."""
 
     def __init__(
-        self, front: Front, server: Registry, upstreams: Upstreams, admit: Callable[[Relay], None], dismiss: Callable[[Relay], None]
+        self, front: Front, server: Registry, upstreams: Upstreams,
+        admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
     ) -> None:
         self._front = front
         self._server = server
@@ -64,13 +63,18 @@ class Connecting:
             return
         taken = self._front.taken_over()
         if taken is None:
-            there.abort()
+            there.transport.abort()
             return
         here, first = taken
+        if is_plain(here) and is_plain(there.transport):
+            spliced = Spliced(detached(here), detached(there.transport), first, OPEN + there.early, self._dismiss)
+            self._admit(spliced)
+            spliced.start()
+            return
         relay = Relay(self._dismiss)
         self._admit(relay)
         here.write(OPEN)
-        relay.begin(here, there, first, b"")
+        relay.begin(here, there.transport, first, there.early)
 
 
 class Intercepting(Connecting):
@@ -114,7 +118,8 @@ class Intercepting(Connecting):
 
 
 def connecting(
-    front: Front, head: Head, settings: Forwarding, upstreams: Upstreams, admit: Callable[[Relay], None], dismiss: Callable[[Relay], None],
+    front: Front, head: Head, settings: Forwarding, upstreams: Upstreams,
+    admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
     contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[Registry], Front],
 ) -> Connecting:
     """What answers a CONNECT. Raises BadRequest."""

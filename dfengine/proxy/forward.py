@@ -80,7 +80,7 @@ class Forward:
         asked = reference.parse(target.encode(), "", hosts_in_paths=False) if target.startswith("/v2/") else None
         if asked is not None and asked.kind == reference.BLOBS and asked.digest and "?" not in target:
             return BlobAnswer(self.blobs, front, head, asked, server, [*private(head.fields), self._via], pass_on).start()
-        if shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore):
+        if shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore) or self.heads.is_own(server.url + target):
             return pass_on()
         return ForwardAnswer(self, front, head, server, target, rule, self._via, pass_on).start()
 
@@ -129,6 +129,8 @@ class ForwardAnswer(Answering):
         rule, server, fields = self._rule, self._server, self._request.fields
         told = await self._forward.heads.told(server, self._target, fields, self._via, rule.ignore)
         if shared_cache.forbidden_by_answer(told.status, [*told.fields], told.length, rule.ignore) or told.length < max(1, rule.least):
+            if told.status == 200:
+                self._forward.heads.owns(server.url + self._target)
             return False
         status = shared_cache.status(fields, told.version)
         if status != 200:

@@ -27,6 +27,7 @@ MOST_KNOWN = 4096
 
 MOST_FIELDS = 8 << 10
 HEAD_SECONDS = 20.0
+OWN_SECONDS = 60.0
 
 NO_HEAD = frozenset((400, 403, 405, 501))
 """Statuses of servers that may answer a GET."""
@@ -66,6 +67,19 @@ class OriginHeads:
         self._loop = loop
         self._upstreams = upstreams
         self._known: OrderedDict[tuple[object, ...], Told] = OrderedDict()
+        self._own: OrderedDict[str, float] = OrderedDict()
+        """URL -> until when its answers are passed on without a look."""
+
+    def is_own(self, url: str) -> bool:
+        """What is there was not shared a moment ago, and is passed on without being asked for twice."""
+        return self._own.get(url, 0.0) > self._loop.time()
+
+    def owns(self, url: str) -> None:
+        """What is there is a file that is not shared."""
+        self._own.pop(url, None)
+        self._own[url] = self._loop.time() + OWN_SECONDS
+        if len(self._own) > MOST_KNOWN:
+            self._own.popitem(last=False)
 
     async def told(self, registry: Registry, target: str, request: Fields, via: tuple[bytes, bytes], ignore: frozenset[str]) -> Told:
         """Of what a GET with these fields asks for. ignore: see shared_cache. Raises OriginUnreachable and its kin."""

@@ -21,17 +21,51 @@ HALF_SECONDS = 120.0
 """Without a byte, once one side has ended."""
 
 
-class Relay:
-    """ended: called once, when both sides are closed."""
+class Tunnel:
+    """Its deadlines, and its end; a server's connection, as front.Front is one. ended: called once, when both sides are closed."""
 
-    def __init__(self, ended: Callable[[Relay], None]) -> None:
+    def __init__(self, ended: Callable[[Tunnel], None]) -> None:
         self._ended = ended
-        self.client, self.server = Side(self), Side(self)
-        self.client.other, self.server.other = self.server, self.client
         self.deadline = monotonic() + IDLE_SECONDS
         self._seconds = IDLE_SECONDS
         self._moved = False
         self._over = False
+
+    def moved(self) -> None:
+        """Bytes came."""
+        self._moved = True
+
+    def half(self) -> None:
+        """One side has ended."""
+        self._seconds = HALF_SECONDS
+        self._moved = True
+
+    def closed(self) -> None:
+        """Both sides are closed."""
+        if not self._over:
+            self._over = True
+            self._ended(self)
+
+    def expire(self) -> None:
+        """The deadline is over: close it, unless something moved since."""
+        if self._moved:
+            self._moved = False
+            self.deadline = monotonic() + self._seconds
+        else:
+            self.cut()
+
+    def cut(self) -> None:
+        """Close both sides at once."""
+        raise NotImplementedError
+
+
+class Relay(Tunnel):
+    """Through this process, for a side that is no plain socket, as the connection to a proxy by https."""
+
+    def __init__(self, ended: Callable[[Tunnel], None]) -> None:
+        super().__init__(ended)
+        self.client, self.server = Side(self), Side(self)
+        self.client.other, self.server.other = self.server, self.client
 
     def begin(self, client: asyncio.Transport, server: asyncio.Transport, first: bytes, last: bytes) -> None:
         """Both transports are this relay's from now on. first: of the client, read already; last: of the server."""
@@ -45,31 +79,10 @@ class Relay:
             if not transport.is_reading():
                 transport.resume_reading()
 
-    def moved(self) -> None:
-        self._moved = True
-
-    def half(self) -> None:
-        """One side has ended."""
-        self._seconds = HALF_SECONDS
-        self._moved = True
-
-    def closed(self) -> None:
-        """A side is closed: the other one has nobody to speak to, but is sent what is left for it."""
-        if self._over:
-            return
+    def side_closed(self) -> None:
+        """One of them is."""
         if self.client.transport is None and self.server.transport is None:
-            self._over = True
-            self._ended(self)
-
-    # As front.Front.
-
-    def expire(self) -> None:
-        """The deadline is over: close it, unless something moved since."""
-        if self._moved:
-            self._moved = False
-            self.deadline = monotonic() + self._seconds
-        else:
-            self.cut()
+            self.closed()
 
     def cut(self) -> None:
         for side in (self.client, self.server):
@@ -129,4 +142,4 @@ class Side(asyncio.Protocol):
         if there is not None:
             # A reset is passed on as one: nobody takes a part for the whole.
             (there.abort() if exc is not None or not self._ended else there.close())
-        self._relay.closed()
+        self._relay.side_closed()

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from dfengine.proxy.exchange import Exchange
     from dfengine.proxy.passing import Watcher
-    from dfengine.proxy.relay import Relay
+    from dfengine.proxy.relay import Tunnel
     from dfengine.proxy.requests import Head
     from dfengine.proxy.s3_bucket import Bucket
 
@@ -218,7 +218,7 @@ class Server:
         self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
         self._hub = Hub(loop, settings.hub, settings.xet == "passthrough", self._blobs, self._upstreams)
         self._s3 = S3(loop, settings, door.buckets, door.keys, self._blobs) if door.buckets else None
-        self._fronts: set[Front | Relay] = set()
+        self._fronts: set[Front | Tunnel] = set()
         self._mark = f"dfengine-{secrets.token_hex(8)}".encode()
         """This process, in the field by which proxies find that a request goes round in a circle."""
         self._via = b"Via", b"1.1 " + self._mark

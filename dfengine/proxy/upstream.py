@@ -30,13 +30,17 @@ MOST_IDLE = 64
 
 
 class Waiting(asyncio.Protocol):
-    """A connection that is not read before it has another protocol."""
+    """A connection that is not read before it has another protocol; early: what came all the same."""
 
-    transport: asyncio.Transport | None = None
+    transport: asyncio.Transport
+    early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self.early += data
 
 
 _Key = tuple[str, str, int, bool]
@@ -78,7 +82,7 @@ class Upstreams:
         self._all[line] = _key(registry)
         return line
 
-    async def tunnel(self, registry: Registry) -> asyncio.Transport:
+    async def tunnel(self, registry: Registry) -> Waiting:
         """The same, of which nobody knows what it carries: not kept, not read yet. Raises the same."""
         return await self._reached(registry, self._plainly, self._through)
 
@@ -105,15 +109,14 @@ class Upstreams:
                 last = OriginUnreachable(f"{place} cannot be reached: {getattr(error, 'strerror', None) or error}")
         raise last
 
-    async def _plainly(self, registry: Registry, address: str) -> asyncio.Transport:
-        transport, _ = await self._loop.create_connection(Waiting, address, registry.port)
-        return transport
+    async def _plainly(self, registry: Registry, address: str) -> Waiting:
+        _, waiting = await self._loop.create_connection(Waiting, address, registry.port)
+        return waiting
 
-    async def _through(self, proxy: Proxy, registry: Registry, host: str) -> asyncio.Transport:
+    async def _through(self, proxy: Proxy, registry: Registry, host: str) -> Waiting:
         waiting = Waiting()
         await tunnel.ask(self._loop, proxy, registry, host, waiting, self._made(False) if proxy.scheme == "https" else None, None)
-        assert waiting.transport is not None
-        return waiting.transport
+        return waiting
 
     async def _directly(self, registry: Registry, address: str) -> Line:
         _, line = await self._loop.create_connection(

@@ -17,6 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from certificates import Authority
+from proxies import Proxy
 from scene import MIB, PATIENCE, Scene, buffered, until
 from upstream import Asked, Upstream, ok
 
@@ -366,3 +368,19 @@ def test_a_tunnel_whose_client_takes_nothing_holds_little(stage: Scene) -> None:
             until(still, "the server's waiting")
             assert sent <= 2 * buffered() + 4 * MIB
             assert hashlib.sha256(sock.recv(10, socket.MSG_WAITALL)).digest() == hashlib.sha256(bytes(10)).digest()
+
+
+def test_a_tunnel_by_another_proxy(stage: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by https, so that its side of the tunnel is no plain socket."""
+    authority = Authority(tmp_path)
+    with Echo() as echo, Proxy({443: echo.port}, "u", "p", authority.issue("other", "IP:127.0.0.1")) as other:
+        monkeypatch.setenv("https_proxy", other.url("https", "u:p"))
+        proxy = stage.proxy("--cacerts", authority.ca)[1]
+        with socket.create_connection((urlsplit(proxy).hostname or "", urlsplit(proxy).port or 0), PATIENCE) as sock:
+            sock.sendall(b"CONNECT far.test:443 HTTP/1.1\r\nHost: far.test\r\n\r\nearly" + BIG)
+            found = b""
+            while len(found.partition(b"\r\n\r\n")[2]) < 5 + len(BIG) and (part := sock.recv(1 << 20)):
+                found += part
+        assert found.startswith(b"HTTP/1.1 200 ")
+        assert found.partition(b"\r\n\r\n")[2] == b"early" + BIG
+        assert other.asked == [("connect", "far.test", 443)]

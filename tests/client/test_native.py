@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from dfengine.client import native
 from dfengine.client.native import NativeSession
-from dfengine.client.pull_timing import BATCH
+from dfengine.client.pull_timing import BATCH, PARK
 from dfengine.client.transfer_state import Demand, Report
+from dfengine.errors import ProtocolViolation
 
 
 class Clock:
@@ -86,3 +88,13 @@ def test_a_report_waits_where_nothing_is_asked_for_with_it(clock: Clock, busy: d
     transfer.demanded = transfer.demanded.replace(**{"wishes": [5], **busy})
     made.step(transfer, 1.0)  # type: ignore[arg-type]
     assert line.sent == []
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_an_answer_that_waited_while_this_process_was_stopped_is_none_too_late(clock: Clock, answered: bool) -> None:
+    made, line, transfer = session(clock)
+    made._send(transfer, 1, PARK)  # type: ignore[arg-type]
+    clock.now += 1000.0
+    line.readable = answered
+    with contextlib.nullcontext() if answered else pytest.raises(ProtocolViolation, match="does not answer"):
+        made.step(transfer, 1.0)  # type: ignore[arg-type]

@@ -31,12 +31,16 @@ FILES = {"dfget": "/etc/dragonfly/dfget.yml", "supernode": "/etc/dragonfly/super
 SERVER = {"--data": True, "--meta": True, "--expiretime": True, "--verbose": False, "--dynamic": False, "--console": False}
 """Flags of `dfget server` that do nothing here -> whether a value follows."""
 
-DAEMON = {"--registry": "--registry", "--node": "--node", "--ratelimit": "--locallimit", "--config": "--dfdaemon"}
+DAEMON = {
+    "--registry": "--registry", "--node": "--node", "--ratelimit": "--locallimit", "--config": "--dfdaemon", "--workHome": "--home",
+    "--peerPort": "--port",
+}  # fmt: skip
 """Flags of dfdaemon -> those of `proxy`."""
 
 DAEMON_IGNORED = {
     "--callsystem": True, "--dfpath": True, "--localrepo": True, "--maxprocs": True, "--urlfilter": True, "--timeout": True,
     "--rule": True, "--certpem": True, "--keypem": True, "--notbs": False, "--verbose": False,
+    "--streamMode": False,
 }  # fmt: skip
 """Its flags that do nothing here -> whether a value follows."""
 

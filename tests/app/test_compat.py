@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ DFGET = [
     "-u", "http://h/f", "-o", "/tmp/f", "--node", "a,b:8003=2", "-f", "key&sign", "-i", "x", "-s", "20M", "--totallimit", "40m",
     "-p", "p2p", "--callsystem", "ci", "--notbs", "-e", "60", "--expiretime", "3m0s", "--alivetime", "5m0s", "--console",
     "--dfdaemon", "--clientqueue", "6", "--header", "A:b",
+    "--cacerts", "/c", "--home", "/h", "--insecure", "--ip", "10.0.0.1", "--minrate", "1M", "--port", "15001", "-b", "--verbose",
 ]  # fmt: skip
 SUPERNODE = [
     "--advertise-ip", "10.0.0.1", "-D", "--down-limit", "4", "--download-port", "8001", "--fail-access-interval", "3m0s",
@@ -35,6 +37,7 @@ DFDAEMON = [
     "--hostIp", "0.0.0.0", "--port=65002", "--registry", "https://r.example.com", "--node", "a:8002,b", "--ratelimit", "20M",
     "--callsystem", "x", "--dfpath", "/d", "--localrepo", "/l", "--maxprocs", "4", "--urlfilter", "a&b", "--timeout", "3",
     "--notbs", "--verbose", "--certpem", "c", "--keypem", "k",
+    "--config", "/c", "--workHome", "/h", "--peerPort", "15001", "--streamMode", "--rule", "a",
 ]  # fmt: skip
 
 
@@ -54,10 +57,17 @@ def test_every_flag_of_1x_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     found = typed("dfdaemon", DFDAEMON)
     assert (found["listen"], found["registries"], found["locallimit"]) == (("0.0.0.0:65002",), ("https://r.example.com",), 20 << 20)
     assert [str(node) for node in found["nodes"]] == ["a:8002", "b:8002"]  # type: ignore[attr-defined]
+    assert (found["home"], found["port"]) == ("/h", 15001)
     assert "--dfpath, --localrepo" in capsys.readouterr().err
     assert typed("dfget", ["server", "--data", "/d", "--home=/h", "--meta", "/m", "--ip", "10.0.0.1", "--verbose"])["home"] == "/h"
     for name in compat.NAMES:
         assert compat.words(name, ["version"]) == ["version"]
+
+
+def test_the_guide_names_every_flag() -> None:
+    guide = (Path(__file__).parents[2] / "docs/migrate-from-dragonfly-1.md").read_text()
+    said = set(re.findall(r"`(-{1,2}[A-Za-z][A-Za-z-]*)`", guide))
+    assert {word.partition("=")[0] for word in (*DFGET, *SUPERNODE, *DFDAEMON) if word.startswith("-")} <= said
 
 
 def test_its_files_are_read_and_overridden(no_files: Path) -> None:
@@ -86,7 +96,10 @@ def test_files_that_say_nothing_are_refused(no_files: Path, text: str) -> None:
         compat.words("supernode", [])
 
 
-@given(st.sampled_from(sorted(compat.NAMES)), st.lists(st.sampled_from([*DFGET, *SUPERNODE, *DFDAEMON, "server", "", "--", "-", "--port"])))
+WORDS = [word for word in (*DFGET, *SUPERNODE, *DFDAEMON, "server", "", "--", "-") if word != "--config"]
+
+
+@given(st.sampled_from(sorted(compat.NAMES)), st.lists(st.sampled_from(WORDS)))
 def test_any_words_make_words(name: str, given: list[str]) -> None:
     found = compat.words(name, given)
     assert found[0] in ("get", "peer", "supernode", "proxy", "version")

@@ -1,11 +1,16 @@
-"""Which blobs leave the disk: those that were used longest ago, when there are more than may be, or the disk has little room left."""
+"""Which blobs leave the disk: those that were used longest ago, when there are more than may be, or the disk has little room left.
+
+So do parts of files of which only some ranges were read: those leave first that nothing was written to for the longest time.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 
 from dfengine.files.place import FOLDER as PARTS
+from dfengine.storage.abandoned import remove_pair
 
 LOW = 1 << 30
 """Bytes free, or LOW_PERCENT of a small disk, below which blobs leave."""
@@ -34,7 +39,10 @@ def leaving(found: list[tuple[float, int, str]], most: int, short: int, pinned: 
 
 
 def evict(home: str, folder: str, most: int, pinned: frozenset[str] = frozenset()) -> list[str]:
-    """Remove blobs of `folder`, which lies in `home`, where there are too many; their names. pinned: see `leaving`. In a thread."""
+    """Remove blobs of `folder`, which lies in `home`, and parts, where there are too many; the blobs' names. pinned: see `leaving`.
+
+    A part that somebody fetches stays. In a thread.
+    """
     found: list[tuple[float, int, str]] = []
     inodes = {}
     try:
@@ -47,10 +55,50 @@ def evict(home: str, folder: str, most: int, pinned: frozenset[str] = frozenset(
                     inodes[entry.name] = status.st_ino
     except OSError:
         return []
+    parts = _parts(os.path.join(home, PARTS), set(inodes.values()))
+    found += parts
     low = min(LOW, disk.f_blocks * disk.f_frsize * LOW_PERCENT // 100)
-    gone = leaving(found, most, max(0, low - disk.f_bavail * disk.f_frsize), pinned)
-    remove(home, folder, {name: inodes[name] for name in gone})
-    return gone
+    short = max(0, low - disk.f_bavail * disk.f_frsize)
+    while True:
+        gone = leaving(found, most, short, pinned)
+        fetched = frozenset(name for name in gone if name not in inodes and _is_fetched(name))
+        if not fetched:
+            break
+        pinned |= fetched
+    for name in gone:
+        if name not in inodes:
+            with contextlib.suppress(OSError):
+                remove_pair(name)
+    blobs = [name for name in gone if name in inodes]
+    remove(home, folder, {name: inodes[name] for name in blobs})
+    return blobs
+
+
+def _is_fetched(stem: str) -> bool:
+    """A process holds the lock of this part."""
+    try:
+        fd = os.open(f"{stem}.part", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _parts(folder: str, blobs: set[int]) -> list[tuple[float, int, str]]:
+    """(when it was written to, bytes, path without its suffix) of each part that is no blob. blobs: inodes."""
+    found: list[tuple[float, int, str]] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if entry.name.endswith(".part") and entry.inode() not in blobs:
+                    status = entry.stat(follow_symlinks=False)
+                    found.append((status.st_mtime, status.st_blocks * 512, entry.path.removesuffix(".part")))
+    return found
 
 
 def remove(home: str, folder: str, inodes: dict[str, int]) -> None:

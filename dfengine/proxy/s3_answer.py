@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sys
 import time
 from email.utils import formatdate
 from functools import lru_cache
@@ -24,6 +23,7 @@ from dfengine.task import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dfengine.net.event_log import EventLog
     from dfengine.proxy.blob import Blob
     from dfengine.proxy.front import Front
     from dfengine.proxy.requests import Head
@@ -87,7 +87,7 @@ class S3Answer:
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, front: Front, head: Head, asked: Request, bucket: Bucket, objects: Objects,
-        listings: Listings,
+        listings: Listings, events: EventLog,
     ) -> None:
         self._loop = loop
         self._front = front
@@ -96,6 +96,7 @@ class S3Answer:
         self._bucket = bucket
         self._objects = objects
         self._listings = listings
+        self._events = events
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> Self:
@@ -124,7 +125,7 @@ class S3Answer:
         except (S3Error, BadRequest, DfengineError, OSError) as error:
             found = as_s3(error)
             if found.status >= 500:
-                print(f"dfengine: s3 {self._bucket.name}: {found.message}", file=sys.stderr)
+                self._events.warning("s3_failed", bucket=self._bucket.name, key=self._asked.key, code=found.code, reason=found.message)
             refuse(self._front, self._head, found)
 
     async def _list(self, asked: Listed) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
+    from dfengine.net.event_log import EventLog
     from dfengine.proxy.blobs import Blobs
     from dfengine.proxy.exchange import Exchange, Server
     from dfengine.proxy.front import Front
@@ -38,8 +39,10 @@ PATH = b"/s3"
 """How targets begin that are for the facade, on sockets that it shares."""
 
 
-def checked(listens: tuple[Listen, ...], allow: tuple[str, ...], keys: Mapping[str, str]) -> None:
-    """Raises BadValue for a place that others can reach, and that knows no others."""
+def checked(listens: tuple[Listen, ...], known: Mapping[str, Bucket], allow: tuple[str, ...], keys: Mapping[str, str]) -> None:
+    """Raises BadValue for a place that has no buckets, or that others can reach, and that knows no others."""
+    if listens and not known:
+        raise BadValue("--s3-listen needs buckets: --s3-bucket NAME=URL")
     for each in listens:
         if not each.local and not allow and not keys:
             raise BadValue(f"--s3-listen {each} can be reached by other hosts: name them by --allow CIDR, or give --s3-keys")
@@ -59,10 +62,12 @@ class S3:
     """keys: access key -> secret of those who may read; none: whoever reaches this may."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, known: Mapping[str, Bucket], keys: Mapping[str, str], blobs: Blobs
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, known: Mapping[str, Bucket], keys: Mapping[str, str], blobs: Blobs,
+        events: EventLog,
     ) -> None:
         """Raises BadValue."""
         self._loop = loop
+        self._events = events
         self._keys = keys
         self._buckets = known
         self._began = time.time()
@@ -107,7 +112,7 @@ class S3:
         if asked.kind == s3_request.BUCKET_LOCATION:
             s3_answer.whole(front, asked.kind, s3_answer.location())
             return None
-        return S3Answer(self._loop, front, head, asked, bucket, self._objects, self._listings).start()
+        return S3Answer(self._loop, front, head, asked, bucket, self._objects, self._listings, self._events).start()
 
     def close(self) -> None:
         """The process ends."""

@@ -67,7 +67,7 @@ def run_proxy(settings: ProxySettings, legacy: Forwarding | None = None) -> None
     listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
     guard = Guard(listens, settings.allow, read_token(settings.token_file))
     door = Door(tuple(map(Listen.parse, settings.s3_listen)), s3_door.buckets(settings.s3_buckets), read_keys(settings.s3_keys))
-    s3_door.checked(door.listens, settings.allow, door.keys)
+    s3_door.checked(door.listens, door.buckets, settings.allow, door.keys)
     known = logins.given(tuple(map(Registry.parse, settings.registries)), read_logins(settings.registry_auth))
     registries = Registries(
         known, settings.only_registries, Access(settings.origin_allow, settings.origin_deny)
@@ -217,7 +217,7 @@ class Server:
             self._working.start()
         self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
         self._hub = Hub(loop, settings.hub, settings.xet == "passthrough", self._blobs, self._upstreams)
-        self._s3 = S3(loop, settings, door.buckets, door.keys, self._blobs) if door.buckets else None
+        self._s3 = S3(loop, settings, door.buckets, door.keys, self._blobs, events) if door.buckets else None
         self._fronts: set[Front | Tunnel] = set()
         self._mark = f"dfengine-{secrets.token_hex(8)}".encode()
         """This process, in the field by which proxies find that a request goes round in a circle."""

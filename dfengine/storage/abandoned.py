@@ -38,7 +38,7 @@ def remove_abandoned(folder: str) -> None:
     for stem, changed in old.items():
         if now - changed > ABANDONED:
             with contextlib.suppress(OSError):
-                _remove_pair(os.path.join(folder, stem))
+                remove_pair(os.path.join(folder, stem))
 
 
 def remove_abandoned_trees(folder: str) -> None:
@@ -62,7 +62,7 @@ def remove_abandoned_trees(folder: str) -> None:
                     os.close(fd)
 
 
-def _remove_pair(stem: str) -> None:
+def remove_pair(stem: str) -> None:
     """Part and record, unless a process holds the part's lock. A record without a part is guarded by a part made for it. Raises OSError."""
     part = f"{stem}.part"
     fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from scene import MIB, Scene, until
 from stores import ENVIRONMENT, Gate, moto
 
@@ -176,3 +176,28 @@ def test_conditions_ranges_and_errors(stage: Scene, gate: Gate) -> None:
     assert get() == b"abc"
     gate.client.delete_object(Bucket="models", Key="k")
     assert refused(get_k) == (404, "NoSuchKey")
+
+
+def until_cut(body: Any) -> Iterator[bytes]:
+    """What comes before the connection is cut; fails where it ends in order."""
+    try:
+        while block := body.read(1 << 16):
+            yield block
+    except (BotoCoreError, OSError):
+        return
+    raise AssertionError("the answer has ended as if it were whole")
+
+
+def test_an_object_that_changes_in_the_middle_is_cut_off(stage: Scene, gate: Gate) -> None:
+    gate.client.put_object(Bucket="models", Key="k", Body=content(SIZE))
+    here = client(f"{stage.proxy('--s3-bucket', 'models=s3://models', '--s3-fresh', '0s')[1]}/s3")
+    gate.cut = 3 * MIB
+    gate.go_on.clear()
+    body = here.get_object(Bucket="models", Key="k")["Body"]
+    assert gate.was_cut.wait(60)
+    gate.client.put_object(Bucket="models", Key="k", Body=content(SIZE, 1))
+    gate.go_on.set()
+    got = b"".join(until_cut(body))
+    assert got == content(SIZE)[: len(got)]
+    assert len(got) < SIZE
+    assert here.get_object(Bucket="models", Key="k")["Body"].read() == content(SIZE, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -48,3 +49,22 @@ def test_on_the_disk(tmp_path: Path) -> None:
     assert evict(str(tmp_path), str(blobs), 5 << 19) == ["a"]
     assert sorted(path.name for path in blobs.iterdir()) == ["b", "c"]
     assert sorted(path.name for path in files.iterdir()) == [".x.b.part", ".x.b.record", ".x.c.part", ".x.c.record"]
+
+
+def test_parts_of_files_leave_unless_they_are_fetched(tmp_path: Path) -> None:
+    """Ranges of many objects were read, of none of them all: nothing else would remove them for a week."""
+    blobs, files = tmp_path / "blobs", tmp_path / "files"
+    blobs.mkdir()
+    files.mkdir()
+    for n, name in enumerate("abcd"):
+        (files / f".x.{name}.part").write_bytes(bytes(1 << 20))
+        (files / f".x.{name}.record").write_bytes(b"")
+        os.utime(files / f".x.{name}.part", (1e9, 1e9 + n))
+    os.link(files / ".x.d.part", blobs / "d")
+    os.utime(blobs / "d", (1e9 + 9, 1e9))
+    with open(files / ".x.a.part", "rb") as fetched:
+        fcntl.flock(fetched, fcntl.LOCK_EX)
+        assert evict(str(tmp_path), str(blobs), 3 << 20) == []
+        assert sorted(path.name for path in files.glob("*.part")) == [".x.a.part", ".x.d.part"]
+    assert evict(str(tmp_path), str(blobs), 1 << 20) == ["d"]
+    assert not [*files.iterdir()]

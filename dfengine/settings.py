@@ -235,6 +235,7 @@ class SupernodeSettings(Value):
     tls_ca: str = ""
     preheat_token_file: str = ""
     nodes: tuple[SupernodeAddress, ...] = ()
+    drain: float = 0.0
     log_format: str = "text"
     log_level: str = "info"
     access_log: bool = False

@@ -16,7 +16,7 @@ import click
 
 from dfengine.about import VERSION
 from dfengine.app import command, help, kinds, options, plain, printing
-from dfengine.errors import CallerError, DfengineError, StorageError
+from dfengine.errors import BadValue, CallerError, DfengineError, StorageError
 from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
 from dfengine.task import shown
 
@@ -148,7 +148,15 @@ def get(values: dict[str, Any]) -> None:
 
 def supernode(values: dict[str, Any]) -> None:
     """Assign pieces and sources to downloads, and keep one copy of each file."""
-    context = click.get_current_context()
+    words = sys.argv[2:]
+    settings = _supernode(click.get_current_context(), values)
+    from dfengine.supernode.server import run_supernode
+
+    run_supernode(settings, lambda: _again(words))
+
+
+def _supernode(context: click.Context, values: dict[str, Any]) -> SupernodeSettings:
+    """The settings of values that were given. Raises BadValue, StorageError."""
     config = values.pop("config", "")
     if config:
         stronger = configuration([config]).get("supernode", {})
@@ -157,13 +165,22 @@ def supernode(values: dict[str, Any]) -> None:
             name = str(param.name)
             if stronger.get(name) is not None and name != "config" and context.get_parameter_source(name) in weaker:
                 values[name] = param.process_value(context, stronger[name])
-    from dfengine.supernode.server import run_supernode
-
     _leave_out(values, options.SUPERNODE)
     if values.pop("debug", False):
         values.setdefault("log_level", "debug")
     values["home_dir"] = command.home(values.get("home_dir", SupernodeSettings.home_dir), "--home-dir")
-    run_supernode(SupernodeSettings(**values))
+    return SupernodeSettings(**values)
+
+
+def _again(words: list[str]) -> SupernodeSettings:
+    """The settings of the same command line, with what files say now. Raises BadValue."""
+    try:
+        files = configuration(command.configuration_files()).get("supernode", {})
+        context = main.commands["supernode"].make_context("supernode", list(words), default_map=files)
+        with context:
+            return _supernode(context, {name: value for name, value in context.params.items() if value is not None})
+    except (click.ClickException, StorageError) as error:
+        raise BadValue(error.format_message() if isinstance(error, click.ClickException) else str(error)) from None
 
 
 def _leave_out(values: dict[str, Any], table: tuple[options.Option, ...]) -> None:

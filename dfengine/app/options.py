@@ -220,6 +220,8 @@ SUPERNODE = (
     Option(("--preheat-token-file",), "preheat_token_file", SECURITY, "File with a token that opens preheats, mode 0600", "file",
            more="For Harbor and others that cannot sign requests (docs/images.md)"),
     *LOG,
+    Option(("--drain",), "drain", OTHER, "At SIGTERM, let downloads end for so long", "duration",
+           more="No new ones join meanwhile; `/readyz` answers 503"),
     Option(("--config",), "config", OTHER, "One more YAML file; it overrides the others", "file"),
     Option(("--debug", "-D"), "debug", MESSAGES, "The same as --log-level debug", FLAG),
     Option(("--profiler",), "profiler", FORMER, "1.x: serve profiles of the program", FLAG, ignored=True),

@@ -190,7 +190,9 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         # What this download was told is none of the server's business, least of all the origin's tokens; it lives longer.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("DFENGINE_GET_", "DFENGINE_PROXY_"))}
+        # Nor is it the service that a manager waits for.
+        private = "DFENGINE_GET_", "DFENGINE_PROXY_", "NOTIFY_SOCKET", "WATCHDOG_"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
         environment["PYTHONPATH"] = os.pathsep.join(paths)
         log = own_file(os.path.join(home.path, "peer.log"), 0o600)
         if log < 0:

@@ -10,6 +10,7 @@
     announcing, work                    tells a supernode what this host shares; what supernodes have proxies bring
     access, metadata                    which addresses may be asked
     event_log, access_log               what a server tells its operators on stderr
+    systemd                             what it tells who has started it
     fd_passing                          descriptors over a local socket
 
 Start with `piece_server` and `dial`: the two ends of a piece's connection.

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from dfengine.net.http import MAX_PIPELINED, BadRequest, Line, Request, RequestReader, Response, text
+from dfengine.net.http import MAX_PIPELINED, BadRequest, HangUp, Line, Request, RequestReader, Response, text
 
 if TYPE_CHECKING:
     from dfengine.net.control_server import ControlServer
@@ -252,6 +252,9 @@ class ControlProtocol(asyncio.Protocol):
             answer = server.handler(request)
         except BadRequest as error:
             answer = text(error.status, error.reason)
+        except HangUp:
+            self.close()
+            return
         except Exception:
             answer = server.failed(request)
         keep_alive = request.keep_alive

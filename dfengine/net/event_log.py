@@ -43,6 +43,10 @@ class EventLog:
         self._lock = threading.Lock()
         self._writer = LineWriter(fd)
 
+    def set_level(self, level: str) -> None:
+        """The least that is told from now on, or OFF."""
+        self._least = LEVELS.index(level) if level in LEVELS else len(LEVELS)
+
     @property
     def as_json(self) -> bool:
         """Lines are objects."""

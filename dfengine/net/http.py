@@ -57,6 +57,10 @@ class Line:
         self.party: Any = None
 
 
+class HangUp(Exception):
+    """A handler wants the connection closed without an answer."""
+
+
 class Request:
     """One request. Header names are lower case; a name that comes twice keeps its last value but for those refused."""
 

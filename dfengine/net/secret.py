@@ -37,7 +37,7 @@ FORGOTTEN = 1024
 LEAST = 16
 """Bytes of a secret."""
 
-OPEN = frozenset(("/_ping", "/ping", "/server/ping", "/healthy", "/version", "/metrics"))
+OPEN = frozenset(("/_ping", "/ping", "/server/ping", "/healthy", "/healthz", "/readyz", "/version", "/metrics"))
 """Paths that need no signature, because probes and Prometheus cannot sign: alive, version, counters."""
 
 WHO = "/swarm/server"

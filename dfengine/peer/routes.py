@@ -54,6 +54,8 @@ class Routes:
         self._exact: dict[str, Callable[[Request], Response | Parts]] = {
             "/server/ping": self._ping,
             "/ping": self._ping,
+            "/healthz": self._ping,
+            "/readyz": self._ping,
             "/client/finish": self._finish,
         }
         self._prefixes: tuple[tuple[str, Callable[[Request, str], Response | Parts]], ...] = (

@@ -27,6 +27,7 @@ from dfengine.net.listener import listening
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
+from dfengine.net.systemd import Manager
 from dfengine.peer.deregister import deregister
 from dfengine.peer.host_settings import HostSettings
 from dfengine.peer.hosted import Hosted
@@ -133,6 +134,8 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     server = PieceServer(loop, sock, answer, limit=limit, admission=Admission(more_descriptors()), tls=listens)
     server.start()
     events.info("ready", version=VERSION, peer=f"{reached_by(sock)}:{sock.getsockname()[1]}", home=home.path)
+    manager = Manager()
+    manager.ready(loop, f"port {sock.getsockname()[1]}")
     announce(peer=(reached_by(sock), sock.getsockname()[1]))
     period = min(SWEEP_SECONDS, max(settings.alivetime / 4, 0.1)) if settings.alivetime else SWEEP_SECONDS
     served, since = 0, time.monotonic()
@@ -150,6 +153,8 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
             served, since = server.requests, time.monotonic()
         elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not hosted.running:
             break
+    manager.stopping()
+    manager.close()
     events.info("stopping", requests=server.requests, sent=server.bytes_sent)
     server.close()
     await keeper.close()

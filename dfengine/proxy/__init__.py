@@ -5,7 +5,7 @@
     fields          header fields: which are passed on, how a body is framed (pure)
     requests        bytes of a client to requests, with limits
     front           one client's connection: one request after another, its answer, its deadlines
-    logged_front    the same with an access log
+    logged_front    the same with an access log; health: what probes are answered
     exchange        what `front` asks of that which answers a request
     passing         a request that is passed on untouched, both ways with bounded memory
     upstream, line  connections to registries and other servers, and which of them are kept; one of them

@@ -23,6 +23,7 @@ from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
 from dfengine.net.stopping import stop_on_signals
+from dfengine.net.systemd import Manager
 from dfengine.proxy import fields, hub_reference, logins, reference, s3_door, s3_signature, targets
 from dfengine.proxy.authority import Authority
 from dfengine.proxy.blobs import BlobAnswer, Blobs
@@ -31,6 +32,7 @@ from dfengine.proxy.forward import Forward, shown_token
 from dfengine.proxy.forwarding import Forwarding, forwarding
 from dfengine.proxy.front import Front
 from dfengine.proxy.guard import Guard, Listen, is_own
+from dfengine.proxy.health import probed
 from dfengine.proxy.hub import Hub
 from dfengine.proxy.logged_front import LoggedFront
 from dfengine.proxy.manifest_answer import ManifestAnswer
@@ -133,11 +135,12 @@ async def _serve(
             s3_socks.append(_bound(each))
         events = EventLog(settings.log_format, settings.log_level)
         server = Server(loop, settings, guard, registries, [*socks, *s3_socks], door, forwards, events)
-        servers = [await _listen(loop, server, sock, server.front) for sock in socks] + [
-            await _listen(loop, server.door, sock, server.front) for sock in s3_socks
-        ]
+        owners = [(server, sock) for sock in socks] + [(server.door, sock) for sock in s3_socks]
+        servers = [await _listen(owner, sock, server.front) for owner, sock in owners]
         stopped = asyncio.Event()
         stop_on_signals(loop, stopped)
+        manager = Manager()
+        manager.ready(loop, " ".join(map(_written, socks)))
         events.info("ready", version=VERSION, proxy=",".join(map(_written, socks)), s3=",".join(map(_written, s3_socks)))
         print("ready", *(f"proxy={_written(sock)}" for sock in socks), *(f"s3={_written(sock)}" for sock in s3_socks), flush=True)
         while not stopped.is_set():
@@ -145,6 +148,7 @@ async def _serve(
                 await asyncio.wait_for(stopped.wait(), SWEEP_SECONDS)
             server.sweep()
             events.tick()
+        manager.stopping()
         events.info("stopping")
         for listener in servers:
             listener.close()
@@ -157,9 +161,8 @@ async def _serve(
                     os.unlink(each.path)
 
 
-async def _listen(
-    loop: asyncio.AbstractEventLoop, server: Server | S3Door, sock: socket.socket, make: Callable[..., Front]
-) -> asyncio.Server:
+async def _listen(server: Server | S3Door, sock: socket.socket, make: Callable[..., Front]) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
     if sock.family == socket.AF_UNIX:
         return await loop.create_unix_server(lambda: make(server), sock=sock)
     return await loop.create_server(lambda: make(server), sock=sock, backlog=BACKLOG)
@@ -291,8 +294,7 @@ class Server:
             raise BadRequest(508, "the request came back to this proxy: a registry is configured that leads here")
         if front.inside is not None:
             return self._inside(front, head, front.inside)
-        if head.target == b"/healthy" and head.method in ("GET", "HEAD"):
-            front.whole(200, b"ok\n", [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Server", f"dfengine/{VERSION}".encode())])
+        if probed(front, head, self._blobs.full):
             return None
         if forwards:
             return self._to_others(front, head)

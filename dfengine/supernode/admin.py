@@ -10,11 +10,12 @@ import msgspec
 
 from dfengine._piece import Geometry
 from dfengine.about import VERSION
-from dfengine.net.http import TEXT, BadRequest, Request, Response
+from dfengine.net.http import TEXT, BadRequest, Request, Response, text
 from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.legacy_metrics import handler
 from dfengine.supernode.metrics import Scrapes
+from dfengine.supernode.readiness import hindrance
 from dfengine.supernode.state import SupernodeState
 
 PREFIX = "/api/v1"
@@ -29,6 +30,12 @@ def as_json(value: Any, status: int = 200) -> Response:
 
 def ping(state: SupernodeState, request: Request) -> Response:
     return Response(200, b"OK", TEXT)
+
+
+def ready(state: SupernodeState, request: Request) -> Response:
+    """GET /readyz: 503 with the reason while it should be given no new downloads."""
+    reason = hindrance(state)
+    return text(503, f"not ready: {reason}") if reason else text(200, "ready")
 
 
 def version(state: SupernodeState, request: Request) -> Response:

@@ -60,7 +60,7 @@ class OriginFetches:
         self._events = events
         self._begun: dict[str, float] = {}
         """Task -> when its fetch began (loop time), until that has ended."""
-        self._revalidate_interval = settings.revalidate_interval
+        self.revalidate_interval = settings.revalidate_interval
         self.kept = Kept(home)
         self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high, events)
         self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=Access(settings.origin_allow, settings.origin_deny),
@@ -127,7 +127,7 @@ class OriginFetches:
 
     def _is_old(self, fetch: Fetch, now: float) -> bool:
         """Its origin is to be asked whether the copy still holds."""
-        interval = self._revalidate_interval * fetch.trust
+        interval = self.revalidate_interval * fetch.trust
         if fetch.listed.refused:
             interval = min(interval, REFUSED_AGAIN)
         return now - self.validated.get(fetch.task, 0.0) > interval

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from dfengine.errors import ProtocolViolation
-from dfengine.net.http import BadRequest, Request, Response, text
+from dfengine.net.http import BadRequest, HangUp, Request, Response, text
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.supernode import admin, api_native, api_origin, api_peers, api_share, api_v1, api_work
@@ -45,6 +45,8 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/peer/network": {"POST": api_v1.network},
     "/_ping": {"GET": admin.ping},
     "/healthy": {"GET": admin.ping},
+    "/healthz": {"GET": admin.ping},
+    "/readyz": {"GET": admin.ready},
     "/version": {"GET": admin.version},
     "/api/v1/peers": {"GET": api_peers.peers, "POST": api_peers.new_peer},
     "/api/v1/peers/": {"GET": api_peers.peer, "DELETE": api_peers.drop_peer},
@@ -135,6 +137,8 @@ class Router:
         route = methods.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
             return text(405, f"{path} takes {', '.join(methods)}")
+        if self._state.draining and route is api_v1.register:
+            raise HangUp  # as if it had ended: the client goes to another supernode, or waits for the next process
         begun, size = monotonic(), size_of(request)
         try:
             result = route(self._state, request)

@@ -18,7 +18,6 @@ from dfengine.net.access_log import Quick, logged, logged_quick
 from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
 from dfengine.net.control_server import ControlServer
-from dfengine.net.dialer import Dialer
 from dfengine.net.event_log import EventLog
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
@@ -27,6 +26,7 @@ from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
+from dfengine.net.systemd import Manager
 from dfengine.net.turns import Turns
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.lock import lock_file
@@ -35,15 +35,21 @@ from dfengine.supernode import garbage, idle_sweep
 from dfengine.supernode.copies.cache import COPIES
 from dfengine.supernode.download_port import DownloadRoutes
 from dfengine.supernode.preheat_token import PreheatToken
+from dfengine.supernode.readiness import busy, drain
+from dfengine.supernode.reconfiguring import Reconfiguring, dialer_of
 from dfengine.supernode.router import Answer, Router
 from dfengine.supernode.state import SupernodeState
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
 
-def run_supernode(settings: SupernodeSettings) -> None:
-    """Serve until SIGTERM or SIGINT. Prints `ready control=IP:PORT download=IP:PORT`. Raises LocalError, BadValue."""
+def run_supernode(settings: SupernodeSettings, fresh: Callable[[], SupernodeSettings] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Prints `ready control=IP:PORT download=IP:PORT`. Raises LocalError, BadValue.
+
+    fresh: reads the settings again, at SIGHUP; raises BadValue.
+    """
     if settings.disk_high < settings.disk_low:
         raise BadValue("--disk-high is less than --disk-low: cached files are removed until --disk-high is free")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
@@ -55,7 +61,7 @@ def run_supernode(settings: SupernodeSettings) -> None:
     import uvloop
 
     try:
-        uvloop.run(_serve(settings, home))
+        uvloop.run(_serve(settings, home, fresh))
     finally:
         os.close(lock)
 
@@ -103,38 +109,14 @@ def _tls(settings: SupernodeSettings) -> ssl.SSLContext | None:
     return server(*files)
 
 
-def _dialer(settings: SupernodeSettings) -> Dialer:
-    """For questions to peers; without a CA they cannot be verified, and are asked without TLS. Raises BadValue."""
-    files = (settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_ca else ("", "", "")
-    return Dialer(settings.secret_file, files)
-
-
-def reread(
-    settings: SupernodeSettings, authentication: Authentication, token: PreheatToken, tls: ssl.SSLContext | None, state: SupernodeState
-) -> None:
-    """SIGHUP: the files of the secrets and certificates may have changed."""
-    try:
-        dialer = _dialer(settings)
-        authentication.reread()
-        token.reread()
-        if tls is not None:
-            from dfengine.net.tls import reload
-
-            reload((tls,), settings.tls_cert, settings.tls_key, settings.tls_ca)
-        state.dialer = dialer
-    except BadValue as error:
-        print(f"dfengine: SIGHUP: {error}: the files read before stay in use", file=sys.stderr)
-        state.events.error("reread_failed", reason=str(error))
-    else:
-        state.events.info("reread")
-
-
-async def _serve(settings: SupernodeSettings, home: str) -> None:
+async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], SupernodeSettings] | None) -> None:
+    given = settings
     loop = asyncio.get_running_loop()
+    manager = Manager()
     events = EventLog(settings.log_format, settings.log_level)
     authentication = Authentication(settings.secret_file, settings.client_share, events)
     tls = _tls(settings)
-    dialer = _dialer(settings)
+    dialer = dialer_of(settings)
     try:
         sock = listening(settings.host, settings.download_port)
     except OSError as error:
@@ -170,9 +152,11 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
         raise _occupied(settings.host, settings.port, "--port", error) from error
     pieces.start()
     stopped = asyncio.Event()
-    stop_on_signals(loop, stopped)
-    loop.add_signal_handler(signal.SIGHUP, partial(reread, settings, authentication, token, tls, state))
+    configured = Reconfiguring(state, given, fresh, authentication, token, tls, limit, manager)
+    stop_on_signals(loop, stopped, lambda: configured.drain)
+    loop.add_signal_handler(signal.SIGHUP, configured.reread)
     events.info("ready", version=VERSION, control=f"{state.advertise_ip}:{control.port}", download=f"{state.advertise_ip}:{pieces.port}")
+    manager.ready(loop, f"control {state.advertise_ip}:{control.port}, download {state.advertise_ip}:{pieces.port}")
     announce(control=(state.advertise_ip, control.port), download=(state.advertise_ip, pieces.port))
     garbage.begin()
     while not stopped.is_set():
@@ -183,7 +167,12 @@ async def _serve(settings: SupernodeSettings, home: str) -> None:
             await idle_sweep.sweep(state)
             garbage.settle()
             events.tick()
+    manager.stopping("lets downloads end" if configured.drain else "")
+    if configured.drain:
+        events.info("draining", seconds=configured.drain, busy=busy(state))
+        events.info("drained", busy=await drain(state, configured.drain))
     events.info("stopping")
+    manager.close()
     watch.close()
     router.close()
     state.close()

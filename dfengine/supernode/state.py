@@ -61,6 +61,8 @@ class SupernodeState:
         )
         self.legacy_counts = LegacyCounts()
         self.posted_peers = PostedPeers()
+        self.draining = False
+        """The process is about to end: no download joins any more."""
         self.swarm = Swarm(limits or Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit,
                                             client_share=settings.client_share,
                                             peer_gc=settings.peer_gc_delay), seed=int(time.time()))

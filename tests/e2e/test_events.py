@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
 import signal
+import socket
 import subprocess
 from typing import Any
 
-from scene import DFENGINE, PATIENCE, Scene, Supernode, status
+import pytest
+from scene import DFENGINE, PATIENCE, Scene, Supernode, status, until
 
 SIZE = 9_000_000
 SECRET = "very-secret-word"
@@ -88,3 +92,47 @@ def test_answers_are_told_where_that_is_wanted(stage: Scene) -> None:
     pieces = [each for each in events if each["path"].startswith("/download/")]
     assert sum(each["bytes"] for each in pieces) == SIZE + 3 * 5
     assert {each["client"] for each in events} == {"127.0.0.1"}
+
+
+def test_a_supernode_reads_its_settings_again_and_takes_leave(stage: Scene) -> None:
+    """Told to a service manager, too. A download that runs ends; another one cannot join."""
+    digest, url = stage.file("f", SIZE), f"{stage.origin(slow='2m')}/slow/f"
+    config, notify = stage.path / "config.yml", stage.path / "notify"
+    config.write_text("supernode: {drain: 60s, disk-low: 64M}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(notify))
+        manager.settimeout(PATIENCE)
+        command = [*DFENGINE, "supernode", "--port", "0", "--download-port", "0", "--host", "127.0.0.1", "--log-format", "json",
+                   "--home-dir", str(stage.path / "home"), "--config", str(config)]  # fmt: skip
+        environment = {**os.environ, "NOTIFY_SOCKET": str(notify)}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        assert process.stdout is not None
+        ready = process.stdout.readline().decode().split()
+        assert manager.recv(4096).startswith(b"READY=1\nSTATUS=control 127.0.0.1:")
+        node = Supernode(process, ready[1].removeprefix("control="), ready[2].removeprefix("download="), stage.path / "home")
+        assert [status(node.node, path) for path in ("/healthz", "/readyz", "/ping")] == [200] * 3
+        for text in ("supernode: {drain: 45s, disk-low: 32M, up-limit: 7}", "supernode: {drain: never}"):
+            config.write_text(text)
+            process.send_signal(signal.SIGHUP)
+            assert manager.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            assert manager.recv(4096) == b"READY=1"
+        first = stage.start_get(url, "out", "--notbs", nodes=(node,))
+        until(lambda: node.metric("dragonfly_supernode_dfgettasks") == 1, "a download")
+        process.send_signal(signal.SIGTERM)
+        assert manager.recv(4096) == b"STOPPING=1\nSTATUS=lets downloads end"
+    assert [status(node.node, path) for path in ("/healthz", "/readyz")] == [200, 503]
+    line = http.client.HTTPConnection(*node.node.split(":"), timeout=PATIENCE)
+    line.request("POST", "/peer/registry", b"{}")
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        line.getresponse()
+    line.close()
+    stage.end(first)
+    assert stage.digest("out") == digest
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    lines = err.decode().splitlines()
+    assert any("SIGHUP" in line for line in lines), "what cannot be read is said"
+    events = {event["event"]: event for event in map(json.loads, (line for line in lines if line.startswith("{")))}
+    assert (events["reread"]["changed"], events["reread"]["needs_restart"]) == ("disk_low,drain", "up_limit")
+    assert "never" in events["reread_failed"]["reason"]
+    assert (events["draining"]["seconds"], events["drained"]["busy"]) == (45, 0)

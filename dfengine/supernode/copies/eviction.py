@@ -68,6 +68,12 @@ class Room:
         self._made = 0
         """How many times room was made."""
         self._closed = False
+        self.exhausted = False
+        """When room was wanted last, no copy could be removed."""
+
+    def keep(self, low: int, high: int) -> None:
+        """--disk-low and --disk-high from now on."""
+        self.low, self._high = low, high
 
     def check(self, length: int) -> None:
         """Raises StorageError if a file of `length` more bytes (-1: unknown) would not fit even with all idle copies evicted."""
@@ -143,6 +149,7 @@ class Room:
             if self._ask(partial(self._usage.drop, task), False):
                 gone += size
                 count += 1
+        self.exhausted = not count
         if count:
             self._events.info("room_made", copies=count, bytes=gone, free=self._cache.free())
         else:

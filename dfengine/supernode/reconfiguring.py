@@ -1,0 +1,81 @@
+"""SIGHUP at a supernode: its files of secrets and certificates are read again, and its settings."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dfengine.errors import BadValue
+from dfengine.net.authentication import Authentication
+from dfengine.net.dialer import Dialer
+from dfengine.net.limit import TokenBucket
+from dfengine.net.systemd import Manager
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode.preheat_token import PreheatToken
+from dfengine.supernode.state import SupernodeState
+
+if TYPE_CHECKING:
+    import ssl
+
+APPLIED = frozenset(("max_bandwidth", "disk_low", "disk_high", "task_expire_time", "revalidate_interval", "log_level", "drain"))
+"""Settings that change while the process runs; the others want another process."""
+
+
+def dialer_of(settings: SupernodeSettings) -> Dialer:
+    """For questions to peers; without a CA they cannot be verified, and are asked without TLS. Raises BadValue."""
+    files = (settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_ca else ("", "", "")
+    return Dialer(settings.secret_file, files)
+
+
+class Reconfiguring:
+    """given: the settings by which the process began. fresh: reads them again, and raises BadValue; None: nobody can."""
+
+    def __init__(
+        self, state: SupernodeState, given: SupernodeSettings, fresh: Callable[[], SupernodeSettings] | None,
+        authentication: Authentication, token: PreheatToken, tls: ssl.SSLContext | None, limit: TokenBucket, manager: Manager,
+    ) -> None:
+        self._state, self._given, self._fresh = state, given, fresh
+        self._authentication, self._token, self._tls = authentication, token, tls
+        self._limit, self._manager = limit, manager
+
+    @property
+    def drain(self) -> float:
+        """--drain as it is now, in seconds."""
+        return self._given.drain
+
+    def reread(self) -> None:
+        """Whatever cannot be read, all stays as it was."""
+        self._manager.reloading()
+        state, settings = self._state, self._given
+        try:
+            fresh = self._fresh() if self._fresh is not None else settings
+            if fresh.disk_high < fresh.disk_low:
+                raise BadValue("--disk-high is less than --disk-low")
+            dialer = dialer_of(settings)
+            self._authentication.reread()
+            self._token.reread()
+            if self._tls is not None:
+                from dfengine.net.tls import reload
+
+                reload((self._tls,), settings.tls_cert, settings.tls_key, settings.tls_ca)
+            state.dialer = dialer
+        except BadValue as error:
+            print(f"dfengine: SIGHUP: {error}: the files read before stay in use", file=sys.stderr)
+            state.events.error("reread_failed", reason=str(error))
+        else:
+            self._apply(fresh)
+        self._manager.reloaded()
+
+    def _apply(self, fresh: SupernodeSettings) -> None:
+        state = self._state
+        changed = {name for name in SupernodeSettings.FIELDS if getattr(fresh, name) != getattr(self._given, name)}
+        applied = {name: getattr(fresh, name) for name in changed & APPLIED}
+        self._given = self._given.replace(**applied)
+        state.settings = state.settings.replace(**applied)
+        self._limit.set_rate(state.settings.max_bandwidth, time.monotonic())
+        state.fetches.room.keep(state.settings.disk_low, state.settings.disk_high)
+        state.fetches.revalidate_interval = state.settings.revalidate_interval
+        state.events.info("reread", changed=",".join(sorted(applied)), needs_restart=",".join(sorted(changed - APPLIED)))
+        state.events.set_level(state.settings.log_level)

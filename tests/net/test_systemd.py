@@ -1,0 +1,46 @@
+"""What a service manager is told, by a socket as it has one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from dfengine.net.systemd import Manager
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_the_manager_hears_of_each_state_and_of_life(tmp_path: Path, abstract: bool) -> None:
+    address = f"@dfengine-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(address.replace("@", "\0"))
+        sock.settimeout(60)
+        manager = Manager({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "20000", "WATCHDOG_PID": str(os.getpid())})
+        loop = asyncio.new_event_loop()
+        manager.ready(loop, "port 1")
+        loop.run_until_complete(asyncio.sleep(0.05))
+        manager.reloading()
+        manager.reloaded()
+        manager.stopping()
+        manager.close()
+        loop.close()
+        heard = []
+        while not heard or heard[-1] != "STOPPING=1":
+            heard.append(sock.recv(4096).decode())
+    assert heard[0] == "READY=1\nSTATUS=port 1"
+    assert heard.count("WATCHDOG=1") >= 2
+    assert [each.partition("\n")[0] for each in heard if "WATCHDOG" not in each] == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
+
+
+@pytest.mark.parametrize("given", [
+    {}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "tcp:1"}, {"NOTIFY_SOCKET": "/nowhere/at/all"}, {"NOTIFY_SOCKET": "/" + "x" * 500},
+    {"WATCHDOG_USEC": "-1"}, {"WATCHDOG_USEC": "9" * 40}, {"WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"},
+])  # fmt: skip
+def test_nothing_fails_where_nobody_listens(given: dict[str, str]) -> None:
+    manager = Manager(given)
+    assert not manager.tell("READY=1")
+    assert manager.watchdog == 0
+    manager.close()

@@ -122,7 +122,8 @@ def may_ask(source: Source, access: Access) -> bool:
 def ask_source(
     dialer: Dialer, source: Source, geometry: Geometry, n: int, wanted: bytes, digest: Callable[[memoryview], bytes], lines: set[Connection]
 ) -> str:
-    """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "silent", "" (anything else).
+    """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "silent", "refused" (nobody
+    listens there), "" (anything else).
 
     lines: holds the connection while it is used; another thread may stop it.
     """
@@ -145,6 +146,6 @@ def ask_source(
         return "digest"
     except (Silent, TooSlow):
         return "silent"
-    except RemoteError:
-        return ""
+    except RemoteError as error:
+        return "refused" if isinstance(error.__context__, ConnectionRefusedError) else ""
     return "right" if digest(content) == wanted else "digest"

@@ -89,6 +89,17 @@ def test_what_nobody_shares_is_an_error_in_bounded_time(stage: Scene) -> None:
     assert not (stage.path / "out").exists()
 
 
+def test_the_end_of_all_that_have_it_is_told_and_not_waited_for(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage)
+    name = stage.share(path, nodes=(node,)).strip()
+    stage.get(name, "first", host=2, nodes=(node,))
+    killed(stage)
+    killed(stage, host=2)
+    said = stage.get(name, "second", host=3, nodes=(node,), status=3)
+    assert "is not here" in said, said
+    assert "brought nothing" not in said, "it gave up by itself, after max(60, 2 piece / minrate)"
+
+
 def test_a_registration_waits_for_who_is_about_to_share(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage)
     early = stage.start_get(named(path), "out", nodes=(node,))

@@ -331,6 +331,23 @@ def test_a_peer_that_claims_what_it_has_not_is_isolated_after_the_supernode_foun
     assert judged(swarm, complain(swarm, "x", "gone"), "gone") == 1
 
 
+@pytest.mark.parametrize(
+    ("why", "found", "isolated"),
+    [("gone", "gone", 1), ("gone", "silent", 1), ("other", "refused", 1), ("gone", "right", 0), ("gone", "", 0)],
+)
+def test_whom_a_client_gives_up_is_asked_by_the_supernode(why: str, found: str, isolated: int) -> None:
+    """The host may have vanished, and be the only one that has the file."""
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", port=0)
+    for _ in range(2):
+        fail_once(swarm, "x", why)
+        assert not swarm.swarm.complaints
+    assert judged(swarm, complain(swarm, "x", why), found) == isolated
+    swarm.wait(16.0)  # a host that is started again may listen at the same port
+    assert SwarmStats.of(swarm.swarm).isolated == (isolated and found != "refused")
+
+
 def test_one_that_has_it_after_all_begins_a_new_row() -> None:
     swarm = almost_isolated()
     assert judged(swarm, complain(swarm, "x", "gone"), "right") == 0

@@ -23,6 +23,9 @@ from dfengine.wire import Source
 
 Key = tuple[str, int, str]
 
+REFUSED = 15.0
+"""Seconds for which a port at which nobody listens is isolated, at most: a peer server that is started again may have it."""
+
 AT_ONCE = 64
 """Downloads that an event updates at once; the others of a larger number follow in `tick`."""
 
@@ -193,10 +196,13 @@ class Peers:
     def record_failure(self, client: Download, source: Download, n: int, why: str, counts: bool, now: float) -> None:
         """The client failed to get piece n from the source. counts: against the source for all clients, not only for this one."""
         peer = source.peer
-        if trust.block(client, peer, why, self.limits):
+        blocked = trust.block(client, peer, why, self.limits)
+        if blocked:
             self.blocks_due.add((client.task.id, client.cid, peer.key), now + self.limits.isolation)
             self.sanctions.append(Sanction("blocked", peer.key, why, client.peer.address, client.task.id))
         verdict = trust.record_failure(peer, client.peer.address, why, self.limits) if counts else trust.Verdict.NOTHING
+        if blocked and verdict is trust.Verdict.NOTHING:
+            verdict = trust.Verdict.VERIFY  # it may have left: who shares content alone need not leave downloads to wait for it
         if verdict is trust.Verdict.ISOLATE:
             self._isolate(peer, now, why, client.peer.address)
         elif verdict is trust.Verdict.VERIFY and peer.key not in self._asked and not (peer.isolated or peer.unproved):
@@ -210,7 +216,8 @@ class Peers:
         if peer.isolated:
             self.isolations.discard(peer, peer.bucket)
         peer.isolated = True
-        peer.bucket = self.isolations.add(peer, now + self.limits.isolation)
+        seconds = min(REFUSED, self.limits.isolation) if why == "refused" else self.limits.isolation
+        peer.bucket = self.isolations.add(peer, now + seconds)
         self._queue_source_updates(peer)
 
     def _queue_source_updates(self, peer: PeerState) -> None:
@@ -238,7 +245,8 @@ class Peers:
             self._queue_source_updates(peer)
 
     def judge(self, complaint: Complaint, found: str, now: float) -> None:
-        """The result of a verification: "right", "digest" (wrong bytes), "gone" (no such piece), "silent"; "": not possible."""
+        """The result of a verification: "right", "digest" (wrong bytes), "gone" (no such piece), "silent", "refused" (nobody
+        listens there); "": not possible."""
         self._asked.discard(complaint.key)
         self._questions.answered(complaint.by, found == "right", now)
         peer = self.states.get(complaint.key)
@@ -250,10 +258,11 @@ class Peers:
         if found == "right":
             trust.clear(peer, complaint.why)
             return
-        if found == "silent" and trust.confirmed(peer):
+        has_not = found == "gone" and source.has(complaint.n)
+        if (found in ("silent", "refused") or (has_not and complaint.why != "digest")) and trust.confirmed(peer):
             self._isolate(peer, now, found)
             return
-        wrong = found == "digest" or (found == "gone" and source.has(complaint.n))
+        wrong = found == "digest" or has_not
         if wrong and trust.record_failure(peer, trust.OWN, found, self.limits) is trust.Verdict.ISOLATE:
             self._isolate(peer, now, found)
 

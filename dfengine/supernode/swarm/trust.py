@@ -9,7 +9,8 @@
   supernode the right bytes: either the source or the clients may lie.
 * One that did not send in time ("slow") is asked by the supernode at once: when it is silent there too, and no client got a piece from it
   meanwhile, it is isolated. The clients may be slow instead, so without that proof it takes Limits.fail_isolate addresses in a row.
-* One failure before isolation the supernode asks the source, too: its own failure isolates, its success ends the row.
+* When a client gives a source up, and one failure before isolation, the supernode asks the source, too: its own failure isolates, its
+  success ends the row.
 * An address is what the supernode saw a client register from, never what the client says.
 * A success ends the row of failures, and an isolation for failures. An isolation for wrong bytes ends only with its time.
 """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import errno
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -95,6 +98,30 @@ def test_what_a_page_names_exists(page: Path) -> None:
         if not found:
             missing.append(name)
     assert not missing
+
+
+@cache
+def said() -> str:
+    """All texts of the package, with a NUL for each value in an f-string."""
+    found = []
+    for path in PACKAGE:
+        for node in ast.walk(ast.parse(path.read_text())) if path.suffix == ".py" else ():
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(str(each.value) if isinstance(each, ast.Constant) else "\0" for each in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join([*found, os.strerror(errno.ENOSPC), "answers 401", "answers 403"])
+
+
+ROWS = re.findall(r"(?m)^\| (`.*`) \|(?=.*\|.*\|)", (ROOT / "docs" / "troubleshooting.md").read_text())
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_message_that_is_explained_is_one_of_ours(row: str) -> None:
+    """What stands between the values of a message stands in the code."""
+    parts = [part.strip(" :") for message in re.findall(r"`([^`]+)`", row) for part in message.split("...")]
+    assert any(len(part) > 6 for part in parts)
+    assert not [part for part in parts if part not in said() and not part.startswith("dfengine_")]
 
 
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))

@@ -7,6 +7,7 @@ one line of ASCII, and URLs are without what may open their files.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 
@@ -34,7 +35,7 @@ def line(form: str, when: str, level: str, kind: str, fields: Mapping[str, Value
 
 def _value(value: Value) -> Value:
     if isinstance(value, float):
-        return round(value, 3)
+        return round(value, 3) if math.isfinite(value) else str(value)
     if not isinstance(value, str):
         return value
     text = redacted(value) if "://" in value else value

@@ -178,9 +178,9 @@ class OriginFetches:
         self._counts["cache_hits"] += fetch.from_cache
         self._counts["cdn_downloads"] += fetch.reads
         if fetch.reads or fetch.from_cache:
-            geometry = fetch.geometry
-            self._events.info("fetch_answered" if fetch.reads else "copy_found", task=fetch.task, url=fetch.asked, length=geometry.length,
-                              seconds=self._loop.time() - self._begun.get(fetch.task, math.nan))
+            begun = self._begun.get(fetch.task)
+            self._events.info("fetch_answered" if fetch.reads else "copy_found", task=fetch.task, url=fetch.asked,
+                              length=fetch.geometry.length, seconds=self._loop.time() - begun if begun is not None else None)
         self.refusals.forget(fetch.task)
         geometry = fetch.geometry
         count = -1 if geometry.length < 0 else geometry.count
@@ -268,6 +268,7 @@ class OriginFetches:
         return self.refusals.remember(fetch.task, fetch.wanted.url, error.status, str(error), self._loop.time())
 
     def fetch_renewed(self, fetch: Fetch) -> None:
+        self._begun[fetch.task] = self._loop.time()
         self._events.info("origin_changed", task=fetch.task, url=fetch.wanted.url)
         self._end(fetch.task, "the file changed at its origin: download it anew")
         if fetch.task not in self._heads:

@@ -206,6 +206,11 @@ class TransferOnDemand(Transfer):
             for n in [n for n in self._tickets if 0 <= count <= n]:
                 self._signal(self._tickets.pop(n))
 
+    def _hold(self, n: int, length: int, host: bool = False) -> None:
+        with self._changed:
+            if n in self.file.here:  # else it was seen where the file lay before
+                super()._hold(n, length, host)
+
     def _landed(self, n: int) -> None:
         super()._landed(n)
         self._signal(self._tickets.pop(n, ()))

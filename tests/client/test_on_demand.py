@@ -86,6 +86,17 @@ def test_a_piece_that_nobody_told_of_is_told_to_the_supernode_and_to_its_reader(
     transfer.withdraw(ticket)
 
 
+def test_a_piece_that_was_seen_in_a_place_that_was_left_has_not_landed(transfer: TransferOnDemand) -> None:
+    """The thread that looks there may be late."""
+    ticket = transfer.ask((3,))
+    transfer.file.write(3, b"x", bytes(16))
+    transfer.move(MemoryFile.allocate(transfer.file.geometry))
+    transfer.keep_shared(3, SIZE - 5)
+    assert transfer.wishes() == [3]
+    assert transfer.byte_counts.host == 0
+    transfer.withdraw(ticket)
+
+
 def test_what_a_reader_waits_for_is_wanted_whatever_was_believed(transfer: TransferOnDemand) -> None:
     ticket = transfer.ask((5,))
     transfer.still(ticket, 5)

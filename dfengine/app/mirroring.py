@@ -12,7 +12,7 @@ from dfengine.errors import BadValue, LocalError, StorageError
 from dfengine.proxy.client_files import MARK, files
 from dfengine.proxy.guard import Listen
 from dfengine.proxy.registries import Registry
-from dfengine.proxy.server import read_token
+from dfengine.proxy.secret_files import read_token
 from dfengine.settings import PROXY_PORT, ProxySettings
 
 WHERE = "/etc"

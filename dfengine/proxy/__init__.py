@@ -32,6 +32,7 @@
     announcing      public blobs of this host, made known to the swarm
     guard           who may use the proxy, and where it listens (pure)
     client_files    the configuration by which programs that pull images ask this proxy (pure)
+    secret_files    files of tokens, passwords and keys
     server          the process
 
 Start with `front`: every answer goes out there. It runs on one event loop; what waits for pieces does so in the download engine's threads.

@@ -78,7 +78,10 @@ class Authority:
         cert, key, own = self._pair
         if own is None:  # one certificate for all hosts
             return _context(cert, key), now + timedelta(days=1)
-        leaf = _certified(host, cert, key, own, now)
+        try:
+            leaf = _certified(host, cert, key, own, now)
+        except (ValueError, TypeError) as error:
+            raise LocalError(f"no certificate can be made for {host[:80]}: {error}") from None
         return _context(leaf + _pem(cert), _key_pem(own)), now + timedelta(days=HOST_DAYS - RENEWED_DAYS)
 
     def _read(self) -> tuple[Any, Any, Any]:

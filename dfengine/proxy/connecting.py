@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginForbidden
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.front import Front
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.requests import Head
-    from dfengine.proxy.upstream import Upstreams
+    from dfengine.proxy.upstream import Upstreams, Waiting
 
 OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 HANDSHAKE_SECONDS = 20.0
@@ -66,6 +66,13 @@ class Connecting:
             there.transport.abort()
             return
         here, first = taken
+        try:
+            self._join(here, there, first)
+        except OSError:  # no descriptor is left
+            here.abort()
+            there.transport.abort()
+
+    def _join(self, here: asyncio.Transport, there: Waiting, first: bytes) -> None:
         if is_plain(here) and is_plain(there.transport):
             spliced = Spliced(detached(here), detached(there.transport), first, OPEN + there.early, self._dismiss)
             self._admit(spliced)
@@ -77,14 +84,28 @@ class Connecting:
         relay.begin(here, there.transport, first, there.early)
 
 
+class Handshake(Tunnel):
+    """A connection that becomes TLS."""
+
+    def __init__(self, transport: asyncio.Transport, ended: Callable[[Tunnel], None]) -> None:
+        super().__init__(ended)
+        self._transport = transport
+        self.deadline = monotonic() + 2 * HANDSHAKE_SECONDS
+
+    def cut(self) -> None:
+        self._transport.abort()
+        self.closed()
+
+
 class Intercepting(Connecting):
     """The same for a host whose https is read here. contexts: awaits its TLS; within: makes the front of what is in it."""
 
     def __init__(
-        self, front: Front, server: Registry, upstreams: Upstreams, contexts: Callable[[Registry], Awaitable[ssl.SSLContext]],
-        within: Callable[[], Front],
+        self, front: Front, server: Registry, upstreams: Upstreams,
+        admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
+        contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[], Front],
     ) -> None:
-        super().__init__(front, server, upstreams, lambda relay: None, lambda relay: None)
+        super().__init__(front, server, upstreams, admit, dismiss)
         self._contexts = contexts
         self._within = within
 
@@ -103,18 +124,18 @@ class Intercepting(Connecting):
         if taken is None:
             return
         here, _ = taken
-        inner = self._within()
+        inner, handshake = self._within(), Handshake(here, self._dismiss)
+        self._admit(handshake)
         here.write(OPEN)
         try:
             started = await loop.start_tls(here, inner, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS)
         except (OSError, asyncio.CancelledError):
             # Whoever does not trust the authority ends here.
-            with contextlib.suppress(Exception):
-                here.abort()
+            handshake.cut()
             return
-        if started is None:
-            return
-        inner.connection_made(started)
+        handshake.closed()
+        if started is not None:
+            inner.connection_made(started)
 
 
 def connecting(
@@ -130,4 +151,4 @@ def connecting(
             raise BadRequest(403, f"CONNECT to port {server.port} is not served: start with --connect-port {server.port}")
         return Connecting(front, server, upstreams, admit, dismiss).start()
     server = server.replace(insecure=found.insecure)
-    return Intercepting(front, server, upstreams, contexts, lambda: within(server)).start()
+    return Intercepting(front, server, upstreams, admit, dismiss, contexts, lambda: within(server)).start()

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
-from dfengine.errors import BadValue, DfengineError, LocalError
+from dfengine.errors import DfengineError, LocalError
 from dfengine.net.access import Access, address_of
 from dfengine.net.admission import more_descriptors
 from dfengine.net.event_log import SILENT, EventLog
@@ -24,7 +24,7 @@ from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import Manager
-from dfengine.proxy import fields, hub_reference, logins, reference, s3_door, s3_signature, targets
+from dfengine.proxy import fields, hub_reference, logins, reference, s3_door, targets
 from dfengine.proxy.authority import Authority
 from dfengine.proxy.blobs import BlobAnswer, Blobs
 from dfengine.proxy.connecting import connecting
@@ -42,6 +42,7 @@ from dfengine.proxy.passing import Passing
 from dfengine.proxy.permissions import Permissions
 from dfengine.proxy.registries import Registries, Registry
 from dfengine.proxy.s3_door import S3, S3Door
+from dfengine.proxy.secret_files import read_keys, read_logins, read_token
 from dfengine.proxy.targets import is_absolute
 from dfengine.proxy.tokens import Tokens
 from dfengine.proxy.upstream import Upstreams
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS = 1.0
 MOST_CLIENTS = 4096
-LONGEST_TOKEN = 4096
 
 
 def run_proxy(settings: ProxySettings, legacy: Forwarding | None = None) -> None:
@@ -86,39 +86,6 @@ class Door(Value):
     listens: tuple[Listen, ...] = ()
     buckets: Mapping[str, Bucket] = MappingProxyType({})
     keys: Mapping[str, str] = MappingProxyType({})
-
-
-def read_token(path: str) -> str:
-    """What stands in the file, "" for no file. Raises BadValue, LocalError."""
-    try:
-        return _secret("--token-file", path, LONGEST_TOKEN).decode("ascii").strip() if path else ""
-    except UnicodeError as error:
-        raise LocalError(f"--token-file {path} cannot be read: {error}") from None
-
-
-def read_logins(path: str) -> dict[str, str]:
-    """See logins.read; empty for no file. Raises BadValue, LocalError."""
-    return logins.read(_secret("--registry-auth", path, logins.LONGEST), path) if path else {}
-
-
-def read_keys(path: str) -> dict[str, str]:
-    """See s3_signature.parse_keys; empty for no file. Raises BadValue, LocalError."""
-    if not path:
-        return {}
-    try:
-        return s3_signature.parse_keys(_secret("--s3-keys", path, s3_signature.LONGEST_FILE).decode("ascii"), f"--s3-keys {path}")
-    except UnicodeError:
-        raise BadValue(f"--s3-keys {path} holds other characters than those of keys and secrets") from None
-
-
-def _secret(option: str, path: str, most: int) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise BadValue(f"{option} {path} can be read by others: chmod 600")
-            return file.read(most)
-    except OSError as error:
-        raise LocalError(f"{option} {path} cannot be read: {error.strerror}") from None
 
 
 async def _serve(
@@ -278,12 +245,12 @@ class Server:
     def route(self, front: Front, head: Head) -> Exchange | None:
         """What answers a request; None: it is answered. Raises BadRequest."""
         first = head.first
-        if front.inside is None and self._s3 is not None:
+        if front.inside is None:
             self._address(head)
-            if head.target.startswith(s3_door.PATH) and self._s3.checks:
+            if self._s3 is not None and head.target.startswith(s3_door.PATH) and self._s3.checks:
                 return self._s3.route(front, head)  # a signature shows who asks
         forwards = is_absolute(head.target) or head.method == "CONNECT"
-        if front.inside is None and self._guard.refuses(first.get(fields.TOKEN) or (shown_token(first) if forwards else None)):
+        if front.inside is None and self._guard.refuses(first.get(fields.TOKEN) or shown_token(first)):
             self._events.warning("token_refused", client=front.client or "local")
             if forwards:
                 asks = b"Proxy-Authenticate", b'Basic realm="dfengine proxy"'
@@ -320,11 +287,13 @@ class Server:
         return Opening(self.loop, front, registry, self._tokens.fields(registry, asked.target), go_on).start()
 
     def _address(self, head: Head) -> None:
-        """A whole URL of this proxy itself is for no other server: Amazon's client in C asks all servers so. Raises BadRequest."""
+        """A whole URL of this proxy itself is for its mirrors: so ask Amazon's client in C, and programs that know this proxy as a forward
+        proxy besides. Raises BadRequest.
+        """
         if is_absolute(head.target) and head.method != "CONNECT":
             server, target = targets.absolute(head.target)
             address = address_of("127.0.0.1" if server.host == "localhost" else server.dialled)
-            if target.encode().startswith(s3_door.PATH) and address is not None and self._itself(str(address), server.port):
+            if address is not None and self._itself(str(address), server.port):
                 head.target = target.encode()
 
     def _open(self, front: Front, head: Head, asked: reference.Reference, registry: Registry, own: fields.Fields) -> Exchange | None:

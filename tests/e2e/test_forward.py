@@ -8,6 +8,7 @@ import http.client
 import os
 import random
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 from certificates import Authority
 from proxies import Proxy
-from scene import MIB, PATIENCE, Scene, buffered, until
+from scene import DFENGINE, MIB, PATIENCE, Scene, buffered, until
 from upstream import Asked, Upstream, ok
 
 BIG = random.Random(4).randbytes(5 * MIB + 7)
@@ -201,6 +202,31 @@ def test_an_origin_that_changes_between_its_answers(stage: Scene, origin: Upstre
     assert (answer.headers["etag"], body == other) == ('"v2"', True)
 
 
+def test_an_origin_that_changes_while_it_answers(stage: Scene, origin: Upstream) -> None:
+    """Bytes of two versions never meet in an answer: it is whole, or cut."""
+    proxy = stage.proxy()[1]
+    other, begun = random.Random(6).randbytes(len(BIG)), threading.Event()
+
+    def send(sock: socket.socket, request: Asked) -> None:
+        if begun.is_set() or request.method == "HEAD":
+            (file(other, tag='"v2"') if begun.is_set() else file(BIG))(sock, request)
+            return
+        begun.set()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(BIG)}\r\nETag: \"v1\"\r\nAccept-Ranges: bytes\r\n\r\n"
+        sock.sendall(head.encode() + BIG[: 3 * MIB])
+        sock.shutdown(socket.SHUT_RDWR)
+
+    origin.scripts["/f"] = send
+    try:
+        answer, body = asked(proxy, f"{origin.url}/f")
+    except (http.client.HTTPException, ConnectionError):
+        pass
+    else:
+        assert (answer.headers["etag"], body) in (('"v1"', BIG), ('"v2"', other))
+    answer, body = asked(proxy, f"{origin.url}/f")
+    assert (answer.headers["etag"], body == other) == ('"v2"', True)
+
+
 def test_a_fresh_answer_is_not_asked_for_again(stage: Scene, origin: Upstream) -> None:
     proxy = stage.proxy()[1]
     origin.scripts["/fresh"] = file(BIG, "Cache-Control: max-age=600")
@@ -229,7 +255,7 @@ def test_what_is_refused(stage: Scene, origin: Upstream) -> None:
     here = urlsplit(proxy).netloc.encode()
     for data, status in (
         (b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400), (b"GET http://u:p@127.0.0.1/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        (b"GET ftp://h/x HTTP/1.1\r\nHost: h\r\n\r\n", 501), (b"GET http://%b/x HTTP/1.1\r\nHost: a\r\n\r\n" % here, 403),
+        (b"GET ftp://h/x HTTP/1.1\r\nHost: h\r\n\r\n", 501), (b"GET http://%b/x HTTP/1.1\r\nHost: a\r\n\r\n" % here, 404),
         (b"CONNECT %b HTTP/1.1\r\nHost: a\r\n\r\n" % here, 403), (b"CONNECT h:25 HTTP/1.1\r\nHost: h\r\n\r\n", 403),
         (b"CONNECT /x HTTP/1.1\r\nHost: h\r\n\r\n", 400), (b"CONNECT http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"CONNECT h HTTP/1.1\r\nHost: h\r\n\r\n", 400), (b"CONNECT h:443 HTTP/1.1\r\nHost: a\r\nHost: h\r\n\r\n", 400),
@@ -238,10 +264,12 @@ def test_what_is_refused(stage: Scene, origin: Upstream) -> None:
         (b"GET http://h/x HTTP/1.1\r\nHost: h\r\nX: " + b"x" * MIB + b"\r\n\r\n", 431),
         (b"GET http://h/" + b"x" * MIB + b" HTTP/1.1\r\nHost: h\r\n\r\n", 431),
     ):  # fmt: skip
-        if status == 403 and b"CONNECT" not in data:
+        if b"CONNECT" not in data and len(data) < MIB:
             data = data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         answer = said(proxy, data)
         assert answer.startswith(b"HTTP/1.1 %d " % status) or (status == 431 and not answer), (data[:80], answer[:200])
+    # By its own whole URL it is the mirror that it is without.
+    assert asked(proxy, f"{proxy}/healthy")[1] == b"ok\n"
     # A request that came through this proxy already.
     origin.scripts["/x"] = ok(b"x")
     asked(proxy, f"{origin.url}/x")
@@ -262,6 +290,24 @@ def test_only_its_own_host_is_served(stage: Scene, origin: Upstream, tmp_path: P
     assert asked(proxy, f"{origin.url}/x", Proxy_Authorization=basic)[1] == b"x"
     assert asked(proxy, f"{origin.url}/x", Proxy_Authorization="Basic !")[0].status == 407
     assert not [name for each in origin.asked for name in each.fields if name in ("proxy-authorization", "x-dfengine-token")]
+
+
+def test_clients_of_other_hosts_are_refused_unless_it_is_for_them(stage: Scene, origin: Upstream) -> None:
+    """In a network whose address is no loopback address."""
+    script = """
+        ip link set lo up; ip addr add 10.9.9.1/24 dev lo
+        for more in "" --forward-for-others; do
+            "$@" $more >out & proxy=$!
+            until grep -q ready out 2>&1; do sleep 0.1; done
+            curl -sS -o said -w '%{http_code} ' -x http://10.9.9.1:16501 http://10.9.9.1:1/x
+            curl -sS -o said -w '%{http_code} ' -x http://127.0.0.1:16501 http://10.9.9.1:1/x
+            kill $proxy; wait $proxy; rm out
+        done
+        """
+    command = [*DFENGINE, "proxy", "--home", str(stage.path / "h"), "--listen", "0.0.0.0:16501", "--allow", "10.9.9.0/24"]
+    command = ["unshare", "-n", "sh", "-c", script, "sh", *command]
+    done = subprocess.run(command, cwd=stage.path, stdout=subprocess.PIPE, timeout=PATIENCE * 2, check=False)
+    assert done.stdout == b"403 502 502 502 "
 
 
 class Echo:

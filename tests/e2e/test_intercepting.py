@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import ssl
 import stat
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from certificates import Authority
@@ -108,3 +112,44 @@ def test_an_authority_of_ones_own(stage: Scene, origin: tuple[TlsOrigin, Authori
     command = [*DFENGINE, "proxy", "--intercept", "localhost", "--ca-cert", cert, "--ca-key", key, "--home", str(tmp_path)]
     refused = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
     assert (refused.returncode != 0, b"chmod 600" in refused.stderr) == (True, True)
+
+
+def heard(sock: socket.socket) -> bytes:
+    """All that comes until it is closed; what came before a reset."""
+    found = b""
+    with contextlib.suppress(OSError):
+        while part := sock.recv(65536):
+            found += part
+    return found
+
+
+def test_hostile_bytes_behind_connect(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
+    server, _ = origin
+    process, proxy = stage.proxy("--intercept", f"localhost:{server.port}")
+    place = urlsplit(proxy).hostname, urlsplit(proxy).port
+    connect = b"CONNECT localhost:%d HTTP/1.1\r\nHost: x\r\n\r\n" % server.port
+    for garbage in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 1000, b"\x16\x03\x01\x02\0\x01" + b"a" * 511, b""):
+        with socket.create_connection(place, PATIENCE) as sock:
+            sock.sendall(connect)
+            assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+            sock.sendall(garbage)
+            sock.shutdown(socket.SHUT_WR)
+            assert b"HTTP/1.1" not in heard(sock)
+    with socket.create_connection(place, PATIENCE) as sock:
+        sock.sendall(connect + b"early")
+        assert heard(sock).startswith(b"HTTP/1.1 400 ")
+    context = ssl.create_default_context(cafile=ca_of(stage, tmp_path / "ca.pem"))
+    for request, status in (
+        (b"GET http://localhost:%d/small.txt HTTP/1.1\r\nHost: x\r\n\r\n" % server.port, 421),
+        (b"CONNECT localhost:%d HTTP/1.1\r\nHost: x\r\n\r\n" % server.port, 421), (b"\0\0\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost:%d\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n" % server.port, 501),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 70000 + b"\r\n\r\n", 431),
+    ):  # fmt: skip
+        with socket.create_connection(place, PATIENCE) as sock:
+            sock.sendall(connect)
+            assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+            with context.wrap_socket(sock, server_hostname="localhost") as inner:
+                inner.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") if status == 421 else request)
+                assert heard(inner).startswith(b"HTTP/1.1 %d " % status), request[:60]
+    assert not server.requests()
+    assert process.poll() is None

@@ -15,9 +15,28 @@ ABANDONED = 7 * 86400.0
 LOOKED_AT = 4096
 """Names of a folder that are looked at for abandoned files, at most: a small download pays for a large folder."""
 
+AGAIN = 60.0
+"""Seconds for which a process does not look at a folder again, for it may open thousands of files there."""
+
+MOST_FOLDERS = 64
+"""That a process remembers."""
+
+_looked: dict[str, float] = {}
+"""Folder -> when it was looked at, monotonic seconds."""
+
 LEFT_TREE = re.compile(r"\.dfengine\.[0-9a-f]{12}")
 
 LEFT = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DOTALL)
+
+
+def remove_abandoned_seldom(folder: str) -> None:
+    """The same as `remove_abandoned`, once in AGAIN seconds."""
+    now = time.monotonic()
+    if now - _looked.get(folder, -AGAIN) >= AGAIN:
+        if len(_looked) >= MOST_FOLDERS:
+            _looked.clear()
+        _looked[folder] = now
+        remove_abandoned(folder)
 
 
 def remove_abandoned(folder: str) -> None:

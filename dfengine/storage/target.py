@@ -14,7 +14,7 @@ import stat
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
-from dfengine.storage.abandoned import remove_abandoned
+from dfengine.storage.abandoned import remove_abandoned_seldom
 from dfengine.storage.failure import storage_error
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.protected import check_other, own_file, removable, resolved
@@ -84,7 +84,7 @@ class Target:
                 continue
             try:
                 file = self._filled(fd, geometry, generation)
-                remove_abandoned(os.path.dirname(self.part))
+                remove_abandoned_seldom(os.path.dirname(self.part))
                 if whole:
                     self._room(file)
                 return file

@@ -77,6 +77,11 @@ def test_a_directory_and_an_index_are_buckets(stage: Scene) -> None:
     assert sizes == {key: len(body) for key, body in KEYS.items()}
     # What a link leads to outside is not read, and breaks no listing.
     assert refused(here.get_object, Bucket="disk", Key="link") == (403, "AccessDenied")
+    # While an index's server is away, what this host has is given.
+    stage.nginx.terminate()
+    stage.nginx.wait(20)
+    assert here.get_object(Bucket="web", Key="a b/w+1.bin")["Body"].read() == KEYS["a b/w+1.bin"]
+    assert refused(here.get_object, Bucket="web", Key="never asked for") == (503, "SlowDown")
     # A file that is replaced is the new one.
     (disk / "new").write_bytes(b"y")
     os.rename(disk / "new", disk / "config.json")

@@ -138,7 +138,9 @@ class PieceConnection:
         except (BlockingIOError, InterruptedError):
             self._read(True)
             return
-        except OSError:
+        except OSError as error:
+            if reason := getattr(error, "reason", ""):  # an SSLError
+                self._server.events.warning("tls_refused", client=self.client, reason=str(reason))
             data = b""
         if not data:
             self.close()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.admission import RESERVE, Admission
+from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import Listener
@@ -75,7 +76,9 @@ class PieceServer:
         head_seconds: float = HEAD_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
         stall_seconds: float = STALL_SECONDS,
+        events: EventLog = SILENT,
     ) -> None:
+        self.events = events
         self.loop = loop
         self.limit = limit
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds

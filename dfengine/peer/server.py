@@ -131,7 +131,7 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     withdrawals = Withdrawals(routes, keeper, tell)
     answer = authentication.protect(routes)
     answer = logged(events, answer) if settings.access_log else answer
-    server = PieceServer(loop, sock, answer, limit=limit, admission=Admission(more_descriptors()), tls=listens)
+    server = PieceServer(loop, sock, answer, limit=limit, admission=Admission(more_descriptors()), tls=listens, events=events)
     server.start()
     events.info("ready", version=VERSION, peer=f"{reached_by(sock)}:{sock.getsockname()[1]}", home=home.path)
     manager = Manager()

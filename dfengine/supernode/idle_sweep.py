@@ -23,6 +23,7 @@ def is_idle(state: SupernodeState, task: str, now: float) -> bool:
 
 def _forget_idle(state: SupernodeState, task: str) -> None:
     if is_idle(state, task, state.now()):
+        state.counts["idle_tasks"] += 1
         state.fetches.forget(task)
 
 

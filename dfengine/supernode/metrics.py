@@ -136,9 +136,13 @@ class _Collector:
             ("cdn_cache_hit", "Fetches that found a copy", counts["cache_hits"]),
             ("cdn_download", "Fetches for which the origin sent pieces that the copy lacked", counts["cdn_downloads"]),
             ("cdn_download_failed", "Those of them that failed", counts["cdn_downloads_failed"]),
+            ("gc_peers", "Downloads that were dismissed because they were silent", state.registry.silent),
+            ("gc_tasks", "Tasks that left memory because nobody used them", counts["idle_tasks"]),
+            ("gc_disks", "Times that copies were removed for room", state.fetches.room.evictions),
             ("pieces_downloaded_size_bytes", "The same as dfengine_sent_bytes", pieces.bytes_sent if pieces else 0),
         ):
             yield CounterMetricFamily(THEIRS + name, text, value)
+        yield GaugeMetricFamily(THEIRS + "last_gc_disks_timestamp_seconds", "When that was last", state.fetches.room.evicted_at)
         requests = CounterMetricFamily(THEIRS + "http_requests", "Answers of the control port", labels=["code", "handler"])
         plain = Counter({("/swarm/pull", 200): self._served.plain.answered})
         for (route, code), count in (Counter(self._served.answers) + plain).items():

@@ -24,6 +24,8 @@ class Registry:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, swarm: Swarm, parked: ParkedPulls, share: int) -> None:
         self.members = Members(share)
+        self.silent = 0
+        """Downloads that were dismissed because they were silent for too long, so far."""
         self.used: dict[str, float] = {}
         """Task -> when it was last registered for or asked for (monotonic seconds)."""
         self._now = loop.time
@@ -51,6 +53,7 @@ class Registry:
 
     def dismiss_silent(self) -> None:
         """Dismiss downloads that the swarm removed after a long silence."""
+        self.silent += len(self._swarm.departed)
         for key in self._swarm.departed:
             self.members.dismiss(key)
             self._parked.answer(key, wire.Pulled(wire.NOT_FOUND, msg="this download was silent for too long: register again"))

@@ -127,7 +127,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     admission, turns = Admission(more_descriptors(), share), Turns(loop.call_soon, time.monotonic)
     routes = authentication.protect(DownloadRoutes(state.cdn.fetches.get, state.scrubber.unreadable, state.requested))
     routes = logged(events, routes) if settings.access_log else routes
-    pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls)
+    pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls, events=events)
     watch = LoopWatch(loop)
     token = PreheatToken(settings.preheat_token_file, bool(settings.secret_file))
     router = Router(state, pieces, watch, token)

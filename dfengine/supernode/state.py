@@ -57,7 +57,7 @@ class SupernodeState:
         self.advertise_ip = settings.advertise_ip or "127.0.0.1"
         self.counts = dict.fromkeys(
             ("registered", "pulls", "triggered", "cdn_failed", "cache_hits", "failed_downloads", "finished_downloads", "back_to_source",
-             "damaged_pieces", "internal_errors", "cdn_downloads", "cdn_downloads_failed"), 0,
+             "damaged_pieces", "internal_errors", "cdn_downloads", "cdn_downloads_failed", "idle_tasks"), 0,
         )
         self.legacy_counts = LegacyCounts()
         self.posted_peers = PostedPeers()

@@ -11,6 +11,7 @@ import subprocess
 from typing import Any
 
 import pytest
+from certificates import Authority
 from scene import DFENGINE, PATIENCE, Scene, Supernode, status, until
 
 SIZE = 9_000_000
@@ -92,6 +93,20 @@ def test_answers_are_told_where_that_is_wanted(stage: Scene) -> None:
     pieces = [each for each in events if each["path"].startswith("/download/")]
     assert sum(each["bytes"] for each in pieces) == SIZE + 3 * 5
     assert {each["client"] for each in events} == {"127.0.0.1"}
+
+
+def test_who_speaks_no_tls_is_told(stage: Scene) -> None:
+    """At both ports."""
+    options = Authority(stage.path).options("supernode", "IP:127.0.0.1")
+    command = [*DFENGINE, "supernode", "--port", "0", "--download-port", "0", "--host", "127.0.0.1", "--home-dir", str(stage.path / "home")]
+    process = subprocess.Popen([*command, *options, "--log-format", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    for address in process.stdout.readline().decode().split()[1:]:
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            status(address.partition("=")[2], f"/ping?token={SECRET}")
+    refused = [event for event in told(process) if event["event"] == "tls_refused"]
+    assert [event["client"] for event in refused] == ["127.0.0.1"] * 2
+    assert all(event["reason"] for event in refused)
 
 
 def test_a_supernode_reads_its_settings_again_and_takes_leave(stage: Scene) -> None:

@@ -68,6 +68,8 @@ class Room:
         self._made = 0
         """How many times room was made."""
         self._closed = False
+        self.evictions, self.evicted_at = 0, 0.0
+        """How often copies were removed, and when last (unix seconds)."""
         self.exhausted = False
         """When room was wanted last, no copy could be removed."""
 
@@ -151,6 +153,7 @@ class Room:
                 count += 1
         self.exhausted = not count
         if count:
+            self.evictions, self.evicted_at = self.evictions + 1, time.time()
             self._events.info("room_made", copies=count, bytes=gone, free=self._cache.free())
         else:
             self._events.warning("no_room", need=need, free=self._cache.free())

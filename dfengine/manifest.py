@@ -290,10 +290,16 @@ def check_no_directory(name: str, head: bytes | memoryview) -> None:
         raise BadValue(f"{name} is a shared directory: dfengine get --recursive {name} DIR downloads it, from Python fetch_tree")
 
 
+def shared_base(head: bytes) -> str:
+    """Of content that begins with `head`: the name of the data of the shared directory that it is the manifest of; "": it is none."""
+    match = _SHARED.match(head)
+    return match["base"].decode() if match else ""
+
+
 HEAD = 128
 """Bytes that tell whether content is the manifest of a shared directory."""
 
-_SHARED = re.compile(rb'\{"dfengine":1,"base":"df:sha256:[0-9a-f]{64}/","paths":\[')
+_SHARED = re.compile(rb'\{"dfengine":1,"base":"(?P<base>df:sha256:[0-9a-f]{64})/","paths":\[')
 
 _UNQUOTED = re.compile(r"(?a)[\w.\-" + re.escape(_PLAIN) + "]*")
 

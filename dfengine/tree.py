@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MANIFEST, DATA = "manifest", "data"
 
+USED = ".dfengine."
+"""How names begin that a download uses in its directory for itself (`storage.tree_target`, `storage.folder_lock`): they are of no tree."""
+
 
 class TreeTask(Value):
     """part: MANIFEST or DATA. manifest: of DATA, the manifest's identity; "" of MANIFEST."""

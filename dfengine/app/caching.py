@@ -17,7 +17,7 @@ from dfengine.net.dialer import Dialer
 from dfengine.proxy import pins
 from dfengine.settings import HOME
 from dfengine.storage.home import Home
-from dfengine.tree import MANIFEST
+from dfengine.tree import DATA, MANIFEST
 
 ACTIONS = {"ls": (0, 0), "stat": (1, 1), "pin": (1, 64), "unpin": (1, 64), "rm": (1, 64), "import": (1, 1), "export": (2, 2)}
 """Action -> the least and the most words behind it."""
@@ -114,6 +114,8 @@ def _of_node(action: str, words: tuple[str, ...], values: dict[str, Any], node: 
     if action == "stat":
         _tell(found, values)
     elif action == "export":
+        if any(each.get("tree") or each.get("base") for each in found):
+            raise BadValue(f"{words[0]} is a directory: dfengine get --recursive downloads it")
         url = words[0] if "://" in words[0] or words[0].startswith("df:") else str(found[0]["url"])
         if url.endswith("?..."):
             raise BadValue(f"{words[0]} is of a URL with a query, which is not told: give the URL")
@@ -133,9 +135,13 @@ def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> Non
     if values.get("json"):
         put(json.dumps({"cached": found}))
         return
+    shared = {each["base"]: each["url"] for each in found if each.get("base")}
+    data = {each.get("url") for each in found}
     for each in found:
-        if each.get("manifest") or each.get("tree") == MANIFEST:
+        if each.get("manifest") or each.get("tree") == MANIFEST or each.get("base") in data:
             continue  # its directory has a line
+        if name := shared.get(each.get("url", "")):
+            each = {**each, "of": name, "tree": DATA}
         marks = "pinned" if each["pinned"] else _until(each["until"])
         size = str(each["length"]) if each["length"] >= 0 else "?"
         whole = f"{each['here']}/{each['pieces'] if each['pieces'] >= 0 else '?'}"

@@ -157,8 +157,10 @@ def _get(values: dict[str, Any]) -> Result | None:
     if len(urls) != 1 or any(value for name, value in several.items() if name != "jobs"):
         from dfengine.app import many
 
-        if stream or window or cache is not None or placing["output"] or placing["remote_header_name"]:
-            raise BadValue("-o, -J and the options of streams are for one file: use -P DIR, in which files are named by their URLs")
+        only_told = len(urls) == 1 and not any(value for name, value in several.items() if name not in ("jobs", "dry_run"))
+        named = placing["output"] and not (only_told and placing["output"] != "-")
+        if stream or window or cache is not None or named or placing["remote_header_name"]:
+            raise BadValue("-o, -J and the options of streams are for one download: use -P DIR, in which files are named by their URLs")
         many.run(settings, urls, folders, {**placing, **several}, shows=shows, as_json=as_json)
         return None
     if stream and placing["output"] not in ("", "-"):

@@ -56,7 +56,7 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
     several = Several(settings, given["dir"] or "", skip_existing=bool(given["skip_existing"]), create_dirs=bool(given["create_dirs"]),
                       dry_run=dry)
     with contextlib.ExitStack() as stack:
-        found = wanted.of_urls(several, urls)
+        found = wanted.of_urls(several, urls, given["output"])
         files: Iterator[Wanted] = iter(found)
         session = Session(several.settings, several.folder or ".", shows=shows, as_json=as_json)
         if given["input_file"]:

@@ -64,13 +64,16 @@ class Outputs:
             self._before, self._now = self._now, set()
 
 
-def of_urls(several: Several, urls: Iterable[str]) -> list[Wanted]:
-    """Files of a command line. Raises BadValue before anything is begun, StorageError."""
+def of_urls(several: Several, urls: Iterable[str], output: str = "") -> list[Wanted]:
+    """Files of a command line. output: of the one URL that there is, "": named by it.
+
+    Raises BadValue before anything is begun, StorageError.
+    """
     outputs, found = Outputs(), []
     for url in urls:
-        output = os.path.join(several.folder, _named(url))
-        outputs.add(output)
-        found.append(_wanted(several, (url,), output, several.settings))
+        path = os.path.join(several.folder, output or _named(url))
+        outputs.add(path)
+        found.append(_wanted(several, (url,), path, several.settings))
     if found and not several.dry_run:
         prepare(found[0].settings.output, several.create_dirs)
     return found

@@ -105,8 +105,8 @@ def export(home: Home, cached: Cached, output: str) -> None:
 
     Raises BadValue for what is not whole, or a tree's; DigestMismatch, StorageError.
     """
-    if cached.tree:
-        raise BadValue(f"{cached.name} is a directory, whose files lie in {cached.path}: copy them")
+    if cached.tree or cached.manifest:
+        raise BadValue(f"{cached.name} is a directory{_files_of(home, cached)}: copy its files, or dfengine get --recursive it")
     if cached.length < 0 or cached.here < cached.pieces:
         raise BadValue(f"{cached.name} is not whole: {cached.here} of {cached.pieces} pieces are here")
     try:
@@ -126,6 +126,13 @@ def export(home: Home, cached: Cached, output: str) -> None:
             os.close(fd)
     except OSError as error:
         raise storage_error(f"cannot write {output}", error) from error
+
+
+def _files_of(home: Home, cached: Cached) -> str:
+    """Where they lie, for a message; "" where that is not known."""
+    related = _directory(home, cached)
+    path = cached.path if cached.tree else next((each.path for each in listed(home) if each.tree and each.name in related), "")
+    return f", whose files lie in {path}" if path else ""
 
 
 def _copy(home: Home, cached: Cached, fd: int) -> None:

@@ -29,7 +29,8 @@ class NodeCache:
         self._node = node
 
     def listed(self) -> list[dict[str, Any]]:
-        """Every copy: task, url, length, pieces, here, taken (bytes on the disk), used, until (unix seconds), state, pinned."""
+        """Every copy: task, url, length, pieces, here, taken (bytes on the disk), used, until (unix seconds), state, pinned,
+        tree (which task of a tree), base (the data's name, of the manifest of a shared directory)."""
         found: list[dict[str, Any]] = []
         for page in range(MOST_PAGES):
             part = self._control.ask("GET", f"/api/v1/cache?pageNum={page}&pageSize={PAGE}")
@@ -63,10 +64,11 @@ class NodeCache:
 
 def _is_copy(found: dict[str, Any]) -> bool:
     """It has the fields that are used, of the right types."""
-    texts, numbers = ("task", "url", "state"), ("length", "pieces", "here", "taken", "used", "until")
+    texts, numbers = ("task", "url", "state", "tree", "base"), ("length", "pieces", "here", "taken", "used", "until")
     return (
-        all(isinstance(found.get(name), str) for name in texts)
+        all(isinstance(found.get(name, ""), str) for name in texts)
         and all(isinstance(found.get(name), int | float) for name in numbers)
         and isinstance(found.get("pinned"), bool)
-        and re.fullmatch("[0-9a-f]{64}", found["task"]) is not None
+        and re.fullmatch("[0-9a-f]{64}", found.get("task", "")) is not None
+        and "url" in found
     )

@@ -29,7 +29,7 @@ from dfengine.origin.listing_http import Memory, Pages
 from dfengine.origin.listing_names import Limits, Names
 from dfengine.origin.reach import Reach
 from dfengine.origin.refused_files import Asking, refuses
-from dfengine.tree import tree_url
+from dfengine.tree import USED, tree_url
 
 OVERHEAD = 32
 """Bytes that a file takes in an encoding besides its texts, at most."""
@@ -179,7 +179,7 @@ def _listed(url: str, reach: Reach, cancel: Cancel, globs: Globs, limits: Limits
     with closing(files(url, reach, cancel, limits, before.pages)) as entries:
         for each in entries:
             told += 1
-            if not takes(each.path):
+            if each.path.startswith(USED) or not takes(each.path):
                 continue
             if not found:
                 base = each.url.rsplit("/", each.path.count("/") + 1)[0] + "/"

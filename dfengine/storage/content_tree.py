@@ -16,7 +16,7 @@ from dfengine.manifest import File, Manifest, link_of
 from dfengine.storage.content import DIGEST, state_of
 from dfengine.storage.hashing import hasher
 from dfengine.storage.protected import resolved
-from dfengine.storage.tree_target import PREFIX
+from dfengine.tree import USED
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def _walk(root: str, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
         entries = list(found)
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
-        if not below and entry.name.startswith(PREFIX):
+        if not below and entry.name.startswith(USED):
             continue  # parts of a download that is not over
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(root, path)

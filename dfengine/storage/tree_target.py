@@ -21,15 +21,13 @@ from dfengine.storage.failure import storage_error
 from dfengine.storage.protected import check_other_folder, is_own_folder, resolved
 from dfengine.storage.record import Record
 from dfengine.storage.tree_file import TreeFile
+from dfengine.tree import USED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dfengine._piece import Geometry
-
-PREFIX = ".dfengine."
-"""How the name of a directory of parts begins; no path of a tree may."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -58,9 +56,9 @@ class TreeTarget:
         if os.path.lexists(self.path) and not os.path.isdir(self.path):
             raise BadValue(f"{folder} is no directory: name one for the files")
         for path in paths:
-            if path.startswith(PREFIX):
-                raise BadValue(f"a file of the tree is named {path[:200]!r}: names that begin with {PREFIX} are used here")
-        self.parts = os.path.join(self.path, f"{PREFIX}{task[:12]}")
+            if path.startswith(USED):
+                raise BadValue(f"a file of the tree is named {path[:200]!r}: names that begin with {USED} are used here")
+        self.parts = os.path.join(self.path, f"{USED}{task[:12]}")
         self.record = os.path.join(self.parts, "record")
         self._task = task
         self._paths = [os.fsencode(path) for path in paths]

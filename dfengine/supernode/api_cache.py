@@ -88,17 +88,18 @@ def _missing(request: Request) -> Response:
     return refused(f"copy of task {request.path.rpartition('/')[2][:64]}: not found", 404, 404)
 
 
-Told = tuple[str, int, int, int, str]
+Told = tuple[str, int, int, int, str, str]
 
 
 def _object(state: SupernodeState, used: float, task: str, taken: int, described: Told | None) -> dict[str, Any] | None:
     """Bytes, pieces, unix seconds; what is in memory is newer than what is on the disk."""
     if described is None:
         return None
-    url, length, pieces, here, tree = described
+    url, length, pieces, here, tree, base = described
     fetch, keep = state.cdn.fetches.get(task), state.fetches.kept.get(task)
     return {
         "task": task, "url": bare(url), "length": length, "pieces": pieces, "here": here, "taken": taken, "used": used,
         "state": fetch.state if fetch is not None else "IDLE", "pinned": keep is not None and keep.pinned,
         "until": keep.until if keep is not None else 0.0, "tree": tree,
+        "base": base,
     }  # fmt: skip

@@ -197,7 +197,14 @@ def test_a_directory_has_one_line_which_says_so(stage: Scene) -> None:
     [line] = cache(stage, "ls", node=node).splitlines()
     assert line.endswith(f"{url}  (directory)")
     assert {each["tree"] for each in json.loads(cache(stage, "ls", "--json", node=node))["cached"]} == {"manifest", "data"}
-    name = stage.share(out, nodes=(node,), host=9).strip()
+    name = stage.share(out, "--replicas", "1", nodes=(node,), host=9).strip()
+    assert [line.partition("df:")[2] for line in cache(stage, "ls", node=node).splitlines() if "df:" in line] == [
+        f"{name.removeprefix('df:')}  (directory)"
+    ]
+    assert str(out.resolve()) in cache(stage, "export", name, str(stage.path / "copy"), status=2)
+    assert "--recursive" in cache(stage, "export", name, str(stage.path / "copy"), node=node, status=2)
+    assert "--recursive" in cache(stage, "export", url, str(stage.path / "copy"), node=node, status=2)
+    assert not (stage.path / "copy").exists()
     lines = [line for line in cache(stage, "ls").splitlines() if "df:" in line]
     assert [line.partition("df:")[2] for line in lines] == [f"{name.removeprefix('df:')}  (directory)"]
     data = next(each for each in json.loads(cache(stage, "ls", "--json"))["cached"] if each["of"])

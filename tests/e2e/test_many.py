@@ -132,6 +132,8 @@ def test_a_dry_run_tells_what_would_be_downloaded(stage: Scene, more: tuple[str,
     else:
         assert [tuple(line.split("\t")) for line in out.decode().splitlines()] == wanted
         assert err == "dfengine: 3 files; nothing is written\n"
+    out, _ = run(stage, f"{url}/f2", "-o", str(stage.path / "out/named"), "--dry-run")
+    assert out.decode() == f"{url}/f2\t{stage.path}/out/named\n"
     assert not (stage.path / "out").exists()
     assert not stage.requests()
     run(stage, "--input-file", str(stage.path / "missing"), "--dry-run", *more, status=7)

@@ -70,6 +70,15 @@ def test_the_data_is_all_files_behind_each_other(cancel: Cancel, index: str) -> 
         assert sorted(served.asked("GET")) == sorted(FILES)
 
 
+@pytest.mark.parametrize("kind", ["json", "html"])
+def test_what_a_download_uses_for_itself_is_of_no_tree(cancel: Cancel, kind: str) -> None:
+    """Another download of this program writes to the directory, or was killed there."""
+    used = {".dfengine.lock": b"", ".dfengine.0123456789ab/record": b"x", "sub/.dfengine.x": b"y"}
+    with Directory(FILES | used, kind) as served:
+        made = manifest(served.url, reach(), cancel)
+        assert set(made.paths) == {*FILES, "sub/.dfengine.x"}
+
+
 def test_files_come_over_few_connections(cancel: Cancel) -> None:
     files = {f"{n:03}": bytes([n]) * n for n in range(200)}
     with Directory(files) as served:

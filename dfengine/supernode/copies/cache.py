@@ -17,6 +17,8 @@ import msgspec
 
 from dfengine._piece import Geometry
 from dfengine.errors import LocalError, StorageError
+from dfengine.location import is_content
+from dfengine.manifest import HEAD, shared_base
 from dfengine.origin.request import selection
 from dfengine.origin.version import Version
 from dfengine.origin.work import missing
@@ -223,8 +225,9 @@ class Cache:
             return os.stat(self._at(task, ".json")).st_mtime, task, self._taken(task)
         return None
 
-    def describes(self, task: str) -> tuple[str, int, int, int, str] | None:
-        """(URL, bytes, pieces, pieces that are here, see Description.tree) as the disk has it, -1: unknown; None: it is no copy."""
+    def describes(self, task: str) -> tuple[str, int, int, int, str, str] | None:
+        """(URL, bytes, pieces, pieces that are here, see Description.tree, the name of the data of the shared directory that it is the
+        manifest of, "") as the disk has it, -1: unknown; None: it is no copy."""
         try:
             with open(self._at(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
@@ -233,11 +236,17 @@ class Cache:
             return None
         try:
             geometry = record.geometry
-            return description.url, geometry.length, geometry.count, record.here.count(), description.tree
+            base = self._base(task) if is_content(description.url) and 0 in record.here else ""
+            return description.url, geometry.length, geometry.count, record.here.count(), description.tree, base
         except StorageError:
             return None
         finally:
             record.close()
+
+    def _base(self, task: str) -> str:
+        with contextlib.suppress(OSError), open(self._at(task), "rb") as file:
+            return shared_base(file.read(HEAD))
+        return ""
 
     def _taken(self, task: str) -> int:
         taken = 0

@@ -26,6 +26,7 @@ from dfengine.proxy.file_answer import send_file
 from dfengine.proxy.git_file import BLOCK
 from dfengine.proxy.origin_heads import OriginHeads, Told
 from dfengine.proxy.passing import Passing
+from dfengine.proxy.registries import Registry
 from dfengine.proxy.store import name_of
 from dfengine.task import task_url
 
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
     from dfengine.proxy.front import Front
     from dfengine.proxy.line import Line
     from dfengine.proxy.ranges import Span
-    from dfengine.proxy.registries import Registry
     from dfengine.proxy.requests import Head
     from dfengine.proxy.rules import Rule, Rules
     from dfengine.proxy.upstream import Upstreams
+    from dfengine.settings import SupernodeAddress
 
 VIA = b"Via", b"1.1 dfengine"
 """Of an answer: whose clients need not know which process it was."""
@@ -52,11 +53,13 @@ USE_P2P, FILTERED = b"x-dragonfly-use-p2p", b"x-dragonfly-filtered-query-params"
 
 
 class Forward:
-    """On the loop's thread. via: the field by which requests that go in a circle are found."""
+    """On the loop's thread. via: the field by which requests that go in a circle are found. nodes: supernodes."""
 
     def __init__(
-        self, chosen: Rules, blobs: Blobs, upstreams: Upstreams, via: tuple[bytes, bytes]
+        self, chosen: Rules, blobs: Blobs, upstreams: Upstreams, via: tuple[bytes, bytes], nodes: tuple[SupernodeAddress, ...]
     ) -> None:
+        self._here = all(targets.is_local(Registry("http", node.host.lower(), node.port)) for node in nodes)
+        """Whatever reads files for this proxy does so on this host."""
         self._rules = chosen
         self._via = via
         self.blobs = blobs
@@ -75,7 +78,7 @@ class Forward:
             raise BadRequest(403, "a rule of this proxy refuses this URL")
         server = rule.server(server)
         pass_on = partial(self._pass_on, front, head, server, target)
-        if rule.do == rules.DIRECT or head.method not in ("GET", "HEAD") or head.length:
+        if rule.do == rules.DIRECT or (targets.is_local(server) and not self._here) or head.method not in ("GET", "HEAD") or head.length:
             return pass_on()
         asked = reference.parse(target.encode(), "", hosts_in_paths=False) if target.startswith("/v2/") else None
         if asked is not None and asked.kind == reference.BLOBS and asked.digest and "?" not in target:

@@ -193,7 +193,7 @@ class Server:
         """This process, in the field by which proxies find that a request goes round in a circle."""
         self._via = b"Via", b"1.1 " + self._mark
         self._forwards = forwards
-        self._forward = Forward(forwards.chosen, self._blobs, self._upstreams, self._via)
+        self._forward = Forward(forwards.chosen, self._blobs, self._upstreams, self._via, settings.nodes)
         self._authority = Authority(settings.home, forwards.cert, forwards.key, self._blobs.threads)
         if forwards.intercepted:
             self._authority.check()
@@ -335,7 +335,7 @@ class Server:
         given = targets.place(head.first.get(b"host", b"").decode("latin-1").strip() or server.place, server.scheme)
         if (given.host.rstrip("."), given.port) != (server.host.rstrip("."), server.port) or not head.target.startswith(b"/"):
             raise BadRequest(421, f"this connection is to {server.place}")
-        return self._forward.forward(front, head, server, head.target.decode("latin-1"))
+        return self._forward.forward(front, head, server, targets.path(head.target))
 
     def _of_hub(self, front: Front, head: Head) -> Exchange:
         """Raises BadRequest."""

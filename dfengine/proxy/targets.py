@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from dfengine.net.access import address_of, reached
 from dfengine.net.http import BadRequest
 from dfengine.proxy.registries import PORTS, Registry
 
@@ -36,6 +37,20 @@ def absolute(target: bytes) -> tuple[Registry, str]:
     server = place(found["place"], scheme)
     rest = found["rest"] or "/"
     return server, rest if rest[0] == "/" else f"/{rest}"
+
+
+def path(target: bytes) -> str:
+    """What a request in origin-form asks its server for. Raises BadRequest."""
+    if not re.fullmatch(rb"/[!-~]*", target):
+        raise BadRequest(400, "the target has characters that are to be percent-encoded")
+    return target.decode("ascii")
+
+
+def is_local(server: Registry) -> bool:
+    """Its name is that of another server on every host."""
+    address = address_of(server.dialled)
+    named = server.host.rstrip(".") == "localhost" or server.host.rstrip(".").endswith(".localhost")
+    return named or (address is not None and any(each.is_loopback or each.is_link_local for each in reached(address)))
 
 
 def place(text: str, scheme: str) -> Registry:

@@ -190,6 +190,22 @@ def test_rules(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
     assert not [name for each in origin.asked for name in each.fields if name.startswith("x-dragonfly")]
 
 
+def test_blobs_of_registries_go_by_their_digest(stage: Scene, origin: Upstream) -> None:
+    """As Docker asks by HTTP_PROXY: with a token, which opens the blob at the registry for whoever has one."""
+    node = stage.supernode()
+    path = f"/v2/a/b/blobs/{origin.blob('a/b', BIG)}"
+    whole = origin.scripts[path]
+    origin.scripts[path] = lambda sock, request: (
+        whole if request.fields.get("authorization", "").startswith("Bearer good") else ok(b"no", status="401 Unauthorized")
+    )(sock, request)
+    for host, token in ((2, "good1"), (3, "good2")):
+        proxy = stage.proxy(host=host, nodes=(node,))[1]
+        answer, body = asked(proxy, origin.url + path, Authorization=f"Bearer {token}")
+        assert (answer.headers["docker-content-digest"], body == BIG) == (path.rpartition("/")[2], True)
+        assert asked(proxy, origin.url + path, Authorization="Bearer bad")[0].status == 401
+    assert node.metric("dfengine_origin_bytes_total") == len(BIG)
+
+
 def test_an_origin_that_changes_between_its_answers(stage: Scene, origin: Upstream) -> None:
     """HEAD tells one version, and another one comes: the client gets one of them, whole, and never by the name of the other."""
     proxy = stage.proxy()[1]
@@ -298,7 +314,7 @@ def test_clients_of_other_hosts_are_refused_unless_it_is_for_them(stage: Scene, 
         ip link set lo up; ip addr add 10.9.9.1/24 dev lo
         for more in "" --forward-for-others; do
             "$@" $more >out & proxy=$!
-            until grep -q ready out 2>&1; do sleep 0.1; done
+            until grep -qs ready out; do sleep 0.1; done
             curl -sS -o said -w '%{http_code} ' -x http://10.9.9.1:16501 http://10.9.9.1:1/x
             curl -sS -o said -w '%{http_code} ' -x http://127.0.0.1:16501 http://10.9.9.1:1/x
             kill $proxy; wait $proxy; rm out

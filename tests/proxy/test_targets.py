@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.net.http import BadRequest
-from dfengine.proxy.targets import absolute, connected, is_absolute
+from dfengine.proxy.targets import absolute, connected, is_absolute, is_local, path
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,20 @@ def test_what_connect_names() -> None:
     for target in (b"example.com", b"http://h:443", b"u@h:443", b"h:0", b"h:443/x", b":443", b"", b"h:443 ", b"h:", b"[::1]", b"\xff:443"):
         with pytest.raises(BadRequest):
             connected(target)
+
+
+def test_names_that_mean_another_server_on_each_host() -> None:
+    local = (b"http://localhost/", b"http://a.localhost:8/", b"http://127.9.9.9/", b"http://[::1]/", b"http://169.254.1.1/", b"http://[fe80::1]/",
+             b"http://[::ffff:127.0.0.1]/", b"http://0.0.0.0/", b"http://localhost./")  # fmt: skip
+    others = (b"http://10.0.0.1/", b"http://localhost.example.org/", b"http://example.org/", b"http://[2001:db8::1]/")
+    assert [is_local(absolute(each)[0]) for each in local + others] == [True] * len(local) + [False] * len(others)
+
+
+def test_what_a_server_is_asked_for() -> None:
+    assert path(b"/a?b=%2f") == "/a?b=%2f"
+    for target in (b"/\xc3\xa4", b"/a b", b"a", b"", b"/\x7f", b"/a\n"):
+        with pytest.raises(BadRequest):
+            path(target)
 
 
 @given(st.binary(max_size=60) | st.builds(lambda rest: b"http://" + rest, st.binary(max_size=60)))

@@ -22,7 +22,7 @@
     hub             model hubs: hub_reference, hub_fields (pure) and hub_api say what is asked and what is told, git_file compares
     s3_door         read-only buckets, path-style: s3_request, s3_bucket, s3_error, s3_xml, s3_page, s3_told (pure) say what is asked and
                     told, s3_signature (pure) who asks; s3_objects and s3_look what an object is and where its bytes are, s3_listings
-                    what a bucket holds, s3_answer how a request is answered
+                    and s3_store_pages what a bucket holds, s3_answer how a request is answered, s3_direct where the disk is full
     forward         the forward proxy: targets, rules and shared_cache (pure) say what is asked, by which rule, and what may be shared;
                     origin_heads asks origins what they would answer; forwarding is how it is set up
     connecting      CONNECT: a tunnel unseen (relay; splicing where both sides are plain sockets), or https that is read here

@@ -98,6 +98,8 @@ class S3Answer:
         self._listings = listings
         self._events = events
         self._task: asyncio.Task[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
 
     def start(self) -> Self:
         self._front.waits(ANSWER_SECONDS)
@@ -106,7 +108,8 @@ class S3Answer:
 
     def body(self, data: bytes) -> None: ...
     def complete(self) -> None: ...
-    def pause(self, paused: bool) -> None: ...
+    def pause(self, paused: bool) -> None:
+        (self._writable.clear if paused else self._writable.set)()
 
     def gone(self) -> None:
         if self._task is not None:
@@ -158,7 +161,11 @@ class S3Answer:
             self._begin(span, fields, past - start)
             self._front.end()
             return
-        found = await self._objects.find(self._bucket, url, told)
+        try:
+            found = await self._objects.find(self._bucket, url, told)
+        except StorageError:
+            await self._directly(url, told, span, fields)
+            return
         if self._front.unsent:
             raise S3Error("SlowDown", "what was written before is not taken yet")
         fd, owner, reader = _opened(found)
@@ -166,6 +173,22 @@ class S3Answer:
         serving = Serving(self._front, fd, owner, [(start, past)], [b"", b""], reader)
         self._front.hand_over(serving)
         serving.start()
+
+    async def _directly(self, url: str, told: Told, span: ranges.Span | None, fields: Fields) -> None:
+        """From the origin to the client: the disk has no room."""
+        start, past = span or (0, told.length)
+        direct = self._objects.direct()
+        try:
+            try:
+                await direct.open(url, told, start, past)
+            except OriginChanged:
+                self._objects.forget(url)
+                raise
+            self._begin(span, fields, past - start)
+            await direct.send(self._front, past - start, self._writable)
+            self._front.end()
+        finally:
+            direct.close()
 
     def _begin(self, span: ranges.Span | None, fields: Fields, length: int) -> None:
         self._front.begin(200 if span is None else 206, b"", fields, length)

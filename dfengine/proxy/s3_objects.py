@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, StorageError
 from dfengine.location import parse
+from dfengine.proxy.s3_direct import Direct
 from dfengine.proxy.s3_error import S3Error
 from dfengine.proxy.s3_look import Look
 from dfengine.proxy.store import Kept, name_of
@@ -55,6 +56,7 @@ class Objects:
         self._settings = settings
         self._blobs = blobs
         self._threads = ThreadPoolExecutor(THREADS, "s3")
+        self._reach = reach
         self._look = Look(reach)
         self._told: OrderedDict[str, Told] = OrderedDict()
         self._asking: dict[str, asyncio.Future[Told]] = {}
@@ -103,12 +105,16 @@ class Objects:
             return found[1]
         blob = self._blobs.under_way(name)
         if blob is not None and blob.bound:
-            return blob, blob.file
+            return self._with_room(blob, blob.file)
         opening = self._opening.get(name)
         if opening is None:
             opening = self._opening[name] = self._loop.create_task(self._open(name, bucket, url, told))
             opening.add_done_callback(partial(self._opened, name))
         return await asyncio.shield(opening)
+
+    def direct(self) -> Direct:
+        """A way past the disk, for one answer."""
+        return Direct(self._loop, self._threads, self._reach)
 
     def _opened(self, name: str, opening: asyncio.Task[tuple[Blob, PieceFile]]) -> None:
         self._opening.pop(name, None)
@@ -134,9 +140,7 @@ class Objects:
                 blobs.drop(name)
                 break
             if blob.bind(version) and file.geometry.length == told.length:
-                if not blobs.room(blob):
-                    raise StorageError("the disk has no room")
-                return blob, file
+                return self._with_room(blob, file)
             blobs.drop(name)
             if not tries:
                 break
@@ -144,6 +148,12 @@ class Objects:
             tries, again = tries[1:] if file.record.generation else [], True
         self.forget(url)
         raise S3Error("SlowDown", "the object is being changed")
+
+    def _with_room(self, blob: Blob, file: PieceFile) -> tuple[Blob, PieceFile]:
+        """Raises StorageError where the disk has no room for what is missing of it."""
+        if not self._blobs.room(blob):
+            raise StorageError("the disk has no room")
+        return blob, file
 
     def _nodes(self, bucket: Bucket) -> bool:
         """A directory is of this machine: no supernode is asked for it."""

@@ -18,7 +18,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from scene import DFENGINE, MIB, Scene, free_port, until
+from scene import DFENGINE, MIB, Scene, filled, free_port, until
 
 KEYS = {"config.json": b"{}", "a b/w+1.bin": random.Random(1).randbytes(3 * MIB + 5), "a b/\u00fc/empty": b"", "a b.txt": b"x"}
 
@@ -142,3 +142,20 @@ def test_who_may_read_and_what_nobody_should_send(stage: Scene) -> None:
         assert listed(client(f"http://127.0.0.1:{port}", "AKID0", "secret-of-0"), "disk", Prefix="config") == ["config.json"]
         line.settimeout(60)
         until(lambda: line.recv(100) == b"", "the end of a connection that sends no request")
+
+
+def test_a_full_disk_is_passed_by(small: Path, closed: Scene) -> None:
+    stage = closed
+    body = random.Random(2).randbytes(40 * MIB)
+    (stage.www / "d").mkdir()
+    (stage.www / "d" / "k").write_bytes(body)
+    origin = stage.origin(odd="autoindex on;")
+    (small / "home").mkdir()
+    filled(small / "ballast", 20 * MIB)
+    here = client(f"{stage.proxy('--s3-bucket', f'web={origin}/d/', '--home', str(small / 'home'))[1]}/s3")
+    assert here.get_object(Bucket="web", Key="k")["Body"].read() == body
+    assert here.get_object(Bucket="web", Key="k", Range="bytes=1000000-29999999")["Body"].read() == body[1000000:30000000]
+    left = here.get_object(Bucket="web", Key="k")["Body"]  # and never read: it holds up nobody
+    assert here.get_object(Bucket="web", Key="k", Range="bytes=-5")["Body"].read() == body[-5:]
+    left.close()
+    assert not [*(small / "home" / "files").glob("*.part")] or sum(path.stat().st_blocks for path in small.rglob("*.part")) * 512 < 20 * MIB

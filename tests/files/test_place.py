@@ -1,0 +1,32 @@
+"""Where the pieces of an open file come together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine.errors import SupernodeError
+from dfengine.files.place import MEMORY, FilePlace
+from dfengine.settings import GetSettings
+
+
+def test_a_version_that_nobody_names_has_no_name(tmp_path: Path) -> None:
+    """Who was told the first one's name must not take what comes for it."""
+    place = FilePlace(GetSettings(url="http://o/f", output="-", home=str(tmp_path)), "task", MEMORY)
+    geometry = Geometry(100, 50)
+    try:
+        transfer = place.open(geometry, b"v1")
+        assert place.open(geometry, b"v1") is transfer
+        assert transfer.file.record.generation == b"v1"
+        # A supernode of 1.x goes on: it names no version.
+        assert place.open(geometry, b"") is transfer
+        assert transfer.file.record.generation == b""
+        transfer.file.write(0, bytes(geometry.content(0)[1]), bytes(16))
+        transfer.plan.hold([0])
+        with pytest.raises(SupernodeError):
+            place.open(geometry, b"")
+    finally:
+        place.end()
+        place.close()

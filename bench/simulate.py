@@ -2,6 +2,7 @@
 
     python -m bench.simulate [--hosts N] [--pieces M] [--seed S] [--slots UP,SUPERNODE,ROOM ...] [--delays ANSWER,REPORT,LEAD[,EARLY]]
         [--mixed]
+    python -m bench.simulate --image MIB,LAYERS,OPENED [--hosts N] [--rate MBIT] [--seed S]
     python -m bench.simulate --fluid [--hosts N] [--pieces M] [--seed S] [--room R]
 
 Links are equal and shared fairly; answers take no time. T* = M + floor(log2 N) in pieces' times (Mundinger, Weber, Weiss). UP: pieces
@@ -10,6 +11,8 @@ ANSWER: from a decision to the first byte of what it gives; REPORT: from a last 
 called an ending one, 0 never; all in times of a piece. EARLY: when so
 much of a piece has come a host says what one takes on its link, 0 never.
 --mixed: every other host has a quarter of the rate, up and down; each over its own bound, and links shared as TCP shares them.
+--image: MIB in so many layers to all hosts, each of which reads OPENED at a time, in the order of the image (tests/swarm/image.py); the
+last host over F/c. Its delays are those of shaped links.
 --fluid: for thousands of hosts, in steps of a quarter of a piece's time (bench/fluid.py); ROOM is then all three.
 """
 
@@ -22,6 +25,7 @@ from math import floor, log2
 from bench.stage import table
 from dfengine.supernode.swarm.limits import Limits
 from tests.swarm.fair import FairSimulation
+from tests.swarm.image import ImageSimulation, sizes_of
 from tests.swarm.virtual import Delays, Simulation
 
 
@@ -61,6 +65,14 @@ def large(hosts: int, pieces: int, seed: int, room: int) -> str:
     return table(["hosts", "pieces", "room", "p50 / T*", "p99", "p99.9", "last", "supernode sent / F", "CPU s"], [cells])
 
 
+def image(mib: float, layers: int, opened: int, hosts: int, rate: int, seed: int) -> list[str]:
+    """One image; c is what curl gets of a link of `rate` Mbit/s."""
+    swarm = ImageSimulation(sizes_of(mib, layers), hosts, seed=seed, opened=opened, rate=rate * 0.12 / 4.194304)
+    swarm.run(until=100 * mib / rate)
+    last = f"{swarm.last:.2f}" if len(swarm.served) == hosts else "never"
+    return [f"{mib:g}", f"{layers}", f"{opened}", f"{hosts}", f"{rate}", last, f"{swarm.copies:.2f}"]
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -70,11 +82,18 @@ def main() -> None:
     parser.add_argument("--slots", nargs="+", default=["5,4,4", "5,4,6", "5,5,5", "4,4,4", "3,3,3", "2,2,2", "2,2,4"])
     parser.add_argument("--delays", default="0,0,0")
     parser.add_argument("--mixed", action="store_true")
+    parser.add_argument("--image", help="MIB,LAYERS,OPENED")
+    parser.add_argument("--rate", type=int, default=200)
     parser.add_argument("--fluid", action="store_true")
     parser.add_argument("--room", type=int, default=5)
     arguments = parser.parse_args()
     if arguments.fluid:
         print(large(arguments.hosts, arguments.pieces, arguments.seed, arguments.room))
+        return
+    if arguments.image:
+        mib, layers, opened = map(int, arguments.image.split(","))
+        cells = image(mib, layers, opened, arguments.hosts, arguments.rate, arguments.seed)
+        print(table(["MiB", "layers", "opened", "hosts", "Mbit/s", "last / (F/c)", "supernode sent / F"], [cells]))
         return
     rows, delays = [], Delays(*map(float, arguments.delays.split(",")))
     for slots in arguments.slots:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from tests.swarm.virtual import Simulation, Transfer
+from tests.swarm.virtual import SUPERNODE, Simulation, Transfer
 
 
 class FairSimulation(Simulation):
-    """Slower than `Simulation`, and right where rates differ."""
+    """Slower than `Simulation`, and right where rates differ. rate: pieces per second of links that `up` and `down` do not name."""
+
+    rate = 1.0
 
     def share(self, transfer: Transfer) -> None:
         links: dict[tuple[str, str], list[Transfer]] = {}
@@ -14,24 +16,29 @@ class FairSimulation(Simulation):
         for other in active:
             other.left -= other.rate * (self.now - other.since)
             other.since = self.now
-            for link in (("up", other.source), ("down", other.client.cid)):
+            for link in self.links(other):
                 links.setdefault(link, []).append(other)
-        spare = {link: (self.up if link[0] == "up" else self.down).get(link[1], 1.0) for link in links}
+        spare = {link: (self.up if link[0] == "up" else self.down).get(link[1], self.rate) for link in links}
         waiting = {link: dict.fromkeys(others) for link, others in links.items()}
         while waiting:
             tightest = min(waiting, key=lambda link: spare[link] / len(waiting[link]))
             rate = spare[tightest] / len(waiting[tightest])
             for other in list(waiting[tightest]):
-                for link in (("up", other.source), ("down", other.client.cid)):
+                for link in self.links(other):
                     spare[link] = max(0.0, spare[link] - rate)
                     del waiting[link][other]
                     if not waiting[link]:
                         del waiting[link]
                 self.run_at(other, max(rate, 1e-9))
 
+    def links(self, transfer: Transfer) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Those that a transfer uses: of its source, and of its receiver."""
+        source = transfer.source
+        return ("up", source if source == SUPERNODE else self.clients[source].host), ("down", transfer.client.host)
+
     def run_at(self, transfer: Transfer, rate: float) -> None:
         """From now on, pieces per second."""
-        if transfer.rate == rate and transfer.version and transfer.left < 1.0:
+        if transfer.rate == rate and transfer.version and transfer.left < transfer.size:
             return
         transfer.rate = rate
         transfer.version += 1

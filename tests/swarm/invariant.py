@@ -7,6 +7,7 @@ from collections import Counter
 from dfengine.supernode.swarm._choice import supernode_has_slot
 from dfengine.supernode.swarm._state import ABSENT, Download, Lease, Task
 from dfengine.supernode.swarm.deadlines import GRAIN
+from dfengine.supernode.swarm.same_hosts import ACCEPTED, TURN, WAITS
 from dfengine.supernode.swarm.selections import URGENT
 from dfengine.supernode.swarm.supernode_slots import SupernodeSlots
 from dfengine.supernode.swarm.swarm import Swarm
@@ -42,7 +43,12 @@ def check(swarm: Swarm) -> None:
             assert peer in client.source_failures, f"{client} does not block {peer}"
     assert len(swarm.peers.silence_deadlines) == len(with_deadline), "silent peers"
     assert sum(len(same) for same in swarm.peers.cids.values()) == len(downloads), "CIDs"
+    elsewhere = Counter(task for lease in leases if lease.source is None for task in lease.also_in or ())
     for task in swarm.tasks.values():
+        assert task.used_elsewhere == elsewhere[task], f"{task.id}: used elsewhere"
+        assert task.refusal == ACCEPTED or task.used_elsewhere, f"{task.id}: refused for nothing"
+        waits = task in swarm.same_hosts._turns._buckets.get(task.turn, ())
+        assert waits == (task.refusal == WAITS), f"{task.id}: its turn"
         _check_task(task, swarm)
     for task_id in swarm.wakeable:
         assert task_id in swarm.tasks, f"{task_id} is gone"
@@ -123,12 +129,19 @@ def _check_parked(download: Download, swarm: Swarm) -> None:
     if download.room() <= 0 or not structures.find_wanted(task, download):
         return
     wanted = list(task.want)
+    # Then stragglers may send it enough (`_choice`, has_enough_from_stragglers).
+    sources = [lease.source for lease in download.running.values()]
+    slow_too = not download.is_straggler and any(source is not None and source.is_straggler for source in sources)
     for source in task.downloads.values():
+        if source.is_straggler and slow_too:
+            continue
         if source is not download and source.holder_index != ABSENT and source.has_slot() and not blocks(download, source.peer, limits):
             assert not any(source.has(n) for n in wanted), f"{download} is parked, {source} could send"
     if supernode_has_slot(download) and len(download.running) < limits.down:  # more than that is only asked of peers
-        assert not any(n in task.seedable for n in wanted), f"{download} is parked, the supernode could send"
-        if download.selected is not None:
+        may_repeat = not task.used_elsewhere or task.refusal == TURN or download.holder_index == ABSENT
+        offered = [n for n in wanted if may_repeat or not task.rarity.copies(n)]
+        assert not any(n in task.seedable for n in offered), f"{download} is parked, the supernode could send"
+        if may_repeat and download.selected is not None:
             assert not any(n in task.overdue for n in wanted), f"{download} is parked, the supernode could send an overdue piece"
 
 

@@ -73,7 +73,7 @@ def test_a_host_that_is_heard_of_while_it_is_forgotten_stays() -> None:
 def test_an_isolated_hosts_downloads_stop_to_be_sources_and_are_again() -> None:
     swarm = crowd(MANY, isolation=10.0)
     (peer,) = swarm.peers.states.values()
-    swarm.peers._isolate(peer, 0.0)
+    swarm.peers._isolate(peer, 0.0, "silent")
     assert sum(download.holder_index >= 0 for download in peer.downloads) == MANY - swarm_peers.AT_ONCE
     assert calls(swarm, 0.0) == -(-(MANY - swarm_peers.AT_ONCE) // TURN)
     assert all(download.holder_index < 0 for download in peer.downloads)

@@ -54,6 +54,12 @@ class Client:
     waits: list[float] = field(default_factory=list)
     """Seconds that each of them took."""
     asked: float = 0.0
+    task: str = TASK
+    host: str = ""
+    """Whose links it uses: its own, or those that it shares with other clients."""
+
+    def __post_init__(self) -> None:
+        self.host = self.host or self.cid
 
     @property
     def left(self) -> int:
@@ -67,6 +73,7 @@ class Transfer:
     n: int
     sources: list[str]
     gone: list[str] = field(default_factory=list)
+    size: float = 1.0
     left: float = 1.0
     rate: float = 0.0
     since: float = 0.0
@@ -150,6 +157,14 @@ class Simulation:
         self.coming -= 1
         self.join(name)
 
+    def count(self, client: Client) -> int:
+        """Pieces of its task."""
+        return self.pieces
+
+    def size(self, client: Client, n: int) -> float:
+        """Of piece n of its task."""
+        return 1.0
+
     def seed(self, name: str) -> Client:
         """A peer that has everything from the start."""
         client = Client(name, f"10.1.0.{len(self.clients)}", 0)
@@ -166,7 +181,7 @@ class Simulation:
         if client.dead:
             return
         client.dead = True
-        self.swarm.unpark(TASK, name)
+        self.swarm.unpark(client.task, name)
         for transfer in list(client.running.values()):
             self.stop(transfer)
         client.running.clear()
@@ -178,7 +193,7 @@ class Simulation:
         client = self.clients[name]
         self.die(name)
         assert client.dead
-        self.swarm.leave(TASK, name, self.now)
+        self.swarm.leave(client.task, name, self.now)
         self.wake()
 
     # CLIENTS
@@ -188,21 +203,25 @@ class Simulation:
         room = client.left
         if client.dead or room < 1 or client.finished is not None:
             return
-        selected = (client.reads[0],) if client.reads else ()
-        self.answer(client, self.swarm.pull(TASK, client.cid, room, self.now, *selected), room)
+        selected = (self.wishes(client),) if client.reads else ()
+        self.answer(client, self.swarm.pull(client.task, client.cid, room, self.now, *selected), room)
+
+    def wishes(self, client: Client) -> tuple[int, ...]:
+        """The pieces that its pull selects."""
+        return client.reads[0]
 
     def answer(self, client: Client, pull: Pull, room: int) -> None:
         self.answers += 1
         if pull.kind == "finished":
             assert client.finished is None
             client.finished = self.now
-            assert client.have == set(range(self.pieces))
+            assert client.have == set(range(self.count(client)))
         for n, sources in pull.pieces:
             assert n not in client.have
             if n in client.running:  # its reserved source left; it goes on with an alternate
                 client.running[n].sources += [source.cid or SUPERNODE for source in sources]
                 continue
-            transfer = Transfer(client, n, [source.cid or SUPERNODE for source in sources])
+            transfer = Transfer(client, n, [source.cid or SUPERNODE for source in sources], size=self.size(client, n))
             client.running[n] = transfer
             self.later(self.delays.answer, self.start, transfer)
         room = client.left
@@ -215,7 +234,7 @@ class Simulation:
         elif pull.kind == "pieces":
             self.pull(client)
         else:
-            self.swarm.park(TASK, client.cid, room)
+            self.swarm.park(client.task, client.cid, room)
 
     def wake(self) -> None:
         """Answer whatever the last event made answerable."""
@@ -249,8 +268,8 @@ class Simulation:
             self.later(self.delays.report, self.ended, transfer)
 
     def ended(self, transfer: Transfer) -> None:
-        self.swarm.unpark(TASK, transfer.client.cid)
-        self.swarm.ending(TASK, transfer.client.cid, transfer.n, self.now)
+        self.swarm.unpark(transfer.client.task, transfer.client.cid)
+        self.swarm.ending(transfer.client.task, transfer.client.cid, transfer.n, self.now)
         self.wake()
         self.pull(transfer.client)
         self.wake()
@@ -259,7 +278,7 @@ class Simulation:
         if client.dead or client.have:
             return
         live = [transfer for transfer in client.running.values() if transfer in self.active[transfer.source]]
-        got = sum(1.0 - transfer.left + transfer.rate * (self.now - transfer.since) for transfer in live)
+        got = sum(transfer.size - transfer.left + transfer.rate * (self.now - transfer.since) for transfer in live)
         if got < self.delays.early:
             self.at(self.now + 0.1, self.early, client)
         else:
@@ -268,8 +287,8 @@ class Simulation:
 
     def paced(self, client: Client, seconds: float) -> None:
         if not client.dead:
-            self.swarm.unpark(TASK, client.cid)
-            self.swarm.paced(TASK, client.cid, seconds, self.now)
+            self.swarm.unpark(client.task, client.cid)
+            self.swarm.paced(client.task, client.cid, seconds, self.now)
             self.wake()
             self.pull(client)
             self.wake()
@@ -285,14 +304,14 @@ class Simulation:
         client.have.add(n)
         self.sent[transfer.source] += 1
         self.carried[transfer.source, client.cid] += 1
-        self.swarm.unpark(TASK, client.cid)
+        self.swarm.unpark(client.task, client.cid)
         for gone in transfer.gone:
-            self.swarm.failed(TASK, client.cid, n, gone, "gone", self.now)
+            self.swarm.failed(client.task, client.cid, n, gone, "gone", self.now)
         if transfer.source == SUPERNODE:
             self.sent_by_supernode[n] += 1
         if client.legacy:
-            self.swarm.arrived(TASK, client.cid, n, self.now)
-        self.swarm.done(TASK, client.cid, n, transfer.source, self.now)
+            self.swarm.arrived(client.task, client.cid, n, self.now)
+        self.swarm.done(client.task, client.cid, n, transfer.source, self.now)
         while client.reads and client.have.issuperset(client.reads[0]):
             client.waits.append(self.now - client.asked)
             client.asked = self.now
@@ -311,9 +330,9 @@ class Simulation:
             self.start(transfer)
             return
         del client.running[transfer.n]
-        self.swarm.unpark(TASK, client.cid)
+        self.swarm.unpark(client.task, client.cid)
         for gone in transfer.gone:
-            self.swarm.failed(TASK, client.cid, transfer.n, gone, "gone", self.now)
+            self.swarm.failed(client.task, client.cid, transfer.n, gone, "gone", self.now)
         self.wake()
         self.pull(client)
         self.wake()
@@ -324,7 +343,7 @@ class Simulation:
         if transfer.source != SUPERNODE and self.clients[transfer.source].dead:
             self.at(self.now + 0.01, self.refuse, transfer)
             return
-        transfer.left = 1.0
+        transfer.left = transfer.size
         transfer.since = self.now
         if transfer.client.began is None:
             transfer.client.began = self.now
@@ -332,7 +351,7 @@ class Simulation:
                 self.at(self.now + 0.1, self.early, transfer.client)
         self.active[transfer.source][transfer] = None
         if transfer.source == SUPERNODE:
-            self.swarm.requested(TASK, transfer.n, transfer.client.ip, lambda: -1, self.now)
+            self.swarm.requested(transfer.client.task, transfer.n, transfer.client.ip, lambda: -1, self.now)
         self.share(transfer)
 
     def refuse(self, transfer: Transfer) -> None:

@@ -7,7 +7,7 @@ from dfengine._bitset cimport Bitset, df_ctz, df_prefetch
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport RECENT, SAMPLES, Holders
 from dfengine.supernode.swarm._rarity cimport LEVELS
-from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, between
+from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, TURN, Download, Lease, PeerState, Task, between
 
 from dfengine.supernode.swarm.selections import URGENT
 from dfengine.supernode.swarm.trust import blocks
@@ -58,7 +58,7 @@ cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint m
         return True
     if may_reseed:
         choice.n = rarest_of(task, task.seedable, start, LEVELS - 1)
-        if choice.n >= 0:
+        if choice.n >= 0 and may_repeat(download, now):
             choice.first = -1
             choice.sample.number = 0
             if has(task.holders.held, choice.n):
@@ -91,13 +91,13 @@ cdef bint select(
             return True
         if seed and task.rarity.counts[n] == 0 and (first or download.holder_index != NOWHERE) and has(task.seedable, n):
             return True
-        if first and may_send(task, n, now):
+        if first and may_send(task, n, now) and may_repeat(download, now):
             return True
         first = False
     source = open_source(download, same_speed_only or keeps_up) if task.holders.nopen else None
     if source is None:
         choice.sample.number = choice.sample.open = 0
-        for place, n in enumerate(download.selected if may_reseed else ()):
+        for place, n in enumerate(download.selected if may_reseed and may_repeat(download, now) else ()):
             if n < task.size and has(task.want, n) and (may_send(task, n, now) if place < URGENT else has(task.seedable, n)):
                 choice.n = n
                 choice.first = -1
@@ -112,6 +112,16 @@ cdef bint select(
         if n < task.size and has(task.want, n) and source.has(n):
             return take_from(download, choice, source, n)
     return False
+
+
+cdef bint may_repeat(Download download, double now) except -1:
+    """The supernode may send the download a piece again, as far as other tasks of the same hosts are concerned (`same_hosts`)."""
+    cdef Task task = download.task
+    if task.used_elsewhere == 0 or download.holder_index == NOWHERE:
+        return True
+    if task.refusal == ACCEPTED:
+        task.same_hosts.refuse(task, now)
+    return task.refusal == TURN
 
 
 cdef bint may_send(Task task, Py_ssize_t n, double now) except -1:

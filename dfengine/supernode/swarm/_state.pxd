@@ -15,6 +15,7 @@ Of a task:
     cached        pieces that the supernode itself can send
     in_flight_claims  piece -> the latest lease that brings it to a source, for Limits.reseed_delay
     seedable      cached and not claimed: what the supernode may send again
+    used_elsewhere  slots of the supernode's that its hosts use in other tasks; refusal, turn: what follows from it (`same_hosts`)
     overdue       pieces that a parked pull selects and whose claim is older than that pull waits for (`selections`)
     holders       finished copies and where they are            rarity   finished copies and those in flight
 
@@ -40,6 +41,9 @@ from dfengine.supernode.swarm._rarity cimport Rarity
 cdef enum:
     NOWHERE = -1
     UNKNOWN = -1
+    ACCEPTED = 0
+    WAITS = 1
+    TURN = 2
     LABEL_PARTS = 4  # of `locality`
     SAME_HOST = 2 + LABEL_PARTS
 
@@ -80,6 +84,7 @@ cdef class Lease:
     cdef public bint ending
     cdef readonly bint freed
     cdef readonly bint late
+    cdef readonly tuple also_in
     cdef bint is_claim
     cdef bint awaits_claim_end
     cdef LeaseBucket bucket
@@ -128,7 +133,9 @@ cdef class Task:
     cdef public Py_ssize_t size
     cdef public Py_ssize_t highest
     cdef public Py_ssize_t unfinished
-    cdef public Py_ssize_t supernode_used
+    cdef public Py_ssize_t supernode_used, used_elsewhere
+    cdef public int refusal
+    cdef public Py_ssize_t turn
     cdef readonly Py_ssize_t excess, client_share
     cdef readonly dict late_slots
     cdef readonly object limits
@@ -138,7 +145,7 @@ cdef class Task:
     cdef public bint mixed
     cdef readonly double reseed_delay, select_delay, slow_from
     cdef public double lease
-    cdef public double piece_time
+    cdef public double piece_time, usual_time
     cdef public Py_ssize_t timings_since_review, straggler_count, review_from
     cdef readonly Bitset known
     cdef readonly Bitset legacy_known
@@ -155,6 +162,7 @@ cdef class Task:
     cdef readonly dict recheck
     cdef public dict wakeable
     cdef readonly object selections
+    cdef public object same_hosts
     cdef public bint dropped
     cdef object cached_reply
 

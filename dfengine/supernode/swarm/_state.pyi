@@ -9,6 +9,7 @@ from dfengine.supernode.swarm._bitset_tree import ParkedQueue
 from dfengine.supernode.swarm._holders import Holders
 from dfengine.supernode.swarm._rarity import Rarity
 from dfengine.supernode.swarm.limits import Limits
+from dfengine.supernode.swarm.same_hosts import SameHosts
 from dfengine.supernode.swarm.selections import Selections
 from dfengine.wire import Source
 
@@ -65,10 +66,12 @@ class Lease:
     """Piece n goes from `source` (None: the supernode) to `download`. started: seconds.
 
     ending: its last bytes are about to arrive, so it uses no download slot. freed: it uses no upload slot.
-    late: see `supernode_slots`; only while it uses a slot.
+    late: see `supernode_slots`; only while it uses a slot. also_in: the other tasks in which it counts (`same_hosts`), None: none.
     """
 
     ending: bool
+    @property
+    def also_in(self) -> tuple[Task, ...] | None: ...
     def has_alternate(self, other: Download | None) -> bool:
         """`other` was named to the download as an alternate source."""
     def remove_alternate(self, other: Download) -> None:
@@ -154,10 +157,13 @@ class Task:
     """One task: which pieces are offered to whom, its downloads and parked pulls. Raises BadPiece for an impossible count.
 
     count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. piece_time: their mean, 0 unknown.
+    usual_time: the mean of all tasks when its downloads began, 0 unknown.
     upload_slots, seed_slots, download_slots: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are
     `slow`. mixed: a 1.x CID takes part; it does not report when a piece is ending, so few slots would leave links idle.
-    supernode_used: slots of the supernode's in use. late_slots: those of late leases, by client (`supernode_slots`); client_share: how many
-    of them count against other clients; excess: the others.
+    supernode_used: slots of the supernode's in use. used_elsewhere: those that its hosts use in other tasks; refusal, turn: whether it may
+    send pieces again meanwhile, and the bucket of its turn (`same_hosts`).
+    late_slots: slots of late leases, by client (`supernode_slots`); client_share: how many of them count against other clients; excess: the
+    others.
     timings_since_review: piece times reported since the last review of stragglers; straggler_count: stragglers then; review_from: where
     among its downloads the next review begins.
     """
@@ -167,8 +173,13 @@ class Task:
     highest: int
     unfinished: int
     supernode_used: int
+    used_elsewhere: int
+    refusal: int
+    turn: int
+    same_hosts: SameHosts
     lease: float
     piece_time: float
+    usual_time: float
     timings_since_review: int
     review_from: int
     straggler_count: int

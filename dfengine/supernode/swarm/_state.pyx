@@ -322,7 +322,7 @@ cdef class Task:
         return lease is not None and (n in self.overdue or lease.started + self.patience() <= now)
 
     cpdef double patience(self) noexcept:  # reads C fields only
-        return max(self.select_delay, SELECT_TIMES * self.piece_time)
+        return max(self.select_delay, SELECT_TIMES * self.piece_time or min(SELECT_TIMES * self.usual_time, self.reseed_delay))
 
     cdef bint lacking(self, Bitset into, Bitset offered, Download download) except -1:
         cdef Window window = download.window

@@ -24,8 +24,11 @@ cdef class Leases:
     cdef Py_ssize_t live
     cdef public object watch
     cdef public double watch_due
+    cdef public double piece_time
     cdef readonly Py_ssize_t sent_by_supernode, sent_by_peers
 
+    cdef int use_supernode(self, Lease lease) except -1
+    cdef int leave_supernode(self, Lease lease) except -1
     cdef int take_slot(self, Lease lease) except -1
     cdef int schedule(self, Lease lease, double when) except -1
     cdef int unschedule(self, Lease lease) except -1

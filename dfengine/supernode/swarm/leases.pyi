@@ -11,6 +11,8 @@ class Leases:
     """Told of each lease from the supernode."""
     watch_due: float
     """When it has something to do at the earliest, seconds."""
+    piece_time: float
+    """Mean seconds of the latest pieces of all tasks, 0 unknown."""
     def __len__(self) -> int: ...
     @property
     def sent_by_supernode(self) -> int:

@@ -6,9 +6,13 @@ import heapq
 
 from libc.math cimport INFINITY, ceil
 
-from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, LeaseBucket
+from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, Download, Lease, PeerState, Task, LeaseBucket
 
 from dfengine.supernode.swarm import deadlines
+
+cdef enum:
+    MOST_TASKS = 64  # of a host, the newest ones, that a lease counts in
+    MUCH_LARGER = 2  # times as many unfinished downloads
 
 cdef double GRAIN = deadlines.GRAIN
 
@@ -24,6 +28,36 @@ cdef class Leases:
     def __len__(self):
         return self.live
 
+    cdef int use_supernode(self, Lease lease) except -1:
+        """It uses a slot of the supernode's, which counts in its host's other tasks as well (`same_hosts`)."""
+        cdef Download download = lease.download, other
+        cdef Task task = download.task
+        cdef Py_ssize_t looks = MOST_TASKS
+        cdef list also_in
+        task.supernode_used += 1
+        if len(download.peer.downloads) < 2:
+            return 0
+        also_in = []
+        for other in reversed(download.peer.downloads):
+            if other.task is not task and 0 < other.task.unfinished <= MUCH_LARGER * task.unfinished:
+                other.task.used_elsewhere += 1
+                also_in.append(other.task)
+            looks -= 1
+            if looks == 0:
+                break
+        lease.also_in = tuple(also_in)
+        return 0
+
+    cdef int leave_supernode(self, Lease lease) except -1:
+        cdef Task task
+        lease.download.task.supernode_used -= 1
+        for task in lease.also_in or ():
+            task.used_elsewhere -= 1
+            if task.refusal != ACCEPTED and task.used_elsewhere == 0:
+                task.same_hosts.accept(task)
+        lease.also_in = None
+        return 0
+
     cdef int take_slot(self, Lease lease) except -1:
         """The lease is new; its source has a free slot, which it uses."""
         cdef Download source = lease.source, other
@@ -32,7 +66,8 @@ cdef class Leases:
         self.live += 1
         if source is None:
             lease.freed = self.watch is not None and not self.watch.granted(lease)
-            task.supernode_used += not lease.freed
+            if not lease.freed:
+                self.use_supernode(lease)
             return 0
         lease.older = source.sent
         if source.sent is not None:
@@ -116,7 +151,7 @@ cdef class Leases:
             return 0
         lease.freed = True
         if source is None:
-            lease.download.task.supernode_used -= 1
+            self.leave_supernode(lease)
             if lease.late:
                 lease.late = False
                 lease.download.task.count_late(lease.download.peer.address, -1)
@@ -134,7 +169,7 @@ cdef class Leases:
     def use_slot(self, Lease lease not None):
         if lease.freed:
             lease.freed = False
-            lease.download.task.supernode_used += 1
+            self.use_supernode(lease)
 
     def make_late(self, Lease lease not None):
         cdef Task task = lease.download.task

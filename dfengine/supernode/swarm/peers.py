@@ -115,6 +115,7 @@ class Peers:
         task.downloads[download.cid] = download
         if not task.unfinished:
             stragglers.begin(task)
+            task.usual_time = self.leases.piece_time
         task.unfinished += 1
         if download.legacy:
             task.mixed = True

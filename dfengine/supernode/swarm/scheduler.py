@@ -9,7 +9,8 @@ Order, for each piece of an answer:
    these the least loaded;
 3. the rarest piece the supernode may send again. Not a piece that was assigned to a source less than Limits.reseed_delay ago: that source
    will have it sooner than the supernode could send it again, and the supernode's uplink limits the swarm. Nor for a download with enough
-   pieces under way: a native client requests more only to keep its connections busy.
+   pieces under way: a native client requests more only to keep its connections busy. Nor while the supernode sends other files to hosts
+   of this task (`same_hosts`).
 
 A pull may select its pieces, in order of preference; then the order is that of `selections`.
 Other pieces of a stream go by rarity inside its window, so that streams at the same position have something to trade.

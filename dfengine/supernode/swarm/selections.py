@@ -14,7 +14,8 @@ would take half of its pieces from the supernode (simulated: 302 pieces sent ins
 
 A piece that is on its way to a source is the difficult case. Others wait until `Limits.reseed_delay` (2 s) has passed, because the swarm
 loses when the supernode sends a piece twice; a program that waits for one read would stand still. So a piece is overdue for those who
-name it among their first URGENT pieces after `Task.patience`: one and a half times the mean time of a piece, 0.1 s at least. By then most
+name it among their first URGENT pieces after `Task.patience`: one and a half times the mean time of a piece, 0.1 s at least; of a task that
+has had no piece yet, that of all tasks' latest pieces, `Limits.reseed_delay` at most. By then most
 pieces have arrived, at a source that serves them next, so the read costs the supernode nothing; the others come from a slow or dead host,
 and the supernode sends the piece again. The new copy is a new claim. So all readers together make the supernode send a piece again once in
 that time, in its own slots, and only while no open holder has it: a crowd that opens the same file reads its pieces from each other. For

@@ -28,6 +28,7 @@ from dfengine.supernode.swarm._state import Download, Task
 from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, Peers, key_of
+from dfengine.supernode.swarm.same_hosts import SameHosts
 from dfengine.supernode.swarm.scheduler import CDN, Assignment, Pull, pull
 from dfengine.supernode.swarm.selections import Selections, checked
 from dfengine.supernode.swarm.supernode_slots import SupernodeSlots, Taken
@@ -67,6 +68,7 @@ class Swarm:
         self.seed = seed
         self.wakeable: dict[str, None] = {}
         self.selections = Selections()
+        self.same_hosts = SameHosts()
 
     def _task(self, task_id: str) -> Task:
         state = self.tasks.get(task_id)
@@ -88,6 +90,7 @@ class Swarm:
             raise IllegalEvent(f"task {task_id} is there already")
         rotation = self._rotation(task_id)
         self.tasks[task_id] = Task(task_id, count, self.limits, lease or self.limits.lease, rotation, self.wakeable, self.selections)
+        self.tasks[task_id].same_hosts = self.same_hosts
 
     def set_count(self, task_id: str, count: int) -> None:
         """The task has `count` pieces. Pieces that CIDs reported beyond are removed. Raises IllegalEvent on a contradiction.
@@ -210,13 +213,16 @@ class Swarm:
         for lease in self.leases.end_claims():
             stragglers.claim_over(lease, self.leases, now)
         self.selections.tick(now, most)
+        self.same_hosts.tick(now, most)
         self.supernode_slots.look(now, most)
         self.peers.tick(now, most)
         return expired
 
     def next_due(self) -> float:
         """When `tick` has something to do, seconds; 0 when the last call left something, infinity while nothing is there."""
-        return 0.0 if self.peers.unfinished else min(self.leases.soonest(), self.peers.soonest(), self.selections.soonest())
+        if self.peers.unfinished:
+            return 0.0
+        return min(each.soonest() for each in (self.leases, self.peers, self.selections, self.same_hosts))
 
     # PIECES
 

@@ -6,7 +6,7 @@ from dfengine._bitset cimport Bitset, df_popcount
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._bitset_tree cimport empty
 from dfengine.supernode.swarm._rarity cimport lacking
-from dfengine.supernode.swarm._state cimport NOWHERE, Download, Lease, PeerState, Task, mark_seen
+from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, TURN, Download, Lease, PeerState, Task, mark_seen
 from dfengine.supernode.swarm.leases cimport Leases
 from dfengine.supernode.swarm.stragglers cimport record_link_time, record_piece_time
 
@@ -29,6 +29,8 @@ cdef int grant(
     download.running[n] = lease
     leases.take_slot(lease)
     if download.holder_index != NOWHERE:
+        if source is None and task.refusal == TURN and task.rarity.counts[n]:
+            task.refusal = ACCEPTED
         task.rarity.change(n, 1)
         if not download.is_straggler and not (source is None and lease.freed) and (task.cached.words[n >> 6] >> (n & 63)) & 1:
             task.claim(lease)
@@ -89,6 +91,7 @@ cpdef int complete(Download download, Py_ssize_t n, Leases leases, double now) e
         leases.release(lease)
         if not download.legacy:
             record_piece_time(task, now - lease.started)
+            leases.piece_time += (now - lease.started - leases.piece_time) / 8
             record_link_time(download, lease, leases, now)
     return task.recheck_if_parked(download)
 
@@ -188,6 +191,7 @@ cpdef int drop(Lease lease, Leases leases) except -1:
         download.arrived[lease.n] = None
     if download.holder_index != NOWHERE:
         download.task.rarity.change(lease.n, -1)
+        note_rarer(download.task)
     leases.release(lease)
     return download.task.recheck_if_parked(download)
 
@@ -229,6 +233,7 @@ cpdef int evict(Download download, Py_ssize_t n) except -1:
     if download.holder_index != NOWHERE:
         task.holders.lose(download.holder_index, n)
         task.rarity.change(n, -1)
+        note_rarer(task)
         if empty(download.have):
             task.holders.close(download.holder_index)
     if window is None:
@@ -287,7 +292,15 @@ cpdef int delist(Download download) except -1:
         lease = task.in_flight_claims[n]
         if lease is not None and lease.download is download:
             task.end_claim(n)
+    note_rarer(task)
     task.freed_sources.pop(download, None)
+    return 0
+
+
+cdef int note_rarer(Task task) except -1:
+    """Pieces have fewer copies: of one without any the supernode may send the first, also where it must not send it again."""
+    if task.refusal != ACCEPTED:
+        task.note_freed(None)
     return 0
 
 

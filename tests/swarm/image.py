@@ -1,0 +1,129 @@
+"""An image's layers to hosts that pull all of them at once: one task for each layer, links that all tasks of a host share.
+
+Each host reads its layers as the proxy does for a client that opens some of them at a time, in the order of the image: a layer's first
+pieces in order, the others in an order of the host's own. Time is in seconds, size in pieces.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import ceil
+from random import Random
+
+from dfengine.supernode.swarm.limits import Limits
+from dfengine.task import Peer
+from tests.swarm.fair import FairSimulation
+from tests.swarm.virtual import SUPERNODE, Client, Delays, Transfer
+
+PIECE_SECONDS = 0.175
+"""Of 4 MiB on a link of 200 Mbit/s."""
+
+LINK_DELAYS = Delays(0.09, 0.06, 0.15, 0.375)
+"""Of the real programs on shaped links, in seconds, see docs/scale.md."""
+
+FIRST = 2
+"""Pieces that `proxy.blob` asks for in order."""
+
+
+def sizes_of(mib: float, layers: int = 12) -> list[float]:
+    """Pieces of the layers of `bench.image_pull`, each a little smaller than the one before."""
+    weights = [layers - n for n in range(layers)]
+    return [mib / 4 * weight / sum(weights) for weight in weights]
+
+
+class ImageSimulation(FairSimulation):
+    """sizes: of the layers, in pieces. opened: layers that a host reads at a time. rate: pieces per second of every link."""
+
+    def __init__(
+        self, sizes: list[float], hosts: int, *, seed: int = 0, opened: int = 6, rate: float = 1 / PIECE_SECONDS, room: int = 5,
+        limits: Limits | None = None, delays: Delays | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(1, limits=limits, seed=seed, delays=delays or LINK_DELAYS, cached=0)
+        self.rate = rate
+        self.sizes = sizes
+        self.hosts = [f"h{n}" for n in range(hosts)]
+        self.chance = Random(seed)
+        self.room = room
+        self.dead: set[str] = set()
+        self.begun: Counter[tuple[str, int]] = Counter()
+        """(task, piece) -> times that the supernode began to send it."""
+        self.served: dict[str, float] = {}
+        self.left_of = {host: list(range(len(sizes))) for host in self.hosts}
+        self.reading = Counter(dict.fromkeys(self.hosts, 0))
+        for layer, size in enumerate(sizes):
+            self.swarm.add_task(str(layer), ceil(size), 0.0)
+            for n in range(ceil(size)):
+                self.swarm.cached(str(layer), n, 0.0)
+        for host in self.hosts:
+            for _ in range(opened):
+                self.open_next(host)
+
+    @property
+    def whole(self) -> float:
+        """Pieces of all layers."""
+        return sum(self.sizes)
+
+    @property
+    def copies(self) -> float:
+        """What the supernode sent, in times of the image."""
+        return sum(self.size_of(task, n) * times for (task, n), times in self.begun.items()) / self.whole
+
+    @property
+    def last(self) -> float:
+        """When the last host had all, in times of what the image takes on one link."""
+        return max(self.served.values()) / (self.whole / self.rate)
+
+    def size_of(self, task: str, n: int) -> float:
+        return min(1.0, self.sizes[int(task)] - n)
+
+    def size(self, client: Client, n: int) -> float:
+        return self.size_of(client.task, n)
+
+    def count(self, client: Client) -> int:
+        return ceil(self.sizes[int(client.task)])
+
+    def wishes(self, client: Client) -> tuple[int, ...]:
+        return tuple([n for n in client.reads[0] if n not in client.have and n not in client.running]) or client.reads[0]
+
+    def open_next(self, host: str) -> None:
+        """The host opens its next layer; the last one ends it."""
+        if not self.left_of[host]:
+            if not self.reading[host]:
+                self.served[host] = self.now
+            return
+        layer = self.left_of[host].pop(0)
+        self.reading[host] += 1
+        pieces = list(range(ceil(self.sizes[layer])))
+        others = pieces[FIRST:]
+        self.chance.shuffle(others)
+        number = self.hosts.index(host) + 2
+        cid = f"{host}/{layer}"
+        reads = [(*pieces[:FIRST], *others)]
+        client = Client(cid, f"10.0.0.{number}", self.room, reads=reads, asked=self.now, task=str(layer), host=host)
+        self.clients[cid] = client
+        self.active[cid] = {}
+        self.swarm.join(client.task, cid, Peer(client.ip, 20000, f"/peer/file/{cid}"), self.now)
+        self.pull(client)
+
+    def start(self, transfer: Transfer) -> None:
+        if transfer.source == SUPERNODE:
+            self.begun[transfer.client.task, transfer.n] += 1
+        super().start(transfer)
+
+    def finished(self, transfer: Transfer) -> None:
+        client = transfer.client
+        done = client.finished is not None
+        super().finished(transfer)
+        if client.finished is not None and not done:
+            self.reading[client.host] -= 1
+            self.open_next(client.host)
+
+    def kill(self, host: str) -> None:
+        """All of its downloads vanish without a word."""
+        self.dead.add(host)
+        for client in list(self.clients.values()):
+            if client.host == host:
+                self.die(client.cid)
+
+    def over(self) -> bool:
+        return self.served.keys() | self.dead >= set(self.hosts)

@@ -22,7 +22,7 @@ from dfengine.settings import SupernodeAddress, parse_rate
 
 FLAGS = {
     "--node": "nodes", "-n": "nodes", "--locallimit": "locallimit", "-s": "locallimit", "--totallimit": "totallimit", "--home": "home",
-    "--ip": "ip", "--expiretime": "expiretime", "--alivetime": "alivetime",
+    "--ip": "ip", "--port": "port", "--expiretime": "expiretime", "--alivetime": "alivetime",
 }  # fmt: skip
 """Flags among `dfget_flags` that mean something here -> the setting."""
 

@@ -151,7 +151,10 @@ class ForwardAnswer(Answering):
             here = await blob.opened()
         except OriginForbidden:
             return False  # it is the origin's to say
-        if not blob.bind(source.version.encode()) or here.geometry.length != told.length or not blobs.room(blob):
+        if not blob.bind(source.version.encode()) or here.geometry.length != told.length:
+            self._forward.heads.forget(server, self._target, fields, rule.ignore)
+            return False
+        if not blobs.room(blob):
             return False
         return self._serve(told, status, here.fd, here, lambda span, landed: Reader(blob, here, span, landed))
 

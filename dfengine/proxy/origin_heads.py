@@ -26,7 +26,12 @@ MOST_KNOWN = 4096
 """Answers that are remembered, with MOST_FIELDS at most: 32 MiB."""
 
 MOST_FIELDS = 8 << 10
-HEAD_SECONDS = 20.0
+HEAD_SECONDS = 8.0
+"""For an answer to HEAD, before the GET is passed on: clients wait for 10 s and more."""
+
+LONGEST = 2048
+"""Characters of a URL that is remembered."""
+
 OWN_SECONDS = 60.0
 
 NO_HEAD = frozenset((400, 403, 405, 501))
@@ -76,6 +81,8 @@ class OriginHeads:
 
     def owns(self, url: str) -> None:
         """What is there is a file that is not shared."""
+        if len(url) > LONGEST:
+            return
         self._own.pop(url, None)
         self._own[url] = self._loop.time() + OWN_SECONDS
         if len(self._own) > MOST_KNOWN:
@@ -83,7 +90,7 @@ class OriginHeads:
 
     async def told(self, registry: Registry, target: str, request: Fields, via: tuple[bytes, bytes], ignore: frozenset[str]) -> Told:
         """Of what a GET with these fields asks for. ignore: see shared_cache. Raises OriginUnreachable and its kin."""
-        key = (registry.url, target, *sorted((name.lower(), value) for name, value in request if name.lower() in CHOOSING), ignore)
+        key = _key(registry, target, request, ignore)
         known = self._known.get(key)
         anyone = not ignore & {"authorization", "cookie"}
         if known is not None and anyone and known.until > time.time() and not shared_cache.asks_again(request):
@@ -96,13 +103,21 @@ class OriginHeads:
                 found = await self._asked(registry, target, fields)
         except TimeoutError:
             raise OriginUnreachable(f"{registry.place} did not answer within {HEAD_SECONDS:g} s") from None
-        if anyone and found.until > time.time() and not shared_cache.forbidden_by_answer(
-            found.status, [*found.fields], found.length, ignore
-        ) and sum(len(name) + len(value) for name, value in found.fields) <= MOST_FIELDS:  # fmt: skip
+        if anyone and found.until > time.time():
+            self._keep(key, found, ignore)
+        return found
+
+    def _keep(self, key: tuple[object, ...], found: Told, ignore: frozenset[str]) -> None:
+        size = sum(len(name) + len(value) for name, value in found.fields)
+        shared = not shared_cache.forbidden_by_answer(found.status, [*found.fields], found.length, ignore)
+        if shared and size <= MOST_FIELDS and len(repr(key)) <= 2 * LONGEST:
             self._known[key] = found
             if len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
-        return found
+
+    def forget(self, registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> None:
+        """What is known of it does not hold any more."""
+        self._known.pop(_key(registry, target, request, ignore), None)
 
     async def _asked(self, registry: Registry, target: str, fields: Fields) -> Told:
         asked = time.time()
@@ -115,3 +130,8 @@ class OriginHeads:
         said = [(name, value) for name, value in passed_on(told.fields, False) if name.lower() != b"content-range"]
         now = time.time()
         return Told(status, tuple(said), length, now, shared_cache.fresh_until(said, asked, now))
+
+
+def _key(registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> tuple[object, ...]:
+    chosen = sorted((name.lower(), value) for name, value in request if name.lower() in CHOOSING)
+    return registry.url, target, *chosen, ignore

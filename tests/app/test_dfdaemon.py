@@ -48,7 +48,8 @@ hijack_https:
     - regx: host-2
       insecure: true
       certs: ["server.crt"]
-dfget_flags: ["--node", "192.168.33.21", "--verbose", "--totallimit=40M", "-f", "Expires&Signature"]
+dfget_flags: ["--node", "192.168.33.21", "--verbose", "--ip", "192.168.33.23", "--port", "15001", "--expiretime", "3m0s",
+              "--alivetime", "5m0s", "--totallimit=40M", "-f", "Expires&Signature"]
 supernodes:
   - 127.0.0.1
   - 10.10.10.1:8002
@@ -56,6 +57,11 @@ port: 65001
 hostIp: 127.0.0.1
 ratelimit: 20M
 dfpath: /usr/local/bin/dfget
+localrepo: /home/admin/.small-dragonfly/dfdaemon/data/
+verbose: false
+maxprocs: 10
+logConfig:
+  path: /dev/stdout
 """
 
 
@@ -66,7 +72,7 @@ def test_as_it_is_documented(tmp_path: Path) -> None:
     found, legacy, left = dfdaemon.read(str(path))
     assert found == {
         "registries": ("https://index.docker.io",), "listen": ("127.0.0.1:65001",), "locallimit": 20 << 20, "totallimit": 40 << 20,
-        "cacerts": ("server.crt",),
+        "cacerts": ("server.crt",), "ip": "192.168.33.23", "port": 15001, "expiretime": 180.0, "alivetime": 300.0,
         "nodes": (SupernodeAddress("127.0.0.1"), SupernodeAddress("10.10.10.1"), SupernodeAddress("192.168.33.21")),
     }  # fmt: skip
     assert not left

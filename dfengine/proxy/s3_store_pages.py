@@ -30,15 +30,17 @@ def query(prefix: str, asked: Listed) -> dict[str, str]:
     found = {"prefix": prefix + asked.prefix, "max-keys": str(asked.most), "encoding-type": "url"}
     if asked.delimiter:
         found["delimiter"] = asked.delimiter
-    if asked.version == 1:
-        return found | ({"marker": prefix + asked.after} if asked.after else {})
     after = asked.after
     if asked.token is not None:
         kind, text = read_token(asked.token)
         if kind != KEY:
             return found | {"list-type": "2", "continuation-token": text}
         after = text
-    return found | {"list-type": "2"} | ({"start-after": prefix + after} if after else {})
+    # The prefix itself is no key below it: a page of that alone would be empty, and seem to be the last.
+    after = prefix + after if after or not asked.prefix else ""
+    if asked.version == 1:
+        return found | ({"marker": after} if after else {})
+    return found | {"list-type": "2"} | ({"start-after": after} if after else {})
 
 
 def page_of(prefix: str, asked: Listed, found: StorePage) -> Page:
@@ -52,9 +54,10 @@ def page_of(prefix: str, asked: Listed, found: StorePage) -> Page:
         return Page(objects, prefixes)
     if asked.version == 2 and found.token:
         return Page(objects, prefixes, token=found.token)
-    # A store that says no NextMarker, as without a delimiter, means the last that it told.
+    # Without a delimiter S3 says no NextMarker: the next page begins behind the last key. moto's is no key.
     last = max([each.key for each in found.objects] + [*found.prefixes], default="")
-    return Page(objects, prefixes, (found.marker or last).removeprefix(prefix))
+    marker = found.marker if found.marker.startswith(prefix) else ""
+    return Page(objects, prefixes, (marker or last).removeprefix(prefix))
 
 
 class StorePages:

@@ -23,8 +23,8 @@ KEPT = (
 META = ("x-amz-meta-", "x-goog-meta-", "x-ms-meta-")
 """How the names of the user's own fields begin."""
 
-MOST_FIELDS = 8 << 10
-"""Bytes of such fields; of an object that has more none is passed on."""
+MOST_FIELDS = 4 << 10
+"""Bytes of such fields; of an object that has more none is passed on. S3 itself lets a user have 2 KB."""
 
 _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")

@@ -21,7 +21,7 @@ from dfengine.proxy import reference, rules, shared_cache, targets
 from dfengine.proxy.answering import Answering
 from dfengine.proxy.blob import Reader
 from dfengine.proxy.blobs import GENERAL, BlobAnswer, Source
-from dfengine.proxy.fields import Fields, private, text
+from dfengine.proxy.fields import TOKEN, Fields, private, text
 from dfengine.proxy.file_answer import send_file
 from dfengine.proxy.git_file import BLOCK
 from dfengine.proxy.origin_heads import OriginHeads, Told
@@ -194,8 +194,11 @@ def _sha256(fd: int) -> str:
     return found.hexdigest()
 
 
-def shown_token(first: dict[bytes, bytes]) -> bytes:
-    """What a client that knows this proxy as a forward proxy shows in the place of its token: a password; b"" for none."""
+def shown_token(first: dict[bytes, bytes]) -> bytes | None:
+    """What a client shows: the field of the proxy's token, or, where it knows this proxy as a forward proxy, a password."""
+    given = first.get(TOKEN)
+    if given or b"proxy-authorization" not in first:
+        return given
     scheme, _, rest = first.get(b"proxy-authorization", b"").partition(b" ")
     try:
         return base64.b64decode(rest, validate=True).partition(b":")[2] if scheme.lower() == b"basic" else b""

@@ -250,7 +250,7 @@ class Server:
             if self._s3 is not None and head.target.startswith(s3_door.PATH) and self._s3.checks:
                 return self._s3.route(front, head)  # a signature shows who asks
         forwards = is_absolute(head.target) or head.method == "CONNECT"
-        if front.inside is None and self._guard.refuses(first.get(fields.TOKEN) or shown_token(first)):
+        if front.inside is None and self._guard.refuses(shown_token(first)):
             self._events.warning("token_refused", client=front.client or "local")
             if forwards:
                 asks = b"Proxy-Authenticate", b'Basic realm="dfengine proxy"'

@@ -273,6 +273,8 @@ def test_what_is_refused(stage: Scene, origin: Upstream) -> None:
         (b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400), (b"GET http://u:p@127.0.0.1/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET ftp://h/x HTTP/1.1\r\nHost: h\r\n\r\n", 501), (b"GET http://%b/x HTTP/1.1\r\nHost: a\r\n\r\n" % here, 404),
         (b"CONNECT %b HTTP/1.1\r\nHost: a\r\n\r\n" % here, 403), (b"CONNECT h:25 HTTP/1.1\r\nHost: h\r\n\r\n", 403),
+        (b"GET http://169.254.169.254/x HTTP/1.1\r\nHost: a\r\n\r\n", 403),
+        (b"CONNECT 169.254.169.254:443 HTTP/1.1\r\nHost: h\r\n\r\n", 403),
         (b"CONNECT /x HTTP/1.1\r\nHost: h\r\n\r\n", 400), (b"CONNECT http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"CONNECT h HTTP/1.1\r\nHost: h\r\n\r\n", 400), (b"CONNECT h:443 HTTP/1.1\r\nHost: a\r\nHost: h\r\n\r\n", 400),
         (b"GET http://h/x HTTP/1.1\r\nHost: a\r\nHost: h\r\n\r\n", 400),

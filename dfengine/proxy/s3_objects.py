@@ -62,10 +62,10 @@ class Objects:
         self._asking: dict[str, asyncio.Future[Told]] = {}
         self._opening: dict[str, asyncio.Task[tuple[Blob, PieceFile]]] = {}
 
-    async def look(self, url: str) -> Told:
-        """What is at this URL. Raises subclasses of DfengineError."""
+    async def look(self, url: str, again: bool = False) -> Told:
+        """What is at this URL. again: although it was asked a moment ago. Raises subclasses of DfengineError."""
         known = self._told.get(url)
-        if known is not None and self._loop.time() - known.at < self._settings.s3_fresh:
+        if known is not None and not again and self._loop.time() - known.at < self._settings.s3_fresh:
             return known
         asking = self._asking.get(url)
         if asking is None:

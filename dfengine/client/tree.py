@@ -193,6 +193,7 @@ class Tree:
             previous, self._target = self._target, target
             if previous is not None and previous.parts != target.parts:
                 previous.tidy()
+                previous.close()
             began = self._began
             if not whole or self._delete:
                 target.occupy(self._delete)

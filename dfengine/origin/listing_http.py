@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 
-from dfengine.errors import BadListing, BadValue
+from dfengine.errors import BadListing, BadValue, OriginSlow
 from dfengine.origin.head import Head
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.listing_index import found
@@ -73,6 +73,9 @@ class Pages:
                 self.look()
                 if len(whole) > self._limits.page_bytes:
                     raise BadListing(f"{shown} answers with more than {self._limits.page_bytes} bytes in one page of a listing")
+        except OriginSlow as error:
+            error.final = True  # another try begins the whole listing anew, and would take as long
+            raise
         finally:
             body.close()
         self._names.weigh(len(whole))

@@ -17,14 +17,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.errors import BadListing, BadValue, OriginError, OriginForbidden, SourceGone
+from dfengine.errors import BadListing, BadValue, OriginError, OriginForbidden, OriginSlow, SourceGone
 from dfengine.net.access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.listing import files
+from dfengine.origin.listing_http import Pages
 from dfengine.origin.listing_index import found
 from dfengine.origin.listing_names import Entry, Limits, Names
 from dfengine.origin.local_root import Anywhere, Roots
 from dfengine.origin.reach import Reach
+from dfengine.origin.retry import transient
 from tests.origins.hub import LARGE, Hub
 
 NGINX = """<html>
@@ -330,3 +332,25 @@ def test_a_link_out_of_the_root_or_to_a_directory_ends_the_listing(cancel: Cance
     (root / "round").symlink_to("sub")
     with pytest.raises(BadListing, match="link to a directory"):
         listed(f"file://{root}", cancel, roots=Roots([str(root)]))
+
+
+def test_a_listing_that_drips_is_not_begun_again() -> None:
+    """Each time it would take as long as the least rate allows before it is seen."""
+
+    class Drips:
+        closed = False
+
+        def open(self, waiting: Callable[[], None]) -> Any:
+            return self
+
+        def read_into(self, buffer: memoryview) -> int:
+            raise OriginSlow("the origin sends less than 16384 bytes per second")
+
+        def close(self) -> None:
+            self.closed = True
+
+    origin: Any = Drips()
+    with pytest.raises(OriginSlow) as caught:
+        Pages(lambda url: origin, Names("http://o/", Limits()), Limits()).read("http://o/", "http://o/")
+    assert not transient(caught.value)
+    assert origin.closed

@@ -219,6 +219,10 @@ class Scene:
         self._processes.append(process)
         return process
 
+    def adopt(self, process: subprocess.Popen[bytes]) -> None:
+        """One that a test has started by itself: it is ended, and its pipes are closed, whatever becomes of the test."""
+        self._processes.append(process)
+
     def supernode(self, *options: str, home: Path | None = None, port: int = 0, download_port: int = 0,
                   tls: ssl.SSLContext | None = None) -> Supernode:
         """Start a supernode and wait until it is ready; tls: what the test itself asks it with."""

@@ -21,6 +21,7 @@ def test_a_script_of_1x_runs_by_its_names(stage: Scene) -> None:
     ports = [str(free_port()) for _ in range(2)]
     line = ["--port", ports[0], "--download-port", ports[1], "--home-dir", home, "--advertise-ip", "127.0.0.1", "-D", "--pool-size", "10"]
     process = subprocess.Popen([links / "supernode", *line], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stage.adopt(process)
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.readline().startswith(b"ready")
@@ -39,5 +40,3 @@ def test_a_script_of_1x_runs_by_its_names(stage: Scene) -> None:
     process.terminate()
     assert process.wait(PATIENCE) == 0
     assert b"without effect: --pool-size" in process.stderr.read()
-    process.stdout.close()
-    process.stderr.close()

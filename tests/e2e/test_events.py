@@ -36,6 +36,7 @@ def test_what_happens_is_told(stage: Scene) -> None:
     secret.chmod(0o600)
     command += ["--log-format", "json", "--secret-file", str(secret)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stage.adopt(process)
     assert process.stdout is not None
     ready = process.stdout.readline().decode().split()
     node = Supernode(process, ready[1].removeprefix("control="), ready[2].removeprefix("download="), home)
@@ -72,6 +73,7 @@ def test_answers_are_told_where_that_is_wanted(stage: Scene) -> None:
     command = [*DFENGINE, "supernode", "--port", "0", "--download-port", "0", "--host", "127.0.0.1", "--home-dir", str(stage.path / "home")]
     logged = ["--access-log", "--log-level", "off", "--log-format", "json"]
     process = subprocess.Popen([*command, *logged], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stage.adopt(process)
     assert process.stdout is not None
     ready = process.stdout.readline().decode().split()
     node = Supernode(process, ready[1].removeprefix("control="), ready[2].removeprefix("download="), stage.path / "home")
@@ -82,6 +84,7 @@ def test_answers_are_told_where_that_is_wanted(stage: Scene) -> None:
     assert status(node.node, f"/nothing?token={SECRET}") == 404
     proxy = subprocess.Popen([*DFENGINE, "proxy", "--listen", "127.0.0.1:0", "--home", str(stage.path / "home-3"), *logged],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    stage.adopt(proxy)
     assert proxy.stdout is not None
     address = proxy.stdout.readline().decode().split("proxy=")[1].strip()
     assert [status(address, path) for path in ("/healthy", f"/nothing?token={SECRET}")] == [200, 404]
@@ -100,6 +103,7 @@ def test_who_speaks_no_tls_is_told(stage: Scene) -> None:
     options = Authority(stage.path).options("supernode", "IP:127.0.0.1")
     command = [*DFENGINE, "supernode", "--port", "0", "--download-port", "0", "--host", "127.0.0.1", "--home-dir", str(stage.path / "home")]
     process = subprocess.Popen([*command, *options, "--log-format", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stage.adopt(process)
     assert process.stdout is not None
     for address in process.stdout.readline().decode().split()[1:]:
         with pytest.raises((http.client.HTTPException, ConnectionError)):
@@ -121,6 +125,7 @@ def test_a_supernode_reads_its_settings_again_and_takes_leave(stage: Scene) -> N
                    "--home-dir", str(stage.path / "home"), "--config", str(config)]  # fmt: skip
         environment = {**os.environ, "NOTIFY_SOCKET": str(notify)}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        stage.adopt(process)
         assert process.stdout is not None
         ready = process.stdout.readline().decode().split()
         assert manager.recv(4096).startswith(b"READY=1\nSTATUS=control 127.0.0.1:")

@@ -54,7 +54,7 @@ class Place:
         for task in (TASK, OTHER):
             geometry = SimpleNamespace(length=PIECES * 100, count=PIECES) if count >= 0 else SimpleNamespace(length=-1, count=-1)
             file = SimpleNamespace(here=(), record=SimpleNamespace(digest=digests.__getitem__, digests=b"".join(digests)))
-            fetch: Any = SimpleNamespace(geometry=geometry, file=file, state="success", task=task, stop=int, wants=self._wants,
+            fetch: Any = SimpleNamespace(geometry=geometry, file=file, state="success", task=task, claim=None, stop=int, wants=self._wants,
                                          wants_pieces=lambda pieces: self._wants(pieces[0], -1))
             node.cdn.fetches[task] = fetch
             node.swarm.add_task(task, count, node.now())

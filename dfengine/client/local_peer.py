@@ -91,6 +91,22 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
             os.close(fd)
 
 
+def served_at(home: Home, given: str, automatic: str) -> str:
+    """This host's address for its peers: that of the peer server of `home` that runs, else the one given, else the automatic one.
+
+    Raises LocalError where another one is given than it has.
+    """
+    with contextlib.suppress(OSError):
+        fd, held = lock_file(home.lock_path)
+        if fd >= 0:
+            running = None if held else _running(fd, automatic)
+            os.close(fd)
+            if running is not None and given not in ("", running.ip):
+                raise LocalError(f"the peer server of {home.path} serves at {running.ip}: --ip {running.ip}, or another --home")
+            return running.ip if running is not None else automatic
+    return automatic
+
+
 def _say_where(home: Home, lock: int, ip: str, port: int, pid: int) -> None:
     """The lock file's content. Raises LocalError."""
     try:

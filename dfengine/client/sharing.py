@@ -12,7 +12,7 @@ import time
 from dfengine import codes
 from dfengine.client import local_peer, withdrawing
 from dfengine.client.identity import unique_sign
-from dfengine.errors import BadValue, RemoteError, SupernodeError
+from dfengine.errors import BadValue, LocalError, RemoteError, SupernodeError
 from dfengine.location import content_url
 from dfengine.net.announcing import announce
 from dfengine.net.dial import local_address
@@ -78,6 +78,7 @@ class Share:
         ip = local_peer.address(settings.ip, settings.nodes, local_address)
         if not ip:
             raise SupernodeError("this host has no address towards a supernode: --ip ADDRESS")
+        ip = local_peer.served_at(self.home, "" if settings.ip in local_peer.EVERY_ADDRESS else settings.ip, ip)
         algorithms = ("xxh3", "blake3") if settings.secret_file or settings.tls_cert else ("xxh3",)
         until = time.time() + settings.ttl
         try:
@@ -90,6 +91,8 @@ class Share:
                                      alivetime=settings.alivetime)
             if peer.line is not None:
                 peer.line.close()
+            if peer.ip != ip:
+                raise LocalError(f"the peer server of {self.home.path} serves at {peer.ip} since just now: run it again")
             self._port = peer.port
             known = self._tell()
         except BaseException:

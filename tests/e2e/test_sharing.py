@@ -70,6 +70,15 @@ def test_a_file_is_shared_by_its_digest_and_comes_from_its_host(stage: Scene) ->
     assert shipped == name.rpartition(":")[2]
 
 
+def test_a_host_shares_at_the_address_where_it_serves(stage: Scene) -> None:
+    node, path = stage.supernode(), made(stage, size=MIB)
+    stage.get(stage.origin() + "/own.bin", "out-2", host=2, nodes=(node,))
+    told = stage.share(path, "--ip", "127.0.0.8", host=2, nodes=(node,), status=7)
+    assert "serves at 127.0.0.2: --ip 127.0.0.2, or another --home" in told
+    name = stage.share(path, "--ip", "0.0.0.0", host=2, nodes=(node,)).strip()
+    assert stage.get(name, "out-3", host=3, nodes=(node,))["from"]["peers"] == MIB
+
+
 @pytest.mark.parametrize("size", [0, 1, 4 * MIB - 5, 4 * MIB - 4, 330 * MIB])
 def test_files_of_every_length(stage: Scene, size: int) -> None:
     node, path = stage.supernode(), made(stage, size=size)

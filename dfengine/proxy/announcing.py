@@ -26,6 +26,7 @@ from dfengine.task import task_id
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from dfengine.proxy.store import Store
     from dfengine.settings import ProxySettings
     from dfengine.storage.piece_file import PieceFile
 
@@ -41,11 +42,12 @@ SUPERNODES = 2
 
 
 class Announcing:
-    """folder: where the blobs are. threads: what waits for a disk or a supernode runs there."""
+    """store: of the blobs. threads: what waits for a disk or a supernode runs there."""
 
-    def __init__(self, settings: ProxySettings, folder: str, threads: Executor) -> None:
+    def __init__(self, settings: ProxySettings, store: Store, threads: Executor) -> None:
         self._settings = settings
-        self._folder = folder
+        self._store = store
+        self._folder = store.path
         self._threads = threads
         self._turn = threading.Lock()
 
@@ -86,7 +88,8 @@ class Announcing:
                 return
             name, until = shared_content.name_of(hex, sign), time.time() + SECONDS
             shared = shared_content.Announced(name, url, path, length, f"{ip}-{sign}", ip, nodes, [], until, settings.location)
-            shared_content.publish(home, shared, found, task_id(url))
+            with self._store.touching(hex):  # a link more
+                shared_content.publish(home, shared, found, task_id(url))
             for each in sorted(self._own(home), key=lambda each: each.until)[:-MOST]:
                 home.withdraw(each.name)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dfengine.client.on_demand import Ticket, TransferOnDemand
     from dfengine.client.result import Result
+    from dfengine.proxy.store import State
     from dfengine.settings import GetSettings
     from dfengine.storage.piece_file import PieceFile
 
@@ -91,6 +92,8 @@ class Blob:
         """Nobody wants it any more."""
         self.right = False
         """All of it is here, and its digest was compared."""
+        self.state: State | None = None
+        """Of its file then."""
         self.over = False
         """Nothing comes any more."""
         self.readers: set[Reader] = set()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, DigestMismatch, OriginForbidden, StorageError
@@ -19,13 +21,12 @@ from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.file_answer import answer_file
 from dfengine.proxy.permissions import UNSAID, Permissions, Permit
 from dfengine.proxy.registries import OWN_MACHINE
-from dfengine.proxy.store import Kept, Store, name_of
+from dfengine.proxy.store import Kept, Store, name_of, state_of
 from dfengine.settings import GetSettings
 from dfengine.task import Digest
 from dfengine.value import Value
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from dfengine.proxy.exchange import Exchange
@@ -90,9 +91,12 @@ class Blobs:
         self.threads = ThreadPoolExecutor(THREADS, "blob")
         self.store = Store(settings.home)
         self._settings = settings
-        self._announcing = Announcing(settings, self.store.path, self.threads)
+        self._announcing = Announcing(settings, self.store, self.threads)
         self._announcing.start()
         self._open: dict[str, Blob] = {}
+        self._dropped: list[Blob] = []
+        """Those that are still read from."""
+        self._checking: dict[str, asyncio.Future[Kept | None]] = {}
         self._proved: dict[str, str] = {}
         """Name of a blob that is named by no sha256 -> the name by which it is kept."""
         self._evicted, self._evicting = 0.0, False
@@ -109,10 +113,26 @@ class Blobs:
         for name in (self._proved.get(name, name) for name in names):
             kept = self.store.find(name)
             if kept is None and self.store.exists(name):
-                kept = await self.loop.run_in_executor(self.threads, self.store.check, name)
+                kept = await self._checked(name)
             if kept is not None:
                 return name, kept
         return None
+
+    async def _checked(self, name: str) -> Kept | None:
+        """What is on the disk by this name is compared, once for all who ask for it at the same time."""
+        checking = self._checking.get(name)
+        if checking is None:
+            checking = self._checking[name] = self.loop.run_in_executor(self.threads, self.store.check, name)
+            checking.add_done_callback(partial(self._has_checked, name))
+        return await asyncio.shield(checking)
+
+    def _has_checked(self, name: str, checking: asyncio.Future[Kept | None]) -> None:
+        del self._checking[name]
+        if not checking.cancelled() and checking.result() is None:
+            self._changed(name)
+
+    def _changed(self, name: str) -> None:
+        self._events.warning("blob_changed", name=name, reason="it is not what was fetched: another program wrote to the file, or the disk")
 
     def distrusts(self, digest: str, registry: Registry) -> bool:
         """What it sent lately, or what others had from somewhere, was another blob."""
@@ -131,9 +151,9 @@ class Blobs:
     def bring(self, asked: Source, registry: Registry, sent: Fields) -> Blob:
         """What is asked for, fetched from now on if it is not yet. sent: fields that open it at the registry, and others beside them."""
         names, digest = [asked.name] if asked.name else self.names(asked.digest, registry, sent), asked.digest
-        name = next((name for name in names if name in self._open and not self._open[name].failed), names[-1])
-        blob = self._open.get(name)
-        if blob is None or blob.failed:
+        name = next((name for name in names if self.under_way(name) is not None), names[-1])
+        blob = self.under_way(name)
+        if blob is None:
             own = self._settings
             settings = GetSettings(
                 url=registry.url + asked.target, output="", nodes=own.nodes, notbs=self.distrusts(digest, registry),
@@ -150,9 +170,15 @@ class Blobs:
         return blob
 
     def under_way(self, name: str) -> Blob | None:
-        """The one of this name that is fetched, or was a moment ago."""
+        """The one of this name that is fetched, or was a moment ago and has not changed since. For one that is not `kept`."""
         blob = self._open.get(name)
-        return blob if blob is not None and not blob.failed else None
+        if blob is None or blob.failed:
+            return None
+        if blob.right and blob.state != state_of(blob.file.fd):
+            self._changed(name)
+            self.drop(name)
+            return None
+        return blob
 
     def fetch(
         self, name: str, asked: tuple[str, str], settings: GetSettings, proof: Callable[[int], str] | None, named: bool = True
@@ -175,7 +201,9 @@ class Blobs:
     def drop(self, name: str) -> None:
         """What was begun by this name is not what it should be."""
         blob = self._open.pop(name, None)
-        if blob is not None:
+        if blob is not None and blob.readers:
+            self._dropped.append(blob)  # its descriptor is theirs, too
+        elif blob is not None:
             blob.close()
 
     def use(self, name: str) -> None:
@@ -206,6 +234,7 @@ class Blobs:
             self._events.info("finished", name=asked[0], of=asked[1], length=blob.file.geometry.length, **blob.told)
             if self.store.add(kept, *blob.whole) and not place:
                 self._announcing.add(kept, blob.file)
+            blob.state = state_of(blob.file.fd)
         elif not blob.closed:
             self._events.warning("failed", name=asked[0], of=asked[1], reason=str(blob.failure))
             if isinstance(blob.failure, DigestMismatch):
@@ -226,13 +255,16 @@ class Blobs:
             if not blob.readers and (blob.failed or now - blob.idle_since > (KEPT_SECONDS if blob.right else IDLE_SECONDS)):
                 del self._open[name]
                 blob.close()
+        for blob in [blob for blob in self._dropped if not blob.readers]:
+            self._dropped.remove(blob)
+            blob.close()
 
     def _has_evicted(self, _: object) -> None:
         self._evicting, self._evicted = False, self.loop.time()
 
     def close(self) -> None:
         """The process ends."""
-        for blob in self._open.values():
+        for blob in [*self._open.values(), *self._dropped]:
             blob.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 

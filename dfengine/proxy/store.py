@@ -5,8 +5,9 @@
 
 Otherwise whoever can name a registry of his own would have what others' tokens opened, by its digest.
 
-A file is there only after its digest was compared. One that an earlier process left, or that changed since, is compared again before it is
-given away.
+A file is there only after its digest was compared. One that an earlier process left, or whose inode, length or times of change differ from
+those that it had then, is compared again before it is given away. A program that writes to it can set the time of its data back, and not
+that of its inode; a hard link that comes or goes changes the latter, too, and costs one comparison more.
 """
 
 from __future__ import annotations
@@ -21,12 +22,19 @@ from dfengine.proxy import pins
 from dfengine.proxy.eviction import evict
 from dfengine.storage.protected import is_own_folder
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BLOCK = 1 << 20
 USE_SECONDS = 60.0
 """Between two notes of a blob's use."""
 
-Seen = tuple[int, int, int]
-"""Inode, bytes and time of change of the data."""
+READINGS = 3
+"""Of one blob, while its links change in the meantime."""
+
+State = tuple[int, int, int, int]
+"""Inode, bytes, time of change of the data and of the inode, nanoseconds."""
 
 
 class Kept:
@@ -51,7 +59,7 @@ class Store:
 
     def __init__(self, home: str) -> None:
         self.path = os.path.join(home, pins.BLOBS)
-        self._right: dict[str, Seen] = {}
+        self._right: dict[str, State] = {}
         """What was compared by this process."""
         self._used: dict[str, float] = {}
         try:
@@ -67,7 +75,7 @@ class Store:
         if seen is None:
             return None
         kept = self._open(name)
-        if kept is None or _seen(kept.fd) != seen:
+        if kept is None or state_of(kept.fd) != seen:
             self._right.pop(name, None)
             return None
         return kept
@@ -76,9 +84,24 @@ class Store:
         """It is given away at `now`, unix seconds: the blobs that were used longest ago leave first."""
         if now - self._used.get(name, 0.0) > USE_SECONDS:
             self._used[name] = now
-            with contextlib.suppress(OSError):
-                path = os.path.join(self.path, name)
-                os.utime(path, ns=(int(now * 1e9), os.stat(path).st_mtime_ns), follow_symlinks=False)
+            with contextlib.suppress(OSError), self.touching(name) as path:
+                os.utime(path, ns=(int(now * 1e9), os.lstat(path).st_mtime_ns), follow_symlinks=False)
+
+    @contextlib.contextmanager
+    def touching(self, name: str) -> Iterator[str]:
+        """Gives the blob's path to code that changes the file's links or its time of use: that time of change counts for nothing.
+
+        Raises OSError.
+        """
+        path = os.path.join(self.path, name)
+        before = state_of(path)
+        right = self._right.get(name) == before
+        try:
+            yield path
+        finally:
+            after = state_of(path)
+            if right and after[:3] == before[:3]:
+                self._right[name] = after
 
     def evict(self, most: int) -> None:
         """Remove those used longest ago where they are more than `most` bytes (0: any), or the disk is nearly full. In a thread."""
@@ -92,17 +115,16 @@ class Store:
         kept = self._open(name)
         if kept is None:
             return None
-        seen, digest, at = _seen(kept.fd), hashlib.sha256(), 0
+        for _ in range(READINGS):
+            state = state_of(kept.fd)
+            if _sha256(kept.fd) != name.partition(".")[0]:
+                break
+            if state_of(kept.fd) == state:
+                self._right[name] = state
+                return kept
         with contextlib.suppress(OSError):
-            while block := os.pread(kept.fd, BLOCK, at):
-                digest.update(block)
-                at += len(block)
-        if digest.hexdigest() != name.partition(".")[0] or _seen(kept.fd) != seen:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self.path, name))
-            return None
-        self._right[name] = seen
-        return kept
+            os.unlink(os.path.join(self.path, name))
+        return None
 
     def add(self, name: str, path: str, fd: int) -> bool:
         """Keep the file at `path`, open as `fd`, whose digest was compared; nothing is copied. False: it cannot be kept."""
@@ -113,7 +135,7 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(target)
             os.link(path, target, follow_symlinks=False)
-            self._right[name] = _seen(fd)
+            self._right[name] = state_of(fd)
             return True
         return False
 
@@ -133,6 +155,19 @@ class Store:
         return Kept(fd, found.st_size)
 
 
-def _seen(fd: int) -> Seen:
-    found = os.fstat(fd)
-    return found.st_ino, found.st_size, found.st_mtime_ns
+def _sha256(fd: int) -> str:
+    """In hex; "" where it cannot be read."""
+    digest, at = hashlib.sha256(), 0
+    try:
+        while block := os.pread(fd, BLOCK, at):
+            digest.update(block)
+            at += len(block)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+def state_of(file: int | str) -> State:
+    """Of an open file, or of the one at a path. Raises OSError."""
+    found = os.fstat(file) if isinstance(file, int) else os.lstat(file)
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

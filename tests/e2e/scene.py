@@ -214,8 +214,8 @@ class Scene:
 
     # PROCESSES
 
-    def _start(self, command: list[str], out: int) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL if out == subprocess.DEVNULL else None)
+    def _start(self, command: list[str], out: int, errors: int | None = None) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL if out == subprocess.DEVNULL else errors)
         self._processes.append(process)
         return process
 
@@ -258,14 +258,16 @@ class Scene:
             self.proved(*nodes)
         return found
 
-    def proxy(self, *options: str, host: int = 2, nodes: tuple[Supernode, ...] = ()) -> tuple[subprocess.Popen[bytes], str]:
-        """Start `dfengine proxy` as host 127.0.0.<host> and wait until it is ready; the process and its base URL."""
+    def proxy(
+        self, *options: str, host: int = 2, nodes: tuple[Supernode, ...] = (), errors: int | None = None
+    ) -> tuple[subprocess.Popen[bytes], str]:
+        """Start `dfengine proxy` as host 127.0.0.<host> and wait until it is ready; the process and its base URL. errors: its stderr."""
         home = self.path / f"home-{host}"
         self.homes.add(home)
         command = [*DFENGINE, "proxy", "--listen", f"127.0.0.{host}:0", "--ip", f"127.0.0.{host}", "--home", str(home), *options]
         for node in nodes:
             command += ["-n", node.node]
-        process = self._start(command, subprocess.PIPE)
+        process = self._start(command, subprocess.PIPE, errors)
         assert process.stdout is not None
         line = process.stdout.readline().decode().split()
         assert line[:1] == ["ready"], line

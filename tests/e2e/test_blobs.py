@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -401,3 +402,30 @@ def test_a_supernode_that_is_silent_holds_up_no_pull(stage: Scene, registry: Blo
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = stage.proxy("--registry", registry.url, "-n", f"127.0.0.1:{silent.getsockname()[1]}")[1]
         assert get(url, path)[1] == DATA
+
+
+def test_a_blob_that_another_program_changes_on_the_disk(stage: Scene, registry: Blobs) -> None:
+    """Also a moment after it came, and with its time set back: it is fetched anew before a byte goes out."""
+    data = DATA[: 5 * MIB]
+    path = registry.keep("a", data)
+    process, url = stage.proxy("--registry", registry.url, "--log-format", "json", errors=subprocess.PIPE)
+    kept = stage.path / "home-2" / "blobs" / path.rpartition(":")[2]
+    changes = 0
+    assert get(url, path)[1] == data
+    for restored in (False, True):
+        for change in ("overwritten", "cut"):
+            until(kept.exists, "the blob on the disk")
+            before = kept.stat()
+            if change == "cut":
+                os.truncate(kept, MIB)
+            else:
+                with open(kept, "r+b") as file:
+                    file.write(b"wrong")
+            if restored:
+                os.utime(kept, ns=(before.st_atime_ns, before.st_mtime_ns))
+            changes += 1
+            assert get(url, path, Range="bytes=0-9")[1] == data[:10], (change, restored)
+            assert get(url, path)[1] == data, (change, restored)
+    process.terminate()
+    _, told = process.communicate(timeout=PATIENCE)
+    assert len([line for line in told.splitlines() if json.loads(line)["event"] == "blob_changed"]) >= changes

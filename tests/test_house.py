@@ -48,7 +48,7 @@ PURE_IN_SUPERNODE = {"negative_cache", "posted_peers", "preheat_request", "serie
 
 PURE_IN_PROXY = {
     "client_files", "fields", "guard", "ranges", "reference", "registries", "rules", "s3_bucket", "s3_error", "s3_page", "s3_request",
-    "s3_signature", "s3_told", "s3_xml", "shared_cache", "targets",
+    "s3_signature", "s3_told", "s3_xml", "shared_cache", "targets", "withheld",
 }
 """Modules of the proxy that hold laws."""
 

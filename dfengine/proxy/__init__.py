@@ -8,6 +8,7 @@
     logged_front    the same with an access log; health: what probes are answered
     exchange        what `front` asks of that which answers a request
     passing         a request that is passed on untouched, both ways with bounded memory
+    withheld        the last part of an answer that a digest names, until it was compared (pure)
     upstream, line  connections to registries and other servers, and which of them are kept; one of them
     tunnel          connections to registries that a proxy of the environment makes
     question        a request of the proxy's own, with a small answer

@@ -19,9 +19,12 @@ from dfengine.proxy.answering import Answering
 from dfengine.proxy.blob import Blob, Reader
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.file_answer import answer_file
+from dfengine.proxy.manifests import LONGEST
 from dfengine.proxy.permissions import UNSAID, Permissions, Permit
+from dfengine.proxy.reference import BLOBS
 from dfengine.proxy.registries import OWN_MACHINE
 from dfengine.proxy.store import Kept, Store, name_of, state_of
+from dfengine.proxy.withheld import LEAST, Withheld
 from dfengine.settings import GetSettings
 from dfengine.task import Digest
 from dfengine.value import Value
@@ -137,6 +140,16 @@ class Blobs:
     def distrusts(self, digest: str, registry: Registry) -> bool:
         """What it sent lately, or what others had from somewhere, was another blob."""
         return self._distrusted.get((digest, registry.url), 0.0) > self.loop.time()
+
+    def withheld(self, method: str, asked: Reference, registry: Registry) -> Withheld | None:
+        """What compares a passed answer to a request for what a digest names; None: none names it."""
+        if method != "GET" or not asked.content:
+            return None
+
+        def told(reason: str) -> None:
+            self._events.warning("failed", name=asked.content, of=registry.url, reason=reason)
+
+        return Withheld(asked.content, LEAST if asked.kind == BLOBS else LONGEST, told)
 
     def names(self, digest: str, registry: Registry, sent: Fields) -> list[str]:
         """Under which a blob may be here for who sends these fields to this registry; the last one: for who else it is brought here.

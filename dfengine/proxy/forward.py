@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.front import Front
     from dfengine.proxy.line import Line
     from dfengine.proxy.ranges import Span
+    from dfengine.proxy.reference import Reference
     from dfengine.proxy.requests import Head
     from dfengine.proxy.rules import Rule, Rules
     from dfengine.proxy.upstream import Upstreams
@@ -77,12 +78,15 @@ class Forward:
         if rule.do == rules.REFUSE:
             raise BadRequest(403, "a rule of this proxy refuses this URL")
         server = rule.server(server)
-        pass_on = partial(self._pass_on, front, head, server, target)
+        direct = rule.do == rules.DIRECT or not target.startswith("/v2/")
+        asked = None if direct else reference.parse(target.encode(), "", hosts_in_paths=False)
+        pass_on = partial(self._pass_on, front, head, server, target, asked)
         if rule.do == rules.DIRECT or (targets.is_local(server) and not self._here) or head.method not in ("GET", "HEAD") or head.length:
             return pass_on()
-        asked = reference.parse(target.encode(), "", hosts_in_paths=False) if target.startswith("/v2/") else None
         if asked is not None and asked.kind == reference.BLOBS and asked.digest and "?" not in target:
             return BlobAnswer(self.blobs, front, head, asked, server, [*private(head.fields), self._via], pass_on).start()
+        if asked is not None and asked.content:
+            return pass_on()  # a manifest: what is shared by its URL is not compared with its digest
         if shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore) or self.heads.is_own(server.url + target):
             return pass_on()
         return ForwardAnswer(self, front, head, server, target, rule, self._via, pass_on).start()
@@ -96,8 +100,9 @@ class Forward:
         strip = head.first.get(FILTERED, b"").decode("latin-1").replace("&", ",").split(",")
         return rule.replace(strip=(*rule.strip, *filter(None, map(str.strip, strip)))) if any(strip) else rule
 
-    def _pass_on(self, front: Front, head: Head, server: Registry, target: str) -> Exchange:
-        return ForwardPassing(front, head, self.upstreams, server, target, [self._via]).start()
+    def _pass_on(self, front: Front, head: Head, server: Registry, target: str, asked: Reference | None) -> Exchange:
+        withheld = self.blobs.withheld(head.method, asked, server) if asked is not None else None
+        return ForwardPassing(front, head, self.upstreams, server, target, [self._via], withheld=withheld).start()
 
 
 class ForwardPassing(Passing):

@@ -218,14 +218,13 @@ class Watch:
         self._asked = asked
         self._registry = registry
         self._private = private
-        self._body: list[bytes] | None = None
-        self._length = 0
+        self._body: bytearray | None = None
         self._content_type = ""
 
     def answered(self, status: int, fields: Fields) -> None:
         """The head of the answer."""
         wanted = status == 200 and not text(fields, b"content-encoding") and usual(self._request.fields)
-        self._body = [] if wanted and self._request.method == "GET" else None
+        self._body = bytearray() if wanted and self._request.method == "GET" else None
         self._content_type = text(fields, b"content-type")
         told = text(fields, b"docker-content-digest")
         if wanted and self._request.method == "HEAD" and self._asked.tag and DIGEST.fullmatch(told) and is_plain(self._content_type):
@@ -240,16 +239,15 @@ class Watch:
     def part(self, data: bytes) -> None:
         """A part of its body."""
         if self._body is not None:
-            self._length += len(data)
-            self._body.append(data)
-            if self._length > LONGEST:
+            self._body += data
+            if len(self._body) > LONGEST:
                 self._body = None
 
     def ended(self) -> None:
         """All of it has passed."""
         if self._body is None or not is_plain(self._content_type):
             return
-        body = b"".join(self._body)
+        body = bytes(self._body)
         found = Manifest(digest(body), self._content_type, body, not self._private)
         if self._asked.digest and self._asked.digest != found.digest:
             return

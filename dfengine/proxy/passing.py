@@ -13,6 +13,7 @@ from dfengine.errors import DfengineError, OriginForbidden
 from dfengine.proxy.fields import CHUNKED, Fields, get, passed_on
 from dfengine.proxy.line import BadAnswer, Line
 from dfengine.proxy.upstream import Upstreams
+from dfengine.proxy.withheld import is_whole, wrong
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.front import Front
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.requests import Head
+    from dfengine.proxy.withheld import Withheld
 
     class Watcher(Protocol):
         """Sees an answer: its head, the parts of its body, its end. failed: there is none; True if the request was answered otherwise."""
@@ -39,7 +41,7 @@ REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS"))
 
 class Passing:
     """Of one request. target: what to ask `registry` for. more: fields besides the client's. moved: the target is not the client's own, so
-    a Location that is relative to it is made absolute. watcher: sees the answer.
+    a Location that is relative to it is made absolute. watcher: sees the answer. withheld: compares it with the digest that names it.
     """
 
     plain = False
@@ -47,7 +49,7 @@ class Passing:
 
     def __init__(
         self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields, moved: bool = False,
-        watcher: Watcher | None = None,
+        watcher: Watcher | None = None, withheld: Withheld | None = None,
     ) -> None:
         self._front = front
         self._request = request
@@ -57,6 +59,9 @@ class Passing:
         self._more = more
         self._moved = moved
         self._watcher = watcher
+        self._withheld = withheld
+        self._head: tuple[int, bytes, Fields, int] | None = None
+        """Of the answer, until something of its body may be sent."""
         self._line: Line | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._body: list[bytes] = []
@@ -93,7 +98,7 @@ class Passing:
     def _send(self, line: Line) -> None:
         request, self._line = self._request, line
         fields: Fields = [(b"Host", self._registry.place.encode()), *passed_on(request.fields, True), *self._more]
-        if self.plain or self._watcher is not None:
+        if self.plain or self._watcher is not None or self._withheld is not None:
             # What is seen is to be what its digest says, and not an encoding of it.
             fields = [field for field in fields if field[0].lower() != b"accept-encoding"]
         if request.length == CHUNKED:
@@ -156,18 +161,42 @@ class Passing:
             passed = [(name, _absolute(base, value) if name.lower() == b"location" else value) for name, value in passed]
         if self._watcher is not None:
             self._watcher.answered(status, fields)
-        self._front.begin(status, reason, passed, length)
+        if self._withheld is not None and is_whole(self._request.method, status, fields):
+            self._head = status, reason, passed, length
+            self._front.alive()
+        else:
+            self._withheld = None
+            self._front.begin(status, reason, passed, length)
 
     def body_part(self, data: bytes) -> None:
-        self._front.write(data)
+        if self._withheld is None:
+            self._front.write(data)
+        else:
+            self._release(self._withheld.part(data))
         if self._watcher is not None:
             self._watcher.part(data)
 
     def end(self) -> None:
         self._line = None
+        if self._withheld is not None:
+            rest = self._withheld.end(self._registry.place)
+            if rest is None:
+                self._front.answer(502, wrong(self._registry.place, self._withheld.digest))
+                return
+            self._release(rest, last=True)
         if self._watcher is not None:
             self._watcher.ended()
         self._front.end()
+
+    def _release(self, data: bytes, last: bool = False) -> None:
+        """Send what may be sent of a body that is compared."""
+        if self._head is not None and (data or last):
+            head, self._head = self._head, None
+            self._front.begin(*head)
+        if data:
+            self._front.write(data)
+        else:
+            self._front.alive()  # the registry sends
 
     def flush(self) -> None:
         self._front.flush()

@@ -310,7 +310,8 @@ class Server:
 
         def pass_on() -> Exchange:
             moved = asked.target.encode() != head.target
-            return Passing(front, head, self._upstreams, registry, asked.target, more, moved, watcher).start()
+            withheld = self._blobs.withheld(head.method, asked, registry)
+            return Passing(front, head, self._upstreams, registry, asked.target, more, moved, watcher, withheld).start()
 
         if watcher is not None and ManifestAnswer.answers(head, asked):
             sent = [*private, more[-1]]

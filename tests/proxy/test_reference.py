@@ -88,3 +88,15 @@ def test_a_host_has_one_form(text: str) -> None:
     found = reference.host(text)
     assert reference.host(found) == found
     assert not set(found) & set("/@?#\\ \r\n%")
+
+
+def test_what_a_passed_answer_is_compared_with() -> None:
+    for digest in (SHA, f"sha512:{HEX}{HEX}", f"sha384:{HEX}{HEX[:32]}", SHA.upper().replace("SHA", "sha")):
+        for kind in (BLOBS, MANIFESTS):
+            found = parse(f"/v2/a/{kind}/{digest}?x=/y".encode())
+            assert found is not None
+            assert found.content == digest.lower()
+    for target in ("/v2/a/manifests/latest", "/v2/a/blobs/sha256:12", f"/v2/a/blobs/md5:{HEX[:32]}", f"/v2/a/tags/{SHA}", "/v2/"):
+        found = parse(target.encode())
+        assert found is not None
+        assert not found.content

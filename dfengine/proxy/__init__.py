@@ -13,7 +13,7 @@
     tunnel          connections to registries that a proxy of the environment makes
     question        a request of the proxy's own, with a small answer
     logins, tokens, opening   users of the proxy's own (pure); what they show a registry; a request that waits for that
-    permissions     who may have what of a registry (asks it)
+    permissions     who may have what of a registry (asks it); silence: registries that say nothing
     ranges          which bytes a request asks for, and whether it wants them (pure)
     blobs, blob     blobs of this host and how each is answered; one that comes through the swarm
     answering       a request for a file, until it is known what answers it

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 class Answering:
-    """See exchange.Exchange. place: who has the file. pass_on: makes the exchange that passes the request on."""
+    """See exchange.Exchange. place: who has the file. pass_on: makes the exchange that passes the request on.
+
+    instead: answers the request where it was not answered in time; False: it cannot.
+    """
+
+    instead: Callable[[], bool] | None = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop, front: Front, place: str, pass_on: Callable[[], Exchange]) -> None:
         self._loop = loop
@@ -48,7 +53,8 @@ class Answering:
 
     def expired(self) -> None:
         self.gone()
-        self._front.answer(504, f"{self._place} has not told in time what it has")
+        if self.instead is None or not self.instead():
+            self._front.answer(504, f"{self._place} has not told in time what it has")
 
     async def _run(self) -> None:
         try:

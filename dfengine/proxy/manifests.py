@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.reference import Reference
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.requests import Head
+    from dfengine.proxy.silence import Question
 
 FOLDER = "manifests"
 DIGEST = re.compile("sha256:[0-9a-f]{64}")
@@ -118,6 +119,10 @@ class Manifests:
         self.give(front, request, found, [])
         return True
 
+    def ask(self, registry: Registry) -> Question:
+        """A request is passed on to it now."""
+        return self._permissions.silence.ask(registry)
+
     @staticmethod
     def give(front: Front, request: Head, found: Manifest, more: Fields) -> None:
         """Answer with a manifest."""
@@ -194,15 +199,24 @@ class Manifests:
 class Ping:
     """Answers `GET /v2/`, by which clients begin, for a registry that does not. See passing.Watcher."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, question: Question) -> None:
         self._front = front
+        self._question = question
 
-    def answered(self, status: int, fields: Fields) -> None: ...
+    def answered(self, status: int, fields: Fields) -> None:
+        """It answers."""
+        self._question.answered()
+
     def part(self, data: bytes) -> None: ...
     def ended(self) -> None: ...
 
+    def could(self) -> bool:
+        """See Watch."""
+        return True
+
     def failed(self) -> bool:
         """It is answered: what is here may be asked for."""
+        self._question.failed()
         more = [(b"Content-Type", b"application/json"), (b"Docker-Distribution-Api-Version", b"registry/2.0"), (b"Warning", STALE)]
         self._front.whole(200, b"{}", more)
         return True
@@ -220,9 +234,11 @@ class Watch:
         self._private = private
         self._body: bytearray | None = None
         self._content_type = ""
+        self._question = manifests.ask(registry)
 
     def answered(self, status: int, fields: Fields) -> None:
         """The head of the answer."""
+        self._question.answered()
         wanted = status == 200 and not text(fields, b"content-encoding") and usual(self._request.fields)
         self._body = bytearray() if wanted and self._request.method == "GET" else None
         self._content_type = text(fields, b"content-type")
@@ -257,12 +273,22 @@ class Watch:
         self._manifests.keep(self._registry, place, found)
         self._manifests.permit(self._registry, place, self._private, found)
 
-    def failed(self) -> bool:
-        """The registry does not answer: True if the request was answered from here."""
+    def _found(self) -> Manifest | None:
+        """What may be given where the registry does not answer."""
         found = self._manifests.find(self._registry, self._asked)
         if found is None or not accepted(found.content_type, text(self._request.fields, b"accept")):
-            return False
-        if not self._manifests.permitted(self._registry, self._asked, self._private, found):
+            return None
+        return found if self._manifests.permitted(self._registry, self._asked, self._private, found) else None
+
+    def could(self) -> bool:
+        """`failed` would answer the request."""
+        return self._found() is not None
+
+    def failed(self) -> bool:
+        """The registry does not answer: True if the request was answered from here."""
+        self._question.failed()
+        found = self._found()
+        if found is None:
             return False
         self._manifests.give(self._front, self._request, found, [(b"Warning", STALE)])
         return True

@@ -1,7 +1,7 @@
 """Who may have what of a registry: its own answer to a HEAD with the requester's own credentials, remembered for a minute.
 
-So hosts whose tokens differ share one copy, and none is given what its token does not open. While a registry cannot be reached, what it
-said within the last hour holds.
+So hosts whose tokens differ share one copy, and none is given what its token does not open. While a registry cannot be reached, or is
+silent (see `silence`), what it said within the last hour holds.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginError, OriginUnreachable
+from dfengine.proxy import silence
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.question import ask
+from dfengine.proxy.silence import Silence
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Permissions:
         self._names: OrderedDict[bytes, bytes] = OrderedDict()
         """See `same`."""
         self._asking: dict[bytes, asyncio.Task[Permit]] = {}
+        self.silence = Silence(loop.time)
 
     def known(self, registry: Registry, target: str, fields: Fields) -> Permit | None:
         """What was said within the last minute."""
@@ -79,10 +82,19 @@ class Permissions:
     async def ask(self, registry: Registry, target: str, fields: Fields) -> Permit:
         """What the registry says to a HEAD with these fields. Raises OriginUnreachable and its kin when it says nothing."""
         key = self._key(registry, target, fields)
+        held = self._known[key] if self.held(registry, target, fields) else None
+        if held is not None and self.silence.of(registry):
+            return held
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
             task.add_done_callback(partial(self._asked, key))
+        if held is not None:
+            # The question goes on: what is said later holds for the next request.
+            done, _ = await asyncio.wait({task}, timeout=silence.PATIENCE)
+            if not done:
+                self.silence.note(registry)
+                return held
         return await asyncio.shield(task)
 
     def _asked(self, key: bytes, task: asyncio.Task[Permit]) -> None:
@@ -94,7 +106,10 @@ class Permissions:
         try:
             async with asyncio.timeout(HEAD_SECONDS):
                 permit = await self._head(registry, target, fields)
+            self.silence.heard(registry)
         except (DfengineError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self.silence.note(registry)
             if self.held(registry, target, fields):
                 return self._known[key]
             if isinstance(error, TimeoutError):
@@ -102,6 +117,7 @@ class Permissions:
             raise
         if permit.status >= 500 or permit.status == 429:
             raise OriginError(f"{registry.place} answered {permit.status}", permit.status)
+        self._known.pop(key, None)
         if permit.status != 404:  # it may be pushed at once
             self._keep(key, permit)
         return permit

@@ -36,13 +36,14 @@ from dfengine.proxy.health import probed
 from dfengine.proxy.hub import Hub
 from dfengine.proxy.logged_front import LoggedFront
 from dfengine.proxy.manifest_answer import ManifestAnswer
-from dfengine.proxy.manifests import Manifests, Ping
+from dfengine.proxy.manifests import Manifests, Ping, Watch
 from dfengine.proxy.opening import Opening
 from dfengine.proxy.passing import Passing
 from dfengine.proxy.permissions import Permissions
 from dfengine.proxy.registries import Registries, Registry
 from dfengine.proxy.s3_door import S3, S3Door
 from dfengine.proxy.secret_files import read_keys, read_logins, read_token
+from dfengine.proxy.silence import PATIENCE
 from dfengine.proxy.targets import is_absolute
 from dfengine.proxy.tokens import Tokens
 from dfengine.proxy.upstream import Upstreams
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dfengine.proxy.exchange import Exchange
-    from dfengine.proxy.passing import Watcher
     from dfengine.proxy.relay import Tunnel
     from dfengine.proxy.requests import Head
     from dfengine.proxy.s3_bucket import Bucket
@@ -301,21 +301,32 @@ class Server:
         more = [*own]
         reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
         private = [*fields.private(head.fields), *more] if reads and asked.kind else []
-        watcher: Watcher | None = Ping(front) if reads and asked.target == "/v2/" else None
+        silence = self._blobs.permissions.silence
+        watcher: Ping | Watch | None = Ping(front, silence.ask(registry)) if reads and asked.target == "/v2/" else None
         if reads and asked.kind == reference.MANIFESTS:
             if self._manifests.answer(front, head, asked, registry, private):
                 return None
             watcher = self._manifests.watch(front, head, asked, registry, private)
         more.append(self._via)
+        could = watcher is not None and watcher.could()
+        if watcher is not None and could and silence.of(registry) and watcher.failed():
+            return None
 
         def pass_on() -> Exchange:
             moved = asked.target.encode() != head.target
             withheld = self._blobs.withheld(head.method, asked, registry)
-            return Passing(front, head, self._upstreams, registry, asked.target, more, moved, watcher, withheld).start()
+            passing = Passing(front, head, self._upstreams, registry, asked.target, more, moved, watcher, withheld).start()
+            if could:
+                front.waits(PATIENCE)
+            return passing
 
         if watcher is not None and ManifestAnswer.answers(head, asked):
             sent = [*private, more[-1]]
-            return ManifestAnswer(self._manifests, self._blobs, front, head, asked, registry, sent, private, pass_on).start()
+            answer = ManifestAnswer(self._manifests, self._blobs, front, head, asked, registry, sent, private, pass_on)
+            if could:
+                answer.instead = watcher.failed
+                front.waits(PATIENCE)
+            return answer.start()
         if reads and asked.kind == reference.BLOBS and asked.digest:
             return BlobAnswer(self._blobs, front, head, asked, registry, [*private, more[-1]], pass_on).start()
         return pass_on()

@@ -19,6 +19,7 @@ from dfengine.errors import DfengineError, OriginError
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.logins import Challenge, scope_of, token_of
 from dfengine.proxy.question import ask
+from dfengine.proxy.silence import PATIENCE
 
 if TYPE_CHECKING:
     from dfengine.proxy.permissions import Permissions
@@ -32,7 +33,9 @@ CHALLENGE_SECONDS = 3600.0
 PAUSE_SECONDS = 10.0
 """After a failure."""
 
-PATIENCE = 15.0
+MOST_SECONDS = 15.0
+"""For an answer, where there is no earlier one."""
+
 MOST = 4096
 
 Key = tuple[str, str]
@@ -59,15 +62,23 @@ class Tokens:
     async def fields(self, registry: Registry, target: str) -> Fields:
         """The same, asked for if need be; the last ones, or none, while the registry does not give any."""
         key = registry.url, scope_of(target)
+        last, silence = self._known.get(key), self._permissions.silence
+        if last is not None and silence.of(registry):
+            return last[0]
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = self._loop.create_task(self._renew(registry, key))
             task.add_done_callback(lambda _: self._asking.pop(key, None))
+        if last is not None:
+            done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+            if not done:
+                silence.note(registry)
+                return last[0]
         return await asyncio.shield(task)
 
     async def _renew(self, registry: Registry, key: Key) -> Fields:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(MOST_SECONDS):
                 fields, seconds = await self._ask(registry, key[1])
         except (DfengineError, TimeoutError) as error:
             print(f"dfengine: the user of {registry.place}: {error or 'no answer in time'}", file=sys.stderr)

@@ -92,6 +92,39 @@ def test_while_the_registry_is_down(stage: Scene) -> None:
         assert get(url, PATH, Accept=ACCEPT, **bad)[0].status == 502
 
 
+def test_while_the_registry_is_silent(stage: Scene, registry: Manifests) -> None:
+    """As while it is down; one request waits, and the others are answered without asking. Who has nothing here waits for it."""
+    registry.tokens = {"one"}
+    registry.scripts["/v2/a/manifests/1"] = registry.scripts[PATH]
+    url = stage.proxy("--registry", registry.url)[1]
+    own = {"Accept": ACCEPT, "Authorization": "Bearer one"}
+    for path in ("/v2/a/manifests/1", PATH):
+        assert get(url, path, **own)[1] == BODY
+    speaks = threading.Event()
+
+    def silent(sock: socket.socket, asked: Asked) -> None:
+        speaks.wait(120)
+        registry._send(sock, asked)
+
+    registry.scripts = dict.fromkeys(("/v2/a/manifests/1", PATH, "/v2/"), silent)
+    try:
+        before = len(registry.asked)
+        for path, method in (("/v2/a/manifests/1", "GET"), ("/v2/a/manifests/1", "HEAD"), (PATH, "GET"), ("/v2/", "GET")):
+            answer, body = get(url, path, method, **own)
+            assert answer.status == 200
+            assert method == "HEAD" or path == "/v2/" or body == BODY
+        assert len(registry.asked) == before + 1
+        refused: list[int] = []
+        other = threading.Thread(target=lambda: refused.append(get(url, PATH, Accept=ACCEPT, Authorization="Bearer bad")[0].status))
+        other.start()
+        until(lambda: len(registry.asked) > before + 1, "the registry being asked")
+        assert not refused
+    finally:
+        speaks.set()
+    other.join(120)
+    assert refused == [401]
+
+
 def test_a_wrong_manifest_comes_by_no_other_way(stage: Scene, registry: Manifests) -> None:
     """What the registry sends is not passed on, and is kept nowhere."""
     node = stage.supernode()

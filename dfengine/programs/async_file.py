@@ -25,7 +25,8 @@ T = TypeVar("T")
 class File:
     """See files.file.File. `read` and `seek` share one position, and one task at a time uses them; all other methods have none.
 
-    A read that is cancelled ends by itself: the file and the reads of other tasks go on. Use it as an asynchronous context, or `close` it.
+    A read that is cancelled ends by itself, and leaves the position where it was: the file and the reads of other tasks go on. Use it as an
+    asynchronous context, or `close` it.
     """
 
     def __init__(self, file: files.File) -> None:
@@ -72,12 +73,12 @@ class File:
     async def read(self, count: int | None = -1) -> bytes:
         """See files.file.File.read."""
         async with self._turn:
-            return await self._run(lambda: self._file.read(count))
+            return await self._moving(lambda: self._file.read(count))
 
     async def readinto(self, buffer: Any) -> int:
         """See files.file.File.readinto. After a cancel nothing is written to `buffer` any more."""
         async with self._turn:
-            return await self._run(lambda: self._file.readinto(buffer))
+            return await self._moving(lambda: self._file.readinto(buffer))
 
     async def pread(self, offset: int, count: int) -> bytes:
         """See files.file.File.pread."""
@@ -94,6 +95,16 @@ class File:
     async def path(self) -> str:
         """See files.file.File.path."""
         return await self._run(self._file.path)
+
+    async def _moving(self, call: Callable[[], T]) -> T:
+        """`_run`; a cancel takes back what the call did to the position, since nobody has those bytes. Hold the turn."""
+        before = self._file.tell()
+        try:
+            return await self._run(call)
+        except asyncio.CancelledError:
+            with contextlib.suppress(ValueError):  # it was closed
+                self._file.seek(before)
+            raise
 
     async def _run(self, call: Callable[[], T]) -> T:
         if self._file.closed:

@@ -241,10 +241,11 @@ class Client:
 
         return await _told(begin, progress, TreeDownload)._only()
 
-    def stream(self, url: str, **settings: Unpack[Keywords]) -> Reader:
-        """`url` in order; see Reader. It begins with the first read."""
+    def stream(self, url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
+        """`url` in order; see Reader. It begins with the first read. progress: called by the loop; what it raises is raised by a read."""
         self._client.settings(url, None, settings)  # raises what is wrong now
-        return Reader(lambda: self._client.stream(url, **settings))
+        tell = _in_loop(progress) if progress is not None else None
+        return Reader(lambda: self._client.stream(url, progress=tell, **settings))
 
     async def open(self, url: str, *, store: str = "", **settings: Unpack[Keywords]) -> File:
         """`url` as a file to seek in, whose pieces are fetched when they are read; see File, and programs.client.Client."""
@@ -278,9 +279,9 @@ async def download(url: str, output: Path, *, progress: Tell | None = None, **se
     return await Client.configured().download(url, output, progress=progress, **settings)
 
 
-def stream(url: str, **settings: Unpack[Keywords]) -> Reader:
+def stream(url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
     """As `dfengine.stream`; see Client.stream."""
-    return Client.configured().stream(url, **settings)
+    return Client.configured().stream(url, progress=progress, **settings)
 
 
 async def open(url: str, *, store: str = "", **settings: Unpack[Keywords]) -> File:
@@ -315,6 +316,27 @@ def _told(begin: Callable[[Tell | None], Any], progress: Tell | None, kind: Call
 
     handle = begin(tell)
     return kind(handle, raised)
+
+
+def _in_loop(progress: Tell) -> Tell:
+    """What has the loop call `progress`. What that raised is raised by the next call. Raises RuntimeError where no loop runs."""
+    check(progress)
+    loop, raised = asyncio.get_running_loop(), list[BaseException]()
+
+    def told(now: Progress) -> None:
+        try:
+            if not raised:
+                progress(now)
+        except BaseException as error:
+            raised.append(error)
+
+    def tell(now: Progress) -> None:
+        if raised:
+            raise raised[0]
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(told, now)
+
+    return tell
 
 
 async def _ended(handle: Handle[Any], timeout: float | None) -> bool:

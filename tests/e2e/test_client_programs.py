@@ -405,6 +405,18 @@ async def main():
         first, second = await asyncio.gather(download, download.wait())
         assert first is second is download.result and download.done and waiting.cancelled()
         preheated = await (await client.preheat(base + "/f?x"))
+        seen = []
+        async with client.stream(base + "/slow/f?s", progress=seen.append) as reader:
+            streamed = sum([len(part) async for part in reader])
+
+        def fail(_):
+            raise KeyError("of progress")
+
+        try:
+            async with client.stream(base + "/slow/f?t", progress=fail) as reader:
+                await reader.read(-1)
+        except KeyError:
+            seen.append("raised")
         other = await client.download(base + "/slow/f?y", folder + "other")
         await asyncio.sleep(0.3)
         other.cancel()
@@ -414,14 +426,14 @@ async def main():
             pass
         last = await client.download(base + "/slow/f?z", folder + "last")
     assert last.done and isinstance(last.error, dfengine.Cancelled)
-    tell(preheated=preheated.length)
+    tell(preheated=preheated.length, streamed=[streamed, seen[-2].length, seen[-1]])
 
 asyncio.run(main())
 tell(out=sha(folder + "out"))
 """,
         node,
     )
-    assert told == {"preheated": SIZE, "out": digest}
+    assert told == {"preheated": SIZE, "streamed": [SIZE, SIZE, "raised"], "out": digest}
 
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])

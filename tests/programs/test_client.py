@@ -173,6 +173,12 @@ def test_neither_click_nor_asyncio_is_loaded_for_a_client(tmp_path: Path) -> Non
         "except dfengine.OriginError: pass\n"
         "print(*sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", text, str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True, check=True,
-                          env={"HOME": str(tmp_path), "PATH": ""})
+    done = subprocess.run(
+        [sys.executable, "-c", text, str(tmp_path / "out")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"HOME": str(tmp_path), "PATH": ""},
+    )
     assert not {"asyncio", "click", "uvloop", "yaml", "msgspec"} & set(done.stdout.split())

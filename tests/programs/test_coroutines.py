@@ -103,6 +103,49 @@ def test_an_opening_that_is_cancelled_ends_with_its_thread_and_without_a_word(ca
     assert said == []
 
 
+class Moving:
+    """See files.File: its reads move the position however late they are cancelled."""
+
+    closed, at = False, 7
+
+    def __init__(self) -> None:
+        self.begun, self.turn = threading.Event(), threading.Event()
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int) -> None:
+        self.at = offset
+
+    def read(self, count: int) -> bytes:
+        self.begun.set()
+        assert self.turn.wait(PATIENCE)
+        self.at += count
+        return bytes(count)
+
+    def readinto(self, buffer: bytearray) -> int:
+        return len(self.read(len(buffer)))
+
+
+@pytest.mark.parametrize("read", [lambda file: file.read(5), lambda file: file.readinto(bytearray(5))])
+def test_a_read_that_is_cancelled_leaves_the_position(read: Any) -> None:
+    async def main() -> None:
+        moving = Moving()
+        file = File(moving)  # type: ignore[arg-type]
+        task = asyncio.create_task(read(file))
+        await asyncio.to_thread(moving.begun.wait, PATIENCE)
+        task.cancel()
+        await asyncio.sleep(0)
+        moving.turn.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert file.tell() == 7
+        await read(file)
+        assert file.tell() == 12
+
+    asyncio.run(main())
+
+
 def test_an_error_that_nobody_awaits_is_not_printed() -> None:
     said: list[Any] = []
 

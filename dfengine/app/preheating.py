@@ -174,7 +174,10 @@ def _wait(begun: list[Begun], values: dict[str, Any]) -> None:
             count, length = (sum(one[name] for one in told) for name in ("count", "length"))
             put(f"{each.id}  {shown(each.what)}  {count} files, {length} bytes")
         if bad is not None:
-            message = f"{shown(each.what)}: supernode {bad['node']}: {bad.get('errorMsg', 'it failed')}"
+            reason = str(bad.get("errorMsg", "it failed"))
+            message = f"{shown(each.what)}: supernode {bad['node']}: {reason}"
+            if each.what.startswith(image_name.SCHEME) and "wrong version number" in reason and not values.get("plain_http"):
+                message += ": a registry that speaks http takes --plain-http"
             if failed:
                 print(f"dfengine: {failed}", file=sys.stderr)
             failed = message

@@ -110,6 +110,26 @@ def _parse(target: bytes, given: str, hosts_in_paths: bool) -> Reference | None:
     )  # fmt: skip
 
 
+def refusal(target: bytes, given: str = "") -> str:
+    """Why `parse` finds nothing there, for who sent it."""
+    path, _, query = target.partition(b"?")
+    if path != b"/v2" and not path.startswith(b"/v2/"):
+        return "this is a mirror of container registries: requests begin with /v2/"
+    if not _TARGET.fullmatch(target):
+        return "its target holds a byte that no URL may hold as it is: write it as %XX"
+    named = [part[3:] for part in query.split(b"&") if part.startswith(b"ns=")]
+    if len(set(named)) > 1:
+        return "ns names two registries: name one"
+    if not given and named and _without_ns(query.decode("ascii"))[1] is None:
+        return "ns names no registry: its value is HOST or HOST:PORT"
+    if given and not host(given):
+        return "X-Dragonfly-Registry names no registry: its value is https://HOST or https://HOST:PORT"
+    match = _REST.fullmatch(path.decode("ascii"))
+    if match is not None and len(match["name"]) > LONGEST_NAME:
+        return f"the repository's name has more than {LONGEST_NAME} characters"
+    return "its path holds //, . or .. as a component, #, a backslash, %2E, %2F or %00, which servers read in different ways"
+
+
 _known = lru_cache(MOST_KNOWN)(_parse)
 
 

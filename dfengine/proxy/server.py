@@ -360,7 +360,7 @@ class Server:
         """What is asked for, of which registry. Raises BadRequest."""
         asked = reference.parse(target, given)
         if asked is None:
-            raise BadRequest(404, "this is a mirror of container registries: requests begin with /v2/")
+            raise BadRequest(404, reference.refusal(target, given))
         try:
             return asked, self._registries.find(asked.registry)
         except DfengineError as error:

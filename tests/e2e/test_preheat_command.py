@@ -64,6 +64,7 @@ def test_an_image_with_a_password(stage: Scene) -> None:
     registry.push(image, "app/x", "--dest-creds", "user:password")
     node = stage.supernode()
     what = f"docker://{registry.place}/app/x:1"
+    assert "--plain-http" in run(what, "--wait", nodes=(node,), status=4)
     told = run(what, "--plain-http", "--user", "user:password", "--wait", nodes=(node,))
     assert f"{len(image.blobs)} files, {image.size} bytes" in told
     said = run(what, "--plain-http", "--wait", nodes=(node,), status=4)

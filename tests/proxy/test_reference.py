@@ -72,6 +72,30 @@ def test_what_could_be_read_in_two_ways_is_no_reference(target: bytes) -> None:
     assert parse(target) is None
 
 
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (b"/v1/", "begin with /v2/"), (b"/v20/x", "begin with /v2/"), (b"/v2/x/tags/list?ns=", "ns names no registry"),
+        (b"/v2/?ns=a/b", "ns names no registry"), (b"/v2/?ns=a&ns=b", "two registries"), (b"/v2/a\0", "no URL may hold"),
+        (b"/v2/?ns=a\xff", "no URL may hold"), (b"/v2/../x", ".."), (b"/v2/a/%2e%2e/x", "%2E"), (b"/v2//a", "//"), (b"/v2/a#x", "#"),
+        (b"/v2/a%00", "%00"), (b"/v2/" + b"a" * 256 + b"/manifests/1", "255 characters"),
+    ],
+)  # fmt: skip
+def test_the_true_reason_is_told(target: bytes, why: str) -> None:
+    assert parse(target) is None
+    assert why in reference.refusal(target)
+
+
+def test_a_header_that_names_no_registry() -> None:
+    assert parse(b"/v2/", "?") is None
+    assert "X-Dragonfly-Registry" in reference.refusal(b"/v2/", "?")
+
+
+@given(st.binary(max_size=200), st.text(max_size=20))
+def test_any_bytes_have_a_reason(rest: bytes, given: str) -> None:
+    assert reference.refusal(b"/v2/" + rest, given)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_reference_or_none(rest: bytes) -> None:
     found = parse(b"/v2/" + rest)

@@ -33,6 +33,8 @@ class Answering:
         self._front = front
         self._place = place
         self._pass_on = pass_on
+        self._reason = ""
+        """Why the request is passed on, where that is worth an event."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> Self:
@@ -42,6 +44,9 @@ class Answering:
     async def _answer(self) -> bool:
         """False: pass the request on. Raises BadRequest, subclasses of DfengineError, OSError."""
         raise NotImplementedError
+
+    def _passes(self, reason: str) -> None:
+        """The request is passed on for this reason."""
 
     def body(self, data: bytes) -> None: ...
     def complete(self) -> None: ...
@@ -70,6 +75,8 @@ class Answering:
             # Nothing of it is passed on: the client may ask by itself, and compares then.
             self._front.answer(502, f"{self._place} has sent another file than was asked for: {error}")
             return
-        except (DfengineError, OSError):
-            pass
+        except (DfengineError, OSError) as error:
+            self._reason = str(error)
+        if self._reason:
+            self._passes(self._reason)
         self._front.hand_over(self._pass_on())

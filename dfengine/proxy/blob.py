@@ -3,7 +3,8 @@
     the engine's threads   register, fetch, verify and write pieces, hash the whole behind them
     the event loop         asks for the pieces that answers need, is told when one lands, and sends from the file
 
-Law: who asks for all of a blob is not sent its last byte before the sha256 of all of it was compared. A range needs its own pieces only.
+Law: who asks for all of a blob is not sent its last byte before the sha256 of all of it was compared. A range needs its own pieces only;
+one that reaches the blob's end waits for the sha256 where all pieces are here, and none goes on once it was found wrong.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import random
 from typing import TYPE_CHECKING
 
 from dfengine.client.engine import Engine
-from dfengine.errors import DfengineError, LocalError
+from dfengine.errors import DfengineError, DigestMismatch, LocalError
 from dfengine.files.fetching import Fetching
 from dfengine.files.place import DISK
 
@@ -92,6 +93,8 @@ class Blob:
         """Nobody wants it any more."""
         self.right = False
         """All of it is here, and its digest was compared."""
+        self.wrong = False
+        """It was compared, and is another one."""
         self.state: State | None = None
         """Of its file then."""
         self.over = False
@@ -184,6 +187,7 @@ class Blob:
     def _ended(self) -> None:
         self.over = True
         self.right = self._fetching.failure is None
+        self.wrong = isinstance(self._fetching.failure, DigestMismatch)
         if self.right:
             self._await_open()  # at once: it was opened
             self.right = not self.differs
@@ -218,7 +222,8 @@ class Reader:
     def __init__(self, blob: Blob, file: PieceFile, span: tuple[int, int], landed: Callable[[], None]) -> None:
         start, past = span
         self.blob = blob
-        self._whole = start == 0 and past == file.geometry.length
+        self._last = past == file.geometry.length
+        self._whole = start == 0 and self._last
         self._file = file
         self._past = past
         self._landed = landed
@@ -239,10 +244,11 @@ class Reader:
         (self.fd, here), end = file.place(), n
         missing = here.first_clear(n)
         end = last + 1 if missing < 0 or missing > last else missing
-        if end == n or self.blob.differs:
+        if end == n or self.blob.differs or self.blob.wrong:
             return 0
         reach = min(self._past, sum(geometry.content(end - 1)))
-        if self._whole and reach == self._past and self.blob.named and not self.blob.right:
+        compared = self.blob.right or not self.blob.named
+        if self._last and reach == self._past and not compared and (self._whole or here.count() == geometry.count):
             reach -= 1
         return max(0, reach - at)
 

@@ -62,6 +62,9 @@ EVICT_SECONDS = 5.0
 
 GENERAL = "application/octet-stream"
 
+REFUSED = frozenset((401, 403, 404))
+"""Statuses by which a registry says that the requester has no such blob: it is passed on without an event."""
+
 
 MOST_PROVED = 16384
 """Files named by no sha256 whose sha256 is remembered."""
@@ -151,6 +154,10 @@ class Blobs:
 
         return Withheld(asked.content, LEAST if asked.kind == BLOBS else LONGEST, told)
 
+    def passes(self, digest: str, registry: Registry, reason: str) -> None:
+        """It is asked of the registry, past the swarm."""
+        self._events.warning("passed_on", name=digest, of=registry.url, reason=reason)
+
     def names(self, digest: str, registry: Registry, sent: Fields) -> list[str]:
         """Under which a blob may be here for who sends these fields to this registry; the last one: for who else it is brought here.
 
@@ -229,9 +236,14 @@ class Blobs:
         return self.loop.time() < self._full_until
 
     def room(self, blob: Blob) -> bool:
-        """The disk has room for what this blob lacks, besides what the others will take."""
+        """The disk has room for what this blob lacks, besides what the others will take. Raises StorageError."""
         if blob.over or blob.readers:
             return True
+        try:
+            self.store.make()
+        except StorageError:
+            self._full_until = self.loop.time() + FULL_SECONDS
+            raise
         found = os.statvfs(self.store.path)
         promised = sum(other.lacks for other in self._open.values() if other is blob or other.readers)
         return found.f_bavail * found.f_frsize - RESERVE >= promised
@@ -296,6 +308,9 @@ class BlobAnswer(Answering):
         self._registry = registry
         self._private = private
 
+    def _passes(self, reason: str) -> None:
+        self._blobs.passes(self._asked.digest, self._registry, reason)
+
     async def _answer(self) -> bool:
         """False: the registry is to answer. Raises BadRequest, subclasses of DfengineError."""
         blobs, digest = self._blobs, self._asked.digest
@@ -306,6 +321,8 @@ class BlobAnswer(Answering):
         if permit is None:
             permit = await blobs.permissions.ask(self._registry, self._asked.target, fields)
         if not permit.opens:
+            if permit.status not in REFUSED:
+                self._reason = f"its registry answers HEAD by {permit.status}"
             return False
         found = await blobs.kept(blobs.names(digest, self._registry, self._private))
         if found is not None:
@@ -326,6 +343,7 @@ class BlobAnswer(Answering):
         """Answer as it comes."""
         blobs = self._blobs
         if blobs.full:
+            self._reason = "the disk took no more a moment ago"
             return False
         blob = blobs.bring(Source(self._asked.target, self._asked.digest), self._registry, self._private)
         try:
@@ -333,13 +351,17 @@ class BlobAnswer(Answering):
         except OriginForbidden:
             raise OriginForbidden(f"{self._registry.place} sends to an address that this proxy may not ask") from None
         if file.geometry.length < 0 or not blobs.room(blob):
+            self._reason = "its registry names no length" if file.geometry.length < 0 else "the disk has no room for it"
             return False
         return self._serve(permit, file.fd, file, file.geometry.length, lambda span, landed: Reader(blob, file, span, landed))
 
     def _serve(
         self, permit: Permit, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
-        if (reader is not None and permit.length not in (-1, length)) or self._front.unsent:
+        if reader is not None and permit.length not in (-1, length):
+            self._reason = f"its registry tells HEAD {permit.length} bytes, and it has {length}"
+            return False
+        if self._front.unsent:
             return False
         tag = f'"{self._asked.digest}"'
         fields: Fields = [

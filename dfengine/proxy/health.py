@@ -1,4 +1,4 @@
-"""What probes of the proxy are answered: /healthy and /healthz while it runs, /readyz unless its disk is full."""
+"""What probes of the proxy are answered: /healthy and /healthz while it runs, /readyz unless its disk takes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def probed(front: Front, head: Head, full: bool) -> bool:
         return False
     fields = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Server", f"dfengine/{VERSION}".encode())]
     if full and head.target == b"/readyz":
-        front.whole(503, b"not ready: the disk is full\n", fields)
+        front.whole(503, b"not ready: the disk is full, or the home directory cannot be used\n", fields)
     else:
         front.whole(200, b"ok\n", fields)
     return True

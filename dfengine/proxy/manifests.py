@@ -177,6 +177,7 @@ class Manifests:
         path = os.path.join(self._path, key)
         new = f"{path}.{os.getpid()}.new"
         try:
+            os.makedirs(self._path, mode=0o700, exist_ok=True)  # somebody may have removed it
             with open(new, "wb") as out:
                 out.write(data)
             os.rename(new, path)

@@ -62,6 +62,10 @@ class Store:
         self._right: dict[str, State] = {}
         """What was compared by this process."""
         self._used: dict[str, float] = {}
+        self.make()
+
+    def make(self) -> None:
+        """Make the directory, also again where somebody has removed it. Raises StorageError where it cannot be used."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             if not is_own_folder(self.path):
@@ -134,6 +138,8 @@ class Store:
                 return False
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(target)
+            with contextlib.suppress(StorageError):
+                self.make()
             os.link(path, target, follow_symlinks=False)
             self._right[name] = state_of(fd)
             return True

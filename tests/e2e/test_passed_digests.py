@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
+import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from scene import MIB, Scene
+from scene import DFENGINE, MIB, Scene, until
 from upstream import Asked, Script, Upstream, get, ok
 
 SMALL, LARGE = b"small\n" * 40, bytes(range(256)) * 1200
@@ -104,3 +107,31 @@ def test_what_is_no_whole_body_is_passed_on(stage: Scene, registry: Upstream) ->
     assert (answer.status, answer.headers["content-length"]) == (200, "5")
     registry.scripts[path] = ok(b"none", status="404 Not Found")
     assert get(url, path)[0].status == 404
+
+
+def test_a_removed_directory_is_made_again_and_what_passes_the_swarm_is_told(stage: Scene, registry: Upstream) -> None:
+    home = stage.path / "home-3"
+    command = [*DFENGINE, "proxy", "--listen", "127.0.0.1:0", "--home", str(home), "--registry", registry.url, "--log-format", "json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stage.adopt(process)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    url = "http://" + process.stdout.readline().decode().split("proxy=")[1].strip()
+    first, second, third = (registry.blob("a", text + LARGE) for text in (b"1", b"2", b"3"))
+    blobs = home / "blobs"
+    for digest in (first, second):
+        assert get(url, f"/v2/a/blobs/{digest}")[0].status == 200
+        until((blobs / digest.removeprefix("sha256:")).exists, "the blob on the disk")
+        shutil.rmtree(blobs)
+    blobs.write_bytes(b"")  # what is no directory cannot be used
+    assert get(url, f"/v2/a/blobs/{third}")[1] == b"3" + LARGE
+    assert get(url, "/readyz")[0].status == 503
+    unanswered = named("blobs", LARGE)
+    registry.scripts[unanswered] = framed(LARGE, "chunked")
+    assert get(url, unanswered)[1] == LARGE
+    process.terminate()
+    events = [json.loads(line) for line in process.stderr.read().splitlines()]
+    passed = [(each["name"], each["reason"]) for each in events if each["event"] == "passed_on"]
+    assert [name for name, _ in passed] == [third, unanswered.rpartition("/")[2]]
+    assert f"cannot use {blobs}" in passed[0][1]
+    assert "405" in passed[1][1]

@@ -18,6 +18,7 @@ def test_nothing_is_given_once_the_version_may_be_another_one() -> None:
     blob = Blob.__new__(Blob)
     place: Any = SimpleNamespace(file=file)
     blob._transfer, blob._version, blob.named, blob.over, blob.right, blob.readers = place, b"", False, True, False, set()
+    blob.wrong = False
     blob.loop = asyncio.new_event_loop()
     try:
         assert not blob.bind(b"v2")
@@ -34,4 +35,26 @@ def test_nothing_is_given_once_the_version_may_be_another_one() -> None:
         assert not blob.bound
     finally:
         blob.loop.close()
+        file.close()
+
+
+def test_a_range_that_reaches_the_end_waits_for_the_digest_where_all_is_here() -> None:
+    file = MemoryFile.allocate(Geometry(90, 50), b"v1")  # two pieces of 45 bytes
+    blob = Blob.__new__(Blob)
+    place: Any = SimpleNamespace(file=file, ask=lambda pieces, told: None)
+    blob._transfer, blob._version, blob.named, blob.over, blob.right, blob.readers = place, b"", True, False, False, set()
+    blob.wrong, blob.swarm = False, False
+    try:
+        file.write(1, bytes(45), bytes(16))
+        end, middle, whole = (Reader(blob, file, span, lambda: None) for span in ((60, 90), (60, 80), (0, 90)))
+        assert (end.ready(60), middle.ready(60), whole.ready(0)) == (30, 20, 0)
+        file.write(0, bytes(45), bytes(16))
+        assert (end.ready(60), middle.ready(60), whole.ready(0)) == (29, 20, 89)
+        assert end.ready(89) == 0
+        blob.over = blob.right = True
+        assert (end.ready(60), middle.ready(60), whole.ready(0)) == (30, 20, 90)
+        blob.right, blob.wrong = False, True
+        assert (end.ready(60), middle.ready(60), whole.ready(0)) == (0, 0, 0)
+        assert blob.failed
+    finally:
         file.close()

@@ -62,6 +62,7 @@ class Upstream:
         self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
 
     def blob(self, name: str, body: bytes) -> str:
         """Serve a blob of the repository `name`; its digest."""
@@ -113,13 +114,14 @@ class Upstream:
         return Asked(method, target, fields, body)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
+        self._accepting.join(20)
         for sock in list(self._open):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import threading
 import time
 import warnings
@@ -254,7 +255,8 @@ class File(io.RawIOBase):
                 opened.close()
 
     def __del__(self) -> None:
-        if not self.closed:
+        # At the interpreter's end modules cannot be imported any more; the process's end releases everything.
+        if not self.closed and not sys.is_finalizing():
             if getattr(self, "_opened", None) is not None:
                 warnings.warn(f"{self.name} was not closed", ResourceWarning, source=self, stacklevel=2)
             self.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 
 from dfengine.client.engine import Engine
 from dfengine.errors import DfengineError, LocalError, Unverified
@@ -171,7 +172,7 @@ class Reader(io.RawIOBase):
         self._release()
 
     def __del__(self) -> None:
-        if not self.closed:
+        if not self.closed and not sys.is_finalizing():  # at the interpreter's end modules cannot be imported
             if self._unproven and not self._elsewhere:
                 import warnings
 

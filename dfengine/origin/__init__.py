@@ -14,6 +14,7 @@
     hub         the Hugging Face Hub: at which URL, with which token
     local_root, local_version    files of this machine's own disk: which ones, and of which version
     schemes     the table of schemes: which of these reads a URL; `kinds` says what all of them offer a reader
+    content_origin  a file that is named by its sha256
     linked_origin   a file whose server redirects to a store, and says itself what it is
     object_origin, hub_origin, local_file    an object, a file of the Hub, a file of the disk, as origins
     listing     which files lie below a URL: `files`; listing_names and listing_index (pure) judge what an origin says

@@ -52,6 +52,7 @@ def _holds(outer: Location, inner: Location) -> bool:
 class Reach(Value):
     """headers, insecure, cacerts, cert, key, connect, first, floor, netrc, access, kept: see `http.HttpOrigin`.
 
+    content: the sha256 in hex by which a file of http is named, and with which all of it is compared; "": its URL names it.
     roots: what may be read of this machine's own disk. may_sign: whether this process's own credentials are used for a location.
     """
 
@@ -68,6 +69,7 @@ class Reach(Value):
     netrc: str = ""
     access: Access | None = None
     kept: Driver | None = None
+    content: str = ""
 
     def http(self, url: str, cancel: Cancel, more: tuple[tuple[str, str], ...] = ()) -> HttpOrigin:
         """The origin of an http URL. more: headers, unless the user's own say them. Raises BadValue."""

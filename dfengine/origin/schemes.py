@@ -1,6 +1,6 @@
 """The table of schemes: what reads the file that a URL names.
 
-    http, https   HttpOrigin; LinkedOrigin for a hub's file at a commit
+    http, https   HttpOrigin; LinkedOrigin for a hub's file at a commit; ContentOrigin for one that is named by its sha256
     s3, gs, az    ObjectOrigin: by a signed URL, or a public one
     hf            HubOrigin: by the Hub's resolve URL
     file          FileOrigin: this machine's own disk, below the directories that may be read
@@ -18,6 +18,7 @@ from dfengine.errors import BadValue, TimedOut
 from dfengine.location import CONTENT, OBJECTS, is_at_commit, named_file, scheme_of
 from dfengine.origin import credentials
 from dfengine.origin.cancel import Cancel
+from dfengine.origin.content_origin import ContentOrigin
 from dfengine.origin.linked_origin import LinkedOrigin
 from dfengine.origin.local_root import Anywhere, Roots
 from dfengine.origin.reach import Reach
@@ -35,6 +36,8 @@ def origin(url: str, reach: Reach, cancel: Cancel, given: Callable[[], str] | No
     Raises BadValue, LocalError where an extra is missing.
     """
     scheme = scheme_of(url)
+    if not scheme and reach.content and not is_at_commit(url):
+        return ContentOrigin(url, reach.headers, sha256=reach.content, cancel=cancel, **reach.options())
     if not scheme:
         return LinkedOrigin(url, reach.headers, cancel=cancel, **reach.options()) if is_at_commit(url) else reach.http(url, cancel)
     location = named_file(url)
@@ -75,6 +78,7 @@ def of_download(settings: GetSettings, floor: float = 0.0) -> Reach:
         headers=credentials.headers(settings),
         insecure=settings.insecure, cacerts=settings.cacerts, cert=settings.cert, key=settings.key, connect=settings.connect_timeout,
         first=settings.first_byte_timeout, floor=floor, netrc=credentials.netrc_path(settings), access=access,
+        content=settings.digest.hex if settings.content and settings.digest is not None else "",
     )
 
 

@@ -49,6 +49,11 @@ MOST_IDLE = 128
 THREADS = 32
 """For openings, comparisons and closings."""
 
+RETRY_SECONDS = 5.0
+"""After a registry's first failure, for tries by this host and by a supernode. Then a client has the registry's own answer, whose status
+and Retry-After tell it when to come again, or goes on by a range.
+"""
+
 RESERVE = 16 << 20
 """Bytes of the disk that are left free."""
 
@@ -179,7 +184,7 @@ class Blobs:
                 url=registry.url + asked.target, output="", nodes=own.nodes, notbs=self.distrusts(digest, registry),
                 headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in sent),
                 digest=None if asked.proof else Digest.parse(digest), content="" if asked.proof else f"df:{digest}", quiet=True,
-                filter=asked.filter, identifier=asked.version,
+                filter=asked.filter, identifier=asked.version, retry_max_time=RETRY_SECONDS,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure or registry.insecure,
                 location=own.location, secret_file=own.secret_file,

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from blob_registry import DATA, Blobs
 from scene import DFENGINE, MIB, PATIENCE, SMALL, Scene, Supernode, buffered, until
-from upstream import Asked, get
+from upstream import Asked, get, ok
 
 
 @pytest.fixture
@@ -429,3 +429,52 @@ def test_a_blob_that_another_program_changes_on_the_disk(stage: Scene, registry:
     process.terminate()
     _, told = process.communicate(timeout=PATIENCE)
     assert len([line for line in told.splitlines() if json.loads(line)["event"] == "blob_changed"]) >= changes
+
+
+def test_a_registry_that_fails_what_it_has_permitted(stage: Scene, registry: Blobs) -> None:
+    """The client has its answer after a few tries, and not after all that a download would make."""
+    path = registry.keep("a", DATA)
+    right = registry.scripts[path]
+    url = stage.proxy("--registry", registry.url)[1]
+
+    def fails(sock: socket.socket, asked: Asked) -> None:
+        (right if asked.method == "HEAD" else ok(b"no", more, status=status))(sock, asked)
+
+    registry.scripts[path] = fails
+    for status, more in (("429 Too Many Requests", "Retry-After: 100"), ("500 Internal Server Error", "X-Of: registry")):
+        registry.asked.clear()
+        answer, body = get(url, path)
+        name, _, value = more.partition(": ")
+        assert (answer.status, answer.headers[name], body) == (int(status[:3]), value, b"no")
+        # The fifth pause of a download ends 7.75 s after its first failure at least.
+        assert len([asked for asked in registry.asked if asked.method == "GET"]) <= (2 if more.startswith("Retry") else 6)
+    registry.scripts[path] = right
+    assert get(url, path)[1] == DATA
+
+
+@pytest.mark.parametrize("node", [False, True])
+def test_a_registry_that_breaks_off_and_names_no_version(stage: Scene, registry: Blobs, node: bool) -> None:
+    """The digest names it: what came is gone on from by ranges."""
+    data = DATA[: 5 * MIB]
+    path = registry.keep("a", data)
+    sent = 0
+
+    def halves(sock: socket.socket, asked: Asked) -> bool:
+        nonlocal sent
+        first, past, status = 0, len(data), "200 OK"
+        if asked.fields.get("range", "").startswith("bytes=") and "if-range" not in asked.fields:
+            start, _, last = asked.fields["range"].removeprefix("bytes=").partition("-")
+            first, past = int(start), int(last) + 1 if last else len(data)
+            status = f"206 Partial Content\r\nContent-Range: bytes {first}-{past - 1}/{len(data)}"
+        sock.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {past - first}\r\n\r\n".encode())
+        if asked.method == "HEAD":
+            return True
+        part = data[first : first + max((past - first) // 2, 64 << 10)][: past - first]
+        sock.sendall(part)
+        sent += len(part)
+        return first + len(part) == past
+
+    registry.scripts[path] = halves
+    url = stage.proxy("--registry", registry.url, nodes=(stage.supernode(),) if node else ())[1]
+    assert get(url, path)[1] == data
+    assert sent < 2 * len(data)

@@ -65,7 +65,7 @@ def _manifest(fetch: Fetch, tree: TreeTask, reach: Reach, cancel: Cancel) -> Man
 def _reach(fetch: Fetch) -> Reach:
     wanted = fetch.wanted
     return Reach(roots=fetch.own.roots, may_sign=fetch.own.may_sign, headers=wanted.headers, insecure=wanted.insecure,
-                  cacerts=wanted.cacerts, floor=LEAST_RATE, access=fetch.access)
+                  cacerts=wanted.cacerts, floor=LEAST_RATE, access=fetch.access, content=wanted.content)
 
 
 def _drop_cancel(fetch: Fetch) -> None:

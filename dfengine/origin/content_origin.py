@@ -1,0 +1,29 @@
+"""A file that is named by its sha256, as a registry's blobs are: the digest tells its version where the server's answers do not.
+
+So a connection that breaks is gone on from by a range also at a server that sends no validators. Whoever reads the file compares all of it
+with the digest: bytes that are not of it are found then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dfengine.origin.body import Body
+from dfengine.origin.http import HttpOrigin
+from dfengine.origin.version import Version
+
+
+class ContentOrigin(HttpOrigin):
+    """See `http.HttpOrigin`. sha256: in hex, of the whole file."""
+
+    def __init__(self, url: str, *args: Any, sha256: str, **options: Any) -> None:
+        super().__init__(url, *args, **options)
+        self._named = f'"sha256:{sha256}"'
+
+    def _version(self, body: Body, now: float) -> Version:
+        version = super()._version(body, now)
+        return version if version.etag or version.last_modified or version.coding else version.replace(etag=self._named)
+
+    def _condition(self, version: Version) -> str:
+        """A server that sends no entity-tag knows none, and would answer a range with the whole file."""
+        return "" if version.etag == self._named else super()._condition(version)

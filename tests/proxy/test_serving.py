@@ -79,7 +79,7 @@ async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
     loop = asyncio.get_running_loop()
     client = Client(loop)
     blob: Any = SimpleNamespace(
-        ask=transfer.ask, withdraw=transfer.withdraw, readers=set(), over=False, failed=False, differs=False, named=True,
+        ask=transfer.ask, withdraw=transfer.withdraw, readers=set(), over=False, failed=False, differs=False, wrong=False, named=True,
         right=True, swarm=False, loop=loop,
     )
     front: Any = client

@@ -3,6 +3,7 @@
     server         the process: one per home directory, ends when it is idle or its home is gone
     routes         which path is what
     hosted         which downloads and streams this host has
+    kept_memory    which memory of files and streams that have ended is let go
     meeting        the connections of this host's downloads, and what goes from the leader to those that joined it
     joins          which download of this host fetches a task, and which others join it (pure)
     host_settings  settings that a download of the same user gives a running server

@@ -3,7 +3,7 @@
 Downloads that want to join each other are passed on to `meeting`.
 
 A stream is served while its process holds the connection that it came over, and `expire` seconds after its last use once that has
-closed; then the memory goes with its last descriptor.
+closed; then the memory goes with its last descriptor. It goes earlier where `kept_memory` says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from collections.abc import Callable
 
 from dfengine.errors import BadValue, StorageError
 from dfengine.net import fd_passing
+from dfengine.peer import kept_memory
+from dfengine.peer.kept_memory import Stream
 from dfengine.peer.meeting import Meeting
+from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home, valid_name
 from dfengine.storage.memory_file import adopt
 from dfengine.storage.shared import Shared
@@ -35,15 +38,6 @@ _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 SILENCE = 10.0
 """Seconds in which a process that connected must have handed over its stream."""
-
-
-class _Stream:
-    """shared: None until the message came. used: unix seconds of its last use, of its coming while there was none."""
-
-    def __init__(self, line: socket.socket, now: float) -> None:
-        self.line: socket.socket | None = line
-        self.shared: Shared | None = None
-        self.used = now
 
 
 class Hosted:
@@ -67,8 +61,11 @@ class Hosted:
         self._listener = listener
         self._loop = loop
         self._now = now
-        self._streams: dict[str, _Stream] = {}
-        self._fresh: list[_Stream] = []
+        self._streams: dict[str, Stream] = {}
+        self._fresh: list[Stream] = []
+        self._let_go: list[Entry] = []
+        """Of memory that is let go or leaves, and of which supernodes are not told yet."""
+        self._bounding = False
         self._watched = False
         self._watch(True)
 
@@ -100,12 +97,12 @@ class Hosted:
         if not fd_passing.own(line) or len(self._streams) + len(self._fresh) + len(self._meeting) >= STREAMS:
             line.close()
             return
-        stream = _Stream(line, self._now())
+        stream = Stream(line, self._now())
         self._fresh.append(stream)
         if self._loop is not None:
             self._loop.add_reader(line, self._readable, stream)
 
-    def _readable(self, stream: _Stream) -> None:
+    def _readable(self, stream: Stream) -> None:
         if stream.line is None:
             return
         try:
@@ -126,7 +123,7 @@ class Hosted:
         fd_passing.discard(descriptors if message else [])
         self._hang_up(stream)
 
-    def _adopt(self, stream: _Stream, message: bytes, descriptors: list[int]) -> bool:
+    def _adopt(self, stream: Stream, message: bytes, descriptors: list[int]) -> bool:
         try:
             entry = Entry.decode(message)
             if not valid_name(entry.name) or entry.name in self._streams:
@@ -140,7 +137,7 @@ class Hosted:
         self._streams[entry.name] = stream
         return True
 
-    def _joins(self, stream: _Stream, message: bytes, descriptors: list[int]) -> bool:
+    def _joins(self, stream: Stream, message: bytes, descriptors: list[int]) -> bool:
         """It is passed on to those that share a download, with its connection."""
         try:
             words = json.loads(message.decode())
@@ -156,7 +153,7 @@ class Hosted:
         self._fresh.remove(stream)
         return True
 
-    def _hang_up(self, stream: _Stream) -> None:
+    def _hang_up(self, stream: Stream) -> None:
         """The stream has ended; what it has given stays until it expires."""
         line, stream.line = stream.line, None
         if line is not None:
@@ -166,6 +163,31 @@ class Hosted:
         if stream in self._fresh:
             self._fresh.remove(stream)
         stream.used = self._now()
+        if stream.shared is not None and self._loop is not None and not self._bounding:
+            self._bounding = True  # once for all that end together
+            self._loop.call_soon(self._bound)
+
+    def _bound(self) -> None:
+        """What has ended takes no more memory than its share."""
+        self._bounding = False
+        if any(stream.line is None for stream in self._streams.values()):
+            self._remove(kept_memory.beyond(self._streams.values(), available()))
+
+    def _remove(self, streams: list[Stream]) -> None:
+        for stream in streams:
+            if stream.shared is not None:
+                del self._streams[stream.shared.entry.name]
+                self._let_go.append(stream.shared.entry)
+
+    def _leave(self) -> None:
+        """Second copies go at the look after the one at which supernodes were told: until then they may still name them to peers."""
+        for name, stream in list(self._streams.items()):
+            if stream.leaving:
+                del self._streams[name]
+        for stream in kept_memory.second_copies(self._streams.values()):
+            if stream.shared is not None:
+                stream.leaving = True
+                self._let_go.append(stream.shared.entry)
 
     def find(self, name: str) -> Shared | None:
         """See routes.Shares. What was just handed over is found too."""
@@ -193,9 +215,12 @@ class Hosted:
         return gone
 
     def withdraw_deleted(self) -> list[Entry]:
-        """See routes.Shares; a stream's memory is nobody else's anyway."""
+        """See routes.Shares; and memory that was let go."""
         self._watch(True)
-        return self._home.withdraw_deleted()
+        self._leave()
+        self._bound()
+        gone, self._let_go = self._let_go, []
+        return [*gone, *self._home.withdraw_deleted()]
 
     def names(self) -> list[str]:
         """See routes.Shares."""

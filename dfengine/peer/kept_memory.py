@@ -1,0 +1,115 @@
+"""Which memory of files and streams that have ended is let go: second copies, and what exceeds a share of the host's memory.
+
+A host needs one copy of a version of a task. Of the copies that were handed over, the most complete one stays; one that has ended, and
+of which the first has every piece with the same digest, goes once supernodes are told so. What is left is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter, defaultdict
+
+from dfengine.errors import StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+
+    from dfengine.storage.piece_file import PieceFile
+    from dfengine.storage.shared import Shared
+
+SHARE = 4
+"""What has ended takes a fourth part, at most, of the memory that would be available without it: as much as one file in memory may."""
+
+_UNRECORDED = bytes(16)
+
+
+class Stream:
+    """A file in memory or a stream that is handed over. Times are unix seconds.
+
+    line: None once its process has closed it. shared: None until the message came. used: of its last use, of its coming while there was
+    none. leaving: supernodes are told that it is served no longer, and at the next look it is not.
+    """
+
+    def __init__(self, line: socket.socket | None, now: float) -> None:
+        self.line = line
+        self.shared: Shared | None = None
+        self.used = now
+        self.leaving = False
+
+    @property
+    def file(self) -> PieceFile | None:
+        return self.shared.file if self.shared is not None else None
+
+
+def second_copies(streams: Iterable[Stream]) -> list[Stream]:
+    """Those that have ended, and whose pieces another one has as well; that one counts as used when they were."""
+    versions: dict[tuple[str, bytes, int], list[tuple[Stream, PieceFile]]] = defaultdict(list)
+    for stream in streams:
+        if stream.shared is not None and (file := stream.file) is not None and not stream.leaving:
+            with contextlib.suppress(StorageError):  # a length that cannot be
+                versions[stream.shared.entry.task, file.record.generation, file.geometry.piece_size].append((stream, file))
+    gone = []
+    for copies in versions.values():
+        # A stream evicts pieces while it runs.
+        lasting = [copy for copy in copies if copy[0].line is None or not copy[1].evicts]
+        if len(copies) < 2 or not lasting:
+            continue
+        best, whole = max(lasting, key=lambda copy: (copy[1].here.count(), copy[0].line is not None, copy[0].used))
+        for stream, file in copies:
+            if stream is not best and stream.line is None and _has(whole, file):
+                best.used = max(best.used, stream.used)
+                gone.append(stream)
+    return gone
+
+
+def _has(whole: PieceFile, part: PieceFile) -> bool:
+    """Every piece of `part` is in `whole`, with the same digest."""
+    here, ours, theirs = whole.here, whole.record.digests, part.record.digests
+    for first, past in part.here.runs():
+        if past > len(here) or not here.all_in_range(first, past):
+            return False
+        digests = bytes(theirs[16 * first : 16 * past])
+        if _UNRECORDED in digests or digests != ours[16 * first : 16 * past]:
+            return False
+    return True
+
+
+def beyond(streams: Iterable[Stream], available: int) -> list[Stream]:
+    """Those that have ended and must go so that the others take their share of the memory: the least recently used.
+
+    available: bytes of memory that the host has left now. Memory that a running file has, too, is not counted.
+    """
+    running: set[tuple[int, int]] = set()
+    ended: list[tuple[Stream, dict[tuple[int, int], int]]] = []
+    for stream in streams:
+        if stream.file is not None:
+            places = _places(stream.file)
+            if stream.line is not None:
+                running.update(places)
+            else:
+                ended.append((stream, places))
+    every = {place: size for _, places in ended for place, size in places.items() if place not in running}
+    left, most = sum(every.values()), (available + sum(every.values())) // SHARE
+    users = Counter(place for _, places in ended for place in places)
+    gone = []
+    for stream, places in sorted(ended, key=lambda each: each[0].used):
+        if left <= most:
+            break
+        gone.append(stream)
+        for place in places:
+            users[place] -= 1
+            left -= every.get(place, 0) if not users[place] else 0
+    return gone
+
+
+def _places(file: PieceFile) -> dict[tuple[int, int], int]:
+    """Bytes of memory that the pieces take, by device and inode."""
+    found = {}
+    for fd in file.descriptors:
+        if fd >= 0:
+            state = os.fstat(fd)
+            found[state.st_dev, state.st_ino] = state.st_blocks * 512
+    return found

@@ -175,6 +175,6 @@ class Assembly(Place):
         self.close()
 
     def _close(self, file: PieceFile) -> None:
-        if not file.here.count():
+        if file.fd >= 0 and not file.here.count():
             self.discard()
         super()._close(file)

@@ -22,6 +22,7 @@ from dfengine.client.identity import Identity, identify, joint_key, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
 from dfengine.client.naming import naming
+from dfengine.client.releasing import release
 from dfengine.client.result import Result
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.watch import Watch
@@ -61,7 +62,7 @@ def run(download: ToFile) -> Result:
         download.abandon(error)
         raise
     finally:
-        download.close()
+        release(download.close)
 
 
 class Downloading:
@@ -242,12 +243,11 @@ class Downloading:
         (self.say if self._swarm is None else self.watch.notice)(f"goes to the origin: {reason}")
         if self._place.transfer is not None:
             self._place.transfer.halt()
-        member = self._swarm.member if self._swarm is not None else None
         lease = None
         if self._swarm is not None:
             from dfengine.client.origin_lease import OriginLease
 
-            node = member.node if member is not None else self._swarm.nodes[0]
+            node = self._swarm.member.node if self._swarm.member is not None else self._swarm.nodes[0]
             lease = OriginLease(self.dialer, node, self._task, self.registration.cid, self.settings.url)
             self.watch.waits("waits for a turn at the origin")
             lease.wait(self.watch)
@@ -275,26 +275,27 @@ class Downloading:
     def abandon(self, error: BaseException) -> None:
         """It failed, or was stopped: the swarm needs not wait for it."""
         self.dialer.mend()
+        if self._joining is not None:
+            self._joining.end()
+            if error is not self.watch.interrupted:  # else it is closed soon, and its memory can be taken over
+                (self._joining.fail if isinstance(error, SupernodeError | OriginError) else self._joining.pass_on)()
         if isinstance(error, DfengineError):
             self.report(error)
-        if self._joining is not None and error is not self.watch.interrupted:  # else it is closed soon, and its memory can be taken over
-            (self._joining.fail if isinstance(error, SupernodeError | OriginError) else self._joining.pass_on)()
         if self._swarm is not None:
             self._swarm.leave()
 
     def close(self) -> None:
-        """Let go of everything but the files."""
-        if self._swarm is not None:
-            self._swarm.close()
-        self._place.close()
+        """Let go of everything but the files. Again: what an interrupted close left."""
+        release(*([self._swarm.close] if self._swarm is not None else []), self._place.close, self._close_joining)
+
+    def _close_joining(self) -> None:
         if self._joining is not None:
             # While a thread may still write, nobody takes its memory over; but another one leads.
             (self._joining.pass_on if self._place.stuck else self._joining.close)()
 
     def report(self, error: DfengineError | None) -> None:
         """Tell this host's peer server and the supernode that the download has ended; nothing fails by it."""
-        member = self._swarm.member if self._swarm is not None else None
-        if member is None or self._swarm is None:
+        if self._swarm is None or (member := self._swarm.member) is None:
             return
         if error is None and self.peer.port:
             local_peer.finish(self.peer, self.dialer, self.who.name, member.task, member.cid, str(member.node))

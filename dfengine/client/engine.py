@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 
+from dfengine.client.releasing import release
+from dfengine.client.transfer import join
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
@@ -33,6 +36,11 @@ class Engine(threading.Thread):
         self._turn = threading.RLock()
         self._over = self._left = False
 
+    @property
+    def over(self) -> bool:
+        """The download has run to its end, and needs no stop."""
+        return self._over
+
     def run(self) -> None:
         """See Run."""
         try:
@@ -47,11 +55,22 @@ class Engine(threading.Thread):
                 self._download.close()
 
     def leave(self) -> None:
-        """The download is closed: at once, or by the engine where that waits for what nothing cuts, as the look-up of a name."""
+        """The download is closed: at once, or by the engine where that waits for what nothing cuts, as the look-up of a name.
+
+        Again: what an interrupted `leave` did not do.
+        """
+        release(self._leave, self._await_end, self._close)
+
+    def _leave(self) -> None:
+        # First: no signal interrupts the engine, which closes the download also where the steps after this one do not come to an end.
+        with self._turn:
+            self._left = True
+
+    def _await_end(self) -> None:
         if threading.current_thread() is not self:  # as where it collects the garbage that the reader is
-            self.join(CLOSING)
+            join([self], CLOSING)
+
+    def _close(self) -> None:
         with self._turn:
             if self._over:
                 self._download.close()
-            else:
-                self._left = True

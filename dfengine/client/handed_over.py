@@ -6,6 +6,7 @@ import contextlib
 import socket
 
 from dfengine.client.place import Place
+from dfengine.client.releasing import release
 from dfengine.net import fd_passing, forked
 
 TYPE_CHECKING = False
@@ -41,8 +42,7 @@ class HandedOver(Place):
 
     def close(self) -> None:
         """See Place. The peer server has its own descriptors."""
-        super().close()
-        self.hang_up()
+        release(super().close, self.hang_up)
 
     def _close(self, file: PieceFile) -> None:
         with contextlib.suppress(OSError):

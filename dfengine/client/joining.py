@@ -14,6 +14,8 @@ import threading
 import time
 
 from dfengine.client.pulse import SILENT, Pulse
+from dfengine.client.releasing import release
+from dfengine.client.transfer import join
 from dfengine.errors import LocalError, StorageError
 from dfengine.net import fd_passing, forked
 from dfengine.storage.signal_page import BEAT, SignalPage
@@ -35,6 +37,9 @@ ANSWER = 5.0
 
 PLACELESS = 30.0
 """Seconds until a leader that runs and has said no place is left: its word may lie with a peer server that does not run."""
+
+ENDING = 5.0
+"""Seconds for the thread that beats to end: it may wait for a transfer's lock."""
 
 MOST = 8
 """Descriptors of one message at most."""
@@ -75,9 +80,15 @@ class Joining:
         self._since = time.monotonic()
         """Since when it follows this leader."""
         self._pulse = Pulse(self._since)
-        self._over = threading.Event()
+        self.ended = False
+        """Its download has failed or was stopped: nobody fetches here any more, and it does not beat."""
+        self._over = False
         self._beating: threading.Thread | None = None
-        self._wake_up = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            self._wake_up = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        except BaseException:
+            self.page.close()
+            raise
         forked.keep(self)
 
     @property
@@ -204,12 +215,12 @@ class Joining:
     def _beat(self) -> None:
         """A thread of its own: the main thread may wait for a supernode. It sleeps while nobody has joined."""
         page = self.page
-        while not self._over.is_set():
+        while not (self._over or self.ended):
             wishes = page.wishes
             page.beat()
             if self.wanted is not None and page.joined:
                 self.wanted(page.wanted())
-            if not self._over.is_set():
+            if not (self._over or self.ended):
                 page.await_wishes(wishes, BEAT if page.joined else ALONE)
 
     def _hang_up(self) -> None:
@@ -291,20 +302,37 @@ class Joining:
         """Another thread may still read there: it is closed with the download."""
         self._given += tuple(each for each in given if each is not None)
 
-    def close(self) -> None:
-        """Hang up: if it led, another one does now. After every thread that uses a place or a page has ended. Again: nothing."""
-        self._over.set()
-        if self._beating is not None:
+    def end(self) -> None:
+        """From any thread: see `ended`. Those that joined find that it does not run; it is to be closed still."""
+        self.ended = True
+        if self.page.fd >= 0:
             self.page.call()
-            self._beating.join()
-            self._beating = None
-        self._hang_up()
+
+    def close(self) -> None:
+        """Hang up: if it led, another one does now. After every thread that uses a place or a page has ended.
+
+        Again: what an interrupted close left, else nothing.
+        """
+        self._over = True
+        release(self._hang_up, self._close_page, self._close_given, self._close_wake_up)
+
+    def _close_page(self) -> None:
+        if self.page.fd >= 0:
+            self.page.call()
+            if self._beating is not None:
+                join([self._beating], ENDING)
+                if self._beating.is_alive():
+                    return
+            self.page.close()
+
+    def _close_given(self) -> None:
         self._let_go(self.place, self.leader_page)
         self.place = self.leader_page = None
-        given, self._given = self._given, ()
-        for each in given:
-            each.close()
-        self.page.close()
+        while self._given:
+            self._given[-1].close()
+            self._given = self._given[:-1]
+
+    def _close_wake_up(self) -> None:
         fd, self._wake_up = self._wake_up, -1
         if fd >= 0:
             os.close(fd)

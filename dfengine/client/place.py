@@ -33,6 +33,8 @@ class Place:
         self._settings = settings
         self._hedged = 0
         self.transfer: Transfer | None = None
+        self._left: PieceFile | None = None
+        """What `close` has still to close: the threads have ended."""
         self.limit: Throttle | None = None
         """The limit of several downloads, of which the settings tell this one's part."""
         self.connections: ConnectionPool | None = None
@@ -130,13 +132,16 @@ class Place:
 
     def close(self) -> None:
         """Stop all threads and close the file. May be called again."""
-        transfer, self.transfer = self.transfer, None
+        transfer = self.transfer
         if transfer is not None:
-            self._hedged += transfer.plan.hedged
+            self.stuck = True  # also where a signal's exception comes before it is known that the threads have ended
             if transfer.close():
-                self._close(transfer.file)
-            else:
-                self.stuck = True
+                self._left, self.stuck = transfer.file, False
+            self._hedged += transfer.plan.hedged
+            self.transfer = None
+        if self._left is not None:
+            self._close(self._left)
+            self._left = None
 
     def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
         """A new transfer; its digest thread is not started yet. Raises StorageError."""

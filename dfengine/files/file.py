@@ -11,6 +11,7 @@ import warnings
 from operator import index
 from weakref import WeakSet
 
+from dfengine.client.releasing import release
 from dfengine.client.returning import may_pass
 from dfengine.errors import BadValue, RemoteError
 from dfengine.files import cancel
@@ -83,10 +84,10 @@ class File(io.RawIOBase):
             try:
                 opened.begin()
             except BaseException:
+                release(opened.close)
                 with self._opening:
                     if self._opened is opened:
                         self._opened = None
-                opened.close()
                 raise
             self._version = opened.version
         return opened
@@ -120,7 +121,7 @@ class File(io.RawIOBase):
                     self._check()
                     self._opened = fresh
             except BaseException:
-                fresh.close()
+                release(fresh.close)
                 raise
             finally:
                 self._fresh = None
@@ -243,21 +244,25 @@ class File(io.RawIOBase):
         return self._use(lambda opened: opened.path())
 
     def close(self) -> None:
-        """Release everything. Reads of other threads that wait raise LocalError."""
-        if not self.closed:
-            super().close()
-            with self._opening:
-                opened, self._opened = self._opened, None
-                fresh = self._fresh
-            if fresh is not None:
-                fresh.stop()  # who opens it closes it
-            if opened is not None:
-                opened.close()
+        """Release everything. Reads of other threads that wait raise LocalError. Again: what an interrupted close left, else nothing."""
+        release(super().close, self._stop_fresh, self._close_opened)
+
+    def _stop_fresh(self) -> None:
+        fresh = self._fresh
+        if fresh is not None:
+            fresh.stop()  # who opens it closes it
+
+    def _close_opened(self) -> None:
+        with self._opening:
+            opened = self._opened
+        if opened is not None:
+            opened.close()
+            self._opened = None
 
     def __del__(self) -> None:
         # At the interpreter's end modules cannot be imported any more; the process's end releases everything.
-        if not self.closed and not sys.is_finalizing():
-            if getattr(self, "_opened", None) is not None:
+        if not sys.is_finalizing() and getattr(self, "_opened", None) is not None:
+            if not self.closed:
                 warnings.warn(f"{self.name} was not closed", ResourceWarning, source=self, stacklevel=2)
             self.close()
 
@@ -348,5 +353,5 @@ def open(settings: GetSettings, *, store: str = "", buffering: int = 0) -> File 
         file.opened()
         return Buffered(file, BUFFER if buffering < 0 else buffering) if buffering else file
     except BaseException:
-        file.close()
+        release(file.close)
         raise

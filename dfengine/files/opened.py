@@ -11,6 +11,7 @@ import threading
 import time
 
 from dfengine.client.engine import Engine
+from dfengine.client.releasing import release
 from dfengine.errors import Cancelled, DfengineError, DigestMismatch, LocalError, OriginChanged, StorageError, TimedOut
 from dfengine.files import cancel
 from dfengine.files.fetching import Fetching
@@ -70,7 +71,11 @@ class Opened:
         self._map: tuple[int, Mapping] | None = None
         self.ready = False
         """`begin` has succeeded."""
-        self._engine.start()
+        try:
+            self._engine.start()
+        except BaseException:
+            release(self.close)
+            raise
 
     def begin(self) -> None:
         """Wait until it is known what the file is, in any thread; `close` ends the wait.
@@ -208,26 +213,35 @@ class Opened:
         self._fetching.stop(LocalError(CLOSED))
 
     def close(self) -> None:
-        """Release everything; readers that wait get an error. Again: nothing."""
+        """Release everything; readers that wait get an error. Again: what an interrupted close left, else nothing."""
+        release(self._shut, self._end, self._fetching.place.end, self._await_readers, self._release)
+
+    def _shut(self) -> None:
         with self._turn:
-            if self._closed:
-                return
-            self._closed, self._ended_by = True, self._fetching.failure
-        if self._engine.is_alive():
+            if not self._closed:
+                self._ended_by = self._fetching.failure
+                self._closed = True
+
+    def _end(self) -> None:
+        # An engine that does not run yet, as its start was interrupted, is to find this.
+        if not self._engine.over:
             self._fetching.stop(LocalError(CLOSED))
-        self._fetching.place.end()
-        with self._turn:
-            self._late = not self._turn.wait_for(lambda: not self._readers, LEAVING)
-        self._release()
+
+    def _await_readers(self) -> None:
+        try:
+            with self._turn:
+                self._turn.wait_for(lambda: not self._readers, LEAVING)
+        finally:
+            self._late = True
 
     def _release(self) -> None:
         """When nobody reads from the descriptors, whose numbers may be another file's afterwards: by who closes, or the last reader."""
         with self._turn:
             if self._readers or self._released:
                 return
-            self._released = True
             self._map = None
         self._engine.leave()
+        self._released = True
 
     def forked(self) -> None:
         """In a forked child, where this may live on in the frames of the parent's threads: only those who have a view keep the pages."""

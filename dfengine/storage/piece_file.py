@@ -260,13 +260,14 @@ class PieceFile:
             self.write(n, content, digest)
 
     def close(self) -> None:
-        """Both descriptors, and those of former places; the files stay."""
+        """Both descriptors, and those of former places; the files stay. Again: nothing."""
         left, self._left = self._left, ()
         for former, record in left:
             os.close(former)
             record.close()
         fd, self._fd = self._fd, -1
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
         self.record.close()
 
 

@@ -78,9 +78,11 @@ class SignalPage:
             os.ftruncate(fd, BYTES)
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
             page = cls(fd)
-        except OSError as error:
+        except BaseException as error:
             if fd >= 0:
                 os.close(fd)
+            if not isinstance(error, OSError):
+                raise
             raise StorageError(f"no memory for signals: {error.strerror}") from error
         page._words[0] = MAGIC
         return page
@@ -238,8 +240,8 @@ class SignalPage:
             self._let_go()
 
     def _let_go(self) -> None:
-        fd, self.fd = self.fd, -1
         self._words.release()
         self._map.release()
+        fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)

@@ -7,13 +7,14 @@ import os
 import sys
 
 from dfengine.client.engine import Engine
+from dfengine.client.releasing import release
 from dfengine.errors import DfengineError, LocalError, Unverified
 from dfengine.settings import GetSettings
 from dfengine.streaming.download import Streaming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
     from typing import Any
 
@@ -151,11 +152,12 @@ class Reader(io.RawIOBase):
 
     def _release(self) -> None:
         engine = self._engine
+        steps: list[Callable[[], object]] = []
         if engine is not None and not self.closed and not self._elsewhere:
-            if engine.is_alive():
-                self._streaming.stop(LocalError("the reader was closed"))
-            engine.leave()
-        super().close()
+            if not engine.over:
+                steps += [lambda: self._streaming.stop(LocalError("the reader was closed"))]
+            steps += [engine.leave]
+        release(*steps, super().close)
 
     @property
     def _elsewhere(self) -> bool:

@@ -87,6 +87,6 @@ def test_a_download_that_is_closed_leads_no_more(stuck: bool) -> None:
     """One of its threads may not end: then its memory is not given up. It led on, and nobody fetched for those that had joined."""
     said: list[str] = []
     joining = SimpleNamespace(pass_on=lambda: said.append("pass_on"), close=lambda: said.append("close"))
-    download: Any = SimpleNamespace(_swarm=None, _place=SimpleNamespace(close=bool, stuck=stuck), _joining=joining)
-    Downloading.close(download)
+    download: Any = SimpleNamespace(_place=SimpleNamespace(close=bool, stuck=stuck), _joining=joining)
+    Downloading._close_joining(download)
     assert said == ["pass_on" if stuck else "close"]

@@ -89,6 +89,11 @@ class Source(Value):
     version: str = ""
     filter: str = ""
 
+    @property
+    def identifier(self) -> str:
+        """Of its task, which has another one for each set of parameters that are left out."""
+        return f"{self.version} less {self.filter}" if self.filter else self.version
+
 
 class Blobs:
     """On the loop's thread. settings: of the proxy. Raises StorageError where the home cannot be used."""
@@ -184,7 +189,7 @@ class Blobs:
                 url=registry.url + asked.target, output="", nodes=own.nodes, notbs=self.distrusts(digest, registry),
                 headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in sent),
                 digest=None if asked.proof else Digest.parse(digest), content="" if asked.proof else f"df:{digest}", quiet=True,
-                filter=asked.filter, identifier=asked.version, retry_max_time=RETRY_SECONDS,
+                filter=asked.filter, identifier=asked.identifier, retry_max_time=RETRY_SECONDS,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure or registry.insecure,
                 location=own.location, secret_file=own.secret_file,

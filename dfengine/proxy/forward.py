@@ -164,10 +164,13 @@ class ForwardAnswer(Answering):
         return self._serve(told, status, here.fd, here, lambda span, landed: Reader(blob, here, span, landed))
 
     def _source(self, told: Told) -> Source:
-        """Named by the URL less what a rule strips, and the version; with credentials, by these as well, if they are not to share."""
-        strip, url, version = "&".join(self._rule.strip), self._server.url + self._target, told.version.name
+        """Named by the URL less what a rule strips, what that is, and the version; with credentials, by these as well, if they are not to
+        share. So who strips nothing is given nothing that was fetched for who does.
+        """
+        url, version = self._server.url + self._target, told.version.name
+        strip = "&".join(rules.stripped(url, self._rule.strip))
         opening = [field for field in private(self._request.fields) if self._forward.blobs.splits]
-        name = hashlib.sha256(repr((task_url(url, strip), version, self._server.insecure, sorted(opening))).encode()).hexdigest()
+        name = hashlib.sha256(repr((task_url(url, strip), strip, version, self._server.insecure, sorted(opening))).encode()).hexdigest()
         return Source(self._target, f"{url.partition('?')[0]}", proof=_sha256, name=name_of(f"url-{name}", "forward"), version=version,
                       filter=strip)  # fmt: skip
 

@@ -59,6 +59,12 @@ EVERYTHING = Rule(re.compile(""))
 NOTHING = Rule(re.compile(""), DIRECT)
 
 
+def stripped(url: str, names: tuple[str, ...]) -> list[str]:
+    """Those of `names` that are parameters of the URL's query, in the order of the alphabet."""
+    query = url.partition("#")[0].partition("?")[2]
+    return sorted({part.partition("=")[0] for part in query.split("&")} & {*names})
+
+
 class Rules:
     """In order. otherwise: for what none matches."""
 

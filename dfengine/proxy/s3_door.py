@@ -76,6 +76,7 @@ class S3:
         for each in roots:
             if not os.path.isdir(each):
                 raise BadValue(f"--s3-bucket: {each} is no directory")
+            keeps_no_secret(each, settings)
         reach = Reach(
             roots=Roots(roots), may_sign=lambda location: settings.sign != "none", insecure=settings.insecure, cacerts=settings.cacerts,
             access=Access(settings.origin_allow, settings.origin_deny),
@@ -141,3 +142,14 @@ class S3Door:
             path = head.target.partition(b"://")[2]
             head.target = path[path.find(b"/") :] if b"/" in path else b"/"
         return self._s3.route(front, head, "")
+
+
+def keeps_no_secret(root: str, settings: ProxySettings) -> None:
+    """Raises BadValue where a bucket's directory holds this proxy's keys, or lies among them."""
+    root = os.path.realpath(root)
+    home = os.path.realpath(settings.home)
+    if os.path.commonpath((root, home)) == root or os.path.commonpath((root, home)) == home:
+        raise BadValue(f"--s3-bucket: {root} has the proxy's home {home}, and keys in it: name another directory, or another --home")
+    for path in (settings.ca_key, settings.tls_key, settings.token_file, settings.s3_keys, *settings.secret_file):
+        if path and os.path.commonpath((root, os.path.realpath(path))) == root:
+            raise BadValue(f"--s3-bucket: {root} has {path} in it, which nobody may read: name another directory")

@@ -184,9 +184,14 @@ def test_rules(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
     assert asked(proxy, f"{origin.url}/signed?sig=bad")[0].status == 403
     # Clients of Dragonfly say it by themselves.
     assert asked(proxy, f"{origin.url}/none", X_Dragonfly_Use_P2P="true")[1] == BIG
-    count = len(got(origin, "/none"))
-    assert asked(proxy, f"{origin.url}/none?t=1", X_Dragonfly_Use_P2P="true", X_Dragonfly_Filtered_Query_Params="t")[1] == BIG
-    assert len(got(origin, "/none")) == count
+    stripped = {"X_Dragonfly_Use_P2P": "true", "X_Dragonfly_Filtered_Query_Params": "t"}
+    origin.scripts["/any"] = lambda sock, request: file(BIG[:-1] + request.target[-1:].encode())(sock, request)
+    assert asked(proxy, f"{origin.url}/any?t=1", **stripped)[1] == BIG[:-1] + b"1"
+    count = len(got(origin, "/any"))
+    assert asked(proxy, f"{origin.url}/any?t=2", **stripped)[1] == BIG[:-1] + b"1"
+    assert len(got(origin, "/any")) == count
+    # What one client strips is no other's URL.
+    assert asked(proxy, f"{origin.url}/any", X_Dragonfly_Use_P2P="true")[1] == BIG[:-1] + b"y"
     assert not [name for each in origin.asked for name in each.fields if name.startswith("x-dragonfly")]
 
 

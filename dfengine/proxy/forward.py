@@ -10,12 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dfengine.errors import OriginForbidden, StorageError
+from dfengine.errors import OriginForbidden
 from dfengine.net.http import BadRequest
 from dfengine.proxy import reference, rules, shared_cache, targets
 from dfengine.proxy.answering import Answering
@@ -23,11 +22,10 @@ from dfengine.proxy.blob import Reader
 from dfengine.proxy.blobs import GENERAL, BlobAnswer, Source
 from dfengine.proxy.fields import TOKEN, Fields, private, text
 from dfengine.proxy.file_answer import send_file
-from dfengine.proxy.git_file import BLOCK
 from dfengine.proxy.origin_heads import OriginHeads, Told
 from dfengine.proxy.passing import Passing
 from dfengine.proxy.registries import Registry
-from dfengine.proxy.store import name_of
+from dfengine.proxy.store import name_of, sha256_of
 from dfengine.task import task_url
 
 if TYPE_CHECKING:
@@ -171,7 +169,7 @@ class ForwardAnswer(Answering):
         strip = "&".join(rules.stripped(url, self._rule.strip))
         opening = [field for field in private(self._request.fields) if self._forward.blobs.splits]
         name = hashlib.sha256(repr((task_url(url, strip), strip, version, self._server.insecure, sorted(opening))).encode()).hexdigest()
-        return Source(self._target, f"{url.partition('?')[0]}", proof=_sha256, name=name_of(f"url-{name}", "forward"), version=version,
+        return Source(self._target, f"{url.partition('?')[0]}", proof=sha256_of, name=name_of(f"url-{name}", "forward"), version=version,
                       filter=strip)  # fmt: skip
 
     def _serve(
@@ -188,18 +186,6 @@ class ForwardAnswer(Answering):
         content_type = text(told.fields, b"content-type") or GENERAL
         send_file(self._front, "GET", status, asked, fields, content_type, fd, owner, told.length, reader)
         return True
-
-
-def _sha256(fd: int) -> str:
-    """Of a whole file, by which it is kept. Raises StorageError."""
-    found, at = hashlib.sha256(), 0
-    try:
-        while block := os.pread(fd, BLOCK, at):
-            found.update(block)
-            at += len(block)
-    except OSError as error:
-        raise StorageError(f"the file cannot be read again: {error.strerror}") from error
-    return found.hexdigest()
 
 
 def shown_token(first: dict[bytes, bytes]) -> bytes | None:

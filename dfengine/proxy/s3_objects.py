@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,7 +21,7 @@ from dfengine.location import parse
 from dfengine.proxy.s3_direct import Direct
 from dfengine.proxy.s3_error import S3Error
 from dfengine.proxy.s3_look import Look
-from dfengine.proxy.store import Kept, name_of
+from dfengine.proxy.store import Kept, name_of, sha256_of
 from dfengine.settings import GetSettings
 from dfengine.task import bare
 
@@ -44,8 +43,6 @@ MOST = 16384
 
 PAUSES = (0.0, 0.3, 1.2, 2.5)
 """Seconds before each try at the swarm: a supernode asks the origin again three seconds after it did last."""
-
-BLOCK = 1 << 20
 
 
 class Objects:
@@ -133,7 +130,7 @@ class Objects:
             blob = blobs.under_way(name)
             if blob is None:
                 settings = self._get_settings(bucket, url, again, not tries)
-                blob = blobs.fetch(name, (bare(url), bucket.url), settings, _sha256, named=False)
+                blob = blobs.fetch(name, (bare(url), bucket.url), settings, sha256_of, named=False)
             try:
                 file = await blob.opened()
             except OriginChanged:
@@ -175,15 +172,3 @@ class Objects:
         """The process ends."""
         self._look.cut()
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _sha256(fd: int) -> str:
-    """Of a file, in hex, by which it is kept. Raises StorageError."""
-    digest, at = hashlib.sha256(), 0
-    try:
-        while block := os.pread(fd, BLOCK, at):
-            digest.update(block)
-            at += len(block)
-    except OSError as error:
-        raise StorageError(f"the object cannot be read again: {error.strerror}") from error
-    return digest.hexdigest()

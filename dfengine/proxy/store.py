@@ -121,7 +121,7 @@ class Store:
             return None
         for _ in range(READINGS):
             state = state_of(kept.fd)
-            if _sha256(kept.fd) != name.partition(".")[0]:
+            if not _is_named(kept.fd, name):
                 break
             if state_of(kept.fd) == state:
                 self._right[name] = state
@@ -161,15 +161,23 @@ class Store:
         return Kept(fd, found.st_size)
 
 
-def _sha256(fd: int) -> str:
-    """In hex; "" where it cannot be read."""
+def _is_named(fd: int, name: str) -> bool:
+    """It can be read, and is what its name says."""
+    try:
+        return sha256_of(fd) == name.partition(".")[0]
+    except StorageError:
+        return False
+
+
+def sha256_of(fd: int) -> str:
+    """Of a whole file, in hex. Raises StorageError."""
     digest, at = hashlib.sha256(), 0
     try:
         while block := os.pread(fd, BLOCK, at):
             digest.update(block)
             at += len(block)
-    except OSError:
-        return ""
+    except OSError as error:
+        raise StorageError(f"the file cannot be read again: {error.strerror}") from error
     return digest.hexdigest()
 
 

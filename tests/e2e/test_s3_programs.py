@@ -127,6 +127,6 @@ def test_rclone(hosts: Hosts) -> None:
 
 def test_the_runai_model_streamer(hosts: Hosts) -> None:
     if importlib.util.find_spec("runai_model_streamer_s3") is None:
-        pytest.skip("it is not installed: pip install --no-deps runai-model-streamer runai-model-streamer-s3")
+        pytest.skip("it is not installed: pip install --no-deps humanize runai-model-streamer runai-model-streamer-s3")
     read(hosts, "runai", lambda url, out: [sys.executable, "-c", RUNAI, "s3://models/runai", str(out), str(len(BODY))],
          RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING="0")  # fmt: skip

@@ -16,7 +16,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import pytest
 from certificates import Authority
 from proxies import TlsOrigin
 from scene import PATIENCE, Scene, Supernode
@@ -149,7 +148,6 @@ def lfs_server(origin: Upstream, content: bytes) -> str:
     return "http://lfs.test/lfs"
 
 
-@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="apt-get install git-lfs")
 def test_git_lfs(stage: Scene, tmp_path: Path) -> None:
     content = base64.b64encode(random.Random(3).randbytes(200 * KIB))
     node = stage.supernode()

@@ -270,7 +270,7 @@ class ProxySettings(Value):
     blobs on the disk, 0: any.
 
     Of the S3 facade: s3_buckets as `NAME=URL` or `NAME=/DIR`; s3_listen as listen, where buckets are at the root; s3_keys: path of a file;
-    s3_fresh: seconds for which an object is not asked for again. Of the forward proxy, see `proxy.forwarding`: rules, intercept,
+    s3_fresh: seconds for which an object is not asked for again. Of the forward proxy, see proxy.forward.configured`: rules, intercept,
     connect_ports, ca_cert, ca_key, forward_for_others. The rest is as for `get`.
     """
 

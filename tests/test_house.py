@@ -34,7 +34,17 @@ MAY_IMPORT = {
     "streaming": {"net", "storage", "client"},
     "files": {"net", "storage", "client"},
     "filesystem": {"origin"},
-    "proxy": {"net", "storage", "origin", "client", "files"},
+    "proxy.front": {"net", "proxy"},
+    "proxy.upstream": {"net", "origin", "proxy"},
+    "proxy.blobs": {"net", "storage", "client", "files", "proxy", "proxy.upstream"},
+    "proxy.registry": {"net", "storage", "origin", "proxy", "proxy.blobs", "proxy.upstream"},
+    "proxy.hub": {"net", "proxy", "proxy.blobs", "proxy.upstream"},
+    "proxy.forward": {"net", "storage", "origin", "proxy", "proxy.blobs", "proxy.registry", "proxy.upstream"},
+    "proxy.s3": {"net", "origin", "proxy", "proxy.blobs"},
+    "proxy": {
+        "net", "origin",
+        "proxy.front", "proxy.upstream", "proxy.blobs", "proxy.registry", "proxy.hub", "proxy.forward", "proxy.s3",
+    },
     "supernode.swarm": {"net"},
     "supernode.copies": {"net", "origin", "storage", "supernode.swarm"},
     "supernode.fastpath": {"net", "storage", "supernode", "supernode.swarm"},
@@ -47,8 +57,8 @@ PURE_IN_SUPERNODE = {"negative_cache", "posted_peers", "preheat_request", "serie
 """Modules beside the engine that hold laws."""
 
 PURE_IN_PROXY = {
-    "client_files", "fields", "guard", "ranges", "reference", "registries", "rules", "s3_bucket", "s3_error", "s3_page", "s3_request",
-    "s3_signature", "s3_told", "s3_xml", "shared_cache", "targets", "withheld",
+    "fields", "ranges", "reference", "registries", "targets", "front.guard", "upstream.withheld", "registry.client_files",
+    "forward.rules", "forward.shared_cache", "s3.bucket", "s3.error", "s3.page", "s3.request", "s3.signature", "s3.told", "s3.xml",
 }
 """Modules of the proxy that hold laws."""
 
@@ -172,7 +182,7 @@ def is_pure(path: Path) -> bool:
         room(path) == "core"
         or (room(path) == "origin" and path.stem in PURE_IN_ORIGIN)
         or room(path) == "supernode.swarm"
-        or (room(path) == "proxy" and path.stem in PURE_IN_PROXY)
+        or (f"{room(path)}.{path.stem}".removeprefix("proxy.") in PURE_IN_PROXY and room(path).startswith("proxy"))
         or (room(path) == "supernode" and path.stem in PURE_IN_SUPERNODE)
     )
 

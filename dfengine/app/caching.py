@@ -14,7 +14,7 @@ from dfengine.client.host_cache import Cached
 from dfengine.client.node_cache import NodeCache
 from dfengine.errors import BadValue
 from dfengine.net.dialer import Dialer
-from dfengine.proxy import pins
+from dfengine.proxy.blobs import pins
 from dfengine.settings import HOME
 from dfengine.storage.home import Home
 from dfengine.tree import DATA, MANIFEST

@@ -21,7 +21,7 @@ from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
 from dfengine.task import shown
 
 if TYPE_CHECKING:
-    from dfengine.proxy.forwarding import Forwarding
+    from dfengine.proxy.forward.configured import Forwarding
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
 """Why stdout takes nothing."""

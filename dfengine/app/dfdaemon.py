@@ -14,10 +14,10 @@ import yaml
 from dfengine.app.kinds import KINDS
 from dfengine.app.options import PROXY
 from dfengine.errors import BadValue
-from dfengine.proxy import rules
-from dfengine.proxy.forwarding import HTTPS, Forwarding, Intercepted
+from dfengine.proxy.forward import rules
+from dfengine.proxy.forward.configured import HTTPS, Forwarding, Intercepted
+from dfengine.proxy.forward.rules import Rule, Rules
 from dfengine.proxy.registries import Registry
-from dfengine.proxy.rules import Rule, Rules
 from dfengine.settings import SupernodeAddress, parse_rate
 
 FLAGS = {

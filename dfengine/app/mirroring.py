@@ -9,9 +9,9 @@ import sys
 from dfengine.app import command
 from dfengine.app.printing import put
 from dfengine.errors import BadValue, LocalError, StorageError
-from dfengine.proxy.client_files import MARK, files
-from dfengine.proxy.guard import Listen
+from dfengine.proxy.front.guard import Listen
 from dfengine.proxy.registries import Registry
+from dfengine.proxy.registry.client_files import MARK, files
 from dfengine.proxy.secret_files import read_token
 from dfengine.settings import PROXY_PORT, ProxySettings
 
@@ -47,7 +47,7 @@ def show(settings: ProxySettings, folder: str) -> None:
 
 def show_authority(settings: ProxySettings) -> None:
     """Print the certificate of the authority by which intercepted hosts are shown; it is made if it is not there. Raises LocalError."""
-    from dfengine.proxy.authority import ensured
+    from dfengine.proxy.forward.authority import ensured
 
     path = settings.ca_cert or ensured(command.home(settings.home, "--home"))[0]
     content = _read(path)

@@ -16,6 +16,9 @@ from dfengine.value import Value
 
 BLOBS, MANIFESTS = "blobs", "manifests"
 
+LONGEST_MANIFEST = 4 << 20
+"""Bytes of a manifest, as registries take them (the OCI distribution specification)."""
+
 MOST_KNOWN = 1024
 SHORT = 512
 """Targets that are remembered, and bytes of one that is."""

@@ -6,7 +6,8 @@ import os
 import stat
 
 from dfengine.errors import BadValue, LocalError
-from dfengine.proxy import logins, s3_signature
+from dfengine.proxy.registry import logins
+from dfengine.proxy.s3 import signature as s3_signature
 
 LONGEST_TOKEN = 4096
 
@@ -25,7 +26,7 @@ def read_logins(path: str) -> dict[str, str]:
 
 
 def read_keys(path: str) -> dict[str, str]:
-    """See s3_signature.parse_keys; empty for no file. Raises BadValue, LocalError."""
+    """See signature.parse_keys; empty for no file. Raises BadValue, LocalError."""
     if not path:
         return {}
     try:

@@ -24,52 +24,56 @@ from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import Manager
-from dfengine.proxy import fields, hub_reference, logins, reference, s3_door, targets
-from dfengine.proxy.authority import Authority
-from dfengine.proxy.blobs import BlobAnswer, Blobs
-from dfengine.proxy.connecting import connecting
-from dfengine.proxy.forward import Forward, shown_token
-from dfengine.proxy.forwarding import Forwarding, forwarding
-from dfengine.proxy.front import Front
-from dfengine.proxy.guard import Guard, Listen, is_own
-from dfengine.proxy.health import probed
-from dfengine.proxy.hub import Hub
-from dfengine.proxy.logged_front import LoggedFront
-from dfengine.proxy.manifest_answer import ManifestAnswer
-from dfengine.proxy.manifests import Manifests, Ping, Watch
-from dfengine.proxy.opening import Opening
-from dfengine.proxy.passing import Passing
-from dfengine.proxy.permissions import Permissions
+from dfengine.proxy import fields, reference, targets
+from dfengine.proxy.blobs.blobs import Blobs
+from dfengine.proxy.blobs.working import Working
+from dfengine.proxy.forward.authority import Authority
+from dfengine.proxy.forward.configured import Forwarding, forwarding
+from dfengine.proxy.forward.connecting import connecting
+from dfengine.proxy.forward.forward_answer import Forward, shown_token
+from dfengine.proxy.front.front import Front
+from dfengine.proxy.front.guard import Guard, Listen, is_own
+from dfengine.proxy.front.health import probed
+from dfengine.proxy.front.logged_front import LoggedFront
+from dfengine.proxy.hub import reference as hub_reference
+from dfengine.proxy.hub.hub_answer import Hub
 from dfengine.proxy.registries import Registries, Registry
-from dfengine.proxy.s3_door import S3, S3Door
+from dfengine.proxy.registry import logins
+from dfengine.proxy.registry.blob_answer import BlobAnswer
+from dfengine.proxy.registry.manifest_answer import ManifestAnswer
+from dfengine.proxy.registry.manifests import Manifests, Ping, Watch
+from dfengine.proxy.registry.opening import Opening
+from dfengine.proxy.registry.tokens import Tokens
+from dfengine.proxy.s3 import facade as s3_facade
+from dfengine.proxy.s3.facade import S3, S3Facade
 from dfengine.proxy.secret_files import read_keys, read_logins, read_token
-from dfengine.proxy.silence import PATIENCE
 from dfengine.proxy.targets import is_absolute
-from dfengine.proxy.tokens import Tokens
-from dfengine.proxy.upstream import Upstreams
-from dfengine.proxy.working import Working
+from dfengine.proxy.upstream.passing import Passing
+from dfengine.proxy.upstream.permissions import Permissions
+from dfengine.proxy.upstream.silence import PATIENCE
+from dfengine.proxy.upstream.upstreams import Upstreams
 from dfengine.settings import PROXY_PORT, ProxySettings
 from dfengine.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from dfengine.proxy.exchange import Exchange
-    from dfengine.proxy.relay import Tunnel
-    from dfengine.proxy.requests import Head
-    from dfengine.proxy.s3_bucket import Bucket
+    from dfengine.proxy.forward.relay import Tunnel
+    from dfengine.proxy.front.exchange import Exchange
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.s3.bucket import Bucket
 
 SWEEP_SECONDS = 1.0
 MOST_CLIENTS = 4096
 
 
 def run_proxy(settings: ProxySettings, legacy: Forwarding | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. legacy: see `forwarding`. Raises LocalError, BadValue."""
+    """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. legacy: see `configured.forwarding`. Raises LocalError, BadValue."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
     guard = Guard(listens, settings.allow, read_token(settings.token_file))
-    door = Door(tuple(map(Listen.parse, settings.s3_listen)), s3_door.buckets(settings.s3_buckets), read_keys(settings.s3_keys))
-    s3_door.checked(door.listens, door.buckets, settings.allow, door.keys)
+    s3_face = S3Face(tuple(map(Listen.parse, settings.s3_listen)), s3_facade.buckets(settings.s3_buckets), read_keys(settings.s3_keys))
+    s3_facade.checked(s3_face.listens, s3_face.buckets, settings.allow, s3_face.keys)
     known = logins.given(tuple(map(Registry.parse, settings.registries)), read_logins(settings.registry_auth))
     registries = Registries(
         known, settings.only_registries, Access(settings.origin_allow, settings.origin_deny)
@@ -77,10 +81,10 @@ def run_proxy(settings: ProxySettings, legacy: Forwarding | None = None) -> None
     forwards = forwarding(settings, legacy)
     import uvloop
 
-    uvloop.run(_serve(settings, listens, guard, registries, door, forwards))
+    uvloop.run(_serve(settings, listens, guard, registries, s3_face, forwards))
 
 
-class Door(Value):
+class S3Face(Value):
     """What the S3 facade is given: where it listens by itself, its buckets by name, its access keys."""
 
     listens: tuple[Listen, ...] = ()
@@ -89,7 +93,7 @@ class Door(Value):
 
 
 async def _serve(
-    settings: ProxySettings, listens: tuple[Listen, ...], guard: Guard, registries: Registries, door: Door, forwards: Forwarding
+    settings: ProxySettings, listens: tuple[Listen, ...], guard: Guard, registries: Registries, s3_face: S3Face, forwards: Forwarding
 ) -> None:
     loop = asyncio.get_running_loop()
     more_descriptors()
@@ -98,11 +102,11 @@ async def _serve(
     try:
         for each in listens:
             socks.append(_bound(each))
-        for each in door.listens:
+        for each in s3_face.listens:
             s3_socks.append(_bound(each))
         events = EventLog(settings.log_format, settings.log_level)
-        server = Server(loop, settings, guard, registries, [*socks, *s3_socks], door, forwards, events)
-        owners = [(server, sock) for sock in socks] + [(server.door, sock) for sock in s3_socks]
+        server = Server(loop, settings, guard, registries, [*socks, *s3_socks], s3_face, forwards, events)
+        owners = [(server, sock) for sock in socks] + [(server.s3_face, sock) for sock in s3_socks]
         servers = [await _listen(owner, sock, server.front) for owner, sock in owners]
         stopped = asyncio.Event()
         stop_on_signals(loop, stopped)
@@ -122,13 +126,13 @@ async def _serve(
         server.close()
         events.close()
     finally:
-        for each in (*listens, *door.listens):
+        for each in (*listens, *s3_face.listens):
             if each.path:
                 with contextlib.suppress(OSError):
                     os.unlink(each.path)
 
 
-async def _listen(server: Server | S3Door, sock: socket.socket, make: Callable[..., Front]) -> asyncio.Server:
+async def _listen(server: Server | S3Facade, sock: socket.socket, make: Callable[..., Front]) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     if sock.family == socket.AF_UNIX:
         return await loop.create_unix_server(lambda: make(server), sock=sock)
@@ -169,7 +173,7 @@ class Server:
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, guard: Guard, registries: Registries, socks: list[socket.socket],
-        door: Door, forwards: Forwarding, events: EventLog = SILENT,
+        s3_face: S3Face, forwards: Forwarding, events: EventLog = SILENT,
     ) -> None:
         self.loop = loop
         self._events = events
@@ -187,7 +191,7 @@ class Server:
             self._working.start()
         self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
         self._hub = Hub(loop, settings.hub, settings.xet == "passthrough", self._blobs, self._upstreams)
-        self._s3 = S3(loop, settings, door.buckets, door.keys, self._blobs, events) if door.buckets else None
+        self._s3 = S3(loop, settings, s3_face.buckets, s3_face.keys, self._blobs, events) if s3_face.buckets else None
         self._fronts: set[Front | Tunnel] = set()
         self._mark = f"dfengine-{secrets.token_hex(8)}".encode()
         """This process, in the field by which proxies find that a request goes round in a circle."""
@@ -203,10 +207,10 @@ class Server:
         return (address, port) in self._places or (everywhere and _is_bound(address))
 
     @property
-    def door(self) -> S3Door:
+    def s3_face(self) -> S3Facade:
         """What serves the S3 facade's own listening sockets."""
         assert self._s3 is not None
-        return S3Door(self, self._take, self._s3)
+        return S3Facade(self, self._take, self._s3)
 
     # Connections.
 
@@ -247,7 +251,7 @@ class Server:
         first = head.first
         if front.inside is None:
             self._address(head)
-            if self._s3 is not None and head.target.startswith(s3_door.PATH) and self._s3.checks:
+            if self._s3 is not None and head.target.startswith(s3_facade.PATH) and self._s3.checks:
                 return self._s3.route(front, head)  # a signature shows who asks
         forwards = is_absolute(head.target) or head.method == "CONNECT"
         if front.inside is None and self._guard.refuses(shown_token(first)):
@@ -271,7 +275,7 @@ class Server:
             given = reference.host(given) or "?"
         if head.target.startswith(b"/hub"):
             return self._of_hub(front, head)
-        if self._s3 is not None and head.target.startswith(s3_door.PATH):
+        if self._s3 is not None and head.target.startswith(s3_facade.PATH):
             return self._s3.route(front, head)
         asked, registry = self._asked(head.target, given)
         # Whoever may use this proxy may read in its name, and nothing else.

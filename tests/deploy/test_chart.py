@@ -16,10 +16,10 @@ import yaml
 from dfengine.about import VERSION
 from dfengine.app import cli, options
 from dfengine.net.secret import OPEN
-from dfengine.proxy.client_files import files
-from dfengine.proxy.guard import Guard, Listen
-from dfengine.proxy.health import PATHS
+from dfengine.proxy.front.guard import Guard, Listen
+from dfengine.proxy.front.health import PATHS
 from dfengine.proxy.registries import Registry
+from dfengine.proxy.registry.client_files import files
 from dfengine.supernode.router import OURS, ROUTES
 from tests.deploy.chart import CHART, NAMESPACE, RELEASE, Strict, merged, objects, rendered, renderer
 

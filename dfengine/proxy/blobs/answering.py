@@ -1,0 +1,82 @@
+"""The exchange of one request for a file, until it is known what answers it: this host, the swarm, or whoever has the file.
+
+Whatever fails before the answer's first byte, the request is passed on: a client breaks by nothing that is of this proxy. Only a file
+that was found wrong is not: who has it would send it once more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfengine.errors import DfengineError, DigestMismatch, OriginForbidden
+from dfengine.net.http import BadRequest
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from typing import Self
+
+    from dfengine.proxy.front.exchange import Exchange
+    from dfengine.proxy.front.front import Front
+
+
+class Answering:
+    """See exchange.Exchange. place: who has the file. pass_on: makes the exchange that passes the request on.
+
+    instead: answers the request where it was not answered in time; False: it cannot.
+    """
+
+    instead: Callable[[], bool] | None = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, front: Front, place: str, pass_on: Callable[[], Exchange]) -> None:
+        self._loop = loop
+        self._front = front
+        self._place = place
+        self._pass_on = pass_on
+        self._reason = ""
+        """Why the request is passed on, where that is worth an event."""
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> Self:
+        self._task = self._loop.create_task(self._run())
+        return self
+
+    async def _answer(self) -> bool:
+        """False: pass the request on. Raises BadRequest, subclasses of DfengineError, OSError."""
+        raise NotImplementedError
+
+    def _passes(self, reason: str) -> None:
+        """The request is passed on for this reason."""
+
+    def body(self, data: bytes) -> None: ...
+    def complete(self) -> None: ...
+    def pause(self, paused: bool) -> None: ...
+
+    def gone(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def expired(self) -> None:
+        self.gone()
+        if self.instead is None or not self.instead():
+            self._front.answer(504, f"{self._place} has not told in time what it has")
+
+    async def _run(self) -> None:
+        try:
+            if await self._answer():
+                return
+        except BadRequest as error:
+            self._front.answer(error.status, error.reason)
+            return
+        except OriginForbidden as error:
+            self._front.answer(403, str(error))
+            return
+        except DigestMismatch as error:
+            # Nothing of it is passed on: the client may ask by itself, and compares then.
+            self._front.answer(502, f"{self._place} has sent another file than was asked for: {error}")
+            return
+        except (DfengineError, OSError) as error:
+            self._reason = str(error)
+        if self._reason:
+            self._passes(self._reason)
+        self._front.hand_over(self._pass_on())

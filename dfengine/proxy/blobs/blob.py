@@ -1,0 +1,291 @@
+"""One blob that comes through the swarm: the download engine behind it, and those that wait for its pieces.
+
+    the engine's threads   register, fetch, verify and write pieces, hash the whole behind them
+    the event loop         asks for the pieces that answers need, is told when one lands, and sends from the file
+
+Law: who asks for all of a blob is not sent its last byte before the sha256 of all of it was compared. A range needs its own pieces only;
+one that reaches the blob's end waits for the sha256 where all pieces are here, and none goes on once it was found wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from dfengine.client.engine import Engine
+from dfengine.errors import DfengineError, DigestMismatch, LocalError
+from dfengine.files.fetching import Fetching
+from dfengine.files.place import DISK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from dfengine.client.on_demand import Ticket, TransferOnDemand
+    from dfengine.client.result import Result
+    from dfengine.proxy.blobs.store import State
+    from dfengine.settings import GetSettings
+    from dfengine.storage.piece_file import PieceFile
+
+OPEN_SECONDS = 30.0
+"""For a blob's length to be known; then the request that waits for it is passed on, and the engine goes on."""
+
+WINDOW = 128 << 20
+"""Bytes ahead of an answer that are asked for."""
+
+FIRST = 2
+"""Pieces of a window that are asked for in order. In a swarm the others are asked for in any order: hosts then have different ones."""
+
+
+class _BlobFetching(Fetching):
+    """over: called in the engine's thread when nothing comes any more. proof: see Blob."""
+
+    def __init__(self, settings: GetSettings, over: Callable[[], object], proof: Callable[[int], str] | None) -> None:
+        super().__init__(settings, DISK)
+        self._over = over
+        self._proof = proof
+        self.came: Result | None = None
+        self.sha256 = settings.digest.hex if settings.digest is not None else ""
+
+    def run(self) -> Result:
+        try:
+            result = self.came = super().run()
+            if self._proof is not None:
+                self._prove(self._proof)
+            return result
+        finally:
+            self._over()
+
+    def _prove(self, proof: Callable[[int], str]) -> None:
+        transfer = self.place.transfer
+        assert transfer is not None
+        try:
+            self.sha256 = proof(transfer.file.fd)
+        except DfengineError as error:
+            self.failure = error
+            raise
+
+
+class Blob:
+    """On the loop's thread. changed: called when it has ended. settings: with the digest that it must have.
+
+    proof: of what is named by no digest that the engine knows: compares the file behind a descriptor, in the engine's thread, with what it
+    must be; its sha256 in hex. Raises subclasses of DfengineError. named: a digest says what it must be; else its version does, see `bind`.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, threads: Executor, settings: GetSettings, changed: Callable[[Blob], None],
+        proof: Callable[[int], str] | None = None, named: bool = True,
+    ) -> None:
+        """Raises BadValue."""
+        self.loop = loop
+        self.named = named
+        self._version = b""
+        self.swarm = bool(settings.nodes)
+        self._threads = threads
+        self._changed = changed
+        self._fetching = _BlobFetching(settings, lambda: loop.call_soon_threadsafe(self._ended), proof)
+        self._engine = Engine(self._fetching, "blob")
+        self._transfer: TransferOnDemand | None = None
+        self._opening: asyncio.Future[None] | None = None
+        self.closed = False
+        """Nobody wants it any more."""
+        self.right = False
+        """All of it is here, and its digest was compared."""
+        self.wrong = False
+        """It was compared, and is another one."""
+        self.state: State | None = None
+        """Of its file then."""
+        self.over = False
+        """Nothing comes any more."""
+        self.readers: set[Reader] = set()
+        self.idle_since = loop.time()
+        self._engine.start()
+
+    async def opened(self) -> PieceFile:
+        """Its file, once its length is known. Raises what the download raises, subclasses of DfengineError."""
+        if self._opening is None:
+            self._opening = self.loop.run_in_executor(self._threads, self._await_open)
+        await asyncio.shield(self._opening)
+        self.idle_since = self.loop.time()
+        if self._transfer is None or self.closed:
+            self._opening = None
+            raise self.failure
+        return self._transfer.file
+
+    @property
+    def idle(self) -> bool:
+        """Nobody reads it, or waits until its length is known."""
+        return not self.readers and (self._opening is None or self._opening.done())
+
+    def _await_open(self) -> None:
+        self._transfer = self._transfer or self._fetching.place.await_open(OPEN_SECONDS)
+
+    @property
+    def failure(self) -> DfengineError:
+        """Why nothing comes any more."""
+        found = self._fetching.failure
+        if isinstance(found, DfengineError):
+            return found
+        return LocalError(f"the blob cannot be read: {found!r}" if found else "it was not opened in time")
+
+    @property
+    def lacks(self) -> int:
+        """Bytes that are not here yet, as far as its length is known."""
+        if self._transfer is None or self.over:
+            return 0
+        file = self._transfer.file
+        return max(0, file.geometry.length - file.here.count() * file.geometry.content_size)
+
+    def bind(self, version: bytes) -> bool:
+        """Whether what is here, and what comes, is of this version; from then on one that is not has failed. For one that is open."""
+        self._version = version
+        return not self.differs
+
+    @property
+    def bound(self) -> bool:
+        """It was bound to a version, and is of it."""
+        return bool(self._version) and not self.differs
+
+    @property
+    def differs(self) -> bool:
+        """What comes may be of another version than the one that this was bound to."""
+        # The record's version is taken back before a byte of another one comes.
+        return bool(self._version) and (self._transfer is None or self._transfer.file.record.generation != self._version)
+
+    @property
+    def failed(self) -> bool:
+        return (self.over and not self.right) or self.differs
+
+    @property
+    def told(self) -> dict[str, int | float]:
+        """How it came, of one that is right: seconds, and bytes by source."""
+        result = self._fetching.came
+        if result is None:
+            return {}
+        return {"seconds": result.seconds, "from_peers": result.from_peers, "from_supernode": result.from_supernode,
+                "from_origin": result.from_origin, "from_host": result.from_host, "resumed": result.resumed, "hedged": result.hedged}
+
+    @property
+    def sha256(self) -> str:
+        """In hex, of one that is right."""
+        return self._fetching.sha256
+
+    @property
+    def file(self) -> PieceFile:
+        """When it was opened."""
+        assert self._transfer is not None
+        return self._transfer.file
+
+    @property
+    def whole(self) -> tuple[str, int]:
+        """Path and descriptor of the file, when all of it is here."""
+        assert self._transfer is not None
+        return self._fetching.place.path, self._transfer.file.fd
+
+    def _ended(self) -> None:
+        self.over = True
+        self.right = self._fetching.failure is None
+        self.wrong = isinstance(self._fetching.failure, DigestMismatch)
+        if self.right:
+            self._await_open()  # at once: it was opened
+            self.right = not self.differs
+        self._changed(self)
+        for reader in list(self.readers):
+            reader.wake()
+
+    def ask(self, pieces: list[int], told: Callable[[], None]) -> Ticket:
+        """Have pieces fetched; told: called in any thread when one of them lands."""
+        assert self._transfer is not None
+        return self._transfer.ask(pieces, told)
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """They are not waited for any more."""
+        assert self._transfer is not None
+        self._transfer.withdraw(ticket)
+
+    def close(self) -> asyncio.Future[None] | None:
+        """Let go of it; nobody reads from it."""
+        if self.closed:
+            return None
+        self.closed = True
+        if not self.over:
+            self._fetching.stop(LocalError("nobody wants the blob any more"))
+        self._fetching.place.end()
+        return self.loop.run_in_executor(self._threads, self._engine.leave)
+
+
+class Reader:
+    """Asks for the pieces of [start, past) of a blob ahead of an answer, and wakes it when they land. `close` it in the end."""
+
+    def __init__(self, blob: Blob, file: PieceFile, span: tuple[int, int], landed: Callable[[], None]) -> None:
+        start, past = span
+        self.blob = blob
+        self._last = past == file.geometry.length
+        self._whole = start == 0 and self._last
+        self._file = file
+        self._past = past
+        self._landed = landed
+        self._ticket: Ticket | None = None
+        self._asked = -1
+        """The piece after those asked for."""
+        self._woken = False
+        self.fd = file.fd
+        """From where what `ready` has found last can be read: the file may move to another place of this host."""
+        blob.readers.add(self)
+
+    def ready(self, at: int) -> int:
+        """How many bytes from `at` on may be sent now; where none may, their pieces are asked for, and the answer is woken."""
+        file, geometry = self._file, self._file.geometry
+        n = geometry.covering(at, 1)[0]
+        last = geometry.covering(self._past - 1, 1)[0]
+        self._ask(n, last)
+        (self.fd, here), end = file.place(), n
+        missing = here.first_clear(n)
+        end = last + 1 if missing < 0 or missing > last else missing
+        if end == n or self.blob.differs or self.blob.wrong:
+            return 0
+        reach = min(self._past, sum(geometry.content(end - 1)))
+        compared = self.blob.right or not self.blob.named
+        if self._last and reach == self._past and not compared and (self._whole or here.count() == geometry.count):
+            reach -= 1
+        return max(0, reach - at)
+
+    def _ask(self, n: int, last: int) -> None:
+        window = max(4, WINDOW // self._file.geometry.content_size)
+        if self.blob.over or (self._asked > last) or (self._ticket is not None and self._asked - n > window // 2):
+            return
+        self._withdraw()
+        past = min(last + 1, n + window)
+        here = self._file.here
+        wanted = [piece for piece in range(n, past) if piece not in here]
+        others = wanted[FIRST:]
+        if self.blob.swarm:
+            random.shuffle(others)
+        self._asked = past
+        # What is here may have to be fetched, too, where the file moves to another place.
+        self._ticket = self.blob.ask([*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)], self._told)
+
+    def _told(self) -> None:
+        """In any thread."""
+        if not self._woken:
+            self._woken = True
+            self.blob.loop.call_soon_threadsafe(self.wake)
+
+    def wake(self) -> None:
+        """Something changed."""
+        self._woken = False
+        self._landed()
+
+    def _withdraw(self) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self.blob.withdraw(ticket)
+
+    def close(self) -> None:
+        """It wants nothing any more."""
+        self._landed = lambda: None
+        self._withdraw()
+        self.blob.readers.discard(self)
+        self.blob.idle_since = self.blob.loop.time()

@@ -1,0 +1,69 @@
+"""The answer to a GET or HEAD with a file whose length and entity-tag are known: its status, its head, and the ranges that are sent."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from dfengine.proxy import ranges
+from dfengine.proxy.blobs.encrypted_serving import EncryptedServing
+from dfengine.proxy.blobs.serving import Serving
+from dfengine.proxy.fields import Fields, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.proxy.blobs.blob import Reader
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+
+
+def answer_file(
+    front: Front, request: Head, tag: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
+    reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
+) -> None:
+    """Answer `request` with the file, or with what its conditions ask for. Nothing of an answer is out yet.
+
+    tag: the entity-tag, quoted. fields: of every answer, without those of a body. owner: keeps `fd` open. reader: of a file that still
+    comes; None: all is here. Raises BadRequest for ranges that nobody may ask for.
+    """
+    given = {name: text(request.fields, name) for name in (b"if-match", b"if-none-match", b"if-range", b"range")}
+    status = ranges.status(tag, given[b"if-match"], given[b"if-none-match"], request.method)
+    asked = given[b"range"] if ranges.applies(tag, given[b"if-range"]) else ""
+    send_file(front, request.method, status, asked, fields, content_type, fd, owner, length, reader)
+
+
+def send_file(
+    front: Front, method: str, status: int, asked: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
+    reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
+) -> None:
+    """The same, once the request's conditions were looked at. status: 200, 304 or 412. asked: its Range, "" where that does not count."""
+    if status == 304:
+        front.begin(status, b"", fields, length)
+        front.end()
+        return
+    if status != 200:
+        front.whole(status, b"", fields)
+        return
+    asked = asked if method == "GET" else ""
+    spans = ranges.parse(asked, length) if asked else None
+    if spans == []:
+        front.whole(416, b"", [*fields, (b"Content-Range", b"bytes */%d" % length)])
+        return
+    heads, total = [b"", b""], length
+    if spans is not None and len(spans) > 1:
+        boundary = secrets.token_hex(16)
+        heads, total = ranges.multipart(spans, length, content_type, boundary)
+        content_type = f"multipart/byteranges; boundary={boundary}"
+    elif spans is not None:
+        [(start, past)] = spans
+        total = past - start
+        fields = [*fields, (b"Content-Range", b"bytes %d-%d/%d" % (start, past - 1, length))]
+    front.begin(200 if spans is None else 206, b"", [*fields, (b"Content-Type", content_type.encode("latin-1"))], total)
+    if method == "HEAD":
+        front.end()
+        return
+    spans = spans if spans is not None else [(0, length)] if length else []
+    serving = (EncryptedServing if front.encrypted else Serving)(front, fd, owner, spans, heads if spans else [b""], reader)
+    front.hand_over(serving)
+    serving.start()

@@ -1,0 +1,169 @@
+"""The answer with a blob, or with ranges of it: sent from its file as its pieces come, in order.
+
+The socket is given the file's pages by sendfile; what must come from a disk is first read by a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from dfengine.net._sendfile import FileSlice, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.proxy.blobs.blob import Reader
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.ranges import Span
+
+STEP = 8 << 20
+"""Bytes of one slice: each is looked at for pages that are on a disk."""
+
+TURN = 16 << 20
+"""Bytes that one client is sent before others have their turn."""
+
+WAIT_SECONDS = 120.0
+"""For the next piece: the engine goes to other sources, and to the registry, before."""
+
+
+class Serving:
+    """spans: of the file, each after its head; heads[-1] is what ends the body. reader: of a blob that still comes; None: all is here.
+
+    owner: keeps `fd` open.
+    """
+
+    def __init__(
+        self, front: Front, fd: int, owner: object, spans: list[Span], heads: list[bytes],
+        reader: Callable[[Span, Callable[[], None]], Reader] | None,
+    ) -> None:
+        self._front = front
+        self._fd = fd
+        self._owner = owner
+        self._spans = spans
+        self._heads = heads
+        self._open = reader
+        self._reader: Reader | None = None
+        self._index = 0
+        self._at = spans[0][0] if spans else 0
+        self._upload: Upload | None = None
+        self._loading = self._over = self._waiting = False
+
+    def start(self) -> Serving:
+        """The answer's head is written."""
+        self._upload = Upload((self._front.taken_out() + self._heads[0],))
+        self._begin_span()
+        self._pump()
+        return self
+
+    def _begin_span(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._index < len(self._spans):
+            self._at = self._spans[self._index][0]
+            if self._open is not None:
+                self._reader = self._open(self._spans[self._index], self._pump)
+
+    # The client.
+
+    def body(self, data: bytes) -> None: ...
+    def complete(self) -> None: ...
+
+    def pause(self, paused: bool) -> None:
+        if not paused:
+            self._pump()
+
+    def gone(self) -> None:
+        self._over = True
+        if self._reader is not None:
+            self._reader.close()
+        self._upload = None
+
+    def expired(self) -> None:
+        self._front.cut()
+
+    # The file.
+
+    def _pump(self) -> None:
+        """Send what can be sent."""
+        if self._over or self._loading:
+            return
+        moved = 0
+        try:
+            while True:
+                if self._upload is None and not self._next():
+                    return
+                upload = self._upload
+                assert upload is not None
+                count = upload.advance(self._front.fileno, STEP)
+                moved += count
+                if not upload.left:
+                    self._upload = None
+                elif upload.cold is not None:
+                    self._load(upload, upload.cold)
+                    return
+                elif not count:
+                    self._front.await_writable(self._pump)
+                    return
+                if moved >= TURN:
+                    asyncio.get_running_loop().call_soon(self._pump)
+                    return
+        except (OSError, EOFError):
+            # The client is gone, or the file was cut short: what was announced cannot be sent.
+            self._over = True
+            self._front.cut()
+        finally:
+            if moved:
+                self._front.alive()
+
+    def _next(self) -> bool:
+        """Make the next upload; False: it has to wait for a piece, or the answer is at its end."""
+        part = self._next_part()
+        self._upload = Upload((part,)) if part is not None else None
+        return part is not None
+
+    def _next_part(self) -> bytes | FileSlice | None:
+        """What is sent next; None: it has to wait for a piece, or the answer is at its end."""
+        while self._index < len(self._spans):
+            past = self._spans[self._index][1]
+            if self._at >= past:
+                self._index += 1
+                self._begin_span()
+                if self._heads[self._index]:
+                    return self._heads[self._index]
+                continue
+            length = past - self._at
+            if self._reader is not None:
+                length = min(length, self._reader.ready(self._at))
+                if not length:
+                    if self._reader.blob.failed:
+                        self._over = True
+                        self._front.cut()
+                    else:
+                        self._front.waits(WAIT_SECONDS)
+                    return None
+                self._fd = self._reader.fd
+            length = min(length, STEP)
+            part = FileSlice(self._fd, self._at, length, self._owner)
+            self._at += length
+            return part
+        self._over = True
+        if self._reader is not None:
+            self._reader.close()
+        self._ended()
+        return None
+
+    def _ended(self) -> None:
+        """All of it is sent."""
+        self._front.ended()
+
+    def _load(self, upload: Upload, cold: FileSlice) -> None:
+        self._loading = True
+
+        def loaded(_: object) -> None:
+            self._loading = False
+            if self._upload is upload:
+                self._pump()
+
+        asyncio.get_running_loop().run_in_executor(None, cold.load).add_done_callback(loaded)

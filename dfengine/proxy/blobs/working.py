@@ -1,0 +1,242 @@
+"""Takes the work of supernodes: blobs that a preheat has this proxy bring into its cache before any client asks for them.
+
+    one thread for each supernode   asks for work by a request that is parked there, and reports by the next one
+    the event loop                  brings each blob as if a client had asked for it, from the registries that may be asked alone
+
+A registry says first that the credentials open the blob, as it does for clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+import socket
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from dfengine.client.download_dialer import DownloadDialer
+from dfengine.errors import DfengineError, LocalError, OriginError, OriginForbidden, ProtocolViolation, RemoteError, StorageError
+from dfengine.net import work
+from dfengine.proxy import reference
+from dfengine.proxy.blobs import pins
+from dfengine.proxy.blobs.blob import Blob, Reader
+from dfengine.proxy.blobs.blobs import Source
+from dfengine.task import shown
+
+if TYPE_CHECKING:
+    from dfengine.net.dial import Connection
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.fields import Fields
+    from dfengine.proxy.registries import Registries, Registry
+    from dfengine.proxy.registry.tokens import Tokens
+    from dfengine.settings import ProxySettings, SupernodeAddress
+    from dfengine.storage.piece_file import PieceFile
+
+AT_ONCE = 4
+"""Blobs for one supernode."""
+
+BUSY = 1.0
+"""Seconds that a request is parked while work is under way, whose end it does not report."""
+
+LEAST = 0.05
+"""Seconds between an answer and the next request."""
+
+PAUSE, LONGEST = 1.0, 60.0
+"""Seconds to another try at a supernode that does not answer, doubled each time; it may be one that has no work to give."""
+
+ANSWER = 15.0
+"""Seconds for an answer besides those that it is parked."""
+
+EMPTY = f"sha256:{hashlib.sha256().hexdigest()}"
+"""What an empty blob is called."""
+
+JSON = {"Content-Type": "application/json"}
+
+
+class Working:
+    """settings: of the proxy. tokens: of its own users."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, registries: Registries, tokens: Tokens
+    ) -> None:
+        """Raises BadValue for files of secrets and certificates that cannot be used."""
+        self._loop = loop
+        self._settings = settings
+        self._blobs = blobs
+        self._registries = registries
+        self._tokens = tokens
+        self._dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
+        self._name = secrets.token_hex(16)
+        self._stopped = threading.Event()
+        self._errands = [_Errands(node) for node in dict.fromkeys(settings.nodes)]
+
+    def start(self) -> None:
+        for errands in self._errands:
+            threading.Thread(target=self._serve, args=(errands,), name="work", daemon=True).start()
+
+    def close(self) -> None:
+        """The process ends."""
+        self._stopped.set()
+        self._dialer.cut(LocalError("the proxy ends"))
+        for errands in self._errands:
+            for task in list(errands.tasks.values()):
+                task.cancel()
+
+    # In a thread of its own for each supernode.
+
+    def _serve(self, errands: _Errands) -> None:
+        pause = PAUSE
+        while not self._stopped.wait(LEAST):
+            try:
+                given = self._ask(errands)
+                pause = PAUSE
+            except RemoteError:
+                errands.hang_up()
+                self._stopped.wait(pause)
+                pause = min(LONGEST, pause * 2)
+                continue
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._take, errands, given)
+        errands.hang_up()
+
+    def _ask(self, errands: _Errands) -> work.Given:
+        """Raises RemoteError."""
+        line = errands.line
+        if line is None or not line.usable:
+            errands.hang_up()
+            line = errands.line = self._dialer.connect(errands.node.host, errands.node.port, named=True)
+        with errands.lock:
+            done = errands.done[: work.MOST]
+            under_way = list(errands.under_way)[: work.MOST]
+        asking = work.Asking(
+            worker=self._name, host_name=socket.gethostname()[:255], ip=self._settings.ip, want=AT_ONCE,
+            wait=BUSY if under_way else work.LONGEST, under_way=under_way, done=done,
+        )  # fmt: skip
+        status, _, body = line.request("POST", "/swarm/work", JSON, msgspec.json.encode(asking), timeout=asking.wait + ANSWER)
+        if status != 200:
+            raise ProtocolViolation(f"supernode {errands.node} answers {status}")
+        given = work.decode_given(body)
+        with errands.lock:
+            del errands.done[: len(done)]
+            errands.under_way |= {item.number for item in given.work}
+        return given
+
+    # On the loop's thread.
+
+    def _take(self, errands: _Errands, given: work.Given) -> None:
+        for number in given.over:
+            task = errands.tasks.get(number)
+            if task is not None:
+                task.cancel()
+            else:
+                errands.end(number, None)
+        for item in given.work:
+            if item.number not in errands.tasks and not self._stopped.is_set():
+                task = errands.tasks[item.number] = self._loop.create_task(self._bring(item))
+                task.add_done_callback(partial(self._ended, errands, item.number))
+
+    def _ended(self, errands: _Errands, number: int, task: asyncio.Task[None]) -> None:
+        errands.tasks.pop(number, None)
+        if task.cancelled():
+            errands.end(number, None)
+            return
+        error = task.exception()
+        errands.end(number, shown(" ".join(str(error).split()))[:500] or "it failed" if error is not None else "")
+        if error is not None and not isinstance(error, DfengineError | OSError):
+            raise error
+
+    async def _bring(self, item: work.Item) -> None:
+        """Raises DfengineError, OSError."""
+        registry, asked = self._asked(item)
+        private: Fields = [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in item.headers]
+        if registry.user and not any(name.lower() == b"authorization" for name, _ in private):
+            private += await self._tokens.fields(registry, asked.target)
+        blobs = self._blobs
+        fields = [(b"Host", registry.place.encode()), *private]
+        permit = blobs.permissions.known(registry, asked.target, fields) or await blobs.permissions.ask(registry, asked.target, fields)
+        if not permit.opens:
+            raise OriginError(f"{registry.place} answers {permit.status}", permit.status)
+        if item.digest == EMPTY:
+            return  # there is no byte to bring, and a download on demand of none does not end
+        names = blobs.names(item.digest, registry, private)
+        found = await blobs.kept(names)
+        if found is None:
+            if blobs.full:
+                raise StorageError("the disk has no room")
+            blob = blobs.bring(Source(asked.target, item.digest), registry, private)
+            file = await blob.opened()
+            if file.geometry.length <= 0:
+                raise OriginError(f"{registry.place} has no bytes of {item.digest}, or does not say how many")
+            if not blobs.room(blob):
+                raise StorageError("the disk has no room")
+            await _whole(blob, file)
+            found = await blobs.kept(names)
+            if found is None:
+                raise StorageError("the blob cannot be kept")
+        blobs.use(found[0])
+        if item.pinned:
+            pins.pin(self._settings.home, found[0], True)
+
+    def _asked(self, item: work.Item) -> tuple[Registry, reference.Reference]:
+        """Raises OriginForbidden for what this proxy would not be asked by a client."""
+        try:
+            parts = urlsplit(item.url)
+            asked = reference.parse(parts.path.encode(), parts.netloc, hosts_in_paths=False)
+        except ValueError:
+            asked = None
+        if asked is None or parts.query or parts.fragment or asked.kind != reference.BLOBS or asked.digest != item.digest:
+            raise OriginForbidden(f"{item.digest}: no URL of a registry's blob")
+        registry = self._registries.find(asked.registry)
+        if registry.scheme != parts.scheme.lower():
+            raise OriginForbidden(f"{registry.place} is asked by {registry.scheme} here, not by {parts.scheme[:8]}")
+        return registry, asked
+
+
+class _Errands:
+    """What is under way for one supernode. lock: guards `under_way` and `done`, which its thread reads."""
+
+    def __init__(self, node: SupernodeAddress) -> None:
+        self.node = node
+        self.line: Connection | None = None
+        """Used by its thread."""
+        self.lock = threading.Lock()
+        self.under_way: set[int] = set()
+        self.done: list[work.Done] = []
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+
+    def hang_up(self) -> None:
+        """Another connection is made for the next request."""
+        line, self.line = self.line, None
+        if line is not None:
+            with contextlib.suppress(OSError):
+                line.close()
+
+    def end(self, number: int, error: str | None) -> None:
+        """It has ended; None: nobody waits for it any more."""
+        with self.lock:
+            self.under_way.discard(number)
+            if error is not None:
+                self.done.append(work.Done(number, error))
+
+
+async def _whole(blob: Blob, file: PieceFile) -> None:
+    """Until all of it is here and right. Raises DfengineError."""
+    landed, at = asyncio.Event(), 0
+    reader = Reader(blob, file, (0, file.geometry.length), landed.set)
+    try:
+        while not blob.over:
+            landed.clear()
+            if ready := reader.ready(at):
+                at += ready
+            else:
+                await landed.wait()
+    finally:
+        reader.close()
+    if not blob.right:
+        raise blob.failure

@@ -1,0 +1,154 @@
+"""CONNECT: a tunnel to the place that it names, or, for hosts that are intercepted, their https read here (RFC 9110 section 9.3.6)."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from dfengine.errors import DfengineError, OriginForbidden
+from dfengine.net.http import BadRequest
+from dfengine.proxy import targets
+from dfengine.proxy.forward.relay import Relay, Tunnel
+from dfengine.proxy.forward.splicing import Spliced, detached, is_plain
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    from dfengine.proxy.forward.configured import Forwarding
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.registries import Registry
+    from dfengine.proxy.upstream.upstreams import Upstreams, Waiting
+
+OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
+HANDSHAKE_SECONDS = 20.0
+
+
+class Connecting:
+    """The exchange of one CONNECT, until the connection is a tunnel. admit, dismiss: take it among the server's connections, and out."""
+
+    def __init__(
+        self, front: Front, server: Registry, upstreams: Upstreams,
+        admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
+    ) -> None:
+        self._front = front
+        self._server = server
+        self._upstreams = upstreams
+        self._admit, self._dismiss = admit, dismiss
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> Connecting:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        return self
+
+    def body(self, data: bytes) -> None: ...
+    def complete(self) -> None: ...
+    def pause(self, paused: bool) -> None: ...
+
+    def gone(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def expired(self) -> None:
+        self.gone()
+        self._front.answer(504, f"{self._server.place} did not answer in time")
+
+    async def _run(self) -> None:
+        try:
+            there = await self._upstreams.tunnel(self._server)
+        except DfengineError as error:
+            self._front.answer(403 if isinstance(error, OriginForbidden) else 502, str(error))
+            return
+        taken = self._front.taken_over()
+        if taken is None:
+            there.transport.abort()
+            return
+        here, first = taken
+        try:
+            self._join(here, there, first)
+        except OSError:  # no descriptor is left
+            here.abort()
+            there.transport.abort()
+
+    def _join(self, here: asyncio.Transport, there: Waiting, first: bytes) -> None:
+        if is_plain(here) and is_plain(there.transport):
+            spliced = Spliced(detached(here), detached(there.transport), first, OPEN + there.early, self._dismiss)
+            self._admit(spliced)
+            spliced.start()
+            return
+        relay = Relay(self._dismiss)
+        self._admit(relay)
+        here.write(OPEN)
+        relay.begin(here, there.transport, first, there.early)
+
+
+class Handshake(Tunnel):
+    """A connection that becomes TLS."""
+
+    def __init__(self, transport: asyncio.Transport, ended: Callable[[Tunnel], None]) -> None:
+        super().__init__(ended)
+        self._transport = transport
+        self.deadline = monotonic() + 2 * HANDSHAKE_SECONDS
+
+    def cut(self) -> None:
+        self._transport.abort()
+        self.closed()
+
+
+class Intercepting(Connecting):
+    """The same for a host whose https is read here. contexts: awaits its TLS; within: makes the front of what is in it."""
+
+    def __init__(
+        self, front: Front, server: Registry, upstreams: Upstreams,
+        admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
+        contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[], Front],
+    ) -> None:
+        super().__init__(front, server, upstreams, admit, dismiss)
+        self._contexts = contexts
+        self._within = within
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            context = await self._contexts(self._server)
+        except DfengineError as error:
+            self._front.answer(502, str(error))
+            return
+        # A client sends its first words when it has the answer: what it sent before is not for TLS.
+        if self._front.ahead:
+            self._front.answer(400, "bytes came behind CONNECT before it was answered")
+            return
+        taken = self._front.taken_over()
+        if taken is None:
+            return
+        here, _ = taken
+        inner, handshake = self._within(), Handshake(here, self._dismiss)
+        self._admit(handshake)
+        here.write(OPEN)
+        try:
+            started = await loop.start_tls(here, inner, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+        except (OSError, asyncio.CancelledError):
+            # Whoever does not trust the authority ends here.
+            handshake.cut()
+            return
+        handshake.closed()
+        if started is not None:
+            inner.connection_made(started)
+
+
+def connecting(
+    front: Front, head: Head, settings: Forwarding, upstreams: Upstreams,
+    admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
+    contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[Registry], Front],
+) -> Connecting:
+    """What answers a CONNECT. Raises BadRequest."""
+    server = targets.connected(head.target)
+    found = settings.intercepts(server)
+    if found is None:
+        if server.port not in settings.ports:
+            raise BadRequest(403, f"CONNECT to port {server.port} is not served: start with --connect-port {server.port}")
+        return Connecting(front, server, upstreams, admit, dismiss).start()
+    server = server.replace(insecure=found.insecure)
+    return Intercepting(front, server, upstreams, admit, dismiss, contexts, lambda: within(server)).start()

@@ -1,0 +1,202 @@
+"""The forward proxy: a request for a whole URL, by the rule that it falls under: through the swarm, passed on, or refused.
+
+Through the swarm goes what a shared cache might give to others (`shared_cache`). The origin is asked by HEAD first, in the client's own
+words, what it would answer; only a file of that very version is given away. Blobs of registries are named by their digest, and go the
+registry mirror's way.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dfengine.errors import OriginForbidden
+from dfengine.net.http import BadRequest
+from dfengine.proxy import reference, targets
+from dfengine.proxy.blobs.answering import Answering
+from dfengine.proxy.blobs.blob import Reader
+from dfengine.proxy.blobs.blobs import GENERAL, Source
+from dfengine.proxy.blobs.file_answer import send_file
+from dfengine.proxy.blobs.store import name_of, sha256_of
+from dfengine.proxy.fields import TOKEN, Fields, private, text
+from dfengine.proxy.forward import rules, shared_cache
+from dfengine.proxy.forward.origin_heads import OriginHeads, Told
+from dfengine.proxy.registries import Registry
+from dfengine.proxy.registry.blob_answer import BlobAnswer
+from dfengine.proxy.upstream.passing import Passing
+from dfengine.task import task_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.forward.rules import Rule, Rules
+    from dfengine.proxy.front.exchange import Exchange
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.ranges import Span
+    from dfengine.proxy.reference import Reference
+    from dfengine.proxy.upstream.line import Line
+    from dfengine.proxy.upstream.upstreams import Upstreams
+    from dfengine.settings import SupernodeAddress
+
+VIA = b"Via", b"1.1 dfengine"
+"""Of an answer: whose clients need not know which process it was."""
+
+OF_BODY = frozenset((b"content-type", b"content-length", b"content-range", b"accept-ranges", b"age"))
+"""Fields of an origin's answer that are said anew."""
+
+USE_P2P, FILTERED = b"x-dragonfly-use-p2p", b"x-dragonfly-filtered-query-params"
+
+
+class Forward:
+    """On the loop's thread. via: the field by which requests that go in a circle are found. nodes: supernodes."""
+
+    def __init__(
+        self, chosen: Rules, blobs: Blobs, upstreams: Upstreams, via: tuple[bytes, bytes], nodes: tuple[SupernodeAddress, ...]
+    ) -> None:
+        self._here = all(targets.is_local(Registry("http", node.host.lower(), node.port)) for node in nodes)
+        """Whatever reads files for this proxy does so on this host."""
+        self._rules = chosen
+        self._via = via
+        self.blobs = blobs
+        self.upstreams = upstreams
+        self.heads = OriginHeads(blobs.loop, upstreams)
+
+    def route(self, front: Front, head: Head) -> Exchange:
+        """What answers a request for a whole URL. Raises BadRequest."""
+        server, target = targets.absolute(head.target)
+        return self.forward(front, head, server, target)
+
+    def forward(self, front: Front, head: Head, server: Registry, target: str) -> Exchange:
+        """The same of a target at a server. Raises BadRequest."""
+        rule = self._rule(head, server.url + target)
+        if rule.do == rules.REFUSE:
+            raise BadRequest(403, "a rule of this proxy refuses this URL")
+        server = rule.server(server)
+        direct = rule.do == rules.DIRECT or not target.startswith("/v2/")
+        asked = None if direct else reference.parse(target.encode(), "", hosts_in_paths=False)
+        pass_on = partial(self._pass_on, front, head, server, target, asked)
+        if rule.do == rules.DIRECT or (targets.is_local(server) and not self._here) or head.method not in ("GET", "HEAD") or head.length:
+            return pass_on()
+        if asked is not None and asked.kind == reference.BLOBS and asked.digest and "?" not in target:
+            return BlobAnswer(self.blobs, front, head, asked, server, [*private(head.fields), self._via], pass_on).start()
+        if asked is not None and asked.content:
+            return pass_on()  # a manifest: what is shared by its URL is not compared with its digest
+        if shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore) or self.heads.is_own(server.url + target):
+            return pass_on()
+        return ForwardAnswer(self, front, head, server, target, rule, self._via, pass_on).start()
+
+    def _rule(self, head: Head, url: str) -> Rule:
+        """The rule of the URL, and what the request itself says of it, as clients of Dragonfly do."""
+        rule = self._rules.of(url)
+        use = head.first.get(USE_P2P, b"").strip().lower()
+        if use and rule.do != rules.REFUSE:
+            rule = rule.replace(do=rules.SWARM if use == b"true" else rules.DIRECT)
+        strip = head.first.get(FILTERED, b"").decode("latin-1").replace("&", ",").split(",")
+        return rule.replace(strip=(*rule.strip, *filter(None, map(str.strip, strip)))) if any(strip) else rule
+
+    def _pass_on(self, front: Front, head: Head, server: Registry, target: str, asked: Reference | None) -> Exchange:
+        withheld = self.blobs.withheld(head.method, asked, server) if asked is not None else None
+        return ForwardPassing(front, head, self.upstreams, server, target, [self._via], withheld=withheld).start()
+
+
+class ForwardPassing(Passing):
+    """See Passing. A connection whose user it knows (NTLM and its kin do not tell by request) is for one client alone: it is not kept."""
+
+    def _send(self, line: Line) -> None:
+        scheme = self._request.first.get(b"authorization", b"").split(b" ")[0].lower()
+        line.once = scheme in (b"ntlm", b"negotiate")
+        super()._send(line)
+
+    def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
+        super().answer(status, reason, [*fields, VIA], length)
+
+
+class ForwardAnswer(Answering):
+    """The exchange of one GET that may be shared. server, target: what to ask for, and where."""
+
+    def __init__(
+        self, forward: Forward, front: Front, request: Head, server: Registry, target: str, rule: Rule, via: tuple[bytes, bytes],
+        pass_on: Callable[[], Exchange],
+    ) -> None:
+        super().__init__(forward.blobs.loop, front, server.place, pass_on)
+        self._forward = forward
+        self._request = request
+        self._server = server
+        self._target = target
+        self._rule = rule
+        self._via = via
+
+    async def _answer(self) -> bool:
+        """See Answering."""
+        rule, server, fields = self._rule, self._server, self._request.fields
+        told = await self._forward.heads.told(server, self._target, fields, self._via, rule.ignore)
+        if shared_cache.forbidden_by_answer(told.status, [*told.fields], told.length, rule.ignore) or told.length < max(1, rule.least):
+            if told.status == 200:
+                self._forward.heads.owns(server.url + self._target)
+            return False
+        status = shared_cache.status(fields, told.version)
+        if status != 200:
+            return self._serve(told, status, -1, None, None)
+        blobs, source, sent = self._forward.blobs, self._source(told), [*private(fields), self._via]
+        found = await blobs.kept([source.name])
+        if found is not None:
+            name, kept = found
+            blobs.use(name)
+            return kept.length == told.length and self._serve(told, status, kept.fd, kept, None)
+        if blobs.full:
+            return False
+        blob = blobs.bring(source, server, sent)
+        try:
+            here = await blob.opened()
+        except OriginForbidden:
+            return False  # it is the origin's to say
+        if not blob.bind(source.version.encode()) or here.geometry.length != told.length:
+            self._forward.heads.forget(server, self._target, fields, rule.ignore)
+            return False
+        if not blobs.room(blob):
+            return False
+        return self._serve(told, status, here.fd, here, lambda span, landed: Reader(blob, here, span, landed))
+
+    def _source(self, told: Told) -> Source:
+        """Named by the URL less what a rule strips, what that is, and the version; with credentials, by these as well, if they are not to
+        share. So who strips nothing is given nothing that was fetched for who does.
+        """
+        url, version = self._server.url + self._target, told.version.name
+        strip = "&".join(rules.stripped(url, self._rule.strip))
+        opening = [field for field in private(self._request.fields) if self._forward.blobs.splits]
+        name = hashlib.sha256(repr((task_url(url, strip), strip, version, self._server.insecure, sorted(opening))).encode()).hexdigest()
+        return Source(self._target, f"{url.partition('?')[0]}", proof=sha256_of, name=name_of(f"url-{name}", "forward"), version=version,
+                      filter=strip)  # fmt: skip
+
+    def _serve(
+        self, told: Told, status: int, fd: int, owner: object, reader: Callable[[Span, Callable[[], None]], Reader] | None
+    ) -> bool:
+        if self._front.unsent:
+            return False
+        given = self._request.fields
+        asked = text(given, b"range") if shared_cache.range_applies(given, told.version) else ""
+        fields = [field for field in told.fields if field[0].lower() not in OF_BODY]
+        age = shared_cache.age([*told.fields], told.at, time.time())
+        fields += [(b"Age", b"%d" % age)] if age >= 1 else []
+        fields += [(b"Accept-Ranges", b"bytes"), VIA]
+        content_type = text(told.fields, b"content-type") or GENERAL
+        send_file(self._front, "GET", status, asked, fields, content_type, fd, owner, told.length, reader)
+        return True
+
+
+def shown_token(first: dict[bytes, bytes]) -> bytes | None:
+    """What a client shows: the field of the proxy's token, or, where it knows this proxy as a forward proxy, a password."""
+    given = first.get(TOKEN)
+    if given or b"proxy-authorization" not in first:
+        return given
+    scheme, _, rest = first.get(b"proxy-authorization", b"").partition(b" ")
+    try:
+        return base64.b64decode(rest, validate=True).partition(b":")[2] if scheme.lower() == b"basic" else b""
+    except binascii.Error:
+        return b""

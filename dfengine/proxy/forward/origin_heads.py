@@ -1,0 +1,137 @@
+"""What origins say of their files before anything of them is shared: asked by HEAD in the client's own words, and known while it is fresh.
+
+A URL that is signed for GET alone, or a server that knows no HEAD, is asked for the first byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from dfengine.errors import OriginUnreachable
+from dfengine.proxy.fields import Fields, passed_on, text
+from dfengine.proxy.forward import shared_cache
+from dfengine.proxy.upstream.question import ask
+from dfengine.value import Value
+
+if TYPE_CHECKING:
+    from dfengine.origin.version import Version
+    from dfengine.proxy.registries import Registry
+    from dfengine.proxy.upstream.upstreams import Upstreams
+
+MOST_KNOWN = 4096
+"""Answers that are remembered, with MOST_FIELDS at most: 32 MiB."""
+
+MOST_FIELDS = 8 << 10
+HEAD_SECONDS = 8.0
+"""For an answer to HEAD, before the GET is passed on: clients wait for 10 s and more."""
+
+LONGEST = 2048
+"""Characters of a URL that is remembered."""
+
+OWN_SECONDS = 60.0
+
+NO_HEAD = frozenset((400, 403, 405, 501))
+"""Statuses of servers that may answer a GET."""
+
+OF_ONE = frozenset((
+    b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"expect", b"content-type",
+))
+"""Fields that ask for a part of a file, or under a condition."""
+
+CHOOSING = frozenset((b"accept", b"accept-encoding", b"accept-language"))
+"""Fields of a request by which an origin may choose one of several files; what is known is known of those who send the same."""
+
+_OF_ALL = re.compile(r"(?a)bytes 0-0/(\d{1,18})")
+
+
+class Told(Value):
+    """What an origin says of a file. fields: of its answer that are passed on. length: bytes, -1 where it does not say.
+
+    at: unix seconds when it said so; until: for how long that is known to hold.
+    """
+
+    status: int
+    fields: tuple[tuple[bytes, bytes], ...]
+    length: int
+    at: float
+    until: float
+
+    @property
+    def version(self) -> Version:
+        return shared_cache.version([*self.fields], self.length)
+
+
+class OriginHeads:
+    """On the loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, upstreams: Upstreams) -> None:
+        self._loop = loop
+        self._upstreams = upstreams
+        self._known: OrderedDict[tuple[object, ...], Told] = OrderedDict()
+        self._own: OrderedDict[str, float] = OrderedDict()
+        """URL -> until when its answers are passed on without a look."""
+
+    def is_own(self, url: str) -> bool:
+        """What is there was not shared a moment ago, and is passed on without being asked for twice."""
+        return self._own.get(url, 0.0) > self._loop.time()
+
+    def owns(self, url: str) -> None:
+        """What is there is a file that is not shared."""
+        if len(url) > LONGEST:
+            return
+        self._own.pop(url, None)
+        self._own[url] = self._loop.time() + OWN_SECONDS
+        if len(self._own) > MOST_KNOWN:
+            self._own.popitem(last=False)
+
+    async def told(self, registry: Registry, target: str, request: Fields, via: tuple[bytes, bytes], ignore: frozenset[str]) -> Told:
+        """Of what a GET with these fields asks for. ignore: see shared_cache. Raises OriginUnreachable and its kin."""
+        key = _key(registry, target, request, ignore)
+        known = self._known.get(key)
+        anyone = not ignore & {"authorization", "cookie"}
+        if known is not None and anyone and known.until > time.time() and not shared_cache.asks_again(request):
+            return known
+        self._known.pop(key, None)
+        own = [field for field in passed_on(request, True) if field[0].lower() not in OF_ONE]
+        fields: Fields = [(b"Host", registry.place.encode()), *own, via]
+        try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                found = await self._asked(registry, target, fields)
+        except TimeoutError:
+            raise OriginUnreachable(f"{registry.place} did not answer within {HEAD_SECONDS:g} s") from None
+        if anyone and found.until > time.time():
+            self._keep(key, found, ignore)
+        return found
+
+    def _keep(self, key: tuple[object, ...], found: Told, ignore: frozenset[str]) -> None:
+        size = sum(len(name) + len(value) for name, value in found.fields)
+        shared = not shared_cache.forbidden_by_answer(found.status, [*found.fields], found.length, ignore)
+        if shared and size <= MOST_FIELDS and len(repr(key)) <= 2 * LONGEST:
+            self._known[key] = found
+            if len(self._known) > MOST_KNOWN:
+                self._known.popitem(last=False)
+
+    def forget(self, registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> None:
+        """What is known of it does not hold any more."""
+        self._known.pop(_key(registry, target, request, ignore), None)
+
+    async def _asked(self, registry: Registry, target: str, fields: Fields) -> Told:
+        asked = time.time()
+        told = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
+        status, length = told.status, told.length
+        if status in NO_HEAD:
+            told = await ask(self._loop, self._upstreams, registry, "GET", target, [*fields, (b"Range", b"bytes=0-0")])
+            whole = _OF_ALL.fullmatch(text(told.fields, b"content-range"))
+            status, length = (200, int(whole[1])) if told.status == 206 and whole else (told.status if told.status != 206 else 502, -1)
+        said = [(name, value) for name, value in passed_on(told.fields, False) if name.lower() != b"content-range"]
+        now = time.time()
+        return Told(status, tuple(said), length, now, shared_cache.fresh_until(said, asked, now))
+
+
+def _key(registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> tuple[object, ...]:
+    chosen = sorted((name.lower(), value) for name, value in request if name.lower() in CHOOSING)
+    return registry.url, target, *chosen, ignore

@@ -1,0 +1,136 @@
+"""What becomes of the requests that reach a forward proxy: rules over their URLs, of which the first that matches counts. Pure.
+
+    - match: REGEX              searched for in the URL, as http://HOST[:PORT]/PATH?QUERY
+      do: swarm                 or direct, or refuse; swarm where it is not said
+      strip: [NAME, ...]        query parameters that do not tell one file from another, as signatures
+      ignore: [NAME, ...]       what forbids sharing and does not count here: see shared_cache.FORBIDS
+      least: SIZE               smaller answers are passed on
+      https: true               an http URL is asked by https
+      redirect: HOST[:PORT]     is asked instead
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from dfengine.errors import BadValue
+from dfengine.net.http import BadRequest
+from dfengine.proxy.forward.shared_cache import FORBIDS
+from dfengine.proxy.registries import PORTS, Registry
+from dfengine.proxy.targets import place
+from dfengine.settings import parse_size
+from dfengine.value import Value
+
+SWARM, DIRECT, REFUSE = "swarm", "direct", "refuse"
+DO = (SWARM, DIRECT, REFUSE)
+
+LEAST = 64 << 10
+"""Bytes of an answer that the swarm is worth while for, where no rule says otherwise."""
+
+MOST_RULES = 1000
+
+KEYS = frozenset(("match", "do", "strip", "ignore", "least", "https", "redirect"))
+
+
+class Rule(Value):
+    """match: searched for in a URL. redirect: HOST[:PORT], or "". least: bytes."""
+
+    match: re.Pattern[str]
+    do: str = SWARM
+    strip: tuple[str, ...] = ()
+    ignore: frozenset[str] = frozenset()
+    least: int = LEAST
+    https: bool = False
+    redirect: str = ""
+
+    def server(self, asked: Registry) -> Registry:
+        """Where it is asked for, if `asked` is what the client named."""
+        if not self.https and not self.redirect:
+            return asked
+        scheme = "https" if self.https else asked.scheme
+        if self.redirect:
+            return place(self.redirect, scheme).replace(insecure=asked.insecure)
+        port = PORTS["https"] if asked.port == PORTS[asked.scheme] else asked.port
+        return asked.replace(scheme=scheme, port=port)
+
+
+EVERYTHING = Rule(re.compile(""))
+NOTHING = Rule(re.compile(""), DIRECT)
+
+
+def stripped(url: str, names: tuple[str, ...]) -> list[str]:
+    """Those of `names` that are parameters of the URL's query, in the order of the alphabet."""
+    query = url.partition("#")[0].partition("?")[2]
+    return sorted({part.partition("=")[0] for part in query.split("&")} & {*names})
+
+
+class Rules:
+    """In order. otherwise: for what none matches."""
+
+    def __init__(self, rules: tuple[Rule, ...] = (), otherwise: Rule = EVERYTHING) -> None:
+        self.rules = rules
+        self.otherwise = otherwise
+
+    def of(self, url: str) -> Rule:
+        """The first that matches."""
+        return next((rule for rule in self.rules if rule.match.search(url)), self.otherwise)
+
+
+def read(content: Any) -> tuple[Rule, ...]:
+    """Of a file's content: a list of rules, or a mapping that has it as `rules`. Raises BadValue, which names the rule."""
+    if isinstance(content, dict) and set(content) == {"rules"}:
+        content = content["rules"]
+    if content is None:
+        return ()
+    if not isinstance(content, list) or len(content) > MOST_RULES:
+        raise BadValue(f"rules are a list of at most {MOST_RULES}, as `- match: REGEX`")
+    return tuple(_rule(number, each) for number, each in enumerate(content, 1))
+
+
+def _rule(number: int, given: Any) -> Rule:
+    if not isinstance(given, dict) or "match" not in given:
+        raise BadValue(f"rule {number} has no `match: REGEX`")
+    unknown = [str(key)[:40] for key in given if key not in KEYS]
+    if unknown:
+        raise BadValue(f"rule {number}: {unknown[0]!r} is not one of {', '.join(sorted(KEYS))}")
+    do = given.get("do", SWARM)
+    if do not in DO:
+        raise BadValue(f"rule {number}: `do` is {', '.join(DO)}, and not {str(do)[:40]!r}")
+    ignore = frozenset(_names(number, "ignore", given))
+    if ignore - FORBIDS:
+        raise BadValue(f"rule {number}: `ignore` names {sorted(ignore - FORBIDS)[0][:40]!r}, and not only {', '.join(sorted(FORBIDS))}")
+    least, https = given.get("least", LEAST), given.get("https", False)
+    if isinstance(least, bool) or not isinstance(least, int | str) or not isinstance(https, bool):
+        raise BadValue(f"rule {number}: `least` is a size, `https` true or false")
+    return Rule(regex(given["match"], f"rule {number}"), do, tuple(_names(number, "strip", given)), ignore, parse_size(least), https,
+                redirect(given.get("redirect", ""), f"rule {number}"))  # fmt: skip
+
+
+def _names(number: int, key: str, given: dict[Any, Any]) -> list[str]:
+    names = given.get(key, [])
+    names = names.split("&") if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) and re.fullmatch("[!-%'-~]{1,200}", name) for name in names):
+        raise BadValue(f"rule {number}: `{key}` is a list of names")
+    return names
+
+
+def regex(text: Any, where: str) -> re.Pattern[str]:
+    """Raises BadValue."""
+    if not isinstance(text, str) or len(text) > 4096:
+        raise BadValue(f"{where}: no regular expression of at most 4096 characters")
+    try:
+        return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise BadValue(f"{where}: {text[:80]!r} is no regular expression: {error}") from None
+
+
+def redirect(text: Any, where: str) -> str:
+    """HOST[:PORT], or "". Raises BadValue."""
+    if text in ("", None):
+        return ""
+    try:
+        place(str(text), "https")
+    except BadRequest:
+        raise BadValue(f"{where}: redirect {str(text)[:80]!r} is not HOST[:PORT]") from None
+    return str(text)

@@ -1,0 +1,166 @@
+"""A tunnel between two plain sockets whose bytes never leave the kernel: splice(2) from one to a pipe, and from there to the other.
+
+Its memory is that of a pipe while a side does not take what came: pipes that are empty are lent to whichever tunnel moves bytes next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from dfengine.proxy.forward.relay import Tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AT_ONCE = 1 << 20
+"""Bytes that one call may move; a pipe holds 64 KiB to 1 MiB, by the pages that they lie in."""
+
+TURN = 4 << 20
+"""Bytes of one direction after which others have their turn."""
+
+MOST_KEPT = 64
+"""Empty pipes that are kept."""
+
+FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+_pipes: list[tuple[int, int]] = []
+
+
+def is_plain(transport: asyncio.Transport) -> bool:
+    """A socket, with nothing left to be sent."""
+    return transport.get_extra_info("sslcontext") is None and not transport.get_write_buffer_size()
+
+
+def detached(transport: asyncio.Transport) -> socket.socket:
+    """The socket of a plain transport that is not read, which is closed by this."""
+    sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+    sock.setblocking(False)
+    transport.set_protocol(asyncio.Protocol())
+    transport.abort()  # its own number of the socket
+    return sock
+
+
+class Spliced(Tunnel):
+    """first, last: bytes that were read already, for the server and for the client."""
+
+    def __init__(self, client: socket.socket, server: socket.socket, first: bytes, last: bytes, ended: Callable[[Tunnel], None]) -> None:
+        super().__init__(ended)
+        self._socks = client, server
+        self._ways = _Way(self, client, server, first), _Way(self, server, client, last)
+
+    def start(self) -> Spliced:
+        for way in self._ways:
+            way.pump()
+        return self
+
+    def way_ended(self) -> None:
+        """One direction is at its end."""
+        self.half()
+        if all(way.over for way in self._ways):
+            self._close()
+
+    def cut(self) -> None:
+        for sock in self._socks:
+            with contextlib.suppress(OSError):
+                # By a reset: nobody takes a part for the whole.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._close()
+
+    def _close(self) -> None:
+        for way in self._ways:
+            way.close()
+        for sock in self._socks:
+            sock.close()
+        self.closed()
+
+
+class _Way:
+    """One direction: from `source` to `sink`."""
+
+    def __init__(self, tunnel: Spliced, source: socket.socket, sink: socket.socket, first: bytes) -> None:
+        self._tunnel = tunnel
+        self._loop = asyncio.get_running_loop()
+        self._source, self._sink = source, sink
+        self._first = first
+        self._pipe: tuple[int, int] | None = None
+        self._held = 0
+        """Bytes in the pipe."""
+        self._ended = False
+        """The source sends no more."""
+        self.over = False
+        """And the sink was told."""
+        self._reads = self._writes = False
+
+    def pump(self) -> None:
+        """Move what can be moved, and wait for what stands in the way."""
+        if self.over:
+            return
+        try:
+            self._move()
+        except BlockingIOError:
+            waits_to_write = bool(self._first or self._held)
+            self._watch(not waits_to_write, waits_to_write)
+        except OSError:
+            self._tunnel.cut()
+
+    def _move(self) -> None:
+        moved = 0
+        while moved < TURN:
+            if self._first:
+                count = self._sink.send(self._first)
+                self._first = self._first[count:]
+            elif self._held:
+                assert self._pipe is not None
+                count = os.splice(self._pipe[0], self._sink.fileno(), self._held, flags=FLAGS)
+                self._held -= count
+                moved += count
+            elif self._ended:
+                self._watch(False, False)
+                self._give_back()
+                self.over = True
+                with contextlib.suppress(OSError):
+                    self._sink.shutdown(socket.SHUT_WR)
+                self._tunnel.way_ended()
+                return
+            else:
+                self._pipe = self._pipe or (_pipes.pop() if _pipes else os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
+                try:
+                    count = os.splice(self._source.fileno(), self._pipe[1], AT_ONCE, flags=FLAGS)
+                except BlockingIOError:
+                    self._give_back()
+                    raise
+                self._held += count
+                self._ended = not count
+                self._tunnel.moved()
+        # More may come at once: the loop calls again, after the others.
+        self._watch(not self._held, bool(self._held))
+
+    def _watch(self, reads: bool, writes: bool) -> None:
+        if reads != self._reads:
+            self._reads = reads
+            (self._loop.add_reader(self._source, self.pump) if reads else self._loop.remove_reader(self._source))
+        if writes != self._writes:
+            self._writes = writes
+            (self._loop.add_writer(self._sink, self.pump) if writes else self._loop.remove_writer(self._sink))
+
+    def _give_back(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        if pipe is None:
+            return
+        if self._held or len(_pipes) >= MOST_KEPT:
+            for fd in pipe:
+                os.close(fd)
+        else:
+            _pipes.append(pipe)
+
+    def close(self) -> None:
+        """Nothing moves any more."""
+        self.over = True
+        self._watch(False, False)
+        self._give_back()
+        self._held = 0

@@ -1,0 +1,400 @@
+"""One client's connection: its requests one after another, the answer to each, and their deadlines.
+
+Laws:
+* One request at a time. While its answer is under way what follows is kept unread, and beyond BACKLOG bytes the socket is not read.
+* An answer is begun once. An error before its first byte becomes a status; after that the connection is cut, and with a reset, so that
+  nobody takes a part for the whole.
+* The end of an answer's body is always told: by its length, by the last chunk, or, in HTTP/1.0 alone, by an orderly close.
+* A connection is always in one of these phases, each with a deadline: a head is received, it waits for a turn of the other side (the
+  registry, or a body that comes), its answer is not taken, it is idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import socket
+import struct
+from time import monotonic
+from typing import TYPE_CHECKING, cast
+
+from dfengine.net.http import REASONS, BadRequest
+from dfengine.proxy.fields import UNTIL_CLOSE, Fields, bodiless, head
+from dfengine.proxy.front.requests import Head, Requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.proxy.front.exchange import Exchange, Server
+    from dfengine.proxy.registries import Registry
+
+
+HEAD_SECONDS = 10.0
+IDLE_SECONDS = 75.0
+STALL_SECONDS = 60.0
+LINGER_SECONDS = 2.0
+"""For a client to take an answer that came before the end of its request."""
+
+BACKLOG = 64 << 10
+"""Bytes that a client sent beyond the request that is answered."""
+
+HIGH_WATER = 256 << 10
+"""Bytes of an answer that are not sent yet, from which on no more are taken from the registry."""
+
+CODES = {400: "NAME_INVALID", 401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNKNOWN", 429: "TOOMANYREQUESTS"}
+"""Status -> code of an error, as the OCI distribution specification names them."""
+
+
+class Front(asyncio.Protocol):
+    """client: its address, "" by a unix socket. inside: the server that the client's https is for, where this proxy reads it.
+
+    encrypted: the connection is TLS.
+    """
+
+    __slots__ = ("_backlog", "_begun", "_chunked", "_closing", "_exchange", "_fileno", "_head", "_held", "_left", "_out", "_requests",
+                 "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "client", "deadline",
+                 "encrypted", "inside")  # fmt: skip
+
+    def __init__(self, server: Server, inside: Registry | None = None) -> None:
+        self._server = server
+        self.inside = inside
+        self.encrypted = False
+        self._transport: asyncio.Transport | None = None
+        self._requests = Requests(self)
+        self._exchange: Exchange | None = None
+        self._head: Head | None = None
+        """The request that is answered."""
+        self._backlog = b""
+        self._out: list[bytes] = []
+        """What goes out by the next flush."""
+        self._whole = self._begun = self._chunked = self._closing = self._unread = self._held = False
+        self._fileno = self._writer = -1
+        self._watched = False
+        self._then: Callable[[], None] | None = None
+        self._left = 0
+        """Bytes of the answer's body that were announced and not written yet; negative: nobody announced how many."""
+        self.client = ""
+        self.deadline = monotonic() + HEAD_SECONDS
+
+    # asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.client = peer[0] if isinstance(peer, tuple) else ""
+        self._transport.set_write_buffer_limits(HIGH_WATER)
+        self._fileno = transport.get_extra_info("socket").fileno()
+        self.encrypted = transport.get_extra_info("sslcontext") is not None
+        if not self._server.admit(self):
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.dismiss(self)
+        self._requests.close()
+        self._unwatch()
+        self._fileno = -1
+        if self._writer >= 0:
+            os.close(self._writer)
+        exchange, self._exchange, self._transport = self._exchange, None, None
+        self._backlog = b""
+        if exchange is not None:
+            exchange.gone()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._backlog:
+            data = self._backlog + data
+            self._backlog = b""
+        self._feed(data)
+
+    def pause_writing(self) -> None:
+        self._unread = True
+        self.deadline = monotonic() + STALL_SECONDS
+        if self._exchange is not None:
+            self._exchange.pause(True)
+
+    def resume_writing(self) -> None:
+        self._unread = False
+        self.alive()
+        if self._exchange is not None:
+            self._exchange.pause(False)
+
+    # Requests.
+
+    def _feed(self, data: bytes) -> None:
+        at = 0
+        while at < len(data) and not self._closing:
+            if self._head is not None and self._whole:
+                # The answer comes first.
+                self._backlog = data[at:] if at else data
+                break
+            try:
+                at = self._requests.feed(data, at)
+            except BadRequest as error:
+                self._refused(error)
+                break
+        self._wait()
+
+    def _wait(self) -> None:
+        """Read the socket or not; an idle connection, and one whose head comes, have their deadlines."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        unread = self._held or len(self._backlog) >= BACKLOG
+        if unread == transport.is_reading():
+            (transport.pause_reading() if unread else transport.resume_reading())
+        if self._head is None and not self._closing:
+            if not self._requests.started:
+                self.deadline = monotonic() + IDLE_SECONDS
+            elif self.deadline - monotonic() > HEAD_SECONDS:
+                self.deadline = monotonic() + HEAD_SECONDS
+
+    def hold(self, held: bool) -> None:
+        """Whether the request's body has to wait."""
+        self._held = held
+        self._wait()
+
+    def _refused(self, error: BadRequest) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.gone()
+        self._closing = True
+        if self._begun:
+            self.cut()
+            return
+        self._head = self._head or Head("GET", b"/", [(b"Host", b"")], "1.1", False)
+        self.answer(error.status, error.reason)
+
+    # What requests are delivered to.
+
+    def request(self, head: Head) -> None:
+        self._head, self._whole, self._begun = head, False, False
+        self.alive()
+        self._exchange = self._server.route(self, head)
+
+    def body(self, data: bytes) -> None:
+        self.alive()
+        if self._exchange is not None:
+            self._exchange.body(data)
+
+    def complete(self) -> None:
+        self._whole = True
+        if self._exchange is not None:
+            self._exchange.complete()
+        elif self._begun and self._head is not None:
+            self._next()
+
+    # The answer.
+
+    @property
+    def begun(self) -> bool:
+        """The answer's head is out, or about to."""
+        return self._begun
+
+    def alive(self) -> None:
+        """Something moved."""
+        self.deadline = monotonic() + STALL_SECONDS
+
+    def interim(self, status: int) -> None:
+        """100 to 199, if the client knows them."""
+        if self._head is not None and self._head.version == "1.1" and not self._begun:
+            self._out.append(f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n\r\n".encode())
+            self.flush()
+
+    def begin(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
+        """The answer's head. fields: without those of a connection. length: of the body, or UNTIL_CLOSE or CHUNKED: not known."""
+        request = self._head
+        assert request is not None
+        assert not self._begun
+        self._begun = True
+        if bodiless(request.method, status):
+            if length >= 0 and status != 204:
+                fields.append((b"Content-Length", b"%d" % length))
+            self._left = 0
+        elif length >= 0:
+            fields.append((b"Content-Length", b"%d" % length))
+            self._left = length
+        elif request.version == "1.1":
+            fields.append((b"Transfer-Encoding", b"chunked"))
+            self._left = UNTIL_CLOSE
+        else:
+            self._closing, self._left = True, UNTIL_CLOSE
+        self._chunked = self._left < 0 and request.version == "1.1"
+        if not request.keep_alive or not self._whole:
+            # What is left of the request may never come, and an answer that comes before its end has no use for it.
+            self._closing = self._closing or not request.keep_alive or request.length != 0
+        if self._closing:
+            fields.append((b"Connection", b"close"))
+        elif request.version == "1.0":
+            fields.append((b"Connection", b"keep-alive"))
+        self._out.append(head(b"HTTP/1.1 %d %b" % (status, reason or REASONS.get(status, "").encode()), fields))
+
+    def write(self, data: bytes) -> None:
+        """A part of the body; `flush` sends it."""
+        if self._left >= 0:
+            data = data[: self._left]
+            self._left -= len(data)
+        self._out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written before, and the socket has not taken."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def flush(self) -> None:
+        """Send what was written."""
+        if self._out and self._transport is not None:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._transport.write(data)
+            if not self._unread:
+                self.alive()
+
+    @property
+    def ahead(self) -> bool:
+        """The client has sent more than the request that is answered."""
+        return bool(self._backlog)
+
+    def taken_over(self) -> tuple[asyncio.Transport, bytes] | None:
+        """The connection, which is not this object's any more, and what was read ahead; None: it is closed."""
+        transport, data = self._transport, self._backlog
+        if transport is None or transport.is_closing():
+            return None
+        if transport.is_reading():
+            transport.pause_reading()
+        self._exchange, self._backlog = None, b""
+        self.connection_lost(None)
+        return transport, data
+
+    def hand_over(self, exchange: Exchange) -> None:
+        """Another exchange answers the request from now on."""
+        if self._head is not None and self._transport is not None:
+            self._exchange = exchange
+        else:
+            exchange.gone()
+
+    # Where an exchange sends by itself.
+
+    def taken_out(self) -> bytes:
+        """What was written and not sent: the exchange sends it, and all of the body, and then says `ended`."""
+        data, self._left = b"".join(self._out), 0
+        self._out.clear()
+        return data
+
+    @property
+    def fileno(self) -> int:
+        """Of the socket, on which nothing of this object waits to be sent. Raises BrokenPipeError when it is closed."""
+        if self._fileno < 0:
+            raise BrokenPipeError("the client is gone")
+        return self._fileno
+
+    def await_writable(self, then: Callable[[], None]) -> None:
+        """Call `then` once, when the socket takes more."""
+        if self._transport is None:
+            return
+        self._then = then
+        if self._writer < 0:
+            # The loop watches a socket of its transports by itself: this is the same one by another number.
+            self._writer = os.dup(self._fileno)
+        if not self._watched:
+            self._watched = True
+            asyncio.get_running_loop().add_writer(self._writer, self._writable)
+
+    def _writable(self) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+        if self._then is None and self._watched:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            asyncio.get_running_loop().remove_writer(self._writer)
+
+    def waits(self, seconds: float) -> None:
+        """The answer goes on within so many seconds, or is cut."""
+        self.deadline = monotonic() + seconds
+
+    def ended(self) -> None:
+        """All of the answer is sent."""
+        self._exchange = None
+        if self._closing or self._whole:
+            self._next()
+
+    def end(self) -> None:
+        """The answer is complete; if bytes of it are missing the connection is cut."""
+        if self._left > 0:
+            self.cut()
+            return
+        if self._chunked:
+            self._out.append(b"0\r\n\r\n")
+        self.flush()
+        self._exchange = None
+        if self._closing or self._whole:
+            self._next()
+
+    def answer(self, status: int, message: str, fields: Fields | None = None) -> None:
+        """A whole answer of this proxy's own, as a registry says errors."""
+        if self._begun:
+            self.cut()
+            return
+        code = CODES.get(status, "UNSUPPORTED" if status < 500 else "UNAVAILABLE")
+        body = json.dumps({"errors": [{"code": code, "message": f"dfengine proxy: {message}"}]}).encode() + b"\n"
+        self.whole(status, body, [(b"Content-Type", b"application/json"), *(fields or [])])
+
+    def whole(self, status: int, body: bytes, fields: Fields) -> None:
+        """A whole answer."""
+        self.begin(status, b"", fields, len(body))
+        if self._left:
+            self.write(body)
+        self.end()
+
+    def _next(self) -> None:
+        """The request was answered."""
+        self._head, self._chunked = None, False
+        transport = self._transport
+        if transport is None:
+            return
+        if self._closing and self._whole:
+            transport.close()
+        elif self._closing:
+            # To close with unread bytes would reset the connection, and could take the answer with it.
+            self.deadline = monotonic() + LINGER_SECONDS
+            if not transport.can_write_eof():  # TLS has no half of a connection
+                transport.close()
+                return
+            transport.write_eof()
+            transport.resume_reading()
+        elif self._backlog:
+            # By the loop, so that a pipeline of many requests does not hold up the others.
+            asyncio.get_running_loop().call_soon(self._resume)
+        else:
+            self._wait()
+
+    def _resume(self) -> None:
+        backlog, self._backlog = self._backlog, b""
+        if self._transport is not None and backlog:
+            self._feed(backlog)
+
+    def expire(self) -> None:
+        """The deadline is over."""
+        exchange = self._exchange
+        if exchange is not None and not self._unread and self._head is not None:
+            self.deadline = math.inf
+            exchange.expired()
+        else:
+            self.cut()
+
+    def cut(self) -> None:
+        """Close at once, by a reset: no client takes it for the end of a body."""
+        if self._transport is not None:
+            sock = self._transport.get_extra_info("socket")
+            if sock is not None and self._begun:
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()

@@ -1,0 +1,55 @@
+"""The access log of the proxy: a connection whose answers are told, one event each."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from dfengine.proxy.front.front import Front
+
+if TYPE_CHECKING:
+    from dfengine.net.event_log import EventLog
+    from dfengine.proxy.fields import Fields
+    from dfengine.proxy.front.exchange import Server
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.registries import Registry
+
+
+class LoggedFront(Front):
+    """See Front. `bytes` of an event are those that the answer's head named, `first_byte` the seconds until that was ready."""
+
+    __slots__ = ("_answered", "_arrived", "_asked", "_events", "_length", "_status")
+
+    def __init__(self, events: EventLog, server: Server, inside: Registry | None = None) -> None:
+        super().__init__(server, inside)
+        self._events = events
+        self._asked = ""
+        self._arrived = self._answered = 0.0
+        self._status, self._length = 0, -1
+
+    def request(self, head: Head) -> None:
+        self._asked = f"{head.method} {head.target.decode('latin-1').partition('?')[0]}"
+        self._arrived, self._status = monotonic(), 0
+        super().request(head)
+
+    def begin(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
+        self._status, self._length, self._answered = status, length, monotonic()
+        super().begin(status, reason, fields, length)
+
+    def _next(self) -> None:
+        self._tell(True)
+        super()._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._tell(False)
+        super().connection_lost(exc)
+
+    def _tell(self, whole: bool) -> None:
+        asked, self._asked = self._asked, ""
+        if not asked:
+            return
+        method, _, path = asked.partition(" ")
+        first = self._answered - self._arrived if self._status else None
+        self._events.access(client=self.client or "local", method=method, path=path, status=self._status or 499,
+                            bytes=max(0, self._length) if self._status else 0, whole=whole, first_byte=first,
+                            seconds=monotonic() - self._arrived)

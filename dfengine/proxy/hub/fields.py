@@ -1,0 +1,79 @@
+"""What the Hub says, so that a client goes on asking this proxy: links to the Hub are made links to us, and Xet is not offered. Pure.
+
+Xet is another way to the same bytes, by servers of its own; a client that is told of it would go past the swarm. Plain HTTP is refused by
+huggingface_hub for files of more than 50 GB, so these keep it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import urljoin
+
+from dfengine.proxy.fields import Fields
+from dfengine.proxy.hub.reference import PREFIX
+
+LARGEST_PLAIN = 50_000_000_000
+"""Bytes of a file that huggingface_hub 2.4 fetches by plain HTTP (`constants.MAX_HTTP_DOWNLOAD_SIZE`)."""
+
+DEEPEST = 32
+
+_XET = b"xetHash"
+_LINK = re.compile(r'<([^<>]*)>((?:[^,<>"]|"[^"]*")*)')
+
+
+def own_link(hub: str, target: str, location: str, own: str) -> str:
+    """A Location or link of an answer to `target`, of the Hub at URL `hub`: at us where it leads to the Hub, absolute elsewhere.
+
+    own: URL of this proxy as the client has it, without a path; "" makes it relative.
+    """
+    try:
+        there = urljoin(hub + target, location)
+    except ValueError:
+        return location
+    if there == hub or there.startswith((f"{hub}/", f"{hub}?")):
+        return own + PREFIX + there.removeprefix(hub)
+    return there
+
+
+def own_links(hub: str, target: str, value: bytes, own: str, xet: bool) -> bytes:
+    """The same of a Link field (RFC 8288). xet: keep links to Xet's servers."""
+    links = []
+    for match in _LINK.finditer(value.decode("latin-1")):
+        if xet or not re.search(r'rel="?xet', match[2]):
+            links.append(f"<{own_link(hub, target, match[1], own)}>{match[2].rstrip()}")
+    return ", ".join(links).encode("latin-1")
+
+
+def without_xet(fields: Fields, length: int) -> Fields:
+    """Fields of an answer with a file of `length` bytes, -1: not known. Those that lead to Xet are left out."""
+    if length > LARGEST_PLAIN:
+        return fields
+    return [field for field in fields if not field[0].lower().startswith(b"x-xet-")]
+
+
+def plain_json(body: bytes) -> bytes:
+    """A JSON text of the API without the fields by which clients turn to Xet. What is none, or has none of them, is left as it is."""
+    if _XET not in body:
+        return body
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    _strip(value, 0)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _strip(value: Any, depth: int) -> None:
+    if depth > DEEPEST:
+        return
+    if isinstance(value, dict):
+        size = value.get("size")
+        if not isinstance(size, int) or size <= LARGEST_PLAIN:
+            value.pop("xetHash", None)
+        for each in value.values():
+            _strip(each, depth + 1)
+    elif isinstance(value, list):
+        for each in value:
+            _strip(each, depth + 1)

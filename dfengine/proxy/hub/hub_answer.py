@@ -1,0 +1,209 @@
+"""The Hugging Face Hub behind /hub: its files through the swarm, its API passed on with links that lead here, all else passed on.
+
+A file is had in the requester's own name: the Hub answers a HEAD with its token first, and tells the file's commit, length and digest.
+Large files are named by their sha256, small ones by git.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from dfengine.errors import OriginError
+from dfengine.net.http import BadRequest
+from dfengine.proxy.blobs.answering import Answering
+from dfengine.proxy.blobs.blob import Reader
+from dfengine.proxy.blobs.blobs import GENERAL, Source
+from dfengine.proxy.blobs.file_answer import answer_file
+from dfengine.proxy.fields import Fields, passed_on, text
+from dfengine.proxy.hub import reference as hub_reference
+from dfengine.proxy.hub.api import HubPassing
+from dfengine.proxy.hub.fields import without_xet
+from dfengine.proxy.hub.git_file import check_git_file
+from dfengine.proxy.registries import Registry
+from dfengine.proxy.upstream.permissions import Permissions, Permit
+from dfengine.proxy.upstream.question import ask
+from dfengine.value import Value
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.front.exchange import Exchange
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.hub.reference import HubReference
+    from dfengine.proxy.ranges import Span
+    from dfengine.proxy.upstream.upstreams import Upstreams
+
+MOST_HOPS = 5
+"""Redirects within the Hub that are followed to know a file."""
+
+MOST_KNOWN = 4096
+"""Files whose answers are remembered, with MOST_FIELDS at most: 32 MiB."""
+
+MOST_FIELDS = 8 << 10
+"""Bytes of the fields that are remembered of one file."""
+
+NOT_KEPT = frozenset((
+    b"location", b"link", b"set-cookie", b"date", b"age", b"via", b"etag", b"accept-ranges", b"content-type", b"content-range",
+    b"content-encoding", b"server", b"alt-svc", b"strict-transport-security", b"vary", b"cache-control", b"expires",
+))
+"""Fields of the Hub's answer that say nothing of the file, or that this proxy says itself."""
+
+_TAG = re.compile(r'(?:W/)?"([!#-~]+)"')
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+
+
+class HubFile(Value):
+    """What the Hub says of a file. commit, tag: "" where it does not say; length: -1. fields: for the client."""
+
+    commit: str
+    tag: str
+    length: int
+    content_type: str
+    fields: tuple[tuple[bytes, bytes], ...]
+
+
+class HubPermissions(Permissions):
+    """Remembers what a file is, too. A redirect within the Hub is followed, for it leads to the file's own fields."""
+
+    most = MOST_KNOWN
+
+    async def _head(self, registry: Registry, target: str, fields: Fields) -> Permit:
+        said: Fields = []
+        for _ in range(MOST_HOPS):
+            told = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
+            status, found, length = told.status, told.fields, told.length
+            kept = [(name, value) for name, value in passed_on(found, False) if name.lower() not in NOT_KEPT]
+            said += [field for field in kept if all(field[0].lower() != name.lower() for name, _ in said)]
+            location = text(found, b"location")
+            if status == 200 or not location:
+                break
+            there = _within(registry, target, location)
+            if not there:
+                break
+            target = there
+        if status == 200:
+            said += [(b"ETag", value) for name, value in found if name.lower() == b"etag"]
+        said = said if sum(len(name) + len(value) for name, value in said) <= MOST_FIELDS else []
+        content_type = text(found, b"content-type") if status == 200 else ""
+        return Permit(status, content_type, length if status == 200 else -1, self._loop.time(), tuple(said))
+
+
+def _within(registry: Registry, target: str, location: str) -> str:
+    """The target that a redirect leads to at the same server; "" if it leads to another."""
+    try:
+        parts = urlsplit(urljoin(registry.url + target, location))
+    except ValueError:
+        return ""
+    if f"{parts.scheme}://{parts.netloc}" != registry.url or not re.fullmatch(r"[!-~]+", parts.path + parts.query):
+        return ""
+    return parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+def known_file(permit: Permit) -> HubFile | None:
+    """Of what the Hub said; None: too little of it, and it is to answer itself."""
+    linked, size = text(permit.fields, b"x-linked-etag"), text(permit.fields, b"x-linked-size")
+    tag = _TAG.fullmatch(linked or text(permit.fields, b"etag"))
+    commit = text(permit.fields, b"x-repo-commit")
+    length = int(size) if size.isascii() and size.isdigit() and len(size) < 19 else -1 if size else permit.length
+    if tag is None or length < 0 or not hub_reference.is_commit(commit):
+        return None
+    fields = [field for field in permit.fields if field[0].lower() not in (b"etag", b"content-length")]
+    return HubFile(commit, tag[1], length, permit.content_type or GENERAL, tuple(without_xet(fields, length)))
+
+
+class Hub:
+    """url: of the Hub, also with a path. xet: leave to clients the ways that go past this proxy. Raises BadValue."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, url: str, xet: bool, blobs: Blobs, upstreams: Upstreams) -> None:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
+        self.registry = Registry.parse(f"{parts.scheme}://{parts.netloc}" + (f"?{parts.query}" if parts.query else ""))
+        self.path = parts.path.rstrip("/")
+        self.xet = xet
+        self.blobs = blobs
+        self.upstreams = upstreams
+        self.loop = loop
+        self.permissions = HubPermissions(loop, upstreams)
+
+    @property
+    def url(self) -> str:
+        return self.registry.url + self.path
+
+    def route(self, front: Front, head: Head, asked: HubReference, private: Fields, more: Fields) -> Exchange:
+        """What answers a request. private: its fields that open what is closed to others. more: what is sent upstream besides its own."""
+        pass_on = partial(self._pass_on, front, head, asked, more)
+        if asked.kind == hub_reference.FILE and head.method in ("GET", "HEAD") and not head.length and not self.xet:
+            return HubAnswer(self, front, head, asked, [*private, *more], pass_on).start()
+        return pass_on()
+
+    def _pass_on(self, front: Front, head: Head, asked: HubReference, more: Fields) -> Exchange:
+        return HubPassing(front, head, self.upstreams, self.registry, self.path, asked, more, self.xet).start()
+
+
+class HubAnswer(Answering):
+    """The exchange of one request for a file."""
+
+    def __init__(
+        self, hub: Hub, front: Front, request: Head, asked: HubReference, private: Fields, pass_on: Callable[[], Exchange]
+    ) -> None:  # fmt: skip
+        super().__init__(hub.loop, front, hub.registry.place, pass_on)
+        self._hub = hub
+        self._request = request
+        self._asked = asked
+        self._private = private
+
+    async def _answer(self) -> bool:
+        """See Answering."""
+        hub, registry, target = self._hub, self._hub.registry, self._hub.path + self._asked.target
+        fields: Fields = [(b"Host", registry.place.encode()), *self._private, (b"Accept-Encoding", b"identity")]
+        permit = hub.permissions.known(registry, target, fields) if self._asked.lasts else None
+        permit = permit or await hub.permissions.ask(registry, target, fields)
+        file = known_file(permit) if permit.opens else None
+        if file is None:
+            return False
+        if self._request.method == "HEAD":
+            return self._serve(file, -1, None, file.length, None)
+        source = self._source(file)
+        if source is None:
+            return False
+        found = await hub.blobs.kept(hub.blobs.names(source.digest, registry, self._private))
+        if found is not None:
+            name, kept = found
+            hub.blobs.use(name)
+            return self._serve(file, kept.fd, kept, kept.length, None)
+        if hub.blobs.distrusts(source.digest, registry):
+            raise BadRequest(502, f"{self._place} has sent another file than {source.digest}: it is not read again for a while")
+        if hub.blobs.full:
+            return False
+        blob = hub.blobs.bring(source, registry, self._private)
+        here = await blob.opened()
+        if here.geometry.length < 0 or not hub.blobs.room(blob):
+            return False
+        return self._serve(file, here.fd, here, here.geometry.length, lambda span, landed: Reader(blob, here, span, landed))
+
+    def _source(self, file: HubFile) -> Source | None:
+        """By the commit, so that all hosts name one task; None: the Hub names no digest."""
+        target = self._hub.path + self._asked.at(file.commit)
+        if _SHA256.fullmatch(file.tag):
+            return Source(target, f"sha256:{file.tag}")
+        if _SHA1.fullmatch(file.tag):
+            return Source(target, f"git:{file.tag}", proof=partial(check_git_file, sha1=file.tag))
+        return None
+
+    def _serve(
+        self, file: HubFile, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
+    ) -> bool:
+        if self._front.unsent:
+            return False
+        if length != file.length:
+            raise OriginError(f"{self._place} says that the file has {file.length} bytes, and it has {length}")
+        tag = f'"{file.tag}"'
+        fields = [*file.fields, (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes")]
+        answer_file(self._front, self._request, tag, fields, file.content_type, fd, owner, length, reader)
+        return True

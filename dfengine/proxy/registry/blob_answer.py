@@ -1,0 +1,107 @@
+"""A request for a blob: its registry says whether the requester may have it; its bytes come from here, or through the swarm."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from dfengine.errors import DfengineError, OriginForbidden
+from dfengine.net.http import BadRequest
+from dfengine.proxy.blobs.answering import Answering
+from dfengine.proxy.blobs.blob import Reader
+from dfengine.proxy.blobs.blobs import GENERAL, Source
+from dfengine.proxy.blobs.file_answer import answer_file
+from dfengine.proxy.fields import Fields, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.front.exchange import Exchange
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.ranges import Span
+    from dfengine.proxy.reference import Reference
+    from dfengine.proxy.registries import Registry
+    from dfengine.proxy.upstream.permissions import Permit
+
+REFUSED = frozenset((401, 403, 404))
+"""Statuses by which a registry says that the requester has no such blob: it is passed on without an event."""
+
+
+class BlobAnswer(Answering):
+    """The exchange of one request for a blob. private: fields that open the blob at the registry, and what is sent with them."""
+
+    def __init__(
+        self, blobs: Blobs, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields,
+        pass_on: Callable[[], Exchange],
+    ) -> None:
+        super().__init__(blobs.loop, front, registry.place, pass_on)
+        self._blobs = blobs
+        self._request = request
+        self._asked = asked
+        self._registry = registry
+        self._private = private
+
+    def _passes(self, reason: str) -> None:
+        self._blobs.passes(self._asked.digest, self._registry, reason)
+
+    async def _answer(self) -> bool:
+        """False: the registry is to answer. Raises BadRequest, subclasses of DfengineError."""
+        blobs, digest = self._blobs, self._asked.digest
+        fields = [(b"Host", self._registry.place.encode()), *self._private]
+        accept = text(self._request.fields, b"accept")
+        fields += [(b"Accept", accept.encode("latin-1"))] if accept else []
+        permit = blobs.permissions.known(self._registry, self._asked.target, fields)
+        if permit is None:
+            permit = await blobs.permissions.ask(self._registry, self._asked.target, fields)
+        if not permit.opens:
+            if permit.status not in REFUSED:
+                self._reason = f"its registry answers HEAD by {permit.status}"
+            return False
+        found = await blobs.kept(blobs.names(digest, self._registry, self._private))
+        if found is not None:
+            name, kept = found
+            blobs.use(name)
+            return self._serve(permit, kept.fd, kept, kept.length, None)
+        if self._request.method == "HEAD":
+            return False
+        if blobs.distrusts(digest, self._registry):
+            # Nothing of it is passed on: the client may ask the registry by itself, and compares then.
+            with contextlib.suppress(DfengineError):
+                if blobs.swarm and await self._bring(permit):
+                    return True
+            raise BadRequest(502, f"{self._registry.place} has sent another blob than {digest}: it is not read again for a while")
+        return await self._bring(permit)
+
+    async def _bring(self, permit: Permit) -> bool:
+        """Answer as it comes."""
+        blobs = self._blobs
+        if blobs.full:
+            self._reason = "the disk took no more a moment ago"
+            return False
+        blob = blobs.bring(Source(self._asked.target, self._asked.digest), self._registry, self._private)
+        try:
+            file = await blob.opened()
+        except OriginForbidden:
+            raise OriginForbidden(f"{self._registry.place} sends to an address that this proxy may not ask") from None
+        if file.geometry.length < 0 or not blobs.room(blob):
+            self._reason = "its registry names no length" if file.geometry.length < 0 else "the disk has no room for it"
+            return False
+        return self._serve(permit, file.fd, file, file.geometry.length, lambda span, landed: Reader(blob, file, span, landed))
+
+    def _serve(
+        self, permit: Permit, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
+    ) -> bool:
+        if reader is not None and permit.length not in (-1, length):
+            self._reason = f"its registry tells HEAD {permit.length} bytes, and it has {length}"
+            return False
+        if self._front.unsent:
+            return False
+        tag = f'"{self._asked.digest}"'
+        fields: Fields = [
+            (b"Docker-Content-Digest", self._asked.digest.encode()), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes"),
+            (b"Docker-Distribution-Api-Version", b"registry/2.0"), (b"Cache-Control", b"max-age=31536000"),
+        ]  # fmt: skip
+        answer_file(self._front, self._request, tag, fields, permit.content_type or GENERAL, fd, owner, length, reader)
+        return True

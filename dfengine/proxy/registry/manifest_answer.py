@@ -1,0 +1,121 @@
+"""A request for a manifest that is named by its digest: the registry says by a HEAD who may have it, and the swarm, or this host, gives it.
+
+A registry counts what it sends: many hosts cost it one GET. HEAD and swarm are asked at the same time, so that neither adds to the other;
+what does not come so within PATIENCE is asked of the registry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from dfengine.errors import DfengineError
+from dfengine.proxy.blobs.answering import Answering
+from dfengine.proxy.blobs.blob import Blob, Reader
+from dfengine.proxy.blobs.blobs import Source
+from dfengine.proxy.fields import Fields, text, usual
+from dfengine.proxy.reference import LONGEST_MANIFEST
+from dfengine.proxy.registry.manifests import Manifest, accepted, is_plain
+from dfengine.proxy.registry.manifests import digest as digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.front.exchange import Exchange
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.reference import Reference
+    from dfengine.proxy.registries import Registry
+    from dfengine.proxy.registry.manifests import Manifests
+    from dfengine.proxy.upstream.permissions import Permit
+
+PATIENCE = 5.0
+"""Seconds for the swarm to give a manifest."""
+
+KINDS = (
+    "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.distribution.manifest.v2+json",
+)  # fmt: skip
+ACCEPT = b"Accept", ", ".join((*KINDS, "*/*")).encode()
+"""The same of all hosts: a registry that chooses by it gives all of them the same."""
+
+
+class ManifestAnswer(Answering):
+    """private: fields that open it at the registry, and what is sent with them; opening: those of them that open."""
+
+    def __init__(
+        self, manifests: Manifests, blobs: Blobs, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields,
+        opening: Fields, pass_on: Callable[[], Exchange],
+    ) -> None:
+        super().__init__(blobs.loop, front, registry.place, pass_on)
+        self._manifests = manifests
+        self._blobs = blobs
+        self._request = request
+        self._asked = asked
+        self._registry = registry
+        self._private = private
+        self._opening = opening
+
+    @staticmethod
+    def answers(request: Head, asked: Reference) -> bool:
+        """It is asked for in a way that says nothing more."""
+        return request.method == "GET" and bool(asked.digest) and usual(request.fields) and b"if-none-match" not in request.first
+
+    async def _answer(self) -> bool:
+        """False: the registry is to answer. Raises subclasses of DfengineError."""
+        known = self._manifests.find(self._registry, self._asked)
+        if known is None and not self._blobs.swarm:
+            return False
+        async with asyncio.TaskGroup() as group:
+            brought = group.create_task(self._brought()) if known is None else None
+            permit = await self._permit()
+            if permit is None or not permit.opens:
+                if brought is not None:
+                    brought.cancel()
+                return False
+        body = known.body if known is not None else brought.result() if brought is not None else b""
+        if known is None:
+            if digest_of(body) != self._asked.digest or not is_plain(permit.content_type):
+                return False
+            known = Manifest(self._asked.digest, permit.content_type, body, not self._opening)
+            self._manifests.keep(self._registry, self._asked, known)
+        if not accepted(known.content_type, text(self._request.fields, b"accept")) or self._front.unsent:
+            return False
+        self._manifests.give(self._front, self._request, known, [])
+        return True
+
+    async def _permit(self) -> Permit | None:
+        """What the registry says; None: nothing."""
+        permissions, fields = self._blobs.permissions, [(b"Host", self._registry.place.encode()), *self._private, ACCEPT]
+        with contextlib.suppress(DfengineError):
+            known = permissions.known(self._registry, self._asked.target, self._opening)
+            return known or await permissions.ask(self._registry, self._asked.target, fields)
+        return None
+
+    async def _brought(self) -> bytes:
+        """All of it, b"" if the swarm does not give it in time."""
+        source = Source(self._asked.target, self._asked.digest)
+        with contextlib.suppress(DfengineError, OSError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                return await _read(self._blobs.bring(source, self._registry, [*self._private, ACCEPT]))
+        return b""
+
+
+async def _read(blob: Blob) -> bytes:
+    file = await blob.opened()
+    length = file.geometry.length
+    if not 0 < length <= LONGEST_MANIFEST:
+        return b""
+    landed = asyncio.Event()
+    reader = Reader(blob, file, (0, length), landed.set)
+    try:
+        while not blob.over:
+            landed.clear()
+            reader.ready(0)
+            await landed.wait()
+    finally:
+        reader.close()
+    return os.pread(file.fd, length, 0) if blob.right else b""

@@ -1,0 +1,113 @@
+"""What shows a registry the proxy's own user: the password itself, or a token that it is exchanged for, for one repository.
+
+Laws:
+* It is used where a client sends no credentials, and for reading: whoever may use the proxy can read what it opens, and change nothing.
+* A password goes to its registry and to whoever that names as giving tokens, by https where the registry is asked by https; a token to its
+  registry alone. Neither follows a redirect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from base64 import b64encode
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dfengine.errors import DfengineError, OriginError
+from dfengine.proxy.fields import Fields, text
+from dfengine.proxy.registry.logins import Challenge, scope_of, token_of
+from dfengine.proxy.upstream.question import ask
+from dfengine.proxy.upstream.silence import PATIENCE
+
+if TYPE_CHECKING:
+    from dfengine.proxy.registries import Registry
+    from dfengine.proxy.upstream.permissions import Permissions
+    from dfengine.proxy.upstream.upstreams import Upstreams
+
+HOLDS = 0.8
+"""Part of a token's time after which another one is asked for."""
+
+CHALLENGE_SECONDS = 3600.0
+PAUSE_SECONDS = 10.0
+"""After a failure."""
+
+MOST_SECONDS = 15.0
+"""For an answer, where there is no earlier one."""
+
+MOST = 4096
+
+Key = tuple[str, str]
+
+
+class Tokens:
+    """On the loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, upstreams: Upstreams, permissions: Permissions) -> None:
+        self._loop = loop
+        self._upstreams = upstreams
+        self._permissions = permissions
+        self._challenges: dict[str, tuple[Challenge, float]] = {}
+        """Registry -> what it asks for, and until when that holds."""
+        self._known: OrderedDict[Key, tuple[Fields, float]] = OrderedDict()
+        """(registry, scope) -> fields, and until when they hold."""
+        self._asking: dict[Key, asyncio.Task[Fields]] = {}
+
+    def known(self, registry: Registry, target: str) -> Fields | None:
+        """The fields of a request for `target`, if they are here."""
+        fields, until = self._known.get((registry.url, scope_of(target)), ([], 0.0))
+        return fields if until > self._loop.time() else None
+
+    async def fields(self, registry: Registry, target: str) -> Fields:
+        """The same, asked for if need be; the last ones, or none, while the registry does not give any."""
+        key = registry.url, scope_of(target)
+        last, silence = self._known.get(key), self._permissions.silence
+        if last is not None and silence.of(registry):
+            return last[0]
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = self._loop.create_task(self._renew(registry, key))
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        if last is not None:
+            done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+            if not done:
+                silence.note(registry)
+                return last[0]
+        return await asyncio.shield(task)
+
+    async def _renew(self, registry: Registry, key: Key) -> Fields:
+        try:
+            async with asyncio.timeout(MOST_SECONDS):
+                fields, seconds = await self._ask(registry, key[1])
+        except (DfengineError, TimeoutError) as error:
+            print(f"dfengine: the user of {registry.place}: {error or 'no answer in time'}", file=sys.stderr)
+            fields, seconds = self._known.get(key, ([], 0.0))[0], PAUSE_SECONDS
+        for _, value in fields:
+            # Another token of the same user opens the same.
+            self._permissions.same(value, f"{registry.url} {registry.user}".encode())
+        self._known.pop(key, None)
+        self._known[key] = fields, self._loop.time() + seconds
+        if len(self._known) > MOST:
+            self._known.popitem(last=False)
+        return fields
+
+    async def _ask(self, registry: Registry, scope: str) -> tuple[Fields, float]:
+        """(fields, seconds for which they are used). Raises DfengineError."""
+        ask_of = partial(ask, self._loop, self._upstreams)
+        challenge, until = self._challenges.get(registry.url, (Challenge(), 0.0))
+        if until < self._loop.time():
+            answer = await ask_of(registry, "GET", "/v2/", [(b"Host", registry.place.encode())])
+            if answer.status >= 500 or answer.status == 429:
+                raise OriginError(f"{registry.place} answered {answer.status}", answer.status)
+            challenge = Challenge.parse(text(answer.fields, b"www-authenticate"))
+            self._challenges[registry.url] = challenge, self._loop.time() + CHALLENGE_SECONDS
+        basic = b"Authorization", b"Basic " + b64encode(registry.user.encode())
+        if not challenge.realm:
+            return [basic], CHALLENGE_SECONDS
+        whom, target = challenge.asked(registry, scope)
+        answer = await ask_of(whom, "GET", target, [(b"Host", whom.place.encode()), basic])
+        if answer.status != 200:
+            raise OriginError(f"{whom.place}, which gives tokens, answered {answer.status}", answer.status)
+        token, seconds = token_of(answer.body)
+        return [(b"Authorization", f"Bearer {token}".encode())], seconds * HOLDS

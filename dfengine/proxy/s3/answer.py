@@ -1,0 +1,259 @@
+"""The exchange of one request of the S3 facade."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from typing import TYPE_CHECKING, Self
+
+from dfengine.errors import BadValue, DfengineError, OriginChanged, OriginError, OriginForbidden, OriginUnreachable, StorageError
+from dfengine.net.http import BadRequest
+from dfengine.origin.head import seconds
+from dfengine.proxy import ranges
+from dfengine.proxy.blobs.blob import Reader
+from dfengine.proxy.blobs.serving import Serving
+from dfengine.proxy.blobs.store import Kept
+from dfengine.proxy.fields import Fields, text
+from dfengine.proxy.s3 import page as s3_page
+from dfengine.proxy.s3 import request as s3_request
+from dfengine.proxy.s3 import xml as s3_xml
+from dfengine.proxy.s3.error import S3Error
+from dfengine.task import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.net.event_log import EventLog
+    from dfengine.proxy.blobs.blob import Blob
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.s3.bucket import Bucket
+    from dfengine.proxy.s3.listings import Listings
+    from dfengine.proxy.s3.objects import Objects
+    from dfengine.proxy.s3.request import Listed, Request
+    from dfengine.proxy.s3.told import Told
+    from dfengine.storage.piece_file import PieceFile
+
+ANSWER_SECONDS = 90.0
+"""For an answer to begin."""
+
+XML = b"application/xml"
+REGION = b"us-east-1"
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
+
+
+def _usual() -> Fields:
+    """Fields of all answers: what names the request, and when it was answered."""
+    return [(b"x-amz-request-id", secrets.token_hex(8).upper().encode()), (b"Date", _date(int(time.time())))]
+
+
+def refuse(front: Front, head: Head, error: S3Error) -> None:
+    """Answer with an error; where the answer has begun, cut it."""
+    if front.begun:
+        front.cut()
+        return
+    path = head.target.partition(b"?")[0].decode("latin-1")
+    fields: Fields = [(b"Content-Type", XML), *_usual()]
+    if error.status == 405:
+        fields.append((b"Allow", b"GET, HEAD"))
+    front.whole(error.status, error.xml(path[:1024], fields[1][1].decode()), fields)
+
+
+def as_s3(error: Exception) -> S3Error:
+    """What S3 would call it."""
+    message = shown(" ".join(str(error).split()))[:500]
+    if isinstance(error, S3Error):
+        return error
+    if isinstance(error, BadRequest):
+        return S3Error("InvalidRequest", message)
+    if isinstance(error, BadValue):
+        return S3Error("InvalidURI", message)
+    if isinstance(error, OriginForbidden) or (isinstance(error, OriginError) and error.status in (401, 403)):
+        return S3Error("AccessDenied", message)
+    if isinstance(error, OriginError) and error.status in (404, 410):
+        return S3Error("NoSuchKey", "The specified key does not exist.")
+    passing = isinstance(error, OriginError) and error.status in (429, 503)
+    if passing or isinstance(error, OriginChanged | OriginUnreachable | StorageError):
+        return S3Error("SlowDown", message)
+    return S3Error("InternalError", message)
+
+
+class S3Answer:
+    """See exchange.Exchange."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, front: Front, head: Head, asked: Request, bucket: Bucket, objects: Objects,
+        listings: Listings, events: EventLog,
+    ) -> None:
+        self._loop = loop
+        self._front = front
+        self._head = head
+        self._asked = asked
+        self._bucket = bucket
+        self._objects = objects
+        self._listings = listings
+        self._events = events
+        self._task: asyncio.Task[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def start(self) -> Self:
+        self._front.waits(ANSWER_SECONDS)
+        self._task = self._loop.create_task(self._run())
+        return self
+
+    def body(self, data: bytes) -> None: ...
+    def complete(self) -> None: ...
+    def pause(self, paused: bool) -> None:
+        (self._writable.clear if paused else self._writable.set)()
+
+    def gone(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def expired(self) -> None:
+        self.gone()
+        refuse(self._front, self._head, S3Error("SlowDown", "the origin has not told in time what it has"))
+
+    async def _run(self) -> None:
+        try:
+            if self._asked.listed is not None:
+                await self._list(self._asked.listed)
+            else:
+                await self._object()
+        except (S3Error, BadRequest, DfengineError, OSError) as error:
+            found = as_s3(error)
+            if found.status >= 500:
+                self._events.warning("s3_failed", bucket=self._bucket.name, key=self._asked.key, code=found.code, reason=found.message)
+            refuse(self._front, self._head, found)
+
+    async def _list(self, asked: Listed) -> None:
+        page = await self._listings.page(self._bucket, asked)
+        fields: Fields = [(b"Content-Type", XML), (b"x-amz-bucket-region", REGION), *_usual()]
+        self._front.whole(200, s3_page.xml(self._bucket.name, asked, page), fields)
+
+    async def _object(self) -> None:
+        asked, head = self._asked, self._head
+        url = self._bucket.object_url(asked.key, asked.version)
+        told = await self._objects.look(url)
+        status = condition(head, told)
+        if status == 412:
+            # Who wants a version that is not the remembered one may know of a newer one.
+            told = await self._objects.look(url, again=True)
+            status = condition(head, told)
+        fields: Fields = [(b"ETag", told.tag.encode()), (b"Accept-Ranges", b"bytes"), *_usual()]
+        if told.modified >= 0:
+            fields.append((b"Last-Modified", told.last_modified.encode()))
+        if status == 304:
+            self._front.whole(304, b"", fields)
+            return
+        if status == 412:
+            raise S3Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+        fields += [*told.fields, (b"Content-Type", told.content_type.encode("latin-1"))]
+        if asked.overrides:
+            names = {name.lower() for name, _ in asked.overrides}
+            fields = [field for field in fields if field[0].lower() not in names] + [*asked.overrides]
+        span = span_of(head, told)
+        if span is not None:
+            fields.append((b"Content-Range", b"bytes %d-%d/%d" % (span[0], span[1] - 1, told.length)))
+        start, past = span or (0, told.length)
+        if head.method == "HEAD" or start == past:
+            self._begin(span, fields, past - start)
+            self._front.end()
+            return
+        try:
+            found = await self._objects.find(self._bucket, url, told)
+        except StorageError:
+            await self._directly(url, told, span, fields)
+            return
+        if self._front.unsent:
+            raise S3Error("SlowDown", "what was written before is not taken yet")
+        fd, owner, reader = _opened(found)
+        self._begin(span, fields, past - start)
+        serving = Serving(self._front, fd, owner, [(start, past)], [b"", b""], reader)
+        self._front.hand_over(serving)
+        serving.start()
+
+    async def _directly(self, url: str, told: Told, span: ranges.Span | None, fields: Fields) -> None:
+        """From the origin to the client: the disk has no room."""
+        start, past = span or (0, told.length)
+        direct = self._objects.direct()
+        try:
+            try:
+                await direct.open(url, told, start, past)
+            except OriginChanged:
+                self._objects.forget(url)
+                raise
+            self._begin(span, fields, past - start)
+            await direct.send(self._front, past - start, self._writable)
+            self._front.end()
+        finally:
+            direct.close()
+
+    def _begin(self, span: ranges.Span | None, fields: Fields, length: int) -> None:
+        self._front.begin(200 if span is None else 206, b"", fields, length)
+
+
+def _opened(
+    found: Kept | tuple[Blob, PieceFile]
+) -> tuple[int, object, Callable[[ranges.Span, Callable[[], None]], Reader] | None]:
+    if isinstance(found, Kept):
+        return found.fd, found, None
+    blob, file = found
+    return file.fd, file, lambda span, landed: Reader(blob, file, span, landed)
+
+
+def condition(head: Head, told: Told) -> int:
+    """200, or 304 or 412 by the request's conditions (RFC 9110 section 13.2.2). A date that is none does not count."""
+    fields = head.fields
+    match, none_match = text(fields, b"if-match"), text(fields, b"if-none-match")
+    status = ranges.status(told.tag, match, none_match, head.method)
+    modified = int(told.modified)
+    if status != 200 or modified < 0:
+        return status
+    since = seconds(text(fields, b"if-unmodified-since")) if not match else None
+    if since is not None and modified > since:
+        return 412
+    since = seconds(text(fields, b"if-modified-since")) if not none_match else None
+    return 304 if since is not None and modified <= since else 200
+
+
+def span_of(head: Head, told: Told) -> ranges.Span | None:
+    """The range that is asked for; None: all. Several are not served, as at S3. Raises S3Error for one that lies behind the object."""
+    asked = text(head.fields, b"range")
+    if not asked or not ranges.applies(told.tag, text(head.fields, b"if-range")) or "," in asked:
+        return None
+    spans = ranges.parse(asked, told.length)
+    if spans is None:
+        return None
+    if not spans:
+        more = (("RangeRequested", asked[:100]), ("ActualObjectSize", str(told.length)))
+        raise S3Error("InvalidRange", "The requested range is not satisfiable", more)
+    return spans[0]
+
+
+def buckets(names: list[str], made: float) -> bytes:
+    """ListBuckets. made: unix seconds."""
+    inside = [("Bucket", [("Name", name), ("CreationDate", s3_xml.timestamp(made))]) for name in names]
+    owner = [("ID", "dfengine"), ("DisplayName", "dfengine")]
+    return s3_xml.document("ListAllMyBucketsResult", [("Owner", owner), ("Buckets", inside)])
+
+
+def whole(front: Front, kind: str, body: bytes) -> None:
+    """An answer that needs no origin."""
+    fields: Fields = [(b"Content-Type", XML), *_usual()]
+    if kind != s3_request.BUCKETS:
+        fields.append((b"x-amz-bucket-region", REGION))
+    front.whole(200, body, fields)
+
+
+def location() -> bytes:
+    """GetBucketLocation: the first region has no name."""
+    return s3_xml.document("LocationConstraint", ())

@@ -1,0 +1,93 @@
+"""Buckets of the S3 facade: what each name stands for, and at which URL the object of a key lies. Pure.
+
+    NAME=s3://BUCKET[/PREFIX]    gs and az alike; a prefix is a directory: keys are what follows it and a slash
+    NAME=https://HOST/DIR/       the index of a web server
+    NAME=/DIR                    a directory of this machine
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from dfengine.errors import BadValue
+from dfengine.location import OBJECTS, Location, parse, scheme_of
+from dfengine.proxy.s3.error import S3Error
+from dfengine.task import check_url, shown
+from dfengine.tree import tree_url
+from dfengine.value import Value
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+class Bucket(Value):
+    """name: as clients say it. url: of its root, as `get --recursive` takes it. scheme: "" for a web server.
+
+    location: of the root where the scheme is one of `location`; its key ends without a slash.
+    """
+
+    name: str
+    url: str
+    scheme: str
+    location: Location | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Bucket:
+        """`NAME=URL` or `NAME=/DIR`. Raises BadValue."""
+        name, equals, target = text.partition("=")
+        form = "NAME=s3://BUCKET/PREFIX (gs, az), NAME=https://HOST/DIR/ or NAME=/DIR"
+        if not equals or not target:
+            raise BadValue(f"--s3-bucket {shown(text[:80])!r} is not {form}")
+        if not _NAME.fullmatch(name) or ".." in name:
+            raise BadValue(f"--s3-bucket {name[:80]!r}: a bucket's name has 3 to 63 letters in lower case, digits, dots and hyphens")
+        if target.startswith("/"):
+            if not target.strip("/"):
+                raise BadValue(f"--s3-bucket {name}: the whole disk is no bucket: name a directory of it")
+            target = f"file://{quote(target, safe='/~', errors='surrogateescape')}"
+        scheme = scheme_of(target)
+        if not scheme:
+            url = tree_url(check_url(target))
+            if "?" in url or "#" in url:
+                raise BadValue(f"--s3-bucket {name}: the URL of an index has neither a query nor a fragment")
+            return cls(name, url.rstrip("/") + "/", "")
+        if scheme not in (*OBJECTS, "file"):
+            raise BadValue(f"--s3-bucket {shown(text[:80])!r} is not {form}")
+        location = parse(target.rstrip("/") if scheme == "file" else target)
+        if location.version:
+            raise BadValue(f"--s3-bucket {name} names one version of one object")
+        location = location.replace(key=location.key.rstrip("/"))
+        return cls(name, location.url, scheme, location)
+
+    @property
+    def prefix(self) -> str:
+        """What stands before each key at an object store."""
+        return f"{self.location.key}/" if self.location is not None and self.location.key else ""
+
+    def object_url(self, key: str, version: str = "") -> str:
+        """The URL of what has this key, as `get` takes it. Raises S3Error for what cannot be asked for."""
+        if self.location is None:
+            if version or any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
+                raise _nothing(version)
+            return self.url + quote(key, safe="/~!$&'()*+,;=:@")
+        if self.scheme == "file" and (version or key.endswith("/")):
+            raise _nothing(version)
+        url = self.location.replace(key=self.prefix + key, version=version).url
+        try:
+            parse(url)
+        except BadValue:
+            if self.scheme == "file":
+                raise _nothing(version) from None
+            raise S3Error("InvalidURI", "no store can be asked for this key or version") from None
+        if self.scheme != "file" and any(part in (".", "..") for part in key.split("/")):
+            raise S3Error("InvalidURI", "a key with a segment . or .. cannot be asked for: servers on the way take it for another")
+        return url
+
+    def key_of(self, url: str) -> str:
+        """The key of the object at a store's URL, which lies below the root."""
+        return parse(url).key.removeprefix(self.prefix)
+
+
+def _nothing(version: str) -> S3Error:
+    if version:
+        return S3Error("NotImplemented", "this bucket has no versions")
+    return S3Error("NoSuchKey", "The specified key does not exist.")

@@ -1,0 +1,79 @@
+"""An object that this host's disk has no room for: read from its origin, and sent on as it comes. Memory is bounded by one block."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from dfengine.errors import OriginChanged, OriginError
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.schemes import origin
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Executor
+
+    from dfengine.origin.kinds import Answer
+    from dfengine.origin.reach import Reach
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.s3.told import Told
+
+BLOCK = 256 << 10
+
+
+class Direct:
+    """Of one answer, on the loop's thread. `open` it, `send` it, and `close` it, whatever happened. reach: how the origin is asked."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, reach: Reach) -> None:
+        self._loop = loop
+        self._threads = threads
+        self._reach = reach
+        self._cancel = Cancel()
+        self._body: Answer | None = None
+        self._turn = threading.Lock()
+        """Of the thread that reads, or closes."""
+
+    async def open(self, url: str, told: Told, start: int, past: int) -> None:
+        """Ask for the bytes [start, past) of the object as told. Raises OriginChanged for another version, OriginError and its kin."""
+        await self._loop.run_in_executor(self._threads, self._open, url, told, start, past)
+
+    def _open(self, url: str, told: Told, start: int, past: int) -> None:
+        with self._turn:
+            asked = origin(url, self._reach, self._cancel)
+            body = self._body = asked.open(start, None if past == told.length else past)
+            if body.version.of(body.length).name != told.version or body.length != told.length:
+                raise OriginChanged(f"{body.place} answers with another version of the object")
+            if body.start != start:
+                raise OriginError(f"{body.place} serves no ranges")
+
+    async def send(self, front: Front, left: int, writable: asyncio.Event) -> None:
+        """The body of an answer that has begun, `left` bytes. writable: the client takes it. Raises OriginError and its kin."""
+        while left:
+            await writable.wait()
+            block = await self._loop.run_in_executor(self._threads, self._read, min(left, BLOCK))
+            if not block:
+                raise OriginError("the origin has sent less than it has announced")
+            left -= len(block)
+            front.write(block)
+            front.flush()
+            front.alive()
+
+    def _read(self, most: int) -> bytes:
+        with self._turn:
+            assert self._body is not None
+            buffer = bytearray(most)
+            got = self._body.read_into(memoryview(buffer))
+            return bytes(buffer[:got])
+
+    def close(self) -> None:
+        """Whoever reads for it ends at once."""
+        self._cancel.set()
+        with contextlib.suppress(RuntimeError):  # the process ends
+            self._threads.submit(self._close)
+
+    def _close(self) -> None:
+        with self._turn:
+            if self._body is not None:
+                self._body.close()
+            self._cancel.close()

@@ -1,0 +1,157 @@
+"""The S3 facade: read-only buckets, path-style below /s3, or at the root where it has a listening socket of its own.
+
+Some clients drop the path of an endpoint's URL: they are told one of the second kind.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from dfengine.errors import BadValue
+from dfengine.location import parse as parse_location
+from dfengine.net.access import Access
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.local_root import Roots
+from dfengine.origin.reach import Reach
+from dfengine.proxy.s3 import answer as s3_answer
+from dfengine.proxy.s3 import request as s3_request
+from dfengine.proxy.s3 import signature as s3_signature
+from dfengine.proxy.s3.answer import S3Answer
+from dfengine.proxy.s3.bucket import Bucket
+from dfengine.proxy.s3.error import S3Error
+from dfengine.proxy.s3.listings import Listings
+from dfengine.proxy.s3.objects import Objects
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+    from dfengine.net.event_log import EventLog
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.front.exchange import Exchange, Server
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.guard import Listen
+    from dfengine.proxy.front.requests import Head
+    from dfengine.settings import ProxySettings
+
+ROOT = "/s3"
+PATH = b"/s3"
+"""How targets begin that are for the facade, on sockets that it shares."""
+
+
+def checked(listens: tuple[Listen, ...], known: Mapping[str, Bucket], allow: tuple[str, ...], keys: Mapping[str, str]) -> None:
+    """Raises BadValue for a place that has no buckets, or that others can reach, and that knows no others."""
+    if listens and not known:
+        raise BadValue("--s3-listen needs buckets: --s3-bucket NAME=URL")
+    for each in listens:
+        if not each.local and not allow and not keys:
+            raise BadValue(f"--s3-listen {each} can be reached by other hosts: name them by --allow CIDR, or give --s3-keys")
+
+
+def buckets(texts: tuple[str, ...]) -> dict[str, Bucket]:
+    """By name. Raises BadValue."""
+    found: dict[str, Bucket] = {}
+    for bucket in map(Bucket.parse, texts):
+        if bucket.name in found:
+            raise BadValue(f"--s3-bucket {bucket.name} is given twice")
+        found[bucket.name] = bucket
+    return found
+
+
+class S3:
+    """keys: access key -> secret of those who may read; none: whoever reaches this may."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, known: Mapping[str, Bucket], keys: Mapping[str, str], blobs: Blobs,
+        events: EventLog,
+    ) -> None:
+        """Raises BadValue."""
+        self._loop = loop
+        self._events = events
+        self._keys = keys
+        self._buckets = known
+        self._began = time.time()
+        self._cancel = Cancel()
+        roots = [parse_location(bucket.url).key for bucket in known.values() if bucket.scheme == "file"]
+        for each in roots:
+            if not os.path.isdir(each):
+                raise BadValue(f"--s3-bucket: {each} is no directory")
+            keeps_no_secret(each, settings)
+        reach = Reach(
+            roots=Roots(roots), may_sign=lambda location: settings.sign != "none", insecure=settings.insecure, cacerts=settings.cacerts,
+            access=Access(settings.origin_allow, settings.origin_deny),
+        )  # fmt: skip
+        self._objects = Objects(loop, settings, blobs, reach)
+        self._listings = Listings(loop, reach, settings.s3_fresh, self._objects, self._cancel)
+
+    @property
+    def checks(self) -> bool:
+        """Requests must be signed."""
+        return bool(self._keys)
+
+    def route(self, front: Front, head: Head, root: str = ROOT) -> Exchange | None:
+        """What answers a request; None: it is answered."""
+        try:
+            return self._route(front, head, root)
+        except S3Error as error:
+            s3_answer.refuse(front, head, error)
+            return None
+
+    def _route(self, front: Front, head: Head, root: str) -> Exchange | None:
+        if self._keys and head.method in ("GET", "HEAD"):
+            s3_signature.check(head.method, head.target, head.fields, self._keys, time.time())
+        asked = s3_request.parse(head.method, head.target, root)
+        if asked.kind == s3_request.BUCKETS:
+            s3_answer.whole(front, asked.kind, s3_answer.buckets(sorted(self._buckets), self._began))
+            return None
+        bucket = self._buckets.get(asked.bucket)
+        if bucket is None:
+            raise S3Error("NoSuchBucket", "The specified bucket does not exist", (("BucketName", asked.bucket),))
+        if asked.kind == s3_request.HEAD_BUCKET:
+            s3_answer.whole(front, asked.kind, b"")
+            return None
+        if asked.kind == s3_request.BUCKET_LOCATION:
+            s3_answer.whole(front, asked.kind, s3_answer.location())
+            return None
+        return S3Answer(self._loop, front, head, asked, bucket, self._objects, self._listings, self._events).start()
+
+    def close(self) -> None:
+        """The process ends."""
+        self._cancel.set()
+        self._objects.close()
+        self._listings.close()
+
+
+class S3Facade:
+    """See exchange.Server: a listening socket whose root is the facade's. server: has the connections. take: counts one more of them."""
+
+    def __init__(self, server: Server, take: Callable[[Front], bool], s3: S3) -> None:
+        self._server = server
+        self._take = take
+        self._s3 = s3
+
+    def admit(self, front: Front) -> bool:
+        return self._take(front) if self._s3.checks else self._server.admit(front)
+
+    def dismiss(self, front: Front) -> None:
+        self._server.dismiss(front)
+
+    def route(self, front: Front, head: Head) -> Exchange | None:
+        if not head.target.startswith(b"/"):
+            # RFC 9112 section 3.2.2: a server takes a whole URL as well. It names this place, whatever host it says.
+            path = head.target.partition(b"://")[2]
+            head.target = path[path.find(b"/") :] if b"/" in path else b"/"
+        return self._s3.route(front, head, "")
+
+
+def keeps_no_secret(root: str, settings: ProxySettings) -> None:
+    """Raises BadValue where a bucket's directory holds this proxy's keys, or lies among them."""
+    root = os.path.realpath(root)
+    home = os.path.realpath(settings.home)
+    if os.path.commonpath((root, home)) == root or os.path.commonpath((root, home)) == home:
+        raise BadValue(f"--s3-bucket: {root} has the proxy's home {home}, and keys in it: name another directory, or another --home")
+    for path in (settings.ca_key, settings.tls_key, settings.token_file, settings.s3_keys, *settings.secret_file):
+        if path and os.path.commonpath((root, os.path.realpath(path))) == root:
+            raise BadValue(f"--s3-bucket: {root} has {path} in it, which nobody may read: name another directory")

@@ -1,0 +1,92 @@
+"""Asks an origin what an object is, by a GET of its first byte: a signature for GET opens no HEAD. Blocks; threads keep connections."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from dfengine.errors import OriginChanged, OriginError
+from dfengine.location import parse, scheme_of
+from dfengine.origin.body import Body
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.driver import Driver
+from dfengine.origin.head import Head, seconds
+from dfengine.origin.local_version import etag
+from dfengine.origin.schemes import origin
+from dfengine.origin.version import Version
+from dfengine.proxy.s3.error import S3Error
+from dfengine.proxy.s3.told import Told, told
+
+if TYPE_CHECKING:
+    from dfengine.origin.reach import Reach
+
+SECONDS = 20.0
+"""For an answer."""
+
+
+class Look:
+    """reach: how origins are asked. `cut` ends all that wait."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._cancel = Cancel()
+        self._of_thread = threading.local()
+
+    def at(self, url: str, now: float) -> Told:
+        """What is at this URL. now: of the loop's clock. Raises OriginError and its kin, BadValue, LocalError, S3Error."""
+        if scheme_of(url) == "file":
+            return self._on_disk(url, now)
+        until = time.monotonic() + SECONDS
+
+        def look() -> None:
+            if time.monotonic() > until:
+                raise OriginError(f"the origin did not answer within {SECONDS:.0f} s")
+
+        driver = getattr(self._of_thread, "driver", None) or Driver(self._cancel)
+        self._of_thread.driver = None
+        try:
+            asked = origin(url, self._reach.replace(kept=driver), self._cancel)
+            try:
+                body = asked.open(0, 1, waiting=look)
+            except OriginChanged as error:
+                if error.status != 416:
+                    raise
+                body = asked.open(waiting=look)  # it has no byte
+            try:
+                version = body.version.of(body.length)
+                if body.remaining == 1:
+                    body.read_into(memoryview(bytearray(1)))
+            finally:
+                body.close()
+        except BaseException:
+            driver.close()
+            raise
+        self._of_thread.driver = driver
+        if isinstance(body, Body) and any(head.get("location").partition("?")[0].endswith("/") for head in body.passed):
+            raise OriginError(f"{body.place} has a directory there", 404)
+        if version.length < 0:
+            raise OriginError(f"{body.place} does not say how many bytes the object has")
+        if not (version.etag or version.last_modified):
+            raise S3Error("NotImplemented", f"{body.place} tells neither an entity-tag nor a date, so versions cannot be told apart")
+        if not version.binds:
+            raise OriginError(f"{body.place}: the object was changed within this second", 503)
+        return told(body.head, version, seconds(version.last_modified), now)
+
+    def _on_disk(self, url: str, now: float) -> Told:
+        fd = self._reach.roots.open(parse(url).key)
+        try:
+            status = os.fstat(fd)
+        finally:
+            os.close(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OriginError("it is a directory", 404)
+        return told(Head(200), Version(etag(status), "", status.st_size), status.st_mtime, now)
+
+    def cut(self) -> None:
+        """The process ends."""
+        with contextlib.suppress(OSError):
+            self._cancel.set()

@@ -1,0 +1,174 @@
+"""Objects behind the S3 facade: what each is, and where its bytes are: on this host's disk, or coming through the swarm.
+
+Laws:
+* An object is of the version that its origin told when it was asked last, at most `s3_fresh` seconds ago; while the origin cannot be
+  reached, at most HELD_SECONDS ago.
+* Bytes are given only of a download that is of this very version. One of another version, as a supernode may have it for a moment, is asked
+  for again, and then fetched from the origin alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, StorageError
+from dfengine.location import parse
+from dfengine.proxy.blobs.store import Kept, name_of, sha256_of
+from dfengine.proxy.s3.direct import Direct
+from dfengine.proxy.s3.error import S3Error
+from dfengine.proxy.s3.look import Look
+from dfengine.settings import GetSettings
+from dfengine.task import bare
+
+if TYPE_CHECKING:
+    from dfengine.origin.reach import Reach
+    from dfengine.proxy.blobs.blob import Blob
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.s3.bucket import Bucket
+    from dfengine.proxy.s3.told import Told
+    from dfengine.settings import ProxySettings
+    from dfengine.storage.piece_file import PieceFile
+
+THREADS = 16
+"""Questions to origins at once."""
+
+HELD_SECONDS = 3600.0
+MOST = 16384
+"""Objects that are remembered, with `told.MOST_FIELDS` at most."""
+
+PAUSES = (0.0, 0.3, 1.2, 2.5)
+"""Seconds before each try at the swarm: a supernode asks the origin again three seconds after it did last."""
+
+
+class Objects:
+    """On the loop's thread. reach: how this proxy asks origins itself."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, reach: Reach) -> None:
+        self._loop = loop
+        self._settings = settings
+        self._blobs = blobs
+        self._threads = ThreadPoolExecutor(THREADS, "s3")
+        self._reach = reach
+        self._look = Look(reach)
+        self._told: OrderedDict[str, Told] = OrderedDict()
+        self._asking: dict[str, asyncio.Future[Told]] = {}
+        self._opening: dict[str, asyncio.Task[tuple[Blob, PieceFile]]] = {}
+
+    async def look(self, url: str, again: bool = False) -> Told:
+        """What is at this URL. again: although it was asked a moment ago. Raises subclasses of DfengineError."""
+        known = self._told.get(url)
+        if known is not None and not again and self._loop.time() - known.at < self._settings.s3_fresh:
+            return known
+        asking = self._asking.get(url)
+        if asking is None:
+            asking = self._asking[url] = self._loop.run_in_executor(self._threads, self._look.at, url, self._loop.time())
+            asking.add_done_callback(partial(self._asked, url))
+        try:
+            return await asyncio.shield(asking)
+        except OriginUnreachable:
+            if known is not None and self._loop.time() - known.at < HELD_SECONDS:
+                return known
+            raise
+
+    def _asked(self, url: str, asking: asyncio.Future[Told]) -> None:
+        self._asking.pop(url, None)
+        if asking.cancelled():
+            return
+        error = asking.exception()
+        if error is None:
+            self._told.pop(url, None)
+            self._told[url] = asking.result()
+            if len(self._told) > MOST:
+                self._told.popitem(last=False)
+        elif isinstance(error, OriginError) and not isinstance(error, OriginUnreachable):
+            self._told.pop(url, None)
+
+    def forget(self, url: str) -> None:
+        """What is remembered of it may be wrong."""
+        self._told.pop(url, None)
+
+    async def find(self, bucket: Bucket, url: str, told: Told) -> Kept | tuple[Blob, PieceFile]:
+        """Where its bytes are. Raises S3Error, subclasses of DfengineError."""
+        hex = hashlib.sha256(f"{url}\n{told.version}\n{told.length}".encode()).hexdigest()
+        name = name_of(f"s3-{hex}", f"s3 facade {bucket.url}")
+        found = await self._blobs.kept([name])
+        if found is not None:
+            self._blobs.use(found[0])
+            return found[1]
+        blob = self._blobs.under_way(name)
+        if blob is not None and blob.bound:
+            return self._with_room(blob, blob.file)
+        opening = self._opening.get(name)
+        if opening is None:
+            opening = self._opening[name] = self._loop.create_task(self._open(name, bucket, url, told))
+            opening.add_done_callback(partial(self._opened, name))
+        return await asyncio.shield(opening)
+
+    def direct(self) -> Direct:
+        """A way past the disk, for one answer."""
+        return Direct(self._loop, self._threads, self._reach)
+
+    def _opened(self, name: str, opening: asyncio.Task[tuple[Blob, PieceFile]]) -> None:
+        self._opening.pop(name, None)
+        if not opening.cancelled():
+            opening.exception()  # where nobody waits for it any more
+
+    async def _open(self, name: str, bucket: Bucket, url: str, told: Told) -> tuple[Blob, PieceFile]:
+        blobs, version = self._blobs, told.version.encode()
+        if blobs.under_way(name) is None and blobs.full:
+            raise StorageError("the disk has no room")
+        tries = [*PAUSES] if self._nodes(bucket) else []
+        again = False
+        while True:
+            # The last one asks the origin alone.
+            await asyncio.sleep(tries[0] if tries else 0.0)
+            blob = blobs.under_way(name)
+            if blob is None:
+                settings = self._get_settings(bucket, url, again, not tries)
+                blob = blobs.fetch(name, (bare(url), bucket.url), settings, sha256_of, named=False)
+            try:
+                file = await blob.opened()
+            except OriginChanged:
+                blobs.drop(name)
+                break
+            if blob.bind(version) and file.geometry.length == told.length:
+                return self._with_room(blob, file)
+            blobs.drop(name)
+            if not tries:
+                break
+            # A supernode of 1.x tells no versions.
+            tries, again = tries[1:] if file.record.generation else [], True
+        self.forget(url)
+        raise S3Error("SlowDown", "the object is being changed")
+
+    def _with_room(self, blob: Blob, file: PieceFile) -> tuple[Blob, PieceFile]:
+        """Raises StorageError where the disk has no room for what is missing of it."""
+        if not self._blobs.room(blob):
+            raise StorageError("the disk has no room")
+        return blob, file
+
+    def _nodes(self, bucket: Bucket) -> bool:
+        """A directory is of this machine: no supernode is asked for it."""
+        return bool(self._settings.nodes) and bucket.scheme != "file"
+
+    def _get_settings(self, bucket: Bucket, url: str, again: bool, alone: bool) -> GetSettings:
+        """again: another download of this host may be of the wrong version. alone: no supernode is asked."""
+        own = self._settings
+        local = bucket.scheme == "file"
+        return GetSettings(
+            url=url, output="", nodes=own.nodes if self._nodes(bucket) and not alone else (), quiet=True, home=own.home, ip=own.ip,
+            port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime, expiretime=own.expiretime,
+            cacerts=own.cacerts, insecure=own.insecure, location=own.location, secret_file=own.secret_file, tls_cert=own.tls_cert,
+            tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private, sign=own.sign, no_join=again or local,
+            reach=(own.origin_allow, own.origin_deny), roots=(parse(bucket.url).key,) if local else (),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """The process ends."""
+        self._look.cut()
+        self._threads.shutdown(wait=False, cancel_futures=True)

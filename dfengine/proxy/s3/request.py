@@ -1,0 +1,151 @@
+"""What a request of S3 asks for, path-style. Pure.
+
+    GET /                          ListBuckets
+    HEAD /BUCKET                   HeadBucket
+    GET /BUCKET?location           GetBucketLocation
+    GET /BUCKET?list-type=2        ListObjectsV2
+    GET /BUCKET                    ListObjects
+    GET, HEAD /BUCKET/KEY          GetObject, HeadObject
+
+Source: Amazon's S3 API reference. What would write is refused by MethodNotAllowed, what is not served by NotImplemented.
+A key is the path behind the bucket, decoded once; no letter of it has a meaning, neither `/` nor `.`.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from dfengine.location import LONGEST_KEY
+from dfengine.proxy.s3.error import S3Error
+from dfengine.value import Value
+
+BUCKETS, HEAD_BUCKET, BUCKET_LOCATION, LIST, OBJECT = "buckets", "head-bucket", "location", "list", "object"
+
+MOST_PARAMETERS = 64
+MOST_KEYS = 1000
+"""Keys of one answer with a listing."""
+
+OVERRIDES = {
+    "response-cache-control": b"Cache-Control", "response-content-disposition": b"Content-Disposition",
+    "response-content-encoding": b"Content-Encoding", "response-content-language": b"Content-Language",
+    "response-content-type": b"Content-Type", "response-expires": b"Expires",
+}  # fmt: skip
+"""Parameters of GetObject that replace fields of its answer."""
+
+_BUCKET_PARTS = frozenset((
+    "accelerate", "acl", "analytics", "cors", "encryption", "intelligent-tiering", "inventory", "lifecycle", "logging", "metrics",
+    "notification", "object-lock", "ownershipControls", "policy", "policyStatus", "publicAccessBlock", "replication", "requestPayment",
+    "tagging", "uploads", "versioning", "versions", "website", "session", "metadataTable", "abac",
+))  # fmt: skip
+_OBJECT_PARTS = frozenset((
+    "acl", "attributes", "legal-hold", "partNumber", "restore", "retention", "select", "tagging", "torrent", "uploadId", "renameObject",
+))
+"""Parameters that make another request of it."""
+
+_NUMBER = re.compile(r"(?a)[+-]?\d{1,19}")
+_OVERRIDE = re.compile(r"[\t -~\x80-\xff]*")
+
+
+class Listed(Value):
+    """What a listing is asked for. version: 1 or 2. after: the key or common prefix behind which it begins. token: of an earlier answer,
+    or "". encoded: names are percent-encoded in the answer. fetch_owner: an element Owner is wanted."""
+
+    version: int
+    prefix: str
+    delimiter: str
+    most: int
+    after: str
+    token: str | None
+    encoded: bool
+
+
+class Request(Value):
+    """kind: one of the above. key, version: of OBJECT, else "". listed: of LIST. overrides: fields of the answer."""
+
+    kind: str
+    bucket: str = ""
+    key: str = ""
+    version: str = ""
+    listed: Listed | None = None
+    overrides: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def parse(method: str, target: bytes, root: str) -> Request:
+    """Of a request's target in origin form below the path `root`. Raises S3Error."""
+    path, _, query = target.partition(b"?")
+    if not path.startswith(root.encode()) or path[len(root) : len(root) + 1] not in (b"", b"/"):
+        raise S3Error("InvalidURI", f"the paths of buckets begin with {root}/")
+    bucket, _, key = path[len(root) + 1 :].partition(b"/")
+    place, name = _decoded(bucket), _decoded(key)
+    if method not in ("GET", "HEAD"):
+        raise S3Error("MethodNotAllowed", "this is a read-only view of a bucket: GET and HEAD are served")
+    given = parameters(query)
+    if not place:
+        if key or method != "GET":
+            raise S3Error("MethodNotAllowed" if not key else "InvalidURI", "the request names no bucket")
+        return Request(BUCKETS)
+    if name:
+        return _of_object(place, name, given)
+    if method == "HEAD":
+        return Request(HEAD_BUCKET, place)
+    if "location" in given:
+        return Request(BUCKET_LOCATION, place)
+    if found := sorted(_BUCKET_PARTS & given.keys()):
+        raise S3Error("NotImplemented", f"?{found[0]} of a bucket is not served here")
+    return Request(LIST, place, listed=_of_listing(given))
+
+
+def _of_object(bucket: str, key: str, given: dict[str, str]) -> Request:
+    if len(key.encode()) > LONGEST_KEY:
+        raise S3Error("KeyTooLongError", f"the key has more than {LONGEST_KEY} bytes")
+    if found := sorted(_OBJECT_PARTS & given.keys()):
+        raise S3Error("NotImplemented", f"?{found[0]} of an object is not served here")
+    overrides = []
+    for name, field in OVERRIDES.items():
+        if name in given:
+            if not _OVERRIDE.fullmatch(given[name]):
+                raise S3Error("InvalidArgument", f"{name} cannot stand in a header")
+            overrides.append((field, given[name].encode("latin-1")))
+    version = given.get("versionId", "")
+    return Request(OBJECT, bucket, key, "" if version == "null" else version, overrides=tuple(overrides))
+
+
+def _of_listing(given: dict[str, str]) -> Listed:
+    kind = given.get("list-type", "1")
+    if kind not in ("1", "2"):
+        raise S3Error("InvalidArgument", "list-type is 2, or absent")
+    encoding = given.get("encoding-type", "")
+    if encoding not in ("", "url"):
+        raise S3Error("InvalidArgument", "encoding-type is url, or absent")
+    text = given.get("max-keys", "")
+    if text and not _NUMBER.fullmatch(text):
+        raise S3Error("InvalidArgument", "max-keys is no number")
+    most = int(text or MOST_KEYS)
+    if not 0 <= most < 1 << 31:
+        raise S3Error("InvalidArgument", "max-keys is a number from 0 to 2147483647")
+    token = given.get("continuation-token") if kind == "2" else None
+    if token == "":
+        raise S3Error("InvalidArgument", "the continuation token is empty")
+    after = given.get("start-after" if kind == "2" else "marker", "")
+    return Listed(int(kind), given.get("prefix", ""), given.get("delimiter", ""), min(most, MOST_KEYS), after, token, encoding == "url")
+
+
+def parameters(query: bytes) -> dict[str, str]:
+    """Decoded; of several with one name the first. Raises S3Error."""
+    found: dict[str, str] = {}
+    parts = query.split(b"&", MOST_PARAMETERS) if query else []
+    if len(parts) > MOST_PARAMETERS:
+        raise S3Error("InvalidArgument", f"more than {MOST_PARAMETERS} parameters")
+    for part in parts:
+        name, _, value = part.partition(b"=")
+        if name:
+            found.setdefault(_decoded(name.replace(b"+", b" ")), _decoded(value.replace(b"+", b" ")))
+    return found
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        raise S3Error("InvalidURI", "the request names what is no UTF-8") from None

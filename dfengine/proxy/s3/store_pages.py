@@ -1,0 +1,109 @@
+"""Pages of a bucket of S3, each as the store lists it: what is asked for below the facade's root, and what is found there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dfengine.errors import OriginError
+from dfengine.origin import listing_s3
+from dfengine.proxy.s3.error import S3Error
+from dfengine.proxy.s3.page import KEY, Object, Page, read_token
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from dfengine.origin.cancel import Cancel
+    from dfengine.origin.listing_s3 import StorePage
+    from dfengine.origin.reach import Reach
+    from dfengine.proxy.s3.bucket import Bucket
+    from dfengine.proxy.s3.request import Listed
+
+MOST = 64
+"""Pages that are remembered, of 1,000 keys at most."""
+
+
+def query(prefix: str, asked: Listed) -> dict[str, str]:
+    """What the store is asked for. prefix: before all keys of the facade's bucket. Raises S3Error."""
+    found = {"prefix": prefix + asked.prefix, "max-keys": str(asked.most), "encoding-type": "url"}
+    if asked.delimiter:
+        found["delimiter"] = asked.delimiter
+    after = asked.after
+    if asked.token is not None:
+        kind, text = read_token(asked.token)
+        if kind != KEY:
+            return found | {"list-type": "2", "continuation-token": text}
+        after = text
+    # The prefix itself is no key below it: a page of that alone would be empty, and seem to be the last.
+    after = prefix + after if after or not asked.prefix else ""
+    if asked.version == 1:
+        return found | ({"marker": after} if after else {})
+    return found | {"list-type": "2"} | ({"start-after": after} if after else {})
+
+
+def page_of(prefix: str, asked: Listed, found: StorePage) -> Page:
+    """What the store has told, as of the facade's bucket; what does not lie in it is left out."""
+    objects = tuple(
+        Object(each.key[len(prefix) :], each.size, each.etag, each.modified, each.storage)
+        for each in found.objects if each.key.startswith(prefix) and len(each.key) > len(prefix)
+    )  # fmt: skip
+    prefixes = tuple(each[len(prefix) :] for each in found.prefixes if each.startswith(prefix) and len(each) > len(prefix))
+    if not found.more:
+        return Page(objects, prefixes)
+    if asked.version == 2 and found.token:
+        return Page(objects, prefixes, token=found.token)
+    # Without a delimiter S3 says no NextMarker: the next page begins behind the last key. moto's is no key.
+    last = max([each.key for each in found.objects] + [*found.prefixes], default="")
+    marker = found.marker if found.marker.startswith(prefix) else ""
+    return Page(objects, prefixes, (marker or last).removeprefix(prefix))
+
+
+class StorePages:
+    """On the loop's thread. fresh: seconds for which a page is not asked for again."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, reach: Reach, fresh: float, cancel: Cancel) -> None:
+        self._loop = loop
+        self._threads = threads
+        self._reach = reach
+        self._fresh = fresh
+        self._cancel = cancel
+        self._known: OrderedDict[tuple[str, Listed], tuple[float, Page]] = OrderedDict()
+        self._asking: dict[tuple[str, Listed], asyncio.Future[Page]] = {}
+
+    async def page(self, bucket: Bucket, asked: Listed) -> Page:
+        """Raises S3Error, subclasses of DfengineError."""
+        if not asked.most:
+            return Page((), ())
+        key = bucket.name, asked
+        at, known = self._known.get(key, (0.0, None))
+        if known is not None and self._loop.time() - at < self._fresh:
+            return known
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = self._loop.run_in_executor(self._threads, self._ask, bucket, asked)
+            asking.add_done_callback(partial(self._asked, key, self._loop.time()))
+        return await asyncio.shield(asking)
+
+    def _ask(self, bucket: Bucket, asked: Listed) -> Page:
+        """In a thread."""
+        assert bucket.location is not None
+        try:
+            found = listing_s3.listed(bucket.location, query(bucket.prefix, asked), self._reach, self._cancel)
+        except OriginError as error:
+            if error.status == 404:
+                raise S3Error("NoSuchBucket", "The specified bucket does not exist") from None
+            if error.status == 400 and asked.token is not None:
+                raise S3Error("InvalidArgument", "the store does not take the continuation token") from None
+            raise
+        return page_of(bucket.prefix, asked, found)
+
+    def _asked(self, key: tuple[str, Listed], at: float, asking: asyncio.Future[Page]) -> None:
+        self._asking.pop(key, None)
+        if asking.cancelled() or asking.exception() is not None:
+            return
+        self._known.pop(key, None)
+        self._known[key] = at, asking.result()
+        if len(self._known) > MOST:
+            self._known.popitem(last=False)

@@ -1,0 +1,78 @@
+"""A request of the proxy's own to a registry, whose answer is small."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfengine.errors import DfengineError, OriginUnreachable
+from dfengine.value import Value
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from dfengine.proxy.fields import Fields
+    from dfengine.proxy.registries import Registry
+    from dfengine.proxy.upstream.upstreams import Upstreams
+
+MOST_BODY = 64 << 10
+"""Bytes of an answer's body."""
+
+
+class Answered(Value):
+    """length: as its fields say, bytes; -1 where they do not."""
+
+    status: int
+    fields: Fields
+    length: int
+    body: bytes
+
+
+async def ask(
+    loop: asyncio.AbstractEventLoop, upstreams: Upstreams, registry: Registry, method: str, target: str, fields: Fields
+) -> Answered:
+    """The answer; no redirect is followed. Raises OriginUnreachable and its kin where there is none, or one of more than MOST_BODY."""
+    line = upstreams.kept(registry)
+    while True:
+        used = line is not None
+        line = line or await upstreams.connect(registry)
+        asked = _Asked(loop)
+        line.begin(asked, method, target, fields)
+        try:
+            return await asked.answered
+        except ConnectionError as error:
+            line.cut()
+            if not used:
+                raise OriginUnreachable(f"{registry.place}: {error}") from None
+            line = None  # it was closed meanwhile
+        except BaseException:
+            line.cut()
+            raise
+
+
+class _Asked:
+    """The exchange."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.answered: asyncio.Future[Answered] = loop.create_future()
+        self._head: tuple[int, Fields, int] = 0, [], -1
+        self._body = b""
+
+    def interim(self, status: int) -> None: ...
+    def flush(self) -> None: ...
+    def hold(self, held: bool) -> None: ...
+
+    def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
+        self._head = status, fields, max(length, -1)
+
+    def body_part(self, data: bytes) -> None:
+        self._body += data
+        if len(self._body) > MOST_BODY:
+            self.lost(OriginUnreachable(f"an answer of more than {MOST_BODY} bytes"))
+
+    def end(self) -> None:
+        if not self.answered.done():
+            self.answered.set_result(Answered(*self._head, self._body))
+
+    def lost(self, error: Exception) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(error if isinstance(error, ConnectionError | DfengineError) else ConnectionError(str(error)))

@@ -1,0 +1,205 @@
+"""Connections to registries and other servers: made where they may be made, and which of them are kept (see `line`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from dfengine.errors import LocalError, OriginForbidden, OriginUnreachable, OriginUntrusted
+from dfengine.origin.proxy import Proxy, proxy_for
+from dfengine.proxy.upstream import tunnel
+from dfengine.proxy.upstream.line import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dfengine.proxy.registries import Registries, Registry
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 10.0
+IDLE_SECONDS = 30.0
+"""A kept connection is closed after this; servers close theirs after 60 s or more."""
+
+MOST_IDLE = 64
+"""Kept connections to one registry."""
+
+
+class Waiting(asyncio.Protocol):
+    """A connection that is not read before it has another protocol; early: what came all the same."""
+
+    transport: asyncio.Transport
+    early = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self.early += data
+
+
+_Key = tuple[str, str, int, bool]
+
+
+def _key(registry: Registry) -> _Key:
+    return registry.scheme, registry.host, registry.port, registry.insecure
+
+
+class Upstreams:
+    """Connections to all registries. itself: tells whether this proxy listens at (address, port). cacerts: more PEM files to trust."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, registries: Registries, itself: Callable[[str, int], bool], cacerts: tuple[str, ...] = (),
+        insecure: bool = False,
+    ) -> None:
+        self._loop = loop
+        self._registries = registries
+        self._itself = itself
+        self._tls: dict[bool, ssl.SSLContext] = {}
+        self._cacerts, self._insecure = cacerts, insecure
+        self._idle: dict[_Key, deque[Line]] = {}
+        self._all: dict[Line, _Key] = {}
+
+    def kept(self, registry: Registry) -> Line | None:
+        """A connection that is open already."""
+        idle = self._idle.get(_key(registry))
+        while idle:
+            line = idle.pop()
+            if line.open:
+                return line
+        return None
+
+    async def connect(self, registry: Registry) -> Line:
+        """A new one, by the proxy that the environment names, if it does. Raises OriginForbidden, OriginUnreachable, OriginUntrusted,
+        LocalError.
+        """
+        line = await self._reached(registry, self._directly, self._by)
+        self._all[line] = _key(registry)
+        return line
+
+    async def tunnel(self, registry: Registry) -> Waiting:
+        """The same, of which nobody knows what it carries: not kept, not read yet. Raises the same."""
+        return await self._reached(registry, self._plainly, self._through)
+
+    async def _reached(
+        self, registry: Registry, directly: Callable[[Registry, str], Awaitable[T]], by: Callable[[Proxy, Registry, str], Awaitable[T]]
+    ) -> T:
+        """directly, by: connect to the registry at an address, or by a proxy."""
+        proxy = proxy_for(registry.scheme, registry.dialled, registry.port, os.environ)
+        if proxy is None:
+            hosts = await self._addresses(registry)
+        else:
+            hosts = await self._behind(proxy, registry)
+        last: Exception = OriginUnreachable(f"{registry.place} has no address")
+        place = registry.place if proxy is None else f"{registry.place}, by the proxy {proxy.host}:{proxy.port},"
+        for host in hosts:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    return await (directly(registry, host) if proxy is None else by(proxy, registry, host))
+            except ssl.SSLCertVerificationError as error:
+                raise OriginUntrusted(f"{place}: {error.verify_message}: give its authority by --cacerts") from None
+            except TimeoutError:
+                last = OriginUnreachable(f"{place} did not answer within {CONNECT_SECONDS:g} s")
+            except (OSError, OriginUnreachable) as error:
+                last = OriginUnreachable(f"{place} cannot be reached: {getattr(error, 'strerror', None) or error}")
+        raise last
+
+    async def _plainly(self, registry: Registry, address: str) -> Waiting:
+        _, waiting = await self._loop.create_connection(Waiting, address, registry.port)
+        return waiting
+
+    async def _through(self, proxy: Proxy, registry: Registry, host: str) -> Waiting:
+        waiting = Waiting()
+        await tunnel.ask(self._loop, proxy, registry, host, waiting, self._made(False) if proxy.scheme == "https" else None, None)
+        return waiting
+
+    async def _directly(self, registry: Registry, address: str) -> Line:
+        _, line = await self._loop.create_connection(
+            lambda: Line(self._free), address, registry.port, ssl=self._context(registry),
+            server_hostname=registry.dialled if registry.scheme == "https" else None,
+        )  # fmt: skip
+        return line
+
+    async def _by(self, proxy: Proxy, registry: Registry, host: str) -> Line:
+        told = tunnel.absolute(proxy, registry)
+        line = Line(self._free, registry.url if told else "", tunnel.authorization(proxy) if told else None)
+        # The proxy's own certificate is always verified.
+        proxy_tls = self._made(False) if proxy.scheme == "https" else None
+        await tunnel.ask(self._loop, proxy, registry, host, line, proxy_tls, self._context(registry))
+        return line
+
+    async def _behind(self, proxy: Proxy, registry: Registry) -> list[str]:
+        """What a proxy may be told: the registry's name, or its addresses where the proxy does not look names up."""
+        if self._itself(proxy.host, proxy.port):
+            raise OriginForbidden(f"the environment's proxy for {registry.scheme} URLs is this proxy itself")
+        if not proxy.looks_up:
+            return await self._addresses(registry)
+        self._registries.check_name(registry)
+        return [registry.dialled]
+
+    async def _addresses(self, registry: Registry) -> list[str]:
+        """Those of a registry that may be asked."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                found = await self._loop.getaddrinfo(registry.dialled, registry.port, type=socket.SOCK_STREAM)
+        except TimeoutError:
+            raise OriginUnreachable(f"{registry.host} was not found within {CONNECT_SECONDS:g} s") from None
+        except (OSError, UnicodeError) as error:
+            raise OriginUnreachable(f"{registry.host} cannot be found: {getattr(error, 'strerror', None) or error}") from None
+        addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
+        if any(self._itself(address, registry.port) for address in addresses):
+            raise OriginForbidden(f"{registry.place} is this proxy itself")
+        permitted = [address for address in addresses if self._registries.permits(registry, address)]
+        if addresses and not permitted:
+            raise OriginForbidden(f"{registry.place} is at an address that this proxy may not ask: {addresses[0]}")
+        return permitted
+
+    def _context(self, registry: Registry) -> ssl.SSLContext | None:
+        return self._made(self._insecure or registry.insecure) if registry.scheme == "https" else None
+
+    def _made(self, insecure: bool) -> ssl.SSLContext:
+        if insecure not in self._tls:
+            made = self._tls[insecure] = ssl.create_default_context()
+            try:
+                for path in self._cacerts:
+                    made.load_verify_locations(path)
+            except (OSError, ssl.SSLError) as error:
+                del self._tls[insecure]
+                raise LocalError(f"the certificates {path} cannot be read: {error.strerror or error}") from None
+            if insecure:
+                made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+            made.set_alpn_protocols(["http/1.1"])
+        return self._tls[insecure]
+
+    def _free(self, line: Line) -> None:
+        """Its exchange has ended, or it was closed."""
+        key = self._all.get(line)
+        if key is None:
+            return
+        if line.open:
+            idle = self._idle.setdefault(key, deque())
+            if len(idle) < MOST_IDLE:
+                idle.append(line)
+                return
+            line.cut()
+        self._all.pop(line, None)
+        if line in (idle := self._idle.get(key, deque())):
+            idle.remove(line)
+        if not idle:
+            self._idle.pop(key, None)
+
+    def sweep(self, now: float) -> None:
+        """Close those that were idle for too long. now: of the loop."""
+        for idle in list(self._idle.values()):
+            while idle and now - idle[0].idle_since > IDLE_SECONDS:
+                idle.popleft().cut()
+
+    def close(self) -> None:
+        """The process ends."""
+        for line in list(self._all):
+            line.cut()

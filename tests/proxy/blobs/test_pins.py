@@ -1,0 +1,73 @@
+"""Blobs that stay on the disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dfengine.errors import StorageError
+from dfengine.proxy.blobs import pins
+from dfengine.proxy.blobs.store import Store
+
+NAMES = ("a" * 64, "b" * 64 + "." + "1" * 16, "c" * 64)
+
+
+def fill(home: Path) -> Store:
+    """Three blobs of a MiB each, the first of which was used longest ago."""
+    store = Store(str(home))
+    for n, name in enumerate(NAMES):
+        path = home / "blobs" / name
+        path.write_bytes(bytes(1 << 20))
+        os.utime(path, (1e9 + n, 1e9))
+    (home / "blobs" / "something else").write_bytes(b"x")
+    (home / "blobs" / ("d" * 64)).symlink_to("/etc/passwd")
+    return store
+
+
+def test_what_is_there(tmp_path: Path) -> None:
+    assert pins.listed(str(tmp_path)) == []
+    fill(tmp_path)
+    found = pins.listed(str(tmp_path))
+    assert [blob.name for blob in found] == list(NAMES)
+    assert [blob.content for blob in found] == [f"df:sha256:{name[:64]}" for name in NAMES]
+    assert {(blob.length, blob.pinned) for blob in found} == {(1 << 20, False)}
+
+
+def test_what_is_pinned_is_never_evicted(tmp_path: Path) -> None:
+    home, store = str(tmp_path), fill(tmp_path)
+    pins.pin(home, NAMES[0], True)
+    pins.pin(home, NAMES[0], True)
+    assert pins.pinned(home) == {NAMES[0]}
+    store.evict(5 << 19)
+    assert [(blob.name, blob.pinned) for blob in pins.listed(home)] == [(NAMES[0], True), (NAMES[2], False)]
+    store.evict(1)
+    assert [blob.name for blob in pins.listed(home)] == [NAMES[0]]
+    pins.pin(home, NAMES[0], False)
+    pins.pin(home, NAMES[0], False)
+    store.evict(1)
+    assert pins.listed(home) == []
+
+
+def test_what_is_removed_is_not_pinned(tmp_path: Path) -> None:
+    home = str(tmp_path)
+    fill(tmp_path)
+    pins.pin(home, NAMES[1], True)
+    pins.drop(home, next(blob for blob in pins.listed(home) if blob.name == NAMES[1]))
+    assert (len(pins.listed(home)), pins.pinned(home)) == (2, frozenset())
+
+
+def test_others_pin_nothing(tmp_path: Path) -> None:
+    """A directory in which others can write says nothing."""
+    home = str(tmp_path)
+    pins.pin(home, NAMES[0], True)
+    (tmp_path / pins.PINNED).chmod(0o777)
+    assert pins.pinned(home) == frozenset()
+
+
+def test_a_home_that_takes_no_pin(tmp_path: Path) -> None:
+    (tmp_path / pins.PINNED).write_bytes(b"")
+    assert pins.pinned(str(tmp_path)) == frozenset()
+    with pytest.raises(StorageError):
+        pins.pin(str(tmp_path), NAMES[0], True)

@@ -1,0 +1,112 @@
+"""An answer with a blob that still comes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine._window import Window
+from dfengine.client.byte_counts import ByteCounts
+from dfengine.client.on_demand import TransferOnDemand
+from dfengine.client.plan_on_demand import PlanOnDemand
+from dfengine.proxy.blobs import serving
+from dfengine.proxy.blobs.blob import Reader
+from dfengine.proxy.blobs.serving import Serving
+from dfengine.storage.memory_file import MemoryFile
+
+COUNT, CONTENT = 6, (1 << 20) - 5
+WHOLE = b"".join(bytes([n + 1]) * CONTENT for n in range(COUNT))
+
+
+def memory(*pieces: int) -> MemoryFile:
+    file = MemoryFile.allocate(Geometry(len(WHOLE), 1 << 20), b"v1")
+    for n in pieces:
+        file.write(n, WHOLE[n * CONTENT : (n + 1) * CONTENT], bytes(16))
+    return file
+
+
+class Client:
+    """The client's connection, and what an answer wants of the proxy's side of it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._server, self.sock = socket.socketpair()
+        for each in (self._server, self.sock):
+            each.setblocking(False)
+        self.fileno = self._server.fileno()
+        self.over = loop.create_future()
+
+    def await_writable(self, then: Any) -> None:
+        def writable() -> None:
+            self._loop.remove_writer(self._server)
+            then()
+
+        self._loop.add_writer(self._server, writable)
+
+    def taken_out(self) -> bytes:
+        return b""
+
+    def ended(self) -> None:
+        self.over.set_result(True)
+
+    def cut(self) -> None:
+        self.over.set_result(False)
+
+    def alive(self) -> None: ...
+    def waits(self, seconds: float) -> None: ...
+
+    async def read(self, count: int) -> bytes:
+        got = bytearray()
+        while len(got) < count and (block := await self._loop.sock_recv(self.sock, count - len(got))):
+            got += block
+        return bytes(got)
+
+    def close(self) -> None:
+        self._loop.remove_writer(self._server)
+        self._server.close()
+        self.sock.close()
+
+
+async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
+    """What a client gets of a blob whose file moves from one place to another when `read` bytes were taken."""
+    plan = PlanOnDemand(Window(-1, COUNT), 4)
+    transfer = TransferOnDemand(first, plan, ByteCounts(), follower=None, throttle=None)
+    loop = asyncio.get_running_loop()
+    client = Client(loop)
+    blob: Any = SimpleNamespace(
+        ask=transfer.ask, withdraw=transfer.withdraw, readers=set(), over=False, failed=False, differs=False, wrong=False, named=True,
+        right=True, swarm=False, loop=loop,
+    )
+    front: Any = client
+    try:
+        Serving(front, first.fd, first, [(0, len(WHOLE))], [b"", b""], lambda span, landed: Reader(blob, first, span, landed)).start()
+        got = await client.read(read)
+        transfer.move(second)
+        while transfer.wishes():
+            n = transfer.wishes()[0]
+            first.write(n, WHOLE[n * CONTENT : (n + 1) * CONTENT], bytes(16))
+            transfer.keep_shared(n, CONTENT)
+            await asyncio.sleep(0)
+        got += await asyncio.wait_for(client.read(len(WHOLE) - read), 20)
+        assert await client.over
+        return got
+    finally:
+        client.close()
+        transfer.close()
+        first.close()
+
+
+def test_a_file_that_moves_is_sent_from_where_its_pieces_are() -> None:
+    """What came after that was sent as zeros, out of the place that was left."""
+    assert asyncio.run(_moved(memory(0, 1), memory(*range(COUNT)), 2 * CONTENT)) == WHOLE
+
+
+def test_what_is_not_where_the_file_moves_to_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody had asked for it, since it was here, and the answer stood still."""
+    monkeypatch.setattr(serving, "STEP", CONTENT)
+    assert asyncio.run(_moved(memory(*range(COUNT)), memory(), CONTENT)) == WHOLE

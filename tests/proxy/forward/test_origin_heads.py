@@ -1,0 +1,94 @@
+"""What is remembered of origins' answers, and what is asked again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dfengine.proxy.fields import Fields
+from dfengine.proxy.forward import origin_heads
+from dfengine.proxy.forward.origin_heads import LONGEST, OriginHeads
+from dfengine.proxy.registries import Registry
+from dfengine.proxy.upstream.question import Answered
+
+SERVER = Registry("http", "h", 80)
+VIA = b"Via", b"1.1 x"
+NONE: frozenset[str] = frozenset()
+
+
+class Origin:
+    """Answers in place of a server. asked: (method, target, fields) of each request."""
+
+    def __init__(self, *answers: Answered) -> None:
+        self.answers = [*answers]
+        self.asked: list[tuple[str, str, Fields]] = []
+
+    async def __call__(self, loop: Any, upstreams: Any, registry: Registry, method: str, target: str, fields: Fields) -> Answered:
+        self.asked.append((method, target, fields))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def answered(status: int, length: int, *fields: tuple[bytes, bytes]) -> Answered:
+    return Answered(status, [(b"ETag", b'"v"'), *fields], length, b"")
+
+
+def told(monkeypatch: pytest.MonkeyPatch, origin: Origin, *requests: tuple[str, Fields], ignore: frozenset[str] = NONE) -> list[Any]:
+    """What is said to these requests, one after another: (target, fields)."""
+    monkeypatch.setattr(origin_heads, "ask", origin)
+
+    async def run() -> list[Any]:
+        heads = OriginHeads(asyncio.get_running_loop(), None)  # type: ignore[arg-type]  # `ask` is what uses it
+        return [await heads.told(SERVER, target, fields, VIA, ignore) for target, fields in requests]
+
+    return asyncio.run(run())
+
+
+def test_it_is_asked_in_the_clients_words_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = Origin(answered(200, 9))
+    fields = [(b"Accept", b"a"), (b"Range", b"bytes=5-"), (b"If-None-Match", b"x"), (b"Host", b"other"), (b"Proxy-Authorization", b"p"),
+              (b"Connection", b"X-Mine"), (b"X-Mine", b"m"), (b"Cookie", b"c")]  # fmt: skip
+    [said] = told(monkeypatch, origin, ("/x", fields), ignore=frozenset(("cookie",)))
+    assert (said.status, said.length, said.version.etag) == (200, 9, '"v"')
+    assert origin.asked == [("HEAD", "/x", [(b"Host", b"h"), (b"Accept", b"a"), (b"Cookie", b"c"), VIA])]
+
+
+def test_who_answers_no_head_is_asked_for_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranged = (b"Content-Range", b"bytes 0-0/77")
+    for second, status, length in (
+        (answered(206, 1, ranged), 200, 77), (answered(206, 1), 502, -1), (answered(206, 1, (b"Content-Range", b"bytes 0-0/*")), 502, -1),
+        (answered(200, 5), 200, -1), (answered(403, 5), 403, -1), (answered(206, 1, (b"Content-Range", b"bytes 1-1/77")), 502, -1),
+    ):  # fmt: skip
+        origin = Origin(answered(403, 3), second)
+        [said] = told(monkeypatch, origin, ("/x", []))
+        assert (said.status, said.length) == (status, length)
+        assert [method for method, _, _ in origin.asked] == ["HEAD", "GET"]
+        assert (b"Range", b"bytes=0-0") in origin.asked[1][2]
+        assert b"content-range" not in {name.lower() for name, _ in said.fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "requests", "asked"),
+    [
+        ([(b"Cache-Control", b"max-age=60")], [[], []], 1),
+        ([(b"Cache-Control", b"max-age=60")], [[], [(b"Cache-Control", b"no-cache")]], 2),
+        ([(b"Cache-Control", b"max-age=60")], [[(b"Accept", b"a")], [(b"Accept", b"b")]], 2),
+        ([(b"Cache-Control", b"max-age=60")], [[(b"Accept-Encoding", b"gzip")], []], 2),
+        ([(b"Cache-Control", b"no-cache")], [[], []], 2),
+        ([(b"Cache-Control", b"max-age=60, private")], [[], []], 2),
+        ([(b"Cache-Control", b"max-age=60"), (b"X", b"x" * 9000)], [[], []], 2),
+        ([(b"Cache-Control", b"max-age=60")], [[(b"Accept", b"a" * 2 * LONGEST)]] * 2, 2),
+        ([], [[], []], 2),
+    ],
+)  # fmt: skip
+def test_what_is_fresh_is_known(monkeypatch: pytest.MonkeyPatch, fields: Fields, requests: list[Fields], asked: int) -> None:
+    origin = Origin(answered(200, 9, *fields))
+    told(monkeypatch, origin, *(("/x", request) for request in requests))
+    assert len(origin.asked) == asked
+
+
+def test_what_credentials_may_open_is_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = Origin(answered(200, 9, (b"Cache-Control", b"max-age=60")))
+    told(monkeypatch, origin, ("/x", []), ("/x", []), ignore=frozenset(("authorization",)))
+    assert len(origin.asked) == 2

@@ -1,0 +1,115 @@
+"""Bytes of clients, hostile ones first."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.net.http import BadRequest
+from dfengine.proxy.front.requests import MAX_HEAD, MOST_FIELDS, Head, Requests
+
+
+class Taken:
+    """What came: heads, and the bodies of those that ended."""
+
+    def __init__(self) -> None:
+        self.heads: list[Head] = []
+        self.bodies: list[bytes] = []
+        self._body = b""
+
+    def request(self, head: Head) -> None:
+        self.heads.append(head)
+        self._body = b""
+
+    def body(self, data: bytes) -> None:
+        self._body += data
+
+    def complete(self) -> None:
+        self.bodies.append(self._body)
+
+
+def fed(*parts: bytes) -> Taken:
+    """All that comes of these parts, one request at a time."""
+    taken = Taken()
+    requests = Requests(taken)
+    for part in parts:
+        at = 0
+        while at < len(part):
+            before, ended = at, len(taken.bodies)
+            at = requests.feed(part, at)
+            assert at > before
+            assert len(taken.bodies) <= ended + 1
+    return taken
+
+
+GET = b"GET /v2/ HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"
+PUT = b"PUT /v2/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKS = b"PUT /v2/y HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+
+
+def test_requests_and_their_bodies() -> None:
+    taken = fed(GET + PUT + GET + CHUNKS)
+    assert [(head.method, head.target) for head in taken.heads] == [
+        ("GET", b"/v2/"), ("PUT", b"/v2/x"), ("GET", b"/v2/"), ("PUT", b"/v2/y"),
+    ]  # fmt: skip
+    assert taken.bodies == [b"", b"hello", b"", b"abcde"]
+    assert taken.heads[0].fields == [(b"Host", b"a"), (b"X", b"y")]
+
+
+@given(st.lists(st.integers(0, len(GET + PUT + GET + CHUNKS)), max_size=8))
+def test_wherever_they_are_cut(cuts: list[int]) -> None:
+    whole = GET + PUT + GET + CHUNKS
+    places = sorted({0, *cuts, len(whole)})
+    taken = fed(*(whole[first:past] for first, past in pairwise(places)))
+    assert taken.bodies == [b"", b"hello", b"", b"abcde"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /v2/ HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET /v2/ HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+        (b"GET /v2/ HTTP/1.1\r\nHost: a\r\n x: folded\r\n\r\n", 400),
+        (b"GET /v2/ HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+        (b"GET /v2/ HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
+        (b"GET /v2/ HTTP/1.1\r\nHost: a\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n", 400),
+        (b"GET /v2/ HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET v2/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET http://b/v2/ HTTP/1.1\r\n\r\n", 400),
+        (b"GET http://b/v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", 400),
+        (b"GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 501),
+        (b"GET /v2/ HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n", 417),
+        (b"PUT /v2/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"PUT /v2/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"PUT /v2/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", 400),
+        (b"PUT /v2/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"PUT /v2/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (CHUNKS[:-5] + b"0\r\n" + b"".join(b"X%d: %b\r\n" % (n, b"y" * 999) for n in range(40)) + b"\r\n", 431),
+        (b"GET /" + b"a" * (1 << 20) + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * (1 << 20) + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * MOST_FIELDS + b"\r\n", 431),
+        (b"a" * (2 * MAX_HEAD), 400),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", 400),
+        (CHUNKS + GET, 400),
+    ],
+)  # fmt: skip
+def test_what_is_refused(data: bytes, status: int) -> None:
+    with pytest.raises(BadRequest) as refused:
+        fed(data)
+    assert refused.value.status == status
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
+def test_any_bytes_are_requests_or_refused(data: bytes, cuts: list[int]) -> None:
+    places = sorted({0, *cuts, len(data)})
+    try:
+        taken = fed(*(data[first:past] for first, past in pairwise(places)))
+    except BadRequest:
+        return
+    assert all(head.target.startswith(b"/") for head in taken.heads)

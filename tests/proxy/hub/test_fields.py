@@ -1,0 +1,78 @@
+"""What a hub says, as its clients are told it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.proxy.hub.fields import LARGEST_PLAIN, own_link, own_links, plain_json, without_xet
+
+HUB = "https://hub.example.com"
+OWN = "http://127.0.0.1:65001"
+
+
+@pytest.mark.parametrize(
+    ("location", "own"),
+    [
+        ("/a/b?c=d", f"{OWN}/hub/a/b?c=d"),
+        ("https://hub.example.com/a", f"{OWN}/hub/a"),
+        ("https://hub.example.com", f"{OWN}/hub"),
+        ("other", f"{OWN}/hub/x/other"),
+        ("https://hub.example.com.evil.com/a", "https://hub.example.com.evil.com/a"),
+        ("https://hub.example.com:444/a", "https://hub.example.com:444/a"),
+        ("http://hub.example.com/a", "http://hub.example.com/a"),
+        ("https://cdn.example.com/a?b", "https://cdn.example.com/a?b"),
+        ("//cdn.example.com/a", "https://cdn.example.com/a"),
+        ("http://[", "http://["),
+    ],
+)
+def test_links_to_the_hub_lead_here_and_no_others(location: str, own: str) -> None:
+    assert own_link(HUB, "/x/y", location, OWN) == own
+
+
+def test_a_hub_behind_a_path() -> None:
+    assert own_link(f"{HUB}/mirror", "/x", "/mirror/a", "") == "/hub/a"
+    assert own_link(f"{HUB}/mirror", "/x", "/a", "") == f"{HUB}/a"
+    assert own_link(f"{HUB}/mirror", "/x", "/mirrors/a", "") == f"{HUB}/mirrors/a"
+
+
+def test_link_fields() -> None:
+    said = b'<https://hub.example.com/t?cursor=3,4>; rel="next", <https://hub.example.com/x>; rel="xet-auth"; a="b, c", </z>; rel=xet-more'
+    assert own_links(HUB, "/t", said, OWN, xet=False) == f'<{OWN}/hub/t?cursor=3,4>; rel="next"'.encode()
+    assert own_links(HUB, "/t", said, OWN, xet=True).count(b"<") == 3
+    assert own_links(HUB, "/t", b"nothing", OWN, xet=False) == b""
+
+
+def test_xet_is_for_files_that_cannot_be_had_otherwise() -> None:
+    fields = [(b"X-Xet-Hash", b"0"), (b"ETag", b'"a"'), (b"x-xet-refresh-route", b"/a")]
+    assert without_xet(fields, 7) == [(b"ETag", b'"a"')]
+    assert without_xet(fields, -1) == [(b"ETag", b'"a"')]
+    assert without_xet(fields, LARGEST_PLAIN + 1) == fields
+    large = {"path": "b", "size": LARGEST_PLAIN + 1, "xetHash": "1"}
+    tree = [{"path": "a", "size": 5, "xetHash": "0"}, large, {"siblings": [{"xetHash": "2"}]}]
+    assert json.loads(plain_json(json.dumps(tree).encode())) == [{"path": "a", "size": 5}, large, {"siblings": [{}]}]
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b'{"xetHash"', b"[" * 100_000 + b'"xetHash"', b'{"a": "\xff xetHash"}', b'[{"path": "a"}]'])
+def test_what_is_no_json_is_left_as_it_is(text: bytes) -> None:
+    assert plain_json(text) == text
+
+
+NAMES = st.text() | st.just("xetHash")
+JSON = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner))
+
+
+@given(JSON)
+def test_nothing_else_is_changed(value: Any) -> None:
+    def stripped(value: Any) -> Any:
+        if isinstance(value, list):
+            return [stripped(each) for each in value]
+        if isinstance(value, dict):
+            return {name: stripped(each) for name, each in value.items() if name != "xetHash"}
+        return value
+
+    assert json.loads(plain_json(json.dumps(value).encode())) == stripped(value)

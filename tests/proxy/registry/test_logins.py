@@ -1,0 +1,83 @@
+"""Users of the proxy's own: the file that names them, and what registries ask for."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import BadValue
+from dfengine.proxy.registries import Registry
+from dfengine.proxy.registry.logins import Challenge, read, scope_of, token_of
+from dfengine.proxy.registry.logins import given as with_users
+
+AUTH = b64encode(b"me:s3cret").decode()
+
+
+def test_a_file_of_docker_login() -> None:
+    local = {"username": "a", "password": "b:c"}
+    auths = {"https://index.docker.io/v1/": {"auth": AUTH}, "registry.local:5000": local, "ghcr.io": {"auth": AUTH}}
+    found = read(json.dumps({"auths": auths, "credHelpers": {}}).encode(), "f")
+    assert found == {"registry-1.docker.io": "me:s3cret", "registry.local:5000": "a:b:c", "ghcr.io": "me:s3cret"}
+    urls = ("docker.io", "http://registry.local:5000", "https://x:y@ghcr.io", "r.io=https://ghcr.io", "other.io")
+    known = tuple(map(Registry.parse, urls))
+    assert [each.user for each in with_users(known, found)] == ["me:s3cret", "a:b:c", "x:y", "me:s3cret", ""]
+
+
+@pytest.mark.parametrize("text", [
+    b"", b"[]", b"{", b'{"auths": 3}', b'{"auths": {"a": {}}}', b'{"auths": {"a": {"auth": "s3cret!"}}}',
+    b'{"auths": {"a b": {"auth": "bTpz"}}}',
+    b'{"auths": {"a": {"auth": "bWU="}}}', b'{"auths": {"a": {"username": "s3cret", "password": 1}}}', b'{"auths": {"a": "s3cret"}}',
+    json.dumps({"auths": {"a": {"auth": b64encode(b"me:s3cret\r\nX: y").decode()}}}).encode(), b"[" * 100_000,
+])  # fmt: skip
+def test_a_file_that_says_nothing_is_refused_without_a_word_of_it(text: bytes) -> None:
+    with pytest.raises(BadValue) as error:
+        read(text, "/etc/f")
+    assert "/etc/f" in str(error.value)
+    assert "s3cret" not in str(error.value)
+
+
+def test_challenges() -> None:
+    text = 'Bearer realm="https://auth.docker.io/token?a=b",service="registry.docker.io",scope="repository:x:pull,push"'
+    whom, target = Challenge.parse(text).asked(Registry.parse("docker.io"), "repository:library/alpine:pull")
+    assert (whom.url, whom.user) == ("https://auth.docker.io", "")
+    assert target == "/token?a=b&service=registry.docker.io&scope=repository%3Alibrary%2Falpine%3Apull"
+    whom, target = Challenge.parse("bearer Realm=http://127.0.0.1:5001/t").asked(Registry.parse("http://127.0.0.1:5000"), "")
+    assert (whom.url, target) == ("http://127.0.0.1:5001", "/t?")
+    assert Challenge.parse('Basic realm="https://x/"').realm == Challenge.parse("").realm == ""
+
+
+@pytest.mark.parametrize("realm", ["http://auth.io/t", "ftp://a/t", "https://", "https://me@a.io/t", "https://a.io/t#x", "/t", "https://a.io:99999/t",
+                                   "https://[::1/t", "https://a.io/t x"])  # fmt: skip
+def test_a_realm_that_no_password_is_sent_to(realm: str) -> None:
+    with pytest.raises(BadValue):
+        Challenge.parse(f'Bearer realm="{realm}"').asked(Registry.parse("r.io"), "")
+
+
+@given(st.text())
+def test_any_challenge(text: str) -> None:
+    challenge = Challenge.parse(f"Bearer {text}")
+    try:
+        whom, target = challenge.asked(Registry.parse("r.io"), "repository:a:pull")
+    except BadValue:
+        return
+    assert whom.scheme == "https"
+    assert target.isascii()
+    assert not {" ", "\r", "\n"} & set(target)
+
+
+def test_a_token_is_for_reading_one_repository() -> None:
+    assert scope_of("/v2/library/alpine/manifests/3") == scope_of("/v2/library/alpine/blobs/sha256:aa") == "repository:library/alpine:pull"
+    assert scope_of("/v2/a/tags/list?n=5") == "repository:a:pull"
+    assert scope_of("/v2/") == scope_of("/v2/_catalog") == ""
+
+
+def test_tokens() -> None:
+    assert token_of(b'{"token": "t", "expires_in": 300}') == ("t", 300.0)
+    assert token_of(b'{"access_token": "t"}') == ("t", 60.0)
+    for text in (b"", b"[]", b'{"token": 1}', b'{"token": "a\\r\\nb"}', b'{"token": "t", "expires_in": "x"}', b"[" * 100_000):
+        with pytest.raises(BadValue):
+            token_of(text)

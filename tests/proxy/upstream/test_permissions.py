@@ -1,0 +1,82 @@
+"""What is remembered of who may have what."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine.proxy.fields import Fields
+from dfengine.proxy.hub.hub_answer import MOST_KNOWN, HubPermissions
+from dfengine.proxy.registries import Registry
+from dfengine.proxy.upstream import silence
+from dfengine.proxy.upstream.permissions import MOST, Permissions, Permit
+
+LOOP: Any = SimpleNamespace(time=lambda: 1.0)
+NOBODY: Any = None
+
+
+@pytest.mark.parametrize(("kind", "most"), [(Permissions, MOST), (HubPermissions, MOST_KNOWN)])
+def test_what_was_said_longest_ago_is_forgotten(kind: type[Permissions], most: int) -> None:
+    permissions, registry = kind(LOOP, NOBODY), Registry.parse("https://registry")
+    for n in range(most + 2):
+        permissions.learn(registry, f"/{n}", [], "", n)
+    assert [n for n in (0, 1, 2, most + 1) if permissions.known(registry, f"/{n}", []) is None] == [0, 1]
+
+
+class Asking(Permissions):
+    """The registry says `said`, when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio.get_running_loop(), NOBODY)
+        self.speaks = asyncio.Event()
+        self.said = 200
+        self.asked = 0
+
+    async def _head(self, registry: Registry, target: str, fields: Fields) -> Permit:
+        self.asked += 1
+        await self.speaks.wait()
+        return Permit(self.said, "", -1, self._loop.time())
+
+
+@pytest.mark.parametrize("said", [401, 404])
+def test_a_silent_registry_holds_up_nobody_whom_it_permitted(monkeypatch: pytest.MonkeyPatch, said: int) -> None:
+    """What it says in the end counts; nobody else is permitted anything by its silence."""
+    monkeypatch.setattr(silence, "PATIENCE", 0.01)
+
+    async def run() -> None:
+        permissions, registry, own = Asking(), Registry.parse("https://registry"), [(b"Authorization", b"own")]
+        permissions.learn(registry, "/x", own, "", 1)
+        for _ in range(2):
+            assert (await permissions.ask(registry, "/x", own)).opens
+        assert permissions.asked == 1
+        other = asyncio.create_task(permissions.ask(registry, "/x", [(b"Authorization", b"other")]))
+        await asyncio.sleep(0.05)
+        assert not other.done()
+        permissions.said = said
+        permissions.speaks.set()
+        assert not (await other).opens
+        assert not permissions.silence.of(registry)
+        assert not permissions.held(registry, "/x", own)
+        assert not (await permissions.ask(registry, "/x", own)).opens
+
+    asyncio.run(run())
+
+
+def test_silence_is_forgotten() -> None:
+    now = 5.0
+    found, registry, other = silence.Silence(lambda: now), Registry.parse("https://registry"), Registry.parse("https://other")
+    quick, slow = found.ask(registry), found.ask(registry)
+    quick.failed()
+    assert not found.of(registry)
+    now += silence.PATIENCE
+    slow.failed()
+    assert found.of(registry)
+    assert not found.of(other)
+    slow.answered()
+    assert not found.of(registry)
+    slow.failed()
+    now += silence.SILENT_SECONDS
+    assert not found.of(registry)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from dfengine import errors as errors
     from dfengine.app.keywords import Keywords, Path
     from dfengine.client import Result as Result
+    from dfengine.client.sharing import Sharing as Sharing
+    from dfengine.client.tree import TreeResult as TreeResult
     from dfengine.errors import BadValue as BadValue
     from dfengine.errors import CallerError as CallerError
     from dfengine.errors import Cancelled as Cancelled
@@ -58,11 +60,13 @@ if TYPE_CHECKING:
     from dfengine.errors import Unverified as Unverified
     from dfengine.files import File as File
     from dfengine.programs.client import Client as Client
+    from dfengine.programs.client import Patterns
     from dfengine.programs.download import Download as Download
     from dfengine.programs.preheat import Preheat as Preheat
     from dfengine.programs.preheat import Preheated as Preheated
     from dfengine.programs.progress import Progress as Progress
     from dfengine.programs.progress import Tell
+    from dfengine.programs.tree_download import TreeDownload as TreeDownload
     from dfengine.streaming import Reader as Reader
     from dfengine.task import Digest as Digest
 
@@ -75,6 +79,9 @@ _LATE = {
     "Progress": "programs.progress",
     "Reader": "streaming",
     "Result": "client",
+    "Sharing": "client.sharing",
+    "TreeDownload": "programs.tree_download",
+    "TreeResult": "client.tree",
     "Digest": "task",
     "aio": "",
     "errors": "",
@@ -89,7 +96,7 @@ _LATE = {
 }  # fmt: skip
 """Public name -> module that has it, "" for a module itself; imported when the name is first used."""
 
-__all__ = ["__version__", "download", "get", "open", "preheat", "stream", *_LATE]
+__all__ = ["__version__", "download", "download_tree", "fetch_tree", "get", "open", "preheat", "share", "stream", *_LATE]
 
 
 def get(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
@@ -105,6 +112,20 @@ def get(url: str, output: Path, *, progress: Tell | None = None, **settings: Unp
 def download(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
     """As `get`, in a thread of its own: the result is a handle with `wait`, `cancel`, `progress` and `result`."""
     return _configured().download(url, output, progress=progress, **settings)
+
+
+def fetch_tree(
+    url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None, **settings: Unpack[Keywords]
+) -> TreeResult:
+    """Download all files below the directory that `url` names into `directory`; see `dfengine.Client.fetch_tree`."""
+    return _configured().fetch_tree(url, directory, include=include, exclude=exclude, progress=progress, **settings)
+
+
+def download_tree(
+    url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None, **settings: Unpack[Keywords]
+) -> TreeDownload:
+    """As `fetch_tree`, in a thread of its own: the result is a handle with `wait`, `cancel`, `progress` and `result`."""
+    return _configured().download_tree(url, directory, include=include, exclude=exclude, progress=progress, **settings)
 
 
 def stream(url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
@@ -126,6 +147,11 @@ def open(url: str, *, store: str = "", buffering: int = 0, **settings: Unpack[Ke
 def preheat(url: str, **settings: Unpack[Keywords]) -> Preheat:
     """Let a supernode fetch `url` before anybody asks for it; the result is a handle with `wait`, `cancel` and `result`."""
     return _configured().preheat(url, **settings)
+
+
+def share(path: Path, *, replicas: int = 0, ttl: float | str = 86400.0, **settings: Unpack[Keywords]) -> Sharing:
+    """Give a file or directory of this host to the swarm of `nodes`, for `ttl` (seconds, or text as `7d`); see `dfengine.Client.share`."""
+    return _configured().share(path, replicas=replicas, ttl=ttl, **settings)
 
 
 def _configured() -> Client:

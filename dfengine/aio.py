@@ -7,6 +7,11 @@
 from __future__ import annotations
 
 from dfengine.programs.async_file import File
-from dfengine.programs.coroutines import Client, Download, Preheat, Reader, download, get, open, preheat, stream
+from dfengine.programs.async_handle import Download, Preheat, TreeDownload
+from dfengine.programs.async_stream import Reader
+from dfengine.programs.coroutines import Client, download, download_tree, fetch_tree, get, open, preheat, share, stream
 
-__all__ = ["Client", "Download", "File", "Preheat", "Reader", "download", "get", "open", "preheat", "stream"]
+__all__ = [
+    "Client", "Download", "File", "Preheat", "Reader", "TreeDownload",
+    "download", "download_tree", "fetch_tree", "get", "open", "preheat", "share", "stream",
+]  # fmt: skip

@@ -7,7 +7,7 @@ import os
 from dfengine.app.kinds import FLAG, KINDS, added
 from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
-from dfengine.settings import GetSettings, SupernodeAddress, origin_headers
+from dfengine.settings import GetSettings, ShareSettings, SupernodeAddress, origin_headers
 from dfengine.storage.output import place, url_name
 from dfengine.task import PEER_PORTS, check_task_url, typed_url, without_raw_bytes
 
@@ -131,12 +131,45 @@ def settings(url: str, output: Path | None, *given: Mapping[str, Any], tree: boo
         merged[name] = without_raw_bytes(merged.get(name, ""))
     if merged.get("netrc_file"):
         merged["netrc"] = True
-    if merged.get("port") and merged["port"] not in PEER_PORTS:
-        raise BadValue(f"port {merged['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
+    _check_port(merged)
     merged["nodes"] = tuple(dict.fromkeys(merged.get("nodes", ())))
     # stderr is the program's own: what a user would be told there is in Result.notices.
     merged.setdefault("quiet", not merged.get("verbose"))
     return GetSettings(url=url, output="-" if output is None else _file(output, url), **merged)
+
+
+def sharing(path: Path, replicas: int, ttl: float | str, own: Mapping[str, Any], given: Mapping[str, Any]) -> ShareSettings:
+    """Settings of a share of `path`. own: a client's, of which it takes its part; given: as for `checked`. Raises BadValue, TypeError."""
+    known = table()
+    for name in given:
+        if name in known and name not in ShareSettings.FIELDS:
+            taken = ", ".join(sorted({*known} & {*ShareSettings.FIELDS}))
+            raise TypeError(f"{name!r} is a setting of downloads: those of a share are {taken}")
+    merged = {name: value for name, value in {**own, **checked(given)}.items() if name in ShareSettings.FIELDS}
+    _check_port(merged)
+    merged["nodes"] = tuple(dict.fromkeys(merged.get("nodes", ())))
+    if not merged["nodes"]:
+        raise BadValue("nodes: a file is shared at a supernode: name one")
+    try:
+        where = output_path(path)
+    except BadValue as error:
+        raise BadValue(f"path: {error}") from None
+    if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 0:
+        raise BadValue(f"replicas: {replicas!r:.40} is no number of supernodes")
+    if replicas > (count := len(set(map(str, merged["nodes"])))):
+        raise BadValue(f"replicas: {replicas} copies are wanted, and each of the {count} supernodes in nodes keeps one")
+    try:
+        seconds = _one("duration", ttl)
+    except BadValue as error:
+        raise BadValue(f"ttl: {error}") from None
+    if seconds <= 0:
+        raise BadValue("ttl: a file is shared for some time")
+    return ShareSettings(path=where, replicas=replicas, ttl=seconds, **merged)
+
+
+def _check_port(merged: Mapping[str, Any]) -> None:
+    if merged.get("port") and merged["port"] not in PEER_PORTS:
+        raise BadValue(f"port {merged['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
 
 
 def output_path(value: Path) -> str:

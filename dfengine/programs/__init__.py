@@ -3,8 +3,8 @@
     client      the settings of a program, and what it has running
     download    one download into a file, and its handle; tree_download: the same of a directory
     progress    what a download has done so far, as a value
-    preheat     a file that a supernode fetches ahead
-    coroutines  the same for asyncio; async_file: open files, loop_threads: calls that block
+    preheat     a file that a supernode fetches ahead; share: one that this host gives to others
+    coroutines  the same for asyncio; async_handle, async_stream, async_file: what it returns, loop_threads: calls that block
 
 Start with `client`. Nothing here installs a signal handler or needs an event loop.
 """

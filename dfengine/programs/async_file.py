@@ -57,6 +57,23 @@ class File:
         """See `close`."""
         return self._file.closed
 
+    @property
+    def mode(self) -> str:
+        """As of `open`."""
+        return self._file.mode
+
+    def readable(self) -> bool:
+        """True."""
+        return self._file.readable()
+
+    def seekable(self) -> bool:
+        """True."""
+        return self._file.seekable()
+
+    def writable(self) -> bool:
+        """False."""
+        return self._file.writable()
+
     async def size(self) -> int:
         """Bytes of the file. Where the origin does not tell, the file is fetched to its end for this."""
         return await self._run(lambda: self._file.size)
@@ -65,17 +82,21 @@ class File:
         """Offset in bytes of the next `read`."""
         return self._file.tell()
 
-    async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    async def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """See files.file.File.seek."""
         async with self._turn:
             return await self._run(lambda: self._file.seek(offset, whence))
 
-    async def read(self, count: int | None = -1) -> bytes:
+    async def read(self, count: int | None = -1, /) -> bytes:
         """See files.file.File.read."""
         async with self._turn:
             return await self._moving(lambda: self._file.read(count))
 
-    async def readinto(self, buffer: Any) -> int:
+    async def readall(self) -> bytes:
+        """All that is left."""
+        return await self.read()
+
+    async def readinto(self, buffer: Any, /) -> int:
         """See files.file.File.readinto. After a cancel nothing is written to `buffer` any more."""
         async with self._turn:
             return await self._moving(lambda: self._file.readinto(buffer))
@@ -83,6 +104,10 @@ class File:
     async def pread(self, offset: int, count: int) -> bytes:
         """See files.file.File.pread."""
         return await self._run(lambda: self._file.pread(offset, count))
+
+    async def pread_into(self, offset: int, buffer: Any) -> int:
+        """See files.file.File.pread_into. After a cancel nothing is written to `buffer` any more."""
+        return await self._run(lambda: self._file.pread_into(offset, buffer))
 
     async def readv(self, ranges: Iterable[tuple[int, int]]) -> list[bytes]:
         """See files.file.File.readv."""

@@ -12,6 +12,7 @@ from dfengine.errors import BadValue, Cancelled, IllegalEvent
 from dfengine.programs.download import Download
 from dfengine.programs.handle import CLOSING, Handle
 from dfengine.programs.preheat import Preheat
+from dfengine.settings import ShareSettings
 from dfengine.streaming import Reader
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dfengine.client.tree import TreeResult
     from dfengine.files import File
     from dfengine.programs.progress import Tell
+    from dfengine.programs.share import Share
     from dfengine.programs.tree_download import TreeDownload
     from dfengine.settings import GetSettings
 
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     H = TypeVar("H", bound=Handle[Any])
     M = TypeVar("M")
 
+
+TTL = ShareSettings.ttl
+"""Seconds for which a file is shared, if nothing else is said."""
 
 _left_open: dict[tuple[int, int], Callable[[BaseException], None]] = {}
 """What ends the streams and files that are open, by process and id."""
@@ -135,7 +140,7 @@ class Client:
 
         self._check()
         reader = Reader(self.settings(url, None, settings), Teller(progress) if progress is not None else None)
-        self._close_with(reader, Reader.cancel, lambda reader, error: reader.__exit__(type(error), error, None))
+        self._close_with(reader, Reader.stop, lambda reader, error: reader.__exit__(type(error), error, None))
         return reader
 
     def open(self, url: str, *, store: str = "", buffering: int = 0, **settings: Unpack[Keywords]) -> File | io.BufferedReader:
@@ -169,27 +174,22 @@ class Client:
         self._check()
         return self._kept(Preheat(self.settings(url, None, settings), self._running.discard)).start()
 
-    def share(
-        self, path: Path, *, replicas: int = 0, ttl: float | str = 86400.0, **settings: Unpack[Keywords]
-    ) -> Sharing:  # fmt: skip
+    def share(self, path: Path, *, replicas: int = 0, ttl: float | str = TTL, **settings: Unpack[Keywords]) -> Sharing:
         """Give a file or directory of this host to the swarm: others `get` the `name` of the result.
 
         It is read once, and served from where it lies by this host's peer server, for `ttl` (seconds, or text as `7d`). replicas: that many
-        of the `nodes` keep a copy as long; then this returns when the copies are whole. Raises BadValue, StorageError, SupernodeError.
+        of the `nodes` keep a copy as long; then this returns when the copies are whole. What raises is shared no longer.
+
+        Raises BadValue, TypeError for a setting that a share has not, StorageError, SupernodeError, Cancelled when the client is closed.
         """
-        from dfengine.client.sharing import Share
-        from dfengine.settings import ShareSettings, parse_duration
+        return self.sharing(path, replicas, ttl, settings).run()
+
+    def sharing(self, path: Path, replicas: int, ttl: float | str, settings: Keywords) -> Share:
+        """As `share`, before it is begun. Raises BadValue, TypeError."""
+        from dfengine.programs.share import Share
 
         self._check()
-        given = {**self._settings, **keywords.checked(settings)}
-        own = {name: value for name, value in given.items() if name in ShareSettings.FIELDS}
-        if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 0:
-            raise BadValue(f"replicas: {replicas!r} is no number of supernodes")
-        seconds = parse_duration(ttl)
-        if seconds <= 0:
-            raise BadValue("ttl: a file is shared for some time")
-        share = Share(ShareSettings(path=keywords.output_path(path), replicas=replicas, ttl=seconds, **own), lambda _: self._check())
-        return share.await_copies(share.run())
+        return self._kept(Share(keywords.sharing(path, replicas, ttl, self._settings, settings), self._running.discard))
 
     def settings(self, url: str, output: Path | None, settings: Keywords, tree: bool = False) -> GetSettings:
         """What a download of `url` is to be done with; output: None for a stream, or for a tree. Raises BadValue, TypeError."""

@@ -26,8 +26,11 @@ class Handle(Generic[T]):
     A process that ends does not wait for the work, and one that was forked from it has no part in it.
     """
 
+    name = ""
+    """Of the work, for messages."""
+
     def __init__(self, name: str, ended: Callable[[Any], None]) -> None:
-        """name: of the work, for messages. ended: called with the handle when it is over. Nothing begins before `start` or `run`."""
+        """ended: called with the handle when it is over. Nothing begins before `start` or `run`."""
         self.name = name
         self._pid = os.getpid()
         self._lock = threading.Lock()

@@ -8,7 +8,7 @@ import sys
 
 from dfengine.client.engine import Engine
 from dfengine.client.releasing import release
-from dfengine.errors import DfengineError, LocalError, Unverified
+from dfengine.errors import Cancelled, DfengineError, LocalError, Unverified
 from dfengine.settings import GetSettings
 from dfengine.streaming.download import Streaming
 
@@ -34,10 +34,12 @@ class Reader(io.RawIOBase):
     exception releases everything at once, and the exception's notes say what was not compared.
     """
 
+    verified = False
+    """All was read, and the digests that were given agree."""
+
     def __init__(self, settings: GetSettings, observer: Observer | None = None) -> None:
         super().__init__()
         self._pid = os.getpid()
-        self.verified = False
         self._given = 0
         """Bytes that the consumer has."""
         self._expected: list[Digest] = []
@@ -58,7 +60,7 @@ class Reader(io.RawIOBase):
         """True."""
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         """Some bytes, at most as many as `buffer` holds; 0 at the end. Waits for the next piece."""
         view = memoryview(buffer).cast("B")
         if self._elsewhere:
@@ -145,8 +147,12 @@ class Reader(io.RawIOBase):
             self._streaming.taken(piece[0])
         raise Unverified(f"{self._unproven}; read to the end of the file, or leave the digest out")
 
-    def cancel(self, error: BaseException) -> None:
-        """From any thread: end it soon. Reads, also one that waits, raise `error`; what was read is not compared with digests."""
+    def cancel(self) -> None:
+        """From any thread: end it soon. Reads, also one that waits, raise Cancelled; what was read is not compared with digests."""
+        self.stop(Cancelled("the stream was cancelled"))
+
+    def stop(self, error: BaseException) -> None:
+        """`cancel`, with another error."""
         if self._engine is not None and self._engine.is_alive() and not self._elsewhere:
             self._streaming.stop(error)
 

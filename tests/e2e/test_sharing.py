@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import http.client
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +273,49 @@ def test_programs_share_get_and_open(stage: Scene) -> None:
             assert hashlib.sha256(file.pread(0, SIZE)).hexdigest() == shared.name.rpartition(":")[2]
         with pytest.raises(dfengine.SupernodeError, match="nobody shares it"):
             client.get(NOBODY, stage.path / "none")
+    asyncio.run(_as_coroutines(stage, node.node, path, shared.name))
+
+
+async def _as_coroutines(stage: Scene, node: str, path: Path, name: str) -> None:
+    from dfengine import Cancelled, LocalError, aio
+
+    content, threads = path.read_bytes(), threading.active_count()
+    async with aio.Client(nodes=[node], home=stage.path / "home-9", ip="127.0.0.9") as sharer:
+        assert (await sharer.share(path, ttl="1h")).name == name
+        other = stage.path / "other"
+        other.write_bytes(content[::-1])
+        # A copy is waited for that nobody can have: the share that is cancelled then is withdrawn.
+        sharing = asyncio.create_task(sharer.share(other, replicas=2, nodes=[node, "127.0.0.1:1"]))
+        shares = stage.path / "home-9" / "shares"
+        before = len([*shares.iterdir()])
+        async with asyncio.timeout(60):
+            while len([*shares.iterdir()]) == before:
+                await asyncio.sleep(0.05)
+        sharing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sharing
+        assert len([*shares.iterdir()]) == before
+        assert threading.active_count() == threads
+    async with aio.Client(nodes=[node], home=stage.path / "home-2", ip="127.0.0.2") as client:
+        async with await client.open(name) as file:
+            buffer = bytearray(100)
+            assert await file.pread_into(1000, buffer) == 100
+            assert (bytes(buffer), file.tell()) == (content[1000:1100], 0)
+            assert await file.pread_into(SIZE - 10, buffer) == 10
+            assert (file.mode, file.readable(), file.seekable(), file.writable()) == ("rb", True, True, False)
+            await file.seek(SIZE - 5)
+            assert await file.readall() == content[-5:]
+        with pytest.raises(LocalError):
+            await file.pread_into(0, buffer)
+        async with client.stream(name) as stream:
+            assert await stream.readinto(buffer) == 100
+            found = bytes(buffer) + await stream.read(50) + await stream.next_piece() + await stream.readall()
+            assert found == content
+            assert await stream.readinto(buffer) == 0
+        assert stream.closed
+        stopped = client.stream(name, window=1)
+        assert len(await stopped.read(10)) == 10
+        stopped.cancel()
+        with pytest.raises(Cancelled):
+            await stopped.readall()
+        await stopped.close()

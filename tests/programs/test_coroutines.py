@@ -11,7 +11,7 @@ import pytest
 
 from dfengine.errors import LocalError
 from dfengine.programs.async_file import File
-from dfengine.programs.coroutines import Reader
+from dfengine.programs.async_stream import Reader
 from dfengine.programs.loop_threads import in_thread
 
 PATIENCE = 60.0
@@ -29,7 +29,7 @@ class Stream:
         assert self.error is not None
         raise self.error
 
-    def cancel(self, error: BaseException) -> None:
+    def stop(self, error: BaseException) -> None:
         self.error = error
         self.turn.set()
 

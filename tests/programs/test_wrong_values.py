@@ -96,7 +96,7 @@ def test_waits_of_no_time(timeout: Any) -> None:
         with pytest.raises(BadValue, match="timeout"):
             work.wait(timeout)
         with pytest.raises(BadValue, match="timeout"):
-            asyncio.run(dfengine.aio.Download(work, []).wait(timeout))  # type: ignore[attr-defined]
+            asyncio.run(dfengine.aio.Download(work).wait(timeout))  # type: ignore[attr-defined]
         for over in (0, -5, -(2**200), 0.0):
             with pytest.raises(TimeoutError):
                 work.wait(over)

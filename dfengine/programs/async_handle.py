@@ -1,0 +1,187 @@
+"""Handles of work for coroutines: a download, a preheat or a share that was begun, and awaited.
+
+Law: a coroutine that is cancelled cancels its work, and ends when the work has ended. So nothing is left behind: no thread, no descriptor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Generic, TypeVar
+
+from dfengine.client import Result
+from dfengine.client.tree import TreeResult
+from dfengine.programs.handle import CLOSING, Handle, waiting_time
+from dfengine.programs.preheat import Preheated
+from dfengine.programs.progress import check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    from dfengine.programs.progress import Progress, Tell
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class InLoop:
+    """Has the running loop call the function `progress`, whichever thread calls this. What it raised is raised by the next call of this.
+
+    Raises BadValue for what is no function, RuntimeError where no loop runs.
+    """
+
+    def __init__(self, progress: Tell) -> None:
+        check(progress)
+        self._progress = progress
+        self._loop = asyncio.get_running_loop()
+        self.raised: BaseException | None = None
+        """What the function has raised."""
+        self.failed: Callable[[BaseException], None] = lambda _: None
+        """Called with it, by the loop."""
+
+    def __call__(self, now: Progress) -> None:
+        if self.raised is not None:
+            raise self.raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._tell, now)
+
+    def _tell(self, now: Progress) -> None:
+        if self.raised is not None:
+            return
+        try:
+            self._progress(now)
+        except BaseException as error:
+            self.raised = error
+            self.failed(error)
+
+
+class Awaited(Generic[T]):
+    """A handle of `programs.handle` that coroutines of one loop wait for."""
+
+    def __init__(self, handle: Handle[T]) -> None:
+        self._handle = handle
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
+    @property
+    def name(self) -> str:
+        """See Handle."""
+        return self._handle.name
+
+    @property
+    def done(self) -> bool:
+        """See Handle."""
+        return self._handle.done
+
+    @property
+    def result(self) -> T | None:
+        """See Handle."""
+        return self._handle.result
+
+    @property
+    def error(self) -> BaseException | None:
+        """See Handle."""
+        return self._handle.error
+
+    def cancel(self) -> None:
+        """See Handle."""
+        self._handle.cancel()
+
+    async def wait(self, timeout: float | None = None) -> T:
+        """See Handle. That this is cancelled does not end the work: who began it by `download` may wait again, or `cancel` it."""
+        if not await _ended(self._handle, timeout):
+            raise TimeoutError(f"{self._handle.name} still runs{self._handle.why()}")
+        return self._handle.wait(0)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self.wait().__await__()
+
+    async def only(self) -> T:
+        """`wait`, and the work ends with it."""
+        try:
+            return await self.wait()
+        except asyncio.CancelledError:
+            self._handle.cancel()
+            await _surely(self._handle)
+            raise
+
+
+class _Told(Awaited[T]):
+    """One that tells its progress."""
+
+    _handle: Any
+
+    def __init__(self, handle: Handle[T], tell: InLoop | None = None) -> None:
+        """tell: what tells it."""
+        super().__init__(handle)
+        self._tell = tell
+
+    async def wait(self, timeout: float | None = None) -> T:
+        """See Handle."""
+        result = await super().wait(timeout)
+        if self._tell is not None and self._tell.raised is not None:
+            raise self._tell.raised
+        return result
+
+    @property
+    def progress(self) -> Progress:
+        """What it has done so far."""
+        found: Progress = self._handle.progress
+        return found
+
+
+class Download(_Told[Result]):
+    """A download that was begun; `await` it, or its `wait`."""
+
+
+class TreeDownload(_Told[TreeResult]):
+    """The same of a directory."""
+
+
+class Preheat(Awaited[Preheated]):
+    """A preheat that was begun; `await` it, or its `wait`. `cancel` ends the waiting alone: the supernode goes on."""
+
+
+def begun(begin: Callable[[Tell | None], Any], progress: Tell | None, kind: Callable[[Any, InLoop | None], D]) -> D:
+    """What `begin` begins, whose progress the loop tells; what `progress` raises ends it."""
+    if progress is None:
+        return kind(begin(None), None)
+    tell = InLoop(progress)
+    handle = begin(tell)
+    tell.failed = handle.stop
+    return kind(handle, tell)
+
+
+async def _ended(handle: Handle[Any], timeout: float | None) -> bool:
+    """Wait so many seconds for its end, None = as long as it takes. Raises BadValue."""
+    timeout = waiting_time(timeout)
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: Handle[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(_set, over)
+
+    handle.then(wake)
+    if timeout is None:
+        await over
+    else:
+        await asyncio.wait((over,), timeout=timeout)
+    return handle.ended(0)
+
+
+def _set(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+async def _surely(handle: Handle[Any]) -> None:
+    """Wait for its end, whoever cancels this; for CLOSING seconds at most."""
+    end = time.monotonic() + CLOSING
+    while not handle.done and (left := end - time.monotonic()) > 0:
+        with contextlib.suppress(asyncio.CancelledError):
+            await _ended(handle, left)

@@ -84,6 +84,24 @@ def content_url(sha256: str) -> str:
     return f"{_CONTENT}{sha256}"
 
 
+def digest_of_blob(url: str) -> str:
+    """`sha256:HEX`, or sha384 or sha512, in lower case: by which a registry's URL, or its target, names all of a blob or manifest; else "".
+
+    Source: the OCI distribution specification 1.1, end-2 and end-3. Servers read a percent-encoded colon as one.
+    """
+    if "/v2/" not in url:
+        return ""
+    path = url.partition("?")[0].partition("#")[0]
+    found = re.search(r"(?:^|[^/])/v2/[^/].*/(?:blobs|manifests)/(sha256|sha384|sha512)(?::|%3[aA])([0-9a-fA-F]+)\Z", path)
+    return f"{found[1]}:{found[2].lower()}" if found and len(found[2]) == int(found[1][3:]) // 4 else ""
+
+
+def digest_of_hub_file(url: str, etag: str) -> str:
+    """`sha256:HEX` that a model hub says of a file of LFS by its entity-tag, where `url` is a hub's; else ""."""
+    found = re.fullmatch(r'"([0-9a-f]{64})"', etag) if etag and (url.startswith("hf://") or is_at_commit(url)) else None
+    return f"sha256:{found[1]}" if found else ""
+
+
 def is_at_commit(url: str) -> bool:
     """An http URL by which a model hub has a file at a commit: its content never changes."""
     return re.search(r"[^/]/resolve/[0-9a-f]{40}/[^/]", url.partition("?")[0].partition("#")[0]) is not None

@@ -9,7 +9,7 @@ import re
 
 from dfengine.errors import BadValue
 from dfengine.location import is_content
-from dfengine.task import Digest, shown
+from dfengine.task import Digest, expected_of, shown
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -167,14 +167,20 @@ class GetSettings(Value):
     tls_ca: str = ""
 
     @property
-    def expected(self) -> list[Digest]:
-        """Digests that the whole file must have, in the one form that computed ones have. Raises BadValue for what is none.
+    def given(self) -> list[Digest]:
+        """Digests of the whole file that the user gave, in the one form that computed ones have. Raises BadValue for what is none.
 
         A name of content is one of them.
         """
         named = self.url.partition(":")[2] if is_content(self.url) else ""
         given = (named, str(self.digest) if self.digest else "", f"md5:{self.md5}" if self.md5 else "")
         return [Digest.parse(each) for each in given if each]
+
+    @property
+    def expected(self) -> list[Digest]:
+        """Digests that the whole file must have: those that the user gave, and that by which a registry's URL names it. Raises BadValue."""
+        named = expected_of(self.url, self.headers)
+        return [*self.given, *([named] if named is not None and named != self.digest else [])]
 
 
 class ShareSettings(Value):

@@ -10,8 +10,12 @@ import re
 from urllib.parse import urlsplit
 
 from dfengine.errors import BadValue
-from dfengine.location import is_at_commit, is_content, named_file, scheme_of
+from dfengine.location import digest_of_blob, digest_of_hub_file, is_at_commit, is_content, named_file, scheme_of
 from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 KEY = """>I$pg-~AS~sP'rqu_`Oh&lz#9]"=;nE%"""
 """32 characters that 1.x wraps a task's identity in."""
@@ -135,6 +139,17 @@ def content_of(task_url: str, raw_url: str) -> str:
         return ""
     hex, path = task_url.rpartition(":")[2], raw_url.partition("?")[0].partition("#")[0]
     return hex if path.endswith(f"/sha256:{hex}") or is_at_commit(raw_url) else ""
+
+
+def expected_of(url: str, headers: Iterable[tuple[str, str]], etag: str = "") -> Digest | None:
+    """The digest by which a registry's URL, or a model hub's entity-tag, names what a request with these headers is answered with.
+
+    None: none of them does, or the request is for a part.
+    """
+    named = digest_of_blob(url) or digest_of_hub_file(url, etag)
+    if named.partition(":")[0] not in ALGORITHMS or any(name.lower() == "range" for name, _ in headers):
+        return None
+    return Digest.parse(named)
 
 
 def check_url(url: str) -> str:

@@ -323,8 +323,8 @@ def _fetch(settings: GetSettings, progress: Bar | None) -> Result:
         try:
             return _stream(settings, progress)
         except BrokenPipeError:
-            if settings.expected and not settings.quiet:
-                digests = " and ".join(map(str, settings.expected))
+            if settings.given and not settings.quiet:
+                digests = " and ".join(map(str, settings.given))
                 print(f"dfengine: the reader closed the stream before its end: {digests} was not compared", file=sys.stderr)
             raise
     from dfengine import client

@@ -183,6 +183,7 @@ class FromOrigin:
             # From the swarm, or delivered by a stream: it is compared as it comes again.
             before.file.record.forget_generation()
             return place.go_on(geometry), True
+        place.expect(version.etag)
         transfer = place.open(geometry, named)
         if version.binds or not transfer.file.here.count():
             return transfer, False

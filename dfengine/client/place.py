@@ -10,6 +10,7 @@ from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer
 from dfengine.client.watch import TICK
+from dfengine.task import expected_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Place:
         """Those of several downloads; None: the transfer has its own."""
         self.byte_counts = ByteCounts()
         self.expected = settings.expected
-        """Digests of the whole file that the user gave."""
+        """Digests that the whole file must have."""
         self.digests: dict[str, str] = {}
         """Algorithm -> hex digest of the whole file, when it was computed."""
         self.finished: Finished | None = None
@@ -71,6 +72,12 @@ class Place:
         """Of the whole file's digests that are wanted."""
         wanted = [digest.algorithm for digest in self.expected]
         return list(dict.fromkeys([*wanted, "xxh3"] if self._settings.report_digest else wanted))
+
+    def expect(self, etag: str) -> None:
+        """The origin says the file's entity-tag, which is a digest where it is a model hub's. What is begun already goes without."""
+        named = expected_of(self._settings.url, self._settings.headers, etag)
+        if self.transfer is None and named is not None:
+            self.expected = [digest for digest in self._settings.expected if digest != named] + [named]
 
     def open(self, geometry: Geometry, generation: bytes) -> Transfer:
         """The transfer that fills the place; a running one continues if it is of the same file, else a new one starts.

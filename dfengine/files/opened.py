@@ -66,7 +66,7 @@ class Opened:
         self._closed = self._late = self._released = False
         self._ended_by: BaseException | None = None
         """What ended it before it was closed."""
-        self._uncompared = bool(settings.expected)
+        self._uncompared = bool(settings.given)
         """A digest of the whole file was given, and nobody knows yet that it agrees."""
         self._map: tuple[int, Mapping] | None = None
         self.ready = False

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from dfengine.location import digest_of_blob
 from dfengine.origin.image_name import COMPONENT, HUB, HUB_NAMES, LONGEST_NAME
 from dfengine.value import Value
 
@@ -30,7 +31,6 @@ _REST = re.compile(
     r"|(?P<manifest>manifests)/(?P<reference>[A-Za-z0-9_][A-Za-z0-9._:+-]{0,255}))"
 )
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
-_COMPARED = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 _TARGET = re.compile(rb"/[!-~]*")
 
 
@@ -50,8 +50,7 @@ class Reference(Value):
     @property
     def content(self) -> str:
         """The digest with which all of it can be compared, in lower case: `digest`, or one that is written otherwise; "" for none."""
-        what = self.target.partition("?")[0].rpartition("/")[2].lower() if self.kind and not self.tag else ""
-        return what if _COMPARED.fullmatch(what) else ""
+        return digest_of_blob(self.target)
 
 
 def host(text: str) -> str:

@@ -42,11 +42,11 @@ class Reader(io.RawIOBase):
         self._pid = os.getpid()
         self._given = 0
         """Bytes that the consumer has."""
-        self._expected: list[Digest] = []
+        self._given_digests: list[Digest] = []
         self._reading = self._told = False
         self._engine: Engine | None = None
         self._streaming = Streaming(settings, observer)
-        self._expected = settings.expected
+        self._given_digests = settings.given
         self._piece: tuple[int, int, int, int] | None = None
         self._engine = Engine(self._streaming, "stream")
         self._engine.start()
@@ -97,7 +97,7 @@ class Reader(io.RawIOBase):
         self._told = True
         if self._engine.failure is not None:
             raise self._engine.failure
-        self.verified = bool(self._expected)
+        self.verified = bool(self._streaming.memory.expected)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The content of each piece, in order."""
@@ -119,9 +119,9 @@ class Reader(io.RawIOBase):
     @property
     def _unproven(self) -> str:
         """What the consumer was given unproven, "" if that is nothing. Who is stopped in a read by another thread hears of it there."""
-        if not self._given or self._told or self._reading or not self._expected:
+        if not self._given or self._told or self._reading or not self._given_digests:
             return ""
-        return f"{self._given} bytes were read, and {' and '.join(map(str, self._expected))} is of the whole file: it was not compared"
+        return f"{self._given} bytes were read, and {' and '.join(map(str, self._given_digests))} is of the whole file: it was not compared"
 
     def close(self) -> None:
         """Release everything, when the digests that were given have been compared. Again: nothing.

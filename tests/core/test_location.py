@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
-from dfengine.location import OBJECTS, Location, named_file, parse, scheme_of
-from dfengine.task import check_task_url, content_of, names_same, task_url
+from dfengine.location import OBJECTS, Location, digest_of_blob, digest_of_hub_file, named_file, parse, scheme_of
+from dfengine.task import Digest, check_task_url, content_of, expected_of, names_same, task_url
 
 READ = {
     "s3://bucket/key": Location("s3", "bucket", "key"),
@@ -107,3 +107,30 @@ def test_urls_that_may_have_the_name_of_their_content() -> None:
         f"s3://bucket/sha256:{hex}", "",
     ):  # fmt: skip
         assert content_of(name, url) == ""
+
+
+def test_digests_that_a_registrys_urls_name() -> None:
+    hex = "0123456789abcdef" * 4
+    for url in (
+        f"https://registry/v2/a/blobs/sha256:{hex}", f"https://registry:5000/mirror/v2/a/b/blobs/sha256:{hex.upper()}?ns=b",
+        f"http://registry/v2/a/manifests/sha256:{hex}#c", f"/v2/a/blobs/sha256%3A{hex}", f"/v2/blobs/blobs/sha256%3a{hex}",
+    ):  # fmt: skip
+        assert digest_of_blob(url) == f"sha256:{hex}"
+        assert expected_of(url, [("Accept", "a")]) == Digest("sha256", hex)
+        assert expected_of(url, [("range", "bytes=0-")]) is None
+    assert digest_of_blob(f"/v2/a/blobs/sha512:{hex}{hex}") == f"sha512:{hex}{hex}"
+    assert expected_of(f"/v2/a/blobs/sha384:{hex}{hex[:32]}", ()) is None
+    for url in (
+        f"https://registry/v2/blobs/sha256:{hex}", f"https://registry/v1/a/blobs/sha256:{hex}", f"https://r/v2/a/blobs/sha256:{hex[1:]}",
+        f"https://r/v2/a/blobs/sha256:{hex}0", f"https://r/v2/a/blobs/sha256:{hex}/", f"https://r/v2/a/blobs/md5:{hex[:32]}",
+        f"https://r/v2/a/tags/sha256:{hex}", f"https://r/?/v2/a/blobs/sha256:{hex}", "https://r/v2/a/blobs/uploads/", "",
+        f"https://r/v2/a/blobs/sha512:{hex}", f"https://r/v2/a/blobs/sha256:{hex}\n",
+    ):  # fmt: skip
+        assert digest_of_blob(url) == ""
+
+
+def test_what_a_hub_says_of_its_files() -> None:
+    hex, url = "0123456789abcdef" * 4, f"https://hub/org/name/resolve/{'0' * 40}/a"
+    assert digest_of_hub_file(url, f'"{hex}"') == digest_of_hub_file("hf://org/name/a", f'"{hex}"') == f"sha256:{hex}"
+    for place, tag in ((url, hex), (url, f'W/"{hex}"'), (url, f'"{hex[:40]}"'), (url, ""), ("https://hub/a", f'"{hex}"')):
+        assert digest_of_hub_file(place, tag) == ""

@@ -192,6 +192,10 @@ def test_a_slow_hub_and_a_host_that_is_killed(stage: Scene, hub: Hub) -> None:
 def test_a_hub_that_sends_other_bytes_than_it_names(stage: Scene, hub: Hub, tmp_path: Path) -> None:
     commit = hub.add("org/name", FILES)
     url = stage.proxy("--hub", hub.url)[1]
+    passed = stage.proxy("--hub", hub.url, "--xet", "passthrough", host=3)[1]
+    small = f"/hub/org/name/resolve/{commit}/config.json"
+    answer, body = get(passed, small)
+    assert (answer.status, body) == (200, FILES["config.json"])
     for path, wrong in (("model.bin", b"w" * (3 * MIB)), ("config.json", b'{"a": 2}')):
         right = FILES[path]
         hub.lies[right] = wrong
@@ -200,6 +204,8 @@ def test_a_hub_that_sends_other_bytes_than_it_names(stage: Scene, hub: Hub, tmp_
             # A client that is sent all of it was not told that it is right.
             assert hashlib.sha256(body).digest() == hashlib.sha256(right).digest(), path
             pytest.fail("wrong bytes were taken for the file")
+    answer, body = get(passed, small)
+    assert (answer.status, b"has sent other bytes than git:" in body) == (502, True)
 
 
 def test_uploads_and_all_else_are_passed_on(stage: Scene, hub: Hub) -> None:

@@ -16,7 +16,7 @@ from dfengine.proxy.blobs.announcing import Announcing
 from dfengine.proxy.blobs.blob import Blob
 from dfengine.proxy.blobs.store import Kept, Store, name_of, state_of
 from dfengine.proxy.fields import Fields
-from dfengine.proxy.reference import BLOBS, LONGEST_MANIFEST
+from dfengine.proxy.reference import LONGEST_MANIFEST, MANIFESTS
 from dfengine.proxy.registries import OWN_MACHINE
 from dfengine.proxy.upstream.permissions import UNSAID, Permissions
 from dfengine.proxy.upstream.withheld import LEAST, Withheld
@@ -145,11 +145,15 @@ class Blobs:
         """What compares a passed answer to a request for what a digest names; None: none names it."""
         if method != "GET" or not asked.content:
             return None
+        return self.withholding(asked.content, registry, LONGEST_MANIFEST if asked.kind == MANIFESTS else LEAST)
+
+    def withholding(self, digest: str, registry: Registry, most: int = LEAST, length: int = -1) -> Withheld:
+        """See Withheld."""
 
         def told(reason: str) -> None:
-            self._events.warning("failed", name=asked.content, of=registry.url, reason=reason)
+            self._events.warning("failed", name=digest, of=registry.url, reason=reason)
 
-        return Withheld(asked.content, LEAST if asked.kind == BLOBS else LONGEST_MANIFEST, told)
+        return Withheld(digest, most, told, length)
 
     def passes(self, digest: str, registry: Registry, reason: str) -> None:
         """It is asked of the registry, past the swarm."""

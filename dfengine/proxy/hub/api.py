@@ -1,4 +1,7 @@
-"""A request that is passed on to the Hub: the API's JSON comes without what leads to Xet, and links to the Hub become links to us."""
+"""A request that is passed on to the Hub: the API's JSON comes without what leads to Xet, and links to the Hub become links to us.
+
+A file that the Hub answers with, and does not redirect, is compared with the digest that the answer itself says.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from dfengine.proxy import reference
 from dfengine.proxy.fields import UNTIL_CLOSE, Fields, get, text
-from dfengine.proxy.hub.fields import own_link, own_links, plain_json, without_xet
-from dfengine.proxy.hub.reference import API
+from dfengine.proxy.hub.fields import digest_of, own_link, own_links, plain_json, tag_of, without_xet
+from dfengine.proxy.hub.reference import API, FILE
 from dfengine.proxy.upstream.passing import Passing
 
 if TYPE_CHECKING:
+    from dfengine.proxy.blobs.blobs import Blobs
     from dfengine.proxy.front.front import Front
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.hub.reference import HubReference
@@ -25,8 +29,9 @@ class HubPassing(Passing):
     """See Passing. path: of the Hub's own URL. asked: what of it. xet: leave what leads to Xet."""
 
     def __init__(
-        self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, path: str, asked: HubReference, more: Fields, xet: bool
-    ) -> None:  # fmt: skip
+        self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, path: str, asked: HubReference, more: Fields,
+        xet: bool, blobs: Blobs,
+    ) -> None:
         super().__init__(front, request, upstreams, registry, path + asked.target, more)
         self._hub = registry.url + path
         self._asked = asked
@@ -35,12 +40,21 @@ class HubPassing(Passing):
         """The head of an answer whose body is collected."""
         self._parts: list[bytes] = []
         self._size = 0
-        # What is rewritten must be read: no encoding of it.
-        self.plain = asked.kind == API and not xet
+        self._blobs = blobs
+        self._rewrites = asked.kind == API and not xet
+        # What is rewritten or compared must be read: no encoding of it.
+        self.plain = self._rewrites or self._compares
+
+    @property
+    def _compares(self) -> bool:
+        return self._asked.kind == FILE and self._request.method == "GET"
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
         fields = self._own(fields)
-        collected = self.plain and status == 200 and self._request.method != "HEAD" and UNTIL_CLOSE <= length <= MOST_JSON
+        digest = digest_of(tag_of(fields)) if self._compares else ""
+        if digest and (length >= 0 or not digest.startswith("git:")):
+            self._withheld = self._blobs.withholding(digest, self._registry, length=length)
+        collected = self._rewrites and status == 200 and self._request.method != "HEAD" and UNTIL_CLOSE <= length <= MOST_JSON
         if not collected or not text(fields, b"content-type").startswith("application/json") or get(fields, b"content-encoding"):
             super().answer(status, reason, fields, length)
             return

@@ -11,16 +11,34 @@ import re
 from typing import Any
 from urllib.parse import urljoin
 
-from dfengine.proxy.fields import Fields
-from dfengine.proxy.hub.reference import PREFIX
+from dfengine.proxy.fields import Fields, text
+from dfengine.proxy.hub.reference import PREFIX, is_commit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LARGEST_PLAIN = 50_000_000_000
 """Bytes of a file that huggingface_hub 2.4 fetches by plain HTTP (`constants.MAX_HTTP_DOWNLOAD_SIZE`)."""
 
 DEEPEST = 32
 
+_TAG = re.compile(r'(?:W/)?"([!#-~]+)"')
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA1 = re.compile(r"[0-9a-f]{40}")
 _XET = b"xetHash"
 _LINK = re.compile(r'<([^<>]*)>((?:[^,<>"]|"[^"]*")*)')
+
+
+def tag_of(fields: Iterable[tuple[bytes, bytes]]) -> str:
+    """The entity-tag of the file itself, without its quotes, which the Hub says beside the file's commit; "" if it does not."""
+    tag = _TAG.fullmatch(text(fields, b"x-linked-etag") or text(fields, b"etag"))
+    return tag[1] if tag is not None and is_commit(text(fields, b"x-repo-commit")) else ""
+
+
+def digest_of(tag: str) -> str:
+    """`sha256:HEX` or `git:HEX` that a file's entity-tag, without its quotes, says of it; "" if it says nothing."""
+    return f"sha256:{tag}" if _SHA256.fullmatch(tag) else f"git:{tag}" if _SHA1.fullmatch(tag) else ""
 
 
 def own_link(hub: str, target: str, location: str, own: str) -> str:

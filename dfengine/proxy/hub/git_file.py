@@ -6,6 +6,7 @@ import hashlib
 import os
 
 from dfengine.errors import DigestMismatch, StorageError
+from dfengine.proxy.upstream.withheld import git_name
 
 BLOCK = 1 << 20
 
@@ -13,7 +14,7 @@ BLOCK = 1 << 20
 def check_git_file(fd: int, sha1: str) -> str:
     """The sha256, in hex, of a file whose git name is `sha1`. Raises DigestMismatch when it has another one, StorageError."""
     length, at = os.fstat(fd).st_size, 0
-    name, digest = hashlib.sha1(b"blob %d\0" % length, usedforsecurity=False), hashlib.sha256()
+    name, digest = git_name(length), hashlib.sha256()
     try:
         while block := os.pread(fd, BLOCK, at):
             name.update(block)

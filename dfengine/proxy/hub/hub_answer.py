@@ -20,7 +20,7 @@ from dfengine.proxy.blobs.file_answer import answer_file
 from dfengine.proxy.fields import Fields, passed_on, text
 from dfengine.proxy.hub import reference as hub_reference
 from dfengine.proxy.hub.api import HubPassing
-from dfengine.proxy.hub.fields import without_xet
+from dfengine.proxy.hub.fields import digest_of, tag_of, without_xet
 from dfengine.proxy.hub.git_file import check_git_file
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.upstream.permissions import Permissions, Permit
@@ -54,9 +54,6 @@ NOT_KEPT = frozenset((
 ))
 """Fields of the Hub's answer that say nothing of the file, or that this proxy says itself."""
 
-_TAG = re.compile(r'(?:W/)?"([!#-~]+)"')
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 
 class HubFile(Value):
@@ -108,14 +105,12 @@ def _within(registry: Registry, target: str, location: str) -> str:
 
 def known_file(permit: Permit) -> HubFile | None:
     """Of what the Hub said; None: too little of it, and it is to answer itself."""
-    linked, size = text(permit.fields, b"x-linked-etag"), text(permit.fields, b"x-linked-size")
-    tag = _TAG.fullmatch(linked or text(permit.fields, b"etag"))
-    commit = text(permit.fields, b"x-repo-commit")
+    tag, size = tag_of(permit.fields), text(permit.fields, b"x-linked-size")
     length = int(size) if size.isascii() and size.isdigit() and len(size) < 19 else -1 if size else permit.length
-    if tag is None or length < 0 or not hub_reference.is_commit(commit):
+    if not tag or length < 0:
         return None
     fields = [field for field in permit.fields if field[0].lower() not in (b"etag", b"content-length")]
-    return HubFile(commit, tag[1], length, permit.content_type or GENERAL, tuple(without_xet(fields, length)))
+    return HubFile(text(permit.fields, b"x-repo-commit"), tag, length, permit.content_type or GENERAL, tuple(without_xet(fields, length)))
 
 
 class Hub:
@@ -143,7 +138,7 @@ class Hub:
         return pass_on()
 
     def _pass_on(self, front: Front, head: Head, asked: HubReference, more: Fields) -> Exchange:
-        return HubPassing(front, head, self.upstreams, self.registry, self.path, asked, more, self.xet).start()
+        return HubPassing(front, head, self.upstreams, self.registry, self.path, asked, more, self.xet, self.blobs).start()
 
 
 class HubAnswer(Answering):
@@ -190,11 +185,9 @@ class HubAnswer(Answering):
     def _source(self, file: HubFile) -> Source | None:
         """By the commit, so that all hosts name one task; None: the Hub names no digest."""
         target = self._hub.path + self._asked.at(file.commit)
-        if _SHA256.fullmatch(file.tag):
-            return Source(target, f"sha256:{file.tag}")
-        if _SHA1.fullmatch(file.tag):
-            return Source(target, f"git:{file.tag}", proof=partial(check_git_file, sha1=file.tag))
-        return None
+        digest = digest_of(file.tag)
+        proof = partial(check_git_file, sha1=file.tag) if digest.startswith("git:") else None
+        return Source(target, digest, proof=proof) if digest else None
 
     def _serve(
         self, file: HubFile, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None

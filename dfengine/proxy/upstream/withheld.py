@@ -24,14 +24,14 @@ _WHOLE = re.compile(r"(?a)bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 
 
 class Withheld:
-    """Of one answer. digest: `sha256:HEX` or the like. most: bytes of which nothing is sent before more came; in memory are these, and then
-    one part. told: called with the reason when the body was wrong.
+    """Of one answer. digest: `sha256:HEX` or the like; `git:HEX` is a git name, of a body of `length` bytes. most: bytes of which nothing
+    is sent before more came; in memory are these, and then one part. told: called with the reason when the body was wrong.
     """
 
-    def __init__(self, digest: str, most: int, told: Callable[[str], None]) -> None:
+    def __init__(self, digest: str, most: int, told: Callable[[str], None], length: int = -1) -> None:
         self.digest = digest
         algorithm, _, self._hex = digest.partition(":")
-        self._digest = hashlib.new(algorithm)
+        self._digest = git_name(length) if algorithm == "git" else hashlib.new(algorithm)
         self._held: bytes | bytearray = bytearray()
         self._most = most
         self._told = told
@@ -51,6 +51,11 @@ class Withheld:
             return bytes(self._held)
         self._told(wrong(place, self.digest))
         return None
+
+
+def git_name(length: int) -> hashlib._Hash:
+    """The git name of a file of `length` bytes: the sha1 to which its content is added (gitformat-pack(5), objects)."""
+    return hashlib.sha1(b"blob %d\0" % length, usedforsecurity=False)
 
 
 def wrong(place: str, digest: str) -> str:

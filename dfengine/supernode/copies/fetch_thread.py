@@ -28,6 +28,7 @@ from dfengine.tree import DATA
 
 if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer, Origin
+    from dfengine.task import Digest
 
 UNSTABLE = 16
 """`Fetch.trust` after an origin sent the same bytes with another validator; it doubles each further time."""
@@ -223,8 +224,9 @@ def _finish(fetch: Fetch, file: Copy) -> None:
             break
     if fetch.wanted.md5 and fetch.md5 != fetch.wanted.md5:
         raise DigestMismatch(f"the origin's file has md5 {fetch.md5}, {fetch.wanted.md5} was expected")
-    if fetch.wanted.content and not fetch.description.complete:
-        _compare_content(fetch, file)
+    expected = fetch.wanted.expected(fetch.description.etag)
+    if expected is not None and not fetch.description.complete:
+        _compare(fetch, file, expected)
     if not fetch.description.complete or fetch.unbound:
         fetch.description.complete, fetch.unbound = True, False
         fetch.describe()
@@ -233,17 +235,17 @@ def _finish(fetch: Fetch, file: Copy) -> None:
     fetch.post(fetch.events.fetch_ended, fetch)
 
 
-def _compare_content(fetch: Fetch, file: Copy) -> None:
-    """Raises DigestMismatch when the copy is not the content that its task is named by."""
-    whole, buffer = hasher("sha256"), file.buffer()
+def _compare(fetch: Fetch, file: Copy, expected: Digest) -> None:
+    """Raises DigestMismatch when the copy is not what its task or its URL is named by, or what its hub says."""
+    whole, buffer = hasher(expected.algorithm), file.buffer()
     for n in range(file.geometry.count):
         if fetch.stopped:
             raise OriginUnreachable("the supernode is going away")
         if not file.verify(n, buffer):
             raise StorageError("a piece of the copy changed on the disk")
         whole.update(buffer[: file.geometry.content(n)[1]])
-    if whole.hexdigest() != fetch.wanted.content:
-        raise DigestMismatch(f"{fetch.wanted.url} has the sha256 {whole.hexdigest()}, and is named by another one")
+    if whole.hexdigest() != expected.hex:
+        raise DigestMismatch(f"{fetch.wanted.url} has the {expected.algorithm} {whole.hexdigest()}, and is named by another one")
 
 
 def _await_md5(fetch: Fetch, file: Copy) -> None:

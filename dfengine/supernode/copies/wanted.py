@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dfengine.origin.body import SILENCE, STEP
 from dfengine.origin.verification import verification
+from dfengine.task import Digest, expected_of
 from dfengine.tree import TreeTask
 
 LEAST_RATE = 16 << 10
@@ -64,3 +65,9 @@ class Wanted:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "verified", verification(self.insecure, self.cacerts))
+
+    def expected(self, etag: str) -> Digest | None:
+        """What the whole file must have by its names: `content`, or how its URL, or a model hub by this entity-tag, names it; None: any."""
+        if self.content:
+            return Digest("sha256", self.content)
+        return expected_of(self.url, self.headers, etag) if self.tree is None else None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.proxy.hub.fields import LARGEST_PLAIN, own_link, own_links, plain_json, without_xet
+from dfengine.proxy.hub.fields import LARGEST_PLAIN, digest_of, own_link, own_links, plain_json, tag_of, without_xet
 
 HUB = "https://hub.example.com"
 OWN = "http://127.0.0.1:65001"
@@ -76,3 +76,12 @@ def test_nothing_else_is_changed(value: Any) -> None:
         return value
 
     assert json.loads(plain_json(json.dumps(value).encode())) == stripped(value)
+
+
+def test_the_digest_that_a_hub_says_of_a_file() -> None:
+    sha256, sha1, commit = b"0123456789abcdef" * 4, b"0123456789" * 4, (b"X-Repo-Commit", b"ab" * 20)
+    of_store = b"ETag", b'"' + sha1 + b'"'
+    assert digest_of(tag_of([of_store, commit, (b"X-Linked-Etag", b'"' + sha256 + b'"')])) == f"sha256:{sha256.decode()}"
+    assert digest_of(tag_of([commit, (b"etag", b'W/"' + sha1 + b'"')])) == f"git:{sha1.decode()}"
+    for fields in ([of_store], [commit], [commit, (b"ETag", sha256)], [of_store, (b"X-Repo-Commit", b"main")], [commit, (b"ETag", b'"x"')]):
+        assert digest_of(tag_of(fields)) == ""

@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 
 from dfengine.proxy.upstream.withheld import Withheld, is_whole
 
+ALGORITHMS = ["sha256", "sha384", "sha512", "git"]
 
-@given(st.lists(st.binary(min_size=1, max_size=40), max_size=20), st.integers(0, 60), st.sampled_from(["sha256", "sha384", "sha512"]))
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=20), st.integers(0, 60), st.sampled_from(ALGORITHMS))
 def test_only_what_is_right_comes_to_its_end(parts: list[bytes], most: int, algorithm: str) -> None:
     whole, told = b"".join(parts), list[str]()
-    right = Withheld(f"{algorithm}:{hashlib.new(algorithm, whole).hexdigest()}", most, told.append)
-    wrong = Withheld(f"{algorithm}:{hashlib.new(algorithm, whole + b'x').hexdigest()}", most, told.append)
+    head, hashed = (b"blob %d\0" % len(whole), "sha1") if algorithm == "git" else (b"", algorithm)
+    right, wrong = (
+        Withheld(f"{algorithm}:{hashlib.new(hashed, head + body).hexdigest()}", most, told.append, len(whole))
+        for body in (whole, whole + b"x")
+    )
     sent = came = b""
     for part in parts:
         came += part

@@ -18,7 +18,7 @@ CYTHON = sorted(PACKAGE.rglob("*.pyx"))
 
 CORE = [
     "about", "value", "codes", "errors", "_memory", "_bitset", "_piece", "_window",
-    "location", "task", "events", "paths", "globs", "manifest", "tree", "disposition", "fields", "wire", "settings", "nodes",
+    "location", "task", "events", "paths", "globs", "manifest", "tree", "disposition", "fields", "histogram", "wire", "settings", "nodes",
 ]
 """Modules at the root, each of which may import those before it."""
 
@@ -53,11 +53,11 @@ MAY_IMPORT = {
 """Package -> packages that it may import, beside itself and the core."""
 
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
-PURE_IN_SUPERNODE = {"negative_cache", "posted_peers", "preheat_request", "series"}
+PURE_IN_SUPERNODE = {"negative_cache", "posted_peers", "preheat_request", "series", "timings"}
 """Modules beside the engine that hold laws."""
 
 PURE_IN_PROXY = {
-    "fields", "ranges", "reference", "registries", "targets", "front.guard", "upstream.withheld", "registry.client_files",
+    "fields", "ranges", "reference", "registries", "targets", "front.guard", "upstream.withheld", "registry.client_files", "blobs.counts",
     "forward.rules", "forward.shared_cache", "s3.bucket", "s3.error", "s3.page", "s3.request", "s3.signature", "s3.told", "s3.xml",
 }
 """Modules of the proxy that hold laws."""

@@ -13,6 +13,7 @@
     targets      where a request wants to go (pure)
     fields       header fields: which are passed on, how a body is framed (pure)
     ranges       which bytes a request asks for, and whether it wants them (pure)
+    metrics      what Prometheus is told
     secret_files files of tokens, passwords and keys
     server       the process; which of these answers a request
 

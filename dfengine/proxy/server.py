@@ -24,7 +24,7 @@ from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import Manager
-from dfengine.proxy import fields, reference, targets
+from dfengine.proxy import fields, metrics, reference, targets
 from dfengine.proxy.blobs.blobs import Blobs
 from dfengine.proxy.blobs.working import Working
 from dfengine.proxy.forward.authority import Authority
@@ -223,6 +223,9 @@ class Server:
         self._fronts.add(front)
         return True
 
+    def answered(self, status: int) -> None:
+        self._blobs.counts.answered(status)
+
     def dismiss(self, front: Front) -> None:
         self._fronts.discard(front)
 
@@ -255,6 +258,7 @@ class Server:
                 return self._s3.route(front, head)  # a signature shows who asks
         forwards = is_absolute(head.target) or head.method == "CONNECT"
         if front.inside is None and self._guard.refuses(shown_token(first)):
+            self._blobs.counts.refused += 1
             self._events.warning("token_refused", client=front.client or "local")
             if forwards:
                 asks = b"Proxy-Authenticate", b'Basic realm="dfengine proxy"'
@@ -265,7 +269,7 @@ class Server:
             raise BadRequest(508, "the request came back to this proxy: a registry is configured that leads here")
         if front.inside is not None:
             return self._inside(front, head, front.inside)
-        if probed(front, head, self._blobs.full):
+        if probed(front, head, self._blobs.full) or metrics.told(front, head, self._blobs, len(self._fronts)):
             return None
         if forwards:
             return self._to_others(front, head)

@@ -4,7 +4,7 @@
     api_v1, api_native, api_origin    the requests of 1.x, the native pull, and permission to go to an origin
     api_share, shares, shared_copies  content that hosts share: how it is announced, who has it, and the copies that are kept of it
     admin, api_peers, api_cache       inspection and steering; posted_peers: peers that a tool has made known
-    metrics, legacy_metrics, series   what /metrics tells: of the state, of 1.x's kinds, and by which labels
+    metrics, legacy_metrics, series   what /metrics tells: of the state, of 1.x's kinds, and by which labels; timings: how long things take
     api_preheat, api_jobs, preheats   files and images that are fetched before anybody asks, in the words of Dragonfly 1.x and 2;
                                       preheat_request: what was asked for (pure); preheat_token: who may ask; preheat_job: how one stands
     preheat_places, workers, api_work other supernodes, and proxies that take work

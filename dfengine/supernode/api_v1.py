@@ -23,9 +23,11 @@ from dfengine.errors import (
 )
 from dfengine.net.http import Request, Response
 from dfengine.supernode.download_events import download_told
+from dfengine.supernode.legacy_metrics import LONGEST_DOWNLOAD, LONGEST_FILE
 from dfengine.supernode.negative_cache import FOR_OTHERS, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.registration_check import INVALID, OVERHEAD, checked, wanted
+from dfengine.supernode.series import number
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.scheduler import Pull, Supernode
 from dfengine.task import OWN, cdn_cid, cdn_path
@@ -254,6 +256,9 @@ def leave(state: SupernodeState, request: Request) -> Response:
 def report(state: SupernodeState, request: Request) -> Response:
     told = wire.folded(request.body)
     state.legacy_counts.reported(told, request.client)
+    if told.get("success") is True:
+        length, seconds = number(told.get("filelength"), LONGEST_FILE), number(told.get("duration"), LONGEST_DOWNLOAD)
+        state.timings.downloaded(length, seconds)
     state.counts["finished_downloads" if told.get("success") is True else "failed_downloads"] += 1
     if told.get("wrongcontent") is True:
         state.shares.doubt(told.get("taskid"), told.get("cid"), request.client)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from dfengine.supernode.series import OTHER, Count, Histogram, Labels, Series, label
+from dfengine.histogram import Histogram
+from dfengine.supernode.series import OTHER, Count, Labels, Series, label, number
 
 if TYPE_CHECKING:
     from dfengine.net.http import Request, Response
@@ -39,6 +40,9 @@ LATENCIES = 0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0
 
 DURATIONS = 10.0, 30.0, 60.0, 120.0, 300.0, 600.0
 """Seconds that a download takes."""
+
+LONGEST_DOWNLOAD, LONGEST_FILE = 1e9, 1 << 62
+"""Seconds and bytes: what a download tells beyond these is not believed."""
 
 SCHEDULES = tuple(0.02 * 2**n for n in range(6))
 """Milliseconds that a choice of pieces takes."""
@@ -93,8 +97,8 @@ class LegacyCounts:
         who = self._downloaders.at((system, peer), client)
         who.downloads += 1
         if told.get("success") is True:
-            who.seconds.note(_number(told.get("duration"), 1e9))
-            who.bytes += _number(told.get("filelength"), 1 << 62)
+            who.seconds.note(number(told.get("duration"), LONGEST_DOWNLOAD))
+            who.bytes += number(told.get("filelength"), LONGEST_FILE)
             return
         self._failed.at((system,), client).value += 1
         reason = _text(told.get("backsourcereason")) or "0"
@@ -172,8 +176,3 @@ def _histogram(name: str, text: str, labels: list[str], found: Sequence[tuple[tu
 def _text(value: object) -> str:
     """As a label; "" for what is no text."""
     return label(value) if isinstance(value, str) else ""
-
-
-def _number(value: object, most: float) -> float:
-    """One of 0..most; 0 for what is none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most else 0.0

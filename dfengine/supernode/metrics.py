@@ -19,12 +19,13 @@ from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from dfengine.about import VERSION
+from dfengine.histogram import cumulative
 from dfengine.net.loop_watch import BOUNDS, LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.legacy_metrics import SUPERNODE as THEIRS
 from dfengine.supernode.legacy_metrics import handler
-from dfengine.supernode.series import OTHER, cumulative, label
+from dfengine.supernode.series import OTHER, label
 from dfengine.supernode.state import SupernodeState
 
 OURS = "dfengine_"
@@ -149,6 +150,9 @@ class _Collector:
             requests.add_metric([str(code), handler(route)], count)
         yield requests
         yield from self._ours()
+        # Those that wait were counted as well, and when they began to.
+        at_once = counts["pulls"] + self._served.plain.answered - state.parked.count
+        yield from state.timings.families(state.swarm.leases, at_once)
         yield from self._loop()
 
     def _ours(self) -> Iterator[Metric]:

@@ -26,6 +26,7 @@ from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.quota import TaskQuota
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.timings import Timings
 from dfengine.tree import MANIFEST
 
 LEAST_RATE = 64 << 10
@@ -44,12 +45,12 @@ HEAD_SECONDS = 20.0
 class OriginFetches:
     """Used on the loop's thread: the `Events` of fetches, and the `Usage` that eviction asks about.
 
-    home: the supernode's directory. wake: answers what an event made answerable. counts: events are counted there.
+    home: the supernode's directory. wake: answers what an event made answerable. counts, timings: events are counted there.
     """
 
     def __init__(
         self, settings: SupernodeSettings, home: str, cache: Cache, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry,
-        wake: Callable[[], None], counts: dict[str, int], events: EventLog = SILENT,
+        wake: Callable[[], None], counts: dict[str, int], timings: Timings, events: EventLog = SILENT,
     ) -> None:
         self._loop = loop
         self._cache = cache
@@ -57,6 +58,7 @@ class OriginFetches:
         self._registry = registry
         self._wake = wake
         self._counts = counts
+        self._timings = timings
         self._events = events
         self._begun: dict[str, float] = {}
         """Task -> when its fetch began (loop time), until that has ended."""
@@ -189,7 +191,12 @@ class OriginFetches:
             self._swarm.add_task(fetch.task, count, self._loop.time(), lease=lease)
         self._head_known(fetch.task)
 
-    def fetch_piece(self, fetch: Fetch, n: int) -> None:
+    def fetch_asked(self, fetch: Fetch, seconds: float) -> None:
+        self._timings.first_bytes.note(seconds)
+
+    def fetch_piece(self, fetch: Fetch, n: int, seconds: float = -1) -> None:
+        if seconds >= 0:
+            self._timings.from_origin.note(seconds)
         if fetch.task in self._swarm.tasks:
             self._swarm.cached(fetch.task, n, self._loop.time())
             self._wake()

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from dfengine import wire
+from dfengine.histogram import Histogram
 from dfengine.net.http import Response
 from dfengine.supernode.swarm.members import Key
 from dfengine.supernode.swarm.swarm import Swarm
@@ -13,20 +14,22 @@ from dfengine.supernode.swarm.swarm import Swarm
 
 @dataclass(slots=True)
 class Parked:
-    """A native pull that waits for pieces. number: how many were parked before it."""
+    """A native pull that waits for pieces. number: how many were parked before it. since: when (loop time)."""
 
     future: asyncio.Future[Response]
     timer: asyncio.TimerHandle
     number: int
+    since: float
 
 
 class ParkedPulls(dict[Key, Parked]):
-    """By (task, CID), of which there is one at most."""
+    """By (task, CID), of which there is one at most. waits: how long those waited that were answered, in seconds."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, swarm: Swarm) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, swarm: Swarm, waits: Histogram) -> None:
         super().__init__()
         self._loop = loop
         self._swarm = swarm
+        self._waits = waits
         self.count = 0
         """Pulls that were parked so far."""
 
@@ -34,7 +37,7 @@ class ParkedPulls(dict[Key, Parked]):
         """A pull of k pieces waits; answered WAIT after `seconds`. The client going away cancels it."""
         future: asyncio.Future[Response] = self._loop.create_future()
         timer = self._loop.call_later(seconds, self.release, key)
-        self[key] = Parked(future, timer, self.count)
+        self[key] = Parked(future, timer, self.count, self._loop.time())
         self.count += 1
         self._swarm.park(*key, k)
         future.add_done_callback(lambda done: self._cancelled(key, future) if done.cancelled() else None)
@@ -52,6 +55,7 @@ class ParkedPulls(dict[Key, Parked]):
         parked = self.pop(key, None)
         if parked is not None:
             parked.timer.cancel()
+            self._waits.note(self._loop.time() - parked.since)
             if not parked.future.done():
                 parked.future.set_result(Response(200, wire.encode(answer)))
 

@@ -1,4 +1,4 @@
-"""What a metric's series may be called, and histograms. Pure.
+"""What a metric's series may be called. Pure.
 
 Clients choose labels (a calling system, an address), so their number must be bounded; and a counter's series, once told, must never fall.
 So the first values keep their series, and all later ones are counted together.
@@ -6,8 +6,7 @@ So the first values keep their series, and all later ones are counted together.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from dfengine.net.quota import SHARE, Quota
@@ -24,6 +23,11 @@ LONGEST = 100
 def label(text: str) -> str:
     """`text` as a label's value: one line of at most LONGEST characters that can be printed."""
     return "".join(each if each.isprintable() else "?" for each in text[:LONGEST])
+
+
+def number(value: object, most: float) -> float:
+    """What a client told as a number of 0..most; 0 for what is none."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most else 0.0
 
 
 class Labels:
@@ -52,36 +56,6 @@ class Count:
 
     def __init__(self) -> None:
         self.value = 0.0
-
-
-class Histogram:
-    """Values by bucket. bounds: where the buckets end, the last one is for all beyond. total: the values' sum."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def note(self, value: float) -> None:
-        """One more value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """(bound, values up to it) as the exposition format has them."""
-        return cumulative(self.bounds, self.counts)
-
-
-def cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    """(bound, values up to it) of what each bucket has; counts: one more than there are bounds."""
-    found: list[tuple[str, float]] = []
-    so_far = 0
-    for bound, count in zip((*map(str, bounds), "+Inf"), counts, strict=True):
-        so_far += count
-        found.append((bound, so_far))
-    return found
 
 
 class Series(Generic[Value]):

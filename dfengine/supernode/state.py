@@ -34,6 +34,7 @@ from dfengine.supernode.signatures import Signatures
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.members import Member
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.timings import Timings
 from dfengine.supernode.verifier import Verifier
 from dfengine.supernode.workers import Workers
 from dfengine.task import client_of
@@ -60,6 +61,7 @@ class SupernodeState:
              "damaged_pieces", "internal_errors", "cdn_downloads", "cdn_downloads_failed", "idle_tasks"), 0,
         )
         self.legacy_counts = LegacyCounts()
+        self.timings = Timings()
         self.posted_peers = PostedPeers()
         self.draining = False
         """The process is about to end: no download joins any more."""
@@ -68,9 +70,10 @@ class SupernodeState:
                                             peer_gc=settings.peer_gc_delay), seed=int(time.time()))
         self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3", settings.max_length)
         self.credentials = Credentials(home)
-        self.parked = ParkedPulls(loop, self.swarm)
+        self.parked = ParkedPulls(loop, self.swarm, self.timings.parked)
         self.registry = Registry(loop, self.swarm, self.parked, settings.client_share)
-        self.fetches = OriginFetches(settings, home, self.cache, loop, self.swarm, self.registry, self.wake, self.counts, events)
+        self.fetches = OriginFetches(settings, home, self.cache, loop, self.swarm, self.registry, self.wake, self.counts,
+                                     self.timings, events)
         self.members, self.cdn, self.quota = self.registry.members, self.fetches.cdn, self.fetches.quota
         self.answers = PullAnswers(self.cdn.fetches, self.members, self.advertise_ip, settings.download_port)
         # Peers are no origins: --origin-allow says nothing about them, and what is denied is denied.

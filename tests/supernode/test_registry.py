@@ -10,12 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 from dfengine import wire
+from dfengine.histogram import Histogram
 from dfengine.net.http import Line, Response
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.sliced_work import SLICE
 from dfengine.supernode.swarm.members import Key, Member
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.timings import PULLS
 from dfengine.task import Peer
 from tests.swarm.invariant import check
 
@@ -29,7 +31,7 @@ class Place:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.swarm = Swarm(seed=1)
-        self.parked = ParkedPulls(loop, self.swarm)
+        self.parked = ParkedPulls(loop, self.swarm, Histogram(PULLS))
         self.registry = Registry(loop, self.swarm, self.parked, 100)
         self.swarm.add_task(TASK, 4, loop.time())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.supernode.series import LONGEST, OTHER, Count, Histogram, Labels, Series, label
+from dfengine.histogram import Histogram
+from dfengine.supernode.series import LONGEST, OTHER, Count, Labels, Series, label
 
 CLIENTS = st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3", "::1"])
 

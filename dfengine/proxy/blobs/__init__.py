@@ -6,5 +6,6 @@
     serving, encrypted_serving   send it from there as it comes
     store           those that are whole and right; eviction: which of these leave; pins: which never do
     working         brings blobs that supernodes wish to have here
+    counts          what is counted of it (pure)
     announcing      public blobs of this host, made known to the swarm
 """

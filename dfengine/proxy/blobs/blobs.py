@@ -14,6 +14,7 @@ from dfengine.errors import DigestMismatch, StorageError
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.proxy.blobs.announcing import Announcing
 from dfengine.proxy.blobs.blob import Blob
+from dfengine.proxy.blobs.counts import Counts
 from dfengine.proxy.blobs.store import Kept, Store, name_of, state_of
 from dfengine.proxy.fields import Fields
 from dfengine.proxy.reference import LONGEST_MANIFEST, MANIFESTS
@@ -90,6 +91,7 @@ class Blobs:
     ) -> None:
         self.loop = loop
         self._events = events
+        self.counts = Counts()
         self.permissions = permissions
         self.threads = ThreadPoolExecutor(THREADS, "blob")
         self.store = Store(settings.home)
@@ -135,6 +137,7 @@ class Blobs:
             self._changed(name)
 
     def _changed(self, name: str) -> None:
+        self.counts.changed += 1
         self._events.warning("blob_changed", name=name, reason="it is not what was fetched: another program wrote to the file, or the disk")
 
     def distrusts(self, digest: str, registry: Registry) -> bool:
@@ -151,12 +154,14 @@ class Blobs:
         """See Withheld."""
 
         def told(reason: str) -> None:
+            self.counts.failed += 1
             self._events.warning("failed", name=digest, of=registry.url, reason=reason)
 
         return Withheld(digest, most, told, length)
 
     def passes(self, digest: str, registry: Registry, reason: str) -> None:
         """It is asked of the registry, past the swarm."""
+        self.counts.passed_on += 1
         self._events.warning("passed_on", name=digest, of=registry.url, reason=reason)
 
     def names(self, digest: str, registry: Registry, sent: Fields) -> list[str]:
@@ -207,6 +212,7 @@ class Blobs:
         """Begin to fetch one, in place of an earlier one of this name. asked: what, of whom. proof, named: see Blob."""
         self.drop(name)
         self._let_go(MOST_IDLE)
+        self.counts.begun += 1
         self._events.info("begun", name=asked[0], of=asked[1])
         blob = self._open[name] = Blob(
             self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), proof, named
@@ -227,9 +233,15 @@ class Blobs:
         elif blob is not None:
             blob.close()
 
-    def use(self, name: str) -> None:
-        """A blob that is kept is given away now."""
+    def use(self, name: str, given: bool = True) -> None:
+        """A blob that is kept is given away now, or was asked for by a supernode."""
+        self.counts.given += given
         self.store.use(name, time.time())
+
+    @property
+    def open(self) -> int:
+        """How many are fetched, or were a moment ago."""
+        return len(self._open)
 
     @property
     def full(self) -> bool:
@@ -257,11 +269,13 @@ class Blobs:
                 self._proved[name] = kept
                 if len(self._proved) > MOST_PROVED:
                     del self._proved[next(iter(self._proved))]
+            self.counts.finished(blob.told)
             self._events.info("finished", name=asked[0], of=asked[1], length=blob.file.geometry.length, **blob.told)
             if self.store.add(kept, *blob.whole) and not place:
                 self._announcing.add(kept, blob.file)
             blob.state = state_of(blob.file.fd)
         elif not blob.closed:
+            self.counts.failed += 1
             self._events.warning("failed", name=asked[0], of=asked[1], reason=str(blob.failure))
             if isinstance(blob.failure, DigestMismatch):
                 self._distrusted.pop(asked, None)

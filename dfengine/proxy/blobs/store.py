@@ -73,6 +73,14 @@ class Store:
         except OSError as error:
             raise StorageError(f"cannot use {self.path}: {error.strerror}") from error
 
+    def free(self) -> int:
+        """Bytes that the disk takes; 0 where the home cannot be used."""
+        try:
+            found = os.statvfs(self.path)
+        except OSError:
+            return 0
+        return found.f_bavail * found.f_frsize
+
     def find(self, name: str) -> Kept | None:
         """The blob, if it was compared by this process and has not changed since. name: see name_of, also below."""
         seen = self._right.get(name)

@@ -179,7 +179,7 @@ class Working:
             found = await blobs.kept(names)
             if found is None:
                 raise StorageError("the blob cannot be kept")
-        blobs.use(found[0])
+        blobs.use(found[0], given=False)
         if item.pinned:
             pins.pin(self._settings.home, found[0], True)
 

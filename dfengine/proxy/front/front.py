@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from dfengine.proxy.front.exchange import Exchange, Server
     from dfengine.proxy.registries import Registry
 
-
 HEAD_SECONDS = 10.0
 IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
@@ -211,6 +210,7 @@ class Front(asyncio.Protocol):
         assert request is not None
         assert not self._begun
         self._begun = True
+        self._server.answered(status)
         if bodiless(request.method, status):
             if length >= 0 and status != 204:
                 fields.append((b"Content-Length", b"%d" % length))

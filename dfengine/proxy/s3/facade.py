@@ -135,6 +135,9 @@ class S3Facade:
     def admit(self, front: Front) -> bool:
         return self._take(front) if self._s3.checks else self._server.admit(front)
 
+    def answered(self, status: int) -> None:
+        self._server.answered(status)
+
     def dismiss(self, front: Front) -> None:
         self._server.dismiss(front)
 

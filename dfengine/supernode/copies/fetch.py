@@ -49,8 +49,11 @@ class Events(Protocol):
     def fetch_head(self, fetch: Fetch) -> None:
         """Length and piece size are known. What the copy already has is reported next."""
 
-    def fetch_piece(self, fetch: Fetch, n: int) -> None:
-        """Piece n is in the copy."""
+    def fetch_asked(self, fetch: Fetch, seconds: float) -> None:
+        """The origin's answer began, so long after it was asked."""
+
+    def fetch_piece(self, fetch: Fetch, n: int, seconds: float) -> None:
+        """Piece n is in the copy. seconds: since its first byte came from the origin; negative: it came from elsewhere."""
 
     def fetch_pieces(self, fetch: Fetch, pieces: Bitset) -> None:
         """These pieces were in the copy already."""
@@ -201,10 +204,10 @@ class Fetch:
         with self.news:
             self.news.notify_all()
 
-    def arrived(self, n: int) -> None:
-        """Piece n is in the copy. In any thread."""
+    def arrived(self, n: int, seconds: float = -1) -> None:
+        """Piece n is in the copy; seconds: see `Events.fetch_piece`. In any thread."""
         self.notify()
-        self.post(self.events.fetch_piece, self, n)
+        self.post(self.events.fetch_piece, self, n, seconds)
 
     def damaged(self, n: int) -> None:
         """Piece n was wrong and was dropped. In any thread."""

@@ -92,6 +92,7 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
     start, version = found[1].resume_at(found[0]) if found is not None else (0, None)
     while True:
         fetch.origin_requests += 1
+        begun = time.monotonic()
         try:
             body = origin.open(start, version=version, unless=unless)
         except SourceGone as error:
@@ -107,6 +108,7 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
             fetch.waits = str(error)
         else:
             fetch.waits = ""
+            fetch.post(fetch.events.fetch_asked, fetch, time.monotonic() - begun)
             return origin, body
         with fetch.news:
             fetch.news.wait_for(lambda: fetch.stopped, wait)

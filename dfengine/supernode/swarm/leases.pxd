@@ -26,6 +26,8 @@ cdef class Leases:
     cdef public double watch_due
     cdef public double piece_time
     cdef readonly Py_ssize_t sent_by_supernode, sent_by_peers
+    cdef Py_ssize_t[2][10] took    # pieces by the kind of their source (supernode, peer) and by the bucket of their time
+    cdef double[2] took_seconds
 
     cdef int use_supernode(self, Lease lease) except -1
     cdef int leave_supernode(self, Lease lease) except -1
@@ -34,4 +36,5 @@ cdef class Leases:
     cdef int unschedule(self, Lease lease) except -1
     cpdef int release(self, Lease lease) except -1
     cpdef int free_slot(self, Lease lease) except -1
+    cdef int note_time(self, bint peer, double seconds) except -1
     cpdef double soonest(self) except -1

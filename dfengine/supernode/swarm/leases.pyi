@@ -1,7 +1,10 @@
-from typing import final
+from typing import Final, final
 
 from dfengine.supernode.swarm._state import Lease
 from dfengine.supernode.swarm.supernode_slots import SupernodeSlots
+
+PIECE_BOUNDS: Final[tuple[float, ...]]
+"""Seconds at which the buckets of `Leases.times` end, the last one is for all beyond."""
 
 @final
 class Leases:
@@ -19,6 +22,8 @@ class Leases:
         """Pieces reported done that came from it, since the start."""
     @property
     def sent_by_peers(self) -> int: ...
+    def times(self, peer: bool) -> tuple[list[int], float]:
+        """(pieces by bucket, sum of their seconds) from assignment to report. peer: those assigned from peers, else from the supernode."""
     def free_slot(self, lease: Lease) -> int:
         """Free the source's slot while the last bytes arrive. Again: nothing happens."""
     def use_slot(self, lease: Lease) -> None:

@@ -16,6 +16,9 @@ cdef enum:
 
 cdef double GRAIN = deadlines.GRAIN
 
+PIECE_BOUNDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+cdef double[9] BOUNDS = PIECE_BOUNDS
+
 
 @cython.final
 cdef class Leases:
@@ -165,6 +168,18 @@ cdef class Leases:
             if peer.used + 1 >= min(peer.slots, other.task.upload_slots) > peer.used:
                 other.task.reopen(other)
         return 0
+
+    cdef int note_time(self, bint peer, double seconds) except -1:
+        """A piece was reported so long after it was assigned."""
+        cdef int bucket = 0
+        while bucket < 9 and seconds > BOUNDS[bucket]:
+            bucket += 1
+        self.took[peer][bucket] += 1
+        self.took_seconds[peer] += seconds
+        return 0
+
+    def times(self, bint peer):
+        return [self.took[peer][bucket] for bucket in range(10)], self.took_seconds[peer]
 
     def use_slot(self, Lease lease not None):
         if lease.freed:

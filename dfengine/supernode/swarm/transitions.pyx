@@ -91,6 +91,7 @@ cpdef int complete(Download download, Py_ssize_t n, Leases leases, double now) e
         leases.release(lease)
         if not download.legacy:
             record_piece_time(task, now - lease.started)
+            leases.note_time(lease.source is not None, now - lease.started)
             leases.piece_time += (now - lease.started - leases.piece_time) / 8
             record_link_time(download, lease, leases, now)
     return task.recheck_if_parked(download)

@@ -1,0 +1,178 @@
+"""Writes dfengine.json, the dashboard of supernodes and proxies for Grafana 9 and later: `python deploy/grafana/dashboard.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("dfengine.json")
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+WIDTH, HEIGHT = 8, 8
+"""Of a panel; a row is 24 wide."""
+
+BY = "sum by (instance)"
+
+
+def quantile(q: float, metric: str, by: str) -> str:
+    """Of a histogram, over all instances that are shown."""
+    return f"histogram_quantile({q}, sum by (le, {by}) (rate({metric}_bucket{{$shown}}[$__rate_interval])))"
+
+
+def rate(metric: str, labels: str = "") -> str:
+    """By second and instance. labels: more to group by, as `, code`."""
+    return f"sum by (instance{labels}) (rate({metric}{{$shown}}[$__rate_interval]))"
+
+
+def total(metric: str) -> str:
+    return f"sum(increase({metric}{{$shown}}[$__range]))"
+
+
+PIECES = "dfengine_piece_seconds"
+SUPERNODE: list[tuple[str, str, str, dict[str, str]]] = [
+    ("Saved", "percentunit", "Share of the bytes of finished downloads that no origin had to send, in the time that is shown", {
+        "saved": f"1 - {total('dfengine_origin_bytes_total')} / {total('dragonfly_dfget_download_size_bytes_total')}",
+    }),
+    ("Downloads", "none", "Registered now, by their state", {
+        "{{status}}": "sum by (status) (dragonfly_supernode_dfgettasks{$shown})",
+    }),
+    ("Files", "none", "In memory, by the state of the supernode's copy", {
+        "{{cdnstatus}}": "sum by (cdnstatus) (dragonfly_supernode_tasks{$shown})",
+    }),
+    ("Bytes by second", "Bps", "Delivered: of downloads that told that they have succeeded", {
+        "delivered": "sum(rate(dragonfly_dfget_download_size_bytes_total{$shown}[$__rate_interval]))",
+        "sent by supernodes": "sum(rate(dfengine_sent_bytes_total{$shown}[$__rate_interval]))",
+        "read from origins": "sum(rate(dfengine_origin_bytes_total{$shown}[$__rate_interval]))",
+    }),
+    ("Pieces by second", "none", "That downloads received, by the kind of source", {
+        "from peers": "sum(rate(dfengine_pieces_from_peers_total{$shown}[$__rate_interval]))",
+        "from supernodes": "sum(rate(dfengine_pieces_from_supernode_total{$shown}[$__rate_interval]))",
+    }),
+    ("Downloads by second", "none", "Registrations, and how downloads ended", {
+        "registered": "sum(rate(dragonfly_supernode_tasks_registered_total{$shown}[$__rate_interval]))",
+        "finished": "sum(rate(dfengine_downloads_finished_total{$shown}[$__rate_interval]))",
+        "failed": "sum(rate(dragonfly_supernode_dfgettasks_failed_total{$shown}[$__rate_interval]))",
+        "went to the origin": "sum(rate(dfengine_back_to_source_total{$shown}[$__rate_interval]))",
+    }),
+    ("Time of a download, by size", "s", "The median of those that succeeded", {
+        "up to {{size}}": quantile(0.5, "dfengine_download_seconds", "size"),
+    }),
+    ("Time of a piece, by source", "s", "From its assignment until its receiver reports it; from an origin: until the supernode has it", {
+        "median, {{source}}": quantile(0.5, PIECES, "source"),
+        "slowest twentieth, {{source}}": quantile(0.95, PIECES, "source"),
+    }),
+    ("Pulls", "s", "Seconds until a pull is answered: it waits where no piece can be offered", {
+        "median, {{instance}}": quantile(0.5, "dfengine_pull_seconds", "instance"),
+        "slowest twentieth, {{instance}}": quantile(0.95, "dfengine_pull_seconds", "instance"),
+    }),
+    ("Pulls by second", "none", "", {
+        "{{instance}}": rate("dfengine_pulls_total"),
+    }),
+    ("Wait for origins", "s", "Seconds until the head of an origin's answer", {
+        "median, {{instance}}": quantile(0.5, "dfengine_origin_first_byte_seconds", "instance"),
+        "slowest tenth, {{instance}}": quantile(0.9, "dfengine_origin_first_byte_seconds", "instance"),
+    }),
+    ("Fetches from origins", "none", "By second", {
+        "begun, {{instance}}": rate("dragonfly_supernode_cdn_trigger_total"),
+        "failed, {{instance}}": rate("dragonfly_supernode_cdn_trigger_failed_total"),
+    }),
+    ("Pieces under way and pulls that wait", "none", "", {
+        "under way, {{instance}}": f"{BY} (dfengine_leases{{$shown}})",
+        "waiting, {{instance}}": f"{BY} (dfengine_parked_pulls{{$shown}})",
+    }),
+    ("Hosts that are not used as sources", "none", "Isolated: they sent wrong bytes, or none. Unproved: nobody has answered there yet", {
+        "isolated, {{instance}}": f"{BY} (dfengine_isolated_peers{{$shown}})",
+        "unproved, {{instance}}": f"{BY} (dfengine_unproved_peers{{$shown}})",
+    }),
+    ("Room for copies", "bytes", "", {
+        "{{instance}}": f"{BY} (dfengine_free_bytes{{$shown}})",
+    }),
+    ("Defects", "none", "In the time that is shown: requests that failed by a defect, and pieces that were wrong on the disk", {
+        "internal errors": total("dfengine_internal_errors_total"),
+        "damaged pieces": total("dfengine_damaged_pieces_total"),
+    }),
+    ("Processor", "percentunit", "Cores in use, and the share of time in which the loop did not look at its sockets", {
+        "cores, {{instance}}": rate("process_cpu_seconds_total"),
+        "loop held, {{instance}}": rate("dfengine_loop_held_seconds_sum"),
+    }),
+    ("Memory", "bytes", "", {
+        "{{instance}}": f"{BY} (process_resident_memory_bytes{{$shown}})",
+    }),
+]
+PROXY: list[tuple[str, str, str, dict[str, str]]] = [
+    ("Bytes by second, by source", "Bps", "Of files that came whole and right", {
+        "{{source}}": "sum by (source) (rate(dfengine_proxy_received_bytes_total{$shown}[$__rate_interval]))",
+    }),
+    ("Answers by second", "none", "", {
+        "{{code}}": "sum by (code) (rate(dfengine_proxy_answers_total{$shown}[$__rate_interval]))",
+    }),
+    ("Files by second", "none", "", {
+        "given from the disk": "sum(rate(dfengine_proxy_kept_files_given_total{$shown}[$__rate_interval]))",
+        "fetches begun": "sum(rate(dfengine_proxy_fetches_begun_total{$shown}[$__rate_interval]))",
+        "fetches failed": "sum(rate(dfengine_proxy_fetches_failed_total{$shown}[$__rate_interval]))",
+        "passed on, past the swarm": "sum(rate(dfengine_proxy_passed_on_total{$shown}[$__rate_interval]))",
+    }),
+    ("Time of a fetch", "s", "Until the file is whole and right", {
+        "median": "histogram_quantile(0.5, sum by (le) (rate(dfengine_proxy_fetch_seconds_bucket{$shown}[$__rate_interval])))",
+        "slowest twentieth": "histogram_quantile(0.95, sum by (le) (rate(dfengine_proxy_fetch_seconds_bucket{$shown}[$__rate_interval])))",
+    }),
+    ("Connections", "none", "", {
+        "of clients": "sum(dfengine_proxy_connections{$shown})",
+        "files under way": "sum(dfengine_proxy_files_under_way{$shown})",
+    }),
+    ("Least room", "bytes", "Of the ten proxies that have least; full: how many fetch nothing", {
+        "{{instance}}": "bottomk(10, dfengine_proxy_free_bytes{$shown})",
+        "full": "sum(dfengine_proxy_disk_full{$shown})",
+    }),
+]  # fmt: skip
+STATS = {"Saved", "Defects"}
+"""Panels of one number each."""
+
+
+def panel(number: int, at: tuple[int, int], title: str, unit: str, text: str, targets: dict[str, str]) -> dict[str, Any]:
+    """at: column and line."""
+    made: dict[str, Any] = {
+        "id": number, "title": title, "description": text, "type": "stat" if title in STATS else "timeseries", "datasource": SOURCE,
+        "gridPos": {"x": at[0], "y": at[1], "w": WIDTH, "h": HEIGHT},
+        "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
+        "targets": [
+            {"refId": chr(ord("A") + n), "datasource": SOURCE, "legendFormat": legend,
+             "expr": expr.replace("$shown", 'instance=~"$instance"')}
+            for n, (legend, expr) in enumerate(targets.items())
+        ],
+    }  # fmt: skip
+    if title in STATS:
+        for target in made["targets"]:
+            target["instant"] = True
+    return made
+
+
+def dashboard() -> dict[str, Any]:
+    panels: list[dict[str, Any]] = []
+    line = 0
+    for title, rows in (("Supernodes", SUPERNODE), ("Proxies", PROXY)):
+        panels.append({"id": len(panels) + 1, "type": "row", "title": title, "collapsed": False, "panels": [],
+                       "gridPos": {"x": 0, "y": line, "w": 24, "h": 1}})  # fmt: skip
+        line += 1
+        for n, each in enumerate(rows):
+            panels.append(panel(len(panels) + 1, (n % 3 * WIDTH, line + n // 3 * HEIGHT), *each))
+        line += -(-len(rows) // 3) * HEIGHT
+    query = "label_values({__name__=~\"dragonfly_supernode_build_info|dfengine_proxy_build_info\"}, instance)"
+    return {
+        "uid": "dfengine", "title": "dfengine", "tags": ["dfengine"], "schemaVersion": 38, "version": 1, "editable": True, "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"}, "timezone": "browser", "graphTooltip": 1, "annotations": {"list": []}, "links": [],
+        "templating": {"list": [
+            {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
+            {"name": "instance", "label": "Instance", "type": "query", "datasource": SOURCE, "query": {"query": query, "refId": "instance"},
+             "refresh": 2, "includeAll": True, "multi": True, "allValue": ".*", "sort": 1, "current": {"text": "All", "value": "$__all"}},
+        ]},
+        "panels": panels,
+    }  # fmt: skip
+
+
+def written() -> str:
+    return json.dumps(dashboard(), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(written())

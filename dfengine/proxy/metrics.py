@@ -1,0 +1,75 @@
+"""What the proxy answers `/metrics` with, in Prometheus's format. prometheus_client is imported by the first request for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dfengine.about import VERSION
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+
+PATH = b"/metrics"
+OURS = "dfengine_proxy_"
+TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+def told(front: Front, head: Head, blobs: Blobs, connections: int) -> bool:
+    """Answer a request for the metrics; False: it is another one. connections: of clients, open now."""
+    if head.target != PATH or head.method not in ("GET", "HEAD"):
+        return False
+    front.whole(200, exposition(blobs, connections), [(b"Content-Type", TYPE)])
+    return True
+
+
+def exposition(blobs: Blobs, connections: int) -> bytes:
+    """All families."""
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+    class Families:
+        def collect(self) -> Iterator[Metric]:
+            return _families(blobs, connections)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Families())
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
+
+def _families(blobs: Blobs, connections: int) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    counts = blobs.counts
+    build = GaugeMetricFamily(OURS + "build_info", "The running version", labels=["version"])
+    build.add_metric([VERSION], 1)
+    yield build
+    answers = CounterMetricFamily(OURS + "answers", "Answers that began", labels=["code"])
+    for status, count in counts.answers.items():
+        answers.add_metric([str(status)], count)
+    yield answers
+    received = CounterMetricFamily(OURS + "received_bytes", "Bytes of files that came whole and right, by source", labels=["source"])
+    for source, count in counts.bytes.items():
+        received.add_metric([source.removeprefix("from_")], count)
+    yield received
+    for name, text, value in (
+        ("fetches_begun", "Files whose fetch began", counts.begun),
+        ("fetches_failed", "Files that did not come, or were wrong", counts.failed),
+        ("kept_files_given", "Answers with a file that was whole on the disk", counts.given),
+        ("passed_on", "Files that were asked of their server, past the swarm", counts.passed_on),
+        ("files_changed", "Files on the disk that another program changed", counts.changed),
+        ("tokens_refused", "Requests without the token of this proxy", counts.refused),
+    ):
+        yield CounterMetricFamily(OURS + name, text, value)
+    for name, text, gauge in (
+        ("connections", "Connections of clients", connections),
+        ("files_under_way", "Files that are fetched, or were a moment ago", blobs.open),
+        ("disk_full", "1 while nothing is fetched because the disk takes nothing", int(blobs.full)),
+        ("free_bytes", "Room left on the disk of files", blobs.store.free()),
+    ):
+        yield GaugeMetricFamily(OURS + name, text, gauge)
+    yield HistogramMetricFamily(OURS + "fetch_seconds", "Until a file was whole and right", counts.fetched.buckets(), counts.fetched.total)

@@ -1,0 +1,104 @@
+"""What a supernode and a proxy tell Prometheus: it is valid, documented, and what dashboard and alerts ask for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+from scene import MIB, PATIENCE, Scene, Supernode, until
+from test_forward import asked
+
+from tests.deploy.test_monitoring import rules, shown
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OURS = re.compile(r"\b(?:dragonfly_supernode|dragonfly_dfget|dfengine|process)_\w+")
+SIZE = 5 * MIB + 7
+MILLISECONDS = "dragonfly_supernode_schedule_duration_milliseconds"
+"""1.x's name, which promtool would have in seconds."""
+
+
+def text_of(url: str) -> str:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/metrics", timeout=PATIENCE) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        return str(answer.read().decode())
+
+
+def check(text: str) -> None:
+    told = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    complaints = [line for line in (told.stdout + told.stderr).splitlines() if MILLISECONDS not in line]
+    assert not complaints, complaints
+
+
+def series(text: str) -> set[str]:
+    """Names of samples; of a family that has none yet, those that it will have."""
+    found = set()
+    for family in text_string_to_metric_families(text):
+        found |= {sample.name for sample in family.samples}
+        ends = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
+        found |= {family.name + end for end in ends}
+    return found
+
+
+def values(text: str) -> dict[str, float]:
+    """Of samples, by name and labels but `peer`, as they are written."""
+    found: dict[str, float] = {}
+    for line in re.sub(r'\{peer="[^"]*"\}', "", text).splitlines():
+        if not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            found[name] = float(value)
+    return found
+
+
+def pull_as_dragonfly(node: Supernode, url: str) -> None:
+    """A 1.x client registers and asks for pieces once."""
+    told = {"rawURL": url, "taskURL": url, "IP": "127.0.0.9", "port": 15001, "path": "/peer/file/x", "cID": "old", "version": "1.0.6",
+            "superNodeIp": "127.0.0.1", "hostName": "h"}  # fmt: skip
+    ask = urllib.request.Request(f"http://{node.node}/peer/registry", json.dumps(told).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(ask, timeout=PATIENCE) as answer:
+        task = json.load(answer)["data"]["taskId"]
+    node.get(f"/peer/task?srcCid=old&dstCid=&range=&result=500&status=700&taskId={task}")
+
+
+def test_what_prometheus_is_told(stage: Scene) -> None:
+    stage.file("f", SIZE)
+    os.utime(stage.path / "www" / "f", (time.time() - 3600,) * 2)
+    node, url = stage.supernode(), stage.origin() + "/f"
+    proxy = stage.proxy(nodes=(node,))[1]
+    assert len(asked(proxy, url)[1]) == SIZE
+    # Until it has been put by its name, it is given as it came.
+    until(lambda: len(asked(proxy, url)[1]) == SIZE and values(text_of(proxy))["dfengine_proxy_kept_files_given_total"], "it is kept")
+    assert asked(proxy, f"{proxy}/nothing")[0].status == 404
+    stage.get(url, "out", host=3, nodes=(node,))
+    pull_as_dragonfly(node, url)
+    until(lambda: node.metric("dfengine_downloads_finished_total") >= 2, "both told how they went")
+    supernode, proxies = text_of(f"http://{node.node}"), text_of(proxy)
+    check(supernode)
+    check(proxies)
+
+    found = values(supernode)
+    assert sum(found[f'dfengine_piece_seconds_count{{source="{source}"}}'] for source in ("peer", "supernode")) == 4
+    assert found['dfengine_piece_seconds_count{source="origin"}'] == 4, "the proxy's task is another one"
+    assert found["dfengine_pull_seconds_count"] == found["dfengine_pulls_total"] >= 3
+    assert found["dfengine_origin_first_byte_seconds_count"] == 2
+    assert found['dfengine_download_seconds_count{size="16MiB"}'] == 2
+    assert found["dragonfly_supernode_schedule_duration_milliseconds_count"] == 1
+    found = values(proxies)
+    assert found['dfengine_proxy_answers_total{code="200"}'] >= 3
+    assert found['dfengine_proxy_answers_total{code="404"}'] == 1
+    assert sum(found[f'dfengine_proxy_received_bytes_total{{source="{kind}"}}'] for kind in ("peers", "supernode", "origin")) == SIZE
+    assert found["dfengine_proxy_fetches_begun_total"] == found["dfengine_proxy_fetch_seconds_count"] == 1
+
+    # The pages name them all, and the dashboard and the alerts name no others.
+    page = (ROOT / "docs" / "operating.md").read_text()
+    documented = set(re.findall(rf"`({OURS.pattern})", page))
+    exposed = {family.name for text in (supernode, proxies) for family in text_string_to_metric_families(text)}
+    assert exposed == {name.removesuffix("_total") for name in documented}
+    known = series(supernode) | series(proxies)
+    assert set(OURS.findall(" ".join(shown()))) <= known
+    assert set(OURS.findall(" ".join(rule["expr"] for rule in rules()))) <= known

@@ -21,6 +21,9 @@ DOWNLOAD_PORT = 8001
 HUB = "https://huggingface.co"
 """The Hugging Face Hub, if no other is named."""
 
+LOOKUPS = ("dns", "srv")
+"""How a name is looked up that stands for several supernodes."""
+
 PROXY_PORT = 65001
 """Of 1.x's dfdaemon."""
 
@@ -75,27 +78,49 @@ def parse_duration(text: str | float) -> float:
 
 
 class SupernodeAddress(Value):
-    """A supernode's control address; a node of weight 2 takes twice the tasks of one of weight 1."""
+    """A supernode's control address; a node of weight 2 takes twice the tasks of one of weight 1.
+
+    lookup: `dns`: of each address that the name `host` has; `srv`: `host` has SRV records that name supernodes; "": it is one.
+    priority: of an SRV record (RFC 2782): those of a lower one are tried first. Of such a record the weight may be 0.
+    name: what its certificate is for, "": `host`.
+    """
 
     host: str
     port: int = CONTROL_PORT
     weight: int = 1
+    lookup: str = ""
+    priority: int = 0
+    name: str = ""
 
     @classmethod
     def parse(cls, text: str) -> SupernodeAddress:
-        """`HOST[:PORT][=WEIGHT]`, IPv6 in brackets. Raises BadValue."""
-        address, equals, weight = text.strip().partition("=")
+        """`HOST[:PORT][=WEIGHT]`, IPv6 in brackets; `dns://HOST[:PORT][=WEIGHT]`, `srv://NAME`. Raises BadValue."""
+        lookup, scheme, rest = text.strip().rpartition("://")
+        address, equals, weight = rest.partition("=")
         match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@,\[\]-][^\s:/@,\[\]]*)(?::(\d{1,5}))?", address)
-        if not match or (equals and not re.fullmatch(r"\d{1,6}", weight)):
-            raise BadValue(f"node {shown(text)!r} is not HOST[:PORT][=WEIGHT]")
+        if (scheme and lookup not in LOOKUPS) or not match or (equals and not re.fullmatch(r"\d{1,6}", weight)):
+            raise BadValue(f"node {shown(text)!r} is not HOST[:PORT][=WEIGHT], dns://HOST[:PORT][=WEIGHT] or srv://NAME")
+        if lookup == "srv" and (match[2] or equals or "[" in address):
+            raise BadValue(f"node {shown(text)!r}: srv://NAME has its ports and weights from its records")
         port = int(match[2] or CONTROL_PORT)
         if not 0 < port < 65536 or (equals and int(weight) == 0):
-            raise BadValue(f"node {text!r}: a port is 1..65535 and a weight at least 1")
-        return cls(match[1].strip("[]"), port, int(weight) if equals else 1)
+            raise BadValue(f"node {shown(text)!r}: a port is 1..65535 and a weight at least 1")
+        return cls(match[1].strip("[]"), port, int(weight) if equals else 1, lookup)
+
+    @property
+    def text(self) -> str:
+        """What `parse` reads."""
+        return str(self) if self.lookup == "srv" else f"{self}={self.weight}"
+
+    @property
+    def certified(self) -> str:
+        """The name or address that its certificate is for."""
+        return self.name or self.host
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        scheme = f"{self.lookup}://" if self.lookup else ""
+        return f"{scheme}{host}" if self.lookup == "srv" else f"{scheme}{host}:{self.port}"
 
 
 class GetSettings(Value):

@@ -75,10 +75,10 @@ SLOW = {
 }
 """What a `get` of a small file must not pay for, unless it is imported where it is used."""
 
-OPTIONAL = {"cryptography", "fsspec", "obstore"}
+OPTIONAL = {"cryptography", "dns", "fsspec", "obstore"}
 """What extras bring, imported only where it is used."""
 
-DISTRIBUTION = {"prometheus_client": "prometheus-client", "yaml": "pyyaml"}
+DISTRIBUTION = {"dns": "dnspython", "prometheus_client": "prometheus-client", "yaml": "pyyaml"}
 """Module -> the package that brings it, where the names differ."""
 
 GET = {"command", "dial", "fd_passing", "limit", "lazy_start", "_receive", "__init__", "__main__"}

@@ -14,6 +14,7 @@ from dfengine.client.host_cache import Cached
 from dfengine.client.node_cache import NodeCache
 from dfengine.errors import BadValue
 from dfengine.net.dialer import Dialer
+from dfengine.net.node_names import expanded
 from dfengine.proxy.blobs import pins
 from dfengine.settings import HOME
 from dfengine.storage.home import Home
@@ -37,12 +38,15 @@ def cache(values: dict[str, Any]) -> None:
     if action == "import":
         if not nodes:
             raise BadValue("cache import gives a supernode a copy: name it (-n HOST); `dfengine share` serves the file from this host")
-        sharing.hand_over(values | {"path": words[0], "replicas": len(nodes)})
+        sharing.hand_over(values | {"path": words[0], "nodes": tuple(expanded(nodes)), "replicas": len(expanded(nodes))})
         return
     if len(nodes) > 1:
         raise BadValue("one supernode at a time: give one -n")
     if nodes:
-        _of_node(action, words, values, NodeCache(_dialer(values), nodes[0]))
+        found = expanded(nodes)
+        if len(found) > 1:
+            raise BadValue(f"one supernode at a time: {nodes[0]} stands for {', '.join(map(str, found[:9]))}")
+        _of_node(action, words, values, NodeCache(_dialer(values), found[0]))
     else:
         _of_host(action, words, values, Home(command.home(values.get("home", HOME), "--home")))
 

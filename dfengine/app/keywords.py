@@ -279,4 +279,4 @@ def _text(value: Any) -> str:
         if len(value) != 2 or not all(isinstance(part, str) for part in value):
             raise BadValue("a header is a pair of texts")
         return ": ".join(value)
-    return f"{value}={value.weight}" if isinstance(value, SupernodeAddress) else str(value)
+    return value.text if isinstance(value, SupernodeAddress) else str(value)

@@ -104,7 +104,8 @@ GET = (
     Option(("--dry-run",), "dry_run", MANY, "Print what would be downloaded, and write nothing", FLAG,
            more="Of a directory sizes and paths, also what `--delete` would delete; of a list URLs and outputs"),
     Option(("-n", "--node"), "nodes", SWARM, "Supernode; repeat for several", "host[:port][=weight]", many=True, default="none",
-           more="Or several with commas between them. Port 8002 and weight 1 if absent", legacy="nodes"),
+           more="Or several with commas between them. Port 8002 and weight 1 if absent; `dns://NAME[:PORT]`: each address of the name; "
+           "`srv://NAME`: its SRV records (docs/operating.md)", legacy="nodes"),
     Option(("-p", "--pattern"), "pattern", SWARM, "cdn: serve nobody; source: origin only", PATTERN,
            more="`p2p` and `cdn` fetch from peers and supernode"),
     Option(("--notbs",), "notbs", SWARM, "Never fall back to the origin when the swarm fails", FLAG),

@@ -15,6 +15,7 @@ from dfengine.app.signals import Stopped, ignore_signals, raise_on_signals
 from dfengine.client.identity import identify, read_certificates
 from dfengine.errors import BadValue, OriginError, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
 from dfengine.net.dialer import Dialer
+from dfengine.net.node_names import expanded
 from dfengine.net.node_preheats import NodePreheats
 from dfengine.nodes import order
 from dfengine.origin import credentials, image_name
@@ -60,7 +61,7 @@ def preheat(values: dict[str, Any]) -> None:
 
 
 def _nodes(values: dict[str, Any]) -> list[NodePreheats]:
-    """Raises BadValue."""
+    """Raises BadValue, SupernodeError where names stand for none."""
     given = tuple(dict.fromkeys(values.get("nodes", ())))
     if not given:
         raise BadValue("a supernode fetches it: name it (-n HOST)")
@@ -71,7 +72,7 @@ def _nodes(values: dict[str, Any]) -> list[NodePreheats]:
         token = read_secret(values["token_file"]).decode("ascii", "replace")
     tls = values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")
     dialer = Dialer(values.get("secret_file", ()), tls)
-    return [NodePreheats(dialer, node, token) for node in given]
+    return [NodePreheats(dialer, node, token) for node in expanded(given)]
 
 
 def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) -> None:
@@ -137,7 +138,9 @@ def _message(what: str, values: dict[str, Any]) -> dict[str, Any]:
 def _begin(what: str, message: dict[str, Any], nodes: list[NodePreheats], values: dict[str, Any]) -> Begun:
     """A file at the supernode that downloads try first, of those that answer; an image at all, which divide its blobs."""
     if message["type"] == "image":
-        name, places = secrets.token_hex(32), [f"{node.node}={node.node.weight}" for node in nodes]
+        best = min(node.node.priority for node in nodes)  # downloads go to others only when these fail
+        nodes = [node for node in nodes if node.node.priority == best]
+        name, places = secrets.token_hex(32), [f"{node.node}={max(1, node.node.weight)}" for node in nodes]
         more = {"id": name, **({"nodes": places} if len(nodes) > 1 and "scope" not in message else {})}
         begun: list[NodePreheats] = []
         try:

@@ -4,6 +4,7 @@
     download_dialer                     its connections, which any thread can cut
     identity, messages                  who it is, and what it says
     swarm_session                       pulls from the swarm, survives the loss of a supernode
+    supernodes                          which supernodes are tried
     supernode_session, native, legacy   one registration, and the two ways of pulling
     pull_timing, doubts, progress_timeout  when to send the next request, what to say of wishes in vain, when to give up
     watch                               what the main thread checks between two waits

@@ -24,12 +24,12 @@ from dfengine.client.messages import Registration, encode_report
 from dfengine.client.naming import naming
 from dfengine.client.releasing import release
 from dfengine.client.result import Result
+from dfengine.client.supernodes import tried
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.watch import Watch
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
 from dfengine.net import fd_passing
 from dfengine.net.dial import local_address
-from dfengine.nodes import order
 from dfengine.storage.home import Home
 
 TYPE_CHECKING = False
@@ -138,11 +138,7 @@ class Downloading:
             self.say(text)
         serves = transfer is self._shared
         return Result(
-            url=self.settings.url,
-            output=output,
-            task_id=self._task,
-            length=length,
-            seconds=self.watch.seconds,
+            url=self.settings.url, output=output, task_id=self._task, length=length, seconds=self.watch.seconds,
             from_peers=byte_counts.peers, from_supernode=byte_counts.supernode, from_origin=byte_counts.origin,
             resumed=byte_counts.resumed,
             digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
@@ -175,8 +171,12 @@ class Downloading:
 
     def _from_swarm(self) -> str | None:
         """None when all is here, else why not."""
-        settings, nodes = self.settings, order(self.settings.nodes, self.selected_by or self.who.task)
-        ip = local_peer.address(settings.ip, nodes, local_address if self._pooled is None else self._pooled.address)
+        settings = self.settings
+        try:
+            nodes = tried(settings, self.selected_by or self.who.task, self.watch)
+        except SupernodeError as error:
+            return str(error)
+        ip = local_peer.address(settings.ip, nodes(), local_address if self._pooled is None else self._pooled.address)
         self.peer = LocalPeer(ip, 0)
         if settings.pattern != "p2p":
             nowhere = os.path.expanduser(settings.home).startswith("~")
@@ -196,7 +196,7 @@ class Downloading:
             except LocalError as error:
                 self.unshared(error)
         serves = f"at {self.peer.ip}:{self.peer.port}" if self.peer.port else "nobody"
-        self.say(f"supernodes {', '.join(map(str, nodes))}; this host serves {serves}")
+        self.say(f"supernodes {', '.join(map(str, nodes()))}; this host serves {serves}")
         if self._join():
             return None
         self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port, lambda: self.watch.check(None))

@@ -38,7 +38,7 @@ class DownloadDialer(Dialer):
         self._error: BaseException | None = None
 
     def connect(
-        self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False,
+        self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool | str = False,
         opened: Callable[[socket.socket], None] | None = None,
     ) -> Connection:
         """See Dialer."""
@@ -58,7 +58,7 @@ class DownloadDialer(Dialer):
 
         if self._error is not None:
             raise SourceGone(STOPPED)
-        kept = None if self._pooled is None or local else self._pool(named).acquire(host, port)
+        kept = None if self._pooled is None or local else self._pool(bool(named)).acquire(host, port)
         if kept is not None:
             return self._own(kept)
         try:

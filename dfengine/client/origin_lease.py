@@ -75,7 +75,7 @@ class OriginLease:
     def _request(self, more: dict[str, object], timeout: float) -> int:
         """The answer's code, 0 when there is none."""
         with contextlib.suppress(RemoteError):
-            line = self._dialer.connect(self._node.host, self._node.port, timeout=2.0, named=True)
+            line = self._dialer.connect(self._node.host, self._node.port, timeout=2.0, named=self._node.certified)
             with contextlib.closing(line):
                 status, _, body = line.request("POST", "/swarm/origin", JSON, encode({**self._ask, **more}), timeout=timeout)
                 if status == 200:

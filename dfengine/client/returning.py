@@ -17,7 +17,7 @@ from dfengine.errors import OriginError, RemoteError, SourceGone, SupernodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dfengine.client.messages import Registration
     from dfengine.client.supernode_session import Membership
@@ -41,7 +41,8 @@ ANSWER = 30.0
 class Returning:
     """Of one download. Used by the engine's thread; `look` at most."""
 
-    def __init__(self, dialer: Dialer, nodes: Sequence[SupernodeAddress], registration: Registration) -> None:
+    def __init__(self, dialer: Dialer, nodes: Callable[[], Sequence[SupernodeAddress]], registration: Registration) -> None:
+        """nodes: those that may be asked now; it waits for nothing."""
         self._dialer, self._nodes, self._registration = dialer, nodes, registration
         self._tries, self._vain = TRIES, 0
         self._here = -1
@@ -87,7 +88,7 @@ class Returning:
         return found
 
     def _ask(self, transfer: Transfer) -> None:
-        for node in self._nodes:
+        for node in self._nodes():
             try:
                 found = join(self._dialer, node, self._registration, time.monotonic() + ANSWER, self._pause)
             except RemoteError:

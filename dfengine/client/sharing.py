@@ -17,8 +17,8 @@ from dfengine.location import content_url
 from dfengine.net.announcing import announce
 from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
-from dfengine.nodes import order
-from dfengine.settings import SupernodeAddress
+from dfengine.net.node_names import expanded
+from dfengine.nodes import named, order
 from dfengine.storage import content, shared_content
 from dfengine.storage.home import Home
 from dfengine.task import task_id
@@ -26,9 +26,9 @@ from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from dfengine.settings import ShareSettings
+    from dfengine.settings import ShareSettings, SupernodeAddress
     from dfengine.wire import Announced
 
 LOOK = 0.5
@@ -61,9 +61,10 @@ class Share:
         self._look = look
         if not settings.nodes:
             raise BadValue("a file is shared at a supernode: name one (-n HOST)")
-        distinct = {str(node) for node in settings.nodes}
-        if settings.replicas > len(distinct):
-            raise BadValue(f"--replicas {settings.replicas}: {len(distinct)} supernodes are named, each of which keeps one copy")
+        self._nodes: dict[str, SupernodeAddress] = {}
+        """By their texts."""
+        if not named(settings.nodes):
+            self._know(settings.nodes)
         self._dialer = Dialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
         if settings.tls_ca and not settings.tls_cert:
             raise BadValue("there is no certificate to serve with: --tls-cert")
@@ -72,10 +73,18 @@ class Share:
         """One, of a file; of a directory its data and its manifest."""
         self._port = 0
 
+    def _know(self, nodes: Iterable[SupernodeAddress]) -> None:
+        """These are told. Raises BadValue where they are fewer than are to keep copies."""
+        self._nodes = {str(node): node for node in nodes}
+        if self._settings.replicas > len(self._nodes):
+            raise BadValue(f"--replicas {self._settings.replicas}: {len(self._nodes)} supernodes are named, each of which keeps one copy")
+
     def run(self) -> Sharing:
         """Read the file, have it served, and tell the supernodes. Raises BadValue, StorageError, LocalError, SupernodeError."""
         settings = self._settings
-        ip = local_peer.address(settings.ip, settings.nodes, local_address)
+        if not self._nodes:
+            self._know(expanded(settings.nodes, lambda: self._look(-1)))
+        ip = local_peer.address(settings.ip, self._nodes.values(), local_address)
         if not ip:
             raise SupernodeError("this host has no address towards a supernode: --ip ADDRESS")
         ip = local_peer.served_at(self.home, "" if settings.ip in local_peer.EVERY_ADDRESS else settings.ip, ip)
@@ -120,10 +129,11 @@ class Share:
 
     def _described(self, sha256: str, path: str, length: int, ip: str, until: float, of: str = "") -> shared_content.Announced:
         url, sign = content_url(sha256), unique_sign()
-        nodes = list(map(str, order(self._settings.nodes, task_id(url))))
+        nodes = list(map(str, order(self._nodes.values(), task_id(url))))
+        names = [node.text for node in self._settings.nodes] if named(self._settings.nodes) else []
         return shared_content.Announced(
             shared_content.name_of(sha256, sign), url, path, length, f"{ip}-{sign}", ip, nodes, nodes[: self._settings.replicas], until,
-            self._settings.location, of,
+            self._settings.location, of, names,
         )  # fmt: skip
 
     def _tell(self) -> list[str]:
@@ -142,9 +152,8 @@ class Share:
         return known
 
     def _announce(self, shared: shared_content.Announced, node: str, withdrawn: bool = False) -> Announced:
-        where = SupernodeAddress.parse(node)
         told = shared_content.announcement(shared, self._port, keep=node in shared.keep, withdrawn=withdrawn)
-        return announce(self._dialer, where.host, where.port, told, lambda algorithm: shared_content.digests(self.home, shared, algorithm))
+        return announce(self._dialer, self._nodes[node], told, lambda algorithm: shared_content.digests(self.home, shared, algorithm))
 
     def _accepted(self, node: str, answer: Announced) -> None:
         if answer.code not in (codes.SUCCESS, codes.WAIT):

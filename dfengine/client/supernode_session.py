@@ -74,7 +74,7 @@ class Membership(Value):
 
     def connect(self, timeout: float = CONNECT) -> Connection:
         """One more connection to the supernode. timeout: seconds. Raises SourceGone."""
-        return self.dialer.connect(self.node.host, self.node.port, timeout=timeout, named=True)
+        return self.dialer.connect(self.node.host, self.node.port, timeout=timeout, named=self.node.certified)
 
 
 def join(
@@ -88,7 +88,7 @@ def join(
     patience = min(deadline, time.monotonic() + AUTH_PATIENCE)
     while True:
         left = deadline - time.monotonic()
-        connection = dialer.connect(node.host, node.port, timeout=max(0.1, min(5.0, left)), named=True)
+        connection = dialer.connect(node.host, node.port, timeout=max(0.1, min(5.0, left)), named=node.certified)
         kept = connection.served > 0
         try:
             sent = registration.encode(connection.remote_ip)

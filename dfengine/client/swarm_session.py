@@ -54,13 +54,16 @@ def _session(member: Membership, held: list[tuple[int, int]]) -> SupernodeSessio
 
 
 class SwarmSession:
-    """Of one download. `opened` is called with each new transfer, once its file can be served; `say` with what a user may want to know."""
+    """Of one download. `nodes` gives supernodes, best first, as they are known then.
+
+    `opened` is called with each new transfer, once its file can be served; `say` with what a user may want to know.
+    """
 
     def __init__(
         self,
         settings: GetSettings,
         dialer: Dialer,
-        nodes: list[SupernodeAddress],
+        nodes: Callable[[], list[SupernodeAddress]],
         registration: Registration,
         assembly: Place,
         watch: Watch,
@@ -69,7 +72,7 @@ class SwarmSession:
     ) -> None:
         self._settings = settings
         self._dialer = dialer
-        self.nodes = self._nodes = nodes
+        self._nodes = nodes
         self._registration = registration
         self._assembly = assembly
         self._watch = watch
@@ -85,6 +88,11 @@ class SwarmSession:
         self.refused = False
         """The last supernode that failed said that it could not fetch the file, or would not."""
         self._questions = False
+
+    @property
+    def nodes(self) -> list[SupernodeAddress]:
+        """Best first, as they are known now."""
+        return self._nodes()
 
     def run(self, questions: bool = False) -> str | None:
         """Until every piece is here: None; or until the swarm has failed: why. Errors of this machine are raised.
@@ -113,7 +121,7 @@ class SwarmSession:
 
     def _first(self) -> Membership:
         failure: RemoteError | None = None
-        for node in self._nodes:
+        for node in self.nodes:
             self._watch.check(None)
             self._watch.waits(f"asks supernode {node}, which may wait for the origin", "asks a supernode")
             try:
@@ -156,7 +164,7 @@ class SwarmSession:
             except RemoteError as error:
                 failure = error
                 self._watch.trouble(str(error))
-            seeks = f"lost, seeking {'another' if len(self._nodes) > 1 else 'it again'}"
+            seeks = f"lost, seeking {'another' if len(self.nodes) > 1 else 'it again'}"
             self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
             # A file that begins anew brings pieces each time: only more than ever before is progress.
             here = transfer.plan.here
@@ -167,7 +175,7 @@ class SwarmSession:
             gained = here != before and here > most and not isinstance(failure, NoProgress)
             strikes = 0 if gained else strikes if transfer.parked else strikes + weight
             most = max(most, here)
-            if strikes >= STRIKES * len(self._nodes) or (weight == STRIKES - 1 and self._questions):
+            if strikes >= STRIKES * len(self.nodes) or (weight == STRIKES - 1 and self._questions):
                 self.refused = weight == STRIKES - 1
                 return str(failure)
             if gained:
@@ -177,7 +185,7 @@ class SwarmSession:
             if transfer.finished:
                 return None
             self._say(str(failure))
-            self.member = self._rejoin(transfer, self._order_after(member.node, stay=not strikes), weight == STRIKES - 1)
+            self.member = self._rejoin(transfer, member.node, not strikes, weight == STRIKES - 1)
             if self.member is None:
                 return None
             self._say(f"registered again at {self.member.node}")
@@ -237,12 +245,14 @@ class SwarmSession:
 
     def _order_after(self, last: SupernodeAddress, stay: bool) -> list[SupernodeAddress]:
         """Where to register now: `last` and then those behind it, around the list; or, not to `stay`, `last` at the end."""
-        at = self._nodes.index(last) + (not stay)
-        return [*self._nodes[at:], *self._nodes[:at]]
+        nodes = self.nodes
+        at = next((n + (not stay) for n, node in enumerate(nodes) if str(node) == str(last)), 0)
+        return [*nodes[at:], *nodes[:at]]
 
-    def _rejoin(self, transfer: Transfer, nodes: list[SupernodeAddress], failed: bool) -> Membership | None:
+    def _rejoin(self, transfer: Transfer, last: SupernodeAddress, stay: bool, failed: bool) -> Membership | None:
         """Another membership, of the first node that gives one; None when all is here meanwhile. Raises the last RemoteError in the end.
 
+        last, stay: see `_order_after`.
         failed: the supernode could not fetch the file: if every node refuses now, that is the answer, and none is asked again.
         """
         patience = RETRY_NOTBS if self._settings.notbs else RETRY
@@ -254,7 +264,7 @@ class SwarmSession:
                 parked = transfer.parked
                 until = min(self._watch.deadline, time.monotonic() + patience)
                 backoff = Backoff(0.1, PARKED_PAUSE if parked else 1.0)
-            for node in nodes:
+            for node in self._order_after(last, stay):
                 self._watch.check(transfer)
                 if transfer.finished:
                     return None

@@ -68,7 +68,8 @@ class Fetching(Downloading):
             return super()._from_origin(reason)
         from dfengine.client.returning import Returning
 
-        returning = self.place.returning = Returning(self.dialer, self._swarm.nodes, self.registration)
+        swarm = self._swarm
+        returning = self.place.returning = Returning(self.dialer, lambda: swarm.nodes, self.registration)
         try:
             while True:
                 returning.begin(self.place.transfer)

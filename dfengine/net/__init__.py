@@ -6,6 +6,7 @@
     piece_server, piece_connection      serves pieces by sendfile (`_sendfile`); `rate_queue` and `limit` share a rate
     dial, chunks, _receive              the blocking client, and receiving a piece into place
     secret, authentication, tls         who may ask, and encryption
+    node_names, srv                     what names of supernodes stand for
     node_control, node_preheats         asks a supernode for what its administrators, and who preheats, may ask
     announcing, work                    tells a supernode what this host shares; what supernodes have proxies bring
     access, metadata                    which addresses may be asked

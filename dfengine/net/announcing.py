@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.net.dialer import Dialer
+    from dfengine.settings import SupernodeAddress
 
 ANSWER = 10.0
 """Seconds for an answer."""
@@ -21,13 +22,13 @@ MOST_DIGESTS = 700_000
 """Bytes of digests that a request has room for."""
 
 
-def announce(dialer: Dialer, host: str, port: int, told: Announcement, digests: Callable[[str], bytes]) -> Announced:
+def announce(dialer: Dialer, node: SupernodeAddress, told: Announcement, digests: Callable[[str], bytes]) -> Announced:
     """The supernode's last answer, a refusal too. digests: of the pieces, by the algorithm of that name; what it raises is raised.
 
     Raises RemoteError.
     """
-    where = f"supernode {host}:{port}"
-    line = dialer.connect(host, port, timeout=5.0, named=True)
+    where = f"supernode {node}"
+    line = dialer.connect(node.host, node.port, timeout=5.0, named=node.certified)
     try:
         answer = _ask(line, where, told)
         if answer.code == codes.CONTINUE and not told.withdrawn:

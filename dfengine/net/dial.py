@@ -114,12 +114,12 @@ class Connection:
     Raises SourceGone when the other side cannot be reached, closes or stays silent, ProtocolViolation for what is no HTTP.
     """
 
-    def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False,
+    def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool | str = False,
                  opened: Callable[[socket.socket], None] | None = None, secret: bytes | None = None, wrap: WrapTls | None = None) -> None:
         """Connects within `timeout` seconds, as long again for TLS, and for the name of a server that is signed for.
 
         `local`: address to connect from, "" = the system's choice.
-        named: with TLS, the other side's certificate must be for `host`.
+        named: with TLS, the other side's certificate must be for `host`, or for this name.
         opened: called with each socket before it connects; whoever shuts it down ends the wait for it.
         secret: each request is signed with it. wrap: makes TLS of the connected socket; None: plain.
         """
@@ -165,7 +165,7 @@ class Connection:
             raise
         self.served = 0
 
-    def _shake_hands(self, wrap: WrapTls, named: bool, timeout: float) -> None:
+    def _shake_hands(self, wrap: WrapTls, named: bool | str, timeout: float) -> None:
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket, self.receiver = wrap(self._socket, self.host, named, timeout)

@@ -39,7 +39,7 @@ class Dialer:
             self._wrap = tls_wrapper(*tls_files)
 
     def connect(
-        self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool = False,
+        self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool | str = False,
         opened: Callable[[socket.socket], None] | None = None,
     ) -> Connection:
         """A new connection; see Connection for the arguments and what is raised."""

@@ -33,7 +33,7 @@ class NodeControl:
     def ask(self, method: str, path: str, fields: dict[str, Any] | None = None, missing: bool = False) -> Any:
         """What the answer says. missing: None is returned for a 404. Raises RemoteError."""
         body = json.dumps(fields).encode() if fields is not None else b""
-        line = self._dialer.connect(self.node.host, self.node.port, timeout=CONNECT, named=True)
+        line = self._dialer.connect(self.node.host, self.node.port, timeout=CONNECT, named=self.node.certified)
         try:
             status, _, answer = line.request(method, path, {**self._headers, **(JSON if body else {})}, body, timeout=ANSWER)
         finally:

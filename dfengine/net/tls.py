@@ -212,19 +212,19 @@ def _filled(context: ssl.SSLContext, cert: str, key: str, ca: str) -> ssl.SSLCon
     return context
 
 
-WrapTls = Callable[[socket.socket, str, bool, float], tuple[ssl.SSLSocket, TlsReceiver]]
+WrapTls = Callable[[socket.socket, str, bool | str, float], tuple[ssl.SSLSocket, TlsReceiver]]
 
 
 def tls_wrapper(cert: str, key: str, ca: str) -> WrapTls:
-    """What makes TLS of a connected socket: (socket, host, whether that host's name is verified, seconds). Raises BadValue.
+    """What makes TLS of a connected socket: (socket, host, whether its name is verified, or the name that is, seconds). Raises BadValue.
 
     What it returns raises OSError, and the socket is closed then.
     """
     contexts = {named: client(cert, key, ca, named) for named in (False, True)}
 
-    def wrap(sock: socket.socket, host: str, named: bool, seconds: float) -> tuple[ssl.SSLSocket, TlsReceiver]:
+    def wrap(sock: socket.socket, host: str, named: bool | str, seconds: float) -> tuple[ssl.SSLSocket, TlsReceiver]:
         sock.settimeout(seconds)
-        wrapped = contexts[named].wrap_socket(sock, server_hostname=host if named else None)
+        wrapped = contexts[bool(named)].wrap_socket(sock, server_hostname=(host if named is True else named) or None)
         return wrapped, TlsReceiver(wrapped)
 
     return wrap

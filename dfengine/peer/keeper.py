@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from dfengine import codes
-from dfengine.errors import DfengineError
+from dfengine.errors import BadValue, DfengineError
 from dfengine.net.announcing import announce
 from dfengine.net.dialer import Dialer
+from dfengine.net.node_names import ordered_now
 from dfengine.settings import SupernodeAddress
 from dfengine.storage.home import Home
 from dfengine.storage.shared_content import Announced, announcement, digests, is_whole, listed, read
+from dfengine.task import task_id
 
 ALIVE = 5.0
 """Seconds between two announcements to one supernode; see `supernode.shares.SILENCE`."""
@@ -59,10 +61,10 @@ class Keeper:
         self._known = shared
         at = time.monotonic()
         for each in shared.values():
-            for node in each.nodes:
-                if self._due.get((each.name, node), 0.0) <= at:
-                    self._due[each.name, node] = float("inf")
-                    self._submit(self._announce, each, node)
+            for node, keep in _places(each):
+                if self._due.get((each.name, str(node)), 0.0) <= at:
+                    self._due[each.name, str(node)] = float("inf")
+                    self._submit(self._announce, each, node, keep)
 
     def end(self, names: Iterable[str]) -> None:
         """The user withdraws them: the next look takes them back, also what `share` itself has announced since the last one."""
@@ -70,37 +72,36 @@ class Keeper:
             if (found := read(self._home, name)) is not None:
                 self._known[name] = found
 
-    def _submit(self, work: Callable[[Announced, str], None], shared: Announced, node: str) -> None:
+    def _submit(self, work: Callable[..., None], *given: object) -> None:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(AT_ONCE, "announce")
-        self._threads.submit(work, shared, node)
+        self._threads.submit(work, *given)
 
-    def _announce(self, shared: Announced, node: str) -> None:
+    def _announce(self, shared: Announced, node: SupernodeAddress, keep: bool) -> None:
         """In a thread. A supernode that refuses it is told again as well: it may know better by then."""
         pause = ALIVE if len(self._known) <= FEW else SELDOM
         try:
-            where = SupernodeAddress.parse(node)
-            told = announcement(shared, self._port, keep=node in shared.keep)
-            answer = announce(self._dialer(), where.host, where.port, told, lambda algorithm: digests(self._home, shared, algorithm))
+            told = announcement(shared, self._port, keep=keep)
+            answer = announce(self._dialer(), node, told, lambda algorithm: digests(self._home, shared, algorithm))
             if answer.code not in (codes.SUCCESS, codes.WAIT):
                 pause = 6 * ALIVE
         except DfengineError:
             pass
         finally:
-            if (shared.name, node) in self._due:
-                self._due[shared.name, node] = time.monotonic() + pause
+            if (shared.name, str(node)) in self._due:
+                self._due[shared.name, str(node)] = time.monotonic() + pause
             else:
                 self._withdraw(shared, node)  # it was taken back meanwhile, which may have arrived first
 
     def _take_back(self, shared: Announced) -> None:
-        for node in shared.nodes:
-            self._due.pop((shared.name, node), None)
+        for key in [key for key in self._due if key[0] == shared.name]:
+            del self._due[key]
+        for node, _ in _places(shared):
             self._submit(self._withdraw, shared, node)
 
-    def _withdraw(self, shared: Announced, node: str) -> None:
+    def _withdraw(self, shared: Announced, node: SupernodeAddress) -> None:
         with contextlib.suppress(DfengineError):
-            where = SupernodeAddress.parse(node)
-            announce(self._dialer(), where.host, where.port, announcement(shared, self._port, withdrawn=True), lambda algorithm: b"")
+            announce(self._dialer(), node, announcement(shared, self._port, withdrawn=True), lambda algorithm: b"")
 
     async def close(self) -> None:
         """The process ends: nothing is served any more. It takes LAST seconds at most."""
@@ -112,3 +113,14 @@ class Keeper:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(loop.run_in_executor(None, threads.shutdown), LAST)
             threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _places(shared: Announced) -> list[tuple[SupernodeAddress, bool]]:
+    """The supernodes that know it now, and whether each keeps a copy: as names say, where names were given and are known."""
+    given, found = [], []
+    with contextlib.suppress(BadValue):
+        given = [SupernodeAddress.parse(node) for node in shared.nodes]
+        found = ordered_now(map(SupernodeAddress.parse, shared.names), task_id(shared.url)) if shared.names else []
+    if found:
+        return [(node, n < len(shared.keep)) for n, node in enumerate(found)]
+    return [(node, str(node) in shared.keep) for node in given]

@@ -13,7 +13,7 @@ from dfengine.client.messages import encode
 from dfengine.client.supernode_session import JSON, reason
 from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
 from dfengine.net.dial import CONNECT
-from dfengine.nodes import order
+from dfengine.net.node_names import ordered
 from dfengine.programs.handle import Handle
 from dfengine.value import Value
 
@@ -93,7 +93,7 @@ class Preheat(Handle[Preheated]):
         """The supernode that downloads try first, of those that answer, and the task. Raises RemoteError."""
         body = self._message()
         failure: RemoteError | None = None
-        for node in order(self._settings.nodes, identify(self._settings).task):
+        for node in ordered(self._settings.nodes, identify(self._settings).task, self.check):
             self.check()
             self._state = f"asks supernode {node}" + (f"; {failure}" if failure is not None else "")
             try:
@@ -162,7 +162,7 @@ class Preheat(Handle[Preheated]):
         """Status and object of the answer. Raises SourceGone, ProtocolViolation."""
         if self._line is None or not self._line.usable:
             self._hang_up()
-            self._line = self._dialer.connect(node.host, node.port, timeout=self._left(CONNECT), named=True)
+            self._line = self._dialer.connect(node.host, node.port, timeout=self._left(CONNECT), named=node.certified)
         status, _, answer = self._line.request(method, path, JSON, body, timeout=self._left(ANSWER))
         try:
             said = json.loads(answer)

@@ -40,6 +40,7 @@ FOREVER = 1e12
 class Announced(Value):
     """What HOME/shares/NAME says. url: `df:sha256:...`. path: of the file. ip: this host's for its peers. nodes: HOST:PORT of supernodes.
 
+    names: the supernodes as they were given, where some are names that stand for several (`net.node_names`); else none.
     keep: those of them that keep a copy. until: unix seconds when all of it ends. of: of a directory's data: the name of the directory.
     """
 
@@ -54,10 +55,11 @@ class Announced(Value):
     until: float
     location: str = ""
     of: str = ""
+    names: list[str] = []  # noqa: RUF012 - a value: nobody changes it
 
     def encode(self) -> bytes:
         """As JSON, in UTF-8; the path may be any bytes, and comes back as it was."""
-        return json.dumps(self.__dict__).encode()
+        return json.dumps({name: value for name, value in self.__dict__.items() if value or name != "names"}).encode()
 
     @classmethod
     def decode(cls, text: bytes) -> Announced:
@@ -67,10 +69,10 @@ class Announced(Value):
         except (ValueError, TypeError, RecursionError):
             raise BadValue("not the description of shared content") from None
         texts = (found.name, found.url, found.path, found.cid, found.ip, found.location, found.of)
-        lists = type(found.nodes) is list and type(found.keep) is list
+        lists = type(found.nodes) is list and type(found.keep) is list and type(found.names) is list
         if (
             not lists
-            or not all(type(text) is str for text in (*texts, *found.nodes, *found.keep))
+            or not all(type(text) is str for text in (*texts, *found.nodes, *found.keep, *found.names))
             or type(found.length) is not int
             or type(found.until) not in (int, float)
             or not valid_name(found.name)

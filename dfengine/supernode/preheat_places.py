@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dfengine.errors import DfengineError, RemoteError
 from dfengine.net import work
+from dfengine.net.node_names import expanded
 from dfengine.net.node_preheats import NodePreheats
+from dfengine.nodes import named
 from dfengine.origin.request import is_private
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
 from dfengine.supernode.preheat_request import HERE, PEERS, SEEDS, Asked
 from dfengine.supernode.workers import Worker
 
 if TYPE_CHECKING:
+    from dfengine.settings import SupernodeAddress
     from dfengine.supernode.state import SupernodeState
 
 Result = TypeVar("Result")
@@ -74,11 +77,14 @@ class PreheatPlaces:
         part.here = 0 if error else part.length
         part.end(error)
 
-    def forward(self, job: Job, asked: Asked, group: asyncio.TaskGroup) -> None:
-        """Have the other supernodes fetch the same, as tasks of this group."""
+    async def forward(self, job: Job, asked: Asked, group: asyncio.TaskGroup) -> None:
+        """Have the other supernodes fetch the same, as tasks of this group. Raises SupernodeError where names stand for none."""
         if asked.scope != SEEDS:
             return
-        for address in self._state.settings.nodes:
+        nodes: Iterable[SupernodeAddress] = self._state.settings.nodes
+        if named(nodes):
+            nodes = await self._asked(partial(expanded, nodes))
+        for address in nodes:
             for url in asked.urls:
                 part = Part(url, host=str(address), ip=address.host)
                 job.parts.append(part)

@@ -179,7 +179,7 @@ class Preheats:
             async with asyncio.TaskGroup() as group:
                 for part in list(job.parts):
                     group.create_task(self._file(job, asked, part, slots))
-                self._places.forward(job, asked, group)
+                await self._places.forward(job, asked, group)
             return
         hosts = self._places.chosen(asked)
         image = of_url(asked.urls[0])
@@ -201,7 +201,7 @@ class Preheats:
                 others = self._places.parts(part, hosts)
                 job.parts += others
                 group.create_task(self._blob(job, asked, part, opened, slots, list(zip(hosts, others, strict=True))))
-            self._places.forward(job, asked, group)
+            await self._places.forward(job, asked, group)
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         return await self._state.loop.run_in_executor(self._threads, call)

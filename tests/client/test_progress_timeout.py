@@ -94,7 +94,7 @@ def test_ever_new_sources_that_all_fail_end_in_the_swarms_failure(tmp_path: Path
     transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())
     settings: Any = SimpleNamespace(minrate=0, locallimit=0)
     watch: Any = SimpleNamespace(check=lambda transfer: None)
-    swarm: Any = SwarmSession(settings, Dialer(), [], None, None, watch, lambda member: None, lambda text: None)  # type: ignore[arg-type]
+    swarm: Any = SwarmSession(settings, Dialer(), list, None, None, watch, lambda member: None, lambda text: None)  # type: ignore[arg-type]
     link = Endless()
     with pytest.raises(NoProgress):
         swarm._drive(link, transfer)

@@ -54,7 +54,7 @@ class World:
         self.transfer: Any = SimpleNamespace(
             parked=False, wake=lambda: None, plan=SimpleNamespace(here=3), file=SimpleNamespace(geometry=Geometry(100, 10), record=record)
         )
-        self.returning = Returning(None, ["a", "b"], None)  # type: ignore[arg-type, list-item]
+        self.returning = Returning(None, lambda: ["a", "b"], None)  # type: ignore[arg-type, list-item, return-value]
         self.returning.begin(self.transfer)
 
     def _join(self, _: Any, node: str, *__: Any) -> Any:

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.nodes import order
+from dfengine.nodes import named, order
 from dfengine.settings import SupernodeAddress
 
 NODES = [SupernodeAddress(f"supernode{i}") for i in range(5)]
@@ -47,3 +47,26 @@ def test_an_address_counts_once() -> None:
     assert order(nodes, "t").count(SupernodeAddress("a", weight=2)) == 1
     assert len(order([SupernodeAddress("a"), SupernodeAddress("a")], "t")) == 1
     assert order([], "t") == []
+
+
+RECORDS = st.lists(st.builds(SupernodeAddress, st.sampled_from("abcdefgh"), weight=st.integers(0, 65535), priority=st.integers(0, 3)))
+
+
+@given(RECORDS, st.text(max_size=20))
+def test_a_lower_priority_is_tried_first_and_the_list_does_not_matter(nodes: list[SupernodeAddress], task: str) -> None:
+    found = order(nodes, task)
+    assert [node.priority for node in found] == sorted(node.priority for node in found)
+    distinct = list({str(node): node for node in nodes}.values())
+    assert order(distinct, task) == order(distinct[::-1], task)
+
+
+def test_a_weight_of_zero_is_chosen_seldom_and_zeros_are_equal() -> None:
+    beside = Counter(order([SupernodeAddress("a", weight=0), SupernodeAddress("b", weight=1)], task)[0].host for task in TASKS)
+    assert 0 < beside["a"] < 200
+    alone = Counter(order([SupernodeAddress(host, weight=0) for host in "ab"], task)[0].host for task in TASKS)
+    assert 1800 < alone["a"] < 2200
+
+
+def test_names_that_stand_for_several_are_told_apart() -> None:
+    assert not named([*NODES, SupernodeAddress.parse("[::1]:9=4")])
+    assert named([*NODES, SupernodeAddress.parse("dns://sn")])

@@ -26,6 +26,9 @@ MD5 = "d41d8cd98f00b204e9800998ecf8427e"
         (SupernodeAddress.parse, "10.0.0.1:9=3", SupernodeAddress("10.0.0.1", 9, 3)),
         (parse_range, "0-9", "bytes=0-9"), (parse_range, "7-", "bytes=7-"), (parse_range, "-5", "bytes=-5"),
         (parse_range, "3-3", "bytes=3-3"),
+        (SupernodeAddress.parse, "dns://h:9=3", SupernodeAddress("h", 9, 3, "dns")),
+        (SupernodeAddress.parse, "dns://h", SupernodeAddress("h", lookup="dns")),
+        (SupernodeAddress.parse, "srv://_dfengine._tcp.h", SupernodeAddress("_dfengine._tcp.h", lookup="srv")),
         (SupernodeAddress.parse, "[::1]:9", SupernodeAddress("::1", 9)), (parse_header, "A-b:  c: d ", ("A-b", "c: d")),
     ],
 )  # fmt: skip
@@ -42,6 +45,9 @@ def test_taken(parse: Any, text: Any, value: Any) -> None:
         (SupernodeAddress.parse, ""), (SupernodeAddress.parse, "a b"),
         (SupernodeAddress.parse, "h:99999"), (SupernodeAddress.parse, "h:0"), (SupernodeAddress.parse, "h=0"),
         (SupernodeAddress.parse, "h="), (SupernodeAddress.parse, "http://h"),
+        (SupernodeAddress.parse, "srv://h:9"), (SupernodeAddress.parse, "srv://h=2"), (SupernodeAddress.parse, "srv://[::1]"),
+        (SupernodeAddress.parse, "dns://"), (SupernodeAddress.parse, "://h"), (SupernodeAddress.parse, "dns://srv://h"),
+        (SupernodeAddress.parse, "dns://h:0"), (SupernodeAddress.parse, "DNS://h"), (SupernodeAddress.parse, "dns://u@h"),
         (SupernodeAddress.parse, "-o"), (parse_range, ""), (parse_range, "-"), (parse_range, "5"), (parse_range, "5-4"),
         (parse_range, "0-" + "9" * 19),
         (parse_range, "-0"),
@@ -72,6 +78,11 @@ def test_a_digest_in_any_case(text: str, algorithm: str) -> None:
 def test_what_is_no_digest(text: str) -> None:
     with pytest.raises(BadValue):
         Digest.parse(text)
+
+
+@pytest.mark.parametrize("text", ["h:9=3", "[::1]:9=1", "dns://h:9=3", "srv://_dfengine._tcp.h"])
+def test_an_address_is_read_as_it_is_written(text: str) -> None:
+    assert SupernodeAddress.parse(text).text == text
 
 
 def test_no_message_shows_a_password() -> None:

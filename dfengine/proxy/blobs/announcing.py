@@ -18,7 +18,8 @@ from dfengine.errors import DfengineError
 from dfengine.location import content_url
 from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
-from dfengine.nodes import order
+from dfengine.net.node_names import expanded
+from dfengine.nodes import named, order
 from dfengine.storage import content, shared_content
 from dfengine.storage.home import Home
 from dfengine.task import task_id
@@ -68,7 +69,7 @@ class Announcing:
         with contextlib.suppress(DfengineError, OSError):
             settings, home = self._settings, Home(self._settings.home)
             shared = self._own(home)
-            ip = local_peer.address(settings.ip, settings.nodes, local_address)
+            ip = local_peer.address(settings.ip, expanded(settings.nodes), local_address)
             if shared and ip:
                 dialer = Dialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
                 peer = local_peer.ensure(
@@ -81,13 +82,15 @@ class Announcing:
         with self._turn, contextlib.suppress(DfengineError, OSError):
             settings, home = self._settings, Home(self._settings.home)
             path, url, sign = os.path.join(os.path.realpath(self._folder), hex), content_url(hex), unique_sign()
-            ip = local_peer.address(settings.ip, settings.nodes, local_address)
-            nodes = list(map(str, order(settings.nodes, task_id(url))))[:SUPERNODES]
+            known = expanded(settings.nodes)
+            ip = local_peer.address(settings.ip, known, local_address)
+            nodes = list(map(str, order(known, task_id(url))))[:SUPERNODES]
+            names = [node.text for node in settings.nodes] if named(settings.nodes) else []
             found = content.Content(path, length, hex, {"xxh3": digests}, content.state_of(os.lstat(path)))
             if not ip or found.state[2] != length:
                 return
             name, until = shared_content.name_of(hex, sign), time.time() + SECONDS
-            shared = shared_content.Announced(name, url, path, length, f"{ip}-{sign}", ip, nodes, [], until, settings.location)
+            shared = shared_content.Announced(name, url, path, length, f"{ip}-{sign}", ip, nodes, [], until, settings.location, names=names)
             with self._store.touching(hex):  # a link more
                 shared_content.publish(home, shared, found, task_id(url))
             for each in sorted(self._own(home), key=lambda each: each.until)[:-MOST]:

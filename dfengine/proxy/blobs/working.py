@@ -23,6 +23,8 @@ import msgspec
 from dfengine.client.download_dialer import DownloadDialer
 from dfengine.errors import DfengineError, LocalError, OriginError, OriginForbidden, ProtocolViolation, RemoteError, StorageError
 from dfengine.net import work
+from dfengine.net.node_names import known
+from dfengine.nodes import named
 from dfengine.proxy import reference
 from dfengine.proxy.blobs import pins
 from dfengine.proxy.blobs.blob import Blob, Reader
@@ -30,6 +32,8 @@ from dfengine.proxy.blobs.blobs import Source
 from dfengine.task import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dfengine.net.dial import Connection
     from dfengine.proxy.blobs.blobs import Blobs
     from dfengine.proxy.fields import Fields
@@ -49,6 +53,9 @@ LEAST = 0.05
 
 PAUSE, LONGEST = 1.0, 60.0
 """Seconds to another try at a supernode that does not answer, doubled each time; it may be one that has no work to give."""
+
+LOOK = 2.0
+"""Seconds between two looks at what names of supernodes stand for."""
 
 ANSWER = 15.0
 """Seconds for an answer besides those that it is parked."""
@@ -74,11 +81,25 @@ class Working:
         self._dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
         self._name = secrets.token_hex(16)
         self._stopped = threading.Event()
-        self._errands = [_Errands(node) for node in dict.fromkeys(settings.nodes)]
+        self._errands: list[_Errands] = []
 
     def start(self) -> None:
-        for errands in self._errands:
-            threading.Thread(target=self._serve, args=(errands,), name="work", daemon=True).start()
+        self._follow(dict.fromkeys(self._settings.nodes) if not named(self._settings.nodes) else known(self._settings.nodes))
+
+    def _follow(self, nodes: Iterable[SupernodeAddress]) -> None:
+        """Take the work of these supernodes alone; again, as long as names may say others. On the loop's thread."""
+        if self._stopped.is_set():
+            return
+        before = {str(errands.node): errands for errands in self._errands if not errands.gone}
+        now = {text: before.pop(text) if text in before else _Errands(node) for text, node in ((str(node), node) for node in nodes)}
+        for errands in before.values():
+            errands.gone = True
+        for errands in now.values():
+            if errands not in self._errands:
+                threading.Thread(target=self._serve, args=(errands,), name="work", daemon=True).start()
+        self._errands = [*now.values(), *(errands for errands in self._errands if errands.gone and errands.tasks)]
+        if named(self._settings.nodes):
+            self._loop.call_later(LOOK, lambda: self._follow(known(self._settings.nodes)))
 
     def close(self) -> None:
         """The process ends."""
@@ -92,7 +113,7 @@ class Working:
 
     def _serve(self, errands: _Errands) -> None:
         pause = PAUSE
-        while not self._stopped.wait(LEAST):
+        while not self._stopped.wait(LEAST) and not errands.gone:
             try:
                 given = self._ask(errands)
                 pause = PAUSE
@@ -110,7 +131,7 @@ class Working:
         line = errands.line
         if line is None or not line.usable:
             errands.hang_up()
-            line = errands.line = self._dialer.connect(errands.node.host, errands.node.port, named=True)
+            line = errands.line = self._dialer.connect(errands.node.host, errands.node.port, named=errands.node.certified)
         with errands.lock:
             done = errands.done[: work.MOST]
             under_way = list(errands.under_way)[: work.MOST]
@@ -203,6 +224,8 @@ class _Errands:
 
     def __init__(self, node: SupernodeAddress) -> None:
         self.node = node
+        self.gone = False
+        """A name stands for it no longer: nothing more is taken."""
         self.line: Connection | None = None
         """Used by its thread."""
         self.lock = threading.Lock()

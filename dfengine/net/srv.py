@@ -1,0 +1,66 @@
+"""SRV records (RFC 2782) by dnspython, the extra `dns`. Imported only for `srv://` names."""
+
+from __future__ import annotations
+
+from dfengine.errors import BadValue, SupernodeError
+from dfengine.settings import SupernodeAddress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dns.resolver import Resolver
+
+LIFETIME = 6.0
+"""Seconds for a look-up, all servers and tries together."""
+
+SECONDS = 5.0, 3600.0
+"""For which records are kept, at least and at most, whatever their TTL says."""
+
+
+def look_up(name: str, resolver: Resolver | None = None) -> tuple[list[SupernodeAddress], float]:
+    """(A node for each record, seconds until they are to be looked up again). resolver: None: by /etc/resolv.conf.
+
+    Targets stay names, so that hosts agree on them whatever addresses they have. Raises SupernodeError.
+    """
+    try:
+        import dns.exception
+        import dns.resolver
+    except ImportError:
+        raise SupernodeError("srv:// needs dnspython: pip install 'dfengine[dns]'") from None
+    try:
+        answer = (resolver or dns.resolver.Resolver()).resolve(name, "SRV", lifetime=LIFETIME, search=True)
+        records = [(each.priority, each.weight, each.port, each.target.to_text()) for each in answer]
+        seconds = float(answer.rrset.ttl) if answer.rrset is not None else 0.0
+    except dns.exception.DNSException as error:
+        raise SupernodeError(_reason(error)) from None
+    found = nodes(records)
+    if not found:
+        raise SupernodeError("its SRV records name no host")
+    return found, min(max(seconds, SECONDS[0]), SECONDS[1])
+
+
+def nodes(records: Iterable[tuple[int, int, int, str]]) -> list[SupernodeAddress]:
+    """Of (priority, weight, port, target): what can be called. `.` as the target says that there is no such service; port 0 is none."""
+    found = []
+    for priority, weight, port, target in records:
+        host = target.removesuffix(".")
+        try:
+            parsed = SupernodeAddress.parse(f"{host}:{port}")
+        except BadValue:
+            continue
+        if parsed.host == host:  # and not an IPv6 address in brackets, or a scheme
+            found.append(parsed.replace(weight=weight, priority=priority, host=host.lower()))
+    return found
+
+
+def _reason(error: Exception) -> str:
+    """In few words: what dnspython says names each server and try."""
+    import dns.resolver
+
+    kinds: dict[type[Exception], str] = {
+        dns.resolver.NXDOMAIN: "there is no such name", dns.resolver.NoAnswer: "it has no SRV records",
+        dns.resolver.LifetimeTimeout: f"no name server answers within {LIFETIME:g} s",
+        dns.resolver.NoNameservers: "no name server answers it", dns.resolver.NoResolverConfiguration: "there is no /etc/resolv.conf",
+    }  # fmt: skip
+    return kinds.get(type(error)) or " ".join(str(error).split())[:300] or type(error).__name__

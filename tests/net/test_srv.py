@@ -1,0 +1,64 @@
+"""SRV records by dnspython, from a name server of this test; what of them can be called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import SupernodeError
+from dfengine.net import srv
+from dfengine.settings import SupernodeAddress
+from tests.net.name_server import NAME, NameServer
+
+
+@pytest.fixture
+def server() -> Iterator[NameServer]:
+    made = NameServer()
+    yield made
+    made.close()
+
+
+def test_records_become_nodes_for_as_long_as_they_say(server: NameServer) -> None:
+    server.records = ["10 5 8002 Sn1.test.", "20 0 9000 sn2.test."]
+    found, seconds = srv.look_up(NAME, server.resolver())
+    assert sorted(found, key=str) == [
+        SupernodeAddress("sn1.test", 8002, 5, priority=10), SupernodeAddress("sn2.test", 9000, 0, priority=20)
+    ]  # fmt: skip
+    assert seconds == 60
+    for server.ttl, kept in ((0, srv.SECONDS[0]), (1 << 30, srv.SECONDS[1])):
+        assert srv.look_up(NAME, server.resolver())[1] == kept
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [(None, "no such name"), ([], "no SRV records"), (["0 0 0 ."], "name no host"), (["0 0 0 sn.test."], "name no host")],
+)
+def test_what_names_nobody_is_told(server: NameServer, records: list[str] | None, said: str) -> None:
+    server.records = records
+    with pytest.raises(SupernodeError, match=said):
+        srv.look_up(NAME, server.resolver())
+
+
+@pytest.mark.parametrize("kind", ["silent", "garbage"])
+def test_a_name_server_that_says_nothing_is_given_up(server: NameServer, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(srv, "LIFETIME", 0.3)
+    setattr(server, kind, True)
+    with pytest.raises(SupernodeError, match="no name server answers"):
+        srv.look_up(NAME, server.resolver())
+
+
+NUMBERS = st.integers(0, 65535)
+
+
+TARGETS = st.text(max_size=300) | st.sampled_from([".", "a.b.", "[::1]", "x://y", "a=1", "-o"])
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, TARGETS)))
+def test_whatever_a_record_says_is_a_node_or_none(records: list[tuple[int, int, int, str]]) -> None:
+    for node in srv.nodes(records):
+        assert 0 < node.port < 65536
+        assert not node.lookup
+        assert SupernodeAddress.parse(str(node)) == SupernodeAddress(node.host, node.port)

@@ -74,6 +74,11 @@ class Follower:
         with self._changed:
             self._changed.notify_all()
 
+    @property
+    def hashed(self) -> int:
+        """Pieces."""
+        return self._next
+
     def _ready(self) -> bool:
         bits = self._file.here
         return self._next < len(bits) and self._next in bits

@@ -59,6 +59,7 @@ class JoinedFile:
         return self._joining.joined and self._joining.place is place
 
     def _until_named(self, place: LeaderPlace) -> str:
+        self._joining.waiting = None
         while True:
             over = self._joining.done or not self._stays(place)
             if place.is_named(self._assembly.path):
@@ -92,6 +93,7 @@ class JoinedFile:
             assembly.lending = place.algorithms
         transfer = assembly.open(geometry, generation)
         copier = Copier(place, transfer, joining.wake)
+        joining.waiting = lambda: (True, transfer.plan.here)
         transfer.start(copier.run, "join")
         while not copier.over.is_set():
             self._watch.check(transfer)

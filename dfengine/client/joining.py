@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 
-from dfengine.client.pulse import SILENT, Pulse
+from dfengine.client.pulse import SILENT, STALLED, Pulse, Stall
 from dfengine.client.releasing import release
 from dfengine.client.transfer import join
 from dfengine.errors import LocalError, StorageError
@@ -37,6 +37,9 @@ ANSWER = 5.0
 
 PLACELESS = 30.0
 """Seconds until a leader that runs and has said no place is left: its word may lie with a peer server that does not run."""
+
+DOUBLED = 6
+"""Times that the wait for a leader doubles, at most, while one after the other brings nothing: then what fails is no leader's fault."""
 
 ENDING = 5.0
 """Seconds for the thread that beats to end: it may wait for a transfer's lock."""
@@ -66,20 +69,24 @@ class Joining:
         """The leader has finished, and its file has its name."""
         self.wanted: Callable[[list[int]], None] | None = None
         """Called by a thread of this value with the pieces that others want first, while this download leads."""
+        self.progress: Callable[[], int] | None = None
+        """Called by that thread: see SignalPage.progress."""
+        self.waiting: Callable[[], tuple[bool, int]] | None = None
+        """Whether this download waits for its leader now, and how many pieces it has; None: it waits."""
         self.patience = SILENT
         """Seconds until a leader that does not beat is reported: who has more leaves it to others to lead."""
         self.slot = -1
         self.left = -1
         """Number of the leader before this one, if that has ended: nobody writes any more where it wrote."""
         self._leader = -1
-        self._reported = False
-        """The server was told that this leader does not run, and has named no other one since."""
+        self._reported: Stall | None = None
+        """The server was told that this leader is not to be waited for, and has named no other one since."""
         self.place: LeaderPlace | None = None
         self.leader_page: SignalPage | None = None
         self._given: tuple[LeaderPlace | SignalPage, ...] = ()
-        self._since = time.monotonic()
-        """Since when it follows this leader."""
-        self._pulse = Pulse(self._since)
+        self._pulse, self._stall = Pulse(time.monotonic()), Stall(time.monotonic())
+        self._in_vain = 0
+        """Leaders in a row that brought nothing."""
         self.ended = False
         """Its download has failed or was stopped: nobody fetches here any more, and it does not beat."""
         self._over = False
@@ -131,7 +138,10 @@ class Joining:
     # What the server says.
 
     def hear(self, seconds: float, wakeup: Wakeup | None = None) -> None:
-        """Take what the server says within `seconds`; ends early at `wake` and by `wakeup`. A leader that does not run is reported."""
+        """Take what the server says within `seconds`; ends early at `wake` and by `wakeup`.
+
+        A leader that does not run, or brings nothing while this download waits, is reported.
+        """
         poll = select.poll()
         if wakeup is not None:
             poll.register(wakeup.fd, select.POLLIN)
@@ -152,10 +162,20 @@ class Joining:
             except OSError:
                 self._hang_up()
         page, now = self.leader_page, time.monotonic()
-        if self.joined and not self.done and page is not None and self._pulse.silent(page.beats, now, self.patience):
-            self._silent()
-        if self.joined and self.place is None and now - self._since > PLACELESS:
-            self.part()
+        if self.joined and not self.done and page is not None:
+            if self._reported is not None:
+                if self._reported.lasts(None, True, now, SILENT):
+                    self._go_alone()
+            elif self._fails(page, now):
+                self.report()
+
+    def _fails(self, page: SignalPage, now: float) -> bool:
+        """The leader does not run, or brings nothing."""
+        waits, here = self.waiting() if self.waiting is not None and self.place is not None else (True, 0)
+        # All that follow one leader come to this at the same time: who is to lead only in need comes last here, too.
+        patience = (PLACELESS if self.place is None else STALLED) * 2**self._in_vain + self.patience - SILENT
+        stalled = self._stall.lasts((page.progress, here), waits, now, patience)
+        return self._pulse.silent(page.beats, now, self.patience) or stalled
 
     def _hear(self) -> bool:
         """Once. False: the server is gone. Raises OSError."""
@@ -196,16 +216,19 @@ class Joining:
             os.close(fd)
             self.part()
             return
+        self._want_nothing()
         self._let_go(self.place, self.leader_page)
         slot, leader = words.get("slot"), words.get("leader")
         self._leader, self.slot = (each if type(each) is int else -1 for each in (leader, slot))
         self.place, self.leader_page = None, page
-        self.joined, self.done, self._reported, self._since = True, False, False, time.monotonic()
-        self._pulse = Pulse(self._since)
+        self._in_vain = min(DOUBLED, self._in_vain + 1) if self._stall.waited > PLACELESS else 0
+        self.joined, self.done, self._reported = True, False, None
+        self._pulse, self._stall = Pulse(time.monotonic()), Stall(time.monotonic())
         page.join()
 
     def _lead(self) -> None:
-        self.leads, self.joined, self._reported = True, False, False
+        self._want_nothing()
+        self.leads, self.joined, self._reported = True, False, None
         self._let_go(self.place)
         self.place = None
         if self._beating is None:
@@ -217,8 +240,9 @@ class Joining:
         page = self.page
         while not (self._over or self.ended):
             wishes = page.wishes
-            page.beat()
-            if self.wanted is not None and page.joined:
+            joined = page.joined
+            page.beat(self.progress() if self.progress is not None and joined else 0)
+            if self.wanted is not None and joined:
                 self.wanted(page.wanted())
             if not (self._over or self.ended):
                 page.await_wishes(wishes, BEAT if page.joined else ALONE)
@@ -231,14 +255,23 @@ class Joining:
         if self.place is None:
             self.joined = False
 
-    def _silent(self) -> None:
-        """Ask to lead. Who led may run again one day: it has its own files. A server that does not answer that does not run, either."""
-        if self._line is None or self._reported:
-            self._hang_up()
-            self.joined = False
-            return
-        self._pulse, self._reported = Pulse(time.monotonic()), True
-        self._say({"silent": self._leader})
+    def report(self) -> None:
+        """Ask to lead in place of this leader, which runs on alone if it runs. A server that does not answer that does not run, either."""
+        if self._line is None:
+            self._go_alone()
+        elif self._reported is None:
+            self._reported = Stall(time.monotonic())
+            self._say({"silent": self._leader})
+
+    def _go_alone(self) -> None:
+        self._want_nothing()
+        self._hang_up()
+        self.joined, self._reported = False, None
+
+    def _want_nothing(self) -> None:
+        """Who led fetches for itself alone, if it runs."""
+        if self.joined and self.leader_page is not None:
+            self.leader_page.want(self.slot, ())
 
     # What this download says.
 
@@ -282,6 +315,7 @@ class Joining:
 
     def part(self) -> None:
         """It takes no piece from its leader any more. If it leads, it leads on."""
+        self._want_nothing()
         self.joined = False
         self._let_go(self.place)
         self.place = None
@@ -290,6 +324,7 @@ class Joining:
     def pass_on(self) -> None:
         """It leads, and follows, nobody any more."""
         if self.leads or self.joined:
+            self._want_nothing()
             self.leads = self.joined = False
             self._say({"say": "pass_on"})
 

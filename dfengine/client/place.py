@@ -104,7 +104,7 @@ class Place:
         transfer, joining = self.transfer, self.joining
         if transfer is not None and joining is not None and joining.leads and transfer.page is None:
             transfer.page = joining.page
-            joining.wanted = self._wanted
+            joining.wanted, joining.progress = self._wanted, self._progress
             joining.open(transfer.file, self._output_key(), self.algorithms)
 
     def _wanted(self, pieces: list[int]) -> None:
@@ -112,6 +112,13 @@ class Place:
         transfer = self.transfer
         if transfer is not None:
             transfer.ask_for_host(pieces)
+
+    def _progress(self) -> int:
+        """See SignalPage.progress."""
+        transfer = self.transfer
+        if transfer is None:
+            return 0
+        return transfer.moving().total + (transfer.follower.hashed if transfer.follower is not None else 0)
 
     def _output_key(self) -> str:
         return ""

@@ -7,10 +7,13 @@ The download is told which pieces come next, and fetches those first.
 
 from __future__ import annotations
 
+from functools import partial
+
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import Unusable
 from dfengine.client.page_waiter import LOOK, PageWaiter
 from dfengine.client.watch import TICK
+from dfengine.files.joined import waiting
 from dfengine.storage.signal_page import WANTED
 
 TYPE_CHECKING = False
@@ -78,6 +81,7 @@ class CopiedFile:
             self._place.lend(leader)
         transfer = self._place.open(leader.file.geometry, leader.generation)
         self._place.show_host()
+        joining.waiting = partial(waiting, transfer)
         pieces, bell = PieceCopier(transfer), Bell(transfer, leader.page, transfer.wake)
         self._named = []
         transfer.start(bell.run, "join", fetches=False)

@@ -99,6 +99,7 @@ class JoinedPlace:
         same = leader.generation == here.record.generation and there.geometry.piece_size == here.geometry.piece_size
         if not (self._asks and same) or there.evicts or there.in_memory != here.in_memory:
             return False
+        joining.waiting = partial(waiting, transfer)
         while joining.joined and not joining.leads and joining.place is leader:
             self._watch.check(transfer)
             if not leader.trusted:
@@ -117,6 +118,7 @@ class JoinedPlace:
         """Until the leader is another one, or does not run, or every piece is here."""
         joining = self._joining
         bits = Bits(leader, transfer, self._tell)
+        joining.waiting = partial(waiting, transfer)
         self._named.clear()
         transfer.start(bits.run, "join", fetches=False)
         try:
@@ -151,6 +153,11 @@ class JoinedPlace:
                 seen.set(n)
                 transfer.keep_shared(n, file.geometry.content(n)[1])
             n = seen.first_clear(n)
+
+
+def waiting(transfer: TransferOnDemand) -> tuple[bool, int]:
+    """See Joining."""
+    return not transfer.parked, transfer.plan.here
 
 
 class Bits(PageWaiter):

@@ -144,7 +144,7 @@ class FilePlace(HandedOver):
     def borrow(self, joining: Joining, watch: Watch) -> None:
         """Every piece is here: wait for the leader's digests, as long as it is joined and computes them."""
         assert self.transfer is not None
-        record, leads = self.transfer.file.record, joining.leads
+        record, leads, joining.waiting = self.transfer.file.record, joining.leads, None
         while self.lending and joining.joined and joining.leads == leads:
             leader = joining.place
             if leader is not None:

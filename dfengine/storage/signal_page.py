@@ -11,6 +11,7 @@ hints, but for `digests`: what is here says the record, and what was verified th
     5  pieces below it may be evicted     8  where a stream's window ends
     6  bytes of the digests' text, 0 before
     7  wishes: changed whenever somebody joins or wants something (a futex)
+    9  progress: differs when bytes came, or were hashed, of which no bit tells yet
     64..  that text: `ALGORITHM:HEX`, blanks between
     1024..  SLOTS slots of 64 words, one for each that joined: [number of pieces, piece, piece, ...], the most urgent first
 
@@ -51,7 +52,7 @@ SLOTS = BYTES // 4 // SLOT - FIRST // SLOT
 WANTED = SLOT - 1
 """Pieces that one can name at once."""
 
-_CHANGES, _BEATS, _JOINED, _UNPROVED, _UNA, _DIGESTS, _WISHES, _END = range(1, 9)
+_CHANGES, _BEATS, _JOINED, _UNPROVED, _UNA, _DIGESTS, _WISHES, _END, _PROGRESS = range(1, 10)
 _TEXT = 256
 _LONGEST = 2048
 
@@ -114,8 +115,9 @@ class SignalPage:
 
             _futex.wake(self._words, _CHANGES)
 
-    def beat(self) -> None:
-        """The leader runs."""
+    def beat(self, progress: int = 0) -> None:
+        """The leader runs. progress: see `progress`."""
+        self._words[_PROGRESS] = progress & 0xFFFFFFFF
         self._words[_BEATS] = self._words[_BEATS] + 1 & 0xFFFFFFFF
 
     def doubt(self) -> None:
@@ -197,6 +199,11 @@ class SignalPage:
     def beats(self) -> int:
         """A number that changes while the leader runs."""
         return self._words[_BEATS]
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """It differs after each bit that was set, and while bytes come or are hashed."""
+        return self._words[_CHANGES], self._words[_PROGRESS]
 
     @property
     def unproved(self) -> bool:

@@ -29,7 +29,7 @@ AHEAD = 4
 """Pieces that are copied before the consumer takes them, or as many as the window has."""
 
 PAUSED = 3.0
-"""Seconds at the end of the leader's window after which this stream goes on alone: the leader's consumer does not read."""
+"""Seconds at the end of the leader's window after which another stream leads: the leader's consumer does not read."""
 
 AFTER = 2.0
 """Seconds after those that hash the file that one which does not reports a silent leader."""
@@ -59,6 +59,8 @@ class JoinedStream:
                 elif leader.generation != copier.leader.generation:
                     break
                 copier.follow(leader, joining.slot)
+            if copier is not None and leader is not None and copier.paused is leader:
+                joining.report()
             if copier is not None and (length := copier.length) >= 0:
                 copier.transfer.learn_length(length)
             joining.hear(TICK)
@@ -92,13 +94,14 @@ class JoinedStream:
         memory.lending = memory.algorithms if lent_digest.lends(leader, joining.slot, memory.algorithms) else []
         joining.patience = SILENT + AFTER if memory.lending else SILENT
         copier = Copier(leader, memory.open(leader.file.geometry, leader.generation), joining)
-        memory.leaders = copier.places
+        memory.leaders, joining.waiting = copier.places, copier.waiting
         copier.transfer.start(copier.run, "join")
         return copier
 
     def _borrow(self, copier: Copier) -> None:
         """Wait for the leader's digests when every piece was copied, as long as it leads; else compute them where that can be done."""
         memory, joining, transfer = self._memory, self._joining, copier.transfer
+        joining.waiting = None
         while transfer.finished:
             memory.lent = lent_digest.found(copier.places, transfer.file.record, memory.lending)
             leader = joining.place
@@ -135,8 +138,11 @@ class Copier(PageWaiter):
         self.copied = transfer.plan.window.una
         """Pieces that were copied, from the first one on."""
         self._slot = joining.slot
+        self._joining = joining
         self._pieces = PieceCopier(transfer)
         self._starved = 0.0
+        self.paused: LeaderPlace | None = None
+        """The leader whose window has ended here for PAUSED."""
         self.between = False
         """The leader has gone, and the next one has nothing yet."""
         self.rest = False
@@ -149,6 +155,10 @@ class Copier(PageWaiter):
     def length(self) -> int:
         """Bytes of the file, as far as a leader knows; -1 unknown."""
         return self.leader.file.geometry.length
+
+    def waiting(self) -> tuple[bool, int]:
+        """See Joining: the consumer has taken all that was copied."""
+        return self.transfer.plan.window.una >= self.copied, self.copied
 
     def follow(self, leader: LeaderPlace, slot: int) -> None:
         """It leads now. slot: this download's in its page of signals."""
@@ -182,6 +192,8 @@ class Copier(PageWaiter):
             elif ends or (self._lost(leader, n) and not self.between):
                 return
             else:
+                if leader.file.evicts:
+                    self._look_at_window(leader, n)
                 leader.page.wait(changes, LOOK)
 
     def _name(self, leader: LeaderPlace, n: int) -> None:
@@ -204,18 +216,18 @@ class Copier(PageWaiter):
             return False
 
     def _lost(self, leader: LeaderPlace, n: int) -> bool:
-        """The leader has piece n no more, or will not have it soon."""
+        """The leader has piece n no more."""
         if (leader, n) in self._broken or not _usable(leader):
             return True
-        if not leader.file.evicts:
-            return False
-        page, now = leader.page, time.monotonic()
-        if n < page.una:
-            return not self._holds(leader, n)
-        self._starved = self._starved or now
-        if n < page.end:
+        return leader.file.evicts and n < leader.page.una and not self._holds(leader, n)
+
+    def _look_at_window(self, leader: LeaderPlace, n: int) -> None:
+        """Whether the leader's consumer pauses, and piece n is not fetched for that."""
+        now = time.monotonic()
+        if n < leader.page.end or not self._starved:
             self._starved = now
-        return now - self._starved > PAUSED
+        elif now - self._starved > PAUSED + self._joining.patience - SILENT:
+            self.paused = leader
 
     def _copy(self, place: LeaderPlace, n: int) -> bool:
         """Piece n is here now; False: it is not there, or not any more. Raises StorageError of this stream's own memory."""

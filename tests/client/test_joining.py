@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -44,10 +45,29 @@ class Server:
                 said += [words[name] for name in ("say",) if name in words]
         return said
 
+    def reports(self) -> bool:
+        """The download has said that its leader is not to be waited for."""
+        self._own.setblocking(False)
+        try:
+            heard = fd_passing.hear(self._own, 8) or []
+        except BlockingIOError:
+            return False
+        for _, descriptors in heard:
+            fd_passing.discard(descriptors)
+        return any("silent" in words for words, _ in heard)
+
     def close(self) -> None:
         self.joining.close()
         self._own.close()
         self.page.close()
+
+
+class Clock:
+    """The time that joinings see."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.monotonic()
+        monkeypatch.setattr(joinings, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 @pytest.fixture
@@ -73,13 +93,55 @@ def test_where_a_leaders_place_cannot_be_used_it_goes_on_alone(server: Server, p
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_leader_that_runs_and_names_no_place_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its message may lie with a peer server that is stopped."""
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_leader_that_runs_and_names_no_place_is_left(server: Server, monkeypatch: pytest.MonkeyPatch, answers: bool) -> None:
+    """Its message may lie with a peer server that is stopped: then nobody says who leads now."""
     monkeypatch.setattr(joinings, "PLACELESS", 0.05)
+    monkeypatch.setattr(joinings, "SILENT", 0.05)
+    server.joining.patience = 0.05
     while server.joining.joined:
         server.page.beat()
         server.joining.hear(0.01)
-    assert "part" in server.heard()
+        if answers and server.reports():
+            server.say({"told": "lead", "left": False}, [])
+    assert server.joining.leads is answers
+
+
+def test_a_leader_that_runs_and_brings_nothing_is_reported(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joinings, "STALLED", 10.0)
+    monkeypatch.setattr(joinings, "PLACELESS", 8.0)
+    clock = Clock(monkeypatch)
+    joining: Any = server.joining
+    joining.place = SimpleNamespace(close=bool, descriptors=[])
+    waits = [True, 0]
+    joining.waiting = lambda: tuple(waits)
+
+    def look(seconds: int, progress: int = 0) -> bool:
+        """At most so many seconds in which the leader beats; whether it is reported."""
+        for _ in range(seconds):
+            clock.now += 1.0
+            server.page.beat(progress)
+            joining.hear(0.0)
+            if server.reports():
+                return True
+        return False
+
+    joining.leader_page.want(0, [7])
+    assert not look(9)
+    server.page.changed()
+    assert not look(9)
+    assert not look(9, progress=5)
+    waits[1] = 1
+    assert not look(9, progress=5)
+    waits[0] = False
+    assert not look(100, progress=5)
+    waits[0] = True
+    assert look(11, progress=5)
+    server.say({"told": "follow", "slot": 1, "leader": 2}, [os.dup(server.page.fd)])
+    joining.place = SimpleNamespace(close=bool, descriptors=[])
+    assert server.page.wanted() == [], "who led need not fetch any more what others waited for"
+    assert not look(20, progress=5), "it waits twice as long for the next one"
+    assert look(2, progress=5)
 
 
 @pytest.mark.parametrize("stuck", [False, True])

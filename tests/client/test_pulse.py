@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfengine.client.pulse import SILENT, STOPPED, Pulse
+from dfengine.client.pulse import SILENT, STOPPED, Pulse, Stall
 
 
 def look(pulse: Pulse, beats: list[int], now: float, step: float = 0.5) -> list[bool]:
@@ -26,3 +26,18 @@ def test_the_time_in_which_nobody_ran_does_not_count() -> None:
     assert not pulse.silent(1, 0.5 + STOPPED + 1000.0)
     assert not pulse.silent(1, 1003.0)
     assert pulse.silent(2, 1004.0) is False
+
+
+def test_who_waits_and_sees_no_progress_waits_in_vain() -> None:
+    stall = Stall(0.0)
+    assert not any(stall.lasts(now // 5, True, float(now), 4.0) for now in range(1, 100)), "there is progress each 5 s"
+    assert not any(stall.lasts(0, False, float(now), 4.0) for now in range(100, 200)), "nothing is waited for"
+    found = [stall.lasts(0, True, float(now), 4.0) for now in range(200, 210)]
+    assert found.index(True) == 4
+
+
+def test_the_time_in_which_one_that_waits_did_not_run_does_not_count() -> None:
+    stall = Stall(0.0)
+    assert not stall.lasts(1, True, 1.0, 10.0)
+    assert not stall.lasts(1, True, 1000.0, 10.0)
+    assert stall.waited == STOPPED

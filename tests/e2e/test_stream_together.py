@@ -117,6 +117,7 @@ def test_a_leader_whose_reader_pauses_keeps_nobody(stage: Scene, file: tuple[str
     streams = [Taken(stage, each) for each in joins(stage, url, node, 2)]
     for each in streams:
         each.end(digest)
+    assert sent(node) <= SIZE + 9 * PIECE, "one of them leads the other"
     Taken(stage, leader).end(digest)
 
 

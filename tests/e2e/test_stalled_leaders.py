@@ -1,0 +1,84 @@
+"""A leader that runs and brings nothing: those of its host that wait for it fetch, one of them for all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.scene import MIB, Scene, Supernode, scene, until
+
+PIECE = 4 * MIB
+SIZE = 8 * PIECE
+UNDER_WAY = 4 * PIECE
+
+DOWNLOAD = """
+import hashlib, json, sys
+import dfengine
+from dfengine.client import joining, transfer
+
+kind, stuck, node, home, url, output = sys.argv[1:]
+joining.STALLED = 2.0
+jobs, real = iter(range(3 if stuck == "stuck" else 1 << 30)), transfer.Transfer.next_job
+
+def next_job(self, prefer):
+    if next(jobs, None) is None:
+        print("stuck", flush=True)
+        sys.stdin.readline()
+    return real(self, prefer)
+
+transfer.Transfer.next_job = next_job
+given = {"nodes": [node], "home": home, "ip": "127.0.0.2", "quiet": True}
+if kind == "get":
+    found = dfengine.get(url, output, **given)
+    host, content = found.from_host, open(output, "rb").read()
+elif kind == "stream":
+    with dfengine.stream(url, **given) as file:
+        content = file.read()
+    host = file.result.from_host
+else:
+    with dfengine.open(url, **given) as file:
+        content = file.pread(0, file.size)
+        host = file.opened()._fetching.place.byte_counts.host
+print(json.dumps([hashlib.sha256(content).hexdigest(), host]), flush=True)
+"""
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Scene]:
+    with scene(tmp_path) as found:
+        yield found
+
+
+def begin(stage: Scene, node: Supernode, url: str, kind: str, name: str, stuck: str = "") -> subprocess.Popen[bytes]:
+    home = stage.path / "home-2"
+    stage.homes.add(home)
+    command = [sys.executable, "-c", DOWNLOAD, kind, stuck, node.node, str(home), url, str(stage.path / name)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE if stuck else subprocess.DEVNULL, stdout=subprocess.PIPE)
+    stage.adopt(process)
+    return process
+
+
+def said(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().decode()
+
+
+@pytest.mark.parametrize(("kind", "followers"), [("get", ("stream", "get", "open")), ("stream", ("stream",) * 2), ("open", ("open",) * 2)])
+def test_one_of_those_that_wait_fetches_for_all(stage: Scene, kind: str, followers: tuple[str, ...]) -> None:
+    digest, url, node = stage.file("f", SIZE), f"{stage.origin()}/f", stage.supernode()
+    leader = begin(stage, node, url, kind, "out", "stuck")
+    assert said(leader) == "stuck\n"
+    joined = [begin(stage, node, url, each, f"out-{n}") for n, each in enumerate(followers)]
+    found = [json.loads(said(each)) for each in joined]
+    assert [each[0] for each in found] == [digest] * len(joined)
+    assert sorted(each[1] for each in found)[1:] == [SIZE] * (len(joined) - 1), "one of them fetched what was missing"
+    assert SIZE <= node.metric("dfengine_sent_bytes_total") <= SIZE + UNDER_WAY + SIZE // PIECE * 1000
+    assert leader.stdin is not None
+    leader.stdin.close()
+    until(lambda: (line := said(leader)) != "stuck\n" and json.loads(line)[0] == digest, "the leader's own end")
+    assert [each.wait(60) for each in (leader, *joined)] == [0] * (len(joined) + 1)

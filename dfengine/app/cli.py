@@ -10,7 +10,7 @@ import errno
 import sys
 from collections.abc import Callable
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -118,6 +118,8 @@ def _flattened(context: click.Context, param: click.Parameter, values: tuple[tup
     return tuple(chain.from_iterable(values))
 
 
+Result = TypeVar("Result")
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": help.WIDTH}
 
 _version = click.version_option(VERSION, "-V", "--version", message="dfengine %(version)s", help="Print the version.")
@@ -152,7 +154,7 @@ def supernode(values: dict[str, Any]) -> None:
     settings = _supernode(click.get_current_context(), values)
     from dfengine.supernode.server import run_supernode
 
-    run_supernode(settings, lambda: _again(words))
+    run_supernode(settings, lambda: _again("supernode", words, _supernode))
 
 
 def _supernode(context: click.Context, values: dict[str, Any]) -> SupernodeSettings:
@@ -172,13 +174,13 @@ def _supernode(context: click.Context, values: dict[str, Any]) -> SupernodeSetti
     return SupernodeSettings(**values)
 
 
-def _again(words: list[str]) -> SupernodeSettings:
-    """The settings of the same command line, with what files say now. Raises BadValue."""
+def _again(role: str, words: list[str], made: Callable[[click.Context, dict[str, Any]], Result]) -> Result:
+    """What `made` makes of the same command line, with what files say now. Raises BadValue."""
     try:
-        files = configuration(command.configuration_files()).get("supernode", {})
-        context = main.commands["supernode"].make_context("supernode", list(words), default_map=files)
+        files = configuration(command.configuration_files()).get(role, {})
+        context = main.commands[role].make_context(role, list(words), default_map=files)
         with context:
-            return _supernode(context, {name: value for name, value in context.params.items() if value is not None})
+            return made(context, {name: value for name, value in context.params.items() if value is not None})
     except (click.ClickException, StorageError) as error:
         raise BadValue(error.format_message() if isinstance(error, click.ClickException) else str(error)) from None
 
@@ -205,7 +207,36 @@ def proxy(values: dict[str, Any]) -> None:
     With hosts-toml: show, or write, the configuration of containerd, Docker, podman and the like for such a proxy. With ca: print the
     certificate that programs must trust whose https it intercepts.
     """
+    words = sys.argv[2:]
     what, folder = values.pop("what", ""), values.pop("write", "")
+    settings, legacy = _proxy(click.get_current_context(), values)
+    if what not in ("", "hosts-toml", "ca"):
+        raise click.UsageError(f"{what[:40]!r} is not hosts-toml or ca", click.get_current_context())
+    if what == "ca":
+        from dfengine.app import mirroring
+
+        mirroring.show_authority(settings)
+        return
+    if what:
+        from dfengine.app import mirroring
+
+        mirroring.show(settings, folder)
+        return
+    if folder:
+        raise click.UsageError("--write is for hosts-toml", click.get_current_context())
+    from dfengine.proxy.server import run_proxy
+
+    settings = settings.replace(home=command.home(settings.home, "--home"))
+
+    def fresh() -> tuple[ProxySettings, Forwarding | None]:
+        read, old = _again("proxy", words, _proxy)
+        return read.replace(home=settings.home), old
+
+    run_proxy(settings, legacy, fresh)
+
+
+def _proxy(context: click.Context, values: dict[str, Any]) -> tuple[ProxySettings, Forwarding | None]:
+    """The settings of values that were given, and what a dfdaemon.yml says besides. Raises BadValue."""
     legacy: Forwarding | None = None
     if path := values.pop("dfdaemon", ""):
         from dfengine.app import dfdaemon
@@ -214,24 +245,7 @@ def proxy(values: dict[str, Any]) -> None:
         values = {**read, **{name: value for name, value in values.items() if value != () and value is not False}}
         if left:
             print(f"dfengine: {path}: not served here, and left out: {', '.join(left)}", file=sys.stderr)
-    if what not in ("", "hosts-toml", "ca"):
-        raise click.UsageError(f"{what[:40]!r} is not hosts-toml or ca", click.get_current_context())
-    if what == "ca":
-        from dfengine.app import mirroring
-
-        mirroring.show_authority(ProxySettings(**values))
-        return
-    if what:
-        from dfengine.app import mirroring
-
-        mirroring.show(ProxySettings(**values), folder)
-        return
-    if folder:
-        raise click.UsageError("--write is for hosts-toml", click.get_current_context())
-    from dfengine.proxy.server import run_proxy
-
-    values["home"] = command.home(values.get("home", ProxySettings.home), "--home")
-    run_proxy(ProxySettings(**values), legacy)
+    return ProxySettings(**{name: value for name, value in values.items() if name not in ("what", "write")}), legacy
 
 
 def share(values: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@
     fields       header fields: which are passed on, how a body is framed (pure)
     ranges       which bytes a request asks for, and whether it wants them (pure)
     metrics      what Prometheus is told
+    given        its settings, and what their files hold; reconfiguring: what SIGHUP changes of it
     secret_files files of tokens, passwords and keys
     server       the process; which of these answers a request
 

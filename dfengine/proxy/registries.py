@@ -80,14 +80,18 @@ class Registries:
     """known: the first one is asked for what names none. only: no others are asked. access: which addresses may be asked."""
 
     def __init__(self, known: tuple[Registry, ...], only: bool, access: Access) -> None:
+        self._access = access
+        self.become(known, only)
+
+    def become(self, known: tuple[Registry, ...], only: bool) -> None:
+        """Others are configured now; see the class."""
         self.known = known
+        self._only = only
         self._by_place: dict[str, Registry] = {}
         for registry in known:
             # Images name a registry by its host alone where its port is the usual one.
             for place in {registry.name or registry.place, registry.place, f"{registry.host}:{registry.port}"}:
                 self._by_place.setdefault(place, registry)
-        self._only = only
-        self._access = access
 
     @property
     def derives(self) -> bool:

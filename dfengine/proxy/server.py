@@ -11,7 +11,6 @@ import socket
 import stat
 from functools import partial
 from time import monotonic
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
@@ -24,21 +23,20 @@ from dfengine.net.listener import BACKLOG, listening
 from dfengine.net.ready import reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import Manager
-from dfengine.proxy import fields, metrics, reference, targets
+from dfengine.proxy import fields, given, metrics, reference, targets
 from dfengine.proxy.blobs.blobs import Blobs
 from dfengine.proxy.blobs.working import Working
 from dfengine.proxy.forward.authority import Authority
-from dfengine.proxy.forward.configured import Forwarding, forwarding
 from dfengine.proxy.forward.connecting import connecting
 from dfengine.proxy.forward.forward_answer import Forward, shown_token
 from dfengine.proxy.front.front import Front
-from dfengine.proxy.front.guard import Guard, Listen, is_own
+from dfengine.proxy.front.guard import Listen, is_own
 from dfengine.proxy.front.health import probed
 from dfengine.proxy.front.logged_front import LoggedFront
 from dfengine.proxy.hub import reference as hub_reference
 from dfengine.proxy.hub.hub_answer import Hub
+from dfengine.proxy.reconfiguring import Reconfiguring
 from dfengine.proxy.registries import Registries, Registry
-from dfengine.proxy.registry import logins
 from dfengine.proxy.registry.blob_answer import BlobAnswer
 from dfengine.proxy.registry.manifest_answer import ManifestAnswer
 from dfengine.proxy.registry.manifests import Manifests, Ping, Watch
@@ -46,71 +44,59 @@ from dfengine.proxy.registry.opening import Opening
 from dfengine.proxy.registry.tokens import Tokens
 from dfengine.proxy.s3 import facade as s3_facade
 from dfengine.proxy.s3.facade import S3, S3Facade
-from dfengine.proxy.secret_files import read_keys, read_logins, read_token
 from dfengine.proxy.targets import is_absolute
 from dfengine.proxy.upstream.passing import Passing
 from dfengine.proxy.upstream.permissions import Permissions
 from dfengine.proxy.upstream.silence import PATIENCE
 from dfengine.proxy.upstream.upstreams import Upstreams
-from dfengine.settings import PROXY_PORT, ProxySettings
-from dfengine.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from dfengine.proxy.forward.configured import Forwarding
     from dfengine.proxy.forward.relay import Tunnel
     from dfengine.proxy.front.exchange import Exchange
     from dfengine.proxy.front.requests import Head
-    from dfengine.proxy.s3.bucket import Bucket
+    from dfengine.proxy.given import Given
+    from dfengine.settings import ProxySettings
 
 SWEEP_SECONDS = 1.0
 MOST_CLIENTS = 4096
 
 
-def run_proxy(settings: ProxySettings, legacy: Forwarding | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. legacy: see `configured.forwarding`. Raises LocalError, BadValue."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
-    guard = Guard(listens, settings.allow, read_token(settings.token_file))
-    s3_face = S3Face(tuple(map(Listen.parse, settings.s3_listen)), s3_facade.buckets(settings.s3_buckets), read_keys(settings.s3_keys))
-    s3_facade.checked(s3_face.listens, s3_face.buckets, settings.allow, s3_face.keys)
-    known = logins.given(tuple(map(Registry.parse, settings.registries)), read_logins(settings.registry_auth))
-    registries = Registries(
-        known, settings.only_registries, Access(settings.origin_allow, settings.origin_deny)
-    )
-    forwards = forwarding(settings, legacy)
+def run_proxy(
+    settings: ProxySettings, legacy: Forwarding | None = None, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. legacy: see `configured.forwarding`. Raises LocalError, BadValue.
+
+    fresh: reads both again, at SIGHUP; raises BadValue.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
+    found = given.read(settings, legacy)
     import uvloop
 
-    uvloop.run(_serve(settings, listens, guard, registries, s3_face, forwards))
+    uvloop.run(_serve(found, fresh))
 
 
-class S3Face(Value):
-    """What the S3 facade is given: where it listens by itself, its buckets by name, its access keys."""
-
-    listens: tuple[Listen, ...] = ()
-    buckets: Mapping[str, Bucket] = MappingProxyType({})
-    keys: Mapping[str, str] = MappingProxyType({})
-
-
-async def _serve(
-    settings: ProxySettings, listens: tuple[Listen, ...], guard: Guard, registries: Registries, s3_face: S3Face, forwards: Forwarding
-) -> None:
+async def _serve(found: Given, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None) -> None:
+    settings = found.settings
     loop = asyncio.get_running_loop()
     more_descriptors()
     socks: list[socket.socket] = []
     s3_socks: list[socket.socket] = []
     try:
-        for each in listens:
+        for each in found.listens:
             socks.append(_bound(each))
-        for each in s3_face.listens:
+        for each in found.s3_face.listens:
             s3_socks.append(_bound(each))
         events = EventLog(settings.log_format, settings.log_level)
-        server = Server(loop, settings, guard, registries, [*socks, *s3_socks], s3_face, forwards, events)
+        server = Server(loop, found, [*socks, *s3_socks], events)
         owners = [(server, sock) for sock in socks] + [(server.s3_face, sock) for sock in s3_socks]
         servers = [await _listen(owner, sock, server.front) for owner, sock in owners]
         stopped = asyncio.Event()
         stop_on_signals(loop, stopped)
         manager = Manager()
+        loop.add_signal_handler(signal.SIGHUP, Reconfiguring(server, found, fresh, events, manager).reread)
         manager.ready(loop, " ".join(map(_written, socks)))
         events.info("ready", version=VERSION, proxy=",".join(map(_written, socks)), s3=",".join(map(_written, s3_socks)))
         print("ready", *(f"proxy={_written(sock)}" for sock in socks), *(f"s3={_written(sock)}" for sock in s3_socks), flush=True)
@@ -126,7 +112,7 @@ async def _serve(
         server.close()
         events.close()
     finally:
-        for each in (*listens, *s3_face.listens):
+        for each in (*found.listens, *found.s3_face.listens):
             if each.path:
                 with contextlib.suppress(OSError):
                     os.unlink(each.path)
@@ -171,22 +157,20 @@ def _written(sock: socket.socket) -> str:
 class Server:
     """See exchange.Server. socks: where it listens."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, guard: Guard, registries: Registries, socks: list[socket.socket],
-        s3_face: S3Face, forwards: Forwarding, events: EventLog = SILENT,
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, found: Given, socks: list[socket.socket], events: EventLog = SILENT) -> None:
+        settings, s3_face = found.settings, found.s3_face
         self.loop = loop
         self._events = events
         self.front: Callable[..., Front] = partial(LoggedFront, events) if settings.access_log else Front
         """Makes a connection."""
-        self._guard = guard
-        self._registries = registries
+        self._guard = found.guard
+        self._registries = Registries(found.known, settings.only_registries, Access(settings.origin_allow, settings.origin_deny))
         self._places = {sock.getsockname()[:2] for sock in socks if sock.family != socket.AF_UNIX}
-        self._upstreams = Upstreams(loop, registries, self._itself, settings.cacerts, settings.insecure)
+        self._upstreams = Upstreams(loop, self._registries, self._itself, settings.cacerts, settings.insecure)
         permissions = Permissions(loop, self._upstreams)
         self._tokens = Tokens(loop, self._upstreams, permissions)
         self._blobs = Blobs(loop, settings, permissions, events)
-        self._working = Working(loop, settings, self._blobs, registries, self._tokens)
+        self._working = Working(loop, settings, self._blobs, self._registries, self._tokens)
         if not settings.no_work:
             self._working.start()
         self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
@@ -196,11 +180,32 @@ class Server:
         self._mark = f"dfengine-{secrets.token_hex(8)}".encode()
         """This process, in the field by which proxies find that a request goes round in a circle."""
         self._via = b"Via", b"1.1 " + self._mark
-        self._forwards = forwards
-        self._forward = Forward(forwards.chosen, self._blobs, self._upstreams, self._via, settings.nodes)
-        self._authority = Authority(settings.home, forwards.cert, forwards.key, self._blobs.threads)
-        if forwards.intercepted:
-            self._authority.check()
+        self._forwards = found.forwards
+        self._forward = Forward(found.forwards.chosen, self._blobs, self._upstreams, self._via, settings.nodes)
+        self._authority = self._certifying(found)
+
+    def _certifying(self, found: Given) -> Authority:
+        """Raises LocalError, BadValue."""
+        made = Authority(found.settings.home, found.forwards.cert, found.forwards.key, self._blobs.threads)
+        if found.forwards.intercepted:
+            made.check()
+        return made
+
+    def become(self, found: Given) -> None:
+        """What is given is another one now. Raises LocalError, BadValue, and nothing changes then."""
+        settings, authority = found.settings, self._certifying(found)
+        if self._s3 is not None:
+            self._s3.check(settings)
+        take_trust, take_secrets = self._upstreams.reread(), self._working.reread()
+        take_trust()
+        take_secrets()
+        self._guard, self._forwards, self._authority = found.guard, found.forwards, authority
+        self._forward.chosen = found.forwards.chosen
+        self._registries.become(found.known, settings.only_registries)
+        self._tokens.forget()
+        self._blobs.cache_size = settings.cache_size
+        if self._s3 is not None:
+            self._s3.keys = found.s3_face.keys
 
     def _itself(self, address: str, port: int) -> bool:
         everywhere = any(own == port and ip in ("0.0.0.0", "::") for ip, own in self._places)

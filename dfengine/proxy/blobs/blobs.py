@@ -96,6 +96,8 @@ class Blobs:
         self.threads = ThreadPoolExecutor(THREADS, "blob")
         self.store = Store(settings.home)
         self._settings = settings
+        self.cache_size = settings.cache_size
+        """Most bytes of blobs on the disk, 0: any."""
         self._announcing = Announcing(settings, self.store, self.threads)
         self._announcing.start()
         self._open: dict[str, Blob] = {}
@@ -290,7 +292,7 @@ class Blobs:
         now = self.loop.time()
         if now - self._evicted > EVICT_SECONDS and not self._evicting:
             self._evicting = True
-            self.loop.run_in_executor(self.threads, self.store.evict, self._settings.cache_size).add_done_callback(self._has_evicted)
+            self.loop.run_in_executor(self.threads, self.store.evict, self.cache_size).add_done_callback(self._has_evicted)
         for name, blob in list(self._open.items()):
             if not blob.readers and (blob.failed or now - blob.idle_since > (KEPT_SECONDS if blob.right else IDLE_SECONDS)):
                 del self._open[name]

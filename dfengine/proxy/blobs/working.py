@@ -32,7 +32,7 @@ from dfengine.proxy.blobs.blobs import Source
 from dfengine.task import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from dfengine.net.dial import Connection
     from dfengine.proxy.blobs.blobs import Blobs
@@ -78,10 +78,24 @@ class Working:
         self._blobs = blobs
         self._registries = registries
         self._tokens = tokens
-        self._dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
+        self._dialer = self._made()
         self._name = secrets.token_hex(16)
         self._stopped = threading.Event()
         self._errands: list[_Errands] = []
+
+    def _made(self) -> DownloadDialer:
+        settings = self._settings
+        return DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
+
+    def reread(self) -> Callable[[], None]:
+        """Read secrets and certificates again; what is returned has new connections use them. Raises BadValue."""
+        made = self._made()
+
+        def take() -> None:
+            self._dialer, before = made, self._dialer
+            before.cut(RemoteError("the secret was read again"))  # what is open shows the secret of before
+
+        return take
 
     def start(self) -> None:
         self._follow(dict.fromkeys(self._settings.nodes) if not named(self._settings.nodes) else known(self._settings.nodes))

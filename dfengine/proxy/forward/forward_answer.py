@@ -61,7 +61,8 @@ class Forward:
     ) -> None:
         self._here = all(targets.is_local(Registry("http", node.host.lower(), node.port)) for node in nodes)
         """Whatever reads files for this proxy does so on this host."""
-        self._rules = chosen
+        self.chosen = chosen
+        """Replaced when rules are read again."""
         self._via = via
         self.blobs = blobs
         self.upstreams = upstreams
@@ -93,7 +94,7 @@ class Forward:
 
     def _rule(self, head: Head, url: str) -> Rule:
         """The rule of the URL, and what the request itself says of it, as clients of Dragonfly do."""
-        rule = self._rules.of(url)
+        rule = self.chosen.of(url)
         use = head.first.get(USE_P2P, b"").strip().lower()
         if use and rule.do != rules.REFUSE:
             rule = rule.replace(do=rules.SWARM if use == b"true" else rules.DIRECT)

@@ -54,6 +54,12 @@ class Tokens:
         """(registry, scope) -> fields, and until when they hold."""
         self._asking: dict[Key, asyncio.Task[Fields]] = {}
 
+    def forget(self) -> None:
+        """Passwords may have changed: what was had for them is asked for again."""
+        self._challenges.clear()
+        self._known.clear()
+        self._asking.clear()
+
     def known(self, registry: Registry, target: str) -> Fields | None:
         """The fields of a request for `target`, if they are here."""
         fields, until = self._known.get((registry.url, scope_of(target)), ([], 0.0))
@@ -68,13 +74,17 @@ class Tokens:
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = self._loop.create_task(self._renew(registry, key))
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
+            task.add_done_callback(partial(self._asked, key))
         if last is not None:
             done, _ = await asyncio.wait({task}, timeout=PATIENCE)
             if not done:
                 silence.note(registry)
                 return last[0]
         return await asyncio.shield(task)
+
+    def _asked(self, key: Key, task: asyncio.Task[Fields]) -> None:
+        if self._asking.get(key) is task:
+            del self._asking[key]
 
     async def _renew(self, registry: Registry, key: Key) -> Fields:
         try:
@@ -86,6 +96,8 @@ class Tokens:
         for _, value in fields:
             # Another token of the same user opens the same.
             self._permissions.same(value, f"{registry.url} {registry.user}".encode())
+        if self._asking.get(key) is not asyncio.current_task():
+            return fields  # passwords were read again meanwhile
         self._known.pop(key, None)
         self._known[key] = fields, self._loop.time() + seconds
         if len(self._known) > MOST:

@@ -70,26 +70,32 @@ class S3:
         """Raises BadValue."""
         self._loop = loop
         self._events = events
-        self._keys = keys
+        self.keys = keys
+        """Replaced when they are read again."""
         self._buckets = known
         self._began = time.time()
         self._cancel = Cancel()
-        roots = [parse_location(bucket.url).key for bucket in known.values() if bucket.scheme == "file"]
-        for each in roots:
+        self._roots = [parse_location(bucket.url).key for bucket in known.values() if bucket.scheme == "file"]
+        for each in self._roots:
             if not os.path.isdir(each):
                 raise BadValue(f"--s3-bucket: {each} is no directory")
-            keeps_no_secret(each, settings)
+        self.check(settings)
         reach = Reach(
-            roots=Roots(roots), may_sign=lambda location: settings.sign != "none", insecure=settings.insecure, cacerts=settings.cacerts,
-            access=Access(settings.origin_allow, settings.origin_deny),
+            roots=Roots(self._roots), may_sign=lambda location: settings.sign != "none", insecure=settings.insecure,
+            cacerts=settings.cacerts, access=Access(settings.origin_allow, settings.origin_deny),
         )  # fmt: skip
         self._objects = Objects(loop, settings, blobs, reach)
         self._listings = Listings(loop, reach, settings.s3_fresh, self._objects, self._cancel)
 
+    def check(self, settings: ProxySettings) -> None:
+        """Raises BadValue where these settings keep a secret in a bucket's directory."""
+        for each in self._roots:
+            keeps_no_secret(each, settings)
+
     @property
     def checks(self) -> bool:
         """Requests must be signed."""
-        return bool(self._keys)
+        return bool(self.keys)
 
     def route(self, front: Front, head: Head, root: str = ROOT) -> Exchange | None:
         """What answers a request; None: it is answered."""
@@ -100,8 +106,8 @@ class S3:
             return None
 
     def _route(self, front: Front, head: Head, root: str) -> Exchange | None:
-        if self._keys and head.method in ("GET", "HEAD"):
-            s3_signature.check(head.method, head.target, head.fields, self._keys, time.time())
+        if self.keys and head.method in ("GET", "HEAD"):
+            s3_signature.check(head.method, head.target, head.fields, self.keys, time.time())
         asked = s3_request.parse(head.method, head.target, root)
         if asked.kind == s3_request.BUCKETS:
             s3_answer.whole(front, asked.kind, s3_answer.buckets(sorted(self._buckets), self._began))

@@ -176,6 +176,20 @@ class Upstreams:
             made.set_alpn_protocols(["http/1.1"])
         return self._tls[insecure]
 
+    def reread(self) -> Callable[[], None]:
+        """Read the certificates again; what is returned has new connections trust them. Raises LocalError."""
+        before, self._tls = self._tls, {}
+        try:
+            self._made(False)
+            fresh = self._tls
+        finally:
+            self._tls = before
+
+        def take() -> None:
+            self._tls = fresh
+
+        return take
+
     def _free(self, line: Line) -> None:
         """Its exchange has ended, or it was closed."""
         key = self._all.get(line)

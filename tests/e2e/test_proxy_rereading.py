@@ -1,0 +1,105 @@
+"""SIGHUP at a proxy: rules, tokens, passwords, certificates and settings are read again; what cannot be read changes nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from certificates import Authority
+from scene import Scene
+from test_forward import asked
+from upstream import Upstream, ok
+
+from .test_own_credentials import DATA, Closed, login, place
+
+OLD, NEW, OTHER = "old-token-of-this-proxy", "new-token-of-this-proxy", "other-token-of-this-proxy"
+
+
+def written(path: Path, text: str, mode: int = 0o600) -> str:
+    """Under its name at once."""
+    fresh = path.with_suffix(".fresh")
+    fresh.touch(mode)
+    fresh.write_text(text)
+    fresh.rename(path)
+    return str(path)
+
+
+class Proxy:
+    """A running one, and the events that it has told so far."""
+
+    def __init__(self, stage: Scene, *options: str) -> None:
+        self.process, self.url = stage.proxy("--log-format", "json", *options, errors=subprocess.PIPE)
+
+    def reread(self) -> dict[str, Any]:
+        """Of the event that tells how it went; `lines`: what stderr says of it besides."""
+        self.process.send_signal(signal.SIGHUP)
+        assert self.process.stderr is not None
+        lines: list[str] = []
+        for line in iter(self.process.stderr.readline, b""):
+            event = json.loads(line) if line.startswith(b"{") else {"event": ""}
+            if event["event"].startswith("reread"):
+                return {**event, "lines": lines}
+            if "SIGHUP" in line.decode():
+                lines.append(line.decode())
+        raise AssertionError("the proxy has ended")
+
+    def status(self, path: str, token: str, **fields: str) -> int:
+        return asked(self.url, path, X_Dfengine_Token=token, **fields)[0].status
+
+
+def test_files_and_settings_are_read_again(stage: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config" / "dfengine"
+    config.mkdir(parents=True)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(config.parent))
+    rules, token, trust = tmp_path / "rules.yml", tmp_path / "token", tmp_path / "trust.pem"
+    right, wrong = Authority(tmp_path), Authority(tmp_path, "other")
+    written(trust, Path(wrong.ca).read_text())
+    written(config / "a.yml", "proxy: {cache-size: 1G, private: share}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*right.issue("origin", "IP:127.0.0.1"))
+    with Upstream() as origin, Upstream(context) as registry, Closed() as closed, closed.auth:
+        origin.scripts["/x"], registry.scripts["/v2/a/x"] = ok(b"x"), ok(b"y")
+        blob = closed.keep("a", DATA)
+        passwords = login(stage, place(closed))
+        good = passwords.read_text()
+        written(passwords, good.replace("Ok", "Oj").replace("bW", "bX"))
+        proxy = Proxy(
+            stage, "--rules", written(rules, "[{match: /x, do: refuse}]"), "--token-file", written(token, OLD), "--cacerts", str(trust),
+            "--registry", registry.url, "--registry", closed.url, "--registry-auth", str(passwords),
+        )  # fmt: skip
+        secure, private = f"{proxy.url}/v2/a/x?ns={place(registry)}", f"{proxy.url}{blob}?ns={place(closed)}"
+        assert [proxy.status(each, OLD) for each in (f"{origin.url}/x", secure, private)] == [403, 502, 401]
+        assert proxy.status(secure, NEW) == 401
+
+        written(rules, "[{match: /x, do: direct}]")
+        written(token, NEW)
+        written(trust, Path(right.ca).read_text())
+        written(passwords, good)
+        written(config / "a.yml", "proxy: {cache-size: 2G, private: split}")
+        told = proxy.reread()
+        assert (told["event"], told["changed"], told["needs_restart"], told["lines"]) == ("reread", "cache_size", "private", [])
+        assert [proxy.status(each, NEW) for each in (f"{origin.url}/x", secure, private)] == [200, 200, 200]
+        assert proxy.status(secure, OLD) == 401
+
+        # One file of all is bad: nothing changes, and one line says which.
+        settings = config / "a.yml"
+        for path, text in ((rules, "[{match: /x, do: nothing}]"), (trust, "no certificate"), (passwords, "{"), (settings, "proxy: ["),
+                           (settings, "proxy: {cache-size: much}"), (token, "short")):  # fmt: skip
+            before = path.read_text()
+            written(token, OTHER)
+            written(path, text)
+            told = proxy.reread()
+            assert told["event"] == "reread_failed"
+            assert len(told["lines"]) == 1
+            assert "what was read before stays in use" in told["lines"][0]
+            assert any(name in told["lines"][0] for name in (str(path), "token", "--cache-size")), told["lines"]
+            assert [proxy.status(each, NEW) for each in (f"{origin.url}/x", secure, private)] == [200, 200, 200]
+            written(path, before)
+        written(token, OTHER)
+        assert proxy.reread()["event"] == "reread"
+        assert [proxy.status(secure, each) for each in (OTHER, NEW)] == [200, 401]

@@ -99,11 +99,17 @@ class World:
         return output
 
     def seed(self, url: str, run: str) -> Path:
-        """Host 2 downloads `url` whole and serves it, known to the swarm as a peer behind the proxy `peer` alone; the output."""
+        """Host 2 downloads `url` whole and serves it, known to the swarm as a peer behind the proxy `peer` alone; the output.
+
+        A supernode with a full disk refuses the registration: the file comes from its origin then, and there is no peer.
+        """
         output = self.fetch(url)
         peers = self.stage.path / "home-2"
         inode = output.stat().st_ino
-        entry = next(entry for path in (peers / "tasks").iterdir() if (entry := json.loads(path.read_bytes()))["inode"] == inode)
+        entries = (json.loads(path.read_bytes()) for path in (peers / "tasks").iterdir())
+        entry = next((entry for entry in entries if entry["inode"] == inode), None)
+        if entry is None:
+            return output
         lock = json.loads((peers / "peer.lock").read_text())
         self.links["peer"].target = (lock["ip"], lock["port"])
         self._leave(self.task(url), entry["cid"], "127.0.0.2")

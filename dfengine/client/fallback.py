@@ -23,3 +23,12 @@ def check(settings: GetSettings, reason: str) -> None:
     if settings.nodes and scheme_of(settings.url) == "file":
         # Another file may have the same path here.
         raise SupernodeError(f"{reason}; a file:// URL names a file of the supernode's disk, not of this host's")
+
+
+def allows(settings: GetSettings) -> bool:
+    """Where the swarm fails there is another way to the file."""
+    try:
+        check(settings, "")
+    except (BadValue, SupernodeError):
+        return False
+    return True

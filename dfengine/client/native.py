@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 
 from dfengine import codes
 from dfengine.client.doubts import Doubts
 from dfengine.client.messages import Offer, decode_pulled, encode_pull
-from dfengine.client.pull_timing import PARK, PullTiming
+from dfengine.client.node_answer import FILE, Patience, known
+from dfengine.client.pull_timing import GRACE, PARK, PullTiming
 from dfengine.client.supernode_session import JSON, Membership, chance, refuse
 from dfengine.client.transfer_state import WISHES
-from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, SupernodeError, UnknownDownload
+from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, Silent, SupernodeError, UnknownDownload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dfengine.client.transfer import Transfer
-
-GRACE = 10.0
-"""Seconds that an answer may take beyond the time it was parked for."""
 
 REFUSED = 32
 """Offers in a row that name no usable source, after which the swarm has nothing for us."""
@@ -38,8 +37,9 @@ class NativeSession:
 
     finished_md5 = ""
 
-    def __init__(self, member: Membership, held: list[tuple[int, int]]) -> None:
+    def __init__(self, member: Membership, held: list[tuple[int, int]], patience: Patience = FILE) -> None:
         self._member = member
+        self._patience = patience
         self._line = member.connection
         self._held = held
         self._timing = PullTiming()
@@ -51,7 +51,9 @@ class NativeSession:
         """Pieces that each unanswered request told to have left."""
         self._doubts = Doubts()
         self._vain = False
-        """A pull was parked in vain, or all is said to be here: the next one tells what is not here."""
+        """Pieces were asked for in vain, or all is said to be here: the next pull tells what is not here."""
+        self._since = math.inf
+        """Since when nothing was offered of what is wanted."""
         self._complete = -1
         """Pieces that were here when the supernode said that all are; -1: it has not."""
         self.requests = 0
@@ -73,9 +75,9 @@ class NativeSession:
         if self._timing.due(now, reports, demand.want, demand.idle_thread):
             self._send(transfer, demand.want, PARK)
             reports = 0
-        late = self._timing.oldest + PARK + GRACE
+        late = self._timing.overdue_at(self._patience.prompt)
         if now > late and not self._line.readable:  # else this process did not run
-            raise ProtocolViolation(f"supernode {self._member.node} does not answer a pull")
+            raise Silent(f"supernode {self._member.node} does not answer a pull")
         wait = min(limit, demand.look, self._timing.wait(now, reports, demand.want, demand.idle_thread), max(0.0, late - now))
         if transfer.sleep(wait, self._line):
             self._answer(transfer)
@@ -104,6 +106,7 @@ class NativeSession:
         if self._held or told.wishes == []:
             want = 0  # it would be offered what is here, or what nobody waits for any more
         self._wishes = frozenset(told.wishes or () if want else ())
+        self._since = min(self._since, time.monotonic()) if want else math.inf
         lacking: list[int] = []
         if want and self._vain:
             lacking, self._vain = transfer.lacking(WISHES), False
@@ -124,9 +127,12 @@ class NativeSession:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
         if not self._timing.unanswered:
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
+        known.heard(str(self._member.node))
         transfer.evict(self._left.popleft())
-        pulled, now, sent = decode_pulled(body), time.monotonic(), self._timing.oldest
-        self._vain = not pulled.offers and (self._vain or now - sent > PARK / 2)
+        pulled, now = decode_pulled(body), time.monotonic()
+        self._vain = not pulled.offers and (self._vain or now - self._since > PARK / 2)
+        if pulled.offers or self._vain:
+            self._since = now
         self._timing.answered(now, len(pulled.offers), chance())
         if pulled.length >= 0:
             transfer.learn_length(pulled.length)

@@ -10,12 +10,17 @@ import time
 from urllib.parse import urlsplit
 
 from dfengine import codes
+from dfengine.client import node_answer
 from dfengine.client.messages import decode_pulled, encode
+from dfengine.client.node_answer import READ
 from dfengine.client.supernode_session import JSON, chance
 from dfengine.client.watch import Watch
 from dfengine.errors import RemoteError, SupernodeError
 from dfengine.net.dialer import Dialer
 from dfengine.settings import SupernodeAddress
+
+CONNECT = 2.0
+"""Seconds."""
 
 PARK = 10.0
 """Seconds that a question may be parked."""
@@ -74,10 +79,13 @@ class OriginLease:
 
     def _request(self, more: dict[str, object], timeout: float) -> int:
         """The answer's code, 0 when there is none."""
+        if node_answer.known.left(str(self._node)):
+            return 0
         with contextlib.suppress(RemoteError):
-            line = self._dialer.connect(self._node.host, self._node.port, timeout=2.0, named=self._node.certified)
+            line = self._dialer.connect(self._node.host, self._node.port, timeout=CONNECT, named=self._node.certified)
             with contextlib.closing(line):
-                status, _, body = line.request("POST", "/swarm/origin", JSON, encode({**self._ask, **more}), timeout=timeout)
+                asked = encode({**self._ask, **more})
+                status, body = node_answer.request(self._dialer, self._node, line, "/swarm/origin", JSON, asked, timeout, READ)
                 if status == 200:
                     return decode_pulled(body).code
         return 0

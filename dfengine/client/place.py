@@ -7,6 +7,7 @@ Law: pieces of two generations never mix.
 from __future__ import annotations
 
 from dfengine.client.byte_counts import ByteCounts
+from dfengine.client.node_answer import FILE
 from dfengine.client.throttle import Throttle
 from dfengine.client.transfer import Transfer
 from dfengine.client.watch import TICK
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 class Place:
     """Of one download. `transfer` is None until `open`."""
+
+    patience = FILE
+    """With supernodes."""
 
     def __init__(self, settings: GetSettings) -> None:
         self._settings = settings

@@ -10,6 +10,8 @@ connection releases it. Laws:
 3. At most two requests are unanswered.
 4. After an immediate answer without pieces the next request for pieces waits, longer each time, until a piece is written.
 5. The supernode gets a request every ALIVE seconds.
+6. A pull that is parked while pieces are wanted is followed by another one after QUIET[0] seconds, twice as long each time without an
+   offer, QUIET[1] at most: a supernode that runs answers the first at once.
 """
 
 from __future__ import annotations
@@ -24,6 +26,12 @@ ALIVE = 30.0
 
 PARK = 20.0
 """Seconds that a pull may be parked at the supernode."""
+
+GRACE = 10.0
+"""Seconds that an answer may take beyond the time it was parked for."""
+
+QUIET = 2.0, 8.0
+"""Seconds."""
 
 GRAIN = 1e-6
 """Seconds; a shorter wait counts as over: added to a clock's time it might not change it."""
@@ -55,6 +63,7 @@ class PullTiming:
         self._unanswered: list[tuple[float, int]] = []
         self._asks_after = -math.inf
         self._backoff = Backoff()
+        self._quiet = QUIET[0]
 
     @property
     def unanswered(self) -> int:
@@ -65,6 +74,16 @@ class PullTiming:
     def oldest(self) -> float:
         """When the oldest of them was sent; infinite if there is none."""
         return self._unanswered[0][0] if self._unanswered else math.inf
+
+    def overdue_at(self, prompt: float) -> float:
+        """From when on the oldest of them should have been answered; infinite if there is none.
+
+        prompt: seconds for an answer that is due at once, as where the next request released it, or nothing was wanted; GRACE at most.
+        """
+        if not self._unanswered:
+            return math.inf
+        sent, want = self._unanswered[-1]
+        return sent + (PARK + GRACE if want and len(self._unanswered) == 1 else min(prompt, GRACE))
 
     def due(self, now: float, reports: int, to_request: int, idle_thread: bool) -> bool:
         """A request should be sent now: `reports` wait, and `to_request` pieces are wanted."""
@@ -79,6 +98,8 @@ class PullTiming:
             wait = min(wait, self._sent + (0.0 if idle_thread and reports > 1 else BATCH / 2 if idle_thread else BATCH) - now)
         if not self._unanswered and to_request and idle_thread and not reports:
             wait = min(wait, self._asks_after - now)
+        if self._unanswered and to_request:
+            wait = min(wait, self.oldest + self._quiet - now)
         return wait if wait > GRAIN else 0.0
 
     def sent(self, now: float, reports: int, want: int) -> None:
@@ -91,8 +112,10 @@ class PullTiming:
     def answered(self, now: float, offers: int, chance: float) -> None:
         """The oldest request was answered with so many offers."""
         sent, want = self._unanswered.pop(0)
+        if now - sent >= self._quiet:
+            self._quiet = min(QUIET[1], self._quiet * 2)
         if offers:
             self._backoff.reset()
-            self._asks_after = -math.inf
+            self._asks_after, self._quiet = -math.inf, QUIET[0]
         elif want and not self._unanswered and now - sent < PARK / 2:
             self._asks_after = now + self._backoff.next(chance)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 
+from dfengine.client.node_answer import READ
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import chance, join, leave
 from dfengine.client.watch import TICK
@@ -90,7 +91,7 @@ class Returning:
     def _ask(self, transfer: Transfer) -> None:
         for node in self._nodes():
             try:
-                found = join(self._dialer, node, self._registration, time.monotonic() + ANSWER, self._pause)
+                found = join(self._dialer, node, self._registration, time.monotonic() + ANSWER, self._pause, patience=READ)
             except RemoteError:
                 continue
             with self._lock:

@@ -11,8 +11,10 @@ import time
 
 from dfengine import codes, fields
 from dfengine._piece import Geometry
+from dfengine.client import node_answer
 from dfengine.client.messages import Registered, Registration, decode_registered
-from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone, SupernodeError
+from dfengine.client.node_answer import FILE, Patience
+from dfengine.errors import BadValue, ProtocolViolation, RemoteError, Silent, SourceGone, SupernodeError
 from dfengine.net.dial import CONNECT
 from dfengine.settings import SupernodeAddress
 from dfengine.task import ALGORITHMS
@@ -79,20 +81,22 @@ class Membership(Value):
 
 def join(
     dialer: Dialer, node: SupernodeAddress, registration: Registration, deadline: float, pause: Callable[[float], None] = time.sleep,
-    told: Callable[[str], object] = lambda _: None,
+    told: Callable[[str], object] = lambda _: None, patience: Patience = FILE,
 ) -> Membership:
     """Register at `node`; deadline in monotonic seconds. pause: waits so many seconds, and may raise. told: why the supernode cannot yet.
 
-    Raises SourceGone, SupernodeError, ProtocolViolation.
+    Raises SourceGone, SupernodeError, ProtocolViolation; Silent for one that does not run, at once if it was found silent a moment ago.
     """
-    patience = min(deadline, time.monotonic() + AUTH_PATIENCE)
+    asked = min(deadline, time.monotonic() + AUTH_PATIENCE)
+    node_answer.check(dialer, node, patience)
     while True:
         left = deadline - time.monotonic()
-        connection = dialer.connect(node.host, node.port, timeout=max(0.1, min(5.0, left)), named=node.certified)
+        connection = node_answer.connect(dialer, node, max(0.1, min(patience.connect, left)))
         kept = connection.served > 0
         try:
             sent = registration.encode(connection.remote_ip)
-            status, _, body = connection.request("POST", "/peer/registry", JSON, sent, timeout=max(0.1, min(ANSWER, left)))
+            limit = max(0.1, min(ANSWER, left))
+            status, body = node_answer.request(dialer, node, connection, "/peer/registry", JSON, sent, limit, patience)
             if status in (401, 403):
                 raise SupernodeError(f"supernode {node} refuses unsigned requests: {body[:200].decode('ascii', 'replace').strip()}")
             try:
@@ -101,16 +105,16 @@ def join(
                 detail = f": {error}" if status == 200 else ""
                 raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status}){detail}") from None
             # 602: the origin is slow, or asks to be left alone; the supernode waits for it, and gives up by itself.
-            until = deadline if answer.code == codes.WAIT else patience
+            until = deadline if answer.code == codes.WAIT else asked
             if answer.code in (codes.WAIT, codes.WAIT_AUTH) and time.monotonic() + AUTH_PAUSE < until:
                 told(f"supernode {node} asks for patience: {reason(answer.said)}")
                 pause(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
             else:
                 return _accept(dialer, node, connection, registration.cid, answer)
-        except SourceGone:
+        except SourceGone as error:
             connection.close()
             dialer.check()
-            if not kept:  # else it may have been closed while it was idle: the same CID may register again
+            if not kept or isinstance(error, Silent):  # else it may have been closed while it was idle: the same CID may register again
                 raise
         except BaseException:
             connection.close()
@@ -170,6 +174,8 @@ def leave(member: Membership) -> None:
     from urllib.parse import urlencode
 
     query = urlencode({fields.TASK_ID: member.task, fields.CID: member.cid})
+    if node_answer.known.left(str(member.node)):
+        return
     with contextlib.suppress(RemoteError):
         line = member.connect(1.0)
         with _released(member, line):
@@ -179,6 +185,8 @@ def leave(member: Membership) -> None:
 def report(member: Membership, message: bytes) -> None:
     """`POST /task/metrics`, over the open connection or a new one; at most a second, and nothing fails by it."""
     line = member.connection
+    if node_answer.known.left(str(member.node)):
+        return
     with contextlib.suppress(RemoteError):
         if line.usable:
             line.request("POST", "/task/metrics", JSON, message, timeout=1.0)

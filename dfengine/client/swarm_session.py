@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 
 from dfengine import codes
-from dfengine.client import fetch
+from dfengine.client import fallback, fetch
 from dfengine.client.native import NativeSession
+from dfengine.client.node_answer import Patience, known
 from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
 from dfengine.client.watch import TICK, Watch
-from dfengine.errors import NoProgress, RemoteError, SupernodeError, TooLarge
+from dfengine.errors import NoProgress, RemoteError, Silent, SupernodeError, TooLarge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings, SupernodeAddress
 
 RETRY = 20.0
-"""Seconds that a supernode lost in the middle is looked for before the download goes back to the origin."""
+"""Seconds that a supernode lost in the middle is looked for at most before the download goes back to the origin (see Patience)."""
 
 RETRY_NOTBS = 120.0
 """The same when it must not."""
@@ -45,12 +46,16 @@ STRIKES = 3
 """Registrations in a row that brought no piece, times the number of nodes: then the swarm has failed."""
 
 
-def _session(member: Membership, held: list[tuple[int, int]]) -> SupernodeSession:
+def _session(member: Membership, held: list[tuple[int, int]], patience: Patience) -> SupernodeSession:
     if member.native:
-        return NativeSession(member, held)
+        return NativeSession(member, held, patience)
     from dfengine.client.legacy import LegacySession
 
     return LegacySession(member)
+
+
+def _silent_last(nodes: list[SupernodeAddress]) -> list[SupernodeAddress]:
+    return sorted(nodes, key=lambda node: known.left(str(node)))
 
 
 class SwarmSession:
@@ -78,6 +83,8 @@ class SwarmSession:
         self._watch = watch
         self._opened = opened
         self._say = say
+        self._may_leave = fallback.allows(settings)
+        self._patience = assembly.patience if self._may_leave else assembly.patience.replace(insists=True)
         self._served: Transfer | None = None
         self._threads = 0
         self._session: SupernodeSession | None = None
@@ -121,11 +128,11 @@ class SwarmSession:
 
     def _first(self) -> Membership:
         failure: RemoteError | None = None
-        for node in self.nodes:
+        for node in _silent_last(self.nodes):
             self._watch.check(None)
             self._watch.waits(f"asks supernode {node}, which may wait for the origin", "asks a supernode")
             try:
-                return join(self._dialer, node, self._registration, self._watch.deadline, self._watch.pause, self._watch.trouble)
+                return self._join(node, self._watch.deadline)
             except RemoteError as error:
                 if str(error).startswith(f"{node} "):
                     error.args = (f"supernode {error}", *error.args[1:])
@@ -135,6 +142,9 @@ class SwarmSession:
                     failure = error
                     break
         raise failure or SupernodeError("no supernode is given")
+
+    def _join(self, node: SupernodeAddress, deadline: float) -> Membership:
+        return join(self._dialer, node, self._registration, deadline, self._watch.pause, self._watch.trouble, self._patience)
 
     def _drive_memberships(self) -> str | None:
         """Drive one membership after the other."""
@@ -164,6 +174,8 @@ class SwarmSession:
             except RemoteError as error:
                 failure = error
                 self._watch.trouble(str(error))
+                if isinstance(error, Silent):
+                    known.silent(str(member.node), time.monotonic())
             seeks = f"lost, seeking {'another' if len(self.nodes) > 1 else 'it again'}"
             self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
             # A file that begins anew brings pieces each time: only more than ever before is progress.
@@ -197,7 +209,7 @@ class SwarmSession:
             self._served = transfer
             for _ in range(transfer.plan.workers):
                 self._start_thread(transfer)
-        self._session = session = _session(member, transfer.rejoin(member.native))
+        self._session = session = _session(member, transfer.rejoin(member.native), self._patience)
         try:
             self._drive(session, transfer)
             # Nobody waits for what a supernode thinks of a file that is here.
@@ -255,7 +267,7 @@ class SwarmSession:
         last, stay: see `_order_after`.
         failed: the supernode could not fetch the file: if every node refuses now, that is the answer, and none is asked again.
         """
-        patience = RETRY_NOTBS if self._settings.notbs else RETRY
+        patience = min(RETRY, self._patience.retry) if self._may_leave else RETRY_NOTBS if self._settings.notbs else RETRY
         until, backoff, parked = min(self._watch.deadline, time.monotonic() + patience), Backoff(0.1, 1.0), False
         while True:
             failure: RemoteError | None = None
@@ -264,18 +276,20 @@ class SwarmSession:
                 parked = transfer.parked
                 until = min(self._watch.deadline, time.monotonic() + patience)
                 backoff = Backoff(0.1, PARKED_PAUSE if parked else 1.0)
-            for node in self._order_after(last, stay):
+            nodes = _silent_last(self._order_after(last, stay))
+            for node in nodes:
                 self._watch.check(transfer)
                 if transfer.finished:
                     return None
                 try:
-                    left = max(until, time.monotonic() + 1.0) if parked else until
-                    return join(self._dialer, node, self._registration, left, self._watch.pause, self._watch.trouble)
+                    return self._join(node, max(until, time.monotonic() + 1.0) if parked else until)
                 except RemoteError as error:
                     self._watch.trouble(str(error))
                     failure = failure or error
                     refused = refused and isinstance(error, SupernodeError)
-            if (refused or time.monotonic() >= until) and not transfer.parked:
+            awaited = self._may_leave and transfer.wishes() is not None  # by a reader, who need not wait until they run again
+            silent = awaited and all(known.left(str(node)) for node in nodes)
+            if (refused or silent or time.monotonic() >= until) and not transfer.parked:
                 raise failure or SupernodeError("no supernode is given")
             self._pause(transfer, backoff.next(chance()))
 

@@ -14,6 +14,7 @@ from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import Follower, compare
 from dfengine.client.handed_over import HandedOver
+from dfengine.client.node_answer import READ
 from dfengine.client.on_demand import TransferOnDemand
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.throttle import Throttle
@@ -50,6 +51,8 @@ class FilePlace(HandedOver):
     write to a disk, and it is gone when the file is closed. On the disk what was fetched is kept for the next time the same version is
     opened, and a file of any length, or of unknown length, takes no memory but the page cache's.
     """
+
+    patience = READ
 
     def __init__(self, settings: GetSettings, task: str, store: str = "") -> None:
         super().__init__(settings)

@@ -10,9 +10,10 @@ import pytest
 
 from dfengine.client import native
 from dfengine.client.native import NativeSession
-from dfengine.client.pull_timing import BATCH, PARK
+from dfengine.client.node_answer import READ
+from dfengine.client.pull_timing import BATCH, PARK, QUIET
 from dfengine.client.transfer_state import Demand, Report
-from dfengine.errors import ProtocolViolation
+from dfengine.errors import Silent
 
 
 class Clock:
@@ -62,7 +63,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def session(clock: Clock) -> tuple[NativeSession, Line, Transfer]:
     """Its last request was answered 5 ms after it was sent, which was just now."""
     line, transfer = Line(), Transfer()
-    made = NativeSession(SimpleNamespace(connection=line, task="t", cid="c", node="n"), [])  # type: ignore[arg-type]
+    made = NativeSession(SimpleNamespace(connection=line, task="t", cid="c", node="n"), [], READ)  # type: ignore[arg-type]
     made._timing.sent(clock.now - 0.005, 0, 1)
     made._timing.answered(clock.now, 1, 0.0)
     return made, line, transfer
@@ -96,5 +97,24 @@ def test_an_answer_that_waited_while_this_process_was_stopped_is_none_too_late(c
     made._send(transfer, 1, PARK)  # type: ignore[arg-type]
     clock.now += 1000.0
     line.readable = answered
-    with contextlib.nullcontext() if answered else pytest.raises(ProtocolViolation, match="does not answer"):
+    made.step(transfer, 1.0)  # type: ignore[arg-type]
+    assert len(line.sent) == 2, "a supernode that runs answers the first pull now"
+    clock.now += READ.prompt + 1.0
+    with contextlib.nullcontext() if answered else pytest.raises(Silent, match="does not answer"):
+        made.step(transfer, 1.0)  # type: ignore[arg-type]
+
+
+def test_a_supernode_that_answers_neither_the_parked_pull_nor_the_next_one_is_silent(clock: Clock) -> None:
+    made, line, transfer = session(clock)
+    transfer.demanded = transfer.demanded.replace(reports=0)
+    made.step(transfer, 1.0)  # type: ignore[arg-type]
+    assert len(line.sent) == 1
+    clock.now += QUIET[0] - 0.5
+    made.step(transfer, 1.0)  # type: ignore[arg-type]
+    assert transfer.slept == pytest.approx(0.5)
+    clock.now += 0.5
+    made.step(transfer, 100.0)  # type: ignore[arg-type]
+    assert len(line.sent) == 2
+    clock.now += READ.prompt + 0.1
+    with pytest.raises(Silent):
         made.step(transfer, 1.0)  # type: ignore[arg-type]

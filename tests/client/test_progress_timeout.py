@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from dfengine._window import Window
 from dfengine.client import progress_timeout
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.messages import Where
+from dfengine.client.node_answer import FILE
 from dfengine.client.plan import Plan
 from dfengine.client.progress_timeout import GRAIN, IDLE, ProgressTimeout
 from dfengine.client.swarm_session import SwarmSession
@@ -92,9 +93,10 @@ def test_ever_new_sources_that_all_fail_end_in_the_swarms_failure(tmp_path: Path
     monkeypatch.setattr(progress_timeout, "IDLE", 2.0)
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
     transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())
-    settings: Any = SimpleNamespace(minrate=0, locallimit=0)
+    settings: Any = SimpleNamespace(minrate=0, locallimit=0, url="http://h/f", pattern="p2p", notbs=False, nodes=())
     watch: Any = SimpleNamespace(check=lambda transfer: None)
-    swarm: Any = SwarmSession(settings, Dialer(), list, None, None, watch, lambda member: None, lambda text: None)  # type: ignore[arg-type]
+    place, registration = cast(Any, SimpleNamespace(patience=FILE)), cast(Any, None)
+    swarm: Any = SwarmSession(settings, Dialer(), list, registration, place, watch, lambda member: None, lambda text: None)
     link = Endless()
     with pytest.raises(NoProgress):
         swarm._drive(link, transfer)

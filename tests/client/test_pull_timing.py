@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.client.piece_timing import LEAD, QUICK, RECENT, PieceTiming
-from dfengine.client.pull_timing import ALIVE, BATCH, PARK, Backoff, PullTiming
+from dfengine.client.pull_timing import ALIVE, BATCH, GRACE, PARK, QUIET, Backoff, PullTiming
 
 
 class TestBackoff:
@@ -33,7 +33,35 @@ class TestRhythm:
     def test_one_parked_wish_is_enough(self) -> None:
         rhythm = PullTiming()
         rhythm.sent(0.0, 0, 8)
-        assert not rhythm.due(10.0, reports=0, to_request=8, idle_thread=True)
+        assert not rhythm.due(QUIET[0] * 0.9, reports=0, to_request=8, idle_thread=True)
+        assert not rhythm.due(PARK, reports=0, to_request=0, idle_thread=True), "nothing is wanted any more"
+
+    def test_a_supernode_that_has_nothing_to_offer_is_asked_less_and_less(self) -> None:
+        rhythm, now, asked = PullTiming(), 0.0, []
+        rhythm.sent(now, 0, 8)
+        while now < 200.0:
+            now += rhythm.wait(now, 0, 8, True)
+            asked.append(now)
+            rhythm.sent(now, 0, 8)
+            rhythm.answered(now, 0, 0.0)
+        assert asked[:3] == [QUIET[0], 3 * QUIET[0], 7 * QUIET[0]]
+        assert asked[-1] - asked[-2] == QUIET[1]
+        rhythm.answered(now, 1, 0.0)
+        rhythm.sent(now, 0, 8)
+        assert rhythm.wait(now, 0, 8, True) == QUIET[0]
+
+    def test_when_an_answer_is_overdue(self) -> None:
+        rhythm = PullTiming()
+        assert rhythm.overdue_at(3.0) == math.inf
+        rhythm.sent(10.0, 0, 8)
+        assert rhythm.overdue_at(3.0) == 10.0 + PARK + GRACE, "it may be parked"
+        rhythm.sent(12.0, 1, 8)
+        assert rhythm.overdue_at(3.0) == 15.0, "the second one released it"
+        rhythm.answered(13.0, 0, 0.0)
+        assert rhythm.overdue_at(3.0) == 12.0 + PARK + GRACE
+        rhythm.answered(14.0, 1, 0.0)
+        rhythm.sent(20.0, 1, 0)
+        assert rhythm.overdue_at(3.0) == 23.0, "nothing is wanted that it could be parked for"
 
     def test_reports_go_when_the_last_request_is_old_enough(self) -> None:
         rhythm = PullTiming()

@@ -57,7 +57,7 @@ class World:
         self.returning = Returning(None, lambda: ["a", "b"], None)  # type: ignore[arg-type, list-item, return-value]
         self.returning.begin(self.transfer)
 
-    def _join(self, _: Any, node: str, *__: Any) -> Any:
+    def _join(self, _: Any, node: str, *__: Any, **___: Any) -> Any:
         self.asked.append((node, self.clock.now))
         if isinstance(self.answer, Exception):
             raise self.answer

@@ -429,7 +429,7 @@ class TestNative:
         clock[0] += PARK
         line.answers = [wire.encode(wire.Pulled(wire.WAIT))]
         pull.step(transfer, 0.0)
-        assert [each.evicted for each in line.pulls()] == [[]]
+        assert [each.evicted for each in line.pulls()] == [[], []]
         pull._send(transfer, 4, 20.0)
         assert [each.evicted for each in line.pulls()] == [[(0, 1), (2, 3), (3, 4)]]
 

@@ -6,6 +6,7 @@ The socket is given the file's pages by sendfile; what must come from a disk is 
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from dfengine.net._sendfile import FileSlice, Upload
@@ -23,8 +24,13 @@ STEP = 8 << 20
 TURN = 16 << 20
 """Bytes that one client is sent before others have their turn."""
 
-WAIT_SECONDS = 120.0
-"""For the next piece: the engine goes to other sources, and to the registry, before."""
+WAIT_SECONDS = 60.0
+"""Between two looks at whether the next piece can still come."""
+
+PATIENCE = 600.0
+"""Seconds without a byte after which an answer is cut although its engine works. Before that the engine goes to other sources and to the
+origin, which may ask for pauses; what it cannot bring it gives up by itself, and the answer is cut at once.
+"""
 
 
 class Serving:
@@ -47,7 +53,9 @@ class Serving:
         self._index = 0
         self._at = spans[0][0] if spans else 0
         self._upload: Upload | None = None
-        self._loading = self._over = self._waiting = False
+        self._loading = self._over = False
+        self._waiting = math.inf
+        """Since when it waits for a piece (seconds of the loop's clock); infinite: it does not."""
 
     def start(self) -> Serving:
         """The answer's head is written."""
@@ -81,7 +89,14 @@ class Serving:
         self._upload = None
 
     def expired(self) -> None:
-        self._front.cut()
+        # Only a client that does not take what is here is cut before.
+        if self._reader is not None and not self._over and 0 <= self._clock() - self._waiting < PATIENCE:
+            self._front.waits(WAIT_SECONDS)
+        else:
+            self._front.cut()
+
+    def _clock(self) -> float:
+        return asyncio.get_running_loop().time()
 
     # The file.
 
@@ -140,9 +155,10 @@ class Serving:
                     if self._reader.blob.failed:
                         self._over = True
                         self._front.cut()
-                    else:
-                        self._front.waits(WAIT_SECONDS)
+                    elif self._waiting == math.inf:
+                        self._waiting = self._clock()
                     return None
+                self._waiting = math.inf
                 self._fd = self._reader.fd
             length = min(length, STEP)
             part = FileSlice(self._fd, self._at, length, self._owner)

@@ -9,9 +9,21 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
-from dfengine.errors import BadValue, DfengineError, OriginChanged, OriginError, OriginForbidden, OriginUnreachable, StorageError
+from dfengine.errors import (
+    BadValue,
+    DfengineError,
+    LocalError,
+    OriginChanged,
+    OriginError,
+    OriginForbidden,
+    OriginUnreachable,
+    SourceGone,
+    StorageError,
+    SupernodeError,
+)
 from dfengine.net.http import BadRequest
 from dfengine.origin.head import seconds
+from dfengine.origin.retry import TRANSIENT
 from dfengine.proxy import ranges
 from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.serving import Serving
@@ -40,6 +52,9 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 90.0
 """For an answer to begin."""
 
+AGAIN = 2
+"""Seconds that a client is asked to wait where another try may bring the object."""
+
 XML = b"application/xml"
 REGION = b"us-east-1"
 
@@ -63,6 +78,8 @@ def refuse(front: Front, head: Head, error: S3Error) -> None:
     fields: Fields = [(b"Content-Type", XML), *_usual()]
     if error.status == 405:
         fields.append((b"Allow", b"GET, HEAD"))
+    if error.status == 503:
+        fields.append((b"Retry-After", b"%d" % AGAIN))
     front.whole(error.status, error.xml(path[:1024], fields[1][1].decode()), fields)
 
 
@@ -79,8 +96,8 @@ def as_s3(error: Exception) -> S3Error:
         return S3Error("AccessDenied", message)
     if isinstance(error, OriginError) and error.status in (404, 410):
         return S3Error("NoSuchKey", "The specified key does not exist.")
-    passing = isinstance(error, OriginError) and error.status in (429, 503)
-    if passing or isinstance(error, OriginChanged | OriginUnreachable | StorageError):
+    passing = isinstance(error, OriginError) and error.status in TRANSIENT
+    if passing or isinstance(error, OriginChanged | OriginUnreachable | SupernodeError | SourceGone | LocalError):
         return S3Error("SlowDown", message)
     return S3Error("InternalError", message)
 

@@ -16,7 +16,7 @@ from dfengine.client.on_demand import TransferOnDemand
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.proxy.blobs import serving
 from dfengine.proxy.blobs.blob import Reader
-from dfengine.proxy.blobs.serving import Serving
+from dfengine.proxy.blobs.serving import PATIENCE, Serving
 from dfengine.storage.memory_file import MemoryFile
 
 COUNT, CONTENT = 6, (1 << 20) - 5
@@ -40,6 +40,7 @@ class Client:
             each.setblocking(False)
         self.fileno = self._server.fileno()
         self.over = loop.create_future()
+        self.waited = 0
 
     def await_writable(self, then: Any) -> None:
         def writable() -> None:
@@ -58,7 +59,8 @@ class Client:
         self.over.set_result(False)
 
     def alive(self) -> None: ...
-    def waits(self, seconds: float) -> None: ...
+    def waits(self, seconds: float) -> None:
+        self.waited += 1
 
     async def read(self, count: int) -> bytes:
         got = bytearray()
@@ -110,3 +112,55 @@ def test_what_is_not_where_the_file_moves_to_is_fetched(monkeypatch: pytest.Monk
     """Nobody had asked for it, since it was here, and the answer stood still."""
     monkeypatch.setattr(serving, "STEP", CONTENT)
     assert asyncio.run(_moved(memory(*range(COUNT)), memory(), CONTENT)) == WHOLE
+
+
+async def _expired(clock: list[float]) -> None:
+    loop = asyncio.get_running_loop()
+    client = Client(loop)
+    file, ready, blob = memory(0), [100], SimpleNamespace(failed=False)
+    reader: Any = SimpleNamespace(ready=lambda at: max(0, ready[0] - at), blob=blob, fd=file.fd, close=lambda: None)
+    front: Any = client
+    try:
+        serving = Serving(front, file.fd, file, [(0, 300)], [b"", b""], lambda span, landed: reader)
+        serving._clock = lambda: clock[0]  # type: ignore[method-assign]
+        serving.start()
+        assert await client.read(100) == WHOLE[:100]
+        for _ in range(3):
+            clock[0] += PATIENCE / 4
+            serving.expired()
+        assert client.waited == 3
+        assert not client.over.done(), "the engine works"
+        ready[0] = 200
+        serving._pump()
+        clock[0] += PATIENCE * 0.9
+        serving.expired()
+        assert not client.over.done(), "bytes came since"
+        clock[0] += PATIENCE * 0.2
+        serving.expired()
+        assert await client.over is False
+    finally:
+        client.close()
+        file.close()
+
+
+def test_an_answer_waits_for_its_next_piece_as_long_as_that_may_come() -> None:
+    """It was cut after a minute in which the engine looked for another way to the bytes."""
+    asyncio.run(_expired([1000.0]))
+
+
+def test_a_client_that_takes_nothing_of_what_is_here_is_cut() -> None:
+    async def run() -> None:
+        client = Client(asyncio.get_running_loop())
+        file = memory(*range(COUNT))
+        blob = SimpleNamespace(failed=False)
+        reader: Any = SimpleNamespace(ready=lambda at: len(WHOLE) - at, blob=blob, fd=file.fd, close=lambda: None)
+        front: Any = client
+        try:
+            serving = Serving(front, file.fd, file, [(0, len(WHOLE))], [b"", b""], lambda span, landed: reader).start()
+            serving.expired()
+            assert await client.over is False
+        finally:
+            client.close()
+            file.close()
+
+    asyncio.run(run())

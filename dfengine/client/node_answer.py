@@ -1,0 +1,135 @@
+"""Waits for a supernode's answer, and finds early that it does not run: it is frozen, or behind a firewall that drops.
+
+An answer may take long for a good reason: a registration waits for the origin, a pull until there is something to offer. So silence alone
+proves nothing. Who has heard nothing for QUIET seconds asks something that every supernode answers at once: over another connection, or by
+the next pull, which releases the parked one (`pull_timing`). Only a supernode that does not answer that either is silent; all downloads
+of the process go on without it then (`silent_nodes`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import time
+
+from dfengine.client.silent_nodes import LEAVE, TRY, SilentNodes
+from dfengine.errors import ProtocolViolation, Silent
+from dfengine.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dfengine.net.dial import Connection
+    from dfengine.net.dialer import Dialer
+    from dfengine.settings import SupernodeAddress
+
+QUIET = 2.0
+"""Seconds."""
+
+AGAIN = 5.0
+"""Seconds between two such questions while the answer is still awaited."""
+
+TRIED = 1.5
+"""Seconds that a supernode which was silent has for one: whoever asks waits for it."""
+
+PING = "/_ping"
+"""1.x supernodes answer it, too."""
+
+
+class Patience(Value):
+    """connect: seconds to be connected. prompt: seconds for an answer that is due at once. retry: seconds for which a supernode that was
+    lost is looked for before the origin is read. insists: there is no way but a supernode: one that was silent is asked all the same.
+    """
+
+    connect: float = 5.0
+    prompt: float = 10.0
+    retry: float = 20.0
+    insists: bool = False
+
+
+FILE = Patience()
+"""Of a download of a whole file. Thousands of them may wait for a busy supernode; if they all went to the origin it would have to send the
+file to each.
+"""
+
+READ = Patience(connect=3.0, prompt=3.0, retry=5.0)
+"""Of a file that is open: only what a program waits for is read from the origin meanwhile. huggingface_hub gives up after 10 s without a
+byte, others later: QUIET and this leave half of them for the origin.
+"""
+
+known = SilentNodes()
+"""What this process knows of its supernodes."""
+
+
+def check(dialer: Dialer, node: SupernodeAddress, patience: Patience) -> None:
+    """May it be asked? One that was silent is tried first, if it is time for that. Raises Silent, and what a try raises."""
+    if patience.insists:
+        return
+    turn = known.ask(str(node), time.monotonic())
+    if turn == LEAVE:
+        raise Silent(f"supernode {node} did not answer a moment ago")
+    if turn == TRY:
+        ping(dialer, node, TRIED)
+
+
+def connect(dialer: Dialer, node: SupernodeAddress, timeout: float) -> Connection:
+    """A connection to it. timeout: seconds. Raises SourceGone."""
+    try:
+        return dialer.connect(node.host, node.port, timeout=timeout, named=node.certified)
+    except Silent:
+        known.silent(str(node), time.monotonic())
+        raise
+
+
+def ping(dialer: Dialer, node: SupernodeAddress, timeout: float) -> None:
+    """Raises Silent when it does not answer within `timeout` seconds, SourceGone when nobody is there."""
+    line = connect(dialer, node, timeout)
+    try:
+        line.request("GET", PING, timeout=timeout)
+    except Silent:
+        known.silent(str(node), time.monotonic())
+        raise Silent(f"supernode {node} does not answer") from None
+    except ProtocolViolation:
+        known.heard(str(node))
+    else:
+        known.heard(str(node))
+    finally:
+        line.close()
+
+
+def request(
+    dialer: Dialer, node: SupernodeAddress, line: Connection, target: str, headers: Mapping[str, str], body: bytes,
+    timeout: float, patience: Patience,
+) -> tuple[int, bytes]:
+    """POST by `line`: (status, body). timeout: seconds for the answer of one that runs. Raises SourceGone, Silent, ProtocolViolation."""
+    name = str(node)
+    line.send("POST", target, headers, body)
+    begun = time.monotonic()
+    deadline, look = begun + timeout, begun + QUIET
+    while not _comes(line, min(look, deadline)):
+        now = time.monotonic()
+        if now >= deadline:
+            break
+        if known.left(name) and not patience.insists:
+            raise Silent(f"supernode {node} does not answer")
+        with contextlib.suppress(ProtocolViolation):
+            ping(dialer, node, min(patience.prompt, deadline - now))
+        look = time.monotonic() + AGAIN
+    status, answer = line.answer(deadline)
+    known.heard(name)
+    return status, answer
+
+
+def _comes(line: Connection, until: float) -> bool:
+    """Bytes of the answer are here, or the connection was closed, before monotonic time `until`."""
+    poll = select.poll()
+    poll.register(line.fileno(), select.POLLIN)
+    looked = False
+    while not line.receiver.buffered:
+        if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+            return False
+        if looked or line.readable:
+            return True
+        looked = True  # what came may be of TLS alone
+    return True

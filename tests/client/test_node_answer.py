@@ -1,0 +1,112 @@
+"""A supernode that takes connections and says nothing is found out early, and left alone by all downloads of the process."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dfengine.client import node_answer, silent_nodes
+from dfengine.client.messages import Registration
+from dfengine.client.node_answer import READ
+from dfengine.client.silent_nodes import SilentNodes
+from dfengine.client.supernode_session import join
+from dfengine.errors import RemoteError, Silent, SupernodeError
+from dfengine.net.dialer import Dialer
+from dfengine.settings import SupernodeAddress
+
+REGISTRATION = Registration(cid="c", ip="127.0.0.1")
+REFUSAL = b'{"code":500,"msg":"no"}'
+
+
+class Node:
+    """Answers those of its requests whose paths are in `answers`, on connections of their own; the others wait."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = set(answers)
+        self.asked: list[str] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = SupernodeAddress("127.0.0.1", self._listener.getsockname()[1])
+        self._lines: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                line = self._listener.accept()[0]
+                self._lines.append(line)
+                self._threads.append(threading.Thread(target=self._serve, args=(line,)))
+                self._threads[-1].start()
+
+    def _serve(self, line: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            path = line.recv(65536).decode().split(" ")[1]
+            self.asked.append(path)
+            while path not in self.answers:
+                time.sleep(0.01)
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(REFUSAL), REFUSAL))
+
+    def close(self) -> None:
+        self.answers |= {"/peer/registry", node_answer.PING}
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for line in self._lines:
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(60.0)
+        for each in (self._listener, *self._lines):
+            each.close()
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    monkeypatch.setattr(node_answer, "QUIET", 0.05)
+    monkeypatch.setattr(node_answer, "AGAIN", 0.05)
+    monkeypatch.setattr(node_answer, "TRIED", 0.1)
+    monkeypatch.setattr(node_answer, "known", SilentNodes())
+    made = Node()
+    yield made
+    made.close()
+
+
+def ask(node: Node, **changed: Any) -> type[Exception]:
+    """What a registration ends with."""
+    with pytest.raises(RemoteError) as raised:
+        join(Dialer(), node.address, REGISTRATION, time.monotonic() + 60.0, patience=READ.replace(prompt=0.1, **changed))
+    return raised.type
+
+
+def test_one_that_says_nothing_is_asked_by_one_download_of_many(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silent_nodes, "FIRST", 3600.0)
+    assert ask(node) is Silent
+    assert node.asked == ["/peer/registry", node_answer.PING]
+    assert ask(node) is Silent
+    assert len(node.asked) == 2, "it is left alone"
+    assert ask(node, insists=True) is Silent
+    assert len(node.asked) == 4, "a download that has no other way asks it all the same"
+
+
+def test_one_that_answers_a_small_question_may_take_its_time(node: Node) -> None:
+    node.answers = {node_answer.PING}
+    threading.Timer(0.5, node.answers.add, ("/peer/registry",)).start()
+    assert ask(node) is SupernodeError
+    assert node_answer.PING in node.asked
+    assert not node_answer.known.left(str(node.address))
+
+
+def test_one_that_was_silent_is_tried_by_a_small_question(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silent_nodes, "FIRST", 0.0)
+    assert ask(node) is Silent
+    assert ask(node) is Silent
+    assert node.asked == ["/peer/registry", node_answer.PING, node_answer.PING]
+    node.answers = {node_answer.PING, "/peer/registry"}
+    assert ask(node) is SupernodeError
+    assert node.asked[3:] == [node_answer.PING, "/peer/registry"]
+    assert ask(node) is SupernodeError
+    assert node.asked[5:] == ["/peer/registry"]

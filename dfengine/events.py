@@ -27,10 +27,15 @@ Value = str | int | float | bool | None
 
 def line(form: str, when: str, level: str, kind: str, fields: Mapping[str, Value]) -> str:
     """One line without its end. form: `text` or `json`. when: the time as text. What is None or "" is left out."""
-    told = {name: _value(value) for name, value in fields.items() if value is not None and value != ""}
+    values = told(fields)
     if form == "json":
-        return json.dumps({"time": when, "level": level, "event": kind, **told})
-    return " ".join((when, level, kind, *(f"{name}={_written(value)}" for name, value in told.items())))
+        return json.dumps({"time": when, "level": level, "event": kind, **values})
+    return " ".join((when, level, kind, *(f"{name}={_written(value)}" for name, value in values.items())))
+
+
+def told(fields: Mapping[str, Value]) -> dict[str, Value]:
+    """What is told of an event's fields: those that are neither None nor "", no longer than LONGEST, without what may open a URL's file."""
+    return {name: _value(value) for name, value in fields.items() if value is not None and value != ""}
 
 
 def _value(value: Value) -> Value:

@@ -265,6 +265,7 @@ class SupernodeSettings(Value):
     tls_key: str = ""
     tls_ca: str = ""
     preheat_token_file: str = ""
+    console_token_file: str = ""
     nodes: tuple[SupernodeAddress, ...] = ()
     drain: float = 0.0
     log_format: str = "text"

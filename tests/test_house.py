@@ -48,13 +48,17 @@ MAY_IMPORT = {
     "supernode.swarm": {"net"},
     "supernode.copies": {"net", "origin", "storage", "supernode.swarm"},
     "supernode.fastpath": {"net", "storage", "supernode", "supernode.swarm"},
-    "supernode": {"net", "origin", "storage", "peer", "supernode.swarm", "supernode.copies", "supernode.fastpath"},
+    "supernode.console": {"net", "supernode", "supernode.swarm", "supernode.copies", "supernode.fastpath"},
+    "supernode": {"net", "origin", "storage", "peer", "supernode.swarm", "supernode.copies", "supernode.fastpath", "supernode.console"},
 }
 """Package -> packages that it may import, beside itself and the core."""
 
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
-PURE_IN_SUPERNODE = {"negative_cache", "posted_peers", "preheat_request", "series", "timings"}
+PURE_IN_SUPERNODE = {"negative_cache", "origin_tally", "posted_peers", "preheat_request", "series", "timings"}
 """Modules beside the engine that hold laws."""
+
+PURE_IN_CONSOLE = {"answers", "mended", "openapi", "operations", "queries", "rates", "slowest"}
+"""Modules of the console that hold laws."""
 
 PURE_IN_PROXY = {
     "fields", "ranges", "reference", "registries", "targets", "front.guard", "upstream.withheld", "registry.client_files", "blobs.counts",
@@ -184,6 +188,7 @@ def is_pure(path: Path) -> bool:
         or room(path) == "supernode.swarm"
         or (f"{room(path)}.{path.stem}".removeprefix("proxy.") in PURE_IN_PROXY and room(path).startswith("proxy"))
         or (room(path) == "supernode" and path.stem in PURE_IN_SUPERNODE)
+        or (room(path) == "supernode.console" and path.stem in PURE_IN_CONSOLE)
     )
 
 

@@ -220,6 +220,8 @@ SUPERNODE = (
     *TRUST,
     Option(("--preheat-token-file",), "preheat_token_file", SECURITY, "File with a token that opens preheats, mode 0600", "file",
            more="For Harbor and others that cannot sign requests (docs/images.md)"),
+    Option(("--console-token-file",), "console_token_file", SECURITY, "File with a token for the console, mode 0600", "file",
+           more="Who shows it may change things by the console and `/api/v2`, and read where the swarm has a secret (docs/security.md)"),
     *LOG,
     Option(("--drain",), "drain", OTHER, "At SIGTERM, let downloads end for so long", "duration",
            more="No new ones join meanwhile; `/readyz` answers 503"),

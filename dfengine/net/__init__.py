@@ -10,7 +10,8 @@
     node_control, node_preheats         asks a supernode for what its administrators, and who preheats, may ask
     announcing, work                    tells a supernode what this host shares; what supernodes have proxies bring
     access, metadata                    which addresses may be asked
-    event_log, access_log               what a server tells its operators on stderr
+    event_log, event_ring, access_log   what a server tells its operators on stderr, and the latest of it
+    event_stream                        an answer without an end
     systemd                             what it tells who has started it
     fd_passing                          descriptors over a local socket
 

@@ -9,6 +9,8 @@ Laws:
   more than the client's share is closed.
 * A connection is always in one of four phases, each with a deadline: a request arrives (head seconds from its first byte), it waits for
   a turn or an answer (no deadline), answers are unread (stall seconds), idle.
+* An answer without an end (`EventStream`) is the last of its connection: no request is read after it. It has no deadline either, unless
+  it is unread.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from dfengine.net.event_stream import EventStream
 from dfengine.net.http import MAX_PIPELINED, BadRequest, HangUp, Line, Request, RequestReader, Response, text
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ class ControlProtocol(asyncio.Protocol):
     """One client. client: its address."""
 
     __slots__ = ("_answers", "_at", "_backlog", "_begun", "_held", "_joined", "_line", "_paused", "_reader", "_requests", "_server",
-                 "_stopped", "_transport", "_unread", "client", "deadline")  # fmt: skip
+                 "_stopped", "_stream", "_transport", "_unread", "client", "deadline")  # fmt: skip
 
     def __init__(self, server: ControlServer, client: str = "") -> None:
         self._server = server
@@ -54,6 +57,7 @@ class ControlProtocol(asyncio.Protocol):
         """Received bytes that were not parsed yet: `_backlog` from `_at` on."""
         self.client = client
         self._line: Line | None = None
+        self._stream: EventStream | None = None
         self._stopped = self._unread = self._paused = self._joined = False
         self._begun = False
         """A part of a request was received, and its deadline is set."""
@@ -90,6 +94,9 @@ class ControlProtocol(asyncio.Protocol):
         """Closed: parked answers are cancelled."""
         self._stopped = True
         self._server.dismiss(self)
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.end()
         for answer, _, _ in self._answers or ():
             if not isinstance(answer, READY):
                 answer.cancel()
@@ -141,6 +148,8 @@ class ControlProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has read them."""
         self._unread = False
+        if self._stream is not None:
+            self.deadline = math.inf
         self._wait()
 
     # REQUESTS
@@ -303,7 +312,10 @@ class ControlProtocol(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         transport.write(answer if isinstance(answer, bytes) else answer.encode(keep_alive, bodiless))
-        if not keep_alive:
+        if not keep_alive and isinstance(answer, EventStream) and not bodiless:
+            self._stream, self.deadline = answer, math.inf
+            answer.begin(transport)
+        elif not keep_alive:
             transport.close()
             # A client that does not read keeps the connection no longer than this.
             self.deadline = monotonic() + self._server.stall_seconds

@@ -13,6 +13,7 @@ from collections import deque
 from datetime import UTC, datetime
 
 from dfengine.events import LEVELS, Throttle, Value, line
+from dfengine.net.event_ring import Event, EventRing
 
 BURST, RATE = 200, 50.0
 """Events of one kind that are told at once, and per second."""
@@ -34,9 +35,13 @@ OFF = "off"
 
 
 class EventLog:
-    """form: of `events.line`. level: the least that is told, or OFF. fd: where. Used in any thread."""
+    """form: of `events.line`. level: the least that is told, or OFF. fd: where. Used in any thread.
 
-    def __init__(self, form: str = "text", level: str = OFF, fd: int = 2) -> None:
+    ring: keeps the latest, at any level; None: nobody asks for them.
+    """
+
+    def __init__(self, form: str = "text", level: str = OFF, fd: int = 2, ring: EventRing | None = None) -> None:
+        self._ring = ring
         self._form = form
         self._least = LEVELS.index(level) if level in LEVELS else len(LEVELS)
         self._throttle = Throttle(BURST, RATE)
@@ -70,12 +75,30 @@ class EventLog:
 
     def tell(self, level: str, kind: str, fields: dict[str, Value]) -> None:
         """One event. kind: one of few words."""
+        if self._ring is not None:
+            with self._lock:
+                self._ring.put(level, kind, fields, time.monotonic(), _now)
         if LEVELS.index(level) < self._least:
             return
         with self._lock:
             allowed = self._throttle.allows(kind, time.monotonic())
         if allowed:
             self._writer.put(line(self._form, _now(), level, kind, fields))
+
+    def after(self, last: int, most: int) -> list[Event]:
+        """See EventRing."""
+        with self._lock:
+            return self._ring.after(last, most) if self._ring is not None else []
+
+    def newest(self) -> list[Event]:
+        """All that are kept, the newest first."""
+        with self._lock:
+            return list(self._ring.newest()) if self._ring is not None else []
+
+    @property
+    def last(self) -> int:
+        """The id of the newest event that is kept; 0: none."""
+        return self._ring.last if self._ring is not None else 0
 
     def access(self, **fields: Value) -> None:
         """A request was answered: told at any level, each of them, because somebody asked for that."""

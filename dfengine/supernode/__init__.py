@@ -6,11 +6,13 @@
     admin, api_peers, api_cache       inspection and steering; posted_peers: peers that a tool has made known
     metrics, legacy_metrics, series   what /metrics tells: of the state, of 1.x's kinds, and by which labels; timings: how long things take
     api_preheat, api_jobs, preheats   files and images that are fetched before anybody asks, in the words of Dragonfly 1.x and 2;
-                                      preheat_request: what was asked for (pure); preheat_token: who may ask; preheat_job: how one stands
+                                      preheat_request: what was asked for (pure); preheat_job: how one stands
+    preheat_token, bearer_token       who may ask for preheats without a signature; tokens in files
     preheat_places, workers, api_work other supernodes, and proxies that take work
     state                             puts the parts below together
     registry, parked_pulls            registered downloads and their end; native pulls that wait for pieces
     origin_fetches                    starts fetches, lets registrations wait for the origin's head
+    origin_tally                      what each origin did, of fetches that were forgotten
     content_sources                   where content lies that is named by its sha256, and who has sent something else
     driver, pull_answers              runs the swarm on the event loop; turns its decisions into responses
     registration, credentials, quota  how a download joins, which task it belongs to, what one client may hold;
@@ -22,6 +24,7 @@
     swarm/     the pure engine: assigns pieces and sources
     copies/    the supernode's copies of files: fetched, verified, repaired, evicted
     fastpath/  the native pull in Cython
+    console/   what operators see and steer: /api/v2 and the page /console
 
 Start with `swarm/swarm` for decisions and `copies/fetch_thread` for files.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from dfengine import wire
 from dfengine.errors import ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response
-from dfengine.supernode.admin import PAGE, page
+from dfengine.supernode.admin import PAGE, last, page
 from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.state import SupernodeState
@@ -33,18 +32,22 @@ class CacheRoutes:
 
     async def listed(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/cache: pageSize (at most PAGE) copies in the order of their last use, pageNum such pages left out."""
-        state.shares.copies.expire()
         number, size = page(request, "pageNum", 0), min(page(request, "pageSize", PAGE), PAGE)
+        return _json((await self.copies(state, number * size, size))[0])
+
+    async def copies(self, state: SupernodeState, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        """Copies in the order of their last use, `limit` of them behind the first `offset`, and how many there are."""
+        state.shares.copies.expire()
         async with self._turns:
             copies = await state.loop.run_in_executor(None, lambda: sorted(state.cache.copies(), reverse=True))
-            chosen = list(islice(copies, number * size, (number + 1) * size))
+            chosen = copies[offset : offset + limit]
             known = await state.loop.run_in_executor(None, lambda: [state.cache.describes(task) for _, task, _ in chosen])
         found = [_object(state, *copy, description) for copy, description in zip(chosen, known, strict=True)]
-        return _json([each for each in found if each is not None])
+        return [each for each in found if each is not None], len(copies)
 
     async def one(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/cache/{task}."""
-        found = await _found(state, request)
+        found = await find(state, last(request))
         return _missing(request) if found is None else _json(found)
 
     async def change(self, state: SupernodeState, request: Request) -> Response:
@@ -55,28 +58,37 @@ class CacheRoutes:
             return refused(str(error), 400, 400)
         if not isinstance(pinned, bool):
             return refused('pinned: {"Code":2,"Msg":"invalid value"}', 400, 400)
-        found = await _found(state, request)
-        if found is None:
-            return _missing(request)
-        state.fetches.kept.pin(found["task"], found["url"], pinned)
-        return _json(found | {"pinned": pinned})
+        found = await pin(state, last(request), pinned)
+        return _missing(request) if found is None else _json(found)
 
     async def remove(self, state: SupernodeState, request: Request) -> Response:
         """DELETE /api/v1/cache/{task}: the copy leaves memory and disk; downloads of it register again."""
-        found = await _found(state, request)
-        if found is None:
-            return _missing(request)
-        task = found["task"]
-        if task in state.cdn.fetches:
-            state.fetches.forget(task)
-        state.fetches.remove(task)
-        state.wake()
-        return Response(200, b"true\n")
+        return Response(200, b"true\n") if await evict(state, last(request)) else _missing(request)
 
 
-async def _found(state: SupernodeState, request: Request) -> dict[str, Any] | None:
+async def pin(state: SupernodeState, task: str, pinned: bool) -> dict[str, Any] | None:
+    """The copy stays until it is unpinned; as `find`."""
+    found = await find(state, task)
+    if found is not None:
+        state.fetches.kept.pin(task, found["url"], pinned)
+        found["pinned"] = pinned
+    return found
+
+
+async def evict(state: SupernodeState, task: str) -> bool:
+    """The copy leaves memory and disk; downloads of it register again. False: there is none. Raises BadRequest."""
+    if await find(state, task) is None:
+        return False
+    if task in state.cdn.fetches:
+        state.fetches.forget(task)
+    state.fetches.remove(task)
+    state.wake()
+    return True
+
+
+async def find(state: SupernodeState, task: str) -> dict[str, Any] | None:
+    """What is told of a task's copy; None: there is none. Raises BadRequest for what is no task's id."""
     state.shares.copies.expire()
-    task = request.path.rpartition("/")[2]
     if not TASK_ID.fullmatch(task):
         raise BadRequest(400, "a task is 64 hex digits")
     copy = await state.loop.run_in_executor(None, state.cache.copy, task)
@@ -85,7 +97,7 @@ async def _found(state: SupernodeState, request: Request) -> dict[str, Any] | No
 
 
 def _missing(request: Request) -> Response:
-    return refused(f"copy of task {request.path.rpartition('/')[2][:64]}: not found", 404, 404)
+    return refused(f"copy of task {last(request)[:64]}: not found", 404, 404)
 
 
 Told = tuple[str, int, int, int, str, str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
@@ -23,6 +24,7 @@ from dfengine.supernode.copies.kept import Kept
 from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.negative_cache import NegativeCache
+from dfengine.supernode.origin_tally import OriginTally
 from dfengine.supernode.quota import TaskQuota
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.swarm import Swarm
@@ -70,6 +72,7 @@ class OriginFetches:
                        own=Own.parse(settings.origin_root, settings.origin_sign))
         self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.sources = ContentSources()
+        self.tally = OriginTally()
         self.refusals = NegativeCache(settings.fail_access_interval)
         self.validated: dict[str, float] = {}
         """Task -> when its origin last said what its file is (loop time)."""
@@ -160,7 +163,10 @@ class OriginFetches:
         self.refusals.forget(task)
 
     def _drop(self, task: str) -> None:
+        fetch = self.cdn.fetches.get(task)
         self.cdn.forget(task)
+        if fetch is not None and fetch.claim is None:
+            self.tally.forgot(fetch.asked, fetch.origin_requests, fetch.origin_bytes)
         self._registry.used.pop(task, None)
         self.validated.pop(task, None)
         self._begun.pop(task, None)
@@ -246,6 +252,7 @@ class OriginFetches:
         self._begun.pop(fetch.task, None)
         self._events.warning("fetch_failed", task=fetch.task, url=fetch.asked, reason=str(error), from_origin=fetch.origin_bytes)
         self._counts["cdn_downloads_failed"] += fetch.file is not None
+        self.tally.failed(fetch.asked, str(error), time.time())
         if fetch.wanted.content and isinstance(error, DigestMismatch):
             self.sources.blame(fetch.task, fetch.asked, fetch.address, self._loop.time())
         self.quota.failed(fetch.task)
@@ -269,6 +276,7 @@ class OriginFetches:
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """Running downloads may finish from the copy; new ones are refused."""
         self._events.warning("origin_refused", task=fetch.task, url=fetch.wanted.url, reason=str(error))
+        self.tally.failed(fetch.wanted.url, str(error), time.time())
         self._refused(fetch, error)
 
     def _refused(self, fetch: Fetch, error: OriginError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue
@@ -13,7 +13,7 @@ from dfengine.net.dialer import Dialer
 from dfengine.net.limit import TokenBucket
 from dfengine.net.systemd import Manager
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode.preheat_token import PreheatToken
+from dfengine.supernode.bearer_token import BearerToken
 from dfengine.supernode.state import SupernodeState
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ class Reconfiguring:
 
     def __init__(
         self, state: SupernodeState, given: SupernodeSettings, fresh: Callable[[], SupernodeSettings] | None,
-        authentication: Authentication, token: PreheatToken, tls: ssl.SSLContext | None, limit: TokenBucket, manager: Manager,
+        authentication: Authentication, tokens: Iterable[BearerToken], tls: ssl.SSLContext | None, limit: TokenBucket, manager: Manager,
     ) -> None:
         self._state, self._given, self._fresh = state, given, fresh
-        self._authentication, self._token, self._tls = authentication, token, tls
+        self._authentication, self._tokens, self._tls = authentication, tokens, tls
         self._limit, self._manager = limit, manager
 
     @property
@@ -55,7 +55,8 @@ class Reconfiguring:
                 raise BadValue("--disk-high is less than --disk-low")
             dialer = dialer_of(settings)
             self._authentication.reread()
-            self._token.reread()
+            for token in self._tokens:
+                token.reread()
             if self._tls is not None:
                 from dfengine.net.tls import reload
 

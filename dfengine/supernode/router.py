@@ -17,6 +17,8 @@ from dfengine.supernode import admin, api_native, api_origin, api_peers, api_sha
 from dfengine.supernode.api_cache import CacheRoutes
 from dfengine.supernode.api_jobs import JobRoutes
 from dfengine.supernode.api_preheat import PreheatRoutes
+from dfengine.supernode.console.console_token import ConsoleToken
+from dfengine.supernode.console.routes import PATHS, ConsoleRoutes
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.legacy_metrics import size_of
 from dfengine.supernode.metrics import Scrapes, Served
@@ -83,11 +85,12 @@ class Router:
     """A handler for the control server. Coroutines become tasks that the connection may cancel.
 
     quick: answers plain pulls from their bytes, for a server without a secret. pieces, watch: whose figures are among the metrics. token:
-    see PreheatToken; None: no token is needed.
+    see PreheatToken; None: no token is needed. console: see ConsoleToken; None: nobody may change anything by the console.
     """
 
     def __init__(
-        self, state: SupernodeState, pieces: PieceServer | None = None, watch: LoopWatch | None = None, token: PreheatToken | None = None
+        self, state: SupernodeState, pieces: PieceServer | None = None, watch: LoopWatch | None = None, token: PreheatToken | None = None,
+        console: ConsoleToken | None = None,
     ) -> None:
         self._state = state
         self.answers: dict[tuple[str, int], int] = {}
@@ -112,11 +115,13 @@ class Router:
         kept |= {path: {method: token.protect(route) for method, route in routes.items()} for path, routes in opened.items()}
         kept |= {path.replace("/api/v1", before): routes for path, routes in kept.items() for before in ("", "/oapi/v1")}
         self._routes = ROUTES | kept | {"/metrics": {"GET": partial(admin.metrics, Scrapes(state, served))}}
+        self._console = ConsoleRoutes(state, self._preheats, cache, self.plain, console or ConsoleToken())
         lists: dict[str, dict[str, Route]] = {path: {"GET": admin.listing(self._routes, path[:-1])} for path in LISTS}
         self._routes = lists | self._routes
 
     def close(self) -> None:
         """The process ends; before its state is closed."""
+        self._console.close()
         self._preheats.close()
 
     def _park(self, task: str, cid: str, want: int, seconds: float) -> asyncio.Future[Response]:
@@ -130,6 +135,9 @@ class Router:
         """Raises BadRequest."""
         path = request.path
         methods = self._routes.get(path)
+        if methods is None and path.startswith(PATHS):
+            path, found = self._console.find(path, request.method)
+            methods = {request.method: found, "GET": found}
         if methods is None:
             path, methods = self._search(path)
             if methods is None:

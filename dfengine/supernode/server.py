@@ -19,6 +19,7 @@ from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
 from dfengine.net.control_server import ControlServer
 from dfengine.net.event_log import EventLog
+from dfengine.net.event_ring import EventRing
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import listening
@@ -32,6 +33,8 @@ from dfengine.settings import SupernodeSettings
 from dfengine.storage.lock import lock_file
 from dfengine.storage.protected import is_own_folder, resolved
 from dfengine.supernode import garbage, idle_sweep
+from dfengine.supernode.console.console_token import ConsoleToken
+from dfengine.supernode.console.routes import public
 from dfengine.supernode.copies.cache import COPIES
 from dfengine.supernode.download_port import DownloadRoutes
 from dfengine.supernode.preheat_token import PreheatToken
@@ -113,7 +116,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     given = settings
     loop = asyncio.get_running_loop()
     manager = Manager()
-    events = EventLog(settings.log_format, settings.log_level)
+    events = EventLog(settings.log_format, settings.log_level, ring=EventRing())
     authentication = Authentication(settings.secret_file, settings.client_share, events)
     tls = _tls(settings)
     dialer = dialer_of(settings)
@@ -130,11 +133,12 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls, events=events)
     watch = LoopWatch(loop)
     token = PreheatToken(settings.preheat_token_file, bool(settings.secret_file))
-    router = Router(state, pieces, watch, token)
+    console = ConsoleToken(settings.console_token_file, bool(settings.secret_file), public())
+    router = Router(state, pieces, watch, token, console)
     signed = authentication.protect(router)
 
     def route(request: Request) -> Answer:
-        return router(request) if token.opens(request) else signed(request)
+        return router(request) if token.opens(request) or console.opens(request) else signed(request)
 
     # A pull that shows the secret is not plain: only what looks at its headers may answer it.
     quick: Quick | None = None if settings.secret_file else router.quick
@@ -152,7 +156,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
         raise _occupied(settings.host, settings.port, "--port", error) from error
     pieces.start()
     stopped = asyncio.Event()
-    configured = Reconfiguring(state, given, fresh, authentication, token, tls, limit, manager)
+    configured = Reconfiguring(state, given, fresh, authentication, (token, console), tls, limit, manager)
     stop_on_signals(loop, stopped, lambda: configured.drain)
     loop.add_signal_handler(signal.SIGHUP, configured.reread)
     events.info("ready", version=VERSION, control=f"{state.advertise_ip}:{control.port}", download=f"{state.advertise_ip}:{pieces.port}")

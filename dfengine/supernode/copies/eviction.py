@@ -62,7 +62,7 @@ class Room:
     ) -> None:
         self._events = events
         self._cache, self._usage, self._loop = cache, usage, loop
-        self.low, self._high = low, high
+        self.low, self.high = low, high
         self._lock = threading.Lock()
         self._next_check = 0.0
         self._made = 0
@@ -75,7 +75,7 @@ class Room:
 
     def keep(self, low: int, high: int) -> None:
         """--disk-low and --disk-high from now on."""
-        self.low, self._high = low, high
+        self.low, self.high = low, high
 
     def check(self, length: int) -> None:
         """Raises StorageError if a file of `length` more bytes (-1: unknown) would not fit even with all idle copies evicted."""
@@ -144,7 +144,7 @@ class Room:
 
     def _evict(self, idle: list[tuple[int, float, str, int]], need: int) -> bool:
         """Evict copies of `need` bytes, and up to --disk-high free bytes if less than --disk-low is free. Hold `_lock`."""
-        gone, count, high = 0, 0, self._high if self._cache.free() < self.low else 0
+        gone, count, high = 0, 0, self.high if self._cache.free() < self.low else 0
         for *_, task, size in idle:
             if gone >= need and self._cache.free() >= high:
                 break

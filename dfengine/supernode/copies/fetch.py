@@ -126,6 +126,10 @@ class Fetch:
         """The URL that is read: `wanted` may name another place meanwhile. Written by the fetch's thread."""
         self.waits = ""
         """Why the origin is asked again after a pause; "" while it is not."""
+        self.asks_at = 0.0
+        """When that pause ends, unix seconds."""
+        self.origin_errors = 0
+        """Requests after which the origin was asked again."""
         self.trust = 1
         """Multiple of --revalidate-interval for which a complete copy is used before its origin is asked."""
         self.unbound = False

@@ -105,7 +105,8 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
             wait = retry.pause(error, time.monotonic(), random.random()) if unless is None else None
             if wait is None:
                 raise
-            fetch.waits = str(error)
+            fetch.waits, fetch.asks_at = str(error), time.time() + wait
+            fetch.origin_errors += 1
         else:
             fetch.waits = ""
             fetch.post(fetch.events.fetch_asked, fetch, time.monotonic() - begun)

@@ -118,6 +118,7 @@ cdef class Download:
     cdef public tuple selected
     cdef public Py_ssize_t limit
     cdef public Py_ssize_t got
+    cdef public Py_ssize_t given
     cdef public Py_ssize_t pending_want
     cdef public double seen
     cdef public float best_piece_time, claimed_piece_time
@@ -134,6 +135,7 @@ cdef class Task:
     cdef public Py_ssize_t highest
     cdef public Py_ssize_t unfinished
     cdef public Py_ssize_t supernode_used, used_elsewhere
+    cdef public Py_ssize_t from_supernode, from_peers
     cdef public int refusal
     cdef public Py_ssize_t turn
     cdef readonly Py_ssize_t excess, client_share

@@ -99,7 +99,8 @@ class Download:
 
     serves: it may become a source. legacy: it speaks 1.x. window: None for a regular download.
     holder_index: its index among the task's holders, ABSENT unless it is a source.
-    sending: leases of pieces that it sends, the newest last. source_failures: failures of sources towards it.
+    sending: leases of pieces that it sends, the newest last. given: pieces that others reported as sent by it.
+    source_failures: failures of sources towards it.
     early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = no limit.
     pending_want: pieces a parked pull asks for, 0 when none is parked.
     selected: the pieces that its latest pull is confined to, in order of preference; None: any.
@@ -113,6 +114,7 @@ class Download:
     arrived: dict[int, Lease | None]
     limit: int
     got: int
+    given: int
     pending_want: int
     seen: float
     is_straggler: bool
@@ -160,6 +162,7 @@ class Task:
     usual_time: the mean of all tasks when its downloads began, 0 unknown.
     upload_slots, seed_slots, download_slots: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are
     `slow`. mixed: a 1.x CID takes part; it does not report when a piece is ending, so few slots would leave links idle.
+    from_supernode, from_peers: pieces that were reported as sent by it and by downloads, since the task is known.
     supernode_used: slots of the supernode's in use. used_elsewhere: those that its hosts use in other tasks; refusal, turn: whether it may
     send pieces again meanwhile, and the bucket of its turn (`same_hosts`).
     late_slots: slots of late leases, by client (`supernode_slots`); client_share: how many of them count against other clients; excess: the
@@ -174,6 +177,8 @@ class Task:
     unfinished: int
     supernode_used: int
     used_elsewhere: int
+    from_supernode: int
+    from_peers: int
     refusal: int
     turn: int
     same_hosts: SameHosts

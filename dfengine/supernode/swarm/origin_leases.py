@@ -41,6 +41,10 @@ class OriginLeases:
     def __len__(self) -> int:
         return sum(len(origin.held) for origin in self._origins.values())
 
+    def held(self) -> dict[str, int]:
+        """Origin -> leases that are out."""
+        return {name: len(origin.held) for name, origin in self._origins.items()}
+
     def ask(self, name: str, client: str, download: str, now: float) -> bool:
         """Grant or renew; False: all are out, or all that the client at that address may have."""
         if not self.limit:

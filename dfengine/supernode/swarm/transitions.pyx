@@ -125,8 +125,11 @@ cdef int record_done(
     if has_sender and not download.has(n):
         if sender is None:
             leases.sent_by_supernode += 1
+            download.task.from_supernode += 1
         else:
             leases.sent_by_peers += 1
+            download.task.from_peers += 1
+            sender.given += 1
     complete(download, n, leases, now)
     if sender is not None and sender is not download:
         peer = sender.peer

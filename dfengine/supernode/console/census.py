@@ -1,0 +1,152 @@
+"""The figures of all tasks, origins and hosts, gathered now and then for all who ask.
+
+Tasks are looked at every PERIOD, so that their rates are known when somebody asks; hosts, which takes a look at each download, only while
+somebody has asked within INTEREST. Nobody waits for figures that would take more than the budget: he is given the ones before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from dfengine.supernode.console.answers import HostRow, OriginRow, TaskRow
+from dfengine.supernode.console.budget import Budget
+from dfengine.supernode.console.hosts import HostFigures
+from dfengine.supernode.console.origins import OriginFigures
+from dfengine.supernode.console.rates import Rates
+from dfengine.supernode.console.tasks import row
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.state import SupernodeState
+
+PERIOD = 5.0
+"""Seconds between two looks at all tasks that nobody asked for."""
+
+FRESH = 0.25
+"""Seconds for which figures are new enough for who asks."""
+
+INTEREST = 30.0
+"""Seconds for which hosts are looked at after somebody has asked for them."""
+
+
+class Census:
+    """Of one supernode. Lists are replaced, never changed. at: when they were gathered, unix seconds; 0: not yet."""
+
+    def __init__(self, state: SupernodeState, budget: Budget | None = None) -> None:
+        self.tasks: list[TaskRow] = []
+        self.origins: list[OriginRow] = []
+        self.hosts: list[HostRow] = []
+        self.at = self.hosts_at = 0.0
+        self.delivered = 0
+        """Bytes that downloads were sent since the start, by supernode and peers."""
+        self.origin_requests = self.origin_bytes = 0
+        self.rate: float | None = None
+        self.origin_rate: float | None = None
+        self.budget = budget or Budget()
+        self._state = state
+        self._rates, self._host_rates = Rates(), Rates()
+        self._delivered: dict[str, int] = {}
+        self._asked = -INTEREST
+        self._walked = self._hosts_walked = -INTEREST
+        self._under_way: asyncio.Task[None] | None = None
+        self._timer = state.loop.call_later(PERIOD, self._tick)
+
+    def _tick(self) -> None:
+        if self._under_way is None and not self.budget.wait():
+            self._begin(self._interested())
+        self._timer = self._state.loop.call_later(PERIOD, self._tick)
+
+    def _interested(self) -> bool:
+        return self._state.now() - self._asked < INTEREST
+
+    async def look(self, hosts: bool = False) -> None:
+        """Figures of now, or as new as the budget allows."""
+        now = self._state.now()
+        if hosts:
+            self._asked = now
+        known = self.hosts_at if hosts else self.at
+        old = now - (self._hosts_walked if hosts else self._walked) >= FRESH
+        if self._under_way is None and old and not (known and self.budget.wait()):
+            self._begin(self._interested())
+        if self._under_way is not None:
+            await asyncio.shield(self._under_way)
+        if hosts and not self.hosts_at:  # the walk that was under way had been begun without them
+            await asyncio.shield(self._under_way or self._begin(True))
+
+    def _begin(self, hosts: bool) -> asyncio.Task[None]:
+        self._under_way = walk = self._state.loop.create_task(self._walk(hosts))
+        return walk
+
+    async def _walk(self, hosts: bool) -> None:
+        try:
+            await self._walk_tasks()
+            if hosts:
+                await self._walk_hosts()
+        finally:
+            self._under_way = None
+
+    async def _walk_tasks(self) -> None:
+        state, now = self._state, self._state.now()
+        self._walked = now
+        rows: list[TaskRow] = []
+        origins = OriginFigures(state.fetches.tally.origins, self._rates)
+        delivered: dict[str, int] = {}
+        requests, count = state.cdn.past_requests, state.cdn.past_bytes
+
+        def add(fetch: Fetch) -> None:
+            nonlocal requests, count
+            found = row(state, fetch, self._rates, now)
+            rows.append(found)
+            origins.add(fetch)
+            requests += fetch.origin_requests
+            count += fetch.origin_bytes
+            self.delivered += max(0, found.delivered_bytes - self._delivered.get(fetch.task, 0))
+            delivered[fetch.task] = found.delivered_bytes
+
+        await self.budget.spread(add, list(state.cdn.fetches.values()))
+        self._delivered = delivered
+        self.origin_requests, self.origin_bytes = requests, count
+        self.rate = self._rates.look("delivered", self.delivered, now)
+        self.origin_rate = self._rates.look("origin", count, now)
+        self.origins = origins.rows(now, state.origins.leases.held())
+        self._rates.end()
+        self.tasks, self.at = rows, time.time()
+
+    async def _walk_hosts(self) -> None:
+        state, now = self._state, self._state.now()
+        self._hosts_walked = now
+        figures = HostFigures(state)
+        await self.budget.spread(figures.add, list(state.members.values()))
+        rows: list[HostRow] = []
+        await self.budget.spread(lambda item: rows.append(figures.row(*item, self._host_rates, now)), list(figures.hosts.items()))
+        self._host_rates.end()
+        self.hosts, self.hosts_at = rows, time.time()
+
+    def close(self) -> None:
+        """The process ends."""
+        self._timer.cancel()
+        if self._under_way is not None:
+            self._under_way.cancel()
+
+
+async def chosen(items: list[Any], wanted: Any, name: str, descending: bool, offset: int, limit: int) -> tuple[list[Any], int]:
+    """Those of the items that `wanted` takes, in the order of the attribute `name`, and how many there are in all.
+
+    Many are sorted by a thread, while the loop does its other work.
+    """
+
+    def choose() -> tuple[list[Any], int]:
+        found = [item for item in items if wanted(item)]
+        # None, which is not known yet, comes last in either order.
+        known = [item for item in found if getattr(item, name) is not None]
+        known.sort(key=lambda item: getattr(item, name), reverse=descending)
+        found = known + [item for item in found if getattr(item, name) is None] if len(known) < len(found) else known
+        return found[offset : offset + limit], len(found)
+
+    if len(items) <= MOST_AT_ONCE:
+        return choose()
+    return await asyncio.get_running_loop().run_in_executor(None, choose)
+
+
+MOST_AT_ONCE = 2000
+"""Things that are sorted on the loop's thread."""

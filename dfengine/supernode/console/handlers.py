@@ -1,0 +1,181 @@
+"""What each operation of `/api/v2` does, by its name in the table. Each returns its answer, or raises BadRequest."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dfengine.events import LEVELS
+from dfengine.net.http import BadRequest, Request
+from dfengine.supernode import api_cache
+from dfengine.supernode.console import hosts, origins, preheats, tasks
+from dfengine.supernode.console.answers import (
+    CachePage,
+    CopyRow,
+    Done,
+    EventPage,
+    EventRow,
+    HostPage,
+    OriginPage,
+    Overview,
+    Preheat,
+    PreheatPage,
+    Room,
+    Swarm,
+    TaskPage,
+    TaskRow,
+)  # fmt: skip
+from dfengine.supernode.console.census import Census, chosen
+from dfengine.supernode.console.overview import overview
+from dfengine.supernode.console.swarm_watch import SwarmWatch
+from dfengine.supernode.preheat_request import of_v1
+
+if TYPE_CHECKING:
+    from dfengine.net.event_ring import Event
+    from dfengine.supernode.fastpath import Pulls
+    from dfengine.supernode.preheat_job import Job
+    from dfengine.supernode.preheats import Preheats
+    from dfengine.supernode.state import SupernodeState
+
+
+@dataclass(slots=True)
+class Call:
+    """One request that was let in. ids: of its path. query, body: as the operation describes them. may_change: see ConsoleToken."""
+
+    request: Request
+    ids: dict[str, str]
+    query: Any
+    body: Any = None
+    may_change: bool = False
+
+
+class Handlers:
+    """Of one supernode. plain: pulls that were answered at once."""
+
+    def __init__(self, state: SupernodeState, jobs: Preheats, cache: api_cache.CacheRoutes, plain: Pulls) -> None:
+        self.census = Census(state)
+        self.viewers = 0
+        """Streams that are open."""
+        self._state, self._jobs, self._cache, self._plain = state, jobs, cache, plain
+        self._started = time.time()
+        self._swarms = asyncio.Semaphore(1)
+
+    async def overview(self, call: Call) -> Overview:
+        await self.census.look()
+        return overview(self._state, self.census, self._plain, self._started, self.viewers, call.may_change)
+
+    async def tasks(self, call: Call) -> TaskPage:
+        await self.census.look()
+        query = call.query
+        items, total = await chosen(self.census.tasks, lambda found: tasks.takes(query, found), query.sort, query.order == "desc",
+                                    query.offset, query.limit)  # fmt: skip
+        return TaskPage(items=items, total=total, offset=query.offset, at=self.census.at)
+
+    async def task(self, call: Call) -> TaskRow:
+        await self.census.look()
+        found = next((row for row in self.census.tasks if row.task == call.ids["task"]), None)
+        if found is None:
+            raise _missing(call)
+        return found
+
+    async def swarm(self, call: Call) -> Swarm:
+        if call.ids["task"] not in self._state.swarm.tasks:
+            raise _missing(call)
+        async with self._swarms:
+            watch = SwarmWatch(self._state, call.ids["task"], self.census.budget, call.query.limit)
+            await watch.look()
+            found = await watch.snapshot()
+        if found is None:
+            raise _missing(call)
+        return found
+
+    async def hosts(self, call: Call) -> HostPage:
+        await self.census.look(hosts=True)
+        query = call.query
+        items, total = await chosen(self.census.hosts, lambda found: hosts.takes(query, found), query.sort, query.order == "desc",
+                                    query.offset, query.limit)  # fmt: skip
+        return HostPage(items=items, total=total, offset=query.offset, at=self.census.hosts_at)
+
+    async def origins(self, call: Call) -> OriginPage:
+        await self.census.look()
+        query = call.query
+        items, total = await chosen(self.census.origins, lambda found: origins.takes(query, found), query.sort, query.order == "desc",
+                                    query.offset, query.limit)  # fmt: skip
+        return OriginPage(items=items, total=total, offset=query.offset, at=self.census.at)
+
+    # PREHEATS
+
+    async def preheats(self, call: Call) -> PreheatPage:
+        query = call.query
+        found = [job for job in reversed(list(self._jobs)) if query.state in ("", job.state)]
+        items = [preheats.row(self._state, job) for job in found[query.offset : query.offset + query.limit]]
+        return PreheatPage(items=items, total=len(found), offset=query.offset, at=time.time())
+
+    async def preheat(self, call: Call) -> Preheat:
+        return preheats.preheat(self._state, self._job(call))
+
+    async def new_preheat(self, call: Call) -> Preheat:
+        asked = of_v1(call.request.body)
+        job = self._jobs.begin(asked, call.request.client)
+        if job is None:
+            raise BadRequest(429, "too many preheats are under way: try again when some have ended")
+        return preheats.preheat(self._state, job)
+
+    async def drop_preheat(self, call: Call) -> Done:
+        self._jobs.cancel(self._job(call))
+        self._state.wake()
+        return Done()
+
+    def _job(self, call: Call) -> Job:
+        job = self._jobs.find(call.ids["preheat"])
+        if job is None:
+            raise BadRequest(404, f"preheat {call.ids['preheat']}: not found")
+        return job
+
+    # CACHE
+
+    async def cache(self, call: Call) -> CachePage:
+        state, query = self._state, call.query
+        found, total = await self._cache.copies(state, query.offset, query.limit)
+        room = state.fetches.room
+        told = Room(free=state.cache.free(), low=room.low, high=room.high, full=room.exhausted, evictions=room.evictions,
+                    evicted_at=room.evicted_at)  # fmt: skip
+        return CachePage(items=[CopyRow(**each) for each in found], total=total, offset=query.offset, at=time.time(), room=told)
+
+    async def copy(self, call: Call) -> CopyRow:
+        return _copy(call, await api_cache.find(self._state, call.ids["task"]))
+
+    async def pin(self, call: Call) -> CopyRow:
+        return _copy(call, await api_cache.pin(self._state, call.ids["task"], call.body.pinned))
+
+    async def evict(self, call: Call) -> Done:
+        if not await api_cache.evict(self._state, call.ids["task"]):
+            raise BadRequest(404, f"copy of task {call.ids['task']}: not found")
+        return Done()
+
+    # EVENTS
+
+    async def events(self, call: Call) -> EventPage:
+        query, log = call.query, self._state.events
+        least = LEVELS.index(query.level)
+        found = log.newest() if query.after < 0 else log.after(query.after, 1 << 20)
+        found = [event for event in found if LEVELS.index(event[2]) >= least and query.event in ("", event[3])]
+        items = [event_row(event) for event in found[: query.limit]]
+        return EventPage(items=items, total=len(found), offset=0, at=time.time(), last=log.last)
+
+
+def event_row(event: Event) -> EventRow:
+    """One event as it is told."""
+    return EventRow(id=event[0], time=event[1], level=event[2], event=event[3], fields=event[4])
+
+
+def _missing(call: Call) -> BadRequest:
+    return BadRequest(404, f"task {call.ids['task']}: not found")
+
+
+def _copy(call: Call, found: dict[str, Any] | None) -> CopyRow:
+    if found is None:
+        raise BadRequest(404, f"copy of task {call.ids['task']}: not found")
+    return CopyRow(**found)

@@ -1,0 +1,201 @@
+"""`/api/v2/live`: one stream of server-sent events for each viewer, and one round of figures for all of them.
+
+A round makes each message once, however many watch the same, and within the budget: where the figures cost more, rounds are further apart.
+A viewer that has not read its last message misses this one. It has no queue: of events the ring remembers what it has had, of a swarm it is
+given a snapshot when it has missed a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dfengine.net.event_stream import EventStream, message
+from dfengine.net.http import BadRequest, Response
+from dfengine.net.quota import Quota
+from dfengine.supernode.console.answers import Problem
+from dfengine.supernode.console.handlers import Call, Handlers, event_row
+from dfengine.supernode.console.mended import encode
+from dfengine.supernode.console.operations import Operation
+from dfengine.supernode.console.swarm_watch import SwarmWatch
+
+if TYPE_CHECKING:
+    from dfengine.supernode.state import SupernodeState
+
+PERIOD = 1.0
+"""Seconds between two rounds."""
+
+MOST = 32
+"""Viewers at once, of whom one client may have its share."""
+
+PATIENCE = 60.0
+"""Seconds for which a viewer may leave a message unread."""
+
+EVENTS = 50
+"""Events in one message to a viewer."""
+
+HEADERS = ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"), ("X-Accel-Buffering", "no")
+RETRY = b"retry: 2000\n\n"
+"""Milliseconds after which a browser connects again."""
+
+
+class Viewer:
+    """last: id of the last event that it was sent. sent: what it was sent last of what it watches. tick: of the swarm that it has."""
+
+    __slots__ = ("call", "last", "operation", "read", "sent", "stream", "tick", "watch")
+
+    def __init__(self, watch: str, operation: Operation | None, call: Call, last: int) -> None:
+        self.watch, self.operation, self.call, self.last = watch, operation, call, last
+        self.stream: EventStream | None = None
+        self.sent = b""
+        self.tick = -1
+        self.read = monotonic()
+
+
+class Live:
+    """watched: finds the operation that answers a GET of what is to be watched; raises BadRequest."""
+
+    def __init__(self, state: SupernodeState, handlers: Handlers, watched: Callable[[str, Call], tuple[Operation, Call]]) -> None:
+        self._state, self._handlers, self._watched = state, handlers, watched
+        self._viewers: dict[EventStream, Viewer] = {}
+        self._shares = Quota(MOST, state.settings.client_share)
+        self._swarms: dict[str, SwarmWatch] = {}
+        self._news = asyncio.Event()
+        self._rounds: asyncio.Task[None] | None = None
+
+    def open(self, call: Call) -> Response:
+        """The stream, or a refusal by BadRequest."""
+        query, request = call.query, call.request
+        operation, watched = self._watched(query.watch, call) if query.watch else (None, call)
+        last = _last(request.headers.get("last-event-id", ""), query.after, self._state.events.last)
+        if len(self._viewers) >= MOST or self._shares.full(request.client):
+            raise BadRequest(503, f"{MOST} streams are open already, or as many as one client may have")
+        request.keep_alive = False
+        viewer = Viewer(query.watch, operation, watched, last)
+        return EventStream(lambda stream: self._opened(stream, viewer), self._ended, HEADERS)
+
+    def _opened(self, stream: EventStream, viewer: Viewer) -> None:
+        if len(self._viewers) >= MOST or not self._shares.acquire(viewer.call.request.client):
+            stream.close()
+            return
+        viewer.stream = stream
+        self._viewers[stream] = viewer
+        self._handlers.viewers = len(self._viewers)
+        stream.write(RETRY)
+        self._news.set()
+        if self._rounds is None:
+            self._rounds = self._state.loop.create_task(self._run())
+
+    def _ended(self, stream: EventStream) -> None:
+        viewer = self._viewers.pop(stream, None)
+        if viewer is not None:
+            self._shares.release(viewer.call.request.client)
+            self._handlers.viewers = len(self._viewers)
+
+    async def _run(self) -> None:
+        try:
+            while self._viewers:
+                self._news.clear()
+                await asyncio.sleep(self._handlers.census.budget.wait())
+                await self._round()
+                try:
+                    await asyncio.wait_for(self._news.wait(), PERIOD)
+                    await asyncio.sleep(PERIOD / 10)  # so that many who come make few rounds
+                except TimeoutError:
+                    continue
+        finally:
+            self._rounds = None
+            self._swarms.clear()
+
+    async def _round(self) -> None:
+        made: dict[tuple[str, bool], bytes] = {}
+        overviews: dict[bool, bytes] = {}
+        changes: dict[str, bytes] = {}
+        snapshots: dict[str, bytes] = {}
+        budget = self._handlers.census.budget
+        watched = {each.call.ids["task"] for each in self._viewers.values() if each.operation and each.operation.name == "swarm"}
+        self._swarms = {task: self._swarms.get(task) or SwarmWatch(self._state, task, budget) for task in watched}
+        for task, swarm in self._swarms.items():
+            change = await swarm.look()
+            changes[task] = message(encode(change), "swarm_change") if change is not None else b""
+        for viewer in list(self._viewers.values()):
+            stream, now = viewer.stream, monotonic()
+            if stream is None or stream not in self._viewers:
+                continue
+            if stream.unread:
+                if now - viewer.read > PATIENCE:
+                    stream.abort()
+                continue
+            viewer.read = now
+            operation, may_change = viewer.operation, viewer.call.may_change
+            if may_change not in overviews:
+                overviews[may_change] = message(encode(await self._handlers.overview(viewer.call)), "overview")
+            if operation is None:
+                news = b""
+            elif operation.name == "swarm":
+                news = await self._swarm_news(viewer, changes, snapshots)
+            else:
+                key = (viewer.watch, may_change)
+                if key not in made:
+                    made[key] = await self._resource(operation, viewer.call)
+                news = made[key] if made[key] != viewer.sent else b""
+                viewer.sent = made[key]
+            stream.write(b"".join((overviews[may_change], self._events(viewer), news)))
+
+    async def _resource(self, operation: Operation, call: Call) -> bytes:
+        budget = self._handlers.census.budget
+        try:
+            found = await getattr(self._handlers, operation.name)(call)
+        except BadRequest as error:
+            return _gone(error.status, error.reason)
+        begun = monotonic()
+        data = message(encode(found), "resource")
+        budget.spent(monotonic() - begun)
+        await asyncio.sleep(0)
+        return data
+
+    async def _swarm_news(self, viewer: Viewer, changes: dict[str, bytes], snapshots: dict[str, bytes]) -> bytes:
+        task = viewer.call.ids["task"]
+        swarm = self._swarms.get(task)
+        if swarm is None or task not in self._state.swarm.tasks:
+            news = _gone(404, f"task {task}: not found")
+            viewer.tick, repeated, viewer.sent = -1, news == viewer.sent, news
+            return b"" if repeated else news
+        viewer.sent = b""
+        before, viewer.tick = viewer.tick, swarm.tick
+        if before == swarm.tick:
+            return b""
+        if before == swarm.tick - 1 and changes.get(task):
+            return changes[task]
+        if task not in snapshots:
+            found = await swarm.snapshot()
+            snapshots[task] = message(encode(found), "swarm") if found is not None else b""
+        return snapshots[task]
+
+    def _events(self, viewer: Viewer) -> bytes:
+        events = self._state.events.after(viewer.last, EVENTS)
+        if events:
+            viewer.last = events[-1][0]
+        return b"".join(message(encode(event_row(event)), "event", event[0]) for event in events)
+
+    def close(self) -> None:
+        """The process ends."""
+        if self._rounds is not None:
+            self._rounds.cancel()
+
+
+def _last(header: str, after: int, newest: int) -> int:
+    """The id after which events are sent. Raises BadRequest."""
+    if header:
+        if not (header.isascii() and header.isdigit() and len(header) < 17):
+            raise BadRequest(400, "Last-Event-ID is not a number")
+        return int(header)
+    return newest if after < 0 else after
+
+
+def _gone(status: int, reason: str) -> bytes:
+    return message(msgspec.json.encode(Problem("Gone", status, reason)), "gone")

@@ -1,0 +1,69 @@
+"""Everything that `/api/v2` does: one table, by which requests are routed and from which the API's description is made.
+
+A path's `{name}` stands for one segment. query, body: what a request may say (`queries`). answer: what it is answered with (`answers`).
+changes: it changes something, which needs the token or a signature. watched: the live stream may follow it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from dfengine.supernode.console import answers, queries
+
+API = "/api/v2"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """name: of the method of `ConsoleRoutes` that does it. other: further statuses -> why."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answer: type[Struct] | None
+    query: type[Struct] = queries.Nothing
+    body: type[Struct] | None = None
+    status: int = 200
+    changes: bool = False
+    watched: bool = False
+    other: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the path's parameters."""
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+
+
+MISSING = ((404, "There is no such thing"),)
+
+TABLE = (
+    Operation("GET", "/overview", "overview", "Sums over the whole supernode", answers.Overview, watched=True),
+    Operation("GET", "/tasks", "tasks", "Tasks in memory", answers.TaskPage, queries.TaskQuery, watched=True),
+    Operation("GET", "/tasks/{task}", "task", "One task", answers.TaskRow, watched=True, other=MISSING),
+    Operation("GET", "/tasks/{task}/swarm", "swarm", "The downloads of a task: what each has, and who feeds whom now", answers.Swarm,
+              queries.SwarmQuery, watched=True, other=MISSING),
+    Operation("GET", "/hosts", "hosts", "Hosts with registered downloads", answers.HostPage, queries.HostQuery, watched=True),
+    Operation("GET", "/origins", "origins", "Origins that were asked", answers.OriginPage, queries.OriginQuery, watched=True),
+    Operation("GET", "/preheats", "preheats", "Preheats, the newest first", answers.PreheatPage, queries.PreheatQuery, watched=True),
+    Operation("POST", "/preheats", "new_preheat", "Fetch a file or an image before anybody asks for it", answers.Preheat,
+              body=queries.NewPreheat, status=202, changes=True, other=((409, "It cannot be fetched ahead"),)),
+    Operation("GET", "/preheats/{preheat}", "preheat", "One preheat with its parts", answers.Preheat, watched=True, other=MISSING),
+    Operation("DELETE", "/preheats/{preheat}", "drop_preheat", "Cancel a preheat; one that has ended is forgotten", answers.Done,
+              changes=True, other=MISSING),
+    Operation("GET", "/cache", "cache", "Copies on the disk, those used last first, and the room", answers.CachePage, queries.Paging,
+              watched=True),
+    Operation("GET", "/cache/{task}", "copy", "One copy", answers.CopyRow, other=MISSING),
+    Operation("PATCH", "/cache/{task}", "pin", "Pin or unpin a copy", answers.CopyRow, body=queries.Pin, changes=True, other=MISSING),
+    Operation("DELETE", "/cache/{task}", "evict", "Remove a copy; downloads of it register again", answers.Done, changes=True,
+              other=MISSING),
+    Operation("GET", "/events", "events", "What happened last", answers.EventPage, queries.EventQuery),
+    Operation("GET", "/live", "live", "Server-sent events: `overview` each second, `event` as they happen, and what is watched", None,
+              queries.LiveQuery, other=((503, "Too many streams are open"),)),
+    Operation("GET", "/openapi.json", "openapi", "This description", None),
+)  # fmt: skip
+
+SEGMENTS = {"task": "[0-9a-f]{64}", "preheat": "[0-9A-Za-z]{1,64}"}
+"""Parameter of a path -> what it may be; anything else names nothing, and is answered with 404."""

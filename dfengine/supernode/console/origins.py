@@ -1,0 +1,62 @@
+"""Origins: what the fetches from each of them have in common, with those that were forgotten."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dfengine.supernode.console.answers import OriginRow
+from dfengine.supernode.copies.fetch import RUNNING, Fetch
+from dfengine.supernode.origin_tally import MOST, Past, origin_name
+from dfengine.task import redacted
+
+if TYPE_CHECKING:
+    from dfengine.supernode.console.queries import OriginQuery
+    from dfengine.supernode.console.rates import Rates
+
+
+class OriginFigures:
+    """Of one look at all fetches. past: by name. Beyond MOST origins, further ones are not told."""
+
+    def __init__(self, past: Mapping[str, Past], rates: Rates) -> None:
+        self._rates = rates
+        self._rows: dict[str, OriginRow] = {}
+        for name, each in past.items():
+            row = self._row(name)
+            row.requests, row.bytes, row.errors = each.requests, each.bytes, each.errors
+            row.last_error, row.last_error_at = each.error, each.at
+
+    def _row(self, name: str) -> OriginRow:
+        return self._rows.setdefault(name, OriginRow(
+            origin=name, tasks=0, reading=0, requests=0, bytes=0, rate=None, errors=0, retries=0, last_error="", last_error_at=0.0,
+            waits="", asks_at=0.0, direct=0,
+        ))  # fmt: skip
+
+    def add(self, fetch: Fetch) -> None:
+        """One more fetch; shared content, which nobody fetches, counts nowhere."""
+        name = origin_name(fetch.asked)
+        if fetch.claim is not None or (name not in self._rows and len(self._rows) >= MOST):
+            return
+        row = self._row(name)
+        row.tasks += 1
+        row.reading += fetch.state == RUNNING or fetch.asking
+        row.requests += fetch.origin_requests
+        row.bytes += fetch.origin_bytes
+        row.retries += fetch.origin_errors
+        if fetch.waits and fetch.asks_at > row.asks_at and fetch.asks_at > time.time():
+            row.waits, row.asks_at = redacted(fetch.waits)[:300], fetch.asks_at
+
+    def rows(self, now: float, direct: Mapping[str, int]) -> list[OriginRow]:
+        """All. now: loop seconds. direct: `host:port` -> downloads that may read that origin by themselves."""
+        for name, row in self._rows.items():
+            row.rate = self._rates.look(("at", name), row.bytes, now)
+            scheme, _, place = name.partition("://")
+            port = {"http": 80, "https": 443}.get(scheme)
+            row.direct = direct.get(place, 0) or (direct.get(f"{place}:{port}", 0) if port else 0)
+        return list(self._rows.values())
+
+
+def takes(query: OriginQuery, found: OriginRow) -> bool:
+    """The list has it."""
+    return query.q.lower() in found.origin.lower()

@@ -1,0 +1,31 @@
+"""Sums over the whole supernode."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from dfengine.about import VERSION
+from dfengine.supernode.console.answers import Overview
+from dfengine.supernode.readiness import hindrance
+
+if TYPE_CHECKING:
+    from dfengine.supernode.console.census import Census
+    from dfengine.supernode.fastpath import Pulls
+    from dfengine.supernode.state import SupernodeState
+
+
+def overview(state: SupernodeState, census: Census, plain: Pulls, started: float, viewers: int, may_change: bool) -> Overview:
+    """started: unix seconds. plain: pulls that were answered at once."""
+    counts, swarm = state.counts, state.swarm
+    return Overview(
+        version=VERSION, address=state.advertise_ip, time=time.time(), started=started, hindrance=hindrance(state), may_change=may_change,
+        tasks=len(state.cdn.fetches), downloads=len(state.members), unfinished=sum(task.unfinished for task in swarm.tasks.values()),
+        peers=len(swarm.peers.states), isolated_peers=len(swarm.peers.isolations), unproved_peers=len(state.reachability),
+        parked_pulls=len(state.parked), leases=len(swarm.leases), registered=counts["registered"], finished=counts["finished_downloads"],
+        failed=counts["failed_downloads"], back_to_source=counts["back_to_source"], pulls=counts["pulls"] + plain.answered,
+        pieces_from_supernode=swarm.leases.sent_by_supernode, pieces_from_peers=swarm.leases.sent_by_peers,
+        origin_requests=census.origin_requests, origin_bytes=census.origin_bytes, delivered_bytes=census.delivered,
+        saved_bytes=max(0, census.delivered - census.origin_bytes), internal_errors=counts["internal_errors"], rate=census.rate,
+        origin_rate=census.origin_rate, free_bytes=state.cache.free(), viewers=viewers,
+    )  # fmt: skip

@@ -1,0 +1,39 @@
+"""Preheats: as /api/v1 has them, in the words of /api/v2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dfengine.supernode.api_preheat import MOST_TOLD, ORDER, here
+from dfengine.supernode.console.answers import Preheat, PreheatPart, PreheatRow
+from dfengine.supernode.preheat_job import SUCCESS
+from dfengine.task import bare, redacted
+
+if TYPE_CHECKING:
+    from dfengine.supernode.preheat_job import Job, Part
+    from dfengine.supernode.state import SupernodeState
+
+
+def _fields(state: SupernodeState, job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id, "type": job.kind, "url": bare(job.url), "scope": job.scope, "state": job.state, "error": redacted(job.error),
+        "started": job.created, "ended": job.updated if job.over else 0.0, "parts": len(job.parts),
+        "finished": sum(part.state == SUCCESS for part in job.parts), "length": sum(max(0, part.length) for part in job.parts),
+        "here": sum(here(state, part) for part in job.parts),
+    }  # fmt: skip
+
+
+def row(state: SupernodeState, job: Job) -> PreheatRow:
+    """One of the list."""
+    return PreheatRow(**_fields(state, job))
+
+
+def preheat(state: SupernodeState, job: Job) -> Preheat:
+    """One with its parts."""
+    parts = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_TOLD]
+    return Preheat(items=[_part(state, part) for part in parts], **_fields(state, job))
+
+
+def _part(state: SupernodeState, part: Part) -> PreheatPart:
+    return PreheatPart(url=bare(part.url), task=part.task, state=part.state, length=part.length, here=here(state, part),
+                       digest=part.digest, host=part.host, error=redacted(part.error))

@@ -1,0 +1,44 @@
+"""Rates of counters that are looked at now and then. Pure: the times are arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+SMOOTH = 3.0
+"""Seconds over which a rate is averaged, exponentially: pieces come whole."""
+
+SHORTEST = 0.2
+"""Seconds between two looks that make a rate."""
+
+
+class _Seen(NamedTuple):
+    value: float
+    at: float
+    rate: float | None
+
+
+class Rates:
+    """By key. What was not looked at in a round is forgotten with `end`."""
+
+    def __init__(self) -> None:
+        self._before: dict[Hashable, _Seen] = {}
+        self._now: dict[Hashable, _Seen] = {}
+
+    def look(self, key: Hashable, value: float, now: float) -> float | None:
+        """Its rate per second; None with the first look. A counter that fell began anew."""
+        before = self._before.get(key)
+        if before is None or value < before.value:
+            found = _Seen(value, now, None)
+        elif now - before.at < SHORTEST:
+            found = before
+        else:
+            rate = (value - before.value) / (now - before.at)
+            weight = min(1.0, (now - before.at) / SMOOTH)
+            found = _Seen(value, now, rate if before.rate is None else before.rate + (rate - before.rate) * weight)
+        self._now[key] = found
+        return found.rate
+
+    def end(self) -> None:
+        """A round of looks is over."""
+        self._before, self._now = self._now, {}

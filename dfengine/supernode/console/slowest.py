@@ -1,0 +1,57 @@
+"""Which unfinished download of a task is furthest behind, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+QUIET = 20.0
+"""Seconds without a sign of life from which on a download is quiet: a pull waits for less."""
+
+TIMES = 2.0
+"""A link is slow when its quickest pieces take so many times as long as those of half of the others."""
+
+
+class Standing(NamedTuple):
+    """How one unfinished download stands. got, blocked: pieces, and sources that it does not get any more. quiet: seconds.
+
+    piece_seconds: of its quickest pieces, 0: unknown. receiving: pieces under way to it. waits: its pull is parked.
+    """
+
+    n: int
+    got: int
+    receiving: int
+    waits: bool
+    slow: bool
+    piece_seconds: float
+    quiet: float
+    blocked: int
+
+
+def slowest(standings: Iterable[Standing], median: float, origin: str, copied: bool) -> tuple[int, str, str] | None:
+    """(n, reason, a line for people) of the one that has least; None: all have finished.
+
+    median: seconds of the quickest pieces of half of the downloads, 0: unknown. origin: why the origin is asked again, "" while it is not.
+    copied: the supernode's copy is complete.
+    """
+    found = min(standings, key=lambda each: (each.got, -each.quiet), default=None)
+    if found is None:
+        return None
+    return (found.n, *_reason(found, median, origin, copied))
+
+
+def _reason(found: Standing, median: float, origin: str, copied: bool) -> tuple[str, str]:
+    if found.quiet >= QUIET:
+        return "quiet", f"nothing was heard of it for {found.quiet:.0f} s"
+    if found.waits and not found.receiving and origin:
+        return "origin", f"it waits for the origin: {origin}"
+    if found.waits and not found.receiving and not copied:
+        return "origin", "it has all that the origin has sent so far"
+    if found.slow or (median > 0 and found.piece_seconds > TIMES * median):
+        times = f", {found.piece_seconds / median:.1f} times as long as half of the others" if median > 0 and found.piece_seconds else ""
+        return "slow_link", f"its quickest pieces take {found.piece_seconds:.2f} s{times}" if found.piece_seconds else "its link is slow"
+    if found.blocked:
+        return "blocked", f"{found.blocked} sources failed for it"
+    if found.waits and not found.receiving:
+        return "no_source", "it waits for a source with a free slot"
+    return "behind", f"{found.receiving} pieces are under way to it"

@@ -1,0 +1,102 @@
+"""The rows of one task's swarm: a download as it is told, and what tells whether it has changed."""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from typing import TYPE_CHECKING
+
+from dfengine.supernode.console.answers import HostChange, SwarmHost
+from dfengine.supernode.console.hosts import trust
+from dfengine.supernode.console.slowest import QUIET, Standing
+
+if TYPE_CHECKING:
+    from dfengine._bitset import Bitset
+    from dfengine.supernode.swarm._state import Download
+    from dfengine.supernode.swarm.members import Member
+
+MOST_TOGGLED = 64
+"""Pieces that came or went beyond which all are told."""
+
+
+def packed(pieces: Bitset, count: int) -> bytes:
+    """As bytes, without zeros behind the last piece. count: pieces of the task, -1 unknown."""
+    data = pieces.tobytes()
+    return (data[: -(-count // 8)] if count >= 0 else data).rstrip(b"\0")
+
+
+def encoded(data: bytes) -> str:
+    """As base64."""
+    return b2a_base64(data, newline=False).decode()
+
+
+class Told:
+    """A download as it was told last. n: its number."""
+
+    __slots__ = ("best", "download", "got", "have", "n", "receiving", "sending", "slow", "state")
+
+    def __init__(self, n: int, download: Download) -> None:
+        self.n = n
+        self.download = download
+        self.have = b""
+        self.state, self.slow = "", False
+        self.got = self.receiving = self.sending = -1
+        self.best = 0.0
+
+    def look(self, count: int, now: float) -> HostChange | None:
+        """Look at it again; None: nothing has changed. now: loop seconds."""
+        download = self.download
+        got, receiving, sending = download.got, len(download.running), len(download.sending)
+        state, slow = _state(download, count, receiving, now), download.is_straggler
+        have = packed(download.have, count) if got != self.got or download.window is not None else self.have
+        if have is self.have and (got, receiving, sending, state, slow) == (self.got, self.receiving, self.sending, self.state, self.slow):
+            return None
+        change = HostChange(n=self.n, state=state, slow=slow, got=got, receiving=receiving, sending=sending,
+                            piece_seconds=max(0.0, download.best_piece_time))  # fmt: skip
+        if have != self.have:
+            toggled = _toggled(self.have, have)
+            if toggled is None:
+                change.have = encoded(have)
+            else:
+                change.toggled = toggled
+        self.have, self.state, self.slow, self.got, self.receiving, self.sending = have, state, slow, got, receiving, sending
+        return change
+
+    def standing(self, count: int, now: float) -> Standing | None:
+        """How it stands; None: it has finished."""
+        download = self.download
+        if download.got == count:
+            return None
+        return Standing(self.n, download.got, self.receiving, download.pending_want > 0, self.slow, download.best_piece_time,
+                        max(0.0, now - download.seen), len(download.source_failures or ()))  # fmt: skip
+
+    def row(self, member: Member | None, now: float) -> SwarmHost:
+        """All of it, as it was looked at last."""
+        download, peer = self.download, member.peer if member is not None else None
+        return SwarmHost(
+            n=self.n, cid=download.cid, host=peer.host if peer else "", address=member.address if member is not None else "",
+            ip=peer.ip if peer else "", version=peer.version if peer else "", location=peer.location if peer else "",
+            trust=trust(download), state=self.state, slow=self.slow, got=max(0, self.got), receiving=max(0, self.receiving),
+            sending=max(0, self.sending), piece_seconds=max(0.0, download.best_piece_time),
+            quiet_seconds=max(0.0, now - download.seen), have=encoded(self.have),
+        )  # fmt: skip
+
+
+def _state(download: Download, count: int, receiving: int, now: float) -> str:
+    if download.got == count:
+        return "finished"
+    if now - download.seen >= QUIET:
+        return "quiet"
+    return "fetching" if receiving else "waiting"
+
+
+def _toggled(before: bytes, now: bytes) -> list[int] | None:
+    """Bits that differ; None: more than MOST_TOGGLED."""
+    differ = int.from_bytes(before, "little") ^ int.from_bytes(now, "little")
+    if differ.bit_count() > MOST_TOGGLED:
+        return None
+    found = []
+    while differ:
+        lowest = differ & -differ
+        found.append(lowest.bit_length() - 1)
+        differ ^= lowest
+    return found

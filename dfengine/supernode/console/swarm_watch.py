@@ -1,0 +1,121 @@
+"""One task's swarm as it is watched: each look makes what changed since the one before, and a snapshot when somebody needs it.
+
+All who watch a task share its looks. The first MOST downloads are told, in the order in which they joined.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from itertools import islice
+from statistics import median
+from typing import TYPE_CHECKING
+
+from dfengine.supernode.console.answers import HostChange, Slowest, Swarm, SwarmChange, SwarmHost
+from dfengine.supernode.console.queries import PAGE
+from dfengine.supernode.console.slowest import Standing, slowest
+from dfengine.supernode.console.swarm_hosts import Told, encoded, packed
+from dfengine.supernode.copies.fetch import SUCCESS
+from dfengine.task import redacted
+
+if TYPE_CHECKING:
+    from dfengine.supernode.console.budget import Budget
+    from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.swarm._state import Download, Task
+
+
+MOST_BYTES = 1 << 20
+"""Of all bitsets together: of a task with very many pieces fewer downloads are told."""
+
+
+class SwarmWatch:
+    """most: downloads that are told. tick: grows with each look that found a change."""
+
+    def __init__(self, state: SupernodeState, task: str, budget: Budget, most: int = PAGE) -> None:
+        self.task = task
+        self.tick = 0
+        self._state = state
+        self._budget = budget
+        self._most = most
+        self._told: dict[Download, Told] = {}
+        self._next = 0
+        self._cached = b""
+        self._swarm: Task | None = None
+        self._change: SwarmChange | None = None
+
+    async def look(self) -> SwarmChange | None:
+        """What changed; None: nothing, or the task is not in memory."""
+        swarm = self._state.swarm.tasks.get(self.task)
+        if swarm is None:
+            return None
+        if swarm is not self._swarm:
+            self._swarm, self._told, self._cached, self._next = swarm, {}, b"", 0
+            self.tick += 1  # what a reader has is of another swarm: a snapshot is next
+        now, count = self._state.now(), swarm.count
+        downloads = list(islice(swarm.downloads.values(), min(self._most, max(1, MOST_BYTES * 8 // max(swarm.size, count, 1)))))
+        joined: list[SwarmHost] = []
+        changed: list[HostChange] = []
+        standings: list[Standing] = []
+        feeds: Counter[tuple[int, int]] = Counter()
+        fresh: dict[Download, Told] = {}
+        for download in downloads:
+            known = self._told.get(download)
+            if known is None:
+                known = Told(self._next, download)
+                self._next += 1
+            fresh[download] = known
+
+        def look(told: Told) -> None:
+            new = told.download not in self._told
+            change = told.look(count, now)
+            if new:
+                joined.append(told.row(self._state.members.get((self.task, told.download.cid)), now))
+            elif change is not None:
+                changed.append(change)
+            for lease in told.download.running.values():
+                source = fresh.get(lease.source) if lease.source is not None else None
+                if lease.source is None or source is not None:
+                    feeds[source.n if source is not None else -1, told.n] += 1
+            standing = told.standing(count, now)
+            if standing is not None:
+                standings.append(standing)
+
+        await self._budget.spread(look, list(fresh.values()))
+        left = [told.n for download, told in self._told.items() if download not in fresh]
+        self._told = fresh
+        cached = packed(swarm.cached, count)
+        before = self._change
+        change = SwarmChange(
+            task=self.task, at=time.time(), tick=self.tick + 1, pieces=count, total=len(swarm.downloads),
+            cached=encoded(cached) if cached != self._cached else None, joined=joined, left=left, changed=changed,
+            feeds=[(source, to, pieces) for (source, to), pieces in feeds.items()], slowest=self._slowest(standings),
+        )  # fmt: skip
+        if before is not None and not (joined or left or changed) and change.cached is None and _others(before) == _others(change):
+            return None
+        self._cached, self._change, self.tick = cached, change, change.tick
+        return change
+
+    def _slowest(self, standings: list[Standing]) -> Slowest | None:
+        times = [told.download.best_piece_time for told in self._told.values() if told.download.best_piece_time > 0]
+        fetch = self._state.cdn.fetches.get(self.task)
+        waits, copied = (redacted(fetch.waits)[:300], fetch.state == SUCCESS) if fetch is not None else ("", False)
+        found = slowest(standings, median(times) if times else 0.0, waits, copied)
+        return Slowest(*found) if found is not None else None
+
+    async def snapshot(self) -> Swarm | None:
+        """As it was looked at last; None: the task is not in memory, or was not looked at."""
+        change = self._change
+        if change is None:
+            return None
+        now, rows, tick = self._state.now(), [], self.tick
+        members = self._state.members
+        await self._budget.spread(
+            lambda told: rows.append(told.row(members.get((self.task, told.download.cid)), now)), list(self._told.values())
+        )
+        return Swarm(task=self.task, at=change.at, tick=tick, pieces=change.pieces, total=change.total, cached=encoded(self._cached),
+                     hosts=rows, feeds=change.feeds, slowest=change.slowest)  # fmt: skip
+
+
+def _others(change: SwarmChange) -> tuple[object, ...]:
+    """What changes without a row of a download."""
+    return change.pieces, change.total, change.feeds, change.slowest

@@ -1,0 +1,60 @@
+"""What each origin did: requests, bytes and errors, of fetches that were forgotten, and the latest error of each. Pure.
+
+An origin is named by the start of its URLs: scheme, host and port, or the bucket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dfengine.task import redacted, shown
+
+MOST = 1000
+"""Origins that are remembered; the one that was heard of least recently leaves."""
+
+LONGEST = 300
+"""Characters of an error, and of an origin's name."""
+
+
+def origin_name(url: str) -> str:
+    """`scheme://host:port` of a URL, without a user's name and password."""
+    scheme, colons, rest = url.partition("://")
+    found = shown(f"{scheme}{colons}{rest.partition('/')[0].partition('?')[0].partition('#')[0]}") if colons else scheme
+    return found[:LONGEST]
+
+
+@dataclass(slots=True)
+class Past:
+    """Sums of fetches that were forgotten. errors: of all. at: unix seconds of the last error, 0: there was none."""
+
+    requests: int = 0
+    bytes: int = 0
+    errors: int = 0
+    error: str = ""
+    at: float = 0.0
+
+
+class OriginTally:
+    """By name."""
+
+    def __init__(self) -> None:
+        self.origins: dict[str, Past] = {}
+
+    def failed(self, url: str, reason: str, at: float) -> None:
+        """A fetch failed, or its origin refused its file. at: unix seconds."""
+        past = self._past(url)
+        past.errors, past.error, past.at = past.errors + 1, redacted(reason)[:LONGEST], at
+
+    def forgot(self, url: str, requests: int, count: int) -> None:
+        """A fetch is forgotten that sent so many requests and read `count` bytes."""
+        past = self._past(url)
+        past.requests += requests
+        past.bytes += count
+
+    def _past(self, url: str) -> Past:
+        name = origin_name(url)
+        past = self.origins.pop(name, None) or Past()
+        self.origins[name] = past
+        while len(self.origins) > MOST:
+            self.origins.pop(next(iter(self.origins)))
+        return past

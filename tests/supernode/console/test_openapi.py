@@ -1,0 +1,88 @@
+"""The API's description is a valid document, and says what the routes do."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import jsonschema
+
+from dfengine.net.http import Request
+from dfengine.supernode.console.console_token import ConsoleToken
+from dfengine.supernode.console.handlers import Handlers
+from dfengine.supernode.console.openapi import document
+from dfengine.supernode.console.operations import API, SEGMENTS, TABLE
+from dfengine.supernode.router import ROUTES
+
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(TABLE)))
+
+
+def references(found: Any) -> set[str]:
+    if isinstance(found, dict):
+        own = {found["$ref"]} if "$ref" in found else set()
+        return own.union(*map(references, found.values()))
+    return set().union(*map(references, found)) if isinstance(found, list) else set()
+
+
+def test_each_operation_is_described_and_done_by_a_method_of_its_name() -> None:
+    described = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert described == {(operation.method, API + operation.path) for operation in TABLE}
+    names = [operation.name for operation in TABLE]
+    assert len(set(names)) == len(names)
+    assert all(hasattr(Handlers, name) for name in names if name not in ("live", "openapi"))
+    assert not [path for path in ROUTES if path.startswith(API)]
+
+
+def test_its_schemas_are_valid_and_all_there() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    for schema in schemas.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    assert references(DOCUMENT) <= {f"#/components/schemas/{name}" for name in schemas}
+    for methods in DOCUMENT["paths"].values():
+        for operation in methods.values():
+            assert {"400", "401", "405"} <= set(operation["responses"])
+            for parameter in operation["parameters"]:
+                jsonschema.Draft202012Validator.check_schema(parameter["schema"])
+                assert parameter["in"] in ("path", "query", "header")
+
+
+def test_paths_have_the_parameters_that_they_name() -> None:
+    for path, methods in DOCUMENT["paths"].items():
+        named = set(re.findall(r"\{(\w+)\}", path))
+        assert named <= set(SEGMENTS)
+        for operation in methods.values():
+            assert {each["name"] for each in operation["parameters"] if each["in"] == "path"} == named
+
+
+def test_what_changes_something_is_all_that_is_no_get_and_needs_a_token() -> None:
+    for operation in TABLE:
+        assert operation.changes == (operation.method != "GET")
+        told = DOCUMENT["paths"][API + operation.path][operation.method.lower()]
+        assert ({} in told["security"]) is not operation.changes
+        assert not (operation.watched and operation.changes)
+
+
+def asked(path: str, method: str = "GET", shown: str = "") -> Request:
+    return Request(method, path.encode(), {"authorization": f"Bearer {shown}"} if shown else {}, b"", "127.0.0.1")
+
+
+def test_who_needs_no_signature(tmp_path: Any) -> None:
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef\n")
+    file.chmod(0o600)
+    token = ConsoleToken(str(file), True, {"/console/"})
+    assert token.opens(asked("/console/"))
+    assert token.opens(asked("/api/v2/tasks", "DELETE", "0123456789abcdef"))
+    for request in (
+        asked("/console/", "POST"), asked("/api/v2/tasks"), asked("/api/v2/tasks", shown="0123456789abcde"),
+        asked("/console/../swarm/pull"), asked("/v1.0/api/v2/tasks", shown="0123456789abcdef"),
+        asked("/api/v1/cache", shown="0123456789abcdef"),
+        asked("/swarm/pull", "POST", "0123456789abcdef"),
+    ):  # fmt: skip
+        assert not token.opens(request), request.path
+    basic = Request("POST", b"/api/v2/tasks", {"authorization": "Basic OjAxMjM0NTY3ODlhYmNkZWY="}, b"", "127.0.0.1")
+    assert not token.opens(basic)
+    assert not ConsoleToken(str(file)).changes(basic)
+    assert not ConsoleToken().changes(asked("/api/v2/tasks", shown="x"))
+    assert ConsoleToken("", True).changes(asked("/api/v2/tasks"))

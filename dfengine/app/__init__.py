@@ -11,6 +11,7 @@
     wanted         which files, and where each is put; url_list: aria2's lists of URLs
     tree           a directory: `--recursive`
     sharing        what `share` does; caching: `cache`; preheating: `preheat`
+    completing     command lines in shells
     mirroring      `proxy hosts-toml`; dfdaemon: the settings of Dragonfly 1.x's dfdaemon
     compat         runs by the names of Dragonfly 1.x's programs
 

@@ -21,6 +21,8 @@ from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
 from dfengine.task import shown
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from dfengine.proxy.forward.configured import Forwarding
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
@@ -47,7 +49,7 @@ class _Commands(click.Group):
         # As curl is called: a URL, with options before or behind it.
         before = args[: next((n for n, each in enumerate(args) if "://" in each and not each.startswith("-")), 0) + 1]
         url = before[-1] if before and (before[0].startswith("-") or "://" in before[0]) else ""
-        if "://" in url and not {*self.commands, "-h", "--help", "-V", "--version"} & {*before}:
+        if "://" in url and not ctx.resilient_parsing and not {*self.commands, "-h", "--help", "-V", "--version"} & {*before}:
             raise click.UsageError(f"no command is named: did you mean `dfengine get {url}`?", ctx)
         return super().parse_args(ctx, args)
 
@@ -58,7 +60,7 @@ class _Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # An option that is used as curl or wget uses it is answered with the one that was meant.
         said = plain.mistaken(args) if self.name == "get" else ""
-        if said and not set(ctx.help_option_names) & set(args):
+        if said and not ctx.resilient_parsing and not set(ctx.help_option_names) & set(args):
             raise click.UsageError(said, ctx)
         return super().parse_args(ctx, args)
 
@@ -95,6 +97,11 @@ class _Type(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it, and
         except CallerError as error:
             self.fail(str(error), param, ctx)
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from dfengine.app import completing
+
+        return completing.of_kind(self.name, incomplete)
+
 
 class _Header(_Type):
     envvar_list_splitter = "\n"
@@ -105,10 +112,10 @@ def _click(role: str, option: options.Option) -> click.Option:
     """The table's option as click's. It has no default: what is not given is left to the settings."""
     variable = None if option.hidden else option.variable(role)
     if option.kind == kinds.FLAG:
-        return click.Option((*option.flags, option.name), is_flag=True, envvar=variable)
+        return click.Option((*option.flags, option.name), is_flag=True, hidden=option.hidden, envvar=variable, help=option.help)
     kind = (_Header if option.kind == "header" else _Type)(option.kind)
     return click.Option(
-        (*option.flags, option.name), type=kind, multiple=option.many, hidden=option.hidden, envvar=variable,
+        (*option.flags, option.name), type=kind, multiple=option.many, hidden=option.hidden, envvar=variable, help=option.help,
         callback=_flattened if kinds.KINDS[option.kind].listed and option.many else None,
     )
 
@@ -129,6 +136,17 @@ _version = click.version_option(VERSION, "-V", "--version", message="dfengine %(
 @_version
 def main() -> None:
     """Move one file to many machines at once: every machine that has a piece serves it to the others."""
+
+
+def _argument(name: str, metavar: str, **more: Any) -> click.Argument:
+    """more: of click's."""
+    return click.Argument((name,), metavar=metavar, shell_complete=_completed, **more)
+
+
+def _completed(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from dfengine.app import completing
+
+    return completing.of_argument(str(context.command.name), str(param.name), incomplete)
 
 
 def _command(run: Callable[..., None], *arguments: click.Argument) -> None:
@@ -272,14 +290,23 @@ def preheat(values: dict[str, Any]) -> None:
 _command(get, click.Argument(("address",), metavar="URL...", nargs=-1, required=False))
 _command(supernode)
 _command(peer)
-_command(proxy, click.Argument(("what",), metavar="[hosts-toml|ca]", required=False))
-_command(share, click.Argument(("path",), metavar="PATH"))
-_command(cache, click.Argument(("action",), metavar="ACTION"), click.Argument(("words",), metavar="[NAME...] [FILE]", nargs=-1))
-_command(preheat, click.Argument(("words",), metavar="URL|IMAGE...", nargs=-1, required=True))
+_command(proxy, _argument("what", "[hosts-toml|ca]", required=False))
+_command(share, _argument("path", "PATH"))
+_command(cache, _argument("action", "ACTION"), _argument("words", "[NAME...] [FILE]", nargs=-1))
+_command(preheat, _argument("words", "URL|IMAGE...", nargs=-1, required=True))
+
+
+@main.command(short_help="Print what has a shell complete command lines.")
+@click.argument("shell", metavar="bash|zsh|fish", shell_complete=_completed)
+def completion(shell: str) -> None:
+    """Print what has bash, zsh or fish complete command lines of dfengine, as in: eval "$(dfengine completion bash)"."""
+    from dfengine.app import completing
+
+    printing.put(completing.script(main, shell))
 
 
 @main.command("install-compat", short_help="Make links by the names of Dragonfly 1.x's programs.")
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", metavar="DIR", shell_complete=_completed)
 def install_compat(folder: str) -> None:
     """Make links dfget, supernode and dfdaemon in DIR, by which scripts that were written for Dragonfly 1.x run this program."""
     from dfengine.app import compat

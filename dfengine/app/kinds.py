@@ -156,6 +156,12 @@ KINDS: dict[str, Kind] = {
 """By name: in capitals, `--help` shows it as what an option takes."""
 
 
+def words(kind: str) -> tuple[str, ...]:
+    """All values of a kind that has few; none for another one."""
+    choices = {"level": LEVEL, "scope": SCOPE}.get(kind, kind if kind in CHOICES else "")
+    return tuple(choices.split("|")) if choices else ()
+
+
 def added(kind: str, values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     """`values` of an option that may come again, and what was read of one more text of it."""
     return (*values, *value) if KINDS[kind].listed else (*values, value)

@@ -1,0 +1,59 @@
+"""Completion of command lines in bash, zsh and fish: what a shell runs once, and what it is told at each tab.
+
+A shell runs `dfengine` with a variable in its environment, which click answers from the same table as `--help`.
+"""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from dfengine.app import kinds
+from dfengine.errors import BadValue
+
+SHELLS = "bash", "zsh", "fish"
+VARIABLE = "_DFENGINE_COMPLETE"
+
+
+def script(main: click.Command, shell: str) -> str:
+    """What the shell runs to know how the command's words are completed. Raises BadValue."""
+    if shell not in SHELLS:
+        raise BadValue(f"{shell[:40]!r} is not one of {', '.join(SHELLS)}")
+    known = get_completion_class(shell)
+    assert known is not None
+    made = known(main, {}, "dfengine", VARIABLE)
+    # Not made.source(), which runs bash to look at its version: the shell may be another machine's.
+    return made.source_template % made.source_vars()
+
+
+def of_argument(command: str, name: str, incomplete: str) -> list[CompletionItem]:
+    """Words of an argument that begin so, or files where it may name one; none where its words are not known."""
+    match command, name:
+        case "proxy", "what":
+            return _begin("hosts-toml", "ca", incomplete=incomplete)
+        case "cache", "action":
+            from dfengine.app.caching import ACTIONS
+
+            return _begin(*ACTIONS, incomplete=incomplete)
+        case "preheat", "words":
+            from dfengine.app.preheating import ACTIONS as STEPS
+
+            return _begin(*STEPS, incomplete=incomplete)
+        case "completion", _:
+            return _begin(*SHELLS, incomplete=incomplete)
+        case ("share" | "cache"), _:
+            return [CompletionItem(incomplete, type="file")]
+        case "install-compat", _:
+            return [CompletionItem(incomplete, type="dir")]
+    return []
+
+
+def of_kind(kind: str, incomplete: str) -> list[CompletionItem]:
+    """Values of an option of this kind; none where they are not known."""
+    if kind in ("file", "dir"):
+        return [CompletionItem(incomplete, type=kind)]
+    return _begin(*kinds.words(kind), incomplete=incomplete)
+
+
+def _begin(*choices: str, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(each) for each in choices if each.startswith(incomplete)]

@@ -105,12 +105,15 @@ class Memory(HandedOver):
         return (-1, 0, 0) if 0 <= transfer.plan.window.count <= n else transfer.file.locate(n)
 
     def taken(self, n: int) -> None:
-        """The consumer has all of piece n, the oldest: the window moves, and what the cache has no room for leaves. Raises StorageError."""
+        """The consumer has all of piece n, the oldest: the window moves, and what the cache has no room for leaves.
+
+        Raises what ended the stream before the digest was computed to there, StorageError.
+        """
         transfer = self.transfer
         assert transfer is not None
         file = transfer.file
         if transfer.follower is not None and not transfer.follower.passed(n):
-            raise StorageError("the stream was stopped")
+            raise transfer.error or StorageError("the stream was stopped")
         self.pieces = n + 1
         self.delivered += file.geometry.content(n)[1]
         gone = transfer.delivered(n)

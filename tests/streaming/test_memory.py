@@ -1,0 +1,20 @@
+"""What the consumer of a stream is told that another thread has stopped."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine.errors import Cancelled
+from dfengine.settings import GetSettings
+from dfengine.streaming.memory import Memory
+
+
+def test_a_stream_that_is_stopped_before_its_digest_has_come_so_far_says_why() -> None:
+    memory = Memory(GetSettings(url="http://o/f", output="-"))
+    stopped: Any = SimpleNamespace(error=Cancelled("by the program"), file=None, follower=SimpleNamespace(passed=lambda n: False))
+    memory.transfer = stopped
+    with pytest.raises(Cancelled, match="by the program"):
+        memory.taken(0)
